@@ -7,6 +7,7 @@ Which OpenSSL: `TLSIO_OPENSSL=/prefix` when set, otherwise what `pkg-config open
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -129,7 +130,9 @@ def openssl_of_system() -> OpenSSL:
         raise SystemExit("OpenSSL's headers were not found. Install them (apt-get install libssl-dev), or set TLSIO_OPENSSL=/prefix")
     version = pkg_config("--modversion")[0]
     if subprocess.run(["pkg-config", f"--atleast-version={OLDEST_OPENSSL}", "openssl"], check=False).returncode != 0:
-        raise SystemExit(f"OpenSSL {OLDEST_OPENSSL} or newer is needed, pkg-config found {version}. Set TLSIO_OPENSSL=/prefix to use another.")
+        raise SystemExit(
+            f"OpenSSL {OLDEST_OPENSSL} or newer is needed, pkg-config found {version}. Set TLSIO_OPENSSL=/prefix to use another."
+        )
     includes = [flag.removeprefix("-I") for flag in pkg_config("--cflags-only-I")]
     return OpenSSL(version, includes, [], pkg_config("--libs"))
 
@@ -142,11 +145,10 @@ def pkg_config(question: str) -> list[str]:
 def header_version(headers: Path) -> str:
     """Return the version written in OpenSSL's own header; stop when it is too old."""
     text = (headers / "openssl" / "opensslv.h").read_text(encoding="utf-8")
-    numbers = {line.split()[-2]: line.split()[-1] for line in text.splitlines() if "define OPENSSL_VERSION_M" in line}
-    major, minor = numbers.get("OPENSSL_VERSION_MAJOR"), numbers.get("OPENSSL_VERSION_MINOR")
-    if major is None or int(major) < int(OLDEST_OPENSSL.split(".", maxsplit=1)[0]):
+    found = re.search(r'OPENSSL_VERSION_STR "(\d+)\.([^"]+)"', text)  # the macro is new in 3.0
+    if found is None:
         raise SystemExit(f"TLSIO_OPENSSL: OpenSSL {OLDEST_OPENSSL} or newer is needed, the headers in {headers} are older.")
-    return f"{major}.{minor}"
+    return f"{found[1]}.{found[2]}"
 
 
 def require_python_headers() -> None:
