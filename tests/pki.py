@@ -416,7 +416,10 @@ def _floor_of_e_times_power_of_2(exponent: int) -> int:
 
 def authority(common_name: str, *, issuer: Identity | None = None, basic_constraints: bool = True) -> Identity:
     """Make an authority: a root, or an intermediate when `issuer` is given."""
-    extensions = [x509.BasicConstraints(ca=True, path_length=None), _key_usage(certificates=True)] if basic_constraints else []
+    # Without basicConstraints OpenSSL takes a certificate for an authority when its key usage says so.
+    extensions: list[x509.ExtensionType] = [_key_usage(certificates=True)]
+    if basic_constraints:
+        extensions.append(x509.BasicConstraints(ca=True, path_length=None))
     return leaf(common_name, issuer=issuer, extensions=extensions)
 
 
