@@ -14,13 +14,16 @@
         TruncatedError          it ended without saying goodbye
       ConnectionLostError     the way between, also ConnectionError
       HandshakeTimeoutError   also TimeoutError
+
+Constructors are public: a test or a hook may raise any of these.
 """
 
 import errno
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.x509 import Certificate
 
 __all__ = [
@@ -190,9 +193,7 @@ class CertificateAltNameError(CertificateError):
     host: str
     cert: "Mapping[str, Any] | Certificate"
 
-    def __init__(
-        self, reason: str, host: str, cert: "Mapping[str, Any] | Certificate", *, hint: str | None = None
-    ) -> None:
+    def __init__(self, reason: str, host: str, cert: "Mapping[str, Any] | Certificate", *, hint: str | None = None) -> None:
         super().__init__(f"Hostname/IP does not match certificate's altnames: {reason}", reason=reason, hint=hint)
         self.args = (reason, host, cert)
         self.host = host

@@ -1,0 +1,157 @@
+"""The checks that options, defaults and arguments share.
+
+Each takes the label the caller knows the value by (`"options.ciphers"`) and the value, and returns the value in the
+form the floors above work with, or raises with Node's code. A message shows a type, and a value only where it cannot
+be a secret.
+"""
+
+import math
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+from tlsio.model.errors import UsageTypeError, UsageValueError
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+# Oldest first. SSLv3 and older are not in OpenSSL's default build any more.
+PROTOCOL_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+
+# `ssl.TLSVersion` by the names of its members: importing `ssl` for its class would load a second OpenSSL.
+_STDLIB_VERSIONS = {
+    "MINIMUM_SUPPORTED": "TLSv1",
+    "TLSv1": "TLSv1",
+    "TLSv1_1": "TLSv1.1",
+    "TLSv1_2": "TLSv1.2",
+    "TLSv1_3": "TLSv1.3",
+    "MAXIMUM_SUPPORTED": "TLSv1.3",
+}
+
+# Nobody waits an hour for a handshake; Node's 120000 means milliseconds.
+MAX_HANDSHAKE_TIMEOUT = 3600.0
+
+
+def wrong_type(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageTypeError:
+    """Make the error for a value of the wrong type."""
+    found = "None" if value is None else type(value).__name__
+    return UsageTypeError(f"{label} must be {expected}, got {found}", hint=hint)
+
+
+def wrong_value(label: str, problem: str, *, hint: str | None = None) -> UsageValueError:
+    """Make the error for a value that cannot be used; `problem` continues the sentence that `label` begins."""
+    return UsageValueError(f"{label} {problem}", hint=hint)
+
+
+def out_of_range(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageValueError:
+    """Make the error for a number or a length outside its bounds."""
+    return UsageValueError(f"{label} must be {expected}, got {value}", code="ERR_OUT_OF_RANGE", hint=hint)
+
+
+def check_bool(label: str, value: object) -> bool:
+    """Take True and False only: `1`, `"yes"` or an empty list may mean anything."""
+    if not isinstance(value, bool):
+        raise wrong_type(label, "True or False", value)
+    return value
+
+
+def check_text(label: str, value: object) -> str:
+    """Take a str."""
+    if not isinstance(value, str):
+        raise wrong_type(label, "a str", value)
+    return value
+
+
+def check_filled_text(label: str, value: object) -> str:
+    """Take a str that is not empty."""
+    text = check_text(label, value)
+    if not text:
+        raise wrong_value(label, "must not be empty")
+    return text
+
+
+def check_bytes(label: str, value: object) -> bytes:
+    """Take bytes-like, and copy: what the caller writes into a bytearray later is not seen here."""
+    if not isinstance(value, BytesLike):
+        raise wrong_type(label, "bytes-like", value)
+    return bytes(value)
+
+
+def check_text_or_bytes(label: str, value: object) -> bytes:
+    """Take a str (as UTF-8) or bytes-like."""
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, BytesLike):
+        raise wrong_type(label, "a str or bytes-like", value)
+    return bytes(value)
+
+
+def check_int(label: str, value: object, low: int, high: int) -> int:
+    """Take an int from `low` to `high`, both included; a bool is not one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong_type(label, "an int", value)
+    if not low <= value <= high:
+        raise out_of_range(label, f"from {low} to {high}", value)
+    return int(value)
+
+
+def check_limit(label: str, value: object) -> int | None:
+    """Take a limit of 1 or more, or None for no limit. 0 raises: it might be meant as either extreme."""
+    if value is None:
+        return None
+    if value == 0 and not isinstance(value, bool):
+        raise out_of_range(label, "1 or more", value, hint="None is no limit.")
+    return check_int(label, value, 1, 2**63 - 1)
+
+
+def check_seconds(label: str, value: object) -> float | None:
+    """Take a time limit in seconds above 0, or None for no limit."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise wrong_type(label, "a number of seconds or None", value)
+    if not (value > 0 and math.isfinite(value)):
+        raise out_of_range(label, "above 0 seconds", value, hint="None is no limit.")
+    return float(value)
+
+
+def check_handshake_timeout(label: str, value: object) -> float | None:
+    """Take a time limit in seconds that cannot have been meant as milliseconds."""
+    seconds = check_seconds(label, value)
+    if seconds is not None and seconds > MAX_HANDSHAKE_TIMEOUT:
+        raise out_of_range(label, "at most 3600 seconds", value, hint="Times are seconds here; Node's 120000 milliseconds are 120.0.")
+    return seconds
+
+
+def check_function(label: str, value: object) -> Callable[..., Any]:
+    """Take anything that can be called."""
+    if not callable(value):
+        raise wrong_type(label, "a function", value)
+    return value
+
+
+def check_choice(label: str, value: object, choices: tuple[str, ...]) -> str:
+    """Take one of a few words."""
+    text = check_text(label, value)
+    if text not in choices:
+        raise wrong_value(label, f"must be {' or '.join(map(repr, choices))}, got {text!r}")
+    return text
+
+
+def check_version(label: str, value: object) -> str:
+    """Take a protocol version by Node's name, or a member of `ssl.TLSVersion`."""
+    found = _STDLIB_VERSIONS.get(value.name) if isinstance(value, IntEnum) else value
+    if found not in PROTOCOL_VERSIONS:
+        kind = UsageValueError if isinstance(value, str | IntEnum) else UsageTypeError
+        raise kind(
+            f"{label} must be one of {', '.join(map(repr, PROTOCOL_VERSIONS))} or an ssl.TLSVersion, got {value!r:.40}",
+            code="ERR_TLS_INVALID_PROTOCOL_VERSION",
+        )
+    return str(found)
+
+
+def check_ciphers(label: str, value: object) -> str:
+    """Take an OpenSSL cipher list; TLS 1.3 suites and older ciphers may be mixed."""
+    text = check_text(label, value)
+    if not text.replace(":", "").strip():
+        raise wrong_value(label, f"names no cipher: {text!r:.40}")
+    return text

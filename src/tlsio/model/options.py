@@ -1,0 +1,632 @@
+"""Every option of contexts, servers and clients: checked once at the door, then frozen.
+
+An option that does not exist raises and names the nearest; None is the same as leaving an option out, except for times
+and limits, where None means no limit. The tables at the end say which options there are and how each is checked.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from tlsio.model.checks import (
+    BytesLike,
+    check_bool,
+    check_bytes,
+    check_choice,
+    check_ciphers,
+    check_filled_text,
+    check_function,
+    check_handshake_timeout,
+    check_int,
+    check_limit,
+    check_seconds,
+    check_text,
+    check_text_or_bytes,
+    check_version,
+    out_of_range,
+    wrong_type,
+    wrong_value,
+)
+from tlsio.model.constants import defaults
+from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.model.material import (
+    Material,
+    parse_authorities,
+    parse_certificates,
+    parse_dh_parameters,
+    parse_keys,
+    parse_pfx,
+    parse_revocations,
+)
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Sequence
+
+    from cryptography.x509 import Certificate, CertificateRevocationList
+
+    from tlsio.model.material import Content, DhParameters, KeyWithPassphrase, PfxWithPassphrase, PrivateKey
+
+__all__ = [
+    "ConnectOptions",
+    "ConnectOptionsDict",
+    "ContextOptions",
+    "ContextOptionsDict",
+    "Material",
+    "ServerOptions",
+    "ServerOptionsDict",
+    "parse_alpn_protocols",
+    "parse_connect_options",
+    "parse_context_options",
+    "parse_pins",
+    "parse_server_options",
+    "parse_ticket_keys",
+]
+
+AlpnMismatch: TypeAlias = Literal["alert", "continue"]
+IdentityPolicy: TypeAlias = Literal["node", "rfc9525"]
+ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+_Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
+_Check: TypeAlias = Callable[[str, object], Any]
+
+# Node's highWaterMark of sockets and asyncio's limit of streams, both 64 KiB.
+HIGH_WATER_MARK = 65536
+READ_LIMIT = 65536
+
+# OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
+# SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.
+MAX_HANDSHAKE_BYTES = 262144
+
+# RFC 7301 §3.1: one byte of length before each name, two before the list, which an extension of 65,535 bytes holds.
+MAX_ALPN_NAME = 255
+MAX_ALPN_LIST = 65533
+
+# SSL_MAX_SID_CTX_LENGTH.
+MAX_SESSION_ID_CONTEXT = 32
+
+PIN_BYTES = 32
+TICKET_KEY_BYTES = 48
+# The engine's ring remembers as many; each is tried in turn by name, a memcmp of 16 bytes.
+MAX_TICKET_KEYS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOptions:
+    """What makes a SecureContext. None: not given.
+
+    Attributes:
+        ca: Trusted instead of the default roots; `()` trusts nothing. `extra_ca`: trusted besides.
+        passphrase: For each key and PKCS#12 that has none of its own.
+        ciphers: Never empty.
+        dhparam: Parameters, or `"auto"` for a size that fits the key.
+        alpn_protocols: Names in order of preference; `()` is no ALPN.
+        secure_options: `SSL_OP_*` bits.
+        pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
+        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt.
+        session_timeout: Seconds.
+    """
+
+    ca: tuple[Material, ...] | None = None
+    extra_ca: tuple[Material, ...] | None = None
+    cert: tuple[Material, ...] | None = None
+    key: tuple[Material, ...] | None = None
+    passphrase: bytes | None = field(default=None, repr=False)
+    pfx: tuple[Material, ...] | None = None
+    crl: tuple[Material, ...] | None = None
+    ciphers: str | None = None
+    min_version: str | None = None
+    max_version: str | None = None
+    sigalgs: str | None = None
+    ecdh_curve: str | None = None
+    dhparam: Material | Literal["auto"] | None = None
+    honor_cipher_order: bool | None = None
+    alpn_protocols: tuple[bytes, ...] | None = None
+    alpn_callback: Callable[..., Any] | None = None
+    session_id_context: bytes | None = field(default=None, repr=False)
+    secure_options: int | None = None
+    allow_partial_trust_chain: bool | None = None
+    request_cert: bool | None = None
+    reject_unauthorized: bool | None = None
+    pins: tuple[bytes, ...] | None = None
+    ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
+    session_timeout: int | None = None
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the options that were given."""
+        return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
+
+    def merged(self, over: "ContextOptions") -> "ContextOptions":
+        """Make a copy in which what `over` gives wins.
+
+        Of `alpn_protocols` and `alpn_callback`, which exclude each other, the one `over` gives replaces the other.
+        """
+        changes: dict[str, Any] = {name: getattr(over, name) for name in over.given}
+        if "alpn_protocols" in changes or "alpn_callback" in changes:
+            changes = {"alpn_protocols": None, "alpn_callback": None, **changes}
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What makes a Server. Times are seconds; None for a time or a limit: none.
+
+    Attributes:
+        context: The context options among them; empty beside `secure_context`.
+        secure_context: Not looked at here.
+        max_handshake_bytes: Wire bytes of one handshake, both ways.
+    """
+
+    context: ContextOptions = ContextOptions()
+    secure_context: object | None = None
+    sni_callback: Callable[..., Any] | None = None
+    check_client: Callable[..., Any] | None = None
+    alpn_mismatch: AlpnMismatch = "alert"
+    handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
+    hook_timeout: float | None = 30.0
+    close_timeout: float | None = 5.0
+    shutdown_timeout: float | None = 10.0
+    read_limit: int = READ_LIMIT
+    max_connections: int | None = None
+    max_handshakes: int | None = None
+    max_handshake_bytes: int | None = MAX_HANDSHAKE_BYTES
+    allow_half_open: bool = False
+    allow_truncation: bool = False
+    no_delay: bool = True
+    keep_alive: bool = False
+    keep_alive_initial_delay: float = 0.0
+    high_water_mark: int = HIGH_WATER_MARK
+
+    @property
+    def alpn_callback(self) -> Callable[..., Any] | None:
+        """The hook that chooses the ALPN protocol; a context option, named here since servers ask it."""
+        return self.context.alpn_callback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectOptions:
+    """What a client connection takes. Times are seconds; None for a time: no limit.
+
+    Attributes:
+        context: The context options among them; empty beside `secure_context`.
+        secure_context: Not looked at here.
+        servername: Never an IP address. `""` turns SNI off; None: not given.
+        session: What `get_session()` gave.
+        family: 4, 6, or None for both.
+        local_address: IP text to bind to. `local_port`: 0 is any.
+    """
+
+    context: ContextOptions = ContextOptions()
+    secure_context: object | None = None
+    servername: str | None = None
+    host: str | None = None
+    check_server_identity: Callable[..., Any] | None = None
+    identity_policy: IdentityPolicy = "node"
+    timeout: float | None = None
+    handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
+    hook_timeout: float | None = 30.0
+    close_timeout: float | None = 5.0
+    read_limit: int = READ_LIMIT
+    allow_half_open: bool = False
+    allow_truncation: bool = False
+    no_delay: bool = True
+    keep_alive: bool = False
+    keep_alive_initial_delay: float = 0.0
+    family: Literal[4, 6] | None = None
+    local_address: str | None = None
+    local_port: int | None = None
+    session: bytes | None = field(default=None, repr=False)
+    high_water_mark: int = HIGH_WATER_MARK
+
+
+class _SharedContextOptionsDict(TypedDict, total=False):
+    ca: "Content | Certificate | Sequence[Content | Certificate] | None"
+    extra_ca: "Content | Certificate | Sequence[Content | Certificate] | None"
+    cert: "Content | Certificate | Sequence[Content | Certificate] | None"
+    key: "Content | PrivateKey | Sequence[Content | PrivateKey | KeyWithPassphrase] | None"
+    passphrase: str | BytesLike | None
+    pfx: "_Pfx | Sequence[_Pfx | PfxWithPassphrase] | None"
+    crl: "Content | CertificateRevocationList | Sequence[Content | CertificateRevocationList] | None"
+    ciphers: str | None
+    min_version: "ProtocolVersion | ssl.TLSVersion | None"
+    max_version: "ProtocolVersion | ssl.TLSVersion | None"
+    sigalgs: str | None
+    ecdh_curve: str | None
+    dhparam: "Content | DhParameters | None"
+    honor_cipher_order: bool | None
+    alpn_protocols: "Sequence[str | BytesLike] | bytes | None"
+    session_id_context: str | BytesLike | None
+    secure_options: int | None
+    allow_partial_trust_chain: bool | None
+    reject_unauthorized: bool | None
+    pins: "Sequence[str | BytesLike] | None"
+    ticket_keys: "BytesLike | Sequence[BytesLike] | None"
+    session_timeout: int | None
+
+
+class ContextOptionsDict(_SharedContextOptionsDict, total=False):
+    """The options of `create_secure_context`, for `Unpack`."""
+
+    request_cert: bool | None
+    alpn_callback: Callable[..., Any] | None
+
+
+class ServerOptionsDict(ContextOptionsDict, total=False):
+    """The options of `create_server`, for `Unpack`."""
+
+    secure_context: object | None
+    sni_callback: Callable[..., Any] | None
+    check_client: Callable[..., Any] | None
+    alpn_mismatch: AlpnMismatch | None
+    handshake_timeout: float | None
+    hook_timeout: float | None
+    close_timeout: float | None
+    shutdown_timeout: float | None
+    read_limit: int | None
+    max_connections: int | None
+    max_handshakes: int | None
+    max_handshake_bytes: int | None
+    allow_half_open: bool | None
+    allow_truncation: bool | None
+    no_delay: bool | None
+    keep_alive: bool | None
+    keep_alive_initial_delay: float | None
+    high_water_mark: int | None
+
+
+class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
+    """The options of `connect` beside its own parameters (`host` and `timeout` are two of them), for `Unpack`."""
+
+    secure_context: object | None
+    servername: str | None
+    check_server_identity: Callable[..., Any] | None
+    identity_policy: IdentityPolicy | None
+    handshake_timeout: float | None
+    hook_timeout: float | None
+    close_timeout: float | None
+    read_limit: int | None
+    allow_half_open: bool | None
+    allow_truncation: bool | None
+    no_delay: bool | None
+    keep_alive: bool | None
+    keep_alive_initial_delay: float | None
+    family: int | None
+    local_address: str | None
+    local_port: int | None
+    session: BytesLike | None
+    high_water_mark: int | None
+
+
+def parse_context_options(given: Mapping[str, object]) -> ContextOptions:
+    """Check the options of a context.
+
+    Raises:
+        UsageError: an unknown option, a wrong type or value, or `alpn_protocols` beside `alpn_callback`.
+    """
+    return _make_context(_checked(given, _CONTEXT))
+
+
+def parse_server_options(given: Mapping[str, object]) -> ServerOptions:
+    """Check the options of a server, those of its context included.
+
+    Raises:
+        UsageError: as `parse_context_options`, or a context option beside `secure_context`.
+    """
+    own, context = _split(_checked(given, _CONTEXT | _SERVER))
+    return ServerOptions(context=context, **own)
+
+
+def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
+    """Check the options of a client connection, those of its context included.
+
+    Raises:
+        UsageError: as `parse_context_options`, or a context option beside `secure_context`.
+    """
+    own, context = _split(_checked(given, _CLIENT_CONTEXT | _CONNECT))
+    return ConnectOptions(context=context, **own)
+
+
+def _checked(given: Mapping[str, object], checks: Mapping[str, _Check]) -> dict[str, Any]:
+    """Return the given options in checked form. Unknown names raise before any value is looked at."""
+    for name in given:
+        if name not in checks:
+            raise _unknown(name, checks)
+    return {name: checks[name](f"options.{name}", value) for name, value in given.items() if value is not None or name in _NONE_IS_NO_LIMIT}
+
+
+def _split(checked: dict[str, Any]) -> tuple[dict[str, Any], ContextOptions]:
+    context = {name: value for name, value in checked.items() if name in _CONTEXT}
+    own = {name: value for name, value in checked.items() if name not in _CONTEXT}
+    if "secure_context" in own and context:
+        names = ", ".join(sorted(context))
+        raise UsageTypeError(
+            f"options.secure_context cannot be combined with {names}",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint=f"Make a changed copy: secure_context.replace({min(context)}=...).",
+        )
+    return own, _make_context(context)
+
+
+def _make_context(checked: dict[str, Any]) -> ContextOptions:
+    options = ContextOptions(**checked)
+    if options.alpn_protocols is not None and options.alpn_callback is not None:
+        raise UsageTypeError(
+            "options.alpn_callback and options.alpn_protocols exclude each other",
+            code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
+            hint="Leave alpn_protocols out: the callback is told what the client offers.",
+        )
+    return options
+
+
+def _unknown(name: str, checks: Mapping[str, _Check]) -> UsageTypeError:
+    """Say of an unknown option what was probably meant."""
+    snake = _to_snake_case(name)
+    if snake in _NOT_TAKEN:
+        return UsageTypeError(f"The option {name!r} is not taken from Node", code="ERR_TLS_UNKNOWN_OPTION", hint=_NOT_TAKEN[snake])
+    if snake in checks:
+        meant = f"it is spelled {snake}"
+    elif snake in _SERVER or snake in _CONTEXT:
+        meant = f"{snake} is an option of servers"
+    elif snake in _CONNECT:
+        meant = f"{snake} is an option of client connections"
+    else:
+        meant = f"the nearest is {get_close_matches(snake, checks, n=1, cutoff=0.0)[0]}"
+    return UsageTypeError(f"There is no option {name!r}: {meant}", code="ERR_TLS_UNKNOWN_OPTION")
+
+
+def _to_snake_case(name: str) -> str:
+    """Turn Node's spelling into ours: `requestCert`, `ALPNProtocols` and `minDHSize` have three kinds of borders."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def parse_alpn_protocols(label: str, value: object) -> tuple[bytes, ...]:
+    """Take a list of names (str or bytes), or bytes in wire form: a length before each name."""
+    if isinstance(value, BytesLike):
+        names = _split_wire_names(label, bytes(value))
+    elif isinstance(value, list | tuple):
+        names = tuple(_check_alpn_name(f"{label}[{index}]", item) for index, item in enumerate(value))
+    else:
+        raise wrong_type(label, "a list of str or bytes, or bytes in wire form", value)
+    if sum(len(name) + 1 for name in names) > MAX_ALPN_LIST:
+        raise UsageValueError(f"{label} is longer than {MAX_ALPN_LIST} bytes", code="ERR_OUT_OF_RANGE")
+    return names
+
+
+def _check_alpn_name(label: str, value: object) -> bytes:
+    name = check_text_or_bytes(label, value)
+    if not name:
+        raise wrong_value(label, "must not be empty")
+    if len(name) > MAX_ALPN_NAME:
+        raise out_of_range(label, f"at most {MAX_ALPN_NAME} bytes", f"{len(name)} bytes")
+    return name
+
+
+def _split_wire_names(label: str, wire: bytes) -> tuple[bytes, ...]:
+    names = []
+    while wire:
+        length = wire[0]
+        if length == 0:
+            raise wrong_value(label, "must not contain a zero-length protocol")
+        if len(wire) <= length:
+            raise wrong_value(label, "contains a truncated protocol", hint="One name? Put it into a list: [b'h2'].")
+        names.append(wire[1 : 1 + length])
+        wire = wire[1 + length :]
+    return tuple(names)
+
+
+def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
+    """Take a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
+    if not isinstance(value, list | tuple):
+        raise wrong_type(label, "a list of 32 bytes or 'sha256/BASE64'", value)
+    if not value:
+        raise wrong_value(label, "holds no pin", hint="Leave the option out to pin nothing.")
+    return tuple(_parse_pin(f"{label}[{index}]", item) for index, item in enumerate(value))
+
+
+def _parse_pin(label: str, value: object) -> bytes:
+    if isinstance(value, str):
+        algorithm, _, text = value.partition("/")
+        try:
+            digest = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            digest = b""
+        if algorithm != "sha256" or len(digest) != PIN_BYTES:
+            raise wrong_value(label, f"must be 'sha256/' and 44 characters of Base64, got {value!r:.80}")
+        return digest
+    digest = check_bytes(label, value)
+    if len(digest) != PIN_BYTES:
+        raise wrong_value(label, f"must be exactly 32 bytes, the SHA-256 of the SPKI, got {len(digest)}")
+    return digest
+
+
+def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
+    """Take 48 bytes or a list of them; the first encrypts, all decrypt."""
+    if not isinstance(value, list | tuple):
+        return (_check_ticket_key(label, value),)
+    if not value:
+        raise wrong_value(label, "holds no key", hint="Leave the option out for random keys.")
+    if len(value) > MAX_TICKET_KEYS:
+        raise out_of_range(label, f"at most {MAX_TICKET_KEYS} keys", len(value))
+    return tuple(_check_ticket_key(f"{label}[{index}]", item) for index, item in enumerate(value))
+
+
+def _check_ticket_key(label: str, value: object) -> bytes:
+    key = check_bytes(label, value)
+    if len(key) != TICKET_KEY_BYTES:
+        raise wrong_value(label, f"must be exactly 48 bytes, got {len(key)}")
+    return key
+
+
+def _check_session_id_context(label: str, value: object) -> bytes:
+    session_id_context = check_text_or_bytes(label, value)
+    if not 1 <= len(session_id_context) <= MAX_SESSION_ID_CONTEXT:
+        raise out_of_range(label, "from 1 to 32 bytes", f"{len(session_id_context)} bytes")
+    return session_id_context
+
+
+def _check_servername(label: str, value: object) -> str:
+    # RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
+    name = check_text(label, value)
+    if _is_ip_address(name.removeprefix("[").removesuffix("]")):
+        raise wrong_value(
+            label,
+            f"must be a name, got the IP address {name}",
+            hint="Leave servername out: host alone is checked, and nothing is sent as SNI.",
+        )
+    return name
+
+
+def _check_local_address(label: str, value: object) -> str:
+    text = check_text(label, value)
+    if not _is_ip_address(text):
+        raise UsageValueError(f"{label} must be an IP address, got {text!r:.80}", code="ERR_INVALID_IP_ADDRESS")
+    return text
+
+
+def _is_ip_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_family(label: str, value: object) -> int | None:
+    # `socket.AF_INET` is taken by its name: its number differs between systems.
+    found = {"AF_INET": 4, "AF_INET6": 6}.get(value.name) if isinstance(value, IntEnum) else value
+    if isinstance(found, bool) or found not in (0, 4, 6):
+        raise wrong_value(label, f"must be 4, 6, or 0 for both, got {value!r:.40}")
+    return found or None
+
+
+def _check_secure_options(label: str, value: object) -> int:
+    return check_int(label, value, 0, 2**64 - 1)
+
+
+def _check_session_timeout(label: str, value: object) -> int:
+    return check_int(label, value, 1, 2**31 - 1)
+
+
+def _check_local_port(label: str, value: object) -> int:
+    return check_int(label, value, 0, 65535)
+
+
+def _check_read_limit(label: str, value: object) -> int:
+    return check_int(label, value, 1, 2**31 - 1)
+
+
+def _check_high_water_mark(label: str, value: object) -> int:
+    return check_int(label, value, 0, 2**31 - 1)
+
+
+def _check_initial_delay(label: str, value: object) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else check_seconds(label, value) or 0.0
+
+
+def _check_alpn_mismatch(label: str, value: object) -> str:
+    return check_choice(label, value, ("alert", "continue"))
+
+
+def _check_identity_policy(label: str, value: object) -> str:
+    return check_choice(label, value, ("node", "rfc9525"))
+
+
+def _take(_label: str, value: object) -> object:
+    """Take anything: `secure_context` is judged where its class is known."""
+    return value
+
+
+_CLIENT_CONTEXT: dict[str, _Check] = {
+    "ca": parse_authorities,
+    "extra_ca": parse_authorities,
+    "cert": parse_certificates,
+    "key": parse_keys,
+    "passphrase": check_text_or_bytes,
+    "pfx": parse_pfx,
+    "crl": parse_revocations,
+    "ciphers": check_ciphers,
+    "min_version": check_version,
+    "max_version": check_version,
+    "sigalgs": check_filled_text,
+    "ecdh_curve": check_filled_text,
+    "dhparam": parse_dh_parameters,
+    "honor_cipher_order": check_bool,
+    "alpn_protocols": parse_alpn_protocols,
+    "session_id_context": _check_session_id_context,
+    "secure_options": _check_secure_options,
+    "allow_partial_trust_chain": check_bool,
+    "reject_unauthorized": check_bool,
+    "pins": parse_pins,
+    "ticket_keys": parse_ticket_keys,
+    "session_timeout": _check_session_timeout,
+}
+
+# What only a server can ask of its peer.
+_CONTEXT: dict[str, _Check] = _CLIENT_CONTEXT | {"request_cert": check_bool, "alpn_callback": check_function}
+
+_CONNECTION: dict[str, _Check] = {
+    "secure_context": _take,
+    "handshake_timeout": check_handshake_timeout,
+    "hook_timeout": check_seconds,
+    "close_timeout": check_seconds,
+    "read_limit": _check_read_limit,
+    "allow_half_open": check_bool,
+    "allow_truncation": check_bool,
+    "no_delay": check_bool,
+    "keep_alive": check_bool,
+    "keep_alive_initial_delay": _check_initial_delay,
+    "high_water_mark": _check_high_water_mark,
+}
+
+_SERVER: dict[str, _Check] = _CONNECTION | {
+    "sni_callback": check_function,
+    "check_client": check_function,
+    "alpn_mismatch": _check_alpn_mismatch,
+    "shutdown_timeout": check_seconds,
+    "max_connections": check_limit,
+    "max_handshakes": check_limit,
+    "max_handshake_bytes": check_limit,
+}
+
+_CONNECT: dict[str, _Check] = _CONNECTION | {
+    "servername": _check_servername,
+    "host": check_filled_text,
+    "check_server_identity": check_function,
+    "identity_policy": _check_identity_policy,
+    "timeout": check_seconds,
+    "family": _check_family,
+    "local_address": _check_local_address,
+    "local_port": _check_local_port,
+    "session": check_bytes,
+}
+
+_NONE_IS_NO_LIMIT = frozenset(
+    {
+        "timeout",
+        "handshake_timeout",
+        "hook_timeout",
+        "close_timeout",
+        "shutdown_timeout",
+        "max_connections",
+        "max_handshakes",
+        "max_handshake_bytes",
+    }
+)
+
+_NOT_TAKEN = {
+    "signal": "Cancel the task that awaits, or use asyncio.timeout().",
+    "lookup": "Resolve the name yourself and give the address as host, the name as servername.",
+    "hints": "Use family=4 or family=6, or resolve the name yourself and give the address as host.",
+    "onread": "Read with read(), `async for`, or a data listener.",
+    "pause_on_connect": "A socket without a data listener is paused already.",
+    "client_cert_engine": "OpenSSL's engines are not supported: give cert and key.",
+    "private_key_engine": "OpenSSL's engines are not supported: give key.",
+    "private_key_identifier": "OpenSSL's engines are not supported: give key.",
+}
