@@ -1,0 +1,281 @@
+/* conn.c - one connection as steps that never block.
+ *
+ * Theory of operation.  Every call into OpenSSL goes through the same three lines: clear the error queue and set the
+ * budget (begin), call, and let one function read the result (shake_failed, input_failed).  What OpenSSL wants to send has
+ * gathered in the wire meanwhile; sending is the caller's next call, so nothing leaves between the steps of one flight, nor
+ * before a question is answered.  All questions are put from callbacks, except the one about a finished client
+ * certificate, which has to wait until OpenSSL is done with the handshake. */
+#include "internal.h"
+
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+tio_conn *tio_conn_new(tio_context *context, tio_role role) {
+    tio_conn *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    tio_context_retain(context);
+    c->context = context;
+    c->role = (uint8_t)role;
+    c->wire.fd = -1;
+    c->alert_sent = c->alert_received = c->refusal = -1;
+    return c;
+}
+
+void tio_conn_free(tio_conn *c) {
+    if (!c) return;
+    if (c->reactor) tio_reactor_drop(c->reactor, c, 0);
+    tio_reactor_forget(c);
+    SSL_free(c->ssl);                                   /* its BIO with it; the error queue is not touched */
+    tio_wire_close(c);
+    if (c->verify) sk_X509_pop_free(c->verify->chain, X509_free);
+    free(c->verify);
+    free(c->fault);
+    free(c->server_name);
+    free(c->offered);
+    free(c->chosen);
+    tio_context_release(c->context);
+    free(c);
+}
+
+static void begin(tio_conn *c) {
+    ERR_clear_error();
+    c->wire.budget = TIO_LOOK_BUDGET;
+    c->wire.tired = 0;
+}
+
+int tio_conn_set_server_name(tio_conn *c, const char *name) {
+    char *copy = strdup(name);
+    if (!copy) return -1;
+    free(c->server_name);
+    c->server_name = copy;
+    return 0;
+}
+
+/* The SSL is made with the first step, so a peer that connects and stays silent costs no more than this struct. */
+static int start(tio_conn *c) {
+    const tio_row *row = &c->context->row;
+    BIO *bio = NULL;
+    c->ssl = SSL_new(c->context->ssl);
+    if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
+    SSL_set_bio(c->ssl, bio, bio);
+    tio_hooks_attach(c);
+    if (c->role == TIO_SERVER) {
+        SSL_set_accept_state(c->ssl);
+        if (c->wants & TIO_WANT_CLIENT) SSL_set_num_tickets(c->ssl, 0);     /* they wait for the answer */
+        return tio_move_phase(c, TIO_HANDSHAKING);
+    }
+    SSL_set_connect_state(c->ssl);
+    SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
+    if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
+    if (row->alpn_size && SSL_set_alpn_protos(c->ssl, row->alpn, (unsigned)row->alpn_size)) return -1;
+    return tio_move_phase(c, TIO_HANDSHAKING);
+}
+
+/* OpenSSL reported a failure: who is to blame? */
+static void broke(tio_conn *c) {
+    tio_fault_kind kind = TIO_FAULT_SSL;
+    if (c->alert_received >= 0) kind = TIO_FAULT_ALERT;
+    else if (c->refusal >= 0) kind = TIO_FAULT_REFUSED;
+    else if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        kind = TIO_FAULT_VERIFY;
+    else if (!ERR_peek_error() && c->wire.error) kind = TIO_FAULT_OS;
+    tio_fault_set(c, kind, TIO_NO_LIMIT, c->wire.error);
+}
+
+/* No more input will come: what does that mean here?  A failed send is told now, after the peer's alert had its chance. */
+static void input_over(tio_conn *c) {
+    int error = c->wire.error ? c->wire.error : c->wire.out_error;
+    if (error) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, error);
+    else if (c->phase == TIO_HANDSHAKING) tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
+    else tio_move_in(c, TIO_IN_TRUNCATED);
+}
+
+static int is_over(const tio_conn *c) { return !c->wire.tired && !c->wire.in_size && (c->wire.eof || c->wire.error); }
+
+/* ---- handshake ----------------------------------------------------------------------------------------------- */
+
+static void shaken(tio_conn *c) {
+    if (c->role == TIO_SERVER && (c->wants & TIO_WANT_CLIENT) && !(c->asked & TIO_WANT_CLIENT)) {
+        c->asked |= TIO_WANT_CLIENT;
+        tio_move_question(c, TIO_ASK_CLIENT);           /* our last flight stays in the wire */
+        return;
+    }
+    if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {           /* an anonymous suite: nobody was verified */
+        tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);
+        return;
+    }
+    tio_move_phase(c, TIO_OPEN);
+    free(c->offered);
+    c->offered = NULL;
+    c->offered_size = 0;
+}
+
+static void shake(tio_conn *c) {
+    begin(c);
+    int r = SSL_do_handshake(c->ssl);
+    if (r == 1) {
+        shaken(c);
+        return;
+    }
+    switch (SSL_get_error(c->ssl, r)) {
+    case SSL_ERROR_WANT_READ:
+        if (is_over(c)) input_over(c);
+        else if (c->gate && c->gate->max_handshake_bytes && c->wire.bytes_in > c->gate->max_handshake_bytes)
+            tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
+        return;
+    case SSL_ERROR_WANT_WRITE:
+    case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+    case SSL_ERROR_WANT_RETRY_VERIFY:
+        return;
+    default:
+        broke(c);
+    }
+}
+
+/* ---- data ---------------------------------------------------------------------------------------------------- */
+
+static int may_read(const tio_conn *c) {
+    return (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->in == TIO_IN_OPEN && c->question == TIO_NO_QUESTION;
+}
+
+static void input_failed(tio_conn *c, int r) {
+    int error = SSL_get_error(c->ssl, r);
+    if (error == SSL_ERROR_ZERO_RETURN) {
+        tio_move_in(c, TIO_IN_ENDED);
+        if (c->wire.out_error) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, c->wire.out_error);
+    } else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+        broke(c);
+    } else if (c->key_updates > TIO_KEY_UPDATES) {
+        tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_KEY_UPDATES, 0);
+    } else if (is_over(c)) {
+        input_over(c);
+    }
+}
+
+size_t tio_conn_read(tio_conn *c, void *buffer, size_t size) {
+    if (!may_read(c)) return 0;
+    begin(c);
+    int r = SSL_read(c->ssl, buffer, size < INT32_MAX ? (int)size : INT32_MAX);
+    c->standing = 0;
+    if (r <= 0) {
+        input_failed(c, r);
+        return 0;
+    }
+    c->key_updates = 0;
+    c->bytes_read += (size_t)r;
+    if (c->reactor) c->last_activity = tio_reactor_now(c->reactor);
+    return (size_t)r;
+}
+
+size_t tio_conn_pending(const tio_conn *c) { return c->ssl ? (size_t)SSL_pending(c->ssl) : 0; }
+
+/* Nobody reads: go on until one record of data stands, so that tickets, alerts and close_notify are seen. */
+static void look(tio_conn *c) {
+    char byte;
+    begin(c);
+    int r = SSL_peek(c->ssl, &byte, 1);
+    if (r > 0) c->standing = 1;
+    else input_failed(c, r);
+}
+
+static void discard(tio_conn *c) {
+    char bin[TIO_RECORD];
+    for (int i = 0; i < 8 && tio_conn_read(c, bin, sizeof bin); i++) {}
+}
+
+void tio_conn_step(tio_conn *c) {
+    if (c->question != TIO_NO_QUESTION) return;
+    if (c->phase == TIO_IDLE && start(c)) {
+        tio_fault_set(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
+        return;
+    }
+    if (c->phase == TIO_HANDSHAKING) shake(c);
+    else if (c->phase == TIO_CLOSING) discard(c);
+    else if (may_read(c) && !c->standing) look(c);
+}
+
+size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
+    const uint8_t *p = data;
+    size_t done = 0;
+    if (c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->question != TIO_NO_QUESTION || c->wire.out_error) return 0;
+    begin(c);
+    while (done < size && c->wire.out_end - c->wire.out_start < TIO_GATHER) {
+        size_t n = size - done < TIO_RECORD ? size - done : TIO_RECORD;     /* one record a call: a retry repeats the same */
+        int r = SSL_write(c->ssl, p + done, (int)n);
+        if (r <= 0) {
+            int error = SSL_get_error(c->ssl, r);
+            if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ) broke(c);
+            break;
+        }
+        done += (size_t)r;
+    }
+    c->bytes_written += done;
+    if (done && c->reactor) c->last_activity = tio_reactor_now(c->reactor);
+    return done;
+}
+
+void tio_conn_end(tio_conn *c) {
+    if (c->phase != TIO_OPEN || tio_move_out(c, TIO_OUT_ENDING)) return;
+    begin(c);
+    c->wire.unbounded = 1;
+    if (SSL_shutdown(c->ssl) < 0 && !c->wire.out_error) ERR_clear_error();  /* no alert then; the FIN still tells */
+}
+
+void tio_conn_close(tio_conn *c) {
+    tio_conn_end(c);
+    if (c->phase == TIO_OPEN) tio_move_phase(c, TIO_CLOSING);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------- */
+
+void tio_answer_hello(tio_conn *c, tio_context *context, const uint8_t *protocol, size_t size) {
+    if (c->question != TIO_ASK_HELLO) return;
+    tio_move_question(c, TIO_NO_QUESTION);
+    if (protocol && (c->chosen = malloc(size ? size : 1))) {
+        memcpy(c->chosen, protocol, size);
+        c->chosen_size = size;
+    }
+    begin(c);
+    if ((protocol && !c->chosen) || (context && context != c->context && tio_names_apply(c, context)))
+        c->refusal = SSL_AD_INTERNAL_ERROR;
+}
+
+void tio_answer_verify(tio_conn *c, int error) {
+    if (c->question != TIO_ASK_VERIFY) return;
+    tio_move_question(c, TIO_NO_QUESTION);
+    c->asked |= TIO_WANT_VERIFY;
+    c->verify_answer = error;
+}
+
+void tio_answer_client(tio_conn *c) {
+    if (c->question != TIO_ASK_CLIENT) return;
+    tio_move_question(c, TIO_NO_QUESTION);
+    if (SSL_version(c->ssl) < TLS1_3_VERSION) return;
+    size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
+    while (n-- && SSL_new_session_ticket(c->ssl)) {}
+}
+
+/* TLS 1.2: our CCS and Finished have not left, so the peer still reads in the clear; they are replaced by the alert. */
+static void refuse_client_12(tio_conn *c, int alert) {
+    uint8_t record[] = { SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
+    tio_wire_drop_output(c);
+    if (!SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
+    tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
+}
+
+void tio_refuse(tio_conn *c, int alert) {
+    tio_question question = c->question;
+    if (question == TIO_NO_QUESTION) return;
+    tio_move_question(c, TIO_NO_QUESTION);
+    c->refusal = (int16_t)alert;
+    if (question == TIO_ASK_VERIFY) {
+        c->asked |= TIO_WANT_VERIFY;
+        c->verify_answer = X509_V_ERR_CERT_REJECTED;
+    } else if (question == TIO_ASK_CLIENT) {
+        begin(c);
+        if (SSL_version(c->ssl) < TLS1_3_VERSION || !SSL_new_session_ticket(c->ssl)) refuse_client_12(c, alert);
+    }
+}

@@ -1,0 +1,291 @@
+/* engine.h - the whole contract of the TLS engine.
+ *
+ * The engine turns bytes into TLS connections and back.  It knows OpenSSL, bytes and file descriptors; it knows
+ * nothing of Python, of names, of files or of policy.  Whatever needs a decision is put as a question: the connection
+ * stops, and goes on when the answer is given.
+ *
+ * INVARIANTS.  Each has a test in tests/native/engine_test.c or in tests/connection/.
+ *  1. No plaintext is handed up before the phase is OPEN, and none is accepted for sending.
+ *  2. Nothing leaves while an OpenSSL call runs, nor while a question is open.  OpenSSL's FLUSH is answered, never
+ *     obeyed: output is gathered and leaves by tio_conn_flush() or tio_conn_output() after the call has returned.
+ *  3. BROKEN is final.  What the failing step produced (the alert) is still sent, and it is sent before the
+ *     descriptor is closed.
+ *  4. No code of the user runs inside an OpenSSL callback: callbacks record a fact or ask for a pause.
+ *  5. One thread owns a connection at a time.  Hand-over happens between calls of this file, never inside one.
+ *  6. OpenSSL's error queue is cleared before, and read after, every call that can fail; what was read is in `fault`.
+ *  7. A callback that cannot answer fails the handshake.
+ *  8. End of file is never shown to OpenSSL: it would answer with a fatal alert and refuse to write ever after.
+ *
+ * OWNERSHIP.  tio_context and tio_ring are counted; they may be shared by threads and are never changed once a
+ * connection uses them (the ring is locked inside).  A tio_conn has one owner, who frees it with tio_conn_free(), and
+ * which may be attached to a reactor.  A tio_reactor belongs to one thread.  Pointers returned by a tio_conn live as
+ * long as it, unless said otherwise.
+ *
+ * Return values: functions that can fail return 0 or a count when well, -1 when not; the reason is in `fault`. */
+#ifndef TLSIO_ENGINE_H
+#define TLSIO_ENGINE_H
+
+#include <openssl/ssl.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum {
+    TIO_RECORD = 16384,                 /* RFC 8446 5.1: the largest plaintext of one record */
+    TIO_SCRATCH = 65536,                /* one recv() at most: four full records */
+    TIO_GATHER = 262144,                /* unsent ciphertext held for one connection; one record more may exceed it */
+    TIO_LOOK_BUDGET = 16384,            /* wire bytes one OpenSSL call may swallow without giving any plaintext */
+    TIO_KEY_UPDATES = 32,               /* in a row without data; rustls draws the line at the same number */
+    TIO_LINGER_BYTES = 262144,          /* read and thrown away after our last byte, so that the alert survives */
+    TIO_PIN = 32,                       /* SHA-256 of a SubjectPublicKeyInfo */
+    TIO_TICKET_KEY = 48,                /* Node's layout: 16 name, 16 HMAC-SHA256 key, 16 AES-128 key */
+    TIO_TICKET_KEYS = 16                /* keys a ring remembers */
+};
+
+typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
+
+/* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
+
+typedef enum { TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN } tio_phase;
+typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT } tio_question;
+typedef enum { TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED } tio_in;
+typedef enum { TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED } tio_out;
+
+/* ---- faults.c: why a connection broke ------------------------------------------------------------------------ */
+
+typedef enum {
+    TIO_FAULT_SSL,                      /* OpenSSL refused what the peer did; `entries` has its queue */
+    TIO_FAULT_ALERT,                    /* the peer refused us: `alert_received` */
+    TIO_FAULT_VERIFY,                   /* the peer's certificate: `verify` of the connection has the causes */
+    TIO_FAULT_HANGUP,                   /* end of file before the handshake was complete */
+    TIO_FAULT_OS,                       /* recv or send failed: `os_error` */
+    TIO_FAULT_LIMIT,                    /* `limit` was passed */
+    TIO_FAULT_TIMEOUT,                  /* the handshake's deadline passed */
+    TIO_FAULT_REFUSED,                  /* an answer of ours refused the peer */
+    TIO_FAULT_MEMORY
+} tio_fault_kind;
+
+typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD } tio_limit;
+
+typedef struct {
+    unsigned long code;                 /* as ERR_get_error() gives it */
+    const char *function;               /* static text of OpenSSL, or NULL */
+    char data[96];                      /* OpenSSL's additional text, cut */
+} tio_fault_entry;
+
+typedef struct {
+    tio_fault_kind kind;
+    tio_limit limit;
+    int os_error;
+    int count;                          /* entries used, oldest first */
+    tio_fault_entry entries[6];
+} tio_fault;
+
+/* What chain verification found; made when a certificate of the peer was verified. */
+typedef struct {
+    int count;                          /* errors used, in the order OpenSSL met them */
+    struct { int error, depth; } errors[16];
+    int pins_failed;                    /* server: none of the pins is in the chain */
+    STACK_OF(X509) *chain;              /* verified, leaf first; NULL once OpenSSL has it again */
+} tio_verify;
+
+/* ---- contexts: an SSL_CTX, and beside it what SSL_set_SSL_CTX() does not carry over -------------------------- */
+
+typedef struct {                        /* verify mode, versions, options, tickets are read from the SSL_CTX itself */
+    int soft;                           /* server: a bad certificate is recorded, not refused */
+    char *groups;                       /* colon list, or NULL for the library's own */
+    uint8_t id_context[32];             /* session id context: the digest of the trust; set on the SSL_CTX too */
+    size_t id_context_size;
+    uint8_t *alpn;                      /* wire form; server: in order of preference, client: offered */
+    size_t alpn_size;
+    uint8_t *pins;                      /* server: TIO_PIN bytes each */
+    size_t pin_count;
+} tio_row;
+
+typedef struct tio_ring tio_ring;
+
+typedef struct {
+    SSL_CTX *ssl;
+    tio_row row;                        /* text and bytes here are malloc'd and freed with the context */
+    tio_ring *ring;                     /* ticket keys of connections that have no gate */
+    atomic_int owners;
+} tio_context;
+
+tio_context *tio_context_new(void);     /* our callbacks and modes installed; NULL without memory */
+void tio_context_retain(tio_context *);
+void tio_context_release(tio_context *);
+
+/* ---- tickets.c: the ring of ticket keys.  The first encrypts, all decrypt.  May be changed by any thread. ---- */
+
+tio_ring *tio_ring_new(void);           /* one random key; NULL when the random generator fails */
+void tio_ring_retain(tio_ring *);
+void tio_ring_release(tio_ring *);      /* keys are wiped */
+int tio_ring_set(tio_ring *, const uint8_t *keys, size_t count);         /* replaces all; 1..TIO_TICKET_KEYS keys */
+void tio_ring_push(tio_ring *, const uint8_t key[TIO_TICKET_KEY]);       /* in front; the oldest falls off */
+void tio_ring_first(tio_ring *, uint8_t key[TIO_TICKET_KEY]);
+
+/* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
+
+enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
+       TIO_WANT_VERIFY = 32 };
+
+typedef struct {
+    tio_context *context;               /* for new connections; changed by tio_gate_set_context() only */
+    tio_ring *ring;
+    void *owner;                        /* the binding's; not touched here */
+    atomic_uint wants;                  /* TIO_WANT_*: which questions and notices */
+    int alpn_continue;                  /* nothing in common: go on without ALPN instead of alert 120 */
+    int no_delay;
+    int keep_alive;                     /* -1 off, else seconds before the first probe; 0 the system's */
+    uint32_t max_connections;           /* 0 = no limit, here and below */
+    uint32_t max_handshakes;
+    uint64_t max_handshake_bytes;
+    int64_t handshake_ns;               /* deadline of the whole handshake; 0 = none */
+    uint32_t open, handshaking;         /* now */
+    uint64_t accepted, dropped;         /* since the start */
+    uint64_t bytes_in, bytes_out;       /* plaintext of connections that are gone */
+} tio_gate;
+
+void tio_gate_set_context(tio_gate *, tio_context *);
+
+/* ---- wire.c: bytes from a descriptor or from memory ---------------------------------------------------------- */
+
+typedef struct tio_reactor tio_reactor;
+
+typedef struct {
+    int fd;                             /* -1: memory */
+    int error;                          /* errno of a failed recv, sticky */
+    int out_error;                      /* errno of a failed send, sticky: the peer's alert may still be read */
+    uint8_t eof;                        /* the peer's FIN was read */
+    uint8_t dry;                        /* the last recv() came back short: do not ask the kernel again this turn */
+    uint8_t tired;                      /* the budget ran out: bytes are left although OpenSSL was told "none" */
+    uint8_t borrowed;                   /* `in` points into somebody else's buffer */
+    uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
+    const uint8_t *in;                  /* unread wire bytes */
+    size_t in_size;
+    uint8_t *block;                     /* private block behind `in`, when it is not borrowed */
+    size_t budget;
+    uint8_t *out;                       /* gathered records: out[out_start .. out_end) wait to be sent */
+    size_t out_start, out_end, out_room;
+    uint64_t bytes_in, bytes_out;       /* TLS overhead included */
+} tio_wire;
+
+/* ---- conn.c: one connection as steps that never block -------------------------------------------------------- */
+
+typedef struct tio_conn tio_conn;
+
+struct tio_conn {                       /* read freely; written by the engine only, but for the marked fields */
+    SSL *ssl;                           /* NULL before the first step */
+    tio_context *context;
+    tio_gate *gate;                     /* server connections of a listener, else NULL */
+    tio_reactor *reactor;
+    void *owner;                        /* the binding's, may be set by it */
+    tio_wire wire;
+    tio_fault *fault;                   /* set when BROKEN */
+    tio_verify *verify;                 /* what verification found, or NULL */
+    uint8_t role, phase, question, in, out;
+    uint8_t asked;                      /* questions already answered: TIO_WANT_* */
+    uint8_t wants;                      /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT */
+    uint8_t alpn_continue;              /* the binding's */
+    uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
+    uint8_t parked;                     /* the kernel is told not to wake us for input */
+    uint8_t flowing;                    /* the binding's: somebody wants input now */
+    uint8_t ready;                      /* in the reactor's ready list */
+    uint8_t certificate_requested;      /* the peer asked for ours */
+    uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
+    int16_t alert_sent, alert_received; /* -1 = none; else the description */
+    int16_t refusal;                    /* alert an answer chose, -1 = none */
+    int verify_answer;                  /* X509_V_*, the binding's word on the peer */
+    uint32_t key_updates;
+    uint32_t slot;                      /* index in the reactor */
+    uint32_t notice;                    /* 1 + index of our notice of this turn, 0 = none */
+    tio_reactor *told;                  /* the reactor that holds the notice */
+    int64_t last_activity;              /* the reactor's clock, ns: plaintext moved */
+    uint64_t bytes_read, bytes_written; /* plaintext */
+    uint8_t first[16];                  /* the peer's first wire bytes, for telling what it spoke */
+    uint8_t first_size;
+    char *server_name;                  /* lower case, as the hello had it (server) or as set (client), or NULL */
+    uint8_t *offered;                   /* server: ALPN list of the hello in wire form, kept while it is asked for */
+    size_t offered_size;
+    uint8_t *chosen;                    /* ALPN answer: one protocol */
+    size_t chosen_size;
+    tio_conn *next_ready;
+};
+
+tio_conn *tio_conn_new(tio_context *, tio_role);     /* IDLE; NULL without memory */
+void tio_conn_free(tio_conn *);         /* detached from its reactor first; a NULL is fine; not from a callback */
+
+/* Client, before the first step.  -1: OpenSSL refused the value. */
+int tio_conn_set_server_name(tio_conn *, const char *name);
+
+/* Push on: handshake, or (OPEN, nobody reading) look whether a record stands.  Afterwards read the four fields. */
+void tio_conn_step(tio_conn *);
+
+/* Plaintext.  read: > 0 bytes, 0 nothing now (see `in`, `phase`).  write: bytes taken, 0 when the peer or the gather
+ * limit holds it back: repeat the same bytes later. */
+size_t tio_conn_read(tio_conn *, void *buffer, size_t size);
+size_t tio_conn_pending(const tio_conn *);           /* decrypted bytes ready for the next read */
+size_t tio_conn_write(tio_conn *, const void *data, size_t size);
+void tio_conn_end(tio_conn *);          /* close_notify goes behind what was written; FIN follows in the reactor */
+void tio_conn_close(tio_conn *);        /* end, and from now on steps throw input away until the peer has ended too */
+void tio_conn_settle(tio_conn *);       /* after a run of reads: borrowed wire bytes become private */
+
+/* Memory wire.  feed borrows `data` until tio_conn_settle().  output shows the ciphertext to send. */
+int tio_conn_feed(tio_conn *, const uint8_t *data, size_t size);         /* -1: no memory */
+void tio_conn_feed_eof(tio_conn *);
+size_t tio_conn_output(tio_conn *, const uint8_t **data);                /* 0 while a question is open */
+void tio_conn_sent(tio_conn *, size_t size);
+/* Descriptor wire: 1 all sent, 0 the kernel is full, -1 failed. */
+int tio_conn_flush(tio_conn *);
+
+/* Answers.  Each ends the question and must be followed by tio_conn_step(); wrong moment: nothing happens. */
+void tio_answer_hello(tio_conn *, tio_context *context, const uint8_t *protocol, size_t size);   /* NULLs: as it is */
+void tio_answer_verify(tio_conn *, int error);       /* X509_V_OK accepts */
+void tio_answer_client(tio_conn *);                  /* accepted */
+void tio_refuse(tio_conn *, int alert);              /* any question: fatal alert, where the protocol still can */
+
+/* Give up: BROKEN with that fault, unless it is final already. */
+void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);
+
+/* ---- reactor.c: epoll for many connections (Linux) ----------------------------------------------------------- */
+
+enum {                                  /* what a notice says */
+    TIO_NOTICE_ACCEPTED = 1,            /* the gate wants to know: peer's address is in `conn` via getpeername */
+    TIO_NOTICE_QUESTION = 2,
+    TIO_NOTICE_OPENED = 4,
+    TIO_NOTICE_READABLE = 8,            /* a hint: the read may yield nothing */
+    TIO_NOTICE_WRITABLE = 16,           /* all ciphertext has left */
+    TIO_NOTICE_FAILED = 32,             /* BROKEN; the descriptor is on its way out already */
+    TIO_NOTICE_DROPPED = 64,            /* `fd` was refused by max_connections; the binding reads its address, closes it */
+    TIO_NOTICE_LISTENER = 128           /* accept() failed with `error`; the listener rests */
+};
+
+typedef struct {
+    uint32_t what;
+    tio_conn *conn;                     /* NULL for DROPPED and LISTENER */
+    tio_gate *gate;
+    int fd, error;
+} tio_notice;
+
+tio_reactor *tio_reactor_new(void);     /* NULL with errno */
+void tio_reactor_free(tio_reactor *);                /* closes all descriptors, also a forked child's copies: no epoll_ctl */
+int tio_reactor_fd(const tio_reactor *);             /* readable when tio_reactor_poll() has something to do */
+
+/* One turn: poll, work, then the notices.  poll returns how many handshakes are waiting: work() then is worth releasing
+ * an interpreter's lock for.  Notices live until the next poll; a conn freed meanwhile is NULL in them. */
+int tio_reactor_poll(tio_reactor *);
+void tio_reactor_work(tio_reactor *);
+size_t tio_reactor_notices(tio_reactor *, tio_notice **);
+int tio_reactor_has_ready(const tio_reactor *);      /* connections hold bytes the kernel will not wake us for */
+int64_t tio_reactor_now(const tio_reactor *);        /* CLOCK_MONOTONIC of the last poll, ns */
+size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
+
+int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor */
+void tio_reactor_unlisten(tio_reactor *, int fd);                        /* closes it */
+int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor */
+void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
+void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);              /* let the descriptor go; wait: alert and FIN first */
+void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet */
+
+#endif

@@ -1,0 +1,205 @@
+/* hooks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs anybody else's code.
+ *
+ * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() some are looked up in the new one and some in the
+ * first.  They find their connection through the BIO and so need no argument of a context. */
+#include "internal.h"
+
+#include <ctype.h>
+#include <openssl/err.h>
+#include <openssl/sha.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REFUSAL_EXTENSION = 65301 };     /* of the private range; never sent, see add_refusal() */
+
+/* ---- ClientHello: server name, ALPN -------------------------------------------------------------------------- */
+
+/* RFC 6066 3: ServerNameList with one host_name.  A name that is not plain ASCII text is left for OpenSSL to judge. */
+static void record_name(tio_conn *c, SSL *ssl) {
+    const unsigned char *p;
+    size_t size;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &size) || size < 6 || p[2] != 0) return;
+    size_t n = (size_t)p[3] << 8 | p[4];
+    if (n + 5 > size || n == 0 || n > 255) return;
+    for (size_t i = 0; i < n; i++)
+        if (p[5 + i] < 0x21 || p[5 + i] > 0x7e) return;
+    if (p[4 + n] == '.') n--;                           /* "example.com." and "example.com" are one name */
+    if (!n || !(c->server_name = malloc(n + 1))) return;
+    for (size_t i = 0; i < n; i++) c->server_name[i] = (char)tolower(p[5 + i]);
+    c->server_name[n] = 0;
+}
+
+static void record_protocols(tio_conn *c, SSL *ssl) {
+    const unsigned char *p;
+    size_t size;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p, &size) || size < 4) return;
+    if ((c->offered = malloc(size - 2))) {
+        memcpy(c->offered, p + 2, size - 2);
+        c->offered_size = size - 2;
+    }
+}
+
+static int on_hello(SSL *ssl, int *alert, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    (void)unused;
+    if (c->phase != TIO_HANDSHAKING) return SSL_CLIENT_HELLO_SUCCESS;       /* renegotiation: no question, no switch */
+    if (c->refusal >= 0) {
+        *alert = c->refusal;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (c->asked & TIO_WANT_HELLO) return SSL_CLIENT_HELLO_SUCCESS;         /* answered, or the hello after a retry */
+    c->asked |= TIO_WANT_HELLO;
+    record_name(c, ssl);
+    if (c->wants & TIO_WANT_ALPN) record_protocols(c, ssl);
+    if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered))
+        return SSL_CLIENT_HELLO_SUCCESS;
+    if (tio_move_question(c, TIO_ASK_HELLO)) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    return SSL_CLIENT_HELLO_RETRY;
+}
+
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in, unsigned size, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    const tio_row *row = &c->context->row;
+    (void)unused;
+    if (c->chosen) {
+        *out = c->chosen;
+        *n = (unsigned char)c->chosen_size;
+        return SSL_TLSEXT_ERR_OK;
+    }
+    if (!row->alpn_size) return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, n, row->alpn, (unsigned)row->alpn_size, in, size) == OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_OK;
+    /* RFC 7301 3.2: "In the event that the server supports no protocols that the client advertises, then the server SHALL
+     * respond with a fatal "no_application_protocol" alert." */
+    return c->alpn_continue ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* ---- the peer's certificate ---------------------------------------------------------------------------------- */
+
+static tio_conn *conn_of_store(X509_STORE_CTX *xs) {
+    return tio_conn_of(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
+}
+
+/* Go on after each error, so that all causes are known; the verdict is made from the list, never from our return value. */
+static int record_error(int ok, X509_STORE_CTX *xs) {
+    tio_verify *v = conn_of_store(xs)->verify;
+    int max = (int)(sizeof v->errors / sizeof *v->errors);
+    if (!ok) {
+        int at = v->count < max ? v->count++ : max - 1; /* the last one decides the code, as in Node: keep that */
+        v->errors[at].error = X509_STORE_CTX_get_error(xs);
+        v->errors[at].depth = X509_STORE_CTX_get_error_depth(xs);
+    }
+    return 1;
+}
+
+static int pin_matches(const tio_row *row, X509 *cert) {
+    unsigned char *der = NULL, digest[SHA256_DIGEST_LENGTH];
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der), match = 0;
+    if (size <= 0) return 0;
+    SHA256(der, (size_t)size, digest);
+    OPENSSL_free(der);
+    for (size_t i = 0; i < row->pin_count; i++) match |= !CRYPTO_memcmp(row->pins + i * TIO_PIN, digest, TIO_PIN);
+    return match;
+}
+
+static int pins_hold(const tio_row *row, STACK_OF(X509) *chain) {
+    int match = !row->pin_count;
+    for (int i = 0; i < sk_X509_num(chain) && (!row->soft || i == 0); i++) match |= pin_matches(row, sk_X509_value(chain, i));
+    return match;
+}
+
+static void verify_chain(tio_conn *c, X509_STORE_CTX *xs) {
+    tio_verify *v = c->verify;
+    v->count = 0;
+    sk_X509_pop_free(v->chain, X509_free);
+    X509_STORE_CTX_set_verify_cb(xs, record_error);
+    int r = X509_verify_cert(xs);
+    if (r <= 0 && !v->count) {                          /* failed without telling: out of memory, or a bad argument */
+        v->errors[0].error = X509_STORE_CTX_get_error(xs) ? X509_STORE_CTX_get_error(xs) : X509_V_ERR_UNSPECIFIED;
+        v->count = 1;
+    }
+    v->chain = X509_STORE_CTX_get1_chain(xs);
+    ERR_clear_error();
+}
+
+/* Client: the chain is verified once and kept; then everything stops until somebody has judged it (names, pins, the user's
+ * own check), before our certificate, Finished or data leave.  SSL_set_retry_verify() is honoured by the client's state
+ * machine only: on a server it would accept everyone, so there the decision is made here, by chain and pins. */
+static int on_certificate(X509_STORE_CTX *xs, void *unused) {
+    tio_conn *c = conn_of_store(xs);
+    (void)unused;
+    if (c->role == TIO_CLIENT && (c->asked & TIO_WANT_VERIFY)) {            /* the second call: the answer is there */
+        X509_STORE_CTX_set0_verified_chain(xs, c->verify->chain);
+        c->verify->chain = NULL;
+        X509_STORE_CTX_set_error(xs, c->verify_answer);
+        return c->verify_answer == X509_V_OK;
+    }
+    if (!c->verify && !(c->verify = calloc(1, sizeof *c->verify))) {
+        X509_STORE_CTX_set_error(xs, X509_V_ERR_OUT_OF_MEM);
+        return 0;
+    }
+    verify_chain(c, xs);
+    if (c->role == TIO_CLIENT) {
+        if (tio_move_question(c, TIO_ASK_VERIFY)) {
+            X509_STORE_CTX_set_error(xs, X509_V_ERR_APPLICATION_VERIFICATION);
+            return 0;
+        }
+        SSL_set_retry_verify(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
+        return 1;
+    }
+    tio_verify *v = c->verify;
+    v->pins_failed = !pins_hold(&c->context->row, v->chain);
+    sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */
+    v->chain = NULL;
+    int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
+    if (c->context->row.soft) error = X509_V_OK;
+    X509_STORE_CTX_set_error(xs, error);                /* picks the alert */
+    return error == X509_V_OK;
+}
+
+/* ---- what passes by ------------------------------------------------------------------------------------------ */
+
+static void on_message(int written, int version, int type, const void *buffer, size_t size, SSL *ssl, void *arg) {
+    tio_conn *c = arg;
+    const unsigned char *p = buffer;
+    (void)version;
+    (void)ssl;
+    if (type == SSL3_RT_ALERT && size == 2) {
+        /* close_notify and user_canceled end, they do not complain; warnings of TLS 1.2 do not end. */
+        if (p[1] == SSL_AD_CLOSE_NOTIFY || p[1] == SSL_AD_USER_CANCELLED) return;
+        if (p[0] != SSL3_AL_FATAL && SSL_version(c->ssl) < TLS1_3_VERSION) return;
+        if (written) c->alert_sent = p[1];
+        else c->alert_received = p[1];
+    } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
+        if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
+        if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
+    }
+}
+
+/* TLS 1.3 has no call to send an alert of our choice.  A NewSessionTicket extension whose writer fails with it makes OpenSSL
+ * send it, encrypted, in place of the ticket. */
+static int add_refusal(SSL *ssl, unsigned type, unsigned context, const unsigned char **out, size_t *size, X509 *x, size_t index,
+                       int *alert, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    (void)type, (void)context, (void)out, (void)size, (void)x, (void)index, (void)unused;
+    if (c->refusal < 0) return 0;                       /* not armed: the extension is left out */
+    *alert = c->refusal;
+    return -1;
+}
+
+int tio_hooks_install(SSL_CTX *ctx) {
+    SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, on_certificate, NULL);
+    if (!SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tio_ticket_key)) return -1;
+    return SSL_CTX_add_custom_ext(ctx, REFUSAL_EXTENSION, SSL_EXT_TLS1_3_NEW_SESSION_TICKET, add_refusal, NULL, NULL, NULL, NULL) ? 0 : -1;
+}
+
+void tio_hooks_attach(tio_conn *c) {
+    SSL_set_msg_callback(c->ssl, on_message);
+    SSL_set_msg_callback_arg(c->ssl, c);
+}

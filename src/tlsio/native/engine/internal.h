@@ -1,0 +1,40 @@
+/* internal.h - what the engine's files share among themselves.  Users read engine.h. */
+#ifndef TLSIO_INTERNAL_H
+#define TLSIO_INTERNAL_H
+
+#include "engine.h"
+
+/* state.c - every move of the four fields; an impossible one is a bug and is refused (-1). */
+int tio_move_phase(tio_conn *, tio_phase);
+int tio_move_question(tio_conn *, tio_question);
+int tio_move_in(tio_conn *, tio_in);
+int tio_move_out(tio_conn *, tio_out);
+
+/* wire.c */
+BIO *tio_wire_bio(tio_conn *);                       /* a new BIO on the connection's wire; NULL without memory */
+void tio_wire_close(tio_conn *);                     /* frees buffers; the descriptor is the reactor's */
+int tio_wire_append(tio_conn *, const void *, size_t);
+void tio_wire_drop_output(tio_conn *);
+
+/* The connection behind an SSL: our BIO carries it, which costs nothing, unlike ex_data. */
+static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
+
+/* hooks.c */
+int tio_hooks_install(SSL_CTX *);
+void tio_hooks_attach(tio_conn *);
+
+/* names.c */
+int tio_names_apply(tio_conn *, tio_context *);
+
+/* tickets.c */
+int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int encrypt);
+
+/* faults.c */
+void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);     /* reads the error queue, BROKEN */
+
+/* reactor.c */
+void *tio_reactor_lend(tio_conn *);                  /* the shared receive buffer; whoever held it is settled first */
+void tio_reactor_return(tio_conn *);
+void tio_reactor_forget(tio_conn *);                 /* its notice must not be handed out any more */
+
+#endif
