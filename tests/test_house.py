@@ -1,0 +1,161 @@
+"""The house rules: who may import whom, which words are too vague for a module, and what must not be written anywhere.
+
+The floors are those of ARCHITECTURE.md. A file imports from its own folder or from a lower floor, never upward and never sideways.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "tlsio"
+
+FLOORS = {
+    "model": 0,
+    "native": 1,
+    "trust": 2,
+    "session": 2,
+    "connection": 3,
+    "certs": 4,
+    "interop": 4,
+    "acme": 5,
+    "https": 6,
+    "cli": 7,
+}
+HIGHEST_EXPORTED = 3
+# Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
+NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
+PURE = {"model", "trust"}
+# Ways to another TLS library. `interop` dresses as the standard library's `ssl` and may look at it.
+OTHER_TLS = {"OpenSSL", "_ssl", "cffi", "ctypes", "ssl"}
+MAY_SEE_SSL = {"interop"}
+CLOCKS = {"now", "today", "utcnow"}
+VAGUE = {"common", "helper", "helpers", "misc", "util", "utils"}
+
+TEXT_FOLDERS = ("src", "tests", "docs", "examples", "bench", "changes", "tools", ".ci")
+TEXT_SUFFIXES = {"", ".c", ".cfg", ".h", ".in", ".md", ".pxd", ".pxi", ".py", ".pyi", ".pyx", ".sh", ".toml", ".txt", ".yml"}
+MACHINE_PATH = re.compile(r"(?<![\w./$}-])/(?:home|root|Users|work)/\w")
+
+
+def modules() -> list[Path]:
+    """Return every Python and Cython file of the package."""
+    return [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in {".py", ".pyi", ".pyx", ".pxi", ".pxd"}]
+
+
+def folder(path: Path) -> str:
+    """Return the floor's folder of a file, "" for the files beside the folders."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def floor(path: Path) -> int:
+    """Return the floor of a file of the package."""
+    return FLOORS[folder(path)] if folder(path) else {"__init__": HIGHEST_EXPORTED, "__main__": max(FLOORS.values())}[path.stem]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full dotted name of everything that a file imports, relative names resolved, wherever in the file it stands."""
+    names = python_imports(path) if path.suffix in {".py", ".pyi"} else cython_imports(path)
+    for name, level in names:
+        if level:
+            package = ("tlsio", *path.relative_to(PACKAGE).parts[:-1])
+            yield ".".join((*package[: len(package) - level + 1], *filter(None, [name])))
+        else:
+            yield name
+
+
+def python_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each imported name with its number of leading dots."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((f"{node.module}.{alias.name}" if node.module else alias.name, node.level) for alias in node.names)
+
+
+def cython_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each imported name with its number of leading dots; a search by line, for there is no parser to ask."""
+    for found in re.finditer(r"^\s*(?:from|c?import)\s+(\.*)([\w.]*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        yield found[2], len(found[1])
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+class TestModule:
+    """Rules that hold for each file of the package."""
+
+    def test_lives_on_a_known_floor(self, path: Path) -> None:
+        """A folder without a floor is a folder without rules."""
+        assert folder(path) in {"", *FLOORS}
+
+    def test_imports_downward_or_from_its_own_folder(self, path: Path) -> None:
+        """If something from above is needed, it stands on the wrong floor, or a value has to be passed in."""
+        for name in imports(path):
+            package, _, rest = name.partition(".")
+            target = rest.partition(".")[0]
+            if package == "tlsio" and target in FLOORS and target != folder(path):
+                allowed = floor(path) if not folder(path) else floor(path) - 1
+                assert FLOORS[target] <= allowed, f"{folder(path) or path.stem} imports {name}"
+
+    def test_imports_no_other_tls_library(self, path: Path) -> None:
+        """Only `native` knows libssl, and it is the one that we link."""
+        if folder(path) not in MAY_SEE_SSL:
+            assert not {name.partition(".")[0] for name in imports(path)} & OTHER_TLS
+
+    def test_declares_no_openssl_outside_native(self, path: Path) -> None:
+        """OpenSSL's headers are declared in one place."""
+        assert folder(path) == "native" or "openssl/" not in path.read_text(encoding="utf-8")
+
+    def test_pure_floors_know_no_world(self, path: Path) -> None:
+        """`model` and `trust` know no sockets, no loop, no clock and no chance."""
+        if folder(path) in PURE:
+            assert not {name.partition(".")[0] for name in imports(path)} & NO_WORLD
+
+    def test_pure_floors_read_no_clock(self, path: Path) -> None:
+        """`datetime` is a value there; the time of day is an argument."""
+        if folder(path) in PURE and path.suffix == ".py":
+            nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            assert not [node.attr for node in nodes if isinstance(node, ast.Attribute) and node.attr in CLOCKS]
+
+    def test_is_a_noun_for_one_thing(self, path: Path) -> None:
+        """A vague name collects what has no place."""
+        assert path.stem not in VAGUE
+        assert path.stem != "manager" or folder(path) == "acme"
+
+
+def test_import_tlsio_loads_only_the_lower_floors() -> None:
+    """`import tlsio` costs no HTTP, no ACME and no command line."""
+    source = "import json, sys; import tlsio; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True)
+    loaded = json.loads(run.stdout)
+    own = {name.split(".")[1] for name in loaded if name.startswith("tlsio.")}
+    assert {name for name in own & FLOORS.keys() if FLOORS[name] > HIGHEST_EXPORTED} == set()
+    assert {name.partition(".")[0] for name in loaded} & {"acme", "anyio", "click", "h11", "h2", "http", "redis"} == set()
+
+
+def texts() -> Iterator[Path]:
+    """Yield every text file of the project."""
+    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in TEXT_SUFFIXES)
+    for name in TEXT_FOLDERS:
+        found = sorted((ROOT / name).rglob("*"))
+        yield from (path for path in found if path.is_file() and path.suffix in TEXT_SUFFIXES and "_build" not in path.parts)
+
+
+def test_no_text_names_somebodys_machine() -> None:
+    """A path below somebody's home means nothing to anyone else."""
+    found = []
+    for path in texts():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if MACHINE_PATH.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
