@@ -1,0 +1,160 @@
+"""What the binding uses of OpenSSL, 3.0 and newer. Declarations only; names are OpenSSL's."""
+
+from libc.stdint cimport uint64_t
+
+cdef extern from "openssl/types.h" nogil:
+    ctypedef struct SSL
+    ctypedef struct SSL_CTX
+    ctypedef struct BIO
+    ctypedef struct EVP_PKEY
+    ctypedef struct X509
+    ctypedef struct X509_CRL
+    ctypedef struct X509_NAME
+    ctypedef struct X509_STORE
+    ctypedef struct X509_STORE_CTX
+    ctypedef struct X509_VERIFY_PARAM
+
+ctypedef int (*pem_password_cb)(char *buffer, int size, int writing, void *argument) noexcept nogil
+
+cdef extern from "openssl/crypto.h" nogil:
+    int OPENSSL_VERSION
+    const char *OpenSSL_version(int what)
+    unsigned long OpenSSL_version_num()
+    void OPENSSL_free(void *memory)
+
+cdef extern from "openssl/err.h" nogil:
+    int ERR_LIB_PEM
+    int ERR_LIB_EVP
+    int ERR_LIB_PKCS12
+    int ERR_LIB_SSL
+    int ERR_LIB_SYS
+    int ERR_R_UNSUPPORTED
+    int ERR_TXT_STRING
+    void ERR_clear_error()
+    unsigned long ERR_peek_error()
+    unsigned long ERR_peek_last_error()
+    unsigned long ERR_get_error_all(const char **file, int *line, const char **function, const char **data, int *flags)
+    int ERR_GET_LIB(unsigned long code)
+    int ERR_GET_REASON(unsigned long code)
+    const char *ERR_lib_error_string(unsigned long code)
+    const char *ERR_reason_error_string(unsigned long code)
+
+cdef extern from "openssl/bio.h" nogil:
+    BIO *BIO_new_mem_buf(const void *data, int size)
+    int BIO_free(BIO *bio)
+
+cdef extern from "openssl/evp.h" nogil:
+    int EVP_MAX_MD_SIZE
+    ctypedef struct EVP_MD
+    const EVP_MD *EVP_sha256()
+    void EVP_PKEY_free(EVP_PKEY *key)
+    int EVP_PKEY_eq(const EVP_PKEY *one, const EVP_PKEY *other)
+    int EVP_PKEY_get_bits(const EVP_PKEY *key)
+    int EVP_PKEY_is_a(const EVP_PKEY *key, const char *name)
+
+cdef extern from "openssl/pem.h" nogil:
+    int PEM_R_NO_START_LINE
+    X509 *PEM_read_bio_X509_AUX(BIO *bio, X509 **unused, pem_password_cb callback, void *argument)
+    X509_CRL *PEM_read_bio_X509_CRL(BIO *bio, X509_CRL **unused, pem_password_cb callback, void *argument)
+    EVP_PKEY *PEM_read_bio_PrivateKey(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
+    EVP_PKEY *PEM_read_bio_Parameters(BIO *bio, EVP_PKEY **unused)
+    EVP_PKEY *d2i_PKCS8PrivateKey_bio(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
+
+cdef extern from "openssl/x509.h" nogil:
+    ctypedef struct X509_STACK "STACK_OF(X509)"
+    ctypedef struct X509_NAME_STACK "STACK_OF(X509_NAME)"
+    X509_STACK *sk_X509_new_null()
+    int sk_X509_push(X509_STACK *stack, X509 *certificate)
+    int sk_X509_num(const X509_STACK *stack)
+    X509 *sk_X509_value(const X509_STACK *stack, int index)
+    X509 *sk_X509_shift(X509_STACK *stack)
+    void sk_X509_free(X509_STACK *stack)
+    void sk_X509_pop_free(X509_STACK *stack, void (*free)(X509 *) noexcept nogil)
+    X509_NAME_STACK *sk_X509_NAME_new_null()
+    int sk_X509_NAME_push(X509_NAME_STACK *stack, X509_NAME *name)
+    void sk_X509_NAME_pop_free(X509_NAME_STACK *stack, void (*free)(X509_NAME *) noexcept nogil)
+
+    X509 *d2i_X509(X509 **unused, const unsigned char **data, long size)
+    int i2d_X509(const X509 *certificate, unsigned char **data)
+    void X509_free(X509 *certificate)
+    int X509_cmp(const X509 *one, const X509 *other)
+    int X509_digest(const X509 *certificate, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
+    X509_NAME *X509_get_subject_name(const X509 *certificate)
+    EVP_PKEY *X509_get0_pubkey(const X509 *certificate)
+    int X509_check_private_key(const X509 *certificate, const EVP_PKEY *key)
+
+    X509_NAME *d2i_X509_NAME(X509_NAME **unused, const unsigned char **data, long size)
+    int i2d_X509_NAME(const X509_NAME *name, unsigned char **data)
+    void X509_NAME_free(X509_NAME *name)
+
+    X509_CRL *d2i_X509_CRL(X509_CRL **unused, const unsigned char **data, long size)
+    void X509_CRL_free(X509_CRL *crl)
+    int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
+
+    EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
+    EVP_PKEY *d2i_KeyParams(int type, EVP_PKEY **unused, const unsigned char **data, long size)
+
+cdef extern from "openssl/x509_vfy.h" nogil:
+    int X509_V_OK
+    unsigned long X509_V_FLAG_CRL_CHECK
+    unsigned long X509_V_FLAG_CRL_CHECK_ALL
+    unsigned long X509_V_FLAG_PARTIAL_CHAIN
+    X509_STORE *X509_STORE_new()
+    void X509_STORE_free(X509_STORE *store)
+    int X509_STORE_add_cert(X509_STORE *store, X509 *certificate)
+    int X509_STORE_add_crl(X509_STORE *store, X509_CRL *crl)
+    X509_STORE_CTX *X509_STORE_CTX_new()
+    int X509_STORE_CTX_init(X509_STORE_CTX *verification, X509_STORE *store, X509 *leaf, X509_STACK *untrusted)
+    int X509_STORE_CTX_get1_issuer(X509 **issuer, X509_STORE_CTX *verification, X509 *certificate)
+    void X509_STORE_CTX_free(X509_STORE_CTX *verification)
+    int X509_VERIFY_PARAM_set_flags(X509_VERIFY_PARAM *parameters, unsigned long flags)
+
+cdef extern from "openssl/x509v3.h" nogil:
+    unsigned int EXFLAG_SS
+    unsigned int X509_get_extension_flags(X509 *certificate)
+    int X509_check_issued(X509 *issuer, X509 *subject)
+
+cdef extern from "openssl/pkcs12.h" nogil:
+    int PKCS12_R_MAC_VERIFY_FAILURE
+    ctypedef struct PKCS12
+    PKCS12 *d2i_PKCS12(PKCS12 **unused, const unsigned char **data, long size)
+    int PKCS12_parse(PKCS12 *pfx, const char *passphrase, EVP_PKEY **key, X509 **certificate, X509_STACK **others)
+    void PKCS12_free(PKCS12 *pfx)
+
+cdef extern from "openssl/ssl.h" nogil:
+    int EVP_PKEY_DH
+    int TLS1_VERSION
+    int TLS1_1_VERSION
+    int TLS1_2_VERSION
+    int TLS1_3_VERSION
+    int SSL_VERIFY_NONE
+    int SSL_VERIFY_PEER
+    int SSL_VERIFY_FAIL_IF_NO_PEER_CERT
+    int SSL_R_NO_CIPHER_MATCH
+    uint64_t SSL_OP_NO_SSLv3
+    uint64_t SSL_OP_NO_COMPRESSION
+    uint64_t SSL_OP_CIPHER_SERVER_PREFERENCE
+
+    int SSL_CTX_set_min_proto_version(SSL_CTX *ssl, int version)
+    int SSL_CTX_set_max_proto_version(SSL_CTX *ssl, int version)
+    int SSL_CTX_get_min_proto_version(SSL_CTX *ssl)
+    int SSL_CTX_get_max_proto_version(SSL_CTX *ssl)
+    uint64_t SSL_CTX_get_options(const SSL_CTX *ssl)
+    uint64_t SSL_CTX_set_options(SSL_CTX *ssl, uint64_t options)
+    uint64_t SSL_CTX_clear_options(SSL_CTX *ssl, uint64_t options)
+    int SSL_CTX_set_cipher_list(SSL_CTX *ssl, const char *ciphers)
+    int SSL_CTX_set_ciphersuites(SSL_CTX *ssl, const char *suites)
+    void SSL_CTX_set1_cert_store(SSL_CTX *ssl, X509_STORE *store)
+    void SSL_CTX_set_client_CA_list(SSL_CTX *ssl, X509_NAME_STACK *names)
+    X509_VERIFY_PARAM *SSL_CTX_get0_param(SSL_CTX *ssl)
+    void SSL_CTX_set_verify(SSL_CTX *ssl, int mode, void *unused)
+    int SSL_CTX_use_certificate(SSL_CTX *ssl, X509 *certificate)
+    int SSL_CTX_set1_chain(SSL_CTX *ssl, X509_STACK *chain)
+    int SSL_CTX_use_PrivateKey(SSL_CTX *ssl, EVP_PKEY *key)
+    int SSL_CTX_use_cert_and_key(SSL_CTX *ssl, X509 *certificate, EVP_PKEY *key, X509_STACK *chain, int override)
+    int SSL_CTX_set1_sigalgs_list(SSL_CTX *ssl, const char *algorithms)
+    int SSL_CTX_set1_groups_list(SSL_CTX *ssl, const char *groups)
+    int SSL_CTX_set_dh_auto(SSL_CTX *ssl, int enabled)
+    int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *ssl, EVP_PKEY *parameters)
+    int SSL_CTX_set_session_id_context(SSL_CTX *ssl, const unsigned char *context, unsigned int size)
+    long SSL_CTX_set_timeout(SSL_CTX *ssl, long seconds)
