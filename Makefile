@@ -1,0 +1,91 @@
+# Each target does its own set-up: system packages (Debian, Ubuntu), virtual environment, build. The second run is quick.
+# Another interpreter or OpenSSL, each after `make clean`:  PYTHON=python3.13 make test    TLSIO_OPENSSL=/prefix make test
+
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+ENGINE := src/tlsio/native/engine
+SOURCES := setup.py pyproject.toml $(wildcard src/tlsio/native/*.p* $(ENGINE)/*.[ch])
+WARNINGS := -std=gnu11 -O2 -Wall -Wextra -Wconversion -Werror
+PYTEST := $(BIN)/python -m pytest
+
+ifdef TLSIO_OPENSSL
+OPENSSL_CFLAGS := -I$(TLSIO_OPENSSL)/include
+OPENSSL_LIBS := -L$(firstword $(wildcard $(TLSIO_OPENSSL)/lib64 $(TLSIO_OPENSSL)/lib)) -lssl -lcrypto -ldl -pthread
+else
+OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
+OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
+endif
+
+.PHONY: run test test-slow check format sanitize bench docs examples dist coverage clean help
+.DEFAULT_GOAL := help
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/built  ## an echo server with mutual TLS, and a client that talks to it
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/built  ## the tests, without the slow ones
+	@$(PYTEST) -n 2 -m "not slow"
+
+test-slow: $(VENV)/built  ## the slow tests
+	@$(PYTEST) -n 2 -m slow
+
+coverage: $(VENV)/built  ## all tests, with line and branch coverage
+	@$(PYTEST) -n 2 --cov --cov-report=term
+
+check: $(VENV)/built  ## format, lint, types, house rules, warnings of the C engine
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict src tests/typing
+	$(PYTEST) -q tests/test_house.py
+	@for file in $(ENGINE)/*.c; do \
+	    echo "$(CC) $(WARNINGS) $$file"; \
+	    $(CC) $(WARNINGS) $(OPENSSL_CFLAGS) -I$(ENGINE) -c -o /dev/null $$file || exit 1; \
+	done
+
+format: $(VENV)/built  ## rewrite the sources in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+sanitize: build/sanitize/engine_test  ## the C engine under AddressSanitizer and UBSan, leaks included
+	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 $<
+
+build/sanitize/engine_test: tests/native/engine_test.c $(wildcard $(ENGINE)/*.[ch]) | $(VENV)/tools
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+	    -Wall -Wextra $(OPENSSL_CFLAGS) -I$(ENGINE) $(filter %.c,$^) -o $@ $(OPENSSL_LIBS)
+
+bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
+	@$(BIN)/python bench/run.py
+
+examples: $(VENV)/built  ## run every example once
+	@$(PYTEST) tests/examples
+
+docs: $(VENV)/docs  ## the documentation, into docs/_build
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
+dist: $(VENV)/tools  ## sdist and wheel, into dist/
+	@$(BIN)/python -m build -q .
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) build dist docs/_build src/*.egg-info src/tlsio/native/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/tools: pyproject.toml tools/prepare.sh
+	@tools/prepare.sh $(VENV)
+	@touch $@
+
+# --no-build-isolation: the tools are in the environment already, and each build would fetch them anew.
+$(VENV)/built: $(SOURCES) | $(VENV)/tools
+	@echo "Building the extension"
+	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/docs: pyproject.toml | $(VENV)/built
+	@echo "Installing the documentation tools"
+	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e '.[docs]'
+	@touch $@
