@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 __all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats"]
 
 Role: TypeAlias = Literal["client", "server"]
-FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout"]
+FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout", "refused", "memory"]
 FaultLimit: TypeAlias = Literal["", "handshake_bytes", "key_updates", "partial_record"]
 
 
@@ -17,6 +17,7 @@ class Fault:
 
     Attributes:
         kind: What ended the connection. `"hangup"`: the peer was gone before the handshake was done.
+            `"refused"`: an answer of ours refused the peer.
         role: Our side.
         opened: The handshake was complete.
         library: OpenSSL's name of the library that failed, `"SSL routines"`.
@@ -29,7 +30,7 @@ class Fault:
         os_errno: errno of the failed system call, 0 for none.
         first_bytes: The first bytes from the peer, at most 16.
         limit: Which limit was passed, for `kind="limit"`.
-        certificate_requested: The server asked the client for a certificate.
+        certificate_requested: We are the client, and the server asked for our certificate.
     """
 
     kind: FaultKind
