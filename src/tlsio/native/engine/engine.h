@@ -26,6 +26,8 @@
 #define TLSIO_ENGINE_H
 
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -131,6 +133,7 @@ enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCE
        TIO_WANT_VERIFY = 32 };
 
 typedef struct {
+    pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
     tio_context *context;               /* for new connections; changed by tio_gate_set_context() only */
     tio_ring *ring;
     void *owner;                        /* the binding's; not touched here */
@@ -147,7 +150,9 @@ typedef struct {
     uint64_t bytes_in, bytes_out;       /* plaintext of connections that are gone */
 } tio_gate;
 
-void tio_gate_set_context(tio_gate *, tio_context *);
+void tio_gate_init(tio_gate *);         /* the caller's memory, zeroed */
+void tio_gate_free(tio_gate *);         /* the context, the ring and the lock; no connection may be left */
+void tio_gate_set_context(tio_gate *, tio_context *);                   /* any thread */
 
 /* ---- wire.c: bytes from a descriptor or from memory ---------------------------------------------------------- */
 
@@ -203,6 +208,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     tio_reactor *told;                  /* the reactor that holds the notice */
     int64_t last_activity;              /* the reactor's clock, ns: plaintext moved */
     uint64_t bytes_read, bytes_written; /* plaintext */
+    struct sockaddr_in6 peer, local;    /* of accepted connections: room for IPv4 too, of a Unix socket the family only */
     uint8_t first[16];                  /* the peer's first wire bytes, for telling what it spoke */
     uint8_t first_size;
     char *server_name;                  /* lower case, as the hello had it (server) or as set (client), or NULL */
@@ -236,6 +242,8 @@ int tio_conn_feed(tio_conn *, const uint8_t *data, size_t size);         /* -1: 
 void tio_conn_feed_eof(tio_conn *);
 size_t tio_conn_output(tio_conn *, const uint8_t **data);                /* 0 while a question is open */
 void tio_conn_sent(tio_conn *, size_t size);
+int tio_conn_wants_fin(const tio_conn *);            /* all is sent, close_notify included: the stream may be ended */
+void tio_conn_fin_sent(tio_conn *);
 /* Descriptor wire: 1 all sent, 0 the kernel is full, -1 failed. */
 int tio_conn_flush(tio_conn *);
 
@@ -285,6 +293,7 @@ int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* take
 void tio_reactor_unlisten(tio_reactor *, int fd);                        /* closes it */
 int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor */
 void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
+void tio_reactor_resume(tio_reactor *, tio_conn *);  /* tio_conn_step() after an answer, and the reactor's part of it */
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);              /* let the descriptor go; wait: alert and FIN first */
 void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet */
 

@@ -148,8 +148,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
             X509_STORE_CTX_set_error(xs, X509_V_ERR_APPLICATION_VERIFICATION);
             return 0;
         }
-        SSL_set_retry_verify(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
-        return 1;
+        return SSL_set_retry_verify(c->ssl) > 0;
     }
     tio_verify *v = c->verify;
     v->pins_failed = !pins_hold(&c->context->row, v->chain);

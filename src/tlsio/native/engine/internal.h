@@ -25,6 +25,7 @@ void tio_hooks_attach(tio_conn *);
 
 /* names.c */
 int tio_names_apply(tio_conn *, tio_context *);
+tio_context *tio_gate_context(tio_gate *);           /* retained for the caller */
 
 /* tickets.c */
 int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int encrypt);

@@ -43,11 +43,29 @@ void tio_context_release(tio_context *ctx) {
     free(ctx);
 }
 
+void tio_gate_init(tio_gate *g) { pthread_mutex_init(&g->lock, NULL); }
+
+void tio_gate_free(tio_gate *g) {
+    tio_context_release(g->context);
+    tio_ring_release(g->ring);
+    pthread_mutex_destroy(&g->lock);
+}
+
 void tio_gate_set_context(tio_gate *g, tio_context *ctx) {
+    tio_context_retain(ctx);
+    pthread_mutex_lock(&g->lock);
     tio_context *old = g->context;
-    if (ctx) tio_context_retain(ctx);
     g->context = ctx;
+    pthread_mutex_unlock(&g->lock);
     tio_context_release(old);
+}
+
+tio_context *tio_gate_context(tio_gate *g) {
+    pthread_mutex_lock(&g->lock);
+    tio_context *ctx = g->context;
+    tio_context_retain(ctx);
+    pthread_mutex_unlock(&g->lock);
+    return ctx;
 }
 
 static int apply_verification(SSL *ssl, SSL_CTX *to) {

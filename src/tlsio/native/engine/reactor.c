@@ -427,9 +427,9 @@ void tio_reactor_update(tio_reactor *r, tio_conn *c) {
     tio_wire *w = &c->wire;
     if (w->borrowed) tio_conn_settle(c);
     if (w->out_end > w->out_start) tio_conn_flush(c);
-    if (c->out == TIO_OUT_ENDING && w->out_end == w->out_start && c->question == TIO_NO_QUESTION) {
+    if (tio_conn_wants_fin(c)) {
         shutdown(w->fd, SHUT_WR);
-        tio_move_out(c, TIO_OUT_ENDED);
+        tio_conn_fin_sent(c);
     }
     if (c->phase == TIO_OPEN) watch_partial_record(r, c);
     if (holds_bytes(c)) ready_add(r, c);
@@ -458,14 +458,24 @@ static void drop_accepted(tio_reactor *r, tio_gate *g, int fd) {
     }
 }
 
+static void note_addresses(tio_conn *c, int fd) {
+    socklen_t size = sizeof c->peer;
+    if (getpeername(fd, (struct sockaddr *)&c->peer, &size)) c->peer.sin6_family = AF_UNSPEC;
+    size = sizeof c->local;
+    if (getsockname(fd, (struct sockaddr *)&c->local, &size)) c->local.sin6_family = AF_UNSPEC;
+}
+
 static void admit(tio_reactor *r, tio_gate *g, int fd) {
-    tio_conn *c = tio_conn_new(g->context, TIO_SERVER);
+    tio_context *context = tio_gate_context(g);
+    tio_conn *c = tio_conn_new(context, TIO_SERVER);
+    tio_context_release(context);
     if (!c || tio_reactor_add(r, c, fd)) {
         if (!c) close(fd);
         tio_conn_free(c);
         return;
     }
     prepare_socket(g, fd);
+    note_addresses(c, fd);
     c->gate = g;
     c->alpn_continue = (uint8_t)g->alpn_continue;
     c->wants = (uint8_t)atomic_load(&g->wants);
@@ -560,21 +570,22 @@ static void leave_handshake(tio_reactor *r, tio_conn *c) {
     left_handshake(r, c->gate);
 }
 
+void tio_reactor_resume(tio_reactor *r, tio_conn *c) {
+    tio_conn_step(c);
+    if (c->phase == TIO_OPEN) leave_handshake(r, c);
+    if (c->phase != TIO_BROKEN) tio_reactor_update(r, c);
+}
+
 static void shake(tio_reactor *r, tio_conn *c) {
     uint8_t question = c->question;
-    tio_conn_step(c);
+    tio_reactor_resume(r, c);
     if (c->phase == TIO_BROKEN) {
         failed(r, c);
-        return;
-    }
-    if (c->phase == TIO_OPEN) {
-        leave_handshake(r, c);
+    } else if (c->phase == TIO_OPEN) {
         notify(r, c, TIO_NOTICE_OPENED);
-        if (c->wire.in_size) notify(r, c, TIO_NOTICE_READABLE);
     } else if (c->question != question) {
         notify(r, c, TIO_NOTICE_QUESTION);
     }
-    tio_reactor_update(r, c);
 }
 
 static void hung_up(tio_reactor *r, tio_conn *c) {

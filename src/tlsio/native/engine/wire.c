@@ -196,6 +196,12 @@ void tio_conn_sent(tio_conn *c, size_t size) {
     if (w->out_start == w->out_end) tio_wire_drop_output(c);
 }
 
+int tio_conn_wants_fin(const tio_conn *c) {
+    return c->out == TIO_OUT_ENDING && c->wire.out_end == c->wire.out_start && c->question == TIO_NO_QUESTION;
+}
+
+void tio_conn_fin_sent(tio_conn *c) { tio_move_out(c, TIO_OUT_ENDED); }
+
 int tio_conn_flush(tio_conn *c) {
     const uint8_t *data;
     size_t size;
