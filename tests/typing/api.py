@@ -1,0 +1,84 @@
+"""The public face as a type checker sees it; never run. What it must refuse stands with the error it must give."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import assert_type
+
+from cryptography import x509
+
+import tlsio
+
+
+async def a_server() -> None:
+    """Make, run and change a server."""
+
+    async def echo(socket: tlsio.TLSSocket) -> None:
+        async for chunk in socket:
+            assert_type(chunk, bytes)
+            await socket.send(chunk)
+
+    async def choose(servername: str, socket: tlsio.TLSSocket) -> tlsio.SecureContext | None:
+        return None
+
+    async with tlsio.serve(echo, 0, "localhost", cert=Path("cert.pem"), key=b"...", sni_callback=choose, request_cert=True) as server:
+        assert_type(server, tlsio.Server)
+        assert_type(server.port, int | None)
+        assert_type(server.listening, bool)
+        assert_type(server.stats(), tlsio.ServerStats)
+        server.add_context("example.com", tlsio.create_secure_context(min_version=ssl.TLSVersion.TLSv1_3))
+        server.add_context("example.org", {"cert": "...", "key": "..."})
+        server.set_secure_context(key=Path("new.key"))
+        server.set_ticket_keys(server.get_ticket_keys())
+        server.close(timeout=1.5)
+        await server.wait_closed()
+
+    other = tlsio.create_server(echo, max_connections=10, handshake_timeout=None)
+
+    @other.on("tls_client_error")
+    def failed(error: tlsio.TLSError, socket: tlsio.TLSSocket) -> None:
+        assert_type(error.code, str)
+        assert_type(error.hint, str | None)
+
+    other.on("secure_connection", echo)
+    other.on("no_such_event", echo)  # type: ignore[call-overload]
+    tlsio.create_server(echo, requestCert=True)  # type: ignore[call-arg]
+    tlsio.create_server(echo, request_cert=1)  # type: ignore[arg-type]
+
+
+async def a_client() -> None:
+    """Connect both ways, and use what was agreed."""
+    socket = await tlsio.connect(443, "example.com", alpn_protocols=["h2", b"http/1.1"], pins=["sha256/..."], timeout=5.0)
+    assert_type(socket, tlsio.TLSSocket)
+    assert_type(await socket.read(), bytes)
+    assert_type(await socket.readexactly(4), bytes)
+    assert_type(await socket.readline(), bytes)
+    assert_type(socket.write(bytearray(3)), bool)
+    assert_type(socket.authorized, bool)
+    assert_type(socket.authorization_error, str | None)
+    assert_type(socket.get_protocol(), str | None)
+    assert_type(socket.get_verified_chain(), tuple[x509.Certificate, ...])
+    assert_type(socket.get_peer_x509_certificate(), x509.Certificate | None)
+    assert_type(socket.bytes_read, int)
+    socket.write("text")  # type: ignore[arg-type]
+
+    @socket.on("data")
+    def arrived(chunk: bytes) -> None:
+        assert_type(chunk, bytes)
+
+    async with tlsio.connect(path="/run/service", servername="service") as inner:
+        assert_type(inner, tlsio.TLSSocket)
+    reader, writer = await asyncio.open_connection("localhost", 25)
+    tlsio.TLSSocket((reader, writer), servername="localhost")
+
+
+def a_context() -> None:
+    """Make contexts, compare names, read the defaults."""
+    context = tlsio.create_secure_context(ca=[], extra_ca=Path("more.pem"), session_timeout=60)
+    assert_type(context, tlsio.SecureContext)
+    assert_type(context.replace(request_cert=True), tlsio.SecureContext)
+    assert_type(tlsio.check_server_identity("example.com", {"subject": {"CN": "example.com"}}), tlsio.CertificateAltNameError | None)
+    assert_type(tlsio.get_ciphers(), list[str])
+    assert_type(tlsio.root_certificates, tuple[str, ...])
+    assert_type(tlsio.get_ca_certificates("system"), tuple[str, ...])
+    tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[typeddict-item, arg-type]
