@@ -1,0 +1,403 @@
+"""A certificate as Node shows it: a mapping with the keys of Node's legacy object, computed when asked for.
+
+Everything is read from the DER itself. `cryptography` serves only those who want its object (`x509`): it refuses a whole
+certificate for one odd extension, and an odd certificate must still be shown, for that is when people look.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+from cryptography import x509
+
+from tlsio.model.errors import UsageValueError
+
+from . import der
+from .names import DIRECTORY_NAME, GeneralName, Name, ParsedNames, parse_general_name, parse_general_names, parse_name
+
+_AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
+_SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
+_KEY_USAGE, _EXTENDED_KEY_USAGE = "2.5.29.15", "2.5.29.37"
+_AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1"
+
+# OpenSSL's long names: that is what i2t_ASN1_OBJECT prints, and so what Node's keys begin with.
+_ACCESS_METHODS = {
+    "1.3.6.1.5.5.7.48.1": "OCSP",
+    "1.3.6.1.5.5.7.48.2": "CA Issuers",
+    "1.3.6.1.5.5.7.48.3": "AD Time Stamping",
+    "1.3.6.1.5.5.7.48.4": "ad dvcs",
+    "1.3.6.1.5.5.7.48.5": "CA Repository",
+}
+
+_VERSION, _EXTENSIONS = 0xA0, 0xA3  # [0] and [3] EXPLICIT of TBSCertificate (RFC 5280 §4.1)
+_KEY_IDENTIFIER, _AUTHORITY_CERT_ISSUER = 0x80, 0xA1  # [0] and [1] of AuthorityKeyIdentifier (§4.2.1.1)
+
+_RSA_KEYS = {"1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"}  # rsaEncryption, RSASSA-PSS
+_EC_KEY = "1.2.840.10045.2.1"
+
+# OpenSSL's short name, NIST's name where there is one, and the bits of the group's order.
+_CURVES: dict[str, tuple[str, str | None, int]] = {
+    "1.2.840.10045.3.1.1": ("prime192v1", "P-192", 192),
+    "1.2.840.10045.3.1.7": ("prime256v1", "P-256", 256),
+    "1.3.132.0.10": ("secp256k1", None, 256),
+    "1.3.132.0.33": ("secp224r1", "P-224", 224),
+    "1.3.132.0.34": ("secp384r1", "P-384", 384),
+    "1.3.132.0.35": ("secp521r1", "P-521", 521),
+    "1.3.36.3.3.2.8.1.1.7": ("brainpoolP256r1", None, 256),
+    "1.3.36.3.3.2.8.1.1.11": ("brainpoolP384r1", None, 384),
+    "1.3.36.3.3.2.8.1.1.13": ("brainpoolP512r1", None, 512),
+}
+_KEY_CERT_SIGN = 0x04  # bit 5, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+_T = TypeVar("_T")
+
+
+def parse(data: bytes) -> "PeerCertificate":
+    """Read a certificate.
+
+    Only the frame is read at once, some ten microseconds; fields and extensions when they are asked for. A field that
+    is malformed is None, it never raises.
+
+    Args:
+        data: The certificate in DER.
+
+    Raises:
+        UsageValueError: this is no X.509 certificate.
+    """
+    return PeerCertificate(data)
+
+
+def link(chain: Sequence[bytes], extra: Iterable[bytes] = ()) -> "PeerCertificate":
+    """Read a chain and return its leaf, each certificate knowing its issuer: Node's `getPeerCertificate(true)`.
+
+    The issuer is first looked for among the rest of `chain` in any order, then in `extra`, as far as a certificate that
+    issued itself, or one whose issuer is unknown or was here before: the walk ends also when authorities have signed
+    each other (Node's does not). **A self-issued certificate is its own issuer**, so whoever follows
+    `issuer_certificate` has to stop there.
+
+    Names and key identifiers are compared, no signature is checked: this shows, it does not verify.
+
+    Args:
+        chain: Certificates in DER, the leaf first.
+        extra: More candidates in DER, such as the verified chain or the trusted roots.
+
+    Raises:
+        UsageValueError: the chain is empty, or holds what is no certificate.
+    """
+    if not chain:
+        raise UsageValueError("A chain without any certificate has no leaf to return")
+    leaf, *sent = dict.fromkeys(map(parse, chain))
+    candidates = [sent, [parse(data) for data in extra]]
+    current, seen = leaf, {leaf}
+    while not current.is_issued_by(current):
+        issuer = next((c for group in candidates for c in group if c not in seen and current.is_issued_by(c)), None)
+        if issuer is None:
+            return leaf
+        current.issuer_certificate = issuer
+        seen.add(issuer)
+        current = issuer
+    current.issuer_certificate = current
+    return leaf
+
+
+class PeerCertificate(Mapping[str, Any]):
+    """A certificate: Node's legacy object in snake_case, and behind it what was parsed.
+
+    Keys: `subject`, `issuer`, `subjectaltname`, `info_access`, `ca`, `modulus`, `exponent`, `bits`, `pubkey`, `asn1_curve`,
+    `nist_curve`, `valid_from`, `valid_to`, `fingerprint`, `fingerprint256`, `fingerprint512`, `ext_key_usage`, `serial_number`
+    and `raw` are always there, None where the certificate has nothing to say; `issuer_certificate` is there when the issuer
+    is known. Two are equal when their DER is.
+
+    Attributes:
+        raw: The DER.
+        issuer_certificate: The issuer, when `link` found one; a self-issued certificate is its own.
+    """
+
+    raw: bytes
+    issuer_certificate: "PeerCertificate | None"
+
+    def __init__(self, data: bytes) -> None:
+        self.raw = bytes(data)
+        self.issuer_certificate = None
+        try:
+            tbs, _, _ = der.read(self.raw).expect(der.SEQUENCE).children()
+            fields = list(tbs.expect(der.SEQUENCE).children())
+            if fields[0].tag == _VERSION:
+                del fields[0]
+            self._serial, _, self._issuer, self._validity, self._subject, self._key, *optional = fields
+        except (ValueError, IndexError) as error:
+            raise UsageValueError(f"Not an X.509 certificate in DER ({len(self.raw)} bytes)") from error
+        self._optional = optional
+
+    def __getitem__(self, key: str) -> Any:
+        if key == "issuer_certificate" and self.issuer_certificate is not None:
+            return self.issuer_certificate
+        read = self._keys[key]
+        try:
+            return read(self)
+        except ValueError:  # malformed
+            return None
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._keys
+        if self.issuer_certificate is not None:
+            yield "issuer_certificate"
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __eq__(self, other: object) -> bool:
+        return self.raw == other.raw if isinstance(other, PeerCertificate) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"<PeerCertificate {self.subject_name.describe()!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
+
+    def __reduce__(self) -> tuple[Callable[..., "PeerCertificate"], tuple[Any, ...]]:
+        # By its bytes: what was parsed holds objects that do not pickle, and linked issuers go in circles.
+        if self.issuer_certificate is None:
+            return parse, (self.raw,)
+        return link, (tuple(certificate.raw for certificate in self.chain()),)
+
+    def chain(self) -> "Iterator[PeerCertificate]":
+        """Yield this certificate, its issuer and so on as far as they are linked, each once."""
+        seen = set[PeerCertificate]()
+        current: PeerCertificate | None = self
+        while current is not None and current not in seen:
+            yield current
+            seen.add(current)
+            current = current.issuer_certificate
+
+    # What the rest of this floor asks for. Malformed input gives an empty answer.
+
+    @cached_property
+    def names(self) -> ParsedNames:
+        """The names that identity is decided by."""
+        common_names = self.subject_name.values("CN")
+        try:
+            general = self._general_names()
+        except ValueError:
+            return ParsedNames(common_names=common_names, is_readable=False)
+        return ParsedNames(
+            dns=tuple(name.text for name in general if name.kind == "DNS"),
+            ip=tuple(name.ip for name in general if name.ip is not None),
+            common_names=common_names,
+            alt_text=self["subjectaltname"],
+        )
+
+    @cached_property
+    def x509(self) -> x509.Certificate:
+        """The object of `cryptography`.
+
+        Raises:
+            ValueError: `cryptography` does not take this certificate.
+        """
+        return x509.load_der_x509_certificate(self.raw)
+
+    @cached_property
+    def spki_sha256(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo, 32 bytes: what a pin names (RFC 7469 §2.4)."""
+        return hashlib.sha256(self._key.encoded).digest()
+
+    @cached_property
+    def subject_name(self) -> Name:
+        """The subject."""
+        return _or(Name(()), parse_name, self._subject)
+
+    @cached_property
+    def issuer_name(self) -> Name:
+        """The issuer's name."""
+        return _or(Name(()), parse_name, self._issuer)
+
+    @property
+    def is_ca(self) -> bool:
+        """It may issue certificates: basicConstraints say so, and keyUsage does not deny it."""
+        return _or(False, self._is_ca)  # noqa: FBT003  (the value on malformed input)
+
+    @property
+    def not_before(self) -> datetime | None:
+        """The first moment of its validity, aware and in UTC."""
+        return _or(None, self._time, 0)
+
+    @property
+    def not_after(self) -> datetime | None:
+        """The last moment of its validity, aware and in UTC."""
+        return _or(None, self._time, 1)
+
+    @property
+    def ca_issuers(self) -> tuple[str, ...]:
+        """Where the issuer's certificate can be fetched (authorityInfoAccess, RFC 5280 §4.2.2.1)."""
+        return tuple((self["info_access"] or {}).get("CA Issuers - URI", ()))
+
+    @property
+    def authority_issuers(self) -> tuple[Name, ...]:
+        """Who issued the issuer's certificate, when authorityKeyIdentifier tells (authorityCertIssuer, RFC 5280 §4.2.1.1)."""
+        return _or((), self._authority_issuers)
+
+    def is_issued_by(self, issuer: "PeerCertificate") -> bool:
+        """Tell whether `issuer` may be the issuer, by what X509_check_issued compares: names, key identifiers, key usage."""
+        if self.issuer_name.key() != issuer.subject_name.key():
+            return False
+        wanted, found = _or(None, self._authority_key_id), _or(None, issuer._subject_key_id)  # noqa: SLF001  (its own class)
+        return (not wanted or not found or wanted == found) and _or(False, issuer._may_sign_certificates)  # noqa: SLF001, FBT003
+
+    # Readers of single fields. Each may raise ValueError on malformed input.
+
+    @cached_property
+    def _extensions(self) -> dict[str, bytes]:
+        # "A certificate MUST NOT include more than one instance of a particular extension" (RFC 5280 §4.2). Should it,
+        # the first one counts, as with X509_get_ext_by_NID.
+        found: dict[str, bytes] = {}
+        wrapped = (e for e in self._optional if e.tag == _EXTENSIONS)
+        for extension in (e for w in wrapped for e in der.read(w.content).expect(der.SEQUENCE).children()):
+            oid, *_, value = extension.expect(der.SEQUENCE).children()
+            found.setdefault(oid.oid(), value.expect(der.OCTET_STRING).content)
+        return found
+
+    def _extension(self, oid: str) -> der.Element | None:
+        content = self._extensions.get(oid)
+        return None if content is None else der.read(content)
+
+    def _general_names(self) -> tuple[GeneralName, ...]:
+        content = self._extension(_SUBJECT_ALT_NAME)
+        return parse_general_names(content) if content else ()
+
+    def _is_ca(self) -> bool:
+        constraints = self._extension(_BASIC_CONSTRAINTS)
+        first = next(constraints.expect(der.SEQUENCE).children(), None) if constraints else None
+        # cA is DEFAULT FALSE, so a pathLenConstraint may stand first.
+        return first is not None and first.tag == der.BOOLEAN and first.boolean() and self._may_sign_certificates()
+
+    def _may_sign_certificates(self) -> bool:
+        usage = self._extension(_KEY_USAGE)
+        return usage is None or bool(usage.bits()[:1] and usage.bits()[0] & _KEY_CERT_SIGN)
+
+    def _time(self, which: int) -> datetime:
+        return _pair(self._validity)[which].time()
+
+    def _subject_key_id(self) -> bytes | None:
+        content = self._extension(_SUBJECT_KEY_ID)
+        return content.expect(der.OCTET_STRING).content if content else None
+
+    def _authority_key_id(self) -> bytes | None:
+        return next((part.content for part in self._authority_key(_KEY_IDENTIFIER)), None)
+
+    def _authority_issuers(self) -> tuple[Name, ...]:
+        general = (name for part in self._authority_key(_AUTHORITY_CERT_ISSUER) for name in part.children())
+        return tuple(parse_name(der.read(name.content)) for name in general if name.tag == DIRECTORY_NAME)
+
+    def _authority_key(self, tag: int) -> Iterable[der.Element]:
+        content = self._extension(_AUTHORITY_KEY_ID)
+        return (part for part in content.expect(der.SEQUENCE).children() if part.tag == tag) if content else ()
+
+    def _algorithm(self) -> tuple[str, der.Element | None]:
+        algorithm, *parameters = _pair(self._key)[0].expect(der.SEQUENCE).children()
+        return algorithm.oid(), parameters[0] if parameters else None
+
+    def _rsa(self) -> tuple[int, int] | None:
+        if self._algorithm()[0] not in _RSA_KEYS:
+            return None
+        modulus, exponent = _pair(der.read(_pair(self._key)[1].bits()))
+        return modulus.integer(), exponent.integer()
+
+    def _curve(self) -> tuple[str | None, str | None, int | None]:
+        algorithm, parameters = self._algorithm()
+        if algorithm != _EC_KEY or parameters is None:
+            return None, None, None
+        return _CURVES.get(parameters.oid(), (None, None, None))
+
+    # The legacy keys.
+
+    def _subjectaltname(self) -> str | None:
+        return None if self._extension(_SUBJECT_ALT_NAME) is None else ", ".join(map(str, self._general_names()))
+
+    def _info_access(self) -> dict[str, list[str]] | None:
+        content = self._extension(_AUTHORITY_INFO_ACCESS)
+        if content is None:
+            return None
+        found: dict[str, list[str]] = {}
+        for method, location in map(_pair, content.expect(der.SEQUENCE).children()):
+            name = parse_general_name(location)
+            found.setdefault(f"{_ACCESS_METHODS.get(method.oid(), method.oid())} - {name.kind}", []).append(name.text)
+        return found
+
+    def _modulus(self) -> str | None:
+        rsa = self._rsa()
+        return f"{rsa[0]:X}" if rsa else None
+
+    def _exponent(self) -> str | None:
+        rsa = self._rsa()
+        return f"0x{rsa[1]:x}" if rsa else None
+
+    def _bits(self) -> int | None:
+        rsa = self._rsa()
+        return rsa[0].bit_length() if rsa else self._curve()[2]
+
+    def _pubkey(self) -> bytes | None:
+        # Node's odd pair: the whole SubjectPublicKeyInfo for RSA, the bare point for EC, nothing for other kinds.
+        algorithm, _ = self._algorithm()
+        if algorithm == _EC_KEY:
+            return _pair(self._key)[1].bits()
+        return self._key.encoded if algorithm in _RSA_KEYS else None
+
+    def _ext_key_usage(self) -> list[str] | None:
+        content = self._extension(_EXTENDED_KEY_USAGE)
+        return [purpose.oid() for purpose in content.expect(der.SEQUENCE).children()] if content else None
+
+    def _serial_number(self) -> str:
+        number = self._serial.integer()
+        # As BN_bn2hex: whole octets, but zero as one digit.
+        digits = abs(number).to_bytes((number.bit_length() + 7) // 8, "big").hex().upper() or "0"
+        return f"-{digits}" if number < 0 else digits
+
+    _keys: ClassVar[dict[str, Callable[["PeerCertificate"], Any]]] = {
+        "subject": lambda self: parse_name(self._subject).as_dict(),
+        "issuer": lambda self: parse_name(self._issuer).as_dict(),
+        "subjectaltname": _subjectaltname,
+        "info_access": _info_access,
+        "ca": lambda self: self.is_ca,
+        "modulus": _modulus,
+        "exponent": _exponent,
+        "bits": _bits,
+        "pubkey": _pubkey,
+        "asn1_curve": lambda self: self._curve()[0],
+        "nist_curve": lambda self: self._curve()[1],
+        "valid_from": lambda self: print_time(self.not_before),
+        "valid_to": lambda self: print_time(self.not_after),
+        "fingerprint": lambda self: _fingerprint("sha1", self.raw),
+        "fingerprint256": lambda self: _fingerprint("sha256", self.raw),
+        "fingerprint512": lambda self: _fingerprint("sha512", self.raw),
+        "ext_key_usage": _ext_key_usage,
+        "serial_number": _serial_number,
+        "raw": lambda self: self.raw,
+    }
+
+
+def _or(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
+    try:
+        return read(*arguments)
+    except ValueError:
+        return default
+
+
+def _pair(element: der.Element) -> tuple[der.Element, der.Element]:
+    first, second = element.expect(der.SEQUENCE).children()
+    return first, second
+
+
+def print_time(moment: datetime | None) -> str:
+    """Print a time of UTC as ASN1_TIME_print does, which pads the day with a blank and has a word for what it cannot read."""
+    if moment is None:
+        return "Bad time value"
+    return f"{_MONTHS[moment.month - 1]} {moment.day:2} {moment:%H:%M:%S} {moment.year} GMT"
+
+
+def _fingerprint(algorithm: str, data: bytes) -> str:
+    # Not for security: SHA-1 too is only shown, as Node shows it.
+    return hashlib.new(algorithm, data, usedforsecurity=False).digest().hex(":").upper()

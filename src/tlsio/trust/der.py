@@ -1,0 +1,140 @@
+"""Reads DER: just enough ASN.1 to take a certificate apart.
+
+`cryptography` refuses a whole certificate for one extension it dislikes; OpenSSL, which has verified it, does not.
+So names, dates and keys are read here, and whatever is malformed stays the trouble of the one field that holds it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x01, 0x02, 0x03, 0x04, 0x06
+UTF8_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x16, 0x17, 0x18
+SEQUENCE, SET = 0x30, 0x31
+
+_OID_OCTETS = 255
+
+# Bytes per character as in OpenSSL's ASN1_STRING_to_UTF8: it reads T61String as Latin-1, like everyone else.
+_ENCODINGS = {
+    UTF8_STRING: "utf-8",
+    0x12: "latin-1",  # NumericString
+    0x13: "latin-1",  # PrintableString
+    0x14: "latin-1",  # TeletexString, T61String
+    IA5_STRING: "latin-1",
+    0x1A: "latin-1",  # VisibleString
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
+
+
+class DerError(ValueError):
+    """These bytes are not the DER that was expected here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One tag-length-value.
+
+    Attributes:
+        tag: The identifier octet, class and constructed bit included.
+        content: The value alone.
+        encoded: The element as it stood in the input, header included.
+    """
+
+    tag: int
+    content: bytes
+    encoded: bytes
+
+    def children(self) -> "Iterator[Element]":
+        """Yield the elements that the content is made of."""
+        rest = self.content
+        while rest:
+            child = read(rest, trailing=True)
+            yield child
+            rest = rest[len(child.encoded) :]
+
+    def expect(self, tag: int) -> "Element":
+        """Return the element itself, if it has this tag."""
+        if self.tag != tag:
+            raise DerError(f"expected tag 0x{tag:02x}, found 0x{self.tag:02x}")
+        return self
+
+    def integer(self) -> int:
+        """Read an INTEGER."""
+        return int.from_bytes(self.expect(INTEGER).content, "big", signed=True)
+
+    def boolean(self) -> bool:
+        """Read a BOOLEAN; any value but zero is true, as in BER."""
+        return any(self.expect(BOOLEAN).content)
+
+    def bits(self) -> bytes:
+        """Read a BIT STRING, without its leading count of unused bits."""
+        if not self.expect(BIT_STRING).content:
+            raise DerError("a BIT STRING without its count of unused bits")
+        return self.content[1:]
+
+    def oid(self) -> str:
+        """Read an OBJECT IDENTIFIER in dotted decimal."""
+        return read_oid(self.expect(OID).content)
+
+    def text(self) -> str:
+        """Read a character string of any of ASN.1's kinds."""
+        if self.tag not in _ENCODINGS:
+            raise DerError(f"tag 0x{self.tag:02x} is no character string")
+        try:
+            return self.content.decode(_ENCODINGS[self.tag])
+        except UnicodeDecodeError as error:
+            raise DerError("a character string with bytes that its type does not allow") from error
+
+    def time(self) -> datetime:
+        """Read a UTCTime or GeneralizedTime in the only form RFC 5280 §4.1.2.5 allows: in seconds and ending in Z."""
+        digits = self.content[:-1].decode("latin-1")
+        if self.tag == UTC_TIME and len(digits) == len("YYMMDDhhmmss"):
+            # "Where YY is greater than or equal to 50, the year SHALL be interpreted as 19YY" (RFC 5280 §4.1.2.5.1)
+            digits = ("19" if digits >= "5" else "20") + digits
+        elif self.tag != GENERALIZED_TIME:
+            raise DerError("neither UTCTime nor GeneralizedTime")
+        if self.content[-1:] != b"Z" or len(digits) != len("YYYYMMDDhhmmss") or not digits.isdecimal():
+            raise DerError("a time that is not written in full seconds of UTC")
+        try:
+            return datetime.strptime(f"{digits}+0000", "%Y%m%d%H%M%S%z").astimezone(UTC)
+        except ValueError as error:
+            raise DerError("a time that no calendar has") from error
+
+
+def read(data: bytes, *, trailing: bool = False) -> Element:
+    """Read the first element of `data`, which must be all of it unless `trailing`.
+
+    Lengths longer than needed are taken (OpenSSL takes them); multi-byte tags and indefinite lengths are not, no certificate has them.
+    """
+    if len(data) < 2:  # noqa: PLR2004  (a tag and a length)
+        raise DerError("cut off in a header")
+    tag, length, start = data[0], data[1], 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(data[2:start], "big") if start > 2 else len(data)  # noqa: PLR2004  (0x80 alone: indefinite)
+    end = start + length
+    if end > len(data) or tag & 0x1F == 0x1F:  # noqa: PLR2004  (all ones: the tag continues)
+        raise DerError("cut off, or written in a form that DER does not have")
+    if end < len(data) and not trailing:
+        raise DerError("followed by bytes that do not belong to it")
+    return Element(tag, data[start:end], data[:end])
+
+
+def read_oid(content: bytes) -> str:
+    """Turn the content of an OBJECT IDENTIFIER into dotted decimal."""
+    # Far above the 30 or so octets of real ones, and below what makes an arc too long to print.
+    if not 0 < len(content) <= _OID_OCTETS or content[-1] & 0x80:
+        raise DerError("an object identifier that is cut off or too long")
+    arcs, arc = list[int](), 0
+    for octet in content:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    # "The numerical value of the first subidentifier is derived from ... (X*40) + Y", X at most 2 (X.690 §8.19.4)
+    root = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:])))

@@ -1,0 +1,261 @@
+"""Is this certificate for that name? Node's table to the letter, and the stricter RFC 9525.
+
+What was read from a certificate is compared as parsed names. Only a plain mapping has its `subjectaltname` text taken
+apart.
+
+Where a host name can be read in more than one way nobody guesses here: it matches nothing. (Node compares what a URL
+parser would make of it: `ex%61mple.com` becomes `example.com`, `127.1` an address, U+3002 a dot.)
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import Any, TypeAlias
+
+import idna
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tlsio.model.checks import wrong_type
+from tlsio.model.errors import CertificateAltNameError, UsageValueError
+
+from .certificate import PeerCertificate, parse
+from .names import IPAddress, ParsedNames, printable
+
+AnyCertificate: TypeAlias = PeerCertificate | Mapping[str, Any] | x509.Certificate
+
+# "any valid JSON string literal. This MUST match the JSON specification (ECMA-404 / RFC8259) exactly" (Node, lib/tls.js)
+_JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+
+# Printable, but not part of a name in any URL (WHATWG URL §3.2, forbidden domain code points).
+_NOT_IN_A_NAME = frozenset("#/:<>?@[\\]^|%")
+_MIN_WILDCARD_LABELS = 3  # "*.com" would stand for half the world
+_HINTED_NAMES = 5
+
+
+def check_server_identity(hostname: str, cert: AnyCertificate) -> CertificateAltNameError | None:
+    """Tell whether a certificate is for a host, by the rules of Node's `tls.checkServerIdentity`.
+
+    An IP address has to stand in the certificate as an IP address. A name is looked for among the DNS names; only when there
+    is none, in the subject's CN. One `*` may stand in the first label of a pattern with three labels or more, alone or as
+    part of it, but not in an A-label.
+
+    A trailing dot of the name does not count, nor does the case of ASCII letters. Names beyond ASCII are compared as A-labels.
+
+    Args:
+        hostname: A DNS name or an IP address as text, an IPv6 zone allowed.
+        cert: What `get_peer_certificate()` returns, a plain mapping of that shape (`subject`, `subjectaltname`), or a
+            certificate of `cryptography`.
+
+    Returns:
+        None when the certificate is for that host, else an error to raise or to return.
+
+    Raises:
+        UsageTypeError: `hostname` is no str, or `cert` none of the three.
+        UsageValueError: a plain mapping's `subjectaltname` is wrongly quoted (`ERR_TLS_CERT_ALTNAME_FORMAT`).
+    """
+    return _check(hostname, cert, _node_reason)
+
+
+def check_rfc9525(hostname: str, cert: AnyCertificate) -> CertificateAltNameError | None:
+    """Tell whether a certificate is for a host, by RFC 9525.
+
+    As `check_server_identity`, but stricter: the CN is never looked at ("the service identity ... MUST NOT" come from it,
+    §2), and a wildcard stands for exactly one whole label on the left: "the wildcard character appears only as the complete
+    content of the left-most label" (§6.3).
+    """
+    return _check(hostname, cert, _rfc9525_reason)
+
+
+def read_names(cert: AnyCertificate) -> ParsedNames:
+    """Return the names of a certificate in whatever form it was given.
+
+    Raises:
+        UsageTypeError, UsageValueError: as `check_server_identity`.
+    """
+    if isinstance(cert, PeerCertificate):
+        return cert.names
+    if isinstance(cert, x509.Certificate):
+        return parse(cert.public_bytes(Encoding.DER)).names
+    if isinstance(cert, Mapping):
+        return _names_of_mapping(cert)
+    raise wrong_type("cert", "a certificate or a mapping", cert)
+
+
+class _Host:
+    """What is looked for: an address, or the labels of a name; neither when it cannot be read in one way only."""
+
+    def __init__(self, hostname: str) -> None:
+        self.text = hostname.removesuffix(".")
+        self.ip = _parse_ip(self.text)
+        self.labels = [] if self.ip else _host_labels(self.text)
+
+
+def _check(hostname: str, cert: AnyCertificate, find_reason: Callable[[_Host, ParsedNames], str | None]) -> CertificateAltNameError | None:
+    if not isinstance(hostname, str):
+        raise wrong_type("hostname", "a str", hostname)
+    host, names = _Host(hostname), read_names(cert)
+    reason = find_reason(host, names)
+    return None if reason is None else CertificateAltNameError(reason, host.text, cert, hint=_hint(host, names))
+
+
+def _node_reason(host: _Host, names: ParsedNames) -> str | None:
+    if host.ip:
+        return _ip_reason(host, names)
+    if names.dns:
+        return _dns_reason(host, names, _matches_node)
+    # A list of names that could not be read may have held any name: its certificate gets no second chance by the CN.
+    if not names.is_readable or not names.common_names:
+        return "Cert does not contain a DNS name"
+    if any(_matches_node(host.labels, pattern) for pattern in names.common_names):
+        return None
+    return f"Host: {host.text}. is not cert's CN: {','.join(names.common_names)}"
+
+
+def _rfc9525_reason(host: _Host, names: ParsedNames) -> str | None:
+    if host.ip:
+        return _ip_reason(host, names)
+    return _dns_reason(host, names, _matches_rfc9525) if names.dns else "Cert does not contain a DNS name"
+
+
+def _ip_reason(host: _Host, names: ParsedNames) -> str | None:
+    if host.ip in names.ip:
+        return None
+    return f"IP: {host.text} is not in the cert's list: {', '.join(map(_print_ip, names.ip))}"
+
+
+def _dns_reason(host: _Host, names: ParsedNames, matches: Callable[[list[str], str], bool]) -> str | None:
+    if any(matches(host.labels, pattern) for pattern in names.dns):
+        return None
+    return f"Host: {host.text}. is not in the cert's altnames: {names.alt_text}"
+
+
+def _matches_node(host: list[str], pattern: str) -> bool:
+    labels = _pattern_labels(pattern)
+    if not labels or len(host) != len(labels) or host[1:] != labels[1:]:
+        return False
+    # "RFC 6125 does not allow wildcard substitution for components containing IDNA A-labels" (Node, lib/tls.js)
+    if "*" not in labels[0] or "xn--" in labels[0]:
+        return host[0] == labels[0]
+    prefix, *suffix = labels[0].split("*")
+    return (
+        len(suffix) == 1
+        and len(labels) >= _MIN_WILDCARD_LABELS
+        and len(prefix) + len(suffix[0]) <= len(host[0])
+        and host[0].startswith(prefix)
+        and host[0].endswith(suffix[0])
+    )
+
+
+def _matches_rfc9525(host: list[str], pattern: str) -> bool:
+    labels = _pattern_labels(pattern)
+    if not labels or len(host) != len(labels) or host[1:] != labels[1:]:
+        return False
+    if labels[0] == "*":
+        return len(labels) >= _MIN_WILDCARD_LABELS and host[0] != ""
+    return host[0] == labels[0]
+
+
+def _pattern_labels(pattern: str) -> list[str]:
+    # Node's rule: no empty label, and nothing outside of U+0021 to U+007F: "nothing good can come from accepting them".
+    labels = pattern.removesuffix(".").split(".")
+    if "" in labels or not all("\x21" <= character <= "\x7f" for character in pattern):
+        return []
+    return [label.lower() for label in labels]
+
+
+def _host_labels(text: str) -> list[str]:
+    name = text if text.isascii() else _to_ascii(text)
+    labels = name.lower().split(".")
+    if any(not "\x21" <= character < "\x7f" or character in _NOT_IN_A_NAME for character in name):
+        return []
+    # "127.1" and "2130706433" are addresses to those who connect, so they are no names (WHATWG URL §3.5, "ends in a number").
+    return [] if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]) else labels
+
+
+def _to_ascii(text: str) -> str:
+    """Return the A-label form, or "" when there is none, or none beyond doubt."""
+    try:
+        mapped = idna.uts46_remap(text, std3_rules=False, transitional=False)
+        # U+3002, U+FF0E and others become dots: whoever looks up the name may see fewer labels than whoever compares it.
+        if mapped.count(".") != text.count("."):
+            return ""
+        return ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split("."))
+    except idna.IDNAError:
+        return ""
+
+
+def _parse_ip(text: str) -> IPAddress | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # A zone says by which interface to go there; it is no part of who is there.
+    return IPv6Address(address.packed) if isinstance(address, IPv6Address) else address
+
+
+def _print_ip(address: IPAddress) -> str:
+    # uv_inet_ntop, which Node prints with, writes addresses that hold an IPv4 one with dots (so does Python from 3.13 on).
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
+def _names_of_mapping(cert: Mapping[str, Any]) -> ParsedNames:
+    subject, alt_text = cert.get("subject"), cert.get("subjectaltname") or ""
+    if not isinstance(alt_text, str):
+        raise wrong_type('cert["subjectaltname"]', "a str", alt_text)
+    common_name = subject.get("CN") if isinstance(subject, Mapping) else None
+    entries = _split_alt_names(alt_text)
+    return ParsedNames(
+        dns=tuple(_after("DNS:", entries)),
+        ip=tuple(ip for ip in map(_parse_ip, _after("IP Address:", entries)) if ip),
+        common_names=_common_names(common_name),
+        alt_text=alt_text,
+    )
+
+
+def _common_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,) if value else ()
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+
+def _after(prefix: str, entries: Iterable[str]) -> Iterable[str]:
+    return (entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix))
+
+
+def _split_alt_names(text: str) -> list[str]:
+    """Split Node's `subjectaltname`; quoted parts are JSON strings and may hold commas (CVE-2021-44532)."""
+    if '"' not in text:
+        return text.split(", ")
+    entries, entry, offset = list[str](), "", 0
+    while offset < len(text):
+        if text[offset] == '"':
+            quoted = _JSON_STRING.match(text, offset)
+            if not quoted:
+                raise UsageValueError("Invalid subject alternative name string", code="ERR_TLS_CERT_ALTNAME_FORMAT")
+            entry += json.loads(quoted.group())
+            offset = quoted.end()
+        elif text[offset] == ",":
+            entries.append(entry)
+            entry, offset = "", offset + len(", ")
+        else:
+            entry += text[offset]
+            offset += 1
+    return [*entries, entry]
+
+
+def _hint(host: _Host, names: ParsedNames) -> str:
+    wanted = f'"{printable(host.text)}"'
+    if not names.is_readable:
+        return f"The certificate's list of names is malformed: have it made again with {wanted} as subjectAltName."
+    if any(_matches_node(host.labels, name) for name in names.common_names):
+        why = "DNS names are there, and they count alone" if names.dns else 'RFC 9525 does not look there (identity_policy="node" does)'
+        return f"Only the common name of the certificate is {wanted}, but {why}: have it made again with {wanted} as subjectAltName."
+    found = [*names.dns, *map(_print_ip, names.ip)] or names.common_names
+    if not found:
+        return f"The certificate names no host at all: have it made again with {wanted} as subjectAltName."
+    listed = ", ".join(f'"{printable(name)}"' for name in found[:_HINTED_NAMES])
+    more = f" and {len(found) - _HINTED_NAMES} more" if len(found) > _HINTED_NAMES else ""
+    return f"The certificate is for {listed}{more}: connect by that name, give it as servername, or have {wanted} added to the certificate."

@@ -1,0 +1,91 @@
+"""Where trust may come from: the roots bundled with the library, and the system's.
+
+Both are read once per process and given as PEM. `ca=` replaces them, `extra_ca=` adds to them: that is decided where a
+context is built.
+"""
+
+import functools
+import os
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from pathlib import Path
+
+import certifi
+
+from . import der
+from .certificate import parse
+from .names import NameKey
+
+# RFC 7468 §5; OpenSSL's two older labels count too, as in Node. The text between is left to the decoder.
+_BLOCK = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
+# What X509_LOOKUP_hash_dir opens: the hash of a subject and a number. Other files beside them are not trusted.
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+
+_PEM_LINE = 64  # "Generators MUST wrap the base64-encoded lines so that each line consists of exactly 64 characters" (RFC 7468 §2)
+
+
+@functools.cache
+def bundled() -> tuple[str, ...]:
+    """Return Mozilla's roots as they come with `certifi`, in PEM."""
+    return _unique([Path(certifi.where())])
+
+
+@functools.cache
+def system(default_file: str, default_directory: str) -> tuple[str, ...]:
+    """Return the system's roots in PEM, as OpenSSL would find them.
+
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` (several directories, separated as in `PATH`) take the place of the defaults. What
+    cannot be read is left out: an empty result means that nothing is trusted.
+
+    Args:
+        default_file: `X509_get_default_cert_file()` of the OpenSSL in use.
+        default_directory: `X509_get_default_cert_dir()`; files in it count under their hashed names only.
+    """
+    directories = os.environ.get("SSL_CERT_DIR", default_directory).split(os.pathsep)
+    hashed = (path for directory in directories if directory for path in _hashed_files(Path(directory)))
+    return _unique([Path(os.environ.get("SSL_CERT_FILE", default_file)), *hashed])
+
+
+@functools.cache
+def subjects(pems: tuple[str, ...]) -> frozenset[NameKey]:
+    """Return the names of roots in PEM, to tell a missing intermediate from an unknown authority."""
+    return frozenset(parse(data).subject_name.key() for pem in pems for data in read_pem(pem.encode()))
+
+
+def read_pem(text: bytes) -> list[bytes]:
+    """Return the certificates in a PEM text as DER; what is none is left out, as OpenSSL leaves it out of a CA file."""
+    found = []
+    for _, body in _BLOCK.findall(text):
+        try:
+            # A TRUSTED CERTIFICATE carries OpenSSL's own settings behind the certificate.
+            certificate = der.read(b64decode(body), trailing=True).encoded
+            parse(certificate)
+        except ValueError:
+            continue
+        found.append(certificate)
+    return found
+
+
+def _unique(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(map(_to_pem, dict.fromkeys(data for path in paths for data in read_pem(_read(path)))))
+
+
+def _to_pem(data: bytes) -> str:
+    body = b64encode(data).decode("ascii")
+    lines = (body[at : at + _PEM_LINE] for at in range(0, len(body), _PEM_LINE))
+    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _hashed_files(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if _HASHED.fullmatch(path.name))
+    except OSError:
+        return []
