@@ -1,0 +1,334 @@
+"""From faults to errors: class, code, alert, and that cause, side and mend are named."""
+
+import _ssl
+import errno
+
+import pytest
+
+from tlsio.model import errors, faults
+from tlsio.model.faults import error_from_fault
+from tlsio.model.values import Fault, FaultKind, Role, ServerStats
+
+HELLO = b"\x16\x03\x01\x02\x00\x01"
+ERR_LIB_SSL = 20
+
+
+def ssl_fault(role: Role, reason_code: int, reason: str, **more: object) -> Fault:
+    """Make a fault as OpenSSL reports it from libssl."""
+    return Fault(kind="ssl", role=role, library="SSL routines", reason=reason, reason_code=reason_code, **more)
+
+
+@pytest.mark.parametrize("number", sorted({*faults._REASON_CAUSES, *faults._CONFIG_CAUSES, *faults._BAD_RECORDS, 134, 199}))
+def test_reason_numbers_exist(number: int) -> None:
+    """The standard library has OpenSSL's numbers; a typo here would explain the wrong thing."""
+    assert (ERR_LIB_SSL, number) in _ssl.err_codes_to_names
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (258, "UNSUPPORTED_PROTOCOL"),
+        (267, "WRONG_VERSION_NUMBER"),
+        (193, "NO_SHARED_CIPHER"),
+        (376, "NO_SHARED_SIGNATURE_ALGORITHMS"),
+        (118, "NO_SUITABLE_SIGNATURE_ALGORITHM"),
+        (101, "NO_SUITABLE_KEY_SHARE"),
+        (235, "NO_APPLICATION_PROTOCOL"),
+        (199, "PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+        (134, "CERTIFICATE_VERIFY_FAILED"),
+        (191, "NO_PROTOCOLS_AVAILABLE"),
+        (338, "UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
+        (394, "DH_KEY_TOO_SMALL"),
+        (152, "EXCESSIVE_MESSAGE_SIZE"),
+    ],
+)
+def test_reason_numbers_are_openssls(number: int, name: str) -> None:
+    """The ones that the explanations stand on."""
+    assert _ssl.err_codes_to_names[ERR_LIB_SSL, number] == name
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "role", "text", "mend"),
+    [
+        (b"GET / HTTP/1.1\r\n", "server", "The client spoke plain HTTP to a TLS port", "https://"),
+        (b"PRI * HTTP/2.0\r\n", "server", "The client spoke plain HTTP", "https://"),
+        (b"CONNECT a:443 HT", "server", "The client asks for a proxy", "proxy settings"),
+        (b"HTTP/1.1 400 Bad", "client", "The server example.org answered in plain HTTP", "HTTPS port"),
+        (b"SSH-2.0-OpenSSH_", "client", "The server example.org speaks SSH, not TLS", "Check port"),
+        (b"SSH-2.0-OpenSSH_", "server", "The client speaks SSH", "SSH server"),
+        (b"220 mx ESMTP\r\n", "client", "The server example.org greets in plain text", "STARTTLS"),
+        (b"* OK IMAP4rev1", "client", "The server example.org greets in plain text", "STARTTLS"),
+        (b"PROXY TCP4 1.2.3", "server", "The client sent a PROXY protocol header", "load balancer"),
+        (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00", "server", "The client sent a PROXY protocol header", "load balancer"),
+        (b"EHLO me\r\n", "server", "The client spoke plain text, not TLS", "use TLS"),
+        (b"-ERR unknown", "client", "The server example.org spoke plain text, not TLS", "does not speak TLS"),
+    ],
+)
+def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: str, mend: str) -> None:
+    """Every other library says "wrong version number" to these."""
+    fault = ssl_fault(role, 267, "wrong version number", first_bytes=first_bytes, alert_sent=70)
+    error = error_from_fault(fault, host="example.org" if role == "client" else None)
+    assert type(error) is errors.HandshakeError
+    assert str(error).startswith(text)
+    assert mend in str(error.hint)
+    assert (error.code, error.reason, error.alert) == ("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number", "protocol_version")
+
+
+@pytest.mark.parametrize("first_bytes", [b"", HELLO, b"\x80\x2e\x01\x03", b"\x00\x01\x02\x03", b"J\x00\x00\x00\x0a8.0"])
+def test_what_is_not_plain_text_stays_openssls_word(first_bytes: bytes) -> None:
+    """TLS records, old hellos and binary protocols are not taken for text."""
+    error = error_from_fault(ssl_fault("client", 267, "wrong version number", first_bytes=first_bytes))
+    assert str(error) == "TLS with the server failed: wrong version number [ERR_SSL_WRONG_VERSION_NUMBER]"
+    assert "not TLS" in str(error.hint)
+
+
+def test_text_after_the_handshake_is_not_another_protocol() -> None:
+    """Once open, the first bytes were TLS: here somebody broke in."""
+    error = error_from_fault(ssl_fault("server", 267, "wrong version number", opened=True, first_bytes=b"GET / HT"))
+    assert type(error) is errors.PeerError
+    assert "change the bytes" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "role", "text", "mend"),
+    [
+        (258, "unsupported protocol", "server", "TLS with the client failed: no common protocol version", "min_version"),
+        (193, "no shared cipher", "server", "TLS with the client failed: no common cipher", "ciphers"),
+        (193, "no shared cipher", "server", "no common cipher", "without a certificate"),
+        (101, "no suitable key share", "server", "no common group", "ecdh_curve"),
+        (378, "wrong curve", "client", "TLS with the server failed: no common group", "ecdh_curve"),
+        (376, "no shared signature algorithms", "server", "no common signature algorithm", "sigalgs"),
+        (118, "no suitable signature algorithm", "server", "no common signature algorithm", "without a certificate"),
+        (235, "no application protocol", "server", "no common ALPN protocol", "alpn_mismatch"),
+        (338, "unsafe legacy renegotiation disabled", "client", "RFC 5746", "SSL_OP_LEGACY_SERVER_CONNECT"),
+        (394, "dh key too small", "client", "Diffie-Hellman", "larger"),
+    ],
+)
+def test_disagreement_is_explained(number: int, reason: str, role: Role, text: str, mend: str) -> None:
+    """The cause in the message, the option to look at in the hint, Node's code, OpenSSL's reason."""
+    error = error_from_fault(ssl_fault(role, number, reason, first_bytes=HELLO, stack=("error:0A",)))
+    assert type(error) is errors.HandshakeError
+    assert text in str(error)
+    assert mend in str(error.hint)
+    assert error.code == f"ERR_SSL_{reason.upper().replace(' ', '_')}"
+    assert (error.reason, error.openssl_errors) == (reason, ("error:0A",))
+
+
+@pytest.mark.parametrize("number", [191, 181, 177, 179, 190])
+def test_own_configuration_is_blamed(number: int) -> None:
+    """What no peer can help is a ConfigError."""
+    error = error_from_fault(ssl_fault("client", number, "no protocols available"))
+    assert type(error) is errors.ConfigError
+    assert error.code == "ERR_SSL_NO_PROTOCOLS_AVAILABLE"
+    assert error.hint
+
+
+def test_other_reasons_stay_whole() -> None:
+    """An unknown reason, or another library's number, is told as it is."""
+    unknown = error_from_fault(ssl_fault("server", 104, "inconsistent extms"))
+    assert str(unknown) == "TLS with the client failed: inconsistent extms [ERR_SSL_INCONSISTENT_EXTMS]"
+    foreign = error_from_fault(Fault(kind="ssl", role="server", library="rsa routines", reason="bad signature", reason_code=193))
+    assert str(foreign) == "TLS with the client failed: bad signature [ERR_SSL_BAD_SIGNATURE]"
+    assert (unknown.hint, foreign.hint) == (None, None)
+    silent = error_from_fault(Fault(kind="ssl", role="client", opened=True))
+    assert str(silent) == "TLS with the server failed: no reason given [ERR_TLS_PEER]"
+    assert error_from_fault(Fault(kind="refused", role="server", alert_sent=112)).alert == "unrecognized_name"
+
+
+def test_another_librarys_number_is_no_bad_record() -> None:
+    """Numbers of libcrypto's parts overlap with libssl's."""
+    fault = Fault(kind="ssl", role="client", library="rsa routines", reason="x", reason_code=267)
+    assert error_from_fault(fault).hint is None
+
+
+def test_missing_client_certificate_on_the_server() -> None:
+    """The client is at fault, by a missing certificate."""
+    error = error_from_fault(ssl_fault("server", 199, "peer did not return a certificate", alert_sent=116, first_bytes=HELLO))
+    assert type(error) is errors.CertificateError
+    assert error.code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"
+    assert error.alert == "certificate_required"
+    assert "client" in str(error).lower()
+    assert "request_cert" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        # OpenSSL 3.0 and 3.2 have different texts for one number.
+        (ssl_fault("client", 1040, "sslv3 alert handshake failure"), "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        (ssl_fault("client", 1040, "ssl/tls alert handshake failure"), "ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE"),
+        (Fault(kind="alert", role="client", alert_received=40), "ERR_SSL_ALERT_HANDSHAKE_FAILURE"),
+        (Fault(kind="hangup", role="client", first_bytes=b"\x15\x03\x03\x00\x02\x02\x28"), "ERR_SSL_ALERT_HANDSHAKE_FAILURE"),
+    ],
+)
+def test_alert_is_found_wherever_it_stands(fault: Fault, code: str) -> None:
+    """Told by the engine, by OpenSSL's number, or as the peer's first record."""
+    error = error_from_fault(fault)
+    assert type(error) is errors.AlertReceived
+    assert (error.alert, error.code) == ("handshake_failure", code)
+    assert "no cipher" in str(error)
+    assert "ciphers" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text", "mend"),
+    [
+        (Fault(kind="alert", role="client", alert_received=40, certificate_requested=True), "client certificate", "Give cert and key"),
+        (Fault(kind="alert", role="client", alert_received=116, opened=True), "client certificate", "Give cert and key"),
+        (Fault(kind="alert", role="server", alert_received=48), "does not trust the authority of our certificate", "intermediates"),
+        (Fault(kind="alert", role="client", alert_received=48), "does not trust the authority of our certificate", "client certificate"),
+        (Fault(kind="alert", role="server", alert_received=45), "our certificate has expired", "Renew"),
+        (Fault(kind="alert", role="server", alert_received=42), "does not accept our certificate", "The client judges"),
+        (Fault(kind="alert", role="client", alert_received=70), "no common protocol version", "max_version"),
+        (Fault(kind="alert", role="client", alert_received=120), "no common ALPN protocol", "alpn_protocols"),
+        (Fault(kind="alert", role="client", alert_received=112), "serves no such name", "servername"),
+        (Fault(kind="alert", role="client", alert_received=200), "alert 200", "server's log"),
+    ],
+)
+def test_alert_is_explained(fault: Fault, text: str, mend: str) -> None:
+    """The peer's word, what it means for us, and what to do on our side."""
+    error = error_from_fault(fault)
+    assert type(error) is errors.AlertReceived
+    assert text in str(error)
+    assert mend in str(error.hint)
+    assert ("ended the connection" in str(error)) is fault.opened
+
+
+@pytest.mark.parametrize("alert", sorted(faults._ALERT_CAUSES))
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_every_alert_has_a_mend(alert: int, role: Role) -> None:
+    """Both sides are told something, in a whole sentence."""
+    assert str(error_from_fault(Fault(kind="alert", role=role, alert_received=alert)).hint).endswith((".", "'."))
+
+
+def test_code_of_an_unnamed_alert() -> None:
+    """Without OpenSSL's reason the code is made of the number."""
+    assert error_from_fault(Fault(kind="alert", role="client", alert_received=200)).code == "ERR_SSL_ALERT_ALERT_200"
+
+
+@pytest.mark.parametrize("kind", ["verify", "ssl"])
+def test_refused_certificate_names_every_cause(kind: FaultKind) -> None:
+    """Node's code is the last one; all stand in `reasons`."""
+    fault = Fault(
+        kind=kind,
+        role="client",
+        reason="certificate verify failed",
+        reason_code=134,
+        verify_errors=((10, 0), (20, 1), (20, 2)),
+        alert_sent=48,
+    )
+    error = error_from_fault(fault, host="example.org")
+    assert type(error) is errors.CertificateError
+    assert error.code == "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"
+    assert error.reasons == ("CERT_HAS_EXPIRED", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY")
+    assert error.alert == "unknown_ca"
+    assert error.message == (
+        "The server example.org's certificate was refused: certificate has expired; unable to get local issuer certificate"
+    )
+    assert "ca or extra_ca" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "mend"),
+    [
+        (18, "DEPTH_ZERO_SELF_SIGNED_CERT", "give it in ca"),
+        (19, "SELF_SIGNED_CERT_IN_CHAIN", "root"),
+        (10, "CERT_HAS_EXPIRED", "clock"),
+        (9, "CERT_NOT_YET_VALID", "clock"),
+        (21, "UNABLE_TO_VERIFY_LEAF_SIGNATURE", "intermediate"),
+        (3, "UNABLE_TO_GET_CRL", "crl"),
+        (66, "UNSPECIFIED", "None"),
+    ],
+)
+def test_usual_certificate_mistakes_have_a_mend(number: int, code: str, mend: str) -> None:
+    """Self-signed, expired, clock off, unknown authority."""
+    error = error_from_fault(Fault(kind="verify", role="server", verify_errors=((number, 0),)))
+    assert error.code == code
+    assert mend in str(error.hint)
+
+
+def test_refusal_without_a_cause() -> None:
+    """Nothing is made up."""
+    error = error_from_fault(Fault(kind="verify", role="client"))
+    assert str(error) == "The server's certificate was refused [ERR_TLS_CERTIFICATE]"
+
+
+@pytest.mark.parametrize(
+    ("fault", "message", "mend"),
+    [
+        (Fault(kind="hangup", role="server"), "socket hang up", "port check"),
+        (Fault(kind="hangup", role="client"), "Client network socket disconnected", "without a byte"),
+        (Fault(kind="hangup", role="client", first_bytes=HELLO), "Client network socket disconnected", "servername"),
+        (Fault(kind="hangup", role="client", first_bytes=HELLO, certificate_requested=True), "Client network", "client certificate"),
+        (Fault(kind="hangup", role="client", first_bytes=b"HTTP"), "Client network socket", "plain text"),
+    ],
+)
+def test_hangup_is_nodes_econnreset(fault: Fault, message: str, mend: str) -> None:
+    """Node's message and code; the hint says what such a hang-up usually means."""
+    error = error_from_fault(fault)
+    assert type(error) is errors.ConnectionLostError
+    assert error.code == "ECONNRESET"
+    assert error.message.startswith(message)
+    assert mend in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("number", "opened", "code"),
+    [(errno.EPIPE, True, "EPIPE"), (errno.ETIMEDOUT, True, "ETIMEDOUT"), (errno.ECONNRESET, False, "ECONNRESET"), (0, True, "ECONNRESET")],
+)
+def test_failed_system_call_keeps_its_errno(number: int, opened: bool, code: str) -> None:  # noqa: FBT001  (a column of the table)
+    """A lost connection is a ConnectionError with the system's code."""
+    error = error_from_fault(Fault(kind="os", role="client", os_errno=number, opened=opened))
+    assert type(error) is errors.ConnectionLostError
+    assert error.code == code
+    assert str(error).startswith("The connection with the server was lost: ")
+    assert (error.hint is None) is opened
+
+
+def test_truncation_and_memory() -> None:
+    """A FIN without close_notify is the peer's fault, missing memory nobody's."""
+    truncated = error_from_fault(Fault(kind="truncated", role="client", opened=True), host="h")
+    assert type(truncated) is errors.TruncatedError
+    assert str(truncated).startswith("The server h closed the connection without close_notify")
+    assert error_from_fault(Fault(kind="memory", role="client")).code == "ERR_TLS_OUT_OF_MEMORY"
+
+
+@pytest.mark.parametrize(
+    ("limit", "opened", "code", "kind"),
+    [
+        ("handshake_bytes", False, "ERR_TLS_HANDSHAKE_TOO_LARGE", errors.HandshakeError),
+        ("key_updates", True, "ERR_TLS_TOO_MANY_KEY_UPDATES", errors.PeerError),
+        ("partial_record", True, "ERR_TLS_PARTIAL_RECORD_TIMEOUT", errors.PeerError),
+        ("", False, "ERR_TLS_LIMIT", errors.HandshakeError),
+    ],
+)
+def test_passed_limit_is_named(limit: str, opened: bool, code: str, kind: type) -> None:  # noqa: FBT001  (a column of the table)
+    """The option's name is in the text where there is one."""
+    error = error_from_fault(Fault(kind="limit", role="server", limit=limit, opened=opened))
+    assert type(error) is kind
+    assert error.code == code
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("role", "first_bytes", "mend"),
+    [
+        ("server", b"", "sent nothing"),
+        ("server", HELLO, "stopped half-way"),
+        ("server", b"GE", "plain text"),
+        ("client", b"", "may not speak TLS"),
+        ("client", HELLO, "stopped half-way"),
+    ],
+)
+def test_timeout_says_how_far_it_came(role: Role, first_bytes: bytes, mend: str) -> None:
+    """Node's message and code; the hint tells silence from slowness."""
+    error = error_from_fault(Fault(kind="timeout", role=role, first_bytes=first_bytes))
+    assert type(error) is errors.HandshakeTimeoutError
+    assert str(error) == "TLS handshake timeout [ERR_TLS_HANDSHAKE_TIMEOUT]"
+    assert mend in str(error.hint)
+
+
+def test_stats_start_at_zero() -> None:
+    """A server that did nothing."""
+    assert ServerStats().handshakes_failed == {}
+    assert ServerStats().accepted == 0

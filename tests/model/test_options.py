@@ -1,0 +1,340 @@
+"""Every option: good values, bad values, unknown names, combinations."""
+
+import socket
+import ssl
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from tlsio.model import options
+from tlsio.model.constants import defaults
+from tlsio.model.errors import UsageError, UsageTypeError
+from tlsio.model.options import (
+    ConnectOptions,
+    ContextOptions,
+    ServerOptions,
+    parse_connect_options,
+    parse_context_options,
+    parse_server_options,
+)
+
+KEY = b"k" * 48
+PIN = bytes(range(32))
+PIN_TEXT = "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def test_nothing_given_is_nothing_set() -> None:
+    """No options, and None for each, are the same."""
+    assert parse_context_options({}) == ContextOptions()
+    assert parse_context_options(dict.fromkeys(item.name for item in fields(ContextOptions))) == ContextOptions()
+    assert ContextOptions().given == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("ca", [], ()),
+        ("extra_ca", [], ()),
+        ("cert", [], ()),
+        ("key", [], ()),
+        ("pfx", [], ()),
+        ("crl", [], ()),
+        ("passphrase", "é", "é".encode()),
+        ("ciphers", "HIGH:TLS_AES_128_GCM_SHA256", "HIGH:TLS_AES_128_GCM_SHA256"),
+        ("min_version", ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+        ("max_version", "TLSv1.3", "TLSv1.3"),
+        ("sigalgs", "RSA-PSS+SHA384", "RSA-PSS+SHA384"),
+        ("ecdh_curve", "X25519:P-256", "X25519:P-256"),
+        ("dhparam", "auto", "auto"),
+        ("honor_cipher_order", False, False),
+        ("alpn_protocols", ["h2", b"http/1.1"], (b"h2", b"http/1.1")),
+        ("alpn_protocols", b"\x02h2\x08http/1.1", (b"h2", b"http/1.1")),
+        ("alpn_protocols", [], ()),
+        ("alpn_protocols", b"", ()),
+        ("alpn_protocols", ["x" * 255], (b"x" * 255,)),
+        ("alpn_callback", len, len),
+        ("session_id_context", "x" * 32, b"x" * 32),
+        ("secure_options", ssl.OP_NO_TICKET, int(ssl.OP_NO_TICKET)),
+        ("allow_partial_trust_chain", True, True),
+        ("request_cert", True, True),
+        ("reject_unauthorized", False, False),
+        ("pins", [PIN, PIN_TEXT, bytearray(PIN)], (PIN, PIN, PIN)),
+        ("ticket_keys", KEY, (KEY,)),
+        ("ticket_keys", [KEY, bytearray(KEY)], (KEY, KEY)),
+        ("ticket_keys", [KEY] * 16, (KEY,) * 16),
+        ("session_timeout", 300, 300),
+    ],
+)
+def test_context_option_is_stored(name: str, value: object, stored: object) -> None:
+    """In the form the floors above use, and named as given."""
+    parsed = parse_context_options({name: value})
+    assert getattr(parsed, name) == stored
+    assert parsed.given == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("ca", "", "ERR_INVALID_ARG_VALUE"),
+        ("ca", False, "ERR_INVALID_ARG_TYPE"),
+        ("key", 5, "ERR_INVALID_ARG_TYPE"),
+        ("passphrase", 1, "ERR_INVALID_ARG_TYPE"),
+        ("ciphers", 9, "ERR_INVALID_ARG_TYPE"),
+        ("ciphers", ":", "ERR_INVALID_ARG_VALUE"),
+        ("min_version", "fhqwhgads", "ERR_TLS_INVALID_PROTOCOL_VERSION"),
+        ("max_version", 1.2, "ERR_TLS_INVALID_PROTOCOL_VERSION"),
+        ("sigalgs", "", "ERR_INVALID_ARG_VALUE"),
+        ("ecdh_curve", 1, "ERR_INVALID_ARG_TYPE"),
+        ("honor_cipher_order", 1, "ERR_INVALID_ARG_TYPE"),
+        ("alpn_protocols", "h2", "ERR_INVALID_ARG_TYPE"),
+        ("alpn_protocols", [""], "ERR_INVALID_ARG_VALUE"),
+        ("alpn_protocols", [1], "ERR_INVALID_ARG_TYPE"),
+        ("alpn_protocols", ["x" * 256], "ERR_OUT_OF_RANGE"),
+        ("alpn_protocols", ["x" * 255] * 256, "ERR_OUT_OF_RANGE"),
+        ("alpn_protocols", b"\x00", "ERR_INVALID_ARG_VALUE"),
+        ("alpn_protocols", b"h2", "ERR_INVALID_ARG_VALUE"),
+        ("alpn_protocols", b"\x02h2\x03h", "ERR_INVALID_ARG_VALUE"),
+        ("alpn_callback", "h2", "ERR_INVALID_ARG_TYPE"),
+        ("session_id_context", "", "ERR_OUT_OF_RANGE"),
+        ("session_id_context", "x" * 33, "ERR_OUT_OF_RANGE"),
+        ("secure_options", "x", "ERR_INVALID_ARG_TYPE"),
+        ("secure_options", -1, "ERR_OUT_OF_RANGE"),
+        ("request_cert", 1, "ERR_INVALID_ARG_TYPE"),
+        ("reject_unauthorized", "yes", "ERR_INVALID_ARG_TYPE"),
+        ("pins", PIN_TEXT, "ERR_INVALID_ARG_TYPE"),
+        ("pins", [], "ERR_INVALID_ARG_VALUE"),
+        ("pins", [b"x" * 31], "ERR_INVALID_ARG_VALUE"),
+        ("pins", [1], "ERR_INVALID_ARG_TYPE"),
+        ("pins", ["sha256/AAAA"], "ERR_INVALID_ARG_VALUE"),
+        ("pins", ["sha256/é"], "ERR_INVALID_ARG_VALUE"),
+        ("pins", ["sha1/" + PIN_TEXT[7:]], "ERR_INVALID_ARG_VALUE"),
+        ("ticket_keys", "x", "ERR_INVALID_ARG_TYPE"),
+        ("ticket_keys", b"x" * 47, "ERR_INVALID_ARG_VALUE"),
+        ("ticket_keys", [], "ERR_INVALID_ARG_VALUE"),
+        ("ticket_keys", [KEY] * 17, "ERR_OUT_OF_RANGE"),
+        ("session_timeout", "x", "ERR_INVALID_ARG_TYPE"),
+        ("session_timeout", 0, "ERR_OUT_OF_RANGE"),
+        ("session_timeout", 2**31, "ERR_OUT_OF_RANGE"),
+    ],
+)
+def test_bad_context_option_raises(name: str, value: object, code: str) -> None:
+    """With Node's code, and the option's name at the start."""
+    with pytest.raises(UsageError, match=rf"^options\.{name}\b") as caught:
+        parse_context_options({name: value})
+    assert caught.value.code == code
+
+
+def test_ticket_keys_say_their_length() -> None:
+    """Node's words; the key itself is never shown."""
+    with pytest.raises(UsageError, match="must be exactly 48 bytes") as caught:
+        parse_context_options({"ticket_keys": b"secret"})
+    assert "secret" not in str(caught.value)
+
+
+def test_alpn_options_exclude_each_other() -> None:
+    """Both at once raise Node's error."""
+    with pytest.raises(UsageTypeError) as caught:
+        parse_server_options({"alpn_protocols": ["h2"], "alpn_callback": len})
+    assert caught.value.code == "ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS"
+
+
+def test_merged_lets_the_later_win() -> None:
+    """What is not given keeps its value; an empty tuple is given."""
+    old = parse_context_options({"ca": [], "ciphers": "HIGH", "request_cert": True})
+    new = parse_context_options({"cert": [], "request_cert": False})
+    assert old.merged(new) == parse_context_options({"ca": [], "ciphers": "HIGH", "request_cert": False, "cert": []})
+
+
+def test_merged_replaces_one_alpn_option_by_the_other() -> None:
+    """They never stand beside each other."""
+    names, callback = parse_context_options({"alpn_protocols": ["h2"]}), parse_context_options({"alpn_callback": len})
+    assert names.merged(callback) == callback
+    assert callback.merged(names) == names
+    assert names.merged(ContextOptions()) == names
+
+
+def test_options_are_frozen_and_hide_secrets() -> None:
+    """Nothing secret in the repr, nothing to change afterwards."""
+    parsed = parse_server_options({"passphrase": "secret", "ticket_keys": b"secret" * 8, "session_id_context": "secret"})
+    assert "secret" not in repr(parsed).replace("secret_", "")
+    with pytest.raises(FrozenInstanceError):
+        parsed.no_delay = False
+
+
+def test_server_defaults() -> None:
+    """As the reference has them."""
+    parsed = parse_server_options({})
+    assert parsed == ServerOptions()
+    assert (parsed.handshake_timeout, parsed.hook_timeout, parsed.close_timeout, parsed.shutdown_timeout) == (120.0, 30.0, 5.0, 10.0)
+    assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, 65536, None, None)
+    assert (parsed.no_delay, parsed.keep_alive, parsed.allow_half_open, parsed.allow_truncation) == (True, False, False, False)
+    assert (parsed.alpn_mismatch, parsed.alpn_callback, parsed.secure_context) == ("alert", None, None)
+
+
+def test_connect_defaults() -> None:
+    """As the reference has them."""
+    parsed = parse_connect_options({})
+    assert parsed == ConnectOptions()
+    assert (parsed.handshake_timeout, parsed.timeout, parsed.identity_policy, parsed.family) == (120.0, None, "node", None)
+    assert (parsed.servername, parsed.host, parsed.session) == (None, None, None)
+
+
+def test_changed_default_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handshake timeout is looked up when options are parsed."""
+    monkeypatch.setattr(defaults, "handshake_timeout", 7.0)
+    assert parse_server_options({}).handshake_timeout == 7.0
+    assert parse_connect_options({"handshake_timeout": 3}).handshake_timeout == 3.0
+
+
+@pytest.mark.parametrize(
+    "name", ["handshake_timeout", "hook_timeout", "close_timeout", "shutdown_timeout", "max_handshake_bytes", "max_connections"]
+)
+def test_none_is_no_limit(name: str) -> None:
+    """For times and limits None is a value."""
+    assert getattr(parse_server_options({name: None}), name) is None
+
+
+def test_none_is_not_given_elsewhere() -> None:
+    """None leaves the default of any other option."""
+    assert parse_server_options({"no_delay": None, "read_limit": None, "alpn_mismatch": None, "secure_context": None}) == ServerOptions()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("sni_callback", len, len),
+        ("check_client", len, len),
+        ("alpn_callback", len, len),
+        ("alpn_mismatch", "continue", "continue"),
+        ("shutdown_timeout", 1, 1.0),
+        ("read_limit", 1, 1),
+        ("max_connections", 1, 1),
+        ("max_handshakes", 2, 2),
+        ("max_handshake_bytes", 3, 3),
+        ("allow_half_open", True, True),
+        ("allow_truncation", True, True),
+        ("no_delay", False, False),
+        ("keep_alive", True, True),
+        ("keep_alive_initial_delay", 0, 0.0),
+        ("keep_alive_initial_delay", 30, 30.0),
+        ("high_water_mark", 0, 0),
+        ("secure_context", "anything", "anything"),
+    ],
+)
+def test_server_option_is_stored(name: str, value: object, stored: object) -> None:
+    """In the form the floors above use."""
+    assert getattr(parse_server_options({name: value}), name) == stored
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("servername", "example.org", "example.org"),
+        ("servername", "", ""),
+        ("host", "::1", "::1"),
+        ("check_server_identity", len, len),
+        ("identity_policy", "rfc9525", "rfc9525"),
+        ("timeout", 2, 2.0),
+        ("family", 0, None),
+        ("family", 4, 4),
+        ("family", socket.AF_INET6, 6),
+        ("local_address", "127.0.0.1", "127.0.0.1"),
+        ("local_port", 0, 0),
+        ("session", bytearray(b"s"), b"s"),
+    ],
+)
+def test_connect_option_is_stored(name: str, value: object, stored: object) -> None:
+    """In the form the floors above use."""
+    assert getattr(parse_connect_options({name: value}), name) == stored
+
+
+@pytest.mark.parametrize(
+    ("parse", "name", "value", "code"),
+    [
+        (parse_server_options, "sni_callback", "x", "ERR_INVALID_ARG_TYPE"),
+        (parse_server_options, "alpn_mismatch", "ignore", "ERR_INVALID_ARG_VALUE"),
+        (parse_server_options, "handshake_timeout", "x", "ERR_INVALID_ARG_TYPE"),
+        (parse_server_options, "handshake_timeout", 120000, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "close_timeout", 0, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "max_connections", 0, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "read_limit", 0, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "keep_alive_initial_delay", False, "ERR_INVALID_ARG_TYPE"),
+        (parse_server_options, "keep_alive_initial_delay", -1, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "high_water_mark", -1, "ERR_OUT_OF_RANGE"),
+        (parse_connect_options, "servername", 1, "ERR_INVALID_ARG_TYPE"),
+        (parse_connect_options, "servername", "127.0.0.1", "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "servername", "[::1]", "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "host", "", "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "check_server_identity", False, "ERR_INVALID_ARG_TYPE"),
+        (parse_connect_options, "identity_policy", "none", "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "family", 5, "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "family", False, "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "family", socket.AF_UNIX, "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "local_address", "localhost", "ERR_INVALID_IP_ADDRESS"),
+        (parse_connect_options, "local_port", 65536, "ERR_OUT_OF_RANGE"),
+        (parse_connect_options, "session", "x", "ERR_INVALID_ARG_TYPE"),
+        (parse_connect_options, "ca", 1, "ERR_INVALID_ARG_TYPE"),
+    ],
+)
+def test_bad_option_raises(parse: object, name: str, value: object, code: str) -> None:
+    """With Node's code, and the option's name at the start."""
+    with pytest.raises(UsageError, match=rf"^options\.{name} ") as caught:
+        parse({name: value})
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("parse", "name", "text"),
+    [
+        (parse_server_options, "requestCert", "spelled request_cert"),
+        (parse_server_options, "ALPNProtocols", "spelled alpn_protocols"),
+        (parse_server_options, "SNICallback", "spelled sni_callback"),
+        (parse_connect_options, "checkServerIdentity", "spelled check_server_identity"),
+        (parse_connect_options, "reject_unauthorised", "nearest is reject_unauthorized"),
+        (parse_connect_options, "sni_callback", "option of servers"),
+        (parse_connect_options, "requestCert", "option of servers"),
+        (parse_context_options, "servername", "option of client connections"),
+        (parse_context_options, "", "nearest is"),
+        # Known to Node, not built yet: better refused than without effect.
+        (parse_server_options, "session_store", "nearest is"),
+        (parse_connect_options, "minDHSize", "nearest is"),
+    ],
+)
+def test_unknown_option_names_what_was_meant(parse: object, name: str, text: str) -> None:
+    """Also when its value is None."""
+    with pytest.raises(UsageTypeError, match=text) as caught:
+        parse({name: None})
+    assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+
+
+@pytest.mark.parametrize("name", ["signal", "lookup", "hints", "onread", "pauseOnConnect", "privateKeyIdentifier", "client_cert_engine"])
+def test_option_not_taken_from_node_says_what_to_use(name: str) -> None:
+    """The hint is a sentence."""
+    with pytest.raises(UsageTypeError, match=name) as caught:
+        parse_connect_options({name: 1})
+    assert str(caught.value.hint).endswith(".")
+
+
+@pytest.mark.parametrize("parse", [parse_server_options, parse_connect_options])
+def test_secure_context_excludes_context_options(parse: object) -> None:
+    """Node ignores them silently; here they raise, and the hint says replace."""
+    with pytest.raises(UsageTypeError, match=r"cannot be combined with ca, min_version") as caught:
+        parse({"secure_context": "any", "ca": [], "min_version": "TLSv1.2", "key": None})
+    assert caught.value.code == "ERR_INCOMPATIBLE_OPTION_PAIR"
+    assert "replace(ca=...)" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "parse", "own"),
+    [
+        (options.ContextOptionsDict, parse_context_options, set()),
+        (options.ServerOptionsDict, parse_server_options, set()),
+        (options.ConnectOptionsDict, parse_connect_options, {"host", "timeout"}),
+    ],
+)
+def test_typed_dict_has_the_options(typed: type, parse: object, own: set[str]) -> None:
+    """Each key is an option; `connect` has two of them as parameters of its own."""
+    names = set(typed.__annotations__)
+    assert parse(dict.fromkeys(names)) is not None
+    checked = {options.ContextOptionsDict: options._CONTEXT, options.ServerOptionsDict: options._CONTEXT | options._SERVER}
+    assert names | own == set(checked.get(typed, options._CLIENT_CONTEXT | options._CONNECT))
