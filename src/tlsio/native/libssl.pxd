@@ -23,11 +23,9 @@ cdef extern from "openssl/crypto.h" nogil:
     void OPENSSL_free(void *memory)
 
 cdef extern from "openssl/err.h" nogil:
-    int ERR_LIB_PEM
-    int ERR_LIB_EVP
-    int ERR_LIB_PKCS12
-    int ERR_LIB_SSL
-    int ERR_LIB_SYS
+    int ERR_LIB_SYS, ERR_LIB_BN, ERR_LIB_RSA, ERR_LIB_DH, ERR_LIB_EVP, ERR_LIB_OBJ, ERR_LIB_PEM, ERR_LIB_DSA, ERR_LIB_X509
+    int ERR_LIB_ASN1, ERR_LIB_CONF, ERR_LIB_CRYPTO, ERR_LIB_EC, ERR_LIB_SSL, ERR_LIB_BIO, ERR_LIB_X509V3, ERR_LIB_PKCS12
+    int ERR_LIB_RAND, ERR_LIB_DSO
     int ERR_R_UNSUPPORTED
     int ERR_TXT_STRING
     void ERR_clear_error()
@@ -158,3 +156,18 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *ssl, EVP_PKEY *parameters)
     int SSL_CTX_set_session_id_context(SSL_CTX *ssl, const unsigned char *context, unsigned int size)
     long SSL_CTX_set_timeout(SSL_CTX *ssl, long seconds)
+
+# Of a connection.
+cdef extern from "openssl/ssl.h" nogil:
+    ctypedef struct SSL_CIPHER
+    void SSL_get0_alpn_selected(const SSL *ssl, const unsigned char **name, unsigned int *size)
+    const char *SSL_get_version(const SSL *ssl)
+    const SSL_CIPHER *SSL_get_current_cipher(const SSL *ssl)
+    const char *SSL_CIPHER_get_name(const SSL_CIPHER *cipher)
+    const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher)
+    const char *SSL_CIPHER_get_version(const SSL_CIPHER *cipher)
+    int SSL_session_reused(const SSL *ssl)
+    X509 *SSL_get0_peer_certificate(const SSL *ssl)
+    X509_STACK *SSL_get_peer_cert_chain(const SSL *ssl)
+    X509_STACK *SSL_get0_verified_chain(const SSL *ssl)
+    X509 *SSL_get_certificate(const SSL *ssl)

@@ -1,0 +1,458 @@
+# Contexts: what one SSL_CTX is told, once, and what stands beside it in the engine's row.
+#
+# The order is Node's, and it matters: versions, options, ciphers (@SECLEVEL decides which certificates are strong enough),
+# roots, certificates with their keys, then the rest. Nothing is changed afterwards: connections share it, of any thread.
+# A failure raises and leaves nothing behind: all there is belongs to the object being made.
+
+from hashlib import sha256
+
+from libc.stdlib cimport malloc
+from libc.string cimport strdup
+
+include "pieces.pxi"
+
+# Longer chains than this are refused by most verifiers; OpenSSL itself stops at 100. Bounds the walk through cross-signed loops.
+cdef int _LONGEST_CHAIN = 20
+
+
+@cython.final
+cdef class Roots:
+
+    cdef X509_STORE *store
+    cdef list certificates
+    cdef list revocations
+    cdef readonly bytes digest
+
+    def __cinit__(self, pieces=(), *, crls=(), Roots base=None):
+        self.store = X509_STORE_new()
+        if self.store is NULL:
+            raise MemoryError
+        self.certificates = [] if base is None else list(base.certificates)
+        self.revocations = [] if base is None else list(base.revocations)
+        for piece in pieces:
+            self.certificates += _read_certificates(piece)
+        for piece in crls:
+            self.revocations += _read_revocations(piece)
+        _fill_store(self)
+        self.digest = _digest_of(self)
+
+    def __dealloc__(self):
+        X509_STORE_free(self.store)
+
+    def __len__(self):
+        return len(self.certificates)
+
+    @property
+    def subject_names(self):
+        return tuple(dict.fromkeys(_subject_of(certificate) for certificate in self.certificates))
+
+
+cdef int _fill_store(Roots self) except -1:
+    cdef _Certificate certificate
+    cdef _Revocations revocations
+    ERR_clear_error()
+    for certificate in self.certificates:
+        if not X509_STORE_add_cert(self.store, certificate.x509):
+            raise _failure("Cannot add a certificate to the trust")
+    for revocations in self.revocations:
+        if not X509_STORE_add_crl(self.store, revocations.crl):
+            raise _failure("Cannot add a CRL to the trust")
+    return 0
+
+
+cdef bytes _digest_of(Roots self):
+    """SHA-256 over what is trusted: the same for the same certificates and CRLs, in whatever order and encoding."""
+    cdef unsigned char digest[64]
+    cdef unsigned int size = 0
+    cdef _Certificate certificate
+    cdef _Revocations revocations
+    trusted = set()
+    revoked = set()
+    for certificate in self.certificates:
+        if not X509_digest(certificate.x509, EVP_sha256(), digest, &size):
+            raise MemoryError
+        trusted.add((<const char *>digest)[:size])
+    for revocations in self.revocations:
+        if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, &size):
+            raise MemoryError
+        revoked.add((<const char *>digest)[:size])
+    return sha256(b"certificates" + b"".join(sorted(trusted)) + b"crls" + b"".join(sorted(revoked))).digest()
+
+
+cdef bytes _subject_of(_Certificate certificate):
+    cdef unsigned char *der = NULL
+    cdef int size = i2d_X509_NAME(X509_get_subject_name(certificate.x509), &der)
+    if size < 0:
+        raise MemoryError
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+@cython.final
+cdef class Context:
+
+    cdef tio_context *ptr
+    cdef readonly int dh_bits
+
+    def __cinit__(self, spec):
+        self.ptr = tio_context_new()
+        if self.ptr is NULL:
+            raise MemoryError
+        cdef SSL_CTX *ssl = self.ptr.ssl
+        ERR_clear_error()
+        _set_versions(ssl, spec)
+        _set_options(ssl, spec)
+        _set_ciphers(ssl, spec)
+        _set_trust(ssl, spec)
+        _set_identities(ssl, spec)
+        _set_key_exchange(ssl, spec)
+        self.dh_bits = _set_dh(ssl, spec.dh)
+        _set_sessions(self.ptr, spec)
+        _fill_row(&self.ptr.row, spec)
+        ERR_clear_error()
+
+    def __dealloc__(self):
+        tio_context_release(self.ptr)
+
+    @property
+    def min_version(self):
+        return SSL_CTX_get_min_proto_version(self.ptr.ssl)
+
+    @property
+    def max_version(self):
+        return SSL_CTX_get_max_proto_version(self.ptr.ssl)
+
+
+# ---- versions, options, ciphers ----
+
+
+cdef int _set_versions(SSL_CTX *ssl, spec) except -1:
+    if not SSL_CTX_set_min_proto_version(ssl, spec.min_version) or not SSL_CTX_set_max_proto_version(ssl, spec.max_version):
+        raise _failure("OpenSSL was built without the wanted protocol version")
+    return 0
+
+
+cdef int _set_options(SSL_CTX *ssl, spec) except -1:
+    SSL_CTX_set_options(ssl, SSL_OP_NO_SSLv3 | SSL_OP_NO_COMPRESSION)
+    if spec.server_preference:
+        SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE)
+    else:
+        SSL_CTX_clear_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE)
+    SSL_CTX_set_options(ssl, spec.secure_options)
+    return 0
+
+
+cdef int _set_ciphers(SSL_CTX *ssl, spec) except -1:
+    cdef bytes suites, older
+    if spec.cipher_suites is not None:
+        suites = spec.cipher_suites.encode()
+        if not SSL_CTX_set_ciphersuites(ssl, suites):
+            raise _no_cipher("TLS 1.3 cipher suites", spec.cipher_suites)
+    if spec.cipher_list is not None:
+        older = spec.cipher_list.encode()
+        if not SSL_CTX_set_cipher_list(ssl, older) and not _names_no_cipher(spec.cipher_list):
+            raise _no_cipher("ciphers", spec.cipher_list)
+        ERR_clear_error()
+    return 0
+
+
+cdef bint _names_no_cipher(str ciphers):
+    """Tell whether a list only sets the security level, or is empty: OpenSSL calls that a failure, but does what was asked."""
+    return all(word.startswith("@") for word in ciphers.split(":") if word)
+
+
+def _no_cipher(what, names):
+    hint = "Names are OpenSSL's, in upper case, with colons between; tlsio.get_ciphers() lists them."
+    return _failure(f"Failed to set {what} {names[:200]!r}", hint=hint)
+
+
+# ---- trust ----
+
+
+cdef int _set_trust(SSL_CTX *ssl, spec) except -1:
+    cdef Roots roots = spec.roots
+    cdef unsigned long flags = 0
+    cdef int mode = SSL_VERIFY_NONE
+    SSL_CTX_set1_cert_store(ssl, roots.store)
+    # On the context's parameters and not on the store, which others share.
+    if roots.revocations:
+        flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
+    if spec.partial_chain:
+        flags |= X509_V_FLAG_PARTIAL_CHAIN
+    if not X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl), flags):
+        raise MemoryError
+    if spec.request_client:
+        mode = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT if spec.require_client else SSL_VERIFY_PEER
+    SSL_CTX_set_verify(ssl, mode, NULL)
+    _set_client_ca_names(ssl, spec.client_ca_names)
+    return 0
+
+
+cdef int _set_client_ca_names(SSL_CTX *ssl, names) except -1:
+    cdef X509_NAME_STACK *stack
+    cdef X509_NAME *name
+    cdef const unsigned char *at
+    cdef bytes der
+    if not names:
+        return 0
+    stack = sk_X509_NAME_new_null()
+    for der in names:
+        at = _start(der)
+        name = d2i_X509_NAME(NULL, &at, _size(der))
+        if stack is NULL or name is NULL or not sk_X509_NAME_push(stack, name):
+            X509_NAME_free(name)
+            sk_X509_NAME_pop_free(stack, X509_NAME_free)
+            raise MemoryError
+    SSL_CTX_set_client_CA_list(ssl, stack)
+    return 0
+
+
+# ---- our own certificates and keys ----
+
+
+cdef int _set_identities(SSL_CTX *ssl, spec) except -1:
+    """Set every certificate with the key that fits it; a certificate or key type may come once, the last one stays."""
+    cdef X509_STORE *store = (<Roots>spec.roots).store
+    cdef Pfx bundle
+    chains = [(piece, _read_certificates(piece)) for piece in spec.certs]
+    keys = [(piece, _read_key(piece)) for piece in spec.keys]
+    for piece, chain in chains:
+        _use(ssl, store, piece.label, chain, _key_for(piece, chain, keys))
+    _refuse_keys_without_certificate(chains, keys)
+    if not chains:
+        for piece, key in keys:
+            _use_key(ssl, piece.label, key)
+    for bundle in spec.bundles:
+        _use(ssl, store, bundle.label, [bundle.certificate, *bundle.others], bundle.key)
+    return 0
+
+
+cdef _Key _key_for(piece, list chain, list keys):
+    """The key that fits the first certificate; None when there are no keys at all, which is legal and fails handshakes."""
+    cdef _Key key
+    if not keys:
+        return None
+    for _, key in keys:
+        if _fits(chain[0], key):
+            return key
+    raise _mismatch(piece, chain, keys)
+
+
+cdef bint _fits(_Certificate certificate, _Key key):
+    cdef EVP_PKEY *public = X509_get0_pubkey(certificate.x509)
+    fits = public is not NULL and EVP_PKEY_eq(public, key.pkey) == 1
+    ERR_clear_error()                                   # keys of two kinds are no failure here
+    return fits
+
+
+cdef object _mismatch(piece, list chain, list keys):
+    cdef _Certificate leaf = chain[0]
+    cdef _Key key
+    hint = "Certificate and key have to be made for each other: look for the other file of the pair."
+    for position, certificate in enumerate(chain[1:], start=2):
+        if any(_fits(certificate, key) for _, key in keys):
+            hint = f"Certificate {position} of {piece.label} fits the key: the leaf has to come first, its issuers behind it."
+    if len(keys) == 1 and "[" in piece.label:
+        hint = "Each element of cert is an identity of its own: put intermediates behind their leaf, into the same PEM."
+    key = keys[0][1]
+    X509_check_private_key(leaf.x509, key.pkey)         # for OpenSSL's own words
+    names = ", ".join(key_piece.label for key_piece, _ in keys)
+    return _failure(f"No private key of {names} fits the certificate of {piece.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint=hint)
+
+
+cdef int _refuse_keys_without_certificate(list chains, list keys) except -1:
+    cdef _Key key
+    cdef _Certificate leaf
+    for piece, key in keys:
+        if chains and not any(_fits(chain[0], key) for _, chain in chains):
+            leaf = chains[0][1][0]
+            X509_check_private_key(leaf.x509, key.pkey)
+            names = ", ".join(cert_piece.label for cert_piece, _ in chains)
+            raise _failure(
+                f"No certificate of {names} fits the private key of {piece.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+                hint="Every key needs its certificate in cert; leave out the keys that are not used.",
+            )
+    return 0
+
+
+cdef int _use(SSL_CTX *ssl, X509_STORE *store, label, list given, _Key key) except -1:
+    cdef _Certificate leaf = given[0]
+    cdef list chain = _complete(store, leaf, given[1:])
+    cdef X509_STACK *stack = _borrow(chain)
+    cdef bint well
+    if key is not None:
+        well = SSL_CTX_use_cert_and_key(ssl, leaf.x509, key.pkey, stack, 1)
+    else:
+        well = SSL_CTX_use_certificate(ssl, leaf.x509) and SSL_CTX_set1_chain(ssl, stack)
+    sk_X509_free(stack)
+    if not well:
+        raise _refused(f"Cannot use the certificate of {label}")
+    return 0
+
+
+cdef int _use_key(SSL_CTX *ssl, label, _Key key) except -1:
+    if not SSL_CTX_use_PrivateKey(ssl, key.pkey):
+        raise _refused(f"Cannot use the private key of {label}")
+    return 0
+
+
+def _refused(message):
+    errors = _drain_errors()
+    hint = None
+    if errors and ("too small" in errors[0][2] or "too weak" in errors[0][2]):
+        hint = "It is weaker than OpenSSL's security level allows; make a new one (RSA 2048 or EC P-256, SHA-256), or lower @SECLEVEL in ciphers."
+    return _failure(message, hint=hint, errors=errors)
+
+
+cdef X509_STACK *_borrow(list certificates) except NULL:
+    """A stack of the same certificates, owned by the list; the caller frees the stack alone."""
+    cdef X509_STACK *stack = sk_X509_new_null()
+    cdef _Certificate certificate
+    for certificate in certificates:
+        if stack is NULL or not sk_X509_push(stack, certificate.x509):
+            sk_X509_free(stack)
+            raise MemoryError
+    if stack is NULL:
+        raise MemoryError
+    return stack
+
+
+cdef list _complete(X509_STORE *store, _Certificate leaf, list given):
+    """Order the chain to send: issuer after issuer, from what was given, then from the trust; then given ones that fit nowhere.
+
+    Done once, here: OpenSSL would look for the missing ones in each handshake. What was given is sent, a root included; a
+    root is not added, since whoever verifies has it or does not trust it (RFC 8446 §4.4.2).
+    """
+    cdef list chain = []
+    cdef list pool = list(given)
+    cdef _Certificate last = leaf
+    cdef _Certificate issuer
+    while len(chain) < _LONGEST_CHAIN and not X509_get_extension_flags(last.x509) & EXFLAG_SS:
+        issuer = _issuer_among(pool, last)
+        if issuer is not None:
+            pool.remove(issuer)
+        else:
+            issuer = _issuer_in(store, last)
+            if issuer is None or X509_get_extension_flags(issuer.x509) & EXFLAG_SS or _holds([leaf, *chain], issuer):
+                break
+        chain.append(issuer)
+        last = issuer
+    return chain + pool
+
+
+cdef _Certificate _issuer_among(list pool, _Certificate subject):
+    cdef _Certificate candidate
+    for candidate in pool:
+        if X509_check_issued(candidate.x509, subject.x509) == X509_V_OK:
+            return candidate
+    return None
+
+
+cdef _Certificate _issuer_in(X509_STORE *store, _Certificate subject):
+    cdef _Certificate owner = _Certificate.__new__(_Certificate)
+    cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
+    cdef bint found
+    if search is NULL or not X509_STORE_CTX_init(search, store, subject.x509, NULL):
+        X509_STORE_CTX_free(search)
+        raise MemoryError
+    found = X509_STORE_CTX_get1_issuer(&owner.x509, search, subject.x509) == 1
+    X509_STORE_CTX_free(search)
+    ERR_clear_error()
+    return owner if found else None
+
+
+cdef bint _holds(list chain, _Certificate wanted):
+    cdef _Certificate certificate
+    for certificate in chain:
+        if X509_cmp(certificate.x509, wanted.x509) == 0:
+            return True
+    return False
+
+
+# ---- key exchange ----
+
+
+cdef int _set_key_exchange(SSL_CTX *ssl, spec) except -1:
+    cdef bytes algorithms, groups
+    if spec.sigalgs is not None:
+        algorithms = spec.sigalgs.encode()
+        if not SSL_CTX_set1_sigalgs_list(ssl, algorithms):
+            raise _failure(
+                f"Failed to set signature algorithms {spec.sigalgs[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
+                hint="Write them as 'ECDSA+SHA256:RSA-PSS+SHA256' or 'ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256'.",
+            )
+    if spec.groups is not None:
+        groups = spec.groups.encode()
+        if not SSL_CTX_set1_groups_list(ssl, groups):
+            raise _failure(
+                f"Failed to set ECDH curve {spec.groups[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
+                hint="Write groups that this OpenSSL has, with colons between: 'X25519:P-256'; or 'auto'.",
+            )
+    return 0
+
+
+cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
+    """Allow DHE suites; returns the size of the parameters in bits, 0 when they follow the key or are off."""
+    cdef _Key parameters
+    cdef int bits
+    if isinstance(dh, bool):
+        SSL_CTX_set_dh_auto(ssl, dh)
+        return 0
+    parameters = _read_dh(dh)
+    bits = EVP_PKEY_get_bits(parameters.pkey)
+    if bits < 1024:
+        raise UsageValueError(f"DH parameter is less than 1024 bits: {dh.label} has {bits}", hint="Use dhparam='auto'.")
+    if not SSL_CTX_set0_tmp_dh_pkey(ssl, parameters.pkey):
+        raise _failure(
+            f"Error setting temp DH parameter from {dh.label} ({bits} bits)", code="ERR_CRYPTO_OPERATION_FAILED",
+            hint="The security level wants at least 2048 bits. Use dhparam='auto'.",
+        )
+    parameters.pkey = NULL                              # the SSL_CTX has it now
+    return bits
+
+
+# ---- sessions and the row ----
+
+
+cdef int _set_sessions(tio_context *context, spec) except -1:
+    cdef bytes id_context = spec.session_id_context
+    cdef bytes keys
+    if not SSL_CTX_set_session_id_context(context.ssl, _start(id_context), <unsigned int>len(id_context)):
+        raise _failure("Cannot set the session id context")
+    SSL_CTX_set_timeout(context.ssl, spec.session_timeout)
+    if spec.ticket_keys is not None:
+        keys = b"".join(spec.ticket_keys)
+        if tio_ring_set(context.ring, _start(keys), <size_t>len(keys) // TIO_TICKET_KEY):
+            raise UsageValueError("options.ticket_keys holds too many keys")
+    return 0
+
+
+cdef int _fill_row(tio_row *row, spec) except -1:
+    cdef bytes groups, id_context = spec.session_id_context
+    row.soft = spec.request_client and not spec.require_client
+    if spec.groups is not None:
+        groups = spec.groups.encode()
+        row.groups = strdup(groups)
+        if row.groups is NULL:
+            raise MemoryError
+    memcpy(row.id_context, _text(id_context), <size_t>len(id_context))
+    row.id_context_size = <size_t>len(id_context)
+    row.alpn = _copy(spec.alpn)
+    row.alpn_size = <size_t>len(spec.alpn)
+    row.pins = _copy(b"".join(spec.pins))
+    row.pin_count = <size_t>len(spec.pins)
+    return 0
+
+
+cdef unsigned char *_copy(bytes data) except? NULL:
+    """Memory for the engine, which frees it; NULL for no bytes."""
+    cdef unsigned char *copy
+    if not data:
+        return NULL
+    copy = <unsigned char *>malloc(<size_t>len(data))
+    if copy is NULL:
+        raise MemoryError
+    memcpy(copy, _text(data), <size_t>len(data))
+    return copy

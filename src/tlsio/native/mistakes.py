@@ -1,0 +1,95 @@
+"""Recognise what somebody gave in place of a certificate, key, CRL or PKCS#12: the hint of the error that follows.
+
+Pure: looks at labels and first bytes only, after OpenSSL has refused the content.
+"""
+
+import re
+
+__all__ = ["explain"]
+
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9. ]{1,40})-----")
+_INDENTED = re.compile(rb"^[ \t]+-----BEGIN ", re.MULTILINE)
+
+_CERTIFICATE = "a certificate"
+_PRIVATE_KEY = "a private key"
+_REQUEST = "a certificate request (CSR)"
+_PUBLIC_KEY = "a public key"
+_OPENSSH_KEY = "a private key in OpenSSH's own form"
+_CRL = "a certificate revocation list"
+_PKCS7 = "PKCS#7"
+_PFX = "PKCS#12"
+_DH = "Diffie-Hellman parameters"
+
+_KINDS = {
+    "CERTIFICATE": _CERTIFICATE,
+    "TRUSTED CERTIFICATE": _CERTIFICATE,
+    "X509 CERTIFICATE": _CERTIFICATE,
+    "CERTIFICATE REQUEST": _REQUEST,
+    "NEW CERTIFICATE REQUEST": _REQUEST,
+    "PRIVATE KEY": _PRIVATE_KEY,
+    "ENCRYPTED PRIVATE KEY": _PRIVATE_KEY,
+    "RSA PRIVATE KEY": _PRIVATE_KEY,
+    "EC PRIVATE KEY": _PRIVATE_KEY,
+    "OPENSSH PRIVATE KEY": _OPENSSH_KEY,
+    "PUBLIC KEY": _PUBLIC_KEY,
+    "RSA PUBLIC KEY": _PUBLIC_KEY,
+    "X509 CRL": _CRL,
+    "PKCS7": _PKCS7,
+    "DH PARAMETERS": _DH,
+    "X9.42 DH PARAMETERS": _DH,
+}
+
+_ADVICE = {
+    _PRIVATE_KEY: "Were cert and key swapped?",
+    _REQUEST: "An authority has to sign it first; use the certificate that comes back.",
+    _PUBLIC_KEY: "The certificate holds the public key already; the private key is what key needs.",
+    _OPENSSH_KEY: "Convert it: ssh-keygen -p -m PKCS8 -f FILE.",
+    _CRL: "Give it as crl.",
+    _PKCS7: "Convert it: openssl pkcs7 -print_certs.",
+    _PFX: "Give it as pfx; it holds certificate and key.",
+    _DH: "Give them as dhparam.",
+}
+
+
+def explain(data: bytes, wanted: str) -> str | None:
+    """Say what `data` is, when that is something else than `wanted` or spoilt in a usual way; None when nothing is known.
+
+    Args:
+        data: The content that OpenSSL refused.
+        wanted: "a certificate", "a private key", "a certificate revocation list", "PKCS#12" or "Diffie-Hellman parameters".
+    """
+    if not data.strip():
+        return "It is empty."
+    if _INDENTED.search(data):
+        return "The PEM is indented: each line has to start at the margin (textwrap.dedent)."
+    found = _kinds_of(data)
+    if not found or wanted in found:
+        return None
+    what = found[0]
+    if what == _CERTIFICATE:
+        advice = "Were cert and key swapped?" if wanted == _PRIVATE_KEY else "Give it as cert or ca."
+    elif what == _PRIVATE_KEY and wanted != _CERTIFICATE:
+        advice = "Give it as key."
+    else:
+        advice = _ADVICE[what]
+    return f"It holds {what}, not {wanted}. {advice}"
+
+
+def _kinds_of(data: bytes) -> list[str]:
+    labels = [label.decode("ascii") for label in _LABEL.findall(data)]
+    if labels:
+        return [_KINDS[label] for label in labels if label in _KINDS]
+    kind = _kind_of_der(data)
+    return [kind] if kind else []
+
+
+def _kind_of_der(data: bytes) -> str | None:
+    """Tell by the first element inside the outer SEQUENCE."""
+    if len(data) < 2 or data[0] != 0x30:
+        return None
+    inner = data[2 + (data[1] & 0x7F if data[1] & 0x80 else 0) :][:3]
+    if inner == b"\x02\x01\x03":  # RFC 7292 §4: version v3
+        return _PFX
+    if inner in (b"\x02\x01\x00", b"\x02\x01\x01"):  # RFC 5958 §2, RFC 8017 A.1.2, RFC 5915 §3: version
+        return _PRIVATE_KEY
+    return None

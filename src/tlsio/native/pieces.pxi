@@ -1,0 +1,361 @@
+# Certificates, keys, CRLs and PKCS#12: from bytes to OpenSSL's objects, and OpenSSL's complaints to ours.
+#
+# Each object of OpenSSL belongs to one Python object made before it, which frees it: an exception in between leaks nothing.
+# The error queue is cleared before each attempt and drained into the error that is raised. PEM is never read with OpenSSL's
+# own passphrase callback, which would ask on the terminal.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.limits cimport INT_MAX
+from libc.string cimport memcpy
+
+from tlsio.model.errors import ConfigError, UsageValueError
+from tlsio.native.mistakes import explain
+from tlsio.native.spec import Piece
+
+# The libraries that Node names in a code (its `Decorate` in src/crypto/crypto_util.cc): ERR_OSSL_PEM_NO_START_LINE, but
+# ERR_OSSL_BAD_DECRYPT for a provider's error. Those of libssl are ERR_SSL_NO_CIPHER_MATCH, without "OSSL".
+cdef dict _NAMED_LIBRARIES = {
+    ERR_LIB_SYS: "SYS_", ERR_LIB_BN: "BN_", ERR_LIB_RSA: "RSA_", ERR_LIB_DH: "DH_", ERR_LIB_EVP: "EVP_", ERR_LIB_OBJ: "OBJ_",
+    ERR_LIB_PEM: "PEM_", ERR_LIB_DSA: "DSA_", ERR_LIB_X509: "X509_", ERR_LIB_ASN1: "ASN1_", ERR_LIB_CONF: "CONF_",
+    ERR_LIB_CRYPTO: "CRYPTO_", ERR_LIB_EC: "EC_", ERR_LIB_BIO: "BIO_", ERR_LIB_X509V3: "X509V3_", ERR_LIB_PKCS12: "PKCS12_",
+    ERR_LIB_RAND: "RAND_", ERR_LIB_DSO: "DSO_",
+}
+
+
+# ---- owners ----
+
+
+cdef class _Certificate:
+    cdef X509 *x509
+
+    def __dealloc__(self):
+        X509_free(self.x509)
+
+
+cdef class _Key:
+    cdef EVP_PKEY *pkey
+
+    def __dealloc__(self):
+        EVP_PKEY_free(self.pkey)
+
+
+cdef class _Revocations:
+    cdef X509_CRL *crl
+
+    def __dealloc__(self):
+        X509_CRL_free(self.crl)
+
+
+# ---- readers ----
+
+
+cdef list _read_certificates(piece):
+    """Read the certificates of a PEM, at least one, or the one of a DER."""
+    cdef bytes data = _content(piece)
+    cdef list found = []
+    cdef _Certificate owner
+    cdef const unsigned char *at = _start(data)
+    ERR_clear_error()
+    if _is_der(data):
+        owner = _Certificate.__new__(_Certificate)
+        owner.x509 = d2i_X509(NULL, &at, _size(data))
+        if owner.x509 is NULL or at != _start(data) + _size(data):
+            raise _unreadable(piece, "a certificate")
+        return [owner]
+    cdef BIO *bio = _open(data)
+    try:
+        while True:
+            owner = _Certificate.__new__(_Certificate)
+            owner.x509 = PEM_read_bio_X509_AUX(bio, NULL, _no_passphrase, NULL)
+            if owner.x509 is NULL:
+                break
+            found.append(owner)
+    finally:
+        BIO_free(bio)
+    if not found or not _came_to_the_end():
+        raise _unreadable(piece, "a certificate")
+    return found
+
+
+cdef list _read_revocations(piece):
+    """Read the CRLs of a PEM, at least one, or the one of a DER."""
+    cdef bytes data = _content(piece)
+    cdef list found = []
+    cdef _Revocations owner
+    cdef const unsigned char *at = _start(data)
+    ERR_clear_error()
+    if _is_der(data):
+        owner = _Revocations.__new__(_Revocations)
+        owner.crl = d2i_X509_CRL(NULL, &at, _size(data))
+        if owner.crl is NULL or at != _start(data) + _size(data):
+            raise _unreadable_crl(piece)
+        return [owner]
+    cdef BIO *bio = _open(data)
+    try:
+        while True:
+            owner = _Revocations.__new__(_Revocations)
+            owner.crl = PEM_read_bio_X509_CRL(bio, NULL, _no_passphrase, NULL)
+            if owner.crl is NULL:
+                break
+            found.append(owner)
+    finally:
+        BIO_free(bio)
+    if not found or not _came_to_the_end():
+        raise _unreadable_crl(piece)
+    return found
+
+
+cdef _Key _read_key(piece):
+    """Read one private key, decrypting it with the piece's passphrase when it is encrypted."""
+    cdef bytes data = _content(piece)
+    cdef bytes secret = piece.passphrase if piece.passphrase is not None else b""
+    cdef _Passphrase passphrase = _Passphrase(_text(secret), PyBytes_GET_SIZE(secret), piece.passphrase is not None, 0)
+    cdef _Key owner = _Key.__new__(_Key)
+    cdef const unsigned char *at = _start(data)
+    cdef BIO *bio = _open(data)
+    ERR_clear_error()
+    try:
+        if not _is_der(data):
+            owner.pkey = PEM_read_bio_PrivateKey(bio, NULL, _tell_passphrase, &passphrase)
+        else:
+            owner.pkey = d2i_AutoPrivateKey(NULL, &at, _size(data))
+            if owner.pkey is NULL:
+                ERR_clear_error()
+                owner.pkey = d2i_PKCS8PrivateKey_bio(bio, NULL, _tell_passphrase, &passphrase)
+    finally:
+        BIO_free(bio)
+    if owner.pkey is NULL:
+        if passphrase.asked:
+            raise _undecryptable(piece)
+        raise _unreadable(piece, "a private key")
+    ERR_clear_error()
+    return owner
+
+
+cdef _Key _read_dh(piece):
+    """Read Diffie-Hellman parameters."""
+    cdef bytes data = _content(piece)
+    cdef _Key owner = _Key.__new__(_Key)
+    cdef const unsigned char *at = _start(data)
+    cdef BIO *bio
+    ERR_clear_error()
+    if _is_der(data):
+        owner.pkey = d2i_KeyParams(EVP_PKEY_DH, NULL, &at, _size(data))
+    else:
+        bio = _open(data)
+        try:
+            owner.pkey = PEM_read_bio_Parameters(bio, NULL)
+        finally:
+            BIO_free(bio)
+    if owner.pkey is NULL or not (EVP_PKEY_is_a(owner.pkey, b"DH") or EVP_PKEY_is_a(owner.pkey, b"DHX")):
+        raise _unreadable(piece, "Diffie-Hellman parameters")
+    return owner
+
+
+@cython.final
+cdef class Pfx:
+
+    cdef readonly str label
+    cdef _Key key
+    cdef _Certificate certificate
+    cdef list others
+
+    def __cinit__(self, piece):
+        self.label = piece.label
+        self.key = _Key.__new__(_Key)
+        self.certificate = _Certificate.__new__(_Certificate)
+        self.others = []
+        _unpack(self, piece)
+
+    @property
+    def authorities(self):
+        return tuple(Piece(self.label, _der_of(<_Certificate>other)) for other in self.others)
+
+
+cdef int _unpack(Pfx self, piece) except -1:
+    cdef bytes data = piece.data
+    cdef const unsigned char *at = _start(data)
+    cdef X509_STACK *others = NULL
+    cdef PKCS12 *pfx
+    cdef int opened
+    cdef _Certificate owner
+    cdef bytes passphrase = piece.passphrase
+    cdef const char *secret = NULL
+    if passphrase is not None:
+        secret = _text(passphrase)
+    ERR_clear_error()
+    pfx = d2i_PKCS12(NULL, &at, _size(data))
+    if pfx is NULL:
+        raise _unreadable(piece, "PKCS#12")
+    opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
+    PKCS12_free(pfx)
+    try:
+        while others is not NULL and sk_X509_num(others):
+            owner = _Certificate.__new__(_Certificate)
+            owner.x509 = sk_X509_shift(others)
+            self.others.append(owner)
+    finally:
+        sk_X509_free(others)
+    if not opened:
+        raise _unopenable(piece)
+    if self.key.pkey is NULL or self.certificate.x509 is NULL:
+        missing = "private key" if self.key.pkey is NULL else "certificate"
+        raise ConfigError(
+            f"Unable to load {missing} from PFX data: {piece.label} holds none", code="ERR_CRYPTO_OPERATION_FAILED",
+            hint=f"Export it again with its {missing}, or give its certificates as ca.",
+        )
+    ERR_clear_error()
+    return 0
+
+
+# ---- bytes and passphrases ----
+
+
+cdef bytes _content(piece):
+    """The bytes of a piece; a byte order mark, as Windows editors leave it, would hide the first PEM line."""
+    cdef bytes data = piece.data
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if PyBytes_GET_SIZE(data) > INT_MAX:
+        raise UsageValueError(f"{piece.label} is longer than 2 GiB")
+    return data
+
+
+cdef bint _is_der(bytes data):
+    return data[:1] == b"\x30" and b"-----BEGIN " not in data
+
+
+cdef const char *_text(bytes data):
+    return PyBytes_AS_STRING(data)
+
+
+cdef const unsigned char *_start(bytes data):
+    return <const unsigned char *>PyBytes_AS_STRING(data)
+
+
+cdef int _size(bytes data):
+    return <int>PyBytes_GET_SIZE(data)
+
+
+cdef BIO *_open(bytes data) except NULL:
+    """A BIO that reads `data`, which the caller keeps alive and whose BIO the caller frees."""
+    cdef BIO *bio = BIO_new_mem_buf(PyBytes_AS_STRING(data), _size(data))
+    if bio is NULL:
+        raise MemoryError
+    return bio
+
+
+cdef bytes _der_of(_Certificate certificate):
+    cdef unsigned char *der = NULL
+    cdef int size = i2d_X509(certificate.x509, &der)
+    if size < 0:
+        raise MemoryError
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+cdef struct _Passphrase:
+    const char *text
+    Py_ssize_t size
+    bint given
+    bint asked
+
+
+cdef int _tell_passphrase(char *buffer, int size, int writing, void *argument) noexcept nogil:
+    cdef _Passphrase *passphrase = <_Passphrase *>argument
+    passphrase.asked = True
+    if not passphrase.given or passphrase.size > size:
+        return -1
+    memcpy(buffer, passphrase.text, <size_t>passphrase.size)
+    return <int>passphrase.size
+
+
+cdef int _no_passphrase(char *buffer, int size, int writing, void *argument) noexcept nogil:
+    return -1
+
+
+# ---- errors ----
+
+
+cdef bint _came_to_the_end():
+    """Tell whether the last PEM read found nothing more, rather than something spoilt; forgets the complaint."""
+    cdef unsigned long error = ERR_peek_last_error()
+    if ERR_GET_LIB(error) != ERR_LIB_PEM or ERR_GET_REASON(error) != PEM_R_NO_START_LINE:
+        return False
+    ERR_clear_error()
+    return True
+
+
+cdef list _drain_errors():
+    """Empty OpenSSL's error queue: (library, reason number, reason, whole text) each, oldest first."""
+    cdef const char *function
+    cdef const char *data
+    cdef const char *text
+    cdef const char *library
+    cdef int flags
+    cdef unsigned long code
+    drained = []
+    while True:
+        code = ERR_get_error_all(NULL, NULL, &function, &data, &flags)
+        if not code:
+            return drained
+        text = ERR_reason_error_string(code)
+        library = ERR_lib_error_string(code)
+        reason = f"reason({ERR_GET_REASON(code)})" if text is NULL else text.decode("utf-8", "replace")
+        where = f"lib({ERR_GET_LIB(code)})" if library is NULL else library.decode("utf-8", "replace")
+        more = ":" + data.decode("utf-8", "replace") if data is not NULL and flags & ERR_TXT_STRING and data[0] else ""
+        drained.append((ERR_GET_LIB(code), ERR_GET_REASON(code), reason, f"error:{code:08X}:{where}::{reason}{more}"))
+
+
+def _failure(message, *, code=None, hint=None, errors=None):
+    """Make the ConfigError for what just failed; the oldest entry of OpenSSL's queue decides code and reason, as in Node."""
+    errors = _drain_errors() if errors is None else errors
+    if not errors:
+        return ConfigError(message, code=code or "ERR_CRYPTO_OPERATION_FAILED", hint=hint)
+    library, _, reason, _ = errors[0]
+    return ConfigError(
+        f"{message}: {reason}",
+        code=code or _code_of(library, reason),
+        reason=reason,
+        hint=hint,
+        openssl_errors=tuple(error[3] for error in errors),
+    )
+
+
+def _code_of(library, reason):
+    """Node's code for an entry of OpenSSL's queue."""
+    name = reason.replace(" ", "_").upper()
+    return f"ERR_SSL_{name}" if library == ERR_LIB_SSL else f"ERR_OSSL_{_NAMED_LIBRARIES.get(library, '')}{name}"
+
+
+def _unreadable(piece, wanted):
+    return _failure(f"Cannot read {wanted} from {piece.label}", hint=explain(piece.data, wanted))
+
+
+def _unreadable_crl(piece):
+    hint = explain(piece.data, "a certificate revocation list")
+    return _failure(f"Failed to parse CRL from {piece.label}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint)
+
+
+def _undecryptable(piece):
+    if piece.passphrase is None:
+        hint = "The private key is encrypted: give passphrase."
+    else:
+        hint = "The passphrase is not the one the key was encrypted with."
+    return _failure(f"Cannot decrypt the private key of {piece.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
+
+
+def _unopenable(piece):
+    errors = _drain_errors()
+    if any(reason == ERR_R_UNSUPPORTED for _, reason, _, _ in errors):
+        return _failure(
+            f"Unsupported PKCS12 PFX data: {piece.label} is encrypted with an algorithm OpenSSL 3 no longer offers",
+            code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
+            hint="Export it again with a modern one: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.",
+            errors=errors,
+        )
+    hint = None
+    if any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
+        hint = "It has a passphrase: give passphrase." if piece.passphrase is None else "The passphrase is not the right one."
+    return _failure(f"Cannot open the PKCS#12 of {piece.label}", hint=hint, errors=errors)
