@@ -74,12 +74,21 @@ def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: st
     assert (error.code, error.reason, error.alert) == ("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number", "protocol_version")
 
 
-@pytest.mark.parametrize("first_bytes", [b"", HELLO, b"\x80\x2e\x01\x03", b"\x00\x01\x02\x03", b"J\x00\x00\x00\x0a8.0"])
-def test_what_is_not_plain_text_stays_openssls_word(first_bytes: bytes) -> None:
+@pytest.mark.parametrize(
+    ("first_bytes", "mend"),
+    [
+        (b"", "not TLS"),
+        (b"\x00\x01\x02\x03", "not TLS"),
+        (b"J\x00\x00\x00\x0a8.0", "not TLS"),
+        (HELLO, "began as TLS"),
+        (b"\x80\x2e\x01\x03", "began as TLS"),
+    ],
+)
+def test_what_is_not_plain_text_stays_openssls_word(first_bytes: bytes, mend: str) -> None:
     """TLS records, old hellos and binary protocols are not taken for text."""
     error = error_from_fault(ssl_fault("client", 267, "wrong version number", first_bytes=first_bytes))
     assert str(error) == "TLS with the server failed: wrong version number [ERR_SSL_WRONG_VERSION_NUMBER]"
-    assert "not TLS" in str(error.hint)
+    assert mend in str(error.hint)
 
 
 def test_text_after_the_handshake_is_not_another_protocol() -> None:

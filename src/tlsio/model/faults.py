@@ -327,6 +327,8 @@ def _hint_for_bytes(fault: Fault) -> str | None:
         return None
     if fault.opened:
         return "Something between may change the bytes, or somebody else writes into the same connection."
+    if _TLS_RECORD.match(fault.first_bytes):
+        return "It began as TLS: compare min_version and max_version on both sides; else something between changes the bytes."
     return "Check host, port and what is spoken there: these bytes are not TLS."
 
 
