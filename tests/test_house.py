@@ -44,7 +44,8 @@ CLOCKS = {"now", "today", "utcnow"}
 VAGUE = {"common", "helper", "helpers", "misc", "util", "utils"}
 
 TEXT_FOLDERS = ("src", "tests", "docs", "examples", "bench", "changes", "tools", ".ci")
-TEXT_SUFFIXES = {"", ".c", ".cfg", ".h", ".in", ".md", ".pxd", ".pxi", ".py", ".pyi", ".pyx", ".sh", ".toml", ".txt", ".yml"}
+TEXT_NAMES = {".gitattributes", ".gitignore", "Makefile", "run"}
+TEXT_SUFFIXES = {".c", ".cfg", ".h", ".in", ".md", ".pxd", ".pxi", ".py", ".pyi", ".pyx", ".sh", ".toml", ".txt", ".yml"}
 MACHINE_PATH = re.compile(r"(?<![\w./$}-])/(?:home|root|Users|work)/\w")
 
 
@@ -163,10 +164,10 @@ def test_import_tlsio_loads_only_the_lower_floors() -> None:
 
 def texts() -> Iterator[Path]:
     """Yield every text file of the project."""
-    yield from (path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in TEXT_SUFFIXES)
-    for name in TEXT_FOLDERS:
-        found = sorted((ROOT / name).rglob("*"))
-        yield from (path for path in found if path.is_file() and path.suffix in TEXT_SUFFIXES and "_build" not in path.parts)
+    found = [*sorted(ROOT.iterdir()), *(path for name in TEXT_FOLDERS for path in sorted((ROOT / name).rglob("*")))]
+    for path in found:
+        if path.is_file() and (path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES) and "_build" not in path.parts:
+            yield path
 
 
 def test_no_text_names_somebodys_machine() -> None:
