@@ -152,7 +152,7 @@ cdef int _set_ciphers(SSL_CTX *ssl, spec) except -1:
             raise _no_cipher("TLS 1.3 cipher suites", spec.cipher_suites)
     if spec.cipher_list is not None:
         older = spec.cipher_list.encode()
-        if not SSL_CTX_set_cipher_list(ssl, older) and not _names_no_cipher(spec.cipher_list):
+        if not SSL_CTX_set_cipher_list(ssl, older) and not (spec.cipher_suites and _names_no_cipher(spec.cipher_list)):
             raise _no_cipher("ciphers", spec.cipher_list)
         ERR_clear_error()
     return 0
@@ -165,6 +165,8 @@ cdef bint _names_no_cipher(str ciphers):
 
 def _no_cipher(what, names):
     hint = "Names are OpenSSL's, in upper case, with colons between; tlsio.get_ciphers() lists them."
+    if _names_no_cipher(names):
+        hint = f"Name ciphers too: 'DEFAULT:{names}'."
     return _failure(f"Failed to set {what} {names[:200]!r}", hint=hint)
 
 

@@ -109,7 +109,7 @@ cdef _Key _read_key(piece):
     """Read one private key, decrypting it with the piece's passphrase when it is encrypted."""
     cdef bytes data = _content(piece)
     cdef bytes secret = piece.passphrase if piece.passphrase is not None else b""
-    cdef _Passphrase passphrase = _Passphrase(_text(secret), PyBytes_GET_SIZE(secret), piece.passphrase is not None, 0)
+    cdef _Passphrase passphrase = _Passphrase(_text(secret), PyBytes_GET_SIZE(secret), False)
     cdef _Key owner = _Key.__new__(_Key)
     cdef const unsigned char *at = _start(data)
     cdef BIO *bio = _open(data)
@@ -258,14 +258,14 @@ cdef bytes _der_of(_Certificate certificate):
 cdef struct _Passphrase:
     const char *text
     Py_ssize_t size
-    bint given
     bint asked
 
 
 cdef int _tell_passphrase(char *buffer, int size, int writing, void *argument) noexcept nogil:
+    """Without a passphrase an empty one is told, as by Node: "bad decrypt" then, instead of "interrupted or cancelled"."""
     cdef _Passphrase *passphrase = <_Passphrase *>argument
     passphrase.asked = True
-    if not passphrase.given or passphrase.size > size:
+    if passphrase.size > size:
         return -1
     memcpy(buffer, passphrase.text, <size_t>passphrase.size)
     return <int>passphrase.size
