@@ -6,11 +6,11 @@ import pickle
 from ipaddress import ip_address
 from typing import Any
 
-import pki
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pki
 from tlsio.model.errors import CertificateAltNameError, UsageTypeError, UsageValueError
 from tlsio.trust.certificate import parse
 from tlsio.trust.identity import check_rfc9525, check_server_identity, read_names

@@ -266,9 +266,10 @@ def _print_attribute(attribute: Attribute) -> str:
 
 
 def _escape_rfc2253(text: str) -> str:
-    # RFC 2253 §2.4: these anywhere, "#" and a blank at the beginning, a blank at the end.
+    # RFC 2253 §2.4: these anywhere, "#" and a blank at the beginning, a blank at the end. For OpenSSL a lone character
+    # is at the end only.
     escaped = "".join("\\" + c if c in ',+"\\<>;' else c for c in text)
-    if escaped.startswith((" ", "#")):
+    if escaped.startswith((" ", "#")) and escaped != "#":
         escaped = "\\" + escaped
     if escaped.endswith(" ") and len(text) > 1:
         escaped = escaped[:-1] + "\\ "
