@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 
 import pytest
@@ -128,13 +129,9 @@ def test_malformed_times_are_refused(tag: int, content: bytes) -> None:
 @given(st.binary(max_size=40))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """There is one way to fail."""
-    try:
+    with contextlib.suppress(der.DerError):
         element = der.read(data)
         for reader in (element.integer, element.boolean, element.bits, element.oid, element.text, element.time):
-            try:
+            with contextlib.suppress(der.DerError):
                 reader()
-            except der.DerError:
-                pass
         list(element.children())
-    except der.DerError:
-        pass

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import pki
-from tlsio.model.errors import CertificateAltNameError, UsageTypeError, UsageValueError
+from asn1 import extension
+from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.trust.certificate import parse
 from tlsio.trust.identity import check_rfc9525, check_server_identity, read_names
+
+if TYPE_CHECKING:
+    from tlsio.model.errors import CertificateAltNameError
 
 NO_NAME = "Cert does not contain a DNS name"
 
@@ -268,6 +272,14 @@ def test_hint_for_a_name_only_in_the_common_name() -> None:
 def test_hint_for_a_certificate_without_names() -> None:
     """Nothing to list."""
     assert "no host at all" in hint(check_server_identity("a.com", mapping(None, None)))
+
+
+def test_hint_for_a_list_of_names_that_cannot_be_read() -> None:
+    """The common name would match, but does not count any more."""
+    parsed = parse(pki.leaf("a.com", extensions=[extension("2.5.29.17", b"\x30\x05ab")]).cert_der)
+    error = check_server_identity("a.com", parsed)
+    assert reason(error) == NO_NAME
+    assert "malformed" in hint(error)
 
 
 @given(st.text(), st.text(), st.text(alphabet='DNS:"\\u0a, .*', max_size=20))

@@ -1,0 +1,87 @@
+"""Bundled and system roots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pki
+from tlsio.trust import roots
+from tlsio.trust.certificate import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _own_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the machine's settings out, and what was read before."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    roots.system.cache_clear()
+
+
+def names(pems: tuple[str, ...]) -> list[str]:
+    """Return the common names of roots."""
+    return [parse(data)["subject"]["CN"] for pem in pems for data in roots.read_pem(pem.encode())]
+
+
+def test_bundled_roots_are_read_once() -> None:
+    """Over a hundred, each in PEM."""
+    assert len(roots.bundled()) > 100
+    assert roots.bundled() is roots.bundled()
+    assert all(pem.startswith("-----BEGIN CERTIFICATE-----\n") and pem.endswith("-----END CERTIFICATE-----\n") for pem in roots.bundled())
+
+
+def test_system_roots_come_from_file_and_hashed_names(tmp_path: Path) -> None:
+    """Each once, in order; a file in the directory that has no hashed name is not trusted."""
+    file, directory = tmp_path / "cert.pem", tmp_path / "certs"
+    directory.mkdir()
+    file.write_bytes(pki.ca1().cert_pem + pki.ca1().cert_pem)
+    (directory / "0123abcd.0").write_bytes(pki.ca1().cert_pem + pki.ca2().cert_pem)
+    (directory / "0123abcd.r0").write_bytes(pki.ca3().cert_pem)
+    (directory / "ca4.pem").write_bytes(pki.ca4().cert_pem)
+    found = roots.system(str(file), str(directory))
+    assert names(found) == ["ca1", "ca2"]
+    assert found is roots.system(str(file), str(directory))
+
+
+def test_environment_takes_the_place_of_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in OpenSSL: the file and the directory each on its own, several directories, empty ones passed over."""
+    for name, identity in (("a", pki.ca1()), ("b", pki.ca2())):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0123abcd.0").write_bytes(identity.cert_pem)
+    (tmp_path / "file.pem").write_bytes(pki.ca5().cert_pem)
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'a'}::{tmp_path / 'b'}")
+    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path))) == ["ca5", "ca1", "ca2"]
+    roots.system.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path))) == ["ca1", "ca2"]
+
+
+def test_missing_places_trust_nothing(tmp_path: Path) -> None:
+    """A machine without roots is no error here."""
+    assert roots.system(str(tmp_path / "no.pem"), str(tmp_path / "no")) == ()
+
+
+def test_only_certificates_are_read() -> None:
+    """Text around, keys, damaged blocks and OpenSSL's own additions do no harm."""
+    trusted = pki.base64.b64encode(pki.ca2().cert_der + b"\x30\x00")
+    text = b"".join(
+        [
+            b"# a comment\n",
+            pki.ca1().cert_pem.replace(b"\n", b"\r\n"),
+            pki.ca1().key_pem,
+            b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+            b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+            b"-----BEGIN TRUSTED CERTIFICATE-----\n" + trusted + b"\n-----END TRUSTED CERTIFICATE-----\n",
+        ]
+    )
+    assert roots.read_pem(text) == [pki.ca1().cert_der, pki.ca2().cert_der]
+
+
+def test_subjects() -> None:
+    """The names by which a chain's top may be found again."""
+    found = roots.subjects((pki.ca1().cert_pem.decode() + pki.ca2().cert_pem.decode(), pki.ca1().cert_pem.decode()))
+    assert found == {parse(identity.cert_der).subject_name.key() for identity in (pki.ca1(), pki.ca2())}
