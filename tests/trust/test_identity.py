@@ -14,7 +14,7 @@ import pki
 from asn1 import extension
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.trust.certificate import parse
-from tlsio.trust.identity import check_rfc9525, check_server_identity, read_names
+from tlsio.trust.identity import check_rfc9525, check_server_identity, to_server_name
 
 if TYPE_CHECKING:
     from tlsio.model.errors import CertificateAltNameError
@@ -199,7 +199,29 @@ def test_three_forms_of_a_certificate_agree() -> None:
     forms = [parsed, identity.certificate, {"subject": parsed["subject"], "subjectaltname": parsed["subjectaltname"]}]
     for host, expected in [("a.com", True), ("c.b.com", True), ("10.0.0.1", True), ("::1", True), ("x.com", False), ("::2", False)]:
         assert {check_server_identity(host, form) is None for form in forms} == {expected}
-    assert len({read_names(form) for form in forms}) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("a.com", "a.com"),
+        ("A.com.", "a.com"),
+        ("bücher.de", "xn--bcher-kva.de"),
+        ("_x.a", "_x.a"),
+        (f"{'a' * 251}.com", f"{'a' * 251}.com"),
+    ],
+)
+def test_server_name(host: str, name: str) -> None:
+    """As it goes into SNI."""
+    assert to_server_name(host) == name
+
+
+@pytest.mark.parametrize("host", ["", ".", "a..b", ".a", "a/b", "a:1", "a\u3002b", "127.1", "\u2603.net", "a\n", f"{'a' * 252}.com"])
+def test_what_is_no_server_name_raises(host: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(UsageValueError) as caught:
+        to_server_name(host)
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
 def test_name_with_a_comma_is_one_name() -> None:

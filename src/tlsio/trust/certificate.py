@@ -188,7 +188,6 @@ class PeerCertificate(Mapping[str, Any]):
             dns=tuple(name.text for name in general if name.kind == "DNS"),
             ip=tuple(name.ip for name in general if name.ip is not None),
             common_names=common_names,
-            alt_text=self["subjectaltname"],
         )
 
     @cached_property

@@ -4,9 +4,8 @@
 So names, dates and keys are read here, and whatever is malformed stays the trouble of the one field that holds it.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +14,7 @@ BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x01, 0x02, 0x03, 0x04, 0x06
 UTF8_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x16, 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 
+_LONG_FORM, _TAG_CONTINUES = 0x80, 0x1F  # X.690 §8.1.3.5 and §8.1.2.4
 _OID_OCTETS = 255
 
 # Bytes per character as in OpenSSL's ASN1_STRING_to_UTF8: it reads T61String as Latin-1, like everyone else.
@@ -34,8 +34,7 @@ class DerError(ValueError):
     """These bytes are not the DER that was expected here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """One tag-length-value.
 
     Attributes:
@@ -50,11 +49,11 @@ class Element:
 
     def children(self) -> "Iterator[Element]":
         """Yield the elements that the content is made of."""
-        rest = self.content
-        while rest:
-            child = read(rest, trailing=True)
+        start = 0
+        while start < len(self.content):
+            child = _read_at(self.content, start)
             yield child
-            rest = rest[len(child.encoded) :]
+            start += len(child.encoded)
 
     def expect(self, tag: int) -> "Element":
         """Return the element itself, if it has this tag."""
@@ -110,18 +109,10 @@ def read(data: bytes, *, trailing: bool = False) -> Element:
 
     Lengths longer than needed are taken (OpenSSL takes them); multi-byte tags and indefinite lengths are not, no certificate has them.
     """
-    if len(data) < 2:  # noqa: PLR2004  (a tag and a length)
-        raise DerError("cut off in a header")
-    tag, length, start = data[0], data[1], 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(data[2:start], "big") if start > 2 else len(data)  # noqa: PLR2004  (0x80 alone: indefinite)
-    end = start + length
-    if end > len(data) or tag & 0x1F == 0x1F:  # noqa: PLR2004  (all ones: the tag continues)
-        raise DerError("cut off, or written in a form that DER does not have")
-    if end < len(data) and not trailing:
+    element = _read_at(data, 0)
+    if len(element.encoded) < len(data) and not trailing:
         raise DerError("followed by bytes that do not belong to it")
-    return Element(tag, data[start:end], data[:end])
+    return element
 
 
 def read_oid(content: bytes) -> str:
@@ -138,3 +129,18 @@ def read_oid(content: bytes) -> str:
     # "The numerical value of the first subidentifier is derived from ... (X*40) + Y", X at most 2 (X.690 §8.19.4)
     root = min(arcs[0] // 40, 2)
     return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:])))
+
+
+def _read_at(data: bytes, start: int) -> Element:
+    content = start + 2
+    if content > len(data):
+        raise DerError("cut off in a header")
+    tag, length = data[start], data[start + 1]
+    if length & _LONG_FORM:
+        octets = data[content : content + (length & ~_LONG_FORM)]
+        content += length & ~_LONG_FORM
+        length = int.from_bytes(octets, "big") if octets else len(data)  # none: the length is indefinite
+    end = content + length
+    if end > len(data) or tag & _TAG_CONTINUES == _TAG_CONTINUES:
+        raise DerError("cut off, or written in a form that DER does not have")
+    return Element(tag, data[content:end], data[start:end])

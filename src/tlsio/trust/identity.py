@@ -30,6 +30,8 @@ _JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}
 
 # Printable, but not part of a name in any URL (WHATWG URL §3.2, forbidden domain code points).
 _NOT_IN_A_NAME = frozenset("#/:<>?@[\\]^|%")
+_NO_NAME = "Cert does not contain a DNS name"
+_MAX_NAME = 255  # of a host name in SNI as OpenSSL sends it (TLSEXT_MAXLEN_host_name); DNS allows two less
 _MIN_WILDCARD_LABELS = 3  # "*.com" would stand for half the world
 _HINTED_NAMES = 5
 
@@ -68,19 +70,18 @@ def check_rfc9525(hostname: str, cert: AnyCertificate) -> CertificateAltNameErro
     return _check(hostname, cert, _rfc9525_reason)
 
 
-def read_names(cert: AnyCertificate) -> ParsedNames:
-    """Return the names of a certificate in whatever form it was given.
+def to_server_name(hostname: str) -> str:
+    """Return a host name as SNI carries it: A-labels in lower case, "without a trailing dot" (RFC 6066 §3).
 
     Raises:
-        UsageTypeError, UsageValueError: as `check_server_identity`.
+        UsageValueError: this is no host name, or one that can be read in more than one way.
     """
-    if isinstance(cert, PeerCertificate):
-        return cert.names
-    if isinstance(cert, x509.Certificate):
-        return parse(cert.public_bytes(Encoding.DER)).names
-    if isinstance(cert, Mapping):
-        return _names_of_mapping(cert)
-    raise wrong_type("cert", "a certificate or a mapping", cert)
+    name = ".".join(_host_labels(hostname.removesuffix(".")))
+    if not name or ".." in f".{name}." or len(name) > _MAX_NAME:
+        raise UsageValueError(
+            f'"{printable(hostname)}" is no host name', hint="Write it with plain dots, without a port or a path; an address in full."
+        )
+    return name
 
 
 class _Host:
@@ -92,31 +93,43 @@ class _Host:
         self.labels = [] if self.ip else _host_labels(self.text)
 
 
-def _check(hostname: str, cert: AnyCertificate, find_reason: Callable[[_Host, ParsedNames], str | None]) -> CertificateAltNameError | None:
+_FindReason: TypeAlias = Callable[[_Host, ParsedNames, Mapping[str, Any]], str | None]
+
+
+def _check(hostname: str, cert: AnyCertificate, find_reason: _FindReason) -> CertificateAltNameError | None:
     if not isinstance(hostname, str):
         raise wrong_type("hostname", "a str", hostname)
-    host, names = _Host(hostname), read_names(cert)
-    reason = find_reason(host, names)
+    host, shown = _Host(hostname), _as_mapping(cert)
+    names = shown.names if isinstance(shown, PeerCertificate) else _names_of_mapping(shown)
+    reason = find_reason(host, names, shown)
     return None if reason is None else CertificateAltNameError(reason, host.text, cert, hint=_hint(host, names))
 
 
-def _node_reason(host: _Host, names: ParsedNames) -> str | None:
+def _as_mapping(cert: AnyCertificate) -> Mapping[str, Any]:
+    if isinstance(cert, x509.Certificate):
+        return parse(cert.public_bytes(Encoding.DER))
+    if isinstance(cert, Mapping):
+        return cert
+    raise wrong_type("cert", "a certificate or a mapping", cert)
+
+
+def _node_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) -> str | None:
     if host.ip:
         return _ip_reason(host, names)
     if names.dns:
-        return _dns_reason(host, names, _matches_node)
+        return _dns_reason(host, names, cert, _matches_node)
     # A list of names that could not be read may have held any name: its certificate gets no second chance by the CN.
     if not names.is_readable or not names.common_names:
-        return "Cert does not contain a DNS name"
+        return _NO_NAME
     if any(_matches_node(host.labels, pattern) for pattern in names.common_names):
         return None
     return f"Host: {host.text}. is not cert's CN: {','.join(names.common_names)}"
 
 
-def _rfc9525_reason(host: _Host, names: ParsedNames) -> str | None:
+def _rfc9525_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) -> str | None:
     if host.ip:
         return _ip_reason(host, names)
-    return _dns_reason(host, names, _matches_rfc9525) if names.dns else "Cert does not contain a DNS name"
+    return _dns_reason(host, names, cert, _matches_rfc9525) if names.dns else _NO_NAME
 
 
 def _ip_reason(host: _Host, names: ParsedNames) -> str | None:
@@ -125,10 +138,10 @@ def _ip_reason(host: _Host, names: ParsedNames) -> str | None:
     return f"IP: {host.text} is not in the cert's list: {', '.join(map(_print_ip, names.ip))}"
 
 
-def _dns_reason(host: _Host, names: ParsedNames, matches: Callable[[list[str], str], bool]) -> str | None:
+def _dns_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any], matches: Callable[[list[str], str], bool]) -> str | None:
     if any(matches(host.labels, pattern) for pattern in names.dns):
         return None
-    return f"Host: {host.text}. is not in the cert's altnames: {names.alt_text}"
+    return f"Host: {host.text}. is not in the cert's altnames: {cert['subjectaltname']}"
 
 
 def _matches_node(host: list[str], pattern: str) -> bool:
@@ -211,7 +224,6 @@ def _names_of_mapping(cert: Mapping[str, Any]) -> ParsedNames:
         dns=tuple(_after("DNS:", entries)),
         ip=tuple(ip for ip in map(_parse_ip, _after("IP Address:", entries)) if ip),
         common_names=_common_names(common_name),
-        alt_text=alt_text,
     )
 
 

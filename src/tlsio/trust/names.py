@@ -169,7 +169,6 @@ class ParsedNames:
         dns: dNSName values as they stand, wildcards included.
         ip: iPAddress values.
         common_names: The subject's CN values; what is left when there is no subjectAltName.
-        alt_text: Node's printed `subjectaltname`, for messages.
         is_readable: False when the subjectAltName extension is malformed. Then nothing in the certificate counts as a
             name: whoever could not read the list must not fall back to the CN.
     """
@@ -177,7 +176,6 @@ class ParsedNames:
     dns: tuple[str, ...] = ()
     ip: tuple[IPAddress, ...] = ()
     common_names: tuple[str, ...] = ()
-    alt_text: str | None = None
     is_readable: bool = True
 
 

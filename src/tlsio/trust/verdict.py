@@ -21,6 +21,7 @@ from tlsio.model.options import IdentityPolicy
 
 from . import pins
 from .advice import advise, read_chain
+from .certificate import PeerCertificate
 from .facts import PeerFacts
 from .identity import check_rfc9525, check_server_identity
 
@@ -114,17 +115,18 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
 
 def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
     """Yield every cause to refuse the peer."""
-    found = (_judge_chain(facts), _judge_identity(facts, policy), _judge_pins(facts, policy))
+    leaf = next(iter(read_chain((facts.leaf,) if facts.leaf else ())), None)
+    found = (_judge_chain(facts, leaf), _judge_identity(facts, policy, leaf), _judge_pins(facts, policy))
     return (cause for cause in found if cause is not None)
 
 
-def _judge_chain(facts: PeerFacts) -> CertificateError | None:
+def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateError | None:
     if facts.leaf is None:
         return _judge_absence(facts)
-    if not facts.verify_errors and not read_chain((facts.leaf,)):
-        return CertificateError(f"The {facts.peer}'s certificate cannot be read", code=x509_code(_CERT_REJECTED))
     if not facts.verify_errors:
-        return None
+        # OpenSSL takes some forms that are not DER. Nothing could be said about whose certificate that is.
+        unreadable = f"The {facts.peer}'s certificate cannot be read"
+        return None if leaf else CertificateError(unreadable, code=x509_code(_CERT_REJECTED))
     advice = advise(facts)
     numbers = [number for number, _ in facts.verify_errors]
     return CertificateError(
@@ -145,7 +147,7 @@ def _judge_absence(facts: PeerFacts) -> CertificateError | None:
     return CertificateError(f"The {facts.peer} sent no certificate", code=x509_code(_NO_CERTIFICATE_SENT), hint=hint)
 
 
-def _judge_identity(facts: PeerFacts, policy: VerifyPolicy) -> Exception | None:
+def _judge_identity(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificate | None) -> Exception | None:
     if policy.answer is not NOT_ASKED:
         return _read_answer(facts, policy.answer)
     if facts.role == "server":
@@ -156,8 +158,7 @@ def _judge_identity(facts: PeerFacts, policy: VerifyPolicy) -> Exception | None:
     if facts.leaf is None and facts.psk:
         # As in Node: who uses a pre-shared key knows the peer by it, and has to say so with a check of his own.
         return check(facts.server_name, _NO_CERTIFICATE)
-    leaf = read_chain((facts.leaf,) if facts.leaf else ())
-    return check(facts.server_name, leaf[0]) if leaf else None  # otherwise the chain has failed
+    return check(facts.server_name, leaf) if leaf else None  # without one the chain has failed
 
 
 def _read_answer(facts: PeerFacts, answer: object) -> Exception | None:
