@@ -1,1 +1,1 @@
-"""Floor 3: live connections, and the contexts they are made from. Knows no HTTP."""
+"""Live connections: everything Node calls `tls`."""

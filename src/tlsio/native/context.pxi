@@ -124,6 +124,10 @@ cdef class Context:
     def max_version(self):
         return SSL_CTX_get_max_proto_version(self.ptr.ssl)
 
+    @property
+    def session_id_context(self):
+        return (<const char *>self.ptr.row.id_context)[:self.ptr.row.id_context_size]
+
 
 # ---- versions, options, ciphers ----
 

@@ -85,9 +85,10 @@ typedef struct {
 } tio_fault;
 
 /* What chain verification found; made when a certificate of the peer was verified. */
+typedef struct { int error, depth; } tio_verify_error;
 typedef struct {
     int count;                          /* errors used, in the order OpenSSL met them */
-    struct { int error, depth; } errors[16];
+    tio_verify_error errors[16];
     int pins_failed;                    /* server: none of the pins is in the chain */
     STACK_OF(X509) *chain;              /* verified, leaf first; NULL once OpenSSL has it again */
 } tio_verify;
@@ -290,7 +291,7 @@ int64_t tio_reactor_now(const tio_reactor *);        /* CLOCK_MONOTONIC of the l
 size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
 
 int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor */
-void tio_reactor_unlisten(tio_reactor *, int fd);                        /* closes it */
+void tio_reactor_unlisten(tio_reactor *, tio_gate *);                    /* closes all its descriptors */
 int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor */
 void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
 void tio_reactor_resume(tio_reactor *, tio_conn *);  /* tio_conn_step() after an answer, and the reactor's part of it */

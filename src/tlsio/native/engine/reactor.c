@@ -538,9 +538,9 @@ int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) {
     return -1;
 }
 
-void tio_reactor_unlisten(tio_reactor *r, int fd) {
+void tio_reactor_unlisten(tio_reactor *r, tio_gate *g) {
     for (uint32_t i = 0; i < r->size; i++)
-        if (r->table[i]->kind == LISTENER && r->table[i]->fd == fd) close_slot(r, r->table[i]);
+        if (r->table[i]->kind == LISTENER && r->table[i]->gate == g) close_slot(r, r->table[i]);
 }
 
 int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) {

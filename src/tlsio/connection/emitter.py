@@ -1,0 +1,118 @@
+"""Events: Node's `on`, `once`, `off`, for servers and sockets."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from tlsio.model.errors import UsageTypeError, UsageValueError
+
+__all__ = ["Emitter"]
+
+Listener = Callable[..., Any]
+_F = TypeVar("_F", bound=Listener)
+
+
+class _Once:
+    """A listener that leaves after its first call."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Listener) -> None:
+        self.function = function
+
+
+class Emitter:
+    """Something that tells of events by name.
+
+    Listeners of one event are called in the order they came. A sync listener runs at once; what an async one returns is given
+    to `_spawn`, and what any of them raises to `_listener_failed`.
+    """
+
+    __slots__ = ("_listeners",)
+
+    _EVENTS: ClassVar[frozenset[str]] = frozenset()
+
+    _listeners: dict[str, list[Listener | _Once]] | None
+
+    def __init__(self) -> None:
+        self._listeners = None      # most sockets have none or one: no dict for nothing
+
+    def on(self, event: str, fn: Listener | None = None) -> Any:  # noqa: ANN401  (a decorator when `fn` is left out)
+        """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.
+
+        Raises:
+            UsageError: there is no such event, or `fn` is not callable.
+        """
+        if fn is None:
+            self._check_event(event)
+            return lambda function: self.on(event, function)
+        return self._add(event, fn, fn)
+
+    def once(self, event: str, fn: Listener | None = None) -> Any:  # noqa: ANN401
+        """As `on`, for the next `event` only."""
+        if fn is None:
+            self._check_event(event)
+            return lambda function: self.once(event, function)
+        return self._add(event, fn, _Once(fn))
+
+    def off(self, event: str, fn: Listener) -> None:
+        """Take a listener away; one that is not there is fine."""
+        self._check_event(event)
+        for entry in reversed(self._listeners_of(event)):
+            if entry is fn or (isinstance(entry, _Once) and entry.function is fn) or entry == fn:
+                self._remove(event, entry)
+                return
+
+    def _add(self, event: str, fn: _F, entry: Listener | _Once) -> _F:
+        self._check_event(event)
+        if not callable(fn):
+            raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(fn).__name__}")
+        if self._listeners is None:
+            self._listeners = {}
+        self._listeners.setdefault(event, []).append(entry)
+        self._listeners_changed(event)
+        return fn
+
+    def _remove(self, event: str, entry: Listener | _Once) -> None:
+        self._listeners_of(event).remove(entry)
+        self._listeners_changed(event)
+
+    def _listeners_of(self, event: str) -> list[Listener | _Once]:
+        return self._listeners.get(event, []) if self._listeners else []
+
+    def _has(self, event: str) -> bool:
+        return bool(self._listeners and self._listeners.get(event))
+
+    def _check_event(self, event: str) -> None:
+        if event not in self._EVENTS:
+            names = ", ".join(sorted(self._EVENTS))
+            raise UsageValueError(f"There is no event {event!r}; there are {names}", code="ERR_TLS_UNKNOWN_EVENT")
+
+    def _emit(self, event: str, *args: object) -> bool:
+        """Call the listeners of `event`; whether there was one."""
+        listeners = tuple(self._listeners_of(event))
+        for entry in listeners:
+            if isinstance(entry, _Once):
+                self._remove(event, entry)
+                self._call(entry.function, args)
+            else:
+                self._call(entry, args)
+        return bool(listeners)
+
+    def _call(self, fn: Listener, args: tuple[object, ...]) -> None:
+        try:
+            result = fn(*args)
+        except Exception as error:  # noqa: BLE001  (code of the user, at the top of its call)
+            self._listener_failed(error)
+            return
+        if inspect.iscoroutine(result):
+            self._spawn(result)
+
+    def _listeners_changed(self, event: str) -> None:
+        """Hook for who has to know whether somebody listens."""
+
+    def _spawn(self, coroutine: Any) -> None:  # noqa: ANN401
+        raise NotImplementedError
+
+    def _listener_failed(self, error: BaseException) -> None:
+        raise NotImplementedError

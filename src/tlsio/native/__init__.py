@@ -1,0 +1,1 @@
+"""The TLS engine in C and its binding. Only this folder knows libssl."""

@@ -1,0 +1,22 @@
+# distutils: language = c
+# The engine's binding: contexts, connections and reactors as Python objects. Logic only; libssl.pxd and engine.pxd declare.
+
+cimport cython
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from tlsio.native.engine cimport *
+from tlsio.native.libssl cimport *
+
+import collections
+import os
+import socket
+import weakref
+
+from tlsio.model.errors import UsageStateError
+from tlsio.model.faults import error_from_fault
+from tlsio.model.values import Fault
+
+include "context.pxi"
+include "connection.pxi"
+include "reactor.pxi"

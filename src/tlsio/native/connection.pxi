@@ -1,0 +1,672 @@
+# One TLS connection: the engine's tio_conn, the queue of plaintext above it, and the way its news reach the socket.
+#
+# The socket (`owner`) is told by calls of `_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_broken` and
+# `_listener_failed`.  They come from one place, `_handle`/`_settle`, never from inside an engine call.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcpy
+
+cdef int FIRST_READ = 2048              # most messages are smaller: one copy, and an object of just the right size
+cdef int FLOW_BUDGET = 65536            # plaintext one connection gets in a turn, then the others have theirs
+
+ASK_HELLO = TIO_ASK_HELLO
+ASK_VERIFY = TIO_ASK_VERIFY
+ASK_CLIENT = TIO_ASK_CLIENT
+
+cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
+cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record")
+
+
+@cython.no_gc_clear
+cdef class Connection:
+    cdef tio_conn *c
+    cdef Reactor reactor                # native driver, while attached; None over memory
+    cdef Gate gate
+    cdef object driver                  # portable driver, or None
+    cdef readonly object owner
+    cdef object context_vars
+    cdef object flow                    # called with each chunk of plaintext, or None
+    cdef object queue                   # bytes objects not yet taken by the engine
+    cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
+    cdef Py_ssize_t high_water
+    cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, wants_drain
+    cdef object __weakref__
+
+    def __cinit__(self):
+        self.high_water = 65536
+
+    def __init__(self, Context context, bint is_server, object driver=None):
+        self.c = tio_conn_new(context.ptr, TIO_SERVER if is_server else TIO_CLIENT)
+        if self.c == NULL:
+            raise MemoryError
+        self.c.owner = <void *>self
+        self.driver = driver
+
+    def __dealloc__(self):
+        tio_conn_free(self.c)
+
+    @staticmethod
+    cdef Connection wrap(Reactor reactor, Gate gate, tio_conn *c):
+        cdef Connection self = Connection.__new__(Connection)
+        self.c = c
+        self.gate = gate
+        self._attached_to(reactor)
+        return self
+
+    cdef void _attached_to(self, Reactor reactor):
+        # The reactor's reference: what is open stays alive, and is never collected while another thread works on it.
+        self.c.owner = <void *>self
+        self.reactor = reactor
+        self.attached = True
+        Py_INCREF(self)
+
+    cdef void _detached(self):
+        if self.attached:
+            self.attached = False
+            Py_DECREF(self)
+
+    # ---- set-up
+
+    def bind(self, owner, context_vars, Py_ssize_t high_water):
+        self.owner = owner
+        self.context_vars = context_vars
+        self.high_water = high_water
+
+    def attach(self, Reactor reactor, int fd):
+        reactor._check()
+        if tio_reactor_add(reactor.r, self.c, fd):
+            raise OSError(errno, os.strerror(errno))
+        self._attached_to(reactor)
+
+    def set_server_name(self, str name not None):
+        if tio_conn_set_server_name(self.c, name.encode("ascii")):
+            raise MemoryError
+
+    def set_wants(self, bint hello, bint alpn, bint client, bint alpn_continue):
+        self.c.wants = TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+        self.c.alpn_continue = alpn_continue
+
+    def start(self):
+        self._resume()
+
+    # ---- news
+
+    cdef object _handle(self, uint32_t what):
+        cdef bint entered = self.context_vars is not None
+        if entered:
+            PyContext_Enter(self.context_vars)
+        try:
+            if what & TIO_NOTICE_FAILED:
+                self._detached()
+            else:
+                if what & TIO_NOTICE_QUESTION:
+                    self._ask()
+                if what & TIO_NOTICE_OPENED:
+                    self._tell_open()
+                if what & TIO_NOTICE_READABLE:
+                    self._input()
+            self._settle()
+        finally:
+            if entered:
+                PyContext_Exit(self.context_vars)
+
+    cdef object _ask(self):
+        cdef uint8_t question
+        while self.c.question != TIO_NO_QUESTION:
+            question = self.c.question
+            self.owner._asked(question)
+            if self.c.question == question:
+                return                  # the answer comes later
+            self._step()
+
+    cdef object _tell_open(self):
+        if not self.told_open and self.c.phase == TIO_OPEN:
+            self.told_open = True
+            self.owner._opened()
+
+    cdef void _step(self):
+        if self.reactor is not None and self.attached:
+            tio_reactor_resume(self.reactor.r, self.c)
+        else:
+            tio_conn_step(self.c)
+
+    cdef object _resume(self):
+        """Go on after an answer or a start from outside a turn."""
+        self._step()
+        self._ask()
+        self._tell_open()
+        self._settle()
+
+    cdef object _input(self):
+        if self.flow is not None and not self.closing:
+            self._pump_in()
+        elif self.waiting:
+            self.waiting = False
+            if self.reactor is not None:
+                self.reactor.woke = True
+            self.owner._readable()
+        else:
+            self._step()
+
+    cdef object _pump_in(self):
+        cdef Py_ssize_t budget = FLOW_BUDGET
+        cdef bytes chunk
+        if self.pumping:
+            return
+        self.pumping = True
+        try:
+            while budget > 0 and self.flow is not None:
+                chunk = self._read(FLOW_BUDGET)
+                if chunk is None:
+                    break
+                budget -= PyBytes_GET_SIZE(chunk)
+                try:
+                    self.flow(chunk)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:
+                    self.owner._listener_failed(error)
+        finally:
+            self.pumping = False
+
+    cdef object _settle(self):
+        """Bring out what has gathered, then tell what has become of the connection."""
+        self.dirty = False
+        if self.c.phase == TIO_OPEN:
+            self._pump_out()
+        if self.c.phase == TIO_BROKEN:
+            self._let_go(True)
+            if self.driver is not None:
+                self._send()
+            if not self.told_broken:
+                self.told_broken = True
+                self.owner._broken()
+            return
+        if self.attached:
+            tio_reactor_update(self.reactor.r, self.c)
+        elif self.driver is not None:
+            self._send()
+            tio_conn_settle(self.c)
+        if self.c.input != TIO_IN_OPEN and not self.told_end:
+            self.told_end = True
+            self.owner._input_ended(self.c.input == TIO_IN_TRUNCATED)
+        if self.c.output == TIO_OUT_ENDED and self.c.input != TIO_IN_OPEN and not self.told_done:
+            self.told_done = True
+            self.owner._finished()
+            return
+        if self.wants_drain and (self.writable_length <= self.high_water or self.c.wire.out_error):
+            self.wants_drain = False
+            self.owner._drained()
+
+    cdef object _send(self):
+        cdef const uint8_t *data
+        cdef size_t size
+        while not self.driver.blocked:
+            size = tio_conn_output(self.c, &data)
+            if size == 0:
+                break
+            chunk = PyBytes_FromStringAndSize(<const char *>data, size)
+            tio_conn_sent(self.c, size)
+            self.driver.send(chunk)
+        if tio_conn_wants_fin(self.c):
+            tio_conn_fin_sent(self.c)
+            self.driver.send_eof()
+
+    cdef void _let_go(self, bint wait):
+        if self.attached:
+            tio_reactor_drop(self.reactor.r, self.c, wait)
+            self._detached()
+
+    cdef object _schedule(self):
+        if self.dirty:
+            return
+        self.dirty = True
+        if self.driver is not None:
+            self.driver.schedule(self)
+        elif self.reactor is not None:
+            self.reactor._schedule(self)
+
+    def settle(self):
+        """For the portable driver: the end of its turn."""
+        if self.flow is not None and not self.closing:
+            self._pump_in()
+        self._settle()
+
+    # ---- the portable driver's side
+
+    def feed(self, const uint8_t[::1] data not None):
+        """Take ciphertext, and do all that follows from it."""
+        if data.shape[0] and tio_conn_feed(self.c, &data[0], data.shape[0]):
+            raise MemoryError
+        self._fed()
+
+    def feed_eof(self):
+        tio_conn_feed_eof(self.c)
+        self._fed()
+
+    def lost(self, int error):
+        """The stream below is gone."""
+        tio_conn_break(self.c, TIO_FAULT_OS, TIO_NO_LIMIT, error)
+        self._settle()
+
+    cdef object _fed(self):
+        cdef bint handshake = self.c.phase == TIO_IDLE or self.c.phase == TIO_HANDSHAKING
+        try:
+            if handshake:
+                self._step()
+                while self.c.wire.tired and self.c.phase == TIO_HANDSHAKING:
+                    self._step()
+                self._ask()
+                self._tell_open()
+            if self.told_open and self.c.phase != TIO_BROKEN:
+                self._input()
+        finally:
+            tio_conn_settle(self.c)
+        self._settle()
+
+    @property
+    def held_input(self):
+        """Ciphertext bytes that wait for somebody to read: the driver stops its stream when they are many."""
+        return self.c.wire.in_size
+
+    @property
+    def needs_turn(self):
+        """There are bytes to go on with that no new input will announce."""
+        return (self.c.phase == TIO_OPEN and self.c.input == TIO_IN_OPEN and self.c.question == TIO_NO_QUESTION
+                and (self.c.wire.in_size > 0 or tio_conn_pending(self.c) > 0) and (self.flow is not None or not self.c.standing))
+
+    # ---- answers
+
+    def answer_hello(self, Context context=None, bytes protocol=None):
+        tio_answer_hello(self.c, context.ptr if context is not None else NULL,
+                         <const uint8_t *>PyBytes_AS_STRING(protocol) if protocol is not None else NULL,
+                         PyBytes_GET_SIZE(protocol) if protocol is not None else 0)
+
+    def answer_verify(self, int error):
+        tio_answer_verify(self.c, error)
+
+    def answer_client(self):
+        tio_answer_client(self.c)
+
+    def refuse(self, int alert):
+        tio_refuse(self.c, alert)
+
+    def resume(self):
+        """Go on after an answer that came later than the question's own call."""
+        self._resume()
+
+    # ---- plaintext in
+
+    cdef bytes _read(self, Py_ssize_t limit):
+        cdef char first[2048]
+        cdef size_t n, more
+        cdef bytes chunk
+        n = tio_conn_read(self.c, first, limit if limit < FIRST_READ else FIRST_READ)
+        if n == 0:
+            return None
+        more = tio_conn_pending(self.c)
+        if more > limit - n:
+            more = limit - n
+        chunk = PyBytes_FromStringAndSize(NULL, n + more)
+        memcpy(PyBytes_AS_STRING(chunk), first, n)
+        if more:
+            tio_conn_read(self.c, PyBytes_AS_STRING(chunk) + n, more)
+        return chunk
+
+    def read(self, Py_ssize_t limit):
+        """Up to `limit` bytes, or None: nothing now."""
+        cdef bytes chunk
+        if self.c.wire.dry and not self.c.wire.in_size and not self.c.standing and self.c.input == TIO_IN_OPEN \
+                and tio_conn_pending(self.c) == 0:
+            return None
+        chunk = self._read(limit)
+        if self.c.wire.borrowed:
+            tio_conn_settle(self.c)
+        if self.c.parked or self.c.input != TIO_IN_OPEN or self.c.phase == TIO_BROKEN or self.c.wire.in_size:
+            self._schedule()
+        return chunk
+
+    def await_input(self):
+        """Call `_readable` when there may be something to read."""
+        self.waiting = True
+        self.c.flowing = True
+        if self.c.parked or self.c.wire.in_size or self.c.standing or tio_conn_pending(self.c):
+            self._schedule_input()
+
+    def cancel_await(self):
+        self.waiting = False
+        self.c.flowing = self.flow is not None
+
+    def set_flow(self, flow):
+        """Hand each chunk of plaintext to `flow`; None stops."""
+        self.flow = flow
+        self.c.flowing = flow is not None or self.waiting
+        if flow is not None and not self.pumping and self.c.phase == TIO_OPEN:
+            self._schedule_input()
+
+    cdef object _schedule_input(self):
+        if self.reactor is not None and self.attached:
+            self.reactor.inputs.append(self)
+        self._schedule()
+
+    # ---- plaintext out
+
+    def write(self, data):
+        """Queue plaintext; whether less than the high-water mark waits now."""
+        cdef bytes chunk
+        cdef Py_ssize_t size, done = 0
+        if type(data) is bytes:
+            chunk = data
+        else:
+            chunk = bytes(memoryview(data).cast("B"))
+        size = PyBytes_GET_SIZE(chunk)
+        if self.queued == 0 and self.c.phase == TIO_OPEN:
+            done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk), size)
+        if done < size and not self.c.wire.out_error:
+            self._enqueue(chunk, done)
+        if not self.dirty:
+            self._schedule()
+        if self.writable_length > self.high_water and self.attached and not self.c.wire.out_error:
+            self._push_out()
+        if self.writable_length > self.high_water:
+            self.wants_drain = True
+            return False
+        return not self.c.wire.out_error
+
+    cdef void _push_out(self):
+        """A long run of writes: send what has gathered before it becomes too much."""
+        while tio_conn_flush(self.c) == 1 and self.queued:
+            if not self._pump_out():
+                break
+
+    cdef object _enqueue(self, bytes chunk, Py_ssize_t done):
+        if self.queue is None:
+            self.queue = collections.deque()
+        if self.queued == 0:
+            self.head = done
+        self.queue.append(chunk)
+        self.queued += PyBytes_GET_SIZE(chunk) - done
+
+    cdef Py_ssize_t _pump_out(self):
+        """Move the queue into the engine as far as it takes it; then the end, if that is due."""
+        cdef bytes chunk
+        cdef Py_ssize_t size, done, total = 0
+        if self.c.wire.out_error:
+            self.queue = None
+            self.queued = 0
+        while self.queued:
+            chunk = self.queue[0]
+            size = PyBytes_GET_SIZE(chunk) - self.head
+            done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk) + self.head, size)
+            total += done
+            self.queued -= done
+            if done < size:
+                self.head += done
+                break
+            self.queue.popleft()
+            self.head = 0
+        if not self.queued:
+            self.queue = None
+            if self.closing:
+                tio_conn_close(self.c)
+            elif self.ending:
+                tio_conn_end(self.c)
+        return total
+
+    def end(self):
+        self.ending = True
+        self._schedule()
+
+    def close(self):
+        """End, and throw away what still comes."""
+        self.closing = True
+        self._schedule()
+
+    def destroy(self, bint linger=False):
+        """Let the descriptor go at once. `linger`: what has gathered, and FIN, still leave."""
+        if self.reactor is not None and self.c.ssl != NULL and linger:
+            tio_conn_flush(self.c)
+        self._let_go(linger)
+        self.queue = None
+        self.queued = 0
+
+    def release(self):
+        """Forget the owner: the socket is closed for good."""
+        self.flow = None
+        self.c.flowing = False
+
+    @property
+    def writable_length(self):
+        """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
+        return self.queued + <Py_ssize_t>(self.c.wire.out_end - self.c.wire.out_start)
+
+    # ---- facts
+
+    @property
+    def is_server(self):
+        return self.c.role == TIO_SERVER
+
+    @property
+    def is_open(self):
+        return self.c.phase == TIO_OPEN
+
+    @property
+    def is_broken(self):
+        return self.c.phase == TIO_BROKEN
+
+    @property
+    def input_ended(self):
+        return self.c.input != TIO_IN_OPEN
+
+    @property
+    def truncated(self):
+        return self.c.input == TIO_IN_TRUNCATED
+
+    @property
+    def output_ended(self):
+        return self.c.output == TIO_OUT_ENDED
+
+    @property
+    def out_error(self):
+        """errno of a send that failed, or 0."""
+        return self.c.wire.out_error
+
+    @property
+    def is_attached(self):
+        return self.attached
+
+    @property
+    def bytes_read(self):
+        return self.c.bytes_read
+
+    @property
+    def bytes_written(self):
+        return self.c.bytes_written
+
+    @property
+    def wire_bytes_read(self):
+        return self.c.wire.bytes_in
+
+    @property
+    def wire_bytes_written(self):
+        return self.c.wire.bytes_out
+
+    @property
+    def last_activity(self):
+        """When plaintext last moved, on the loop's clock."""
+        return self.driver.last_activity if self.driver is not None else self.c.last_activity / 1e9
+
+    @property
+    def fileno(self):
+        """The descriptor, -1 when there is none (any more)."""
+        return self.c.wire.fd
+
+    def use_ring(self, Gate gate not None):
+        """Ticket keys are those of a server."""
+        self.gate = gate
+        self.c.gate = &gate.gate
+
+    @property
+    def server_name(self):
+        return self.c.server_name.decode("ascii") if self.c.server_name != NULL else None
+
+    @property
+    def offered_protocols(self):
+        """ALPN names of the hello, while they are asked about."""
+        cdef size_t at = 0, size
+        names = []
+        while at < self.c.offered_size:
+            size = self.c.offered[at]
+            names.append(self.c.offered[at + 1:at + 1 + size])
+            at += 1 + size
+        return names
+
+    @property
+    def alpn_protocol(self):
+        cdef const unsigned char *name = NULL
+        cdef unsigned int size = 0
+        if self.c.ssl == NULL:
+            return None
+        SSL_get0_alpn_selected(self.c.ssl, &name, &size)
+        return (<const char *>name)[:size] if size else None
+
+    @property
+    def protocol(self):
+        return SSL_get_version(self.c.ssl).decode() if self.c.ssl != NULL else None
+
+    @property
+    def cipher(self):
+        """(OpenSSL's name, the standard's name, first version that has it), or None."""
+        cdef const SSL_CIPHER *cipher = SSL_get_current_cipher(self.c.ssl) if self.c.ssl != NULL else NULL
+        if cipher == NULL:
+            return None
+        return (SSL_CIPHER_get_name(cipher).decode(), SSL_CIPHER_standard_name(cipher).decode(),
+                SSL_CIPHER_get_version(cipher).decode())
+
+    @property
+    def session_reused(self):
+        return self.c.ssl != NULL and SSL_session_reused(self.c.ssl) == 1
+
+    @property
+    def peer_certificate(self):
+        """DER of the peer's own certificate, or None."""
+        return der_of(SSL_get0_peer_certificate(self.c.ssl)) if self.c.ssl != NULL else None
+
+    @property
+    def peer_chain(self):
+        """DER of all certificates the peer sent, its own first. Empty when resumed."""
+        if self.c.ssl == NULL:
+            return ()
+        chain = ders_of(SSL_get_peer_cert_chain(self.c.ssl))
+        own = self.peer_certificate
+        if self.c.role == TIO_SERVER and own is not None and chain[:1] != (own,):
+            chain = (own, *chain)
+        return chain
+
+    @property
+    def verified_chain(self):
+        """DER of the chain as it was verified, leaf first; () when there is none."""
+        if self.c.verify != NULL and self.c.verify.chain != NULL:
+            return ders_of(self.c.verify.chain)
+        return ders_of(SSL_get0_verified_chain(self.c.ssl)) if self.c.ssl != NULL else ()
+
+    @property
+    def certificate(self):
+        """DER of our own certificate, or None."""
+        return der_of(SSL_get_certificate(self.c.ssl)) if self.c.ssl != NULL else None
+
+    @property
+    def verify_errors(self):
+        """(X509_V_ERR number, depth) in the order found."""
+        if self.c.verify == NULL:
+            return ()
+        return tuple([(self.c.verify.errors[i].error, self.c.verify.errors[i].depth) for i in range(self.c.verify.count)])
+
+    @property
+    def pins_failed(self):
+        return self.c.verify != NULL and self.c.verify.pins_failed != 0
+
+    @property
+    def peer_address(self):
+        return address_of(&self.c.peer)
+
+    @property
+    def local_address(self):
+        return address_of(&self.c.local)
+
+    def fault(self):
+        """What broke the connection, as a `model.values.Fault`; None while nothing did."""
+        return fault_of(self.c, self.told_open) if self.c.phase == TIO_BROKEN else None
+
+
+cdef object fault_of(tio_conn *c, bint opened):
+    cdef tio_fault *f = c.fault
+    cdef tio_fault_entry *first = NULL
+    if f == NULL:
+        return Fault(kind="memory", role="server" if c.role == TIO_SERVER else "client", opened=opened)
+    if f.count:
+        first = &f.entries[0]
+    return Fault(
+        kind=FAULT_KINDS[f.kind],
+        role="server" if c.role == TIO_SERVER else "client",
+        opened=opened,
+        library=text_of(ERR_lib_error_string(first.code)) if first != NULL else "",
+        reason=text_of(ERR_reason_error_string(first.code)) if first != NULL else "",
+        reason_code=ERR_GET_REASON(first.code) if first != NULL else 0,
+        stack=tuple([entry_text(&f.entries[i]) for i in range(f.count)]),
+        alert_sent=c.alert_sent,
+        alert_received=c.alert_received,
+        verify_errors=tuple([(c.verify.errors[i].error, c.verify.errors[i].depth) for i in range(c.verify.count)])
+        if c.verify != NULL else (),
+        os_errno=f.os_error,
+        first_bytes=c.first[:c.first_size],
+        limit=FAULT_LIMITS[f.limit],
+        certificate_requested=c.certificate_requested != 0,
+    )
+
+
+cdef str text_of(const char *text):
+    return text.decode("ascii", "replace") if text != NULL else ""
+
+
+cdef str entry_text(tio_fault_entry *entry):
+    """As OpenSSL prints it: error:0A00010B:SSL routines:ssl3_get_record:wrong version number:data."""
+    line = f"error:{entry.code:08X}:{text_of(ERR_lib_error_string(entry.code))}:{text_of(entry.function)}:"
+    line += text_of(ERR_reason_error_string(entry.code))
+    return f"{line}:{text_of(entry.data)}" if entry.data[0] else line
+
+
+cdef bytes der_of(const X509 *certificate):
+    cdef unsigned char *der = NULL
+    cdef int size
+    if certificate == NULL:
+        return None
+    size = i2d_X509(certificate, &der)
+    if size < 0:
+        ERR_clear_error()
+        return None
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+cdef tuple ders_of(const X509_STACK *chain):
+    if chain == NULL:
+        return ()
+    return tuple([der_of(sk_X509_value(chain, i)) for i in range(sk_X509_num(chain))])
+
+
+cdef object address_of(const sockaddr_in6 *address):
+    """(host, port) as the socket module has it, "" for a Unix socket, None when unknown."""
+    cdef char text[64]
+    cdef const sockaddr_in *four = <const sockaddr_in *>address
+    if address.sin6_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
+        return (text.decode(), ntohs(four.sin_port))
+    if address.sin6_family == AF_INET6:
+        inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof(text))
+        return (text.decode(), ntohs(address.sin6_port), ntohl(address.sin6_flowinfo), address.sin6_scope_id)
+    return "" if address.sin6_family == AF_UNIX else None

@@ -1,0 +1,209 @@
+# The engine's contract for Cython: what engine.h says, no more.
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from tlsio.native.libssl cimport SSL, SSL_CTX, X509_STACK
+
+
+cdef extern from "arpa/inet.h" nogil:
+    int AF_UNIX, AF_INET, AF_INET6
+    struct in_addr:
+        pass
+    struct in6_addr:
+        pass
+    struct sockaddr_in:
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr_in6:
+        uint16_t sin6_family, sin6_port
+        uint32_t sin6_flowinfo, sin6_scope_id
+        in6_addr sin6_addr
+    const char *inet_ntop(int family, const void *address, char *text, uint32_t size)
+    uint16_t ntohs(uint16_t)
+    uint32_t ntohl(uint32_t)
+
+
+cdef extern from "engine.h" nogil:
+    enum:
+        TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS
+    enum:
+        TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
+    enum:
+        TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
+        TIO_NOTICE_FAILED, TIO_NOTICE_DROPPED, TIO_NOTICE_LISTENER
+
+    ctypedef enum tio_role:
+        TIO_CLIENT, TIO_SERVER
+    ctypedef enum tio_phase:
+        TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN
+    ctypedef enum tio_question:
+        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT
+    ctypedef enum tio_in:
+        TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED
+    ctypedef enum tio_out:
+        TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED
+    ctypedef enum tio_fault_kind:
+        TIO_FAULT_SSL, TIO_FAULT_ALERT, TIO_FAULT_VERIFY, TIO_FAULT_HANGUP, TIO_FAULT_OS, TIO_FAULT_LIMIT
+        TIO_FAULT_TIMEOUT, TIO_FAULT_REFUSED, TIO_FAULT_MEMORY
+    ctypedef enum tio_limit:
+        TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD
+
+    ctypedef struct tio_fault_entry:
+        unsigned long code
+        const char *function
+        char data[96]
+    ctypedef struct tio_fault:
+        tio_fault_kind kind
+        tio_limit limit
+        int os_error
+        int count
+        tio_fault_entry entries[6]
+    ctypedef struct tio_verify_error:
+        int error
+        int depth
+    ctypedef struct tio_verify:
+        int count
+        tio_verify_error errors[16]
+        int pins_failed
+        X509_STACK *chain
+
+    ctypedef struct tio_row:
+        int soft
+        char *groups
+        uint8_t id_context[32]
+        size_t id_context_size
+        uint8_t *alpn
+        size_t alpn_size
+        uint8_t *pins
+        size_t pin_count
+    ctypedef struct tio_ring
+    ctypedef struct tio_context:
+        SSL_CTX *ssl
+        tio_row row
+        tio_ring *ring
+    tio_context *tio_context_new()
+    void tio_context_retain(tio_context *)
+    void tio_context_release(tio_context *)
+
+    tio_ring *tio_ring_new()
+    void tio_ring_retain(tio_ring *)
+    void tio_ring_release(tio_ring *)
+    int tio_ring_set(tio_ring *, const uint8_t *keys, size_t count)
+    void tio_ring_push(tio_ring *, const uint8_t *key)
+    void tio_ring_first(tio_ring *, uint8_t *key)
+
+    ctypedef struct tio_gate:
+        tio_context *context
+        tio_ring *ring
+        void *owner
+        uint32_t wants
+        int alpn_continue
+        int no_delay
+        int keep_alive
+        uint32_t max_connections
+        uint32_t max_handshakes
+        uint64_t max_handshake_bytes
+        int64_t handshake_ns
+        uint32_t open "open"
+        uint32_t handshaking
+        uint64_t accepted
+        uint64_t dropped
+        uint64_t bytes_in
+        uint64_t bytes_out
+    void tio_gate_init(tio_gate *)
+    void tio_gate_free(tio_gate *)
+    void tio_gate_set_context(tio_gate *, tio_context *)
+
+    ctypedef struct tio_reactor
+    ctypedef struct tio_wire:
+        int fd
+        int error
+        int out_error
+        uint8_t eof
+        uint8_t dry
+        uint8_t tired
+        uint8_t borrowed
+        size_t in_size
+        size_t out_start
+        size_t out_end
+        uint64_t bytes_in
+        uint64_t bytes_out
+    ctypedef struct tio_conn:
+        SSL *ssl
+        tio_context *context
+        tio_gate *gate
+        tio_reactor *reactor
+        void *owner
+        tio_wire wire
+        tio_fault *fault
+        tio_verify *verify
+        uint8_t role
+        uint8_t phase
+        uint8_t question
+        uint8_t input "in"
+        uint8_t output "out"
+        uint8_t asked
+        uint8_t wants
+        uint8_t alpn_continue
+        uint8_t standing
+        uint8_t parked
+        uint8_t flowing
+        uint8_t ready
+        uint8_t certificate_requested
+        int16_t alert_sent
+        int16_t alert_received
+        int64_t last_activity
+        uint64_t bytes_read
+        uint64_t bytes_written
+        sockaddr_in6 peer
+        sockaddr_in6 local
+        uint8_t first[16]
+        uint8_t first_size
+        char *server_name
+        uint8_t *offered
+        size_t offered_size
+
+    tio_conn *tio_conn_new(tio_context *, tio_role)
+    void tio_conn_free(tio_conn *)
+    int tio_conn_set_server_name(tio_conn *, const char *)
+    void tio_conn_step(tio_conn *)
+    size_t tio_conn_read(tio_conn *, void *, size_t)
+    size_t tio_conn_pending(const tio_conn *)
+    size_t tio_conn_write(tio_conn *, const void *, size_t)
+    void tio_conn_end(tio_conn *)
+    void tio_conn_close(tio_conn *)
+    void tio_conn_settle(tio_conn *)
+    int tio_conn_feed(tio_conn *, const uint8_t *, size_t)
+    void tio_conn_feed_eof(tio_conn *)
+    size_t tio_conn_output(tio_conn *, const uint8_t **)
+    void tio_conn_sent(tio_conn *, size_t)
+    int tio_conn_wants_fin(const tio_conn *)
+    void tio_conn_fin_sent(tio_conn *)
+    int tio_conn_flush(tio_conn *)
+    void tio_answer_hello(tio_conn *, tio_context *, const uint8_t *, size_t)
+    void tio_answer_verify(tio_conn *, int)
+    void tio_answer_client(tio_conn *)
+    void tio_refuse(tio_conn *, int)
+    void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int)
+
+    ctypedef struct tio_notice:
+        uint32_t what
+        tio_conn *conn
+        tio_gate *gate
+        int fd
+        int error
+    tio_reactor *tio_reactor_new()
+    void tio_reactor_free(tio_reactor *)
+    int tio_reactor_fd(const tio_reactor *)
+    int tio_reactor_poll(tio_reactor *)
+    void tio_reactor_work(tio_reactor *)
+    size_t tio_reactor_notices(tio_reactor *, tio_notice **)
+    int tio_reactor_has_ready(const tio_reactor *)
+    int64_t tio_reactor_now(const tio_reactor *)
+    size_t tio_reactor_load(const tio_reactor *)
+    int tio_reactor_listen(tio_reactor *, tio_gate *, int)
+    void tio_reactor_unlisten(tio_reactor *, tio_gate *)
+    int tio_reactor_add(tio_reactor *, tio_conn *, int)
+    void tio_reactor_update(tio_reactor *, tio_conn *)
+    void tio_reactor_resume(tio_reactor *, tio_conn *)
+    void tio_reactor_drop(tio_reactor *, tio_conn *, int)
+    void tio_reactor_evict(tio_reactor *, tio_gate *)

@@ -1,0 +1,366 @@
+# The native driver: the engine's reactor inside an asyncio or uvloop event loop, and the gates of its servers.
+
+cdef object _reactors = weakref.WeakSet()          # for fork only
+
+
+cdef class Ring:
+    """Session ticket keys: the first encrypts, all decrypt. Any thread may change it."""
+
+    cdef tio_ring *ring
+
+    def __cinit__(self):
+        self.ring = tio_ring_new()
+        if self.ring == NULL:
+            raise MemoryError("no random bytes for a session ticket key")
+
+    def __dealloc__(self):
+        tio_ring_release(self.ring)
+
+    def set(self, keys):
+        """Replace all keys; each of 48 bytes: 16 name, 16 HMAC, 16 AES."""
+        joined = b"".join(keys)
+        if tio_ring_set(self.ring, joined, len(keys)):
+            raise ValueError(f"1 to {TIO_TICKET_KEYS} keys")
+
+    def push(self, bytes key not None):
+        tio_ring_push(self.ring, key)
+
+    def first(self):
+        cdef uint8_t key[48]
+        tio_ring_first(self.ring, key)
+        return (<const char *>key)[:TIO_TICKET_KEY]
+
+
+cdef class Gate:
+    """One server's limits, counters and default context, shared by its listeners.
+
+    The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)` and
+    `_accept_failed(errno)`.
+    """
+
+    cdef tio_gate gate
+    cdef Reactor reactor
+    cdef object server
+    cdef dict failures                  # what failed, as numbers -> how often
+    cdef dict failure_codes             # the same numbers -> code
+    cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
+    cdef public bint wants_socket
+    cdef readonly uint64_t handshakes_full, handshakes_resumed
+
+    def __cinit__(self):
+        tio_gate_init(&self.gate)
+
+    def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
+                 max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue):
+        self.server = server
+        self.failures = {}
+        self.failure_codes = {}
+        self.gate.owner = <void *>self
+        tio_ring_retain(ring.ring)
+        self.gate.ring = ring.ring
+        tio_context_retain(context.ptr)
+        self.gate.context = context.ptr
+        self.gate.handshake_ns = <int64_t>(handshake_timeout * 1e9)
+        self.gate.max_connections = max_connections or 0
+        self.gate.max_handshakes = max_handshakes or 0
+        self.gate.max_handshake_bytes = max_handshake_bytes or 0
+        self.gate.no_delay = no_delay
+        self.gate.keep_alive = keep_alive
+        self.gate.alpn_continue = alpn_continue
+
+    def __dealloc__(self):
+        if self.reactor is not None and self.reactor.r != NULL:
+            tio_reactor_evict(self.reactor.r, &self.gate)
+        tio_gate_free(&self.gate)
+
+    def set_context(self, Context context not None):
+        """For new connections. Any thread."""
+        tio_gate_set_context(&self.gate, context.ptr)
+
+    def set_wants(self, bint hello, bint alpn, bint client, bint accepted, bint dropped):
+        self.gate.wants = (TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+                           | TIO_WANT_ACCEPTED * accepted | TIO_WANT_DROPPED * dropped)
+
+    def listen(self, Reactor reactor not None, int fd):
+        """Accept on this descriptor, which is ours from now on."""
+        reactor._check()
+        self.reactor = reactor
+        if tio_reactor_listen(reactor.r, &self.gate, fd):
+            raise OSError(errno, os.strerror(errno))
+
+    def unlisten_all(self):
+        if self.reactor is not None and self.reactor.r != NULL:
+            tio_reactor_unlisten(self.reactor.r, &self.gate)
+
+    def evict(self):
+        """End the connections that are not sockets yet."""
+        if self.reactor is not None and self.reactor.r != NULL:
+            tio_reactor_evict(self.reactor.r, &self.gate)
+
+    @property
+    def max_connections(self):
+        return self.gate.max_connections or None
+
+    @max_connections.setter
+    def max_connections(self, value):
+        self.gate.max_connections = value or 0
+
+    @property
+    def open_connections(self):
+        return self.gate.open
+
+    @property
+    def handshaking(self):
+        return self.gate.handshaking
+
+    @property
+    def accepted(self):
+        return self.gate.accepted
+
+    @property
+    def dropped(self):
+        return self.gate.dropped
+
+    @property
+    def bytes_read(self):
+        """Of connections that are gone."""
+        return self.gate.bytes_in
+
+    @property
+    def bytes_written(self):
+        return self.gate.bytes_out
+
+    @property
+    def handshakes_failed(self):
+        """How many handshakes failed, by error code."""
+        counts = {}
+        for numbers, count in self.failures.items():
+            code = self.failure_codes[numbers]
+            counts[code] = counts.get(code, 0) + count
+        return counts
+
+    def count_failure(self, Connection connection not None):
+        self._count(connection.c)
+
+    cdef object _count(self, tio_conn *c):
+        """A flood of one failure makes an error object for the first of it only."""
+        cdef unsigned long first = c.fault.entries[0].code if c.fault != NULL and c.fault.count else 0
+        cdef int verify = c.verify.errors[c.verify.count - 1].error if c.verify != NULL and c.verify.count else 0
+        numbers = (c.fault.kind if c.fault != NULL else -1, first, verify, c.alert_received,
+                   c.fault.os_error if c.fault != NULL else 0)
+        if numbers not in self.failures:
+            self.failure_codes[numbers] = error_from_fault(fault_of(c, False)).code
+            self.failures[numbers] = 0
+        self.failures[numbers] += 1
+
+    cdef object _opened(self, tio_conn *c):
+        if SSL_session_reused(c.ssl):
+            self.handshakes_resumed += 1
+        else:
+            self.handshakes_full += 1
+
+    cdef Connection _first(self, Reactor reactor, tio_conn *c, uint32_t what):
+        """A connection's first notice. Only what a socket is needed for makes one."""
+        cdef Connection connection
+        if what & TIO_NOTICE_ACCEPTED:
+            self.server._connected(address_of(&c.peer))
+        if what & TIO_NOTICE_FAILED and not self.wants_failures:
+            self._count(c)
+            tio_conn_free(c)
+            return None
+        if what & TIO_NOTICE_QUESTION and c.question == TIO_ASK_HELLO and not self.wants_socket:
+            self._choose(c)
+            tio_reactor_resume(reactor.r, c)
+            if c.phase == TIO_BROKEN:
+                tio_reactor_drop(reactor.r, c, 1)
+                return self._first(reactor, c, TIO_NOTICE_FAILED)
+            if c.question == TIO_NO_QUESTION:
+                return None
+        if not what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED | TIO_NOTICE_FAILED):
+            return None
+        connection = Connection.wrap(reactor, self, c)
+        if c.reactor == NULL:
+            connection._detached()
+        self.server._adopt(connection)
+        return connection
+
+    cdef object _choose(self, tio_conn *c):
+        cdef Context context = self.server._find(c.server_name.decode("ascii"))
+        tio_answer_hello(c, context.ptr if context is not None else NULL, NULL, 0)
+
+
+cdef class Reactor:
+    """The engine's reactor in one event loop. Belongs to the loop's thread."""
+
+    cdef tio_reactor *r
+    cdef object loop                    # a weak reference: the loop holds us, not we the loop
+    cdef list dirty                     # connections with something to send or to tell
+    cdef list inputs                    # connections whose reader has come while bytes stood already
+    cdef bint in_turn, scheduled, woke
+    cdef readonly bint forked
+    cdef object __weakref__
+
+    def __cinit__(self):
+        self.dirty = []
+        self.inputs = []
+
+    def __init__(self, loop):
+        self.r = tio_reactor_new()
+        if self.r == NULL:
+            raise OSError(errno, os.strerror(errno))
+        self.loop = weakref.ref(loop)
+        loop.add_reader(tio_reactor_fd(self.r), self._turn)
+        _reactors.add(self)
+
+    def __dealloc__(self):
+        tio_reactor_free(self.r)
+
+    def close(self):
+        """Give the loop and the kernel back what we took."""
+        if self.r == NULL:
+            return
+        loop = self.loop()
+        if loop is not None and not loop.is_closed() and not self.forked:
+            loop.remove_reader(tio_reactor_fd(self.r))
+        tio_reactor_free(self.r)
+        self.r = NULL
+
+    @property
+    def load(self):
+        """Descriptors in our care: listeners, connections, and what is on its way out."""
+        return tio_reactor_load(self.r) if self.r != NULL else 0
+
+    @property
+    def is_closed(self):
+        return self.r == NULL
+
+    cdef object _check(self):
+        if self.forked:
+            raise UsageStateError("This server or socket belongs to the parent process: fork before listen or connect")
+        if self.r == NULL:
+            raise UsageStateError("The event loop of this server or socket is closed")
+
+    cdef object _schedule(self, Connection connection):
+        self.dirty.append(connection)
+        if not self.in_turn and not self.scheduled:
+            self._flush_soon()
+
+    cdef object _flush_soon(self):
+        self._check()
+        self.scheduled = True
+        self.loop().call_soon(self._flush)
+
+    def _flush(self):
+        """What was written since the last turn leaves, all of a connection in one send."""
+        self.scheduled = False
+        if self.r == NULL:
+            return
+        self._serve_inputs()
+        self._serve_dirty()
+        if tio_reactor_has_ready(self.r):
+            self.loop().call_soon(self._turn)
+
+    cdef object _serve_inputs(self):
+        cdef Connection connection
+        inputs, self.inputs = self.inputs, []
+        for connection in inputs:
+            if connection.attached:
+                self._deliver(connection, TIO_NOTICE_READABLE)
+
+    cdef object _serve_dirty(self):
+        cdef Connection connection
+        dirty, self.dirty = self.dirty, []
+        for connection in dirty:
+            if connection.dirty:
+                self._deliver(connection, 0)
+
+    cdef object _deliver(self, Connection connection, uint32_t what):
+        try:
+            connection._handle(what)
+        except Exception as error:
+            self.loop().call_exception_handler({"message": "tlsio: a connection's news could not be told", "exception": error})
+            connection._let_go(False)
+
+    def _turn(self):
+        cdef tio_notice *notices = NULL
+        cdef size_t count, i
+        if self.r == NULL:
+            return
+        if tio_reactor_poll(self.r):
+            # A handshake costs 250 us and more; each release beside a busy thread up to 5 ms: worth it for handshakes only.
+            with nogil:
+                tio_reactor_work(self.r)
+        else:
+            tio_reactor_work(self.r)
+        self.in_turn = True
+        try:
+            count = tio_reactor_notices(self.r, &notices)
+            for i in range(count):
+                self._dispatch(&notices[i])
+                if self.r == NULL:
+                    return
+        finally:
+            self.in_turn = False
+        self._after_turn()
+
+    cdef object _after_turn(self):
+        if self.inputs:
+            self._serve_inputs()
+        if self.woke:                   # readers that were woken run first, then all they wrote leaves together
+            self.woke = False
+            if not self.scheduled:
+                self._flush_soon()
+        elif self.dirty and not self.scheduled:
+            self._serve_dirty()
+            if self.dirty:
+                self._flush_soon()
+        if tio_reactor_has_ready(self.r) and not self.scheduled:
+            self.loop().call_soon(self._turn)
+
+    cdef object _dispatch(self, tio_notice *notice):
+        cdef Connection connection
+        cdef Gate gate
+        cdef tio_conn *c = notice.conn
+        if c == NULL:
+            if notice.gate != NULL and notice.what & (TIO_NOTICE_DROPPED | TIO_NOTICE_LISTENER):
+                self._refused(notice)
+            return
+        if c.owner == NULL:
+            gate = <Gate>c.gate.owner
+            try:
+                connection = gate._first(self, c, notice.what)
+            except Exception as error:
+                self.loop().call_exception_handler({"message": "tlsio: a new connection could not be told", "exception": error})
+                if c.owner == NULL:
+                    tio_conn_free(c)
+                return
+            if connection is None:
+                return
+        else:
+            connection = <Connection>c.owner
+        if notice.what & TIO_NOTICE_OPENED and connection.gate is not None and not connection.told_open:
+            connection.gate._opened(c)
+        self._deliver(connection, notice.what)
+
+    cdef object _refused(self, tio_notice *notice):
+        cdef Gate gate = <Gate>notice.gate.owner
+        if notice.what & TIO_NOTICE_LISTENER:
+            gate.server._accept_failed(notice.error)
+            return
+        with socket.socket(fileno=notice.fd) as refused:
+            try:
+                address = refused.getpeername()
+            except OSError:
+                address = None
+        gate.server._dropped(address)
+
+
+def _after_fork():
+    """In the child: close our copies of the descriptors, and nothing else; the parent's registrations stay."""
+    cdef Reactor reactor
+    for reactor in list(_reactors):
+        reactor.forked = True
+        reactor.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
