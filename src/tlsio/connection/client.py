@@ -189,6 +189,8 @@ async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]], o
     try:
         for event, listener in listeners.items():
             made.on(event, listener)
+        if made._driver is None:  # noqa: SLF001  (a wrapped stream starts by itself)
+            made._connection.start()  # noqa: SLF001
         async with asyncio.timeout(options.handshake_timeout):
             return await made.handshake()
     except TimeoutError as error:

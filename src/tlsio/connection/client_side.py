@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tlsio.connection.hooks import alert_number, ask
-from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError
-from tlsio.trust import identity, roots
+from tlsio.connection.hooks import ask
+from tlsio.model.errors import UsageStateError
+from tlsio.trust import identity
 from tlsio.trust.certificate import link
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, judge
 

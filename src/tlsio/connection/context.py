@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material, pem_labels
-from tlsio.model.options import ContextOptions, parse_context_options
+from tlsio.model.options import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots
 from tlsio.native.spec import ContextSpec, Piece
-from tlsio.trust import roots
+from tlsio.trust import der, roots
+from tlsio.trust.names import NameKey, parse_name
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tlsio.model.options import ContextOptionsDict
+    from tlsio.model.options import ContextOptions, ContextOptionsDict
 
 __all__ = ["SecureContext", "create_secure_context", "derive", "for_server"]
 
@@ -47,9 +48,10 @@ _IDENTITY = ("cert", "key", "pfx")
 
 
 def create_secure_context(**options: Unpack[ContextOptionsDict]) -> SecureContext:
-    """Make a context for servers and clients. (Node: `tls.createSecureContext`.)
+    """Make a context for servers and clients.
 
     Everything is read, checked and loaded before it returns. Made once, it serves any number of connections.
+    (Node: `tls.createSecureContext`.)
 
     Raises:
         UsageError: an option that does not exist, or of the wrong type or value.
@@ -66,10 +68,11 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_native", "_options", "_trust")
+    __slots__ = ("__weakref__", "_native", "_options", "_roots", "_trust")
 
     _native: Context
     _options: ContextOptions
+    _roots: Roots
     _trust: bytes
 
     def __init__(self, options: ContextOptions, *, home: SecureContext | None = None) -> None:
@@ -78,6 +81,7 @@ class SecureContext:
         bundles = tuple(Pfx(piece) for piece in _pieces(options, "pfx"))
         trusted = _choose_roots(options, bundles)
         self._options = options
+        self._roots = trusted
         self._trust = _digest_trust(options, trusted)
         self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home)))
         if 0 < self._native.dh_bits < _WEAK_DH:
@@ -87,6 +91,16 @@ class SecureContext:
     def options(self) -> ContextOptions:
         """The options it was made of, files already read."""
         return self._options
+
+    @property
+    def root_subjects(self) -> frozenset[NameKey]:
+        """Names of the trusted roots, for telling a missing intermediate from an unknown authority."""
+        return frozenset(parse_name(der.read(name)).key() for name in self._roots.subject_names)
+
+    @property
+    def trust_digest(self) -> bytes:
+        """32 bytes, equal in all processes for equal trust: what is trusted, asked for and pinned."""
+        return self._trust
 
     def replace(self, **options: Unpack[ContextOptionsDict]) -> SecureContext:
         """Make a changed copy: what is given here wins, the rest stays.
@@ -102,7 +116,7 @@ class SecureContext:
         given = self._options.session_id_context
         if given is None:
             return self._trust
-        if home is None or self._trust == home._trust:
+        if home is None or self._trust == home.trust_digest:
             return given
         return sha256(b"tlsio session id context" + self._trust + given).digest()
 
@@ -144,7 +158,11 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
     """
     over = given.options if isinstance(given, SecureContext) else given
     options = derive(current.options, over)
-    if isinstance(given, SecureContext) and options == over and (options.session_id_context is None or given._trust == home._trust):  # noqa: SLF001 - its own module
+    if (
+        isinstance(given, SecureContext)
+        and options == over
+        and (options.session_id_context is None or given.trust_digest == home.trust_digest)
+    ):
         return given
     return SecureContext(options, home=home)
 
@@ -154,7 +172,9 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
 
 def _read_files(options: ContextOptions) -> ContextOptions:
     """Put the content in place of each path, which stays for messages."""
-    changes: dict[str, Any] = {name: tuple(_read(name, item) for item in getattr(options, name) or ()) for name in _FILES if name in options.given}
+    changes: dict[str, Any] = {
+        name: tuple(_read(name, item) for item in getattr(options, name) or ()) for name in _FILES if name in options.given
+    }
     if isinstance(options.dhparam, Material):
         changes["dhparam"] = _read("dhparam", options.dhparam)
     return replace(options, **changes)
@@ -175,7 +195,9 @@ def _pieces(options: ContextOptions, name: str) -> tuple[Piece, ...]:
     """Return what `native` reads, each labelled by option and file, with the passphrase it may need."""
     materials: tuple[Material, ...] = getattr(options, name) or ()
     several = len(materials) > 1
-    return tuple(_piece(options, f"options.{name}[{index}]" if several else f"options.{name}", item) for index, item in enumerate(materials))
+    return tuple(
+        _piece(options, f"options.{name}[{index}]" if several else f"options.{name}", item) for index, item in enumerate(materials)
+    )
 
 
 def _piece(options: ContextOptions, label: str, material: Material) -> Piece:

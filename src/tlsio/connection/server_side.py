@@ -80,6 +80,8 @@ class NamedContexts:
 class ServerSide:
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
+    is_server = True
+
     def __init__(self, options: ServerOptions) -> None:
         given = options.secure_context
         if given is not None and not isinstance(given, SecureContext):

@@ -29,7 +29,7 @@ from tlsio.model.errors import (
     UsageValueError,
 )
 from tlsio.model.faults import error_from_fault
-from tlsio.trust.certificate import link
+from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -777,12 +777,12 @@ class TLSSocket(Emitter):
         own = self._connection.peer_certificate
         if own is None:
             return None
-        return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else link((own,))
+        return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else parse(own)
 
     def get_certificate(self) -> PeerCertificate | None:
         """Our own certificate, None when we have none."""
         own = self._connection.certificate
-        return None if own is None else link((own,))
+        return None if own is None else parse(own)
 
     def get_peer_x509_certificate(self) -> Certificate | None:
         """The peer's certificate as `cryptography` has it."""
@@ -797,7 +797,7 @@ class TLSSocket(Emitter):
         """The chain as it was verified, leaf first; () when it was not."""
         if not self.authorized:
             return ()
-        return tuple(link((one,)).x509 for one in self._connection.verified_chain)
+        return tuple(parse(one).x509 for one in self._connection.verified_chain)
 
     # ---- addresses and socket options
 

@@ -59,5 +59,7 @@ class Context:
     @property
     def max_version(self) -> int: ...
     @property
+    def session_id_context(self) -> bytes: ...
+    @property
     def dh_bits(self) -> int:
         """Size of the Diffie-Hellman parameters that were given, 0 without."""

@@ -103,8 +103,7 @@ cdef class Connection:
             else:
                 if what & TIO_NOTICE_QUESTION:
                     self._ask()
-                if what & TIO_NOTICE_OPENED:
-                    self._tell_open()
+                self._tell_open()
                 if what & TIO_NOTICE_READABLE:
                     self._input()
             self._settle()
@@ -124,6 +123,8 @@ cdef class Connection:
     cdef object _tell_open(self):
         if not self.told_open and self.c.phase == TIO_OPEN:
             self.told_open = True
+            if self.gate is not None:
+                self.gate._opened(self.c)
             self.owner._opened()
 
     cdef void _step(self):

@@ -85,9 +85,11 @@ def _kinds_of(data: bytes) -> list[str]:
 
 def _kind_of_der(data: bytes) -> str | None:
     """Tell by the first element inside the outer SEQUENCE."""
-    if len(data) < 2 or data[0] != 0x30:
+    if not data.startswith(b"\x30"):
         return None
-    inner = data[2 + (data[1] & 0x7F if data[1] & 0x80 else 0) :][:3]
+    length = data[1] if data[1:] else 0
+    start = 2 + (length & 0x7F if length & 0x80 else 0)  # X.690 §8.1.3: in the long form this many bytes hold the length
+    inner = data[start : start + 3]
     if inner == b"\x02\x01\x03":  # RFC 7292 §4: version v3
         return _PFX
     if inner in (b"\x02\x01\x00", b"\x02\x01\x01"):  # RFC 5958 §2, RFC 8017 A.1.2, RFC 5915 §3: version

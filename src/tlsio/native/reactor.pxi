@@ -338,8 +338,6 @@ cdef class Reactor:
                 return
         else:
             connection = <Connection>c.owner
-        if notice.what & TIO_NOTICE_OPENED and connection.gate is not None and not connection.told_open:
-            connection.gate._opened(c)
         self._deliver(connection, notice.what)
 
     cdef object _refused(self, tio_notice *notice):

@@ -72,7 +72,7 @@ typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, T
 
 typedef struct {
     unsigned long code;                 /* as ERR_get_error() gives it */
-    const char *function;               /* static text of OpenSSL, or NULL */
+    char function[48];                  /* OpenSSL's, cut; its own text dies with the next error */
     char data[96];                      /* OpenSSL's additional text, cut */
 } tio_fault_entry;
 

@@ -14,11 +14,8 @@ static void read_queue(tio_fault *f) {
         if (f->count == (int)(sizeof f->entries / sizeof *f->entries)) continue;      /* keep the oldest: the cause */
         tio_fault_entry *e = &f->entries[f->count++];
         e->code = code;
-        e->function = function;
-        if (data && (flags & ERR_TXT_STRING)) {
-            strncpy(e->data, data, sizeof e->data - 1);
-            e->data[sizeof e->data - 1] = 0;
-        }
+        if (function) strncpy(e->function, function, sizeof e->function - 1);
+        if (data && (flags & ERR_TXT_STRING)) strncpy(e->data, data, sizeof e->data - 1);
     }
 }
 
