@@ -20,12 +20,13 @@ from tlsio.model.options import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots
 from tlsio.native.spec import ContextSpec, Piece
 from tlsio.trust import der, roots
-from tlsio.trust.names import NameKey, parse_name
+from tlsio.trust.names import parse_name
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tlsio.model.options import ContextOptions, ContextOptionsDict
+    from tlsio.trust.names import NameKey
 
 __all__ = ["SecureContext", "create_secure_context", "derive", "for_server"]
 
