@@ -30,7 +30,10 @@ void tio_conn_free(tio_conn *c) {
     tio_reactor_forget(c);
     SSL_free(c->ssl);                                   /* its BIO with it; the error queue is not touched */
     tio_wire_close(c);
-    if (c->verify) sk_X509_pop_free(c->verify->chain, X509_free);
+    if (c->verify) {
+        sk_X509_pop_free(c->verify->chain, X509_free);
+        X509_free(c->verify->leaf);
+    }
     free(c->verify);
     free(c->fault);
     free(c->server_name);

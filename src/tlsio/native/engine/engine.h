@@ -91,6 +91,7 @@ typedef struct {
     tio_verify_error errors[16];
     int pins_failed;                    /* server: none of the pins is in the chain */
     STACK_OF(X509) *chain;              /* verified, leaf first; NULL once OpenSSL has it again */
+    X509 *leaf;                         /* client: whom the answer was about */
 } tio_verify;
 
 /* ---- contexts: an SSL_CTX, and beside it what SSL_set_SSL_CTX() does not carry over -------------------------- */

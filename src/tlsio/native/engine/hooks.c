@@ -4,7 +4,6 @@
  * first.  They find their connection through the BIO and so need no argument of a context. */
 #include "internal.h"
 
-#include <ctype.h>
 #include <openssl/err.h>
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
@@ -15,29 +14,44 @@ enum { REFUSAL_EXTENSION = 65301 };     /* of the private range; never sent, see
 
 /* ---- ClientHello: server name, ALPN -------------------------------------------------------------------------- */
 
-/* RFC 6066 3: ServerNameList with one host_name.  A name that is not plain ASCII text is left for OpenSSL to judge. */
-static void record_name(tio_conn *c, SSL *ssl) {
+/* RFC 6066 3: ServerNameList with one host_name.  A name that is not plain ASCII text is left for OpenSSL to judge.
+ * -1: no memory. */
+static int record_name(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
-    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &size) || size < 6 || p[2] != 0) return;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &size) || size < 6 || p[2] != 0) return 0;
     size_t n = (size_t)p[3] << 8 | p[4];
-    if (n + 5 > size || n == 0 || n > 255) return;
+    if (n + 5 > size || n == 0 || n > 255) return 0;
     for (size_t i = 0; i < n; i++)
-        if (p[5 + i] < 0x21 || p[5 + i] > 0x7e) return;
+        if (p[5 + i] < 0x21 || p[5 + i] > 0x7e) return 0;
     if (p[4 + n] == '.') n--;                           /* "example.com." and "example.com" are one name */
-    if (!n || !(c->server_name = malloc(n + 1))) return;
-    for (size_t i = 0; i < n; i++) c->server_name[i] = (char)tolower(p[5 + i]);
+    if (!n) return 0;
+    if (!(c->server_name = malloc(n + 1))) return -1;
+    for (size_t i = 0; i < n; i++) {                    /* not tolower(): a Turkish locale has its own idea of 'I' */
+        unsigned char letter = p[5 + i];
+        c->server_name[i] = (char)(letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter);
+    }
     c->server_name[n] = 0;
+    return 0;
 }
 
-static void record_protocols(tio_conn *c, SSL *ssl) {
+/* RFC 7301 3.1: a list of names with a byte of length before each, none empty. */
+static int is_protocol_list(const unsigned char *p, size_t size) {
+    size_t at = 0;
+    while (at < size && p[at]) at += 1 + (size_t)p[at];
+    return size && at == size;
+}
+
+/* A malformed list is left for OpenSSL to judge.  -1: no memory. */
+static int record_protocols(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
-    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p, &size) || size < 4) return;
-    if ((c->offered = malloc(size - 2))) {
-        memcpy(c->offered, p + 2, size - 2);
-        c->offered_size = size - 2;
-    }
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p, &size) || size < 2) return 0;
+    if (((size_t)p[0] << 8 | p[1]) != size - 2 || !is_protocol_list(p + 2, size - 2)) return 0;
+    if (!(c->offered = malloc(size - 2))) return -1;
+    memcpy(c->offered, p + 2, size - 2);
+    c->offered_size = size - 2;
+    return 0;
 }
 
 static int on_hello(SSL *ssl, int *alert, void *unused) {
@@ -50,8 +64,10 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
     }
     if (c->asked & TIO_WANT_HELLO) return SSL_CLIENT_HELLO_SUCCESS;         /* answered, or the hello after a retry */
     c->asked |= TIO_WANT_HELLO;
-    record_name(c, ssl);
-    if (c->wants & TIO_WANT_ALPN) record_protocols(c, ssl);
+    if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl))) {
+        *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
+        return SSL_CLIENT_HELLO_ERROR;
+    }
     if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered))
         return SSL_CLIENT_HELLO_SUCCESS;
     if (tio_move_question(c, TIO_ASK_HELLO)) {
@@ -126,12 +142,27 @@ static void verify_chain(tio_conn *c, X509_STORE_CTX *xs) {
     ERR_clear_error();
 }
 
+/* Renegotiation of TLS 1.2, started by the server: nobody is asked again, so only who was accepted may answer. */
+static int is_still_the_same(tio_conn *c, X509_STORE_CTX *xs) {
+    tio_verify *v = c->verify;
+    if (!v || !v->leaf || X509_cmp(v->leaf, X509_STORE_CTX_get0_cert(xs))) {
+        X509_STORE_CTX_set_error(xs, X509_V_ERR_CERT_REJECTED);
+        return 0;
+    }
+    verify_chain(c, xs);                                /* for the chain that OpenSSL shows; the verdict stands */
+    sk_X509_pop_free(v->chain, X509_free);
+    v->chain = NULL;
+    X509_STORE_CTX_set_error(xs, c->verify_answer);
+    return c->verify_answer == X509_V_OK;
+}
+
 /* Client: the chain is verified once and kept; then everything stops until somebody has judged it (names, pins, the user's
  * own check), before our certificate, Finished or data leave.  SSL_set_retry_verify() is honoured by the client's state
  * machine only: on a server it would accept everyone, so there the decision is made here, by chain and pins. */
 static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     tio_conn *c = conn_of_store(xs);
     (void)unused;
+    if (c->role == TIO_CLIENT && c->phase != TIO_HANDSHAKING) return is_still_the_same(c, xs);
     if (c->role == TIO_CLIENT && (c->asked & TIO_WANT_VERIFY)) {            /* the second call: the answer is there */
         X509_STORE_CTX_set0_verified_chain(xs, c->verify->chain);
         c->verify->chain = NULL;
@@ -144,6 +175,8 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     }
     verify_chain(c, xs);
     if (c->role == TIO_CLIENT) {
+        c->verify->leaf = X509_STORE_CTX_get0_cert(xs);
+        X509_up_ref(c->verify->leaf);
         if (tio_move_question(c, TIO_ASK_VERIFY)) {
             X509_STORE_CTX_set_error(xs, X509_V_ERR_APPLICATION_VERIFICATION);
             return 0;
