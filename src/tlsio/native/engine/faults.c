@@ -20,10 +20,12 @@ static void read_queue(tio_fault *f) {
 }
 
 void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_error) {
+    int held = c->question != TIO_NO_QUESTION;
     if (tio_move_phase(c, TIO_BROKEN)) {                /* final already: the first fault stands */
         ERR_clear_error();
         return;
     }
+    if (held) tio_wire_drop_output(c);                  /* what waited for an answer must not leave without one */
     c->fault = calloc(1, sizeof *c->fault);             /* without memory BROKEN alone has to say it */
     if (!c->fault) {
         ERR_clear_error();
