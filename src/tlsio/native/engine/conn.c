@@ -61,6 +61,7 @@ int tio_conn_set_server_name(tio_conn *c, const char *name) {
 static int start(tio_conn *c) {
     const tio_row *row = &c->context->row;
     BIO *bio = NULL;
+    begin(c);
     c->ssl = SSL_new(c->context->ssl);
     if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
     SSL_set_bio(c->ssl, bio, bio);
@@ -129,6 +130,9 @@ static void shake(tio_conn *c) {
         else if (c->gate && c->gate->max_handshake_bytes && c->wire.bytes_in > c->gate->max_handshake_bytes)
             tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
         return;
+    case SSL_ERROR_ZERO_RETURN:                         /* close_notify */
+        tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
+        return;
     case SSL_ERROR_WANT_WRITE:
     case SSL_ERROR_WANT_CLIENT_HELLO_CB:
     case SSL_ERROR_WANT_RETRY_VERIFY:
@@ -192,7 +196,7 @@ static void discard(tio_conn *c) {
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION) return;
     if (c->phase == TIO_IDLE && start(c)) {
-        tio_fault_set(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
+        tio_fault_set(c, ERR_peek_error() ? TIO_FAULT_SSL : TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
     if (c->phase == TIO_HANDSHAKING) shake(c);
@@ -263,7 +267,7 @@ void tio_answer_client(tio_conn *c) {
 
 /* TLS 1.2: our CCS and Finished have not left, so the peer still reads in the clear; they are replaced by the alert. */
 static void refuse_client_12(tio_conn *c, int alert) {
-    uint8_t record[] = { SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
+    uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)SSL_version(c->ssl), 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
     tio_wire_drop_output(c);
     if (!SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);

@@ -203,7 +203,8 @@ static void on_message(int written, int version, int type, const void *buffer, s
     if (type == SSL3_RT_ALERT && size == 2) {
         /* close_notify and user_canceled end, they do not complain; warnings of TLS 1.2 do not end. */
         if (p[1] == SSL_AD_CLOSE_NOTIFY || p[1] == SSL_AD_USER_CANCELLED) return;
-        if (p[0] != SSL3_AL_FATAL && SSL_version(c->ssl) < TLS1_3_VERSION) return;
+        int chosen = SSL_get_pending_cipher(c->ssl) != NULL;           /* before that there is no version either */
+        if (p[0] != SSL3_AL_FATAL && (!chosen || SSL_version(c->ssl) < TLS1_3_VERSION)) return;
         if (written) c->alert_sent = p[1];
         else c->alert_received = p[1];
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
