@@ -1,0 +1,414 @@
+/* harness.c - see harness.h */
+#define _GNU_SOURCE
+#include "harness.h"
+
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+/* ---- checks */
+
+static int passed, failed, bad;
+char note[160];
+
+void run_test(const char *name, void (*test)(void)) {
+    const char *only = getenv("ONLY");
+    if (only && !strstr(name, only)) return;
+    if (getenv("VERBOSE")) fprintf(stderr, "%s\n", name);
+    bad = 0;
+    note[0] = 0;
+    cutting = (cut){ .mode = WHOLE };
+    test();
+    ERR_clear_error();
+    if (bad) {
+        failed++;
+        printf("FAILED %s\n", name);
+    } else {
+        passed++;
+    }
+}
+
+int check(int well, const char *what, const char *file, int line) {
+    if (!well && bad++ < 5) printf("%s:%d: not so: %s  [%s]\n", file, line, what, note);
+    return well;
+}
+
+int check_int(long long found, long long wanted, const char *what, const char *file, int line) {
+    if (found != wanted && bad++ < 5) printf("%s:%d: %s is %lld, wanted %lld  [%s]\n", file, line, what, found, wanted, note);
+    return found == wanted;
+}
+
+int main(void) {
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    install_allocator();
+    make_certificates();
+    state_tests();
+    handshake_tests();
+    data_tests();
+    ticket_tests();
+    reactor_tests();
+    allocation_tests();
+    free_certificates();
+    printf("%s: %d passed, %d failed\n", OpenSSL_version(OPENSSL_VERSION), passed, failed);
+    return failed != 0;
+}
+
+/* ---- certificates */
+
+identity authority, stranger, server_a, server_b, client_a, client_expired, client_strange;
+const int versions[2] = { TLS1_2_VERSION, TLS1_3_VERSION };
+
+static void extend(X509 *cert, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+    X509_EXTENSION *ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    X509_add_ext(cert, ext, -1);
+    X509_EXTENSION_free(ext);
+}
+
+static identity certify(const char *name, EVP_PKEY *key, const identity *issuer, long from_days, long to_days) {
+    static long serial = 1;
+    identity id = { X509_new(), key };
+    X509_NAME *subject = X509_get_subject_name(id.cert);
+    X509_set_version(id.cert, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(id.cert), serial++);
+    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_issuer_name(id.cert, issuer ? X509_get_subject_name(issuer->cert) : subject);
+    X509_gmtime_adj(X509_getm_notBefore(id.cert), from_days * 86400);
+    X509_gmtime_adj(X509_getm_notAfter(id.cert), to_days * 86400);
+    X509_set_pubkey(id.cert, key);
+    extend(id.cert, issuer ? issuer->cert : id.cert, NID_basic_constraints, issuer ? "critical,CA:FALSE" : "critical,CA:TRUE");
+    X509_sign(id.cert, issuer ? issuer->key : key, EVP_sha256());
+    return id;
+}
+
+void make_certificates(void) {
+    authority = certify("authority", EVP_EC_gen("P-256"), NULL, -1, 30);
+    stranger = certify("stranger", EVP_EC_gen("P-256"), NULL, -1, 30);
+    server_a = certify("a.test", EVP_EC_gen("P-256"), &authority, -1, 30);
+    server_b = certify("b.test", EVP_RSA_gen(2048), &authority, -1, 30);
+    client_a = certify("client", EVP_EC_gen("P-256"), &authority, -1, 30);
+    client_expired = certify("expired", EVP_EC_gen("P-256"), &authority, -9, -2);
+    client_strange = certify("strange", EVP_EC_gen("P-256"), &stranger, -1, 30);
+}
+
+void free_certificates(void) {
+    identity *all[] = { &authority, &stranger, &server_a, &server_b, &client_a, &client_expired, &client_strange };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        X509_free(all[i]->cert);
+        EVP_PKEY_free(all[i]->key);
+    }
+}
+
+static void furnish(SSL_CTX *ctx, int version, const identity *id) {
+    if (version < TLS1_2_VERSION) SSL_CTX_set_cipher_list(ctx, "DEFAULT@SECLEVEL=0");
+    SSL_CTX_set_min_proto_version(ctx, version);
+    SSL_CTX_set_max_proto_version(ctx, version);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), authority.cert);
+    if (!id) return;
+    SSL_CTX_use_certificate(ctx, id->cert);
+    SSL_CTX_use_PrivateKey(ctx, id->key);
+}
+
+tio_context *server_context(int version, const identity *id, unsigned flags) {
+    tio_context *ctx = tio_context_new();
+    furnish(ctx->ssl, version, id);
+    if (flags & WANT_CERT) SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER | (flags & SOFT ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
+    ctx->row.soft = !!(flags & SOFT);
+    ctx->row.id_context_size = 4;
+    memcpy(ctx->row.id_context, flags & WANT_CERT ? "cert" : "none", 4);
+    SSL_CTX_set_session_id_context(ctx->ssl, ctx->row.id_context, 4);
+    return ctx;
+}
+
+tio_context *client_context(int version, const identity *id) {
+    tio_context *ctx = tio_context_new();
+    furnish(ctx->ssl, version, id);
+    return ctx;
+}
+
+void set_alpn(tio_context *ctx, const char *wire) {
+    ctx->row.alpn_size = strlen(wire);
+    ctx->row.alpn = malloc(ctx->row.alpn_size);
+    memcpy(ctx->row.alpn, wire, ctx->row.alpn_size);
+}
+
+void set_pin(tio_context *ctx, const identity *id) {
+    unsigned char *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(id->cert), &der);
+    ctx->row.pins = malloc(TIO_PIN);
+    ctx->row.pin_count = 1;
+    EVP_Digest(der, (size_t)size, ctx->row.pins, NULL, EVP_sha256(), NULL);
+    OPENSSL_free(der);
+}
+
+/* ---- two engines over memory */
+
+cut cutting;
+size_t largest_flight;
+
+pair pair_new(tio_context *client, tio_context *server, unsigned wants) {
+    pair p = { .client = tio_conn_new(client, TIO_CLIENT), .server = tio_conn_new(server, TIO_SERVER), .reading = 1 };
+    if (p.server) p.server->wants = (uint8_t)wants;
+    return p;
+}
+
+void pair_free(pair *p) {
+    tio_conn_free(p->client);
+    tio_conn_free(p->server);
+    p->client = p->server = NULL;
+}
+
+/* The engine borrows what it is fed until it is settled: a block of its own, freed at once, proves that it does not longer. */
+void give(tio_conn *c, const void *data, size_t size) {
+    uint8_t *copy = malloc(size);
+    if (!copy) return;
+    memcpy(copy, data, size);
+    if (tio_conn_feed(c, copy, size)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
+    do tio_conn_step(c);
+    while (c->wire.tired && c->phase == TIO_HANDSHAKING);
+    tio_conn_settle(c);
+    free(copy);
+}
+
+static void watch_invariants(const tio_conn *c) {
+    const uint8_t *data;
+    if (c->question != TIO_NO_QUESTION) CHECK_INT(tio_conn_output((tio_conn *)(uintptr_t)c, &data), 0);
+    if (c->phase == TIO_IDLE || c->phase == TIO_HANDSHAKING) CHECK(c->bytes_read == 0 && c->bytes_written == 0);
+    CHECK(c->phase != TIO_BROKEN || c->question == TIO_NO_QUESTION);
+    CHECK(!c->wire.borrowed);
+}
+
+static void read_some(tio_conn *c, uint8_t *to, size_t *got, size_t room) {
+    size_t n;
+    while ((n = tio_conn_read(c, to + *got, room - *got)) != 0) *got += n;
+    tio_conn_settle(c);
+}
+
+static void answer(pair *p) {
+    if (p->client->question == TIO_ASK_VERIFY && p->judge >= 0) {
+        tio_answer_verify(p->client, p->judge);
+        tio_conn_step(p->client);
+    }
+    if (p->held) return;
+    if (p->server->question == TIO_ASK_HELLO) tio_answer_hello(p->server, NULL, NULL, 0);
+    else if (p->server->question == TIO_ASK_CLIENT) tio_answer_client(p->server);
+    else return;
+    tio_conn_step(p->server);
+}
+
+size_t take_output(tio_conn *c, uint8_t *to, size_t room) {
+    const uint8_t *data;
+    size_t n = tio_conn_output(c, &data);
+    if (n > room) n = room;
+    if (n) memcpy(to, data, n);
+    if (n) tio_conn_sent(c, n);
+    return n;
+}
+
+static size_t piece(size_t left, size_t done, unsigned flight) {
+    if (cutting.mode == BYTES) return 1;
+    if (cutting.mode == RANDOM) {
+        cutting.seed = cutting.seed * 1103515245u + 12345u;
+        size_t n = 1 + (cutting.seed >> 16) % (cutting.seed & 0x100 ? 7 : 700);
+        return n < left ? n : left;
+    }
+    if (cutting.mode == SPLIT && flight == cutting.flight && done < cutting.at) return cutting.at < left ? cutting.at : left;
+    return left;
+}
+
+size_t carry(pair *p, tio_conn *from, tio_conn *to) {
+    const uint8_t *data;
+    size_t size = tio_conn_output(from, &data), done = 0;
+    if (!size) return 0;
+    unsigned flight = p->flights++;
+    uint8_t *bytes = malloc(size);
+    if (!bytes) return 0;
+    memcpy(bytes, data, size);
+    tio_conn_sent(from, size);
+    if (flight == cutting.flight) largest_flight = size;
+    while (done < size) {
+        size_t n = piece(size - done, done, flight);
+        give(to, bytes + done, n);
+        done += n;
+        watch_invariants(to);
+    }
+    free(bytes);
+    return size;
+}
+
+void pump(pair *p) {
+    size_t moved;
+    int rounds = 0;
+    if (p->client->phase == TIO_IDLE) tio_conn_step(p->client);
+    if (p->server->phase == TIO_IDLE) tio_conn_step(p->server);
+    do {
+        moved = carry(p, p->client, p->server);
+        answer(p);
+        moved += carry(p, p->server, p->client);
+        answer(p);
+        if (p->reading) {
+            read_some(p->client, p->client_saw, &p->client_got, sizeof p->client_saw);
+            read_some(p->server, p->server_saw, &p->server_got, sizeof p->server_saw);
+        }
+    } while (moved && ++rounds < 1000);
+    CHECK(rounds < 1000);
+}
+
+pair open_pair(int version) {
+    tio_context *client = client_context(version, NULL), *server = server_context(version, &server_a, 0);
+    pair p = pair_new(client, server, 0);
+    tio_context_release(client);
+    tio_context_release(server);
+    pump(&p);
+    CHECK_INT(p.client->phase, TIO_OPEN);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    return p;
+}
+
+/* ---- a plain OpenSSL peer */
+
+SSL_CTX *plain_context(int version, const identity *id) {
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+    furnish(ctx, version, id);
+    return ctx;
+}
+
+plain plain_new(SSL_CTX *ctx, int is_server, SSL_SESSION *session) {
+    plain p = { SSL_new(ctx), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()) };
+    BIO_set_mem_eof_return(p.in, -1);
+    BIO_set_mem_eof_return(p.out, -1);
+    SSL_set_bio(p.ssl, p.in, p.out);
+    if (session) SSL_set_session(p.ssl, session);
+    if (is_server) SSL_set_accept_state(p.ssl);
+    else SSL_set_connect_state(p.ssl);
+    return p;
+}
+
+void plain_free(plain *p) { SSL_free(p->ssl); }
+
+size_t plain_to(plain *p, tio_conn *c) {
+    char *data;
+    long size = BIO_get_mem_data(p->out, &data);
+    if (size <= 0) return 0;
+    give(c, data, (size_t)size);
+    (void)BIO_reset(p->out);
+    return (size_t)size;
+}
+
+size_t plain_from(plain *p, tio_conn *c) {
+    const uint8_t *data;
+    size_t size = tio_conn_output(c, &data);
+    if (!size) return 0;
+    BIO_write(p->in, data, (int)size);
+    tio_conn_sent(c, size);
+    return size;
+}
+
+void plain_pump(plain *p, tio_conn *c) {
+    size_t moved;
+    char byte;
+    tio_conn_step(c);
+    do {
+        if (SSL_do_handshake(p->ssl) == 1) SSL_peek(p->ssl, &byte, 1);
+        moved = plain_to(p, c);
+        if (c->question == TIO_ASK_VERIFY) {
+            tio_answer_verify(c, X509_V_OK);
+            tio_conn_step(c);
+        }
+        moved += plain_from(p, c);
+    } while (moved);
+    ERR_clear_error();
+}
+
+/* ---- allocations that fail */
+
+long allocations, fail_at = -1;
+int fail_ever_after;
+
+void arm_failure(long at, int ever_after) {
+    allocations = 0;
+    fail_at = at;
+    fail_ever_after = ever_after;
+}
+
+void disarm_failure(void) { fail_at = -1; }
+
+static int fails(void) {
+    if (fail_at < 0) return 0;
+    long number = allocations++;
+    return number == fail_at || (fail_ever_after && number > fail_at);
+}
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_realloc(void *, size_t);
+char *__real_strdup(const char *);
+
+void *__wrap_malloc(size_t size) { return fails() ? NULL : __real_malloc(size); }
+void *__wrap_calloc(size_t count, size_t size) { return fails() ? NULL : __real_calloc(count, size); }
+void *__wrap_realloc(void *block, size_t size) { return fails() ? NULL : __real_realloc(block, size); }
+char *__wrap_strdup(const char *text) { return fails() ? NULL : __real_strdup(text); }
+
+static void *openssl_malloc(size_t size, const char *file, int line) {
+    (void)file, (void)line;
+    return fails() ? NULL : __real_malloc(size);
+}
+
+static void *openssl_realloc(void *block, size_t size, const char *file, int line) {
+    (void)file, (void)line;
+    return fails() ? NULL : __real_realloc(block, size);
+}
+
+static void openssl_free(void *block, const char *file, int line) {
+    (void)file, (void)line;
+    free(block);
+}
+
+void install_allocator(void) {
+    if (!CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free)) abort();
+}
+
+/* ---- the clock */
+
+static int64_t offset;
+static struct { int fd; struct itimerspec spec; } timers[8];
+
+int __real_clock_gettime(clockid_t, struct timespec *);
+int __real_timerfd_settime(int, int, const struct itimerspec *, struct itimerspec *);
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *t) {
+    int r = __real_clock_gettime(id, t);
+    int64_t ns = t->tv_sec * INT64_C(1000000000) + t->tv_nsec + offset;
+    if (id == CLOCK_MONOTONIC) *t = (struct timespec){ ns / 1000000000, ns % 1000000000 };
+    return r;
+}
+
+static int set_timer(int fd, const struct itimerspec *spec) {
+    int64_t ns = spec->it_value.tv_sec * INT64_C(1000000000) + spec->it_value.tv_nsec - offset;
+    if (ns < 1) ns = 1;                                 /* 0 would switch it off */
+    struct itimerspec real = { .it_value = { ns / 1000000000, ns % 1000000000 } };
+    return __real_timerfd_settime(fd, TFD_TIMER_ABSTIME, &real, NULL);
+}
+
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *spec, struct itimerspec *old) {
+    (void)flags, (void)old;
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
+        if (!timers[i].fd || timers[i].fd == fd) {
+            timers[i].fd = fd;
+            timers[i].spec = *spec;
+            break;
+        }
+    return set_timer(fd, spec);
+}
+
+void advance(int64_t ns) {
+    offset += ns;
+    for (size_t i = 0; i < sizeof timers / sizeof *timers; i++) {
+        struct itimerspec now;
+        if (timers[i].fd && !timerfd_gettime(timers[i].fd, &now) && (now.it_value.tv_sec || now.it_value.tv_nsec))
+            set_timer(timers[i].fd, &timers[i].spec);
+    }
+}
