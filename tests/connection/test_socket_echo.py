@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Net, Pair
+    from net import Net, Pair
 
 
 async def test_words_arrive_both_ways(pair: Pair, net: Net) -> None:

@@ -1,0 +1,160 @@
+"""Connections for the tests: one driver, one version of TLS, a server and its clients.
+
+`native` is `serve` and `connect` as users call them. `portable` has the server's side through `server.upgrade` behind an
+`asyncio.start_server` of its own, and the client's through `connect(socket=...)`. The server is `pki.localhost()`, the client
+trusts `pki.ca1()`; options given by the test win.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pki
+import tlsio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+Driver = Literal["native", "portable"]
+Version = Literal["TLSv1.2", "TLSv1.3"]
+
+
+class Pair(Protocol):
+    """What the fixture `pair` is."""
+
+    def __call__(
+        self,
+        *,
+        server: Mapping[str, Any] | None = None,
+        client: Mapping[str, Any] | None = None,
+        listener: Callable[[tlsio.TLSSocket], None] | None = None,
+    ) -> AbstractAsyncContextManager[tuple[tlsio.TLSSocket, tlsio.TLSSocket, tlsio.Server]]:
+        """Connect; `server` and `client` are options, `listener` sets up the server's socket before anything else happens."""
+
+
+@dataclass
+class Net:
+    """Servers and clients of one driver, speaking one version."""
+
+    driver: Driver
+    version: Version
+    ports: dict[tlsio.Server, int] = field(default_factory=dict)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the engine's reactor has the descriptors."""
+        return self.driver == "native"
+
+    def server_options(self, **options: Any) -> dict[str, Any]:
+        """Return `options` over those of the usual server."""
+        who = pki.localhost()
+        usual = {"min_version": self.version, "max_version": self.version}
+        if "secure_context" not in options and "pfx" not in options:
+            usual |= {"cert": who.cert_pem, "key": who.key_pem}
+        return usual | options if "secure_context" not in options else options
+
+    def client_options(self, **options: Any) -> dict[str, Any]:
+        """Return `options` over those of the usual client."""
+        usual = {"min_version": self.version, "max_version": self.version, "ca": pki.ca1().cert_pem}
+        return usual | options if "secure_context" not in options else options
+
+    @asynccontextmanager
+    async def serve(self, listener: Callable[[tlsio.TLSSocket], Any] | None = None, **options: Any) -> AsyncIterator[tlsio.Server]:
+        """Listen on a free port of 127.0.0.1; left, the server and its connections are closed at once."""
+        server = tlsio.create_server(listener, **self.server_options(**options))
+        try:
+            if self.is_native:
+                await server.listen(0, "127.0.0.1")
+                self.ports[server] = server.port or 0
+                yield server
+            else:
+                async with self._upgrade_all(server):
+                    yield server
+        finally:
+            server.close(0)
+            await server.wait_closed()
+
+    @asynccontextmanager
+    async def _upgrade_all(self, server: tlsio.Server) -> AsyncIterator[None]:
+        async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(tlsio.TLSError):  # `tls_client_error` has told it
+                await server.upgrade((reader, writer))
+
+        below = await asyncio.start_server(upgrade, "127.0.0.1", 0)
+        self.ports[server] = below.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            below.close()
+
+    def port(self, server: tlsio.Server) -> int:
+        """Where a server of `serve` listens."""
+        return self.ports[server]
+
+    async def connect(self, server: tlsio.Server, **options: Any) -> tlsio.TLSSocket:
+        """Connect to a server of `serve`, as localhost."""
+        options = self.client_options(**options)
+        if self.is_native:
+            return await tlsio.connect(self.port(server), "127.0.0.1", servername=options.pop("servername", "localhost"), **options)
+        return await tlsio.connect(socket=await self.dial(server), servername=options.pop("servername", "localhost"), **options)
+
+    async def dial(self, server: tlsio.Server) -> socket.socket:
+        """Connect to a server of `serve` without TLS."""
+        sock = socket.socket()
+        sock.settimeout(0)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port(server)))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    @asynccontextmanager
+    async def pair(
+        self,
+        *,
+        server: Mapping[str, Any] | None = None,
+        client: Mapping[str, Any] | None = None,
+        listener: Callable[[tlsio.TLSSocket], None] | None = None,
+    ) -> AsyncIterator[tuple[tlsio.TLSSocket, tlsio.TLSSocket, tlsio.Server]]:
+        """See `Pair`. Left, both sockets are destroyed if the test has not closed them."""
+        accepted: asyncio.Future[tlsio.TLSSocket] = asyncio.get_running_loop().create_future()
+
+        def accept(sock: tlsio.TLSSocket) -> None:
+            if listener is not None:
+                listener(sock)
+            accepted.set_result(sock)
+
+        async with self.serve(accept, **(server or {})) as made:
+            near = await self.connect(made, **(client or {}))
+            far = await accepted
+            try:
+                yield near, far, made
+            finally:
+                near.destroy()
+                far.destroy()
+                await closed(near, far)
+
+
+async def closed(*sockets: tlsio.TLSSocket) -> None:
+    """Wait until all are closed, for the portable driver until their streams are let go too."""
+    for one in sockets:
+        await one.wait_closed()
+
+
+def once(emitter: Any, event: str) -> Awaitable[Any]:
+    """Return a future of the event's next arguments: one argument as it is, several as a tuple."""
+    heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def hear(*args: Any) -> None:
+        if not heard.done():
+            heard.set_result(args[0] if len(args) == 1 else args)
+
+    emitter.once(event, hear)
+    return heard
