@@ -1,9 +1,20 @@
 """The typed face of the native module."""
 
-from collections.abc import Iterable
-from typing import final
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context as ContextVars
+from typing import Final, Protocol, TypeAlias, final
 
+from tlsio.model.values import Fault
 from tlsio.native.spec import ContextSpec, Piece
+
+# What a connection may ask its owner (engine.h, tio_question).
+ASK_HELLO: Final[int]
+ASK_VERIFY: Final[int]
+ASK_CLIENT: Final[int]
+
+# (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 
 # --- contexts (context.pxi, pieces.pxi) ---
 
@@ -63,3 +74,289 @@ class Context:
     @property
     def dh_bits(self) -> int:
         """Size of the Diffie-Hellman parameters that were given, 0 without."""
+
+# --- connections (connection.pxi) ---
+
+class Owner(Protocol):
+    """Who is told a connection's news: always from the loop, never from inside an OpenSSL call."""
+
+    def _asked(self, question: int) -> None:
+        """The handshake stands still until `question`, an ASK_*, is answered; at once or later."""
+    def _opened(self) -> None: ...
+    def _readable(self) -> None:
+        """Once for each `await_input`: there is input, or its end."""
+    def _drained(self) -> None:
+        """At most the high-water mark waits again."""
+    def _input_ended(self, truncated: bool) -> None: ...
+    def _finished(self) -> None:
+        """Both directions have ended."""
+    def _broken(self) -> None:
+        """`fault()` tells why."""
+    def _listener_failed(self, error: BaseException) -> None:
+        """What the flow raised."""
+
+class Driver(Protocol):
+    """What carries a connection's ciphertext when no reactor does."""
+
+    @property
+    def blocked(self) -> bool: ...
+    @property
+    def last_activity(self) -> float: ...
+    def send(self, data: bytes) -> None: ...
+    def send_eof(self) -> None: ...
+    def schedule(self, connection: Connection) -> None:
+        """Call `settle` in the loop's next turn."""
+
+@final
+class Connection:
+    """One TLS connection: the engine's, and a queue of plaintext above it.
+
+    Its ciphertext goes through a reactor (`attach`, or accepted by a gate) or through a driver. Of one thread.
+    """
+
+    def __init__(self, context: Context, is_server: bool, driver: Driver | None = None) -> None: ...
+    def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
+        """Name who is told the news, in which context."""
+    def attach(self, reactor: Reactor, fd: int) -> None:
+        """Give it a connected descriptor, which is the connection's from now on.
+
+        Raises:
+            OSError: the kernel refused; the descriptor is still the caller's.
+        """
+    def set_server_name(self, name: str) -> None:
+        """Set the name for SNI, an A-label."""
+    def set_wants(self, hello: bool, alpn: bool, client: bool, alpn_continue: bool) -> None:
+        """Say which questions a server asks."""
+    def use_ring(self, gate: Gate) -> None:
+        """Take ticket keys and counters of a server."""
+    def start(self) -> None:
+        """Begin the handshake."""
+
+    # answers
+    def answer_hello(self, context: Context | None = None, protocol: bytes | None = None) -> None: ...
+    def answer_verify(self, error: int) -> None:
+        """0 accepts; an X509_V_ERR number refuses with the alert that fits it."""
+    def answer_client(self) -> None:
+        """Accept."""
+    def refuse(self, alert: int) -> None: ...
+    def resume(self) -> None:
+        """Go on after an answer that came later than the question's own call."""
+
+    # a driver's side
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Take ciphertext, and do all that follows from it."""
+    def feed_eof(self) -> None: ...
+    def lost(self, error: int) -> None:
+        """Tell that the stream below is gone; `error` is an errno."""
+    def settle(self) -> None:
+        """Bring out what has gathered, and tell what has become of the connection."""
+    @property
+    def held_input(self) -> int:
+        """Ciphertext bytes that wait for a reader."""
+    @property
+    def needs_turn(self) -> bool:
+        """There are bytes to go on with that no new input will announce."""
+
+    # plaintext
+    def read(self, limit: int) -> bytes | None:
+        """Return at most `limit` bytes; None: nothing now, look at `input_ended`."""
+    def await_input(self) -> None: ...
+    def cancel_await(self) -> None: ...
+    def set_flow(self, flow: Callable[[bytes], object] | None) -> None:
+        """Hand each chunk to `flow`; None stops."""
+    def write(self, data: bytes | bytearray | memoryview) -> bool:
+        """Queue a copy; whether at most the high-water mark waits now."""
+    def end(self) -> None:
+        """Send what is queued, close_notify, FIN."""
+    def close(self) -> None:
+        """End, and throw away what still comes."""
+    def destroy(self, linger: bool = False) -> None:
+        """Let the descriptor go. `linger`: what has gathered, and FIN, still leave."""
+    def release(self) -> None:
+        """Stop the flow for good."""
+    @property
+    def writable_length(self) -> int:
+        """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
+
+    # state
+    @property
+    def owner(self) -> Owner | None: ...
+    @property
+    def is_server(self) -> bool: ...
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def is_broken(self) -> bool: ...
+    @property
+    def is_attached(self) -> bool: ...
+    @property
+    def input_ended(self) -> bool: ...
+    @property
+    def truncated(self) -> bool: ...
+    @property
+    def output_ended(self) -> bool: ...
+    @property
+    def out_error(self) -> int:
+        """Number of the system error of a send that failed, or 0."""
+    @property
+    def fileno(self) -> int:
+        """The descriptor, -1 when there is none (any more)."""
+    @property
+    def bytes_read(self) -> int: ...
+    @property
+    def bytes_written(self) -> int: ...
+    @property
+    def wire_bytes_read(self) -> int: ...
+    @property
+    def wire_bytes_written(self) -> int: ...
+    @property
+    def last_activity(self) -> float:
+        """When plaintext last moved, on the loop's clock."""
+    @property
+    def peer_address(self) -> Address: ...
+    @property
+    def local_address(self) -> Address: ...
+    def fault(self) -> Fault:
+        """Return why it broke."""
+
+    # what was agreed; readable after the end
+    @property
+    def server_name(self) -> str | None: ...
+    @property
+    def offered_protocols(self) -> list[bytes]:
+        """ALPN names of the hello, while they are asked about."""
+    @property
+    def alpn_protocol(self) -> bytes | None: ...
+    @property
+    def protocol(self) -> str | None: ...
+    @property
+    def cipher(self) -> tuple[str, str, str] | None:
+        """OpenSSL's name, the standard's name, the first version that has it."""
+    @property
+    def session_reused(self) -> bool: ...
+    @property
+    def certificate(self) -> bytes | None:
+        """Our own certificate, DER."""
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's own certificate, DER."""
+    @property
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """All certificates the peer sent, DER, its own first; empty when resumed."""
+    @property
+    def verified_chain(self) -> tuple[bytes, ...]:
+        """The chain as it was verified, DER, leaf first; () when there is none."""
+    @property
+    def verify_errors(self) -> tuple[tuple[int, int], ...]:
+        """X509_V_ERR number and depth, in the order found."""
+    @property
+    def pins_failed(self) -> bool: ...
+
+# --- servers and loops (reactor.pxi) ---
+
+@final
+class Ring:
+    """Session ticket keys, 48 bytes each: 16 name, 16 HMAC, 16 AES. The first encrypts, all decrypt. For any thread."""
+
+    def __init__(self) -> None:
+        """Make one random key."""
+    def set(self, keys: Sequence[bytes]) -> None:
+        """Replace all keys.
+
+        Raises:
+            ValueError: none, or more than 16.
+        """
+    def push(self, key: bytes) -> None:
+        """Put a key in front; the oldest beyond 16 is forgotten."""
+    def first(self) -> bytes: ...
+
+class GateKeeper(Protocol):
+    """The server that a gate tells its news."""
+
+    def _find(self, name: str) -> Context | None:
+        """Return the context of a name; None: the default."""
+    def _adopt(self, connection: Connection) -> None:
+        """Make a socket of a connection, by `connection.bind`."""
+    def _connected(self, address: Address) -> None: ...
+    def _dropped(self, address: Address) -> None: ...
+    def _accept_failed(self, number: int) -> None: ...
+
+@final
+class Gate:
+    """One server's limits, counters and default context, shared by its listeners.
+
+    Times in seconds, 0 for none; limits None for none; `keep_alive` in seconds before the first probe, -1 for off.
+    """
+
+    max_connections: int | None
+    wants_failures: bool
+    wants_socket: bool
+
+    def __init__(
+        self,
+        server: GateKeeper,
+        context: Context,
+        ring: Ring,
+        *,
+        handshake_timeout: float,
+        max_connections: int | None,
+        max_handshakes: int | None,
+        max_handshake_bytes: int | None,
+        no_delay: bool,
+        keep_alive: int,
+        alpn_continue: bool,
+    ) -> None: ...
+    def set_context(self, context: Context) -> None:
+        """Exchange the default context, for new connections. Any thread."""
+    def set_wants(self, hello: bool, alpn: bool, client: bool, accepted: bool, dropped: bool) -> None: ...
+    def listen(self, reactor: Reactor, fd: int) -> None:
+        """Accept on a listening descriptor, which is the gate's from now on.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+    def unlisten_all(self) -> None: ...
+    def evict(self) -> None:
+        """End the connections that are not sockets yet."""
+    def count_failure(self, connection: Connection) -> None: ...
+    @property
+    def open_connections(self) -> int: ...
+    @property
+    def handshaking(self) -> int: ...
+    @property
+    def accepted(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def bytes_read(self) -> int:
+        """Of connections that are gone."""
+    @property
+    def bytes_written(self) -> int:
+        """Of connections that are gone."""
+    @property
+    def handshakes_full(self) -> int: ...
+    @property
+    def handshakes_resumed(self) -> int: ...
+    @property
+    def handshakes_failed(self) -> Mapping[str, int]:
+        """How many handshakes failed, by error code."""
+
+@final
+class Reactor:
+    """The engine's reactor in one event loop. Belongs to the loop's thread.
+
+    Raises:
+        OSError: no epoll descriptor to be had.
+    """
+
+    def __init__(self, loop: AbstractEventLoop) -> None: ...
+    def close(self) -> None:
+        """Give the loop and the kernel back what was taken."""
+    @property
+    def forked(self) -> bool:
+        """It belongs to the parent process."""
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def load(self) -> int:
+        """Descriptors in its care: listeners, connections, and what is on its way out."""
