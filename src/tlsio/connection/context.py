@@ -173,9 +173,8 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
 
 def _read_files(options: ContextOptions) -> ContextOptions:
     """Put the content in place of each path, which stays for messages."""
-    changes: dict[str, Any] = {
-        name: tuple(_read(name, item) for item in getattr(options, name) or ()) for name in _FILES if name in options.given
-    }
+    given = options.given.intersection(_FILES)
+    changes: dict[str, Any] = {name: tuple(_read(name, item) for item in getattr(options, name)) for name in given}
     if isinstance(options.dhparam, Material):
         changes["dhparam"] = _read("dhparam", options.dhparam)
     return replace(options, **changes)

@@ -17,10 +17,9 @@ cdef int _LONGEST_CHAIN = 20
 
 @cython.final
 cdef class Roots:
-
     cdef X509_STORE *store
-    cdef list certificates
-    cdef list revocations
+    cdef list certificates, revocations
+    cdef set fingerprints               # of what is trusted and of the CRLs: order and encoding do not count
     cdef readonly bytes digest
 
     def __cinit__(self, pieces=(), *, crls=(), Roots base=None):
@@ -29,12 +28,17 @@ cdef class Roots:
             raise MemoryError
         self.certificates = [] if base is None else list(base.certificates)
         self.revocations = [] if base is None else list(base.revocations)
+        self.fingerprints = set() if base is None else set(base.fingerprints)
         for piece in pieces:
-            self.certificates += _read_certificates(piece)
+            added = _read_certificates(piece)
+            self.certificates += added
+            self.fingerprints.update([_fingerprint(<_Certificate>certificate) for certificate in added])
         for piece in crls:
-            self.revocations += _read_revocations(piece)
+            added = _read_revocations(piece)
+            self.revocations += added
+            self.fingerprints.update([_fingerprint_of_crl(<_Revocations>crl) for crl in added])
         _fill_store(self)
-        self.digest = _digest_of(self)
+        self.digest = sha256(b"".join(sorted(self.fingerprints))).digest()
 
     def __dealloc__(self):
         X509_STORE_free(self.store)
@@ -60,23 +64,18 @@ cdef int _fill_store(Roots self) except -1:
     return 0
 
 
-cdef bytes _digest_of(Roots self):
-    """SHA-256 over what is trusted: the same for the same certificates and CRLs, in whatever order and encoding."""
-    cdef unsigned char digest[64]
-    cdef unsigned int size = 0
-    cdef _Certificate certificate
-    cdef _Revocations revocations
-    trusted = set()
-    revoked = set()
-    for certificate in self.certificates:
-        if not X509_digest(certificate.x509, EVP_sha256(), digest, &size):
-            raise MemoryError
-        trusted.add((<const char *>digest)[:size])
-    for revocations in self.revocations:
-        if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, &size):
-            raise MemoryError
-        revoked.add((<const char *>digest)[:size])
-    return sha256(b"certificates" + b"".join(sorted(trusted)) + b"crls" + b"".join(sorted(revoked))).digest()
+cdef bytes _fingerprint(_Certificate certificate):
+    cdef unsigned char digest[32]
+    if not X509_digest(certificate.x509, EVP_sha256(), digest, NULL):
+        raise MemoryError
+    return b"certificate" + (<const char *>digest)[:32]
+
+
+cdef bytes _fingerprint_of_crl(_Revocations revocations):
+    cdef unsigned char digest[32]
+    if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, NULL):
+        raise MemoryError
+    return b"crl" + (<const char *>digest)[:32]
 
 
 cdef bytes _subject_of(_Certificate certificate):
@@ -92,7 +91,6 @@ cdef bytes _subject_of(_Certificate certificate):
 
 @cython.final
 cdef class Context:
-
     cdef tio_context *ptr
     cdef readonly int dh_bits
 

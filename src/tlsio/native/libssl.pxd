@@ -42,7 +42,6 @@ cdef extern from "openssl/bio.h" nogil:
     int BIO_free(BIO *bio)
 
 cdef extern from "openssl/evp.h" nogil:
-    int EVP_MAX_MD_SIZE
     ctypedef struct EVP_MD
     const EVP_MD *EVP_sha256()
     void EVP_PKEY_free(EVP_PKEY *key)

@@ -154,7 +154,6 @@ cdef _Key _read_dh(piece):
 
 @cython.final
 cdef class Pfx:
-
     cdef readonly str label
     cdef _Key key
     cdef _Certificate certificate
