@@ -163,7 +163,7 @@ static void input_failed(tio_conn *c, int r) {
 }
 
 size_t tio_conn_read(tio_conn *c, void *buffer, size_t size) {
-    if (!may_read(c)) return 0;
+    if (!size || !may_read(c)) return 0;                /* OpenSSL takes a read of nothing for a failure */
     begin(c);
     int r = SSL_read(c->ssl, buffer, size < INT32_MAX ? (int)size : INT32_MAX);
     c->standing = 0;
