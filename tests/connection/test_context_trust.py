@@ -153,6 +153,16 @@ def test_complete_context_of_the_same_trust_is_used_as_it_is() -> None:
     assert served(home, home) is home
 
 
+def test_completed_context_is_made_once() -> None:
+    """An `sni_callback` may give the same one with every connection; another default context makes another one."""
+    home = create_secure_context(min_version="TLSv1.3")
+    name = server_of(pki.wildcard())
+    first = served(name, home)
+    assert served(name, home) is first
+    changed = home.replace(max_version="TLSv1.3")
+    assert for_server(name, current=changed, home=home) is not first
+
+
 def test_name_keeps_the_trust_of_its_server() -> None:
     """What an SNI context leaves unset, `ca` included, stays the server's."""
     home = server_of(pki.localhost(), ca=pki.ca1().cert_pem, request_cert=True)

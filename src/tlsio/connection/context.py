@@ -69,7 +69,10 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_native", "_options", "_roots", "_trust")
+    __slots__ = ("__weakref__", "_adapted", "_native", "_options", "_roots", "_trust")
+
+    # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
+    _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
 
     _native: Context
     _options: ContextOptions
@@ -78,6 +81,7 @@ class SecureContext:
 
     def __init__(self, options: ContextOptions, *, home: SecureContext | None = None) -> None:
         """Make a context of parsed options; `home` is explained at `for_server`."""
+        self._adapted = None
         options = _read_files(options)
         bundles = tuple(Pfx(piece) for piece in _pieces(options, "pfx"))
         trusted = _choose_roots(options, bundles)
@@ -112,6 +116,17 @@ class SecureContext:
             As `create_secure_context`; this context stays what it is.
         """
         return SecureContext(derive(self._options, parse_context_options(options)))
+
+    def _adapt(self, current: SecureContext, home: SecureContext) -> SecureContext:
+        """Do what `for_server` says."""
+        if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is home:
+            return self._adapted[2]
+        options = derive(current.options, self._options)
+        if options == self._options and (options.session_id_context is None or self._trust == home.trust_digest):
+            return self
+        made = SecureContext(options, home=home)
+        self._adapted = (current, home, made)
+        return made
 
     def _choose_session_id_context(self, home: SecureContext | None) -> bytes:
         given = self._options.session_id_context
@@ -157,15 +172,9 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
         current: The server's default context now.
         home: The context the server was created with.
     """
-    over = given.options if isinstance(given, SecureContext) else given
-    options = derive(current.options, over)
-    if (
-        isinstance(given, SecureContext)
-        and options == over
-        and (options.session_id_context is None or given.trust_digest == home.trust_digest)
-    ):
-        return given
-    return SecureContext(options, home=home)
+    if isinstance(given, SecureContext):
+        return given._adapt(current, home)  # noqa: SLF001 - its own module
+    return SecureContext(derive(current.options, given), home=home)
 
 
 # --- files ---
