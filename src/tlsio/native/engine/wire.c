@@ -185,7 +185,7 @@ void tio_conn_feed_eof(tio_conn *c) { c->wire.eof = 1; }
 
 size_t tio_conn_output(tio_conn *c, const uint8_t **data) {
     tio_wire *w = &c->wire;
-    *data = w->out + w->out_start;
+    *data = w->out ? w->out + w->out_start : NULL;
     return c->question == TIO_NO_QUESTION ? w->out_end - w->out_start : 0;
 }
 
