@@ -75,9 +75,11 @@ ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 _Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
 _Check: TypeAlias = Callable[[str, object], Any]
 
-# Node's highWaterMark of sockets and asyncio's limit of streams, both 64 KiB.
-HIGH_WATER_MARK = 65536
+# asyncio's limit of streams.
 READ_LIMIT = 65536
+
+# What the engine gathers for one send. Node's 64 KiB would mean four sends instead, 1.15 x the CPU of a download.
+HIGH_WATER_MARK = 262144
 
 # OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
 # SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.

@@ -5,9 +5,16 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from libc.string cimport memcpy
 
+cdef extern from "Python.h":
+    PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
+    char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
+    int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
+
+cdef int PUSH_BUDGET = 1048576          # plaintext a run of writes sends in a turn, then the others have theirs
+cdef int BIG_READ = 8192                # from here on the next chunk is read without the small buffer
 cdef int FIRST_READ = 2048              # most messages are smaller: one copy, and an object of just the right size
 cdef int FLOW_BUDGET = 65536            # plaintext one connection gets in a turn, then the others have theirs
 
@@ -30,7 +37,7 @@ cdef class Connection:
     cdef object flow                    # called with each chunk of plaintext, or None
     cdef object queue                   # bytes objects not yet taken by the engine
     cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
-    cdef Py_ssize_t high_water
+    cdef Py_ssize_t high_water, last_size, pushed
     cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, wants_drain
     cdef object __weakref__
 
@@ -175,6 +182,7 @@ cdef class Connection:
     cdef object _settle(self):
         """Bring out what has gathered, then tell what has become of the connection."""
         self.dirty = False
+        self.pushed = 0
         if self.c.phase == TIO_OPEN:
             self._pump_out()
         if self.c.phase == TIO_BROKEN:
@@ -301,6 +309,8 @@ cdef class Connection:
     # ---- plaintext in
 
     cdef bytes _read(self, Py_ssize_t limit):
+        if self.last_size >= BIG_READ and limit >= TIO_RECORD:
+            return self._read_big()
         cdef char first[2048]
         cdef size_t n, more
         cdef bytes chunk
@@ -314,7 +324,27 @@ cdef class Connection:
         memcpy(PyBytes_AS_STRING(chunk), first, n)
         if more:
             tio_conn_read(self.c, PyBytes_AS_STRING(chunk) + n, more)
+        self.last_size = n + more
         return chunk
+
+    cdef bytes _read_big(self):
+        """After a full record another is likely: straight into the object that the user gets."""
+        cdef PyObject *chunk = PyBytes_FromStringAndSize_(NULL, TIO_RECORD)
+        cdef size_t n
+        if chunk == NULL:
+            raise MemoryError
+        n = tio_conn_read(self.c, PyBytes_AS_STRING_(chunk), TIO_RECORD)
+        self.last_size = n
+        if n == 0:
+            Py_XDECREF(chunk)
+            return None
+        if n < TIO_RECORD:
+            _PyBytes_Resize(&chunk, n)
+            if chunk == NULL:
+                raise MemoryError
+        result = <bytes>chunk
+        Py_XDECREF(chunk)
+        return result
 
     def read(self, Py_ssize_t limit):
         """Up to `limit` bytes, or None: nothing now."""
@@ -369,7 +399,7 @@ cdef class Connection:
             self._enqueue(chunk, done)
         if not self.dirty:
             self._schedule()
-        if self.writable_length > self.high_water and self.attached and not self.c.wire.out_error:
+        if self.writable_length > self.high_water and self.attached and self.pushed < PUSH_BUDGET:
             self._push_out()
         if self.writable_length > self.high_water:
             self.wants_drain = True
@@ -378,9 +408,10 @@ cdef class Connection:
 
     cdef void _push_out(self):
         """A long run of writes: send what has gathered before it becomes too much."""
-        while tio_conn_flush(self.c) == 1 and self.queued:
-            if not self._pump_out():
-                break
+        cdef uint64_t before = self.c.wire.bytes_out
+        while tio_conn_flush(self.c) == 1 and self.queued and self._pump_out():
+            pass
+        self.pushed += self.c.wire.bytes_out - before
 
     cdef object _enqueue(self, bytes chunk, Py_ssize_t done):
         if self.queue is None:

@@ -210,8 +210,8 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     if (c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->question != TIO_NO_QUESTION || c->wire.out_error) return 0;
     begin(c);
     while (done < size && c->wire.out_end - c->wire.out_start < TIO_GATHER) {
-        size_t n = size - done < TIO_RECORD ? size - done : TIO_RECORD;     /* one record a call: a retry repeats the same */
-        int r = SSL_write(c->ssl, p + done, (int)n);
+        /* All that is left: OpenSSL takes one record of it, and keeps its buffer for the next. A retry repeats the same. */
+        int r = SSL_write(c->ssl, p + done, size - done < INT32_MAX ? (int)(size - done) : INT32_MAX);
         if (r <= 0) {
             int error = SSL_get_error(c->ssl, r);
             if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ) broke(c);

@@ -169,6 +169,7 @@ typedef struct {
     uint8_t tired;                      /* the budget ran out: bytes are left although OpenSSL was told "none" */
     uint8_t borrowed;                   /* `in` points into somebody else's buffer */
     uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
+    uint8_t out_lent;                   /* `out` is the reactor's send buffer */
     const uint8_t *in;                  /* unread wire bytes */
     size_t in_size;
     uint8_t *block;                     /* private block behind `in`, when it is not borrowed */

@@ -15,6 +15,7 @@ BIO *tio_wire_bio(tio_conn *);                       /* a new BIO on the connect
 void tio_wire_close(tio_conn *);                     /* frees buffers; the descriptor is the reactor's */
 int tio_wire_append(tio_conn *, const void *, size_t);
 void tio_wire_drop_output(tio_conn *);
+int tio_wire_keep_output(tio_conn *);                /* what is unsent moves from the lent buffer to one of its own */
 
 /* The connection behind an SSL: our BIO carries it, which costs nothing, unlike ex_data. */
 static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
@@ -36,6 +37,8 @@ void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);     /* 
 /* reactor.c */
 void *tio_reactor_lend(tio_conn *);                  /* the shared receive buffer; whoever held it is settled first */
 void tio_reactor_return(tio_conn *);
+uint8_t *tio_reactor_lend_out(tio_conn *, size_t *room);                 /* the shared send buffer; NULL when it is lent */
+void tio_reactor_return_out(tio_conn *);
 void tio_reactor_forget(tio_conn *);                 /* its notice must not be handed out any more */
 
 #endif

@@ -99,34 +99,59 @@ BIO *tio_wire_bio(tio_conn *c) {
     return bio;
 }
 
-/* Room for `size` bytes more; sent bytes in front are closed up first. */
-static int reserve(tio_wire *w, size_t size) {
-    if (w->out_end + size <= w->out_room) return 0;
-    size_t held = w->out_end - w->out_start, room = held + size < 512 ? 512 : held + size;
-    if (w->out_start) memmove(w->out, w->out + w->out_start, held);
-    w->out_start = 0;
-    w->out_end = held;
-    if (room <= w->out_room) return 0;
-    if (room < w->out_room * 2) room = w->out_room * 2;
-    uint8_t *more = realloc(w->out, room);
+static int grow(tio_conn *c, size_t room) {
+    tio_wire *w = &c->wire;
+    size_t held = w->out_end - w->out_start;
+    uint8_t *more = malloc(room);
     if (!more) return -1;
+    if (held) memcpy(more, w->out + w->out_start, held);
+    tio_wire_drop_output(c);
     w->out = more;
+    w->out_end = held;
     w->out_room = room;
     return 0;
 }
 
+/* Room for `size` bytes more. */
+static int reserve(tio_conn *c, size_t size) {
+    tio_wire *w = &c->wire;
+    if (w->out_end + size <= w->out_room) return 0;
+    if (!w->out && c->reactor && (w->out = tio_reactor_lend_out(c, &w->out_room))) {
+        w->out_lent = 1;
+        if (size <= w->out_room) return 0;
+    }
+    size_t need = w->out_end - w->out_start + size, room = need < 512 ? 512 : need;
+    return grow(c, room < w->out_room * 2 && !w->out_lent ? w->out_room * 2 : room);
+}
+
 int tio_wire_append(tio_conn *c, const void *data, size_t size) {
     tio_wire *w = &c->wire;
-    if (reserve(w, size)) return -1;
+    if (reserve(c, size)) return -1;
     memcpy(w->out + w->out_end, data, size);
     w->out_end += size;
     return 0;
 }
 
 void tio_wire_drop_output(tio_conn *c) {
-    free(c->wire.out);
-    c->wire.out = NULL;
-    c->wire.out_start = c->wire.out_end = c->wire.out_room = 0;
+    tio_wire *w = &c->wire;
+    if (w->out_lent) tio_reactor_return_out(c);
+    else free(w->out);
+    w->out = NULL;
+    w->out_start = w->out_end = w->out_room = 0;
+    w->out_lent = 0;
+}
+
+int tio_wire_keep_output(tio_conn *c) {
+    tio_wire *w = &c->wire;
+    if (!w->out_lent) return 0;
+    if (w->out_start == w->out_end) {
+        tio_wire_drop_output(c);
+        return 0;
+    }
+    if (!grow(c, w->out_end - w->out_start)) return 0;
+    tio_wire_drop_output(c);                            /* bytes of the stream are lost: nothing can follow */
+    tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
+    return -1;
 }
 
 void tio_wire_close(tio_conn *c) {

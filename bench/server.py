@@ -1,0 +1,104 @@
+"""The server under load: echo, download and upload, by the first byte after the handshake.
+
+`E`: all further bytes are echoed. `D`: counts follow, 8 bytes big-endian each; that many bytes are the answer. `U`: a count, that
+many bytes, and one byte `K` is the answer; then the next count. The same protocol as the C server beside this file.
+
+    python bench/server.py --port 8443 --cert server.pem --key server.key [--ca ca.pem] [--loop uvloop|asyncio] [--style data|await]
+"""
+
+import argparse
+import asyncio
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import tlsio
+
+CHUNK = bytes(65536)
+ECHO, DOWNLOAD, UPLOAD = b"EDU"
+
+
+def on_data(socket: tlsio.TLSSocket) -> None:
+    """Serve one connection by events."""
+
+    def first(data: bytes) -> None:
+        socket.off("data", first)
+        listener = {ECHO: echo, DOWNLOAD: download, UPLOAD: upload}[data[0]](socket)
+        socket.on("data", listener)
+        if len(data) > 1:
+            listener(data[1:])
+
+    socket.on("data", first)
+
+
+def echo(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    return socket.write
+
+
+def download(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    owed = 0
+
+    def send() -> None:
+        nonlocal owed
+        while owed:
+            chunk = CHUNK if owed >= len(CHUNK) else CHUNK[:owed]
+            owed -= len(chunk)
+            if not socket.write(chunk):
+                return
+
+    def ask(data: bytes) -> None:
+        nonlocal owed
+        owed = int.from_bytes(data)
+        send()
+
+    socket.on("drain", send)
+    return ask
+
+
+def upload(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    due = 0
+
+    def take(data: bytes) -> None:
+        nonlocal due
+        if not due:
+            due = int.from_bytes(data[:8]) + 8
+        due -= len(data)
+        if not due:
+            socket.write(b"K")
+
+    return take
+
+
+async def by_await(socket: tlsio.TLSSocket) -> None:
+    """Serve one echo connection by reading."""
+    await socket.readexactly(1)
+    while data := await socket.read():
+        socket.write(data)
+
+
+async def main(options: argparse.Namespace) -> None:
+    trust = {"ca": options.ca, "request_cert": True} if options.ca else {}
+    listener = by_await if options.style == "await" else on_data
+    server = tlsio.create_server(listener, cert=options.cert, key=options.key, **trust)
+    await server.listen(options.port, "127.0.0.1")
+    print("READY", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8443)
+    parser.add_argument("--cert", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    parser.add_argument("--ca", type=Path, help="require client certificates of this authority")
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
+    parser.add_argument("--style", choices=["data", "await"], default="data")
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    arguments = parser.parse_args()
+    if arguments.loop == "uvloop":
+        import uvloop
+
+        uvloop.run(main(arguments))
+    else:
+        asyncio.run(main(arguments))
