@@ -165,11 +165,13 @@ cdef class Connection:
             return
         self.pumping = True
         try:
-            while budget > 0 and self.flow is not None:
+            while self.flow is not None:
                 chunk = self._read(FLOW_BUDGET)
                 if chunk is None:
                     break
                 budget -= PyBytes_GET_SIZE(chunk)
+                if budget <= 0:         # what was received is still read, so that nothing has to be put aside
+                    self.c.wire.dry = True
                 try:
                     self.flow(chunk)
                 except (KeyboardInterrupt, SystemExit):
