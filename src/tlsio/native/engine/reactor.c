@@ -55,6 +55,7 @@ struct slot {
     int64_t due;
     uint8_t *out;                       /* LINGER: what is still to be sent */
     size_t out_start, out_end, drained;
+    int ended;                          /* LINGER: FIN was sent */
     slot *next_free;
 };
 
@@ -345,9 +346,10 @@ static void linger(tio_reactor *r, slot *s) {
         free(s->out);
         s->out = NULL;
     }
-    if (s->mask != EPOLLIN) {
+    if (!s->ended) {
+        s->ended = 1;
         shutdown(s->fd, SHUT_WR);
-        watch(r, s, EPOLL_CTL_MOD, EPOLLIN);
+        if (s->mask != EPOLLIN) watch(r, s, EPOLL_CTL_MOD, EPOLLIN);
     }
     for (;;) {
         ssize_t n = recv(s->fd, r->scratch, TIO_SCRATCH, 0);
