@@ -234,7 +234,7 @@ static void deadline_set(tio_reactor *r, slot *s, int64_t ns) {
         r->spans = p;
     }
     s->span = p;
-    s->due = r->now + ns;
+    s->due = clock_ns() + ns;                           /* not r->now: outside a turn that is as old as the last one */
     s->before = p->last;
     if (p->last) p->last->after = s;
     else p->first = s;
