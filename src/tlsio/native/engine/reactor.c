@@ -53,6 +53,7 @@ struct slot {
     span *span;                         /* the deadline's list, NULL = no deadline */
     slot *before, *after;
     int64_t due;
+    uint64_t read;                      /* plaintext the connection had taken when its record began to be waited for */
     uint8_t *out;                       /* LINGER: what is still to be sent */
     size_t out_start, out_end, drained;
     int ended;                          /* LINGER: FIN was sent */
@@ -437,8 +438,12 @@ static void ready_add(tio_reactor *r, tio_conn *c) {
 static void watch_partial_record(tio_reactor *r, tio_conn *c) {
     slot *s = r->table[c->slot];
     int partial = c->phase == TIO_OPEN && !c->standing && c->in == TIO_IN_OPEN && SSL_has_pending(c->ssl) && !tio_conn_pending(c);
-    if (partial && !s->span) deadline_set(r, s, partial_ns);
-    else if (!partial && s->span) deadline_clear(s);
+    if (!partial) {
+        deadline_clear(s);
+    } else if (!s->span || s->read != c->bytes_read) {  /* another record than the last time we looked */
+        s->read = c->bytes_read;
+        deadline_set(r, s, partial_ns);
+    }
 }
 
 void tio_reactor_update(tio_reactor *r, tio_conn *c) {
