@@ -280,7 +280,8 @@ typedef struct {
 } tio_notice;
 
 tio_reactor *tio_reactor_new(void);     /* NULL with errno */
-void tio_reactor_free(tio_reactor *);                /* closes all descriptors, also a forked child's copies: no epoll_ctl */
+void tio_reactor_free(tio_reactor *);                /* closes all descriptors, also a forked child's copies: no epoll_ctl.
+                                                      * Connections of gates that have no owner yet are freed. */
 int tio_reactor_fd(const tio_reactor *);             /* readable when tio_reactor_poll() has something to do */
 
 /* One turn: poll, work, then the notices.  poll returns how many handshakes are waiting: work() then is worth releasing

@@ -109,22 +109,32 @@ tio_reactor *tio_reactor_new(void) {
 }
 
 static void detach(tio_reactor *r, tio_conn *c);
+static void close_slot(tio_reactor *r, slot *s);
 
 void tio_reactor_free(tio_reactor *r) {
     if (!r) return;
+    for (uint32_t i = 0; i < r->size; i++)              /* first: whoever leaves would wake them, by epoll_ctl */
+        if (r->table[i]->kind == LISTENER) close_slot(r, r->table[i]);
     for (uint32_t i = 0; i < r->size; i++) {
         slot *s = r->table[i];
-        if (s->conn) detach(r, s->conn);
+        tio_conn *c = s->conn;
+        if (c) detach(r, c);
+        if (c && c->gate && !c->owner) tio_conn_free(c);
         if (s->kind != FREE) close(s->fd);
-        free(s->out);
-        free(s);
+    }
+    for (uint32_t i = 0; i < r->size; i++) {
+        free(r->table[i]->out);
+        free(r->table[i]);
     }
     for (span *p = r->spans, *next; p; p = next) {
         next = p->next;
         free(p);
     }
-    for (size_t i = 0; i < r->notice_count; i++)
-        if (r->notices[i].conn) tio_reactor_forget(r->notices[i].conn);
+    for (size_t i = 0; i < r->notice_count; i++) {
+        tio_conn *c = r->notices[i].conn;
+        if (c) tio_reactor_forget(c);
+        if (c && c->gate && !c->owner) tio_conn_free(c);
+    }
     if (r->epoll >= 0) close(r->epoll);
     if (r->timer >= 0) close(r->timer);
     free(r->table);
