@@ -293,9 +293,9 @@ int tio_reactor_has_ready(const tio_reactor *);      /* connections hold bytes t
 int64_t tio_reactor_now(const tio_reactor *);        /* CLOCK_MONOTONIC of the last poll, ns */
 size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
 
-int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor */
+int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor, also when it fails */
 void tio_reactor_unlisten(tio_reactor *, tio_gate *);                    /* closes all its descriptors */
-int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor */
+int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor, also when it fails */
 void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
 void tio_reactor_resume(tio_reactor *, tio_conn *);  /* tio_conn_step() after an answer, and the reactor's part of it */
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);              /* let the descriptor go; wait: alert and FIN first */

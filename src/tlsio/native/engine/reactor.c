@@ -375,6 +375,7 @@ static void linger(tio_reactor *r, slot *s) {
 }
 
 void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
+    if (c->reactor != r) return;                        /* let go already: its slot is somebody else's by now */
     slot *s = r->table[c->slot];
     tio_wire *w = &c->wire;
     /* The peer's close_notify or FIN was read: it sends no more, so nothing can provoke an RST. */
@@ -457,6 +458,7 @@ static void watch_partial_record(tio_reactor *r, tio_conn *c) {
 }
 
 void tio_reactor_update(tio_reactor *r, tio_conn *c) {
+    if (c->reactor != r) return;
     tio_wire *w = &c->wire;
     if (w->borrowed) tio_conn_settle(c);
     if (w->out_end > w->out_start) tio_conn_flush(c);
@@ -565,10 +567,13 @@ void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
 
 int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) {
     slot *s = slot_new(r, LISTENER, fd);
-    if (!s) return -1;
+    if (!s) {
+        close(fd);
+        return -1;
+    }
     s->gate = g;
     if (!watch(r, s, EPOLL_CTL_ADD, EPOLLIN)) return 0;
-    slot_free(r, s);
+    close_slot(r, s);
     return -1;
 }
 
@@ -579,7 +584,10 @@ void tio_reactor_unlisten(tio_reactor *r, tio_gate *g) {
 
 int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) {
     slot *s = slot_new(r, CONNECTION, fd);
-    if (!s) return -1;
+    if (!s) {
+        close(fd);
+        return -1;
+    }
     s->conn = c;
     c->slot = s->number;
     c->reactor = r;
