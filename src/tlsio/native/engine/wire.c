@@ -173,6 +173,7 @@ void tio_conn_settle(tio_conn *c) {
         w->block = NULL;
     } else if (w->borrowed) {
         uint8_t *block = malloc(w->in_size);
+        free(w->block);                                 /* used up before new bytes were borrowed behind it */
         if (block) memcpy(block, w->in, w->in_size);
         else {
             w->in_size = 0;                             /* bytes of the stream are lost: nothing can follow */
