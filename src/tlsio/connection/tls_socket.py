@@ -17,7 +17,7 @@ import os
 import socket as _socket
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tlsio.connection.emitter import Emitter
+from tlsio.connection.emitter import Emitter, _Once
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.model.errors import (
     ConnectionLostError,
@@ -64,7 +64,7 @@ class TLSSocket(Emitter):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_buffer", "_close_waiters", "_closed", "_closing", "_connection", "_context", "_context_vars", "_drainers",
+        "__weakref__", "_address", "_awaited", "_buffer", "_close_waiters", "_closed", "_closing", "_connection", "_context", "_context_vars", "_drainers",
         "_driver", "_end_called", "_error", "_error_taken", "_hook", "_idle_timeout", "_idle_timer", "_loop", "_opener", "_paused",
         "_reader", "_reading", "_refused", "_secure", "_server", "_settings", "_side", "_tasks",
     )  # fmt: skip
@@ -100,6 +100,7 @@ class TLSSocket(Emitter):
         self._error: BaseException | None = None
         self._error_taken = False
         self._secure = self._end_called = self._closing = self._closed = self._paused = False
+        self._awaited = 0        # async data listeners that are not done yet
         self._idle_timeout: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._address: tuple[Any, Any] | None = None      # local and remote, where the engine does not know them
@@ -271,7 +272,7 @@ class TLSSocket(Emitter):
         return self
 
     def _listeners_changed(self, event: str) -> None:
-        if event != "data" or self._paused or self._closed:
+        if event != "data" or self._paused or self._closed or self._awaited:
             return
         listeners = self._listeners_of("data")
         if listeners and self._reading:
@@ -285,38 +286,38 @@ class TLSSocket(Emitter):
             self._driver.start()
 
     def _flow(self) -> None:
-        """Start the flow, the shortest way: one plain function is called by the engine itself."""
+        """Start the flow, the shortest way: a listener that is alone is called by the engine itself."""
         listeners = self._listeners_of("data")
         alone = listeners[0] if len(listeners) == 1 else None
-        if alone is None or not callable(alone) or asyncio.iscoroutinefunction(alone):
-            self._connection.set_flow(self._emit_data)
-        else:
-            self._connection.set_flow(alone)
+        self._connection.set_flow(self._emit_data if alone is None or isinstance(alone, _Once) else alone)
         if self._buffer:
             held = self._cut(len(self._buffer))
             self._loop.call_soon(self._emit_data, held)
 
     def _emit_data(self, chunk: bytes) -> None:
-        """Several listeners, or async ones: each awaited before the next chunk comes."""
-        waiting: list[Coroutine[Any, Any, Any]] = []
-        spawn, self_tasks = waiting.append, self._tasks
+        """Several listeners; those that are async are awaited before the next chunk comes."""
         for entry in tuple(self._listeners_of("data")):
-            function = getattr(entry, "function", entry)
-            if function is not entry:
+            if isinstance(entry, _Once):
                 self._remove("data", entry)
-            result = function(chunk)
+                result = entry.function(chunk)
+            else:
+                result = entry(chunk)
             if asyncio.iscoroutine(result):
-                spawn(result)
-        del self_tasks
-        if waiting and not self._closed:
-            self._connection.set_flow(None)
-            self._spawn(self._await_listeners(waiting))
+                self._await_listener(result)
 
-    async def _await_listeners(self, waiting: list[Coroutine[Any, Any, Any]]) -> None:
-        for one in waiting:
-            await one
-        if not self._paused and not self._closed and self._has("data"):
-            self._flow()
+    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
+        """Hold the flow until an async data listener is done."""
+        self._connection.set_flow(None)
+        self._awaited += 1
+        self._spawn(self._finish_listener(result))
+
+    async def _finish_listener(self, result: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await result
+        finally:
+            self._awaited -= 1
+        if not self._awaited:
+            self._listeners_changed("data")
 
     # ---- writing
 
@@ -501,8 +502,8 @@ class TLSSocket(Emitter):
             self._emit("secure_connect")
         if self._opener is not None and not self._opener.done():
             self._opener.set_result(None)
-        if not self._paused and not self._closed and self._has("data"):
-            self._flow()
+        if not self._connection.has_flow:
+            self._listeners_changed("data")
         if self._end_called and not self._closed:
             self._connection.end()
 
@@ -585,8 +586,8 @@ class TLSSocket(Emitter):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        self._connection.destroy(linger=self._secure)
         self._connection.release()
-        self._connection.destroy(linger=self._secure and self._end_called)
         if self._driver is not None:
             self._driver.close()
         self._wake_reader()

@@ -12,11 +12,12 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
+    int PyCoro_CheckExact(object)
 
 cdef int PUSH_BUDGET = 1048576          # plaintext a run of writes sends in a turn, then the others have theirs
 cdef int BIG_READ = 8192                # from here on the next chunk is read without the small buffer
 cdef int FIRST_READ = 2048              # most messages are smaller: one copy, and an object of just the right size
-cdef int FLOW_BUDGET = 65536            # plaintext one connection gets in a turn, then the others have theirs
+cdef int FLOW_BUDGET = 262144           # plaintext one connection gets in a turn, then the others have theirs
 
 ASK_HELLO = TIO_ASK_HELLO
 ASK_VERIFY = TIO_ASK_VERIFY
@@ -161,6 +162,7 @@ cdef class Connection:
     cdef object _pump_in(self):
         cdef Py_ssize_t budget = FLOW_BUDGET
         cdef bytes chunk
+        owner = self.owner              # a listener may close it, and raise all the same
         if self.pumping:
             return
         self.pumping = True
@@ -173,11 +175,13 @@ cdef class Connection:
                 if budget <= 0:         # what was received is still read, so that nothing has to be put aside
                     self.c.wire.dry = True
                 try:
-                    self.flow(chunk)
+                    result = self.flow(chunk)
+                    if PyCoro_CheckExact(result):
+                        owner._await_listener(result)
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:
-                    self.owner._listener_failed(error)
+                    owner._listener_failed(error)
         finally:
             self.pumping = False
 
@@ -379,6 +383,10 @@ cdef class Connection:
         if flow is not None and not self.pumping and self.c.phase == TIO_OPEN:
             self._schedule_input()
 
+    @property
+    def has_flow(self):
+        return self.flow is not None
+
     cdef object _schedule_input(self):
         if self.reactor is not None and self.attached:
             self.reactor.inputs.append(self)
@@ -467,9 +475,10 @@ cdef class Connection:
         self.queued = 0
 
     def release(self):
-        """Forget the owner: the socket is closed for good."""
-        self.flow = None
-        self.c.flowing = False
+        """Forget the owner, who is closed for good: no news any more, and no cycle to be collected."""
+        self.flow = self.owner = self.context_vars = None
+        self.c.flowing = self.waiting = self.wants_drain = False
+        self.told_open = self.told_end = self.told_broken = self.told_done = True
 
     @property
     def writable_length(self):

@@ -413,8 +413,7 @@ static void update_interest(tio_reactor *r, tio_conn *c) {
     slot *s = r->table[c->slot];
     uint32_t mask = EPOLLIN;
     if (c->parked && wants_input(c)) c->parked = 0;
-    if (c->parked) mask = PARKED;
-    if (c->in != TIO_IN_OPEN) mask = EPOLLET;           /* ended: readable for ever, and of no use */
+    if (c->parked) mask = c->in == TIO_IN_OPEN ? PARKED : EPOLLET;      /* ended: readable for ever, and of no use */
     if (c->wire.out_end > c->wire.out_start && c->question == TIO_NO_QUESTION) mask |= EPOLLOUT;
     if (mask == s->mask) return;
     watch(r, s, s->mask ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, mask);
@@ -464,7 +463,7 @@ void tio_reactor_update(tio_reactor *r, tio_conn *c) {
     if (w->out_end > w->out_start) tio_conn_flush(c);
     if (w->out_lent) tio_wire_keep_output(c);
     if (tio_conn_wants_fin(c)) {
-        shutdown(w->fd, SHUT_WR);
+        if (c->in == TIO_IN_OPEN) shutdown(w->fd, SHUT_WR);             /* else both have ended, and close() says it */
         tio_conn_fin_sent(c);
     }
     if (c->phase == TIO_OPEN) watch_partial_record(r, c);
@@ -494,14 +493,7 @@ static void drop_accepted(tio_reactor *r, tio_gate *g, int fd) {
     }
 }
 
-static void note_addresses(tio_conn *c, int fd) {
-    socklen_t size = sizeof c->peer;
-    if (getpeername(fd, (struct sockaddr *)&c->peer, &size)) c->peer.sin6_family = AF_UNSPEC;
-    size = sizeof c->local;
-    if (getsockname(fd, (struct sockaddr *)&c->local, &size)) c->local.sin6_family = AF_UNSPEC;
-}
-
-static void admit(tio_reactor *r, tio_gate *g, int fd) {
+static void admit(tio_reactor *r, tio_gate *g, int fd, const struct sockaddr_in6 *peer) {
     tio_context *context = tio_gate_context(g);
     tio_conn *c = tio_conn_new(context, TIO_SERVER);
     tio_context_release(context);
@@ -511,7 +503,9 @@ static void admit(tio_reactor *r, tio_gate *g, int fd) {
         return;
     }
     prepare_socket(g, fd);
-    note_addresses(c, fd);
+    socklen_t size = sizeof c->local;
+    c->peer = *peer;
+    if (getsockname(fd, (struct sockaddr *)&c->local, &size)) c->local.sin6_family = AF_UNSPEC;
     c->gate = g;
     c->alpn_continue = (uint8_t)g->alpn_continue;
     c->wants = (uint8_t)atomic_load(&g->wants);
@@ -538,14 +532,16 @@ static void accept_some(tio_reactor *r, slot *s) {
             deadline_set(r, s, rest_ns);
             return;
         }
-        int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };
+        socklen_t size = sizeof peer;
+        int fd = accept4(s->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             if (errno != EAGAIN) rest(r, s, errno);
             return;
         }
         if (g->max_connections && g->open >= g->max_connections) drop_accepted(r, g, fd);
-        else admit(r, g, fd);
+        else admit(r, g, fd, &peer);
     }
 }
 
