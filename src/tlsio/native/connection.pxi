@@ -232,6 +232,7 @@ cdef class Connection:
     cdef void _let_go(self, bint wait):
         if self.attached:
             tio_reactor_drop(self.reactor.r, self.c, wait)
+            self.reactor._left()
             self._detached()
 
     cdef object _schedule(self):

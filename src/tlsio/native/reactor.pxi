@@ -91,11 +91,13 @@ cdef class Gate:
     def unlisten_all(self):
         if self.reactor is not None and self.reactor.r != NULL:
             tio_reactor_unlisten(self.reactor.r, &self.gate)
+            self.reactor._left()
 
     def evict(self):
         """End the connections that are not sockets yet."""
         if self.reactor is not None and self.reactor.r != NULL:
             tio_reactor_evict(self.reactor.r, &self.gate)
+            self.reactor._left()
 
     @property
     def max_connections(self):
@@ -257,8 +259,24 @@ cdef class Reactor:
             return
         self._serve_inputs()
         self._serve_dirty()
+        self._go_on()
+
+    cdef object _go_on(self):
+        """The end of a turn: come again for what is left, or leave the loop when there is nothing to look after."""
         if tio_reactor_has_ready(self.r):
             self.loop().call_soon(self._turn)
+        elif tio_reactor_load(self.r) == 0 and not self.scheduled:
+            self.close()
+
+    cdef object _left(self):
+        """Something was let go outside a turn; was it the last?"""
+        if self.r == NULL or self.in_turn or self.scheduled or self.forked or tio_reactor_load(self.r):
+            return
+        loop = self.loop()
+        if loop is None or loop.is_closed():
+            self.close()
+        else:
+            self._flush_soon()
 
     cdef object _serve_inputs(self):
         cdef Connection connection
@@ -314,8 +332,8 @@ cdef class Reactor:
             self._serve_dirty()
             if self.dirty:
                 self._flush_soon()
-        if tio_reactor_has_ready(self.r) and not self.scheduled:
-            self.loop().call_soon(self._turn)
+        if not self.scheduled:
+            self._go_on()
 
     cdef object _dispatch(self, tio_notice *notice):
         cdef Connection connection
