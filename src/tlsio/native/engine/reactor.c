@@ -255,14 +255,18 @@ static void deadline_set(tio_reactor *r, slot *s, int64_t ns) {
 
 /* ---- notices ---------------------------------------------------------------------------------------------------- */
 
+static int notice_reserve(tio_reactor *r, size_t count) {
+    if (count <= r->notice_room) return 0;
+    size_t room = count < r->notice_room * 2 ? r->notice_room * 2 : count;
+    tio_notice *more = realloc(r->notices, room * sizeof *more);
+    if (!more) return -1;
+    r->notices = more;
+    r->notice_room = room;
+    return 0;
+}
+
 static tio_notice *notice_new(tio_reactor *r) {
-    if (r->notice_count == r->notice_room) {
-        size_t room = r->notice_room ? r->notice_room * 2 : EVENTS;
-        tio_notice *more = realloc(r->notices, room * sizeof *more);
-        if (!more) return NULL;
-        r->notices = more;
-        r->notice_room = room;
-    }
+    if (notice_reserve(r, r->notice_count + 1)) return NULL;
     tio_notice *n = &r->notices[r->notice_count++];
     *n = (tio_notice){ .fd = -1 };
     return n;
@@ -271,7 +275,7 @@ static tio_notice *notice_new(tio_reactor *r) {
 static void notify(tio_reactor *r, tio_conn *c, uint32_t what) {
     if (!c->notice) {
         tio_notice *n = notice_new(r);
-        if (!n) return;                                 /* no memory: the kernel will report again */
+        if (!n) return;                                 /* news of a new connection: the others' room is reserved */
         n->conn = c;
         n->gate = c->gate;
         c->notice = (uint32_t)r->notice_count;
@@ -697,6 +701,8 @@ int tio_reactor_poll(tio_reactor *r) {
         if (r->notices[i].conn) tio_reactor_forget(r->notices[i].conn);
     r->notice_count = 0;
     r->now = clock_ns();
+    r->event_count = -1;
+    if (notice_reserve(r, r->load + EVENTS)) return 0;  /* a failure nobody hears of would leak: rather no turn at all */
     do r->event_count = epoll_wait(r->epoll, r->events, EVENTS, 0);
     while (r->event_count < 0 && errno == EINTR);
     for (int i = 0; i < r->event_count; i++) handshakes += waits_for_handshake(r, &r->events[i]);
@@ -719,6 +725,7 @@ static void take_ready(tio_reactor *r) {
 /* What is established comes first; handshakes take what is left of the turn, the rest is reported again by the kernel. */
 void tio_reactor_work(tio_reactor *r) {
     int timer = 0, waiting = 0;
+    if (r->event_count < 0) return;
     take_ready(r);
     for (int i = 0; i < r->event_count; i++) {
         struct epoll_event *ev = &r->events[i];
