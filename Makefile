@@ -11,7 +11,8 @@ PYTEST := $(BIN)/python -m pytest
 
 ifdef TLSIO_OPENSSL
 OPENSSL_CFLAGS := -I$(TLSIO_OPENSSL)/include
-OPENSSL_LIBS := -L$(firstword $(wildcard $(TLSIO_OPENSSL)/lib64 $(TLSIO_OPENSSL)/lib)) -lssl -lcrypto -ldl -pthread
+OPENSSL_LIBDIR := $(firstword $(wildcard $(TLSIO_OPENSSL)/lib64 $(TLSIO_OPENSSL)/lib))
+OPENSSL_LIBS := -L$(OPENSSL_LIBDIR) -Wl,-rpath,$(OPENSSL_LIBDIR) -lssl -lcrypto -ldl -pthread
 else
 OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
@@ -53,10 +54,13 @@ sanitize: build/sanitize/engine_test  ## the C engine under AddressSanitizer and
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 $<
 
-build/sanitize/engine_test: tests/native/engine_test.c $(wildcard $(ENGINE)/*.[ch]) | $(VENV)/tools
+# The tests put failing allocations and a clock of their own in the place of libc's.
+WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=clock_gettime,--wrap=timerfd_settime
+
+build/sanitize/engine_test: $(wildcard tests/native/*.[ch] $(ENGINE)/*.[ch]) | $(VENV)/tools
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
-	    -Wall -Wextra $(OPENSSL_CFLAGS) -I$(ENGINE) $(filter %.c,$^) -o $@ $(OPENSSL_LIBS)
+	    -Wall -Wextra $(OPENSSL_CFLAGS) -I$(ENGINE) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
 bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py

@@ -13,6 +13,7 @@
 /* ---- checks: a test is a function; it has failed when one of its checks has */
 
 void run_test(const char *name, void (*test)(void));
+int finish(void);                       /* tells the counts; the exit status */
 int check(int well, const char *what, const char *file, int line);
 int check_int(long long found, long long wanted, const char *what, const char *file, int line);
 extern char note[160];                  /* printed with a failing check: which version, which cut */
@@ -45,6 +46,9 @@ typedef struct {
     size_t client_got, server_got;
     int reading;
     unsigned flights;
+    tio_context *other;                 /* answer to the hello question, with the protocol; NULLs */
+    const uint8_t *protocol;
+    int hello_questions, verify_questions, client_questions;            /* answered */
 } pair;
 
 /* How the wire is cut: whole flights, single bytes, one flight at one place, or at random. */
@@ -77,6 +81,7 @@ extern int fail_ever_after;
 void install_allocator(void);           /* before anything of OpenSSL is used */
 void arm_failure(long at, int ever_after);
 void disarm_failure(void);
+void pause_failure(int pause);
 
 /* ---- the clock: what the engine takes for CLOCK_MONOTONIC and for timerfds */
 
