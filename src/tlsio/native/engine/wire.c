@@ -112,16 +112,24 @@ static int grow(tio_conn *c, size_t room) {
     return 0;
 }
 
-/* Room for `size` bytes more. */
+/* Room for `size` bytes more.  Growth follows what is held, never what has passed: a slow reader may leave something unsent
+ * for ever.  Closing up at half the room keeps the copying in proportion. */
 static int reserve(tio_conn *c, size_t size) {
     tio_wire *w = &c->wire;
+    size_t held = w->out_end - w->out_start, need = held + size;
     if (w->out_end + size <= w->out_room) return 0;
+    if (w->out_start && need * 2 <= w->out_room) {
+        memmove(w->out, w->out + w->out_start, held);
+        w->out_start = 0;
+        w->out_end = held;
+        return 0;
+    }
     if (!w->out && c->reactor && (w->out = tio_reactor_lend_out(c, &w->out_room))) {
         w->out_lent = 1;
         if (size <= w->out_room) return 0;
     }
-    size_t need = w->out_end - w->out_start + size, room = need < 512 ? 512 : need;
-    return grow(c, room < w->out_room * 2 && !w->out_lent ? w->out_room * 2 : room);
+    size_t room = held ? need * 2 : need;
+    return grow(c, room < 512 ? 512 : room);
 }
 
 int tio_wire_append(tio_conn *c, const void *data, size_t size) {
