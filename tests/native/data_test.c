@@ -406,6 +406,20 @@ static void output_is_gathered_up_to_the_bound(void) {
     }
 }
 
+/* A peer that reads slowly, so that there is always something unsent: the block must not grow with the bytes that passed. */
+static void a_slow_reader_costs_no_more_than_the_bound(void) {
+    static uint8_t much[TIO_RECORD], wire[TIO_GATHER];
+    pair p = open_pair(TLS1_3_VERSION);
+    uint64_t before = p.server->wire.bytes_out;
+    for (int i = 0; i < 2000; i++) {
+        tio_conn_write(p.server, much, sizeof much);
+        if (i > 3) take_output(p.server, wire, i % 100 == 0 ? 120000 : sizeof much);
+        if (!CHECK(p.server->wire.out_room <= 2 * (TIO_GATHER + 2 * TIO_RECORD))) break;
+    }
+    CHECK(p.server->wire.bytes_out - before > 10000000);
+    pair_free(&p);
+}
+
 /* The answer to a KeyUpdate has to wait for room as well, and the connection for it. */
 static void answers_nobody_asked_for_are_bounded_too(void) {
     static uint8_t much[TIO_GATHER * 2];
@@ -498,6 +512,7 @@ void data_tests(void) {
     RUN(key_updates_on_both_sides_of_the_limit);
     RUN(one_call_swallows_no_more_than_the_budget);
     RUN(output_is_gathered_up_to_the_bound);
+    RUN(a_slow_reader_costs_no_more_than_the_bound);
     RUN(answers_nobody_asked_for_are_bounded_too);
     RUN(small_fragments);
     RUN(fed_in_every_order);

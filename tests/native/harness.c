@@ -329,7 +329,7 @@ static int paused;
 void pause_failure(int pause) { paused = pause; }
 
 void arm_failure(long at, int ever_after) {
-    allocations = 0;
+    allocations = paused = 0;
     fail_at = at;
     fail_ever_after = ever_after;
 }
