@@ -299,6 +299,7 @@ int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* take
 void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
 void tio_reactor_resume(tio_reactor *, tio_conn *);  /* tio_conn_step() after an answer, and the reactor's part of it */
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);              /* let the descriptor go; wait: alert and FIN first */
-void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet */
+void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet,
+                                                      * and takes back the notices that speak of it */
 
 #endif

@@ -563,6 +563,13 @@ void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
         tio_conn *c = r->table[i]->kind == CONNECTION ? r->table[i]->conn : NULL;
         if (c && c->gate == g && !c->owner) tio_conn_free(c);
     }
+    for (size_t i = 0; i < r->notice_count; i++) {      /* nor may its notices lead to it any more */
+        tio_notice *n = &r->notices[i];
+        if (n->gate != g || (n->conn && n->conn->owner)) continue;
+        tio_conn_free(n->conn);
+        if (n->what & TIO_NOTICE_DROPPED) close(n->fd);
+        *n = (tio_notice){ .fd = -1 };
+    }
 }
 
 int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) {
