@@ -913,6 +913,40 @@ static void eviction_takes_who_has_no_owner(void) {
     world_free(&w);
 }
 
+/* The gate may be gone before its notices are read. */
+static void eviction_takes_back_the_gates_notices(void) {
+    world w;
+    world_make(&w, TLS1_3_VERSION, TIO_WANT_DROPPED);
+    w.gate.max_connections = 1;
+    turns(&w, 2);
+    int before = descriptors();
+    int bad = dial(w.port), dropped = dial(w.port);
+    tio_notice *notices;
+    usleep(1000);
+    tio_reactor_poll(w.r);
+    tio_reactor_work(w.r);
+    CHECK_INT(tio_reactor_notices(w.r, &notices), 1);
+    CHECK(notices[0].what == TIO_NOTICE_DROPPED && notices[0].gate == &w.gate);
+    tio_reactor_evict(w.r, &w.gate);
+    CHECK(notices[0].what == 0 && notices[0].gate == NULL);
+    close(bad);
+    bad = dial(w.port);
+    send(bad, "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL);
+    turns(&w, 1);                                       /* accepted; the next turn fails it */
+    usleep(1000);
+    tio_reactor_poll(w.r);
+    tio_reactor_work(w.r);
+    CHECK_INT(tio_reactor_notices(w.r, &notices), 1);
+    CHECK_INT(notices[0].what, TIO_NOTICE_FAILED);
+    tio_reactor_evict(w.r, &w.gate);
+    CHECK(notices[0].conn == NULL && notices[0].what == 0);
+    close(bad);
+    close(dropped);
+    turns(&w, 3);
+    CHECK_INT(descriptors(), before);
+    world_free(&w);
+}
+
 /* The reactor's side of it: whatever allocation of a turn fails, no descriptor, connection or count stays behind. */
 static long short_life(long at, int ever_after) {
     world w;
@@ -978,5 +1012,6 @@ void reactor_tests(void) {
     RUN(a_forked_child_leaves_the_parents_registrations);
     RUN(a_reactor_freed_in_the_middle_of_everything);
     RUN(eviction_takes_who_has_no_owner);
+    RUN(eviction_takes_back_the_gates_notices);
     RUN(every_allocation_of_a_turn_fails);
 }

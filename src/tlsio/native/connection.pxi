@@ -102,9 +102,9 @@ cdef class Connection:
     # ---- news
 
     cdef object _handle(self, uint32_t what):
-        context_vars = self.context_vars        # a listener may close the connection, which forgets it
-        if context_vars is not None:
-            PyContext_Enter(context_vars)
+        context = self.context_vars
+        if context is not None:
+            PyContext_Enter(context)
         try:
             if what & TIO_NOTICE_FAILED:
                 self._detached()
@@ -116,8 +116,8 @@ cdef class Connection:
                     self._input()
             self._settle()
         finally:
-            if context_vars is not None:
-                PyContext_Exit(context_vars)
+            if context is not None:
+                PyContext_Exit(context)
 
     cdef object _ask(self):
         cdef uint8_t question
