@@ -275,7 +275,7 @@ enum {                                  /* what a notice says */
 typedef struct {
     uint32_t what;
     tio_conn *conn;                     /* NULL for DROPPED and LISTENER */
-    tio_gate *gate;
+    tio_gate *gate;                     /* NULL when it was evicted meanwhile: of DROPPED, the descriptor is still to close */
     int fd, error;
 } tio_notice;
 

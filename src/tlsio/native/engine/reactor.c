@@ -567,8 +567,7 @@ void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
         tio_notice *n = &r->notices[i];
         if (n->gate != g || (n->conn && n->conn->owner)) continue;
         tio_conn_free(n->conn);
-        if (n->what & TIO_NOTICE_DROPPED) close(n->fd);
-        *n = (tio_notice){ .fd = -1 };
+        n->gate = NULL;                                 /* whether `fd` is closed already only its reader knows */
     }
 }
 
