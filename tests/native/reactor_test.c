@@ -928,7 +928,8 @@ static void eviction_takes_back_the_gates_notices(void) {
     CHECK_INT(tio_reactor_notices(w.r, &notices), 1);
     CHECK(notices[0].what == TIO_NOTICE_DROPPED && notices[0].gate == &w.gate);
     tio_reactor_evict(w.r, &w.gate);
-    CHECK(notices[0].what == 0 && notices[0].gate == NULL);
+    CHECK(notices[0].gate == NULL && notices[0].fd >= 0);
+    close(notices[0].fd);
     close(bad);
     bad = dial(w.port);
     send(bad, "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL);
@@ -939,7 +940,7 @@ static void eviction_takes_back_the_gates_notices(void) {
     CHECK_INT(tio_reactor_notices(w.r, &notices), 1);
     CHECK_INT(notices[0].what, TIO_NOTICE_FAILED);
     tio_reactor_evict(w.r, &w.gate);
-    CHECK(notices[0].conn == NULL && notices[0].what == 0);
+    CHECK(notices[0].conn == NULL && notices[0].gate == NULL);
     close(bad);
     close(dropped);
     turns(&w, 3);
