@@ -91,7 +91,6 @@ cdef class Gate:
     def unlisten_all(self):
         if self.reactor is not None and self.reactor.r != NULL:
             tio_reactor_unlisten(self.reactor.r, &self.gate)
-            self.reactor._check_idle()
             self.reactor._left()
 
     def evict(self):
@@ -199,7 +198,7 @@ cdef class Reactor:
     cdef object loop                    # a weak reference: the loop holds us, not we the loop
     cdef list dirty                     # connections with something to send or to tell
     cdef list inputs                    # connections whose reader has come while bytes stood already
-    cdef bint in_turn, scheduled, woke, idle
+    cdef bint in_turn, scheduled, woke
     cdef readonly bint forked
     cdef object __weakref__
 
@@ -321,19 +320,6 @@ cdef class Reactor:
         finally:
             self.in_turn = False
         self._after_turn()
-
-    cdef object _check_idle(self):
-        """With nothing left to care for, give the descriptors back; not at once: often the next connection is near."""
-        if self.r != NULL and tio_reactor_load(self.r) == 0 and not self.idle and not self.forked:
-            loop = self.loop()
-            if loop is not None and not loop.is_closed():
-                self.idle = True
-                loop.call_soon(self._close_if_idle)
-
-    def _close_if_idle(self):
-        self.idle = False
-        if self.r != NULL and tio_reactor_load(self.r) == 0:
-            self.close()
 
     cdef object _after_turn(self):
         if self.inputs:
