@@ -166,7 +166,7 @@ def test_server_defaults() -> None:
     parsed = parse_server_options({})
     assert parsed == ServerOptions()
     assert (parsed.handshake_timeout, parsed.hook_timeout, parsed.close_timeout, parsed.shutdown_timeout) == (120.0, 30.0, 5.0, 10.0)
-    assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, 65536, None, None)
+    assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, 262144, None, None)
     assert (parsed.no_delay, parsed.keep_alive, parsed.allow_half_open, parsed.allow_truncation) == (True, False, False, False)
     assert (parsed.alpn_mismatch, parsed.alpn_callback, parsed.secure_context) == ("alert", None, None)
 
@@ -176,7 +176,7 @@ def test_connect_defaults() -> None:
     parsed = parse_connect_options({})
     assert parsed == ConnectOptions()
     assert (parsed.handshake_timeout, parsed.timeout, parsed.identity_policy, parsed.family) == (120.0, None, "node", None)
-    assert (parsed.servername, parsed.host, parsed.session) == (None, None, None)
+    assert (parsed.servername, parsed.host) == (None, None)
 
 
 def test_changed_default_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +240,6 @@ def test_server_option_is_stored(name: str, value: object, stored: object) -> No
         ("family", socket.AF_INET6, 6),
         ("local_address", "127.0.0.1", "127.0.0.1"),
         ("local_port", 0, 0),
-        ("session", bytearray(b"s"), b"s"),
     ],
 )
 def test_connect_option_is_stored(name: str, value: object, stored: object) -> None:
@@ -272,7 +271,6 @@ def test_connect_option_is_stored(name: str, value: object, stored: object) -> N
         (parse_connect_options, "family", socket.AF_UNIX, "ERR_INVALID_ARG_VALUE"),
         (parse_connect_options, "local_address", "localhost", "ERR_INVALID_IP_ADDRESS"),
         (parse_connect_options, "local_port", 65536, "ERR_OUT_OF_RANGE"),
-        (parse_connect_options, "session", "x", "ERR_INVALID_ARG_TYPE"),
         (parse_connect_options, "ca", 1, "ERR_INVALID_ARG_TYPE"),
     ],
 )

@@ -199,7 +199,6 @@ class ConnectOptions:
         context: The context options among them; empty beside `secure_context`.
         secure_context: Not looked at here.
         servername: Never an IP address. `""` turns SNI off; None: not given.
-        session: What `get_session()` gave.
         family: 4, 6, or None for both.
         local_address: IP text to bind to. `local_port`: 0 is any.
     """
@@ -223,7 +222,6 @@ class ConnectOptions:
     family: Literal[4, 6] | None = None
     local_address: str | None = None
     local_port: int | None = None
-    session: bytes | None = field(default=None, repr=False)
     high_water_mark: int = HIGH_WATER_MARK
 
 
@@ -301,7 +299,6 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     family: int | None
     local_address: str | None
     local_port: int | None
-    session: BytesLike | None
     high_water_mark: int | None
 
 
@@ -605,7 +602,6 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "family": _check_family,
     "local_address": _check_local_address,
     "local_port": _check_local_port,
-    "session": check_bytes,
 }
 
 _NONE_IS_NO_LIMIT = frozenset(
