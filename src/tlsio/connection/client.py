@@ -97,7 +97,7 @@ def connect(
                 elif target == "path":
                     stream = await _connect_path(loop, path)
                 made = _make_socket(loop, stream, side, is_stream=target == "socket")
-                return await _shake(made, listeners, parsed)
+                return await _shake(made, listeners)
         except TimeoutError as error:
             if isinstance(error, HandshakeTimeoutError):
                 raise
@@ -167,7 +167,7 @@ async def _connect_path(loop: asyncio.AbstractEventLoop, path: Any) -> _socket.s
 def _make_socket(loop: asyncio.AbstractEventLoop, stream: Any, side: ClientSide, *, is_stream: bool) -> TLSSocket:  # noqa: ANN401
     made = TLSSocket.__new__(TLSSocket)
     if is_stream:
-        wrap_stream(made, stream, is_server=False, side=side)
+        wrap_stream(made, stream, side)
         return made
     connection = Connection(side.context._native, False)  # noqa: SLF001
     if side.server_name is not None:
@@ -185,19 +185,11 @@ def _names_of(sock: _socket.socket) -> tuple[Any, Any]:
         return None, None
 
 
-async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]], options: ConnectOptions) -> TLSSocket:
+async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]]) -> TLSSocket:
     try:
         for event, listener in listeners.items():
-            made.on(event, listener)
-        if made._driver is None:  # noqa: SLF001  (a wrapped stream starts by itself)
-            made._connection.start()  # noqa: SLF001
-        async with asyncio.timeout(options.handshake_timeout):
-            return await made.handshake()
-    except TimeoutError as error:
-        made.destroy()
-        if isinstance(error, HandshakeTimeoutError):
-            raise
-        raise HandshakeTimeoutError from None
+            made.on(event, listener)  # type: ignore[call-overload]
+        return await made.handshake()
     except BaseException:
         made.destroy()
         raise

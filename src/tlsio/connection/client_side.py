@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from asyncio import Task
 
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.options import ConnectOptions
 
@@ -105,12 +106,12 @@ class ClientSide:
             self._task.cancel()
             self._task = None
 
-    @property
-    def authorized(self) -> bool:
+    def is_authorized(self, _socket: SocketFacts) -> bool:
+        """Tell whether the server was found good."""
         return self.verdict is not None and self.verdict.authorized
 
-    @property
-    def authorization_error(self) -> str | None:
+    def find_error(self, _socket: SocketFacts) -> str | None:
+        """Return the code of what speaks against the server."""
         return self.verdict.authorization_error if self.verdict is not None else None
 
 

@@ -1,19 +1,24 @@
 """Events: Node's `on`, `once`, `off`, for servers and sockets."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tlsio.model.errors import UsageTypeError, UsageValueError
 
-__all__ = ["Emitter"]
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["Emitter", "Listener", "Once"]
 
 Listener = Callable[..., Any]
 _F = TypeVar("_F", bound=Listener)
 
 
-class _Once:
-    """A listener that leaves after its first call."""
+class Once:
+    """A listener that leaves before its first call."""
 
     __slots__ = ("function",)
 
@@ -32,12 +37,12 @@ class Emitter:
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset()
 
-    _listeners: dict[str, list[Listener | _Once]] | None
+    _listeners: dict[str, list[Listener | Once]] | None
 
     def __init__(self) -> None:
-        self._listeners = None      # most sockets have none or one: no dict for nothing
+        self._listeners = None  # most sockets have none or one: no dict for nothing
 
-    def on(self, event: str, fn: Listener | None = None) -> Any:  # noqa: ANN401  (a decorator when `fn` is left out)
+    def on(self, event: str, fn: Listener | None = None) -> Any:
         """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.
 
         Raises:
@@ -45,25 +50,25 @@ class Emitter:
         """
         if fn is None:
             self._check_event(event)
-            return lambda function: self.on(event, function)
+            return lambda function: self._add(event, function, function)
         return self._add(event, fn, fn)
 
-    def once(self, event: str, fn: Listener | None = None) -> Any:  # noqa: ANN401
+    def once(self, event: str, fn: Listener | None = None) -> Any:
         """As `on`, for the next `event` only."""
         if fn is None:
             self._check_event(event)
-            return lambda function: self.once(event, function)
-        return self._add(event, fn, _Once(fn))
+            return lambda function: self._add(event, function, Once(function))
+        return self._add(event, fn, Once(fn))
 
     def off(self, event: str, fn: Listener) -> None:
-        """Take a listener away; one that is not there is fine."""
+        """Take away the listener that was added last; one that is not there is fine."""
         self._check_event(event)
         for entry in reversed(self._listeners_of(event)):
-            if entry is fn or (isinstance(entry, _Once) and entry.function is fn) or entry == fn:
+            if fn in (entry, getattr(entry, "function", entry)):  # equal, not identical: each `self.method` is a new object
                 self._remove(event, entry)
                 return
 
-    def _add(self, event: str, fn: _F, entry: Listener | _Once) -> _F:
+    def _add(self, event: str, fn: _F, entry: Listener | Once) -> _F:
         self._check_event(event)
         if not callable(fn):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(fn).__name__}")
@@ -73,11 +78,11 @@ class Emitter:
         self._listeners_changed(event)
         return fn
 
-    def _remove(self, event: str, entry: Listener | _Once) -> None:
+    def _remove(self, event: str, entry: Listener | Once) -> None:
         self._listeners_of(event).remove(entry)
         self._listeners_changed(event)
 
-    def _listeners_of(self, event: str) -> list[Listener | _Once]:
+    def _listeners_of(self, event: str) -> list[Listener | Once]:
         return self._listeners.get(event, []) if self._listeners else []
 
     def _has(self, event: str) -> bool:
@@ -90,19 +95,28 @@ class Emitter:
 
     def _emit(self, event: str, *args: object) -> bool:
         """Call the listeners of `event`; whether there was one."""
-        listeners = tuple(self._listeners_of(event))
-        for entry in listeners:
-            if isinstance(entry, _Once):
-                self._remove(event, entry)
-                self._call(entry.function, args)
-            else:
-                self._call(entry, args)
+        listeners = self._callables(event)
+        for fn in listeners:
+            self._call(fn, args)
         return bool(listeners)
+
+    def _callables(self, event: str) -> list[Listener]:
+        """The functions to be called for one `event`; those for once leave the list now, so that nothing calls them again."""
+        functions: list[Listener] = []
+        for entry in tuple(self._listeners_of(event)):
+            if isinstance(entry, Once):
+                self._remove(event, entry)
+                functions.append(entry.function)
+            else:
+                functions.append(entry)
+        return functions
 
     def _call(self, fn: Listener, args: tuple[object, ...]) -> None:
         try:
             result = fn(*args)
-        except Exception as error:  # noqa: BLE001  (code of the user, at the top of its call)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (code of the user, at the top of its call)
             self._listener_failed(error)
             return
         if inspect.iscoroutine(result):
@@ -111,7 +125,7 @@ class Emitter:
     def _listeners_changed(self, event: str) -> None:
         """Hook for who has to know whether somebody listens."""
 
-    def _spawn(self, coroutine: Any) -> None:  # noqa: ANN401
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         raise NotImplementedError
 
     def _listener_failed(self, error: BaseException) -> None:

@@ -1,7 +1,11 @@
 """The portable driver: the engine over any byte stream.
 
-Theory of operation. Two tasks: one receives from the stream and feeds the engine, one sends what the engine has gathered.
-The engine never waits for either: what it cannot send yet stays in it, bounded, and what nobody reads stops the receiving task.
+Theory of operation. One task receives from the stream and feeds the engine, for as long as the connection lives; another one
+sends what the engine has given, and exists while there is something to send. The engine never waits for either: what cannot
+be sent yet stays in it, bounded, and what nobody reads stops the receiving task.
+
+Letting go. The last bytes, an alert above all, get their chance: they are sent, then the stream's end, then what the peer still
+sends is received and thrown away until it ends too. Whoever makes that last longer than `_LINGER` loses the stream at once.
 """
 
 from __future__ import annotations
@@ -11,51 +15,62 @@ import errno
 import socket as _socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.errors import TruncatedError, UsageTypeError
 
 if TYPE_CHECKING:
+    from contextvars import Context as ContextVars
+
     from tlsio.native._core import Connection
 
 __all__ = ["PortableDriver", "Stream"]
 
-_CHUNK = 65536              # one receive; what the native driver takes from the kernel at once
-_HELD = 65536               # ciphertext nobody reads: beyond it the stream is left alone
-_LINGER = 2.0               # as the native driver: seconds for the peer to read our alert and end
+_CHUNK = 65536  # one receive; what the native driver takes from the kernel at once
+_HELD = 65536  # ciphertext nobody reads: beyond it the stream is left alone
+_LINGER = 2.0  # as the native driver: seconds for the peer to take our last words
 
 
 class Stream(Protocol):
-    """What the driver needs of a byte stream; made by `adapt` for the kinds we know."""
+    """What the driver needs of a byte stream; made by `_adapt` for the kinds we know."""
 
     addresses: tuple[Any, Any]
+    """The local and the remote one, None where there is none."""
 
     async def receive(self) -> bytes:
-        """Some bytes, b"" at the end; OSError when broken."""
+        """Some bytes, b"" at the end; any exception: it is broken."""
 
     async def send(self, data: bytes) -> None: ...
 
     async def send_eof(self) -> None: ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close what has ended in order."""
+
+    async def abort(self) -> None:
+        """Close at once."""
+
+    def fileno(self) -> int:
+        """The socket's descriptor, -1 when there is none."""
 
 
 class PortableDriver:
-    """One connection's stream and its two tasks."""
+    """One connection's stream and the tasks that move its bytes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: object) -> None:
-        self.connection: Connection = None  # type: ignore[assignment]  # set with the socket, before anything happens
+        self.connection: Connection  # set with the socket, before anything happens
+        self.context_vars: ContextVars | None = None
+        self.failure: BaseException | None = None  # what the stream raised, in its own words
         self.last_activity = loop.time()
         self._loop = loop
         self._stream = _adapt(stream)
         self.addresses = self._stream.addresses
         self._outgoing: list[bytes] = []
-        self._eof = False
+        self._end_due = self._end_sent = False
         self._closing = False
-        self._started = False
         self._scheduled = False
+        self._moved = 0  # plaintext bytes, at `last_activity`
         self._receiver: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
-        self._may_send = asyncio.Event()
-        self._may_receive = asyncio.Event()
+        self._room: asyncio.Future[None] | None = None  # the receiver waits for it
 
     # ---- the engine's side
 
@@ -65,107 +80,174 @@ class PortableDriver:
         return bool(self._outgoing)
 
     def send(self, data: bytes) -> None:
+        """Send; called again only when this has left."""
         self._outgoing.append(data)
-        self._may_send.set()
+        self._start_sender()
 
     def send_eof(self) -> None:
-        self._eof = True
-        self._may_send.set()
+        """End our direction, behind all that was sent."""
+        self._end_due = not self._end_sent
+        self._start_sender()
 
     def schedule(self, _connection: Connection) -> None:
         """Something was written, or a reader has come: a turn is due."""
-        if not self._scheduled:
+        if not self._scheduled and not self._closing:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn, context=self.context_vars)
 
     def _turn(self) -> None:
         self._scheduled = False
+        if self._closing:
+            return
         self.connection.settle()
-        self._may_receive.set()
+        self._after_input()
+
+    def _after_input(self) -> None:
+        moved = self.connection.bytes_read + self.connection.bytes_written
+        if moved != self._moved:
+            self._moved = moved
+            self.last_activity = self._loop.time()
+        if self._room is not None and self._has_room and not self._room.done():
+            self._room.set_result(None)
         if self.connection.needs_turn:
             self.schedule(self.connection)
 
+    @property
+    def _has_room(self) -> bool:
+        return self._closing or self.connection.held_input <= _HELD
+
     # ---- the socket's side
 
+    def fileno(self) -> int:
+        """The descriptor below it all, -1 when there is none."""
+        return self._stream.fileno()
+
     def start(self) -> None:
-        """Begin: once the user wants something of the socket."""
-        if self._started or self._closing:
-            return
-        self._started = True
-        self._receiver = self._loop.create_task(self._receive(), name="tlsio receive")
-        self._sender = self._loop.create_task(self._send(), name="tlsio send")
-        self.connection.start()
+        """Begin to receive."""
+        self._receiver = self._loop.create_task(self._receive(), name="tlsio receive", context=self.context_vars)
 
-    def close(self) -> None:
-        """Send what is left, then let the stream go."""
+    def close(self, *, at_once: bool, drain: bool) -> asyncio.Task[None]:
+        """Let the stream go, once.
+
+        Args:
+            at_once: Nothing was agreed yet: nothing is worth waiting for.
+            drain: The peer may still be sending: wait for its end, so that our last words are not lost.
+
+        Returns:
+            The task that does it.
+        """
         self._closing = True
-        self._may_send.set()
-        self._may_receive.set()
-        if not self._started:
-            self._sender = self._loop.create_task(self._finish(), name="tlsio close")
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        if not at_once and self._receiver is not None:
+            self.send_eof()
+        return self._loop.create_task(self._let_go(at_once=at_once, drain=drain), name="tlsio close")
 
-    async def wait_closed(self) -> None:
-        """Until the stream is let go."""
-        if self._sender is not None:
-            await asyncio.wait([self._sender])
+    async def _let_go(self, *, at_once: bool, drain: bool) -> None:
+        quiet = True
+        try:
+            if at_once:
+                quiet = False
+            else:
+                quiet = await _finish(self._sender)
+                if quiet and drain:
+                    await _finish(self._receiver)
+        finally:
+            tasks = [task for task in (self._sender, self._receiver) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close_stream(quiet=quiet)
+
+    async def _close_stream(self, *, quiet: bool) -> None:
+        try:
+            if quiet:
+                async with asyncio.timeout(_LINGER):
+                    await self._stream.aclose()
+            else:
+                await self._stream.abort()
+        except TimeoutError:
+            await self._stream.abort()
+        except Exception as error:  # noqa: BLE001  (of somebody else's stream; it is gone, which is what was wanted)
+            self.failure = self.failure or error
 
     # ---- the tasks
 
     async def _receive(self) -> None:
+        """Feed the engine until the stream ends; once closing, throw away what still comes."""
         try:
-            while not self._closing:
-                while self.connection.held_input > _HELD and not self._closing:
-                    self._may_receive.clear()
-                    await self._may_receive.wait()
-                data = await self._stream.receive()
+            while data := await self._stream.receive():
                 if self._closing:
-                    return
-                self.last_activity = self._loop.time()
-                if not data:
-                    self.connection.feed_eof()
-                    return
+                    continue
                 self.connection.feed(data)
-                if self.connection.needs_turn:
-                    self.schedule(self.connection)
-        except OSError as error:
+                if not self._closing:
+                    self._after_input()
+                if not self._has_room:
+                    await self._wait_for_room()
+        except Exception as error:  # noqa: BLE001  (whatever somebody else's stream raises)
+            self._note(error)
             if not self._closing:
-                self.connection.lost(error.errno or errno.ECONNRESET)
+                self.connection.feed_error(_number_of(error, errno.ECONNRESET))
+        else:
+            if not self._closing:
+                self.connection.feed_eof()
+
+    async def _wait_for_room(self) -> None:
+        while not self._has_room:
+            self._room = self._loop.create_future()
+            await self._room
+            self._room = None
+
+    def _start_sender(self) -> None:
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send(), name="tlsio send", context=self.context_vars)
 
     async def _send(self) -> None:
         try:
-            ended = False
-            while True:
-                while self._outgoing:
+            while self._outgoing or self._end_due:
+                if self._outgoing:
                     await self._stream.send(self._outgoing[0])
-                    self._outgoing.pop(0)
-                    self.last_activity = self._loop.time()
-                    if not self._closing:
-                        self.connection.settle()
-                if self._eof and not ended:
-                    ended = True
+                    del self._outgoing[0]
+                    self.schedule(self.connection)
+                    await asyncio.sleep(0)  # the turn: it may have more
+                else:
+                    self._end_due, self._end_sent = False, True
                     await self._stream.send_eof()
-                if self._closing:
-                    break
-                self._may_send.clear()
-                if not self._outgoing and not (self._eof and not ended):
-                    await self._may_send.wait()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001
+            self._note(error)
+            await self._hear_last_words()
             self._outgoing.clear()
             if not self._closing:
-                self.connection.lost(error.errno or errno.EPIPE)
+                self.connection.unsent(_number_of(error, errno.EPIPE))
         finally:
-            await self._finish()
+            self._sender = None
 
-    async def _finish(self) -> None:
-        if self._receiver is not None and self._receiver is not asyncio.current_task():
-            self._receiver.cancel()
-        await self._stream.aclose()
+    async def _hear_last_words(self) -> None:
+        """Sending has failed. The peer's alert may be on its way: it is to be told rather than the failure."""
+        if self._receiver is not None and not self._closing:
+            await asyncio.wait([self._receiver], timeout=_LINGER)
+
+    def _note(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+
+
+async def _finish(task: asyncio.Task[None] | None) -> bool:
+    """Whether a task comes to its end in time."""
+    if task is None:
+        return True
+    done, _ = await asyncio.wait([task], timeout=_LINGER)
+    return bool(done)
+
+
+def _number_of(error: Exception, default: int) -> int:
+    return (error.errno if isinstance(error, OSError) else None) or default
 
 
 # ---- the kinds of streams we know
 
 
-def _adapt(stream: Any) -> Stream:  # noqa: ANN401
+def _adapt(stream: Any) -> Stream:
     if isinstance(stream, _socket.socket):
         return _Socket(stream)
     if isinstance(stream, tuple) and len(stream) == 2 and hasattr(stream[0], "read") and hasattr(stream[1], "drain"):  # noqa: PLR2004
@@ -184,7 +266,7 @@ class _Socket:
     """A connected socket."""
 
     def __init__(self, sock: _socket.socket) -> None:
-        sock.setblocking(False)
+        sock.settimeout(0)
         self._socket = sock
         self._loop = asyncio.get_running_loop()
         try:
@@ -204,6 +286,11 @@ class _Socket:
     async def aclose(self) -> None:
         self._socket.close()
 
+    abort = aclose
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
 
 class _ReaderWriter:
     """An asyncio stream pair. What the reader holds already goes into TLS."""
@@ -211,7 +298,7 @@ class _ReaderWriter:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.addresses = (writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
+        self.addresses: tuple[Any, Any] = (writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
 
     async def receive(self) -> bytes:
         return await self._reader.read(_CHUNK)
@@ -226,56 +313,65 @@ class _ReaderWriter:
 
     async def aclose(self) -> None:
         self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except OSError:
-            pass        # it is gone, which is what was wanted
+        await self._writer.wait_closed()
+
+    async def abort(self) -> None:
+        self._writer.transport.abort()
+        await self.aclose()
+
+    def fileno(self) -> int:
+        sock = self._writer.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
 
 
 class _ByteStream:
     """An anyio ByteStream."""
 
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self.addresses = (None, None)
+        self.addresses: tuple[Any, Any] = (None, None)
 
     async def receive(self) -> bytes:
-        import anyio  # noqa: PLC0415  (whoever has such a stream has it)
+        from anyio import EndOfStream  # noqa: PLC0415  (whoever has such a stream has anyio)
 
         try:
             return bytes(await self._stream.receive(_CHUNK))
-        except anyio.EndOfStream:
+        except EndOfStream:
             return b""
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise ConnectionResetError(errno.ECONNRESET, "the stream below broke") from error
 
     async def send(self, data: bytes) -> None:
-        import anyio  # noqa: PLC0415
-
-        try:
-            await self._stream.send(data)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-            raise BrokenPipeError(errno.EPIPE, "the stream below broke") from error
+        await self._stream.send(data)
 
     async def send_eof(self) -> None:
         try:
             await self._stream.send_eof()
         except NotImplementedError:
-            pass        # close_notify has said it already
+            pass  # close_notify has said it already
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    async def abort(self) -> None:
+        from anyio import aclose_forcefully  # noqa: PLC0415
+
+        await aclose_forcefully(self._stream)
+
+    def fileno(self) -> int:
+        return -1
 
 
 class _TLSSocketStream:
     """Another TLSSocket: TLS in TLS."""
 
-    def __init__(self, sock: Any) -> None:  # noqa: ANN401
+    def __init__(self, sock: Any) -> None:
         self._socket = sock
-        self.addresses = sock._addresses()  # noqa: SLF001
+        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001
 
     async def receive(self) -> bytes:
-        return bytes(await self._socket.read())
+        try:
+            return bytes(await self._socket.read())
+        except TruncatedError:
+            return b""  # whether that was too early, the TLS above knows
 
     async def send(self, data: bytes) -> None:
         await self._socket.send(data)
@@ -284,5 +380,11 @@ class _TLSSocketStream:
         self._socket.end()
 
     async def aclose(self) -> None:
-        self._socket.close()
+        await self._socket.aclose()
+
+    async def abort(self) -> None:
+        self._socket.destroy()
         await self._socket.wait_closed()
+
+    def fileno(self) -> int:
+        return int(self._socket._fileno())  # noqa: SLF001

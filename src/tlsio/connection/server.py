@@ -340,10 +340,7 @@ class Server(Emitter):
     # ---- news from sockets
 
     def _secured(self, sock: TLSSocket) -> None:
-        for entry in tuple(self._listeners_of("secure_connection")):
-            function = getattr(entry, "function", entry)
-            if function is not entry:
-                self._remove("secure_connection", entry)
+        for function in self._callables("secure_connection"):
             try:
                 result = function(sock)
             except Exception as error:  # noqa: BLE001  (code of the user)
@@ -357,10 +354,7 @@ class Server(Emitter):
         try:
             await listener
         except Exception as error:  # noqa: BLE001
-            if error is not sock._error:  # noqa: SLF001
-                sock._listener_failed(error)  # noqa: SLF001
-            else:
-                sock.destroy()
+            sock._listener_failed(error)  # noqa: SLF001
         except asyncio.CancelledError:
             sock.destroy()
             raise
@@ -415,8 +409,7 @@ class Server(Emitter):
         sock = accept_stream(stream, self._side, self._gate)
         sock._server = self  # noqa: SLF001
         self._open.add(sock)
-        async with asyncio.timeout(self._options.handshake_timeout):
-            return await sock.handshake()
+        return await sock.handshake()
 
     # ---- closing
 

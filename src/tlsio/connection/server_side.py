@@ -17,6 +17,7 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, jud
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.options import ContextOptions, ServerOptions
 
@@ -81,6 +82,7 @@ class ServerSide:
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
+    host = None
 
     def __init__(self, options: ServerOptions) -> None:
         given = options.secure_context
@@ -187,7 +189,19 @@ class ServerSide:
 
     # ---- verdict
 
-    def _judge(self, socket: TLSSocket, answer: object = NOT_ASKED) -> Verdict:
+    def is_authorized(self, socket: SocketFacts) -> bool:
+        """Tell whether the client has shown a certificate that was found good."""
+        connection = socket._connection
+        return bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
+
+    def find_error(self, socket: SocketFacts) -> str | None:
+        """Return the code of what speaks against the client."""
+        return None if not socket._secure or self.is_authorized(socket) else self._judge(socket).authorization_error
+
+    def gone(self) -> None:
+        """The connection has ended; its hooks are tasks of the socket."""
+
+    def _judge(self, socket: SocketFacts, answer: object = NOT_ASKED) -> Verdict:
         """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it."""
         connection = socket._connection
         context = (socket._context or self.names.default).options

@@ -1,11 +1,17 @@
 """TLSSocket: what the user holds of one connection.
 
 One object, three habits: pull (`await read`), flow (`on("data")`), iterate (`async for`). The engine's connection below tells
-its news by `_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken` and `_listener_failed`, always
-from the loop, never from inside an OpenSSL call.
+its news by `_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_await_listener` and
+`_listener_failed`, always from the loop, never from inside an OpenSSL call.
 
 The life of a socket: handshake → open → one or both directions ended → closed. `_fail` is the one way to die of an error,
-`_close_now` the one way to be closed: it lets the descriptor go, wakes all who wait and emits `close`.
+`_close_now` the one way to be closed: it lets the stream go, wakes all who wait and emits `close`.
+
+Invariants.
+- An error is told to somebody: it is raised by the call that waits or comes next, given to `error` listeners, or reported by
+  `_report`; `_error_taken` says whether the first two have happened.
+- All that was read before an error or the end is given out before it.
+- `end` comes after all data, and after the data listeners are done with it.
 """
 
 from __future__ import annotations
@@ -14,14 +20,16 @@ import asyncio
 import contextvars
 import logging
 import os
-import socket as _socket
+from errno import errorcode
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tlsio.connection.emitter import Emitter, _Once
-from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
+from tlsio.connection.emitter import Listener, Once
+from tlsio.connection.socket_facts import SocketFacts
+from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError, LimitOverrunError
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,
+    PeerError,
     TLSError,
     TruncatedError,
     UsageStateError,
@@ -29,33 +37,34 @@ from tlsio.model.errors import (
     UsageValueError,
 )
 from tlsio.model.faults import error_from_fault
-from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from types import TracebackType
     from typing import Self
 
-    from cryptography.x509 import Certificate
-
     from tlsio.connection.client_side import ClientSide
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
+    from tlsio.connection.socket_events import SocketEvents
     from tlsio.native._core import Connection
-    from tlsio.trust.certificate import PeerCertificate
+
+    Buffer = bytes | bytearray | memoryview
 
 __all__ = ["TLSSocket"]
 
 _log = logging.getLogger("tlsio")
 
-_DATA_CHUNK = 65536         # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
+_DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
+_FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError)
 
 
-class TLSSocket(Emitter):
+class TLSSocket(SocketFacts):
     """One TLS connection. (Node: `tls.TLSSocket`.)
 
     Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
-    anyio ByteStream or another TLSSocket. The client side of such a socket verifies as `connect` does.
+    anyio ByteStream or another TLSSocket, and owns it from then on. The client side of such a socket verifies as `connect` does.
 
     Events:
         secure: the handshake is done. `secure_connect`: and the server was let in (clients).
@@ -64,52 +73,131 @@ class TLSSocket(Emitter):
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_awaited", "_buffer", "_close_waiters", "_closed", "_closing", "_connection", "_context", "_context_vars", "_drainers",
-        "_driver", "_end_called", "_error", "_error_taken", "_hook", "_idle_timeout", "_idle_timer", "_loop", "_opener", "_paused",
-        "_reader", "_reading", "_refused", "_secure", "_server", "_settings", "_side", "_tasks",
-    )  # fmt: skip
-
-    _EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {"secure", "secure_connect", "data", "end", "drain", "timeout", "error", "close"}
+        "__weakref__",
+        "_awaited",
+        "_begun",
+        "_buffer",
+        "_close_waiters",
+        "_closing",
+        "_context_vars",
+        "_drainers",
+        "_end_called",
+        "_end_told",
+        "_error",
+        "_error_taken",
+        "_hook",
+        "_idle_timeout",
+        "_idle_timer",
+        "_idle_told",
+        "_loop",
+        "_opener",
+        "_paused",
+        "_raised",
+        "_reader",
+        "_reading",
+        "_refused",
+        "_released",
+        "_server",
+        "_settings",
+        "_tasks",
+        "_timer",
     )
 
-    def __init__(self, stream: object, *, is_server: bool = False, **options: Any) -> None:  # noqa: ANN401
-        from tlsio.connection.wrap import wrap_stream  # noqa: PLC0415  (it makes sockets, so it knows this module)
+    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "secure_connect", "data", "end", "drain", "timeout", "error", "close"})
 
-        wrap_stream(self, stream, is_server=is_server, options=options)
+    if TYPE_CHECKING:
+        on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
+        once: SocketEvents  # type: ignore[assignment]
 
-    def _set_up(self, connection: Connection, side: ClientSide | ServerSide, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, stream: object, *, is_server: bool = False, **options: Any) -> None:
+        """Wrap `stream`; `handshake`, or the first read or write, starts TLS.
+
+        Args:
+            stream: Connected; closed with the socket. What it holds already goes into TLS.
+            is_server: Speak the server's part.
+            options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
+        """
+        from tlsio.connection.wrap import make_side, wrap_stream  # noqa: PLC0415  (it makes sockets, so it knows this module)
+
+        wrap_stream(self, stream, make_side(options, is_server=is_server))
+
+    def _set_up(
+        self, connection: Connection, side: ClientSide | ServerSide, loop: asyncio.AbstractEventLoop, driver: PortableDriver | None = None
+    ) -> None:
         super().__init__()
         self._connection = connection
         self._side = side
         self._settings = side.options
         self._loop = loop
         self._context_vars = contextvars.copy_context()
+        self._driver = driver
+        self._address = None
+        self._context = None
         self._server: Any = None
-        self._driver: Any = None
-        self._opener: asyncio.Future[None] | None = None     # who waits for the handshake
-        self._reader: asyncio.Future[None] | None = None     # who waits for input
+        self._begun = side.is_server and driver is None  # a reactor shakes hands by itself
+        self._secure = self._end_called = self._end_told = self._closing = self._closed = self._released = self._paused = False
+        self._opener: asyncio.Future[None] | None = None  # who waits for the handshake
+        self._reader: asyncio.Future[None] | None = None  # who waits for input
         self._reading = False
-        self._buffer: bytearray | None = None       # read, but not yet asked for: what is left behind a line
+        self._buffer: bytearray | None = None  # read, but not yet asked for: what is left behind a line
+        self._awaited = 0  # async data listeners that are not done yet
         self._drainers: list[asyncio.Future[None]] | None = None
         self._close_waiters: list[asyncio.Future[None]] | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._hook: asyncio.Task[None] | None = None
-        self._context: SecureContext | None = None       # chosen by name
-        self._refused: BaseException | None = None       # why we refused the peer, in the words of whoever did
+        self._refused: BaseException | None = None  # why we refused the peer, in the words of whoever did
         self._error: BaseException | None = None
         self._error_taken = False
-        self._secure = self._end_called = self._closing = self._closed = self._paused = False
-        self._awaited = 0        # async data listeners that are not done yet
+        self._raised: BaseException | None = None  # what a call of ours raised last about the connection
+        self._timer: asyncio.TimerHandle | None = None  # the handshake's deadline, then the close's
         self._idle_timeout: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._address: tuple[Any, Any] | None = None      # local and remote, where the engine does not know them
+        self._idle_told: float | None = None  # the last activity that `timeout` was told about
+        if driver is not None:
+            driver.context_vars = self._context_vars
+            self._address = driver.addresses
         connection.bind(self, self._context_vars, side.options.high_water_mark)
+
+    # ---- the handshake
+
+    async def handshake(self) -> Self:
+        """Do the handshake of a wrapped stream; the first read or write starts it too. Done already: returns at once.
+
+        Raises:
+            TLSError: why it failed.
+            CancelledError: the connection is destroyed.
+        """
+        self._begin()
+        if not self._secure and not self._closed:
+            if self._opener is None:
+                self._opener = self._loop.create_future()
+            try:
+                await asyncio.shield(self._opener)
+            except asyncio.CancelledError:
+                self.destroy()
+                raise
+        if self._error is not None:
+            self._raise(self._error)
+        if not self._secure:
+            self._raise_closed()
+        return self
+
+    def _begin(self) -> None:
+        if self._begun or self._closed:
+            return
+        self._begun = True
+        if self._settings.handshake_timeout is not None:
+            self._timer = self._loop.call_later(self._settings.handshake_timeout, self._connection.expire)
+        if self._driver is not None:
+            self._driver.start()
+        self._connection.start()
 
     # ---- reading: pull
 
     async def read(self, n: int = -1) -> bytes:
         """Read what is there, at most `n` bytes; waits for at least one. b"" at the end, every time.
+
+        A cancellation loses nothing, here and in the calls below.
 
         Raises:
             TLSError: what ended the connection, after all bytes that came before it.
@@ -136,10 +224,12 @@ class TLSSocket(Emitter):
         """
         if n < 0:
             raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
+        if n == 0:
+            return b""
         self._claim()
         try:
-            while len(self._held()) < n:
-                await self._grow(n, n - len(self._held()))
+            while (held := len(self._buffer or b"")) < n:
+                await self._grow(n, min(n - held, _DATA_CHUNK))
             return self._cut(n)
         finally:
             self._reading = False
@@ -148,20 +238,22 @@ class TLSSocket(Emitter):
         """Read up to and including `sep`.
 
         Raises:
-            IncompleteReadError: the end came first. LimitOverrunError: no `sep` within `read_limit`; nothing is lost.
+            IncompleteReadError: the end came first.
+            LimitOverrunError: no `sep` within `read_limit`; nothing is lost.
         """
         if not sep:
             raise UsageValueError("sep must not be empty")
+        limit, searched = self._settings.read_limit, 0
         self._claim()
         try:
-            start = 0
-            while (found := self._held().find(sep, start)) < 0:
-                if len(self._held()) >= self._settings.read_limit:
-                    raise LimitOverrunError(f"No {sep!r} within read_limit ({self._settings.read_limit} bytes)", len(self._held()))
-                start = max(0, len(self._held()) - len(sep) + 1)
+            while (found := -1 if self._buffer is None else self._buffer.find(sep, searched)) < 0:
+                held = len(self._buffer or b"")
+                searched = max(0, held - len(sep) + 1)
+                if held >= limit:
+                    raise LimitOverrunError(f"No {sep!r} within read_limit ({limit} bytes)", searched)
                 await self._grow(None, _DATA_CHUNK)
-            if found + len(sep) > self._settings.read_limit:
-                raise LimitOverrunError(f"{sep!r} comes after read_limit ({self._settings.read_limit} bytes)", found)
+            if found + len(sep) > limit:
+                raise LimitOverrunError(f"{sep!r} comes after read_limit ({limit} bytes)", found)
             return self._cut(found + len(sep))
         finally:
             self._reading = False
@@ -173,10 +265,14 @@ class TLSSocket(Emitter):
         except IncompleteReadError as error:
             return error.partial
 
-    async def pipe(self, destination: Any, *, end: bool = True) -> int:  # noqa: ANN401  (whatever can write and drain)
+    async def pipe(self, destination: Any, *, end: bool = True) -> int:
         """Write all that comes to `destination`, at its pace; then end it. Returns the bytes moved.
 
         A cancellation leaves what was read written, and `destination` open.
+
+        Args:
+            destination: A TLSSocket, an asyncio StreamWriter, or whatever has `write`, `drain`, and `end` or `write_eof`.
+            end: Whether to end it.
         """
         total = 0
         async for chunk in self:
@@ -201,29 +297,29 @@ class TLSSocket(Emitter):
             raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
         if self._has("data"):
             raise UsageStateError("This socket has a data listener", hint='Either on("data") or reads: off("data", ...) first.')
-        if not self._secure and self._driver is not None and self._error is None:
-            self._driver.start()
+        if not self._begun:
+            self._begin()
         self._reading = True
 
     def _take(self, limit: int) -> bytes | None:
         """What can be had now; None: nothing yet. b"": the end."""
-        if self._buffer:
-            return self._cut(min(limit, len(self._buffer)))
+        if self._buffer is not None:
+            return self._cut(limit)
         data = self._connection.read(limit) if self._secure else None
         if data is not None:
             return data
         if self._error is not None:
-            self._raise()
-        if self._connection.input_ended and self._secure:
-            if self._connection.truncated and not self._settings.allow_truncation:
-                raise TruncatedError
-            return b""
-        if self._closed:
-            raise ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED")
-        return None
+            self._raise(self._error)
+        if self._closing:
+            self._raise_closed()
+        if not self._connection.input_ended:
+            return None
+        if self._connection.truncated and not self._settings.allow_truncation:
+            self._raise(TruncatedError())
+        return b""
 
     async def _more(self) -> None:
-        """Wait until there may be something to take. Cancelled: nothing is lost, nobody waits."""
+        """Wait until there may be something to take."""
         self._reader = self._loop.create_future()
         self._connection.await_input()
         try:
@@ -236,21 +332,20 @@ class TLSSocket(Emitter):
         """Add to what is held; the end is an error here."""
         held, self._buffer = self._buffer, None
         try:
-            while (data := self._take(min(limit, _DATA_CHUNK))) is None:
+            while (data := self._take(limit)) is None:
                 await self._more()
         finally:
             self._buffer = held
         if not data:
-            raise IncompleteReadError(self._cut(len(self._held())), expected)
+            raise IncompleteReadError(b"" if held is None else self._cut(len(held)), expected)
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
 
-    def _held(self) -> bytearray:
-        return self._buffer if self._buffer is not None else bytearray()
-
     def _cut(self, n: int) -> bytes:
-        held = self._held()
+        """The first bytes of what is held; held is never empty: it is None then."""
+        held = self._buffer
+        assert held is not None
         data = bytes(held[:n])
         del held[:n]
         if not held:
@@ -259,49 +354,59 @@ class TLSSocket(Emitter):
 
     # ---- reading: flow
 
-    def pause(self) -> TLSSocket:
+    def pause(self) -> Self:
         """Give no `data` until `resume`. Tickets, alerts and the close are still seen."""
         self._paused = True
         self._connection.set_flow(None)
         return self
 
-    def resume(self) -> TLSSocket:
+    def resume(self) -> Self:
         """Let `data` flow again."""
         self._paused = False
-        self._listeners_changed("data")
+        self._update_flow()
         return self
 
     def _listeners_changed(self, event: str) -> None:
-        if event != "data" or self._paused or self._closed or self._awaited:
+        if event != "data":
             return
-        listeners = self._listeners_of("data")
-        if listeners and self._reading:
+        if self._reading and self._has("data"):
             self._listeners_of("data").pop()
             raise UsageStateError("Somebody reads from this socket", hint="Either read or listen to data, not both.")
-        if not listeners:
-            self._connection.set_flow(None)
-        elif self._secure:
-            self._flow()
-        elif self._driver is not None:
-            self._driver.start()
+        self._update_flow()
 
-    def _flow(self) -> None:
-        """Start the flow, the shortest way: a listener that is alone is called by the engine itself."""
+    def _update_flow(self) -> None:
+        """Start or stop the flow, as listeners, pause and async listeners allow it."""
+        if self._paused or self._closed or self._awaited:
+            return
         listeners = self._listeners_of("data")
-        alone = listeners[0] if len(listeners) == 1 else None
-        self._connection.set_flow(self._emit_data if alone is None or isinstance(alone, _Once) else alone)
-        if self._buffer:
-            held = self._cut(len(self._buffer))
-            self._loop.call_soon(self._emit_data, held)
+        if listeners and not self._secure:
+            self._begin()
+        elif listeners and self._buffer is not None:
+            self._loop.call_soon(self._flow_held, context=self._context_vars)
+        else:
+            self._connection.set_flow(self._find_flow())
+            if self._connection.input_ended and not self._end_told:
+                self._loop.call_soon(self._tell_end, context=self._context_vars)
+
+    def _find_flow(self) -> Listener | None:
+        """Who is given the data. A listener that is alone is called by the engine itself: that is the shortest way."""
+        listeners = self._listeners_of("data")
+        if len(listeners) == 1 and not isinstance(alone := listeners[0], Once):
+            return alone
+        return self._emit_data if listeners else None
+
+    def _flow_held(self) -> None:
+        """What reads have left behind flows first."""
+        if self._buffer is not None and self._has("data") and not self._paused and not self._closed and not self._awaited:
+            try:
+                self._emit_data(self._cut(len(self._buffer)))
+            except Exception as error:  # noqa: BLE001  (code of the user)
+                self._listener_failed(error)
+        self._update_flow()
 
     def _emit_data(self, chunk: bytes) -> None:
-        """Several listeners; those that are async are awaited before the next chunk comes."""
-        for entry in tuple(self._listeners_of("data")):
-            if isinstance(entry, _Once):
-                self._remove("data", entry)
-                result = entry.function(chunk)
-            else:
-                result = entry(chunk)
+        for listener in self._callables("data"):
+            result = listener(chunk)
             if asyncio.iscoroutine(result):
                 self._await_listener(result)
 
@@ -316,84 +421,68 @@ class TLSSocket(Emitter):
             await result
         finally:
             self._awaited -= 1
-        if not self._awaited:
-            self._listeners_changed("data")
+        self._update_flow()
 
     # ---- writing
 
-    def write(self, data: Any) -> bool:  # noqa: ANN401  (bytes-like)
+    def write(self, data: Buffer) -> bool:
         """Queue plaintext; it is copied before this returns. False: above the high-water mark, wait for `drain`.
+
+        When the peer has failed the data is dropped and False returned: `drain`, `send` and `read` tell the error.
 
         Raises:
             UsageStateError: after our own end, close or destroy (ERR_STREAM_WRITE_AFTER_END).
             UsageTypeError: not bytes-like.
         """
-        if type(data) is not bytes and not isinstance(data, bytes | bytearray | memoryview):
-            data = self._check_bytes(data)
+        if type(data) is not bytes:
+            _check_bytes(data)
         if self._end_called:
             raise UsageStateError("write after end", code="ERR_STREAM_WRITE_AFTER_END")
-        if self._error is not None or self._closed:
+        if self._error is not None:
             return False
-        if not self._secure and self._driver is not None:
-            self._driver.start()
+        if not self._begun:
+            self._begin()
         return self._connection.write(data)
 
-    @staticmethod
-    def _check_bytes(data: object) -> memoryview:
-        if isinstance(data, str):
-            raise UsageTypeError("write takes bytes, got str", hint="Encode it: write(text.encode()).")
-        try:
-            return memoryview(data)  # type: ignore[arg-type]
-        except TypeError:
-            raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None
-
     async def drain(self) -> None:
-        """Wait until less than the high-water mark waits to be sent. Many may wait.
+        """Wait until at most the high-water mark waits to be sent. Many may wait.
 
         Raises:
             TLSError: what ended the connection.
         """
         self._check_writable()
-        if self._connection.writable_length <= self._settings.high_water_mark and (self._secure or not self._connection.writable_length):
+        if self._connection.writable_length <= self._settings.high_water_mark:
             return
         waiter = self._loop.create_future()
         if self._drainers is None:
             self._drainers = []
         self._drainers.append(waiter)
-        try:
-            await waiter
-        finally:
-            if self._drainers is not None and waiter in self._drainers:
-                self._drainers.remove(waiter)
+        self._connection.await_drain()
+        await waiter
         self._check_writable()
 
-    async def send(self, data: Any) -> None:  # noqa: ANN401
+    async def send(self, data: Buffer) -> None:
         """Write and drain. Cancelled: the data stays queued."""
         self.write(data)
         await self.drain()
 
-    def end(self, data: Any = None) -> TLSSocket:  # noqa: ANN401
+    def end(self, data: Buffer | None = None) -> Self:
         """End our direction: what is queued, close_notify, FIN. Reading goes on."""
         if data is not None:
             self.write(data)
         if not self._end_called:
             self._end_called = True
-            if self._secure:
-                self._connection.end()
+            self._connection.end()
         return self
 
     def _check_writable(self) -> None:
         if self._error is not None:
-            self._raise()
-        if self._connection.out_error:
-            self._raise_lost(self._connection.out_error)
-        if self._closed:
-            raise ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED")
-
-    @staticmethod
-    def _raise_lost(number: int) -> NoReturn:
-        code = {32: "EPIPE", 104: "ECONNRESET"}.get(number) or f"errno {number}"
-        raise ConnectionLostError(f"The peer does not take data any more: {os.strerror(number)}", code=code)
+            self._raise(self._error)
+        if number := self._connection.out_error:
+            code = errorcode.get(number)
+            self._raise(ConnectionLostError(f"The peer takes no data any more: {os.strerror(number)}", code=code))
+        if self._closed and not self._connection.output_ended:
+            self._raise_closed()
 
     # ---- ending
 
@@ -401,43 +490,40 @@ class TLSSocket(Emitter):
         """End, throw away what still comes, and be closed when the peer has ended too, or makes no progress for `close_timeout`."""
         if self._closed or self._closing:
             return
-        self._closing = True
-        self._end_called = True
-        if not self._secure:
+        if not self._secure and not self._connection.writable_length:
             self.destroy()
             return
+        self._end_called = self._closing = True
+        self._buffer = None
+        self._set_idle_timer(None)
         self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
-        if self._settings.close_timeout is not None:
-            self._watch_close(self._connection.wire_bytes_read + self._connection.wire_bytes_written)
+        self._watch_close()
 
-    def _watch_close(self, before: int) -> None:
-        def check() -> None:
-            moved = self._connection.wire_bytes_read + self._connection.wire_bytes_written
-            if self._closed:
-                return
-            if moved == before:
-                self._close_now(had_error=False)
-            else:
-                self._watch_close(moved)
+    def _watch_close(self, before: int = -1) -> None:
+        """Look again and again whether anything has moved."""
+        moved = self._connection.wire_bytes_read + self._connection.wire_bytes_written
+        timeout = self._settings.close_timeout
+        if moved == before:
+            self._close_now()
+        elif timeout is not None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(timeout, self._watch_close, moved)
 
-        self._set_timer(self._settings.close_timeout, check)
-
-    def destroy(self, error: BaseException | None = None) -> TLSSocket:
+    def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Who waits or reads later gets `error`, else ERR_SOCKET_CLOSED."""
-        self._end_called = True
-        if self._closed:
-            return self
         if error is not None:
             self._fail(error)
-        else:
-            self._close_now(had_error=False)
+        self._end_called = self._closing = True
+        self._buffer = None
+        self._close_now()
         return self
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed. Never raises its error."""
-        if self._closed:
+        """Wait until the connection is closed and its stream let go. Never raises the connection's error."""
+        if self._released:
             return
         waiter = self._loop.create_future()
         if self._close_waiters is None:
@@ -455,38 +541,12 @@ class TLSSocket(Emitter):
             raise
 
     async def __aenter__(self) -> Self:
-        await self.handshake()
-        return self
+        return await self.handshake()
 
     async def __aexit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         if kind is not None:
             self.destroy()
         await self.aclose()
-
-    async def handshake(self) -> TLSSocket:
-        """Do the handshake of a wrapped stream; the first read or write starts it too. Done already: returns at once.
-
-        Raises:
-            TLSError: why it failed. Cancelled: the connection is destroyed.
-        """
-        if self._secure and self._error is None:
-            return self
-        if self._error is not None:
-            self._raise()
-        if self._closed:
-            raise ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED")
-        if self._opener is None:
-            self._opener = self._loop.create_future()
-        if self._driver is not None:
-            self._driver.start()
-        try:
-            await asyncio.shield(self._opener)
-        except asyncio.CancelledError:
-            self.destroy()
-            raise
-        if self._error is not None:
-            self._raise()
-        return self
 
     # ---- news from the engine
 
@@ -495,155 +555,181 @@ class TLSSocket(Emitter):
 
     def _opened(self) -> None:
         self._secure = True
+        if self._timer is not None and not self._closing:
+            self._timer.cancel()
+            self._timer = None
         if self._server is not None:
             self._server._secured(self)  # noqa: SLF001
         self._emit("secure")
         if not self._side.is_server:
             self._emit("secure_connect")
-        if self._opener is not None and not self._opener.done():
-            self._opener.set_result(None)
+        self._opener = self._wake_one(self._opener)
         if not self._connection.has_flow:
-            self._listeners_changed("data")
-        if self._end_called and not self._closed:
-            self._connection.end()
+            self._update_flow()
 
     def _readable(self) -> None:
         self._wake_reader()
 
     def _drained(self) -> None:
-        self._wake(self._drainers)
-        self._drainers = None
+        self._drainers = self._wake(self._drainers)
         self._emit("drain")
 
-    def _input_ended(self, truncated: bool) -> None:
+    def _input_ended(self, _truncated: bool) -> None:  # noqa: FBT001  (the engine's way to call)
         self._wake_reader()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Tell the end of input, once, when the data listeners have had all that came before it."""
         flowing = self._has("data")
-        if truncated and not self._settings.allow_truncation:
-            if flowing:
-                self._fail(TruncatedError())
+        if self._end_told or self._closing or self._closed or (flowing and (self._paused or self._awaited or self._buffer)):
             return
-        self._emit("end")
-        if flowing and not self._settings.allow_half_open:
-            self.end()
+        self._end_told = True
+        if not self._connection.truncated or self._settings.allow_truncation:
+            self._emit("end")
+            if flowing and not self._settings.allow_half_open:
+                self.end()
+        elif flowing:
+            self._fail(TruncatedError())
+        if self._connection.output_ended:
+            self._close_now()
 
     def _finished(self) -> None:
-        """Both directions have ended."""
-        self._close_now(had_error=False)
+        """Both directions have ended. Whoever has paused is told of it first."""
+        if self._end_told or self._closing:
+            self._close_now()
 
     def _broken(self) -> None:
-        if self._closed:
+        error = self._refused or self._find_fault()
+        if self._secure or self._server is None:
+            self._fail(error)
             return
-        error = self._refused or self._error_of_fault()
-        if self._secure:
-            self._fail(error)
-        else:
-            self._handshake_failed(error)
-
-    def _error_of_fault(self) -> TLSError:
-        host = None if self._side.is_server else self._side.host
-        return error_from_fault(self._connection.fault(), host=host)
-
-    def _handshake_failed(self, error: BaseException) -> None:
         self._error = error
-        if self._server is not None:
-            self._error_taken = True
-            self._server._handshake_failed(self, error)  # noqa: SLF001
-            self._close_now(had_error=True)
-        else:
-            self._fail(error)
+        self._error_taken = True
+        self._server._handshake_failed(self, error)  # noqa: SLF001
+        self._close_now()
 
-    def _listener_failed(self, error: BaseException) -> None:
-        """Code of the user raised: the socket ends with that, and it is never lost."""
-        taken = self._has("error")
-        self._fail(error)
-        if not taken:
-            self._report(error, "a listener failed")
+    def _find_fault(self) -> TLSError:
+        error = error_from_fault(self._connection.fault(), host=self._side.host)
+        if self._driver is not None:
+            error.__cause__ = self._driver.failure
+        return error
 
     # ---- the end
 
-    def _fail(self, error: BaseException) -> None:
-        """Die of an error: all who wait get it, all later calls too, and the listeners."""
-        if self._closed:
+    def _fail(self, error: BaseException, *, of_user: bool = False) -> None:
+        """Die of an error: all who wait get it, all later calls too, and the listeners.
+
+        Args:
+            error: What to tell.
+            of_user: Raised by the user's code, so that even a server's is reported when nobody takes it.
+        """
+        if self._closed or self._error is not None:
             return
         self._error = error
+        self._error_taken = self._closing  # whoever closes does not want to know any more
         waiting = self._opener or self._reader or self._drainers
-        if self._emit("error", error) or waiting:
+        if self._emit("error", error):
             self._error_taken = True
-        self._close_now(had_error=True)
-        if not self._error_taken and self._has("data"):
-            self._untaken()
+        self._close_now()
+        if not waiting and (of_user or self._has("data")):  # nobody will come and ask
+            self._tell_untaken(of_user=of_user)
 
-    def _close_now(self, *, had_error: bool) -> None:
+    def _close_now(self) -> None:
         if self._closed:
             return
         self._closed = True
-        self._end_called = True
+        self._end_told = True
         if self._hook is not None:
             self._hook.cancel()
             self._hook = None
-        if not self._side.is_server:
-            self._side.gone()
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
-        self._connection.destroy(linger=self._secure)
-        self._connection.release()
-        if self._driver is not None:
-            self._driver.close()
+        self._side.gone()
+        self._set_idle_timer(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        connection = self._connection
+        at_once = not self._secure and self._error is None
+        connection.destroy(linger=not at_once)
+        connection.release()
         self._wake_reader()
-        self._wake(self._drainers)
-        self._wake([self._opener] if self._opener else None)
-        self._emit("close", had_error)
+        self._drainers = self._wake(self._drainers)
+        self._opener = self._wake_one(self._opener)
+        self._emit("close", self._error is not None)
+        if self._driver is None:
+            self._release()
+        else:
+            task = self._driver.close(at_once=at_once, drain=not connection.input_ended)
+            task.add_done_callback(lambda _task: self._release())
+
+    def _release(self) -> None:
+        """The stream is let go."""
+        self._released = True
         if self._server is not None:
             self._server._closed_socket(self)  # noqa: SLF001
-        self._wake(self._close_waiters)
-        self._drainers = self._close_waiters = None
+        self._close_waiters = self._wake(self._close_waiters)
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     @staticmethod
-    def _wake(waiters: list[asyncio.Future[None]] | None) -> None:
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+    def _wake_one(waiter: asyncio.Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    def _raise(self) -> NoReturn:
+    @classmethod
+    def _wake(cls, waiters: list[asyncio.Future[None]] | None) -> None:
+        for waiter in waiters or ():
+            cls._wake_one(waiter)
+
+    # ---- errors
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Tell the connection's error to a caller."""
         self._error_taken = True
-        error = self._error
-        assert error is not None
+        self._raised = error
         raise error
 
-    def _report(self, error: BaseException, what: str) -> None:
-        self._error_taken = True
-        self._loop.call_exception_handler({"message": f"tlsio: {what} ({self!r})", "exception": error})
+    def _raise_closed(self) -> NoReturn:
+        self._raise(ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED"))
 
-    def _untaken(self) -> None:
-        """Nobody took the error: a client's is the application's matter, a server's peer only a number."""
-        error = self._error
-        if error is None or self._error_taken:
-            return
+    def _listener_failed(self, error: BaseException) -> None:
+        """Code of the user raised: the socket ends with that. What it only passed on is the connection's error."""
+        if error is self._raised:
+            self._error_taken = False
+            self._report(error, of_user=False)
+            self.destroy()
+        elif self._closed or self._error is not None:
+            self._report(error, of_user=True)
+        else:
+            self._fail(error, of_user=True)
+
+    def _tell_untaken(self, *, of_user: bool) -> None:
+        if self._error is not None and not self._error_taken:
+            self._report(self._error, of_user=of_user)
+
+    def _report(self, error: BaseException, *, of_user: bool) -> None:
+        """Nobody took the error. A server's peers are its daily bread; all else is the application's matter."""
         self._error_taken = True
-        if self._server is not None and isinstance(error, TLSError):
+        if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
             _log.debug("%r: %s", self, error)
         elif not self._loop.is_closed():
-            self._report(error, "an error nobody took")
+            what = "a listener failed" if of_user else "an error nobody took"
+            self._loop.call_exception_handler({"message": f"tlsio: {what} ({self!r})", "exception": error})
 
     def __del__(self) -> None:
         if getattr(self, "_error", None) is not None:
-            self._untaken()
+            self._tell_untaken(of_user=False)
 
     # ---- tasks and timers
 
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:  # noqa: ANN401
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run an async listener as a task of this socket."""
         task = self._loop.create_task(coroutine)
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
-        return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if self._tasks is not None:
@@ -651,231 +737,76 @@ class TLSSocket(Emitter):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._listener_failed(error)
 
-    def set_timeout(self, seconds: float | None) -> TLSSocket:
+    def set_timeout(self, seconds: float | None) -> Self:
         """Emit `timeout` when no plaintext moved for so long; without a listener the socket is destroyed. None: never."""
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
         if seconds is not None and not 0 < seconds < float("inf"):
             raise UsageValueError(f"seconds must be more than 0, got {seconds}", code="ERR_OUT_OF_RANGE")
-        self._idle_timeout = None if seconds is None else float(seconds)
-        if self._closed or self._closing:
-            return self
-        self._set_timer(self._idle_timeout, self._check_idle)
+        if not self._closed and not self._closing:
+            self._idle_timeout = seconds
+            self._idle_told = None
+            self._set_idle_timer(seconds)
         return self
 
-    def _check_idle(self) -> None:
-        if self._idle_timeout is None or self._closed:
-            return
-        left = self._connection.last_activity + self._idle_timeout - self._loop.time()
-        if left > 0:
-            self._set_timer(left, self._check_idle)
-        elif self._has("timeout"):
-            self._set_timer(self._idle_timeout, self._check_idle)
-            self._emit("timeout")
-        else:
-            self._fail(HandshakeTimeoutError("Nothing moved within the idle timeout", code="ETIMEDOUT"))
-
-    def _set_timer(self, seconds: float | None, function: Callable[[], None]) -> None:
+    def _set_idle_timer(self, seconds: float | None) -> None:
         if self._idle_timer is not None:
             self._idle_timer.cancel()
-        self._idle_timer = None if seconds is None else self._loop.call_later(seconds, function)
+        self._idle_timer = None if seconds is None else self._loop.call_later(seconds, self._check_idle)
 
-    # ---- facts
+    def _check_idle(self) -> None:
+        assert self._idle_timeout is not None
+        last = self._connection.last_activity
+        left = last + self._idle_timeout - self._loop.time()
+        if left > 0:
+            self._set_idle_timer(left)
+        elif not self._has("timeout"):
+            self._fail(IdleTimeoutError())
+        else:
+            self._set_idle_timer(self._idle_timeout)
+            if self._idle_told != last:  # once for each time it falls silent
+                self._idle_told = last
+                self._emit("timeout")
+
+    # ---- state
 
     def _use(self, context: SecureContext | None) -> None:
         self._context = context
 
     @property
-    def authorized(self) -> bool:
-        """The peer has shown who it is and was found good. (Node: `authorized`.)"""
-        if not self._side.is_server:
-            return self._secure and self._side.authorized
-        connection = self._connection
-        return bool(self._secure and connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
-
-    @property
-    def authorization_error(self) -> str | None:
-        """The code of what speaks against the peer, None when nothing does. (Node: `authorizationError`.)"""
-        if not self._side.is_server:
-            return self._side.authorization_error
-        if not self._secure or self.authorized:
-            return None
-        return self._side._judge(self).authorization_error  # noqa: SLF001
-
-    @property
-    def encrypted(self) -> bool:
-        """Always True, as in Node."""
-        return True
-
-    @property
     def secure_connecting(self) -> bool:
+        """The handshake is not done yet."""
         return not self._secure and not self._closed
 
     @property
     def closed(self) -> bool:
+        """Both directions are over, and `close` was emitted."""
         return self._closed
 
     @property
     def readable(self) -> bool:
+        """There may be more to read."""
         return not self._closed and not self._closing and not self._connection.input_ended
 
     @property
     def writable(self) -> bool:
-        return not self._end_called and not self._closed and self._error is None and not self._connection.out_error
-
-    @property
-    def truncated(self) -> bool:
-        """The peer's FIN came without close_notify: data may be missing."""
-        return self._connection.truncated
-
-    @property
-    def writable_length(self) -> int:
-        """Bytes written but not yet sent."""
-        return self._connection.writable_length
-
-    @property
-    def bytes_read(self) -> int:
-        return self._connection.bytes_read
-
-    @property
-    def bytes_written(self) -> int:
-        return self._connection.bytes_written
-
-    @property
-    def wire_bytes_read(self) -> int:
-        """TLS overhead included. (Node v4: `CryptoStream.bytesWritten` of the other side.)"""
-        return self._connection.wire_bytes_read
-
-    @property
-    def wire_bytes_written(self) -> int:
-        return self._connection.wire_bytes_written
-
-    @property
-    def alpn_protocol(self) -> str | None:
-        """The protocol both sides agreed on, or None. (Node: `alpnProtocol`, false for none.)"""
-        name = self._connection.alpn_protocol
-        return None if name is None else name.decode("latin-1")
-
-    @property
-    def servername(self) -> str | None:
-        """The name of the hello, a lower-case A-label, or None."""
-        return self._connection.server_name
-
-    def get_protocol(self) -> str | None:
-        """"TLSv1.2", "TLSv1.3"; None before the handshake."""
-        return self._connection.protocol if self._secure else None
-
-    def get_cipher(self) -> dict[str, str] | None:
-        """`name` and `version` as OpenSSL has them, `standard_name` as the RFCs; None before the handshake."""
-        cipher = self._connection.cipher if self._secure else None
-        return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
-
-    def is_session_reused(self) -> bool:
-        return self._connection.session_reused
-
-    def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
-        """The peer's certificate, None when it sent none. `detailed`: with `issuer_certificate`, up to the root."""
-        own = self._connection.peer_certificate
-        if own is None:
-            return None
-        return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else parse(own)
-
-    def get_certificate(self) -> PeerCertificate | None:
-        """Our own certificate, None when we have none."""
-        own = self._connection.certificate
-        return None if own is None else parse(own)
-
-    def get_peer_x509_certificate(self) -> Certificate | None:
-        """The peer's certificate as `cryptography` has it."""
-        found = self.get_peer_certificate()
-        return None if found is None else found.x509
-
-    def get_x509_certificate(self) -> Certificate | None:
-        found = self.get_certificate()
-        return None if found is None else found.x509
-
-    def get_verified_chain(self) -> tuple[Certificate, ...]:
-        """The chain as it was verified, leaf first; () when it was not."""
-        if not self.authorized:
-            return ()
-        return tuple(parse(one).x509 for one in self._connection.verified_chain)
-
-    # ---- addresses and socket options
-
-    def _addresses(self) -> tuple[Any, Any]:
-        if self._address is not None:
-            return self._address
-        return self._connection.local_address, self._connection.peer_address
-
-    @property
-    def local_address(self) -> str | None:
-        return _part(self._addresses()[0], 0)
-
-    @property
-    def local_port(self) -> int | None:
-        return _part(self._addresses()[0], 1)
-
-    @property
-    def local_family(self) -> str | None:
-        return _family(self._addresses()[0])
-
-    @property
-    def remote_address(self) -> str | None:
-        return _part(self._addresses()[1], 0)
-
-    @property
-    def remote_port(self) -> int | None:
-        return _part(self._addresses()[1], 1)
-
-    @property
-    def remote_family(self) -> str | None:
-        return _family(self._addresses()[1])
-
-    def address(self) -> dict[str, Any]:
-        """Our end: `address`, `family`, `port`; empty when there is none."""
-        local = self._addresses()[0]
-        return {} if not isinstance(local, tuple) else {"address": local[0], "family": _family(local), "port": local[1]}
-
-    def set_no_delay(self, enable: bool = True) -> TLSSocket:  # noqa: FBT001, FBT002  (Node's)
-        """Send small writes at once (TCP_NODELAY)."""
-        self._set_option(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, int(enable))
-        return self
-
-    def set_keep_alive(self, enable: bool = True, initial_delay: float = 0.0) -> TLSSocket:  # noqa: FBT001, FBT002
-        """Probe an idle peer, for the first time after `initial_delay` seconds (0: the system's default)."""
-        self._set_option(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, int(enable))
-        if enable and initial_delay >= 1:
-            self._set_option(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(initial_delay))
-        return self
-
-    def _set_option(self, level: int, name: int, value: int) -> None:
-        descriptor = self._connection.fileno
-        if descriptor < 0:
-            return
-        handle = _socket.socket(fileno=os.dup(descriptor))
-        try:
-            handle.setsockopt(level, name, value)
-        except OSError:         # a Unix socket has none of these
-            pass
-        finally:
-            handle.close()
+        """What is written will be sent."""
+        return not self._end_called and not self._closed and not self._connection.out_error
 
     def __repr__(self) -> str:
         role = "server" if self._side.is_server else "client"
-        state = "closed" if self._closed else "open" if self._secure else "connecting"
-        remote = self._addresses()[1]
-        peer = f"{remote[0]}:{remote[1]}" if isinstance(remote, tuple) else "stream"
+        state = "closed" if self._closed else "closing" if self._closing else "open" if self._secure else "connecting"
+        peer = f"{self.remote_address}:{self.remote_port}" if self.remote_address is not None else "stream"
         return f"<TLSSocket {role} {state} peer={peer} {self.get_protocol() or 'no TLS yet'}>"
 
-    def __reduce_ex__(self, _protocol: Any) -> NoReturn:  # noqa: ANN401
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
         raise UsageTypeError("A TLSSocket is neither pickled nor copied")
 
 
-def _part(address: object, index: int) -> Any:  # noqa: ANN401
-    return address[index] if isinstance(address, tuple) else None
-
-
-def _family(address: object) -> str | None:
-    if not isinstance(address, tuple):
-        return None
-    return "IPv6" if ":" in address[0] else "IPv4"
+def _check_bytes(data: object) -> None:
+    if isinstance(data, str):
+        raise UsageTypeError("write takes bytes, got str", hint="Encode it: write(text.encode()).")
+    try:
+        memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None

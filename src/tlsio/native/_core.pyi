@@ -1,9 +1,9 @@
 """The typed face of the native module."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Final, Protocol, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
 from tlsio.native.spec import ContextSpec, Piece
@@ -92,6 +92,8 @@ class Owner(Protocol):
         """Both directions have ended."""
     def _broken(self) -> None:
         """`fault()` tells why."""
+    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
+        """What the flow returned."""
     def _listener_failed(self, error: BaseException) -> None:
         """What the flow raised."""
 
@@ -146,10 +148,14 @@ class Connection:
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take ciphertext, and do all that follows from it."""
     def feed_eof(self) -> None: ...
-    def lost(self, error: int) -> None:
-        """Tell that the stream below is gone; `error` is an errno."""
+    def feed_error(self, error: int) -> None:
+        """Tell that receiving failed; `error` is an errno. What came before is still read."""
+    def unsent(self, error: int) -> None:
+        """Tell that sending failed; `error` is an errno."""
+    def expire(self) -> None:
+        """End a handshake that takes too long."""
     def settle(self) -> None:
-        """Bring out what has gathered, and tell what has become of the connection."""
+        """Take a turn: go on reading, bring out what has gathered, and tell what has become of the connection."""
     @property
     def held_input(self) -> int:
         """Ciphertext bytes that wait for a reader."""
@@ -164,8 +170,11 @@ class Connection:
     def cancel_await(self) -> None: ...
     def set_flow(self, flow: Callable[[bytes], object] | None) -> None:
         """Hand each chunk to `flow`; None stops."""
+    @property
+    def has_flow(self) -> bool: ...
     def write(self, data: bytes | bytearray | memoryview) -> bool:
         """Queue a copy; whether at most the high-water mark waits now."""
+    def await_drain(self) -> None: ...
     def end(self) -> None:
         """Send what is queued, close_notify, FIN."""
     def close(self) -> None:

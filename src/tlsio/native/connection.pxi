@@ -39,7 +39,8 @@ cdef class Connection:
     cdef object queue                   # bytes objects not yet taken by the engine
     cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
     cdef Py_ssize_t high_water, last_size, pushed
-    cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, wants_drain
+    cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, told_unsent, wants_drain
+    cdef uint8_t told_question          # the one the owner is thinking about
     cdef object __weakref__
 
     def __cinit__(self):
@@ -120,13 +121,16 @@ cdef class Connection:
                 PyContext_Exit(context)
 
     cdef object _ask(self):
-        cdef uint8_t question
-        while self.c.question != TIO_NO_QUESTION:
-            question = self.c.question
+        """Put the question that is open to the owner, once."""
+        cdef uint8_t question = self.c.question
+        while question != TIO_NO_QUESTION and question != self.told_question and self.owner is not None:
+            self.told_question = question
             self.owner._asked(question)
             if self.c.question == question:
                 return                  # the answer comes later
+            self.told_question = TIO_NO_QUESTION
             self._step()
+            question = self.c.question
 
     cdef object _tell_open(self):
         if not self.told_open and self.c.phase == TIO_OPEN:
@@ -143,6 +147,11 @@ cdef class Connection:
 
     cdef object _resume(self):
         """Go on after an answer or a start from outside a turn."""
+        self.told_question = TIO_NO_QUESTION
+        if self.driver is not None:
+            self._fed()
+            self._schedule()            # and the driver's own part of a turn: there may be room for input again
+            return
         self._step()
         self._ask()
         self._tell_open()
@@ -191,6 +200,8 @@ cdef class Connection:
         self.pushed = 0
         if self.c.phase == TIO_OPEN:
             self._pump_out()
+        if self.c.phase != TIO_BROKEN:
+            self._carry()
         if self.c.phase == TIO_BROKEN:
             self._let_go(True)
             if self.driver is not None:
@@ -199,11 +210,6 @@ cdef class Connection:
                 self.told_broken = True
                 self.owner._broken()
             return
-        if self.attached:
-            tio_reactor_update(self.reactor.r, self.c)
-        elif self.driver is not None:
-            self._send()
-            tio_conn_settle(self.c)
         if self.c.input != TIO_IN_OPEN and not self.told_end:
             self.told_end = True
             self.owner._input_ended(self.c.input == TIO_IN_TRUNCATED)
@@ -215,16 +221,28 @@ cdef class Connection:
             self.wants_drain = False
             self.owner._drained()
 
-    cdef object _send(self):
+    cdef object _carry(self):
+        """Give what has gathered to whoever sends. When that fails, the peer may have said why: look before it is told."""
+        if self.attached:
+            tio_reactor_update(self.reactor.r, self.c)
+        elif self.driver is not None:
+            self._send()
+            tio_conn_settle(self.c)
+        if self.c.wire.out_error and not self.told_unsent:
+            self.told_unsent = True
+            self._step()
+
+    cdef object _send_all(self):
         cdef const uint8_t *data
-        cdef size_t size
-        while not self.driver.blocked:
-            size = tio_conn_output(self.c, &data)
-            if size == 0:
-                break
+        cdef size_t size = tio_conn_output(self.c, &data)
+        if size:
             chunk = PyBytes_FromStringAndSize(<const char *>data, size)
             tio_conn_sent(self.c, size)
             self.driver.send(chunk)
+
+    cdef object _send(self):
+        if not self.driver.blocked:
+            self._send_all()
         if tio_conn_wants_fin(self.c):
             tio_conn_fin_sent(self.c)
             self.driver.send_eof()
@@ -245,10 +263,15 @@ cdef class Connection:
             self.reactor._schedule(self)
 
     def settle(self):
-        """For the portable driver: the end of its turn."""
-        if self.flow is not None and not self.closing:
-            self._pump_in()
+        """For the portable driver: a turn, when something was written or sent, or a reader has come."""
+        if self.told_open and self.c.phase != TIO_BROKEN and (not self.waiting or self._has_input()):
+            self._input()
         self._settle()
+
+    cdef bint _has_input(self):
+        """There is something for a reader, or its end."""
+        return (self.c.wire.in_size > 0 or self.c.standing or tio_conn_pending(self.c) > 0 or self.c.input != TIO_IN_OPEN
+                or self.c.wire.eof or self.c.wire.error)
 
     # ---- the portable driver's side
 
@@ -262,10 +285,19 @@ cdef class Connection:
         tio_conn_feed_eof(self.c)
         self._fed()
 
-    def lost(self, int error):
-        """The stream below is gone."""
-        tio_conn_break(self.c, TIO_FAULT_OS, TIO_NO_LIMIT, error)
+    def feed_error(self, int error):
+        tio_conn_feed_error(self.c, error)
+        self._fed()
+
+    def unsent(self, int error):
+        tio_conn_unsent(self.c, error)
         self._settle()
+
+    def expire(self):
+        """The handshake's time is over."""
+        if self.c.phase == TIO_IDLE or self.c.phase == TIO_HANDSHAKING:
+            tio_conn_break(self.c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0)
+            self._settle()
 
     cdef object _fed(self):
         cdef bint handshake = self.c.phase == TIO_IDLE or self.c.phase == TIO_HANDSHAKING
@@ -290,8 +322,9 @@ cdef class Connection:
     @property
     def needs_turn(self):
         """There are bytes to go on with that no new input will announce."""
-        return (self.c.phase == TIO_OPEN and self.c.input == TIO_IN_OPEN and self.c.question == TIO_NO_QUESTION
-                and (self.c.wire.in_size > 0 or tio_conn_pending(self.c) > 0) and (self.flow is not None or not self.c.standing))
+        return ((self.c.phase == TIO_OPEN or self.c.phase == TIO_CLOSING) and self.c.input == TIO_IN_OPEN
+                and self.c.question == TIO_NO_QUESTION and (self.c.wire.in_size > 0 or tio_conn_pending(self.c) > 0)
+                and (self.flow is not None or not self.c.standing))
 
     # ---- answers
 
@@ -356,13 +389,15 @@ cdef class Connection:
     def read(self, Py_ssize_t limit):
         """Up to `limit` bytes, or None: nothing now."""
         cdef bytes chunk
+        if self.closing:
+            return None                 # what still comes is thrown away
         if self.c.wire.dry and not self.c.wire.in_size and not self.c.standing and self.c.input == TIO_IN_OPEN \
                 and tio_conn_pending(self.c) == 0:
             return None
         chunk = self._read(limit)
         if self.c.wire.borrowed:
             tio_conn_settle(self.c)
-        if self.c.parked or self.c.input != TIO_IN_OPEN or self.c.phase == TIO_BROKEN or self.c.wire.in_size:
+        if self.c.parked or self.c.phase == TIO_BROKEN or self.c.wire.in_size or self.c.input != TIO_IN_OPEN or self.c.wire.eof:
             self._schedule()
         return chunk
 
@@ -370,7 +405,7 @@ cdef class Connection:
         """Call `_readable` when there may be something to read."""
         self.waiting = True
         self.c.flowing = True
-        if self.c.parked or self.c.wire.in_size or self.c.standing or tio_conn_pending(self.c):
+        if self.c.parked or self._has_input():
             self._schedule_input()
 
     def cancel_await(self):
@@ -402,7 +437,7 @@ cdef class Connection:
         if type(data) is bytes:
             chunk = data
         else:
-            chunk = bytes(memoryview(data).cast("B"))
+            chunk = memoryview(data).tobytes()
         size = PyBytes_GET_SIZE(chunk)
         if self.queued == 0 and self.c.phase == TIO_OPEN:
             done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk), size)
@@ -416,6 +451,10 @@ cdef class Connection:
             self.wants_drain = True
             return False
         return not self.c.wire.out_error
+
+    def await_drain(self):
+        """Call `_drained` when at most the high-water mark waits."""
+        self.wants_drain = True
 
     cdef void _push_out(self):
         """A long run of writes: send what has gathered before it becomes too much."""
@@ -468,10 +507,13 @@ cdef class Connection:
         self._schedule()
 
     def destroy(self, bint linger=False):
-        """Let the descriptor go at once. `linger`: what has gathered, and FIN, still leave."""
-        if self.reactor is not None and self.c.ssl != NULL and linger:
+        """Let the descriptor or the driver go at once. `linger`: what has gathered, and FIN, still leave."""
+        if linger and self.attached:
             tio_conn_flush(self.c)
+        elif linger and self.driver is not None:
+            self._send_all()
         self._let_go(linger)
+        self.driver = None
         self.queue = None
         self.queued = 0
 

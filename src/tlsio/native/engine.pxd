@@ -174,6 +174,8 @@ cdef extern from "engine.h" nogil:
     void tio_conn_settle(tio_conn *)
     int tio_conn_feed(tio_conn *, const uint8_t *, size_t)
     void tio_conn_feed_eof(tio_conn *)
+    void tio_conn_feed_error(tio_conn *, int)
+    void tio_conn_unsent(tio_conn *, int)
     size_t tio_conn_output(tio_conn *, const uint8_t **)
     void tio_conn_sent(tio_conn *, size_t)
     int tio_conn_wants_fin(const tio_conn *)

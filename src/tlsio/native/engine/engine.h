@@ -243,6 +243,8 @@ void tio_conn_settle(tio_conn *);       /* after a run of reads: borrowed wire b
 /* Memory wire.  feed borrows `data` until tio_conn_settle().  output shows the ciphertext to send. */
 int tio_conn_feed(tio_conn *, const uint8_t *data, size_t size);         /* -1: no memory */
 void tio_conn_feed_eof(tio_conn *);
+void tio_conn_feed_error(tio_conn *, int os_error);  /* the stream broke: told after all that came before it */
+void tio_conn_unsent(tio_conn *, int os_error);      /* sending failed: nothing leaves any more; the input tells why */
 size_t tio_conn_output(tio_conn *, const uint8_t **data);                /* 0 while a question is open */
 void tio_conn_sent(tio_conn *, size_t size);
 int tio_conn_wants_fin(const tio_conn *);            /* all is sent, close_notify included: the stream may be ended */

@@ -217,6 +217,15 @@ int tio_conn_feed(tio_conn *c, const uint8_t *data, size_t size) {
 
 void tio_conn_feed_eof(tio_conn *c) { c->wire.eof = 1; }
 
+void tio_conn_feed_error(tio_conn *c, int os_error) { c->wire.error = os_error; }
+
+/* What the peer said before it went away, its alert above all, is to be had now: the kernel is asked again. */
+void tio_conn_unsent(tio_conn *c, int os_error) {
+    c->wire.out_error = os_error;
+    c->wire.dry = 0;
+    tio_wire_drop_output(c);
+}
+
 size_t tio_conn_output(tio_conn *c, const uint8_t **data) {
     tio_wire *w = &c->wire;
     *data = w->out ? w->out + w->out_start : NULL;
@@ -246,8 +255,7 @@ int tio_conn_flush(tio_conn *c) {
         } else if (errno == EAGAIN) {
             return 0;
         } else if (errno != EINTR) {
-            c->wire.out_error = errno;
-            tio_wire_drop_output(c);
+            tio_conn_unsent(c, errno);
             return -1;
         }
     }

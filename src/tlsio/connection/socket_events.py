@@ -1,0 +1,34 @@
+"""The events of a socket as a type checker sees them: each name with what its listeners are given."""
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar, overload
+
+__all__ = ["SocketEvents"]
+
+_Plain = TypeVar("_Plain", bound=Callable[[], object])
+_Data = TypeVar("_Data", bound=Callable[[bytes], object])
+_Error = TypeVar("_Error", bound=Callable[[Exception], object])
+_Close = TypeVar("_Close", bound=Callable[[bool], object])
+
+PlainEvent = Literal["secure", "secure_connect", "end", "drain", "timeout"]
+
+
+class SocketEvents(Protocol):
+    """What `on` and `once` of a socket are: with a function they return it, without one they are a decorator."""
+
+    @overload
+    def __call__(self, event: Literal["data"], fn: _Data) -> _Data: ...
+    @overload
+    def __call__(self, event: Literal["error"], fn: _Error) -> _Error: ...
+    @overload
+    def __call__(self, event: Literal["close"], fn: _Close) -> _Close: ...
+    @overload
+    def __call__(self, event: PlainEvent, fn: _Plain) -> _Plain: ...
+    @overload
+    def __call__(self, event: Literal["data"]) -> Callable[[_Data], _Data]: ...
+    @overload
+    def __call__(self, event: Literal["error"]) -> Callable[[_Error], _Error]: ...
+    @overload
+    def __call__(self, event: Literal["close"]) -> Callable[[_Close], _Close]: ...
+    @overload
+    def __call__(self, event: PlainEvent) -> Callable[[_Plain], _Plain]: ...

@@ -1,0 +1,247 @@
+"""What a socket tells about its connection: who the peer is, what was agreed, where it runs.
+
+All of it stays readable after the close: the engine's connection is kept for as long as the socket.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.emitter import Emitter
+from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.trust.certificate import link, parse
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from cryptography.x509 import Certificate
+
+    from tlsio.connection.client_side import ClientSide
+    from tlsio.connection.context import SecureContext
+    from tlsio.connection.portable_driver import PortableDriver
+    from tlsio.connection.server_side import ServerSide
+    from tlsio.native._core import Connection
+    from tlsio.trust.certificate import PeerCertificate
+
+__all__ = ["SocketFacts"]
+
+
+class SocketFacts(Emitter):
+    """The half of a TLSSocket that moves no data."""
+
+    __slots__ = ("_address", "_closed", "_connection", "_context", "_driver", "_secure", "_side")
+
+    _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
+    _closed: bool
+    _connection: Connection
+    _context: SecureContext | None  # chosen by name, where it is not the default
+    _driver: PortableDriver | None  # None: the loop's reactor has the descriptor
+    _secure: bool
+    _side: ClientSide | ServerSide
+
+    # ---- who the peer is
+
+    @property
+    def authorized(self) -> bool:
+        """The peer has shown who it is and was found good. (Node: `authorized`.)"""
+        return self._secure and self._side.is_authorized(self)
+
+    @property
+    def authorization_error(self) -> str | None:
+        """The code of what speaks against the peer, None when nothing does. (Node: `authorizationError`.)"""
+        return self._side.find_error(self)
+
+    def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
+        """Return the peer's certificate, None when it sent none. `detailed`: with `issuer_certificate`, up to the root."""
+        own = self._connection.peer_certificate
+        if own is None:
+            return None
+        return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else parse(own)
+
+    def get_certificate(self) -> PeerCertificate | None:
+        """Return our own certificate, None when we have none."""
+        own = self._connection.certificate
+        return None if own is None else parse(own)
+
+    def get_peer_x509_certificate(self) -> Certificate | None:
+        """Return the peer's certificate as `cryptography` has it."""
+        found = self.get_peer_certificate()
+        return None if found is None else found.x509
+
+    def get_x509_certificate(self) -> Certificate | None:
+        """Return our own certificate as `cryptography` has it."""
+        found = self.get_certificate()
+        return None if found is None else found.x509
+
+    def get_verified_chain(self) -> tuple[Certificate, ...]:
+        """Return the chain as it was verified, leaf first; () when it was not."""
+        if not self.authorized:
+            return ()
+        return tuple(parse(one).x509 for one in self._connection.verified_chain)
+
+    # ---- what was agreed
+
+    @property
+    def encrypted(self) -> bool:
+        """Always True, as in Node."""
+        return True
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        """The protocol both sides agreed on, or None. (Node: `alpnProtocol`, false for none.)"""
+        name = self._connection.alpn_protocol
+        return None if name is None else name.decode("latin-1")
+
+    @property
+    def servername(self) -> str | None:
+        """The name of the hello, a lower-case A-label, or None."""
+        return self._connection.server_name
+
+    def get_protocol(self) -> str | None:
+        """Return the version, such as "TLSv1.3"; None before the handshake."""
+        return self._connection.protocol if self._secure else None
+
+    def get_cipher(self) -> dict[str, str] | None:
+        """Return `name` and `version` as OpenSSL has them, `standard_name` as the RFCs; None before the handshake."""
+        cipher = self._connection.cipher if self._secure else None
+        return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
+
+    def is_session_reused(self) -> bool:
+        """Tell whether an earlier session was resumed: no certificate was sent then."""
+        return self._connection.session_reused
+
+    # ---- how much has moved
+
+    @property
+    def truncated(self) -> bool:
+        """The peer's FIN came without close_notify: data may be missing."""
+        return self._connection.truncated
+
+    @property
+    def writable_length(self) -> int:
+        """Bytes written but not yet sent."""
+        return self._connection.writable_length
+
+    @property
+    def bytes_read(self) -> int:
+        """Plaintext received."""
+        return self._connection.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        """Plaintext encrypted; what still waits is in `writable_length`."""
+        return self._connection.bytes_written
+
+    @property
+    def wire_bytes_read(self) -> int:
+        """Bytes received, TLS overhead included. (Node v4: `CryptoStream.bytesWritten` of the other side.)"""
+        return self._connection.wire_bytes_read
+
+    @property
+    def wire_bytes_written(self) -> int:
+        """Bytes sent, TLS overhead included."""
+        return self._connection.wire_bytes_written
+
+    # ---- where it runs
+
+    def _addresses(self) -> tuple[Any, Any]:
+        if self._address is not None:
+            return self._address
+        return self._connection.local_address, self._connection.peer_address
+
+    @property
+    def local_address(self) -> str | None:
+        """Our IP address; None where there is none: a Unix socket, a stream."""
+        return _host(self._addresses()[0])
+
+    @property
+    def local_port(self) -> int | None:
+        """Our port."""
+        return _port(self._addresses()[0])
+
+    @property
+    def local_family(self) -> str | None:
+        """Ours: "IPv4" or "IPv6"."""
+        return _family(self._addresses()[0])
+
+    @property
+    def remote_address(self) -> str | None:
+        """The peer's IP address."""
+        return _host(self._addresses()[1])
+
+    @property
+    def remote_port(self) -> int | None:
+        """The peer's port."""
+        return _port(self._addresses()[1])
+
+    @property
+    def remote_family(self) -> str | None:
+        """The peer's: "IPv4" or "IPv6"."""
+        return _family(self._addresses()[1])
+
+    def address(self) -> dict[str, Any]:
+        """Return our end as `address`, `family` and `port`; empty when there is none."""
+        local = self._addresses()[0]
+        return {"address": local[0], "family": _family(local), "port": local[1]} if _is_internet(local) else {}
+
+    def set_no_delay(self, enable: bool = True) -> Self:  # noqa: FBT001, FBT002  (Node's)
+        """Send small writes at once (TCP_NODELAY). Nothing happens where there is no TCP."""
+        self._set_option(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, int(_checked_bool(enable)))
+        return self
+
+    def set_keep_alive(self, enable: bool = True, initial_delay: float = 0.0) -> Self:  # noqa: FBT001, FBT002
+        """Probe an idle peer, for the first time after `initial_delay` seconds; below one second: the system's default."""
+        if isinstance(initial_delay, bool) or not isinstance(initial_delay, int | float):
+            raise UsageTypeError(f"initial_delay must be a number, got {type(initial_delay).__name__}")
+        if not 0 <= initial_delay < _MAX_KEEP_ALIVE:
+            raise UsageValueError(f"initial_delay must be 0 to {_MAX_KEEP_ALIVE} seconds, got {initial_delay}", code="ERR_OUT_OF_RANGE")
+        self._set_option(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, int(_checked_bool(enable)))
+        if enable and initial_delay >= 1:
+            self._set_option(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(initial_delay))
+        return self
+
+    def _fileno(self) -> int:
+        """The descriptor all bytes go through, -1 when there is none (any more)."""
+        if self._closed:
+            return -1
+        return self._connection.fileno if self._driver is None else self._driver.fileno()
+
+    def _set_option(self, level: int, name: int, value: int) -> None:
+        descriptor = self._fileno()
+        if descriptor < 0:
+            return
+        borrowed = _socket.socket(fileno=descriptor)
+        try:
+            borrowed.setsockopt(level, name, value)
+        except OSError:  # a Unix socket has none of these
+            pass
+        finally:
+            borrowed.detach()
+
+
+_MAX_KEEP_ALIVE = 32768  # tcp(7): MAX_TCP_KEEPIDLE is 32767
+
+
+def _checked_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageTypeError(f"enable must be a bool, got {type(value).__name__}")
+    return value
+
+
+def _is_internet(address: object) -> bool:
+    return isinstance(address, tuple)
+
+
+def _host(address: Any) -> str | None:
+    return str(address[0]) if _is_internet(address) else None
+
+
+def _port(address: Any) -> int | None:
+    return int(address[1]) if _is_internet(address) else None
+
+
+def _family(address: Any) -> str | None:
+    if not _is_internet(address):
+        return None
+    return "IPv6" if ":" in address[0] else "IPv4"
