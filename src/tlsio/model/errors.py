@@ -79,7 +79,7 @@ class TLSError(Exception):
         openssl_errors: tuple[str, ...] = (),
     ) -> None:
         self.message = self.default_message if message is None else message
-        super().__init__(self.message)
+        Exception.__init__(self, self.message)  # not super(): the built-in classes beside us want arguments of their own
         self.code = self.default_code if code is None else code
         self.alert = alert
         self.reason = reason
