@@ -582,7 +582,7 @@ cdef class Connection:
     @property
     def last_activity(self):
         """When plaintext last moved, on the loop's clock."""
-        return self.driver.last_activity if self.driver is not None else self.c.last_activity / 1e9
+        return self.c.last_activity / 1e9
 
     @property
     def fileno(self):

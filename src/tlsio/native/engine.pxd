@@ -200,7 +200,6 @@ cdef extern from "engine.h" nogil:
     void tio_reactor_work(tio_reactor *)
     size_t tio_reactor_notices(tio_reactor *, tio_notice **)
     int tio_reactor_has_ready(const tio_reactor *)
-    int64_t tio_reactor_now(const tio_reactor *)
     size_t tio_reactor_load(const tio_reactor *)
     int tio_reactor_listen(tio_reactor *, tio_gate *, int)
     void tio_reactor_unlisten(tio_reactor *, tio_gate *)

@@ -161,11 +161,16 @@ cdef class Gate:
         else:
             self.handshakes_full += 1
 
-    cdef Connection _first(self, Reactor reactor, tio_conn *c, uint32_t what):
+    cdef Connection _first(self, Reactor reactor, tio_notice *notice):
         """A connection's first notice. Only what a socket is needed for makes one."""
+        if notice.what & TIO_NOTICE_ACCEPTED:
+            self.server._connected(address_of(&notice.conn.peer))
+            if notice.conn == NULL:     # a listener closed the server
+                return None
+        return self._next(reactor, notice.conn, notice.what)
+
+    cdef Connection _next(self, Reactor reactor, tio_conn *c, uint32_t what):
         cdef Connection connection
-        if what & TIO_NOTICE_ACCEPTED:
-            self.server._connected(address_of(&c.peer))
         if what & TIO_NOTICE_FAILED and not self.wants_failures:
             self._count(c)
             tio_conn_free(c)
@@ -175,7 +180,7 @@ cdef class Gate:
             tio_reactor_resume(reactor.r, c)
             if c.phase == TIO_BROKEN:
                 tio_reactor_drop(reactor.r, c, 1)
-                return self._first(reactor, c, TIO_NOTICE_FAILED)
+                return self._next(reactor, c, TIO_NOTICE_FAILED)
             if c.question == TIO_NO_QUESTION:
                 return None
         if not what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED | TIO_NOTICE_FAILED):
@@ -340,16 +345,17 @@ cdef class Reactor:
         cdef Gate gate
         cdef tio_conn *c = notice.conn
         if c == NULL:
-            if notice.gate != NULL and notice.what & (TIO_NOTICE_DROPPED | TIO_NOTICE_LISTENER):
+            if notice.what & (TIO_NOTICE_DROPPED | TIO_NOTICE_LISTENER):
                 self._refused(notice)
             return
         if c.owner == NULL:
             gate = <Gate>c.gate.owner
             try:
-                connection = gate._first(self, c, notice.what)
+                connection = gate._first(self, notice)
             except Exception as error:
                 self.loop().call_exception_handler({"message": "tlsio: a new connection could not be told", "exception": error})
-                if c.owner == NULL:
+                c = notice.conn         # NULL when a listener closed the server before it raised
+                if c != NULL and c.owner == NULL:
                     tio_conn_free(c)
                 return
             if connection is None:
@@ -359,16 +365,18 @@ cdef class Reactor:
         self._deliver(connection, notice.what)
 
     cdef object _refused(self, tio_notice *notice):
-        cdef Gate gate = <Gate>notice.gate.owner
+        cdef Gate gate = <Gate>notice.gate.owner if notice.gate != NULL else None
         if notice.what & TIO_NOTICE_LISTENER:
-            gate.server._accept_failed(notice.error)
+            if gate is not None:
+                gate.server._accept_failed(notice.error)
             return
         with socket.socket(fileno=notice.fd) as refused:
             try:
                 address = refused.getpeername()
             except OSError:
                 address = None
-        gate.server._dropped(address)
+        if gate is not None:
+            gate.server._dropped(address)
 
 
 def _after_fork():

@@ -209,7 +209,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint32_t slot;                      /* index in the reactor */
     uint32_t notice;                    /* 1 + index of our notice of this turn, 0 = none */
     tio_reactor *told;                  /* the reactor that holds the notice */
-    int64_t last_activity;              /* the reactor's clock, ns: plaintext moved */
+    int64_t last_activity;              /* CLOCK_MONOTONIC, ns, 4 ms coarse: when plaintext moved last */
     uint64_t bytes_read, bytes_written; /* plaintext */
     struct sockaddr_in6 peer, local;    /* of accepted connections: room for IPv4 too, of a Unix socket the family only */
     uint8_t first[16];                  /* the peer's first wire bytes, for telling what it spoke */
@@ -292,7 +292,6 @@ int tio_reactor_poll(tio_reactor *);
 void tio_reactor_work(tio_reactor *);
 size_t tio_reactor_notices(tio_reactor *, tio_notice **);
 int tio_reactor_has_ready(const tio_reactor *);      /* connections hold bytes the kernel will not wake us for */
-int64_t tio_reactor_now(const tio_reactor *);        /* CLOCK_MONOTONIC of the last poll, ns */
 size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
 
 int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor, also when it fails */

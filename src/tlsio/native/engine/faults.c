@@ -19,8 +19,29 @@ static void read_queue(tio_fault *f) {
     }
 }
 
+/* OpenSSL sends no alert to what it takes for another protocol, and knows nothing of our deadline and limits.  As long as
+ * nothing of ours was sent, the peer reads in the clear, and an alert can be written by hand.
+ * RFC 8446 5: "If a TLS implementation receives an unexpected record type, it MUST terminate the connection with an
+ * "unexpected_message" alert."  6.1, user_canceled: "the sender is canceling the handshake for some reason unrelated to a
+ * protocol failure ... SHOULD be followed by a "close_notify"". */
+static void say_why(tio_conn *c) {
+    uint8_t alert[] = { SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_FATAL, SSL_AD_UNEXPECTED_MESSAGE };
+    static const uint8_t canceled[] = { SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_WARNING, SSL_AD_USER_CANCELLED,
+                                        SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY };
+    if (c->alert_sent >= 0 || c->wire.bytes_out || c->wire.out_end > c->wire.out_start) return;
+    if (c->fault->kind == TIO_FAULT_TIMEOUT) {
+        if (!tio_wire_append(c, canceled, sizeof canceled)) c->alert_sent = SSL_AD_USER_CANCELLED;
+        return;
+    }
+    if (c->fault->kind == TIO_FAULT_LIMIT) alert[6] = SSL_AD_HANDSHAKE_FAILURE;
+    else if (c->fault->kind != TIO_FAULT_SSL) return;
+    else if (ERR_GET_REASON(c->fault->entries[0].code) == SSL_R_WRONG_VERSION_NUMBER && c->first[0] == SSL3_RT_HANDSHAKE)
+        alert[6] = SSL_AD_PROTOCOL_VERSION;
+    if (!tio_wire_append(c, alert, sizeof alert)) c->alert_sent = alert[6];
+}
+
 void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_error) {
-    int held = c->question != TIO_NO_QUESTION;
+    int held = c->question != TIO_NO_QUESTION, shaking = c->phase == TIO_IDLE || c->phase == TIO_HANDSHAKING;
     if (tio_move_phase(c, TIO_BROKEN)) {                /* final already: the first fault stands */
         ERR_clear_error();
         return;
@@ -35,6 +56,7 @@ void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_err
     c->fault->limit = limit;
     c->fault->os_error = os_error;
     read_queue(c->fault);
+    if (c->role == TIO_SERVER && shaking) say_why(c);
 }
 
 void tio_conn_break(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_error) {

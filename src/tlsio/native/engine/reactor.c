@@ -143,7 +143,6 @@ void tio_reactor_free(tio_reactor *r) {
 }
 
 int tio_reactor_fd(const tio_reactor *r) { return r->epoll; }
-int64_t tio_reactor_now(const tio_reactor *r) { return r->now; }
 int tio_reactor_has_ready(const tio_reactor *r) { return r->ready != NULL; }
 size_t tio_reactor_load(const tio_reactor *r) { return r->load; }
 
@@ -335,6 +334,7 @@ static void detach(tio_reactor *r, tio_conn *c) {
     s->conn = NULL;
     c->reactor = NULL;
     c->wire.fd = -1;
+    tio_move_phase(c, TIO_CLOSED);                      /* unless it is BROKEN, which is final too */
 }
 
 static void close_slot(tio_reactor *r, slot *s) {
