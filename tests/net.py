@@ -79,6 +79,7 @@ class Net:
         finally:
             server.close(0)
             await server.wait_closed()
+            await let_go()
 
     @asynccontextmanager
     async def _upgrade_all(self, server: tlsio.Server) -> AsyncIterator[None]:
@@ -139,13 +140,25 @@ class Net:
             finally:
                 near.destroy()
                 far.destroy()
-                await closed(near, far)
 
 
-async def closed(*sockets: tlsio.TLSSocket) -> None:
-    """Wait until all are closed, for the portable driver until their streams are let go too."""
-    for one in sockets:
-        await one.wait_closed()
+async def fill(socket: tlsio.TLSSocket, mark: int) -> int:
+    """Write until the peer's and our kernel's buffers are full and the queue stays above `mark`; return how much it was."""
+    written, quiet = 0, 0
+    while quiet < 20:
+        socket.write(b"x" * 10_000)
+        written += 10_000
+        before = socket.writable_length
+        await asyncio.sleep(0)
+        quiet = quiet + 1 if socket.writable_length >= before > mark else 0
+    return written
+
+
+async def let_go() -> None:
+    """Wait for streams whose last words are still leaving."""
+    leaving = [task for task in asyncio.all_tasks() if task.get_name() == "tlsio close"]
+    if leaving:
+        await asyncio.wait(leaving)
 
 
 def once(emitter: Any, event: str) -> Awaitable[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tlsio
-from net import once
+from net import fill, once
 
 if TYPE_CHECKING:
     from net import Pair
@@ -100,23 +100,10 @@ async def test_drain_returns_at_once_below_the_mark(pair: Pair) -> None:
             draining.send(None)
 
 
-async def fill(socket: tlsio.TLSSocket) -> int:
-    """Write until the peer's and our kernel buffers are full and the queue is above its mark."""
-    written, quiet = 0, 0
-    while quiet < 20:
-        if socket.write(b"x" * 10_000):
-            quiet = 0
-        written += 10_000
-        before = socket.writable_length
-        await asyncio.sleep(0)
-        quiet = quiet + 1 if socket.writable_length >= before > MARK else 0
-    return written
-
-
 async def test_many_may_drain(pair: Pair) -> None:
     """All who wait for the same socket go on together."""
     async with pair(client={"high_water_mark": MARK}) as (client, peer, _server):
-        written = await fill(client)
+        written = await fill(client, MARK)
         draining = [asyncio.ensure_future(client.drain()) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(one.done() for one in draining)
@@ -128,7 +115,7 @@ async def test_many_may_drain(pair: Pair) -> None:
 async def test_cancelled_send_stays_queued(pair: Pair) -> None:
     """Who gives up waiting in `send` has written all the same."""
     async with pair(client={"high_water_mark": MARK}) as (client, peer, _server):
-        written = await fill(client)
+        written = await fill(client, MARK)
         sending = asyncio.ensure_future(client.send(b"the end"))
         await asyncio.sleep(0)
         sending.cancel()

@@ -522,7 +522,7 @@ class TLSSocket(SocketFacts):
         return self
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed and its stream let go. Never raises the connection's error."""
+        """Wait until the connection is closed; when it ended in order its stream is closed too. Never raises its error."""
         if self._released:
             return
         waiter = self._loop.create_future()
@@ -655,11 +655,12 @@ class TLSSocket(SocketFacts):
         self._drainers = self._wake(self._drainers)
         self._opener = self._wake_one(self._opener)
         self._emit("close", self._error is not None)
-        if self._driver is None:
-            self._release()
+        ended = connection.input_ended
+        letting_go = None if self._driver is None else self._driver.close(at_once=at_once, drain=not ended)
+        if ended and letting_go is not None:
+            letting_go.add_done_callback(lambda _task: self._release())
         else:
-            task = self._driver.close(at_once=at_once, drain=not connection.input_ended)
-            task.add_done_callback(lambda _task: self._release())
+            self._release()  # the last words leave behind our back: nobody is to wait for a peer that goes on
 
     def _release(self) -> None:
         """The stream is let go."""
