@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket as _socket
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohappyeyeballs
@@ -18,8 +21,6 @@ from tlsio.model.options import ConnectOptionsDict, parse_connect_options
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
     from typing import Unpack
 
@@ -30,21 +31,41 @@ __all__ = ["connect"]
 # RFC 8305 §8: "Connection Attempt Delay ... RECOMMENDED value is 250 milliseconds".
 _ATTEMPT_DELAY = 0.25
 
+_FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
 
-class _Connecting:
-    """What `connect` returns: awaited it is a socket; `async with` closes that at the end."""
 
-    __slots__ = ("_make", "_socket")
+class _DefaultHost(str):
+    """"localhost", where no host was given."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
+    __slots__ = ()
+
+
+_LOCALHOST = _DefaultHost("localhost")
+
+
+class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
+    """What `connect` returns: awaited it is a socket, `async with` closes that at the end, and a task can be made of it."""
+
+    __slots__ = ("_coroutine", "_socket")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, TLSSocket]) -> None:
+        self._coroutine = coroutine
         self._socket: TLSSocket | None = None
 
-    def __await__(self) -> Generator[Any, None, TLSSocket]:
-        return self._make().__await__()  # type: ignore[no-any-return]
+    def __await__(self) -> Generator[Any, Any, TLSSocket]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
 
     async def __aenter__(self) -> TLSSocket:
-        self._socket = await self
+        self._socket = await self._coroutine
         return self._socket
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -54,7 +75,7 @@ class _Connecting:
 
 def connect(
     port: int | None = None,
-    host: str = "localhost",
+    host: str = _LOCALHOST,
     *,
     path: str | os.PathLike[str] | None = None,
     socket: Any = None,  # noqa: ANN401  (any byte stream)
@@ -80,30 +101,40 @@ def connect(
         Cancelled: the connection is closed, nothing is left.
     """
     target = _check_target(port, host, path, socket)
-    given = dict(options)
-    if "host" not in given and (target != "socket" or host != "localhost"):
-        given["host"] = host if target == "port" or host != "localhost" else None
-    parsed = parse_connect_options(given | {"timeout": timeout})
-    side = _make_side(parsed)
-    listeners = dict(on or {})
+    listeners = _check_listeners(on)
+    given: dict[str, Any] = {**options, "timeout": timeout}
+    if target == "port" or not isinstance(host, _DefaultHost):
+        given["host"] = str(host)
+    parsed = parse_connect_options(given)
+    return _Connecting(_establish(port or 0, path, socket, listeners, _make_side(parsed)))
 
-    async def establish() -> TLSSocket:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(parsed.timeout):
-                stream = socket
-                if target == "port":
-                    stream = await _connect_tcp(loop, host, port or 0, parsed)
-                elif target == "path":
-                    stream = await _connect_path(loop, path)
-                made = _make_socket(loop, stream, side, is_stream=target == "socket")
-                return await _shake(made, listeners)
-        except TimeoutError as error:
-            if isinstance(error, HandshakeTimeoutError):
-                raise
-            raise HandshakeTimeoutError(f"No connection within {parsed.timeout} seconds", hint="Is the server up? Raise timeout=.") from None
 
-    return _Connecting(establish)
+async def _establish(port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientSide) -> TLSSocket:
+    options = side.options
+    loop = asyncio.get_running_loop()
+    scope = asyncio.timeout(options.timeout)
+    try:
+        async with scope:
+            if stream is not None:
+                made = TLSSocket.__new__(TLSSocket)
+                wrap_stream(made, stream, is_server=False, side=side)
+            elif path is not None:
+                made = _make_socket(loop, await _connect_path(loop, path), side)
+            else:
+                made = _make_socket(loop, await _connect_tcp(loop, options.host or "localhost", port, options), side)
+            return await _shake(made, listeners, options)
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise HandshakeTimeoutError(
+            f"No connection to {_describe(port, path, side.host)} within {options.timeout} seconds",
+            code="ERR_TLS_CONNECT_TIMEOUT",
+            hint="Is the server up, and does nothing between drop the packets? Else raise timeout.",
+        ) from None
+
+
+def _describe(port: int, path: Any, host: str | None) -> str:
+    return str(path) if path is not None else f"{host} port {port}" if port else host or "the stream's peer"
 
 
 def _check_target(port: object, host: object, path: object, stream: object) -> str:
@@ -122,6 +153,19 @@ def _check_target(port: object, host: object, path: object, stream: object) -> s
     return given[0]
 
 
+def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
+    if on is None:
+        return {}
+    if not isinstance(on, Mapping):
+        raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
+    for event, listener in on.items():
+        if event not in TLSSocket._EVENTS:  # noqa: SLF001
+            raise UsageValueError(f"There is no event {event!r} of sockets", code="ERR_TLS_UNKNOWN_EVENT")
+        if not callable(listener):
+            raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
+    return dict(on)
+
+
 def _make_side(options: ConnectOptions) -> ClientSide:
     given = options.secure_context
     if given is not None and not isinstance(given, SecureContext):
@@ -130,18 +174,14 @@ def _make_side(options: ConnectOptions) -> ClientSide:
 
 
 async def _connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:
-    family = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}[options.family]
     try:
-        found = await loop.getaddrinfo(host, port, family=family, type=_socket.SOCK_STREAM)
-        local = None
-        if options.local_address is not None or options.local_port is not None:
-            local_host = options.local_address or ("::" if found[0][0] == _socket.AF_INET6 else "0.0.0.0")  # noqa: S104
-            local = await loop.getaddrinfo(local_host, options.local_port or 0, type=_socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, port, family=_FAMILIES[options.family], type=_socket.SOCK_STREAM)
+        local = await _find_local(loop, found[0][0], options)
         made = await aiohappyeyeballs.start_connection(
             found, local_addr_infos=local, happy_eyeballs_delay=_ATTEMPT_DELAY, interleave=1, loop=loop
         )
     except OSError as error:
-        error.add_note(f"while connecting to {host}:{port}")
+        error.add_note(_hint_for(error, f"{host} port {port}"))
         raise
     if options.no_delay:
         made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
@@ -152,29 +192,59 @@ async def _connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, op
     return made
 
 
-async def _connect_path(loop: asyncio.AbstractEventLoop, path: Any) -> _socket.socket:  # noqa: ANN401
+async def _find_local(loop: asyncio.AbstractEventLoop, family: int, options: ConnectOptions) -> list[Any] | None:
+    """What to bind to, None for anything."""
+    if options.local_address is None and options.local_port is None:
+        return None
+    host = options.local_address or ("::" if family == _socket.AF_INET6 else "0.0.0.0")  # noqa: S104  (any address, of that family)
+    return await loop.getaddrinfo(host, options.local_port or 0, type=_socket.SOCK_STREAM)
+
+
+async def _connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[str]) -> _socket.socket:
     made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    made.setblocking(False)
+    made.setblocking(False)  # noqa: FBT003
     try:
-        await loop.sock_connect(made, str(path))
+        await loop.sock_connect(made, os.fspath(path))
     except BaseException as error:
         made.close()
-        error.add_note(f"while connecting to {path}")
+        if isinstance(error, OSError):
+            error.add_note(_hint_for(error, os.fspath(path)))
         raise
     return made
 
 
-def _make_socket(loop: asyncio.AbstractEventLoop, stream: Any, side: ClientSide, *, is_stream: bool) -> TLSSocket:  # noqa: ANN401
+def _hint_for(error: OSError, where: str) -> str:
+    """What to do about a failure before TLS."""
+    if isinstance(error, _socket.gaierror):
+        return f"While looking up {where}: check the name's spelling, and whether this machine reaches its name servers."
+    return f"While connecting to {where}: {_HINTS.get(error.errno or 0, 'check the address, and whether anything on the way forbids it.')}"
+
+
+_HINTS: Mapping[int, str] = {
+    errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port?",
+    errno.ENOENT: "there is no such socket. Is the server running, and is this its path?",
+    errno.EACCES: "this user may not. Look at the permissions of the socket and its folder.",
+    errno.ETIMEDOUT: "nobody answers. Is the machine up, and does nothing on the way drop the packets?",
+    errno.ENETUNREACH: "there is no route. Is this machine connected, and does it have this address family?",
+    errno.EHOSTUNREACH: "there is no route. Is that machine up, and in this network?",
+    errno.EADDRNOTAVAIL: "local_address is none of this machine's, or all local ports are taken.",
+    errno.EADDRINUSE: "local_port is taken.",
+}
+
+
+def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientSide) -> TLSSocket:
+    """Give a connected socket to the native driver."""
     made = TLSSocket.__new__(TLSSocket)
-    if is_stream:
-        wrap_stream(made, stream, side)
-        return made
-    connection = Connection(side.context._native, False)  # noqa: SLF001
-    if side.server_name is not None:
-        connection.set_server_name(side.server_name)
-    made._set_up(connection, side, loop)  # noqa: SLF001
-    made._address = _names_of(stream)  # noqa: SLF001
-    connection.attach(current_reactor(), stream.detach())
+    try:
+        connection = Connection(side.context._native, False)  # noqa: SLF001, FBT003
+        if side.server_name is not None:
+            connection.set_server_name(side.server_name)
+        made._set_up(connection, side, loop)  # noqa: SLF001
+        made._address = _names_of(sock)  # noqa: SLF001
+        connection.attach(current_reactor(), sock.detach())
+    except BaseException:
+        sock.close()
+        raise
     return made
 
 
@@ -185,11 +255,20 @@ def _names_of(sock: _socket.socket) -> tuple[Any, Any]:
         return None, None
 
 
-async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]]) -> TLSSocket:
+async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]], options: ConnectOptions) -> TLSSocket:
+    scope = asyncio.timeout(options.handshake_timeout)
     try:
         for event, listener in listeners.items():
-            made.on(event, listener)  # type: ignore[call-overload]
-        return await made.handshake()
-    except BaseException:
+            made.on(event, listener)
+        if made._driver is None:  # noqa: SLF001  (a wrapped stream starts by itself)
+            made._connection.start()  # noqa: SLF001
+        async with scope:
+            return await made.handshake()
+    except BaseException as error:
         made.destroy()
+        if isinstance(error, TimeoutError) and scope.expired():
+            raise HandshakeTimeoutError(
+                f"The handshake was not done within {options.handshake_timeout} seconds",
+                hint="Does TLS listen on that port? Else raise handshake_timeout.",
+            ) from None
         raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.connection.hooks import ask
 from tlsio.model.errors import UsageStateError
+from tlsio.model.faults import error_from_fault
 from tlsio.trust import identity
 from tlsio.trust.certificate import link
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, judge
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from asyncio import Task
 
     from tlsio.connection.context import SecureContext
-    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
+    from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
+    from tlsio.model.values import Fault
 
 __all__ = ["ClientSide"]
+
+_APPLICATION_VERIFICATION = 50      # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
 
 
 class ClientSide:
@@ -45,10 +49,7 @@ class ClientSide:
         self.context = context
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
-            raise UsageStateError(
-                "There is no name to check the server's certificate against",
-                hint="Give servername= or host=: the name the server's certificate has to carry.",
-            )
+            raise _no_name()
         name = self.host if options.servername is None else options.servername
         self.server_name = _server_name(name) if name else None
         self.verdict: Verdict | None = None
@@ -58,24 +59,35 @@ class ClientSide:
         """Judge the server's certificate; the handshake goes on, or ends with the fitting alert."""
         check = self.options.check_server_identity
         if check is None:
-            self._judge(socket, NOT_ASKED)
+            self._decide(socket, NOT_ASKED if self.host is not None else _no_name())
             return
+        later = False
 
         def answer(result: object, error: BaseException | None) -> None:
-            later = self._task is not None
             self._task = None
-            if error is not None and not isinstance(error, Exception):
-                raise error
-            self._judge(socket, result if error is None else error)
+            if socket._closed:                  # the check itself has destroyed it
+                return
+            self._decide(socket, result if error is None else error)
             if later:
                 socket._connection.resume()
 
         certificate = link(socket._connection.peer_chain)
-        task = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
-        if task is not None:
-            self._task = task
+        self._task = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
+        later = True
 
-    def _judge(self, socket: TLSSocket, answer: object) -> None:
+    def _decide(self, socket: TLSSocket, answer: object) -> None:
+        """Tell the engine; a verdict that cannot be made is a refusal."""
+        try:
+            self.verdict = self._judge(socket, answer)
+        except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
+            socket._refused = error
+            socket._connection.answer_verify(_APPLICATION_VERIFICATION)
+            return
+        if self.verdict.refused:
+            socket._refused = self.verdict.error
+        socket._connection.answer_verify(self.verdict.verify_error)
+
+    def _judge(self, socket: TLSSocket, answer: object) -> Verdict:
         connection = socket._connection
         context = self.context.options
         errors = connection.verify_errors
@@ -95,10 +107,11 @@ class ClientSide:
             identity_policy=self.options.identity_policy,
             answer=answer,
         )
-        self.verdict = judge(facts, policy)
-        if self.verdict.refused:
-            socket._refused = self.verdict.error
-        connection.answer_verify(self.verdict.verify_error)
+        return judge(facts, policy)
+
+    def explain(self, _socket: TLSSocket, fault: Fault) -> TLSError:
+        """What broke the connection, in words."""
+        return error_from_fault(fault, host=self.host)
 
     def gone(self) -> None:
         """The connection has ended: nobody wants the answer of a hook any more."""
@@ -106,13 +119,20 @@ class ClientSide:
             self._task.cancel()
             self._task = None
 
-    def is_authorized(self, _socket: SocketFacts) -> bool:
-        """Tell whether the server was found good."""
+    @property
+    def authorized(self) -> bool:
         return self.verdict is not None and self.verdict.authorized
 
-    def find_error(self, _socket: SocketFacts) -> str | None:
-        """Return the code of what speaks against the server."""
+    @property
+    def authorization_error(self) -> str | None:
         return self.verdict.authorization_error if self.verdict is not None else None
+
+
+def _no_name() -> UsageStateError:
+    return UsageStateError(
+        "There is no name to check the server's certificate against",
+        hint="Give servername= or host=: the name the server's certificate has to carry.",
+    )
 
 
 def _server_name(name: str) -> str | None:

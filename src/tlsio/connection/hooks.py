@@ -11,15 +11,15 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tlsio.model.codes import ALERTS
-from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError
+from tlsio.model.codes import alert_name, alert_number
+from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError, UsageValueError
 
-__all__ = ["Answer", "alert_number", "ask", "hook_error"]
+__all__ = ["INTERNAL_ERROR", "Answer", "alert_of", "ask", "wrong_answer"]
 
 Answer = Callable[[Any, BaseException | None], None]
 
-_ALERT_NUMBERS = {name: number for number, name in ALERTS.items()}
-INTERNAL_ERROR = 80             # RFC 8446 §6.2: "An internal error unrelated to the peer"
+# RFC 8446 §6.2: "An internal error unrelated to the peer or the correctness of the protocol".
+INTERNAL_ERROR = "internal_error"
 
 
 def ask(
@@ -32,8 +32,8 @@ def ask(
     """
     try:
         result = hook(*args)
-    except Exception as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
-        answer(None, error)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
+        answer(None, error if isinstance(error, Exception) else _cancelled(name))
         return None
     if not inspect.isawaitable(result):
         answer(result, None)
@@ -43,28 +43,45 @@ def ask(
 
 async def _wait(name: str, timeout: float | None, answer: Answer, result: Awaitable[Any]) -> None:  # noqa: ASYNC109  (it is the option)
     task = asyncio.current_task()
+    value, failure = None, None
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as scope:
             value = await result
-    except asyncio.CancelledError as error:
+    except asyncio.CancelledError:
         if task is not None and task.cancelling():      # by us: the connection is gone
             raise
-        answer(None, HandshakeError(f"{name} was cancelled").with_traceback(error.__traceback__))
-    except TimeoutError as error:
-        late = HandshakeError(f"{name} gave no answer in time", code="ERR_TLS_HOOK_TIMEOUT", hint="Raise hook_timeout, or answer sooner.")
-        answer(None, late.with_traceback(error.__traceback__))
+        failure = _cancelled(name)
     except Exception as error:  # noqa: BLE001
-        answer(None, error)
-    else:
-        answer(value, None)
+        failure = _late(name) if scope.expired() and isinstance(error, TimeoutError) else error
+    answer(value, failure)
 
 
-def alert_number(error: BaseException) -> int:
-    """The alert a hook's error asks for: `HandshakeError(alert=...)`, otherwise internal_error."""
-    name = error.alert if isinstance(error, HandshakeError) else None
-    return INTERNAL_ERROR if name is None else _ALERT_NUMBERS.get(name, INTERNAL_ERROR)
+def _late(name: str) -> Exception:
+    return HandshakeError(
+        f"{name} gave no answer in time", code="ERR_TLS_HOOK_TIMEOUT", alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner."
+    )
 
 
-def hook_error(name: str, expected: str, value: object) -> TLSError:
+def _cancelled(name: str) -> Exception:
+    return HandshakeError(f"{name} was cancelled", code="ERR_TLS_HOOK_CANCELLED", alert=INTERNAL_ERROR)
+
+
+def alert_of(error: BaseException, default: str) -> int:
+    """The number of the alert a hook's error asks for by `HandshakeError(alert=...)`, otherwise of `default`.
+
+    An error of ours is told which one was sent.
+    """
+    wanted = error.alert if isinstance(error, HandshakeError) else None
+    try:
+        number = alert_number(wanted or default)
+    except UsageValueError as unknown:
+        error.add_note(unknown.message)
+        number = alert_number(INTERNAL_ERROR)
+    if isinstance(error, TLSError):
+        error.alert = alert_name(number)
+    return number
+
+
+def wrong_answer(name: str, expected: str, value: object) -> TLSError:
     """An answer of a type that means nothing."""
     return UsageTypeError(f"{name} must return {expected}, got {type(value).__name__}")

@@ -1,48 +1,52 @@
-"""Servers: listening, contexts by name, sockets and their listeners."""
+"""Servers: listening, contexts by name, sockets and their listeners.
+
+The gate accepts, limits and counts in C; what becomes a socket is adopted here, kept alive until it is closed, and handed to the
+`secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import socket as _socket
-import stat
 import threading
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context import SecureContext, for_server
+from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server
 from tlsio.connection.emitter import Emitter
+from tlsio.connection.listening import Listening, ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
-from tlsio.connection.server_side import ServerSide
+from tlsio.connection.server_side import HOOKS, ServerSide
+from tlsio.connection.stream_errors import IncompleteReadError
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import accept_stream
-from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.checks import check_bool, check_limit, check_seconds
+from tlsio.model.errors import (
+    ConnectionLostError,
+    HandshakeTimeoutError,
+    TruncatedError,
+    UsageStateError,
+    UsageTypeError,
+    UsageValueError,
+)
 from tlsio.model.options import ServerOptionsDict, parse_context_options, parse_server_options, parse_ticket_keys
 from tlsio.model.values import ServerStats
 from tlsio.native._core import Gate, Ring
 
 if TYPE_CHECKING:
+    import socket as _socket
     from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
     from tlsio.model.options import ContextOptionsDict
-    from tlsio.native._core import Connection
+    from tlsio.native._core import Address, Connection, Context
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
 
 _log = logging.getLogger("tlsio")
-
-_HOOKS = frozenset({"sni_callback", "alpn_callback", "check_client"})
-
-
-class ServerAddress(TypedDict):
-    """Where a server listens."""
-
-    address: str
-    family: str
-    port: int
 
 
 def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> Server:
@@ -85,41 +89,49 @@ class Server(Emitter):
     Events:
         secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also `client_error`: a handshake failed.
         connection(address): a connection was accepted, before TLS. `drop(address)`: refused by `max_connections`.
-        listening, close, error(error).
+        listening. close: it listens no more, and the last connection has ended.
+        error(error): accepting failed, or a listener of the server did.
 
     Hooks (`sni_callback`, `alpn_callback`, `check_client`) are set as options or by `on`; one function each.
+
+    Attributes:
+        drop_max_connection: What `max_connections` does to those beyond it.
     """
 
     _EVENTS: ClassVar[frozenset[str]] = (
-        frozenset({"secure_connection", "tls_client_error", "client_error", "connection", "drop", "listening", "close", "error"}) | _HOOKS
+        frozenset({"secure_connection", "tls_client_error", "client_error", "connection", "drop", "listening", "close", "error"}) | HOOKS
     )
 
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
         super().__init__()
         self._options = parse_server_options(options)
         self._side = ServerSide(self._options)
-        self._ring = Ring()
-        if self._context_options.ticket_keys:
-            self._ring.set(self._context_options.ticket_keys)
+        self._ring = self._make_ring()
         self._gate = self._make_gate()
-        self._sockets: list[_socket.socket] = []
-        self._paths: list[tuple[str, int]] = []
+        self._listening: Listening | None = None
+        self._process = 0                               # that has listened
         self._open: set[TLSSocket] = set()
-        self._tasks: dict[asyncio.Task[Any], TLSSocket | None] = {}
+        self._tasks: dict[asyncio.Task[Any], Callable[[BaseException], None]] = {}      # and who hears of their failures
         self._failed: dict[str, int] = {}
+        self._upgraded_bytes = [0, 0]                   # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
+        self._told_close = True
+        self._telling_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._waiters: list[asyncio.Future[None]] = []
-        self._lock = threading.Lock()
-        self.drop_max_connection = True
+        self._close_waiters: list[asyncio.Future[None]] = []
+        self._end_waiters: list[asyncio.Future[None]] = []
+        self._lock = threading.Lock()                   # contexts are exchanged by any thread
         if listener is not None:
             self.on("secure_connection", listener)
         self._update_wants()
 
-    @property
-    def _context_options(self) -> Any:  # noqa: ANN401
-        return self._side.names.default.options
+    def _make_ring(self) -> Ring:
+        options = self._side.names.default.options
+        ring = Ring(options.session_timeout or SESSION_TIMEOUT)
+        if options.ticket_keys:
+            ring.set(options.ticket_keys)
+        return ring
 
     def _make_gate(self) -> Gate:
         options = self._options
@@ -158,38 +170,40 @@ class Server(Emitter):
             reuse_port: Several processes may listen on the port.
 
         Raises:
-            UsageStateError: it listens already. OSError: the address cannot be had.
+            UsageError: a wrong argument, or it listens already. OSError: the address cannot be had.
         """
-        if self._sockets:
-            raise UsageStateError("This server listens already", code="ERR_SERVER_ALREADY_LISTEN")
-        self._loop = loop = asyncio.get_running_loop()
-        if sock is not None:
-            sockets = list(sock) if isinstance(sock, list | tuple) else [sock]
-        elif path is not None:
-            sockets = [_bind_path(os.fspath(path))]
-        else:
-            sockets = await _bind_hosts(loop, port or 0, host, reuse_port=reuse_port)
-        reactor = current_reactor()
-        for one in sockets:
-            one.setblocking(False)
-            one.listen(backlog)
-        for one in sockets:
-            self._gate.listen(reactor, os.dup(one.fileno()))
-        if path is not None:
-            self._paths.append((os.fspath(path), os.stat(os.fspath(path)).st_ino))  # noqa: PTH116
-        self._sockets = sockets
-        self._closing = False
+        self._check_process()
+        self._check_not_listening()
+        opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
+        try:
+            self._check_not_listening()                 # a lookup takes time
+            opened.start(self._gate, current_reactor(), backlog)
+        except BaseException:
+            if not self.listening:
+                self._gate.unlisten_all()
+            opened.abandon()
+            raise
+        self._listening = opened
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._closing = self._told_close = False
+        self._stop_deadline()
         self._emit("listening")
         return self
 
+    def _check_not_listening(self) -> None:
+        if self.listening:
+            raise UsageStateError("This server listens already", code="ERR_SERVER_ALREADY_LISTEN")
+
+    def _check_process(self) -> None:
+        if self._process and self._process != os.getpid():
+            raise UsageStateError(
+                "This server belongs to the parent process", code="ERR_TLS_FORKED", hint="Fork before listen, or make a server in the child."
+            )
+
     def address(self) -> ServerAddress | str | None:
         """Where it listens; the path of a Unix socket; None before `listen` and after `close`."""
-        if not self._sockets:
-            return None
-        name = self._sockets[0].getsockname()
-        if isinstance(name, tuple):
-            return {"address": name[0], "family": "IPv6" if ":" in name[0] else "IPv4", "port": name[1]}
-        return str(name)
+        return self._listening.address if self._listening is not None else None
 
     @property
     def port(self) -> int | None:
@@ -199,12 +213,13 @@ class Server(Emitter):
 
     @property
     def listening(self) -> bool:
-        return bool(self._sockets)
+        """Whether it accepts connections."""
+        return self._listening is not None
 
     @property
     def connections(self) -> int:
         """Open connections, those in a handshake included."""
-        return int(self._gate.open_connections) + sum(1 for one in self._open if one._driver is not None)  # noqa: SLF001
+        return self._gate.open_connections + sum(1 for one in tuple(self._open) if one._driver is not None)  # noqa: SLF001
 
     @property
     def max_connections(self) -> int | None:
@@ -213,11 +228,20 @@ class Server(Emitter):
 
     @max_connections.setter
     def max_connections(self, value: int | None) -> None:
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise UsageTypeError(f"max_connections must be an int or None, got {type(value).__name__}")
-        if value is not None and value < 1:
-            raise UsageValueError(f"max_connections must be at least 1, got {value}", code="ERR_OUT_OF_RANGE")
-        self._gate.max_connections = value
+        self._gate.max_connections = check_limit("max_connections", value)
+
+    @property
+    def drop_max_connection(self) -> bool:
+        """What happens beyond `max_connections`. True: closed at once, `drop` tells it. False: the kernel keeps them in its queue.
+
+        Where processes share the listening socket, one that still has room accepts what is left in the queue.
+        (Node: `dropMaxConnection`.)
+        """
+        return not self._gate.queues_beyond
+
+    @drop_max_connection.setter
+    def drop_max_connection(self, value: bool) -> None:
+        self._gate.queues_beyond = not check_bool("drop_max_connection", value)
 
     # ---- contexts
 
@@ -229,17 +253,13 @@ class Server(Emitter):
         Raises:
             UsageError: no name (ERR_TLS_REQUIRED_SERVER_NAME), or a wrong option. ConfigError: nothing was changed.
         """
-        if not isinstance(hostname, str):
-            raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
-        if not hostname:
-            raise UsageValueError('"servername" is a required parameter of add_context', code="ERR_TLS_REQUIRED_SERVER_NAME")
-        given = context if isinstance(context, SecureContext) else parse_context_options(context)
+        given = _parse_context(context)
         with self._lock:
             self._side.names.add(hostname, given)
         self._update_wants()
 
     def remove_context(self, hostname: str) -> None:
-        """Serve `hostname` with the default context again; one that is not there is fine."""
+        """Serve `hostname` with the default context again; one that is not there is fine. Any thread."""
         with self._lock:
             self._side.names.remove(hostname)
         self._update_wants()
@@ -251,21 +271,28 @@ class Server(Emitter):
             UsageError, ConfigError: nothing was changed.
         """
         if context is not None and options:
-            raise UsageTypeError("Give a context or options, not both")
-        if context is not None and not isinstance(context, SecureContext):
-            raise UsageTypeError("context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
+            raise UsageTypeError("Give a context or options, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+        given = _parse_context(options if context is None else context)
+        keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
             names = self._side.names
-            made = for_server(context or parse_context_options(options), current=names.default, home=names.home)
+            made = for_server(given, current=names.default, home=names.home)
             names.replace_default(made)
             self._gate.set_context(made._native)  # noqa: SLF001
+            if keys:
+                self._ring.set(keys)
+        self._update_wants()
 
     def get_ticket_keys(self) -> bytes:
         """The key that encrypts session tickets, 48 bytes: 16 name, 16 HMAC, 16 AES. A secret."""
         return self._ring.first()
 
-    def set_ticket_keys(self, keys: Any) -> None:  # noqa: ANN401
-        """Use other ticket keys. 48 bytes are pushed in front, older keys still decrypt; a list replaces all. Any thread."""
+    def set_ticket_keys(self, keys: Any) -> None:
+        """Use other ticket keys. Any thread.
+
+        Args:
+            keys: 48 bytes: in front, older keys decrypt for one `session_timeout` more. A list: replaces all.
+        """
         parsed = parse_ticket_keys("keys", keys)
         if isinstance(keys, list | tuple):
             self._ring.set(parsed)
@@ -274,22 +301,25 @@ class Server(Emitter):
 
     # ---- hooks and listeners
 
-    def _add(self, event: str, fn: Any, entry: Any) -> Any:  # noqa: ANN401
-        if event not in _HOOKS:
+    def _add(self, event: str, fn: Any, entry: Any) -> Any:
+        if event not in HOOKS:
             return super()._add(event, fn, entry)
         if not callable(fn):
             raise UsageTypeError(f"{event} must be callable, got {type(fn).__name__}")
-        if event in self._side.hooks:
+        if entry is not fn:
+            raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
+        default = self._side.names.default.options
+        if event in self._side.hooks or (event == "alpn_callback" and default.alpn_callback is not None):
             raise UsageStateError(f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first.")
-        if event == "alpn_callback" and self._context_options.alpn_protocols is not None:
+        if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback and alpn_protocols exclude each other", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
         self._side.hooks[event] = fn
         self._update_wants()
         return fn
 
-    def off(self, event: str, fn: Any) -> None:  # noqa: ANN401
+    def off(self, event: str, fn: Any) -> None:
         """Take a listener or hook away; one that is not there is fine."""
-        if event not in _HOOKS:
+        if event not in HOOKS:
             super().off(event, fn)
         elif self._side.hooks.get(event) == fn:
             del self._side.hooks[event]
@@ -300,20 +330,21 @@ class Server(Emitter):
             self._update_wants()
 
     def _update_wants(self) -> None:
-        hooks = self._side.hooks
+        """Tell the gate which questions and notices are worth a call."""
+        side = self._side
         self._gate.set_wants(
-            hello="sni_callback" in hooks or bool(self._side.names),
-            alpn="alpn_callback" in hooks,
-            client="check_client" in hooks,
+            hello=side.asks_name,
+            alpn=side.asks_protocol,
+            client=side.asks_client,
             accepted=self._has("connection"),
             dropped=self._has("drop"),
         )
-        self._gate.wants_socket = bool(hooks)
+        self._gate.wants_socket = bool(side.hooks) or side.asks_protocol
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate
 
-    def _find(self, name: str) -> Any:  # noqa: ANN401
+    def _find(self, name: str) -> Context | None:
         """The native context for a name; None: the default. No socket is made for it."""
         found = self._side.names.find(name)
         return None if found is None else found._native  # noqa: SLF001
@@ -322,13 +353,18 @@ class Server(Emitter):
         assert self._loop is not None
         sock = TLSSocket.__new__(TLSSocket)
         sock._set_up(connection, self._side, self._loop)  # noqa: SLF001
+        self._keep(sock, connection.server_name)
+
+    def _keep(self, sock: TLSSocket, name: str | None) -> None:
+        names = self._side.names
         sock._server = self  # noqa: SLF001
+        sock._context = (names.find(name) if name else None) or names.default  # noqa: SLF001
         self._open.add(sock)
 
-    def _connected(self, address: Any) -> None:  # noqa: ANN401
+    def _connected(self, address: Address) -> None:
         self._emit("connection", address)
 
-    def _dropped(self, address: Any) -> None:  # noqa: ANN401
+    def _dropped(self, address: Address) -> None:
         self._emit("drop", address)
 
     def _accept_failed(self, number: int) -> None:
@@ -340,24 +376,29 @@ class Server(Emitter):
     # ---- news from sockets
 
     def _secured(self, sock: TLSSocket) -> None:
-        for function in self._callables("secure_connection"):
+        for entry in tuple(self._listeners_of("secure_connection")):
+            function = getattr(entry, "function", entry)
+            if function is not entry:
+                self._remove("secure_connection", entry)
             try:
                 result = function(sock)
             except Exception as error:  # noqa: BLE001  (code of the user)
                 sock._listener_failed(error)  # noqa: SLF001
                 return
             if asyncio.iscoroutine(result):
-                self._spawn(self._own(sock, result), sock)
+                self._run(self._own(sock, result), sock._listener_failed)  # noqa: SLF001
 
-    async def _own(self, sock: TLSSocket, listener: Any) -> None:  # noqa: ANN401
+    async def _own(self, sock: TLSSocket, listener: Any) -> None:
         """An async listener owns the socket: its return closes it, its exception destroys it."""
         try:
             await listener
-        except Exception as error:  # noqa: BLE001
-            sock._listener_failed(error)  # noqa: SLF001
         except asyncio.CancelledError:
             sock.destroy()
             raise
+        except Exception as error:
+            if not _is_fault_of(sock, error):
+                raise
+            sock.destroy()          # the peer is gone, and the listener was told
         else:
             if not sock._has("data"):  # noqa: SLF001
                 sock.close()
@@ -370,111 +411,146 @@ class Server(Emitter):
             _log.debug("%r: handshake failed: %s", sock, error)
 
     def _closed_socket(self, sock: TLSSocket) -> None:
+        if sock in self._open and sock._driver is not None:  # noqa: SLF001
+            self._upgraded_bytes[0] += sock.bytes_read
+            self._upgraded_bytes[1] += sock.bytes_written
         self._open.discard(sock)
         self._check_closed()
 
-    def _spawn(self, coroutine: Any, sock: TLSSocket | None = None) -> asyncio.Task[Any]:  # noqa: ANN401
-        assert self._loop is not None
-        task = self._loop.create_task(coroutine)
-        self._tasks[task] = sock
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        return self._run(coroutine, self._report if self._telling_error else self._listener_failed)
+
+    def _run(self, coroutine: Any, failed: Callable[[BaseException], None]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks[task] = failed
         task.add_done_callback(self._task_done)
         return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task, None)
+        failed = self._tasks.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._listener_failed(error)
+            failed(error)
         self._check_closed()
 
     def _listener_failed(self, error: BaseException) -> None:
-        """A listener of the server raised: `error` listeners hear it, else the loop's handler."""
-        listeners = tuple(self._listeners_of("error"))
-        if not listeners:
-            loop = self._loop or asyncio.get_running_loop()
-            loop.call_exception_handler({"message": "tlsio: a listener of a server failed", "exception": error})
-        else:
+        """A listener of the server raised: `error` listeners hear it, else the loop's handler; that hears what those raise."""
+        if self._telling_error or not self._has("error"):
+            self._report(error)
+            return
+        self._telling_error = True
+        try:
             self._emit("error", error)
+        finally:
+            self._telling_error = False
+
+    @staticmethod
+    def _report(error: BaseException) -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": "tlsio: a listener of a server failed", "exception": error})
 
     # ---- STARTTLS
 
-    async def upgrade(self, stream: Any) -> TLSSocket:  # noqa: ANN401
+    async def upgrade(self, stream: Any) -> TLSSocket:
         """Speak TLS on a stream that was accepted by somebody else: the server side of STARTTLS.
 
         Contexts, hooks, limits and listeners are this server's; the `secure_connection` listener is called for it too.
 
         Raises:
-            TLSError: the handshake failed, after `tls_client_error`. Cancelled: the stream is closed.
+            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError: `max_connections` is reached.
+            Cancelled: the stream is closed.
         """
+        self._check_process()
         self._loop = asyncio.get_running_loop()
+        full = self.max_connections is not None and self.connections >= self.max_connections
         sock = accept_stream(stream, self._side, self._gate)
-        sock._server = self  # noqa: SLF001
-        self._open.add(sock)
-        return await sock.handshake()
+        if full:
+            sock.destroy()
+            self._dropped(sock._addresses()[1])  # noqa: SLF001
+            raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
+        self._keep(sock, None)
+        try:
+            async with asyncio.timeout(self._options.handshake_timeout) as scope:
+                return await sock.handshake()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            error = HandshakeTimeoutError()
+            self._handshake_failed(sock, error)
+            raise error from None
 
     # ---- closing
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop listening; open connections go on, for `timeout` seconds, then they are closed and async listeners cancelled."""
-        for one in self._sockets:
-            one.close()
-        self._gate.unlisten_all()
-        for path, inode in self._paths:
-            _unlink(path, inode)
-        was_listening = bool(self._sockets)
-        self._sockets, self._paths = [], []
-        self._closing = True
-        if timeout is not None and self._loop is not None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            if timeout <= 0:
-                self._close_all()
+        """Stop listening; open connections go on, for `timeout` seconds, then they are closed and async listeners cancelled.
+
+        None waits for them without limit, 0 not at all. May be repeated.
+        """
+        self._check_process()
+        seconds = 0.0 if timeout == 0 and not isinstance(timeout, bool) else check_seconds("timeout", timeout)
+        if self._listening is not None:
+            self._gate.unlisten_all()
+            self._listening.close()
+            self._listening = None
+        self._closing = self._gate.closing = True
+        _wake(self._close_waiters)
+        if seconds is not None:
+            self._stop_deadline()
+            if seconds and self._loop is not None and not self._is_idle:
+                self._deadline = self._loop.call_later(seconds, self._close_all)
             else:
-                self._deadline = self._loop.call_later(timeout, self._close_all)
-        if was_listening:
-            self._emit("close")
+                self._close_all()
         self._check_closed()
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _close_all(self) -> None:
         self._gate.evict()
+        for task in tuple(self._tasks):
+            if task is not _current_task():
+                task.cancel()
         for sock in tuple(self._open):
             sock.destroy()
-        for task in tuple(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
+        self._check_closed()
 
     @property
     def _is_idle(self) -> bool:
         return not self._open and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
-        if self._closing and self._is_idle:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-            for waiter in self._waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._waiters.clear()
+        """Also called by the gate, when a connection has gone that was no socket yet."""
+        if not self._closing or not self._is_idle:
+            return
+        self._stop_deadline()
+        if not self._told_close:
+            self._told_close = True
+            self._emit("close")
+        if self._is_idle:               # an async listener of `close` may run still
+            _wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
         """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors."""
+        self._check_process()
         while not self._closing or not self._is_idle:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            if self._closing:
-                self._gate.evict()      # what is still in a handshake when the last socket has gone
-                self._check_closed()
-            await waiter
+            await _wait(self._end_waiters)
 
     async def serve_forever(self) -> None:
-        """Wait until `close` was called; cancelled: close first."""
-        waiter = asyncio.get_running_loop().create_future()
+        """Wait until `close` is called; cancelled: close.
+
+        Raises:
+            UsageStateError: it does not listen.
+        """
+        self._check_process()
+        if not self.listening and not self._closing:
+            raise UsageStateError("This server does not listen", code="ERR_SERVER_NOT_RUNNING", hint="await server.listen(...) first.")
+        if self._closing:
+            return
         try:
-            while not self._closing:
-                self._forever = waiter
-                await asyncio.wait_for(asyncio.shield(waiter), None)
-        finally:
+            await _wait(self._close_waiters)
+        except asyncio.CancelledError:
             self.close()
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -486,6 +562,7 @@ class Server(Emitter):
             await self.wait_closed()
         except asyncio.CancelledError:
             self.close(0)
+            await self.wait_closed()
             raise
 
     # ---- numbers
@@ -493,7 +570,7 @@ class Server(Emitter):
     def stats(self) -> ServerStats:
         """What the server has done so far. Any thread."""
         gate, live = self._gate, tuple(self._open)
-        failed = dict(gate.handshakes_failed)
+        failed = gate.handshakes_failed
         for code, count in tuple(self._failed.items()):
             failed[code] = failed.get(code, 0) + count
         return ServerStats(
@@ -503,70 +580,51 @@ class Server(Emitter):
             open_connections=self.connections,
             accepted=gate.accepted,
             dropped=gate.dropped,
-            bytes_read=gate.bytes_read + sum(one.bytes_read for one in live),
-            bytes_written=gate.bytes_written + sum(one.bytes_written for one in live),
+            bytes_read=gate.bytes_read + self._upgraded_bytes[0] + sum(one.bytes_read for one in live),
+            bytes_written=gate.bytes_written + self._upgraded_bytes[1] + sum(one.bytes_written for one in live),
         )
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
 
 
-async def _bind_hosts(loop: asyncio.AbstractEventLoop, port: int, host: str | None, *, reuse_port: bool) -> list[_socket.socket]:
-    if host is None:
-        return [_bind_all(port, reuse_port=reuse_port)]
-    found = await loop.getaddrinfo(host, port, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE)
-    sockets: list[_socket.socket] = []
+def _parse_context(given: object) -> Any:
+    """A SecureContext as it is, or options, parsed."""
+    if isinstance(given, SecureContext):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+    return parse_context_options(given)
+
+
+def _is_fault_of(sock: TLSSocket, error: Exception) -> bool:
+    """Whether a listener died of what its socket told it: the peer's end, and no fault of the listener's own."""
+    if error is sock._error:  # noqa: SLF001
+        return True
+    if isinstance(error, TruncatedError | IncompleteReadError):
+        return sock._connection.input_ended  # noqa: SLF001
+    return isinstance(error, ConnectionLostError) and (sock.closed or sock._connection.out_error != 0)  # noqa: SLF001
+
+
+def _current_task() -> asyncio.Task[Any] | None:
     try:
-        for family, _kind, _protocol, _name, address in dict.fromkeys(found):
-            if sockets and port == 0:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901  (one port for all addresses of a name)
-            sockets.append(_bind(family, address, reuse_port=reuse_port))
-    except OSError:
-        for one in sockets:
-            one.close()
-        raise
-    return sockets
+        return asyncio.current_task()
+    except RuntimeError:            # no loop runs: close() in a program that is about to end
+        return None
 
 
-def _bind_all(port: int, *, reuse_port: bool) -> _socket.socket:
-    """One socket for IPv4 and IPv6; where the system has no IPv6, one for IPv4."""
-    if _socket.has_dualstack_ipv6():
-        return _socket.create_server(("::", port), family=_socket.AF_INET6, dualstack_ipv6=True, reuse_port=reuse_port)
-    return _bind(_socket.AF_INET, ("0.0.0.0", port), reuse_port=reuse_port)  # noqa: S104  (asked for: all addresses)
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
 
 
-def _bind(family: int, address: Any, *, reuse_port: bool) -> _socket.socket:  # noqa: ANN401
-    one = _socket.socket(family, _socket.SOCK_STREAM)
+async def _wait(waiters: list[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.append(waiter)
     try:
-        one.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            one.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
-        if family == _socket.AF_INET6:
-            one.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
-        one.bind(address)
-    except OSError as error:
-        one.close()
-        error.add_note(f"while listening on {address[0]}:{address[1]}")
-        raise
-    return one
-
-
-def _bind_path(path: str) -> _socket.socket:
-    one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        one.bind(path)
-    except OSError as error:
-        one.close()
-        error.add_note(f"while listening on {path}")
-        raise
-    return one
-
-
-def _unlink(path: str, inode: int) -> None:
-    """Remove our Unix socket, unless somebody has put another in its place."""
-    try:
-        found = os.stat(path)  # noqa: PTH116
-        if found.st_ino == inode and stat.S_ISSOCK(found.st_mode):
-            os.unlink(path)  # noqa: PTH108
-    except FileNotFoundError:
-        pass
+        await waiter
+    finally:
+        if waiter in waiters:
+            waiters.remove(waiter)

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
-from tlsio.connection.hooks import INTERNAL_ERROR, alert_number, ask, hook_error
-from tlsio.model.errors import HandshakeError, UsageTypeError, UsageValueError
+from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.model.errors import ConfigError, HandshakeError, UsageError, UsageTypeError, UsageValueError
+from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT
-from tlsio.trust.certificate import link
+from tlsio.trust.certificate import link, parse
+from tlsio.trust.identity import to_server_name
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.options import ContextOptions, ServerOptions
+    from tlsio.model.values import Fault
+    from tlsio.native._core import Connection
 
-__all__ = ["NamedContexts", "ServerSide"]
+__all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 
-NO_APPLICATION_PROTOCOL = 120       # RFC 7301 §3.2
-BAD_CERTIFICATE = 42
+_NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
+
+HOOKS = frozenset({"sni_callback", "alpn_callback", "check_client"})
 
 
 class NamedContexts:
-    """The table behind `add_context`: names and patterns with a context each. The last added match wins, as in Node."""
+    """The table behind `add_context`: names and patterns with a context each. The last added match wins, as in Node.
+
+    Changed by one thread at a time, under the server's lock; `find` may run beside that. So a dict here is never iterated
+    while it may change, and what is iterated is replaced as a whole.
+    """
 
     def __init__(self, context: SecureContext) -> None:
         self.home = self.default = context
@@ -41,7 +51,8 @@ class NamedContexts:
         return bool(self._given)
 
     def add(self, hostname: str, given: SecureContext | ContextOptions) -> None:
-        name = hostname.lower().removesuffix(".")
+        """Serve `hostname` with `given`, completed from the default; a name that is there is replaced."""
+        name = _table_name(hostname)
         context = for_server(given, current=self.default, home=self.home)
         self._given.pop(name, None)
         self._given[name] = given
@@ -52,15 +63,16 @@ class NamedContexts:
         if "*" in name:
             # Node's rule: each star stands for a part of one label.
             pattern = re.compile("[^.]*".join(map(re.escape, name.split("*"))))
-            self._patterns[name] = (self._added, pattern, context)
+            self._patterns = {**self._patterns, name: (self._added, pattern, context)}
         else:
             self._exact[name] = (self._added, context)
 
     def remove(self, hostname: str) -> None:
-        name = hostname.lower().removesuffix(".")
+        """Forget `hostname`."""
+        name = _table_name(hostname)
         self._given.pop(name, None)
         self._exact.pop(name, None)
-        self._patterns.pop(name, None)
+        self._patterns = {other: found for other, found in self._patterns.items() if other != name}
 
     def replace_default(self, context: SecureContext) -> None:
         """Take another default. What the names leave unset is the new one's; all are made before any is exchanged."""
@@ -77,30 +89,64 @@ class NamedContexts:
                 added, found = when, context
         return found
 
+    @property
+    def any_chooses_protocol(self) -> bool:
+        """Some context has an `alpn_callback` of its own."""
+        contexts = [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
+        return any(context.options.alpn_callback is not None for context in contexts)
+
+
+def _table_name(hostname: object) -> str:
+    """A name or pattern as hellos have names: A-labels, lower case, no dot at the end."""
+    if not isinstance(hostname, str):
+        raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
+    if not hostname:
+        raise UsageValueError("A name is needed to serve it with a context of its own", code="ERR_TLS_REQUIRED_SERVER_NAME")
+    if hostname.isascii():
+        return hostname.lower().removesuffix(".")
+    return ".".join(label.lower() if label.isascii() else to_server_name(label) for label in hostname.removesuffix(".").split("."))
+
 
 class ServerSide:
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
-    host = None
 
     def __init__(self, options: ServerOptions) -> None:
+        """Make the default context.
+
+        Raises:
+            UsageError, ConfigError: as `create_secure_context`.
+        """
         given = options.secure_context
         if given is not None and not isinstance(given, SecureContext):
             raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
         self.options = options
-        self.names = NamedContexts(given or SecureContext(options.context))
-        self.hooks: dict[str, Callable[..., Any]] = {}
-        for name in ("sni_callback", "alpn_callback", "check_client"):
-            hook = getattr(options, name)
-            if hook is not None:
-                self.hooks[name] = hook
-        if given is not None and given.options.alpn_callback is not None:
-            self.hooks["alpn_callback"] = given.options.alpn_callback
+        # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
+        self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
+        self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
+
+    # ---- which questions are asked
+
+    @property
+    def asks_name(self) -> bool:
+        """A hello with a server name stops for its context."""
+        return "sni_callback" in self.hooks or bool(self.names)
+
+    @property
+    def asks_protocol(self) -> bool:
+        """A hello with ALPN stops for the choice. What `sni_callback` will give may have a callback of its own."""
+        return "alpn_callback" in self.hooks or "sni_callback" in self.hooks or self.names.any_chooses_protocol
+
+    @property
+    def asks_client(self) -> bool:
+        """A finished handshake stops before anything of it is released."""
+        return "check_client" in self.hooks
 
     # ---- questions
 
     def asked(self, socket: TLSSocket, question: int) -> None:
+        """Answer the engine's question, at once or later."""
         if question == ASK_CLIENT:
             self._ask_client(socket)
         else:
@@ -121,104 +167,140 @@ class ServerSide:
     def _context_of(self, result: object, name: str) -> SecureContext | None:
         if result is None:
             return self.names.find(name)
-        if isinstance(result, dict):
-            result = parse_context_options(result)
-        elif not isinstance(result, SecureContext):
-            raise hook_error("sni_callback", "a SecureContext, options or None", result)
-        return for_server(result, current=self.names.default, home=self.names.home)
+        if not isinstance(result, SecureContext | Mapping):
+            raise wrong_answer("sni_callback", "a SecureContext, options or None", result)
+        given = result if isinstance(result, SecureContext) else parse_context_options(result)
+        return for_server(given, current=self.names.default, home=self.names.home)
 
     def _ask_protocol(self, socket: TLSSocket, context: SecureContext | None) -> None:
         connection = socket._connection
+        chosen = context._native if context else None
+        if context is not None:
+            socket._context = context
         offered = connection.offered_protocols
-        hook = self.hooks.get("alpn_callback")
-        socket._use(context)
+        hook = self._protocol_hook(context or self.names.default)
         if hook is None or not offered:
-            connection.answer_hello(context._native if context else None)
+            connection.answer_hello(chosen)
             return
 
         def take(result: object) -> None:
-            protocol = result.encode() if isinstance(result, str) else result
-            if protocol is None:
-                raise HandshakeError("alpn_callback refused what the client offers", code="ERR_SSL_NO_APPLICATION_PROTOCOL",
-                                     alert="no_application_protocol")
-            if not isinstance(protocol, bytes) or protocol not in offered:
-                raise UsageTypeError(
-                    f"alpn_callback returned {result!r}, which is none of the protocols the client offers",
-                    code="ERR_TLS_ALPN_CALLBACK_INVALID_RESULT",
-                )
-            chosen = socket._context._native if socket._context else None
-            connection.answer_hello(chosen, protocol)
+            connection.answer_hello(chosen, _check_protocol(result, offered))
 
         self._ask(socket, "alpn_callback", take, hook, connection.server_name, [one.decode("latin-1") for one in offered], socket)
 
+    def _protocol_hook(self, context: SecureContext) -> Callable[..., Any] | None:
+        """What the context sets decides; the server's hook is for contexts that set nothing."""
+        own = context.options
+        if own.alpn_callback is not None or own.alpn_protocols is not None:
+            return own.alpn_callback
+        return self.hooks.get("alpn_callback")
+
     def _ask_client(self, socket: TLSSocket) -> None:
         connection = socket._connection
-        certificate = link(connection.peer_chain) if connection.peer_certificate is not None else None
 
         def take(result: object) -> None:
-            verdict = self._judge(socket, result)
+            verdict = self.judge(socket, result)
             if verdict.error is not None and (verdict.refused or result is not None):
                 raise verdict.error
             connection.answer_client()
 
-        def answer(result: object, error: BaseException | None) -> None:
-            take(result if error is None else error)
+        certificate = link(chain) if (chain := _peer_chain(connection)) else None
+        self._ask(socket, "check_client", take, self.hooks["check_client"], certificate, socket)
 
-        self._ask(socket, "check_client", take, self.hooks["check_client"], certificate, socket, errors_are_answers=True)
-
-    def _ask(
-        self, socket: TLSSocket, name: str, take: Callable[[object], None], hook: Callable[..., Any], *args: object, errors_are_answers: bool = False
-    ) -> None:
+    def _ask(self, socket: TLSSocket, name: str, take: Callable[[Any], None], hook: Callable[..., Any], *args: object) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for."""
         later = False
 
         def answer(result: object, error: BaseException | None) -> None:
             socket._hook = None
+            if socket._closed:                  # the hook itself has destroyed it
+                return
             try:
                 if error is not None:
                     raise error
                 take(result)
             except Exception as failure:  # noqa: BLE001  (the hook's, or of its answer: the handshake fails closed)
                 socket._refused = failure
-                socket._connection.refuse(BAD_CERTIFICATE if errors_are_answers and not _wants_alert(failure) else alert_number(failure))
-            if later:
+                socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
+            if later and socket._hook is None:  # otherwise the next hook's answer goes on
                 socket._connection.resume()
 
-        socket._hook = ask(socket._loop, name, self.options.hook_timeout, answer, hook, *args)
+        task = ask(socket._loop, name, self.options.hook_timeout, answer, hook, *args)
+        if task is not None:
+            socket._hook = task
         later = True
 
     # ---- verdict
 
-    def is_authorized(self, socket: SocketFacts) -> bool:
-        """Tell whether the client has shown a certificate that was found good."""
+    def explain(self, socket: TLSSocket, fault: Fault) -> Exception:
+        """What broke the connection, in words."""
+        refused = self.judge(socket).error if fault.kind == "verify" else None
+        if refused is not None:
+            return refused
+        error = error_from_fault(fault)
+        # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
+        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None:
+            return ConfigError(
+                "TLS with the client failed: there is no certificate to show", code=error.code, alert=error.alert, reason=error.reason,
+                hint="Give cert and key.", openssl_errors=error.openssl_errors,
+            )  # fmt: skip
+        return error
+
+    def authorization_error(self, socket: TLSSocket) -> str | None:
+        """What speaks against a client that was let in; nothing does when nothing was asked, as in Node."""
+        context = socket._context or self.names.default
+        return self.judge(socket).authorization_error if context.options.request_cert else None
+
+    def judge(self, socket: TLSSocket, answer: object = NOT_ASKED) -> Verdict:
+        """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.
+
+        Args:
+            socket: Whose client.
+            answer: What `check_client` said.
+        """
         connection = socket._connection
-        return bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
-
-    def find_error(self, socket: SocketFacts) -> str | None:
-        """Return the code of what speaks against the client."""
-        return None if not socket._secure or self.is_authorized(socket) else self._judge(socket).authorization_error
-
-    def gone(self) -> None:
-        """The connection has ended; its hooks are tasks of the socket."""
-
-    def _judge(self, socket: SocketFacts, answer: object = NOT_ASKED) -> Verdict:
-        """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it."""
-        connection = socket._connection
-        context = (socket._context or self.names.default).options
+        context = socket._context or self.names.default
+        options = context.options
         errors = connection.verify_errors
+        chain = _peer_chain(connection)
         facts = PeerFacts(
             role="server",
             now=datetime.now(UTC),
-            chain=connection.peer_chain,
+            chain=chain,
             verified_chain=connection.verified_chain,
             verify_errors=errors,
             resumed=connection.session_reused,
-            explicit_ca=context.ca is not None,
-            root_subjects=(socket._context or self.names.default).root_subjects if errors else frozenset(),
+            # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
+            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.session_reused else (),
+            explicit_ca=options.ca is not None,
+            root_subjects=context.root_subjects if errors else frozenset(),
         )
-        policy = VerifyPolicy(reject_unauthorized=context.reject_unauthorized is not False, pins=context.pins or (), answer=answer)
+        held = connection.session_reused and options.reject_unauthorized is not False
+        policy = VerifyPolicy(
+            reject_unauthorized=options.reject_unauthorized is not False, pins=() if held else options.pins or (), answer=answer
+        )
         return judge(facts, policy)
 
 
-def _wants_alert(error: BaseException) -> bool:
-    return isinstance(error, HandshakeError) and error.alert is not None
+def _peer_chain(connection: Connection) -> tuple[bytes, ...]:
+    """What the client sent. After a failed verification OpenSSL has only the chain it tried to build."""
+    return connection.peer_chain or connection.verified_chain
+
+
+def _check_protocol(result: object, offered: list[bytes]) -> bytes:
+    if result is None:
+        raise HandshakeError(
+            "alpn_callback refused what the client offers", code="ERR_SSL_NO_APPLICATION_PROTOCOL", alert="no_application_protocol"
+        )
+    protocol = result.encode("latin-1", "replace") if isinstance(result, str) else result
+    if not isinstance(protocol, bytes) or protocol not in offered:
+        raise UsageTypeError(
+            f"alpn_callback returned {result!r:.80}, which is none of the protocols the client offers",
+            code="ERR_TLS_ALPN_CALLBACK_INVALID_RESULT",
+        )
+    return protocol
+
+
+def _usual_alert(hook: str, failure: Exception) -> str:
+    """Who says no to a client refuses its certificate; anything else that goes wrong is a fault of ours."""
+    return "bad_certificate" if hook == "check_client" and not isinstance(failure, UsageError) else INTERNAL_ERROR

@@ -267,8 +267,8 @@ class Connection:
 class Ring:
     """Session ticket keys, 48 bytes each: 16 name, 16 HMAC, 16 AES. The first encrypts, all decrypt. For any thread."""
 
-    def __init__(self) -> None:
-        """Make one random key."""
+    def __init__(self, keep: float = 0) -> None:
+        """Make one random key. `keep`: seconds for which a key still decrypts behind one that was pushed; 0: for ever."""
     def set(self, keys: Sequence[bytes]) -> None:
         """Replace all keys.
 
@@ -289,6 +289,8 @@ class GateKeeper(Protocol):
     def _connected(self, address: Address) -> None: ...
     def _dropped(self, address: Address) -> None: ...
     def _accept_failed(self, number: int) -> None: ...
+    def _check_closed(self) -> None:
+        """While the gate is `closing`: a connection has gone that was no socket."""
 
 @final
 class Gate:
@@ -298,6 +300,8 @@ class Gate:
     """
 
     max_connections: int | None
+    queues_beyond: bool
+    closing: bool
     wants_failures: bool
     wants_socket: bool
 

@@ -667,12 +667,19 @@ cdef class Connection:
     def verify_errors(self):
         """(X509_V_ERR number, depth) in the order found."""
         if self.c.verify == NULL:
-            return ()
+            result = self._resumed_result()
+            return () if result in (X509_V_OK, X509_V_ERR_CERT_REJECTED) else ((result, 0),)
         return tuple([(self.c.verify.errors[i].error, self.c.verify.errors[i].depth) for i in range(self.c.verify.count)])
 
     @property
     def pins_failed(self):
-        return self.c.verify != NULL and self.c.verify.pins_failed != 0
+        if self.c.verify == NULL:
+            return self._resumed_result() == X509_V_ERR_CERT_REJECTED
+        return self.c.verify.pins_failed != 0
+
+    cdef long _resumed_result(self):
+        """What on_certificate found when the session was made; it passed only where nothing is insisted on."""
+        return SSL_get_verify_result(self.c.ssl) if self.session_reused else X509_V_OK
 
     @property
     def peer_address(self):

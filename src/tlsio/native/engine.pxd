@@ -89,6 +89,7 @@ cdef extern from "engine.h" nogil:
     void tio_ring_release(tio_ring *)
     int tio_ring_set(tio_ring *, const uint8_t *keys, size_t count)
     void tio_ring_push(tio_ring *, const uint8_t *key)
+    void tio_ring_keep(tio_ring *, int64_t ns)
     void tio_ring_first(tio_ring *, uint8_t *key)
 
     ctypedef struct tio_gate:
@@ -100,6 +101,7 @@ cdef extern from "engine.h" nogil:
         int no_delay
         int keep_alive
         uint32_t max_connections
+        int queues_beyond
         uint32_t max_handshakes
         uint64_t max_handshake_bytes
         int64_t handshake_ns

@@ -93,6 +93,7 @@ cdef extern from "openssl/x509.h" nogil:
 
 cdef extern from "openssl/x509_vfy.h" nogil:
     int X509_V_OK
+    int X509_V_ERR_CERT_REJECTED
     unsigned long X509_V_FLAG_CRL_CHECK
     unsigned long X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_PARTIAL_CHAIN
@@ -166,6 +167,7 @@ cdef extern from "openssl/ssl.h" nogil:
     const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher)
     const char *SSL_CIPHER_get_version(const SSL_CIPHER *cipher)
     int SSL_session_reused(const SSL *ssl)
+    long SSL_get_verify_result(const SSL *ssl)
     X509 *SSL_get0_peer_certificate(const SSL *ssl)
     X509_STACK *SSL_get_peer_cert_chain(const SSL *ssl)
     X509_STACK *SSL_get0_verified_chain(const SSL *ssl)

@@ -13,6 +13,9 @@ cdef class Ring:
         if self.ring == NULL:
             raise MemoryError("no random bytes for a session ticket key")
 
+    def __init__(self, double keep=0):
+        tio_ring_keep(self.ring, <int64_t>(keep * 1e9))
+
     def __dealloc__(self):
         tio_ring_release(self.ring)
 
@@ -31,11 +34,12 @@ cdef class Ring:
         return (<const char *>key)[:TIO_TICKET_KEY]
 
 
+@cython.no_gc_clear
 cdef class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
-    The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)` and
-    `_accept_failed(errno)`.
+    The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
+    `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
     """
 
     cdef tio_gate gate
@@ -45,6 +49,7 @@ cdef class Gate:
     cdef dict failure_codes             # the same numbers -> code
     cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
     cdef public bint wants_socket
+    cdef public bint closing            # somebody waits for the last connection to go
     cdef readonly uint64_t handshakes_full, handshakes_resumed
 
     def __cinit__(self):
@@ -70,6 +75,7 @@ cdef class Gate:
 
     def __dealloc__(self):
         if self.reactor is not None and self.reactor.r != NULL:
+            tio_reactor_unlisten(self.reactor.r, &self.gate)
             tio_reactor_evict(self.reactor.r, &self.gate)
         tio_gate_free(&self.gate)
 
@@ -87,10 +93,13 @@ cdef class Gate:
         self.reactor = reactor
         if tio_reactor_listen(reactor.r, &self.gate, fd):
             raise OSError(errno, os.strerror(errno))
+        reactor.gates.add(self)
+        self.closing = False
 
     def unlisten_all(self):
         if self.reactor is not None and self.reactor.r != NULL:
             tio_reactor_unlisten(self.reactor.r, &self.gate)
+            self.reactor.gates.discard(self)
             self.reactor._left()
 
     def evict(self):
@@ -106,6 +115,14 @@ cdef class Gate:
     @max_connections.setter
     def max_connections(self, value):
         self.gate.max_connections = value or 0
+
+    @property
+    def queues_beyond(self):
+        return self.gate.queues_beyond != 0
+
+    @queues_beyond.setter
+    def queues_beyond(self, bint value):
+        self.gate.queues_beyond = value
 
     @property
     def open_connections(self):
@@ -136,7 +153,7 @@ cdef class Gate:
     def handshakes_failed(self):
         """How many handshakes failed, by error code."""
         counts = {}
-        for numbers, count in self.failures.items():
+        for numbers, count in dict(self.failures).items():      # a copy: this may be another thread
             code = self.failure_codes[numbers]
             counts[code] = counts.get(code, 0) + count
         return counts
@@ -148,10 +165,11 @@ cdef class Gate:
         """A flood of one failure makes an error object for the first of it only."""
         cdef unsigned long first = c.fault.entries[0].code if c.fault != NULL and c.fault.count else 0
         cdef int verify = c.verify.errors[c.verify.count - 1].error if c.verify != NULL and c.verify.count else 0
-        numbers = (c.fault.kind if c.fault != NULL else -1, first, verify, c.alert_received,
+        cdef bint pins = c.verify != NULL and c.verify.pins_failed and not verify
+        numbers = (c.fault.kind if c.fault != NULL else -1, first, verify, pins, c.alert_received,
                    c.fault.os_error if c.fault != NULL else 0)
         if numbers not in self.failures:
-            self.failure_codes[numbers] = error_from_fault(fault_of(c, False)).code
+            self.failure_codes[numbers] = "ERR_TLS_PIN_MISMATCH" if pins else error_from_fault(fault_of(c, False)).code
             self.failures[numbers] = 0
         self.failures[numbers] += 1
 
@@ -174,6 +192,8 @@ cdef class Gate:
         if what & TIO_NOTICE_FAILED and not self.wants_failures:
             self._count(c)
             tio_conn_free(c)
+            if self.closing:
+                self.server._check_closed()
             return None
         if what & TIO_NOTICE_QUESTION and c.question == TIO_ASK_HELLO and not self.wants_socket:
             self._choose(c)
@@ -203,6 +223,7 @@ cdef class Reactor:
     cdef object loop                    # a weak reference: the loop holds us, not we the loop
     cdef list dirty                     # connections with something to send or to tell
     cdef list inputs                    # connections whose reader has come while bytes stood already
+    cdef set gates                      # that listen: whoever listens lives
     cdef bint in_turn, scheduled, woke
     cdef readonly bint forked
     cdef object __weakref__
@@ -210,6 +231,7 @@ cdef class Reactor:
     def __cinit__(self):
         self.dirty = []
         self.inputs = []
+        self.gates = set()
 
     def __init__(self, loop):
         self.r = tio_reactor_new()

@@ -127,6 +127,7 @@ void tio_ring_retain(tio_ring *);
 void tio_ring_release(tio_ring *);      /* keys are wiped */
 int tio_ring_set(tio_ring *, const uint8_t *keys, size_t count);         /* replaces all; 1..TIO_TICKET_KEYS keys */
 void tio_ring_push(tio_ring *, const uint8_t key[TIO_TICKET_KEY]);       /* in front; the oldest falls off */
+void tio_ring_keep(tio_ring *, int64_t ns);          /* how long a key still decrypts after a push; 0, the default: for ever */
 void tio_ring_first(tio_ring *, uint8_t key[TIO_TICKET_KEY]);
 
 /* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
@@ -144,6 +145,7 @@ typedef struct {
     int no_delay;
     int keep_alive;                     /* -1 off, else seconds before the first probe; 0 the system's */
     uint32_t max_connections;           /* 0 = no limit, here and below */
+    int queues_beyond;                  /* those beyond it stay in the kernel's queue; else they are taken and dropped */
     uint32_t max_handshakes;
     uint64_t max_handshake_bytes;
     int64_t handshake_ns;               /* deadline of the whole handshake; 0 = none */

@@ -188,9 +188,8 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */
     v->chain = NULL;
     int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
-    if (c->context->row.soft) error = X509_V_OK;
-    X509_STORE_CTX_set_error(xs, error);                /* picks the alert */
-    return error == X509_V_OK;
+    X509_STORE_CTX_set_error(xs, error);                /* picks the alert; and a session remembers it, also when it is let pass */
+    return error == X509_V_OK || c->context->row.soft;
 }
 
 /* ---- what passes by ------------------------------------------------------------------------------------------ */

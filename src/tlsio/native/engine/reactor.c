@@ -300,7 +300,7 @@ static void count_out(tio_reactor *r, tio_conn *c) {
     tio_gate *g = c->gate;
     if (!g || !c->counted) return;
     if (c->counted == 1) left_handshake(r, g);
-    g->open--;
+    if (g->open-- == g->max_connections && g->queues_beyond) wake_listeners(r, g);
     g->bytes_in += c->bytes_read;
     g->bytes_out += c->bytes_written;
     c->counted = 0;
@@ -531,7 +531,8 @@ static void rest(tio_reactor *r, slot *s, int error) {
 static void accept_some(tio_reactor *r, slot *s) {
     tio_gate *g = s->gate;
     for (int i = 0; i < ACCEPTS; i++) {
-        if (g->max_handshakes && g->handshaking >= g->max_handshakes) {     /* they wait in the kernel's queue */
+        int full = g->max_connections && g->open >= g->max_connections;
+        if ((g->max_handshakes && g->handshaking >= g->max_handshakes) || (full && g->queues_beyond)) {     /* they wait in the kernel's queue */
             watch(r, s, EPOLL_CTL_MOD, EPOLLET);
             deadline_set(r, s, rest_ns);
             return;
@@ -544,7 +545,7 @@ static void accept_some(tio_reactor *r, slot *s) {
             if (errno != EAGAIN) rest(r, s, errno);
             return;
         }
-        if (g->max_connections && g->open >= g->max_connections) drop_accepted(r, g, fd);
+        if (full) drop_accepted(r, g, fd);
         else admit(r, g, fd, &peer);
     }
 }

@@ -11,12 +11,15 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct tio_ring {
     pthread_mutex_t lock;               /* handshakes of other threads read while the owner rotates */
     atomic_int owners;
     size_t count;
     uint8_t keys[TIO_TICKET_KEYS][TIO_TICKET_KEY];
+    int64_t until[TIO_TICKET_KEYS];     /* CLOCK_MONOTONIC, ns; 0 = it is not replaced, or kept for ever */
+    int64_t keep;
 };
 
 static EVP_CIPHER *aes;
@@ -52,15 +55,41 @@ int tio_ring_set(tio_ring *r, const uint8_t *keys, size_t count) {
     pthread_mutex_lock(&r->lock);
     OPENSSL_cleanse(r->keys, sizeof r->keys);
     memcpy(r->keys, keys, count * TIO_TICKET_KEY);
+    memset(r->until, 0, sizeof r->until);
     r->count = count;
     pthread_mutex_unlock(&r->lock);
     return 0;
 }
 
+void tio_ring_keep(tio_ring *r, int64_t ns) {
+    pthread_mutex_lock(&r->lock);
+    r->keep = ns;
+    pthread_mutex_unlock(&r->lock);
+}
+
+static int64_t clock_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}
+
+/* Whoever steals a key later can forge tickets and read old ones: so it stays no longer than its tickets.  The oldest is last. */
+static void forget_old(tio_ring *r) {
+    while (r->count > 1 && r->until[r->count - 1] && r->until[r->count - 1] <= clock_ns()) {
+        OPENSSL_cleanse(r->keys[--r->count], TIO_TICKET_KEY);
+        r->until[r->count] = 0;
+    }
+}
+
 void tio_ring_push(tio_ring *r, const uint8_t key[TIO_TICKET_KEY]) {
     pthread_mutex_lock(&r->lock);
+    int64_t until = r->keep ? clock_ns() + r->keep : 0;
     memmove(r->keys[1], r->keys[0], (TIO_TICKET_KEYS - 1) * (size_t)TIO_TICKET_KEY);
+    memmove(r->until + 1, r->until, (TIO_TICKET_KEYS - 1) * sizeof *r->until);
     memcpy(r->keys[0], key, TIO_TICKET_KEY);
+    r->until[0] = 0;
+    for (size_t i = 1; i < TIO_TICKET_KEYS; i++)
+        if (!r->until[i]) r->until[i] = until;
     if (r->count < TIO_TICKET_KEYS) r->count++;
     pthread_mutex_unlock(&r->lock);
 }
@@ -75,6 +104,7 @@ void tio_ring_first(tio_ring *r, uint8_t key[TIO_TICKET_KEY]) {
 static int find(tio_ring *r, const unsigned char *name, uint8_t key[TIO_TICKET_KEY]) {
     int at = -1;
     pthread_mutex_lock(&r->lock);
+    forget_old(r);
     for (size_t i = 0; i < r->count && at < 0; i++)
         if (!memcmp(r->keys[i], name, 16)) {            /* the name is public: it stands in the ticket */
             memcpy(key, r->keys[i], TIO_TICKET_KEY);
