@@ -229,7 +229,9 @@ async def test_ticket_keys_given_with_a_new_context_are_used(version: Version) -
         assert server.get_ticket_keys() == before
 
 
-@pytest.mark.parametrize(("keys", "code"), [("x" * 48, "ERR_INVALID_ARG_TYPE"), (b"x", "ERR_INVALID_ARG_VALUE"), ([], "ERR_INVALID_ARG_VALUE")])
+@pytest.mark.parametrize(
+    ("keys", "code"), [("x" * 48, "ERR_INVALID_ARG_TYPE"), (b"x", "ERR_INVALID_ARG_VALUE"), ([], "ERR_INVALID_ARG_VALUE")]
+)
 def test_ticket_keys_are_checked(keys: Any, code: str) -> None:
     """As in Node; the old ones stay."""
     server = tlsio.create_server()

@@ -132,7 +132,10 @@ async def test_broken_context_never_replaces_a_working_one(net: Net) -> None:
     good = pki.wildcard()
     async with net.serve() as server:
         server.add_context("a.example.com", identity(good))
-        for broken in ({"cert": good.cert_pem, "key": pki.client().key_pem}, {"cert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}):
+        for broken in (
+            {"cert": good.cert_pem, "key": pki.client().key_pem},
+            {"cert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
+        ):
             with pytest.raises(tlsio.ConfigError):
                 server.add_context("a.example.com", broken)
             with pytest.raises(tlsio.ConfigError):

@@ -41,7 +41,9 @@ async def test_trust_is_the_names(version: Version) -> None:
     who, asked = pki.agent3(), {"request_cert": True, "ca": pki.ca1().cert_pem}
     found, _ = await visit(context={"ca": pki.ca2().cert_pem}, server=asked, client=foreign.client(who, version=version))
     assert found.data == b"authorized=True"
-    found, failed = await visit(context={"ca": pki.ca2().cert_pem}, server=asked, client=foreign.client(who, version=version), name="localhost")
+    found, failed = await visit(
+        context={"ca": pki.ca2().cert_pem}, server=asked, client=foreign.client(who, version=version), name="localhost"
+    )
     assert (found.data, failed) == (b"", ["UNABLE_TO_VERIFY_LEAF_SIGNATURE"])
 
 
@@ -167,7 +169,9 @@ async def test_revocation_of_the_server_does_not_reach_a_name_with_its_own_trust
     """Verify flags are cleared before the name's are set."""
     server = {"ca": pki.ca2().cert_pem, "crl": pki.ca2_crl(), "request_cert": True}
     found, failed = await visit(
-        context=tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=[]), server=server, client=foreign.client(pki.client(), version=version)
+        context=tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=[]),
+        server=server,
+        client=foreign.client(pki.client(), version=version),
     )
     assert (found.data, failed) == (b"authorized=True", [])
 

@@ -1,12 +1,14 @@
 """Clients: `connect`."""
 
+# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
+
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
 import socket as _socket
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohappyeyeballs
@@ -17,14 +19,15 @@ from tlsio.connection.native_driver import current_reactor
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import wrap_stream
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
-from tlsio.model.options import ConnectOptionsDict, parse_connect_options
+from tlsio.model.options import parse_connect_options
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Unpack
 
-    from tlsio.model.options import ConnectOptions
+    from tlsio.model.options import ConnectOptions, ConnectOptionsDict
 
 __all__ = ["connect"]
 
@@ -35,7 +38,7 @@ _FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
 
 
 class _DefaultHost(str):
-    """"localhost", where no host was given."""
+    """The name of this machine, where no host was given."""
 
     __slots__ = ()
 
@@ -69,8 +72,8 @@ class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
         return self._socket
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._socket is not None
-        await self._socket.__aexit__(kind, error, trace)
+        if self._socket is not None:
+            await self._socket.__aexit__(kind, error, trace)
 
 
 def connect(
@@ -78,16 +81,20 @@ def connect(
     host: str = _LOCALHOST,
     *,
     path: str | os.PathLike[str] | None = None,
-    socket: Any = None,  # noqa: ANN401  (any byte stream)
+    socket: Any = None,  # any byte stream
     timeout: float | None = None,
     on: Mapping[str, Callable[..., Any]] | None = None,
     **options: Unpack[ConnectOptionsDict],
 ) -> _Connecting:
-    """Connect to a server, shake hands and verify it. Await it, or `async with connect(...) as socket`. (Node: `tls.connect`.)
+    """Connect to a server, shake hands and verify it. Await it, or write `async with connect(...) as socket`.
+
+    (Node: `tls.connect`.)
 
     Args:
-        port, host: Where to; all addresses of the name are tried (RFC 8305).
-        path: A Unix socket instead. `socket`: a byte stream that is connected already, instead. Both need `servername` or `host`.
+        port: Where to.
+        host: Where to; all addresses of the name are tried (RFC 8305).
+        path: A Unix socket instead.
+        socket: A byte stream that is connected already, instead. It and `path` need `servername` or `host`.
         timeout: Seconds for everything: lookup, connection, handshake, verdict.
         on: Listeners to set before the handshake starts.
         options: Options of clients and of their contexts.
@@ -117,12 +124,12 @@ async def _establish(port: int, path: Any, stream: Any, listeners: Mapping[str, 
         async with scope:
             if stream is not None:
                 made = TLSSocket.__new__(TLSSocket)
-                wrap_stream(made, stream, is_server=False, side=side)
+                wrap_stream(made, stream, side)
             elif path is not None:
                 made = _make_socket(loop, await _connect_path(loop, path), side)
             else:
                 made = _make_socket(loop, await _connect_tcp(loop, options.host or "localhost", port, options), side)
-            return await _shake(made, listeners, options)
+            return await _shake(made, listeners)
     except TimeoutError:
         if not scope.expired():
             raise
@@ -159,7 +166,7 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     if not isinstance(on, Mapping):
         raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
     for event, listener in on.items():
-        if event not in TLSSocket._EVENTS:  # noqa: SLF001
+        if event not in TLSSocket._EVENTS:
             raise UsageValueError(f"There is no event {event!r} of sockets", code="ERR_TLS_UNKNOWN_EVENT")
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
@@ -236,11 +243,11 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
     """Give a connected socket to the native driver."""
     made = TLSSocket.__new__(TLSSocket)
     try:
-        connection = Connection(side.context._native, False)  # noqa: SLF001, FBT003
+        connection = Connection(side.context._native, False)  # noqa: FBT003
         if side.server_name is not None:
             connection.set_server_name(side.server_name)
-        made._set_up(connection, side, loop)  # noqa: SLF001
-        made._address = _names_of(sock)  # noqa: SLF001
+        made._set_up(connection, side, loop)
+        made._address = _names_of(sock)
         connection.attach(current_reactor(), sock.detach())
     except BaseException:
         sock.close()
@@ -255,20 +262,11 @@ def _names_of(sock: _socket.socket) -> tuple[Any, Any]:
         return None, None
 
 
-async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]], options: ConnectOptions) -> TLSSocket:
-    scope = asyncio.timeout(options.handshake_timeout)
+async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]]) -> TLSSocket:
     try:
         for event, listener in listeners.items():
-            made.on(event, listener)
-        if made._driver is None:  # noqa: SLF001  (a wrapped stream starts by itself)
-            made._connection.start()  # noqa: SLF001
-        async with scope:
-            return await made.handshake()
-    except BaseException as error:
+            made.on(event, listener)  # type: ignore[call-overload]
+        return await made.handshake()
+    except BaseException:
         made.destroy()
-        if isinstance(error, TimeoutError) and scope.expired():
-            raise HandshakeTimeoutError(
-                f"The handshake was not done within {options.handshake_timeout} seconds",
-                hint="Does TLS listen on that port? Else raise handshake_timeout.",
-            ) from None
         raise

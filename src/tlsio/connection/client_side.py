@@ -1,5 +1,7 @@
 """The client's half of a handshake: whom it looks for, and whether it was found."""
 
+# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -11,20 +13,22 @@ from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.trust import identity
 from tlsio.trust.certificate import link
-from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, judge
+from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
     from asyncio import Task
 
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
+    from tlsio.trust.verdict import Verdict
 
 __all__ = ["ClientSide"]
 
-_APPLICATION_VERIFICATION = 50      # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
+_APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
 
 
 class ClientSide:
@@ -65,7 +69,7 @@ class ClientSide:
 
         def answer(result: object, error: BaseException | None) -> None:
             self._task = None
-            if socket._closed:                  # the check itself has destroyed it
+            if socket._closed:  # the check itself has destroyed it
                 return
             self._decide(socket, result if error is None else error)
             if later:
@@ -109,7 +113,7 @@ class ClientSide:
         )
         return judge(facts, policy)
 
-    def explain(self, _socket: TLSSocket, fault: Fault) -> TLSError:
+    def explain(self, _socket: SocketFacts, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
         return error_from_fault(fault, host=self.host)
 
@@ -119,12 +123,12 @@ class ClientSide:
             self._task.cancel()
             self._task = None
 
-    @property
-    def authorized(self) -> bool:
+    def is_authorized(self, _socket: SocketFacts) -> bool:
+        """Tell whether the server was found good."""
         return self.verdict is not None and self.verdict.authorized
 
-    @property
-    def authorization_error(self) -> str | None:
+    def find_error(self, _socket: SocketFacts) -> str | None:
+        """Return the code of what speaks against the server."""
         return self.verdict.authorization_error if self.verdict is not None else None
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlsio.model.options import ContextOptions, ContextOptionsDict
     from tlsio.trust.names import NameKey
 
-__all__ = ["SecureContext", "create_secure_context", "derive", "for_server"]
+__all__ = ["SESSION_TIMEOUT", "SecureContext", "create_secure_context", "derive", "for_server"]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -39,7 +39,7 @@ _TLS_1_3 = _VERSIONS["TLSv1.3"]
 _DEFAULT_SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 
 # Node's documented default. RFC 8446 §4.6.1 allows seven days.
-_SESSION_TIMEOUT = 300
+SESSION_TIMEOUT = 300
 
 # NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits of strength.
 _WEAK_DH = 2048
@@ -283,7 +283,7 @@ def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, 
         groups=None if curves == "auto" else curves,
         dh=_piece(options, "options.dhparam", options.dhparam) if isinstance(options.dhparam, Material) else options.dhparam == "auto",
         session_id_context=session_id_context,
-        session_timeout=options.session_timeout or _SESSION_TIMEOUT,
+        session_timeout=options.session_timeout or SESSION_TIMEOUT,
         ticket_keys=options.ticket_keys,
         alpn=b"".join(bytes([len(name)]) + name for name in options.alpn_protocols or ()),
         pins=options.pins or (),

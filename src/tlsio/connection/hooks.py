@@ -43,12 +43,12 @@ def ask(
 
 async def _wait(name: str, timeout: float | None, answer: Answer, result: Awaitable[Any]) -> None:  # noqa: ASYNC109  (it is the option)
     task = asyncio.current_task()
-    value, failure = None, None
+    value, failure, scope = None, None, asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as scope:
+        async with scope:
             value = await result
     except asyncio.CancelledError:
-        if task is not None and task.cancelling():      # by us: the connection is gone
+        if task is not None and task.cancelling():  # by us: the connection is gone
             raise
         failure = _cancelled(name)
     except Exception as error:  # noqa: BLE001

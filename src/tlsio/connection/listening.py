@@ -10,20 +10,20 @@ import asyncio
 import os
 import socket as _socket
 import stat
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.model.checks import check_bool, check_int, check_text, wrong_type, wrong_value
 from tlsio.model.errors import UsageTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlsio.native._core import Gate, Reactor
 
 __all__ = ["Listening", "ServerAddress", "open_listening"]
 
 _MAX_BACKLOG = 2**31 - 1
-
-Path: TypeAlias = "str | os.PathLike[str]"
 
 
 class ServerAddress(TypedDict):
@@ -42,7 +42,7 @@ class Listening:
         self._sockets = list(sockets)
         self._are_given = are_given
         self._path = path
-        self._inode = os.stat(path).st_ino if path is not None else 0
+        self._inode = Path(path).stat().st_ino if path is not None else 0
         self._name = self._sockets[0].getsockname()
 
     def start(self, gate: Gate, reactor: Reactor, backlog: int) -> None:
@@ -52,7 +52,7 @@ class Listening:
             OSError: the kernel refused; `close` is still due.
         """
         for one in self._sockets:
-            one.setblocking(False)
+            one.setblocking(False)  # noqa: FBT003
             one.listen(backlog)
         for one in self._sockets:
             gate.listen(reactor, os.dup(one.fileno()))
@@ -108,7 +108,7 @@ async def open_listening(
 
 
 def _check_given(sock: object) -> list[_socket.socket]:
-    sockets = list(sock) if isinstance(sock, list | tuple) else [sock]
+    sockets: list[Any] = list(sock) if isinstance(sock, list | tuple) else [sock]
     if not sockets:
         raise wrong_value("sock", "holds no socket")
     for one in sockets:
@@ -182,8 +182,8 @@ def _bind_path(path: object) -> Listening:
 def _unlink(path: str, inode: int) -> None:
     """Remove our Unix socket, unless somebody has put another in its place."""
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
         if found.st_ino == inode and stat.S_ISSOCK(found.st_mode):
-            os.unlink(path)
+            Path(path).unlink()
     except FileNotFoundError:
         pass

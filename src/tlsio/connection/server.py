@@ -4,6 +4,8 @@ The gate accepts, limits and counts in C; what becomes a socket is adopted here,
 `secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
 """
 
+# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
+
 from __future__ import annotations
 
 import asyncio
@@ -16,32 +18,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server
 from tlsio.connection.emitter import Emitter
-from tlsio.connection.listening import Listening, ServerAddress, open_listening
+from tlsio.connection.listening import ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
 from tlsio.connection.server_side import HOOKS, ServerSide
-from tlsio.connection.stream_errors import IncompleteReadError
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import accept_stream
 from tlsio.model.checks import check_bool, check_limit, check_seconds
-from tlsio.model.errors import (
-    ConnectionLostError,
-    HandshakeTimeoutError,
-    TruncatedError,
-    UsageStateError,
-    UsageTypeError,
-    UsageValueError,
-)
-from tlsio.model.options import ServerOptionsDict, parse_context_options, parse_server_options, parse_ticket_keys
+from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
+from tlsio.model.options import parse_context_options, parse_server_options, parse_ticket_keys
 from tlsio.model.values import ServerStats
 from tlsio.native._core import Gate, Ring
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
-    from tlsio.model.options import ContextOptionsDict
+    from tlsio.connection.listening import Listening
+    from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
     from tlsio.native._core import Address, Connection, Context
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
@@ -50,7 +45,9 @@ _log = logging.getLogger("tlsio")
 
 
 def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> Server:
-    """Make a server; `listen` starts it. (Node: `tls.createServer`.)
+    """Make a server, which `listen` starts.
+
+    (Node: `tls.createServer`.)
 
     Args:
         listener: Called with each socket whose client was let in, as a `secure_connection` listener. Sync: the socket lives
@@ -64,7 +61,7 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
 
 
 @asynccontextmanager
-async def serve(
+async def serve(  # noqa: PLR0913  (those of listen)
     listener: Callable[[TLSSocket], Any],
     port: int | None = 0,
     host: str | None = None,
@@ -84,7 +81,9 @@ async def serve(
 
 
 class Server(Emitter):
-    """A TLS server. (Node: `tls.Server`.)
+    """A TLS server.
+
+    (Node: `tls.Server`.)
 
     Events:
         secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also `client_error`: a handshake failed.
@@ -109,11 +108,11 @@ class Server(Emitter):
         self._ring = self._make_ring()
         self._gate = self._make_gate()
         self._listening: Listening | None = None
-        self._process = 0                               # that has listened
+        self._process = 0  # that has listened
         self._open: set[TLSSocket] = set()
-        self._tasks: dict[asyncio.Task[Any], Callable[[BaseException], None]] = {}      # and who hears of their failures
+        self._tasks: dict[asyncio.Task[Any], Callable[[BaseException], None]] = {}  # and who hears of their failures
         self._failed: dict[str, int] = {}
-        self._upgraded_bytes = [0, 0]                   # read and written by sockets of `upgrade` that are gone
+        self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._told_close = True
@@ -121,7 +120,7 @@ class Server(Emitter):
         self._deadline: asyncio.TimerHandle | None = None
         self._close_waiters: list[asyncio.Future[None]] = []
         self._end_waiters: list[asyncio.Future[None]] = []
-        self._lock = threading.Lock()                   # contexts are exchanged by any thread
+        self._lock = threading.Lock()  # contexts are exchanged by any thread
         if listener is not None:
             self.on("secure_connection", listener)
         self._update_wants()
@@ -137,7 +136,7 @@ class Server(Emitter):
         options = self._options
         return Gate(
             self,
-            self._side.names.default._native,  # noqa: SLF001
+            self._side.names.default._native,
             self._ring,
             handshake_timeout=options.handshake_timeout or 0.0,
             max_connections=options.max_connections,
@@ -163,7 +162,8 @@ class Server(Emitter):
         """Accept connections.
 
         Args:
-            port: 0 chooses a free one. `host`: a name or address; None: all addresses, IPv4 and IPv6, by one socket.
+            port: 0 chooses a free one.
+            host: A name or address; None: all addresses, IPv4 and IPv6, by one socket.
             path: A Unix socket instead; removed when the server closes.
             sock: Sockets that are bound already, instead; the server owns them.
             backlog: Connections the kernel keeps for us.
@@ -176,7 +176,7 @@ class Server(Emitter):
         self._check_not_listening()
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
-            self._check_not_listening()                 # a lookup takes time
+            self._check_not_listening()  # a lookup takes time
             opened.start(self._gate, current_reactor(), backlog)
         except BaseException:
             if not self.listening:
@@ -198,7 +198,9 @@ class Server(Emitter):
     def _check_process(self) -> None:
         if self._process and self._process != os.getpid():
             raise UsageStateError(
-                "This server belongs to the parent process", code="ERR_TLS_FORKED", hint="Fork before listen, or make a server in the child."
+                "This server belongs to the parent process",
+                code="ERR_TLS_FORKED",
+                hint="Fork before listen, or make a server in the child.",
             )
 
     def address(self) -> ServerAddress | str | None:
@@ -219,7 +221,7 @@ class Server(Emitter):
     @property
     def connections(self) -> int:
         """Open connections, those in a handshake included."""
-        return self._gate.open_connections + sum(1 for one in tuple(self._open) if one._driver is not None)  # noqa: SLF001
+        return self._gate.open_connections + sum(1 for one in tuple(self._open) if one._driver is not None)
 
     @property
     def max_connections(self) -> int | None:
@@ -278,7 +280,7 @@ class Server(Emitter):
             names = self._side.names
             made = for_server(given, current=names.default, home=names.home)
             names.replace_default(made)
-            self._gate.set_context(made._native)  # noqa: SLF001
+            self._gate.set_context(made._native)
             if keys:
                 self._ring.set(keys)
         self._update_wants()
@@ -310,7 +312,9 @@ class Server(Emitter):
             raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
         default = self._side.names.default.options
         if event in self._side.hooks or (event == "alpn_callback" and default.alpn_callback is not None):
-            raise UsageStateError(f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first.")
+            raise UsageStateError(
+                f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
+            )
         if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback and alpn_protocols exclude each other", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
         self._side.hooks[event] = fn
@@ -347,18 +351,17 @@ class Server(Emitter):
     def _find(self, name: str) -> Context | None:
         """The native context for a name; None: the default. No socket is made for it."""
         found = self._side.names.find(name)
-        return None if found is None else found._native  # noqa: SLF001
+        return None if found is None else found._native
 
     def _adopt(self, connection: Connection) -> None:
-        assert self._loop is not None
         sock = TLSSocket.__new__(TLSSocket)
-        sock._set_up(connection, self._side, self._loop)  # noqa: SLF001
+        sock._set_up(connection, self._side, asyncio.get_running_loop())
         self._keep(sock, connection.server_name)
 
     def _keep(self, sock: TLSSocket, name: str | None) -> None:
         names = self._side.names
-        sock._server = self  # noqa: SLF001
-        sock._context = (names.find(name) if name else None) or names.default  # noqa: SLF001
+        sock._server = self
+        sock._context = (names.find(name) if name else None) or names.default
         self._open.add(sock)
 
     def _connected(self, address: Address) -> None:
@@ -376,17 +379,14 @@ class Server(Emitter):
     # ---- news from sockets
 
     def _secured(self, sock: TLSSocket) -> None:
-        for entry in tuple(self._listeners_of("secure_connection")):
-            function = getattr(entry, "function", entry)
-            if function is not entry:
-                self._remove("secure_connection", entry)
+        for function in self._callables("secure_connection"):
             try:
                 result = function(sock)
             except Exception as error:  # noqa: BLE001  (code of the user)
-                sock._listener_failed(error)  # noqa: SLF001
+                sock._listener_failed(error)
                 return
             if asyncio.iscoroutine(result):
-                self._run(self._own(sock, result), sock._listener_failed)  # noqa: SLF001
+                self._run(self._own(sock, result), sock._listener_failed)
 
     async def _own(self, sock: TLSSocket, listener: Any) -> None:
         """An async listener owns the socket: its return closes it, its exception destroys it."""
@@ -395,12 +395,8 @@ class Server(Emitter):
         except asyncio.CancelledError:
             sock.destroy()
             raise
-        except Exception as error:
-            if not _is_fault_of(sock, error):
-                raise
-            sock.destroy()          # the peer is gone, and the listener was told
         else:
-            if not sock._has("data"):  # noqa: SLF001
+            if not sock._has("data"):
                 sock.close()
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
@@ -411,20 +407,19 @@ class Server(Emitter):
             _log.debug("%r: handshake failed: %s", sock, error)
 
     def _closed_socket(self, sock: TLSSocket) -> None:
-        if sock in self._open and sock._driver is not None:  # noqa: SLF001
+        if sock in self._open and sock._driver is not None:
             self._upgraded_bytes[0] += sock.bytes_read
             self._upgraded_bytes[1] += sock.bytes_written
         self._open.discard(sock)
         self._check_closed()
 
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
-        return self._run(coroutine, self._report if self._telling_error else self._listener_failed)
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._run(coroutine, self._report if self._telling_error else self._listener_failed)
 
-    def _run(self, coroutine: Any, failed: Callable[[BaseException], None]) -> asyncio.Task[Any]:
+    def _run(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks[task] = failed
         task.add_done_callback(self._task_done)
-        return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         failed = self._tasks.pop(task)
@@ -464,18 +459,10 @@ class Server(Emitter):
         sock = accept_stream(stream, self._side, self._gate)
         if full:
             sock.destroy()
-            self._dropped(sock._addresses()[1])  # noqa: SLF001
+            self._dropped(sock._addresses()[1])
             raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
         self._keep(sock, None)
-        try:
-            async with asyncio.timeout(self._options.handshake_timeout) as scope:
-                return await sock.handshake()
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            error = HandshakeTimeoutError()
-            self._handshake_failed(sock, error)
-            raise error from None
+        return await sock.handshake()
 
     # ---- closing
 
@@ -526,7 +513,7 @@ class Server(Emitter):
         if not self._told_close:
             self._told_close = True
             self._emit("close")
-        if self._is_idle:               # an async listener of `close` may run still
+        if self._is_idle:  # an async listener of `close` may run still
             _wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
@@ -570,7 +557,7 @@ class Server(Emitter):
     def stats(self) -> ServerStats:
         """What the server has done so far. Any thread."""
         gate, live = self._gate, tuple(self._open)
-        failed = gate.handshakes_failed
+        failed = dict(gate.handshakes_failed)
         for code, count in tuple(self._failed.items()):
             failed[code] = failed.get(code, 0) + count
         return ServerStats(
@@ -597,19 +584,10 @@ def _parse_context(given: object) -> Any:
     return parse_context_options(given)
 
 
-def _is_fault_of(sock: TLSSocket, error: Exception) -> bool:
-    """Whether a listener died of what its socket told it: the peer's end, and no fault of the listener's own."""
-    if error is sock._error:  # noqa: SLF001
-        return True
-    if isinstance(error, TruncatedError | IncompleteReadError):
-        return sock._connection.input_ended  # noqa: SLF001
-    return isinstance(error, ConnectionLostError) and (sock.closed or sock._connection.out_error != 0)  # noqa: SLF001
-
-
 def _current_task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
-    except RuntimeError:            # no loop runs: close() in a program that is about to end
+    except RuntimeError:  # no loop runs: close() in a program that is about to end
         return None
 
 

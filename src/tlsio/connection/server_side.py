@@ -1,5 +1,7 @@
 """The server's half of a handshake: which context a name gets, which protocol, and who is let in."""
 
+# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
+
 from __future__ import annotations
 
 import re
@@ -10,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
-from tlsio.model.errors import ConfigError, HandshakeError, UsageError, UsageTypeError, UsageValueError
+from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT
 from tlsio.trust.certificate import link, parse
 from tlsio.trust.identity import to_server_name
-from tlsio.trust.verdict import NOT_ASKED, PeerFacts, Verdict, VerifyPolicy, judge
+from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tlsio.connection.socket_facts import SocketFacts
     from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.options import ContextOptions, ServerOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
+    from tlsio.trust.verdict import Verdict
 
 __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 
@@ -111,6 +115,7 @@ class ServerSide:
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
+    host = None
 
     def __init__(self, options: ServerOptions) -> None:
         """Make the default context.
@@ -213,11 +218,10 @@ class ServerSide:
 
         def answer(result: object, error: BaseException | None) -> None:
             socket._hook = None
-            if socket._closed:                  # the hook itself has destroyed it
+            if socket._closed:  # the hook itself has destroyed it
                 return
             try:
-                if error is not None:
-                    raise error
+                _raise_if(error)
                 take(result)
             except Exception as failure:  # noqa: BLE001  (the hook's, or of its answer: the handshake fails closed)
                 socket._refused = failure
@@ -232,10 +236,10 @@ class ServerSide:
 
     # ---- verdict
 
-    def explain(self, socket: TLSSocket, fault: Fault) -> Exception:
+    def explain(self, socket: SocketFacts, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
         refused = self.judge(socket).error if fault.kind == "verify" else None
-        if refused is not None:
+        if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
@@ -246,12 +250,20 @@ class ServerSide:
             )  # fmt: skip
         return error
 
-    def authorization_error(self, socket: TLSSocket) -> str | None:
-        """What speaks against a client that was let in; nothing does when nothing was asked, as in Node."""
-        context = socket._context or self.names.default
-        return self.judge(socket).authorization_error if context.options.request_cert else None
+    def is_authorized(self, socket: SocketFacts) -> bool:
+        """Tell whether the client has shown a certificate that was found good."""
+        connection = socket._connection
+        return bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
 
-    def judge(self, socket: TLSSocket, answer: object = NOT_ASKED) -> Verdict:
+    def find_error(self, socket: SocketFacts) -> str | None:
+        """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
+        context = socket._context or self.names.default
+        return self.judge(socket).authorization_error if socket._secure and context.options.request_cert else None
+
+    def gone(self) -> None:
+        """The connection has ended; its hooks are tasks of the socket."""
+
+    def judge(self, socket: SocketFacts, answer: object = NOT_ASKED) -> Verdict:
         """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.
 
         Args:
@@ -280,6 +292,11 @@ class ServerSide:
             reject_unauthorized=options.reject_unauthorized is not False, pins=() if held else options.pins or (), answer=answer
         )
         return judge(facts, policy)
+
+
+def _raise_if(error: BaseException | None) -> None:
+    if error is not None:
+        raise error
 
 
 def _peer_chain(connection: Connection) -> tuple[bytes, ...]:

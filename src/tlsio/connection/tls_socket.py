@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from tlsio.connection.emitter import Listener, Once
 from tlsio.connection.socket_facts import SocketFacts
 from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError, LimitOverrunError
+from tlsio.model.codes import alert_name
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,
@@ -36,7 +37,6 @@ from tlsio.model.errors import (
     UsageTypeError,
     UsageValueError,
 )
-from tlsio.model.faults import error_from_fault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -600,6 +600,8 @@ class TLSSocket(SocketFacts):
 
     def _broken(self) -> None:
         error = self._refused or self._find_fault()
+        if isinstance(error, TLSError) and error.alert is None and (sent := self._connection.fault().alert_sent) >= 0:
+            error.alert = alert_name(sent)
         if self._secure or self._server is None:
             self._fail(error)
             return
@@ -609,7 +611,8 @@ class TLSSocket(SocketFacts):
         self._close_now()
 
     def _find_fault(self) -> TLSError:
-        error = error_from_fault(self._connection.fault(), host=self._side.host)
+        fault = self._connection.fault()
+        error = self._side.explain(self, fault)
         if self._driver is not None:
             error.__cause__ = self._driver.failure
         return error
@@ -770,9 +773,6 @@ class TLSSocket(SocketFacts):
                 self._emit("timeout")
 
     # ---- state
-
-    def _use(self, context: SecureContext | None) -> None:
-        self._context = context
 
     @property
     def secure_connecting(self) -> bool:

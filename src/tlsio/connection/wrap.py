@@ -30,9 +30,9 @@ def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) 
     driver.connection = connection = Connection(context._native, side.is_server, driver)  # noqa: SLF001
     if isinstance(side, ServerSide):
         connection.set_wants(
-            hello="sni_callback" in side.hooks or bool(side.names),
-            alpn="alpn_callback" in side.hooks,
-            client="check_client" in side.hooks,
+            hello=side.asks_name,
+            alpn=side.asks_protocol,
+            client=side.asks_client,
             alpn_continue=side.options.alpn_mismatch == "continue",
         )
     elif side.server_name is not None:
