@@ -86,7 +86,7 @@ def connect(
     on: Mapping[str, Callable[..., Any]] | None = None,
     **options: Unpack[ConnectOptionsDict],
 ) -> _Connecting:
-    """Connect to a server, shake hands and verify it. Await it, or write `async with connect(...) as socket`.
+    """Connect to a server, shake hands and verify it: to be awaited, or entered by `async with`.
 
     (Node: `tls.connect`.)
 
