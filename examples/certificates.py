@@ -1,0 +1,70 @@
+"""Throw-away certificates for the examples, in files that live in memory and go with the process.
+
+Yours come from an authority and lie on disk; tlsio takes them the same way, as `pathlib.Path`. While the process runs, other
+programs of the same user open these files by their path, /proc/PID/fd/NUMBER (memfd_create(2)).
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Identity(NamedTuple):
+    """Files that say who somebody is, and prove it."""
+
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """Issues certificates to whoever asks; trusted by those who are given its file `cert`."""
+
+    def __init__(self, name: str = "throw-away authority") -> None:
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.cert = _put(name, self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None)))
+
+    def issue(self, *names: str) -> Identity:
+        """Issue a certificate for DNS names and IP addresses, with a new key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        cert = self._sign(subject, key, x509.SubjectAlternativeName([_alternative(name) for name in names]))
+        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return Identity(_put(f"{names[0]} certificate", cert), _put(f"{names[0]} key", secret))
+
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _put(name: str, content: bytes) -> Path:
+    """Make a file in memory; it stays until the process ends."""
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, content)
+    return Path(f"/proc/{os.getpid()}/fd/{descriptor}")

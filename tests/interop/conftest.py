@@ -1,0 +1,40 @@
+"""Our side of a conversation with a foreign peer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from net import Net
+from peers import PEERS, Part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from net import Version
+    from peers import Peer
+
+
+@pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
+def version(request: pytest.FixtureRequest) -> Version:
+    """The one version both sides speak."""
+    return request.param
+
+
+@pytest.fixture
+def net(version: Version) -> Net:
+    """Servers and clients of ours, on the native driver."""
+    return Net("native", version)
+
+
+@pytest.fixture(params=PEERS)
+def peer(request: pytest.FixtureRequest) -> Peer:
+    """Whom we talk to."""
+    return PEERS[request.param]
+
+
+@pytest.fixture
+def part(version: Version, tmp_path: Path) -> Part:
+    """What a peer is by default: one that trusts ca1 and has no certificate."""
+    return Part(folder=tmp_path, version=version)
