@@ -1,0 +1,172 @@
+"""The examples do what they say, in at most 40 lines each; the commands of the demo work when they are copied."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+from peers import find, find_node_24
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path(__file__).parents[2] / "examples"
+LONGEST = 40
+# What the others stand on, and the program behind `make run`.
+LONGER = {"certificates.py", "demo.py"}
+
+
+@contextmanager
+def started(*command: str, path: str = "") -> Iterator[Any]:
+    """Run a program; left, it is stopped if it still runs."""
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def example(name: str, *arguments: str) -> tuple[str, ...]:
+    """Return the command that runs an example, its warnings as errors."""
+    return (sys.executable, "-W", "error", "-u", str(FOLDER / name), *arguments)
+
+
+def run(name: str, *arguments: str, text: str = "") -> list[str]:
+    """Run an example to its end, which must be a good one; return the lines it printed."""
+    with started(*example(name, *arguments)) as process:
+        out, err = process.communicate(text, timeout=20)
+    assert (process.returncode, err) == (0, "")
+    return out.splitlines()
+
+
+def interrupt(process: Any) -> None:
+    """Press Ctrl-C: the program ends well, without a complaint."""
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == ("\n", "")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(FOLDER.glob("*.py")) if path.name not in LONGER], ids=lambda path: path.name)
+def test_example_is_short(path: Path) -> None:
+    """Who reads one sees it whole."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_mutual_tls() -> None:
+    """Alice is greeted, nobody is refused, and both sides know why."""
+    greeted, *refused = run("mutual_tls.py")
+    assert greeted == "Alice: Hello, Alice!"
+    assert any(line.startswith("server: The client sent no certificate") for line in refused)
+    assert any("certificate_required" in line for line in refused)
+
+
+def test_server_names() -> None:
+    """The table, the function and the default each serve their names; a closed tenant is refused."""
+    assert run("server_names.py") == [
+        r"localhost b'Welcome to localhost\n'",
+        r"shop.example b'Welcome to shop.example\n'",
+        r"a.tenants.example b'Welcome to a.tenants.example\n'",
+        "closed.tenants.example is refused with the alert unrecognized_name",
+    ]
+
+
+def test_pinning() -> None:
+    """The old key and the new one are accepted, a third is not."""
+    old, new, third = run("pinning.py")
+    assert old == r"the old key is accepted: b'Hello\n'"
+    assert new == r"the new key is accepted: b'Hello\n'"
+    assert third.startswith("the unheard-of key is refused: ")
+    assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
+
+
+class TestEcho:
+    """The two that take their certificates from files."""
+
+    @staticmethod
+    @contextmanager
+    def server(folder: Path) -> Iterator[tuple[Any, str]]:
+        """Run the server; gives it and its port."""
+        who, cert, key = pki.localhost(), folder / "server.pem", folder / "server.key"
+        cert.write_bytes(who.chain_pem)
+        key.write_bytes(who.key_pem)
+        with started(*example("echo_server.py", "0", str(cert), str(key))) as process:
+            yield process, process.stdout.readline().split()[-1]
+
+    def test_lines_come_back(self, tmp_path: Path) -> None:
+        """And the server ends by Ctrl-C."""
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes(pki.ca1().cert_pem)
+        with self.server(tmp_path) as (server, port):
+            first, *echoed = run("echo_client.py", port, str(ca), text="one\ntwo\n")
+            interrupt(server)
+        assert re.fullmatch(r"connected to \S+ with TLSv1.3", first)
+        assert echoed == [r"b'one\n'", r"b'two\n'"]
+
+    def test_the_client_says_why_it_gives_up(self, tmp_path: Path) -> None:
+        """It trusts another authority: a message with code and hint, no traceback; the server has heard of it."""
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes(pki.ca2().cert_pem)
+        with self.server(tmp_path) as (server, port), started(*example("echo_client.py", port, str(ca))) as client:
+            _, err = client.communicate(timeout=20)
+            assert "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA" in server.stdout.readline()
+        assert client.returncode == 1
+        assert "[UNABLE_TO_VERIFY_LEAF_SIGNATURE]" in err
+        assert "Traceback" not in err
+
+
+class TestDemo:
+    """`make run`."""
+
+    def test_shows_what_was_negotiated_and_who_was_verified(self) -> None:
+        """On both sides."""
+        lines = run("demo.py", "--once")
+        shown = "TLSv1.3 with TLS_AES_256_GCM_SHA384; the peer is {!r}, vouched for by 'demo authority': verified"
+        assert re.fullmatch(r"An echo server with mutual TLS listens on localhost:\d+\.", lines[0])
+        assert f"client: {shown.format('localhost')}" in lines
+        assert f"server: {shown.format('demo client')}" in lines
+        assert r"client: back came b'Hello, TLS!\n'" in lines
+
+    @staticmethod
+    @contextmanager
+    def staying() -> Iterator[tuple[Any, dict[str, str]]]:
+        """Run it as `make run` does; gives it and its commands, by program."""
+        with started(*example("demo.py")) as demo:
+            text = "".join(iter(demo.stdout.readline, "Ctrl-C ends it.\n"))
+            yield demo, {command.split()[0]: command for command in re.findall(r"^  (\w+ .*)$", text, re.MULTILINE)}
+            interrupt(demo)
+
+    @pytest.mark.parametrize("find_node", [lambda: find("node", "nodejs"), find_node_24], ids=["node", "node24"])
+    def test_its_command_for_node_works(self, find_node: Any) -> None:
+        """Node gets its echo, and the demo tells who that was."""
+        with self.staying() as (demo, commands):
+            with started("bash", "-c", commands["node"], path=str(Path(find_node()).parent)) as node:
+                assert node.communicate(timeout=20) == ("Hello from Node\n", "")
+            assert "the peer is 'demo client'" in demo.stdout.readline()
+
+    def test_its_command_for_openssl_works(self) -> None:
+        """What is typed comes back. Stopped without a goodbye, it leaves the demo calm."""
+        with self.staying() as (demo, commands):
+            with started("bash", "-c", f"exec {commands['openssl']}") as openssl:
+                openssl.stdin.write("typed\n")
+                openssl.stdin.flush()
+                assert openssl.stdout.readline() == "typed\n"
+            assert "the peer is 'demo client'" in demo.stdout.readline()
+
+    def test_its_command_for_curl_is_refused(self) -> None:
+        """Both sides tell why."""
+        with self.staying() as (demo, commands):
+            with started("bash", "-c", commands["curl"]) as curl:
+                assert "alert certificate required" in curl.communicate(timeout=20)[1]
+            assert "The client sent no certificate" in demo.stdout.readline()
+            assert "Give the client a certificate" in demo.stdout.readline()
