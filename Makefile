@@ -65,6 +65,10 @@ build/sanitize/engine_test: $(wildcard tests/native/*.[ch] $(ENGINE)/*.[ch]) | $
 bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
 
+build/bench/%: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) $(OPENSSL_CFLAGS) $< -o $@ $(OPENSSL_LIBS)
+
 examples: $(VENV)/built  ## run every example once
 	@$(PYTEST) tests/examples
 

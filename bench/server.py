@@ -1,7 +1,8 @@
 """The server under load: echo, download and upload, by the first byte after the handshake.
 
 `E`: all further bytes are echoed. `D`: counts follow, 8 bytes big-endian each; that many bytes are the answer. `U`: a count, that
-many bytes, and one byte `K` is the answer; then the next count. The same protocol as the C server beside this file.
+many bytes, and one byte `K` is the answer; then the next count. The same protocol as the C server beside this file. `READY` and the
+port are printed when it listens.
 
     python bench/server.py --port 8443 --cert server.pem --key server.key [--ca ca.pem] [--loop uvloop|asyncio] [--style data|await]
 """
@@ -32,10 +33,12 @@ def on_data(socket: tlsio.TLSSocket) -> None:
 
 
 def echo(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    """Answer with what came."""
     return socket.write
 
 
 def download(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    """Answer a count with so many bytes, as fast as the peer takes them."""
     owed = 0
 
     def send() -> None:
@@ -56,6 +59,7 @@ def download(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
 
 
 def upload(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
+    """Answer K when as many bytes have come as the count said."""
     due = 0
 
     def take(data: bytes) -> None:
@@ -77,11 +81,12 @@ async def by_await(socket: tlsio.TLSSocket) -> None:
 
 
 async def main(options: argparse.Namespace) -> None:
+    """Listen until killed."""
     trust = {"ca": options.ca, "request_cert": True} if options.ca else {}
     listener = by_await if options.style == "await" else on_data
     server = tlsio.create_server(listener, cert=options.cert, key=options.key, **trust)
     await server.listen(options.port, "127.0.0.1")
-    print("READY", flush=True)
+    print("READY", server.port, flush=True)
     await server.serve_forever()
 
 

@@ -1,0 +1,268 @@
+"""Measure the server of bench/server.py against the C server of bench/reference.c on the same OpenSSL.
+
+    python bench/run.py                          every row of the table
+    python bench/run.py --row echo-64 --rounds 1 the rows whose name begins so, once
+    python bench/run.py --check                  exit status 1 when a row is over its limit
+
+bench/README.md tells how it measures and what was reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BENCH = Path(__file__).parent
+ROOT = BENCH.parent
+BUILT = ROOT / "build" / "bench"
+MIB = 1 << 20
+PATIENCE = 300  # seconds: the longest run, a warm-up and 1 GiB, takes about ten
+CROWDED = 0.10  # of a core used by others: figures then move by more than the limits leave room for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table: what is done, how often, and what it may cost."""
+
+    name: str
+    title: str
+    load: str
+    limit: float | None = None
+    unit: str = "handshake"
+    operations_each: float = 1  # units in one operation of the load generator
+    certificate: str = "ecdsa"
+    mutual: bool = False
+    reference: str = ""
+    server: str = ""
+
+
+def transfer(size: int) -> dict[str, float | str]:
+    """Return what a row has that moves `size` bytes in one operation."""
+    return {"unit": "MiB", "operations_each": size / MIB}
+
+
+# fmt: off
+ROWS = [
+    Row(name="full-1.3-ecdsa", title="full handshake, TLS 1.3, ECDSA", load="handshake", limit=1.15),
+    Row(name="full-1.3-rsa", title="full handshake, TLS 1.3, RSA", load="handshake", limit=1.10, certificate="rsa"),
+    Row(name="full-1.2", title="full handshake, TLS 1.2", load="handshake --tls 1.2", limit=1.20),
+    Row(name="mutual-1.3", title="mutual TLS 1.3", load="handshake", limit=1.10, mutual=True),
+    Row(name="resume-1.3", title="resumption by ticket, TLS 1.3", load="resume"),
+    Row(name="resume-1.2", title="resumption by ticket, TLS 1.2", load="resume --tls 1.2"),
+    Row(name="echo-64-over-64", title='echo 64 B over 64 connections, `on("data")`', unit="message", limit=1.25,
+        load="echo --connections 64"),
+    Row(name="echo-64-over-64-await", title="echo 64 B over 64 connections, `await read`", unit="message", limit=1.7,
+        load="echo --connections 64", server="--style await"),
+    Row(name="echo-64-over-1", title='echo 64 B over 1 connection, `on("data")`', unit="message", limit=1.25,
+        load="echo --connections 1"),
+    Row(name="echo-64-over-1000", title='echo 64 B over 1,000 connections, `on("data")`', unit="message", limit=1.25,
+        load="echo --connections 1000"),
+    Row(name="echo-16k-over-16", title="echo 16 KiB over 16 connections", unit="message", limit=1.15,
+        load="echo --connections 16 --bytes 16384"),
+    Row(name="download-1g", title="download 1 GiB, against gathered sends", limit=1.15, reference="--gather",
+        load=f"download --connections 1 --bytes {1024 * MIB}", **transfer(1024 * MIB)),
+    Row(name="download-16m-over-64", title="download 16 MiB over 64, against gathered sends", limit=1.15, reference="--gather",
+        load=f"download --connections 64 --bytes {16 * MIB}", **transfer(16 * MIB)),
+    Row(name="upload-1g", title="upload 1 GiB", limit=1.25,
+        load=f"upload --connections 1 --bytes {1024 * MIB}", **transfer(1024 * MIB)),
+    Row(name="idle", title="resident memory per idle connection", unit="KiB", limit=1.25, load="idle --connections 5000"),
+]
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one operation cost the server: microseconds of CPU, or KiB for the row of idle connections."""
+
+    amount: float
+    others: float  # cores used by everything else on the machine meanwhile
+
+
+@dataclass(frozen=True)
+class Result:
+    """The rounds of one row, in pairs: reference and ours."""
+
+    row: Row
+    reference: list[Cost]
+    ours: list[Cost]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours by the reference of the same round."""
+        return [ours.amount / reference.amount for ours, reference in zip(self.ours, self.reference, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The middle of the rounds."""
+        return statistics.median(self.ratios)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the table's figure, two digits behind the point, is above the limit."""
+        return self.row.limit is not None and round(self.ratio, 2) > self.row.limit
+
+    @property
+    def others(self) -> float:
+        """How crowded the machine was in the worst round."""
+        return max(cost.others for cost in self.ours + self.reference)
+
+
+def main() -> int:
+    """Run the rows that were asked for, print each as it is done, and the table when it was asked for."""
+    options = parse_options()
+    build()
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        make_certificates(Path(folder))
+        print(f"{'row':24}{'C':>10}{'tlsio':>10}  {'ratio':>5} {'from-to':>11}  limit", flush=True)
+        for row in options.rows:
+            result = measure(row, options, Path(folder))
+            print(line_of(result), flush=True)
+            results.append(result)
+    if options.markdown:
+        print("\n" + markdown(results))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(result) | {"ratio": result.ratio} for result in results], indent=1) + "\n")
+    return 1 if options.check and any(result.is_over for result in results) else 0
+
+
+def parse_options() -> argparse.Namespace:
+    """Read the command line; `rows` and `cpus` of the answer are resolved."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; the beginning of a name will do")
+    parser.add_argument("--rounds", type=int, default=5, help="each starts both servers anew (5)")
+    parser.add_argument("--seconds", type=float, default=2, help="measured part of handshakes, echoes and silence (2)")
+    parser.add_argument("--warm-up", type=float, default=1, help="seconds before it (1)")
+    parser.add_argument("--cpus", default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="our server's event loop (uvloop)")
+    parser.add_argument("--check", action="store_true", help="exit status 1 when a row is over its limit")
+    parser.add_argument("--markdown", action="store_true", help="print the table of bench/README.md at the end")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
+    options = parser.parse_args()
+    options.rows = [row for row in ROWS if not options.row or row.name.startswith(tuple(options.row))]
+    if not options.rows:
+        parser.error(f"no such row; there are {' '.join(row.name for row in ROWS)}")
+    options.cpus = options.cpus.split(",")
+    return options
+
+
+def build() -> None:
+    """Build the two C programs; the Makefile knows the OpenSSL that the extension is built with."""
+    programs = [str(path.relative_to(ROOT)) for path in (BUILT / "reference", BUILT / "load")]
+    subprocess.run(["make", "-s", "-C", str(ROOT), *programs], check=True)
+
+
+def make_certificates(folder: Path) -> None:
+    """Write certificates and keys with the names that the commands below use."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import pki  # noqa: PLC0415 - takes `cryptography`, which --help can do without
+
+    for name, who in {"ecdsa": pki.localhost(), "rsa": pki.localhost_rsa(), "client": pki.client()}.items():
+        (folder / f"{name}.pem").write_bytes(who.chain_pem)
+        (folder / f"{name}.key").write_bytes(who.key_pem)
+    (folder / "ca.pem").write_bytes(pki.ca1().cert_pem)
+
+
+def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
+    """Run the rounds of one row: the two servers take turns, so that a slow minute of the machine meets both."""
+    identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
+    trust = ["--ca", str(folder / "ca.pem")] if row.mutual else []
+    client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
+    times = ["--seconds", str(options.seconds), "--warm-up", str(options.warm_up)]
+    pinned_server, pinned_load = (["taskset", "--cpu-list", cpu] for cpu in options.cpus)
+
+    load = [*pinned_load, str(BUILT / "load"), *shlex.split(row.load), *times, *client]
+    reference = [*pinned_server, str(BUILT / "reference"), *row.reference.split()]
+    ours = [*pinned_server, sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", options.loop, *row.server.split()]
+    result = Result(row, [], [])
+    for _ in range(options.rounds):
+        result.reference.append(run_once(row, [*reference, *identity, *trust], load))
+        result.ours.append(run_once(row, [*ours, *identity, *trust], load))
+    return result
+
+
+def run_once(row: Row, server: list[str], load: list[str]) -> Cost:
+    """Start a fresh server, put the load on it, and return what one operation cost it."""
+    with running(server) as (pid, port):
+        answer = subprocess.run(
+            [*load, "--server", str(pid), "--port", port], check=True, stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+        )
+    told = json.loads(answer.stdout)
+    others = told["others_cpu"] / told["seconds"]
+    if row.name == "idle":
+        return Cost(told["resident_kib"] / told["connections"], others)
+    return Cost(told["server_cpu"] * 1e6 / (told["operations"] * row.operations_each), others)
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield process id and port of a server; `taskset` becomes it, so that the id is the server's own."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            told = process.stdout.readline().split()
+            if told[:1] != ["READY"]:
+                raise SystemExit(f"The server did not start: {shlex.join(command)}")
+            yield process.pid, told[1]
+        finally:
+            process.kill()
+
+
+def line_of(result: Result) -> str:
+    """Return one line for the terminal."""
+    row, ratios = result.row, result.ratios
+    spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+    limit = "" if row.limit is None else f"{row.limit:.2f}{' OVER' if result.is_over else ''}"
+    crowd = f"  (others used up to {result.others:.0%} of a core)" if result.others > CROWDED else ""
+    return f"{row.name:24}{median(result.reference):10.2f}{median(result.ours):10.2f}  {result.ratio:5.2f} {spread:>11}  {limit}{crowd}"
+
+
+def median(costs: list[Cost]) -> float:
+    """Return the middle amount."""
+    return statistics.median(cost.amount for cost in costs)
+
+
+def markdown(results: list[Result]) -> str:
+    """Return the table of bench/README.md with the command, the date and the machine above it."""
+    command = shlex.join(["python", "bench/run.py", *sys.argv[1:]])
+    lines = [
+        f"`{command}`, {dt.datetime.now(tz=dt.UTC).date()}: {system()}",
+        "",
+        "| operation | C | tlsio | ratio | of all rounds | limit |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for result in results:
+        row, ratios = result.row, result.ratios
+        unit = "KiB" if row.name == "idle" else f"µs per {row.unit}"
+        limit = "" if row.limit is None else f"{row.limit:.2f}{' **missed**' if result.is_over else ''}"
+        cells = [row.title, f"{median(result.reference):.2f} {unit}", f"{median(result.ours):.2f}", f"**{result.ratio:.2f}**"]
+        lines.append(f"| {' | '.join([*cells, f'{min(ratios):.2f}-{max(ratios):.2f}', limit])} |")
+    return "\n".join(lines)
+
+
+def system() -> str:
+    """Return distribution, OpenSSL, Python and processor in one line."""
+    openssl = subprocess.run([BUILT / "reference", "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
+    cpu = f"{os.cpu_count()} x {models[0] if models else platform.machine()}"
+    return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {openssl}, Python {platform.python_version()}, {cpu}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
