@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize bench docs examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize bench instructions docs examples dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -64,6 +64,13 @@ build/sanitize/engine_test: $(wildcard tests/native/*.[ch] $(ENGINE)/*.[ch]) | $
 
 bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
+
+instructions: build/bench/engine_count  ## count the engine's instructions for a handshake and an echo (needs valgrind)
+	@python3 bench/instructions.py
+
+build/bench/engine_count: bench/engine_count.c $(wildcard $(ENGINE)/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(WARNINGS) -g $(OPENSSL_CFLAGS) -I$(ENGINE) $(filter %.c,$^) -o $@ $(OPENSSL_LIBS)
 
 build/bench/%: bench/%.c
 	@mkdir -p $(@D)

@@ -61,7 +61,7 @@ static double deadline;                 /* no operation begins after it */
 static int resuming;                    /* every handshake has to be a resumption */
 static uint8_t buffer[CHUNK], zeros[CHUNK];
 
-static void die(const char *what) {
+static _Noreturn void die(const char *what) {
     fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
     ERR_print_errors_fp(stderr);
     exit(1);

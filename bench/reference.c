@@ -51,7 +51,7 @@ static SSL_CTX *context;
 static uint8_t zeros[CHUNK], gathered[GATHER];
 static size_t gathered_size;
 
-static void die(const char *what) {
+static _Noreturn void die(const char *what) {
     fprintf(stderr, "reference: %s: %s\n", what, strerror(errno));
     ERR_print_errors_fp(stderr);
     exit(1);

@@ -1,0 +1,75 @@
+"""Count the instructions of a server's engine for one handshake and one echo: the same on a crowded machine as on a quiet one.
+
+    make instructions
+
+Callgrind runs bench/engine_count.c, the engine over memory, once with one operation and once with some more; the difference by their
+number is what one operation takes, without whatever is done only once. The counts of the engine and of libssl are exact. libcrypto's
+depend on random numbers a little, and on the processor as Valgrind shows it: newer vector instructions are hidden.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+PROGRAM = Path(__file__).resolve().parent.parent / "build" / "bench" / "engine_count"
+CASES = {
+    "handshake, TLS 1.3": ["handshake", "1.3"],
+    "handshake, TLS 1.2": ["handshake", "1.2"],
+    "echo of 64 B": ["echo", "64"],
+    "echo of 16 KiB": ["echo", "16384"],
+}
+MORE = 20
+LIBRARIES = ("libssl", "libcrypto")
+
+
+def main() -> None:
+    """Print one line for each case."""
+    print(f"{'instructions for one':22}{'engine':>12}{'libssl':>12}{'libcrypto':>12}{'libc':>12}{'all':>12}")
+    for title, case in CASES.items():
+        more, one = count(case, MORE + 1), count(case, 1)
+        each = {place: (more[place] - one[place]) / MORE for place in more}
+        figures = [*(each.get(place, 0) for place in ("engine", *LIBRARIES, "libc")), sum(each.values())]
+        print(f"{title:22}" + "".join(f"{figure:12,.0f}" for figure in figures), flush=True)
+
+
+def count(case: list[str], times: int) -> Counter[str]:
+    """Run the program under Callgrind and return its instructions by place, those below its counted_...() functions only."""
+    with tempfile.NamedTemporaryFile() as told:
+        valgrind = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=counted_*", f"--callgrind-out-file={told.name}"]
+        subprocess.run([*valgrind, PROGRAM, *case, str(times)], check=True)
+        return by_place(Path(told.name).read_text(encoding="utf-8"))
+
+
+def by_place(profile: str) -> Counter[str]:
+    """Add up the self costs of Callgrind's format: object names are told once and numbered, a call's line repeats what is inside."""
+    names: dict[str, str] = {}
+    found: Counter[str] = Counter()
+    place, is_call = "", False
+    for line in profile.splitlines():
+        if named := re.match(r"ob=(\(\d+\))(?: (.+))?", line):
+            number, name = named.groups()
+            place = names.setdefault(number, place_of(name or ""))
+        elif named := re.match(r"cob=(\(\d+\)) (.+)", line):
+            names.setdefault(named[1], place_of(named[2]))
+        elif line.startswith("calls="):
+            is_call = True
+        elif cost := re.match(r"[+\-*\d]\S* (\d+)$", line):
+            found[place] += 0 if is_call else int(cost[1])
+            is_call = False
+    return found
+
+
+def place_of(path: str) -> str:
+    """Return the column of an object file."""
+    if Path(path) == PROGRAM:
+        return "engine"
+    return next((library for library in LIBRARIES if library in path), "libc")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
