@@ -3,8 +3,11 @@
 This package re-exports what most programs need; `import tlsio` loads neither HTTP nor the command line.
 """
 
+from typing import TYPE_CHECKING
+
+from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.client import connect
-from tlsio.connection.context import SecureContext, create_secure_context
+from tlsio.connection.context import SecureContext, create_secure_context, get_ciphers
 from tlsio.connection.server import Server, create_server, serve
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.tls_socket import TLSSocket
@@ -28,6 +31,9 @@ from tlsio.model.options import ContextOptionsDict as ContextOptions
 from tlsio.model.options import ServerOptionsDict as ServerOptions
 from tlsio.model.values import ServerStats
 from tlsio.trust.identity import check_server_identity
+
+if TYPE_CHECKING:
+    root_certificates: tuple[str, ...]
 
 __all__ = [
     "AlertReceived",
@@ -56,5 +62,18 @@ __all__ = [
     "create_secure_context",
     "create_server",
     "defaults",
+    "get_ca_certificates",
+    "get_ciphers",
+    "root_certificates",
     "serve",
+    "set_default_ca_certificates",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for this one
+
+    def __getattr__(name: str) -> tuple[str, ...]:
+        """Read the bundled roots when they are asked for: most programs never do."""
+        if name == "root_certificates":
+            return get_ca_certificates("bundled")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

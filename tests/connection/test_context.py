@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import pki
 from memory import CERTIFICATE_REQUEST, TLS_1_2, TLS_1_3, server_of, shake, std_client, std_server
-from tlsio.connection.context import create_secure_context
+from tlsio.connection.context import create_secure_context, get_ciphers
 from tlsio.model.constants import SSL_OP_NO_TLSv1_3, defaults
 from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.options import ContextOptions
@@ -110,6 +110,26 @@ def test_second_default_context_shares_the_parsed_roots() -> None:
     tracemalloc.stop()
     assert len(kept) == 3
     assert size < 20_000  # the owners of 140 parsed certificates alone take more
+
+
+# --- names of ciphers ---
+
+
+def test_ciphers_are_listed_in_lower_case() -> None:
+    """Each once, sorted, TLS 1.3's that are off by default included; a list of the caller's own."""
+    names = get_ciphers()
+    assert names == sorted({name.lower() for name in names})
+    assert {"tls_aes_256_gcm_sha384", "tls_aes_128_ccm_8_sha256", "ecdhe-ecdsa-aes128-gcm-sha256", "aes256-sha"} <= set(names)
+    names.clear()
+    assert get_ciphers() != []
+
+
+def test_listed_ciphers_are_taken_in_upper_case() -> None:
+    """All by their names; the lower case alone is no cipher, as in Node."""
+    create_secure_context(ciphers=":".join(name.upper() for name in get_ciphers()))
+    with pytest.raises(ConfigError) as caught:
+        create_secure_context(ciphers="aes256-sha")
+    assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
 
 
 # --- the chain that is sent ---

@@ -9,8 +9,10 @@ from tlsio.model.errors import UsageError
 
 
 @pytest.fixture
-def defaults() -> constants.Defaults:
-    """Defaults of their own, so that the process's stay as they are."""
+def defaults(monkeypatch: pytest.MonkeyPatch) -> constants.Defaults:
+    """Defaults of their own, so that the process's stay as they are; the machine's environment says nothing."""
+    for name in ("TLSIO_CIPHER_LIST", "TLSIO_MIN_VERSION", "TLSIO_MAX_VERSION"):
+        monkeypatch.delenv(name, raising=False)
     return constants.Defaults()
 
 
@@ -71,6 +73,54 @@ def test_unknown_default_names_the_nearest(defaults: constants.Defaults) -> None
 def test_repr_shows_what_holds(defaults: constants.Defaults) -> None:
     """For a look in the debugger."""
     assert "min_version='TLSv1.2'" in repr(defaults)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name", "stored"),
+    [
+        ("TLSIO_CIPHER_LIST", "HIGH:!aNULL", "ciphers", "HIGH:!aNULL"),
+        ("TLSIO_CIPHER_LIST", "", "ciphers", constants.DEFAULT_CIPHERS),
+        ("TLSIO_MIN_VERSION", "TLSv1", "min_version", "TLSv1"),
+        ("TLSIO_MIN_VERSION", "TLSv1.1", "min_version", "TLSv1.1"),
+        ("TLSIO_MIN_VERSION", "TLSv1.3", "min_version", "TLSv1.3"),
+        ("TLSIO_MAX_VERSION", "TLSv1.2", "max_version", "TLSv1.2"),
+        ("TLSIO_MAX_VERSION", "", "max_version", "TLSv1.3"),
+    ],
+)
+def test_environment_sets_what_defaults_begin_with(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, name: str, stored: str
+) -> None:
+    """As Node's flags `--tls-cipher-list`, `--tls-min-v1.0` and so on; the other bound stays."""
+    monkeypatch.setenv(variable, value)
+    made = constants.Defaults()
+    assert getattr(made, name) == stored
+    assert {made.ciphers, made.min_version, made.max_version} - {stored} <= {constants.DEFAULT_CIPHERS, "TLSv1.2", "TLSv1.3"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "code"),
+    [
+        ("TLSIO_CIPHER_LIST", ":", "ERR_INVALID_ARG_VALUE"),
+        ("TLSIO_MIN_VERSION", "1.2", "ERR_TLS_INVALID_PROTOCOL_VERSION"),
+        ("TLSIO_MAX_VERSION", "TLSv1.4", "ERR_TLS_INVALID_PROTOCOL_VERSION"),
+    ],
+)
+def test_bad_value_in_the_environment_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, code: str) -> None:
+    """It must not fall back silently: somebody wanted it stricter."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=rf"^{variable} ") as caught:
+        constants.Defaults()
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("low", "high"), [("TLSv1.3", "TLSv1.2"), ("", "TLSv1.1")])
+def test_environment_that_leaves_no_version(monkeypatch: pytest.MonkeyPatch, low: str, high: str) -> None:
+    """Node: "either --tls-min-v1.3 or --tls-max-v1.2 can be used, not both"."""
+    monkeypatch.setenv("TLSIO_MIN_VERSION", low)
+    monkeypatch.setenv("TLSIO_MAX_VERSION", high)
+    with pytest.raises(UsageError, match="not both") as caught:
+        constants.Defaults()
+    assert caught.value.code == "ERR_TLS_PROTOCOL_VERSION_CONFLICT"
 
 
 @pytest.mark.parametrize(

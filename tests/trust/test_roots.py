@@ -20,6 +20,7 @@ def _own_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     roots.system.cache_clear()
+    roots.extra.cache_clear()
 
 
 def names(pems: tuple[str, ...]) -> list[str]:
@@ -63,6 +64,38 @@ def test_environment_takes_the_place_of_the_defaults(tmp_path: Path, monkeypatch
 def test_missing_places_trust_nothing(tmp_path: Path) -> None:
     """A machine without roots is no error here."""
     assert roots.system(str(tmp_path / "no.pem"), str(tmp_path / "no")) == ()
+
+
+def test_extra_roots_are_those_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, read once."""
+    path = tmp_path / "extra.pem"
+    path.write_bytes(pki.ca1().cert_pem + pki.ca2().cert_pem + pki.ca1().cert_pem)
+    monkeypatch.setenv("TLSIO_EXTRA_CA_CERTS", str(path))
+    found = roots.extra()
+    assert names(found) == ["ca1", "ca2"]
+    path.unlink()
+    assert roots.extra() is found
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_no_extra_roots(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty is the same as not set."""
+    monkeypatch.delenv("TLSIO_EXTRA_CA_CERTS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TLSIO_EXTRA_CA_CERTS", value)
+    assert roots.extra() == ()
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), (b"no certificate", "holds no certificate")])
+def test_extra_file_that_is_no_use_warns_once(content: bytes | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and the program goes on with the other roots."""
+    path = tmp_path / "extra.pem"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("TLSIO_EXTRA_CA_CERTS", str(path))
+    with pytest.warns(UserWarning, match=f"TLSIO_EXTRA_CA_CERTS is ignored: .*{problem}") as caught:
+        assert (roots.extra(), roots.extra()) == ((), ())
+    assert len(caught) == 1
 
 
 def test_only_certificates_are_read() -> None:

@@ -81,4 +81,4 @@ def a_context() -> None:
     assert_type(tlsio.get_ciphers(), list[str])
     assert_type(tlsio.root_certificates, tuple[str, ...])
     assert_type(tlsio.get_ca_certificates("system"), tuple[str, ...])
-    tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[typeddict-item, arg-type]
+    tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[arg-type]

@@ -10,16 +10,17 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
+from tlsio.connection.authorities import default_roots
+from tlsio.connection.files import read_file
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
-from tlsio.model.material import Material, pem_labels
+from tlsio.model.material import Material
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import Context, Pfx, Roots
+from tlsio.native._core import Context, Pfx, Roots, cipher_names
 from tlsio.native.spec import ContextSpec, Piece
-from tlsio.trust import der, roots
+from tlsio.trust import der
 from tlsio.trust.names import parse_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from tlsio.model.options import ContextOptions, ContextOptionsDict
     from tlsio.trust.names import NameKey
 
-__all__ = ["SESSION_TIMEOUT", "SecureContext", "create_secure_context", "derive", "for_server"]
+__all__ = ["SESSION_TIMEOUT", "SecureContext", "create_secure_context", "derive", "for_server", "get_ciphers"]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -60,6 +61,14 @@ def create_secure_context(**options: Unpack[ContextOptionsDict]) -> SecureContex
         OSError: a file that cannot be read.
     """
     return SecureContext(parse_context_options(options))
+
+
+def get_ciphers() -> list[str]:
+    """Return the names of all cipher suites that the option `ciphers` may name, sorted, in lower case.
+
+    (Node: `tls.getCiphers`.) As the option takes them they are in upper case.
+    """
+    return sorted({name.lower() for name in cipher_names()})
 
 
 class SecureContext:
@@ -183,21 +192,10 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
 def _read_files(options: ContextOptions) -> ContextOptions:
     """Put the content in place of each path, which stays for messages."""
     given = options.given.intersection(_FILES)
-    changes: dict[str, Any] = {name: tuple(_read(name, item) for item in getattr(options, name)) for name in given}
+    changes: dict[str, Any] = {name: tuple(read_file(f"options.{name}", item) for item in getattr(options, name)) for name in given}
     if isinstance(options.dhparam, Material):
-        changes["dhparam"] = _read("dhparam", options.dhparam)
+        changes["dhparam"] = read_file("options.dhparam", options.dhparam)
     return replace(options, **changes)
-
-
-def _read(name: str, material: Material) -> Material:
-    if material.kind != "path" or material.path is None:
-        return material
-    try:
-        data = Path(material.path).read_bytes()
-    except OSError as error:
-        error.add_note(f"It is the file of options.{name}.")
-        raise
-    return replace(material, kind="pem" if pem_labels(data) else "der", data=data)
 
 
 def _pieces(options: ContextOptions, name: str) -> tuple[Piece, ...]:
@@ -219,7 +217,7 @@ def _piece(options: ContextOptions, label: str, material: Material) -> Piece:
 
 def _choose_roots(options: ContextOptions, bundles: tuple[Pfx, ...]) -> Roots:
     """Return the trust; the default roots alone are parsed once and shared."""
-    base = _parse_once(roots.bundled()) if options.ca is None else None
+    base = _parse_once(default_roots()) if options.ca is None else None
     added = (*_pieces(options, "ca"), *_pieces(options, "extra_ca"), *_authorities(bundles))
     crls = _pieces(options, "crl")
     if base is not None and not added and not crls:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from tlsio.model.checks import (
+    PROTOCOL_VERSIONS,
     check_ciphers,
     check_filled_text,
     check_handshake_timeout,
@@ -15,7 +16,8 @@ from tlsio.model.checks import (
     check_seconds,
     check_version,
 )
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.environment import read_variable
+from tlsio.model.errors import UsageTypeError, UsageValueError
 
 SSL_OP_NO_SSLv2 = 0x0
 SSL_OP_LEGACY_SERVER_CONNECT = 1 << 2
@@ -57,6 +59,9 @@ DEFAULT_CIPHERS = (
 class Defaults:
     """What options that are not given stand for. Assignments are checked; contexts made later use them.
 
+    Three begin as the environment says, with Node's flags in parentheses: `TLSIO_CIPHER_LIST` (`--tls-cipher-list`),
+    `TLSIO_MIN_VERSION` (`--tls-min-v1.2`), `TLSIO_MAX_VERSION` (`--tls-max-v1.2`). Empty is the same as not set.
+
     Attributes:
         ciphers: OpenSSL cipher list, TLS 1.3 suites included. (Node: `DEFAULT_CIPHERS`.)
         ecdh_curve: `"auto"` or groups in order of preference, separated by colons. (Node: `DEFAULT_ECDH_CURVE`.)
@@ -86,13 +91,19 @@ class Defaults:
     client_reneg_window: float | None
 
     def __init__(self) -> None:
-        self.ciphers = DEFAULT_CIPHERS
+        """Take the environment's values.
+
+        Raises:
+            UsageError: a variable with a value that cannot be used.
+        """
+        self.ciphers = _from_environment("TLSIO_CIPHER_LIST", check_ciphers, DEFAULT_CIPHERS)
         self.ecdh_curve = "auto"
-        self.min_version = "TLSv1.2"
-        self.max_version = "TLSv1.3"
+        self.min_version = _from_environment("TLSIO_MIN_VERSION", check_version, "TLSv1.2")
+        self.max_version = _from_environment("TLSIO_MAX_VERSION", check_version, "TLSv1.3")
         self.handshake_timeout = 120.0
         self.client_reneg_limit = 3
         self.client_reneg_window = 600.0
+        _refuse_empty_range(self.min_version, self.max_version)
 
     def __setattr__(self, name: str, value: object) -> None:
         check = _CHECKS.get(name)
@@ -107,6 +118,20 @@ class Defaults:
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in _CHECKS)
         return f"<tlsio.defaults {values}>"
+
+
+def _from_environment(name: str, check: Callable[[str, object], str], default: str) -> str:
+    value = read_variable(name)
+    return check(name, value) if value else default
+
+
+def _refuse_empty_range(low: str, high: str) -> None:
+    if PROTOCOL_VERSIONS.index(low) > PROTOCOL_VERSIONS.index(high):
+        raise UsageValueError(
+            f"TLSIO_MIN_VERSION ({low}) and TLSIO_MAX_VERSION ({high}) leave no version: set one of them, not both, or lower the minimum",
+            code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
+            hint="What is not set is TLSv1.2 to TLSv1.3.",
+        )
 
 
 def _check_reneg_limit(label: str, value: object) -> int:

@@ -49,11 +49,23 @@ class Roots:
     def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
     def __len__(self) -> int: ...
     @property
+    def certificates(self) -> tuple[bytes, ...]:
+        """DER of each, in the order given."""
+    @property
     def digest(self) -> bytes:
         """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
     @property
     def subject_names(self) -> tuple[bytes, ...]:
         """DER of the subjects, without repetition, in the order given."""
+
+def default_cert_file() -> str:
+    """Return where this OpenSSL looks for the system's roots: one file."""
+
+def default_cert_directory() -> str:
+    """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
+
+def cipher_names() -> tuple[str, ...]:
+    """Return OpenSSL's names of all cipher suites."""
 
 @final
 class Context:

@@ -18,7 +18,7 @@ cdef int _LONGEST_CHAIN = 20
 @cython.final
 cdef class Roots:
     cdef X509_STORE *store
-    cdef list certificates, revocations
+    cdef list certs, revocations
     cdef set fingerprints               # of what is trusted and of the CRLs: order and encoding do not count
     cdef readonly bytes digest
 
@@ -26,12 +26,12 @@ cdef class Roots:
         self.store = X509_STORE_new()
         if self.store is NULL:
             raise MemoryError
-        self.certificates = [] if base is None else list(base.certificates)
+        self.certs = [] if base is None else list(base.certs)
         self.revocations = [] if base is None else list(base.revocations)
         self.fingerprints = set() if base is None else set(base.fingerprints)
         for piece in pieces:
             added = _read_certificates(piece)
-            self.certificates += added
+            self.certs += added
             self.fingerprints.update([_fingerprint(<_Certificate>certificate) for certificate in added])
         for piece in crls:
             added = _read_revocations(piece)
@@ -44,18 +44,22 @@ cdef class Roots:
         X509_STORE_free(self.store)
 
     def __len__(self):
-        return len(self.certificates)
+        return len(self.certs)
+
+    @property
+    def certificates(self):
+        return tuple([_der_of(<_Certificate>certificate) for certificate in self.certs])
 
     @property
     def subject_names(self):
-        return tuple(dict.fromkeys(_subject_of(certificate) for certificate in self.certificates))
+        return tuple(dict.fromkeys(_subject_of(certificate) for certificate in self.certs))
 
 
 cdef int _fill_store(Roots self) except -1:
     cdef _Certificate certificate
     cdef _Revocations revocations
     ERR_clear_error()
-    for certificate in self.certificates:
+    for certificate in self.certs:
         if not X509_STORE_add_cert(self.store, certificate.x509):
             raise _failure("Cannot add a certificate to the trust")
     for revocations in self.revocations:
@@ -87,6 +91,35 @@ cdef bytes _subject_of(_Certificate certificate):
         return (<const char *>der)[:size]
     finally:
         OPENSSL_free(der)
+
+
+def default_cert_file():
+    return X509_get_default_cert_file().decode()
+
+
+def default_cert_directory():
+    return X509_get_default_cert_dir().decode()
+
+
+# All that RFC 8446 B.4 has: the two CCM suites are off unless they are named.
+cdef bytes _SUITES = (
+    b"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
+)
+
+
+def cipher_names():
+    cdef SSL_CTX *ssl = SSL_CTX_new(TLS_method())
+    cdef const CIPHER_STACK *ciphers
+    cdef int index
+    if ssl is NULL:
+        raise MemoryError
+    try:
+        if not SSL_CTX_set_ciphersuites(ssl, _SUITES):
+            raise _failure("Cannot list the cipher suites")
+        ciphers = SSL_CTX_get_ciphers(ssl)
+        return tuple([SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, index)).decode() for index in range(sk_SSL_CIPHER_num(ciphers))])
+    finally:
+        SSL_CTX_free(ssl)
 
 
 @cython.final

@@ -105,6 +105,8 @@ cdef extern from "openssl/x509_vfy.h" nogil:
     int X509_STORE_CTX_init(X509_STORE_CTX *verification, X509_STORE *store, X509 *leaf, X509_STACK *untrusted)
     int X509_STORE_CTX_get1_issuer(X509 **issuer, X509_STORE_CTX *verification, X509 *certificate)
     void X509_STORE_CTX_free(X509_STORE_CTX *verification)
+    const char *X509_get_default_cert_file()
+    const char *X509_get_default_cert_dir()
     int X509_VERIFY_PARAM_set_flags(X509_VERIFY_PARAM *parameters, unsigned long flags)
 
 cdef extern from "openssl/x509v3.h" nogil:
@@ -161,6 +163,14 @@ cdef extern from "openssl/ssl.h" nogil:
 cdef extern from "openssl/ssl.h" nogil:
     ctypedef struct SSL_CIPHER
     void SSL_get0_alpn_selected(const SSL *ssl, const unsigned char **name, unsigned int *size)
+    ctypedef struct CIPHER_STACK "STACK_OF(SSL_CIPHER)"
+    ctypedef struct SSL_METHOD
+    const SSL_METHOD *TLS_method()
+    SSL_CTX *SSL_CTX_new(const SSL_METHOD *method)
+    void SSL_CTX_free(SSL_CTX *ssl)
+    CIPHER_STACK *SSL_CTX_get_ciphers(const SSL_CTX *ssl)
+    int sk_SSL_CIPHER_num(const CIPHER_STACK *stack)
+    const SSL_CIPHER *sk_SSL_CIPHER_value(const CIPHER_STACK *stack, int index)
     const char *SSL_get_version(const SSL *ssl)
     const SSL_CIPHER *SSL_get_current_cipher(const SSL *ssl)
     const char *SSL_CIPHER_get_name(const SSL_CIPHER *cipher)

@@ -1,17 +1,20 @@
-"""Where trust may come from: the roots bundled with the library, and the system's.
+"""Where trust may come from: the roots bundled with the library, the system's, and those the environment adds.
 
-Both are read once per process and given as PEM. `ca=` replaces them, `extra_ca=` adds to them: that is decided where a
+All are read once per process and given as PEM. `ca=` replaces them, `extra_ca=` adds to them: that is decided where a
 context is built.
 """
 
 import functools
 import os
 import re
+import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
 import certifi
+
+from tlsio.model.environment import read_variable
 
 from . import der
 from .certificate import parse
@@ -42,9 +45,29 @@ def system(default_file: str, default_directory: str) -> tuple[str, ...]:
         default_file: `X509_get_default_cert_file()` of the OpenSSL in use.
         default_directory: `X509_get_default_cert_dir()`; files in it count under their hashed names only.
     """
-    directories = os.environ.get("SSL_CERT_DIR", default_directory).split(os.pathsep)
-    hashed = (path for directory in directories if directory for path in _hashed_files(Path(directory)))
-    return _unique([Path(os.environ.get("SSL_CERT_FILE", default_file)), *hashed])
+    file, directories = read_variable("SSL_CERT_FILE"), read_variable("SSL_CERT_DIR")
+    places = (default_directory if directories is None else directories).split(os.pathsep)
+    hashed = (path for place in places if place for path in _hashed_files(Path(place)))
+    return _unique([Path(default_file if file is None else file), *hashed])
+
+
+@functools.cache
+def extra() -> tuple[str, ...]:
+    """Return the roots of the file that `TLSIO_EXTRA_CA_CERTS` names, in PEM.
+
+    (Node: `NODE_EXTRA_CA_CERTS`.) A file that cannot be read or holds no certificate is passed over with a warning.
+    """
+    name = read_variable("TLSIO_EXTRA_CA_CERTS")
+    if not name:
+        return ()
+    try:
+        found = to_pem(read_pem(Path(name).read_bytes()))
+        problem = "" if found else f"{name} holds no certificate in PEM"
+    except OSError as error:
+        found, problem = (), str(error)
+    if problem:
+        warnings.warn(f"TLSIO_EXTRA_CA_CERTS is ignored: {problem}", stacklevel=2)
+    return found
 
 
 @functools.cache
@@ -67,11 +90,16 @@ def read_pem(text: bytes) -> list[bytes]:
     return found
 
 
+def to_pem(certificates: Iterable[bytes]) -> tuple[str, ...]:
+    """Return certificates in DER as PEM, repetitions left out."""
+    return tuple(map(_encode, dict.fromkeys(certificates)))
+
+
 def _unique(paths: Iterable[Path]) -> tuple[str, ...]:
-    return tuple(map(_to_pem, dict.fromkeys(data for path in paths for data in read_pem(_read(path)))))
+    return to_pem(data for path in paths for data in read_pem(_read(path)))
 
 
-def _to_pem(data: bytes) -> str:
+def _encode(data: bytes) -> str:
     body = b64encode(data).decode("ascii")
     lines = (body[at : at + _PEM_LINE] for at in range(0, len(body), _PEM_LINE))
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
