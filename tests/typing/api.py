@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_type
 
@@ -40,7 +41,14 @@ async def a_server() -> None:
         assert_type(error.code, str)
         assert_type(error.hint, str | None)
 
+    @other.on("alpn_callback")
+    async def protocol(servername: str | None, protocols: Sequence[str], socket: tlsio.TLSSocket) -> str | None:
+        return protocols[0] if servername else None
+
     other.on("secure_connection", echo)
+    other.once("listening", lambda: None)
+    other.on("sni_callback", choose)
+    other.on("secure_connection", choose)  # type: ignore[call-overload]
     other.on("no_such_event", echo)  # type: ignore[call-overload]
     tlsio.create_server(echo, requestCert=True)  # type: ignore[call-arg]
     tlsio.create_server(echo, request_cert=1)  # type: ignore[arg-type]
@@ -81,4 +89,6 @@ def a_context() -> None:
     assert_type(tlsio.get_ciphers(), list[str])
     assert_type(tlsio.root_certificates, tuple[str, ...])
     assert_type(tlsio.get_ca_certificates("system"), tuple[str, ...])
+    assert_type(tlsio.defaults.handshake_timeout, float | None)
+    assert_type(tlsio.constants.SSL_OP_NO_TICKET, int)
     tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[arg-type]

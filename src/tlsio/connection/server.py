@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from tlsio.connection.listening import Listening
+    from tlsio.connection.server_events import ServerEvents
     from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
     from tlsio.native._core import Address, Connection, Context
 
@@ -100,6 +101,10 @@ class Server(Emitter):
     _EVENTS: ClassVar[frozenset[str]] = (
         frozenset({"secure_connection", "tls_client_error", "client_error", "connection", "drop", "listening", "close", "error"}) | HOOKS
     )
+
+    if TYPE_CHECKING:
+        on: ServerEvents  # type: ignore[assignment]  # a listener has to fit its event
+        once: ServerEvents  # type: ignore[assignment]
 
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
         super().__init__()
