@@ -83,6 +83,7 @@ def test_context_option_is_stored(name: str, value: object, stored: object) -> N
         ("ciphers", ":", "ERR_INVALID_ARG_VALUE"),
         ("min_version", "fhqwhgads", "ERR_TLS_INVALID_PROTOCOL_VERSION"),
         ("max_version", 1.2, "ERR_TLS_INVALID_PROTOCOL_VERSION"),
+        ("secure_protocol", 1, "ERR_INVALID_ARG_TYPE"),
         ("sigalgs", "", "ERR_INVALID_ARG_VALUE"),
         ("ecdh_curve", 1, "ERR_INVALID_ARG_TYPE"),
         ("honor_cipher_order", 1, "ERR_INVALID_ARG_TYPE"),
@@ -122,6 +123,52 @@ def test_bad_context_option_raises(name: str, value: object, code: str) -> None:
     with pytest.raises(UsageError, match=rf"^options\.{name}\b") as caught:
         parse_context_options({name: value})
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("side", ["", "client_", "server_"])
+@pytest.mark.parametrize(
+    ("family", "versions"),
+    [
+        ("TLS", ("TLSv1", "TLSv1.3")),
+        ("SSLv23", (None, "TLSv1.2")),
+        ("TLSv1", ("TLSv1", "TLSv1")),
+        ("TLSv1_1", ("TLSv1.1", "TLSv1.1")),
+        ("TLSv1_2", ("TLSv1.2", "TLSv1.2")),
+    ],
+)
+def test_secure_protocol_stands_for_versions(family: str, versions: tuple[str | None, str], side: str) -> None:
+    """The names of Node v4; nothing else is kept of them."""
+    parsed = parse_context_options({"secure_protocol": f"{family}_{side}method"})
+    assert parsed == ContextOptions(min_version=versions[0], max_version=versions[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "problem"),
+    [
+        ("SSLv2_method", "SSLv2 methods disabled"),
+        ("SSLv2_client_method", "SSLv2 methods disabled"),
+        ("SSLv3_method", "SSLv3 methods disabled"),
+        ("SSLv3_server_method", "SSLv3 methods disabled"),
+        ("blargh", "Unknown method: blargh"),
+        ("%s_method", "Unknown method: %s_method"),
+        ("tlsv1_method", "Unknown method: tlsv1_method"),
+        ("", "Unknown method: "),
+    ],
+)
+def test_unknown_secure_protocol(method: str, problem: str) -> None:
+    """Node's code and words."""
+    with pytest.raises(UsageError, match=f"^options.secure_protocol: {problem} ") as caught:
+        parse_context_options({"secure_protocol": method})
+    assert caught.value.code == "ERR_TLS_INVALID_PROTOCOL_METHOD"
+
+
+@pytest.mark.parametrize("beside", ["min_version", "max_version"])
+@pytest.mark.parametrize("method", ["TLSv1_2_method", "hokey-pokey"])
+def test_secure_protocol_excludes_versions(method: str, beside: str) -> None:
+    """Told before the name is looked at."""
+    with pytest.raises(UsageError, match=beside) as caught:
+        parse_context_options({"secure_protocol": method, beside: "TLSv1.2"})
+    assert caught.value.code == "ERR_TLS_PROTOCOL_VERSION_CONFLICT"
 
 
 def test_ticket_keys_say_their_length() -> None:

@@ -236,6 +236,7 @@ class _SharedContextOptionsDict(TypedDict, total=False):
     ciphers: str | None
     min_version: "ProtocolVersion | ssl.TLSVersion | None"
     max_version: "ProtocolVersion | ssl.TLSVersion | None"
+    secure_protocol: str | None
     sigalgs: str | None
     ecdh_curve: str | None
     dhparam: "Content | DhParameters | None"
@@ -353,6 +354,9 @@ def _split(checked: dict[str, Any]) -> tuple[dict[str, Any], ContextOptions]:
 
 
 def _make_context(checked: dict[str, Any]) -> ContextOptions:
+    method = checked.pop("secure_protocol", None)
+    if method is not None:
+        checked |= _versions_of_method(method, checked)
     options = ContextOptions(**checked)
     if options.alpn_protocols is not None and options.alpn_callback is not None:
         raise UsageTypeError(
@@ -361,6 +365,37 @@ def _make_context(checked: dict[str, Any]) -> ContextOptions:
             hint="Leave alpn_protocols out: the callback is told what the client offers.",
         )
     return options
+
+
+def _versions_of_method(method: str, checked: dict[str, Any]) -> dict[str, str]:
+    """Return the versions that a name of OpenSSL's old methods stands for; like Node, whether it is for servers or clients is no matter."""
+    beside = [name for name in ("min_version", "max_version") if name in checked]
+    if beside:
+        raise UsageTypeError(
+            f"options.secure_protocol cannot be combined with {' and '.join(beside)}",
+            code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
+            hint="min_version and max_version say all that it can say.",
+        )
+    if found := re.match(r"SSLv[23]_", method):
+        problem = f"{found[0].removesuffix('_')} methods disabled"
+    else:
+        family = re.sub(r"_(server|client)_method$", "_method", method)
+        if family in _METHODS:
+            return _METHODS[family]
+        problem = f"Unknown method: {method:.80}"
+    raise UsageTypeError(
+        f"options.secure_protocol: {problem}", code="ERR_TLS_INVALID_PROTOCOL_METHOD", hint="Use min_version and max_version."
+    )
+
+
+# Node's: the fixed ones, TLS_method for all there are, SSLv23_method for up to TLS 1.2 from the default minimum on.
+_METHODS: Mapping[str, dict[str, str]] = {
+    "TLS_method": {"min_version": "TLSv1", "max_version": "TLSv1.3"},
+    "SSLv23_method": {"max_version": "TLSv1.2"},
+    "TLSv1_method": {"min_version": "TLSv1", "max_version": "TLSv1"},
+    "TLSv1_1_method": {"min_version": "TLSv1.1", "max_version": "TLSv1.1"},
+    "TLSv1_2_method": {"min_version": "TLSv1.2", "max_version": "TLSv1.2"},
+}
 
 
 def _unknown(name: str, checks: Mapping[str, _Check]) -> UsageTypeError:
@@ -552,6 +587,7 @@ _CLIENT_CONTEXT: dict[str, _Check] = {
     "ciphers": check_ciphers,
     "min_version": check_version,
     "max_version": check_version,
+    "secure_protocol": check_text,
     "sigalgs": check_filled_text,
     "ecdh_curve": check_filled_text,
     "dhparam": parse_dh_parameters,

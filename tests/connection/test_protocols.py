@@ -1,0 +1,194 @@
+"""Versions and ciphers: what two sides that want different things agree on, or how each of them fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pki
+import tlsio
+from net import once
+
+pytestmark = pytest.mark.only_loop("asyncio")
+
+
+async def meet(server: dict[str, Any], client: dict[str, Any]) -> tuple[str, str, str]:
+    """Let a client come to a server; return the version, the cipher and "", or "", "" and the error code of each."""
+    who = pki.localhost_rsa()
+    try:
+        listening = tlsio.create_server(cert=who.cert_pem, key=who.key_pem, **server)
+    except tlsio.UsageError as error:
+        return "", "", f"client - / server {error.code}"
+    refused = once(listening, "tls_client_error")
+    accepted = once(listening, "secure_connection")
+    async with listening:
+        await listening.listen(0, "127.0.0.1")
+        try:
+            async with tlsio.connect(listening.port, "127.0.0.1", servername="localhost", ca=pki.ca1().cert_pem, **client) as socket:
+                met = socket.get_protocol(), socket.get_cipher()["name"], ""
+                peer = await accepted
+                assert (peer.get_protocol(), peer.get_cipher()["name"], "") == met
+                peer.destroy()
+                await peer.wait_closed()
+                return met
+        except tlsio.UsageError as error:
+            return "", "", f"client {error.code} / server -"
+        except tlsio.TLSError as error:
+            failure, _ = await refused
+            # OpenSSL 3.2 has renamed the alerts of SSL 3.0
+            return "", "", f"client {error.code.replace('SSL/TLS', 'SSLV3')} / server {failure.code}"
+
+
+# --- versions ---
+
+# Oldest first. `ALL@SECLEVEL=0` lets TLS 1.0 and 1.1 in: their signatures are made with SHA-1.
+VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+OLD = {"ciphers": "ALL@SECLEVEL=0"}
+
+# Node's `test-tls-min-max-version.js`: min_version, max_version and secure_protocol of the client, the same of the server,
+# and what comes of it: the version, or each side's error ("-": it made none). TLS1_2_method is misspelt there too: the
+# conflict is told before the name is looked at.
+MATRIX = """
+    - | - | - | - | - | - | TLSv1.3
+    - | - | - | - | - | SSLv2_method | client - / server ERR_TLS_INVALID_PROTOCOL_METHOD
+    - | - | - | - | - | SSLv3_method | client - / server ERR_TLS_INVALID_PROTOCOL_METHOD
+    - | - | SSLv2_method | - | - | - | client ERR_TLS_INVALID_PROTOCOL_METHOD / server -
+    - | - | SSLv3_method | - | - | - | client ERR_TLS_INVALID_PROTOCOL_METHOD / server -
+    - | - | hokey-pokey | - | - | - | client ERR_TLS_INVALID_PROTOCOL_METHOD / server -
+    - | - | - | - | - | hokey-pokey | client - / server ERR_TLS_INVALID_PROTOCOL_METHOD
+    - | - | - | - | - | %s_method | client - / server ERR_TLS_INVALID_PROTOCOL_METHOD
+    - | - | - | - | TLSv1.2 | TLS1_2_method | client - / server ERR_TLS_PROTOCOL_VERSION_CONFLICT
+    - | - | - | TLSv1.2 | - | TLS1_2_method | client - / server ERR_TLS_PROTOCOL_VERSION_CONFLICT
+    - | TLSv1.2 | TLS1_2_method | - | - | - | client ERR_TLS_PROTOCOL_VERSION_CONFLICT / server -
+    - | - | TLSv1_2_method | - | - | TLS_method | TLSv1.2
+    - | - | TLSv1_1_method | - | - | TLS_method | TLSv1.1
+    - | - | TLSv1_method | - | - | TLS_method | TLSv1
+    - | - | TLS_method | - | - | TLSv1_2_method | TLSv1.2
+    - | - | TLS_method | - | - | TLSv1_1_method | TLSv1.1
+    - | - | TLS_method | - | - | TLSv1_method | TLSv1
+    - | - | TLSv1_2_method | - | - | SSLv23_method | TLSv1.2
+    - | - | TLSv1_1_method | - | - | SSLv23_method | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    - | - | TLSv1_method | - | - | SSLv23_method | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    - | - | SSLv23_method | - | - | TLSv1_1_method | client ERR_SSL_UNSUPPORTED_PROTOCOL / server ERR_SSL_WRONG_VERSION_NUMBER
+    - | - | SSLv23_method | - | - | TLSv1_method | client ERR_SSL_UNSUPPORTED_PROTOCOL / server ERR_SSL_WRONG_VERSION_NUMBER
+    - | - | TLSv1_2_method | - | - | TLSv1_2_method | TLSv1.2
+    - | - | TLSv1_1_method | - | - | TLSv1_1_method | TLSv1.1
+    - | - | TLSv1_method | - | - | TLSv1_method | TLSv1
+    - | - | TLSv1_1_method | - | - | - | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    - | - | TLSv1_method | - | - | - | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    - | - | - | - | - | TLSv1_1_method | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    - | - | - | - | - | TLSv1_method | client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL
+    TLSv1 | TLSv1.2 | - | - | - | TLSv1_method | TLSv1
+    TLSv1 | TLSv1.2 | - | - | - | TLSv1_2_method | TLSv1.2
+    TLSv1 | TLSv1.2 | - | - | - | TLS_method | TLSv1.2
+    - | - | TLSv1_method | TLSv1 | TLSv1.2 | - | TLSv1
+    - | - | TLSv1_1_method | TLSv1 | TLSv1.2 | - | TLSv1.1
+    - | - | TLSv1_2_method | TLSv1 | TLSv1.2 | - | TLSv1.2
+    TLSv1 | TLSv1.1 | - | TLSv1 | TLSv1.2 | - | TLSv1.1
+    TLSv1 | TLSv1.3 | - | TLSv1 | TLSv1.1 | - | TLSv1.1
+    TLSv1 | TLSv1 | - | TLSv1 | TLSv1.1 | - | TLSv1
+    TLSv1.1 | TLSv1.1 | - | TLSv1 | TLSv1.2 | - | TLSv1.1
+    TLSv1 | TLSv1.2 | - | TLSv1.1 | TLSv1.1 | - | TLSv1.1
+    TLSv1 | TLSv1.2 | - | TLSv1 | TLSv1.3 | - | TLSv1.2
+    TLSv1 | TLSv1.3 | - | TLSv1.3 | TLSv1.3 | - | TLSv1.3
+    TLSv1 | TLSv1.3 | - | TLSv1.2 | TLSv1.2 | - | TLSv1.2
+    TLSv1.3 | TLSv1.3 | - | TLSv1 | TLSv1.3 | - | TLSv1.3
+    TLSv1.1 | TLSv1.1 | - | TLSv1 | TLSv1.3 | - | TLSv1.1
+    TLSv1 | TLSv1 | - | TLSv1 | TLSv1.3 | - | TLSv1
+"""
+
+
+def read_rows(matrix: str) -> list[Any]:
+    """Return the rows of a matrix: the options of both sides, and the outcome."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in matrix.strip().splitlines()]
+    names = ("min_version", "max_version", "secure_protocol")
+    found = []
+    for *cells, outcome in rows:
+        client, server = ({name: cell for name, cell in zip(names, side, strict=True) if cell != "-"} for side in (cells[:3], cells[3:]))
+        found.append(pytest.param(client, server, outcome, id=" ".join(cells).replace("%", "")))
+    return found
+
+
+@pytest.mark.parametrize(("client", "server", "outcome"), read_rows(MATRIX))
+async def test_versions_of_both_sides(client: dict[str, Any], server: dict[str, Any], outcome: str) -> None:
+    """The newest version that both take, or Node's codes."""
+    version, _, errors = await meet(server | OLD, client | OLD)
+    assert (version or errors) == outcome
+
+
+@pytest.mark.parametrize("old_side", ["client", "server"])
+@pytest.mark.parametrize("version", VERSIONS[:3])
+@pytest.mark.parametrize("minimum", VERSIONS)
+async def test_side_without_options_keeps_the_default_minimum(
+    minimum: str, version: str, old_side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says nothing accepts from `defaults.min_version` on."""
+    monkeypatch.setattr(tlsio.defaults, "min_version", minimum)
+    fixed = {"secure_protocol": f"{version.replace('.', '_')}_method"} | OLD
+    met, _, errors = await (meet(OLD, fixed) if old_side == "client" else meet(fixed, OLD))
+    if VERSIONS.index(version) >= VERSIONS.index(minimum):
+        assert met == version
+    else:
+        assert errors in {
+            "client ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION / server ERR_SSL_UNSUPPORTED_PROTOCOL",
+            "client ERR_SSL_UNSUPPORTED_PROTOCOL / server ERR_SSL_WRONG_VERSION_NUMBER",
+        }
+
+
+# --- ciphers ---
+
+AES_256, CHACHA, CCM_8 = "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_8_SHA256"
+NOTHING_SHARED = "client ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE / server ERR_SSL_NO_SHARED_CIPHER"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "outcome"),
+    [
+        (None, None, AES_256),
+        (AES_256, None, AES_256),
+        (None, CHACHA, CHACHA),
+        (f"{AES_256}:!{CHACHA}", None, AES_256),
+        (f"!{AES_256}", None, CHACHA),
+        (AES_256, CHACHA, NOTHING_SHARED),
+        (f"AES256-SHA:{AES_256}", f"{CHACHA}:AES256-SHA256", NOTHING_SHARED),
+        (f"AES256-SHA:{AES_256}", None, AES_256),
+        (f"AES128-SHA:{CHACHA}", f"AES128-SHA:{CHACHA}", CHACHA),
+        ("AES256-SHA", None, AES_256),
+        (None, "AES256-SHA", AES_256),
+        (CCM_8, CCM_8, CCM_8),
+        (CCM_8, None, NOTHING_SHARED),
+        (9, None, "client ERR_INVALID_ARG_TYPE / server -"),
+        (None, 9, "client - / server ERR_INVALID_ARG_TYPE"),
+        (":", None, "client ERR_INVALID_ARG_VALUE / server -"),
+        (None, ":", "client - / server ERR_INVALID_ARG_VALUE"),
+        ("", None, "client ERR_INVALID_ARG_VALUE / server -"),  # Node takes the default ciphers then
+    ],
+)
+async def test_ciphers_of_both_sides(client: Any, server: Any, outcome: str) -> None:
+    """TLS 1.3 comes before TLS 1.2 whatever the order, and its suites stay where only older ones are named."""
+    _, cipher, errors = await meet({"ciphers": server}, {"ciphers": client})
+    assert (cipher or errors) == outcome
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "outcome"),
+    [
+        ("AES256-SHA", None, "AES256-SHA"),
+        (None, "AES256-SHA", "AES256-SHA"),
+        ("AES128-SHA:AES256-SHA", "AES256-SHA:AES128-SHA", "AES256-SHA"),
+        ("AES128-SHA256", "AES256-SHA256", NOTHING_SHARED),
+    ],
+)
+async def test_ciphers_of_tls_1_2(client: str | None, server: str | None, outcome: str) -> None:
+    """The server's order decides."""
+    _, cipher, errors = await meet({"ciphers": server, "max_version": "TLSv1.2"}, {"ciphers": client, "max_version": "TLSv1.2"})
+    assert (cipher or errors) == outcome
+
+
+@pytest.mark.parametrize("ciphers", ["aes256-sha", "FOOBARBAZ", "TLS_not_a_cipher"])
+def test_unknown_cipher(ciphers: str) -> None:
+    """Names are in upper case."""
+    with pytest.raises(tlsio.ConfigError, match="no cipher match") as caught:
+        tlsio.create_secure_context(ciphers=ciphers)
+    assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
