@@ -8,7 +8,9 @@ from __future__ import annotations
 import socket as _socket
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.bindings import find_binding, invalid_state
 from tlsio.connection.emitter import Emitter
+from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.trust.certificate import link, parse
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
 
+    Buffer = bytes | bytearray | memoryview
+
 __all__ = ["SocketFacts"]
+
+_RECORD = 16384  # RFC 8446 §5.1: the largest plaintext of one record
 
 
 class SocketFacts(Emitter):
@@ -110,6 +116,81 @@ class SocketFacts(Emitter):
     def is_session_reused(self) -> bool:
         """Tell whether an earlier session was resumed: no certificate was sent then."""
         return self._connection.session_reused
+
+    def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
+        """Return how the secret was agreed on; on servers too. None before the handshake.
+
+        `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with `name` and `size`, or "TLSGroup"
+        with `name` where the group is no curve, such as X25519MLKEM768.
+        """
+        if not self._secure:
+            return None
+        found = self._connection.key_info
+        if found is None:
+            return {}
+        kind, name, bits = found
+        info: dict[str, str | int] = {"type": kind}
+        if name is not None:
+            info["name"] = name
+        if bits:
+            info["size"] = bits
+        return info
+
+    def get_shared_sigalgs(self) -> list[str]:
+        """Return the signature algorithms both sides take, such as "ECDSA+SHA256", the most wanted first.
+
+        What the client offers in its hello, and the server in its wish for a certificate: a client that was not asked has none.
+        """
+        return self._connection.shared_sigalgs
+
+    def get_finished(self) -> bytes | None:
+        """Return the Finished message we sent last; None before the handshake."""
+        return self._connection.finished[0] if self._secure else None
+
+    def get_peer_finished(self) -> bytes | None:
+        """Return the Finished message the peer sent last; None before the handshake."""
+        return self._connection.finished[1] if self._secure else None
+
+    def export_keying_material(self, length: int, label: str, context: Buffer | None = None) -> bytes:
+        """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
+
+        Args:
+            length: Bytes wanted.
+            label: What it is for; both ends use the same, registered with IANA or of one's own, "EXPERIMENTAL...".
+            context: Mixed in. Before TLS 1.3 none and an empty one differ.
+
+        Raises:
+            UsageStateError: before the handshake (ERR_TLS_INVALID_STATE).
+            UsageError: an argument of a wrong type, or that OpenSSL does not take.
+        """
+        _check_integer("length", length, 1, _MAX_UINT32)
+        check_text("label", label)
+        given = None if context is None else check_bytes("context", context)
+        if not self._secure:
+            raise invalid_state("There is nothing to export keying material from before the handshake")
+        return self._connection.export_keying_material(length, label.encode(), given)
+
+    def get_channel_binding(self, type: str = "tls-exporter") -> bytes:  # noqa: A002  (Python's name for it)
+        """Return what names this very connection to a protocol above, such as SCRAM-PLUS; equal on both sides.
+
+        Args:
+            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: names the server's certificate, so a connection
+                that was opened by whoever has its key), "tls-unique" (RFC 5929, up to TLS 1.2).
+
+        Raises:
+            UsageStateError: this connection has none of the type (ERR_TLS_INVALID_STATE).
+            UsageValueError: there is no such type.
+        """
+        return find_binding(self, self._connection, type)
+
+    def set_max_send_fragment(self, size: int = _RECORD) -> bool:
+        """Put at most `size` bytes of plaintext into one record: smaller ones can be read sooner, larger ones cost less.
+
+        Returns:
+            Whether it was taken: 512 to 16384.
+        """
+        _check_integer("size", size, -(2**31), 2**31 - 1)
+        return self._connection.set_max_send_fragment(size)
 
     # ---- how much has moved
 
@@ -220,6 +301,7 @@ class SocketFacts(Emitter):
             borrowed.detach()
 
 
+_MAX_UINT32 = 2**32 - 1
 _MAX_KEEP_ALIVE = 32768  # tcp(7): MAX_TCP_KEEPIDLE is 32767
 
 
@@ -227,6 +309,12 @@ def _checked_bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise UsageTypeError(f"enable must be a bool, got {type(value).__name__}")
     return value
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, float):  # Node's numbers are floats: it calls 1.5 and NaN out of range
+        raise out_of_range(name, "an integer", value)
+    check_int(name, value, low, high)
 
 
 def _is_internet(address: object) -> bool:

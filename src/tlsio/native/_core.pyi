@@ -272,6 +272,25 @@ class Connection:
         """X509_V_ERR number and depth, in the order found."""
     @property
     def pins_failed(self) -> bool: ...
+    @property
+    def key_info(self) -> tuple[str, str | None, int] | None:
+        """Kind (DH, ECDH, TLSGroup), name, bits; None: no ephemeral key was exchanged."""
+    @property
+    def shared_sigalgs(self) -> list[str]: ...
+    @property
+    def finished(self) -> tuple[bytes | None, bytes | None]:
+        """Our Finished message and the peer's."""
+    @property
+    def has_extended_master_secret(self) -> bool:
+        """Once it is open: the secret belongs to this handshake alone (RFC 7627; always so in TLS 1.3)."""
+    def export_keying_material(self, length: int, label: bytes, context: bytes | None = None) -> bytes:
+        """Derive a secret, once it is open.
+
+        Raises:
+            UsageValueError: OpenSSL refuses the label or the length.
+        """
+    def set_max_send_fragment(self, size: int) -> bool:
+        """Whether it was taken: 512 to 16384."""
 
 # --- servers and loops (reactor.pxi) ---
 

@@ -18,5 +18,6 @@ from tlsio.model.faults import error_from_fault
 from tlsio.model.values import Fault
 
 include "context.pxi"
+include "facts.pxi"
 include "connection.pxi"
 include "reactor.pxi"

@@ -672,6 +672,31 @@ cdef class Connection:
         return tuple([(self.c.verify.errors[i].error, self.c.verify.errors[i].depth) for i in range(self.c.verify.count)])
 
     @property
+    def key_info(self):
+        """(kind, name or None, bits) of the ephemeral key, or None."""
+        return key_info_of(self.c)
+
+    @property
+    def shared_sigalgs(self):
+        return sigalgs_of(self.c.ssl) if self.c.ssl != NULL else []
+
+    @property
+    def finished(self):
+        """(ours, the peer's): bytes, or None."""
+        return (finished_of(self.c.ssl, False), finished_of(self.c.ssl, True)) if self.c.ssl != NULL else (None, None)
+
+    @property
+    def has_extended_master_secret(self):
+        """RFC 7627, or TLS 1.3, which has it always."""
+        return SSL_version(self.c.ssl) >= TLS1_3_VERSION or SSL_get_extms_support(self.c.ssl) == 1
+
+    def export_keying_material(self, Py_ssize_t length, bytes label not None, bytes context=None):
+        return exported_of(self.c.ssl, length, label, context)
+
+    def set_max_send_fragment(self, long size):
+        return tio_conn_set_max_fragment(self.c, size) == 0
+
+    @property
     def pins_failed(self):
         if self.c.verify == NULL:
             return self._resumed_result() == X509_V_ERR_CERT_REJECTED

@@ -115,6 +115,13 @@ cdef extern from "engine.h" nogil:
     void tio_gate_free(tio_gate *)
     void tio_gate_set_context(tio_gate *, tio_context *)
 
+    enum:
+        TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP
+    ctypedef struct tio_key_info:
+        int kind
+        uint16_t bits
+        const char *name
+
     ctypedef struct tio_reactor
     ctypedef struct tio_wire:
         int fd
@@ -187,6 +194,8 @@ cdef extern from "engine.h" nogil:
     void tio_answer_verify(tio_conn *, int)
     void tio_answer_client(tio_conn *)
     void tio_refuse(tio_conn *, int)
+    tio_key_info tio_conn_key_info(tio_conn *)
+    int tio_conn_set_max_fragment(tio_conn *, long)
     void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int)
 
     ctypedef struct tio_notice:

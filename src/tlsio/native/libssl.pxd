@@ -182,3 +182,15 @@ cdef extern from "openssl/ssl.h" nogil:
     X509_STACK *SSL_get_peer_cert_chain(const SSL *ssl)
     X509_STACK *SSL_get0_verified_chain(const SSL *ssl)
     X509 *SSL_get_certificate(const SSL *ssl)
+    int SSL_is_init_finished(const SSL *ssl)
+    int SSL_version(const SSL *ssl)
+    size_t SSL_get_finished(const SSL *ssl, void *buffer, size_t size)
+    size_t SSL_get_peer_finished(const SSL *ssl, void *buffer, size_t size)
+    int SSL_get_extms_support(SSL *ssl)
+    int SSL_get_shared_sigalgs(SSL *ssl, int index, int *sign, int *hash, int *both, unsigned char *raw_sign, unsigned char *raw_hash)
+    int SSL_export_keying_material(SSL *ssl, unsigned char *out, size_t out_size, const char *label, size_t label_size,
+                                   const unsigned char *context, size_t context_size, int use_context)
+
+cdef extern from "openssl/objects.h" nogil:
+    int EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_DSA, EVP_PKEY_EC, EVP_PKEY_ED25519, EVP_PKEY_ED448
+    const char *OBJ_nid2sn(int number)

@@ -67,6 +67,7 @@ static int start(tio_conn *c) {
     if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
     SSL_set_bio(c->ssl, bio, bio);
     tio_hooks_attach(c);
+    if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);
         if (c->wants & TIO_WANT_CLIENT) SSL_set_num_tickets(c->ssl, 0);     /* they wait for the answer */

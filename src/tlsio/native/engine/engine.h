@@ -185,6 +185,12 @@ typedef struct {
 
 typedef struct tio_conn tio_conn;
 
+typedef struct {                        /* facts.c: how the secret was agreed on */
+    enum { TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP } kind;
+    uint16_t bits;                      /* DH and ECDH */
+    const char *name;                   /* ECDH: of the curve; GROUP: of the group.  Lives as long as the connection */
+} tio_key_info;
+
 struct tio_conn {                       /* read freely; written by the engine only, but for the marked fields */
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
@@ -221,6 +227,8 @@ struct tio_conn {                       /* read freely; written by the engine on
     size_t offered_size;
     uint8_t *chosen;                    /* ALPN answer: one protocol */
     size_t chosen_size;
+    tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
+    uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
     tio_conn *next_ready;
 };
 
@@ -259,6 +267,11 @@ void tio_answer_hello(tio_conn *, tio_context *context, const uint8_t *protocol,
 void tio_answer_verify(tio_conn *, int error);       /* X509_V_OK accepts */
 void tio_answer_client(tio_conn *);                  /* accepted */
 void tio_refuse(tio_conn *, int alert);              /* any question: fatal alert, where the protocol still can */
+
+/* facts.c.  key_info is NONE when no ephemeral key was exchanged, and before the handshake is done.  max_fragment: from now
+ * on; -1: not from 512 to TIO_RECORD. */
+tio_key_info tio_conn_key_info(tio_conn *);
+int tio_conn_set_max_fragment(tio_conn *, long size);
 
 /* Give up: BROKEN with that fault, unless it is final already. */
 void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);

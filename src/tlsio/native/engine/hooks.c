@@ -209,6 +209,8 @@ static void on_message(int written, int version, int type, const void *buffer, s
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
         if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
+    } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {
+        tio_facts_own_key(c);
     }
 }
 

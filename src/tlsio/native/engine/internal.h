@@ -24,6 +24,9 @@ static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_ge
 int tio_hooks_install(SSL_CTX *);
 void tio_hooks_attach(tio_conn *);
 
+/* facts.c */
+void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange leaves */
+
 /* names.c */
 int tio_names_apply(tio_conn *, tio_context *);
 tio_context *tio_gate_context(tio_gate *);           /* retained for the caller */

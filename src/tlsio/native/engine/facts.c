@@ -1,0 +1,63 @@
+/* facts.c - what a connection has agreed on, where one getter of OpenSSL does not tell; and what it records on the way for
+ * who wants it: secrets for a key log, a trace, the client's hello.
+ *
+ * Records cost nothing unless wanted.  They gather on the connection while OpenSSL works and are told after its call, for
+ * no code of the user runs inside one.  Without memory a record is lost, never the connection: they are for looking on. */
+#include "internal.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the key exchange ---------------------------------------------------------------------------------------- */
+
+static const char *curve_name(const EVP_PKEY *key) {
+    char name[64];
+    if (EVP_PKEY_is_a(key, "X25519")) return "X25519";
+    if (EVP_PKEY_is_a(key, "X448")) return "X448";
+    if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, name, sizeof name, NULL) != 1) return NULL;
+    return OBJ_nid2sn(OBJ_txt2nid(name));               /* of a table that lives as long as the library */
+}
+
+static tio_key_info describe(const EVP_PKEY *key) {
+    tio_key_info info = { .bits = (uint16_t)EVP_PKEY_get_bits(key) };
+    if (EVP_PKEY_is_a(key, "DH") || EVP_PKEY_is_a(key, "DHX")) info.kind = TIO_KEY_DH;
+    else if ((info.name = curve_name(key)) != NULL) info.kind = TIO_KEY_ECDH;
+    return info;
+}
+
+/* TLS 1.2: OpenSSL forgets a server's key with the handshake, so it is looked at when it leaves. */
+void tio_facts_own_key(tio_conn *c) {
+    EVP_PKEY *key = NULL;
+    if (!SSL_get_tmp_key(c->ssl, &key)) return;
+    c->own_key = describe(key);
+    EVP_PKEY_free(key);
+}
+
+tio_key_info tio_conn_key_info(tio_conn *c) {
+    tio_key_info info = { .kind = TIO_KEY_NONE };
+    EVP_PKEY *key = NULL;
+    if (!c->ssl || !SSL_is_init_finished(c->ssl)) return info;
+    if (SSL_get_peer_tmp_key(c->ssl, &key)) {
+        info = describe(key);
+        EVP_PKEY_free(key);
+    }
+    if (info.kind == TIO_KEY_NONE) info = c->own_key;
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L
+    /* A key encapsulation (RFC 9370 has the idea, ML-KEM is one): there is no key of the peer's to look at.  A resumption
+     * without any exchange would name the group of the first connection; it has to be allowed by an option. */
+    int without = SSL_session_reused(c->ssl) && (SSL_get_options(c->ssl) & SSL_OP_ALLOW_NO_DHE_KEX);
+    if (info.kind == TIO_KEY_NONE && SSL_version(c->ssl) >= TLS1_3_VERSION && !without) {
+        info.name = SSL_get0_group_name(c->ssl);
+        info.kind = info.name ? TIO_KEY_GROUP : TIO_KEY_NONE;
+    }
+#endif
+    return info;
+}
+
+int tio_conn_set_max_fragment(tio_conn *c, long size) {
+    if (size < 512 || size > TIO_RECORD) return -1;     /* what OpenSSL takes */
+    c->max_fragment = (uint16_t)size;
+    return c->ssl && SSL_set_max_send_fragment(c->ssl, size) != 1 ? -1 : 0;
+}
