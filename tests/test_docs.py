@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tlsio
 from tlsio.model.options import ConnectOptionsDict, ContextOptionsDict, ServerOptionsDict
 
 ROOT = Path(__file__).parent.parent
@@ -29,3 +30,29 @@ def test_every_option_stands_in_the_reference(options: type) -> None:
     reference = (ROOT / "docs" / "reference" / "options.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in reference.splitlines() if line.startswith("| `"))))
     assert set(options.__annotations__) <= named
+
+
+@pytest.mark.parametrize("thing", [tlsio.Server, tlsio.TLSSocket])
+def test_every_method_and_event_stands_in_the_reference(thing: type) -> None:
+    """And the reference tells of none that is not there."""
+    page = "server" if thing is tlsio.Server else "socket"
+    reference = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    names = {name for name in dir(thing) if not name.startswith("_")}
+    assert names <= set(re.findall(r"\w+", reference))
+    assert set(re.findall(rf"(?<!\w){page}\.(\w+)", reference)) <= names
+    events = set(re.findall(r"`(\w+)`", reference))
+    assert not thing._EVENTS - events  # type: ignore[attr-defined]
+
+
+def test_every_public_name_stands_in_the_reference() -> None:
+    """What `import tlsio` gives."""
+    reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    assert set(tlsio.__all__) <= set(re.findall(r"\w+", reference))
+
+
+def test_every_code_of_ours_stands_in_the_reference() -> None:
+    """Programs compare them."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.p[yx]*") if path.suffix != ".pyc")
+    general = {"ERR_TLS", "ERR_TLS_CONFIG", "ERR_TLS_USAGE", "ERR_TLS_LIMIT", "ERR_TLS_OUT_OF_MEMORY"}
+    reference = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    assert set(re.findall(r'"(ERR_TLS\w*)"', sources)) - general <= set(re.findall(r"`(\w+)`", reference))
