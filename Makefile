@@ -27,13 +27,13 @@ help:  ## say what there is
 run: $(VENV)/built  ## an echo server with mutual TLS, and a client that talks to it
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/built  ## the tests, without the slow ones
+test: $(VENV)/built $(VENV)/peers  ## the tests, without the slow ones
 	@$(PYTEST) -n 2 -m "not slow"
 
-test-slow: $(VENV)/built  ## the slow tests
+test-slow: $(VENV)/built $(VENV)/peers  ## the slow tests
 	@$(PYTEST) -n 2 -m slow
 
-coverage: $(VENV)/built  ## all tests, with line and branch coverage
+coverage: $(VENV)/built $(VENV)/peers  ## all tests, with line and branch coverage
 	@$(PYTEST) -n 2 --cov --cov-report=term
 
 check: $(VENV)/built  ## format, lint, types, house rules, warnings of the C engine
@@ -76,7 +76,7 @@ build/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(WARNINGS) $(OPENSSL_CFLAGS) $< -o $@ $(OPENSSL_LIBS)
 
-examples: $(VENV)/built  ## run every example once
+examples: $(VENV)/built $(VENV)/peers  ## run every example once
 	@$(PYTEST) tests/examples
 
 docs: $(VENV)/docs  ## the documentation, into docs/_build
@@ -98,6 +98,11 @@ $(VENV)/tools: pyproject.toml tools/prepare.sh
 $(VENV)/built: $(SOURCES) | $(VENV)/tools
 	@echo "Building the extension"
 	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@touch $@
+
+# Whom the tests talk to; a newer Node comes with the tools.
+$(VENV)/peers: | $(VENV)/tools
+	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@touch $@
 
 $(VENV)/docs: pyproject.toml | $(VENV)/built

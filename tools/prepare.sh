@@ -3,7 +3,8 @@
 # On Debian and Ubuntu it first installs, and says so, the system packages that are missing; elsewhere it names them.
 # PYTHON=/path/to/python chooses the interpreter; without it python3 is taken when it is new enough, else a newer one beside it.
 set -euo pipefail
-venv=${1:?usage: prepare.sh VENV}
+venv=$(realpath -m "${1:?usage: prepare.sh VENV}")
+cd "$(dirname "$0")/.."
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 has_headers() { "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' 2>/dev/null; }
@@ -19,25 +20,13 @@ choose_python() {
     done
 }
 
-install() {
-    local as_root=()
-    if ! command -v apt-get >/dev/null; then
-        echo "These packages are missing, under Debian's names: $*. Install them and run this again." >&2
-        exit 1
-    fi
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
-    echo "Installing system packages: $*"
-    "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
-
 python=$(choose_python)
 if [ -z "$python" ]; then
     # Debian 12 and newer: python3 is new enough. Ubuntu 22.04: python3 is 3.10, python3.11 stands beside it.
     candidate=$(apt-cache policy python3 2>/dev/null | sed -n 's/^  Candidate: 3\.\([0-9]*\).*/\1/p')
     name=python3
     [ "${candidate:-11}" -ge 11 ] || name=python3.11
-    install "$name" "$name-venv" "$name-dev"
+    tools/install.sh "$name" "$name-venv" "$name-dev"
     python=$(command -v "$name")
 fi
 
@@ -49,7 +38,7 @@ command -v "${CC:-cc}" >/dev/null || missing+=(gcc libc6-dev)
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 if [ -z "${TLSIO_OPENSSL:-}" ] && ! pkg-config --exists openssl 2>/dev/null; then missing+=(libssl-dev); fi
 command -v openssl >/dev/null || missing+=(openssl)
-[ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
+[ ${#missing[@]} -eq 0 ] || tools/install.sh "${missing[@]}"
 
 [ -x "$venv/bin/pip" ] || { rm -rf "$venv"; "$python" -m venv "$venv"; }
 echo "Installing the build and test tools into $venv ($("$python" --version))"
