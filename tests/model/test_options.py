@@ -281,6 +281,7 @@ def test_server_option_is_stored(name: str, value: object, stored: object) -> No
         ("host", "::1", "::1"),
         ("check_server_identity", len, len),
         ("identity_policy", "rfc9525", "rfc9525"),
+        ("min_dh_size", 1, 1),
         ("timeout", 2, 2.0),
         ("family", 0, None),
         ("family", 4, 4),
@@ -313,6 +314,10 @@ def test_connect_option_is_stored(name: str, value: object, stored: object) -> N
         (parse_connect_options, "host", "", "ERR_INVALID_ARG_VALUE"),
         (parse_connect_options, "check_server_identity", False, "ERR_INVALID_ARG_TYPE"),
         (parse_connect_options, "identity_policy", "none", "ERR_INVALID_ARG_VALUE"),
+        (parse_connect_options, "min_dh_size", 0, "ERR_OUT_OF_RANGE"),
+        (parse_connect_options, "min_dh_size", -1, "ERR_OUT_OF_RANGE"),
+        (parse_connect_options, "min_dh_size", 2048.0, "ERR_INVALID_ARG_TYPE"),
+        (parse_connect_options, "min_dh_size", "2048", "ERR_INVALID_ARG_TYPE"),
         (parse_connect_options, "family", 5, "ERR_INVALID_ARG_VALUE"),
         (parse_connect_options, "family", False, "ERR_INVALID_ARG_VALUE"),
         (parse_connect_options, "family", socket.AF_UNIX, "ERR_INVALID_ARG_VALUE"),
@@ -342,7 +347,7 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
         (parse_context_options, "", "nearest is"),
         # Known to Node, not built yet: better refused than without effect.
         (parse_server_options, "session_store", "nearest is"),
-        (parse_connect_options, "minDHSize", "nearest is"),
+        (parse_connect_options, "minDHSize", "it is spelled min_dh_size"),
     ],
 )
 def test_unknown_option_names_what_was_meant(parse: object, name: str, text: str) -> None:

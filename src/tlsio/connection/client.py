@@ -244,8 +244,7 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
     made = TLSSocket.__new__(TLSSocket)
     try:
         connection = Connection(side.context._native, False)  # noqa: FBT003
-        if side.server_name is not None:
-            connection.set_server_name(side.server_name)
+        side.prepare(connection)
         made._set_up(connection, side, loop)
         made._address = _names_of(sock)
         connection.attach(current_reactor(), sock.detach())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
+    from tlsio.native._core import Connection
     from tlsio.trust.verdict import Verdict
 
 __all__ = ["ClientSide"]
@@ -58,6 +59,13 @@ class ClientSide:
         self.server_name = _server_name(name) if name else None
         self.verdict: Verdict | None = None
         self._task: Task[None] | None = None
+
+    def prepare(self, connection: Connection) -> None:
+        """Tell a new connection what it has to know before its first step."""
+        if self.server_name is not None:
+            connection.set_server_name(self.server_name)
+        if self.options.min_dh_size is not None:
+            connection.set_min_dh_size(self.options.min_dh_size)
 
     def asked(self, socket: TLSSocket, _question: int) -> None:
         """Judge the server's certificate; the handshake goes on, or ends with the fitting alert."""

@@ -35,8 +35,8 @@ def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) 
             client=side.asks_client,
             alpn_continue=side.options.alpn_mismatch == "continue",
         )
-    elif side.server_name is not None:
-        connection.set_server_name(side.server_name)
+    else:
+        side.prepare(connection)
     made._set_up(connection, side, loop, driver)  # noqa: SLF001
 
 

@@ -517,6 +517,11 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "ERR_TLS_PARTIAL_RECORD_TIMEOUT",
         "The peer or the network stopped half-way.",
     ),
+    "dh_size": (
+        "has Diffie-Hellman parameters smaller than min_dh_size",
+        "ERR_TLS_DH_PARAM_SIZE",
+        "The server has to use larger ones; leave DHE suites out of ciphers, or lower min_dh_size.",
+    ),
 }
 
 

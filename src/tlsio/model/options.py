@@ -200,6 +200,7 @@ class ConnectOptions:
         secure_context: Not looked at here.
         servername: Never an IP address. `""` turns SNI off; None: not given.
         family: 4, 6, or None for both.
+        min_dh_size: Bits; smaller Diffie-Hellman groups are refused. None: the library's own bound.
         local_address: IP text to bind to. `local_port`: 0 is any.
     """
 
@@ -209,6 +210,7 @@ class ConnectOptions:
     host: str | None = None
     check_server_identity: Callable[..., Any] | None = None
     identity_policy: IdentityPolicy = "node"
+    min_dh_size: int | None = None
     timeout: float | None = None
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
     hook_timeout: float | None = 30.0
@@ -288,6 +290,7 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     servername: str | None
     check_server_identity: Callable[..., Any] | None
     identity_policy: IdentityPolicy | None
+    min_dh_size: int | None
     handshake_timeout: float | None
     hook_timeout: float | None
     close_timeout: float | None
@@ -547,6 +550,10 @@ def _check_session_timeout(label: str, value: object) -> int:
     return check_int(label, value, 1, 2**31 - 1)
 
 
+def _check_min_dh_size(label: str, value: object) -> int:
+    return check_int(label, value, 1, 2**31 - 1)
+
+
 def _check_local_port(label: str, value: object) -> int:
     return check_int(label, value, 0, 65535)
 
@@ -634,6 +641,7 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "host": check_filled_text,
     "check_server_identity": check_function,
     "identity_policy": _check_identity_policy,
+    "min_dh_size": _check_min_dh_size,
     "timeout": check_seconds,
     "family": _check_family,
     "local_address": _check_local_address,

@@ -139,6 +139,8 @@ class Connection:
         """
     def set_server_name(self, name: str) -> None:
         """Set the name for SNI, an A-label."""
+    def set_min_dh_size(self, bits: int) -> None:
+        """Have a client refuse smaller Diffie-Hellman groups."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, alpn_continue: bool) -> None:
         """Say which questions a server asks."""
     def use_ring(self, gate: Gate) -> None:

@@ -24,7 +24,7 @@ ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
 
 cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
-cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record")
+cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size")
 
 
 @cython.no_gc_clear
@@ -92,6 +92,9 @@ cdef class Connection:
     def set_server_name(self, str name not None):
         if tio_conn_set_server_name(self.c, name.encode("ascii")):
             raise MemoryError
+
+    def set_min_dh_size(self, int bits):
+        self.c.min_dh_bits = bits
 
     def set_wants(self, bint hello, bint alpn, bint client, bint alpn_continue):
         self.c.wants = TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client

@@ -46,6 +46,7 @@ cdef extern from "engine.h" nogil:
         TIO_FAULT_TIMEOUT, TIO_FAULT_REFUSED, TIO_FAULT_MEMORY
     ctypedef enum tio_limit:
         TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD
+        TIO_LIMIT_DH_SIZE
 
     ctypedef struct tio_fault_entry:
         unsigned long code
@@ -158,6 +159,7 @@ cdef extern from "engine.h" nogil:
         uint8_t flowing
         uint8_t ready
         uint8_t certificate_requested
+        int min_dh_bits
         int16_t alert_sent
         int16_t alert_received
         int64_t last_activity

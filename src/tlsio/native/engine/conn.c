@@ -85,10 +85,11 @@ static void broke(tio_conn *c) {
     tio_fault_kind kind = TIO_FAULT_SSL;
     if (c->alert_received >= 0) kind = TIO_FAULT_ALERT;
     else if (c->refusal >= 0) kind = TIO_FAULT_REFUSED;
+    else if (c->small_dh) kind = TIO_FAULT_LIMIT;
     else if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED)
         kind = TIO_FAULT_VERIFY;
     else if (!ERR_peek_error() && c->wire.error) kind = TIO_FAULT_OS;
-    tio_fault_set(c, kind, TIO_NO_LIMIT, c->wire.error);
+    tio_fault_set(c, kind, kind == TIO_FAULT_LIMIT ? TIO_LIMIT_DH_SIZE : TIO_NO_LIMIT, c->wire.error);
 }
 
 /* No more input will come: what does that mean here?  A failed send is told now, after the peer's alert had its chance. */

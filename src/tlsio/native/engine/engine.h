@@ -68,7 +68,8 @@ typedef enum {
     TIO_FAULT_MEMORY
 } tio_fault_kind;
 
-typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD } tio_limit;
+typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD,
+               TIO_LIMIT_DH_SIZE } tio_limit;
 
 typedef struct {
     unsigned long code;                 /* as ERR_get_error() gives it */
@@ -212,6 +213,8 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
     int16_t alert_sent, alert_received; /* -1 = none; else the description */
     int16_t refusal;                    /* alert an answer chose, -1 = none */
+    int min_dh_bits;                    /* the binding's, client: smaller groups are refused; 0 = OpenSSL's own bound */
+    uint8_t small_dh;                   /* the server came with one */
     int verify_answer;                  /* X509_V_*, the binding's word on the peer */
     uint32_t key_updates;
     uint32_t slot;                      /* index in the reactor */

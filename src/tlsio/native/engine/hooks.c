@@ -192,6 +192,26 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     return error == X509_V_OK || c->context->row.soft;
 }
 
+/* ---- Diffie-Hellman groups that a client finds too small ------------------------------------------------------ */
+
+/* RFC 7919 2: ffdhe2048 and those behind it.  0: another group. */
+static int bits_of_group(const unsigned char id[2]) {
+    static const int bits[] = { 2048, 3072, 4096, 6144, 8192 };
+    return id[0] == 1 && id[1] < sizeof bits / sizeof *bits ? bits[id[1]] : 0;
+}
+
+/* Up to TLS 1.2 it is asked about the server's parameters while nothing of ours has left but the hello.  Of the named groups of
+ * TLS 1.3 the small ones are not even offered. */
+static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int nid, void *other, void *ex) {
+    tio_conn *c = tio_conn_of(ssl);
+    if (op == SSL_SECOP_TMP_DH && other && EVP_PKEY_get_bits(other) < c->min_dh_bits) {
+        c->small_dh = 1;
+        return 0;
+    }
+    if (op == SSL_SECOP_CURVE_SUPPORTED && other && bits_of_group(other) && bits_of_group(other) < c->min_dh_bits) return 0;
+    return SSL_CTX_get_security_callback(SSL_get_SSL_CTX(ssl))(ssl, ctx, op, bits, nid, other, ex);
+}
+
 /* ---- what passes by ------------------------------------------------------------------------------------------ */
 
 static void on_message(int written, int version, int type, const void *buffer, size_t size, SSL *ssl, void *arg) {
@@ -236,4 +256,5 @@ int tio_hooks_install(SSL_CTX *ctx) {
 void tio_hooks_attach(tio_conn *c) {
     SSL_set_msg_callback(c->ssl, on_message);
     SSL_set_msg_callback_arg(c->ssl, c);
+    if (c->min_dh_bits) SSL_set_security_callback(c->ssl, on_security);
 }
