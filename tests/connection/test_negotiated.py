@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from net import Net, Pair
 
+
 @asynccontextmanager
 async def unconnected() -> AsyncIterator[tlsio.TLSSocket]:
     """Make a client that has not begun its handshake."""
@@ -36,7 +37,8 @@ class TestEphemeralKey:
     """`get_ephemeral_key_info`, on clients as in Node, and on servers."""
 
     @pytest.mark.parametrize(
-        ("curve", "name", "size"), [("prime256v1", "prime256v1", 256), ("secp384r1", "secp384r1", 384), ("X25519", "X25519", 253), ("X448", "X448", 448)]
+        ("curve", "name", "size"),
+        [("prime256v1", "prime256v1", 256), ("secp384r1", "secp384r1", 384), ("X25519", "X25519", 253), ("X448", "X448", 448)],
     )
     async def test_curves(self, pair: Pair, curve: str, name: str, size: int) -> None:
         """A curve has OpenSSL's short name and the bits of its order; both ends say the same."""
@@ -81,7 +83,11 @@ class TestSignatures:
 
     async def test_rsa_names(self, pair: Pair) -> None:
         """RSA-PSS has a name of its own."""
-        async with pair(server=RSA | {"sigalgs": "RSA-PSS+SHA384"}, client={"sigalgs": "RSA-PSS+SHA256:RSA-PSS+SHA384"}) as (_, peer, _server):
+        async with pair(server=RSA | {"sigalgs": "RSA-PSS+SHA384"}, client={"sigalgs": "RSA-PSS+SHA256:RSA-PSS+SHA384"}) as (
+            _,
+            peer,
+            _server,
+        ):
             assert peer.get_shared_sigalgs() == ["RSA-PSS+SHA384"]
 
     async def test_a_client_that_was_asked_has_some_too(self, pair: Pair) -> None:
@@ -126,7 +132,10 @@ class TestExporter:
             secret = client.export_keying_material(128, "EXPERIMENTAL one")
             assert peer.export_keying_material(128, "EXPERIMENTAL one") == secret
             assert len(secret) == 128
-            others = {client.export_keying_material(128, "EXPERIMENTAL two"), client.export_keying_material(128, "EXPERIMENTAL one", b"context")}
+            others = {
+                client.export_keying_material(128, "EXPERIMENTAL two"),
+                client.export_keying_material(128, "EXPERIMENTAL one", b"context"),
+            }
             assert secret not in others
             assert len(others) == 2
 
@@ -145,7 +154,8 @@ class TestExporter:
             assert caught.value.code == "ERR_OUT_OF_RANGE"
 
     @pytest.mark.parametrize(
-        "arguments", [("32", "label"), (True, "label"), (None, "label"), (32, b"label"), (32, 3), (32, "label", "context"), (32, "label", 3)]
+        "arguments",
+        [("32", "label"), (True, "label"), (None, "label"), (32, b"label"), (32, 3), (32, "label", "context"), (32, "label", 3)],
     )
     async def test_wrong_types(self, arguments: Any) -> None:
         """Each argument has one type."""
@@ -207,7 +217,14 @@ class TestMaxSendFragment:
 
     @pytest.mark.parametrize(
         ("size", "code"),
-        [("768", "ERR_INVALID_ARG_TYPE"), (None, "ERR_INVALID_ARG_TYPE"), (True, "ERR_INVALID_ARG_TYPE"), (math.nan, "ERR_OUT_OF_RANGE"), (math.inf, "ERR_OUT_OF_RANGE"), (2**31, "ERR_OUT_OF_RANGE")],
+        [
+            ("768", "ERR_INVALID_ARG_TYPE"),
+            (None, "ERR_INVALID_ARG_TYPE"),
+            (True, "ERR_INVALID_ARG_TYPE"),
+            (math.nan, "ERR_OUT_OF_RANGE"),
+            (math.inf, "ERR_OUT_OF_RANGE"),
+            (2**31, "ERR_OUT_OF_RANGE"),
+        ],
     )
     async def test_wrong_sizes(self, size: Any, code: str) -> None:
         """Node's codes."""
@@ -242,11 +259,20 @@ class TestMaxSendFragment:
 async def test_all_stays_readable_after_close(pair: Pair, version: str) -> None:
     """**Ours**: Node's getters give null after the close."""
     async with pair() as (client, peer, _):
+
         def facts() -> list[Any]:
             return [
-                client.get_protocol(), client.get_cipher(), client.get_ephemeral_key_info(), client.get_finished(), client.get_peer_finished(),
-                client.export_keying_material(32, "EXPERIMENTAL"), client.get_channel_binding("tls-server-end-point"),
-                client.get_peer_certificate(detailed=True), client.get_verified_chain(), peer.get_shared_sigalgs(), peer.get_certificate(),
+                client.get_protocol(),
+                client.get_cipher(),
+                client.get_ephemeral_key_info(),
+                client.get_finished(),
+                client.get_peer_finished(),
+                client.export_keying_material(32, "EXPERIMENTAL"),
+                client.get_channel_binding("tls-server-end-point"),
+                client.get_peer_certificate(detailed=True),
+                client.get_verified_chain(),
+                peer.get_shared_sigalgs(),
+                peer.get_certificate(),
             ]
 
         before = facts()

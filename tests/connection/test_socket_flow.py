@@ -24,11 +24,13 @@ class Collector:
         self._wanted: tuple[int, asyncio.Future[None]] | None = None
 
     def __call__(self, chunk: bytes) -> None:
+        """Be the listener."""
         self.data += chunk
         if self._wanted is not None and len(self.data) >= self._wanted[0] and not self._wanted[1].done():
             self._wanted[1].set_result(None)
 
     async def wait_for(self, size: int) -> bytes:
+        """Return all there is, once it is `size` bytes."""
         if len(self.data) < size:
             self._wanted = size, asyncio.get_running_loop().create_future()
             await self._wanted[1]
@@ -112,8 +114,8 @@ def async_kinds() -> dict[str, Callable[[Callable[[bytes], Any]], Callable[[byte
 
     return {
         "function": lambda function: function,
-        "partial": lambda function: functools.partial(function),
-        "lambda": lambda function: lambda chunk: function(chunk),
+        "partial": functools.partial,
+        "lambda": lambda function: lambda chunk: function(chunk),  # noqa: PLW0108 - it is what is tested
         "object": Called,
     }
 

@@ -11,6 +11,7 @@ sends is received and thrown away until it ends too. Whoever makes that last lon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket as _socket
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,9 +39,11 @@ class Stream(Protocol):
     async def receive(self) -> bytes:
         """Some bytes, b"" at the end; any exception: it is broken."""
 
-    async def send(self, data: bytes) -> None: ...
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
 
-    async def send_eof(self) -> None: ...
+    async def send_eof(self) -> None:
+        """Say that nothing more will come, where the stream has a way to."""
 
     async def aclose(self) -> None:
         """Close what has ended in order."""
@@ -343,10 +346,8 @@ class _ByteStream:
         await self._stream.send(data)
 
     async def send_eof(self) -> None:
-        try:
+        with contextlib.suppress(NotImplementedError):  # close_notify has said it already
             await self._stream.send_eof()
-        except NotImplementedError:
-            pass  # close_notify has said it already
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -50,12 +50,12 @@ class SocketFacts(Emitter):
 
     @property
     def authorized(self) -> bool:
-        """The peer has shown who it is and was found good. (Node: `authorized`.)"""
+        """The peer has shown who it is and was found good (Node: `authorized`)."""
         return self._secure and self._side.is_authorized(self)
 
     @property
     def authorization_error(self) -> str | None:
-        """The code of what speaks against the peer, None when nothing does. (Node: `authorizationError`.)"""
+        """The code of what speaks against the peer, None when nothing does (Node: `authorizationError`)."""
         return self._side.find_error(self)
 
     def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
@@ -95,7 +95,7 @@ class SocketFacts(Emitter):
 
     @property
     def alpn_protocol(self) -> str | None:
-        """The protocol both sides agreed on, or None. (Node: `alpnProtocol`, false for none.)"""
+        """The protocol both sides agreed on, or None (Node: `alpnProtocol`, false for none)."""
         name = self._connection.alpn_protocol
         return None if name is None else name.decode("latin-1")
 
@@ -216,7 +216,7 @@ class SocketFacts(Emitter):
 
     @property
     def wire_bytes_read(self) -> int:
-        """Bytes received, TLS overhead included. (Node v4: `CryptoStream.bytesWritten` of the other side.)"""
+        """Bytes received, TLS overhead included (Node v4: `CryptoStream.bytesWritten` of the other side)."""
         return self._connection.wire_bytes_read
 
     @property

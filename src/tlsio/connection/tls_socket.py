@@ -23,7 +23,7 @@ import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tlsio.connection.emitter import Listener, Once
+from tlsio.connection.emitter import Once
 from tlsio.connection.socket_facts import SocketFacts
 from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError, LimitOverrunError
 from tlsio.model.codes import alert_name
@@ -39,12 +39,12 @@ from tlsio.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Coroutine
     from types import TracebackType
     from typing import Self
 
     from tlsio.connection.client_side import ClientSide
-    from tlsio.connection.context import SecureContext
+    from tlsio.connection.emitter import Listener
     from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
     from tlsio.connection.socket_events import SocketEvents
@@ -61,7 +61,7 @@ _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError)
 
 
 class TLSSocket(SocketFacts):
-    """One TLS connection. (Node: `tls.TLSSocket`.)
+    """One TLS connection (Node: `tls.TLSSocket`).
 
     Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
     anyio ByteStream or another TLSSocket, and owns it from then on. The client side of such a socket verifies as `connect` does.
@@ -345,7 +345,7 @@ class TLSSocket(SocketFacts):
     def _cut(self, n: int) -> bytes:
         """The first bytes of what is held; held is never empty: it is None then."""
         held = self._buffer
-        assert held is not None
+        assert held is not None  # noqa: S101 - for the type checker
         data = bytes(held[:n])
         del held[:n]
         if not held:
@@ -759,7 +759,7 @@ class TLSSocket(SocketFacts):
         self._idle_timer = None if seconds is None else self._loop.call_later(seconds, self._check_idle)
 
     def _check_idle(self) -> None:
-        assert self._idle_timeout is not None
+        assert self._idle_timeout is not None  # noqa: S101 - for the type checker
         last = self._connection.last_activity
         left = last + self._idle_timeout - self._loop.time()
         if left > 0:
