@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.client import connect
-from tlsio.connection.context import SecureContext, create_secure_context, get_ciphers
+from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
 from tlsio.connection.server import Server, create_server, serve
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.tls_socket import TLSSocket
@@ -63,6 +63,7 @@ __all__ = [
     "create_server",
     "defaults",
     "get_ca_certificates",
+    "get_certificate_compression_algorithms",
     "get_ciphers",
     "root_certificates",
     "serve",

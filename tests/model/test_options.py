@@ -63,6 +63,8 @@ def test_nothing_given_is_nothing_set() -> None:
         ("ticket_keys", [KEY, bytearray(KEY)], (KEY, KEY)),
         ("ticket_keys", [KEY] * 16, (KEY,) * 16),
         ("session_timeout", 300, 300),
+        ("certificate_compression", ["zstd", "zlib"], ("zstd", "zlib")),
+        ("certificate_compression", [], ()),
     ],
 )
 def test_context_option_is_stored(name: str, value: object, stored: object) -> None:
@@ -116,6 +118,10 @@ def test_context_option_is_stored(name: str, value: object, stored: object) -> N
         ("session_timeout", "x", "ERR_INVALID_ARG_TYPE"),
         ("session_timeout", 0, "ERR_OUT_OF_RANGE"),
         ("session_timeout", 2**31, "ERR_OUT_OF_RANGE"),
+        ("certificate_compression", "zlib", "ERR_INVALID_ARG_TYPE"),
+        ("certificate_compression", [1], "ERR_INVALID_ARG_TYPE"),
+        ("certificate_compression", ["gzip"], "ERR_INVALID_ARG_VALUE"),
+        ("certificate_compression", ["zlib", "zlib"], "ERR_INVALID_ARG_VALUE"),
     ],
 )
 def test_bad_context_option_raises(name: str, value: object, code: str) -> None:
@@ -169,6 +175,17 @@ def test_secure_protocol_excludes_versions(method: str, beside: str) -> None:
     with pytest.raises(UsageError, match=beside) as caught:
         parse_context_options({"secure_protocol": method, beside: "TLSv1.2"})
     assert caught.value.code == "ERR_TLS_PROTOCOL_VERSION_CONFLICT"
+
+
+def test_certificate_compression_needs_tls_1_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS 1.2 has no message for it: by option or by default."""
+    with pytest.raises(UsageError, match=r"^options\.certificate_compression needs TLS 1\.3"):
+        parse_context_options({"certificate_compression": ["zlib"], "max_version": "TLSv1.2"})
+    monkeypatch.setattr(options.defaults, "max_version", "TLSv1.2")
+    with pytest.raises(UsageError, match="max_version") as caught:
+        parse_context_options({"certificate_compression": ["zlib"]})
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
+    assert parse_context_options({"certificate_compression": []}).certificate_compression == ()
 
 
 def test_ticket_keys_say_their_length() -> None:

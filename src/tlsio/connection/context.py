@@ -18,7 +18,7 @@ from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import Context, Pfx, Roots, cipher_names
+from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms
 from tlsio.native.spec import ContextSpec, Piece
 from tlsio.trust import der
 from tlsio.trust.names import parse_name
@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from tlsio.model.options import ContextOptions, ContextOptionsDict
     from tlsio.trust.names import NameKey
 
-__all__ = ["SESSION_TIMEOUT", "SecureContext", "create_secure_context", "derive", "for_server", "get_ciphers"]
+__all__ = [
+    "SESSION_TIMEOUT",
+    "SecureContext",
+    "create_secure_context",
+    "derive",
+    "for_server",
+    "get_certificate_compression_algorithms",
+    "get_ciphers",
+]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -69,6 +77,14 @@ def get_ciphers() -> list[str]:
     (Node: `tls.getCiphers`.) As the option takes them they are in upper case.
     """
     return sorted({name.lower() for name in cipher_names()})
+
+
+def get_certificate_compression_algorithms() -> list[str]:
+    """Return what the option `certificate_compression` may name: those of zlib, brotli and zstd that this OpenSSL has.
+
+    (Node: `tls.getCertificateCompressionAlgorithms`.)
+    """
+    return list(compression_algorithms())
 
 
 class SecureContext:
@@ -285,6 +301,7 @@ def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, 
         ticket_keys=options.ticket_keys,
         alpn=b"".join(bytes([len(name)]) + name for name in options.alpn_protocols or ()),
         pins=options.pins or (),
+        compression=options.certificate_compression or (),
     )
 
 

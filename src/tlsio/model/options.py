@@ -71,6 +71,7 @@ __all__ = [
 
 AlpnMismatch: TypeAlias = Literal["alert", "continue"]
 IdentityPolicy: TypeAlias = Literal["node", "rfc9525"]
+CompressionAlgorithm: TypeAlias = Literal["zlib", "brotli", "zstd"]
 ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 _Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
 _Check: TypeAlias = Callable[[str, object], Any]
@@ -112,6 +113,7 @@ class ContextOptions:
         pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
         ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt.
         session_timeout: Seconds.
+        certificate_compression: Algorithms, most wanted first; `()` is none.
     """
 
     ca: tuple[Material, ...] | None = None
@@ -138,6 +140,7 @@ class ContextOptions:
     pins: tuple[bytes, ...] | None = None
     ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
     session_timeout: int | None = None
+    certificate_compression: tuple[str, ...] | None = None
 
     @property
     def given(self) -> frozenset[str]:
@@ -251,6 +254,7 @@ class _SharedContextOptionsDict(TypedDict, total=False):
     pins: "Sequence[str | BytesLike] | None"
     ticket_keys: "BytesLike | Sequence[BytesLike] | None"
     session_timeout: int | None
+    certificate_compression: "Sequence[CompressionAlgorithm] | None"
 
 
 class ContextOptionsDict(_SharedContextOptionsDict, total=False):
@@ -361,6 +365,8 @@ def _make_context(checked: dict[str, Any]) -> ContextOptions:
     if method is not None:
         checked |= _versions_of_method(method, checked)
     options = ContextOptions(**checked)
+    if options.certificate_compression and (options.max_version or defaults.max_version) != "TLSv1.3":
+        raise wrong_value("options.certificate_compression", "needs TLS 1.3, which max_version leaves out")
     if options.alpn_protocols is not None and options.alpn_callback is not None:
         raise UsageTypeError(
             "options.alpn_callback and options.alpn_protocols exclude each other",
@@ -550,6 +556,15 @@ def _check_session_timeout(label: str, value: object) -> int:
     return check_int(label, value, 1, 2**31 - 1)
 
 
+def _check_compression(label: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise wrong_type(label, "a list of 'zlib', 'brotli' and 'zstd'", value)
+    names = tuple(check_choice(f"{label}[{index}]", name, ("zlib", "brotli", "zstd")) for index, name in enumerate(value))
+    if len(set(names)) < len(names):
+        raise wrong_value(label, "names an algorithm twice")
+    return names
+
+
 def _check_min_dh_size(label: str, value: object) -> int:
     return check_int(label, value, 1, 2**31 - 1)
 
@@ -607,6 +622,7 @@ _CLIENT_CONTEXT: dict[str, _Check] = {
     "pins": parse_pins,
     "ticket_keys": parse_ticket_keys,
     "session_timeout": _check_session_timeout,
+    "certificate_compression": _check_compression,
 }
 
 # What only a server can ask of its peer.

@@ -64,6 +64,9 @@ def default_cert_file() -> str:
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
 
+def compression_algorithms() -> tuple[str, ...]:
+    """Return how this OpenSSL can compress certificates."""
+
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
 

@@ -11,6 +11,9 @@ from libc.string cimport strdup
 
 include "pieces.pxi"
 
+# Numbers on the wire (RFC 8879 §7.3), in Node's order.
+cdef dict _COMPRESSIONS = {"zlib": 1, "brotli": 2, "zstd": 3}
+
 # Longer chains than this are refused by most verifiers; OpenSSL itself stops at 100. Bounds the walk through cross-signed loops.
 cdef int _LONGEST_CHAIN = 20
 
@@ -122,6 +125,10 @@ def cipher_names():
         SSL_CTX_free(ssl)
 
 
+def compression_algorithms():
+    return tuple([name for name, number in _COMPRESSIONS.items() if tio_can_compress(number)])
+
+
 @cython.final
 cdef class Context:
     cdef tio_context *ptr
@@ -138,6 +145,7 @@ cdef class Context:
         _set_ciphers(ssl, spec)
         _set_trust(ssl, spec)
         _set_identities(ssl, spec)
+        _set_compression(ssl, spec.compression)
         _set_key_exchange(ssl, spec)
         self.dh_bits = _set_dh(ssl, spec.dh)
         _set_sessions(self.ptr, spec)
@@ -406,6 +414,27 @@ cdef bint _holds(list chain, _Certificate wanted):
         if X509_cmp(certificate.x509, wanted.x509) == 0:
             return True
     return False
+
+
+cdef int _set_compression(SSL_CTX *ssl, names) except -1:
+    """Compress certificates, and take compressed ones, as named, most wanted first; with no name not at all, whatever OpenSSL's default is."""
+    cdef int algorithms[3]
+    cdef size_t count = 0
+    for name in names:
+        algorithms[count] = _COMPRESSIONS[name]
+        if not tio_can_compress(algorithms[count]):
+            have = ", ".join(compression_algorithms()) or "none"
+            raise ConfigError(
+                f"options.certificate_compression: {OpenSSL_version(0).decode()} cannot do {name} (it has {have})",
+                code="ERR_CRYPTO_UNSUPPORTED_OPERATION", hint="Build tlsio with OpenSSL 3.2 or newer that has it, or leave the option out.",
+            )
+        count += 1
+    if not tio_prefer_compression(ssl, algorithms, count):
+        raise _failure("Failed to set the compression of certificates")
+    if count:
+        tio_compress_certificates(ssl)
+        ERR_clear_error()
+    return 0
 
 
 # ---- key exchange ----

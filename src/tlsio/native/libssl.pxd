@@ -194,3 +194,39 @@ cdef extern from "openssl/ssl.h" nogil:
 cdef extern from "openssl/objects.h" nogil:
     int EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_DSA, EVP_PKEY_EC, EVP_PKEY_ED25519, EVP_PKEY_ED448
     const char *OBJ_nid2sn(int number)
+
+# Compression of certificates (RFC 8879): OpenSSL 3.2 and newer, with what it was built with.
+cdef extern from *:
+    """
+    #include <openssl/ssl.h>
+    #if OPENSSL_VERSION_NUMBER >= 0x30200000L && !defined(OPENSSL_NO_COMP_ALG)
+    #include <openssl/comp.h>
+    static int tio_can_compress(int algorithm) {
+    #ifndef OPENSSL_NO_ZLIB
+        if (algorithm == TLSEXT_comp_cert_zlib) return BIO_f_zlib() != NULL;
+    #endif
+    #ifndef OPENSSL_NO_BROTLI
+        if (algorithm == TLSEXT_comp_cert_brotli) return BIO_f_brotli() != NULL;
+    #endif
+    #ifndef OPENSSL_NO_ZSTD
+        if (algorithm == TLSEXT_comp_cert_zstd) return BIO_f_zstd() != NULL;
+    #endif
+        return 0;
+    }
+    static int tio_prefer_compression(SSL_CTX *ssl, int *algorithms, size_t count) {
+        return SSL_CTX_set1_cert_comp_preference(ssl, algorithms, count);
+    }
+    /* A server sends what is compressed beforehand; a certificate that does not get smaller is none of it. */
+    static void tio_compress_certificates(SSL_CTX *ssl) { SSL_CTX_compress_certs(ssl, 0); }
+    #else
+    static int tio_can_compress(int algorithm) { (void)algorithm; return 0; }
+    static int tio_prefer_compression(SSL_CTX *ssl, int *algorithms, size_t count) {
+        (void)ssl, (void)algorithms;
+        return count == 0;
+    }
+    static void tio_compress_certificates(SSL_CTX *ssl) { (void)ssl; }
+    #endif
+    """
+    int tio_can_compress(int algorithm) nogil
+    int tio_prefer_compression(SSL_CTX *ssl, int *algorithms, size_t count) nogil
+    void tio_compress_certificates(SSL_CTX *ssl) nogil

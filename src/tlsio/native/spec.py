@@ -46,6 +46,7 @@ class ContextSpec:
         ticket_keys: 48 bytes each; the first encrypts. None: random.
         alpn: Wire form: one byte of length before each name.
         pins: 32 bytes each, what a server checks clients against.
+        compression: Of certificates: "zlib", "brotli", "zstd", each at most once.
     """
 
     roots: Roots
@@ -70,3 +71,4 @@ class ContextSpec:
     ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
     alpn: bytes = b""
     pins: tuple[bytes, ...] = ()
+    compression: tuple[str, ...] = ()
