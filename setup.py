@@ -114,12 +114,19 @@ def openssl_below(prefix: Path) -> OpenSSL:
         static = [library / "libssl.a", library / "libcrypto.a"]
         if all(path.is_file() for path in static):
             # Hidden, so that another libssl in the same process (Python's own) never binds to these symbols.
-            hidden = ["-Wl,--exclude-libs,ALL", "-pthread", "-ldl"]
+            hidden = ["-Wl,--exclude-libs,ALL", *private_libraries(library)]
             return OpenSSL(header_version(headers), [str(headers)], [str(path) for path in static], hidden)
         if (library / "libssl.so").exists():
             shared = [f"-L{library}", f"-Wl,-rpath,{library}", "-lssl", "-lcrypto"]
             return OpenSSL(header_version(headers), [str(headers)], [], shared)
     raise SystemExit(f"TLSIO_OPENSSL={prefix}: neither lib64 nor lib below it holds libssl.a or libssl.so.")
+
+
+def private_libraries(library: Path) -> list[str]:
+    """Return what the static libraries need besides, zlib for one when they compress."""
+    record = library / "pkgconfig" / "libcrypto.pc"
+    found = re.search(r"^Libs\.private:(.*)$", record.read_text(encoding="utf-8"), re.MULTILINE) if record.is_file() else None
+    return found[1].split() if found else ["-pthread", "-ldl"]
 
 
 def openssl_of_system() -> OpenSSL:

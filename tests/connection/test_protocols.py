@@ -138,7 +138,7 @@ async def test_side_without_options_keeps_the_default_minimum(
 
 # --- ciphers ---
 
-AES_256, CHACHA, CCM_8 = "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_8_SHA256"
+AES_256, CHACHA, CCM = "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_SHA256"
 NOTHING_SHARED = "client ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE / server ERR_SSL_NO_SHARED_CIPHER"
 
 
@@ -156,8 +156,8 @@ NOTHING_SHARED = "client ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE / server ERR_SSL_
         (f"AES128-SHA:{CHACHA}", f"AES128-SHA:{CHACHA}", CHACHA),
         ("AES256-SHA", None, AES_256),
         (None, "AES256-SHA", AES_256),
-        (CCM_8, CCM_8, CCM_8),
-        (CCM_8, None, NOTHING_SHARED),
+        (CCM, CCM, CCM),
+        (CCM, None, NOTHING_SHARED),
         (9, None, "client ERR_INVALID_ARG_TYPE / server -"),
         (None, 9, "client - / server ERR_INVALID_ARG_TYPE"),
         (":", None, "client ERR_INVALID_ARG_VALUE / server -"),
