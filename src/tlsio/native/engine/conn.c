@@ -22,6 +22,7 @@ tio_conn *tio_conn_new(tio_context *context, tio_role role) {
     c->role = (uint8_t)role;
     c->wire.fd = -1;
     c->alert_sent = c->alert_received = c->refusal = -1;
+    c->soft = -1;
     return c;
 }
 
@@ -70,26 +71,34 @@ static int start(tio_conn *c) {
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);
+        tio_conn_set_options(c);
         if (c->wants & TIO_WANT_CLIENT) SSL_set_num_tickets(c->ssl, 0);     /* they wait for the answer */
         return tio_move_phase(c, TIO_HANDSHAKING);
     }
     SSL_set_connect_state(c->ssl);
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
+    SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
     if (row->alpn_size && SSL_set_alpn_protos(c->ssl, row->alpn, (unsigned)row->alpn_size)) return -1;
     return tio_move_phase(c, TIO_HANDSHAKING);
 }
 
+void tio_conn_set_options(tio_conn *c) {
+    uint64_t options = SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;   /* or a certificate asked for would not come */
+    if (c->renegotiation.limit) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;
+    SSL_set_options(c->ssl, options);
+}
+
 /* OpenSSL reported a failure: who is to blame? */
 static void broke(tio_conn *c) {
     tio_fault_kind kind = TIO_FAULT_SSL;
-    if (c->alert_received >= 0) kind = TIO_FAULT_ALERT;
+    if (c->passed) kind = TIO_FAULT_LIMIT;
+    else if (c->alert_received >= 0) kind = TIO_FAULT_ALERT;
     else if (c->refusal >= 0) kind = TIO_FAULT_REFUSED;
-    else if (c->small_dh) kind = TIO_FAULT_LIMIT;
     else if (ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_SSL && ERR_GET_REASON(ERR_peek_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED)
         kind = TIO_FAULT_VERIFY;
     else if (!ERR_peek_error() && c->wire.error) kind = TIO_FAULT_OS;
-    tio_fault_set(c, kind, kind == TIO_FAULT_LIMIT ? TIO_LIMIT_DH_SIZE : TIO_NO_LIMIT, c->wire.error);
+    tio_fault_set(c, kind, c->passed, c->wire.error);
 }
 
 /* No more input will come: what does that mean here?  A failed send is told now, after the peer's alert had its chance. */
@@ -115,6 +124,7 @@ static void shaken(tio_conn *c) {
         return;
     }
     tio_move_phase(c, TIO_OPEN);
+    c->shaken_ns = tio_now();
     free(c->offered);
     c->offered = NULL;
     c->offered_size = 0;
@@ -145,11 +155,47 @@ static void shake(tio_conn *c) {
     }
 }
 
-static int64_t coarse_now(void) {
+int64_t tio_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
     return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
 }
+
+static void input_failed(tio_conn *c, int r);
+
+/* ---- another handshake ----------------------------------------------------------------------------------------- */
+
+/* The peer's Finished has come and OpenSSL is done: who came is asked about again, if anybody is. */
+static void reshaken(tio_conn *c) {
+    if (!c->finished || SSL_in_init(c->ssl)) return;
+    c->finished = c->reshaking = 0;
+    c->reshaken = 1;
+    c->shaken_ns = tio_now();
+    if (c->role == TIO_SERVER && (c->wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
+        tio_move_question(c, TIO_ASK_CLIENT);
+}
+
+int tio_conn_reshake(tio_conn *c, int verify_mode, int soft, unsigned long *code) {
+    int r;
+    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN) return -1;
+    begin(c);
+    if (verify_mode >= 0) {
+        SSL_set_verify(c->ssl, verify_mode, NULL);
+        c->soft = (int8_t)soft;
+    }
+    r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
+    if (r != 1) {
+        *code = ERR_peek_error();
+        ERR_clear_error();
+        return -1;
+    }
+    c->reshaking = 1;
+    r = SSL_do_handshake(c->ssl);
+    if (r <= 0) input_failed(c, r);
+    return 0;
+}
+
+void tio_conn_refuse_renegotiation(tio_conn *c) { c->renegotiation.window_ns = -1; }
 
 /* ---- data ---------------------------------------------------------------------------------------------------- */
 
@@ -176,13 +222,14 @@ size_t tio_conn_read(tio_conn *c, void *buffer, size_t size) {
     begin(c);
     int r = SSL_read(c->ssl, buffer, size < INT32_MAX ? (int)size : INT32_MAX);
     c->standing = 0;
+    reshaken(c);
     if (r <= 0) {
         input_failed(c, r);
         return 0;
     }
     c->key_updates = 0;
     c->bytes_read += (size_t)r;
-    c->last_activity = coarse_now();
+    c->last_activity = tio_now();
     return (size_t)r;
 }
 
@@ -193,6 +240,7 @@ static void look(tio_conn *c) {
     char byte;
     begin(c);
     int r = SSL_peek(c->ssl, &byte, 1);
+    reshaken(c);
     if (r > 0) c->standing = 1;
     else input_failed(c, r);
 }
@@ -202,6 +250,13 @@ static void discard(tio_conn *c) {
     for (int i = 0; i < 8 && tio_conn_read(c, bin, sizeof bin); i++) {}
 }
 
+/* TLS 1.3: the refused client learns it in place of a ticket. */
+static void refuse_open(tio_conn *c) {
+    begin(c);
+    if (SSL_do_handshake(c->ssl) <= 0) broke(c);
+    else tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
+}
+
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION) return;
     if (c->phase == TIO_IDLE && start(c)) {
@@ -209,6 +264,7 @@ void tio_conn_step(tio_conn *c) {
         return;
     }
     if (c->phase == TIO_HANDSHAKING) shake(c);
+    else if (c->phase == TIO_OPEN && c->refusal >= 0) refuse_open(c);
     else if (c->phase == TIO_CLOSING) discard(c);
     else if (may_read(c) && !c->standing) look(c);
 }
@@ -229,7 +285,7 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
         done += (size_t)r;
     }
     c->bytes_written += done;
-    if (done) c->last_activity = coarse_now();
+    if (done) c->last_activity = tio_now();
     return done;
 }
 
@@ -269,7 +325,7 @@ void tio_answer_verify(tio_conn *c, int error) {
 void tio_answer_client(tio_conn *c) {
     if (c->question != TIO_ASK_CLIENT) return;
     tio_move_question(c, TIO_NO_QUESTION);
-    if (SSL_version(c->ssl) < TLS1_3_VERSION) return;
+    if (SSL_version(c->ssl) < TLS1_3_VERSION || c->phase != TIO_HANDSHAKING) return;
     size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
     while (n-- && SSL_new_session_ticket(c->ssl)) {}
 }
@@ -278,7 +334,7 @@ void tio_answer_client(tio_conn *c) {
 static void refuse_client_12(tio_conn *c, int alert) {
     uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)SSL_version(c->ssl), 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
     tio_wire_drop_output(c);
-    if (!SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
+    if (c->phase == TIO_HANDSHAKING && !SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
 }
 

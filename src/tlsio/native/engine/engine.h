@@ -69,7 +69,7 @@ typedef enum {
 } tio_fault_kind;
 
 typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD,
-               TIO_LIMIT_DH_SIZE } tio_limit;
+               TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF } tio_limit;
 
 typedef struct {
     unsigned long code;                 /* as ERR_get_error() gives it */
@@ -131,6 +131,13 @@ void tio_ring_push(tio_ring *, const uint8_t key[TIO_TICKET_KEY]);       /* in f
 void tio_ring_keep(tio_ring *, int64_t ns);          /* how long a key still decrypts after a push; 0, the default: for ever */
 void tio_ring_first(tio_ring *, uint8_t key[TIO_TICKET_KEY]);
 
+/* How often a client may renegotiate TLS 1.2.  As in Node the window runs from the handshake before; unlike there the limit
+ * ends the connection. */
+typedef struct {
+    uint32_t limit;                     /* 0 = not at all: OpenSSL answers with a warning, and goes on */
+    int64_t window_ns;
+} tio_renegotiation;
+
 /* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
 
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
@@ -150,6 +157,7 @@ typedef struct {
     uint32_t max_handshakes;
     uint64_t max_handshake_bytes;
     int64_t handshake_ns;               /* deadline of the whole handshake; 0 = none */
+    tio_renegotiation renegotiation;    /* what clients of TLS 1.2 may */
     uint32_t open, handshaking;         /* now */
     uint64_t accepted, dropped;         /* since the start */
     uint64_t bytes_in, bytes_out;       /* plaintext of connections that are gone */
@@ -210,13 +218,20 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t flowing;                    /* the binding's: somebody wants input now */
     uint8_t ready;                      /* in the reactor's ready list */
     uint8_t certificate_requested;      /* the peer asked for ours */
+    uint8_t passed;                     /* tio_limit a callback found passed */
+    uint8_t reshaking;                  /* we have asked for another handshake */
+    uint8_t finished;                   /* the peer's Finished of another handshake has come */
+    uint8_t reshaken;                   /* another handshake is done; the binding clears it */
+    int8_t soft;                        /* in place of the context's, -1 = as that has it */
     uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
     int16_t alert_sent, alert_received; /* -1 = none; else the description */
     int16_t refusal;                    /* alert an answer chose, -1 = none */
     int min_dh_bits;                    /* the binding's, client: smaller groups are refused; 0 = OpenSSL's own bound */
-    uint8_t small_dh;                   /* the server came with one */
     int verify_answer;                  /* X509_V_*, the binding's word on the peer */
     uint32_t key_updates;
+    tio_renegotiation renegotiation;    /* the binding's, or the gate's */
+    uint32_t renegotiations;            /* by the peer, within the window */
+    int64_t shaken_ns;                  /* when the last handshake was done */
     uint32_t slot;                      /* index in the reactor */
     uint32_t notice;                    /* 1 + index of our notice of this turn, 0 = none */
     tio_reactor *told;                  /* the reactor that holds the notice */
@@ -251,6 +266,10 @@ size_t tio_conn_pending(const tio_conn *);           /* decrypted bytes ready fo
 size_t tio_conn_write(tio_conn *, const void *data, size_t size);
 void tio_conn_end(tio_conn *);          /* close_notify goes behind what was written; FIN follows in the reactor */
 void tio_conn_close(tio_conn *);        /* end, and from now on steps throw input away until the peer has ended too */
+/* OPEN: another handshake.  TLS 1.2: renegotiation; TLS 1.3: a server asks the client for its certificate.  verify_mode: -1 as
+ * it is, else SSL_VERIFY_*, and soft beside it.  `reshaken` tells when it is done.  -1: cannot be, OpenSSL's code says why. */
+int tio_conn_reshake(tio_conn *, int verify_mode, int soft, unsigned long *code);
+void tio_conn_refuse_renegotiation(tio_conn *);      /* from now on a renegotiation by the peer ends the connection */
 void tio_conn_settle(tio_conn *);       /* after a run of reads: borrowed wire bytes become private */
 
 /* Memory wire.  feed borrows `data` until tio_conn_settle().  output shows the ciphertext to send. */

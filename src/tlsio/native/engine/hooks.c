@@ -54,10 +54,22 @@ static int record_protocols(tio_conn *c, SSL *ssl) {
     return 0;
 }
 
+/* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
+static int on_renegotiation(tio_conn *c, int *alert) {
+    int64_t now = tio_now();
+    if (c->reshaking) return SSL_CLIENT_HELLO_SUCCESS;  /* at our request */
+    c->renegotiations = now - c->shaken_ns >= c->renegotiation.window_ns ? 1 : c->renegotiations + 1;
+    if (c->renegotiation.window_ns < 0) c->passed = TIO_LIMIT_RENEGOTIATION_OFF;
+    else if (c->renegotiations > c->renegotiation.limit) c->passed = TIO_LIMIT_RENEGOTIATIONS;
+    else return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_NO_RENEGOTIATION;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
 static int on_hello(SSL *ssl, int *alert, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
-    if (c->phase != TIO_HANDSHAKING) return SSL_CLIENT_HELLO_SUCCESS;       /* renegotiation: no question, no switch */
+    if (c->phase != TIO_HANDSHAKING) return on_renegotiation(c, alert);     /* no question, no switch */
     if (c->refusal >= 0) {
         *alert = c->refusal;
         return SSL_CLIENT_HELLO_ERROR;
@@ -189,7 +201,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     v->chain = NULL;
     int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
     X509_STORE_CTX_set_error(xs, error);                /* picks the alert; and a session remembers it, also when it is let pass */
-    return error == X509_V_OK || c->context->row.soft;
+    return error == X509_V_OK || (c->soft < 0 ? c->context->row.soft : c->soft);
 }
 
 /* ---- Diffie-Hellman groups that a client finds too small ------------------------------------------------------ */
@@ -205,7 +217,7 @@ static int bits_of_group(const unsigned char id[2]) {
 static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int nid, void *other, void *ex) {
     tio_conn *c = tio_conn_of(ssl);
     if (op == SSL_SECOP_TMP_DH && other && EVP_PKEY_get_bits(other) < c->min_dh_bits) {
-        c->small_dh = 1;
+        c->passed = TIO_LIMIT_DH_SIZE;
         return 0;
     }
     if (op == SSL_SECOP_CURVE_SUPPORTED && other && bits_of_group(other) && bits_of_group(other) < c->min_dh_bits) return 0;
@@ -229,6 +241,7 @@ static void on_message(int written, int version, int type, const void *buffer, s
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
         if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
+        if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_OPEN) c->finished = 1;
     } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {
         tio_facts_own_key(c);
     }

@@ -20,6 +20,10 @@ int tio_wire_keep_output(tio_conn *);                /* what is unsent moves fro
 /* The connection behind an SSL: our BIO carries it, which costs nothing, unlike ex_data. */
 static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
 
+/* conn.c */
+int64_t tio_now(void);                               /* CLOCK_MONOTONIC_COARSE, ns */
+void tio_conn_set_options(tio_conn *);               /* those that depend on the connection, beside the context's */
+
 /* hooks.c */
 int tio_hooks_install(SSL_CTX *);
 void tio_hooks_attach(tio_conn *);

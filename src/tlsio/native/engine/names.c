@@ -88,6 +88,7 @@ int tio_names_apply(tio_conn *c, tio_context *to) {
     well = well && SSL_set_max_proto_version(ssl, (int)SSL_CTX_get_max_proto_version(to->ssl)) == 1;
     SSL_clear_options(ssl, ~(uint64_t)0);
     SSL_set_options(ssl, SSL_CTX_get_options(to->ssl));
+    tio_conn_set_options(c);
     if (from->groups || row->groups) well = well && SSL_set1_groups_list(ssl, row->groups ? row->groups : DEFAULT_GROUPS) == 1;
     if (!(c->wants & TIO_WANT_CLIENT)) well = well && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
     well = well && SSL_set_session_id_context(ssl, row->id_context, (unsigned)row->id_context_size) == 1;
