@@ -125,6 +125,10 @@ class ClientSide:
         """What broke the connection, in words."""
         return error_from_fault(fault, host=self.host)
 
+    def verification(self, _socket: TLSSocket, _request: bool | None, _reject: bool | None) -> tuple[int | None, bool]:
+        """A client verifies in each handshake as in the first."""
+        return None, False
+
     def gone(self) -> None:
         """The connection has ended: nobody wants the answer of a hook any more."""
         if self._task is not None:

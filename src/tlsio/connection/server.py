@@ -150,6 +150,8 @@ class Server(Emitter):
             no_delay=options.no_delay,
             keep_alive=int(options.keep_alive_initial_delay) if options.keep_alive else -1,
             alpn_continue=options.alpn_mismatch == "continue",
+            renegotiation_limit=self._side.renegotiation[0],
+            renegotiation_window=self._side.renegotiation[1],
         )
 
     # ---- listening

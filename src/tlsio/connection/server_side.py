@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.model.constants import defaults
 from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 
+# OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
+_VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "check_client"})
@@ -147,6 +150,20 @@ class ServerSide:
     def asks_client(self) -> bool:
         """A finished handshake stops before anything of it is released."""
         return "check_client" in self.hooks
+
+    @property
+    def renegotiation(self) -> tuple[int, float]:
+        """How often a client may renegotiate within how many seconds; 0: never."""
+        return (defaults.client_reneg_limit if self.options.allow_renegotiation else 0), defaults.client_reneg_window
+
+    def verification(self, socket: TLSSocket, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
+        """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
+        if request is None and reject is None:
+            return None, False
+        options = (socket._context or self.names.default).options  # noqa: SLF001
+        wanted = bool(options.request_cert) if request is None else request
+        strict = options.reject_unauthorized is not False if reject is None else reject
+        return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
 
     # ---- questions
 

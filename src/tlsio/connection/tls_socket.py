@@ -29,6 +29,7 @@ from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError
 from tlsio.model.codes import alert_name
 from tlsio.model.errors import (
     ConnectionLostError,
+    HandshakeError,
     HandshakeTimeoutError,
     PeerError,
     TLSError,
@@ -97,6 +98,7 @@ class TLSSocket(SocketFacts):
         "_reading",
         "_refused",
         "_released",
+        "_reshaker",
         "_server",
         "_settings",
         "_tasks",
@@ -138,6 +140,7 @@ class TLSSocket(SocketFacts):
         self._secure = self._end_called = self._end_told = self._closing = self._closed = self._released = self._paused = False
         self._opener: asyncio.Future[None] | None = None  # who waits for the handshake
         self._reader: asyncio.Future[None] | None = None  # who waits for input
+        self._reshaker: asyncio.Future[None] | None = None  # who waits for another handshake
         self._reading = False
         self._buffer: bytearray | None = None  # read, but not yet asked for: what is left behind a line
         self._awaited = 0  # async data listeners that are not done yet
@@ -484,6 +487,61 @@ class TLSSocket(SocketFacts):
         if self._closed and not self._connection.output_ended:
             self._raise_closed()
 
+    # ---- another handshake
+
+    async def renegotiate(self, *, request_cert: bool | None = None, reject_unauthorized: bool | None = None) -> None:
+        """Shake hands again. TLS 1.2: renegotiation, of either side. TLS 1.3: a server asks the client for its certificate.
+
+        The answer comes between the peer's data: somebody has to read what is sent before it. `check_client` is asked again.
+
+        Args:
+            request_cert: Servers: ask for a certificate; None leaves it as it is (TLS 1.3: asks).
+            reject_unauthorized: A bad certificate, or none, ends the connection; None: as the context has it.
+
+        Raises:
+            UsageStateError: not open, asked already, or (TLS 1.3) not a server.
+            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`).
+            TLSError: it failed, and with it the connection. Cancelled: it goes on.
+        """
+        for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
+            if value is not None and not isinstance(value, bool):
+                raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")
+        if self._reshaker is not None:
+            raise UsageStateError("A handshake is asked for already")
+        if not self._secure or self._closed or self._end_called:
+            raise UsageStateError("Only an open connection can shake hands again")
+        modern = self.get_protocol() == "TLSv1.3"
+        if modern and not self._side.is_server:
+            raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
+        if request_cert is None and modern:
+            request_cert = True
+        verify, soft = self._side.verification(self, request_cert, reject_unauthorized)
+        reason = self._connection.reshake(verify, soft)
+        if reason is not None:
+            raise HandshakeError(
+                f"The handshake cannot be repeated: {reason}",
+                code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
+                reason=reason,
+                hint="The client has to offer post-handshake authentication." if modern else None,
+            )
+        self._reshaker = self._loop.create_future()
+        try:
+            await self._reshaker
+        finally:
+            self._reshaker = None
+        if self._error is not None:
+            self._raise(self._error)
+        if self._closed:
+            raise ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED")
+
+    def disable_renegotiation(self) -> None:
+        """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
+        self._connection.refuse_renegotiation()
+
+    def _reshaken(self) -> None:
+        if self._reshaker is not None and not self._reshaker.done():
+            self._reshaker.set_result(None)
+
     # ---- ending
 
     def close(self) -> None:
@@ -655,6 +713,7 @@ class TLSSocket(SocketFacts):
         connection.destroy(linger=not at_once)
         connection.release()
         self._wake_reader()
+        self._reshaken()
         self._drainers = self._wake(self._drainers)
         self._opener = self._wake_one(self._opener)
         self._emit("close", self._error is not None)

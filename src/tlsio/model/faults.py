@@ -502,6 +502,17 @@ def _explain_limit(fault: Fault, peer: str) -> PeerError:
 _UNKNOWN_LIMIT = ("passed a limit", "ERR_TLS_LIMIT", "Raise the limit if the peer is to be trusted.")
 
 _LIMITS: Mapping[str, tuple[str, str, str]] = {
+    # Node's words and codes; here the connection ends with it.
+    "renegotiations": (
+        "renegotiated more often than it may: TLS session renegotiation attack detected",
+        "ERR_TLS_SESSION_ATTACK",
+        "See defaults.client_reneg_limit and defaults.client_reneg_window.",
+    ),
+    "renegotiation_off": (
+        "renegotiated: TLS session renegotiation disabled for this socket",
+        "ERR_TLS_RENEGOTIATION_DISABLED",
+        "disable_renegotiation() was called on this socket.",
+    ),
     "handshake_bytes": (
         "sent more bytes in the handshake than max_handshake_bytes",
         "ERR_TLS_HANDSHAKE_TOO_LARGE",

@@ -173,6 +173,7 @@ class ServerOptions:
     sni_callback: Callable[..., Any] | None = None
     check_client: Callable[..., Any] | None = None
     alpn_mismatch: AlpnMismatch = "alert"
+    allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
     hook_timeout: float | None = 30.0
     close_timeout: float | None = 5.0
@@ -271,6 +272,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     sni_callback: Callable[..., Any] | None
     check_client: Callable[..., Any] | None
     alpn_mismatch: AlpnMismatch | None
+    allow_renegotiation: bool | None
     handshake_timeout: float | None
     hook_timeout: float | None
     close_timeout: float | None
@@ -646,6 +648,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "sni_callback": check_function,
     "check_client": check_function,
     "alpn_mismatch": _check_alpn_mismatch,
+    "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,
     "max_connections": check_limit,
     "max_handshakes": check_limit,

@@ -8,7 +8,7 @@ __all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats"]
 
 Role: TypeAlias = Literal["client", "server"]
 FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout", "refused", "memory"]
-FaultLimit: TypeAlias = Literal["", "handshake_bytes", "key_updates", "partial_record", "dh_size"]
+FaultLimit: TypeAlias = Literal["", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

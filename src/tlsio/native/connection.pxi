@@ -24,7 +24,7 @@ ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
 
 cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
-cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size")
+cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off")
 
 
 @cython.no_gc_clear
@@ -99,6 +99,23 @@ cdef class Connection:
     def set_wants(self, bint hello, bint alpn, bint client, bint alpn_continue):
         self.c.wants = TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
         self.c.alpn_continue = alpn_continue
+
+    def set_renegotiation(self, uint32_t limit, double window):
+        """How often the peer may renegotiate within `window` seconds; 0: not at all."""
+        self.c.renegotiation.limit = limit
+        self.c.renegotiation.window_ns = <int64_t>(window * 1e9)
+
+    def refuse_renegotiation(self):
+        """A renegotiation by the peer ends the connection from now on."""
+        tio_conn_refuse_renegotiation(self.c)
+
+    def reshake(self, verify, bint soft):
+        """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be, else None."""
+        cdef unsigned long code = 0
+        if tio_conn_reshake(self.c, -1 if verify is None else verify, soft, &code):
+            return text_of(ERR_reason_error_string(code)) or "not now"
+        self._schedule()
+        return None
 
     def start(self):
         self._resume()
@@ -205,6 +222,8 @@ cdef class Connection:
             self._pump_out()
         if self.c.phase != TIO_BROKEN:
             self._carry()
+        if self.told_open and (self.c.question != TIO_NO_QUESTION or self.c.reshaken):
+            self._tell_reshaken()
         if self.c.phase == TIO_BROKEN:
             self._let_go(True)
             if self.driver is not None:
@@ -223,6 +242,14 @@ cdef class Connection:
         if self.wants_drain and (self.writable_length <= self.high_water or self.c.wire.out_error):
             self.wants_drain = False
             self.owner._drained()
+
+    cdef object _tell_reshaken(self):
+        """Another handshake is done: who came is asked about, then it is told."""
+        self._ask()
+        if self.c.reshaken and self.c.question == TIO_NO_QUESTION and self.c.phase == TIO_OPEN and self.owner is not None:
+            self.c.reshaken = False
+            self._carry()
+            self.owner._reshaken()
 
     cdef object _carry(self):
         """Give what has gathered to whoever sends. When that fails, the peer may have said why: look before it is told."""
@@ -400,8 +427,9 @@ cdef class Connection:
         chunk = self._read(limit)
         if self.c.wire.borrowed:
             tio_conn_settle(self.c)
-        if self.c.parked or self.c.phase == TIO_BROKEN or self.c.wire.in_size or self.c.input != TIO_IN_OPEN or self.c.wire.eof:
-            self._schedule()
+        if self.c.parked or self.c.phase == TIO_BROKEN or self.c.wire.in_size or self.c.input != TIO_IN_OPEN or self.c.wire.eof \
+                or self.c.wire.out_end > self.c.wire.out_start or self.c.question != TIO_NO_QUESTION or self.c.reshaken:
+            self._schedule()            # it has become something else, or has something to answer (KeyUpdate, renegotiation)
         return chunk
 
     def await_input(self):

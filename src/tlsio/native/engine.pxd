@@ -46,7 +46,7 @@ cdef extern from "engine.h" nogil:
         TIO_FAULT_TIMEOUT, TIO_FAULT_REFUSED, TIO_FAULT_MEMORY
     ctypedef enum tio_limit:
         TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD
-        TIO_LIMIT_DH_SIZE
+        TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF
 
     ctypedef struct tio_fault_entry:
         unsigned long code
@@ -93,6 +93,9 @@ cdef extern from "engine.h" nogil:
     void tio_ring_keep(tio_ring *, int64_t ns)
     void tio_ring_first(tio_ring *, uint8_t *key)
 
+    ctypedef struct tio_renegotiation:
+        uint32_t limit
+        int64_t window_ns
     ctypedef struct tio_gate:
         tio_context *context
         tio_ring *ring
@@ -106,6 +109,7 @@ cdef extern from "engine.h" nogil:
         uint32_t max_handshakes
         uint64_t max_handshake_bytes
         int64_t handshake_ns
+        tio_renegotiation renegotiation
         uint32_t open "open"
         uint32_t handshaking
         uint64_t accepted
@@ -155,6 +159,8 @@ cdef extern from "engine.h" nogil:
         uint8_t wants
         uint8_t alpn_continue
         uint8_t standing
+        uint8_t reshaken
+        tio_renegotiation renegotiation
         uint8_t parked
         uint8_t flowing
         uint8_t ready
@@ -183,6 +189,8 @@ cdef extern from "engine.h" nogil:
     void tio_conn_end(tio_conn *)
     void tio_conn_close(tio_conn *)
     void tio_conn_settle(tio_conn *)
+    int tio_conn_reshake(tio_conn *, int, int, unsigned long *)
+    void tio_conn_refuse_renegotiation(tio_conn *)
     int tio_conn_feed(tio_conn *, const uint8_t *, size_t)
     void tio_conn_feed_eof(tio_conn *)
     void tio_conn_feed_error(tio_conn *, int)

@@ -56,7 +56,8 @@ cdef class Gate:
         tio_gate_init(&self.gate)
 
     def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
-                 max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue):
+                 max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
+                 double renegotiation_window):
         self.server = server
         self.failures = {}
         self.failure_codes = {}
@@ -72,6 +73,8 @@ cdef class Gate:
         self.gate.no_delay = no_delay
         self.gate.keep_alive = keep_alive
         self.gate.alpn_continue = alpn_continue
+        self.gate.renegotiation.limit = renegotiation_limit
+        self.gate.renegotiation.window_ns = <int64_t>(renegotiation_window * 1e9)
 
     def __dealloc__(self):
         if self.reactor is not None and self.reactor.r != NULL:

@@ -1,0 +1,168 @@
+"""Another handshake on an open connection: renegotiation in TLS 1.2, client certificates asked for later in both versions."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+from net import Net
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from net import Driver, Pair
+
+CLIENT = {"cert": pki.client().cert_pem, "key": pki.client().key_pem}
+
+
+@pytest.fixture
+def net12(driver: Driver) -> Net:
+    """TLS 1.2, of which alone clients can renegotiate."""
+    return Net(driver, "TLSv1.2")
+
+
+async def test_server_asks_for_a_certificate_later(pair: Pair) -> None:
+    """The client is nobody until it is asked, and authorized from then on."""
+    async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
+        assert (peer.authorized, peer.get_peer_certificate()) == (False, None)
+        reading = asyncio.ensure_future(client.read())
+        await peer.renegotiate(request_cert=True)
+        assert peer.authorized
+        found = peer.get_peer_certificate()
+        assert found is not None
+        assert found["subject"]["CN"] == "client"
+        await peer.send(b"after")
+        assert await reading == b"after"
+
+
+async def test_client_without_a_certificate_is_refused_later(pair: Pair) -> None:
+    """Asked for one it does not have, it loses the connection, and both sides say why."""
+    asking: dict[str, Any] = {"cert": pki.agent1().cert_pem, "key": pki.agent1().key_pem}
+    async with pair(server={"ca": pki.ca2().cert_pem}, client=asking) as (client, peer, _server):
+        reading = asyncio.ensure_future(client.read())
+        with pytest.raises(tlsio.CertificateError) as refused:
+            await peer.renegotiate(request_cert=True)
+        assert refused.value.code in {"UNABLE_TO_VERIFY_LEAF_SIGNATURE", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY"}
+        with pytest.raises(tlsio.AlertReceived) as told:
+            await reading
+        assert told.value.alert == "unknown_ca"
+
+
+async def test_a_soft_request_lets_a_bad_certificate_in(pair: Pair) -> None:
+    """`reject_unauthorized=False` records what is wrong, and goes on."""
+    stranger: dict[str, Any] = {"cert": pki.agent1().cert_pem, "key": pki.agent1().key_pem}
+    async with pair(server={"ca": pki.ca2().cert_pem}, client=stranger) as (client, peer, _server):
+        reading = asyncio.ensure_future(client.read())
+        await peer.renegotiate(request_cert=True, reject_unauthorized=False)
+        assert not peer.authorized
+        assert peer.authorization_error
+        await peer.send(b"well")
+        assert await reading == b"well"
+
+
+async def test_check_client_is_asked_again(pair: Pair) -> None:
+    """The hook sees no certificate first, and the client's later; its refusal ends the connection."""
+    seen: list[object] = []
+
+    def check(certificate: Any, _socket: tlsio.TLSSocket) -> Exception | None:
+        seen.append(certificate and certificate["subject"]["CN"])
+        return ValueError("not today") if certificate else None
+
+    async with pair(server={"ca": pki.ca1().cert_pem, "check_client": check}, client=CLIENT) as (client, peer, _server):
+        reading = asyncio.ensure_future(client.read())
+        with pytest.raises(ValueError, match="not today"):
+            await peer.renegotiate(request_cert=True)
+        assert seen == [None, "client"]
+        with pytest.raises(tlsio.TLSError):
+            await reading
+
+
+async def test_wrong_arguments_raise(pair: Pair) -> None:
+    """Only bool and None are taken."""
+    async with pair() as (_client, peer, _server):
+        with pytest.raises(tlsio.UsageError) as wrong:
+            await peer.renegotiate(request_cert="yes")  # type: ignore[arg-type]
+        assert wrong.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+async def test_client_renegotiates_as_often_as_allowed(net12: Net) -> None:
+    """Three times within the window; the fourth ends the connection with Node's code on the server."""
+    async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):
+        reading = asyncio.ensure_future(peer.read())
+        for _ in range(tlsio.defaults.client_reneg_limit):
+            await client.renegotiate()
+        with pytest.raises(tlsio.AlertReceived) as told:
+            await client.renegotiate()
+        assert told.value.alert == "no_renegotiation"
+        with pytest.raises(tlsio.PeerError) as ended:
+            await reading
+        assert ended.value.code == "ERR_TLS_SESSION_ATTACK"
+
+
+async def test_client_may_not_renegotiate_by_default(net12: Net) -> None:
+    """OpenSSL answers with a warning; the client gives up, the server's socket is told nothing worse than the end."""
+    async with net12.pair() as (client, peer, _server):
+        reading = asyncio.ensure_future(peer.read())
+        with pytest.raises(tlsio.TLSError):
+            await client.renegotiate()
+        with pytest.raises(tlsio.TLSError):
+            await reading
+
+
+async def test_disabled_renegotiation_ends_the_connection(net12: Net) -> None:
+    """After `disable_renegotiation` the first attempt is one too many."""
+    async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):
+        reading = asyncio.ensure_future(peer.read())
+        await client.renegotiate()
+        peer.disable_renegotiation()
+        with pytest.raises(tlsio.AlertReceived):
+            await client.renegotiate()
+        with pytest.raises(tlsio.PeerError) as ended:
+            await reading
+        assert ended.value.code == "ERR_TLS_RENEGOTIATION_DISABLED"
+
+
+async def test_tls_1_3_has_no_renegotiation(driver: Driver) -> None:
+    """A client is told so, with Node's code."""
+    async with Net(driver, "TLSv1.3").pair() as (client, _peer, _server):
+        with pytest.raises(tlsio.UsageError) as wrong:
+            await client.renegotiate()
+        assert wrong.value.code == "ERR_SSL_WRONG_SSL_VERSION"
+
+
+async def test_client_that_offers_no_later_authentication_cannot_be_asked(driver: Driver) -> None:
+    """TLS 1.3: without the extension the call fails and the connection goes on."""
+    async with Net(driver, "TLSv1.3").pair(server={"ca": pki.ca1().cert_pem}) as (client, peer, _server):
+        with pytest.raises(tlsio.HandshakeError) as refused:
+            await peer.renegotiate(request_cert=True)
+        assert refused.value.code == "ERR_SSL_EXTENSION_NOT_RECEIVED"
+        await peer.send(b"still here")
+        assert await client.read() == b"still here"
+
+
+async def test_python_answers_post_handshake_authentication(tmp_path: Path) -> None:
+    """A client of the standard library that offers it is asked, and found good."""
+    context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+    context.post_handshake_auth = True
+    (tmp_path / "client.pem").write_bytes(pki.client().key_pem + pki.client().cert_pem)
+    context.load_cert_chain(tmp_path / "client.pem")
+    names: list[object] = []
+
+    async def ask(socket: tlsio.TLSSocket) -> None:
+        await socket.renegotiate(request_cert=True)
+        found = socket.get_peer_certificate()
+        names.append(found and found["subject"]["CN"])
+        await socket.send(b"ok")
+
+    who = pki.localhost()
+    async with tlsio.serve(ask, 0, "127.0.0.1", cert=who.cert_pem, key=who.key_pem, ca=pki.ca1().cert_pem) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname="localhost")
+        assert await reader.readexactly(2) == b"ok"
+        writer.close()
+        await writer.wait_closed()
+    assert names == ["client"]
