@@ -274,8 +274,7 @@ class ServerSide:
 
     def find_error(self, socket: SocketFacts) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
-        context = socket._context or self.names.default
-        return self.judge(socket).authorization_error if socket._secure and context.options.request_cert else None
+        return self.judge(socket).authorization_error if socket._secure and socket._connection.asks_certificate else None
 
     def gone(self) -> None:
         """The connection has ended; its hooks are tasks of the socket."""
@@ -299,6 +298,7 @@ class ServerSide:
             verified_chain=connection.verified_chain,
             verify_errors=errors,
             resumed=connection.session_reused,
+            asked=connection.asks_certificate,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
             spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.session_reused else (),
             explicit_ca=options.ca is not None,

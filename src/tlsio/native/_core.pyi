@@ -148,6 +148,15 @@ class Connection:
         """Say which questions a server asks."""
     def use_ring(self, gate: Gate) -> None:
         """Take ticket keys and counters of a server."""
+    def set_renegotiation(self, limit: int, window: float) -> None:
+        """How often the peer may renegotiate within `window` seconds; 0: not at all."""
+
+    def refuse_renegotiation(self) -> None:
+        """A renegotiation by the peer ends the connection from now on."""
+
+    def reshake(self, verify: int | None, soft: bool) -> str | None:
+        """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be."""
+
     def start(self) -> None:
         """Begin the handshake."""
 
@@ -264,6 +273,10 @@ class Connection:
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
     @property
+    def asks_certificate(self) -> bool:
+        """The peer is asked for its certificate: always, by a client."""
+
+    @property
     def peer_certificate(self) -> bytes | None:
         """The peer's own certificate, DER."""
     @property
@@ -354,6 +367,8 @@ class Gate:
         no_delay: bool,
         keep_alive: int,
         alpn_continue: bool,
+        renegotiation_limit: int,
+        renegotiation_window: float,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""

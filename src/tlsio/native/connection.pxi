@@ -667,6 +667,11 @@ cdef class Connection:
         return self.c.ssl != NULL and SSL_session_reused(self.c.ssl) == 1
 
     @property
+    def asks_certificate(self):
+        """The peer is asked for its certificate: always, by a client."""
+        return self.c.ssl != NULL and SSL_get_verify_mode(self.c.ssl) & SSL_VERIFY_PEER != 0
+
+    @property
     def peer_certificate(self):
         """DER of the peer's own certificate, or None."""
         return der_of(SSL_get0_peer_certificate(self.c.ssl)) if self.c.ssl != NULL else None

@@ -177,6 +177,7 @@ cdef extern from "openssl/ssl.h" nogil:
     const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher)
     const char *SSL_CIPHER_get_version(const SSL_CIPHER *cipher)
     int SSL_session_reused(const SSL *ssl)
+    int SSL_get_verify_mode(const SSL *ssl)
     long SSL_get_verify_result(const SSL *ssl)
     X509 *SSL_get0_peer_certificate(const SSL *ssl)
     X509_STACK *SSL_get_peer_cert_chain(const SSL *ssl)

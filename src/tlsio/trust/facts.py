@@ -22,6 +22,7 @@ class PeerFacts:
         server_name: Whom a client wanted to talk to: an A-label or an IP address as text.
         resumed: No certificate was exchanged this time.
         spki_digests: When resumed: SHA-256 of the SPKI of each certificate of the chain verified then, leaf first.
+        asked: The peer was asked for a certificate; a server may not have done so.
         psk: An external pre-shared key stands for the certificate.
         explicit_ca: The caller named all the roots (`ca`) rather than adding to the default ones.
         root_subjects: Names of the trusted roots (`roots.subjects`). For hints alone, so only needed beside verify errors.
@@ -35,6 +36,7 @@ class PeerFacts:
     server_name: str | None = None
     resumed: bool = False
     spki_digests: tuple[bytes, ...] = ()
+    asked: bool = True
     psk: bool = False
     explicit_ca: bool = False
     root_subjects: AbstractSet[NameKey] = frozenset()

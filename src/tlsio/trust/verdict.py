@@ -141,7 +141,7 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
 
 def _judge_absence(facts: PeerFacts) -> CertificateError | None:
     # A server may resume a session that was made without a client certificate. A client's session always has one.
-    if facts.psk or (facts.resumed and facts.role == "server"):
+    if facts.psk or not facts.asked or (facts.resumed and facts.role == "server"):
         return None
     hint = "Give the client a certificate (cert= and key=)." if facts.role == "server" else None
     return CertificateError(f"The {facts.peer} sent no certificate", code=x509_code(_NO_CERTIFICATE_SENT), hint=hint)
