@@ -125,7 +125,7 @@ class ClientSide:
         """What broke the connection, in words."""
         return error_from_fault(fault, host=self.host)
 
-    def verification(self, _socket: TLSSocket, _request: bool | None, _reject: bool | None) -> tuple[int | None, bool]:
+    def verification(self, _socket: TLSSocket, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
         """A client verifies in each handshake as in the first."""
         return None, False
 

@@ -35,6 +35,7 @@ __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
+_ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "check_client"})
@@ -154,13 +155,14 @@ class ServerSide:
     @property
     def renegotiation(self) -> tuple[int, float]:
         """How often a client may renegotiate within how many seconds; 0: never."""
-        return (defaults.client_reneg_limit if self.options.allow_renegotiation else 0), defaults.client_reneg_window
+        limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
+        return limit, defaults.client_reneg_window or _ALWAYS
 
-    def verification(self, socket: TLSSocket, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
+    def verification(self, socket: TLSSocket, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
         if request is None and reject is None:
             return None, False
-        options = (socket._context or self.names.default).options  # noqa: SLF001
+        options = (socket._context or self.names.default).options
         wanted = bool(options.request_cert) if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict

@@ -515,7 +515,7 @@ class TLSSocket(SocketFacts):
             raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
         if request_cert is None and modern:
             request_cert = True
-        verify, soft = self._side.verification(self, request_cert, reject_unauthorized)
+        verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
         reason = self._connection.reshake(verify, soft)
         if reason is not None:
             raise HandshakeError(
