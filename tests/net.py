@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -117,6 +118,19 @@ class Net:
         return sock
 
     @asynccontextmanager
+    async def relay(self, server: tlsio.Server) -> AsyncIterator[Relay]:
+        """Put a relay before a server of `serve`: `connect` goes through it."""
+        made = Relay(self.port(server))
+        below = await asyncio.start_server(made.run, "127.0.0.1", 0)
+        self.ports[server] = below.sockets[0].getsockname()[1]
+        try:
+            yield made
+        finally:
+            below.close()
+            made.reset()
+            await made.wait()
+
+    @asynccontextmanager
     async def pair(
         self,
         *,
@@ -140,6 +154,41 @@ class Net:
             finally:
                 near.destroy()
                 far.destroy()
+
+
+class Relay:
+    """The network between client and server, as far as it can go wrong."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry the bytes of one connection."""
+        onward, backward = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, backward]
+        self._tasks += [asyncio.ensure_future(_pump(reader, backward)), asyncio.ensure_future(_pump(onward, writer))]
+
+    def reset(self) -> None:
+        """Break all connections with RST."""
+        for writer in self._writers:
+            sock = writer.get_extra_info("socket")
+            if sock is not None and not writer.transport.is_closing():
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+
+    async def wait(self) -> None:
+        """Wait until nothing is carried any more."""
+        await asyncio.gather(*self._tasks)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter from writes to what was aborted
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
 
 
 async def fill(socket: tlsio.TLSSocket, mark: int) -> int:

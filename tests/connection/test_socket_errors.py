@@ -1,0 +1,282 @@
+"""Errors of a connection: who gets them, and that none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pki
+import pytest
+
+import tlsio
+from net import fill, once
+
+if TYPE_CHECKING:
+    from net import Net, Pair
+
+Contexts = list[dict[str, Any]]
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def ignore(_: Any) -> None:
+    """Take anything."""
+
+
+# ---- faults of the peer
+
+
+async def test_all_who_wait_get_the_error(pair: Pair) -> None:
+    """Reader, later callers and listeners are given the same error; the loop's handler is left alone."""
+    async with pair() as (client, peer, _server):
+        heard, closed = once(client, "error"), once(client, "close")
+        reading = asyncio.ensure_future(client.read())
+        await turns(1)
+        client.destroy(error := ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await reading
+        assert await heard is error
+        assert await closed is True
+        for call in (client.read(), client.drain(), client.handshake()):
+            with pytest.raises(ZeroDivisionError):
+                await call
+
+
+async def test_unheard_error_of_a_flowing_client_is_reported(pair: Pair, loop_errors: Contexts) -> None:
+    """Nobody listens to `error`: the loop's exception handler is told, once."""
+    async with pair() as (client, peer, _server):
+        client.on("data", ignore)
+        closed = once(client, "close")
+        peer.destroy()
+        assert await closed is True
+        [context] = loop_errors
+        assert isinstance(context["exception"], tlsio.TruncatedError)
+        assert "client" in context["message"]
+        loop_errors.clear()
+
+
+async def test_unheard_error_of_a_pulling_client_is_reported_when_it_is_gone(net: Net, loop_errors: Contexts) -> None:
+    """Who pulls may still ask; when the socket is thrown away instead, the error is reported."""
+    async with net.serve() as server:
+        client: tlsio.TLSSocket | None = await net.connect(server)
+        assert client is not None
+        client.destroy(ZeroDivisionError("unasked"))
+        await turns()
+        assert not loop_errors
+        client = None
+        gc.collect()
+        [context] = loop_errors
+        assert isinstance(context["exception"], ZeroDivisionError)
+        loop_errors.clear()
+
+
+async def test_error_that_was_raised_is_not_reported(net: Net) -> None:
+    """A read took it: nothing is left to report."""
+    async with net.serve() as server:
+        client: tlsio.TLSSocket | None = await net.connect(server)
+        assert client is not None
+        client.destroy(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await client.read()
+        client = None
+        gc.collect()
+
+
+async def test_unheard_fault_of_a_servers_peer_is_logged_only(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """Peers come and go: DEBUG, never the loop's handler."""
+    with caplog.at_level(logging.DEBUG, "tlsio"):
+        async with pair() as (client, peer, _server):
+            peer.on("data", ignore)
+            closed = once(peer, "close")
+            client.destroy()
+            assert await closed is True
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert "ERR_TLS_TRUNCATED" in caplog.text
+
+
+async def test_fault_passed_on_by_an_async_listener_is_the_peers(net: Net, caplog: pytest.LogCaptureFixture) -> None:
+    """An async listener that does not catch what its socket raises has done nothing wrong."""
+    with caplog.at_level(logging.DEBUG, "tlsio"):
+        closed = asyncio.get_running_loop().create_future()
+
+        async def listener(sock: tlsio.TLSSocket) -> None:
+            sock.on("close", closed.set_result)
+            await sock.readexactly(100)
+
+        async with net.serve(listener) as server:
+            client = await net.connect(server)
+            client.destroy()
+            await closed
+            await turns()
+    assert "ERR_TLS_TRUNCATED" in caplog.text
+
+
+async def test_server_that_is_closed_disturbs_no_listener(net: Net) -> None:
+    """Listeners whose sockets are destroyed by `server.close(0)` are cancelled without noise."""
+
+    async def listener(sock: tlsio.TLSSocket) -> None:
+        await sock.read()
+
+    async with net.serve(listener) as server:
+        client = await net.connect(server)
+        await turns()
+        server.close(0)
+        await server.wait_closed()
+        with pytest.raises(tlsio.TLSError):
+            await client.read()
+        client.destroy()
+
+
+# ---- faults of the user's code
+
+
+@pytest.mark.parametrize("event", ["data", "end", "secure_connection"])
+async def test_exception_of_a_servers_listener_ends_that_socket_only(net: Net, event: str, loop_errors: Contexts) -> None:
+    """It is reported as what it is, with the socket; other connections do not notice."""
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError(event)
+
+    def listener(sock: tlsio.TLSSocket) -> None:
+        if next(turn) > 0:
+            sock.on("data", sock.write)
+        elif event == "secure_connection":
+            fail()
+        else:
+            sock.on(event, fail)  # type: ignore[call-overload]
+
+    turn = iter(range(2))
+    async with net.serve(listener) as server:
+        bad, good = await net.connect(server), await net.connect(server)
+        bad.end(b"x" if event == "data" else None)
+        with pytest.raises(tlsio.TLSError):
+            while await bad.read():
+                pass
+        good.write(b"echo")
+        assert await good.readexactly(4) == b"echo"
+        [context] = loop_errors
+        assert isinstance(context["exception"], ZeroDivisionError)
+        if net.is_native or event != "secure_connection":  # the caller of `upgrade` got it: a part of the test network
+            assert "TLSSocket server" in context["message"]
+        loop_errors.clear()
+        bad.destroy()
+        good.destroy()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_exception_of_a_listener_goes_to_error_listeners(pair: Pair, *, is_async: bool) -> None:
+    """Who listens to `error` gets it instead of the loop's handler, and the socket is closed by it."""
+    async with pair() as (client, peer, _server):
+        heard, closed = once(peer, "error"), once(peer, "close")
+
+        def fail(chunk: bytes) -> None:
+            raise ZeroDivisionError
+
+        async def fail_later(chunk: bytes) -> None:
+            await asyncio.sleep(0)
+            raise ZeroDivisionError
+
+        peer.on("data", fail_later if is_async else fail)
+        client.write(b"x")
+        assert isinstance(await heard, ZeroDivisionError)
+        assert await closed is True
+
+
+async def test_exception_of_an_async_server_listener(net: Net, loop_errors: Contexts) -> None:
+    """An async `secure_connection` listener owns its socket: its exception destroys that one and is reported."""
+
+    async def listener(sock: tlsio.TLSSocket) -> None:
+        await sock.read()
+        raise ZeroDivisionError
+
+    async with net.serve(listener) as server:
+        client = await net.connect(server)
+        client.write(b"x")
+        with pytest.raises(tlsio.TruncatedError):
+            await client.read()
+        [context] = loop_errors
+        assert isinstance(context["exception"], ZeroDivisionError)
+        loop_errors.clear()
+        client.destroy()
+
+
+@pytest.mark.parametrize("event", ["error", "close"])
+async def test_exception_of_a_last_listener_is_reported(pair: Pair, event: str, loop_errors: Contexts) -> None:
+    """Even when the socket is ending already, a listener's exception is not lost."""
+    async with pair() as (client, peer, _server):
+
+        def fail(_: object) -> None:
+            raise LookupError
+
+        client.on("error", ignore)
+        client.on(event, fail)  # type: ignore[call-overload]
+        client.destroy(ZeroDivisionError())
+        [context] = loop_errors
+        assert isinstance(context["exception"], LookupError)
+        loop_errors.clear()
+
+
+async def test_cancellation_raised_by_a_listener_is_an_exception(pair: Pair) -> None:
+    """A listener that raises CancelledError stops nothing but its own socket."""
+    async with pair() as (client, peer, _server):
+        heard = once(peer, "error")
+
+        def fail() -> None:
+            raise asyncio.CancelledError
+
+        peer.on("end", fail)
+        client.end()
+        assert isinstance(await heard, asyncio.CancelledError)
+
+
+# ---- what the peer said before it left
+
+
+@pytest.mark.parametrize("call", ["read", "send"])
+async def test_refused_client_is_told_the_alert(net: Net, call: str) -> None:
+    """A server that wants a certificate refuses in TLS 1.3 after `connect` has returned: the alert is told, not the reset."""
+
+    async def use(client: tlsio.TLSSocket) -> None:
+        while True:
+            if call == "read":
+                await client.read()
+            else:
+                await client.send(b"x" * 100_000)
+
+    async with net.serve(request_cert=True, ca=pki.ca1().cert_pem) as server:
+        refused = once(server, "tls_client_error")
+        with pytest.raises(tlsio.AlertReceived) as caught:
+            client = await net.connect(server)
+            await use(client)
+        await refused
+        assert caught.value.alert == ("certificate_required" if net.version == "TLSv1.3" else "handshake_failure")
+        if net.version == "TLSv1.3":
+            assert client.closed
+
+
+@pytest.mark.parametrize("call", ["drain", "read", "wait_closed"])
+async def test_lost_connection_is_told_as_such(net: Net, call: str) -> None:
+    """A reset from below is a ConnectionError with the system's code, for whoever waits or comes later."""
+    async with net.serve() as server, net.relay(server) as relay:
+        client = await net.connect(server, high_water_mark=1000)
+        await fill(client, 1000)
+        waiting = asyncio.ensure_future(getattr(client, call)())
+        await turns()
+        relay.reset()
+        if call == "wait_closed":
+            await waiting
+        else:
+            with pytest.raises(ConnectionError):
+                await waiting
+        with pytest.raises(ConnectionError) as caught:
+            await client.read()
+        assert isinstance(caught.value, tlsio.ConnectionLostError)
+        assert caught.value.code in {"ECONNRESET", "EPIPE"}
+        assert client.closed
+        assert client.write(b"x") is False
