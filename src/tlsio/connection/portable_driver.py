@@ -11,7 +11,6 @@ sends is received and thrown away until it ends too. Whoever makes that last lon
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket as _socket
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,8 +41,8 @@ class Stream(Protocol):
     async def send(self, data: bytes) -> None:
         """Send all of it."""
 
-    async def send_eof(self) -> None:
-        """Say that nothing more will come, where the stream has a way to."""
+    async def send_eof(self) -> bool:
+        """End our direction; False when the stream knows no such thing."""
 
     async def aclose(self) -> None:
         """Close what has ended in order."""
@@ -62,15 +61,14 @@ class PortableDriver:
         self.connection: Connection  # set with the socket, before anything happens
         self.context_vars: ContextVars | None = None
         self.failure: BaseException | None = None  # what the stream raised, in its own words
-        self.last_activity = loop.time()
         self._loop = loop
         self._stream = _adapt(stream)
         self.addresses = self._stream.addresses
         self._outgoing: list[bytes] = []
         self._end_due = self._end_sent = False
+        self._half_closes = True
         self._closing = False
         self._scheduled = False
-        self._moved = 0  # plaintext bytes, at `last_activity`
         self._receiver: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None  # the receiver waits for it
@@ -106,10 +104,6 @@ class PortableDriver:
         self._after_input()
 
     def _after_input(self) -> None:
-        moved = self.connection.bytes_read + self.connection.bytes_written
-        if moved != self._moved:
-            self._moved = moved
-            self.last_activity = self._loop.time()
         if self._room is not None and self._has_room and not self._room.done():
             self._room.set_result(None)
         if self.connection.needs_turn:
@@ -153,7 +147,7 @@ class PortableDriver:
                 quiet = False
             else:
                 quiet = await _finish(self._sender)
-                if quiet and drain:
+                if quiet and drain and self._half_closes:  # else the peer does not know that we wait for it
                     await _finish(self._receiver)
         finally:
             tasks = [task for task in (self._sender, self._receiver) if task is not None]
@@ -215,7 +209,7 @@ class PortableDriver:
                     await asyncio.sleep(0)  # the turn: it may have more
                 else:
                     self._end_due, self._end_sent = False, True
-                    await self._stream.send_eof()
+                    self._half_closes = await self._stream.send_eof()
         except Exception as error:  # noqa: BLE001
             self._note(error)
             await self._hear_last_words()
@@ -283,8 +277,9 @@ class _Socket:
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._socket, data)
 
-    async def send_eof(self) -> None:
+    async def send_eof(self) -> bool:
         self._socket.shutdown(_socket.SHUT_WR)
+        return True
 
     async def aclose(self) -> None:
         self._socket.close()
@@ -310,9 +305,11 @@ class _ReaderWriter:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def send_eof(self) -> None:
+    async def send_eof(self) -> bool:
         if self._writer.can_write_eof():
             self._writer.write_eof()
+            return True
+        return False
 
     async def aclose(self) -> None:
         self._writer.close()
@@ -345,9 +342,12 @@ class _ByteStream:
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
 
-    async def send_eof(self) -> None:
-        with contextlib.suppress(NotImplementedError):  # close_notify has said it already
+    async def send_eof(self) -> bool:
+        try:
             await self._stream.send_eof()
+        except NotImplementedError:
+            return False
+        return True
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -377,8 +377,9 @@ class _TLSSocketStream:
     async def send(self, data: bytes) -> None:
         await self._socket.send(data)
 
-    async def send_eof(self) -> None:
+    async def send_eof(self) -> bool:
         self._socket.end()
+        return True
 
     async def aclose(self) -> None:
         await self._socket.aclose()

@@ -58,6 +58,7 @@ __all__ = ["TLSSocket"]
 _log = logging.getLogger("tlsio")
 
 _DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
+_CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError)
 
 
@@ -717,12 +718,12 @@ class TLSSocket(SocketFacts):
         self._drainers = self._wake(self._drainers)
         self._opener = self._wake_one(self._opener)
         self._emit("close", self._error is not None)
-        ended = connection.input_ended
-        letting_go = None if self._driver is None else self._driver.close(at_once=at_once, drain=not ended)
-        if ended and letting_go is not None:
-            letting_go.add_done_callback(lambda _task: self._release())
+        drain = not at_once and not connection.input_ended
+        letting_go = None if self._driver is None else self._driver.close(at_once=at_once, drain=drain)
+        if letting_go is None or drain:  # last words leave behind our back: nobody is to wait for a peer that goes on
+            self._release()
         else:
-            self._release()  # the last words leave behind our back: nobody is to wait for a peer that goes on
+            letting_go.add_done_callback(lambda _task: self._release())
 
     def _release(self) -> None:
         """The stream is let go."""
@@ -820,7 +821,7 @@ class TLSSocket(SocketFacts):
     def _check_idle(self) -> None:
         assert self._idle_timeout is not None  # noqa: S101 - for the type checker
         last = self._connection.last_activity
-        left = last + self._idle_timeout - self._loop.time()
+        left = last + _CLOCK_STEP + self._idle_timeout - self._loop.time()
         if left > 0:
             self._set_idle_timer(left)
         elif not self._has("timeout"):
