@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import pki
 import pytest
 
+import pki
 import tlsio
 from net import let_go, once
 
@@ -195,7 +195,7 @@ async def test_bytes_that_were_buffered_go_into_tls(version: Version) -> None:
     client = tlsio.TLSSocket(near, **client_options())
     shaking = asyncio.ensure_future(client.handshake())
     reader, writer = await as_pair(far)
-    while not reader._buffer:  # the hello has come before there is a TLSSocket
+    while not reader._buffer:  # noqa: ASYNC110 - the hello is to be there before the TLSSocket is
         await asyncio.sleep(0)
     server = tlsio.TLSSocket((reader, writer), is_server=True, **server_options(version))
     server.write(b"hello")
@@ -204,6 +204,24 @@ async def test_bytes_that_were_buffered_go_into_tls(version: Version) -> None:
     client.destroy()
     server.destroy()
     await let_go()
+
+
+async def test_what_a_socket_had_read_goes_into_the_tls_above_it(version: Version) -> None:
+    """STARTTLS inside TLS: the hello that came with the last line is not lost."""
+    near, far = sockets.socketpair()
+    async with wrapped(near, far, version) as (below_client, below_server):
+        below_client.write(b"STARTTLS\n")
+        client = tlsio.TLSSocket(below_client, **client_options())
+        shaking = asyncio.ensure_future(client.handshake())
+        await asyncio.sleep(0)  # the hello is on its way, in the same flight
+        assert await below_server.readline() == b"STARTTLS\n"
+        server = tlsio.TLSSocket(below_server, is_server=True, **server_options(version))
+        await server.handshake()
+        await shaking
+        await server.send(b"hello")
+        assert await client.read() == b"hello"
+        client.destroy()
+        server.destroy()
 
 
 async def test_plaintext_before_starttls_is_not_taken_for_data(version: Version) -> None:

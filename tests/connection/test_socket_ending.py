@@ -283,6 +283,25 @@ async def test_wait_closed_never_raises_the_error(pair: Pair) -> None:
         await client.wait_closed()
 
 
+async def test_cancelled_connect_leaves_nothing(net: Net) -> None:
+    """At whatever moment `connect` is cancelled, no task, descriptor or error is left; the test's frame looks for them."""
+    async with net.serve() as server:
+        for turns in range(0, 40, 3):
+            connecting = asyncio.ensure_future(net.connect(server))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            try:
+                client = await connecting
+            except asyncio.CancelledError:
+                continue
+            client.destroy()  # it was faster
+        while server.connections:
+            for socket in tuple(server._open):
+                socket.destroy()
+            await asyncio.sleep(0)
+
+
 # ---- truncation
 
 

@@ -122,14 +122,14 @@ async def test_kernel_options_are_set(pair: Pair) -> None:
     """`set_no_delay` and `set_keep_alive` reach the socket below, whatever it is wrapped in."""
     async with pair() as (client, peer, _server):
         for socket in (client, peer):
-            assert socket.set_no_delay(False) is socket  # noqa: FBT003 - Node's signature
+            assert socket.set_no_delay(False) is socket
             assert not option(socket, sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
             socket.set_no_delay()
             assert option(socket, sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
             assert socket.set_keep_alive(initial_delay=77.0) is socket
             assert option(socket, sockets.SOL_SOCKET, sockets.SO_KEEPALIVE)
             assert option(socket, sockets.IPPROTO_TCP, sockets.TCP_KEEPIDLE) == 77
-            socket.set_keep_alive(False)  # noqa: FBT003
+            socket.set_keep_alive(False)
             assert not option(socket, sockets.SOL_SOCKET, sockets.SO_KEEPALIVE)
             socket.destroy()
             socket.set_no_delay()
