@@ -48,18 +48,18 @@ async def test_silence_without_a_listener_destroys(pair: Pair) -> None:
 
 
 async def test_traffic_holds_the_timeout_off(pair: Pair) -> None:
-    """Both directions count: as long as something moves now and then nothing is told."""
+    """Both directions count: the timeout is told when the last byte is that long ago, not the first."""
     async with pair(listener=lambda sock: sock.on("data", sock.write)) as (client, _peer, _server):
-        timeouts = once(client, "timeout")
+        loop, timeouts = asyncio.get_running_loop(), once(client, "timeout")
         client.set_timeout(0.06)
-        start = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() < start + 0.12:
+        start = last = loop.time()
+        while last < start + 0.1 and not timeouts.done():  # done: this machine was busy with something else for so long
             await client.send(b"x")
             await client.read()
+            last = loop.time()
             await asyncio.sleep(0.01)
-        assert not timeouts.done()
         await timeouts
-        assert asyncio.get_running_loop().time() >= start + 0.12 + 0.05
+        assert loop.time() >= last + 0.05
 
 
 async def test_timeout_can_be_taken_back(pair: Pair) -> None:
@@ -109,11 +109,12 @@ async def test_handshake_with_a_silent_client_ends_in_time(net: Net) -> None:
             assert await asyncio.get_running_loop().sock_recv(sock, 100) == b""
 
 
+@pytest.mark.slow
 async def test_established_connection_has_no_handshake_timeout(net: Net) -> None:
     """The handshake's deadline ends with it."""
-    async with net.serve(handshake_timeout=0.03) as server:
-        client = await net.connect(server, handshake_timeout=0.03)
-        await asyncio.sleep(0.06)
+    async with net.serve(handshake_timeout=0.3) as server:
+        client = await net.connect(server, handshake_timeout=0.3)
+        await asyncio.sleep(0.4)
         assert not client.closed
         client.destroy()
 
