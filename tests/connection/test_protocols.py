@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import matrices
 import pki
 import tlsio
-from net import once
+from net import Net, once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from net import Version
 
 pytestmark = pytest.mark.only_loop("asyncio")
 
@@ -130,3 +135,78 @@ def test_unknown_cipher(ciphers: str) -> None:
     with pytest.raises(tlsio.ConfigError, match="no cipher match") as caught:
         tlsio.create_secure_context(ciphers=ciphers)
     assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
+
+
+# --- signatures and key exchange ---
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "outcome"),
+    [
+        ("RSA-PSS+SHA384", None, ""),
+        (None, "RSA-PSS+SHA384", ""),
+        ("RSA-PSS+SHA256:RSA-PSS+SHA512:ECDSA+SHA256", "RSA-PSS+SHA256:ECDSA+SHA256", ""),
+        ("RSA-PSS+SHA384:RSA-PSS+SHA256", "RSA-PSS+SHA256", ""),
+        (
+            "RSA-PSS+SHA384",
+            "RSA-PSS+SHA256",
+            "client ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE / server ERR_SSL_NO_SHARED_SIGNATURE_ALGORITHMS",
+        ),
+        ("", None, "client ERR_INVALID_ARG_VALUE / server -"),
+        (None, 1, "client - / server ERR_INVALID_ARG_TYPE"),
+    ],
+)
+async def test_sigalgs_of_both_sides(client: Any, server: Any, outcome: str) -> None:
+    """One in common is enough."""
+    _, _, errors = await meet({"sigalgs": server}, {"sigalgs": client})
+    assert errors == outcome
+
+
+DHE_FIRST = "DHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
+
+
+@pytest.mark.parametrize(
+    ("dhparam", "expected"),
+    [
+        (lambda: None, {"type": "ECDH", "name": "prime256v1", "size": 256}),
+        (lambda: "auto", {"type": "DH", "size": 2048}),
+        (lambda: pki.dh_parameters(2048), {"type": "DH", "size": 2048}),
+        (lambda: pki.dh_parameters(3072), {"type": "DH", "size": 3072}),
+    ],
+    ids=["unset", "auto", "2048", "3072"],
+)
+async def test_dhparam_decides_about_dhe(dhparam: Callable[[], Any], expected: dict[str, Any]) -> None:
+    """Off unless given; "auto" fits the certificate's key."""
+    who = pki.localhost_rsa()
+    server = {"cert": who.cert_pem, "key": who.key_pem, "dhparam": dhparam(), "ciphers": DHE_FIRST, "ecdh_curve": "prime256v1"}
+    async with Net("native", "TLSv1.2").pair(server=server) as (client, _peer, _server):
+        assert client.get_ephemeral_key_info() == expected
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize(
+    ("client", "server", "chosen"),
+    [
+        ("auto", "prime256v1", "prime256v1"),
+        ("secp521r1", "secp384r1:prime256v1:secp521r1", "secp521r1"),
+        ("prime256v1:secp384r1", "secp384r1:prime256v1", "secp384r1"),
+    ],
+)
+async def test_curves_of_both_sides(client: str, server: str, chosen: str, version: Version) -> None:
+    """The server's order decides, where the client left it the choice."""
+    if version == "TLSv1.3" and ":" in client:
+        chosen = client.split(":", maxsplit=1)[0]  # the key share of the hello saves a round trip
+    who = pki.localhost_rsa()  # the curve of an EC certificate would have to be the client's too
+    options = {"cert": who.cert_pem, "key": who.key_pem, "ecdh_curve": server}
+    async with Net("native", version).pair(server=options, client={"ecdh_curve": client}) as (near, _far, _server):
+        info = near.get_ephemeral_key_info()
+        assert info is not None
+        assert info["name"] == chosen
+
+
+@pytest.mark.parametrize("curves", ["no-such-curve", "prime256v1:bad", "secp256k1:bad:secp521r1"])
+def test_unknown_curve(curves: str) -> None:
+    """Node's words and code."""
+    with pytest.raises(tlsio.ConfigError, match="Failed to set ECDH curve") as caught:
+        tlsio.create_secure_context(ecdh_curve=curves)
+    assert caught.value.code == "ERR_CRYPTO_OPERATION_FAILED"
