@@ -95,10 +95,11 @@ class Emitter:
 
     def _emit(self, event: str, *args: object) -> bool:
         """Call the listeners of `event`; whether there was one."""
-        listeners = self._callables(event)
-        for fn in listeners:
+        if self._listeners is None or not self._listeners.get(event):
+            return False  # the usual case, three times in the life of a socket
+        for fn in self._callables(event):
             self._call(fn, args)
-        return bool(listeners)
+        return True
 
     def _callables(self, event: str) -> list[Listener]:
         """The functions to be called for one `event`; those for once leave the list now, so that nothing calls them again."""

@@ -392,7 +392,7 @@ class Server(Emitter):
             except Exception as error:  # noqa: BLE001  (code of the user)
                 sock._listener_failed(error)
                 return
-            if asyncio.iscoroutine(result):
+            if result is not None and asyncio.iscoroutine(result):
                 self._run(self._own(sock, result), sock._listener_failed)
 
     async def _own(self, sock: TLSSocket, listener: Any) -> None:
