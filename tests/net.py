@@ -85,7 +85,7 @@ class Net:
     @asynccontextmanager
     async def _upgrade_all(self, server: tlsio.Server) -> AsyncIterator[None]:
         async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(tlsio.TLSError):  # `tls_client_error` has told it
+            with contextlib.suppress(Exception):  # `tls_client_error` has told it, a mistake of a hook too
                 await server.upgrade((reader, writer))
 
         below = await asyncio.start_server(upgrade, "127.0.0.1", 0)

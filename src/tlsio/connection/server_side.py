@@ -223,8 +223,10 @@ class ServerSide:
         connection = socket._connection
 
         def take(result: object) -> None:
-            verdict = self.judge(socket, result)
-            if verdict.error is not None and (verdict.refused or result is not None):
+            if result is not None:
+                raise result if isinstance(result, Exception) else wrong_answer("check_client", "None or an exception", result)
+            verdict = self.judge(socket, None)
+            if verdict.refused and verdict.error is not None:
                 raise verdict.error
             connection.answer_client()
 

@@ -1,0 +1,416 @@
+"""Hooks that answer the handshake's questions: sync, async, wrong, late, too late, and after the connection is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+from net import once
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from net import Net
+
+HOOKS = ["sni_callback", "alpn_callback", "check_client"]
+CLIENT = {"alpn_protocols": ["a", "b"]}
+SERVER: dict[str, Any] = {"ca": pki.ca1().cert_pem, "request_cert": True, "reject_unauthorized": False}
+GOOD: dict[str, Any] = {"sni_callback": None, "alpn_callback": "b", "check_client": None}
+
+
+def answering(hook: str, how: str, value: Any) -> Callable[..., Any]:
+    """Return a hook that answers `value` (raises it, when it is an exception), sync or async."""
+
+    def answer(*args: Any) -> Any:
+        if isinstance(value, BaseException):
+            raise value
+        return value(*args) if callable(value) else value
+
+    async def answer_later(*args: Any) -> Any:
+        await asyncio.sleep(0)
+        return answer(*args)
+
+    return answer if how == "sync" else answer_later
+
+
+async def fail(net: Net, server: tlsio.Server, **options: Any) -> tuple[BaseException, tlsio.TLSError]:
+    """Return what `tls_client_error` told, and what the client got."""
+    told = once(server, "tls_client_error")
+    with pytest.raises(tlsio.TLSError) as caught:
+        sock = await net.connect(server, **CLIENT, **options)
+        try:
+            await sock.read()  # in TLS 1.3 a client is done before the server has judged it
+        finally:
+            sock.destroy()
+            await sock.wait_closed()
+    error, _socket = await told
+    return error, caught.value
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_answer_is_taken(net: Net, hook: str, how: str) -> None:
+    """Whether it comes at once or later."""
+    async with net.serve(**SERVER, **{hook: answering(hook, how, GOOD[hook])}) as server:
+        opened = once(server, "secure_connection")
+        sock = await net.connect(server, **CLIENT)
+        peer = await opened
+        peer.write(b"welcome")
+        assert await sock.read() == b"welcome"
+        assert sock.alpn_protocol == ("b" if hook == "alpn_callback" else None)
+        sock.destroy()
+        await sock.wait_closed()
+
+
+async def test_all_hooks_are_asked_once_and_in_order(net: Net) -> None:
+    """Each async, one after the other: name, protocol, client."""
+    asked: list[Any] = []
+
+    def hook(name: str, result: Any) -> Callable[..., Awaitable[Any]]:
+        async def answer(*args: Any) -> Any:
+            asked.append((name, args[:-1]))
+            await asyncio.sleep(0)
+            return result
+
+        return answer
+
+    hooks = {name: hook(name, GOOD[name]) for name in HOOKS}
+    async with net.serve(**SERVER, **hooks) as server:
+        sock = await net.connect(server, **CLIENT)
+        await once(server, "secure_connection") if not server.stats().handshakes_full else None
+        assert asked == [
+            ("sni_callback", ("localhost",)),
+            ("alpn_callback", ("localhost", ["a", "b"])),
+            ("check_client", (None,)),
+        ]
+        sock.destroy()
+        await sock.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_exception_refuses_the_client(net: Net, hook: str, how: str) -> None:
+    """With internal_error, or bad_certificate where the client's certificate was judged; the exception itself is told."""
+    mistake = LookupError("no such tenant")
+    async with net.serve(**SERVER, **{hook: answering(hook, how, mistake)}) as server:
+        error, alert = await fail(net, server)
+        assert error is mistake
+        assert isinstance(alert, tlsio.AlertReceived)
+        assert alert.alert == ("bad_certificate" if hook == "check_client" else "internal_error")
+        assert server.stats().handshakes_failed == {"LookupError": 1}
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_handshake_error_picks_the_alert(net: Net, hook: str, how: str) -> None:
+    """`raise HandshakeError(alert=...)`."""
+    mistake = tlsio.HandshakeError("not here", alert="unrecognized_name")
+    async with net.serve(**SERVER, **{hook: answering(hook, how, mistake)}) as server:
+        error, alert = await fail(net, server)
+        assert error is mistake
+        assert getattr(alert, "alert", None) == "unrecognized_name"
+
+
+async def test_alert_that_does_not_exist_is_told_with_the_nearest(net: Net) -> None:
+    """The client gets internal_error, the owner of the hook a note."""
+    mistake = tlsio.HandshakeError(alert="unrecognised_name")
+    async with net.serve(sni_callback=answering("", "sync", mistake)) as server:
+        error, alert = await fail(net, server)
+        assert alert.alert == "internal_error"
+        assert any("unrecognized_name" in note for note in error.__notes__)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("hook", "value", "code"),
+    [
+        ("sni_callback", "context", "ERR_INVALID_ARG_TYPE"),
+        ("sni_callback", 3, "ERR_INVALID_ARG_TYPE"),
+        ("sni_callback", {"requestCert": True}, "ERR_TLS_UNKNOWN_OPTION"),
+        ("alpn_callback", "http/5", "ERR_TLS_ALPN_CALLBACK_INVALID_RESULT"),
+        ("alpn_callback", False, "ERR_TLS_ALPN_CALLBACK_INVALID_RESULT"),
+        ("alpn_callback", "", "ERR_TLS_ALPN_CALLBACK_INVALID_RESULT"),
+        ("check_client", True, "ERR_INVALID_ARG_TYPE"),
+        ("check_client", False, "ERR_INVALID_ARG_TYPE"),
+    ],
+)
+async def test_answer_of_the_wrong_kind_refuses(net: Net, hook: str, value: Any, code: str, how: str) -> None:
+    """Closed, with internal_error: nobody can tell what was meant."""
+    async with net.serve(**SERVER, **{hook: answering(hook, how, value)}) as server:
+        error, alert = await fail(net, server)
+        assert getattr(error, "code", None) == code
+        assert alert.alert == getattr(error, "alert", None) == "internal_error"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_hook_that_never_answers_is_timed_out(net: Net, hook: str) -> None:
+    """`hook_timeout` bounds it."""
+
+    async def never(*_args: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    async with net.serve(hook_timeout=0.02, **SERVER, **{hook: never}) as server:
+        error, alert = await fail(net, server)
+        assert getattr(error, "code", None) == "ERR_TLS_HOOK_TIMEOUT"
+        assert alert.alert == "internal_error"
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_hook_of_a_connection_that_is_gone_is_cancelled(net: Net, hook: str) -> None:
+    """The client leaves while the hook runs: one hang-up is told, no task stays."""
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_args: Any) -> Any:
+        asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.set()
+
+    async with net.serve(**SERVER, **{hook: wait}) as server:
+        told = once(server, "tls_client_error")
+        connecting = asyncio.create_task(net.connect(server, **CLIENT))
+        await asked.wait()
+        if connecting.done():  # TLS 1.3: it is through, and does not know that the server still thinks
+            connecting.result().destroy()
+        else:
+            connecting.cancel()
+        error, sock = await told
+        await cancelled.wait()
+        await asyncio.gather(connecting, return_exceptions=True)
+        assert isinstance(error, ConnectionError)
+        assert sock.closed or not net.is_native
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_hook_of_a_server_that_is_closed_is_cancelled(net: Net, hook: str) -> None:
+    """`close(0)` leaves nothing behind."""
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_args: Any) -> Any:
+        asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.set()
+
+    async with net.serve(**SERVER, **{hook: wait}) as server:
+        connecting = asyncio.create_task(net.connect(server, **CLIENT))
+        await asked.wait()
+        server.close(0)
+        await cancelled.wait()
+        await server.wait_closed()
+        [result] = await asyncio.gather(connecting, return_exceptions=True)
+        if isinstance(result, tlsio.TLSSocket):
+            result.destroy()
+            await result.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_hook_may_destroy_the_connection(net: Net, hook: str, how: str) -> None:
+    """And sees the addresses; its answer is dropped, no listener hears of that connection."""
+    seen: list[Any] = []
+
+    def destroy(*args: Any) -> Any:
+        sock = args[-1]
+        seen.append((sock.remote_address, sock.local_port))
+        sock.destroy()
+        return GOOD[hook]
+
+    def secured(_sock: Any) -> None:
+        pytest.fail("a destroyed connection was let in")
+
+    async with net.serve(secured, **SERVER, **{hook: answering(hook, how, destroy)}) as server:
+        with pytest.raises((tlsio.TLSError, ConnectionError)):
+            sock = await net.connect(server, **CLIENT)
+            try:
+                await sock.read()
+            finally:
+                sock.destroy()
+                await sock.wait_closed()
+        assert seen == [("127.0.0.1", net.port(server))]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_hook_that_cancels_itself_refuses(net: Net, hook: str) -> None:
+    """A CancelledError that nobody sent to it is a mistake like another."""
+
+    def cancel(*_args: Any) -> Any:
+        raise asyncio.CancelledError
+
+    for how in ("sync", "async"):
+        async with net.serve(**SERVER, **{hook: answering(hook, how, cancel)}) as server:
+            error, alert = await fail(net, server)
+            assert getattr(error, "code", None) == "ERR_TLS_HOOK_CANCELLED"
+            assert alert.alert == "internal_error"
+
+
+@pytest.mark.parametrize("kind", ["context", "options", "unknown"])
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_sni_callback_gives_a_context_options_or_nothing(net: Net, how: str, kind: str) -> None:
+    """Nothing: the table of add_context, then the default."""
+    chosen, added = pki.leaf("chosen"), pki.wildcard()
+    options = {"cert": chosen.cert_pem, "key": chosen.key_pem}
+    value = {"context": tlsio.create_secure_context(**options), "options": options, "unknown": None}[kind]
+    async with net.serve(sni_callback=answering("", how, value)) as server:
+        server.add_context("a.example.com", {"cert": added.cert_pem, "key": added.key_pem})
+        for name, fallback in (("a.example.com", added), ("elsewhere.org", pki.localhost())):
+            sock = await net.connect(server, servername=name, reject_unauthorized=False)
+            certificate = sock.get_peer_certificate()
+            assert certificate is not None
+            assert certificate["raw"] == (fallback if kind == "unknown" else chosen).cert_der
+            sock.destroy()
+            await sock.wait_closed()
+
+
+async def test_sni_callback_is_not_asked_without_a_name(net: Net) -> None:
+    """As in Node."""
+    async with net.serve(sni_callback=answering("", "sync", LookupError())) as server:
+        sock = await net.connect(server, servername="", reject_unauthorized=False)
+        sock.destroy()
+        await sock.wait_closed()
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_second_hook_raises(hook: str) -> None:
+    """One question, one answer; taken away, another may come."""
+
+    def first(*_args: Any) -> None: ...
+
+    def second(*_args: Any) -> None: ...
+
+    server = tlsio.create_server(**{hook: first})
+    with pytest.raises(tlsio.UsageError):
+        server.on(hook, second)
+    server.off(hook, second)
+    with pytest.raises(tlsio.UsageError):
+        server.on(hook, second)
+    server.off(hook, first)
+    assert server.on(hook, second) is second
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("value", ["str", 42, {}, []])
+def test_hook_must_be_callable(hook: str, value: Any) -> None:
+    """As an option and by on; and it answers always, not once."""
+    with pytest.raises(TypeError) as caught:
+        tlsio.create_server(**{hook: value})
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"  # type: ignore[attr-defined]
+    server = tlsio.create_server()
+    with pytest.raises(tlsio.UsageError):
+        server.on(hook, value)
+    with pytest.raises(tlsio.UsageError):
+        server.once(hook, print)
+
+
+async def test_hook_set_by_on_works_for_new_connections(net: Net) -> None:
+    """Decorated, too."""
+    async with net.serve() as server:
+
+        @server.on("alpn_callback")  # type: ignore[untyped-decorator]
+        async def choose(_name: str | None, protocols: list[str], _sock: tlsio.TLSSocket) -> str:
+            return protocols[0]
+
+        sock = await net.connect(server, **CLIENT)
+        assert sock.alpn_protocol == "a"
+        sock.destroy()
+        await sock.wait_closed()
+        server.off("alpn_callback", choose)
+        sock = await net.connect(server, **CLIENT)
+        assert sock.alpn_protocol is None
+        sock.destroy()
+        await sock.wait_closed()
+
+
+# --- check_server_identity ---
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_check_server_identity_accepts_by_none(net: Net, how: str) -> None:
+    """It replaces the check of the name, and is given the name and the certificate."""
+    asked: list[Any] = []
+
+    def check(host: str, certificate: Any) -> None:
+        asked.append((host, certificate["subject"]["CN"]))
+
+    async with net.serve() as server:
+        sock = await net.connect(server, servername="somewhere.else", check_server_identity=answering("", how, check))
+        assert (asked, sock.authorized) == ([("somewhere.else", "localhost")], True)
+        sock.destroy()
+        await sock.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("does", ["raises", "returns"])
+async def test_check_server_identity_refuses_by_an_exception(net: Net, how: str, does: str) -> None:
+    """`connect` raises that very exception; the server gets the alert."""
+    mistake = LookupError("not my server")
+    check = answering("", how, mistake if does == "raises" else lambda *_: mistake)
+    async with net.serve() as server:
+        told = once(server, "tls_client_error")
+        with pytest.raises(LookupError) as caught:
+            await net.connect(server, check_server_identity=check)
+        assert caught.value is mistake
+        error, _ = await told
+        assert error.alert == "bad_certificate"
+
+
+@pytest.mark.parametrize("value", [True, False, 0, "", "no", {}])
+async def test_check_server_identity_refuses_by_anything_else(net: Net, value: Any) -> None:
+    """True would be a plausible yes, and a plausible "yes, it is wrong"."""
+    async with net.serve() as server:
+        with pytest.raises(tlsio.UsageError):
+            await net.connect(server, check_server_identity=lambda *_: value)
+
+
+async def test_check_server_identity_is_timed_out(net: Net) -> None:
+    """`hook_timeout` bounds it too."""
+
+    async def never(*_args: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    async with net.serve() as server:
+        with pytest.raises(tlsio.TLSError) as caught:
+            await net.connect(server, check_server_identity=never, hook_timeout=0.02)
+        assert caught.value.code == "ERR_TLS_HOOK_TIMEOUT"
+
+
+async def test_check_server_identity_does_not_replace_the_chain_nor_pins(net: Net) -> None:
+    """Chain and pins are checked besides."""
+    async with net.serve() as server:
+        for options in ({"ca": pki.ca2().cert_pem}, {"pins": [bytes(32)]}):
+            with pytest.raises(tlsio.CertificateError):
+                await net.connect(server, check_server_identity=lambda *_: None, **options)
+
+
+async def test_check_server_identity_of_a_connection_that_is_gone_is_cancelled(net: Net) -> None:
+    """The server leaves while the client thinks; and the client's own cancellation ends the hook too."""
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(*_args: Any) -> Any:
+        asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    async with net.serve() as server:
+        connecting = asyncio.create_task(net.connect(server, check_server_identity=wait))
+        await asked.wait()
+        server.close(0)
+        with pytest.raises(tlsio.ConnectionLostError):
+            await connecting
+        await ended.wait()
+    asked.clear()
+    ended.clear()
+    async with net.serve() as server:
+        connecting = asyncio.create_task(net.connect(server, check_server_identity=wait))
+        await asked.wait()
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await ended.wait()
