@@ -313,11 +313,18 @@ cdef class Connection:
 
     def feed_eof(self):
         tio_conn_feed_eof(self.c)
+        self._hung_up(0)
         self._fed()
 
     def feed_error(self, int error):
         tio_conn_feed_error(self.c, error)
+        self._hung_up(error)
         self._fed()
+
+    cdef void _hung_up(self, int error):
+        """Nobody is there any more to hear the answer of a handshake's question."""
+        if self.c.phase == TIO_HANDSHAKING and self.c.question != TIO_NO_QUESTION:
+            tio_conn_break(self.c, TIO_FAULT_OS if error else TIO_FAULT_HANGUP, TIO_NO_LIMIT, error)
 
     def unsent(self, int error):
         tio_conn_unsent(self.c, error)
