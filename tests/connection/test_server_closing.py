@@ -1,0 +1,257 @@
+"""How a server ends: what goes on, what is waited for, what is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import foreign
+import pki
+import tlsio
+from net import once
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from net import Net
+
+CLIENT: dict[str, Any] = {"ca": pki.ca1().cert_pem}
+
+
+def options(**more: Any) -> dict[str, Any]:
+    """Return the options of the usual server."""
+    return {"cert": pki.localhost().cert_pem, "key": pki.localhost().key_pem, **more}
+
+
+async def echo(sock: tlsio.TLSSocket) -> None:
+    """Give back what comes, to the end."""
+    async for chunk in sock:
+        await sock.send(chunk)
+
+
+async def test_close_lets_open_connections_go_on(net: Net) -> None:
+    """It stops listening; whoever is in stays, and is waited for."""
+    async with net.serve(echo) as server:
+        sock = await net.connect(server)
+        server.close()
+        assert not server.listening
+        waiting = asyncio.create_task(server.wait_closed())
+        await sock.send(b"still here")
+        assert await sock.read() == b"still here"
+        assert not waiting.done()
+        await sock.aclose()
+        await waiting
+        assert server.connections == 0
+
+
+async def test_close_cancels_what_is_left_after_its_timeout(net: Net) -> None:
+    """The listener is cancelled, its socket closed, the peer told by the end of the connection."""
+    cancelled = asyncio.Event()
+
+    async def wait(_sock: tlsio.TLSSocket) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.set()
+
+    async with net.serve(wait) as server:
+        sock = await net.connect(server)
+        server.close(0.02)
+        assert not cancelled.is_set()
+        await server.wait_closed()
+        assert cancelled.is_set()
+        with pytest.raises((tlsio.TruncatedError, tlsio.ConnectionLostError)):
+            await sock.read()
+        sock.destroy()
+        await sock.wait_closed()
+
+
+async def test_close_at_once(net: Net) -> None:
+    """0 waits for nobody, and may follow a close that does."""
+    async with net.serve(lambda _sock: None) as server:
+        sock = await net.connect(server)
+        server.close()
+        server.close(0)
+        await server.wait_closed()
+        sock.destroy()
+        await sock.wait_closed()
+
+
+async def test_wait_closed_waits_for_a_handshake() -> None:
+    """Whoever is about to get in gets in; a silent stranger is waited for, until the timeout."""
+    async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
+        accepted = once(server, "connection")
+        with foreign.dial(server):
+            await accepted
+            server.close()
+            waiting = asyncio.create_task(server.wait_closed())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            server.close(0)
+            await waiting
+
+
+async def test_wait_closed_ends_when_the_last_handshake_fails() -> None:
+    """Without a listener for failures, too, when no socket is ever made."""
+    async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
+        accepted = once(server, "connection")
+        with foreign.dial(server) as sock:
+            await accepted
+            server.close()
+            waiting = asyncio.create_task(server.wait_closed())
+            sock.sendall(b"hello?\r\n\r\n")
+            await waiting
+
+
+async def test_wait_closed_waits_for_listeners_and_not_for_their_errors(loop_errors: list[dict[str, Any]]) -> None:
+    """The error goes where errors go."""
+
+    async def fail(sock: tlsio.TLSSocket) -> None:
+        with pytest.raises(tlsio.TruncatedError):
+            await sock.read()
+        raise LookupError("after the end")
+
+    async with tlsio.serve(fail, 0, "127.0.0.1", **options()) as server:
+        sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+        sock.destroy()
+    assert [str(context["exception"]) for context in loop_errors] == ["after the end"]
+    loop_errors.clear()
+
+
+@pytest.mark.parametrize("timeout", ["1", -1, float("nan"), True])
+def test_close_checks_its_timeout(timeout: Any) -> None:
+    """It is seconds, None or 0."""
+    with pytest.raises(tlsio.UsageError):
+        tlsio.create_server().close(timeout)
+
+
+async def test_leaving_the_block_closes_in_shutdown_timeout() -> None:
+    """What is still open then is cancelled."""
+    async with tlsio.serve(echo, 0, "127.0.0.1", **options(shutdown_timeout=0.02)) as server:
+        sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+    assert (server.listening, server.connections) == (False, 0)
+    sock.destroy()
+
+
+async def test_leaving_the_block_by_cancellation_closes_at_once() -> None:
+    """And leaves nothing behind, though the timeout is long."""
+    ready = asyncio.Event()
+
+    async def run() -> None:
+        async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
+            sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+            ready.set()
+            try:
+                await server.serve_forever()
+            finally:
+                sock.destroy()
+
+    task = asyncio.create_task(run())
+    await ready.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancellation_while_leaving_closes_at_once() -> None:
+    """Patience ends with the second sign."""
+    leaving = asyncio.Event()
+
+    async def run() -> None:
+        async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
+            sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+            asyncio.get_running_loop().call_soon(leaving.set)
+            asyncio.get_running_loop().call_later(0.05, sock.destroy)
+
+    task = asyncio.create_task(run())
+    await leaving.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_serve_forever_returns_after_close() -> None:
+    """At once, when it is closed already; a server that never listened is a mistake."""
+    async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
+        asyncio.get_running_loop().call_soon(server.close)
+        await server.serve_forever()
+        await server.serve_forever()
+    with pytest.raises(RuntimeError) as caught:
+        await tlsio.create_server().serve_forever()
+    assert caught.value.code == "ERR_SERVER_NOT_RUNNING"  # type: ignore[attr-defined]
+
+
+async def test_serve_forever_closes_when_cancelled() -> None:
+    """For those who do without `async with`."""
+    server = tlsio.create_server(echo, **options())
+    await server.listen(0, "127.0.0.1")
+    task = asyncio.create_task(server.serve_forever())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not server.listening
+    await server.wait_closed()
+
+
+async def test_listener_may_close_the_server(net: Net) -> None:
+    """Its own connection is not spared by 0."""
+
+    async def stop(_sock: tlsio.TLSSocket) -> None:
+        server.close(0)
+
+    async with net.serve(stop) as server:
+        sock = await net.connect(server)
+        await server.wait_closed()
+        sock.destroy()
+        await sock.wait_closed()
+
+
+@pytest.mark.parametrize("event", ["connection", "tls_client_error", "secure_connection", "drop"])
+async def test_any_listener_may_close_the_server(event: str) -> None:
+    """Also in the middle of the news of many connections."""
+    async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options(max_connections=4)) as server:
+        server.on(event, lambda *_args: server.close(0))
+        clients = [asyncio.create_task(foreign.visit(server, foreign.client())) for _ in range(4)]
+        clients += [asyncio.create_task(foreign.send_raw(server, b"no TLS at all\r\n")) for _ in range(4)]  # type: ignore[misc]
+        await asyncio.gather(*clients, return_exceptions=True)
+        server.close(0)
+        await server.wait_closed()
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_server_of_the_parent_raises_in_a_child(unix_path: Path) -> None:
+    """The parent goes on undisturbed, and its socket stays where it is."""
+
+    def greet(sock: tlsio.TLSSocket) -> None:
+        sock.write(b"hello")
+        sock.close()
+
+    async with tlsio.serve(greet, path=unix_path, **options()) as server:
+        child = os.fork()
+        if child == 0:
+            os._exit(try_in_child(server))
+        assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+        async with tlsio.connect(path=unix_path, servername="localhost", **CLIENT) as sock:
+            assert await sock.read() == b"hello"
+
+
+def try_in_child(server: tlsio.Server) -> int:
+    """Return 0 when everything raised as it should."""
+    try:
+        for call in (server.listen, server.wait_closed, server.serve_forever):
+            try:
+                call().send(None)
+                return 1
+            except tlsio.UsageError as error:
+                if error.code != "ERR_TLS_FORKED":
+                    return 2
+        try:
+            server.close()
+        except RuntimeError:
+            return 0
+        return 3
+    except BaseException:  # noqa: BLE001 - a child of a test must not go on as another pytest
+        return 4
