@@ -106,6 +106,22 @@ class Net:
             return await tlsio.connect(self.port(server), "127.0.0.1", servername=options.pop("servername", "localhost"), **options)
         return await tlsio.connect(socket=await self.dial(server), servername=options.pop("servername", "localhost"), **options)
 
+    async def refused(self, server: tlsio.Server, **options: Any) -> tuple[BaseException, tlsio.TLSError]:
+        """Connect and be refused; return what `tls_client_error` told and what the client got."""
+        told = once(server, "tls_client_error")
+        try:
+            sock = await self.connect(server, **options)
+        except tlsio.TLSError as error:
+            return (await told)[0], error
+        try:
+            await sock.read()  # in TLS 1.3 a client is done before the server has judged it
+        except tlsio.TLSError as error:
+            return (await told)[0], error
+        finally:
+            sock.destroy()
+            await sock.wait_closed()
+        raise AssertionError("the client was let in")
+
     async def dial(self, server: tlsio.Server) -> socket.socket:
         """Connect to a server of `serve` without TLS."""
         sock = socket.socket()
