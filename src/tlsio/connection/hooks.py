@@ -38,7 +38,10 @@ def ask(
     if not inspect.isawaitable(result):
         answer(result, None)
         return None
-    return loop.create_task(_wait(name, timeout, answer, result), name=f"tlsio {name}")
+    task = loop.create_task(_wait(name, timeout, answer, result), name=f"tlsio {name}")
+    if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
+        task.add_done_callback(lambda _task: result.close())
+    return task
 
 
 async def _wait(name: str, timeout: float | None, answer: Answer, result: Awaitable[Any]) -> None:  # noqa: ASYNC109  (it is the option)

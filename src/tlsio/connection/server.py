@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server
@@ -115,7 +116,7 @@ class Server(Emitter):
         self._listening: Listening | None = None
         self._process = 0  # that has listened
         self._open: set[TLSSocket] = set()
-        self._tasks: dict[asyncio.Task[Any], Callable[[BaseException], None]] = {}  # and who hears of their failures
+        self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
         self._failed: dict[str, int] = {}
         self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -393,18 +394,17 @@ class Server(Emitter):
                 sock._listener_failed(error)
                 return
             if result is not None and asyncio.iscoroutine(result):
-                self._run(self._own(sock, result), sock._listener_failed)
+                self._run(result, partial(self._release, sock))
 
-    async def _own(self, sock: TLSSocket, listener: Any) -> None:
+    @staticmethod
+    def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
         """An async listener owns the socket: its return closes it, its exception destroys it."""
-        try:
-            await listener
-        except asyncio.CancelledError:
+        if owner.cancelled():
             sock.destroy()
-            raise
-        else:
-            if not sock._has("data"):
-                sock.close()
+        elif (error := owner.exception()) is not None:
+            sock._listener_failed(error)
+        elif not sock._has("data"):
+            sock.close()
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
         code = getattr(error, "code", None) or type(error).__name__
@@ -421,17 +421,21 @@ class Server(Emitter):
         self._check_closed()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self._run(coroutine, self._report if self._telling_error else self._listener_failed)
+        failed = self._report if self._telling_error else self._listener_failed
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any], failed: Callable[[BaseException], None]) -> None:
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                failed(error)
+
+        self._run(coroutine, ended)
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[task] = failed
+        self._tasks[task] = ended
         task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
-        failed = self._tasks.pop(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            failed(error)
+        self._tasks.pop(task)(task)
         self._check_closed()
 
     def _listener_failed(self, error: BaseException) -> None:
