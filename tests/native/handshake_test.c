@@ -592,6 +592,59 @@ static void renegotiation_cannot_bring_another_server(void) {
     renegotiate_as(&stranger, 0);
 }
 
+/* ---- records and facts */
+
+static void records(int v) {
+    const uint8_t *data, *again;
+    pair p = make(client_context(v, NULL), server_context(v, &server_a, 0), TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE);
+    tio_conn_record(p.client, TIO_WANT_KEYS);
+    pump(&p);
+    size_t size = tio_conn_keys(p.server, &data);
+    CHECK(p.server->recorded && p.client->recorded);
+    CHECK(size > 100 && data[size - 1] == '\n');
+    CHECK_INT(tio_conn_keys(p.client, &again), size);
+    tio_conn_keys_told(p.server);
+    CHECK_INT(tio_conn_keys(p.server, &data), 0);
+    CHECK_INT(p.server->recorded, TIO_TRACES);
+    CHECK_INT(tio_conn_trace(p.server, &data) > 0, TIO_TRACES);
+    tio_conn_trace_told(p.server);
+    CHECK(!p.server->recorded);
+    if (CHECK(p.server->records->offer != NULL)) CHECK_INT(p.server->records->offer[0], SSL3_MT_CLIENT_HELLO);
+    both_open(&p);                                      /* the client's secrets are wiped with it */
+}
+
+static void nothing_is_recorded_unasked(int v) {
+    const uint8_t *data;
+    tio_context *client = client_context(v, NULL), *server = server_context(v, &server_a, 0);
+    pair logged = pair_new(client, server, TIO_WANT_KEYS);
+    both_open(&logged);
+    pair p = make(client, server, 0);                   /* of the same contexts */
+    pump(&p);
+    CHECK(!p.server->records && !p.client->records);
+    CHECK_INT(tio_conn_keys(p.server, &data) + tio_conn_trace(p.server, &data), 0);
+    both_open(&p);
+}
+
+static void records_are_kept_for_who_asked(void) {
+    each_version(records);
+    each_version(nothing_is_recorded_unasked);
+}
+
+static void key_facts(int v) {
+    pair p = make(client_context(v, NULL), server_context(v, &server_a, 0), 0);
+    CHECK_INT(tio_conn_key_info(p.server).kind, TIO_KEY_NONE);
+    CHECK_INT(tio_conn_set_max_fragment(p.client, 511), -1);
+    CHECK_INT(tio_conn_set_max_fragment(p.client, 512), 0);
+    pump(&p);
+    tio_key_info ours = tio_conn_key_info(p.server), theirs = tio_conn_key_info(p.client);
+    CHECK_INT(ours.kind, theirs.kind);
+    CHECK(ours.kind == TIO_KEY_ECDH || ours.kind == TIO_KEY_GROUP);
+    if (CHECK(ours.name && theirs.name)) CHECK(!strcmp(ours.name, theirs.name));
+    both_open(&p);
+}
+
+static void both_ends_know_the_ephemeral_key(void) { each_version(key_facts); }
+
 void handshake_tests(void) {
     RUN(handshakes_open);
     RUN(bad_client_certificates_are_refused_with_their_alert);
@@ -609,4 +662,6 @@ void handshake_tests(void) {
     RUN(foreign_bytes_break_and_explain);
     RUN(invariant_6_old_errors_are_not_reported);
     RUN(renegotiation_cannot_bring_another_server);
+    RUN(records_are_kept_for_who_asked);
+    RUN(both_ends_know_the_ephemeral_key);
 }

@@ -141,7 +141,7 @@ size_t largest_flight;
 
 pair pair_new(tio_context *client, tio_context *server, unsigned wants) {
     pair p = { .client = tio_conn_new(client, TIO_CLIENT), .server = tio_conn_new(server, TIO_SERVER), .reading = 1 };
-    if (p.server) p.server->wants = (uint8_t)wants;
+    if (p.server) p.server->wants = (uint16_t)wants;
     return p;
 }
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from tlsio.connection.hooks import ask
+from tlsio.connection.records import Records
 from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.trust import identity
@@ -35,7 +36,7 @@ _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert
 class ClientSide:
     """Whom one client connection looks for, and the verdict about who answered."""
 
-    __slots__ = ("_task", "context", "host", "options", "server_name", "verdict")
+    __slots__ = ("_task", "context", "host", "options", "records", "server_name", "verdict")
 
     is_server = False
 
@@ -51,6 +52,7 @@ class ClientSide:
             UsageError: there is no name to check the server's certificate against.
         """
         self.options = options
+        self.records = Records(options)
         self.context = context
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:

@@ -100,7 +100,7 @@ class Server(Emitter):
     """
 
     _EVENTS: ClassVar[frozenset[str]] = (
-        frozenset({"secure_connection", "tls_client_error", "client_error", "connection", "drop", "listening", "close", "error"}) | HOOKS
+        frozenset({"secure_connection", "tls_client_error", "client_error", "keylog", "connection", "drop", "listening", "close", "error"}) | HOOKS
     )
 
     if TYPE_CHECKING:
@@ -351,6 +351,8 @@ class Server(Emitter):
             accepted=self._has("connection"),
             dropped=self._has("drop"),
         )
+        records = side.records
+        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or bool(side.hooks), trace=records.trace)
         self._gate.wants_socket = bool(side.hooks) or side.asks_protocol
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
@@ -472,6 +474,8 @@ class Server(Emitter):
             sock.destroy()
             self._dropped(sock._addresses()[1])
             raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
+        if self._has("keylog"):
+            sock._connection.record(keys=True)
         self._keep(sock, None)
         return await sock.handshake()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.connection.records import Records
 from tlsio.model.constants import defaults
 from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
@@ -131,6 +132,7 @@ class ServerSide:
         if given is not None and not isinstance(given, SecureContext):
             raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
         self.options = options
+        self.records = Records(options)
         # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
         self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}

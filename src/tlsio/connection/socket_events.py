@@ -10,6 +10,7 @@ _Data = TypeVar("_Data", bound=Callable[[bytes], object])
 _Error = TypeVar("_Error", bound=Callable[[Exception], object])
 _Close = TypeVar("_Close", bound=Callable[[bool], object])
 
+BytesEvent = Literal["data", "keylog"]
 PlainEvent = Literal["secure", "secure_connect", "end", "drain", "timeout"]
 
 
@@ -17,7 +18,7 @@ class SocketEvents(Protocol):
     """What `on` and `once` of a socket are: with a function they return it, without one they are a decorator."""
 
     @overload
-    def __call__(self, event: Literal["data"], fn: _Data) -> _Data: ...
+    def __call__(self, event: BytesEvent, fn: _Data) -> _Data: ...
     @overload
     def __call__(self, event: Literal["error"], fn: _Error) -> _Error: ...
     @overload
@@ -25,7 +26,7 @@ class SocketEvents(Protocol):
     @overload
     def __call__(self, event: PlainEvent, fn: _Plain) -> _Plain: ...
     @overload
-    def __call__(self, event: Literal["data"]) -> Callable[[_Data], _Data]: ...
+    def __call__(self, event: BytesEvent) -> Callable[[_Data], _Data]: ...
     @overload
     def __call__(self, event: Literal["error"]) -> Callable[[_Error], _Error]: ...
     @overload

@@ -6,16 +6,19 @@ All of it stays readable after the close: the engine's connection is kept for as
 from __future__ import annotations
 
 import socket as _socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.bindings import find_binding, invalid_state
 from tlsio.connection.emitter import Emitter
+from tlsio.connection.records import warn_of_trace
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
-from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.model.client_hello import parse_client_hello
+from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
 from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Self, TextIO
 
     from cryptography.x509 import Certificate
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from tlsio.connection.context import SecureContext
     from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
+    from tlsio.model.client_hello import ClientHello
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
 
@@ -36,7 +40,7 @@ _RECORD = 16384  # RFC 8446 §5.1: the largest plaintext of one record
 class SocketFacts(Emitter):
     """The half of a TLSSocket that moves no data."""
 
-    __slots__ = ("_address", "_closed", "_connection", "_context", "_driver", "_secure", "_side")
+    __slots__ = ("_address", "_closed", "_connection", "_context", "_driver", "_secure", "_server", "_side", "_trace_file")
 
     _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
     _closed: bool
@@ -44,6 +48,8 @@ class SocketFacts(Emitter):
     _context: SecureContext | None  # chosen by name, where it is not the default
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor
     _secure: bool
+    _server: Any
+    _trace_file: TextIO | None
     _side: ClientSide | ServerSide
 
     # ---- who the peer is
@@ -191,6 +197,48 @@ class SocketFacts(Emitter):
         """
         _check_integer("size", size, -(2**31), 2**31 - 1)
         return self._connection.set_max_send_fragment(size)
+
+    @property
+    def client_hello(self) -> ClientHello | None:
+        """What the client offered, on a server's socket: inside hooks, later too. None before it has come, and on clients.
+
+        Raises:
+            UsageStateError: it was not recorded: the server has neither a hook nor the option `client_hello=True`.
+        """
+        message = self._connection.offer
+        if message is not None:
+            return parse_client_hello(message)
+        if self._secure and self._side.is_server:
+            raise UsageStateError("The client's hello was not recorded", hint="Give the server the option client_hello=True.")
+        return None
+
+    # ---- for who looks on
+
+    def enable_trace(self, file: TextIO | None = None) -> None:
+        """Write from now on what TLS says, as OpenSSL prints it; the format may change. It exposes sensitive data.
+
+        Args:
+            file: Takes text; None: `sys.stderr`.
+
+        Raises:
+            UsageStateError: OpenSSL was built without it.
+        """
+        self._connection.record(trace=True)
+        self._trace_file = file
+        warn_of_trace()
+
+    def _traced(self, text: bytes) -> None:
+        try:
+            (self._trace_file or sys.stderr).write(text.decode("utf-8", "replace"))
+        except Exception as error:  # noqa: BLE001  (the user's file)
+            self._listener_failed(error)
+
+    def _keylogged(self, lines: bytes) -> None:
+        self._side.records.keep(lines)
+        for line in lines.splitlines(keepends=True):
+            self._emit("keylog", line)
+            if self._server is not None:
+                self._server._emit("keylog", line, self)  # noqa: SLF001
 
     # ---- how much has moved
 

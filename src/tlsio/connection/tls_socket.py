@@ -100,13 +100,12 @@ class TLSSocket(SocketFacts):
         "_refused",
         "_released",
         "_reshaker",
-        "_server",
         "_settings",
         "_tasks",
         "_timer",
     )
 
-    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "secure_connect", "data", "end", "drain", "timeout", "error", "close"})
+    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "secure_connect", "data", "end", "drain", "timeout", "keylog", "error", "close"})
 
     if TYPE_CHECKING:
         on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
@@ -156,10 +155,12 @@ class TLSSocket(SocketFacts):
         self._timer: asyncio.TimerHandle | None = None  # the handshake's deadline, then the close's
         self._idle_timeout: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._trace_file: Any = None
         self._idle_told: float | None = None  # the last activity that `timeout` was told about
         if driver is not None:
             driver.context_vars = self._context_vars
             self._address = driver.addresses
+        side.records.begin(connection)
         connection.bind(self, self._context_vars, side.options.high_water_mark)
 
     # ---- the handshake
@@ -371,6 +372,8 @@ class TLSSocket(SocketFacts):
         return self
 
     def _listeners_changed(self, event: str) -> None:
+        if event == "keylog":
+            self._connection.record(keys=True)
         if event != "data":
             return
         if self._reading and self._has("data"):

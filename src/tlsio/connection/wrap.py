@@ -35,6 +35,7 @@ def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) 
             client=side.asks_client,
             alpn_continue=side.options.alpn_mismatch == "continue",
         )
+        connection.record(offer=bool(side.hooks))
         connection.set_renegotiation(*side.renegotiation)
     else:
         side.prepare(connection)

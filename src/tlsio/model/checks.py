@@ -6,6 +6,7 @@ be a secret.
 """
 
 import math
+import os
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -83,6 +84,16 @@ def check_text_or_bytes(label: str, value: object) -> bytes:
     if not isinstance(value, BytesLike):
         raise wrong_type(label, "a str or bytes-like", value)
     return bytes(value)
+
+
+def check_path(label: str, value: object) -> str:
+    """Take the path of a file: a str or os.PathLike."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise wrong_type(label, "a str or os.PathLike", value)
+    if not path:
+        raise wrong_value(label, "must not be empty")
+    return path
 
 
 def check_int(label: str, value: object, low: int, high: int) -> int:

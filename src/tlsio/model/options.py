@@ -24,6 +24,7 @@ from tlsio.model.checks import (
     check_handshake_timeout,
     check_int,
     check_limit,
+    check_path,
     check_seconds,
     check_text,
     check_text_or_bytes,
@@ -188,6 +189,9 @@ class ServerOptions:
     keep_alive: bool = False
     keep_alive_initial_delay: float = 0.0
     high_water_mark: int = HIGH_WATER_MARK
+    keylog_file: str | None = None
+    enable_trace: bool = False
+    client_hello: bool = False
 
     @property
     def alpn_callback(self) -> Callable[..., Any] | None:
@@ -229,6 +233,8 @@ class ConnectOptions:
     local_address: str | None = None
     local_port: int | None = None
     high_water_mark: int = HIGH_WATER_MARK
+    keylog_file: str | None = None
+    enable_trace: bool = False
 
 
 class _SharedContextOptionsDict(TypedDict, total=False):
@@ -287,6 +293,9 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     keep_alive: bool | None
     keep_alive_initial_delay: float | None
     high_water_mark: int | None
+    keylog_file: "str | os.PathLike[str] | None"
+    enable_trace: bool | None
+    client_hello: bool | None
 
 
 class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
@@ -310,6 +319,8 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     local_address: str | None
     local_port: int | None
     high_water_mark: int | None
+    keylog_file: "str | os.PathLike[str] | None"
+    enable_trace: bool | None
 
 
 def parse_context_options(given: Mapping[str, object]) -> ContextOptions:
@@ -642,9 +653,12 @@ _CONNECTION: dict[str, _Check] = {
     "keep_alive": check_bool,
     "keep_alive_initial_delay": _check_initial_delay,
     "high_water_mark": _check_high_water_mark,
+    "keylog_file": check_path,
+    "enable_trace": check_bool,
 }
 
 _SERVER: dict[str, _Check] = _CONNECTION | {
+    "client_hello": check_bool,
     "sni_callback": check_function,
     "check_client": check_function,
     "alpn_mismatch": _check_alpn_mismatch,

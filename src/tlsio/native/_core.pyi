@@ -105,6 +105,9 @@ class Owner(Protocol):
     def _input_ended(self, truncated: bool) -> None: ...
     def _finished(self) -> None:
         """Both directions have ended."""
+    def _keylogged(self, lines: bytes) -> None:
+        """Take lines of the key log, each with its newline: secrets."""
+    def _traced(self, text: bytes) -> None: ...
     def _broken(self) -> None:
         """`fault()` tells why."""
     def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
@@ -142,6 +145,15 @@ class Connection:
         """Set the name for SNI, an A-label."""
     def set_min_dh_size(self, bits: int) -> None:
         """Have a client refuse smaller Diffie-Hellman groups."""
+    def record(self, keys: bool = False, offer: bool = False, trace: bool = False) -> None:
+        """From now on. Lines of the key log go to `_keylogged`, a trace to `_traced`; the hello is `offer`.
+
+        Raises:
+            UsageStateError: this OpenSSL cannot trace.
+        """
+    @property
+    def offer(self) -> bytes | None:
+        """The client's hello, where it was recorded: handshake header and body."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, alpn_continue: bool) -> None:
         """Say which questions a server asks."""
     def use_ring(self, gate: Gate) -> None:
@@ -371,6 +383,8 @@ class Gate:
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, accepted: bool, dropped: bool) -> None: ...
+    def record(self, keys: bool, offer: bool, trace: bool) -> None:
+        """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:
         """Accept on a listening descriptor, which is the gate's from now on.
 

@@ -3,7 +3,7 @@
 
 cimport cython
 from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *

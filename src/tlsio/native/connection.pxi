@@ -97,7 +97,7 @@ cdef class Connection:
         self.c.min_dh_bits = bits
 
     def set_wants(self, bint hello, bint alpn, bint client, bint alpn_continue):
-        self.c.wants = TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+        self.c.wants = self.c.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
         self.c.alpn_continue = alpn_continue
 
     def set_renegotiation(self, uint32_t limit, double window):
@@ -116,6 +116,18 @@ cdef class Connection:
             return text_of(ERR_reason_error_string(code)) or "not now"
         self._schedule()
         return None
+
+    def record(self, bint keys=False, bint offer=False, bint trace=False):
+        """From now on. Lines of the key log go to `_keylogged`, a trace to `_traced`; the hello is `offer`."""
+        if trace:
+            _check_trace()
+        tio_conn_record(self.c, TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
+
+    @property
+    def offer(self):
+        """The client's hello, where it was recorded."""
+        cdef tio_records *records = self.c.records
+        return (<const char *>records.offer)[:records.offer_size] if records != NULL and records.offer != NULL else None
 
     def start(self):
         self._resume()
@@ -143,6 +155,8 @@ cdef class Connection:
     cdef object _ask(self):
         """Put the question that is open to the owner, once."""
         cdef uint8_t question = self.c.question
+        if self.c.recorded:
+            self._tell_records()
         while question != TIO_NO_QUESTION and question != self.told_question and self.owner is not None:
             self.told_question = question
             self.owner._asked(question)
@@ -152,7 +166,24 @@ cdef class Connection:
             self._step()
             question = self.c.question
 
+    cdef object _tell_records(self):
+        cdef const uint8_t *data
+        cdef size_t size = tio_conn_keys(self.c, &data)
+        if size:
+            lines = (<const char *>data)[:size]
+            tio_conn_keys_told(self.c)
+            if self.owner is not None:
+                self.owner._keylogged(lines)
+        size = tio_conn_trace(self.c, &data)
+        if size:
+            text = (<const char *>data)[:size]
+            tio_conn_trace_told(self.c)
+            if self.owner is not None:
+                self.owner._traced(text)
+
     cdef object _tell_open(self):
+        if self.c.recorded:
+            self._tell_records()
         if not self.told_open and self.c.phase == TIO_OPEN:
             self.told_open = True
             if self.gate is not None:
@@ -218,6 +249,8 @@ cdef class Connection:
         """Bring out what has gathered, then tell what has become of the connection."""
         self.dirty = False
         self.pushed = 0
+        if self.c.recorded:
+            self._tell_records()
         if self.c.phase == TIO_OPEN:
             self._pump_out()
         if self.c.phase != TIO_BROKEN:

@@ -24,9 +24,10 @@ cdef extern from "arpa/inet.h" nogil:
 
 cdef extern from "engine.h" nogil:
     enum:
-        TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS
+        TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
+        TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE
     enum:
         TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
         TIO_NOTICE_FAILED, TIO_NOTICE_DROPPED, TIO_NOTICE_LISTENER
@@ -122,6 +123,9 @@ cdef extern from "engine.h" nogil:
 
     enum:
         TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP
+    ctypedef struct tio_records:
+        uint8_t *offer
+        size_t offer_size
     ctypedef struct tio_key_info:
         int kind
         uint16_t bits
@@ -156,7 +160,8 @@ cdef extern from "engine.h" nogil:
         uint8_t input "in"
         uint8_t output "out"
         uint8_t asked
-        uint8_t wants
+        uint8_t recorded
+        uint16_t wants
         uint8_t alpn_continue
         uint8_t standing
         uint8_t reshaken
@@ -176,6 +181,7 @@ cdef extern from "engine.h" nogil:
         uint8_t first[16]
         uint8_t first_size
         char *server_name
+        tio_records *records
         uint8_t *offered
         size_t offered_size
 
@@ -206,6 +212,11 @@ cdef extern from "engine.h" nogil:
     void tio_refuse(tio_conn *, int)
     tio_key_info tio_conn_key_info(tio_conn *)
     int tio_conn_set_max_fragment(tio_conn *, long)
+    void tio_conn_record(tio_conn *, unsigned)
+    size_t tio_conn_keys(const tio_conn *, const uint8_t **)
+    void tio_conn_keys_told(tio_conn *)
+    size_t tio_conn_trace(const tio_conn *, const uint8_t **)
+    void tio_conn_trace_told(tio_conn *)
     void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int)
 
     ctypedef struct tio_notice:

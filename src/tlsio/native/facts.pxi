@@ -1,5 +1,7 @@
 # What a connection has agreed on: OpenSSL's and the engine's facts as Python's values.
 
+cdef uint16_t WANT_RECORDS = TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE
+
 cdef tuple _KEY_KINDS = (None, "DH", "ECDH", "TLSGroup")
 
 # Node's words (its GetSharedSigalgs in src/crypto/crypto_tls.cc); others have OpenSSL's short name.
@@ -50,3 +52,8 @@ cdef bytes exported_of(SSL *ssl, Py_ssize_t length, bytes label, bytes context):
     library, _, reason, _ = errors[0] if errors else (ERR_LIB_SSL, 0, "internal error", "")
     raise UsageValueError(f"Keying material cannot be exported: {reason}", code=_code_of(library, reason),
                           hint="TLS 1.3 gives at most 255 hashes; TLS 1.2 keeps its own labels to itself.")
+
+
+cdef object _check_trace():
+    if not TIO_TRACES:
+        raise UsageStateError("This OpenSSL was built without SSL_trace", code="ERR_FEATURE_UNAVAILABLE_ON_PLATFORM")

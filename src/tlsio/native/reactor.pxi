@@ -87,8 +87,14 @@ cdef class Gate:
         tio_gate_set_context(&self.gate, context.ptr)
 
     def set_wants(self, bint hello, bint alpn, bint client, bint accepted, bint dropped):
-        self.gate.wants = (TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+        self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
                            | TIO_WANT_ACCEPTED * accepted | TIO_WANT_DROPPED * dropped)
+
+    def record(self, bint keys, bint offer, bint trace):
+        """What new connections record."""
+        if trace:
+            _check_trace()
+        self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
 
     def listen(self, Reactor reactor not None, int fd):
         """Accept on this descriptor, which is ours from now on."""

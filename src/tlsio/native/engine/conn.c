@@ -41,6 +41,7 @@ void tio_conn_free(tio_conn *c) {
     free(c->server_name);
     free(c->offered);
     free(c->chosen);
+    tio_records_free(c);
     tio_context_release(c->context);
     free(c);
 }
@@ -68,6 +69,7 @@ static int start(tio_conn *c) {
     if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
     SSL_set_bio(c->ssl, bio, bio);
     tio_hooks_attach(c);
+    tio_records_install(c, c->context->ssl);
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);

@@ -45,6 +45,12 @@ enum {
     TIO_TICKET_KEYS = 16                /* keys a ring remembers */
 };
 
+#ifdef OPENSSL_NO_SSL_TRACE
+enum { TIO_TRACES = 0 };                /* this library cannot trace */
+#else
+enum { TIO_TRACES = 1 };
+#endif
+
 typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 
 /* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
@@ -141,7 +147,8 @@ typedef struct {
 /* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
 
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
-       TIO_WANT_VERIFY = 32 };
+       TIO_WANT_VERIFY = 32,
+       TIO_WANT_KEYS = 64, TIO_WANT_OFFER = 128, TIO_WANT_TRACE = 256 };    /* records, see tio_records */
 
 typedef struct {
     pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
@@ -194,6 +201,16 @@ typedef struct {
 
 typedef struct tio_conn tio_conn;
 
+/* facts.c: what a connection has recorded for who looks on; nothing but a NULL unless it was wanted.  Taken by the binding
+ * after the OpenSSL call that made it. */
+typedef struct {
+    uint8_t *keys;                      /* TIO_WANT_KEYS: lines of the NSS key log, each with its newline.  Secrets! */
+    size_t keys_size, keys_room;
+    uint8_t *offer;                     /* TIO_WANT_OFFER, server: the first ClientHello, handshake header and body */
+    size_t offer_size;
+    BIO *trace;                         /* TIO_WANT_TRACE: text of SSL_trace() */
+} tio_records;
+
 typedef struct {                        /* facts.c: how the secret was agreed on */
     enum { TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP } kind;
     uint16_t bits;                      /* DH and ECDH */
@@ -211,7 +228,8 @@ struct tio_conn {                       /* read freely; written by the engine on
     tio_verify *verify;                 /* what verification found, or NULL */
     uint8_t role, phase, question, in, out;
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */
-    uint8_t wants;                      /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT */
+    uint8_t recorded;                   /* `records` holds lines or a trace to be told */
+    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT, and tio_conn_record()'s */
     uint8_t alpn_continue;              /* the binding's */
     uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
     uint8_t parked;                     /* the kernel is told not to wake us for input */
@@ -245,6 +263,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     size_t offered_size;
     uint8_t *chosen;                    /* ALPN answer: one protocol */
     size_t chosen_size;
+    tio_records *records;
     tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
     uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
     tio_conn *next_ready;
@@ -294,6 +313,14 @@ void tio_refuse(tio_conn *, int alert);              /* any question: fatal aler
  * on; -1: not from 512 to TIO_RECORD. */
 tio_key_info tio_conn_key_info(tio_conn *);
 int tio_conn_set_max_fragment(tio_conn *, long size);
+
+/* Records.  record: from now on, TIO_WANT_KEYS | _OFFER | _TRACE; the SSL_CTX's key log callback is installed by the first
+ * connection that wants it, which costs those that do not a look at their flags.  keys_told wipes the lines. */
+void tio_conn_record(tio_conn *, unsigned wants);
+size_t tio_conn_keys(const tio_conn *, const uint8_t **);
+void tio_conn_keys_told(tio_conn *);
+size_t tio_conn_trace(const tio_conn *, const uint8_t **);
+void tio_conn_trace_told(tio_conn *);
 
 /* Give up: BROKEN with that fault, unless it is final already. */
 void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);

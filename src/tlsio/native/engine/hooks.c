@@ -229,8 +229,8 @@ static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int
 static void on_message(int written, int version, int type, const void *buffer, size_t size, SSL *ssl, void *arg) {
     tio_conn *c = arg;
     const unsigned char *p = buffer;
-    (void)version;
     (void)ssl;
+    if (c->wants & TIO_WANT_TRACE) tio_records_trace(c, written, version, type, buffer, size);
     if (type == SSL3_RT_ALERT && size == 2) {
         /* close_notify and user_canceled end, they do not complain; warnings of TLS 1.2 do not end. */
         if (p[1] == SSL_AD_CLOSE_NOTIFY || p[1] == SSL_AD_USER_CANCELLED) return;
@@ -242,6 +242,7 @@ static void on_message(int written, int version, int type, const void *buffer, s
         if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
         if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_OPEN) c->finished = 1;
+        if (p[0] == SSL3_MT_CLIENT_HELLO && (c->wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
     } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {
         tio_facts_own_key(c);
     }

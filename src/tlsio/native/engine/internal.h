@@ -30,6 +30,10 @@ void tio_hooks_attach(tio_conn *);
 
 /* facts.c */
 void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange leaves */
+void tio_records_install(const tio_conn *, SSL_CTX *);
+void tio_records_offer(tio_conn *, const void *, size_t);                /* a ClientHello has come */
+void tio_records_trace(tio_conn *, int written, int version, int type, const void *, size_t);
+void tio_records_free(tio_conn *);
 
 /* names.c */
 int tio_names_apply(tio_conn *, tio_context *);

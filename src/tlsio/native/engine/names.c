@@ -83,6 +83,7 @@ int tio_names_apply(tio_conn *c, tio_context *to) {
     tio_context_retain(to);                             /* before the old one goes: `from` lives in it */
     tio_context *old = c->context;
     c->context = to;
+    tio_records_install(c, to->ssl);                    /* OpenSSL asks the new context for it */
     int well = apply_verification(ssl, to->ssl) == 0;
     well = well && SSL_set_min_proto_version(ssl, (int)SSL_CTX_get_min_proto_version(to->ssl)) == 1;
     well = well && SSL_set_max_proto_version(ssl, (int)SSL_CTX_get_max_proto_version(to->ssl)) == 1;

@@ -513,7 +513,7 @@ static void admit(tio_reactor *r, tio_gate *g, int fd, const struct sockaddr_in6
     c->gate = g;
     c->alpn_continue = (uint8_t)g->alpn_continue;
     c->renegotiation = g->renegotiation;
-    c->wants = (uint8_t)atomic_load(&g->wants);
+    c->wants = (uint16_t)atomic_load(&g->wants);
     c->counted = 1;
     g->open++;
     g->handshaking++;

@@ -1,0 +1,82 @@
+"""What is written down about connections for whoever looks on: secrets for a key log, a trace, the clients' hellos.
+
+All of it is off unless an option, a listener or the environment asks for it. Secrets go to the file and the listeners that were
+asked for, and nowhere else: not into logs, messages or reprs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tlsio.model.environment import read_variable
+
+if TYPE_CHECKING:
+    from tlsio.model.options import ConnectOptions, ServerOptions
+    from tlsio.native._core import Connection
+
+__all__ = ["Records", "warn_of_trace"]
+
+_log = logging.getLogger("tlsio")
+
+
+class Records:
+    """What one server, or one client connection, was told to write down."""
+
+    __slots__ = ("_key_file", "offer", "trace")
+
+    def __init__(self, options: ServerOptions | ConnectOptions) -> None:
+        """Find out, and try the file.
+
+        Raises:
+            OSError: the key log cannot be written.
+        """
+        self._key_file = options.keylog_file or read_variable("SSLKEYLOGFILE") or None
+        self.trace = options.enable_trace
+        self.offer = bool(getattr(options, "client_hello", False))
+        if self._key_file is not None:
+            _append(self._key_file, b"")
+            _warn_of_keys(self._key_file)
+        if self.trace:
+            warn_of_trace(stacklevel=5)
+
+    @property
+    def keys(self) -> bool:
+        """Secrets are wanted."""
+        return self._key_file is not None
+
+    def begin(self, connection: Connection) -> None:
+        """Tell a connection what to record."""
+        if self._key_file is not None or self.trace or self.offer:
+            connection.record(keys=self.keys, offer=self.offer, trace=self.trace)
+
+    def keep(self, lines: bytes) -> None:
+        """Write lines of the key log, all of a connection's in one piece. A disk that is full ends no connection."""
+        if self._key_file is not None:
+            try:
+                _append(self._key_file, lines)
+            except OSError as error:
+                _log.warning("The key log %s cannot be written: %s", self._key_file, error.strerror)
+
+
+def _append(path: str, data: bytes) -> None:
+    """Opened each time: a file that was moved away or removed is begun anew, and a fork shares nothing."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def _warn_of_keys(path: str) -> None:
+    message = f"The secrets of TLS connections are written to {path}: whoever reads it can decrypt them"
+    warnings.warn(message, stacklevel=6)
+
+
+def warn_of_trace(*, stacklevel: int = 3) -> None:
+    """Say what a trace gives away."""
+    warnings.warn("A TLS trace exposes sensitive data: show it to nobody", stacklevel=stacklevel)
