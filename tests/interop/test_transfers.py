@@ -67,7 +67,7 @@ async def test_much_from_our_client_comes_back(echoing: Peer, net: Net, part: Pa
 
 async def test_much_goes_both_ways_at_once_with_openssl(net: Net, part: Part) -> None:
     """`s_server` sends its standard input while it writes what we send to its standard output, among its own words."""
-    text = MUCH.hex().encode()  # an upper-case letter could be one of its commands
+    text = MUCH.hex().replace("c", "z").encode()  # a piece that begins with a capital, c, k, q or r would be a command
     with OpenSSL().start_server(replace(part, identity=pki.localhost())) as (process, port):
         their_side = asyncio.ensure_future(asyncio.to_thread(exchange, process, text, until_end=True))
         async with tlsio.connect(port, "127.0.0.1", **net.client_options()) as socket:
