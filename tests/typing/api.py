@@ -74,6 +74,15 @@ async def a_client() -> None:
     def arrived(chunk: bytes) -> None:
         assert_type(chunk, bytes)
 
+    def ended(had_error: bool) -> None:  # noqa: FBT001
+        assert_type(had_error, bool)
+
+    assert_type(socket.once("close", ended)(True), None)  # noqa: FBT003
+    socket.on("data", socket.write)
+    socket.on("error", print)
+    socket.on("closed", ended)  # type: ignore[call-overload]
+    socket.on("end", ended)  # type: ignore[call-overload]
+
     async with tlsio.connect(path="/run/service", servername="service") as inner:
         assert_type(inner, tlsio.TLSSocket)
     reader, writer = await asyncio.open_connection("localhost", 25)

@@ -205,8 +205,9 @@ class PortableDriver:
                 if self._outgoing:
                     await self._stream.send(self._outgoing[0])
                     del self._outgoing[0]
-                    self.schedule(self.connection)
-                    await asyncio.sleep(0)  # the turn: it may have more
+                    if not self._closing:
+                        self.connection.settle()  # it may have more
+                        self._after_input()
                 else:
                     self._end_due, self._end_sent = False, True
                     self._half_closes = await self._stream.send_eof()
