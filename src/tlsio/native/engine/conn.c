@@ -205,6 +205,15 @@ static int may_read(const tio_conn *c) {
     return (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->in == TIO_IN_OPEN && c->question == TIO_NO_QUESTION;
 }
 
+/* A server has a way to an alert of its choice, see add_refusal(). */
+static void refuse_key_updates(tio_conn *c) {
+    if (c->role == TIO_SERVER && SSL_new_session_ticket(c->ssl)) {
+        c->refusal = SSL_AD_UNEXPECTED_MESSAGE;
+        SSL_do_handshake(c->ssl);
+    }
+    tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_KEY_UPDATES, 0);
+}
+
 static void input_failed(tio_conn *c, int r) {
     int error = SSL_get_error(c->ssl, r);
     if (error == SSL_ERROR_ZERO_RETURN) {
@@ -213,7 +222,7 @@ static void input_failed(tio_conn *c, int r) {
     } else if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
         broke(c);
     } else if (c->key_updates > TIO_KEY_UPDATES) {
-        tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_KEY_UPDATES, 0);
+        refuse_key_updates(c);
     } else if (is_over(c)) {
         input_over(c);
     }
