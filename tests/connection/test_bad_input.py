@@ -269,7 +269,7 @@ async def test_ten_thousand_bad_connections_leave_nothing(heard: str) -> None:
 
 async def settled(server: tlsio.Server) -> None:
     """Wait until no connection is open any more, and what drained is gone."""
-    while server.connections or sum(server.stats().handshakes_failed.values()) < server.stats().accepted:  # noqa: ASYNC110
+    while server.connections or sum(server.stats().handshakes_failed.values()) < server.stats().accepted:
         await foreign.pause(0.05)
     await foreign.pause(2.5)
 

@@ -59,7 +59,7 @@ _log = logging.getLogger("tlsio")
 
 _DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
-_FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError)
+_FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
 class TLSSocket(SocketFacts):
@@ -342,7 +342,8 @@ class TLSSocket(SocketFacts):
         finally:
             self._buffer = held
         if not data:
-            raise IncompleteReadError(b"" if held is None else self._cut(len(held)), expected)
+            self._raised = error = IncompleteReadError(b"" if held is None else self._cut(len(held)), expected)
+            raise error
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data

@@ -342,7 +342,7 @@ _BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213})
 _NO_COMMON_CIPHER = _Cause(
     "no common cipher",
     "Compare ciphers with what the server speaks.",
-    "Compare ciphers with what the client offers; a server without a certificate that fits them fails alike.",
+    "Compare ciphers, in TLS 1.2 ecdh_curve and sigalgs too, with what the client offers; a server without a certificate that fits them fails alike.",
 )
 _NO_COMMON_GROUP = _Cause(
     "no common group for the key exchange",
