@@ -100,7 +100,8 @@ class Server(Emitter):
     """
 
     _EVENTS: ClassVar[frozenset[str]] = (
-        frozenset({"secure_connection", "tls_client_error", "client_error", "keylog", "connection", "drop", "listening", "close", "error"}) | HOOKS
+        frozenset({"secure_connection", "tls_client_error", "client_error", "keylog", "connection", "drop", "listening", "close", "error"})
+        | HOOKS
     )
 
     if TYPE_CHECKING:

@@ -105,7 +105,9 @@ class TLSSocket(SocketFacts):
         "_timer",
     )
 
-    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "secure_connect", "data", "end", "drain", "timeout", "keylog", "error", "close"})
+    _EVENTS: ClassVar[frozenset[str]] = frozenset(
+        {"secure", "secure_connect", "data", "end", "drain", "timeout", "keylog", "error", "close"}
+    )
 
     if TYPE_CHECKING:
         on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
