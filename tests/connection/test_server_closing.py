@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import foreign
 import pki
 import tlsio
+from conftest import LOOPS, open_descriptors, warm_up
 from net import once
 
 if TYPE_CHECKING:
@@ -251,6 +253,52 @@ def try_in_child(server: tlsio.Server) -> int:
             with pytest.raises(RuntimeError) as caught:
                 call()
             assert caught.value.code == "ERR_TLS_FORKED"  # type: ignore[attr-defined]
+    except BaseException:  # noqa: BLE001 - a child of a test must not go on as another pytest
+        return 1
+    return 0
+
+
+@pytest.mark.parametrize("loop_factory", list(LOOPS.values()), ids=list(LOOPS))
+def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
+    """A server and a connection that nobody closed: their descriptors are gone with the loop, later calls are no harm."""
+
+    async def run() -> tuple[tlsio.Server, tlsio.TLSSocket, int]:
+        server = tlsio.create_server(echo, **options())
+        await server.listen(0, "127.0.0.1")
+        return server, await tlsio.connect(server.port, "127.0.0.1", **CLIENT), server.port or 0
+
+    warm_up(next(name for name, factory in LOOPS.items() if factory is loop_factory))
+    before = open_descriptors()
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        server, sock, port = runner.run(run())
+    assert open_descriptors() - before == set()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
+        pass
+    with pytest.raises(RuntimeError):
+        sock.write(b"too late")
+    server.close(0)
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_socket_of_the_parent_raises_in_a_child() -> None:
+    """And does the connection no harm."""
+    async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
+        sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+        child = os.fork()
+        if child == 0:
+            os._exit(write_in_child(sock))
+        assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+        await sock.send(b"undisturbed")
+        assert await sock.read() == b"undisturbed"
+        await sock.aclose()
+
+
+def write_in_child(sock: tlsio.TLSSocket) -> int:
+    """Return 0 when it raised as it should."""
+    try:
+        with pytest.raises(RuntimeError):
+            sock.write(b"from the child")
+        sock.destroy()
     except BaseException:  # noqa: BLE001 - a child of a test must not go on as another pytest
         return 1
     return 0

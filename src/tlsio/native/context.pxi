@@ -6,7 +6,7 @@
 
 from hashlib import sha256
 
-from libc.stdlib cimport malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport strdup
 
 include "pieces.pxi"

@@ -233,6 +233,7 @@ cdef extern from "engine.h" nogil:
     size_t tio_reactor_notices(tio_reactor *, tio_notice **)
     int tio_reactor_has_ready(const tio_reactor *)
     size_t tio_reactor_load(const tio_reactor *)
+    size_t tio_reactor_owners(const tio_reactor *, void **)
     int tio_reactor_listen(tio_reactor *, tio_gate *, int)
     void tio_reactor_unlisten(tio_reactor *, tio_gate *)
     int tio_reactor_add(tio_reactor *, tio_conn *, int)

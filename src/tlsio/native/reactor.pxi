@@ -247,7 +247,7 @@ cdef class Reactor:
         if self.r == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
-        loop.add_reader(tio_reactor_fd(self.r), self._turn)
+        loop.add_reader(tio_reactor_fd(self.r), self._turn, _Farewell(self))
         _reactors.add(self)
 
     def __dealloc__(self):
@@ -255,13 +255,29 @@ cdef class Reactor:
 
     def close(self):
         """Give the loop and the kernel back what we took."""
+        cdef Connection connection
         if self.r == NULL:
             return
         loop = self.loop()
         if loop is not None and not loop.is_closed() and not self.forked:
             loop.remove_reader(tio_reactor_fd(self.r))
+        connections = self._owners()
         tio_reactor_free(self.r)
         self.r = NULL
+        self.gates.clear()
+        for connection in connections:
+            connection._detached()
+
+    cdef list _owners(self):
+        cdef size_t i, count = tio_reactor_load(self.r)
+        cdef void **owners = <void **>malloc((count + 1) * sizeof(void *))
+        if owners == NULL:
+            raise MemoryError
+        try:
+            count = tio_reactor_owners(self.r, owners)
+            return [<Connection>owners[i] for i in range(count)]
+        finally:
+            free(owners)
 
     @property
     def load(self):
@@ -335,7 +351,7 @@ cdef class Reactor:
             self.loop().call_exception_handler({"message": "tlsio: a connection's news could not be told", "exception": error})
             connection._let_go(False)
 
-    def _turn(self):
+    def _turn(self, _farewell=None):
         cdef tio_notice *notices = NULL
         cdef size_t count, i
         if self.r == NULL:
@@ -408,6 +424,20 @@ cdef class Reactor:
                 address = None
         if gate is not None:
             gate.server._dropped(address)
+
+
+cdef class _Farewell:
+    """Dies with the loop's reader. A loop that was closed comes no more: what it left open is closed now."""
+
+    cdef Reactor reactor
+
+    def __init__(self, Reactor reactor):
+        self.reactor = reactor
+
+    def __del__(self):
+        loop = self.reactor.loop()
+        if loop is None or loop.is_closed():
+            self.reactor.close()
 
 
 def _after_fork():

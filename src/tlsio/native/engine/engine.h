@@ -357,6 +357,7 @@ void tio_reactor_work(tio_reactor *);
 size_t tio_reactor_notices(tio_reactor *, tio_notice **);
 int tio_reactor_has_ready(const tio_reactor *);      /* connections hold bytes the kernel will not wake us for */
 size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
+size_t tio_reactor_owners(const tio_reactor *, void **);                 /* those of its connections; room for load() of them */
 
 int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor, also when it fails */
 void tio_reactor_unlisten(tio_reactor *, tio_gate *);                    /* closes all its descriptors */

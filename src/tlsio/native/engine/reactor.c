@@ -146,6 +146,13 @@ int tio_reactor_fd(const tio_reactor *r) { return r->epoll; }
 int tio_reactor_has_ready(const tio_reactor *r) { return r->ready != NULL; }
 size_t tio_reactor_load(const tio_reactor *r) { return r->load; }
 
+size_t tio_reactor_owners(const tio_reactor *r, void **owners) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < r->size; i++)
+        if (r->table[i]->conn && r->table[i]->conn->owner) owners[count++] = r->table[i]->conn->owner;
+    return count;
+}
+
 /* ---- the receive buffer, lent to one connection at a time ----------------------------------------------------- */
 
 void *tio_reactor_lend(tio_conn *c) {
