@@ -77,7 +77,7 @@ async def test_bytes_that_are_no_handshake(kind: str) -> None:
             assert foreign.alert_in(answer) == alert
         assert [isinstance(error, tlsio.TLSError) for error in errors] == [True]
         if code:
-            assert errors[0].code == code
+            assert errors[0].code.replace("DATA_LENGTH", "PACKET_LENGTH") == code  # the name since OpenSSL 3.2
         await other.send(b"undisturbed")
         assert await other.read() == b"undisturbed"
         await other.aclose()
