@@ -606,14 +606,6 @@ cdef class Connection:
         return self.c.role == TIO_SERVER
 
     @property
-    def is_open(self):
-        return self.c.phase == TIO_OPEN
-
-    @property
-    def is_broken(self):
-        return self.c.phase == TIO_BROKEN
-
-    @property
     def input_ended(self):
         return self.c.input != TIO_IN_OPEN
 
@@ -629,10 +621,6 @@ cdef class Connection:
     def out_error(self):
         """errno of a send that failed, or 0."""
         return self.c.wire.out_error
-
-    @property
-    def is_attached(self):
-        return self.attached
 
     @property
     def bytes_read(self):

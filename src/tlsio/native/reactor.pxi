@@ -167,9 +167,6 @@ cdef class Gate:
             counts[code] = counts.get(code, 0) + count
         return counts
 
-    def count_failure(self, Connection connection not None):
-        self._count(connection.c)
-
     cdef object _count(self, tio_conn *c):
         """A flood of one failure makes an error object for the first of it only."""
         cdef unsigned long first = c.fault.entries[0].code if c.fault != NULL and c.fault.count else 0
