@@ -1,8 +1,8 @@
 """TLSSocket: what the user holds of one connection.
 
-One object, three habits: pull (`await read`), flow (`on("data")`), iterate (`async for`). The engine's connection below tells
-its news by `_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_await_listener` and
-`_listener_failed`, always from the loop, never from inside an OpenSSL call.
+Here are the handshake, writing and ending; reading is in `socket_reading`. The engine's connection below tells its news by
+`_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_await_listener` and `_listener_failed`,
+always from the loop, never from inside an OpenSSL call.
 
 The life of a socket: handshake → open → one or both directions ended → closed. `_fail` is the one way to die of an error,
 `_close_now` the one way to be closed: it lets the stream go, wakes all who wait and emits `close`.
@@ -23,9 +23,8 @@ import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tlsio.connection.emitter import Once
-from tlsio.connection.socket_facts import SocketFacts
-from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError, LimitOverrunError
+from tlsio.connection.socket_reading import SocketReading
+from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError
 from tlsio.model.codes import alert_name
 from tlsio.model.errors import (
     ConnectionLostError,
@@ -40,12 +39,11 @@ from tlsio.model.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Coroutine
     from types import TracebackType
     from typing import Self
 
     from tlsio.connection.client_side import ClientSide
-    from tlsio.connection.emitter import Listener
     from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
     from tlsio.connection.socket_events import SocketEvents
@@ -57,12 +55,11 @@ __all__ = ["TLSSocket"]
 
 _log = logging.getLogger("tlsio")
 
-_DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
-class TLSSocket(SocketFacts):
+class TLSSocket(SocketReading):
     """One TLS connection (Node: `tls.TLSSocket`).
 
     Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
@@ -76,31 +73,18 @@ class TLSSocket(SocketFacts):
 
     __slots__ = (
         "__weakref__",
-        "_awaited",
-        "_begun",
-        "_buffer",
         "_close_waiters",
-        "_closing",
-        "_context_vars",
         "_drainers",
         "_end_called",
-        "_end_told",
-        "_error",
         "_error_taken",
         "_hook",
         "_idle_timeout",
         "_idle_timer",
         "_idle_told",
-        "_loop",
         "_opener",
-        "_paused",
-        "_raised",
-        "_reader",
-        "_reading",
         "_refused",
         "_released",
         "_reshaker",
-        "_settings",
         "_tasks",
         "_timer",
     )
@@ -141,19 +125,19 @@ class TLSSocket(SocketFacts):
         self._begun = side.is_server and driver is None  # a reactor shakes hands by itself
         self._secure = self._end_called = self._end_told = self._closing = self._closed = self._released = self._paused = False
         self._opener: asyncio.Future[None] | None = None  # who waits for the handshake
-        self._reader: asyncio.Future[None] | None = None  # who waits for input
+        self._reader = None
         self._reshaker: asyncio.Future[None] | None = None  # who waits for another handshake
         self._reading = False
-        self._buffer: bytearray | None = None  # read, but not yet asked for: what is left behind a line
-        self._awaited = 0  # async data listeners that are not done yet
+        self._buffer = None
+        self._awaited = 0
         self._drainers: list[asyncio.Future[None]] | None = None
         self._close_waiters: list[asyncio.Future[None]] | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
         self._hook: asyncio.Task[None] | None = None
         self._refused: BaseException | None = None  # why we refused the peer, in the words of whoever did
-        self._error: BaseException | None = None
+        self._error = None
         self._error_taken = False
-        self._raised: BaseException | None = None  # what a call of ours raised last about the connection
+        self._raised = None
         self._timer: asyncio.TimerHandle | None = None  # the handshake's deadline, then the close's
         self._idle_timeout: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -198,240 +182,6 @@ class TLSSocket(SocketFacts):
         if self._driver is not None:
             self._driver.start()
         self._connection.start()
-
-    # ---- reading: pull
-
-    async def read(self, n: int = -1) -> bytes:
-        """Read what is there, at most `n` bytes; waits for at least one. b"" at the end, every time.
-
-        A cancellation loses nothing, here and in the calls below.
-
-        Raises:
-            TLSError: what ended the connection, after all bytes that came before it.
-            UsageStateError: somebody else reads.
-        """
-        if n < -1:
-            raise UsageValueError(f"n must be -1 or more, got {n}", code="ERR_OUT_OF_RANGE")
-        if n == 0:
-            return b""
-        self._claim()
-        try:
-            limit = _DATA_CHUNK if n < 0 else n
-            while (data := self._take(limit)) is None:
-                await self._more()
-            return data
-        finally:
-            self._reading = False
-
-    async def readexactly(self, n: int) -> bytes:
-        """Read `n` bytes.
-
-        Raises:
-            IncompleteReadError: the end came first; `partial` has what there was.
-        """
-        if n < 0:
-            raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
-        if n == 0:
-            return b""
-        self._claim()
-        try:
-            while (held := len(self._buffer or b"")) < n:
-                await self._grow(n, min(n - held, _DATA_CHUNK))
-            return self._cut(n)
-        finally:
-            self._reading = False
-
-    async def readuntil(self, sep: bytes = b"\n") -> bytes:
-        """Read up to and including `sep`.
-
-        Raises:
-            IncompleteReadError: the end came first.
-            LimitOverrunError: no `sep` within `read_limit`; nothing is lost.
-        """
-        if not sep:
-            raise UsageValueError("sep must not be empty")
-        limit, searched = self._settings.read_limit, 0
-        self._claim()
-        try:
-            while (found := -1 if self._buffer is None else self._buffer.find(sep, searched)) < 0:
-                held = len(self._buffer or b"")
-                searched = max(0, held - len(sep) + 1)
-                if held >= limit:
-                    raise LimitOverrunError(f"No {sep!r} within read_limit ({limit} bytes)", searched)
-                await self._grow(None, _DATA_CHUNK)
-            if found + len(sep) > limit:
-                raise LimitOverrunError(f"{sep!r} comes after read_limit ({limit} bytes)", found)
-            return self._cut(found + len(sep))
-        finally:
-            self._reading = False
-
-    async def readline(self) -> bytes:
-        """Read a line with its end; at the end of the stream what is left, then b""."""
-        try:
-            return await self.readuntil(b"\n")
-        except IncompleteReadError as error:
-            return error.partial
-
-    async def pipe(self, destination: Any, *, end: bool = True) -> int:
-        """Write all that comes to `destination`, at its pace; then end it. Returns the bytes moved.
-
-        A cancellation leaves what was read written, and `destination` open.
-
-        Args:
-            destination: A TLSSocket, an asyncio StreamWriter, or whatever has `write`, `drain`, and `end` or `write_eof`.
-            end: Whether to end it.
-        """
-        total = 0
-        async for chunk in self:
-            destination.write(chunk)
-            await destination.drain()
-            total += len(chunk)
-        if end:
-            (destination.end if hasattr(destination, "end") else destination.write_eof)()
-        return total
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        data = await self.read()
-        if not data:
-            raise StopAsyncIteration
-        return data
-
-    def _claim(self) -> None:
-        if self._reading:
-            raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
-        if self._has("data"):
-            raise UsageStateError("This socket has a data listener", hint='Either on("data") or reads: off("data", ...) first.')
-        if not self._begun:
-            self._begin()
-        self._reading = True
-
-    def _take(self, limit: int) -> bytes | None:
-        """What can be had now; None: nothing yet. b"": the end."""
-        if self._buffer is not None:
-            return self._cut(limit)
-        data = self._connection.read(limit) if self._secure else None
-        if data is not None:
-            return data
-        if self._error is not None:
-            self._raise(self._error)
-        if self._closing:
-            self._raise_closed()
-        if not self._connection.input_ended:
-            return None
-        if self._connection.truncated and not self._settings.allow_truncation:
-            self._raise(TruncatedError())
-        return b""
-
-    async def _more(self) -> None:
-        """Wait until there may be something to take."""
-        self._reader = self._loop.create_future()
-        self._connection.await_input()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
-            self._connection.cancel_await()
-
-    async def _grow(self, expected: int | None, limit: int) -> None:
-        """Add to what is held; the end is an error here."""
-        held, self._buffer = self._buffer, None
-        try:
-            while (data := self._take(limit)) is None:
-                await self._more()
-        finally:
-            self._buffer = held
-        if not data:
-            self._raised = error = IncompleteReadError(b"" if held is None else self._cut(len(held)), expected)
-            raise error
-        if self._buffer is None:
-            self._buffer = bytearray()
-        self._buffer += data
-
-    def _cut(self, n: int) -> bytes:
-        """The first bytes of what is held; held is never empty: it is None then."""
-        held = self._buffer
-        assert held is not None  # noqa: S101 - for the type checker
-        data = bytes(held[:n])
-        del held[:n]
-        if not held:
-            self._buffer = None
-        return data
-
-    # ---- reading: flow
-
-    def pause(self) -> Self:
-        """Give no `data` until `resume`. Tickets, alerts and the close are still seen."""
-        self._paused = True
-        self._connection.set_flow(None)
-        return self
-
-    def resume(self) -> Self:
-        """Let `data` flow again."""
-        self._paused = False
-        self._update_flow()
-        return self
-
-    def _listeners_changed(self, event: str) -> None:
-        if event == "keylog":
-            self._connection.record(keys=True)
-        if event != "data":
-            return
-        if self._reading and self._has("data"):
-            self._listeners_of("data").pop()
-            raise UsageStateError("Somebody reads from this socket", hint="Either read or listen to data, not both.")
-        self._update_flow()
-
-    def _update_flow(self) -> None:
-        """Start or stop the flow, as listeners, pause and async listeners allow it."""
-        if self._paused or self._closed or self._awaited:
-            return
-        listeners = self._listeners_of("data")
-        if listeners and not self._secure:
-            self._begin()
-        elif listeners and self._buffer is not None:
-            self._loop.call_soon(self._flow_held, context=self._context_vars)
-        else:
-            self._connection.set_flow(self._find_flow())
-            if self._connection.input_ended and not self._end_told:
-                self._loop.call_soon(self._tell_end, context=self._context_vars)
-
-    def _find_flow(self) -> Listener | None:
-        """Who is given the data. A listener that is alone is called by the engine itself: that is the shortest way."""
-        listeners = self._listeners_of("data")
-        if len(listeners) == 1 and not isinstance(alone := listeners[0], Once):
-            return alone
-        return self._emit_data if listeners else None
-
-    def _flow_held(self) -> None:
-        """What reads have left behind flows first."""
-        if self._buffer is not None and self._has("data") and not self._paused and not self._closed and not self._awaited:
-            try:
-                self._emit_data(self._cut(len(self._buffer)))
-            except Exception as error:  # noqa: BLE001  (code of the user)
-                self._listener_failed(error)
-        self._update_flow()
-
-    def _emit_data(self, chunk: bytes) -> None:
-        for listener in self._callables("data"):
-            result = listener(chunk)
-            if asyncio.iscoroutine(result):
-                self._await_listener(result)
-
-    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        """Hold the flow until an async data listener is done."""
-        self._connection.set_flow(None)
-        self._awaited += 1
-        self._spawn(self._finish_listener(result))
-
-    async def _finish_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await result
-        finally:
-            self._awaited -= 1
-        self._update_flow()
 
     # ---- writing
 
@@ -737,10 +487,6 @@ class TLSSocket(SocketFacts):
         if self._server is not None:
             self._server._closed_socket(self)  # noqa: SLF001
         self._close_waiters = self._wake(self._close_waiters)
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
 
     @staticmethod
     def _wake_one(waiter: asyncio.Future[None] | None) -> None:
