@@ -101,8 +101,9 @@ $(VENV)/built: $(SOURCES) | $(VENV)/tools
 	@touch $@
 
 # Whom the tests talk to; a newer Node comes with the tools.
-$(VENV)/peers: | $(VENV)/tools
+$(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
+	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@touch $@
 
 $(VENV)/docs: pyproject.toml | $(VENV)/built

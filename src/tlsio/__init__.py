@@ -22,6 +22,7 @@ from tlsio.model.errors import (
     HandshakeError,
     HandshakeTimeoutError,
     PeerError,
+    StoreError,
     TLSError,
     TruncatedError,
     UsageError,
@@ -29,7 +30,13 @@ from tlsio.model.errors import (
 from tlsio.model.options import ConnectOptionsDict as ConnectOptions
 from tlsio.model.options import ContextOptionsDict as ContextOptions
 from tlsio.model.options import ServerOptionsDict as ServerOptions
-from tlsio.model.values import ServerStats
+from tlsio.model.values import ServerStats, StoreStats
+from tlsio.session.client_cache import ClientSessionCache
+from tlsio.session.memory_store import MemorySessionStore
+from tlsio.session.redis_store import RedisSessionStore
+from tlsio.session.redis_tickets import RedisTicketKeys
+from tlsio.session.store import SessionStore
+from tlsio.session.ticket_keys import TicketKeyRing
 from tlsio.trust.identity import check_server_identity
 
 if TYPE_CHECKING:
@@ -39,6 +46,7 @@ __all__ = [
     "AlertReceived",
     "CertificateAltNameError",
     "CertificateError",
+    "ClientSessionCache",
     "ConfigError",
     "ConnectOptions",
     "ConnectionLostError",
@@ -47,13 +55,20 @@ __all__ = [
     "HandshakeTimeoutError",
     "IncompleteReadError",
     "LimitOverrunError",
+    "MemorySessionStore",
     "PeerError",
+    "RedisSessionStore",
+    "RedisTicketKeys",
     "SecureContext",
     "Server",
     "ServerOptions",
     "ServerStats",
+    "SessionStore",
+    "StoreError",
+    "StoreStats",
     "TLSError",
     "TLSSocket",
+    "TicketKeyRing",
     "TruncatedError",
     "UsageError",
     "check_server_identity",

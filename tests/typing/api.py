@@ -102,3 +102,34 @@ def a_context() -> None:
     assert_type(tlsio.defaults.handshake_timeout, float | None)
     assert_type(tlsio.constants.SSL_OP_NO_TICKET, int)
     tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[arg-type]
+
+
+async def sessions() -> None:
+    """Stores, ticket keys, a cache of clients; a store of one's own may be sync or async."""
+
+    class Own:
+        async def get(self, session_id: bytes) -> bytes | None:
+            return None
+
+        async def put(self, session_id: bytes, data: bytes, ttl: float) -> None: ...
+
+        def delete(self, session_id: bytes) -> None: ...
+
+    class Wrong:
+        def get(self, session_id: bytes) -> str:
+            return ""
+
+    memory = tlsio.MemorySessionStore(max_entries=None, max_bytes=1000)
+    assert_type(memory.get(b"id"), bytes | None)
+    assert_type(memory.stats(), tlsio.StoreStats)
+    async with tlsio.RedisSessionStore("redis://localhost", secret=b"...", timeout=0.1) as shared:
+        stores: list[tlsio.SessionStore] = [memory, shared, Own()]
+        stores.append(Wrong())  # type: ignore[arg-type]
+        assert_type(await shared.get(b"id"), bytes | None)
+        assert_type(shared.stats().seconds, float)
+    async with tlsio.RedisTicketKeys("redis://localhost", secret="...", interval=600.0) as keys:
+        assert_type(keys, tlsio.RedisTicketKeys)
+    tlsio.TicketKeyRing(interval=600.0, overlap=300.0)
+    tlsio.RedisTicketKeys("redis://localhost")  # type: ignore[call-arg]
+    cache = tlsio.ClientSessionCache(max_entries=10)
+    assert_type(cache.take(("localhost", 443)), bytes | None)

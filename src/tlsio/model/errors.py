@@ -14,6 +14,7 @@
         TruncatedError          it ended without saying goodbye
       ConnectionLostError     the way between, also ConnectionError
       HandshakeTimeoutError   also TimeoutError
+      StoreError              a session store or what stands behind it
 
 Constructors are public: a test or a hook may raise any of these.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "HandshakeError",
     "HandshakeTimeoutError",
     "PeerError",
+    "StoreError",
     "TLSError",
     "TruncatedError",
     "UsageError",
@@ -237,3 +239,10 @@ class HandshakeTimeoutError(TLSError, TimeoutError):
 
     default_code = "ERR_TLS_HANDSHAKE_TIMEOUT"
     default_message = "TLS handshake timeout"
+
+
+class StoreError(TLSError):
+    """A session store did not do what it was asked for: no answer in time, no connection, no room."""
+
+    default_code = "ERR_TLS_STORE"
+    default_message = "The session store failed"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats"]
+__all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats", "StoreStats"]
 
 Role: TypeAlias = Literal["client", "server"]
 FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout", "refused", "memory"]
@@ -68,3 +68,28 @@ class ServerStats:
     dropped: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStats:
+    """What a session store has done since it was made.
+
+    Attributes:
+        hits: Sessions found. `misses`: not found, errors included. `puts`: sessions kept.
+        dropped: Sessions not kept: too large, or an error.
+        errors: Calls that failed: no answer in time, no connection, an answer that makes no sense.
+        evicted: Sessions that left for want of room.
+        entries: Sessions held now. `bytes`: memory that they take. Both 0 where only the server behind the store knows.
+        calls: Calls that went to that server. `seconds`: how long they took together, failed ones included.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    puts: int = 0
+    dropped: int = 0
+    errors: int = 0
+    evicted: int = 0
+    entries: int = 0
+    bytes: int = 0
+    calls: int = 0
+    seconds: float = 0.0
