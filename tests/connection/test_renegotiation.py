@@ -82,6 +82,46 @@ async def test_check_client_is_asked_again(pair: Pair) -> None:
             await reading
 
 
+async def test_data_behind_the_certificate_waits_for_check_client(driver: Driver) -> None:
+    """TLS 1.3: what a client sends right behind its certificate reaches no listener before the answer, and none after a refusal."""
+    answers: list[asyncio.Future[None]] = []
+
+    async def check(certificate: object, _socket: tlsio.TLSSocket) -> None:
+        if certificate is not None:
+            answers.append(asyncio.get_running_loop().create_future())
+            await answers[-1]
+
+    options: dict[str, Any] = {"ca": pki.ca1().cert_pem, "check_client": check}
+    for refused in (False, True):
+        seen: list[bytes] = []
+        answers.clear()
+        async with Net(driver, "TLSv1.3").pair(server=options, client=CLIENT) as (client, peer, _server):
+            peer.on("data", seen.append)
+            for side in (client, peer):
+                side.on("error", lambda _error: None)
+            asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+            client.on("data", lambda _chunk: client.write(b"behind"))
+            await asyncio.sleep(0)
+            peer.write(b"go")
+            while not answers:  # noqa: ASYNC110 - a hook's call is no event
+                await asyncio.sleep(0)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not seen
+            if refused:
+                answers[-1].set_exception(LookupError("not today"))
+                with pytest.raises(LookupError):
+                    await asking
+                await client.wait_closed()
+                assert not seen
+            else:
+                answers[-1].set_result(None)
+                await asking
+                while not seen:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                assert seen == [b"behind"]
+
+
 async def test_wrong_arguments_raise(pair: Pair) -> None:
     """Only bool and None are taken."""
     async with pair() as (_client, peer, _server):

@@ -207,6 +207,8 @@ cdef class Connection:
         self._ask()
         self._tell_open()
         self._settle()
+        if self.attached and tio_reactor_has_ready(self.reactor.r):
+            self._schedule()            # what was received behind the question is of no news to the kernel
 
     cdef object _input(self):
         if self.flow is not None and not self.closing:

@@ -74,7 +74,10 @@ static int start(tio_conn *c) {
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);
         tio_conn_set_options(c);
-        if (c->wants & TIO_WANT_CLIENT) SSL_set_num_tickets(c->ssl, 0);     /* they wait for the answer */
+        if (c->wants & TIO_WANT_CLIENT) {
+            SSL_set_num_tickets(c->ssl, 0);             /* they wait for the answer */
+            SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);    /* and so does data right behind another handshake's Finished */
+        }
         return tio_move_phase(c, TIO_HANDSHAKING);
     }
     SSL_set_connect_state(c->ssl);
@@ -288,12 +291,14 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     while (done < size && c->wire.out_end - c->wire.out_start < TIO_GATHER) {
         /* All that is left: OpenSSL takes one record of it, and keeps its buffer for the next. A retry repeats the same. */
         int r = SSL_write(c->ssl, p + done, size - done < INT32_MAX ? (int)(size - done) : INT32_MAX);
+        reshaken(c);                                    /* the peer's messages may have waited in the wire */
         if (r <= 0) {
             int error = SSL_get_error(c->ssl, r);
             if (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ) broke(c);
             break;
         }
         done += (size_t)r;
+        if (c->question != TIO_NO_QUESTION) break;
     }
     c->bytes_written += done;
     if (done) c->last_activity = tio_now();

@@ -1,0 +1,419 @@
+/* reshake_test.c - another handshake on an open connection: renegotiation of TLS 1.2, client certificates asked for later in
+ * both versions.  Step by step, refused, broken in the middle, and with a question that is answered late or never. */
+#include "harness.h"
+
+#include <openssl/x509_vfy.h>
+
+enum { PEER = SSL_VERIFY_PEER, MUST = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT };
+
+/* An open connection whose client was not asked for its certificate yet. */
+static pair open_as(int version, const identity *who, unsigned wants) {
+    tio_context *client = client_context(version, who), *server = server_context(version, &server_a, 0);
+    pair p = pair_new(client, server, wants);
+    tio_context_release(client);
+    tio_context_release(server);
+    p.server->renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
+    pump(&p);
+    CHECK_INT(p.client->phase, TIO_OPEN);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    return p;
+}
+
+static void each_version(void (*test)(int version)) {
+    for (int i = 0; i < 2; i++) {
+        snprintf(note, sizeof note, "TLS 1.%d", i + 2);
+        test(versions[i]);
+    }
+}
+
+static int reshake(tio_conn *c, int mode, int soft) {
+    unsigned long code = 0;
+    int r = tio_conn_reshake(c, mode, soft, &code);
+    CHECK_INT(ERR_peek_error(), 0);
+    return r ? (code ? ERR_GET_REASON(code) : -1) : 0;
+}
+
+static void still_talks(pair *p) {
+    size_t server_got = p->server_got, client_got = p->client_got;
+    CHECK_INT(tio_conn_write(p->client, "question", 8), 8);
+    CHECK_INT(tio_conn_write(p->server, "answer", 6), 6);
+    pump(p);
+    CHECK_INT(p->server_got, server_got + 8);
+    CHECK_INT(p->client_got, client_got + 6);
+}
+
+static void broken_by(const tio_conn *c, tio_fault_kind kind) {
+    CHECK_INT(c->phase, TIO_BROKEN);
+    if (CHECK(c->fault != NULL)) CHECK_INT(c->fault->kind, kind);
+}
+
+static int knows(const pair *p, const identity *who) {
+    X509 *cert = SSL_get0_peer_certificate(p->server->ssl);
+    return cert && !X509_cmp(cert, who->cert);
+}
+
+/* ---- step by step */
+
+static void asked_later(int v) {
+    pair p = open_as(v, &client_a, 0);
+    CHECK(!knows(&p, &client_a) && !p.server->verify);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    CHECK(p.server->reshaking && !p.server->reshaken);
+    CHECK_INT(tio_conn_write(p.client, "before", 6), 6);        /* on its way when the request comes */
+    carry(&p, p.server, p.client);
+    CHECK_INT(p.client->phase, TIO_OPEN);
+    CHECK(p.client->wire.out_end > p.client->wire.out_start);
+    pump(&p);
+    CHECK(p.server->reshaken && !p.server->reshaking && !p.server->finished);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    CHECK_INT(p.server->question, TIO_NO_QUESTION);
+    CHECK(knows(&p, &client_a));
+    if (CHECK(p.server->verify != NULL)) CHECK_INT(p.server->verify->count, 0);
+    CHECK_INT(p.server_got, 6);
+    CHECK_INT(p.client->reshaken, v == TLS1_2_VERSION);         /* in TLS 1.3 the client only answers */
+    p.server->reshaken = 0;
+    still_talks(&p);
+    CHECK(!p.server->reshaken);
+    CHECK_INT(reshake(p.server, -1, 0), 0);                     /* as often as wished: the server's own are not limited */
+    pump(&p);
+    CHECK(p.server->reshaken);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+static void asked_in_pieces(int v) {
+    pair p = open_as(v, &client_a, 0);
+    cutting.mode = BYTES;
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    pump(&p);
+    CHECK(p.server->reshaken && knows(&p, &client_a));
+    cutting.mode = WHOLE;
+    still_talks(&p);
+    pair_free(&p);
+}
+
+static void a_certificate_is_asked_for_later(void) {
+    each_version(asked_later);
+    each_version(asked_in_pieces);
+}
+
+static void the_client_renegotiates(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(reshake(p.client, -1, 0), 0);
+        pump(&p);
+        CHECK(p.client->reshaken && p.server->reshaken);
+        p.client->reshaken = p.server->reshaken = 0;
+        still_talks(&p);
+    }
+    pair_free(&p);
+}
+
+/* The client's messages wait in the wire while we write: OpenSSL then finishes the handshake within SSL_write(). */
+static void a_handshake_that_a_write_finishes_is_told(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, TIO_WANT_CLIENT);
+    uint8_t wire[8192];
+    p.held = 1;
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    carry(&p, p.server, p.client);
+    carry(&p, p.client, p.server);
+    carry(&p, p.server, p.client);
+    size_t size = take_output(p.client, wire, sizeof wire);
+    CHECK_INT(tio_conn_feed(p.server, wire, size), 0);
+    size_t written = tio_conn_write(p.server, "secret", 6);
+    tio_conn_settle(p.server);
+    CHECK(p.server->reshaken);
+    CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+    pump(&p);
+    CHECK_INT(p.client_got, 0);                                 /* nobody has judged it yet */
+    tio_answer_client(p.server);
+    tio_conn_step(p.server);
+    p.held = 0;
+    pump(&p);
+    CHECK_INT(p.client_got, written);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+/* ---- refused */
+
+static void at_the_wrong_moment(int v) {
+    tio_context *client = client_context(v, &client_a), *server = server_context(v, &server_a, 0);
+    pair p = pair_new(client, server, TIO_WANT_CLIENT);
+    tio_context_release(client);
+    tio_context_release(server);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);                  /* not begun */
+    p.held = 1;
+    pump(&p);
+    CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);                  /* not decided */
+    p.held = 0;
+    pump(&p);
+    tio_conn_end(p.server);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);                  /* ended */
+    CHECK(!p.server->reshaking);
+    pair_free(&p);
+}
+
+static void a_handshake_cannot_be_asked_for_at_any_time(void) { each_version(at_the_wrong_moment); }
+
+static void who_cannot_be_asked_stays(void) {
+    pair p = open_as(TLS1_3_VERSION, NULL, 0);                  /* offers no post-handshake authentication */
+    CHECK_INT(reshake(p.server, MUST, 0), SSL_R_EXTENSION_NOT_RECEIVED);
+    CHECK_INT(reshake(p.client, -1, 0), SSL_R_NOT_SERVER);
+    CHECK(!p.server->reshaking && !p.client->reshaking);
+    still_talks(&p);
+    pair_free(&p);
+    p = open_as(TLS1_3_VERSION, &client_a, 0);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    CHECK_INT(reshake(p.server, MUST, 0), SSL_R_REQUEST_SENT);
+    pump(&p);
+    CHECK(p.server->reshaken);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+static void refused(int v, const identity *who, int alert, tio_fault_kind kind) {
+    pair p = open_as(v, who, 0);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    pump(&p);
+    broken_by(p.server, kind);
+    CHECK_INT(p.server->alert_sent, alert);
+    broken_by(p.client, TIO_FAULT_ALERT);
+    CHECK_INT(p.client->alert_received, alert);
+    CHECK(!p.server->reshaken);
+    pair_free(&p);
+}
+
+static void soft(int v) {
+    pair p = open_as(v, &client_strange, 0);
+    CHECK_INT(reshake(p.server, PEER, 1), 0);
+    pump(&p);
+    CHECK(p.server->reshaken && knows(&p, &client_strange));
+    if (CHECK(p.server->verify != NULL)) CHECK(p.server->verify->count > 0);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+static void bad_certificates_are_refused_later_too(void) {
+    for (int i = 0; i < 2; i++) {
+        snprintf(note, sizeof note, "TLS 1.%d", i + 2);
+        refused(versions[i], &client_strange, SSL_AD_UNKNOWN_CA, TIO_FAULT_VERIFY);
+        refused(versions[i], &client_expired, SSL_AD_CERTIFICATE_EXPIRED, TIO_FAULT_VERIFY);
+    }
+    refused(TLS1_2_VERSION, NULL, SSL_AD_HANDSHAKE_FAILURE, TIO_FAULT_SSL);
+    each_version(soft);
+}
+
+static void beyond_the_limit(void (*forbid)(tio_conn *), int before, tio_limit limit) {
+    pair p = open_as(TLS1_2_VERSION, NULL, 0);
+    for (int i = 0; i < before; i++) {
+        CHECK_INT(reshake(p.client, -1, 0), 0);
+        pump(&p);
+    }
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    if (forbid) forbid(p.server);
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    pump(&p);
+    broken_by(p.server, TIO_FAULT_LIMIT);
+    if (p.server->fault) CHECK_INT(p.server->fault->limit, limit);
+    CHECK_INT(p.client->alert_received, SSL_AD_NO_RENEGOTIATION);
+    pair_free(&p);
+}
+
+static void a_client_renegotiates_no_more_than_it_may(void) {
+    beyond_the_limit(NULL, 2, TIO_LIMIT_RENEGOTIATIONS);
+    beyond_the_limit(tio_conn_refuse_renegotiation, 1, TIO_LIMIT_RENEGOTIATION_OFF);
+    pair p = open_pair(TLS1_2_VERSION);                         /* not at all: a warning, which our client takes for an end */
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    pump(&p);
+    CHECK_INT(p.client->phase, TIO_BROKEN);
+    CHECK(p.server->phase != TIO_BROKEN || p.server->fault->kind == TIO_FAULT_ALERT);
+    pair_free(&p);
+}
+
+/* ---- in the middle */
+
+enum { HANG_UP, RESET, GARBAGE, GIVE_UP, FORGET, ENDS };
+
+/* After `flights` of them. */
+static void ends_after(int v, int flights, int how) {
+    static const uint8_t garbage[] = "\x16\x03\x03\x00\x10 not what it was";
+    pair p = open_as(v, &client_a, 0);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    for (int i = 0; i < flights; i++) {
+        if (i % 2) carry(&p, p.client, p.server);
+        else carry(&p, p.server, p.client);
+    }
+    int done = p.server->reshaken;
+    tio_conn *c = p.server;
+    if (how == HANG_UP) tio_conn_feed_eof(c);
+    else if (how == RESET) tio_conn_feed_error(c, 104);
+    else if (how == GARBAGE) give(c, garbage, sizeof garbage - 1);
+    else if (how == GIVE_UP) tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
+    tio_conn_step(c);
+    tio_conn_settle(c);
+    CHECK_INT(c->reshaken, done);
+    if (how == HANG_UP) CHECK(c->phase == TIO_OPEN && c->in == TIO_IN_TRUNCATED);
+    else if (how != FORGET) broken_by(c, how == RESET ? TIO_FAULT_OS : how == GARBAGE ? TIO_FAULT_SSL : TIO_FAULT_TIMEOUT);
+    pair_free(&p);
+}
+
+static void an_end_in_the_middle_is_an_end(void) {
+    for (int i = 0; i < 2; i++)
+        for (int flights = 0; flights < 5; flights++)
+            for (int how = 0; how < ENDS; how++) {
+                snprintf(note, sizeof note, "TLS 1.%d, %d flights, end %d", i + 2, flights, how);
+                ends_after(versions[i], flights, how);
+            }
+}
+
+static void our_end(int v) {
+    for (int flights = 0; flights < 4; flights++) {
+        pair p = open_as(v, &client_a, 0);
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        for (int i = 0; i < flights; i++) carry(&p, i % 2 ? p.client : p.server, i % 2 ? p.server : p.client);
+        tio_conn_close(p.server);
+        CHECK_INT(p.server->phase, TIO_CLOSING);
+        pump(&p);
+        tio_conn_feed_eof(p.client);
+        tio_conn_step(p.client);
+        CHECK(p.client->in != TIO_IN_OPEN || p.client->phase == TIO_BROKEN);
+        pair_free(&p);
+    }
+}
+
+static void closing_in_the_middle_closes(void) { each_version(our_end); }
+
+/* ---- who came is asked about again */
+
+static pair asked_again(int v) {
+    pair p = open_as(v, &client_a, TIO_WANT_CLIENT);
+    CHECK_INT(p.client_questions, 1);
+    p.held = 1;
+    CHECK_INT(tio_conn_write(p.server, "sent", 4), 4);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    pump(&p);
+    CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    CHECK_INT(p.client_got, 4);
+    return p;
+}
+
+static void answered_late(int v) {
+    pair p = asked_again(v);
+    for (int i = 0; i < 3; i++) tio_conn_step(p.server);
+    CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+    CHECK_INT(tio_conn_write(p.server, "x", 1), 0);
+    if (v == TLS1_3_VERSION) CHECK_INT(tio_conn_write(p.client, "early", 5), 5);
+    pump(&p);
+    CHECK_INT(p.server_got, 0);
+    tio_answer_hello(p.server, NULL, NULL, 0);                  /* answers to other questions are nothing */
+    tio_answer_verify(p.server, X509_V_OK);
+    CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+    p.held = 0;
+    tio_answer_client(p.server);
+    tio_answer_client(p.server);
+    tio_refuse(p.server, SSL_AD_ACCESS_DENIED);                 /* too late */
+    tio_conn_step(p.server);
+    pump(&p);
+    CHECK_INT(p.server_got, v == TLS1_3_VERSION ? 5 : 0);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+/* TLS 1.3: what follows the client's Finished in one flight is not handed up before the answer. */
+static void data_behind_the_certificate_waits_for_the_answer(void) {
+    for (int looks = 0; looks < 2; looks++) {
+        uint8_t wire[8192], early[8];
+        pair p = open_as(TLS1_3_VERSION, &client_a, TIO_WANT_CLIENT);
+        p.held = 1;
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        carry(&p, p.server, p.client);
+        CHECK_INT(tio_conn_write(p.client, "early", 5), 5);
+        size_t size = take_output(p.client, wire, sizeof wire);
+        CHECK_INT(tio_conn_feed(p.server, wire, size), 0);
+        if (looks) tio_conn_step(p.server);
+        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 0);
+        CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 0);
+        tio_conn_settle(p.server);
+        tio_answer_client(p.server);
+        tio_conn_step(p.server);
+        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 5);
+        tio_conn_settle(p.server);
+        p.held = 0;
+        still_talks(&p);
+        pair_free(&p);
+    }
+}
+
+/* TLS 1.2: our Finished has not left, and with the keys behind it no alert could be read any more. */
+static void answered_no(int v) {
+    pair p = asked_again(v);
+    tio_refuse(p.server, SSL_AD_ACCESS_DENIED);
+    tio_conn_step(p.server);
+    pump(&p);
+    broken_by(p.server, TIO_FAULT_REFUSED);
+    CHECK_INT(p.client->alert_received, v == TLS1_3_VERSION ? SSL_AD_ACCESS_DENIED : -1);
+    CHECK_INT(p.client->phase, v == TLS1_3_VERSION ? TIO_BROKEN : TIO_OPEN);
+    CHECK(!p.client->reshaken);
+    pair_free(&p);
+}
+
+static void never_answered(int v) {
+    pair p = asked_again(v);
+    pair_free(&p);
+    p = asked_again(v);
+    tio_conn_break(p.server, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
+    tio_answer_client(p.server);
+    tio_conn_step(p.server);
+    broken_by(p.server, TIO_FAULT_TIMEOUT);
+    pair_free(&p);
+    p = asked_again(v);
+    tio_conn_feed_eof(p.server);                                /* gone meanwhile: told after the answer */
+    tio_conn_step(p.server);
+    CHECK_INT(p.server->in, TIO_IN_OPEN);
+    tio_answer_client(p.server);
+    tio_conn_step(p.server);
+    CHECK_INT(p.server->in, TIO_IN_TRUNCATED);
+    pair_free(&p);
+}
+
+static void the_user_is_asked_again_before_anything_goes_on(void) {
+    each_version(answered_late);
+    each_version(answered_no);
+    each_version(never_answered);
+}
+
+/* Who renegotiates unasked is judged again too, where a certificate is wanted. */
+static void the_user_is_asked_about_a_renegotiation(void) {
+    tio_context *client = client_context(TLS1_2_VERSION, &client_a), *server = server_context(TLS1_2_VERSION, &server_a, WANT_CERT);
+    pair p = pair_new(client, server, TIO_WANT_CLIENT);
+    tio_context_release(client);
+    tio_context_release(server);
+    p.server->renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
+    pump(&p);
+    CHECK_INT(p.client_questions, 1);
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    pump(&p);
+    CHECK_INT(p.client_questions, 2);
+    CHECK(p.client->reshaken);
+    still_talks(&p);
+    pair_free(&p);
+}
+
+void reshake_tests(void) {
+    RUN(a_certificate_is_asked_for_later);
+    RUN(the_client_renegotiates);
+    RUN(a_handshake_that_a_write_finishes_is_told);
+    RUN(a_handshake_cannot_be_asked_for_at_any_time);
+    RUN(who_cannot_be_asked_stays);
+    RUN(bad_certificates_are_refused_later_too);
+    RUN(a_client_renegotiates_no_more_than_it_may);
+    RUN(an_end_in_the_middle_is_an_end);
+    RUN(closing_in_the_middle_closes);
+    RUN(the_user_is_asked_again_before_anything_goes_on);
+    RUN(data_behind_the_certificate_waits_for_the_answer);
+    RUN(the_user_is_asked_about_a_renegotiation);
+}
