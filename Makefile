@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize bench instructions docs examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs examples dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -57,10 +57,32 @@ sanitize: build/sanitize/engine_test  ## the C engine under AddressSanitizer and
 # The tests put failing allocations and a clock of their own in the place of libc's.
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=clock_gettime,--wrap=timerfd_settime
 
-build/sanitize/engine_test: $(wildcard tests/native/*.[ch] $(ENGINE)/*.[ch]) | $(VENV)/tools
+HARNESS := tests/native/harness.c tests/native/chaos.c $(wildcard $(ENGINE)/*.c)
+HEADERS := tests/native/harness.h $(wildcard $(ENGINE)/*.h)
+SANITIZED := -std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -I$(ENGINE)
+
+build/sanitize/engine_test: $(wildcard tests/native/*_test.c) $(HARNESS) $(HEADERS) | $(VENV)/tools
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
-	    -Wall -Wextra $(OPENSSL_CFLAGS) -I$(ENGINE) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
+	$(CC) $(SANITIZED) -fsanitize=address,undefined -fno-sanitize-recover=all \
+	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
+
+thread-sanitize: build/sanitize/threads  ## what threads share, under ThreadSanitizer
+	$<
+
+build/sanitize/threads: tests/native/threads.c $(HARNESS) $(HEADERS) | $(VENV)/tools
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZED) -fsanitize=thread $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
+
+fuzz: build/fuzz/fuzz  ## look for scripts that break the engine, SECONDS=300 long (needs clang and libclang-rt-dev)
+	@mkdir -p build/fuzz/corpus
+	$< -max_total_time=$(SECONDS) -max_len=400 -timeout=20 -artifact_prefix=build/fuzz/ build/fuzz/corpus
+
+SECONDS := 300
+
+build/fuzz/fuzz: tests/native/fuzz.c $(HARNESS) $(HEADERS) | $(VENV)/tools
+	@mkdir -p $(@D)
+	clang $(SANITIZED) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
 bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py

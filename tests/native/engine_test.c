@@ -4,7 +4,7 @@
  * engine.h have tests of their names; number 4 is kept by construction: no callback has anything of the user to call.
  *
  * Environment:  ONLY=text runs the tests whose name contains it    VERBOSE=1 tells the names
- *               SEED=n repeats a run of random cuts                CUTS=n, FAILURES=n take every n-th place only */
+ *               SEED=n repeats a run of random cuts or scripts     CUTS=n, FAILURES=n take every n-th place only */
 #include "harness.h"
 
 int main(void) {
@@ -16,7 +16,10 @@ int main(void) {
     data_tests();
     ticket_tests();
     reactor_tests();
+    reshake_tests();
+    chaos_tests();
     allocation_tests();
+    free_chaos();
     free_certificates();
     return finish();
 }

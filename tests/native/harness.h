@@ -17,6 +17,7 @@ int finish(void);                       /* tells the counts; the exit status */
 int check(int well, const char *what, const char *file, int line);
 int check_int(long long found, long long wanted, const char *what, const char *file, int line);
 extern char note[160];                  /* printed with a failing check: which version, which cut */
+extern int checks_abort;                /* a failing check ends the process: a fuzzer learns it by that */
 
 #define RUN(test) run_test(#test, test)
 #define CHECK(what) check(!!(what), #what, __FILE__, __LINE__)
@@ -87,11 +88,18 @@ void pause_failure(int pause);
 
 void advance(int64_t ns);
 
+/* ---- chaos.c: a script decides what happens to two engines; one call is one play */
+
+void chaos(const uint8_t *script, size_t size);
+void free_chaos(void);
+
 void state_tests(void);
 void handshake_tests(void);
 void data_tests(void);
 void ticket_tests(void);
 void allocation_tests(void);
 void reactor_tests(void);
+void reshake_tests(void);
+void chaos_tests(void);
 
 #endif
