@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import tlsio
+from tlsio.connection.pair import Cleartext, Encrypted
 from tlsio.model.options import ConnectOptionsDict, ContextOptionsDict, ServerOptionsDict
 
 ROOT = Path(__file__).parent.parent
 # Their code lists signatures and is read by people only.
-SIGNATURES = {"module.md", "server.md", "socket.md"}
+SIGNATURES = {"module.md", "pair.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in SIGNATURES)]
 
 
@@ -42,6 +43,14 @@ def test_every_method_and_event_stands_in_the_reference(thing: type) -> None:
     assert set(re.findall(rf"(?<!\w){page}\.(\w+)", reference)) <= names
     events = set(re.findall(r"`(\w+)`", reference))
     assert not thing._EVENTS - events  # type: ignore[attr-defined]
+
+
+def test_every_call_of_a_pair_stands_in_the_reference() -> None:
+    """Those of its ends that sockets do not have."""
+    reference = (ROOT / "docs" / "reference" / "pair.md").read_text(encoding="utf-8")
+    own = {name for thing in (Encrypted, Cleartext) for name in vars(thing) if not name.startswith("_")}
+    assert own <= set(re.findall(r"`(\w+)", reference))
+    assert set(re.findall(r"`(\w+)`", reference)) >= Cleartext._EVENTS
 
 
 def test_every_public_name_stands_in_the_reference() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.client import connect
 from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
+from tlsio.connection.pair import SecurePair, create_secure_pair
 from tlsio.connection.server import Server, create_server, serve
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.tls_socket import TLSSocket
@@ -60,6 +61,7 @@ __all__ = [
     "RedisSessionStore",
     "RedisTicketKeys",
     "SecureContext",
+    "SecurePair",
     "Server",
     "ServerOptions",
     "ServerStats",
@@ -75,6 +77,7 @@ __all__ = [
     "connect",
     "constants",
     "create_secure_context",
+    "create_secure_pair",
     "create_server",
     "defaults",
     "get_ca_certificates",

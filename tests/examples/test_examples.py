@@ -90,6 +90,11 @@ def test_pinning() -> None:
     assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
 
 
+def test_secure_pair() -> None:
+    """Over blocking sockets."""
+    assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]
+
+
 class TestEcho:
     """The two that take their certificates from files."""
 

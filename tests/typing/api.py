@@ -89,6 +89,16 @@ async def a_client() -> None:
     tlsio.TLSSocket((reader, writer), servername="localhost")
 
 
+def a_pair() -> None:
+    """TLS in memory."""
+    pair = tlsio.create_secure_pair(tlsio.create_secure_context(), is_server=True)
+    assert_type(pair, tlsio.SecurePair)
+    assert_type(pair.encrypted.read(), bytes)
+    assert_type(pair.cleartext.write(b"x"), bool)
+    assert_type(pair.cleartext.authorized, bool)
+    pair.encrypted.write("text")  # type: ignore[arg-type]
+
+
 def a_context() -> None:
     """Make contexts, compare names, read the defaults."""
     context = tlsio.create_secure_context(ca=[], extra_ca=Path("more.pem"), session_timeout=60)

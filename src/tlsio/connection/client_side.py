@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tlsio.connection.context import SecureContext
     from tlsio.connection.socket_facts import SocketFacts
-    from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
@@ -69,7 +68,7 @@ class ClientSide:
         if self.options.min_dh_size is not None:
             connection.set_min_dh_size(self.options.min_dh_size)
 
-    def asked(self, socket: TLSSocket, _question: int) -> None:
+    def asked(self, socket: SocketFacts, _question: int) -> None:
         """Judge the server's certificate; the handshake goes on, or ends with the fitting alert."""
         check = self.options.check_server_identity
         if check is None:
@@ -89,7 +88,7 @@ class ClientSide:
         self._task = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
         later = True
 
-    def _decide(self, socket: TLSSocket, answer: object) -> None:
+    def _decide(self, socket: SocketFacts, answer: object) -> None:
         """Tell the engine; a verdict that cannot be made is a refusal."""
         try:
             self.verdict = self._judge(socket, answer)
@@ -101,7 +100,7 @@ class ClientSide:
             socket._refused = self.verdict.error
         socket._connection.answer_verify(self.verdict.verify_error)
 
-    def _judge(self, socket: TLSSocket, answer: object) -> Verdict:
+    def _judge(self, socket: SocketFacts, answer: object) -> Verdict:
         connection = socket._connection
         context = self.context.options
         errors = connection.verify_errors
@@ -127,7 +126,7 @@ class ClientSide:
         """What broke the connection, in words."""
         return error_from_fault(fault, host=self.host)
 
-    def verification(self, _socket: TLSSocket, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
+    def verification(self, _socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
         """A client verifies in each handshake as in the first."""
         return None, False
 

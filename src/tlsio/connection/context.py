@@ -94,7 +94,7 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_adapted", "_native", "_options", "_roots", "_trust")
+    __slots__ = ("__weakref__", "_adapted", "_native", "_options", "_roots", "_trust", "_variants")
 
     # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
     _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
@@ -103,10 +103,12 @@ class SecureContext:
     _options: ContextOptions
     _roots: Roots
     _trust: bytes
+    _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `_insisting`
 
     def __init__(self, options: ContextOptions, *, home: SecureContext | None = None) -> None:
         """Make a context of parsed options; `home` is explained at `for_server`."""
         self._adapted = None
+        self._variants = {}
         options = _read_files(options)
         bundles = tuple(Pfx(piece) for piece in _pieces(options, "pfx"))
         trusted = _choose_roots(options, bundles)
@@ -152,6 +154,14 @@ class SecureContext:
         made = SecureContext(options, home=home)
         self._adapted = (current, home, made)
         return made
+
+    def _insisting(self, *, request: bool, reject: bool) -> SecureContext:
+        """This context, or a copy, with these for `request_cert` and `reject_unauthorized`; made once, so that sessions last."""
+        if (request, reject) == (bool(self._options.request_cert), self._options.reject_unauthorized is not False):
+            return self
+        if (made := self._variants.get((request, reject))) is not None:
+            return made
+        return self._variants.setdefault((request, reject), self.replace(request_cert=request, reject_unauthorized=reject))
 
     def _choose_session_id_context(self, home: SecureContext | None) -> bytes:
         given = self._options.session_id_context

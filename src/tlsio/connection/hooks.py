@@ -14,7 +14,7 @@ from typing import Any
 from tlsio.model.codes import alert_name, alert_number
 from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError, UsageValueError
 
-__all__ = ["INTERNAL_ERROR", "Answer", "alert_of", "ask", "wrong_answer"]
+__all__ = ["INTERNAL_ERROR", "Answer", "alert_of", "ask", "no_loop", "wrong_answer"]
 
 Answer = Callable[[Any, BaseException | None], None]
 
@@ -23,9 +23,9 @@ INTERNAL_ERROR = "internal_error"
 
 
 def ask(
-    loop: asyncio.AbstractEventLoop, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object
+    loop: asyncio.AbstractEventLoop | None, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object
 ) -> "asyncio.Task[None] | None":
-    """Call `hook(*args)` and give what comes of it to `answer(result, error)`.
+    """Call `hook(*args)` and give what comes of it to `answer(result, error)`. Without a loop an async hook is an error.
 
     Returns:
         The task that waits for an async hook, to be cancelled when nobody wants the answer any more; None when it has come.
@@ -37,6 +37,11 @@ def ask(
         return None
     if not inspect.isawaitable(result):
         answer(result, None)
+        return None
+    if loop is None:
+        if inspect.iscoroutine(result):
+            result.close()
+        answer(None, no_loop(name))
         return None
     task = loop.create_task(_wait(name, timeout, answer, result), name=f"tlsio {name}")
     if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
@@ -83,6 +88,11 @@ def alert_of(error: BaseException, default: str) -> int:
     if isinstance(error, TLSError):
         error.alert = alert_name(number)
     return number
+
+
+def no_loop(name: str) -> TLSError:
+    """An async function where nothing can wait for it."""
+    return UsageTypeError(f"{name} must not be async: a SecurePair has no loop", hint="Answer at once, or use a TLSSocket over a stream.")
 
 
 def wrong_answer(name: str, expected: str, value: object) -> TLSError:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tlsio.connection.socket_facts import SocketFacts
-    from tlsio.connection.tls_socket import TLSSocket
     from tlsio.model.options import ContextOptions, ServerOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
@@ -160,7 +159,7 @@ class ServerSide:
         limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
         return limit, defaults.client_reneg_window or _ALWAYS
 
-    def verification(self, socket: TLSSocket, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
+    def verification(self, socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
         if request is None and reject is None:
             return None, False
@@ -171,14 +170,14 @@ class ServerSide:
 
     # ---- questions
 
-    def asked(self, socket: TLSSocket, question: int) -> None:
+    def asked(self, socket: SocketFacts, question: int) -> None:
         """Answer the engine's question, at once or later."""
         if question == ASK_CLIENT:
             self._ask_client(socket)
         else:
             self._ask_name(socket)
 
-    def _ask_name(self, socket: TLSSocket) -> None:
+    def _ask_name(self, socket: SocketFacts) -> None:
         name = socket._connection.server_name
         hook = self.hooks.get("sni_callback")
         if hook is None or name is None:
@@ -198,7 +197,7 @@ class ServerSide:
         given = result if isinstance(result, SecureContext) else parse_context_options(result)
         return for_server(given, current=self.names.default, home=self.names.home)
 
-    def _ask_protocol(self, socket: TLSSocket, context: SecureContext | None) -> None:
+    def _ask_protocol(self, socket: SocketFacts, context: SecureContext | None) -> None:
         connection = socket._connection
         chosen = context._native if context else None
         if context is not None:
@@ -221,7 +220,7 @@ class ServerSide:
             return own.alpn_callback
         return self.hooks.get("alpn_callback")
 
-    def _ask_client(self, socket: TLSSocket) -> None:
+    def _ask_client(self, socket: SocketFacts) -> None:
         connection = socket._connection
 
         def take(result: object) -> None:
@@ -235,7 +234,7 @@ class ServerSide:
         certificate = link(chain) if (chain := _peer_chain(connection)) else None
         self._ask(socket, "check_client", take, self.hooks["check_client"], certificate, socket)
 
-    def _ask(self, socket: TLSSocket, name: str, take: Callable[[Any], None], hook: Callable[..., Any], *args: object) -> None:
+    def _ask(self, socket: SocketFacts, name: str, take: Callable[[Any], None], hook: Callable[..., Any], *args: object) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for."""
         later = False
 

@@ -14,10 +14,12 @@ from tlsio.connection.emitter import Emitter
 from tlsio.connection.records import warn_of_trace
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
-from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.codes import alert_name
+from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
+    import asyncio
     from typing import Self, TextIO
 
     from cryptography.x509 import Certificate
@@ -40,13 +42,29 @@ _RECORD = 16384  # RFC 8446 §5.1: the largest plaintext of one record
 class SocketFacts(Emitter):
     """The half of a TLSSocket that moves no data."""
 
-    __slots__ = ("_address", "_closed", "_connection", "_context", "_driver", "_secure", "_server", "_side", "_trace_file")
+    __slots__ = (
+        "_address",
+        "_closed",
+        "_connection",
+        "_context",
+        "_driver",
+        "_hook",
+        "_loop",
+        "_refused",
+        "_secure",
+        "_server",
+        "_side",
+        "_trace_file",
+    )
 
     _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
     _closed: bool
     _connection: Connection
     _context: SecureContext | None  # chosen by name, where it is not the default
-    _driver: PortableDriver | None  # None: the loop's reactor has the descriptor
+    _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
+    _hook: asyncio.Task[None] | None
+    _loop: asyncio.AbstractEventLoop | None
+    _refused: BaseException | None  # why we refused the peer, in the words of whoever did
     _secure: bool
     _server: Any
     _trace_file: TextIO | None
@@ -92,7 +110,20 @@ class SocketFacts(Emitter):
             return ()
         return tuple(parse(one).x509 for one in self._connection.verified_chain)
 
+    def _find_failure(self) -> BaseException:
+        """What broke the connection: why we refused the peer, or what the engine met."""
+        fault = self._connection.fault()
+        error = self._refused or self._side.explain(self, fault)
+        if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
+            error.alert = alert_name(fault.alert_sent)
+        return error
+
     # ---- what was agreed
+
+    @property
+    def secure_connecting(self) -> bool:
+        """The handshake is not done yet."""
+        return not self._secure and not self._closed
 
     @property
     def encrypted(self) -> bool:
@@ -232,6 +263,10 @@ class SocketFacts(Emitter):
             (self._trace_file or sys.stderr).write(text.decode("utf-8", "replace"))
         except Exception as error:  # noqa: BLE001  (the user's file)
             self._listener_failed(error)
+
+    def _listeners_changed(self, event: str) -> None:
+        if event == "keylog":
+            self._connection.record(keys=True)
 
     def _keylogged(self, lines: bytes) -> None:
         self._side.records.keep(lines)

@@ -243,8 +243,7 @@ class SocketReading(SocketFacts):
         return self
 
     def _listeners_changed(self, event: str) -> None:
-        if event == "keylog":
-            self._connection.record(keys=True)
+        super()._listeners_changed(event)
         if event != "data":
             return
         if self._reading and self._has("data"):

@@ -25,13 +25,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tlsio.connection.socket_reading import SocketReading
 from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError
-from tlsio.model.codes import alert_name
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeError,
     HandshakeTimeoutError,
     PeerError,
-    TLSError,
     TruncatedError,
     UsageStateError,
     UsageTypeError,
@@ -77,12 +75,10 @@ class TLSSocket(SocketReading):
         "_drainers",
         "_end_called",
         "_error_taken",
-        "_hook",
         "_idle_timeout",
         "_idle_timer",
         "_idle_told",
         "_opener",
-        "_refused",
         "_released",
         "_reshaker",
         "_tasks",
@@ -133,8 +129,7 @@ class TLSSocket(SocketReading):
         self._drainers: list[asyncio.Future[None]] | None = None
         self._close_waiters: list[asyncio.Future[None]] | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._hook: asyncio.Task[None] | None = None
-        self._refused: BaseException | None = None  # why we refused the peer, in the words of whoever did
+        self._hook = self._refused = None
         self._error = None
         self._error_taken = False
         self._raised = None
@@ -414,9 +409,9 @@ class TLSSocket(SocketReading):
             self._close_now()
 
     def _broken(self) -> None:
-        error = self._refused or self._find_fault()
-        if isinstance(error, TLSError) and error.alert is None and (sent := self._connection.fault().alert_sent) >= 0:
-            error.alert = alert_name(sent)
+        error = self._find_failure()
+        if self._driver is not None and error is not self._refused:
+            error.__cause__ = self._driver.failure
         if self._secure or self._server is None:
             self._fail(error)
             return
@@ -424,13 +419,6 @@ class TLSSocket(SocketReading):
         self._error_taken = True
         self._server._handshake_failed(self, error)  # noqa: SLF001
         self._close_now()
-
-    def _find_fault(self) -> TLSError:
-        fault = self._connection.fault()
-        error = self._side.explain(self, fault)
-        if self._driver is not None:
-            error.__cause__ = self._driver.failure
-        return error
 
     # ---- the end
 
@@ -585,11 +573,6 @@ class TLSSocket(SocketReading):
                 self._emit("timeout")
 
     # ---- state
-
-    @property
-    def secure_connecting(self) -> bool:
-        """The handshake is not done yet."""
-        return not self._secure and not self._closed
 
     @property
     def closed(self) -> bool:

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tlsio.connection.tls_socket import TLSSocket
-    from tlsio.native._core import Gate
+    from tlsio.native._core import Driver, Gate
 
-__all__ = ["accept_stream", "make_side", "wrap_stream"]
+__all__ = ["accept_stream", "make_connection", "make_side", "wrap_stream"]
 
 
 def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) -> None:
     """Set up a new socket over `stream`, which it owns from now on."""
     loop = asyncio.get_running_loop()
     driver = PortableDriver(loop, stream)
+    driver.connection = connection = make_connection(side, driver)
+    made._set_up(connection, side, loop, driver)  # noqa: SLF001
+
+
+def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection:
+    """Make a connection that knows all but its owner."""
     context = side.names.default if isinstance(side, ServerSide) else side.context
-    driver.connection = connection = Connection(context._native, side.is_server, driver)  # noqa: SLF001
+    connection = Connection(context._native, side.is_server, driver)  # noqa: SLF001
     if isinstance(side, ServerSide):
         connection.set_wants(
             hello=side.asks_name,
@@ -39,7 +45,7 @@ def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) 
         connection.set_renegotiation(*side.renegotiation)
     else:
         side.prepare(connection)
-    made._set_up(connection, side, loop, driver)  # noqa: SLF001
+    return connection
 
 
 def accept_stream(stream: object, side: ServerSide, gate: Gate) -> TLSSocket:
