@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -104,6 +104,9 @@ examples: $(VENV)/built $(VENV)/peers  ## run every example once
 docs: $(VENV)/docs  ## the documentation, into docs/_build
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
+
+parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
+	@$(BIN)/python tools/node_parity.py
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .

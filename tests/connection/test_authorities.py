@@ -49,6 +49,7 @@ def judged(**options: Any) -> str:
 # --- asking ---
 
 
+@pytest.mark.node("tls-get-ca-certificates-bundled")
 def test_root_certificates_are_the_bundled_ones() -> None:
     """One tuple of PEM, the same each time, which nobody can change."""
     assert tlsio.root_certificates is tlsio.root_certificates
@@ -64,6 +65,7 @@ def test_other_names_of_the_module_are_missing() -> None:
         tlsio.rootCertificates  # noqa: B018
 
 
+@pytest.mark.node("tls-get-ca-certificates-bundled-subset", "tls-get-ca-certificates-default")
 def test_default_is_the_bundle_and_the_default_type() -> None:
     """Nothing set: the bundle alone, and the same object each time."""
     assert tlsio.get_ca_certificates() is tlsio.get_ca_certificates("default")
@@ -71,6 +73,7 @@ def test_default_is_the_bundle_and_the_default_type() -> None:
     assert tlsio.get_ca_certificates("extra") == ()
 
 
+@pytest.mark.node("tls-get-ca-certificates-error")
 @pytest.mark.parametrize("kind", [1, None, len, True])
 def test_type_is_a_str(kind: Any) -> None:
     """Node's code."""
@@ -79,6 +82,7 @@ def test_type_is_a_str(kind: Any) -> None:
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
 
 
+@pytest.mark.node("tls-get-ca-certificates-error")
 def test_type_is_one_of_four() -> None:
     """Node's code."""
     with pytest.raises(tlsio.UsageError, match=r"^type .*'test'") as caught:
@@ -86,6 +90,7 @@ def test_type_is_one_of_four() -> None:
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
+@pytest.mark.node("tls-get-ca-certificates-system-without-flag")
 def test_system_can_be_read_without_being_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From where `SSL_CERT_FILE` and `SSL_CERT_DIR` say, once; the default roots do not know it."""
     (tmp_path / "system.pem").write_bytes(pki.ca1().cert_pem)
@@ -109,6 +114,9 @@ def test_system_without_environment_is_openssls(monkeypatch: pytest.MonkeyPatch,
 # --- replacing ---
 
 
+@pytest.mark.node(
+    "tls-set-default-ca-certificates-basic", "tls-set-default-ca-certificates-array-buffer", "tls-set-default-ca-certificates-mixed-types"
+)
 def test_set_changes_the_default_alone() -> None:
     """Each once, in order, in any form; bundled and system stay."""
     system = tlsio.get_ca_certificates("system")
@@ -119,6 +127,7 @@ def test_set_changes_the_default_alone() -> None:
     assert tlsio.get_ca_certificates("system") == system
 
 
+@pytest.mark.node("tls-set-default-ca-certificates-basic")
 def test_set_takes_what_get_gives() -> None:
     """A subset of the bundle, and the whole of it again."""
     tlsio.set_default_ca_certificates(tlsio.root_certificates[:3])
@@ -134,6 +143,7 @@ def test_set_reads_files(tmp_path: Path) -> None:
     assert tlsio.get_ca_certificates() == (pem(pki.ca1()), pem(pki.ca2()))
 
 
+@pytest.mark.node("tls-set-default-ca-certificates-error")
 @pytest.mark.parametrize("certs", [None, 1, "", b"one", {}])
 def test_set_takes_a_list_only(certs: Any) -> None:
     """One certificate alone would be easy to mistake for all."""
@@ -142,6 +152,7 @@ def test_set_takes_a_list_only(certs: Any) -> None:
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
 
 
+@pytest.mark.node("tls-set-default-ca-certificates-error")
 @pytest.mark.parametrize(
     ("bad", "code"),
     [
@@ -173,6 +184,12 @@ def test_missing_file_changes_nothing(tmp_path: Path) -> None:
     assert tlsio.get_ca_certificates() == tlsio.root_certificates
 
 
+@pytest.mark.node(
+    "tls-set-default-ca-certificates-basic",
+    "tls-set-default-ca-certificates-precedence-empty",
+    "tls-set-default-ca-certificates-append-https-request",
+    "tls-set-default-ca-certificates-reset-https-request",
+)
 def test_contexts_made_later_trust_what_was_set() -> None:
     """Appended, replaced by nothing, and back; an older context stays what it is."""
     before = tlsio.create_secure_context()
@@ -185,6 +202,9 @@ def test_contexts_made_later_trust_what_was_set() -> None:
     assert judged() == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 
 
+@pytest.mark.node(
+    "tls-set-default-ca-certificates-precedence-bundled", "tls-set-default-ca-certificates-precedence-empty", "internet/tls-add-ca-cert"
+)
 def test_ca_of_a_context_wins_over_the_default() -> None:
     """Set to nobody, or to somebody else; `extra_ca` still adds."""
     tlsio.set_default_ca_certificates([])
@@ -206,6 +226,9 @@ def extra_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.node(
+    "tls-env-extra-ca", "tls-get-ca-certificates-extra", "tls-get-ca-certificates-extra-subset", "tls-off-thread-cert-loading"
+)
 @pytest.mark.usefixtures("extra_file")
 def test_extra_roots_are_added_to_the_default() -> None:
     """Beside the bundle, and by themselves as `extra`."""
@@ -214,6 +237,7 @@ def test_extra_roots_are_added_to_the_default() -> None:
     assert judged() == ""
 
 
+@pytest.mark.node("tls-env-extra-ca-with-options")
 @pytest.mark.usefixtures("extra_file")
 def test_extra_roots_stay_trusted_beside_other_options() -> None:
     """What copies the trust copies them too."""
@@ -246,6 +270,12 @@ def test_missing_extra_file_warns_and_the_bundle_stays(extra_file: Path) -> None
     assert judged() == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 
 
+@pytest.mark.node(
+    "tls-get-ca-certificates-bundled-subset",
+    "tls-get-ca-certificates-node-use-system-ca",
+    "tls-get-ca-certificates-system",
+    "tls-get-ca-certificates-system-without-flag",
+)
 @pytest.mark.parametrize(("value", "trusted"), [("1", True), ("0", False), ("", False)])
 def test_system_roots_are_added_on_request(value: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
     """`TLSIO_USE_SYSTEM_CA=1`, as Node's NODE_USE_SYSTEM_CA."""
@@ -254,9 +284,11 @@ def test_system_roots_are_added_on_request(value: str, trusted: bool, tmp_path: 
     monkeypatch.setenv("SSL_CERT_DIR", "")
     monkeypatch.setenv("TLSIO_USE_SYSTEM_CA", value)
     assert (pem(pki.ca1()) in tlsio.get_ca_certificates()) is trusted
+    assert tlsio.get_ca_certificates("system") == (pem(pki.ca1()),)
     assert set(tlsio.root_certificates) <= set(tlsio.get_ca_certificates())
 
 
+@pytest.mark.node("tls-env-extra-ca")
 @pytest.mark.slow
 def test_environment_of_another_process(tmp_path: Path) -> None:
     """All of it at once, as a user sets it."""
@@ -274,6 +306,7 @@ def test_environment_of_another_process(tmp_path: Path) -> None:
     assert certificates == pem(pki.ca2()) + pem(pki.ca1())
 
 
+@pytest.mark.node("tls-cli-min-max-conflict")
 @pytest.mark.slow
 def test_import_fails_for_versions_that_exclude_each_other() -> None:
     """Before anything is done with them."""

@@ -64,6 +64,7 @@ INPUTS: dict[str, tuple[Any, int | None, str]] = {
 }
 
 
+@pytest.mark.node("tls-junk-closes-server")
 @pytest.mark.parametrize("kind", list(INPUTS))
 async def test_bytes_that_are_no_handshake(kind: str) -> None:
     """Each gets its alert before the connection ends, each is told once, and others do not notice."""
@@ -84,6 +85,29 @@ async def test_bytes_that_are_no_handshake(kind: str) -> None:
         assert sum(server.stats().handshakes_failed.values()) == 1
 
 
+@pytest.mark.node("tls-no-sslv3", "tls-alert")
+@pytest.mark.parametrize(
+    ("version", "alert", "code"),
+    [
+        (b"\3\0", 40, "ERR_SSL_VERSION_TOO_LOW"),
+        (b"\3\1", 70, "ERR_SSL_UNSUPPORTED_PROTOCOL"),
+        (b"\3\2", 70, "ERR_SSL_UNSUPPORTED_PROTOCOL"),
+    ],
+    ids=["SSL 3.0", "TLS 1.0", "TLS 1.1"],
+)
+async def test_client_of_the_past(version: bytes, alert: int, code: str) -> None:
+    """It gets the alert, and the server is told why."""
+    body = version + bytes(32) + b"\0" + b"\0\2\0\x2f" + b"\1\0"  # RFC 6101 §5.6.1.2: random, no session, one suite, no compression
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    errors: list[Any] = []
+    async with tlsio.serve(echo, 0, "127.0.0.1", **options(max_version="TLSv1.2")) as server:
+        server.on("tls_client_error", lambda error, _sock: errors.append(error))
+        answer = await foreign.send_raw(server, b"\x16" + version + len(message).to_bytes(2, "big") + message)
+    assert foreign.alert_in(answer) == alert
+    assert [error.code for error in errors] == [code]
+
+
+@pytest.mark.node("tls-econnreset")
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("size", [0, 1, 5, 60, None], ids=["nothing", "one byte", "header", "half a hello", "hello"])
 async def test_client_that_leaves(size: int | None, how: str) -> None:
@@ -186,6 +210,7 @@ async def test_flood_of_key_updates_is_ended() -> None:
         assert b"unexpected message" in output
 
 
+@pytest.mark.node("tls-alert-handling")
 async def test_broken_record_ends_its_connection_alone(version: Version) -> None:
     """In mid-stream: an error of that socket, its client gets the alert, no `tls_client_error`; another one goes on."""
     broken = asyncio.get_running_loop().create_future()
@@ -220,6 +245,35 @@ async def test_broken_record_ends_its_connection_alone(version: Version) -> None
             for _ in range(20):
                 await other.send(b"undisturbed")
                 assert await other.read() == b"undisturbed"
+
+
+@pytest.mark.node("tls-write-error")
+async def test_illegal_message_while_the_server_writes(version: Version) -> None:
+    """A handshake in the clear, in the middle of what the server sends: that connection ends, and what it had to write with it."""
+    ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def pour(sock: tlsio.TLSSocket) -> None:
+        try:
+            while True:
+                await sock.send(b"x" * 100_000)
+        except tlsio.TLSError as error:
+            ended.set_result(error)
+
+    def attack(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), foreign.TIMEOUT) as below:
+            raw = socket.socket(fileno=os.dup(below.fileno()))
+            with raw, foreign.client(version=version).wrap_socket(below) as sock:
+                assert sock.recv(1) == b"x"
+                raw.sendall(bytes.fromhex("1603030004" + "00000000"))
+                raw.settimeout(foreign.TIMEOUT)
+                while raw.recv(65536):
+                    pass
+
+    async with tlsio.serve(pour, 0, "127.0.0.1", **options()) as server:
+        await asyncio.to_thread(attack, server.port)
+        assert isinstance(await ended, tlsio.PeerError)
+        found = await foreign.send_raw(server, b"GET / HTTP/1.1\r\n\r\n")
+        assert foreign.alert_in(found) == 10
 
 
 # --- what it costs ---

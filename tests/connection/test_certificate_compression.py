@@ -42,6 +42,7 @@ def test_empty_list_is_none() -> None:
     assert tlsio.create_secure_context(certificate_compression=[]).options.certificate_compression == ()
 
 
+@pytest.mark.node("tls-certificate-compression")
 @with_compression
 @pytest.mark.parametrize("sides", ["both", "server", "client"])
 async def test_certificates_are_smaller_when_both_sides_say_so(sides: str, driver: Driver) -> None:
@@ -60,6 +61,25 @@ async def test_certificates_are_smaller_when_both_sides_say_so(sides: str, drive
             sizes.append(near.wire_bytes_read)
     plain, other = sizes
     assert (other < plain - 100) is (sides == "both")
+
+
+@pytest.mark.node("tls-certificate-compression")
+@with_compression
+async def test_certificates_of_a_name_are_compressed(driver: Driver) -> None:
+    """A context chosen by name compresses though the server's own does not."""
+    who = pki.agent10()
+    chosen = {"cert": who.chain_pem, "key": who.key_pem}
+    client = {"ca": pki.ca2().cert_pem, "servername": "agent10.example.com", "certificate_compression": HAVE}
+    net = Net(driver, "TLSv1.3")
+    sizes = []
+    for options in (chosen, chosen | {"certificate_compression": HAVE}):
+        async with net.serve(sni_callback=lambda *_, answer=options: answer) as server:
+            near = await net.connect(server, **client)
+            sizes.append(near.wire_bytes_read)
+            near.destroy()
+            await near.wait_closed()
+    plain, compressed = sizes
+    assert compressed < plain - 100
 
 
 @with_compression

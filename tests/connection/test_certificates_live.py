@@ -19,6 +19,7 @@ def shown_by(who: pki.Identity) -> dict[str, Any]:
     return {"cert": who.chain_pem, "key": who.key_pem}
 
 
+@pytest.mark.node("tls-getcertificate-x509")
 async def test_both_ends_show_theirs(pair: Pair) -> None:
     """With mutual TLS each end sees the other's certificate and its own, in the same words."""
     us = pki.client()
@@ -41,6 +42,7 @@ async def test_who_shows_none(pair: Pair) -> None:
         assert peer.get_verified_chain() == ()
 
 
+@pytest.mark.node("tls-getcertificate-x509")
 async def test_the_chain_with_its_issuers(pair: Pair) -> None:
     """`detailed` links up to the root, which comes from the local trust and is its own issuer."""
     who = pki.chained()
@@ -91,6 +93,7 @@ ODD_NAMES: list[tuple[x509.GeneralName, str]] = [
 ]
 
 
+@pytest.mark.node("tls-0-dns-altname", "x509-escaping")
 @pytest.mark.parametrize(("odd", "printed"), ODD_NAMES)
 async def test_odd_names_are_printed_as_by_node(pair: Pair, odd: x509.GeneralName, printed: str) -> None:
     """Names that could be read as two are quoted, in a handshake too, and the true name beside them counts."""
@@ -103,6 +106,7 @@ async def test_odd_names_are_printed_as_by_node(pair: Pair, odd: x509.GeneralNam
         assert client.authorized
 
 
+@pytest.mark.node("x509-escaping")
 async def test_info_access_with_a_line_break(pair: Pair) -> None:
     """A line break inside a value makes no second entry."""
     value = "http://good.example.com/\nOCSP - URI:http://evil.example.com/"
@@ -116,6 +120,7 @@ async def test_info_access_with_a_line_break(pair: Pair) -> None:
         assert found["info_access"] == {"OCSP - URI": [value]}
 
 
+@pytest.mark.node("tls-peer-certificate-encoding", "tls-peer-certificate-multi-keys")
 async def test_subjects_beyond_ascii_and_repeated(pair: Pair) -> None:
     """UTF-8 comes decoded; a repeated attribute is a list."""
     who = pki.leaf("Ádám Lippai", issuer=pki.ca1(), names=["localhost"], units=["Test TLS Certificate", "Engineering"])

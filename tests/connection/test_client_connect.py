@@ -42,6 +42,7 @@ async def silent(port_of: asyncio.Future[int], stop: asyncio.Event) -> None:
         await stop.wait()
 
 
+@pytest.mark.node("internet/tls-autoselectfamily-servername")
 @pytest.mark.parametrize(
     ("host", "more", "sent"),
     [
@@ -58,6 +59,7 @@ async def test_server_name_is_sent(host: str, more: dict[str, Any], sent: bytes)
         assert await sock.read() == sent
 
 
+@pytest.mark.node("tls-connect-simple")
 async def test_awaiting_entering_and_making_a_task_of_it() -> None:
     """Three ways to the same socket."""
     async with tlsio.serve(greet, 0, None, **options()) as server:
@@ -79,6 +81,7 @@ async def test_leaving_by_an_exception_destroys() -> None:
         assert sock.closed
 
 
+@pytest.mark.node("tls-connect-simple")
 async def test_listeners_are_there_before_the_handshake() -> None:
     """`on=` misses nothing."""
     heard: list[str] = []
@@ -122,6 +125,7 @@ def test_host_and_port_swapped_raise_with_a_hint() -> None:
     assert caught.value.hint == "connect takes the port first: connect(443, 'example.com')."
 
 
+@pytest.mark.node("tls-connect-pipe")
 async def test_path_needs_a_name_even_localhost(unix_path: Path) -> None:
     """Said aloud, it is one."""
     async with tlsio.serve(greet, path=unix_path, **options()):
@@ -131,6 +135,7 @@ async def test_path_needs_a_name_even_localhost(unix_path: Path) -> None:
             assert await sock.read() == b"None"
 
 
+@pytest.mark.node("tls-connect-address-family")
 async def test_address_family_and_local_address() -> None:
     """`family`, `local_address` and `local_port` are honoured."""
     async with tlsio.serve(greet, 0, None, **options()) as server:
@@ -143,6 +148,7 @@ async def test_address_family_and_local_address() -> None:
         assert isinstance(caught.value, OSError)
 
 
+@pytest.mark.node("sequential/tls-connect")
 @pytest.mark.parametrize(
     ("target", "hint"), [({"port": 1, "host": "127.0.0.1"}, "nothing listens"), ({"port": 443, "host": "no-such.invalid"}, "spelling")]
 )
@@ -154,6 +160,7 @@ async def test_failures_before_tls_are_pythons(target: dict[str, Any], hint: str
     assert any(hint in note for note in caught.value.__notes__)
 
 
+@pytest.mark.node("tls-connect-timeout-option")
 async def test_timeout_is_over_the_whole() -> None:
     """Here over a server that never answers."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
@@ -183,6 +190,7 @@ async def test_timeout_of_somebody_else_is_left_alone(net: Net) -> None:
         assert caught.value is mistake
 
 
+@pytest.mark.node("tls-connect-abort-controller")
 @pytest.mark.parametrize("turns", range(12))
 async def test_cancelling_leaves_nothing(turns: int) -> None:
     """At whatever moment: lookup, connection, handshake, or just done."""
@@ -196,6 +204,7 @@ async def test_cancelling_leaves_nothing(turns: int) -> None:
             result.destroy()
 
 
+@pytest.mark.node("tls-wrap-econnreset", "tls-wrap-econnreset-socket")
 async def test_server_that_hangs_up_is_told_as_in_node(net: Net) -> None:
     """Before the handshake is done: ECONNRESET, with Node's sentence."""
 

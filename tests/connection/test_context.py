@@ -42,6 +42,7 @@ def test_unknown_option_names_the_nearest() -> None:
         create_secure_context(requestCert=True)  # type: ignore[call-arg]
 
 
+@pytest.mark.node("tls-connect-secure-context")
 def test_none_is_the_same_as_not_given() -> None:
     """Every option may be None."""
     nothing: dict[str, Any] = dict.fromkeys(ContextOptions.__dataclass_fields__)
@@ -145,6 +146,7 @@ def test_intermediates_of_cert_are_sent() -> None:
     assert sent_chain(cert=pki.chained().chain_pem, key=pki.chained().key_pem) == ["localhost", "ca3"]
 
 
+@pytest.mark.node("tls-cert-chains-in-ca")
 def test_missing_intermediate_is_completed_from_ca_without_the_root() -> None:
     """Node's auto-chain, built once; who verifies has the root."""
     leaf, ca = pki.chained(), [pki.ca1().cert_pem, pki.ca3().cert_pem]
@@ -320,6 +322,7 @@ def test_versions(low: Any, high: Any, expected: tuple[int, int]) -> None:
     assert (native.min_version, native.max_version) == expected
 
 
+@pytest.mark.node("tls-cli-max-version-1.2")
 def test_default_versions_are_read_when_a_context_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tlsio.defaults` reaches contexts made later."""
     monkeypatch.setattr(defaults, "min_version", "TLSv1.1")
@@ -340,6 +343,7 @@ def test_secure_options() -> None:
     assert outcome.peer.version() == "TLSv1.2"
 
 
+@pytest.mark.node("tls-ecdh", "tls-ecdh-auto")
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
 @pytest.mark.parametrize(("curves", "opened"), [("auto", True), ("prime256v1", True), ("secp521r1:prime256v1", True), ("secp521r1", False)])
 def test_ecdh_curve(*, curves: str, opened: bool, version: int) -> None:
@@ -362,6 +366,7 @@ def test_sigalgs(*, sigalgs: str, opened: bool) -> None:
     assert shake(server_of(pki.localhost(), sigalgs=sigalgs), std_client(ca=pki.ca1())).opened is opened
 
 
+@pytest.mark.node("tls-dhe")
 @pytest.mark.parametrize(
     ("dhparam", "opened"),
     [(None, False), ("auto", True), (pki.dh_parameters(2048), True), (pki.dh_parameters(3072), True)],
@@ -390,6 +395,7 @@ def names_asked_for(outcome: Outcome) -> list[pki.Identity]:
     return [who for who in (pki.ca1(), pki.ca2(), pki.ca3()) if who.certificate.subject.public_bytes() in body]
 
 
+@pytest.mark.node("internet/tls-add-ca-cert")
 @pytest.mark.parametrize(
     ("options", "client", "code"),
     [
@@ -435,6 +441,7 @@ def test_empty_ca_trusts_nobody() -> None:
     assert not outcome.opened
 
 
+@pytest.mark.node("tls-ca-concat")
 def test_several_authorities_in_one_pem_with_others_between() -> None:
     """A bundle may hold what is not needed."""
     bundle = pki.ca2().cert_pem + b"# a comment\n" + pki.agent2().cert_pem + pki.ca1().cert_pem
@@ -448,6 +455,7 @@ def test_forms_of_authorities(form: str) -> None:
     assert shake(create_secure_context(ca=ca), std_server(pki.localhost()), is_server=False).opened
 
 
+@pytest.mark.node("tls-client-allow-partial-trust-chain")
 @pytest.mark.parametrize(("partial", "opened"), [(None, False), (True, True)])
 def test_partial_chain_ends_at_a_trusted_intermediate(*, partial: bool | None, opened: bool) -> None:
     """Without it only a root ends a chain."""

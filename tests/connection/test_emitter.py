@@ -189,6 +189,7 @@ def test_nobody_else_can_emit() -> None:
     assert not hasattr(tlsio.Server, "emit")
 
 
+@pytest.mark.node("tls-tlswrap-segfault-2")
 async def test_listeners_of_a_closed_socket_are_safe(pair: Pair) -> None:
     """Late listeners are taken, and hear nothing."""
     async with pair() as (client, _peer, _server):

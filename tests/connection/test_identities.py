@@ -54,6 +54,7 @@ WANTS = {
 }
 
 
+@pytest.mark.node("tls-multi-key")
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_client_gets_the_identity_it_can_verify(way: str, kind: str, net: Net) -> None:

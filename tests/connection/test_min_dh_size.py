@@ -28,6 +28,7 @@ def dhe_server(bits: int, level: int = 2) -> dict[str, Any]:
     return {"cert": who.cert_pem, "key": who.key_pem, "dhparam": pki.dh_parameters(bits), "ciphers": f"{DHE}:@SECLEVEL={level}"}
 
 
+@pytest.mark.node("tls-client-mindhsize")
 @pytest.mark.parametrize("size", [2049, 3072])
 async def test_smaller_group_is_refused(size: int, old: Net) -> None:
     """With the fitting alert, before anything of the client's but the hello has left: the server never opens."""
@@ -40,6 +41,7 @@ async def test_smaller_group_is_refused(size: int, old: Net) -> None:
         assert (type(error), error.alert) == (tlsio.AlertReceived, "handshake_failure")
 
 
+@pytest.mark.node("tls-client-mindhsize")
 @pytest.mark.parametrize(("bits", "size"), [(2048, 2048), (2048, 1), (3072, 2048), (2048, None)])
 async def test_group_that_is_large_enough(bits: int, size: int | None, old: Net) -> None:
     """The bound itself is enough."""

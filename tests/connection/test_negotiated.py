@@ -33,6 +33,7 @@ async def unconnected() -> AsyncIterator[tlsio.TLSSocket]:
 RSA = {"cert": pki.localhost_rsa().cert_pem, "key": pki.localhost_rsa().key_pem}
 
 
+@pytest.mark.node("tls-client-getephemeralkeyinfo")
 class TestEphemeralKey:
     """`get_ephemeral_key_info`, on clients as in Node, and on servers."""
 
@@ -59,6 +60,7 @@ class TestEphemeralKey:
         async with pair(server=RSA | {"ciphers": "AES128-GCM-SHA256"}, client={"ciphers": "AES128-GCM-SHA256"}) as (client, peer, _):
             assert client.get_ephemeral_key_info() == peer.get_ephemeral_key_info() == {}
 
+    @pytest.mark.node("26: groups that are no curve")
     @pytest.mark.parametrize("version", ["TLSv1.3"])
     async def test_groups_that_are_no_curve(self, pair: Pair) -> None:
         """A hybrid with ML-KEM has a name only, as in Node 26."""
@@ -81,6 +83,7 @@ class TestSignatures:
             assert sorted(peer.get_shared_sigalgs()) == ["ECDSA+SHA256", "ECDSA+SHA384", "Ed25519+UNDEF"]
             assert client.get_shared_sigalgs() == []
 
+    @pytest.mark.node("tls-set-sigalgs")
     async def test_rsa_names(self, pair: Pair) -> None:
         """RSA-PSS has a name of its own."""
         async with pair(server=RSA | {"sigalgs": "RSA-PSS+SHA384"}, client={"sigalgs": "RSA-PSS+SHA256:RSA-PSS+SHA384"}) as (
@@ -98,6 +101,7 @@ class TestSignatures:
             assert client.get_shared_sigalgs() == ["ECDSA+SHA256"]
 
 
+@pytest.mark.node("tls-finished")
 class TestFinished:
     """`get_finished`, `get_peer_finished`."""
 
@@ -109,6 +113,7 @@ class TestFinished:
             assert client.get_finished() != peer.get_finished()
             assert client.get_finished()
 
+    @pytest.mark.node("tls-exportkeyingmaterial")
     async def test_none_before_the_handshake(self) -> None:
         """Nothing is known before: None, no shared algorithms, and nothing to export."""
         async with unconnected() as socket:
@@ -123,6 +128,7 @@ class TestFinished:
             assert caught.value.code == "ERR_TLS_INVALID_STATE"
 
 
+@pytest.mark.node("tls-exportkeyingmaterial")
 class TestExporter:
     """`export_keying_material`."""
 
@@ -206,6 +212,7 @@ class TestChannelBinding:
                 client.get_channel_binding("tls-unknown")
 
 
+@pytest.mark.node("tls-max-send-fragment")
 class TestMaxSendFragment:
     """`set_max_send_fragment`."""
 
@@ -256,6 +263,7 @@ class TestMaxSendFragment:
             await socket.wait_closed()
 
 
+@pytest.mark.node("tls-getprotocol")
 async def test_all_stays_readable_after_close(pair: Pair, version: str) -> None:
     """**Ours**: Node's getters give null after the close."""
     async with pair() as (client, peer, _):

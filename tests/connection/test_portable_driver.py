@@ -96,6 +96,7 @@ async def wrapped(client_stream: Any, server_stream: Any, version: Version) -> A
         await let_go()
 
 
+@pytest.mark.node("tls-js-stream", "tls-net-socket-keepalive", "tls-net-socket-keepalive-12")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_kinds_of_streams(kind: Callable[[sockets.socket], Any], version: Version) -> None:
     """Each kind carries a connection both ways, with back-pressure, to its end, and is closed with it."""
@@ -123,6 +124,7 @@ async def test_unknown_streams_are_refused(version: Version) -> None:
     assert "ByteStream" in (caught.value.hint or "")
 
 
+@pytest.mark.node("tls-reuse-host-from-socket")
 async def test_client_needs_a_name() -> None:
     """A wrapped client verifies, so it must know whom it talks to."""
     near, far = sockets.socketpair()
@@ -138,6 +140,7 @@ async def test_role_is_a_bool() -> None:
         tlsio.TLSSocket(near, is_server=1)  # type: ignore[arg-type]
 
 
+@pytest.mark.node("tls-socket-default-options")
 async def test_wrapped_client_verifies(version: Version) -> None:
     """Without trust in the server's authority the handshake fails on both sides, with the alert between them."""
     near, far = sockets.socketpair()
@@ -149,6 +152,7 @@ async def test_wrapped_client_verifies(version: Version) -> None:
             await server.read()
         told = caught.value
     assert isinstance(refused, tlsio.CertificateError)
+    assert refused.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
     assert told.alert == "unknown_ca"
     await asyncio.gather(client.wait_closed(), server.wait_closed())
     await let_go()
@@ -189,6 +193,7 @@ async def test_write_then_close_before_the_handshake_is_done(version: Version) -
     await asyncio.gather(client.wait_closed(), server.wait_closed())
 
 
+@pytest.mark.node("tls-delayed-attach")
 async def test_bytes_that_were_buffered_go_into_tls(version: Version) -> None:
     """STARTTLS: what the reader holds already is ciphertext, and never comes out as plaintext."""
     near, far = sockets.socketpair()
@@ -314,6 +319,7 @@ async def test_nobody_reads_and_the_stream_is_left_alone(version: Version) -> No
 # ---- what is left
 
 
+@pytest.mark.node("tls-connect-abort-controller")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_cancelled_handshake_leaves_nothing(kind: Callable[[sockets.socket], Any]) -> None:
     """The stream is closed, the tasks are gone; the test's frame looks for both."""
@@ -331,6 +337,7 @@ async def test_cancelled_handshake_leaves_nothing(kind: Callable[[sockets.socket
     far.close()
 
 
+@pytest.mark.node("tls-connect-abort-controller")
 async def test_cancelled_connect_leaves_nothing() -> None:
     """The same for `connect(socket=...)`, at any moment of it."""
     for turns in range(6):
@@ -350,6 +357,7 @@ async def _connect(sock: sockets.socket) -> tlsio.TLSSocket:
     return await tlsio.connect(socket=sock, **client_options())
 
 
+@pytest.mark.node("tls-client-abort")
 async def test_socket_that_was_never_used_is_closed_quietly() -> None:
     """Wrap and close: nothing is sent."""
     near, far = sockets.socketpair()
@@ -382,6 +390,7 @@ async def test_peer_that_reads_nothing_does_not_hold_the_stream_open(version: Ve
 # ---- TLS in TLS
 
 
+@pytest.mark.node("tls-inception")
 async def test_tls_in_tls_in_tls(version: Version) -> None:
     """Three layers deep: 300 kB both ways, each layer with a handshake of its own, and all closed from the top."""
     near, far = sockets.socketpair()

@@ -53,6 +53,7 @@ VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 OLD = {"ciphers": "ALL@SECLEVEL=0"}
 
 
+@pytest.mark.node("tls-min-max-version", "tls-getprotocol")
 @pytest.mark.parametrize(("client", "server", "outcome"), matrices.versions())
 async def test_versions_of_both_sides(client: dict[str, Any], server: dict[str, Any], outcome: str) -> None:
     """The newest version that both take, or Node's codes."""
@@ -60,6 +61,7 @@ async def test_versions_of_both_sides(client: dict[str, Any], server: dict[str, 
     assert (version or errors) == outcome
 
 
+@pytest.mark.node("tls-cli-min-version-1.0", "tls-cli-min-version-1.1", "tls-cli-min-version-1.2")
 @pytest.mark.parametrize("old_side", ["client", "server"])
 @pytest.mark.parametrize("version", VERSIONS[:3])
 @pytest.mark.parametrize("minimum", VERSIONS)
@@ -85,6 +87,7 @@ AES_256, CHACHA, CCM = "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
 NOTHING_SHARED = "client ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE / server ERR_SSL_NO_SHARED_CIPHER"
 
 
+@pytest.mark.node("tls-set-ciphers")
 @pytest.mark.parametrize(
     ("client", "server", "outcome"),
     [
@@ -114,6 +117,7 @@ async def test_ciphers_of_both_sides(client: Any, server: Any, outcome: str) -> 
     assert (cipher or errors) == outcome
 
 
+@pytest.mark.node("tls-set-ciphers")
 @pytest.mark.parametrize(
     ("client", "server", "outcome"),
     [
@@ -129,6 +133,7 @@ async def test_ciphers_of_tls_1_2(client: str | None, server: str | None, outcom
     assert (cipher or errors) == outcome
 
 
+@pytest.mark.node("tls-set-ciphers-error")
 @pytest.mark.parametrize("ciphers", ["aes256-sha", "FOOBARBAZ", "TLS_not_a_cipher"])
 def test_unknown_cipher(ciphers: str) -> None:
     """Names are in upper case."""
@@ -140,6 +145,7 @@ def test_unknown_cipher(ciphers: str) -> None:
 # --- signatures and key exchange ---
 
 
+@pytest.mark.node("tls-set-sigalgs")
 @pytest.mark.parametrize(
     ("client", "server", "outcome"),
     [
@@ -165,6 +171,7 @@ async def test_sigalgs_of_both_sides(client: Any, server: Any, outcome: str) -> 
 DHE_FIRST = "DHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256"
 
 
+@pytest.mark.node("tls-dhe")
 @pytest.mark.parametrize(
     ("dhparam", "expected"),
     [
@@ -183,6 +190,7 @@ async def test_dhparam_decides_about_dhe(dhparam: Callable[[], Any], expected: d
         assert client.get_ephemeral_key_info() == expected
 
 
+@pytest.mark.node("tls-ecdh-multiple")
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize(
     ("client", "server", "chosen"),
@@ -204,6 +212,7 @@ async def test_curves_of_both_sides(client: str, server: str, chosen: str, versi
         assert info["name"] == chosen
 
 
+@pytest.mark.node("tls-ecdh-multiple")
 @pytest.mark.parametrize("curves", ["no-such-curve", "prime256v1:bad", "secp256k1:bad:secp521r1"])
 def test_unknown_curve(curves: str) -> None:
     """Node's words and code."""

@@ -83,6 +83,7 @@ class TestKeyLog:
                 lines.clear()
         assert count == 0
 
+    @pytest.mark.node("tls-tlswrap-segfault-2")
     async def test_listening_after_close(self, pair: Pair) -> None:
         """Too late, and no harm."""
         async with pair() as (client, _, _server):
@@ -90,6 +91,7 @@ class TestKeyLog:
             await client.wait_closed()
             client.on("keylog", lambda _line: None)
 
+    @pytest.mark.node("tls-enable-keylog-cli")
     async def test_into_a_file(self, net: Net, tmp_path: Path, version: Version) -> None:
         """Server and client append to one file that only its owner may read; one warning says what it means."""
         path = tmp_path / "keys"
@@ -104,6 +106,7 @@ class TestKeyLog:
         assert len(lines) == 4 * len(LABELS[version])
         assert len(set(lines)) == 2 * len(LABELS[version])
 
+    @pytest.mark.node("tls-enable-keylog-cli")
     @pytest.mark.only_loop("asyncio")
     async def test_by_the_environment(self, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: Version) -> None:
         """`SSLKEYLOGFILE` does what the option does."""
@@ -151,6 +154,7 @@ class TestKeyLog:
 class TestTrace:
     """`enable_trace`, the option and the method."""
 
+    @pytest.mark.node("tls-enable-trace-cli")
     async def test_by_option(self, net: Net, capsys: pytest.CaptureFixture[str]) -> None:
         """The handshake is printed to stderr, and a warning tells that it exposes data."""
         async with net.serve(drain) as server:

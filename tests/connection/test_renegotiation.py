@@ -26,6 +26,7 @@ def net12(driver: Driver) -> Net:
     return Net(driver, "TLSv1.2")
 
 
+@pytest.mark.node("tls-server-verify")
 async def test_server_asks_for_a_certificate_later(pair: Pair) -> None:
     """The client is nobody until it is asked, and authorized from then on."""
     async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
@@ -53,6 +54,7 @@ async def test_client_without_a_certificate_is_refused_later(pair: Pair) -> None
         assert told.value.alert == "unknown_ca"
 
 
+@pytest.mark.node("tls-server-verify")
 async def test_a_soft_request_lets_a_bad_certificate_in(pair: Pair) -> None:
     """`reject_unauthorized=False` records what is wrong, and goes on."""
     stranger: dict[str, Any] = {"cert": pki.agent1().cert_pem, "key": pki.agent1().key_pem}
@@ -122,6 +124,7 @@ async def test_data_behind_the_certificate_waits_for_check_client(driver: Driver
                 assert seen == [b"behind"]
 
 
+@pytest.mark.node("tls-disable-renegotiation")
 async def test_wrong_arguments_raise(pair: Pair) -> None:
     """Only bool and None are taken."""
     async with pair() as (_client, peer, _server):
@@ -130,11 +133,14 @@ async def test_wrong_arguments_raise(pair: Pair) -> None:
         assert wrong.value.code == "ERR_INVALID_ARG_TYPE"
 
 
-async def test_client_renegotiates_as_often_as_allowed(net12: Net) -> None:
-    """Three times within the window; the fourth ends the connection with Node's code on the server."""
+@pytest.mark.node("tls-client-renegotiation-limit")
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 10, 16])
+async def test_client_renegotiates_as_often_as_allowed(net12: Net, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many times within the window; once more ends the connection with Node's code on the server."""
+    monkeypatch.setattr(tlsio.defaults, "client_reneg_limit", limit)
     async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):
         reading = asyncio.ensure_future(peer.read())
-        for _ in range(tlsio.defaults.client_reneg_limit):
+        for _ in range(limit):
             await client.renegotiate()
         with pytest.raises(tlsio.AlertReceived) as told:
             await client.renegotiate()
@@ -144,9 +150,13 @@ async def test_client_renegotiates_as_often_as_allowed(net12: Net) -> None:
         assert ended.value.code == "ERR_TLS_SESSION_ATTACK"
 
 
-async def test_client_may_not_renegotiate_by_default(net12: Net) -> None:
+@pytest.mark.node("tls-client-renegotiation-limit")
+@pytest.mark.parametrize("options", [{}, {"allow_renegotiation": True}], ids=["not allowed", "limit 0"])
+async def test_client_may_not_renegotiate_by_default(net12: Net, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenSSL answers with a warning; the client gives up, the server's socket is told nothing worse than the end."""
-    async with net12.pair() as (client, peer, _server):
+    if options:
+        monkeypatch.setattr(tlsio.defaults, "client_reneg_limit", 0)
+    async with net12.pair(server=options) as (client, peer, _server):
         reading = asyncio.ensure_future(peer.read())
         with pytest.raises(tlsio.TLSError):
             await client.renegotiate()
@@ -154,6 +164,7 @@ async def test_client_may_not_renegotiate_by_default(net12: Net) -> None:
             await reading
 
 
+@pytest.mark.node("tls-disable-renegotiation")
 async def test_disabled_renegotiation_ends_the_connection(net12: Net) -> None:
     """After `disable_renegotiation` the first attempt is one too many."""
     async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):

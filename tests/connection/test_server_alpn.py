@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from net import Net, Pair
 
 
+@pytest.mark.node("tls-alpn-server-client")
 @pytest.mark.parametrize(
     ("server", "client", "chosen"),
     [
@@ -33,6 +34,7 @@ async def test_protocol_is_the_servers_choice(pair: Pair, server: Any, client: A
         assert (near.alpn_protocol, far.alpn_protocol) == (chosen, chosen)
 
 
+@pytest.mark.node("tls-alpn-server-client")
 @pytest.mark.parametrize(("client", "chosen"), [(["a", "b", "c"], "b"), (None, None)])
 async def test_callback_chooses(pair: Pair, client: Any, chosen: str | None) -> None:
     """It is not asked when the client offers nothing."""
@@ -41,6 +43,7 @@ async def test_callback_chooses(pair: Pair, client: Any, chosen: str | None) -> 
         assert (near.alpn_protocol, far.alpn_protocol) == (chosen, chosen)
 
 
+@pytest.mark.node("tls-alpn-server-client")
 @pytest.mark.parametrize("options", [{"alpn_protocols": ["h2"]}, {"alpn_callback": lambda *_: None}], ids=["list", "callback"])
 async def test_nothing_in_common_is_refused(net: Net, options: dict[str, Any]) -> None:
     """With the alert that exists for it (RFC 7301 §3.2), and both sides told what to do."""
@@ -61,6 +64,7 @@ async def test_nothing_in_common_may_go_on(pair: Pair) -> None:
         assert (near.alpn_protocol, far.alpn_protocol) == (None, None)
 
 
+@pytest.mark.node("tls-alpn-server-client")
 async def test_callback_may_answer_what_was_not_offered(net: Net) -> None:
     """By mistake: refused, with Node's code."""
     async with net.serve(alpn_callback=lambda *_: "http/5") as server:
@@ -69,6 +73,7 @@ async def test_callback_may_answer_what_was_not_offered(net: Net) -> None:
         assert isinstance(ours, TypeError)
 
 
+@pytest.mark.node("tls-alpn-server-client")
 @pytest.mark.parametrize(
     "both",
     [

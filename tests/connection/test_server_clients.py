@@ -44,6 +44,7 @@ async def greet(sock: tlsio.TLSSocket) -> None:
     await sock.send(f"{sock.authorized} {sock.authorization_error}".encode())
 
 
+@pytest.mark.node("tls-server-verify")
 @pytest.mark.parametrize(("options", "client", "result"), CASES, ids=[f"{number}-{client}" for number, (_, client, _) in enumerate(CASES)])
 async def test_matrix(net: Net, options: dict[str, Any], client: str, result: str) -> None:
     """`request_cert` and `reject_unauthorized` against good, unknown, revoked and missing certificates."""

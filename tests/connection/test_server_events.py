@@ -75,6 +75,7 @@ async def test_sync_listener_leaves_the_socket_open(net: Net) -> None:
         await sock.wait_closed()
 
 
+@pytest.mark.node("tls-server-capture-rejection")
 @pytest.mark.parametrize("how", ["sync", "async"])
 async def test_exception_of_a_listener_destroys_that_socket_only(net: Net, how: str, loop_errors: LoopErrors) -> None:
     """And is told to the loop's handler, unless the socket has an `error` listener."""
@@ -155,6 +156,22 @@ async def test_client_error_is_the_old_name(net: Net) -> None:
     assert heard[0][1].remote_address == "127.0.0.1"
 
 
+@pytest.mark.node("internet/https-issue-43963")
+async def test_failed_connection_tells_its_addresses(net: Net) -> None:
+    """Both ends of it, after it is gone."""
+    async with net.serve() as server:
+        told = once(server, "tls_client_error")
+        sock = await net.dial(server)
+        port = sock.getsockname()[1]
+        sock.sendall(b"no TLS\n")
+        _, failed = await told
+        sock.close()
+        assert failed.address() == {"address": "127.0.0.1", "family": "IPv4", "port": net.port(server)}
+        assert (failed.local_address, failed.local_port, failed.local_family) == ("127.0.0.1", net.port(server), "IPv4")
+        assert (failed.remote_address, failed.remote_port, failed.remote_family) == ("127.0.0.1", port, "IPv4")
+
+
+@pytest.mark.node("tls-handshake-exception")
 @pytest.mark.parametrize("how", ["sync", "async"])
 async def test_exception_of_a_server_listener_is_an_error_event(how: str, loop_errors: LoopErrors) -> None:
     """Unheard it goes to the loop's handler; one that an `error` listener raises goes there too, once."""

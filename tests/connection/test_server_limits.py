@@ -117,6 +117,7 @@ async def test_handshakes_beyond_the_limit_wait() -> None:
             stranger.__exit__(None, None, None)
 
 
+@pytest.mark.node("tls-timeout-server")
 async def test_handshake_timeout_closes() -> None:
     """Node only tells it; the peer is told, and the listener hears one error."""
     errors: list[Any] = []

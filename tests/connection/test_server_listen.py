@@ -210,6 +210,7 @@ def test_server_needs_no_loop_to_be_made() -> None:
     server.close(0)
 
 
+@pytest.mark.node("tls-connect-simple")
 async def test_listening_and_close_are_told() -> None:
     """`close` when all is over, once."""
     told: list[str] = []
@@ -229,6 +230,7 @@ async def test_listening_and_close_are_told() -> None:
     assert told == ["listening", "close"]
 
 
+@pytest.mark.node("tls-server-connection-server")
 async def test_connections_are_told_before_tls() -> None:
     """With the client's address."""
     async with make() as server:

@@ -161,6 +161,18 @@ async def test_resumed_client_is_as_unauthorized_as_it_was(version: Version) -> 
         assert second.data == b"False True DEPTH_ZERO_SELF_SIGNED_CERT"
 
 
+@pytest.mark.node("26: authorized needs a certificate")
+async def test_resumed_client_without_a_certificate_is_not_authorized(version: Version) -> None:
+    """It was asked for one, and let in without: nothing speaks against it, but nobody is known."""
+    client = foreign.client(version=version)
+    options = identity(ca=pki.ca1().cert_pem, request_cert=True, reject_unauthorized=False)
+    async with tlsio.serve(greet, 0, "127.0.0.1", **options) as server:
+        first = await foreign.visit(server, client)
+        second = await foreign.visit(server, client, session=first.session)
+    assert first.data == b"False False UNABLE_TO_GET_ISSUER_CERT"
+    assert second.data == b"False True None"
+
+
 async def test_resumed_client_is_as_unpinned_as_it_was(version: Version) -> None:
     """The same for pins."""
     client = foreign.client(pki.client(), version=version)
@@ -229,6 +241,7 @@ async def test_ticket_keys_given_with_a_new_context_are_used(version: Version) -
         assert server.get_ticket_keys() == before
 
 
+@pytest.mark.node("tls-ticket-invalid-arg")
 @pytest.mark.parametrize(
     ("keys", "code"), [("x" * 48, "ERR_INVALID_ARG_TYPE"), (b"x", "ERR_INVALID_ARG_VALUE"), ([], "ERR_INVALID_ARG_VALUE")]
 )

@@ -31,6 +31,7 @@ async def served(net: Net, server: tlsio.Server, name: str, **options: Any) -> b
         await sock.wait_closed()
 
 
+@pytest.mark.node("tls-sni-server-client")
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -72,6 +73,7 @@ async def test_last_added_match_wins(net: Net) -> None:
         assert await served(net, server, "a.example.com") == star.cert_der
 
 
+@pytest.mark.node("tls-sni-server-client")
 async def test_no_name_gets_the_default(net: Net) -> None:
     """Clients without SNI, and names that nobody added."""
     async with net.serve() as server:

@@ -205,6 +205,24 @@ async def test_options_are_the_names() -> None:
     assert found.version == "TLSv1.3"
 
 
+@pytest.mark.node("tls-empty-sni-context")
+async def test_chosen_context_without_a_certificate_has_the_servers(version: Version) -> None:
+    """Where there is none either, the handshake fails."""
+    empty = tlsio.create_secure_context()
+    who = pki.localhost()
+    for identity in ({"cert": who.cert_pem, "key": who.key_pem}, {}):
+        errors: list[tlsio.TLSError] = []
+        async with tlsio.serve(greet, 0, "127.0.0.1", sni_callback=lambda *_: empty, max_version=version, **identity) as server:
+            server.on("tls_client_error", lambda error, _sock, told=errors: told.append(error))
+            found = await foreign.visit(server, foreign.client(version=version))
+        if identity:
+            assert found.certificate == who.cert_der
+        else:
+            assert "ALERT" in found.reason
+            assert isinstance(errors[0], tlsio.ConfigError)
+
+
+@pytest.mark.node("tls-empty-sni-context")
 async def test_context_without_a_certificate_fails_with_a_sentence(version: Version) -> None:
     """Such a context is legal; the handshake says what is missing."""
     errors: list[tlsio.TLSError] = []

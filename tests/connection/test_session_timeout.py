@@ -32,6 +32,7 @@ def test_client_is_told_how_long(timeout: int | None, told: int, version: int) -
     assert take_session(outcome.peer).ticket_lifetime_hint == told
 
 
+@pytest.mark.node("sequential/tls-session-timeout")
 @pytest.mark.slow
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
 def test_session_is_resumed_until_its_time_is_over(version: int) -> None:

@@ -38,6 +38,7 @@ async def test_half_closed_connection_carries_the_other_direction(pair: Pair, fi
         assert not peer.truncated
 
 
+@pytest.mark.node("tls-close-event-after-write")
 async def test_both_ends_close(pair: Pair) -> None:
     """When both directions have ended both sides are closed, without an error, each told once."""
     async with pair() as (client, peer, _server):
@@ -61,6 +62,7 @@ async def test_drain_after_the_last_byte_left(pair: Pair) -> None:
         await client.drain()
 
 
+@pytest.mark.node("tls-connect-allow-half-open-option")
 async def test_flowing_socket_ends_after_its_peer(pair: Pair) -> None:
     """In flow style the peer's end is answered by ours."""
     async with pair(listener=lambda sock: sock.on("data", sock.write)) as (client, peer, _server):
@@ -70,6 +72,7 @@ async def test_flowing_socket_ends_after_its_peer(pair: Pair) -> None:
         await peer.wait_closed()
 
 
+@pytest.mark.node("tls-server-parent-constructor-options", "tls-connect-allow-half-open-option", "tls-socket-allow-half-open-option")
 async def test_flowing_socket_may_stay_half_open(pair: Pair) -> None:
     """With `allow_half_open` the peer's end is only told: a last word may follow later."""
     async with pair(server={"allow_half_open": True}) as (client, peer, _server):
@@ -105,6 +108,7 @@ async def test_end_may_come_first(pair: Pair) -> None:
 # ---- close
 
 
+@pytest.mark.node("tls-client-destroy-soon")
 async def test_close_sends_all_that_was_written(pair: Pair) -> None:
     """`close` is an end first: two megabytes arrive."""
     async with pair() as (client, peer, _server):
@@ -223,6 +227,7 @@ async def test_cancelled_aclose_destroys(pair: Pair) -> None:
 # ---- destroy
 
 
+@pytest.mark.node("tls-destroy-stream")
 async def test_destroy_is_immediate_and_truncates(pair: Pair) -> None:
     """`destroy` closes within the call; the peer gets what had left, and no close_notify."""
     async with pair() as (client, peer, _server):

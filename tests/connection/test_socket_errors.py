@@ -257,6 +257,7 @@ async def test_refused_client_is_told_the_alert(net: Net, call: str) -> None:
         assert caught.value.alert == ("certificate_required" if net.version == "TLSv1.3" else "handshake_failure")
 
 
+@pytest.mark.node("tls-writewrap-leak")
 @pytest.mark.parametrize("call", ["drain", "read", "wait_closed"])
 async def test_lost_connection_is_told_as_such(net: Net, call: str) -> None:
     """A reset from below is a ConnectionError with the system's code, for whoever waits or comes later."""

@@ -7,6 +7,8 @@ import contextvars
 import functools
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from net import once
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ async def test_listener_given_to_connect(pair: Pair) -> None:
         assert await collector.wait_for(8) == b"greeting"
 
 
+@pytest.mark.node("tls-server-parent-constructor-options")
 async def test_without_listeners_the_socket_is_paused(pair: Pair) -> None:
     """What comes before the first listener waits for it."""
     async with pair() as (client, peer, _server):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from net import Net, Pair
 
 
+@pytest.mark.node("tls-timeout-server-2", "tls-request-timeout")
 async def test_silence_is_told_once(pair: Pair) -> None:
     """A `timeout` listener decides: the socket lives on, and is told again only when it was used in between."""
     async with pair() as (client, peer, _server):
@@ -47,6 +48,7 @@ async def test_silence_without_a_listener_destroys(pair: Pair) -> None:
         assert await closed is True
 
 
+@pytest.mark.node("tls-wrap-timeout")
 async def test_traffic_holds_the_timeout_off(pair: Pair) -> None:
     """Both directions count: the timeout is told when the last byte is that long ago, not the first."""
     async with pair(listener=lambda sock: sock.on("data", sock.write)) as (client, _peer, _server):
@@ -62,6 +64,7 @@ async def test_traffic_holds_the_timeout_off(pair: Pair) -> None:
         assert loop.time() >= last + 0.05
 
 
+@pytest.mark.node("tls-wrap-timeout")
 async def test_timeout_can_be_taken_back(pair: Pair) -> None:
     """`None` means never, and a closed socket is told nothing."""
     async with pair() as (client, peer, _server):

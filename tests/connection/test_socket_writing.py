@@ -68,6 +68,7 @@ async def test_data_is_copied_before_write_returns(pair: Pair) -> None:
         assert await peer.readexactly(1_000_000) == b"a" * 500_000 + b"b" * 500_000
 
 
+@pytest.mark.node("tls-zero-clear-in")
 async def test_nothing_can_be_written(pair: Pair) -> None:
     """An empty write is no mistake and sends no record."""
     async with pair() as (client, peer, _server):
@@ -76,6 +77,7 @@ async def test_nothing_can_be_written(pair: Pair) -> None:
         assert await peer.read() == b""
 
 
+@pytest.mark.node("tls-buffersize", "tls-fast-writing")
 async def test_write_tells_when_it_is_enough(pair: Pair) -> None:
     """Above the high-water mark `write` returns False; when the peer has read, `drain` is told and `write` is content again."""
     async with pair(client={"high_water_mark": MARK}) as (client, peer, _server):
@@ -147,6 +149,7 @@ async def test_peer_that_never_reads_costs_bounded_memory(pair: Pair) -> None:
         await asyncio.gather(sending, return_exceptions=True)
 
 
+@pytest.mark.node("tls-interleave")
 async def test_writes_interleave_in_order(pair: Pair) -> None:
     """Both sides write at once, small and large; each side's bytes keep their order."""
     async with pair() as (client, peer, _server):
@@ -164,6 +167,7 @@ async def test_writes_interleave_in_order(pair: Pair) -> None:
         assert at_client == at_peer == b"".join(parts)
 
 
+@pytest.mark.node("tls-fast-writing", "tls-invoke-queued")
 async def test_writes_from_drain_listeners(pair: Pair) -> None:
     """Writing more whenever `drain` is told moves everything."""
     async with pair(client={"high_water_mark": MARK}) as (client, peer, _server):
@@ -214,6 +218,7 @@ async def test_write_after_the_peer_failed_is_dropped(pair: Pair) -> None:
         client.end()
 
 
+@pytest.mark.node("tls-buffersize")
 async def test_bytes_are_counted(pair: Pair) -> None:
     """Plaintext and wire bytes are counted on both sides, and agree."""
     async with pair() as (client, peer, _server):

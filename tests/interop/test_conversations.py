@@ -50,6 +50,7 @@ async def test_their_client_shows_its_certificate(peer: Peer, net: Net, part: Pa
     assert seen == [(True, "client", net.version, "localhost")]
 
 
+@pytest.mark.node("tls-no-rsa-key")
 @pytest.mark.parametrize("who", ["ec", "rsa", "chained"])
 async def test_their_client_accepts_each_kind_of_certificate(who: str, peer: Peer, net: Net, part: Part) -> None:
     """EC, RSA, and one that needs its intermediate."""
@@ -59,6 +60,7 @@ async def test_their_client_accepts_each_kind_of_certificate(who: str, peer: Pee
     assert (heard.data, heard.error) == (LINE, "")
 
 
+@pytest.mark.node("tls-no-rsa-key")
 async def test_our_client_gets_its_echo(peer: Peer, net: Net, part: Part) -> None:
     """A server that our authority vouches for talks to our client, who ends first."""
     async with peer.serve(replace(part, identity=pki.localhost())) as service:

@@ -47,6 +47,7 @@ def echoing(request: pytest.FixtureRequest) -> Peer:
     return PEERS[request.param]
 
 
+@pytest.mark.node("pummel/tls-server-large-request")
 async def test_much_from_their_client_comes_back(peer: Peer, net: Net, part: Part) -> None:
     """Whatever the sizes of its records are."""
     async with net.serve(echo) as server:

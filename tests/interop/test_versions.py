@@ -57,6 +57,7 @@ async def node(program: str, role: str, table: str) -> AsyncIterator[Any]:
         await process.wait()
 
 
+@pytest.mark.node("tls-min-max-version")
 @both_nodes
 async def test_our_client_at_nodes_servers(find_program: Callable[[], str]) -> None:
     """Versions and our client's codes are the table's, row by row."""
@@ -75,6 +76,7 @@ async def test_our_client_at_nodes_servers(find_program: Callable[[], str]) -> N
             assert met == expected(outcome, "client"), (client, outcome)
 
 
+@pytest.mark.node("tls-min-max-version")
 @both_nodes
 async def test_nodes_client_at_our_servers(find_program: Callable[[], str]) -> None:
     """Versions and Node's codes are the table's, row by row; a server's options that we refuse, Node's client never meets."""

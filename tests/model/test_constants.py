@@ -75,6 +75,7 @@ def test_repr_shows_what_holds(defaults: constants.Defaults) -> None:
     assert "min_version='TLSv1.2'" in repr(defaults)
 
 
+@pytest.mark.node("tls-cli-max-version-1.2", "tls-cli-min-version-1.0", "tls-cli-min-version-1.1", "tls-cli-min-version-1.2")
 @pytest.mark.parametrize(
     ("variable", "value", "name", "stored"),
     [
@@ -82,6 +83,7 @@ def test_repr_shows_what_holds(defaults: constants.Defaults) -> None:
         ("TLSIO_CIPHER_LIST", "", "ciphers", constants.DEFAULT_CIPHERS),
         ("TLSIO_MIN_VERSION", "TLSv1", "min_version", "TLSv1"),
         ("TLSIO_MIN_VERSION", "TLSv1.1", "min_version", "TLSv1.1"),
+        ("TLSIO_MIN_VERSION", "TLSv1.2", "min_version", "TLSv1.2"),
         ("TLSIO_MIN_VERSION", "TLSv1.3", "min_version", "TLSv1.3"),
         ("TLSIO_MAX_VERSION", "TLSv1.2", "max_version", "TLSv1.2"),
         ("TLSIO_MAX_VERSION", "", "max_version", "TLSv1.3"),
@@ -113,6 +115,7 @@ def test_bad_value_in_the_environment_names_its_variable(monkeypatch: pytest.Mon
     assert caught.value.code == code
 
 
+@pytest.mark.node("tls-cli-min-max-conflict")
 @pytest.mark.parametrize(("low", "high"), [("TLSv1.3", "TLSv1.2"), ("", "TLSv1.1")])
 def test_environment_that_leaves_no_version(monkeypatch: pytest.MonkeyPatch, low: str, high: str) -> None:
     """Node: "either --tls-min-v1.3 or --tls-max-v1.2 can be used, not both"."""

@@ -29,6 +29,7 @@ class FakeParameters:
         return DH_PARAMETERS.encode()
 
 
+@pytest.mark.node("tls-options-boolean-check")
 def test_certificate_in_every_form() -> None:
     """Text and bytes of PEM, DER, a path, an object, and lists of them."""
     agent = pki.agent1()
@@ -47,6 +48,7 @@ def test_certificate_in_every_form() -> None:
         assert material.parse_certificates("options.cert", given) == expected
 
 
+@pytest.mark.node("tls-options-boolean-check")
 def test_key_in_every_form() -> None:
     """As certificates, and dicts with a passphrase of their own within a list."""
     agent = pki.agent1()
@@ -134,6 +136,7 @@ def test_authority_forms() -> None:
     )
 
 
+@pytest.mark.node("tls-options-boolean-check")
 @pytest.mark.parametrize(
     ("parse", "value", "code", "text"),
     [

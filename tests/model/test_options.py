@@ -74,6 +74,7 @@ def test_context_option_is_stored(name: str, value: object, stored: object) -> N
     assert parsed.given == {name}
 
 
+@pytest.mark.node("tls-basic-validations", "tls-certificate-compression", "26: ALPN as bytes")
 @pytest.mark.parametrize(
     ("name", "value", "code"),
     [
@@ -131,6 +132,7 @@ def test_bad_context_option_raises(name: str, value: object, code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.node("tls-no-sslv23")
 @pytest.mark.parametrize("side", ["", "client_", "server_"])
 @pytest.mark.parametrize(
     ("family", "versions"),
@@ -148,6 +150,7 @@ def test_secure_protocol_stands_for_versions(family: str, versions: tuple[str | 
     assert parsed == ContextOptions(min_version=versions[0], max_version=versions[1])
 
 
+@pytest.mark.node("tls-no-sslv23")
 @pytest.mark.parametrize(
     ("method", "problem"),
     [
@@ -177,6 +180,7 @@ def test_secure_protocol_excludes_versions(method: str, beside: str) -> None:
     assert caught.value.code == "ERR_TLS_PROTOCOL_VERSION_CONFLICT"
 
 
+@pytest.mark.node("tls-certificate-compression")
 def test_certificate_compression_needs_tls_1_3(monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS 1.2 has no message for it: by option or by default."""
     with pytest.raises(UsageError, match=r"^options\.certificate_compression needs TLS 1\.3"):
@@ -188,6 +192,7 @@ def test_certificate_compression_needs_tls_1_3(monkeypatch: pytest.MonkeyPatch) 
     assert parse_context_options({"certificate_compression": []}).certificate_compression == ()
 
 
+@pytest.mark.node("tls-basic-validations")
 def test_ticket_keys_say_their_length() -> None:
     """Node's words; the key itself is never shown."""
     with pytest.raises(UsageError, match="must be exactly 48 bytes") as caught:
@@ -225,6 +230,7 @@ def test_options_are_frozen_and_hide_secrets() -> None:
         parsed.no_delay = False
 
 
+@pytest.mark.node("tls-server-parent-constructor-options")
 def test_server_defaults() -> None:
     """As the reference has them."""
     parsed = parse_server_options({})
@@ -258,6 +264,7 @@ def test_none_is_no_limit(name: str) -> None:
     assert getattr(parse_server_options({name: None}), name) is None
 
 
+@pytest.mark.node("tls-basic-validations")
 def test_none_is_not_given_elsewhere() -> None:
     """None leaves the default of any other option."""
     assert parse_server_options({"no_delay": None, "read_limit": None, "alpn_mismatch": None, "secure_context": None}) == ServerOptions()
@@ -312,6 +319,7 @@ def test_connect_option_is_stored(name: str, value: object, stored: object) -> N
     assert getattr(parse_connect_options({name: value}), name) == stored
 
 
+@pytest.mark.node("tls-basic-validations", "tls-client-mindhsize")
 @pytest.mark.parametrize(
     ("parse", "name", "value", "code"),
     [
@@ -382,6 +390,7 @@ def test_option_not_taken_from_node_says_what_to_use(name: str) -> None:
     assert str(caught.value.hint).endswith(".")
 
 
+@pytest.mark.node("tls-socket-default-options")
 @pytest.mark.parametrize("parse", [parse_server_options, parse_connect_options])
 def test_secure_context_excludes_context_options(parse: object) -> None:
     """Node ignores them silently; here they raise, and the hint says replace."""

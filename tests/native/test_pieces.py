@@ -139,6 +139,7 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
 }
 
 
+@pytest.mark.node("tls-passphrase", "tls-error-stack", "tls-dhe")
 @pytest.mark.parametrize(("options", "code", "hint"), list(MISTAKES.values()), ids=list(MISTAKES))
 def test_mistake_is_told_with_code_and_hint(options: Callable[[], dict[str, Any]], code: str, hint: str) -> None:
     """The owner of the configuration is at fault; the error says how, and OpenSSL's reason stays whole."""
@@ -161,6 +162,7 @@ def test_curve_error_reads_as_nodes() -> None:
         create_secure_context(ecdh_curve="X25519:nothing")
 
 
+@pytest.mark.node("tls-dhe")
 def test_small_dh_parameters_are_refused() -> None:
     """A value that cannot be used, whatever the security level."""
     with pytest.raises(UsageValueError, match="DH parameter is less than 1024 bits") as caught:
@@ -168,6 +170,7 @@ def test_small_dh_parameters_are_refused() -> None:
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
+@pytest.mark.node("tls-dhe")
 def test_middling_dh_parameters_warn() -> None:
     """Allowed by a lower security level, and said aloud."""
     with pytest.warns(UserWarning, match="1024 bits is less than 2048"):
@@ -203,6 +206,7 @@ def test_failing_contexts_leave_no_memory_behind() -> None:
 # --- certificates and keys ---
 
 
+@pytest.mark.node("tls-multi-key")
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
 def test_identities_come_in_any_order(order: tuple[int, ...]) -> None:
     """Certificates and keys are matched by public key; a client gets the kind its ciphers ask for."""
@@ -232,6 +236,7 @@ def test_forms_of_certificate_and_key(form: str) -> None:
     assert shake(create_secure_context(cert=cert, key=key), std_client(ca=pki.ca1())).opened
 
 
+@pytest.mark.node("tls-client-auth")
 @pytest.mark.parametrize("label", ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"])
 def test_labels_of_certificates(label: str) -> None:
     """OpenSSL's older labels are read too."""
@@ -263,6 +268,7 @@ def test_ed25519_key() -> None:
     assert shake(create_secure_context(cert=cert, key=key), std_client()).opened
 
 
+@pytest.mark.node("tls-passphrase")
 @pytest.mark.parametrize("passphrase", [pki.PASSPHRASE, pki.PASSPHRASE.decode()], ids=["bytes", "str"])
 @pytest.mark.parametrize("own", [False, True], ids=["option", "own"])
 def test_encrypted_key(*, passphrase: str | bytes, own: bool) -> None:
@@ -285,6 +291,7 @@ def test_encrypted_der_key() -> None:
     assert caught.value.code == "ERR_OSSL_BAD_DECRYPT"
 
 
+@pytest.mark.node("tls-passphrase")
 def test_passphrase_of_an_unencrypted_key_is_ignored() -> None:
     """As in Node."""
     assert server_of(pki.localhost(), passphrase="x")

@@ -62,6 +62,7 @@ def test_has_all_of_nodes_keys() -> None:
         parsed["issuerCertificate"]
 
 
+@pytest.mark.node("crypto-x509")
 def test_names_in_subject_and_issuer() -> None:
     """Short names; what repeats becomes a list, and UTF-8 is decoded."""
     parsed = parse(pki.leaf("Ádám Lippai", units=["Test TLS Certificate", "Engineering"], issuer=pki.ca1()).cert_der)
@@ -69,6 +70,7 @@ def test_names_in_subject_and_issuer() -> None:
     assert parsed["issuer"]["CN"] == "ca1"
 
 
+@pytest.mark.node("crypto-x509")
 def test_rsa_key() -> None:
     """Numbers in hexadecimal, the key as SubjectPublicKeyInfo."""
     key = pki.rsa_key()
@@ -101,6 +103,7 @@ def test_keys_that_node_says_nothing_of() -> None:
         assert [parsed[key] for key in ("modulus", "bits", "asn1_curve", "nist_curve", "pubkey")] == [None, None, None, None, point]
 
 
+@pytest.mark.node("crypto-x509")
 def test_dates_are_printed_as_by_openssl() -> None:
     """The day is padded with a blank."""
     parsed = leaf(not_before=datetime(2022, 9, 3, 21, 40, 37, tzinfo=UTC), not_after=datetime(2052, 12, 31, tzinfo=UTC))
@@ -108,6 +111,7 @@ def test_dates_are_printed_as_by_openssl() -> None:
     assert parsed.not_before == datetime(2022, 9, 3, 21, 40, 37, tzinfo=UTC)
 
 
+@pytest.mark.node("crypto-x509")
 def test_fingerprints_and_pin() -> None:
     """Fingerprints are of the certificate, the pin is of its key."""
     identity = pki.leaf("a.com")
@@ -118,6 +122,7 @@ def test_fingerprints_and_pin() -> None:
     assert parsed.spki_sha256 == identity.spki_sha256
 
 
+@pytest.mark.node("crypto-x509")
 @pytest.mark.parametrize(
     ("content", "printed"), [(b"\x01", "01"), (b"\x00\x80", "80"), (b"\x12\x34", "1234"), (b"\x00", "0"), (b"\xff", "-01")]
 )
@@ -126,6 +131,7 @@ def test_serial_numbers_are_printed_as_by_openssl(content: bytes, printed: str) 
     assert altered(tlv(0x30), serial=tlv(0x02, content))["serial_number"] == printed
 
 
+@pytest.mark.node("tls-translate-peer-certificate", "x509-escaping", "crypto-x509")
 def test_information_access() -> None:
     """Lists by method and kind; a value with a line break cannot pretend to be another entry."""
     evil = tlv(0x30, oid("1.3.6.1.5.5.7.48.1"), tlv(0x86, b"http://good.example.com/\nOCSP - URI:http://evil.example.com/"))
@@ -141,6 +147,7 @@ def test_information_access() -> None:
     assert leaf().ca_issuers == ()
 
 
+@pytest.mark.node("crypto-x509")
 def test_extended_key_usage_is_a_list_of_numbers() -> None:
     """As Node has it."""
     assert leaf(usages=[x509.ObjectIdentifier("1.3.6.1.5.5.7.3.2")])["ext_key_usage"] == ["1.3.6.1.5.5.7.3.2"]
@@ -171,6 +178,7 @@ def test_authority(extensions: list[x509.ExtensionType], expected: bool) -> None
     assert leaf(*extensions)["ca"] is expected
 
 
+@pytest.mark.node("crypto-x509")
 def test_object_of_cryptography() -> None:
     """Made when asked for, once."""
     identity = pki.leaf("a.com")
@@ -218,6 +226,7 @@ def test_malformed_extension_spoils_only_itself(dotted: str) -> None:
     assert not parsed["ca"]
 
 
+@pytest.mark.node("tls-cert-ext-encoding")
 def test_malformed_alternative_names_leave_no_name_at_all() -> None:
     """Else hiding the list would bring the common name back."""
     parsed = leaf(extension(ALT_NAME, b"\x30\x05ab"))
@@ -241,6 +250,7 @@ def test_names_that_cannot_be_read_are_empty() -> None:
     assert parsed.issuer_name.relative == ()
 
 
+@pytest.mark.node("tls-cert-ext-encoding")
 @given(st.data())
 def test_any_damage_is_survived(data: st.DataObject) -> None:
     """One octet changed anywhere: the certificate is refused as a whole, or every key has an answer."""
@@ -274,6 +284,7 @@ def test_chain_is_linked_to_a_root_that_is_its_own_issuer() -> None:
     assert len(chain) == len(KEYS) + 1
 
 
+@pytest.mark.node("tls-translate-peer-certificate")
 def test_self_signed_leaf_is_its_own_issuer() -> None:
     """As in Node."""
     chain = link([pki.agent2().cert_der])

@@ -95,6 +95,7 @@ NODE_TABLE: list[tuple[str, str | list[str] | None, str | None, str]] = [
 ]
 
 
+@pytest.mark.node("tls-check-server-identity")
 @pytest.mark.parametrize(("host", "common_name", "alt_text", "expected"), NODE_TABLE)
 def test_agrees_with_node(host: str, common_name: str | list[str] | None, alt_text: str | None, expected: str) -> None:
     """Every row says what Node says, to the letter."""
@@ -131,6 +132,7 @@ def test_doubtful_host_matches_nothing(check: Any, host: str, alt_text: str) -> 
     assert check(host, mapping(host, alt_text)) is not None
 
 
+@pytest.mark.node("x509-escaping")
 @pytest.mark.parametrize(
     "quoted",
     [
@@ -224,6 +226,7 @@ def test_what_is_no_server_name_raises(host: str) -> None:
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
+@pytest.mark.node("x509-escaping")
 def test_name_with_a_comma_is_one_name() -> None:
     """A dNSName that looks like two in print must not become two (CVE-2021-44532)."""
     parsed = parse(pki.leaf("x.com", names=["a.com, DNS:evil.com"]).cert_der)

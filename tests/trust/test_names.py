@@ -40,6 +40,7 @@ def other_name(kind: str, tag: int, value: bytes) -> bytes:
 XMPP, SRV, UPN = "1.3.6.1.5.5.7.8.5", "1.3.6.1.5.5.7.8.7", "1.3.6.1.4.1.311.20.2.3"
 
 
+@pytest.mark.node("tls-0-dns-altname", "x509-escaping")
 @pytest.mark.parametrize(
     ("general_name", "printed"),
     [

@@ -142,6 +142,7 @@ def test_absent_certificate_is_refused() -> None:
     assert judged(facts(resumed=True)).refused
 
 
+@pytest.mark.node("26: authorized needs a certificate")
 def test_server_resumes_without_certificate_but_authorizes_nobody() -> None:
     """As Node does since 26."""
     assert judged(facts(role="server", resumed=True)) == Verdict(authorized=False)
