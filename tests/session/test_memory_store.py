@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsio.model.errors import UsageValueError
@@ -139,6 +139,7 @@ STEPS = st.lists(
 )
 
 
+@settings(max_examples=25)
 @given(STEPS)
 def test_behaves_as_its_description(steps: list[tuple]) -> None:
     """Three at most, the least recently used leaves; never anything expired or foreign; bytes are counted right."""

@@ -238,6 +238,20 @@ class TestBadWeather:
         assert failed.startswith("Keeping a session in Redis failed")
         assert works == "Keeping a session in Redis works again, after 2.0 s"
 
+    async def test_one_that_comes_and_goes_is_told_once_a_minute(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+        """Each outage by itself would be news."""
+        told = []
+        with RedisServer() as full:
+            async with store_at(full.url, clock=clock) as store:
+                for seconds in (0.0, 59.0, 1.0):
+                    clock.now += seconds
+                    full.run("CONFIG", "SET", "maxmemory", "1")
+                    await store.put(ID, DATA, 60.0)
+                    told.append(len(warnings(caplog)))
+                    full.run("CONFIG", "SET", "maxmemory", "0")
+                    await store.put(ID, DATA, 60.0)
+        assert told == [1, 1, 2]
+
     @pytest.mark.parametrize(
         "said",
         [
@@ -245,11 +259,12 @@ class TestBadWeather:
             b"\x15\x03\x01\x00\x02\x02\x46",
             b"$-5\r\n",
             b":abc\r\n",
+            b":7\r\n",
             b"*1\r\n" * 5000,
             b"+OK\r\n" * 50,
             b"\0\n\r",
         ],
-        ids=["http", "tls", "length", "number", "depth", "more", "noise"],
+        ids=["http", "tls", "length", "number", "other", "depth", "more", "noise"],
     )
     async def test_nonsense(self, caplog: pytest.LogCaptureFixture, said: bytes) -> None:
         """Somebody else listens there."""

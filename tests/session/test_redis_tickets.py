@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BEGIN = 1_790_000_000.0  # an instant, in seconds since 1970
 INTERVAL, OVERLAP = 600.0, 300.0
+NONCE = 12  # random bytes that sealing takes
 
 
 class Node:
@@ -203,19 +205,35 @@ async def test_node_without_redis_starts_on_its_own(caplog: pytest.LogCaptureFix
     assert len(caplog.records) == 2  # that Redis does not answer, and what that means
 
 
-async def test_writer_that_stalled_writes_nothing(redis_server: RedisServer) -> None:
-    """Its lock is over, and another may have written."""
+async def test_one_writes_at_a_time(redis_server: RedisServer) -> None:
+    """Who finds the lock taken asks again."""
     async with Cluster(redis_server.url, (0.0, 0.0)) as cluster:
         (name,) = redis_server.contents()
         before = redis_server.run("GET", name)
         redis_server.run("SET", name + b":lock", "somebody else")
         cluster.now += INTERVAL
-        await cluster.nodes[0].turn()
+        node = cluster.nodes[0]
+        await node.turn()
         assert redis_server.run("GET", name) == before
+        assert node.due == cluster.now + 1.0
         redis_server.run("DEL", name + b":lock")
-        await cluster.nodes[0].turn()
+        await node.turn()
         assert redis_server.run("GET", name) != before
         assert redis_server.run("EXISTS", name + b":lock") == 0
+
+
+async def test_writer_that_stalled_writes_nothing(redis_server: RedisServer) -> None:
+    """Its lock is over, and another may have written."""
+
+    def random(size: int) -> bytes:
+        if size == NONCE:  # the plan is made, and about to be sent
+            (lock,) = redis_server.run("KEYS", "*:lock")
+            redis_server.run("SET", lock, "somebody else")
+        return bytes(size)
+
+    async with RedisTicketKeys(redis_server.url, secret=SECRET, timeout=5.0, random=random) as source:
+        await source.refresh()
+    assert list(redis_server.contents().values()) == [b"somebody else"]
 
 
 async def test_lock_and_keys_do_not_stay_for_ever(redis_server: RedisServer) -> None:
@@ -226,21 +244,29 @@ async def test_lock_and_keys_do_not_stay_for_ever(redis_server: RedisServer) -> 
 
 
 async def test_redis_sees_no_key(redis_server: RedisServer) -> None:
-    """Neither what it holds nor what it is told shows one, nor the secret."""
+    """Neither what it holds nor what it is told shows one, nor the secret; nor do the objects here when they are shown."""
+
+    def random(size: int) -> bytes:
+        return bytes(byte | 0x80 for byte in os.urandom(size))  # all of them are written `\\x..` by MONITOR
+
     with redis_server.overheard() as heard:
-        async with Cluster(redis_server.url, (0.0,)) as cluster:
+        cluster = Cluster(redis_server.url, ())
+        cluster.options["random"] = random
+        cluster.nodes.append(Node(cluster, 0.0))
+        async with cluster:
             await cluster.run(INTERVAL)
-            keys = cluster.nodes[0].keys
-            shown = repr(cluster.nodes[0].source) + repr(vars(cluster.nodes[0].source))
-    seen = b"".join(heard) + repr(redis_server.contents()).encode()
-    escaped = "".join(f"\\x{byte:02x}" for byte in keys[0][:4]).encode()
+            (node,) = cluster.nodes
+            shown = repr(node.source) + repr(vars(node.source)["_plan"]) + repr(node.source.snapshot(cluster.now))
+    held = redis_server.contents()
+    seen = b"".join(heard)
     assert b"ticket-keys" in seen
     assert SECRET.encode() not in seen
-    for key in keys:
-        pieces = {key[at : at + 16] for at in (0, 16, 32)}
-        assert not any(piece in value for piece in pieces for value in redis_server.contents().values())
-        assert not any(repr(piece)[2:-1] in shown for piece in pieces)
-    assert escaped not in seen
+    for key in node.keys:
+        for piece in (key[at : at + 4] for at in range(0, 48, 4)):
+            written = "".join(f"\\x{byte:02x}" for byte in piece)
+            assert written not in shown
+            assert written.encode() not in seen
+            assert not any(piece in value for value in held.values())
 
 
 @pytest.mark.parametrize("value", [b"", b"noise", bytes(200)])

@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlsio.model.errors import UsageTypeError, UsageValueError
@@ -64,6 +64,7 @@ def test_keys_are_random_and_48_bytes() -> None:
     assert one.keys != other.keys
 
 
+@settings(max_examples=25)
 @given(st.floats(1.0, 100.0), st.floats(0.1, 12.0), st.lists(st.floats(0.0, 200.0), max_size=40))
 def test_ticket_decrypts_for_the_whole_overlap(interval: float, intervals: float, steps: list[float]) -> None:
     """However irregularly it is asked; and `until` is always ahead, and a server's 16 places suffice."""
