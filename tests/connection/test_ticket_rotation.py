@@ -78,11 +78,13 @@ async def test_stopped_it_leaves_the_keys_alone() -> None:
     installed = Installed()
     rotation = TicketRotation(Source(asyncio.get_running_loop().time), installed.take)
     await rotation.start()
-    await rotation.start()
     rotation.stop()
     rotation.stop()
     await asyncio.sleep(0.02)
+    assert installed.qsize() == 1
+    await rotation.start()
     assert installed.qsize() == 2
+    rotation.stop()
 
 
 async def test_source_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -92,6 +94,7 @@ async def test_source_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture
     rotation = TicketRotation(source, installed.take)
     for _ in range(2):
         await rotation.start()
+        rotation.stop()
     assert installed.empty()
     assert [record.exc_info is not None for record in caplog.records] == [True]
     source.fails = False
