@@ -127,7 +127,7 @@ async def pretender(answer: Callable[[bytes], tuple[bytes, bool]]) -> AsyncItera
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:
-        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2"
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     finally:
         server.close()
         for writer in writers:

@@ -1,0 +1,54 @@
+"""What RedisSessionStore costs the server's process, and how long its answers take, with a Redis on the same machine.
+
+    python bench/redis_store.py
+
+Callers put sessions and get them again, so many at a time, as the clients of a server would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import tlsio
+from redis_server import SECRET, RedisServer
+
+SESSION = bytes(200)
+
+
+async def measure(url: str, callers: int, calls: int) -> str:
+    """Return the line for so many callers at a time."""
+    async with tlsio.RedisSessionStore(url, secret=SECRET, timeout=5.0) as store:
+
+        async def call(number: int) -> None:
+            for turn in range(calls // callers // 2):
+                name = b"%d %d" % (number, turn)
+                await store.put(name, SESSION, 60.0)
+                await store.get(name)
+
+        start, wall = time.process_time(), time.perf_counter()
+        await asyncio.gather(*map(call, range(callers)))
+        cost, wall = time.process_time() - start, time.perf_counter() - wall
+        stats = store.stats()
+    assert stats.errors == stats.misses == 0  # noqa: S101 - a figure of failures would be worthless
+    return f"{callers:5} {cost / stats.calls * 1e6:8.0f} µs {stats.seconds / stats.calls * 1e3:8.2f} ms {stats.calls / wall:8.0f} /s"
+
+
+async def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=20_000)
+    given = parser.parse_args()
+    print("callers   CPU each   answer in    calls")
+    with RedisServer() as redis:
+        for callers in (1, 10, 100, 1000):
+            print(await measure(redis.url, callers, given.calls))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
