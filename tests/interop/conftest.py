@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from net import Net
-from peers import PEERS, Part
+from node import Node
+from peers import PEERS, Part, find_node, find_node_24
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from net import Version
@@ -38,3 +40,18 @@ def peer(request: pytest.FixtureRequest) -> Peer:
 def part(version: Version, tmp_path: Path) -> Part:
     """What a peer is by default: one that trusts ca1 and has no certificate."""
     return Part(folder=tmp_path, version=version)
+
+
+@pytest.fixture(scope="session", params=[find_node, find_node_24], ids=["node", "node24"])
+def process(request: pytest.FixtureRequest) -> Iterator[Node]:
+    """One Node for all tests."""
+    made = Node(request.param())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def node(process: Node) -> Iterator[Node]:
+    """A Node that has no server and no socket yet."""
+    yield process
+    process.ask("reset").result(20)
