@@ -382,6 +382,34 @@ static void alpn_chooses(void) {
     each_version(alpn_asked);
 }
 
+static const char *npn_of(const tio_conn *c) {
+    static char text[16];
+    const uint8_t *name;
+    size_t size = tio_conn_npn(c, &name);
+    snprintf(text, sizeof text, "%.*s", (int)size, (const char *)name);
+    return text;
+}
+
+static void npn(int v) {
+    static const struct { const char *server, *client, *agreed; } cases[] = {
+        { "\x01" "a\x01" "b", "\x01" "b\x01" "a", "a" }, { "\x01" "a", "\x01" "x", "" }, { "", "\x01" "x", "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tio_context *client = client_context(v, NULL), *server = server_context(v, &server_a, 0);
+        set_npn(client, cases[i].client);
+        set_npn(server, cases[i].server);
+        pair p = make(client, server, 0);
+        CHECK(!*npn_of(p.client) && !*npn_of(p.server));
+        pump(&p);
+        const char *agreed = v == TLS1_2_VERSION ? cases[i].agreed : "";
+        CHECK(!strcmp(npn_of(p.client), agreed));
+        CHECK(!strcmp(npn_of(p.server), agreed));
+        both_open(&p);
+    }
+}
+
+static void npn_chooses(void) { each_version(npn); }
+
 /* A ClientHello with an ALPN extension of our own bytes: the list is shown to the binding only when it is well-formed. */
 static void give_hello_with_alpn(const char *extension, size_t size, pair *p) {
     uint8_t hello[512], *at = hello;
@@ -654,6 +682,7 @@ void handshake_tests(void) {
     RUN(server_name_chooses_the_context);
     RUN(second_hello_is_not_asked_again);
     RUN(alpn_chooses);
+    RUN(npn_chooses);
     RUN(malformed_protocol_lists_are_not_shown);
     RUN(the_client_is_judged_before_anything_is_released);
     RUN(refusal_has_the_record_version_of_old_peers);

@@ -133,6 +133,13 @@ void set_alpn(tio_context *ctx, const char *wire) {
     memcpy(ctx->row.alpn, wire, ctx->row.alpn_size);
 }
 
+void set_npn(tio_context *ctx, const char *wire) {
+    ctx->row.npn_size = strlen(wire);
+    ctx->row.npn = malloc(ctx->row.npn_size + 1);
+    memcpy(ctx->row.npn, wire, ctx->row.npn_size);
+    tio_context_speak_npn(ctx);
+}
+
 void set_pin(tio_context *ctx, const identity *id) {
     unsigned char *der = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(id->cert), &der);

@@ -35,6 +35,7 @@ enum { WANT_CERT = 1, SOFT = 2 };       /* server contexts */
 tio_context *server_context(int version, const identity *, unsigned flags);
 tio_context *client_context(int version, const identity *);             /* NULL: no certificate */
 void set_alpn(tio_context *, const char *wire);
+void set_npn(tio_context *, const char *wire);
 void set_pin(tio_context *, const identity *);
 
 /* ---- two engines over memory */

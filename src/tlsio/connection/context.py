@@ -309,10 +309,16 @@ def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, 
         session_id_context=session_id_context,
         session_timeout=options.session_timeout or SESSION_TIMEOUT,
         ticket_keys=options.ticket_keys,
-        alpn=b"".join(bytes([len(name)]) + name for name in options.alpn_protocols or ()),
+        alpn=_to_wire(options.alpn_protocols),
+        npn=_to_wire(options.npn_protocols),
         pins=options.pins or (),
         compression=options.certificate_compression or (),
     )
+
+
+def _to_wire(names: tuple[bytes, ...] | None) -> bytes:
+    """Put a byte of length before each name."""
+    return b"".join(bytes([len(name)]) + name for name in names or ())
 
 
 @dataclass(frozen=True, slots=True)

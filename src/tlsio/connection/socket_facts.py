@@ -137,6 +137,12 @@ class SocketFacts(Emitter):
         return None if name is None else name.decode("latin-1")
 
     @property
+    def npn_protocol(self) -> str | None:
+        """The protocol both sides have by NPN, which ALPN has replaced, or None (Node v4: `npnProtocol`)."""
+        name = self._connection.npn_protocol
+        return None if name is None else name.decode("latin-1")
+
+    @property
     def servername(self) -> str | None:
         """The name of the hello, a lower-case A-label, or None."""
         return self._connection.server_name

@@ -109,7 +109,7 @@ class ContextOptions:
         passphrase: For each key and PKCS#12 that has none of its own.
         ciphers: Never empty.
         dhparam: Parameters, or `"auto"` for a size that fits the key.
-        alpn_protocols: Names in order of preference; `()` is no ALPN.
+        alpn_protocols: Names in order of preference; `()` is no ALPN. `npn_protocols`: the same for NPN.
         secure_options: `SSL_OP_*` bits.
         pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
         ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt.
@@ -133,6 +133,7 @@ class ContextOptions:
     honor_cipher_order: bool | None = None
     alpn_protocols: tuple[bytes, ...] | None = None
     alpn_callback: Callable[..., Any] | None = None
+    npn_protocols: tuple[bytes, ...] | None = None
     session_id_context: bytes | None = field(default=None, repr=False)
     secure_options: int | None = None
     allow_partial_trust_chain: bool | None = None
@@ -254,6 +255,7 @@ class _SharedContextOptionsDict(TypedDict, total=False):
     dhparam: "Content | DhParameters | None"
     honor_cipher_order: bool | None
     alpn_protocols: "Sequence[str | BytesLike] | bytes | None"
+    npn_protocols: "Sequence[str | BytesLike] | bytes | None"
     session_id_context: str | BytesLike | None
     secure_options: int | None
     allow_partial_trust_chain: bool | None
@@ -628,6 +630,7 @@ _CLIENT_CONTEXT: dict[str, _Check] = {
     "dhparam": parse_dh_parameters,
     "honor_cipher_order": check_bool,
     "alpn_protocols": parse_alpn_protocols,
+    "npn_protocols": parse_alpn_protocols,
     "session_id_context": _check_session_id_context,
     "secure_options": _check_secure_options,
     "allow_partial_trust_chain": check_bool,

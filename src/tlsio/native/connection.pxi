@@ -680,6 +680,12 @@ cdef class Connection:
         return (<const char *>name)[:size] if size else None
 
     @property
+    def npn_protocol(self):
+        cdef const uint8_t *name = NULL
+        cdef size_t size = tio_conn_npn(self.c, &name)
+        return (<const char *>name)[:size] if size else None
+
+    @property
     def protocol(self):
         return SSL_get_version(self.c.ssl).decode() if self.c.ssl != NULL else None
 

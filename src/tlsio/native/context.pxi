@@ -150,6 +150,7 @@ cdef class Context:
         self.dh_bits = _set_dh(ssl, spec.dh)
         _set_sessions(self.ptr, spec)
         _fill_row(&self.ptr.row, spec)
+        _set_npn(self.ptr, spec.npn)
         ERR_clear_error()
 
     def __dealloc__(self):
@@ -509,6 +510,20 @@ cdef int _fill_row(tio_row *row, spec) except -1:
     row.alpn_size = <size_t>len(spec.alpn)
     row.pins = _copy(b"".join(spec.pins))
     row.pin_count = <size_t>len(spec.pins)
+    return 0
+
+
+cdef int _set_npn(tio_context *context, bytes protocols) except -1:
+    if not protocols:
+        return 0
+    if not TIO_SPEAKS_NPN:
+        raise ConfigError(
+            f"options.npn_protocols: {OpenSSL_version(0).decode()} was built without NPN", code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
+            hint="Use alpn_protocols: what replaced NPN in 2014.",
+        )
+    context.row.npn = _copy(protocols)
+    context.row.npn_size = <size_t>len(protocols)
+    tio_context_speak_npn(context)
     return 0
 
 

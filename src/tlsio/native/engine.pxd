@@ -24,7 +24,7 @@ cdef extern from "arpa/inet.h" nogil:
 
 cdef extern from "engine.h" nogil:
     enum:
-        TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES
+        TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE
@@ -75,6 +75,8 @@ cdef extern from "engine.h" nogil:
         size_t id_context_size
         uint8_t *alpn
         size_t alpn_size
+        uint8_t *npn
+        size_t npn_size
         uint8_t *pins
         size_t pin_count
     ctypedef struct tio_ring
@@ -83,6 +85,7 @@ cdef extern from "engine.h" nogil:
         tio_row row
         tio_ring *ring
     tio_context *tio_context_new()
+    void tio_context_speak_npn(tio_context *)
     void tio_context_retain(tio_context *)
     void tio_context_release(tio_context *)
 
@@ -212,6 +215,7 @@ cdef extern from "engine.h" nogil:
     void tio_refuse(tio_conn *, int)
     tio_key_info tio_conn_key_info(tio_conn *)
     int tio_conn_set_max_fragment(tio_conn *, long)
+    size_t tio_conn_npn(const tio_conn *, const uint8_t **)
     void tio_conn_record(tio_conn *, unsigned)
     size_t tio_conn_keys(const tio_conn *, const uint8_t **)
     void tio_conn_keys_told(tio_conn *)

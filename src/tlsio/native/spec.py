@@ -44,7 +44,7 @@ class ContextSpec:
         dh: Parameters, True for a size that fits the key, False for no DHE suites.
         session_id_context: At most 32 bytes.
         ticket_keys: 48 bytes each; the first encrypts. None: random.
-        alpn: Wire form: one byte of length before each name.
+        alpn: Wire form: one byte of length before each name. `npn`: the same; b"" is no NPN.
         pins: 32 bytes each, what a server checks clients against.
         compression: Of certificates: "zlib", "brotli", "zstd", each at most once.
     """
@@ -70,5 +70,6 @@ class ContextSpec:
     session_timeout: int = 300
     ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
     alpn: bytes = b""
+    npn: bytes = b""
     pins: tuple[bytes, ...] = ()
     compression: tuple[str, ...] = ()

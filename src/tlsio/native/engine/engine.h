@@ -51,6 +51,12 @@ enum { TIO_TRACES = 0 };                /* this library cannot trace */
 enum { TIO_TRACES = 1 };
 #endif
 
+#ifdef OPENSSL_NO_NEXTPROTONEG
+enum { TIO_SPEAKS_NPN = 0 };            /* this library cannot */
+#else
+enum { TIO_SPEAKS_NPN = 1 };
+#endif
+
 typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 
 /* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
@@ -110,6 +116,8 @@ typedef struct {                        /* verify mode, versions, options, ticke
     size_t id_context_size;
     uint8_t *alpn;                      /* wire form; server: in order of preference, client: offered */
     size_t alpn_size;
+    uint8_t *npn;                       /* wire form, see tio_context_speak_npn(); server: advertised, client: chosen from */
+    size_t npn_size;
     uint8_t *pins;                      /* server: TIO_PIN bytes each */
     size_t pin_count;
 } tio_row;
@@ -124,6 +132,7 @@ typedef struct {
 } tio_context;
 
 tio_context *tio_context_new(void);     /* our callbacks and modes installed; NULL without memory */
+void tio_context_speak_npn(tio_context *);           /* NPN, what ALPN came from, by its row.npn: TLS 1.2 and older; ALPN wins */
 void tio_context_retain(tio_context *);
 void tio_context_release(tio_context *);
 
@@ -236,6 +245,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t flowing;                    /* the binding's: somebody wants input now */
     uint8_t ready;                      /* in the reactor's ready list */
     uint8_t certificate_requested;      /* the peer asked for ours */
+    uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
     uint8_t passed;                     /* tio_limit a callback found passed */
     uint8_t reshaking;                  /* we have asked for another handshake */
     uint8_t finished;                   /* the peer's Finished of another handshake has come */
@@ -313,6 +323,7 @@ void tio_refuse(tio_conn *, int alert);              /* any question: fatal aler
  * on; -1: not from 512 to TIO_RECORD. */
 tio_key_info tio_conn_key_info(tio_conn *);
 int tio_conn_set_max_fragment(tio_conn *, long size);
+size_t tio_conn_npn(const tio_conn *, const uint8_t **name);             /* the protocol of both lists; 0: none, or no NPN */
 
 /* Records.  record: from now on, TIO_WANT_KEYS | _OFFER | _TRACE; the SSL_CTX's key log callback is installed by the first
  * connection that wants it, which costs those that do not a look at their flags.  keys_told wipes the lines. */

@@ -106,6 +106,34 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n
     return c->alpn_continue ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* ---- NPN, only on contexts that want it: a client that has the callback offers it ------------------------------- */
+
+#ifdef OPENSSL_NO_NEXTPROTONEG
+void tio_context_speak_npn(tio_context *context) { (void)context; }
+#else
+static int advertise_protocols(SSL *ssl, const unsigned char **out, unsigned *size, void *unused) {
+    const tio_row *row = &tio_conn_of(ssl)->context->row;
+    (void)unused;
+    *out = row->npn;
+    *size = (unsigned)row->npn_size;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* In the server's order, as Node v4's client did. */
+static int choose_advertised(SSL *ssl, unsigned char **out, unsigned char *n, const unsigned char *in, unsigned size, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    const tio_row *row = &c->context->row;
+    (void)unused;
+    c->npn_agreed = SSL_select_next_proto(out, n, in, size, row->npn, (unsigned)row->npn_size) == OPENSSL_NPN_NEGOTIATED;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+void tio_context_speak_npn(tio_context *context) {
+    SSL_CTX_set_next_protos_advertised_cb(context->ssl, advertise_protocols, NULL);
+    SSL_CTX_set_next_proto_select_cb(context->ssl, choose_advertised, NULL);
+}
+#endif
+
 /* ---- the peer's certificate ---------------------------------------------------------------------------------- */
 
 static tio_conn *conn_of_store(X509_STORE_CTX *xs) {

@@ -39,6 +39,7 @@ void tio_context_release(tio_context *ctx) {
     tio_ring_release(ctx->ring);
     free(ctx->row.groups);
     free(ctx->row.alpn);
+    free(ctx->row.npn);
     free(ctx->row.pins);
     free(ctx);
 }
