@@ -119,7 +119,7 @@ async def test_kinds_of_streams(kind: Callable[[sockets.socket], Any], version: 
 
 async def test_unknown_streams_are_refused(version: Version) -> None:
     """What has no bytes to give and take is told at the constructor."""
-    with pytest.raises(tlsio.UsageError, match="Not a byte stream: int") as caught:
+    with pytest.raises(tlsio.UsageError, match="stream must be a byte stream, got int") as caught:
         tlsio.TLSSocket(5, servername="localhost")
     assert "ByteStream" in (caught.value.hint or "")
 

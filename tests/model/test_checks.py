@@ -1,12 +1,23 @@
 """The checks that options, defaults and arguments share."""
 
 import math
+import os
 import ssl
+import sys
+from pathlib import Path
 
 import pytest
 
 from tlsio.model import checks
 from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
+
+
+class BytesPath(os.PathLike):  # type: ignore[type-arg]
+    """A path of bytes, which asyncio and the engine are not given."""
+
+    def __fspath__(self) -> bytes:
+        """Return it."""
+        return b"a.log"
 
 
 @pytest.mark.parametrize(
@@ -19,10 +30,18 @@ from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
         (checks.check_bytes, memoryview(b"ab"), b"ab"),
         (checks.check_text_or_bytes, "é", "é".encode()),
         (checks.check_text_or_bytes, b"\xe9", b"\xe9"),
+        (checks.check_path, "a.log", "a.log"),
+        (checks.check_path, Path("a.log"), "a.log"),
+        (checks.check_socket_path, "a.sock", "a.sock"),
+        (checks.check_socket_path, "\0abstract", "\0abstract"),
+        (checks.check_host, "bücher.example", "bücher.example"),
+        (checks.check_host, "fe80::1%lo", "fe80::1%lo"),
         (checks.check_limit, 1, 1),
+        (checks.check_limit, 2**32 - 1, 2**32 - 1),
         (checks.check_limit, None, None),
         (checks.check_seconds, 1, 1.0),
         (checks.check_seconds, 0.5, 0.5),
+        (checks.check_seconds, sys.float_info.max, sys.float_info.max),
         (checks.check_seconds, None, None),
         (checks.check_handshake_timeout, 3600, 3600.0),
         (checks.check_handshake_timeout, None, None),
@@ -47,16 +66,31 @@ def test_good_values_pass(check: object, value: object, result: object) -> None:
         (checks.check_bool, None, "ERR_INVALID_ARG_TYPE"),
         (checks.check_text, b"x", "ERR_INVALID_ARG_TYPE"),
         (checks.check_filled_text, "", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_filled_text, "a\0b", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_filled_text, "\udcff", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_text_or_bytes, "\udcff", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_path, "", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_path, "a\0b", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_path, b"a.log", "ERR_INVALID_ARG_TYPE"),
+        (checks.check_path, BytesPath(), "ERR_INVALID_ARG_TYPE"),
+        (checks.check_path, 1, "ERR_INVALID_ARG_TYPE"),
+        (checks.check_socket_path, "a\0b", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_socket_path, b"\0abstract", "ERR_INVALID_ARG_TYPE"),
+        (checks.check_host, "a..b", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_host, "a" * 64, "ERR_INVALID_ARG_VALUE"),
+        (checks.check_host, 7, "ERR_INVALID_ARG_TYPE"),
         (checks.check_bytes, "x", "ERR_INVALID_ARG_TYPE"),
         (checks.check_text_or_bytes, 5, "ERR_INVALID_ARG_TYPE"),
         (checks.check_limit, 0, "ERR_OUT_OF_RANGE"),
         (checks.check_limit, -1, "ERR_OUT_OF_RANGE"),
+        (checks.check_limit, 2**32, "ERR_OUT_OF_RANGE"),
         (checks.check_limit, False, "ERR_INVALID_ARG_TYPE"),
         (checks.check_limit, 1.5, "ERR_INVALID_ARG_TYPE"),
         (checks.check_seconds, 0, "ERR_OUT_OF_RANGE"),
         (checks.check_seconds, -1, "ERR_OUT_OF_RANGE"),
         (checks.check_seconds, math.inf, "ERR_OUT_OF_RANGE"),
         (checks.check_seconds, math.nan, "ERR_OUT_OF_RANGE"),
+        (checks.check_seconds, 10**400, "ERR_OUT_OF_RANGE"),
         (checks.check_seconds, True, "ERR_INVALID_ARG_TYPE"),
         (checks.check_seconds, "5", "ERR_INVALID_ARG_TYPE"),
         (checks.check_handshake_timeout, 3600.1, "ERR_OUT_OF_RANGE"),
@@ -68,6 +102,7 @@ def test_good_values_pass(check: object, value: object, result: object) -> None:
         (checks.check_version, ssl.TLSVersion.SSLv3, "ERR_TLS_INVALID_PROTOCOL_VERSION"),
         (checks.check_ciphers, 1, "ERR_INVALID_ARG_TYPE"),
         (checks.check_ciphers, ":", "ERR_INVALID_ARG_VALUE"),
+        (checks.check_ciphers, "HIGH\0:!aNULL", "ERR_INVALID_ARG_VALUE"),
     ],
 )
 def test_bad_values_raise_with_nodes_code(check: object, value: object, code: str) -> None:
@@ -93,6 +128,21 @@ def test_choice_names_the_choices() -> None:
     assert checks.check_choice("n", "a", ("a", "b")) == "a"
     with pytest.raises(UsageValueError, match=r"n must be 'a' or 'b', got 'c'"):
         checks.check_choice("n", "c", ("a", "b"))
+
+
+def test_a_long_value_is_cut() -> None:
+    """Whoever gives a file's content for a word is not shown all of it again."""
+    with pytest.raises(UsageValueError) as caught:
+        checks.check_choice("n", "c" * 10_000, ("a", "b"))
+    assert len(str(caught.value)) < 200
+
+
+def test_text_that_cannot_be_encoded_is_not_shown() -> None:
+    """Python's own error has it in its message and its attributes, and it may be a passphrase."""
+    with pytest.raises(UsageValueError) as caught:
+        checks.check_text_or_bytes("options.passphrase", "secret\udcff")
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
 
 
 def test_milliseconds_are_told() -> None:

@@ -1,8 +1,10 @@
 """Every option: good values, bad values, unknown names, combinations."""
 
+import math
 import socket
 import ssl
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,48 @@ def test_nothing_given_is_nothing_set() -> None:
     assert parse_context_options({}) == ContextOptions()
     assert parse_context_options(dict.fromkeys(item.name for item in fields(ContextOptions))) == ContextOptions()
     assert ContextOptions().given == frozenset()
+
+
+class Contrary:
+    """An object that answers no question, as arrays do not answer whether they are equal to something."""
+
+    def __eq__(self, _other: object) -> bool:
+        """Refuse."""
+        raise RuntimeError("no")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+NONSENSE = (
+    *(True, 1, -1, 2**64, 10**400, 1.5, math.nan, math.inf, 1j, ..., "", "x", "\0", "a\0b", "\udcff", "é", "x" * 70_000, b"", b"\xff"),
+    *(bytearray(), memoryview(bytes(8))[::2], memoryview(bytes(8)).cast("I"), (), [], [None], [[]], [{}], ["x"], [b"\xff"], {}, {1: 2}),
+    *({1}, int, len, print, iter(()), object(), Contrary(), Path("a\0b"), socket.AF_INET, ssl.TLSVersion.SSLv3),
+)
+
+
+OPTIONS = {item.name for kind in (ContextOptions, ServerOptions, ConnectOptions) for item in fields(kind)} - {"context"}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_nonsense_is_taken_or_raises_with_the_options_name(name: str) -> None:
+    """Whatever is given: no other exception comes out, and the message says of which option it speaks."""
+    parse = next(parse for parse in (parse_context_options, parse_server_options, parse_connect_options) if _takes(parse, name))
+    told = []
+    for value in NONSENSE:
+        try:
+            parse({name: value})
+        except UsageError as error:
+            told.append(str(error))
+    assert told or name == "secure_context"  # judged where its class is known
+    assert [message for message in told if f"options.{name}" not in message or len(message) > 600] == []
+
+
+def _takes(parse: object, name: str) -> bool:
+    try:
+        parse({name: None})
+    except UsageTypeError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -290,6 +334,7 @@ def test_none_is_not_given_elsewhere() -> None:
         ("keep_alive", True, True),
         ("keep_alive_initial_delay", 0, 0.0),
         ("keep_alive_initial_delay", 30, 30.0),
+        ("keep_alive_initial_delay", 32767, 32767.0),
         ("high_water_mark", 0, 0),
         ("secure_context", "anything", "anything"),
     ],
@@ -334,6 +379,7 @@ def test_connect_option_is_stored(name: str, value: object, stored: object) -> N
         (parse_server_options, "read_limit", 0, "ERR_OUT_OF_RANGE"),
         (parse_server_options, "keep_alive_initial_delay", False, "ERR_INVALID_ARG_TYPE"),
         (parse_server_options, "keep_alive_initial_delay", -1, "ERR_OUT_OF_RANGE"),
+        (parse_server_options, "keep_alive_initial_delay", 32768, "ERR_OUT_OF_RANGE"),
         (parse_server_options, "high_water_mark", -1, "ERR_OUT_OF_RANGE"),
         (parse_connect_options, "servername", 1, "ERR_INVALID_ARG_TYPE"),
         (parse_connect_options, "servername", "127.0.0.1", "ERR_INVALID_ARG_VALUE"),

@@ -16,8 +16,10 @@ import aiohappyeyeballs
 from tlsio.connection.client_side import ClientSide
 from tlsio.connection.context import SecureContext
 from tlsio.connection.native_driver import current_reactor
+from tlsio.connection.portable_driver import find_adapter
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import wrap_stream
+from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options import parse_connect_options
 from tlsio.native._core import Connection
@@ -157,6 +159,10 @@ def _check_target(port: object, host: object, path: object, stream: object) -> s
             raise UsageTypeError(f"port must be an int, got {type(port).__name__}")
         if not 0 <= port < 65536:  # noqa: PLR2004
             raise UsageValueError(f"port must be 0 to 65535, got {port}", code="ERR_SOCKET_BAD_PORT")
+    elif given == ["path"]:
+        check_socket_path("path", path)
+    else:
+        find_adapter(stream, "socket")
     return given[0]
 
 
@@ -166,8 +172,8 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     if not isinstance(on, Mapping):
         raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
     for event, listener in on.items():
-        if event not in TLSSocket._EVENTS:
-            raise UsageValueError(f"There is no event {event!r} of sockets", code="ERR_TLS_UNKNOWN_EVENT")
+        if not isinstance(event, str) or event not in TLSSocket._EVENTS:
+            raise UsageValueError(f"on names {event!r}, which is no event of sockets", code="ERR_TLS_UNKNOWN_EVENT")
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
     return dict(on)

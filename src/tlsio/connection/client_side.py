@@ -56,8 +56,8 @@ class ClientSide:
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
             raise _no_name()
-        name = self.host if options.servername is None else options.servername
-        self.server_name = _server_name(name) if name else None
+        name, label = (self.host, "host") if options.servername is None else (options.servername, "options.servername")
+        self.server_name = _server_name(name, label) if name else None
         self.verdict: Verdict | None = None
         self._task: Task[None] | None = None
 
@@ -152,10 +152,10 @@ def _no_name() -> UsageStateError:
     )
 
 
-def _server_name(name: str) -> str | None:
+def _server_name(name: str, label: str) -> str | None:
     """The A-label for SNI; None for an IP address: RFC 6066 §3, "Literal IPv4 and IPv6 addresses are not permitted"."""
     try:
         ip_address(name.partition("%")[0])
     except ValueError:
-        return identity.to_server_name(name)
+        return identity.to_server_name(name, label)
     return None

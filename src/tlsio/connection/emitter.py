@@ -88,8 +88,8 @@ class Emitter:
     def _has(self, event: str) -> bool:
         return bool(self._listeners and self._listeners.get(event))
 
-    def _check_event(self, event: str) -> None:
-        if event not in self._EVENTS:
+    def _check_event(self, event: object) -> None:
+        if not isinstance(event, str) or event not in self._EVENTS:
             names = ", ".join(sorted(self._EVENTS))
             raise UsageValueError(f"There is no event {event!r}; there are {names}", code="ERR_TLS_UNKNOWN_EVENT")
 

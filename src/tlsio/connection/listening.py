@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from tlsio.model.checks import check_bool, check_int, check_text, wrong_type, wrong_value
+from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
 from tlsio.model.errors import UsageTypeError
 
 if TYPE_CHECKING:
@@ -97,14 +97,14 @@ async def open_listening(
     backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
     reuse_port = check_bool("reuse_port", reuse_port)
     port = 0 if port is None else check_int("port", port, 0, 65535)
-    host = None if host is None else check_text("host", host)
+    host = None if host is None or host == "" else check_host("host", host)
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
         raise UsageTypeError("Give port and host, or path, or sock", code="ERR_INCOMPATIBLE_OPTION_PAIR")
     if sock is not None:
         return Listening(_check_given(sock), are_given=True), backlog
     if path is not None:
-        return _bind_path(path), backlog
-    return Listening(await _bind_hosts(port, host or None, reuse_port=reuse_port)), backlog
+        return _bind_path(check_socket_path("path", path)), backlog
+    return Listening(await _bind_hosts(port, host, reuse_port=reuse_port)), backlog
 
 
 def _check_given(sock: object) -> list[_socket.socket]:
@@ -164,18 +164,14 @@ def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) 
     return one
 
 
-def _bind_path(path: object) -> Listening:
-    if not isinstance(path, str | os.PathLike):
-        raise wrong_type("path", "a str or os.PathLike", path)
-    text = os.fspath(path)
+def _bind_path(path: str) -> Listening:
     one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        one.bind(text)
-        # Linux's abstract names begin with a zero byte: no file is there to remove (unix(7)).
-        return Listening([one], path=None if text.startswith("\0") else text)
+        one.bind(path)
+        return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name is no file to remove
     except OSError as error:
         one.close()
-        error.add_note(f"while listening on {text}; when nobody listens there any more, remove it first.")
+        error.add_note(f"while listening on {path}; when nobody listens there any more, remove it first.")
         raise
 
 

@@ -15,9 +15,11 @@ import errno
 import socket as _socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tlsio.model.errors import TruncatedError, UsageTypeError
+from tlsio.model.checks import wrong_type
+from tlsio.model.errors import TruncatedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context as ContextVars
 
     from tlsio.native._core import Connection
@@ -30,7 +32,7 @@ _LINGER = 2.0  # as the native driver: seconds for the peer to take our last wor
 
 
 class Stream(Protocol):
-    """What the driver needs of a byte stream; made by `_adapt` for the kinds we know."""
+    """What the driver needs of a byte stream; made by `find_adapter` for the kinds we know."""
 
     addresses: tuple[Any, Any]
     """The local and the remote one, None where there is none."""
@@ -62,7 +64,7 @@ class PortableDriver:
         self.context_vars: ContextVars | None = None
         self.failure: BaseException | None = None  # what the stream raised, in its own words
         self._loop = loop
-        self._stream = _adapt(stream)
+        self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
         self._outgoing: list[bytes] = []
         self._end_due = self._end_sent = False
@@ -245,19 +247,22 @@ def _number_of(error: Exception, default: int) -> int:
 # ---- the kinds of streams we know
 
 
-def _adapt(stream: Any) -> Stream:
+def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
+    """Return what makes a `Stream` of `stream`; `label` is the caller's name for it.
+
+    Raises:
+        UsageError: it is none of those we know.
+    """
     if isinstance(stream, _socket.socket):
-        return _Socket(stream)
+        return _Socket
     if isinstance(stream, tuple) and len(stream) == 2 and hasattr(stream[0], "read") and hasattr(stream[1], "drain"):  # noqa: PLR2004
-        return _ReaderWriter(*stream)
+        return lambda pair: _ReaderWriter(*pair)
     if hasattr(stream, "receive") and hasattr(stream, "send") and hasattr(stream, "aclose"):
-        return _ByteStream(stream)
+        return _ByteStream
     if hasattr(stream, "read") and hasattr(stream, "send") and hasattr(stream, "wait_closed"):
-        return _TLSSocketStream(stream)
-    raise UsageTypeError(
-        f"Not a byte stream: {type(stream).__name__}",
-        hint="A connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket.",
-    )
+        return _TLSSocketStream
+    hint = "A connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
+    raise wrong_type(label, "a byte stream", stream, hint=hint)
 
 
 class _Socket:

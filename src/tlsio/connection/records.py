@@ -38,7 +38,7 @@ class Records:
         self.trace = options.enable_trace
         self.offer = bool(getattr(options, "client_hello", False))
         if self._key_file is not None:
-            _append(self._key_file, b"")
+            _try(self._key_file)
             _warn_of_keys(self._key_file)
         if self.trace:
             warn_of_trace(stacklevel=5)
@@ -60,6 +60,14 @@ class Records:
                 _append(self._key_file, lines)
             except OSError as error:
                 _log.warning("The key log %s cannot be written: %s", self._key_file, error.strerror)
+
+
+def _try(path: str) -> None:
+    try:
+        _append(path, b"")
+    except OSError as error:
+        error.add_note("It is the file of options.keylog_file, or of SSLKEYLOGFILE.")
+        raise
 
 
 def _append(path: str, data: bytes) -> None:

@@ -313,6 +313,7 @@ class Server(Emitter):
     # ---- hooks and listeners
 
     def _add(self, event: str, fn: Any, entry: Any) -> Any:
+        self._check_event(event)
         if event not in HOOKS:
             return super()._add(event, fn, entry)
         if not callable(fn):
@@ -332,6 +333,7 @@ class Server(Emitter):
 
     def off(self, event: str, fn: Any) -> None:
         """Take a listener or hook away; one that is not there is fine."""
+        self._check_event(event)
         if event not in HOOKS:
             super().off(event, fn)
         elif self._side.hooks.get(event) == fn:

@@ -109,7 +109,7 @@ def _table_name(hostname: object) -> str:
     if not isinstance(hostname, str):
         raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
     if not hostname:
-        raise UsageValueError("A name is needed to serve it with a context of its own", code="ERR_TLS_REQUIRED_SERVER_NAME")
+        raise UsageValueError("A hostname is needed to serve it with a context of its own", code="ERR_TLS_REQUIRED_SERVER_NAME")
     if hostname.isascii():
         return hostname.lower().removesuffix(".")
     return ".".join(label.lower() if label.isascii() else to_server_name(label) for label in hostname.removesuffix(".").split("."))
@@ -157,7 +157,7 @@ class ServerSide:
     def renegotiation(self) -> tuple[int, float]:
         """How often a client may renegotiate within how many seconds; 0: never."""
         limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
-        return limit, defaults.client_reneg_window or _ALWAYS
+        return limit, min(defaults.client_reneg_window or _ALWAYS, _ALWAYS)
 
     def verification(self, socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""

@@ -5,8 +5,8 @@ form the floors above work with, or raises with Node's code. A message shows a t
 be a secret.
 """
 
-import math
 import os
+import sys
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -63,11 +63,22 @@ def check_text(label: str, value: object) -> str:
 
 
 def check_filled_text(label: str, value: object) -> str:
-    """Take a str that is not empty."""
+    """Take a str that is not empty, and that C reads to its end."""
     text = check_text(label, value)
     if not text:
         raise wrong_value(label, "must not be empty")
+    if "\0" in text:
+        raise wrong_value(label, "must not contain a null character")
+    encode(label, text)
     return text
+
+
+def encode(label: str, text: str) -> bytes:
+    """Return text as UTF-8. Python's own error would carry all of it, which may be a passphrase."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise wrong_value(label, "holds half of a surrogate pair, which is no character") from None
 
 
 def check_bytes(label: str, value: object) -> bytes:
@@ -80,7 +91,7 @@ def check_bytes(label: str, value: object) -> bytes:
 def check_text_or_bytes(label: str, value: object) -> bytes:
     """Take a str (as UTF-8) or bytes-like."""
     if isinstance(value, str):
-        return value.encode()
+        return encode(label, value)
     if not isinstance(value, BytesLike):
         raise wrong_type(label, "a str or bytes-like", value)
     return bytes(value)
@@ -91,9 +102,24 @@ def check_path(label: str, value: object) -> str:
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise wrong_type(label, "a str or os.PathLike", value)
-    if not path:
-        raise wrong_value(label, "must not be empty")
+    if not path or "\0" in path:
+        raise wrong_value(label, "must not contain a null character" if path else "must not be empty")
     return path
+
+
+def check_socket_path(label: str, value: object) -> str:
+    """Take the path of a Unix socket; Linux's abstract names begin with a null character (unix(7))."""
+    return value if isinstance(value, str) and value.startswith("\0") else check_path(label, value)
+
+
+def check_host(label: str, value: object) -> str:
+    """Take a name or an address that can be looked up."""
+    text = check_filled_text(label, value)
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise wrong_value(label, f"must be a host name or an address, got {text!r:.80}") from None
+    return text
 
 
 def check_int(label: str, value: object, low: int, high: int) -> int:
@@ -109,9 +135,9 @@ def check_limit(label: str, value: object) -> int | None:
     """Take a limit of 1 or more, or None for no limit. 0 raises: it might be meant as either extreme."""
     if value is None:
         return None
-    if value == 0 and not isinstance(value, bool):
+    if type(value) is int and value == 0:
         raise out_of_range(label, "1 or more", value, hint="None is no limit.")
-    return check_int(label, value, 1, 2**63 - 1)
+    return check_int(label, value, 1, 2**32 - 1)
 
 
 def check_seconds(label: str, value: object) -> float | None:
@@ -120,7 +146,7 @@ def check_seconds(label: str, value: object) -> float | None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise wrong_type(label, "a number of seconds or None", value)
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < value <= sys.float_info.max:
         raise out_of_range(label, "above 0 seconds", value, hint="None is no limit.")
     return float(value)
 
@@ -144,14 +170,14 @@ def check_choice(label: str, value: object, choices: tuple[str, ...]) -> str:
     """Take one of a few words."""
     text = check_text(label, value)
     if text not in choices:
-        raise wrong_value(label, f"must be {' or '.join(map(repr, choices))}, got {text!r}")
+        raise wrong_value(label, f"must be {' or '.join(map(repr, choices))}, got {text!r:.80}")
     return text
 
 
 def check_version(label: str, value: object) -> str:
     """Take a protocol version by Node's name, or a member of `ssl.TLSVersion`."""
     found = _STDLIB_VERSIONS.get(value.name) if isinstance(value, IntEnum) else value
-    if found not in PROTOCOL_VERSIONS:
+    if not isinstance(found, str) or found not in PROTOCOL_VERSIONS:
         kind = UsageValueError if isinstance(value, str | IntEnum) else UsageTypeError
         raise kind(
             f"{label} must be one of {', '.join(map(repr, PROTOCOL_VERSIONS))} or an ssl.TLSVersion, got {value!r:.40}",
@@ -162,7 +188,7 @@ def check_version(label: str, value: object) -> str:
 
 def check_ciphers(label: str, value: object) -> str:
     """Take an OpenSSL cipher list; TLS 1.3 suites and older ciphers may be mixed."""
-    text = check_text(label, value)
+    text = check_filled_text(label, value)
     if not text.replace(":", "").strip():
         raise wrong_value(label, f"names no cipher: {text!r:.40}")
     return text

@@ -116,7 +116,7 @@ def parse_pfx(label: str, value: object) -> tuple[Material, ...]:
 
 def parse_dh_parameters(label: str, value: object) -> "Material | Literal['auto']":
     """Take `dhparam`: `"auto"`, content, a path or DH parameters of `cryptography`."""
-    if value == "auto":
+    if isinstance(value, str) and value == "auto":
         return "auto"
     if isinstance(value, DhParameters):
         return Material("pem", value.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3))
@@ -182,7 +182,10 @@ def _parse_with_passphrase(label: str, given: Mapping[object, object], name: str
 
 def _parse_content(label: str, value: object, *, forms: str = _FORMS) -> Material:
     if isinstance(value, os.PathLike):
-        return Material("path", path=os.fsdecode(value))
+        path = os.fsdecode(value)
+        if "\0" in path:
+            raise wrong_value(label, "is a path with a null character in it")
+        return Material("path", path=path)
     if not isinstance(value, str | BytesLike):
         raise wrong_type(label, forms, value)
     data = check_text_or_bytes(label, value)

@@ -22,6 +22,7 @@ from tlsio.model.checks import (
     check_filled_text,
     check_function,
     check_handshake_timeout,
+    check_host,
     check_int,
     check_limit,
     check_path,
@@ -93,6 +94,9 @@ MAX_ALPN_LIST = 65533
 
 # SSL_MAX_SID_CTX_LENGTH.
 MAX_SESSION_ID_CONTEXT = 32
+
+# Linux takes no more for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE).
+MAX_KEEP_ALIVE_DELAY = 32767
 
 PIN_BYTES = 32
 TICKET_KEY_BYTES = 48
@@ -422,8 +426,10 @@ _METHODS: Mapping[str, dict[str, str]] = {
 }
 
 
-def _unknown(name: str, checks: Mapping[str, _Check]) -> UsageTypeError:
+def _unknown(name: object, checks: Mapping[str, _Check]) -> UsageTypeError:
     """Say of an unknown option what was probably meant."""
+    if not isinstance(name, str):
+        return UsageTypeError(f"There is no option {name!r:.80}: options have names", code="ERR_TLS_UNKNOWN_OPTION")
     snake = _to_snake_case(name)
     if snake in _NOT_TAKEN:
         return UsageTypeError(f"The option {name!r} is not taken from Node", code="ERR_TLS_UNKNOWN_OPTION", hint=_NOT_TAKEN[snake])
@@ -558,7 +564,7 @@ def _is_ip_address(text: str) -> bool:
 def _check_family(label: str, value: object) -> int | None:
     # `socket.AF_INET` is taken by its name: its number differs between systems.
     found = {"AF_INET": 4, "AF_INET6": 6}.get(value.name) if isinstance(value, IntEnum) else value
-    if isinstance(found, bool) or found not in (0, 4, 6):
+    if type(found) is not int or found not in (0, 4, 6):
         raise wrong_value(label, f"must be 4, 6, or 0 for both, got {value!r:.40}")
     return found or None
 
@@ -597,7 +603,12 @@ def _check_high_water_mark(label: str, value: object) -> int:
 
 
 def _check_initial_delay(label: str, value: object) -> float:
-    return 0.0 if value == 0 and not isinstance(value, bool) else check_seconds(label, value) or 0.0
+    if type(value) in (int, float) and value == 0:
+        return 0.0
+    seconds = check_seconds(label, value)
+    if seconds is not None and seconds > MAX_KEEP_ALIVE_DELAY:
+        raise out_of_range(label, f"at most {MAX_KEEP_ALIVE_DELAY} seconds", value)
+    return seconds or 0.0
 
 
 def _check_alpn_mismatch(label: str, value: object) -> str:
@@ -674,7 +685,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
 
 _CONNECT: dict[str, _Check] = _CONNECTION | {
     "servername": _check_servername,
-    "host": check_filled_text,
+    "host": check_host,
     "check_server_identity": check_function,
     "identity_policy": _check_identity_policy,
     "min_dh_size": _check_min_dh_size,

@@ -447,14 +447,14 @@ cdef int _set_key_exchange(SSL_CTX *ssl, spec) except -1:
         algorithms = spec.sigalgs.encode()
         if not SSL_CTX_set1_sigalgs_list(ssl, algorithms):
             raise _failure(
-                f"Failed to set signature algorithms {spec.sigalgs[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
+                f"options.sigalgs: Failed to set signature algorithms {spec.sigalgs[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
                 hint="Write them as 'ECDSA+SHA256:RSA-PSS+SHA256' or 'ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256'.",
             )
     if spec.groups is not None:
         groups = spec.groups.encode()
         if not SSL_CTX_set1_groups_list(ssl, groups):
             raise _failure(
-                f"Failed to set ECDH curve {spec.groups[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
+                f"options.ecdh_curve: Failed to set ECDH curve {spec.groups[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
                 hint="Write groups that this OpenSSL has, with colons between: 'X25519:P-256'; or 'auto'.",
             )
     return 0

@@ -70,8 +70,12 @@ def check_rfc9525(hostname: str, cert: AnyCertificate) -> CertificateAltNameErro
     return _check(hostname, cert, _rfc9525_reason)
 
 
-def to_server_name(hostname: str) -> str:
+def to_server_name(hostname: str, label: str = "hostname") -> str:
     """Return a host name as SNI carries it: A-labels in lower case, "without a trailing dot" (RFC 6066 §3).
+
+    Args:
+        hostname: A-labels or U-labels.
+        label: What the caller calls it, for the message.
 
     Raises:
         UsageValueError: this is no host name, or one that can be read in more than one way.
@@ -79,7 +83,8 @@ def to_server_name(hostname: str) -> str:
     name = ".".join(_host_labels(hostname.removesuffix(".")))
     if not name or ".." in f".{name}." or len(name) > _MAX_NAME:
         raise UsageValueError(
-            f'"{printable(hostname)}" is no host name', hint="Write it with plain dots, without a port or a path; an address in full."
+            f'{label} "{printable(hostname)}" is no host name',
+            hint="Write it with plain dots, without a port or a path; an address in full.",
         )
     return name
 
