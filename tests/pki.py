@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 PASSPHRASE = b"sample"
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -329,6 +329,14 @@ def ip_only() -> Identity:
 
 
 @cache
+def must_staple() -> Identity:
+    """For localhost, by ca1, to be taken only with an OCSP response (RFC 7633)."""
+    return leaf(
+        "localhost", issuer=ca1(), names=["localhost", "127.0.0.1"], extensions=[x509.TLSFeature([x509.TLSFeatureType.status_request])]
+    )
+
+
+@cache
 def revoked() -> Identity:
     """For localhost, by ca1; `ca1_crl` revokes it."""
     return leaf("localhost", issuer=ca1(), names=["localhost", "127.0.0.1"])
@@ -434,6 +442,7 @@ def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keywor
     extensions: Iterable[x509.ExtensionType] = (),
     not_before: dt.datetime = NOW - DAY,
     not_after: dt.datetime = NOW + 3650 * DAY,
+    serial_number: int | None = None,
 ) -> Identity:
     """Make a certificate as described; without `issuer` it is self-signed, without `key` it gets a new EC P-256 one.
 
@@ -446,7 +455,7 @@ def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keywor
         .subject_name(subject)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial_number or x509.random_serial_number())
         .not_valid_before(not_before)
         .not_valid_after(not_after)
     )
@@ -460,7 +469,7 @@ def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keywor
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     signer = issuer.key if issuer else key
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    certificate = builder.sign(signer, hashes.SHA256())
+    certificate = builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
     return Identity(key, certificate, _sent_along(issuer))
 
 

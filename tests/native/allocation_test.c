@@ -8,16 +8,18 @@
 static void check_outcome(const pair *p) {
     const tio_conn *c = p->client, *s = p->server;
     if (s && (s->phase == TIO_OPEN || s->phase == TIO_CLOSING)) {
-        CHECK(p->hello_questions == 1 && p->client_questions == 1);
+        CHECK(p->hello_questions == 1 && p->client_questions == 1 && p->stapled == 1);
         CHECK(s->context == p->other);
     }
-    if (c && (c->phase == TIO_OPEN || c->phase == TIO_CLOSING)) CHECK_INT(p->verify_questions, 1);
+    if (c && (c->phase == TIO_OPEN || c->phase == TIO_CLOSING)) CHECK(p->verify_questions == 1 && p->looked_at == 1);
     CHECK(p->server_got <= 8 && !memcmp(p->server_saw, "question", p->server_got));
     CHECK(p->client_got <= 6 && !memcmp(p->client_saw, "answer", p->client_got));
 }
 
 static void talk(tio_context *client, tio_context *server, tio_context *other) {
-    pair p = pair_new(client, server, TIO_WANT_HELLO | TIO_WANT_ALPN | TIO_WANT_CLIENT | TIO_WANT_KEYS | TIO_WANT_OFFER);
+    pair p = pair_new(client, server, TIO_WANT_HELLO | TIO_WANT_ALPN | TIO_WANT_CLIENT | TIO_WANT_STATUS | TIO_WANT_KEYS | TIO_WANT_OFFER);
+    if (p.client) p.client->wants = TIO_WANT_STATUS;
+    p.response = "response";
     p.other = other;
     p.protocol = (const uint8_t *)"http/1.1";
     if (p.client && p.server && !tio_conn_set_server_name(p.client, "a.test")) {

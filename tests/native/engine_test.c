@@ -15,6 +15,7 @@ int main(void) {
     handshake_tests();
     data_tests();
     ticket_tests();
+    status_tests();
     reactor_tests();
     reshake_tests();
     chaos_tests();

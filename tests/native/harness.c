@@ -174,7 +174,7 @@ void give(tio_conn *c, const void *data, size_t size) {
     memcpy(copy, data, size);
     if (tio_conn_feed(c, copy, size)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
     do tio_conn_step(c);
-    while (c->wire.tired && c->phase == TIO_HANDSHAKING);
+    while (c->wire.tired && c->phase == TIO_HANDSHAKING && c->question == TIO_NO_QUESTION);
     tio_conn_settle(c);
     free(copy);
 }
@@ -193,12 +193,27 @@ static void read_some(tio_conn *c, uint8_t *to, size_t *got, size_t room) {
     tio_conn_settle(c);
 }
 
+static void answer_about_status(pair *p) {
+    if (p->server->question == TIO_ASK_STATUS) {
+        p->stapled++;
+        if (tio_status_set(p->server, 0, (const uint8_t *)p->response, strlen(p->response))) tio_refuse(p->server, SSL_AD_INTERNAL_ERROR);
+        tio_answer_status(p->server);
+        tio_conn_step(p->server);
+    }
+    if (p->client->question == TIO_ASK_STATUS) {
+        p->looked_at++;
+        tio_answer_status(p->client);
+        tio_conn_step(p->client);
+    }
+}
+
 static void answer(pair *p) {
     if (p->client->question == TIO_ASK_VERIFY && p->judge >= 0) {
         p->verify_questions++;
         tio_answer_verify(p->client, p->judge);
         tio_conn_step(p->client);
     }
+    if (p->response) answer_about_status(p);
     if (p->held) return;
     if (p->server->question == TIO_ASK_HELLO) {
         p->hello_questions++;

@@ -50,7 +50,8 @@ typedef struct {
     unsigned flights;
     tio_context *other;                 /* answer to the hello question, with the protocol; NULLs */
     const uint8_t *protocol;
-    int hello_questions, verify_questions, client_questions;            /* answered */
+    const char *response;               /* stapled, and found good; NULL leaves the questions about it open */
+    int hello_questions, verify_questions, client_questions, stapled, looked_at;    /* answered */
 } pair;
 
 /* How the wire is cut: whole flights, single bytes, one flight at one place, or at random. */
@@ -98,6 +99,7 @@ void state_tests(void);
 void handshake_tests(void);
 void data_tests(void);
 void ticket_tests(void);
+void status_tests(void);
 void allocation_tests(void);
 void reactor_tests(void);
 void reshake_tests(void);

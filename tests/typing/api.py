@@ -48,6 +48,11 @@ async def a_server() -> None:
     other.on("secure_connection", echo)
     other.once("listening", lambda: None)
     other.on("sni_callback", choose)
+
+    @other.on("ocsp_request")
+    async def staple(certificate: bytes, issuer: bytes | None, socket: tlsio.TLSSocket) -> bytes | None:
+        return None
+
     other.on("secure_connection", choose)  # type: ignore[call-overload]
     other.on("no_such_event", echo)  # type: ignore[call-overload]
     tlsio.create_server(echo, requestCert=True)  # type: ignore[call-arg]
@@ -73,6 +78,9 @@ async def a_client() -> None:
     @socket.on("data")
     def arrived(chunk: bytes) -> None:
         assert_type(chunk, bytes)
+
+    @socket.on("ocsp_response")
+    def stapled(response: bytes | None) -> None: ...
 
     def ended(had_error: bool) -> None:  # noqa: FBT001
         assert_type(had_error, bool)

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from tlsio.connection.hooks import ask
+from tlsio.connection.hooks import INTERNAL_ERROR, ask
 from tlsio.connection.records import Records
+from tlsio.model.codes import alert_number
 from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
+from tlsio.native._core import ASK_STATUS
 from tlsio.trust import identity
-from tlsio.trust.certificate import link
+from tlsio.trust.certificate import link, parse
+from tlsio.trust.ocsp import judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
     from tlsio.connection.context import SecureContext
     from tlsio.connection.socket_facts import SocketFacts
-    from tlsio.model.errors import TLSError
+    from tlsio.model.errors import CertificateError, TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
@@ -67,9 +71,17 @@ class ClientSide:
             connection.set_server_name(self.server_name)
         if self.options.min_dh_size is not None:
             connection.set_min_dh_size(self.options.min_dh_size)
+        if self.options.request_ocsp or self.options.ocsp != "off":
+            connection.request_status()
 
-    def asked(self, socket: SocketFacts, _question: int) -> None:
-        """Judge the server's certificate; the handshake goes on, or ends with the fitting alert."""
+    def asked(self, socket: SocketFacts, question: int) -> None:
+        """Judge the server's certificate, then its OCSP response; the handshake goes on, or ends with the fitting alert."""
+        if question == ASK_STATUS:
+            self._look_at_response(socket)
+        else:
+            self._look_at_certificate(socket)
+
+    def _look_at_certificate(self, socket: SocketFacts) -> None:
         check = self.options.check_server_identity
         if check is None:
             self._decide(socket, NOT_ASKED if self.host is not None else _no_name())
@@ -121,6 +133,27 @@ class ClientSide:
             answer=answer,
         )
         return judge(facts, policy)
+
+    def _look_at_response(self, socket: SocketFacts) -> None:
+        connection, verdict = socket._connection, self.verdict
+        socket._emit("ocsp_response", connection.stapled)
+        if socket._closed:  # by a listener
+            return
+        # Of a certificate that is not good, but let in all the same, a response could say nothing.
+        if verdict is not None and verdict.authorized and self.options.ocsp != "off" and (error := self._judge_response(connection)):
+            refused = self.context.options.reject_unauthorized is not False
+            self.verdict = replace(verdict, authorized=False, refused=refused, error=error, reasons=(*verdict.reasons, *error.reasons))
+            if refused:
+                socket._refused = error
+                connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
+                return
+        connection.answer_status()
+
+    def _judge_response(self, connection: Connection) -> CertificateError | None:
+        leaf, *above = map(parse, connection.verified_chain or connection.peer_chain[:1])
+        if (response := connection.stapled) is None:
+            return judge_absence(leaf, required=self.options.ocsp == "require").error
+        return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC)).error
 
     def explain(self, _socket: SocketFacts, fault: Fault) -> TLSError:
         """What broke the connection, in words."""

@@ -120,7 +120,7 @@ class SecurePair:
 
     Events:
         secure: the handshake is done; `cleartext.authorized` says whether the peer was found good.
-        error(error): the connection broke. keylog(line): as those of a TLSSocket.
+        error(error): the connection broke. keylog(line), ocsp_response(bytes or None): as those of a TLSSocket.
     """
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
@@ -196,7 +196,7 @@ class Cleartext(SocketFacts):
 
     __slots__ = ("_end_called", "_error", "_wire")
 
-    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "keylog", "error"})
+    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "error"})
 
     def __init__(self, side: ClientSide | ServerSide, wire: _Wire) -> None:
         super().__init__()

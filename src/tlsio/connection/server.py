@@ -93,7 +93,7 @@ class Server(Emitter):
         listening. close: it listens no more, and the last connection has ended.
         error(error): accepting failed, or a listener of the server did.
 
-    Hooks (`sni_callback`, `alpn_callback`, `check_client`) are set as options or by `on`; one function each.
+    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`) are set as options or by `on`; one function each.
 
     Attributes:
         drop_max_connection: What `max_connections` does to those beyond it.
@@ -351,6 +351,7 @@ class Server(Emitter):
             hello=side.asks_name,
             alpn=side.asks_protocol,
             client=side.asks_client,
+            status=side.asks_status,
             accepted=self._has("connection"),
             dropped=self._has("drop"),
         )

@@ -14,6 +14,7 @@ __all__ = ["ServerEvents"]
 _NameAnswer: TypeAlias = "SecureContext | Mapping[str, Any] | None"
 _ProtocolAnswer: TypeAlias = str | bytes | None
 _CheckAnswer: TypeAlias = Exception | None
+_StatusAnswer: TypeAlias = bytes | None
 
 _Plain = TypeVar("_Plain", bound=Callable[[], object])
 _Socket = TypeVar("_Socket", bound="Callable[[TLSSocket], object]")
@@ -24,6 +25,8 @@ _Error = TypeVar("_Error", bound=Callable[[Exception], object])
 _Name = TypeVar("_Name", bound="Callable[[str, TLSSocket], _NameAnswer | Awaitable[_NameAnswer]]")
 _Protocol = TypeVar("_Protocol", bound="Callable[[str | None, Sequence[str], TLSSocket], _ProtocolAnswer | Awaitable[_ProtocolAnswer]]")
 _Check = TypeVar("_Check", bound="Callable[[Any, TLSSocket], _CheckAnswer | Awaitable[_CheckAnswer]]")
+
+_Status = TypeVar("_Status", bound="Callable[[bytes, bytes | None, TLSSocket], _StatusAnswer | Awaitable[_StatusAnswer]]")
 
 PlainEvent = Literal["listening", "close"]
 AddressEvent = Literal["connection", "drop"]
@@ -52,6 +55,8 @@ class ServerEvents(Protocol):
     @overload
     def __call__(self, event: Literal["check_client"], fn: _Check) -> _Check: ...
     @overload
+    def __call__(self, event: Literal["ocsp_request"], fn: _Status) -> _Status: ...
+    @overload
     def __call__(self, event: Literal["secure_connection"]) -> Callable[[_Socket], _Socket]: ...
     @overload
     def __call__(self, event: FailedEvent) -> Callable[[_Failed], _Failed]: ...
@@ -69,3 +74,5 @@ class ServerEvents(Protocol):
     def __call__(self, event: Literal["alpn_callback"]) -> Callable[[_Protocol], _Protocol]: ...
     @overload
     def __call__(self, event: Literal["check_client"]) -> Callable[[_Check], _Check]: ...
+    @overload
+    def __call__(self, event: Literal["ocsp_request"]) -> Callable[[_Status], _Status]: ...

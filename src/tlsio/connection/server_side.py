@@ -17,13 +17,14 @@ from tlsio.model.constants import defaults
 from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import ASK_CLIENT
+from tlsio.native._core import ASK_CLIENT, ASK_STATUS
 from tlsio.trust.certificate import link, parse
 from tlsio.trust.identity import to_server_name
+from tlsio.trust.ocsp import MAX_RESPONSE
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tlsio.connection.socket_facts import SocketFacts
     from tlsio.model.options import ContextOptions, ServerOptions
@@ -38,7 +39,7 @@ _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
-HOOKS = frozenset({"sni_callback", "alpn_callback", "check_client"})
+HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client"})
 
 
 class NamedContexts:
@@ -149,6 +150,11 @@ class ServerSide:
         return "alpn_callback" in self.hooks or "sni_callback" in self.hooks or self.names.any_chooses_protocol
 
     @property
+    def asks_status(self) -> bool:
+        """A client that wants an OCSP response stops for it."""
+        return "ocsp_request" in self.hooks
+
+    @property
     def asks_client(self) -> bool:
         """A finished handshake stops before anything of it is released."""
         return "check_client" in self.hooks
@@ -174,6 +180,8 @@ class ServerSide:
         """Answer the engine's question, at once or later."""
         if question == ASK_CLIENT:
             self._ask_client(socket)
+        elif question == ASK_STATUS:
+            self._ask_status(socket, socket._connection.identities, [])
         else:
             self._ask_name(socket)
 
@@ -219,6 +227,19 @@ class ServerSide:
         if own.alpn_callback is not None or own.alpn_protocols is not None:
             return own.alpn_callback
         return self.hooks.get("alpn_callback")
+
+    def _ask_status(self, socket: SocketFacts, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
+        """Ask for one response after the other; which certificate this client is shown, OpenSSL decides behind this question."""
+        hook = self.hooks.get("ocsp_request")
+        if hook is None or len(responses) == len(identities):
+            socket._connection.answer_status(responses)
+            return
+
+        def take(result: object) -> None:
+            self._ask_status(socket, identities, [*responses, _check_response(result)])
+
+        certificate, issuer = identities[len(responses)]
+        self._ask(socket, "ocsp_request", take, hook, certificate, issuer, socket)
 
     def _ask_client(self, socket: SocketFacts) -> None:
         connection = socket._connection
@@ -338,6 +359,17 @@ def _check_protocol(result: object, offered: list[bytes]) -> bytes:
             code="ERR_TLS_ALPN_CALLBACK_INVALID_RESULT",
         )
     return protocol
+
+
+def _check_response(result: object) -> bytes | None:
+    if result is None:
+        return None
+    if not isinstance(result, bytes | bytearray | memoryview):
+        raise wrong_answer("ocsp_request", "a response in DER, or None", result)
+    response = bytes(result)
+    if not 0 < len(response) <= MAX_RESPONSE:
+        raise UsageValueError(f"ocsp_request returned {len(response)} bytes; a response has 1 to {MAX_RESPONSE}", code="ERR_OUT_OF_RANGE")
+    return response
 
 
 def _usual_alert(hook: str, failure: Exception) -> str:

@@ -65,6 +65,7 @@ class TLSSocket(SocketReading):
 
     Events:
         secure: the handshake is done. `secure_connect`: and the server was let in (clients).
+        ocsp_response(bytes or None): what the server stapled, before it is let in (clients that asked for it).
         data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`: writing may go on.
         timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last `close(had_error)`.
     """
@@ -86,7 +87,7 @@ class TLSSocket(SocketReading):
     )
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {"secure", "secure_connect", "data", "end", "drain", "timeout", "keylog", "error", "close"}
+        {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "error", "close"}
     )
 
     if TYPE_CHECKING:

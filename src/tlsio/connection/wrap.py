@@ -39,6 +39,7 @@ def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection
             hello=side.asks_name,
             alpn=side.asks_protocol,
             client=side.asks_client,
+            status=side.asks_status,
             alpn_continue=side.options.alpn_mismatch == "continue",
         )
         connection.record(offer=bool(side.hooks))

@@ -73,6 +73,7 @@ __all__ = [
 
 AlpnMismatch: TypeAlias = Literal["alert", "continue"]
 IdentityPolicy: TypeAlias = Literal["node", "rfc9525"]
+OcspPolicy: TypeAlias = Literal["off", "check", "require"]
 CompressionAlgorithm: TypeAlias = Literal["zlib", "brotli", "zstd"]
 ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 _Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
@@ -178,6 +179,7 @@ class ServerOptions:
     secure_context: object | None = None
     sni_callback: Callable[..., Any] | None = None
     check_client: Callable[..., Any] | None = None
+    ocsp_request: Callable[..., Any] | None = None
     alpn_mismatch: AlpnMismatch = "alert"
     allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -223,6 +225,8 @@ class ConnectOptions:
     host: str | None = None
     check_server_identity: Callable[..., Any] | None = None
     identity_policy: IdentityPolicy = "node"
+    request_ocsp: bool = False
+    ocsp: OcspPolicy = "off"
     min_dh_size: int | None = None
     timeout: float | None = None
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -283,6 +287,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     secure_context: object | None
     sni_callback: Callable[..., Any] | None
     check_client: Callable[..., Any] | None
+    ocsp_request: Callable[..., Any] | None
     alpn_mismatch: AlpnMismatch | None
     allow_renegotiation: bool | None
     handshake_timeout: float | None
@@ -311,6 +316,8 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     servername: str | None
     check_server_identity: Callable[..., Any] | None
     identity_policy: IdentityPolicy | None
+    request_ocsp: bool | None
+    ocsp: OcspPolicy | None
     min_dh_size: int | None
     handshake_timeout: float | None
     hook_timeout: float | None
@@ -619,6 +626,10 @@ def _check_identity_policy(label: str, value: object) -> str:
     return check_choice(label, value, ("node", "rfc9525"))
 
 
+def _check_ocsp(label: str, value: object) -> str:
+    return check_choice(label, value, ("off", "check", "require"))
+
+
 def _take(_label: str, value: object) -> object:
     """Take anything: `secure_context` is judged where its class is known."""
     return value
@@ -675,6 +686,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "client_hello": check_bool,
     "sni_callback": check_function,
     "check_client": check_function,
+    "ocsp_request": check_function,
     "alpn_mismatch": _check_alpn_mismatch,
     "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,
@@ -688,6 +700,8 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "host": check_host,
     "check_server_identity": check_function,
     "identity_policy": _check_identity_policy,
+    "request_ocsp": check_bool,
+    "ocsp": _check_ocsp,
     "min_dh_size": _check_min_dh_size,
     "timeout": check_seconds,
     "family": _check_family,

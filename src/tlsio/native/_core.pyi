@@ -12,6 +12,7 @@ from tlsio.native.spec import ContextSpec, Piece
 ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
+ASK_STATUS: Final[int]
 
 # (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
@@ -154,8 +155,10 @@ class Connection:
     @property
     def offer(self) -> bytes | None:
         """The client's hello, where it was recorded: handshake header and body."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, alpn_continue: bool) -> None:
+    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, alpn_continue: bool) -> None:
         """Say which questions a server asks."""
+    def request_status(self) -> None:
+        """Ask the server for an OCSP response; the question about it comes also when it has none."""
     def use_ring(self, gate: Gate) -> None:
         """Take ticket keys and counters of a server."""
     def set_renegotiation(self, limit: int, window: float) -> None:
@@ -176,6 +179,8 @@ class Connection:
         """0 accepts; an X509_V_ERR number refuses with the alert that fits it."""
     def answer_client(self) -> None:
         """Accept."""
+    def answer_status(self, responses: Sequence[bytes | None] = ()) -> None:
+        """Server: staple these, one or None for each of `identities`. Client: accept what was stapled."""
     def refuse(self, alert: int) -> None: ...
     def resume(self) -> None:
         """Go on after an answer that came later than the question's own call."""
@@ -264,6 +269,12 @@ class Connection:
     @property
     def offered_protocols(self) -> list[bytes]:
         """ALPN names of the hello, while they are asked about."""
+    @property
+    def identities(self) -> tuple[tuple[bytes, bytes | None], ...]:
+        """Server, while OCSP responses are asked for: certificate and issuer, DER; the client is shown one of them."""
+    @property
+    def stapled(self) -> bytes | None:
+        """Client, while it is asked about it: the server's OCSP response."""
     @property
     def alpn_protocol(self) -> bytes | None: ...
     @property
@@ -378,7 +389,7 @@ class Gate:
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, accepted: bool, dropped: bool) -> None: ...
+    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, accepted: bool, dropped: bool) -> None: ...
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:

@@ -22,6 +22,7 @@ cdef int FLOW_BUDGET = 262144           # plaintext one connection gets in a tur
 ASK_HELLO = TIO_ASK_HELLO
 ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
+ASK_STATUS = TIO_ASK_STATUS
 
 cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
 cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off")
@@ -96,9 +97,14 @@ cdef class Connection:
     def set_min_dh_size(self, int bits):
         self.c.min_dh_bits = bits
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint alpn_continue):
-        self.c.wants = self.c.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint alpn_continue):
+        self.c.wants = (self.c.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+                        | TIO_WANT_STATUS * status)
         self.c.alpn_continue = alpn_continue
+
+    def request_status(self):
+        """Client: ask for an OCSP response."""
+        self.c.wants |= TIO_WANT_STATUS
 
     def set_renegotiation(self, uint32_t limit, double window):
         """How often the peer may renegotiate within `window` seconds; 0: not at all."""
@@ -193,8 +199,10 @@ cdef class Connection:
     cdef void _step(self):
         if self.reactor is not None and self.attached:
             tio_reactor_resume(self.reactor.r, self.c)
-        else:
-            tio_conn_step(self.c)
+            return
+        tio_conn_step(self.c)
+        while self.c.wire.tired and self.c.phase == TIO_HANDSHAKING and self.c.question == TIO_NO_QUESTION:
+            tio_conn_step(self.c)       # nothing will announce what is left
 
     cdef object _resume(self):
         """Go on after an answer or a start from outside a turn."""
@@ -376,8 +384,6 @@ cdef class Connection:
         try:
             if handshake:
                 self._step()
-                while self.c.wire.tired and self.c.phase == TIO_HANDSHAKING:
-                    self._step()
                 self._ask()
                 self._tell_open()
             if self.told_open and self.c.phase != TIO_BROKEN:
@@ -410,6 +416,14 @@ cdef class Connection:
 
     def answer_client(self):
         tio_answer_client(self.c)
+
+    def answer_status(self, responses=()):
+        """Server: staple these, one or None for each of `identities`. Client: the response is accepted."""
+        cdef bytes response
+        for index, response in enumerate(responses):
+            if response is not None and tio_status_set(self.c, index, response, PyBytes_GET_SIZE(response)):
+                raise MemoryError
+        tio_answer_status(self.c)
 
     def refuse(self, int alert):
         tio_refuse(self.c, alert)
@@ -669,6 +683,20 @@ cdef class Connection:
             names.append(self.c.offered[at + 1:at + 1 + size])
             at += 1 + size
         return names
+
+    @property
+    def identities(self):
+        """Server, while responses are asked for: (certificate, issuer or None) in DER; the client is shown one of them."""
+        if self.c.status == NULL:
+            return ()
+        return tuple([(der_of(self.c.status.of[i].cert), der_of(self.c.status.of[i].issuer)) for i in range(self.c.status.count)])
+
+    @property
+    def stapled(self):
+        """Client, while it is asked about it: the server's OCSP response, or None."""
+        cdef const uint8_t *data
+        cdef size_t size = tio_status_get(self.c, &data)
+        return (<const char *>data)[:size] if size else None
 
     @property
     def alpn_protocol(self):

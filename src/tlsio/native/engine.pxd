@@ -1,7 +1,7 @@
 # The engine's contract for Cython: what engine.h says, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tlsio.native.libssl cimport SSL, SSL_CTX, X509_STACK
+from tlsio.native.libssl cimport SSL, SSL_CTX, X509, X509_STACK
 
 
 cdef extern from "arpa/inet.h" nogil:
@@ -27,7 +27,7 @@ cdef extern from "engine.h" nogil:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
-        TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE
+        TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS
     enum:
         TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
         TIO_NOTICE_FAILED, TIO_NOTICE_DROPPED, TIO_NOTICE_LISTENER
@@ -37,7 +37,7 @@ cdef extern from "engine.h" nogil:
     ctypedef enum tio_phase:
         TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN
     ctypedef enum tio_question:
-        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT
+        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS
     ctypedef enum tio_in:
         TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED
     ctypedef enum tio_out:
@@ -129,6 +129,12 @@ cdef extern from "engine.h" nogil:
     ctypedef struct tio_records:
         uint8_t *offer
         size_t offer_size
+    ctypedef struct tio_stapled:
+        X509 *cert
+        X509 *issuer
+    ctypedef struct tio_status:
+        int count
+        tio_stapled of[16]
     ctypedef struct tio_key_info:
         int kind
         uint16_t bits
@@ -185,6 +191,7 @@ cdef extern from "engine.h" nogil:
         uint8_t first_size
         char *server_name
         tio_records *records
+        tio_status *status
         uint8_t *offered
         size_t offered_size
 
@@ -212,7 +219,10 @@ cdef extern from "engine.h" nogil:
     void tio_answer_hello(tio_conn *, tio_context *, const uint8_t *, size_t)
     void tio_answer_verify(tio_conn *, int)
     void tio_answer_client(tio_conn *)
+    void tio_answer_status(tio_conn *)
     void tio_refuse(tio_conn *, int)
+    int tio_status_set(tio_conn *, int, const uint8_t *, size_t)
+    size_t tio_status_get(const tio_conn *, const uint8_t **)
     tio_key_info tio_conn_key_info(tio_conn *)
     int tio_conn_set_max_fragment(tio_conn *, long)
     size_t tio_conn_npn(const tio_conn *, const uint8_t **)

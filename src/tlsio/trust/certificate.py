@@ -20,7 +20,8 @@ from .names import DIRECTORY_NAME, GeneralName, Name, ParsedNames, parse_general
 _AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
 _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
 _KEY_USAGE, _EXTENDED_KEY_USAGE = "2.5.29.15", "2.5.29.37"
-_AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1"
+_AUTHORITY_INFO_ACCESS, _TLS_FEATURE = "1.3.6.1.5.5.7.1.1", "1.3.6.1.5.5.7.1.24"
+_STATUS_REQUEST = 5  # the extension's number in TLS (RFC 6066 §8), which is the feature's too (RFC 7633 §4.1)
 
 # OpenSSL's long names: that is what i2t_ASN1_OBJECT prints, and so what Node's keys begin with.
 _ACCESS_METHODS = {
@@ -235,6 +236,16 @@ class PeerCertificate(Mapping[str, Any]):
         return tuple((self["info_access"] or {}).get("CA Issuers - URI", ()))
 
     @property
+    def ocsp_responders(self) -> tuple[str, ...]:
+        """Who can be asked whether it is revoked (authorityInfoAccess, RFC 6960 §3.1)."""
+        return tuple((self["info_access"] or {}).get("OCSP - URI", ()))
+
+    @property
+    def requires_staple(self) -> bool:
+        """Its server has to send an OCSP response along: "must-staple" (RFC 7633)."""
+        return _or(False, self._requires_staple)  # noqa: FBT003  (the value on malformed input)
+
+    @property
     def authority_issuers(self) -> tuple[Name, ...]:
         """Who issued the issuer's certificate, when authorityKeyIdentifier tells (authorityCertIssuer, RFC 5280 §4.2.1.1)."""
         return _or((), self._authority_issuers)
@@ -272,6 +283,10 @@ class PeerCertificate(Mapping[str, Any]):
         first = next(constraints.expect(der.SEQUENCE).children(), None) if constraints else None
         # cA is DEFAULT FALSE, so a pathLenConstraint may stand first.
         return first is not None and first.tag == der.BOOLEAN and first.boolean() and self._may_sign_certificates()
+
+    def _requires_staple(self) -> bool:
+        features = self._extension(_TLS_FEATURE)
+        return features is not None and _STATUS_REQUEST in [one.integer() for one in features.expect(der.SEQUENCE).children()]
 
     def _may_sign_certificates(self) -> bool:
         usage = self._extension(_KEY_USAGE)

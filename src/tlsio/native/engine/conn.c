@@ -42,6 +42,7 @@ void tio_conn_free(tio_conn *c) {
     free(c->offered);
     free(c->chosen);
     tio_records_free(c);
+    tio_status_free(c);
     tio_context_release(c->context);
     free(c);
 }
@@ -84,6 +85,7 @@ static int start(tio_conn *c) {
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
+    if (c->wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
     if (row->alpn_size && SSL_set_alpn_protos(c->ssl, row->alpn, (unsigned)row->alpn_size)) return -1;
     return tio_move_phase(c, TIO_HANDSHAKING);
 }
@@ -130,6 +132,7 @@ static void shaken(tio_conn *c) {
     }
     tio_move_phase(c, TIO_OPEN);
     c->shaken_ns = tio_now();
+    tio_status_done(c);
     free(c->offered);
     c->offered = NULL;
     c->offered_size = 0;
@@ -154,6 +157,7 @@ static void shake(tio_conn *c) {
     case SSL_ERROR_WANT_WRITE:
     case SSL_ERROR_WANT_CLIENT_HELLO_CB:
     case SSL_ERROR_WANT_RETRY_VERIFY:
+    case SSL_ERROR_WANT_X509_LOOKUP:
         return;
     default:
         broke(c);
@@ -336,6 +340,7 @@ void tio_answer_verify(tio_conn *c, int error) {
     tio_move_question(c, TIO_NO_QUESTION);
     c->asked |= TIO_WANT_VERIFY;
     c->verify_answer = error;
+    if (error == X509_V_OK && (c->wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION) tio_move_question(c, TIO_ASK_STATUS);
 }
 
 void tio_answer_client(tio_conn *c) {
@@ -346,9 +351,11 @@ void tio_answer_client(tio_conn *c) {
     while (n-- && SSL_new_session_ticket(c->ssl)) {}
 }
 
-/* TLS 1.2: our CCS and Finished have not left, so the peer still reads in the clear; they are replaced by the alert. */
-static void refuse_client_12(tio_conn *c, int alert) {
-    uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)SSL_version(c->ssl), 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
+/* Nothing of ours that is encrypted has left, so the peer still reads in the clear: what is unsent (in TLS 1.2 up to our
+ * Finished) is replaced by the alert. */
+void tio_refuse_clear(tio_conn *c, int alert) {
+    int version = SSL_version(c->ssl) < TLS1_2_VERSION ? SSL_version(c->ssl) : TLS1_2_VERSION;      /* as records have it */
+    uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)version, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
     tio_wire_drop_output(c);
     if (c->phase == TIO_HANDSHAKING && !SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
@@ -364,6 +371,8 @@ void tio_refuse(tio_conn *c, int alert) {
         c->verify_answer = X509_V_ERR_CERT_REJECTED;
     } else if (question == TIO_ASK_CLIENT) {
         begin(c);
-        if (SSL_version(c->ssl) < TLS1_3_VERSION || !SSL_new_session_ticket(c->ssl)) refuse_client_12(c, alert);
+        if (SSL_version(c->ssl) < TLS1_3_VERSION || !SSL_new_session_ticket(c->ssl)) tio_refuse_clear(c, alert);
+    } else if (question == TIO_ASK_STATUS) {
+        tio_status_refuse(c, alert);
     }
 }

@@ -62,7 +62,7 @@ typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 /* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
 
 typedef enum { TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN } tio_phase;
-typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT } tio_question;
+typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS } tio_question;
 typedef enum { TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED } tio_in;
 typedef enum { TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED } tio_out;
 
@@ -157,7 +157,8 @@ typedef struct {
 
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
        TIO_WANT_VERIFY = 32,
-       TIO_WANT_KEYS = 64, TIO_WANT_OFFER = 128, TIO_WANT_TRACE = 256 };    /* records, see tio_records */
+       TIO_WANT_KEYS = 64, TIO_WANT_OFFER = 128, TIO_WANT_TRACE = 256,      /* records, see tio_records */
+       TIO_WANT_STATUS = 512 };
 
 typedef struct {
     pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
@@ -226,6 +227,18 @@ typedef struct {                        /* facts.c: how the secret was agreed on
     const char *name;                   /* ECDH: of the curve; GROUP: of the group.  Lives as long as the connection */
 } tio_key_info;
 
+/* status.c: OCSP responses.  Server, while it is asked and until the handshake is done: one for each of its certificates; the
+ * client will be shown one of them. */
+enum { TIO_IDENTITIES = 16 };           /* kinds of keys: one of each in a context */
+
+typedef struct {
+    X509 *cert, *issuer;                /* the issuer is NULL when nobody knows it */
+    uint8_t *response;                  /* NULL: none */
+    size_t size;
+} tio_stapled;
+
+typedef struct { int count; tio_stapled of[TIO_IDENTITIES]; } tio_status;
+
 struct tio_conn {                       /* read freely; written by the engine only, but for the marked fields */
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
@@ -238,7 +251,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t role, phase, question, in, out;
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */
     uint8_t recorded;                   /* `records` holds lines or a trace to be told */
-    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT, and tio_conn_record()'s */
+    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS, and tio_conn_record()'s */
     uint8_t alpn_continue;              /* the binding's */
     uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
     uint8_t parked;                     /* the kernel is told not to wake us for input */
@@ -274,6 +287,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t *chosen;                    /* ALPN answer: one protocol */
     size_t chosen_size;
     tio_records *records;
+    tio_status *status;                 /* server, see there */
     tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
     uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
     tio_conn *next_ready;
@@ -317,7 +331,13 @@ int tio_conn_flush(tio_conn *);
 void tio_answer_hello(tio_conn *, tio_context *context, const uint8_t *protocol, size_t size);   /* NULLs: as it is */
 void tio_answer_verify(tio_conn *, int error);       /* X509_V_OK accepts */
 void tio_answer_client(tio_conn *);                  /* accepted */
+void tio_answer_status(tio_conn *);                  /* server: go on with the responses set; client: accepted */
 void tio_refuse(tio_conn *, int alert);              /* any question: fatal alert, where the protocol still can */
+
+/* status.c.  Server, while the question is open: set the response for `status->of[index]`, which is copied; -1: wrong moment, no
+ * memory.  Client: what the server stapled, 0 for nothing; to be had while the question is open. */
+int tio_status_set(tio_conn *, int index, const uint8_t *data, size_t size);
+size_t tio_status_get(const tio_conn *, const uint8_t **data);
 
 /* facts.c.  key_info is NONE when no ephemeral key was exchanged, and before the handshake is done.  max_fragment: from now
  * on; -1: not from 512 to TIO_RECORD. */

@@ -66,6 +66,11 @@ static int on_renegotiation(tio_conn *c, int *alert) {
     return SSL_CLIENT_HELLO_ERROR;
 }
 
+static int go_on(tio_conn *c) {
+    tio_status_hello(c);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
 static int on_hello(SSL *ssl, int *alert, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
@@ -74,14 +79,14 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
         *alert = c->refusal;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (c->asked & TIO_WANT_HELLO) return SSL_CLIENT_HELLO_SUCCESS;         /* answered, or the hello after a retry */
+    if (c->asked & TIO_WANT_HELLO) return go_on(c);         /* answered, or the hello after a retry */
     c->asked |= TIO_WANT_HELLO;
     if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl))) {
         *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
         return SSL_CLIENT_HELLO_ERROR;
     }
     if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered))
-        return SSL_CLIENT_HELLO_SUCCESS;
+        return go_on(c);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
@@ -291,6 +296,7 @@ int tio_hooks_install(SSL_CTX *ctx) {
     SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, on_certificate, NULL);
+    tio_status_install(ctx);
     if (!SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, tio_ticket_key)) return -1;
     return SSL_CTX_add_custom_ext(ctx, REFUSAL_EXTENSION, SSL_EXT_TLS1_3_NEW_SESSION_TICKET, add_refusal, NULL, NULL, NULL, NULL) ? 0 : -1;
 }

@@ -24,6 +24,15 @@ static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_ge
 int64_t tio_now(void);                               /* CLOCK_MONOTONIC_COARSE, ns */
 void tio_conn_set_options(tio_conn *);               /* those that depend on the connection, beside the context's */
 
+void tio_refuse_clear(tio_conn *, int alert);        /* while all that was said is in the clear: an alert in place of what is unsent */
+
+/* status.c */
+void tio_status_install(SSL_CTX *);
+void tio_status_hello(tio_conn *);                   /* the context is the right one, the version not chosen yet */
+void tio_status_refuse(tio_conn *, int alert);
+void tio_status_done(tio_conn *);                    /* the handshake is: nothing is kept for an idle connection */
+void tio_status_free(tio_conn *);
+
 /* hooks.c */
 int tio_hooks_install(SSL_CTX *);
 void tio_hooks_attach(tio_conn *);

@@ -1,0 +1,153 @@
+/* status.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
+ *
+ * A server is asked before OpenSSL has chosen among its certificates, because that is the last place where it lets us pause:
+ * in cert_cb the chosen one is not known yet, and in the status callback, where it is, nobody can wait.  So a response is
+ * asked for each of the context's certificates, mostly one, and the status callback picks.  (SSL_check_chain() does not tell
+ * which of them are out of the question: it refuses chains that OpenSSL sends all the same.)
+ *
+ * A client is asked when it has judged the certificate itself.  In TLS 1.3 the response comes with the certificate, so that is
+ * still within the pause of the verification.  In TLS 1.2 it comes behind; the question is put when the server's flight has
+ * been read.  OpenSSL goes on and writes ours, but nothing leaves while a question is open. */
+#include "internal.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A new reference, or NULL: signed by itself, or nobody knows. */
+static X509 *find_issuer(SSL *ssl, X509 *cert) {
+    STACK_OF(X509) *chain = NULL;
+    X509 *found = NULL;
+    if (X509_get_extension_flags(cert) & EXFLAG_SS) return NULL;
+    SSL_get0_chain_certs(ssl, &chain);                  /* of the current one */
+    for (int i = 0; i < sk_X509_num(chain); i++)
+        if (X509_check_issued(sk_X509_value(chain, i), cert) == X509_V_OK) {
+            X509_up_ref(sk_X509_value(chain, i));
+            return sk_X509_value(chain, i);
+        }
+    X509_STORE_CTX *search = X509_STORE_CTX_new();
+    if (search && X509_STORE_CTX_init(search, SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl)), cert, NULL))
+        X509_STORE_CTX_get1_issuer(&found, search, cert);
+    X509_STORE_CTX_free(search);
+    return found;
+}
+
+static void collect(tio_conn *c) {
+    SSL *ssl = c->ssl;
+    X509 *current = SSL_get_certificate(ssl);
+    long which = SSL_CERT_SET_FIRST;
+    for (; c->status->count < TIO_IDENTITIES && SSL_set_current_cert(ssl, which) == 1; which = SSL_CERT_SET_NEXT) {
+        X509 *cert = SSL_get_certificate(ssl);
+        X509_up_ref(cert);
+        c->status->of[c->status->count++] = (tio_stapled){ .cert = cert, .issuer = find_issuer(ssl, cert) };
+    }
+    if (current) SSL_select_current_cert(ssl, current);
+    ERR_clear_error();                                  /* an unknown issuer is no failure */
+}
+
+/* cert_cb.  A hello that is sent again after a HelloRetryRequest comes here again: it is answered already. */
+static int on_choice(SSL *ssl, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    (void)unused;
+    if (c->phase != TIO_HANDSHAKING || c->status || SSL_get_tlsext_status_type(ssl) != TLSEXT_STATUSTYPE_ocsp) return 1;
+    if (!(c->status = calloc(1, sizeof *c->status))) return 0;
+    collect(c);
+    if (!c->status->count) return 1;                    /* nothing to show: OpenSSL will say so */
+    return tio_move_question(c, TIO_ASK_STATUS) ? 0 : -1;
+}
+
+/* RFC 8446 4.2.3 has ECDSA with these curves only, and no DSA. */
+static int has_certificate_for_13(SSL *ssl) {
+    X509 *current = SSL_get_certificate(ssl);
+    char curve[32];
+    int found = 0;
+    for (long which = SSL_CERT_SET_FIRST; !found && SSL_set_current_cert(ssl, which) == 1; which = SSL_CERT_SET_NEXT) {
+        EVP_PKEY *key = SSL_get_privatekey(ssl);
+        if (EVP_PKEY_is_a(key, "EC") && EVP_PKEY_get_group_name(key, curve, sizeof curve, NULL))
+            found = !strcmp(curve, "prime256v1") || !strcmp(curve, "secp384r1") || !strcmp(curve, "secp521r1");
+        else
+            found = !EVP_PKEY_is_a(key, "DSA");
+    }
+    if (current) SSL_select_current_cert(ssl, current);
+    return found;
+}
+
+/* In the hello pause, contexts are switched.  OpenSSL does not offer TLS 1.3 without a certificate for it, unless there is a
+ * cert_cb, which might bring one.  Ours does not, so the version has to be held down here. */
+void tio_status_hello(tio_conn *c) {
+    if (!(c->wants & TIO_WANT_STATUS)) return;
+    SSL_set_cert_cb(c->ssl, on_choice, NULL);
+    if (!has_certificate_for_13(c->ssl)) SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
+}
+
+static int staple(tio_conn *c, SSL *ssl) {
+    const X509 *chosen = SSL_get_certificate(ssl);
+    for (int i = 0; c->status && i < c->status->count; i++) {
+        const tio_stapled *s = &c->status->of[i];
+        if (s->cert != chosen || !s->size) continue;
+        unsigned char *copy = OPENSSL_memdup(s->response, s->size);     /* OpenSSL frees it */
+        if (!copy || !SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->size)) return SSL_TLSEXT_ERR_ALERT_FATAL;
+        return SSL_TLSEXT_ERR_OK;
+    }
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+/* Client: called when the server's flight is over, and in TLS 1.3 its Finished is good; 0 is bad_certificate_status_response. */
+static int look(tio_conn *c, SSL *ssl) {
+    if (c->refusal >= 0) return 0;
+    if (SSL_version(ssl) >= TLS1_3_VERSION || c->phase != TIO_HANDSHAKING || !(c->asked & TIO_WANT_VERIFY)) return 1;
+    return tio_move_question(c, TIO_ASK_STATUS) ? -1 : 1;
+}
+
+static int on_status(SSL *ssl, void *unused) {
+    tio_conn *c = tio_conn_of(ssl);
+    (void)unused;
+    return c->role == TIO_SERVER ? staple(c, ssl) : look(c, ssl);
+}
+
+void tio_status_install(SSL_CTX *ctx) { SSL_CTX_set_tlsext_status_cb(ctx, on_status); }
+
+int tio_status_set(tio_conn *c, int index, const uint8_t *data, size_t size) {
+    if (c->question != TIO_ASK_STATUS || !c->status || index < 0 || index >= c->status->count) return -1;
+    tio_stapled *s = &c->status->of[index];
+    uint8_t *copy = malloc(size ? size : 1);
+    if (!copy) return -1;
+    memcpy(copy, data, size);
+    free(s->response);
+    s->response = copy;
+    s->size = size;
+    return 0;
+}
+
+size_t tio_status_get(const tio_conn *c, const uint8_t **data) {
+    long size = c->ssl ? SSL_get_tlsext_status_ocsp_resp(c->ssl, data) : -1;
+    return size > 0 ? (size_t)size : 0;
+}
+
+void tio_answer_status(tio_conn *c) {
+    if (c->question == TIO_ASK_STATUS) tio_move_question(c, TIO_NO_QUESTION);
+}
+
+/* A client of TLS 1.3 is still within its verification, or comes to look() next.  All others have said nothing yet that is
+ * encrypted. */
+void tio_status_refuse(tio_conn *c, int alert) {
+    if (c->role == TIO_SERVER || SSL_version(c->ssl) < TLS1_3_VERSION) tio_refuse_clear(c, alert);
+    else if (alert == SSL_AD_CERTIFICATE_REVOKED) c->verify_answer = X509_V_ERR_CERT_REVOKED;
+}
+
+void tio_status_free(tio_conn *c) {
+    for (int i = 0; c->status && i < c->status->count; i++) {
+        X509_free(c->status->of[i].cert);
+        X509_free(c->status->of[i].issuer);
+        free(c->status->of[i].response);
+    }
+    free(c->status);
+    c->status = NULL;
+}
+
+void tio_status_done(tio_conn *c) {
+    if (!(c->wants & TIO_WANT_STATUS)) return;
+    tio_status_free(c);
+    SSL_set_tlsext_status_ocsp_resp(c->ssl, NULL, 0);
+}
