@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pki
+import tlsio
 from peers import find, find_node_24
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FOLDER = Path(__file__).parents[2] / "examples"
 LONGEST = 40
@@ -93,6 +94,56 @@ def test_pinning() -> None:
 def test_secure_pair() -> None:
     """Over blocking sockets."""
     assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]
+
+
+class TestNodes:
+    """Node's own examples, each side once ours and once Node's."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The working directory, with the files that the examples name: both sides are self-signed."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(Path(tlsio.__file__).parents[1]))
+        for name, who in (("server", pki.self_signed()), ("client", pki.ec_agent2())):
+            (tmp_path / f"{name}-cert.pem").write_bytes(who.cert_pem)
+            (tmp_path / f"{name}-key.pem").write_bytes(who.key_pem)
+        return tmp_path
+
+    @staticmethod
+    def side(language: str, side: str, find_node: Any, *arguments: str) -> tuple[str, ...]:
+        """Return the command that runs one side of the pair."""
+        if language == "ours":
+            return example(f"node_{side}.py", *arguments)
+        return (find_node(), str(Path(__file__).parent / f"node_{side}.js"), *arguments)
+
+    @pytest.mark.parametrize("find_node", [lambda: find("node", "nodejs"), find_node_24], ids=["node", "node24"])
+    @pytest.mark.parametrize(("server", "client"), [("ours", "Node's"), ("Node's", "ours")])
+    def test_one_side_is_nodes(self, server: str, client: str, find_node: Any, folder: Path) -> None:
+        """Both print what they print among themselves."""
+        self.talk(self.side(server, "server", find_node, "0"), lambda port: self.side(client, "client", find_node, port))
+
+    def test_both_sides_are_ours(self, folder: Path) -> None:
+        """And the server ends by Ctrl-C."""
+        self.talk(self.side("ours", "server", None, "0"), lambda port: self.side("ours", "client", None, port))
+
+    @staticmethod
+    def talk(server: tuple[str, ...], client: Callable[[str], tuple[str, ...]]) -> None:
+        """Run a server and a client of it, and look at what they print."""
+        with started(*server) as serving:
+            port = serving.stdout.readline().removeprefix("server bound ").strip()
+            with started(*client(port)) as talking:
+                out, err = talking.communicate("one\ntwo\n", timeout=20)
+            assert (out, err) == ("client connected authorized\nwelcome!\none\ntwo\nserver ends connection\n", "")
+            assert serving.stdout.readline() == "server connected authorized\n"
+            if server[0] == sys.executable:
+                interrupt(serving)
+
+    def test_pinning(self) -> None:
+        """The pinned server is accepted, another one of the same name is not."""
+        assert run("node_pinning.py") == [
+            r"b'All OK\n'",
+            "Certificate verification error: localhost does not match our pinned fingerprints",
+        ]
 
 
 class TestEcho:
