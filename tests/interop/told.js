@@ -146,9 +146,9 @@ const calls = {
     });
   },
 
-  refuse(make, options) {
+  refuse(options) {
     try {
-      tls[make](options);
+      tls.createSecureContext(options);
       return null;
     } catch (error) {
       return error.code;
