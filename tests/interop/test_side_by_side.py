@@ -324,6 +324,23 @@ async def test_revoked_server_is_refused_by_both(net: Net, node: Node) -> None:
     assert "CERTIFICATE_REVOKED" in await node.failed()
 
 
+@pytest.mark.parametrize("response", [b"", b"what the responder said"], ids=["none", "one"])
+@BOTH_WAYS
+async def test_ocsp_responses_are_stapled(net: Net, node: Node, ours: str, response: bytes) -> None:
+    """To clients that ask; what is in them is none of TLS's business."""
+    if ours == "server":
+        async with net.serve(lambda sock: None, ocsp_request=lambda *_: response or None) as server:
+            options = {"port": server.port, "ca": pki.ca1().cert_pem, "servername": "localhost", "requestOCSP": True}
+            await node.connect(theirs(net.version, **options))
+            assert await node.responses() == [base64.b64encode(response).decode() or None]
+        return
+    heard: list[bytes | None] = []
+    port = await node.listen(theirs(net.version, pki.localhost()), {"response": response} if response else {})
+    options = net.client_options(servername="localhost", request_ocsp=True, on={"ocsp_response": heard.append})
+    async with tlsio.connect(port, "127.0.0.1", **options):
+        assert heard == [response or None]
+
+
 # --- renegotiation ---
 
 

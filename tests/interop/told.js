@@ -17,6 +17,7 @@ let input = Buffer.alloc(0);
 let ended = false;
 let sessions = [];
 let chunks = [];
+let responses = [];
 
 const text = (buffer) => (buffer ? buffer.toString('base64') : null);
 const plain = (value) => JSON.parse(JSON.stringify(value, (_name, one) => (one && one.type === 'Buffer' ? Buffer.from(one.data).toString('base64') : one)));
@@ -42,6 +43,7 @@ function take(made) {
   on('end', () => { ended = true; });
   on('close', () => { ended = true; });
   on('session', (data) => { sessions.push(data); });
+  on('OCSPResponse', (response) => { responses.push(text(response)); });
   on('error', (error) => { errors.push(error.code || String(error)); });
 }
 
@@ -50,12 +52,13 @@ async function until(done) {
 }
 
 const calls = {
-  async listen(options, { path, contexts = {}, starttls = false } = {}) {
+  async listen(options, { path, contexts = {}, starttls = false, response } = {}) {
     const made = keep(tls.createServer(options));
     made.on('secureConnection', take);
     made.on('tlsClientError', (error) => { errors.push(error.code); made.emit('news'); });
     made.on('keylog', (line) => lines.push(line.toString()));
     made.on('secureConnection', () => made.emit('news'));
+    if (response) made.on('OCSPRequest', (_certificate, _issuer, answer) => answer(null, response));
     for (const [name, context] of Object.entries(contexts)) made.addContext(name, context);
     server = made;
     const below = starttls ? keep(net.createServer((plainSocket) => {
@@ -128,6 +131,7 @@ const calls = {
   async rest() { await until(() => ended); return input.toString(); },
   chunks: () => chunks,
   lines: () => lines,
+  responses: () => responses,
   async error() { await until(() => errors.length > 0); return errors[0]; },
   setMaxSendFragment: (size) => socket.setMaxSendFragment(size),
   renegotiate: (options) => new Promise((resolve, reject) => {
@@ -157,7 +161,8 @@ const calls = {
 
   async reset() {
     for (const one of kept) (one.close && !one.destroy ? one.close() : one.destroy());
-    [kept, server, socket, lines, errors, input, ended, sessions, chunks] = [[], null, null, [], [], Buffer.alloc(0), false, [], []];
+    [kept, server, socket, lines, errors, input] = [[], null, null, [], [], Buffer.alloc(0)];
+    [ended, sessions, chunks, responses] = [false, [], [], []];
   },
 };
 
