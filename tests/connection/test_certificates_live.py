@@ -11,7 +11,9 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 import pki
 
 if TYPE_CHECKING:
-    from net import Pair
+    from collections.abc import Callable
+
+    from net import Net, Pair
 
 
 def shown_by(who: pki.Identity) -> dict[str, Any]:
@@ -104,6 +106,36 @@ async def test_odd_names_are_printed_as_by_node(pair: Pair, odd: x509.GeneralNam
         assert found is not None
         assert found["subjectaltname"] == f"DNS:localhost, {printed}"
         assert client.authorized
+
+
+HOSTILE: list[Any] = [
+    [x509.DNSName("x.example.com, DNS:nodejs.org")],
+    [x509.DNSName("x.example.com"), x509.UniformResourceIdentifier("http://x.example.com/, DNS:nodejs.org")],
+    [x509.DNSName("x.example.com"), x509.RFC822Name("x@example.com, DNS:nodejs.org")],
+    [x509.DNSName("x.example.com"), x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.LOCALITY_NAME, "x, DNS:nodejs.org")]))],
+    [x509.DNSName("nodejs.org\0.x.example.com")],
+    [x509.DNSName('"nodejs.org"')],
+]
+
+
+@pytest.mark.node("x509-escaping")
+@pytest.mark.parametrize("names", HOSTILE)
+async def test_names_inside_names_do_not_count(net: Net, names: list[x509.GeneralName]) -> None:
+    """Nor does the common name beside a DNS name."""
+    who = pki.leaf("nodejs.org", issuer=pki.ca1(), extensions=[x509.SubjectAlternativeName(names)])
+    async with net.serve(**shown_by(who)) as server:
+        _, refused = await net.refused(server, servername="nodejs.org")
+    assert refused.code == "ERR_TLS_CERT_ALTNAME_INVALID"
+
+
+@pytest.mark.node("x509-escaping")
+@pytest.mark.parametrize(("who", "authorized"), [(pki.incorrect_san_correct_subject, False), (pki.irrelevant_san_correct_subject, True)])
+async def test_common_name_counts_without_dns_names_only(pair: Pair, who: Callable[[], pki.Identity], authorized: bool) -> None:  # noqa: FBT001
+    """One has a DNS name that is somebody else's, one an IP address alone."""
+    client = {"ca": who().cert_pem, "servername": "good.example.com", "reject_unauthorized": False}
+    async with pair(server=shown_by(who()), client=client) as (near, _, _server):
+        assert near.authorized is authorized
+        assert near.authorization_error == (None if authorized else "ERR_TLS_CERT_ALTNAME_INVALID")
 
 
 @pytest.mark.node("x509-escaping")

@@ -190,7 +190,7 @@ async def test_dhparam_decides_about_dhe(dhparam: Callable[[], Any], expected: d
         assert client.get_ephemeral_key_info() == expected
 
 
-@pytest.mark.node("tls-ecdh-multiple")
+@pytest.mark.node("tls-ecdh-multiple", "tls-ecdh")
 @pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 @pytest.mark.parametrize(
     ("client", "server", "chosen"),

@@ -299,6 +299,7 @@ def test_chain_is_linked_in_any_order_and_completed_from_elsewhere() -> None:
     assert "issuer_certificate" not in link(chain).chain().__next__()["issuer_certificate"]
 
 
+@pytest.mark.node("tls-translate-peer-certificate")
 def test_authorities_that_signed_each_other_end_the_walk() -> None:
     """Node does not come back from this."""
     one, two = pki.authority("one"), pki.authority("two")

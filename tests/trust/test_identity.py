@@ -34,7 +34,7 @@ def reason(error: CertificateAltNameError | None) -> str:
     return "OK" if error is None else error.reason
 
 
-@pytest.mark.node("tls-check-server-identity")
+@pytest.mark.node("tls-check-server-identity", "x509-escaping")
 @pytest.mark.parametrize(("host", "common_name", "alt_text", "expected"), matrices.IDENTITIES)
 def test_agrees_with_node(host: str, common_name: str | list[str] | None, alt_text: str | None, expected: str) -> None:
     """Every row says what Node says, to the letter."""

@@ -62,6 +62,14 @@ XMPP, SRV, UPN = "1.3.6.1.5.5.7.8.5", "1.3.6.1.5.5.7.8.7", "1.3.6.1.4.1.311.20.2
         (directory_name("C=DE", "L=Hannover"), r'DirName:"L=Hannover\u002cC=DE"'),
         (directory_name("C=DE", "L=München"), r'DirName:"L=München\u002cC=DE"'),
         (directory_name("C=DE", "L=Berlin, DNS:good.example.com"), r'DirName:"L=Berlin\\\u002c DNS:good.example.com\u002cC=DE"'),
+        (
+            directory_name("C=DE", "L=Berlin, DNS:good.example.com\0evil.example.com"),
+            r'DirName:"L=Berlin\\\u002c DNS:good.example.com\u0000evil.example.com\u002cC=DE"',
+        ),
+        (
+            directory_name("C=DE", "L=Berlin, DNS:good.example.com\\\0evil.example.com"),
+            r'DirName:"L=Berlin\\\u002c DNS:good.example.com\\\\\u0000evil.example.com\u002cC=DE"',
+        ),
         (directory_name("C=DE", "L=Berlin\r\n"), r'DirName:"L=Berlin\u000d\u000a\u002cC=DE"'),
         (directory_name("C=DE", "L=Berlin/CN=good.example.com"), r'DirName:"L=Berlin/CN=good.example.com\u002cC=DE"'),
         (tlv(0x88, oid("1.2.840.113549.1.1.11")[2:]), "Registered ID:1.2.840.113549.1.1.11"),
@@ -122,6 +130,17 @@ def test_rfc2253_turns_the_order_around() -> None:
 def test_dictionary_form() -> None:
     """Repeated attributes become a list, wherever they stand; unknown ones keep their number."""
     assert name("L=1", ["L=2", "CN=x\n"], "L=3", "1.2.3.4=y").as_dict() == {"L": ["1", "2", "3"], "CN": "x\n", "1.2.3.4": "y"}
+
+
+@pytest.mark.node("x509-escaping")
+@pytest.mark.parametrize(
+    "value",
+    ["Somewhere\0evil.example.com", "Somewhere\0A", "Somewhere\nCN=evil", "Somewhere, CN = evil", "Somewhere/CN=evil", "Some + CN=evil"],
+)
+def test_value_is_one_value_whatever_it_holds(value: str) -> None:
+    """Nothing in it begins another attribute."""
+    assert name("C=DE", f"L={value}").as_dict() == {"C": "DE", "L": value}
+    assert name("C=DE", [f"L={value}", "CN=good"]).as_dict() == {"C": "DE", "L": value, "CN": "good"}
 
 
 def test_attribute_that_is_no_text() -> None:
