@@ -418,8 +418,6 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
         (parse_connect_options, "requestCert", "option of servers"),
         (parse_context_options, "servername", "option of client connections"),
         (parse_context_options, "", "nearest is"),
-        # Known to Node, not built yet: better refused than without effect.
-        (parse_server_options, "session_store", "nearest is"),
         (parse_connect_options, "minDHSize", "it is spelled min_dh_size"),
     ],
 )

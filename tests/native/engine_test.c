@@ -16,6 +16,7 @@ int main(void) {
     data_tests();
     ticket_tests();
     status_tests();
+    session_tests();
     reactor_tests();
     reshake_tests();
     chaos_tests();

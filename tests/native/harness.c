@@ -221,6 +221,8 @@ static void answer(pair *p) {
     } else if (p->server->question == TIO_ASK_CLIENT) {
         p->client_questions++;
         tio_answer_client(p->server);
+    } else if (p->server->question == TIO_ASK_STORE) {
+        tio_answer_store(p->server);
     } else {
         return;
     }

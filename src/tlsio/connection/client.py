@@ -115,7 +115,8 @@ def connect(
     if target == "port" or not isinstance(host, _DefaultHost):
         given["host"] = str(host)
     parsed = parse_connect_options(given)
-    return _Connecting(_establish(port or 0, path, socket, listeners, _make_side(parsed)))
+    place = port if path is None else os.fspath(path)
+    return _Connecting(_establish(port or 0, path, socket, listeners, _make_side(parsed, place)))
 
 
 async def _establish(port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientSide) -> TLSSocket:
@@ -179,11 +180,11 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     return dict(on)
 
 
-def _make_side(options: ConnectOptions) -> ClientSide:
+def _make_side(options: ConnectOptions, place: object) -> ClientSide:
     given = options.secure_context
     if given is not None and not isinstance(given, SecureContext):
         raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    return ClientSide(options, given or SecureContext(options.context), options.host)
+    return ClientSide(options, given or SecureContext(options.context), options.host, place)
 
 
 async def _connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:

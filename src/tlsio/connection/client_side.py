@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from tlsio.model.codes import alert_number
 from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
+from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
 from tlsio.trust.certificate import link, parse
 from tlsio.trust.ocsp import judge_absence, judge_response
@@ -33,23 +36,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientSide"]
 
+_FOR_EVER = 2**62
+_UNKNOWN = ((1, 0),)  # X509_V_ERR_UNSPECIFIED: who that was, nobody has verified
 _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
 
 
 class ClientSide:
     """Whom one client connection looks for, and the verdict about who answered."""
 
-    __slots__ = ("_task", "context", "host", "options", "records", "server_name", "verdict")
+    __slots__ = ("_place", "_task", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
 
     is_server = False
 
-    def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None) -> None:
+    def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None, place: object = None) -> None:
         """Decide on the names.
 
         Args:
             options: Checked options.
             context: Trust, certificate and protocol.
             host: What was connected to, None when only a stream was given.
+            place: The port or path, by which a session cache tells servers of one name apart.
 
         Raises:
             UsageError: there is no name to check the server's certificate against.
@@ -62,7 +68,10 @@ class ClientSide:
             raise _no_name()
         name, label = (self.host, "host") if options.servername is None else (options.servername, "options.servername")
         self.server_name = _server_name(name, label) if name else None
+        self.session: ClientSession | None = None  # offered to the server
         self.verdict: Verdict | None = None
+        self._place = place
+        self._trust: bytes | None = None
         self._task: Task[None] | None = None
 
     def prepare(self, connection: Connection) -> None:
@@ -73,6 +82,63 @@ class ClientSide:
             connection.set_min_dh_size(self.options.min_dh_size)
         if self.options.request_ocsp or self.options.ocsp != "off":
             connection.request_status()
+        cache = self.options.session_cache
+        if cache is not None:
+            connection.want_sessions()
+        if self.options.session is not None:
+            self.offer_session(connection, self.options.session)
+        elif cache is not None and (kept := cache.take(self._cache_key)) is not None:
+            self.offer_session(connection, kept)
+
+    # ---- sessions
+
+    @property
+    def trust(self) -> bytes:
+        """A session is resumed only under the digest it was made under."""
+        if self._trust is None:
+            self._trust = sha256(self.context.client_digest + self.options.ocsp.encode()).digest()
+        return self._trust
+
+    @property
+    def _cache_key(self) -> tuple[object, ...]:
+        return (self.host, self._place, self.server_name, self.trust)
+
+    def offer_session(self, connection: Connection, encoded: bytes) -> None:
+        """Offer an earlier session to the server. One made for another name or trust, expired or broken is ignored."""
+        session = ClientSession.decode(encoded)
+        if session is None and self.context.options.reject_unauthorized is False:
+            # As in Node: without verification nothing can be lost by one of unknown origin, say of another library.
+            session = ClientSession(
+                name=self.host or "", trust=self.trust, valid_until=_FOR_EVER, spki_digests=(), verify_errors=_UNKNOWN, data=encoded
+            )
+        if session is None or session.name != (self.host or "") or session.trust != self.trust or session.valid_until <= time.time():
+            return
+        if connection.set_session(session.data):
+            self.session = session
+
+    def seal_session(self, socket: SocketFacts, data: bytes, lifetime: int | None = None) -> bytes:
+        """Put a session of this connection together with what it stands for; a new one, of so many seconds, into the cache too."""
+        sealed = self._describe_session(socket, data).encode()
+        cache = self.options.session_cache
+        if cache is not None and lifetime is not None:
+            cache.put(self._cache_key, sealed, single_use=socket.get_protocol() == "TLSv1.3", expires=time.time() + lifetime)
+        return sealed
+
+    def _describe_session(self, socket: SocketFacts, data: bytes) -> ClientSession:
+        connection = socket._connection
+        if connection.session_reused and self.session is not None:
+            return replace(self.session, data=data)
+        chain = [parse(one) for one in connection.verified_chain or connection.peer_chain[:1]]
+        return ClientSession(
+            name=self.host or "",
+            trust=self.trust,
+            valid_until=min((int(one.x509.not_valid_after_utc.timestamp()) for one in chain), default=0),
+            spki_digests=tuple(one.spki_sha256 for one in chain),
+            verify_errors=connection.verify_errors,
+            data=data,
+        )
+
+    # ---- the verdict
 
     def asked(self, socket: SocketFacts, question: int) -> None:
         """Judge the server's certificate, then its OCSP response; the handshake goes on, or ends with the fitting alert."""
@@ -115,10 +181,13 @@ class ClientSide:
     def _judge(self, socket: SocketFacts, answer: object) -> Verdict:
         connection = socket._connection
         context = self.context.options
-        errors = connection.verify_errors
+        session = self.session if connection.session_reused else None
+        errors = connection.verify_errors if session is None else session.verify_errors
         facts = PeerFacts(
             role="client",
             now=datetime.now(UTC),
+            resumed=session is not None,
+            spki_digests=session.spki_digests if session is not None else (),
             chain=connection.peer_chain,
             verified_chain=connection.verified_chain,
             verify_errors=errors,

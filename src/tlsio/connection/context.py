@@ -94,11 +94,12 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_adapted", "_native", "_options", "_roots", "_trust", "_variants")
+    __slots__ = ("__weakref__", "_adapted", "_identity", "_native", "_options", "_roots", "_trust", "_variants")
 
     # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
     _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
 
+    _identity: bytes
     _native: Context
     _options: ContextOptions
     _roots: Roots
@@ -115,6 +116,7 @@ class SecureContext:
         self._options = options
         self._roots = trusted
         self._trust = _digest_trust(options, trusted)
+        self._identity = _digest_identity(options)
         self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home)))
         if 0 < self._native.dh_bits < _WEAK_DH:
             warnings.warn(f"DH parameter of {self._native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
@@ -133,6 +135,11 @@ class SecureContext:
     def trust_digest(self) -> bytes:
         """32 bytes, equal in all processes for equal trust: what is trusted, asked for and pinned."""
         return self._trust
+
+    @property
+    def client_digest(self) -> bytes:
+        """32 bytes: under another one a client resumes no session. What is trusted, and what it shows of itself."""
+        return sha256(b"tlsio client" + self._trust + self._identity).digest()
 
     def replace(self, **options: Unpack[ContextOptionsDict]) -> SecureContext:
         """Make a changed copy: what is given here wins, the rest stays.
@@ -274,6 +281,12 @@ def _digest_trust(options: ContextOptions, trusted: Roots) -> bytes:
     return sha256(b"tlsio trust" + trusted.digest + flags + b"".join(sorted(set(options.pins or ())))).digest()
 
 
+def _digest_identity(options: ContextOptions) -> bytes:
+    """Return 32 bytes that differ between those who show different certificates."""
+    shown = (*(options.cert or ()), *(options.pfx or ()))
+    return sha256(b"tlsio identity" + b"".join(sha256(one.data).digest() for one in shown)).digest()
+
+
 # --- protocol ---
 
 
@@ -308,9 +321,9 @@ def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, 
         dh=_piece(options, "options.dhparam", options.dhparam) if isinstance(options.dhparam, Material) else options.dhparam == "auto",
         session_id_context=session_id_context,
         session_timeout=options.session_timeout or SESSION_TIMEOUT,
-        ticket_keys=options.ticket_keys,
         alpn=_to_wire(options.alpn_protocols),
         npn=_to_wire(options.npn_protocols),
+        ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # a source's are the server's matter
         pins=options.pins or (),
         compression=options.certificate_compression or (),
     )

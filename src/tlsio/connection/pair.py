@@ -196,7 +196,7 @@ class Cleartext(SocketFacts):
 
     __slots__ = ("_end_called", "_error", "_wire")
 
-    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "error"})
+    _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
 
     def __init__(self, side: ClientSide | ServerSide, wire: _Wire) -> None:
         super().__init__()

@@ -21,7 +21,9 @@ from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.listening import ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
+from tlsio.connection.server_sessions import SESSION_HOOKS
 from tlsio.connection.server_side import HOOKS, ServerSide
+from tlsio.connection.ticket_rotation import TicketRotation
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import accept_stream
 from tlsio.model.checks import check_bool, check_limit, check_seconds
@@ -91,9 +93,10 @@ class Server(Emitter):
         secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also `client_error`: a handshake failed.
         connection(address): a connection was accepted, before TLS. `drop(address)`: refused by `max_connections`.
         listening. close: it listens no more, and the last connection has ended.
-        error(error): accepting failed, or a listener of the server did.
+        error(error): accepting failed, sessions could not be kept or found, or a listener of the server failed.
 
-    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`) are set as options or by `on`; one function each.
+    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `new_session`, `resume_session`) are set as options or by
+    `on`; one function each.
 
     Attributes:
         drop_max_connection: What `max_connections` does to those beyond it.
@@ -112,6 +115,7 @@ class Server(Emitter):
         super().__init__()
         self._options = parse_server_options(options)
         self._side = ServerSide(self._options)
+        self._rotation: TicketRotation | None = None
         self._ring = self._make_ring()
         self._gate = self._make_gate()
         self._listening: Listening | None = None
@@ -135,8 +139,10 @@ class Server(Emitter):
     def _make_ring(self) -> Ring:
         options = self._side.names.default.options
         ring = Ring(options.session_timeout or SESSION_TIMEOUT)
-        if options.ticket_keys:
+        if isinstance(options.ticket_keys, tuple):
             ring.set(options.ticket_keys)
+        elif options.ticket_keys is not None:
+            self._rotation = TicketRotation(options.ticket_keys, ring.set)
         return ring
 
     def _make_gate(self) -> Gate:
@@ -185,11 +191,14 @@ class Server(Emitter):
         self._check_not_listening()
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
-            self._check_not_listening()  # a lookup takes time
+            if self._rotation is not None:
+                await self._rotation.start()
+            self._check_not_listening()  # all that takes time
             opened.start(self._gate, current_reactor(), backlog)
         except BaseException:
             if not self.listening:
                 self._gate.unlisten_all()
+                self._stop_rotation()
             opened.abandon()
             raise
         self._listening = opened
@@ -199,6 +208,10 @@ class Server(Emitter):
         self._stop_deadline()
         self._emit("listening")
         return self
+
+    def _stop_rotation(self) -> None:
+        if self._rotation is not None:
+            self._rotation.stop()
 
     def _check_not_listening(self) -> None:
         if self.listening:
@@ -288,10 +301,11 @@ class Server(Emitter):
         with self._lock:
             names = self._side.names
             made = for_server(given, current=names.default, home=names.home)
+            if keys is not None:
+                self._check_keys_are_given()
+                self._ring.set(parse_ticket_keys("options.ticket_keys", keys))
             names.replace_default(made)
             self._gate.set_context(made._native)
-            if keys:
-                self._ring.set(keys)
         self._update_wants()
 
     def get_ticket_keys(self) -> bytes:
@@ -303,12 +317,20 @@ class Server(Emitter):
 
         Args:
             keys: 48 bytes: in front, older keys decrypt for one `session_timeout` more. A list: replaces all.
+
+        Raises:
+            UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they come from a source.
         """
         parsed = parse_ticket_keys("keys", keys)
+        self._check_keys_are_given()
         if isinstance(keys, list | tuple):
             self._ring.set(parsed)
         else:
             self._ring.push(parsed[0])
+
+    def _check_keys_are_given(self) -> None:
+        if self._rotation is not None:
+            raise UsageStateError("This server's ticket keys come from a source, which changes them by itself")
 
     # ---- hooks and listeners
 
@@ -321,6 +343,8 @@ class Server(Emitter):
         if entry is not fn:
             raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
         default = self._side.names.default.options
+        if event in SESSION_HOOKS and self._side.sessions.store is not None:
+            raise UsageTypeError(f"{event} and session_store exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
         if event in self._side.hooks or (event == "alpn_callback" and default.alpn_callback is not None):
             raise UsageStateError(
                 f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
@@ -354,10 +378,11 @@ class Server(Emitter):
             status=side.asks_status,
             accepted=self._has("connection"),
             dropped=self._has("drop"),
+            sessions=side.session_wants,
         )
         records = side.records
-        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or bool(side.hooks), trace=records.trace)
-        self._gate.wants_socket = bool(side.hooks) or side.asks_protocol
+        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or side.asks_with_hello, trace=records.trace)
+        self._gate.wants_socket = bool(side.hooks or side.session_wants) or side.asks_protocol
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate
@@ -419,6 +444,9 @@ class Server(Emitter):
         if not self._emit("client_error", error, sock) and not heard:
             _log.debug("%r: handshake failed: %s", sock, error)
 
+    def _session_failed(self, error: BaseException) -> bool:
+        return self._emit("error", error)
+
     def _closed_socket(self, sock: TLSSocket) -> None:
         if sock in self._open and sock._driver is not None:
             self._upgraded_bytes[0] += sock.bytes_read
@@ -473,6 +501,8 @@ class Server(Emitter):
         self._check_process()
         self._loop = asyncio.get_running_loop()
         full = self.max_connections is not None and self.connections >= self.max_connections
+        if self._rotation is not None:
+            await self._rotation.start()
         sock = accept_stream(stream, self._side, self._gate)
         if full:
             sock.destroy()
@@ -497,6 +527,7 @@ class Server(Emitter):
             self._listening.close()
             self._listening = None
         self._closing = self._gate.closing = True
+        self._stop_rotation()
         _wake(self._close_waiters)
         if seconds is not None:
             self._stop_deadline()
@@ -575,7 +606,7 @@ class Server(Emitter):
 
     def stats(self) -> ServerStats:
         """What the server has done so far. Any thread."""
-        gate, live = self._gate, tuple(self._open)
+        gate, live, sessions = self._gate, tuple(self._open), self._side.sessions
         failed = dict(gate.handshakes_failed)
         for code, count in tuple(self._failed.items()):
             failed[code] = failed.get(code, 0) + count
@@ -588,6 +619,12 @@ class Server(Emitter):
             dropped=gate.dropped,
             bytes_read=gate.bytes_read + self._upgraded_bytes[0] + sum(one.bytes_read for one in live),
             bytes_written=gate.bytes_written + self._upgraded_bytes[1] + sum(one.bytes_written for one in live),
+            session_hits=sessions.hits,
+            session_misses=sessions.misses,
+            sessions_stored=sessions.stored,
+            session_errors=sessions.errors,
+            session_seconds=sessions.seconds,
+            store=sessions.store_stats,
         )
 
     def __repr__(self) -> str:

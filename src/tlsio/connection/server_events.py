@@ -15,6 +15,7 @@ _NameAnswer: TypeAlias = "SecureContext | Mapping[str, Any] | None"
 _ProtocolAnswer: TypeAlias = str | bytes | None
 _CheckAnswer: TypeAlias = Exception | None
 _StatusAnswer: TypeAlias = bytes | None
+_SessionAnswer: TypeAlias = bytes | None
 
 _Plain = TypeVar("_Plain", bound=Callable[[], object])
 _Socket = TypeVar("_Socket", bound="Callable[[TLSSocket], object]")
@@ -25,6 +26,8 @@ _Error = TypeVar("_Error", bound=Callable[[Exception], object])
 _Name = TypeVar("_Name", bound="Callable[[str, TLSSocket], _NameAnswer | Awaitable[_NameAnswer]]")
 _Protocol = TypeVar("_Protocol", bound="Callable[[str | None, Sequence[str], TLSSocket], _ProtocolAnswer | Awaitable[_ProtocolAnswer]]")
 _Check = TypeVar("_Check", bound="Callable[[Any, TLSSocket], _CheckAnswer | Awaitable[_CheckAnswer]]")
+_Store = TypeVar("_Store", bound="Callable[[bytes, bytes], object]")
+_Lookup = TypeVar("_Lookup", bound="Callable[[bytes], _SessionAnswer | Awaitable[_SessionAnswer]]")
 
 _Status = TypeVar("_Status", bound="Callable[[bytes, bytes | None, TLSSocket], _StatusAnswer | Awaitable[_StatusAnswer]]")
 
@@ -57,6 +60,10 @@ class ServerEvents(Protocol):
     @overload
     def __call__(self, event: Literal["ocsp_request"], fn: _Status) -> _Status: ...
     @overload
+    def __call__(self, event: Literal["new_session"], fn: _Store) -> _Store: ...
+    @overload
+    def __call__(self, event: Literal["resume_session"], fn: _Lookup) -> _Lookup: ...
+    @overload
     def __call__(self, event: Literal["secure_connection"]) -> Callable[[_Socket], _Socket]: ...
     @overload
     def __call__(self, event: FailedEvent) -> Callable[[_Failed], _Failed]: ...
@@ -76,3 +83,7 @@ class ServerEvents(Protocol):
     def __call__(self, event: Literal["check_client"]) -> Callable[[_Check], _Check]: ...
     @overload
     def __call__(self, event: Literal["ocsp_request"]) -> Callable[[_Status], _Status]: ...
+    @overload
+    def __call__(self, event: Literal["new_session"]) -> Callable[[_Store], _Store]: ...
+    @overload
+    def __call__(self, event: Literal["resume_session"]) -> Callable[[_Lookup], _Lookup]: ...

@@ -8,16 +8,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
 from tlsio.connection.records import Records
+from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
 from tlsio.model.constants import defaults
-from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageTypeError, UsageValueError
+from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import ASK_CLIENT, ASK_STATUS
+from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
 from tlsio.trust.certificate import link, parse
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.ocsp import MAX_RESPONSE
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from tlsio.connection.socket_facts import SocketFacts
     from tlsio.model.options import ContextOptions, ServerOptions
     from tlsio.model.values import Fault
-    from tlsio.native._core import Connection
+    from tlsio.native._core import Connection, Context
     from tlsio.trust.verdict import Verdict
 
 __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
@@ -39,7 +41,7 @@ _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
-HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client"})
+HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client"}) | SESSION_HOOKS
 
 
 class NamedContexts:
@@ -136,6 +138,7 @@ class ServerSide:
         # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
         self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
+        self.sessions = ServerSessions(options.session_store, self.hooks)
 
     # ---- which questions are asked
 
@@ -160,6 +163,16 @@ class ServerSide:
         return "check_client" in self.hooks
 
     @property
+    def asks_with_hello(self) -> bool:
+        """Some hook is given a socket whose `client_hello` it may look at."""
+        return not SESSION_HOOKS.issuperset(self.hooks)
+
+    @property
+    def session_wants(self) -> int:
+        """A hello that names a session stops for it, and what was made waits to be stored."""
+        return self.sessions.find_wants(self.names.home)
+
+    @property
     def renegotiation(self) -> tuple[int, float]:
         """How often a client may renegotiate within how many seconds; 0: never."""
         limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
@@ -182,6 +195,8 @@ class ServerSide:
             self._ask_client(socket)
         elif question == ASK_STATUS:
             self._ask_status(socket, socket._connection.identities, [])
+        elif question == ASK_STORE:
+            self._ask_store(socket)
         else:
             self._ask_name(socket)
 
@@ -213,11 +228,11 @@ class ServerSide:
         offered = connection.offered_protocols
         hook = self._protocol_hook(context or self.names.default)
         if hook is None or not offered:
-            connection.answer_hello(chosen)
+            self._ask_session(socket, chosen, None)
             return
 
         def take(result: object) -> None:
-            connection.answer_hello(chosen, _check_protocol(result, offered))
+            self._ask_session(socket, chosen, _check_protocol(result, offered))
 
         self._ask(socket, "alpn_callback", take, hook, connection.server_name, [one.decode("latin-1") for one in offered], socket)
 
@@ -241,6 +256,46 @@ class ServerSide:
         certificate, issuer = identities[len(responses)]
         self._ask(socket, "ocsp_request", take, hook, certificate, issuer, socket)
 
+    def _ask_session(self, socket: SocketFacts, context: Context | None, protocol: bytes | None) -> None:
+        """Look for the session that the client wants to resume; the last of what a hello is asked about."""
+        connection = socket._connection
+        wanted = connection.asked_session
+        if wanted is None:
+            connection.answer_hello(context, protocol)
+            return
+        since = perf_counter()
+
+        def take(result: object) -> None:
+            self.sessions.found(result, perf_counter() - since, connection.answer_session)
+            connection.answer_hello(context, protocol)
+
+        def fail(error: Exception) -> None:
+            self._session_failed(socket, error)
+            connection.answer_hello(context, protocol)
+
+        kept_under = (context or self.names.default._native).session_id_context
+        self._ask(socket, "resume_session", take, self.sessions.find, wanted, kept_under, fail=fail)
+
+    def _ask_store(self, socket: SocketFacts) -> None:
+        """Have new sessions stored. Nothing of the connection leaves before."""
+        connection = socket._connection
+        made = connection.take_sessions()
+        since = perf_counter()
+
+        def take(_result: object) -> None:
+            self.sessions.kept(len(made), perf_counter() - since)
+            connection.answer_store()
+
+        def fail(error: Exception) -> None:
+            self._session_failed(socket, error)
+            connection.answer_store()
+
+        kept_under = (socket._context or self.names.default)._native.session_id_context
+        self._ask(socket, "new_session", take, self.sessions.keep, made, kept_under, fail=fail)
+
+    def _session_failed(self, socket: SocketFacts, error: Exception) -> None:
+        self.sessions.failed(error, socket._server._session_failed if socket._server is not None else _nobody_hears)
+
     def _ask_client(self, socket: SocketFacts) -> None:
         connection = socket._connection
 
@@ -255,9 +310,21 @@ class ServerSide:
         certificate = link(chain) if (chain := _peer_chain(connection)) else None
         self._ask(socket, "check_client", take, self.hooks["check_client"], certificate, socket)
 
-    def _ask(self, socket: SocketFacts, name: str, take: Callable[[Any], None], hook: Callable[..., Any], *args: object) -> None:
-        """Put one question; whatever goes wrong refuses the client, with the alert the error asks for."""
+    def _ask(
+        self,
+        socket: SocketFacts,
+        name: str,
+        take: Callable[[Any], None],
+        hook: Callable[..., Any],
+        *args: object,
+        fail: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
         later = False
+
+        def refuse(failure: Exception) -> None:
+            socket._refused = failure
+            socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
             socket._hook = None
@@ -267,8 +334,7 @@ class ServerSide:
                 _raise_if(error)
                 take(result)
             except Exception as failure:  # noqa: BLE001  (the hook's, or of its answer: the handshake fails closed)
-                socket._refused = failure
-                socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
+                (fail or refuse)(failure)
             if later and socket._hook is None:  # otherwise the next hook's answer goes on
                 socket._connection.resume()
 
@@ -301,6 +367,14 @@ class ServerSide:
     def find_error(self, socket: SocketFacts) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
         return self.judge(socket).authorization_error if socket._secure and socket._connection.asks_certificate else None
+
+    def seal_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
+        """A server's session is as OpenSSL has it: what it stands for is in its id context."""
+        return data
+
+    def offer_session(self, _connection: Connection, _encoded: bytes) -> None:
+        """Sessions are offered by clients."""
+        raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
 
     def gone(self) -> None:
         """The connection has ended; its hooks are tasks of the socket."""
@@ -335,6 +409,11 @@ class ServerSide:
             reject_unauthorized=options.reject_unauthorized is not False, pins=() if held else options.pins or (), answer=answer
         )
         return judge(facts, policy)
+
+
+def _nobody_hears(_error: BaseException) -> bool:
+    """A socket that stands alone has no server with listeners."""
+    return False
 
 
 def _raise_if(error: BaseException | None) -> None:

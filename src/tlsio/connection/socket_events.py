@@ -11,7 +11,7 @@ _Error = TypeVar("_Error", bound=Callable[[Exception], object])
 _Close = TypeVar("_Close", bound=Callable[[bool], object])
 _Response = TypeVar("_Response", bound=Callable[[bytes | None], object])
 
-BytesEvent = Literal["data", "keylog"]
+BytesEvent = Literal["data", "keylog", "session"]
 PlainEvent = Literal["secure", "secure_connect", "end", "drain", "timeout"]
 
 

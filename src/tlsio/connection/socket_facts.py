@@ -160,6 +160,19 @@ class SocketFacts(Emitter):
         """Tell whether an earlier session was resumed: no certificate was sent then."""
         return self._connection.session_reused
 
+    def get_session(self) -> bytes | None:
+        """Return the session as it is now, for `session=` of a later connection; None before the handshake. A secret.
+
+        (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket: listen to `session`. On a
+        server: what `new_session` is given.
+        """
+        data = self._connection.session if self._secure else None
+        return None if data is None else self._side.seal_session(self, data)
+
+    def get_tls_ticket(self) -> bytes | None:
+        """Return the ticket of the session, as the server gave it; None on servers and before. A secret (Node: `getTLSTicket`)."""
+        return self._connection.ticket if self._secure and not self._side.is_server else None
+
     def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
         """Return how the secret was agreed on; on servers too. None before the handshake.
 
@@ -273,6 +286,11 @@ class SocketFacts(Emitter):
     def _listeners_changed(self, event: str) -> None:
         if event == "keylog":
             self._connection.record(keys=True)
+        elif event == "session" and not self._side.is_server:
+            self._connection.want_sessions()
+
+    def _session_made(self, data: bytes, lifetime: int) -> None:
+        self._emit("session", self._side.seal_session(self, data, lifetime))
 
     def _keylogged(self, lines: bytes) -> None:
         self._side.records.keep(lines)

@@ -33,7 +33,9 @@ class TicketRotation:
         self._failed = False
 
     async def start(self) -> None:
-        """Install the keys that hold now, then go on by itself until `stop`."""
+        """Install the keys that hold now, then go on by itself until `stop`. Started already: nothing happens."""
+        if self._task is not None:
+            return
         until = await self._turn()
         self.stop()
         self._task = asyncio.create_task(self._run(until), name="tlsio ticket keys")

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tlsio.connection.socket_reading import SocketReading
 from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError
+from tlsio.model.checks import check_bytes
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeError,
@@ -67,6 +68,7 @@ class TLSSocket(SocketReading):
         secure: the handshake is done. `secure_connect`: and the server was let in (clients).
         ocsp_response(bytes or None): what the server stapled, before it is let in (clients that asked for it).
         data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`: writing may go on.
+        session(bytes): the server gave a session to resume (clients); in TLS 1.3 more than one, after the handshake.
         timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last `close(had_error)`.
     """
 
@@ -87,7 +89,7 @@ class TLSSocket(SocketReading):
     )
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "error", "close"}
+        {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "session", "error", "close"}
     )
 
     if TYPE_CHECKING:
@@ -168,6 +170,17 @@ class TLSSocket(SocketReading):
         if not self._secure:
             self._raise_closed()
         return self
+
+    def set_session(self, data: Buffer) -> None:
+        """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
+
+        Raises:
+            UsageTypeError: not bytes-like. UsageStateError: on a server, or the handshake has begun.
+        """
+        session = check_bytes("data", data)
+        if self._begun:
+            raise UsageStateError("A session is offered before the handshake", code="ERR_TLS_INVALID_STATE")
+        self._side.offer_session(self._connection, session)
 
     def _begin(self) -> None:
         if self._begun or self._closed:

@@ -41,8 +41,9 @@ def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection
             client=side.asks_client,
             status=side.asks_status,
             alpn_continue=side.options.alpn_mismatch == "continue",
+            sessions=side.session_wants,
         )
-        connection.record(offer=bool(side.hooks))
+        connection.record(offer=side.asks_with_hello)
         connection.set_renegotiation(*side.renegotiation)
     else:
         side.prepare(connection)
@@ -64,7 +65,10 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientSide | Se
     if not isinstance(is_server, bool):
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
     if is_server:
-        return ServerSide(parse_server_options(options))
+        side = ServerSide(parse_server_options(options))
+        if not isinstance(side.names.home.options.ticket_keys, tuple | None):
+            raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
+        return side
     given = parse_connect_options(options)
     context = given.secure_context
     if context is not None and not isinstance(context, SecureContext):

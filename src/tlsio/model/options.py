@@ -117,7 +117,7 @@ class ContextOptions:
         alpn_protocols: Names in order of preference; `()` is no ALPN. `npn_protocols`: the same for NPN.
         secure_options: `SSL_OP_*` bits.
         pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
-        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt.
+        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt. Or a source of such keys.
         session_timeout: Seconds.
         certificate_compression: Algorithms, most wanted first; `()` is none.
     """
@@ -145,7 +145,7 @@ class ContextOptions:
     request_cert: bool | None = None
     reject_unauthorized: bool | None = None
     pins: tuple[bytes, ...] | None = None
-    ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)
+    ticket_keys: Any = field(default=None, repr=False)
     session_timeout: int | None = None
     certificate_compression: tuple[str, ...] | None = None
 
@@ -172,6 +172,7 @@ class ServerOptions:
     Attributes:
         context: The context options among them; empty beside `secure_context`.
         secure_context: Not looked at here.
+        session_store: Has `get`, `put` and `delete`; never beside `new_session` and `resume_session`.
         max_handshake_bytes: Wire bytes of one handshake, both ways.
     """
 
@@ -180,6 +181,9 @@ class ServerOptions:
     sni_callback: Callable[..., Any] | None = None
     check_client: Callable[..., Any] | None = None
     ocsp_request: Callable[..., Any] | None = None
+    new_session: Callable[..., Any] | None = None
+    resume_session: Callable[..., Any] | None = None
+    session_store: Any = None
     alpn_mismatch: AlpnMismatch = "alert"
     allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -228,6 +232,8 @@ class ConnectOptions:
     request_ocsp: bool = False
     ocsp: OcspPolicy = "off"
     min_dh_size: int | None = None
+    session: bytes | None = field(default=None, repr=False)
+    session_cache: Any = None
     timeout: float | None = None
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
     hook_timeout: float | None = 30.0
@@ -269,7 +275,7 @@ class _SharedContextOptionsDict(TypedDict, total=False):
     allow_partial_trust_chain: bool | None
     reject_unauthorized: bool | None
     pins: "Sequence[str | BytesLike] | None"
-    ticket_keys: "BytesLike | Sequence[BytesLike] | None"
+    ticket_keys: "BytesLike | Sequence[BytesLike] | Any | None"
     session_timeout: int | None
     certificate_compression: "Sequence[CompressionAlgorithm] | None"
 
@@ -288,6 +294,9 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     sni_callback: Callable[..., Any] | None
     check_client: Callable[..., Any] | None
     ocsp_request: Callable[..., Any] | None
+    new_session: Callable[..., Any] | None
+    resume_session: Callable[..., Any] | None
+    session_store: Any
     alpn_mismatch: AlpnMismatch | None
     allow_renegotiation: bool | None
     handshake_timeout: float | None
@@ -319,6 +328,8 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     request_ocsp: bool | None
     ocsp: OcspPolicy | None
     min_dh_size: int | None
+    session: BytesLike | None
+    session_cache: Any
     handshake_timeout: float | None
     hook_timeout: float | None
     close_timeout: float | None
@@ -352,6 +363,13 @@ def parse_server_options(given: Mapping[str, object]) -> ServerOptions:
         UsageError: as `parse_context_options`, or a context option beside `secure_context`.
     """
     own, context = _split(_checked(given, _CONTEXT | _SERVER))
+    hooks = [f"options.{name}" for name in ("new_session", "resume_session") if name in own]
+    if "session_store" in own and hooks:
+        raise UsageTypeError(
+            f"options.session_store cannot be combined with {' and '.join(hooks)}",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint="A store is asked in place of the hooks: leave one of them out.",
+        )
     return ServerOptions(context=context, **own)
 
 
@@ -516,6 +534,12 @@ def _parse_pin(label: str, value: object) -> bytes:
     return digest
 
 
+def parse_ticket_key_option(label: str, value: object) -> object:
+    """Take what `parse_ticket_keys` does, or a source of keys as it is."""
+    is_source = all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock"))
+    return value if is_source else parse_ticket_keys(label, value)
+
+
 def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
     """Take 48 bytes or a list of them; the first encrypts, all decrypt."""
     if not isinstance(value, list | tuple):
@@ -597,6 +621,18 @@ def _check_min_dh_size(label: str, value: object) -> int:
     return check_int(label, value, 1, 2**31 - 1)
 
 
+def _check_store(label: str, value: object) -> object:
+    if not all(callable(getattr(value, name, None)) for name in ("get", "put", "delete")):
+        raise wrong_type(label, "a SessionStore: an object with get, put and delete", value)
+    return value
+
+
+def _check_cache(label: str, value: object) -> object:
+    if not all(callable(getattr(value, name, None)) for name in ("take", "put")):
+        raise wrong_type(label, "a ClientSessionCache", value)
+    return value
+
+
 def _check_local_port(label: str, value: object) -> int:
     return check_int(label, value, 0, 65535)
 
@@ -658,7 +694,7 @@ _CLIENT_CONTEXT: dict[str, _Check] = {
     "allow_partial_trust_chain": check_bool,
     "reject_unauthorized": check_bool,
     "pins": parse_pins,
-    "ticket_keys": parse_ticket_keys,
+    "ticket_keys": parse_ticket_key_option,
     "session_timeout": _check_session_timeout,
     "certificate_compression": _check_compression,
 }
@@ -687,6 +723,9 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "sni_callback": check_function,
     "check_client": check_function,
     "ocsp_request": check_function,
+    "new_session": check_function,
+    "resume_session": check_function,
+    "session_store": _check_store,
     "alpn_mismatch": _check_alpn_mismatch,
     "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,
@@ -703,6 +742,8 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "request_ocsp": check_bool,
     "ocsp": _check_ocsp,
     "min_dh_size": _check_min_dh_size,
+    "session": check_bytes,
+    "session_cache": _check_cache,
     "timeout": check_seconds,
     "family": _check_family,
     "local_address": _check_local_address,

@@ -57,6 +57,10 @@ class ServerStats:
         handshakes_failed: Number of failed handshakes by error code.
         accepted: Connections taken from the kernel, those in a handshake included.
         dropped: Connections refused by a limit before TLS.
+        session_hits: Lookups of `resume_session` or the store that found a session. `session_misses`: that found none.
+        sessions_stored: Given to `new_session` or the store. `session_errors`: either went wrong; a full handshake, no more.
+        session_seconds: What lookups and storing have taken, all together; the mean latency by `session_calls`.
+        store: What the `session_store` has counted itself, where it counts.
         bytes_read: Application data received. `bytes_written`: sent.
     """
 
@@ -68,6 +72,17 @@ class ServerStats:
     dropped: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    session_hits: int = 0
+    session_misses: int = 0
+    sessions_stored: int = 0
+    session_errors: int = 0
+    session_seconds: float = 0.0
+    store: "StoreStats | None" = None
+
+    @property
+    def session_calls(self) -> int:
+        """Lookups and stores, those that failed included."""
+        return self.session_hits + self.session_misses + self.sessions_stored + self.session_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,14 @@ ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
 ASK_STATUS: Final[int]
+ASK_STORE: Final[int]
+
+SESSIONS: Final[int]
+"""A server's `set_wants`: ask for the sessions to resume, and tell those that are made."""
+STATEFUL: Final[int]
+"""And give out ids of sessions, no tickets that carry them."""
+STATEFUL_13: Final[int]
+"""The same, to clients of TLS 1.3 only."""
 
 # (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
@@ -109,6 +117,8 @@ class Owner(Protocol):
     def _keylogged(self, lines: bytes) -> None:
         """Take lines of the key log, each with its newline: secrets."""
     def _traced(self, text: bytes) -> None: ...
+    def _session_made(self, der: bytes, lifetime: int) -> None:
+        """Take a session that may be resumed for `lifetime` seconds: a secret. Clients, after `want_sessions`."""
     def _broken(self) -> None:
         """`fault()` tells why."""
     def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
@@ -144,6 +154,12 @@ class Connection:
         """
     def set_server_name(self, name: str) -> None:
         """Set the name for SNI, an A-label."""
+    def set_session(self, der: bytes) -> bool:
+        """Resume a session, if the server will; whether that is one at all. Then ASK_VERIFY is asked without a certificate."""
+    def want_sessions(self) -> None:
+        """Hand the sessions that the server gives to `_session_made`, from now on."""
+    def take_sessions(self) -> list[tuple[bytes, bytes, int]]:
+        """Return id, DER and seconds of life of each session that was made and not fetched yet: secrets."""
     def set_min_dh_size(self, bits: int) -> None:
         """Have a client refuse smaller Diffie-Hellman groups."""
     def record(self, keys: bool = False, offer: bool = False, trace: bool = False) -> None:
@@ -155,7 +171,7 @@ class Connection:
     @property
     def offer(self) -> bytes | None:
         """The client's hello, where it was recorded: handshake header and body."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, alpn_continue: bool) -> None:
+    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, alpn_continue: bool, sessions: int = 0) -> None:
         """Say which questions a server asks."""
     def request_status(self) -> None:
         """Ask the server for an OCSP response; the question about it comes also when it has none."""
@@ -177,6 +193,10 @@ class Connection:
     def answer_hello(self, context: Context | None = None, protocol: bytes | None = None) -> None: ...
     def answer_verify(self, error: int) -> None:
         """0 accepts; an X509_V_ERR number refuses with the alert that fits it."""
+    def answer_session(self, der: bytes) -> bool:
+        """Give what was found for `asked_session`, before `answer_hello`; whether that is a session at all."""
+    def answer_store(self) -> None:
+        """What was made is stored, or lost."""
     def answer_client(self) -> None:
         """Accept."""
     def answer_status(self, responses: Sequence[bytes | None] = ()) -> None:
@@ -287,6 +307,15 @@ class Connection:
     @property
     def session_reused(self) -> bool: ...
     @property
+    def asked_session(self) -> bytes | None:
+        """Id of the session that the client wants to resume, while the hello is asked about."""
+    @property
+    def session(self) -> bytes | None:
+        """The session as it is now, DER: a secret."""
+    @property
+    def ticket(self) -> bytes | None:
+        """The session's ticket."""
+    @property
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
     @property
@@ -298,7 +327,7 @@ class Connection:
         """The peer's own certificate, DER."""
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        """All certificates the peer sent, DER, its own first; empty when resumed."""
+        """All certificates the peer sent, DER, its own first; when resumed only that one."""
     @property
     def verified_chain(self) -> tuple[bytes, ...]:
         """The chain as it was verified, DER, leaf first; () when there is none."""
@@ -389,7 +418,7 @@ class Gate:
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, accepted: bool, dropped: bool) -> None: ...
+    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, accepted: bool, dropped: bool, sessions: int = 0) -> None: ...
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:

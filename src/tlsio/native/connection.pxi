@@ -23,6 +23,11 @@ ASK_HELLO = TIO_ASK_HELLO
 ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
 ASK_STATUS = TIO_ASK_STATUS
+ASK_STORE = TIO_ASK_STORE
+
+SESSIONS = TIO_WANT_SESSIONS
+STATEFUL = TIO_STATEFUL
+STATEFUL_13 = TIO_STATEFUL_13
 
 cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
 cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off")
@@ -97,9 +102,17 @@ cdef class Connection:
     def set_min_dh_size(self, int bits):
         self.c.min_dh_bits = bits
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint alpn_continue):
+    def set_session(self, bytes der not None):
+        """Resume it, if the server will; whether that is a session at all."""
+        return tio_conn_set_session(self.c, _start(der), <size_t>len(der)) == 0
+
+    def want_sessions(self):
+        """Hand those that the server gives to `_sessions_made`, from now on."""
+        self.c.wants |= TIO_WANT_SESSIONS
+
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint alpn_continue, uint16_t sessions=0):
         self.c.wants = (self.c.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                        | TIO_WANT_STATUS * status)
+                        | TIO_WANT_STATUS * status | sessions)
         self.c.alpn_continue = alpn_continue
 
     def request_status(self):
@@ -186,6 +199,19 @@ cdef class Connection:
             tio_conn_trace_told(self.c)
             if self.owner is not None:
                 self.owner._traced(text)
+        if self.told_open and self.c.sessions != NULL and self.c.role == TIO_CLIENT:
+            made = self.take_sessions()
+            if self.owner is not None:
+                for _, der, lifetime in made:
+                    self.owner._session_made(der, lifetime)
+
+    def take_sessions(self):
+        """(id, DER, seconds it may live) of each session that was made and not fetched yet: secrets."""
+        cdef const tio_session *made
+        cdef size_t i, count = tio_conn_sessions(self.c, &made)
+        taken = [(made[i].id[:made[i].id_size], (<const char *>made[i].der)[:made[i].size], made[i].lifetime) for i in range(count)]
+        tio_conn_sessions_told(self.c)
+        return taken
 
     cdef object _tell_open(self):
         if self.c.recorded:
@@ -195,6 +221,8 @@ cdef class Connection:
             if self.gate is not None:
                 self.gate._opened(self.c)
             self.owner._opened()
+            if self.c.recorded:         # sessions of TLS 1.2 were made in the handshake
+                self._tell_records()
 
     cdef void _step(self):
         if self.reactor is not None and self.attached:
@@ -413,6 +441,13 @@ cdef class Connection:
 
     def answer_verify(self, int error):
         tio_answer_verify(self.c, error)
+
+    def answer_session(self, bytes der not None):
+        """What was found for `asked_session`; whether that is a session at all. Before `answer_hello`."""
+        return tio_answer_session(self.c, _start(der), <size_t>len(der)) == 0
+
+    def answer_store(self):
+        tio_answer_store(self.c)
 
     def answer_client(self):
         tio_answer_client(self.c)
@@ -731,6 +766,35 @@ cdef class Connection:
         return self.c.ssl != NULL and SSL_session_reused(self.c.ssl) == 1
 
     @property
+    def asked_session(self):
+        """Id of the session that the client wants to resume, while the hello is asked about; None: it names none."""
+        cdef tio_sessions *sessions = self.c.sessions
+        return sessions.asked[:sessions.asked_size] if sessions != NULL and sessions.asked_size else None
+
+    @property
+    def session(self):
+        """DER of the session as it is now, or None: a secret."""
+        cdef SSL_SESSION *session = SSL_get0_session(self.c.ssl) if self.c.ssl != NULL else NULL
+        cdef unsigned char *der = NULL
+        cdef int size = i2d_SSL_SESSION(session, &der) if session != NULL else 0
+        if size <= 0:
+            return None
+        try:
+            return (<const char *>der)[:size]
+        finally:
+            OPENSSL_free(der)
+
+    @property
+    def ticket(self):
+        """The session's ticket, or None."""
+        cdef SSL_SESSION *session = SSL_get0_session(self.c.ssl) if self.c.ssl != NULL else NULL
+        cdef const unsigned char *ticket = NULL
+        cdef size_t size = 0
+        if session != NULL:
+            SSL_SESSION_get0_ticket(session, &ticket, &size)
+        return (<const char *>ticket)[:size] if size else None
+
+    @property
     def asks_certificate(self):
         """The peer is asked for its certificate: always, by a client."""
         return self.c.ssl != NULL and SSL_get_verify_mode(self.c.ssl) & SSL_VERIFY_PEER != 0
@@ -747,7 +811,7 @@ cdef class Connection:
             return ()
         chain = ders_of(SSL_get_peer_cert_chain(self.c.ssl))
         own = self.peer_certificate
-        if self.c.role == TIO_SERVER and own is not None and chain[:1] != (own,):
+        if own is not None and chain[:1] != (own,):     # a server's peer, or who has resumed
             chain = (own, *chain)
         return chain
 

@@ -28,6 +28,7 @@ cdef extern from "engine.h" nogil:
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS
+        TIO_WANT_SESSIONS, TIO_STATEFUL, TIO_STATEFUL_13
     enum:
         TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
         TIO_NOTICE_FAILED, TIO_NOTICE_DROPPED, TIO_NOTICE_LISTENER
@@ -37,7 +38,7 @@ cdef extern from "engine.h" nogil:
     ctypedef enum tio_phase:
         TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN
     ctypedef enum tio_question:
-        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS
+        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE
     ctypedef enum tio_in:
         TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED
     ctypedef enum tio_out:
@@ -135,6 +136,15 @@ cdef extern from "engine.h" nogil:
     ctypedef struct tio_status:
         int count
         tio_stapled of[16]
+    ctypedef struct tio_session:
+        uint8_t id[32]
+        size_t id_size
+        uint8_t *der
+        size_t size
+        long lifetime
+    ctypedef struct tio_sessions:
+        uint8_t asked[32]
+        size_t asked_size
     ctypedef struct tio_key_info:
         int kind
         uint16_t bits
@@ -192,12 +202,14 @@ cdef extern from "engine.h" nogil:
         char *server_name
         tio_records *records
         tio_status *status
+        tio_sessions *sessions
         uint8_t *offered
         size_t offered_size
 
     tio_conn *tio_conn_new(tio_context *, tio_role)
     void tio_conn_free(tio_conn *)
     int tio_conn_set_server_name(tio_conn *, const char *)
+    int tio_conn_set_session(tio_conn *, const uint8_t *, size_t)
     void tio_conn_step(tio_conn *)
     size_t tio_conn_read(tio_conn *, void *, size_t)
     size_t tio_conn_pending(const tio_conn *)
@@ -220,9 +232,13 @@ cdef extern from "engine.h" nogil:
     void tio_answer_verify(tio_conn *, int)
     void tio_answer_client(tio_conn *)
     void tio_answer_status(tio_conn *)
-    void tio_refuse(tio_conn *, int)
     int tio_status_set(tio_conn *, int, const uint8_t *, size_t)
     size_t tio_status_get(const tio_conn *, const uint8_t **)
+    int tio_answer_session(tio_conn *, const uint8_t *, size_t)
+    void tio_answer_store(tio_conn *)
+    void tio_refuse(tio_conn *, int)
+    size_t tio_conn_sessions(const tio_conn *, const tio_session **)
+    void tio_conn_sessions_told(tio_conn *)
     tio_key_info tio_conn_key_info(tio_conn *)
     int tio_conn_set_max_fragment(tio_conn *, long)
     size_t tio_conn_npn(const tio_conn *, const uint8_t **)

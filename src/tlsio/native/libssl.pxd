@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 cdef extern from "openssl/types.h" nogil:
     ctypedef struct SSL
     ctypedef struct SSL_CTX
+    ctypedef struct SSL_SESSION
     ctypedef struct BIO
     ctypedef struct EVP_PKEY
     ctypedef struct X509
@@ -177,6 +178,9 @@ cdef extern from "openssl/ssl.h" nogil:
     const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher)
     const char *SSL_CIPHER_get_version(const SSL_CIPHER *cipher)
     int SSL_session_reused(const SSL *ssl)
+    SSL_SESSION *SSL_get0_session "SSL_get_session"(const SSL *ssl)
+    int i2d_SSL_SESSION(const SSL_SESSION *session, unsigned char **data)
+    void SSL_SESSION_get0_ticket(const SSL_SESSION *session, const unsigned char **ticket, size_t *size)
     int SSL_get_verify_mode(const SSL *ssl)
     long SSL_get_verify_result(const SSL *ssl)
     X509 *SSL_get0_peer_certificate(const SSL *ssl)

@@ -86,9 +86,9 @@ cdef class Gate:
         """For new connections. Any thread."""
         tio_gate_set_context(&self.gate, context.ptr)
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint accepted, bint dropped):
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint accepted, bint dropped, uint16_t sessions=0):
         self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                           | TIO_WANT_STATUS * status | TIO_WANT_ACCEPTED * accepted | TIO_WANT_DROPPED * dropped)
+                           | TIO_WANT_STATUS * status | sessions | TIO_WANT_ACCEPTED * accepted | TIO_WANT_DROPPED * dropped)
 
     def record(self, bint keys, bint offer, bint trace):
         """What new connections record."""

@@ -43,6 +43,7 @@ void tio_conn_free(tio_conn *c) {
     free(c->chosen);
     tio_records_free(c);
     tio_status_free(c);
+    tio_sessions_free(c);
     tio_context_release(c->context);
     free(c);
 }
@@ -87,12 +88,14 @@ static int start(tio_conn *c) {
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
     if (c->wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
     if (row->alpn_size && SSL_set_alpn_protos(c->ssl, row->alpn, (unsigned)row->alpn_size)) return -1;
+    tio_sessions_start(c);
     return tio_move_phase(c, TIO_HANDSHAKING);
 }
 
 void tio_conn_set_options(tio_conn *c) {
     uint64_t options = SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;   /* or a certificate asked for would not come */
     if (c->renegotiation.limit) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;
+    if (c->stateful) options |= SSL_OP_NO_TICKET;
     SSL_set_options(c->ssl, options);
 }
 
@@ -120,14 +123,28 @@ static int is_over(const tio_conn *c) { return !c->wire.tired && !c->wire.in_siz
 
 /* ---- handshake ----------------------------------------------------------------------------------------------- */
 
+/* A client's session was resumed: who is there is asked about now, since no certificate has come.  -1: no memory. */
+static int ask_resumed(tio_conn *c) {
+    if (!(c->verify = calloc(1, sizeof *c->verify))) return -1;
+    c->verify->leaf = SSL_get1_peer_certificate(c->ssl);
+    if (c->ticketed && (c->wants & TIO_WANT_SESSIONS)) tio_sessions_keep(c, SSL_get0_session(c->ssl));  /* OpenSSL does not tell */
+    return tio_move_question(c, TIO_ASK_VERIFY);
+}
+
 static void shaken(tio_conn *c) {
     if (c->role == TIO_SERVER && (c->wants & TIO_WANT_CLIENT) && !(c->asked & TIO_WANT_CLIENT)) {
         c->asked |= TIO_WANT_CLIENT;
         tio_move_question(c, TIO_ASK_CLIENT);           /* our last flight stays in the wire */
         return;
     }
-    if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {           /* an anonymous suite: nobody was verified */
-        tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);
+    if (tio_sessions_ask(c)) return;                    /* nothing leaves before they are stored */
+    if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {
+        if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);    /* an anonymous suite */
+        else if (ask_resumed(c)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
+        return;
+    }
+    if (c->role == TIO_CLIENT && c->verify_answer != X509_V_OK) {
+        tio_refuse_clear(c, c->refusal >= 0 ? c->refusal : SSL_AD_BAD_CERTIFICATE);
         return;
     }
     tio_move_phase(c, TIO_OPEN);
@@ -182,6 +199,8 @@ static void reshaken(tio_conn *c) {
     c->shaken_ns = tio_now();
     if (c->role == TIO_SERVER && (c->wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
         tio_move_question(c, TIO_ASK_CLIENT);
+    else
+        tio_sessions_ask(c);
 }
 
 int tio_conn_reshake(tio_conn *c, int verify_mode, int soft, unsigned long *code) {
@@ -340,24 +359,28 @@ void tio_answer_verify(tio_conn *c, int error) {
     tio_move_question(c, TIO_NO_QUESTION);
     c->asked |= TIO_WANT_VERIFY;
     c->verify_answer = error;
-    if (error == X509_V_OK && (c->wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION) tio_move_question(c, TIO_ASK_STATUS);
+    if (error == X509_V_OK && (c->wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION && !tio_sessions_resumed(c))
+        tio_move_question(c, TIO_ASK_STATUS);
 }
 
 void tio_answer_client(tio_conn *c) {
     if (c->question != TIO_ASK_CLIENT) return;
     tio_move_question(c, TIO_NO_QUESTION);
+    if (c->phase == TIO_OPEN) tio_sessions_ask(c);
     if (SSL_version(c->ssl) < TLS1_3_VERSION || c->phase != TIO_HANDSHAKING) return;
     size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
     while (n-- && SSL_new_session_ticket(c->ssl)) {}
 }
 
-/* Nothing of ours that is encrypted has left, so the peer still reads in the clear: what is unsent (in TLS 1.2 up to our
- * Finished) is replaced by the alert. */
+/* Nothing of ours that is encrypted has left, so the peer still reads in the clear: what is unsent (the end of the handshake) is
+ * replaced by the alert.  A TLS 1.3 server takes it until the client's first encrypted record.  Not so behind a server's
+ * abbreviated handshake, or after a renegotiation. */
 void tio_refuse_clear(tio_conn *c, int alert) {
     int version = SSL_version(c->ssl) < TLS1_2_VERSION ? SSL_version(c->ssl) : TLS1_2_VERSION;      /* as records have it */
     uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)version, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
+    int is_clear = c->phase == TIO_HANDSHAKING && (c->role == TIO_CLIENT || !SSL_session_reused(c->ssl));
     tio_wire_drop_output(c);
-    if (c->phase == TIO_HANDSHAKING && !SSL_session_reused(c->ssl) && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
+    if (is_clear && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
 }
 

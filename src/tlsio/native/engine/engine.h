@@ -42,7 +42,9 @@ enum {
     TIO_LINGER_BYTES = 262144,          /* read and thrown away after our last byte, so that the alert survives */
     TIO_PIN = 32,                       /* SHA-256 of a SubjectPublicKeyInfo */
     TIO_TICKET_KEY = 48,                /* Node's layout: 16 name, 16 HMAC-SHA256 key, 16 AES-128 key */
-    TIO_TICKET_KEYS = 16                /* keys a ring remembers */
+    TIO_TICKET_KEYS = 16,               /* keys a ring remembers */
+    TIO_SESSION_ID = 32,                /* RFC 5246 7.4.1.2: the longest; that of a stateful ticket */
+    TIO_SESSIONS = 8                    /* made by one connection and not fetched yet; a TLS 1.3 server makes two at once */
 };
 
 #ifdef OPENSSL_NO_SSL_TRACE
@@ -62,7 +64,7 @@ typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 /* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
 
 typedef enum { TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN } tio_phase;
-typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS } tio_question;
+typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE } tio_question;
 typedef enum { TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED } tio_in;
 typedef enum { TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED } tio_out;
 
@@ -158,7 +160,10 @@ typedef struct {
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
        TIO_WANT_VERIFY = 32,
        TIO_WANT_KEYS = 64, TIO_WANT_OFFER = 128, TIO_WANT_TRACE = 256,      /* records, see tio_records */
-       TIO_WANT_STATUS = 512 };
+       TIO_WANT_STATUS = 512,
+       TIO_WANT_SESSIONS = 1024,         /* those made are handed up; a server asks for those it is to resume */
+       TIO_STATEFUL = 2048,             /* and gives out ids of sessions, no tickets that carry them */
+       TIO_STATEFUL_13 = 4096 };        /* the same, to clients of TLS 1.3 only */
 
 typedef struct {
     pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
@@ -221,6 +226,23 @@ typedef struct {
     BIO *trace;                         /* TIO_WANT_TRACE: text of SSL_trace() */
 } tio_records;
 
+/* sessions.c: what was made and not fetched yet.  Secrets! */
+typedef struct {
+    uint8_t id[TIO_SESSION_ID];
+    size_t id_size;
+    uint8_t *der;
+    size_t size;
+    long lifetime;                      /* seconds */
+} tio_session;
+
+typedef struct {
+    SSL_SESSION *given;                 /* to be resumed: a client's, or what a server's lookup found */
+    uint8_t asked[TIO_SESSION_ID];      /* server: the id the client wants to resume */
+    size_t asked_size;
+    size_t count;
+    tio_session made[TIO_SESSIONS];     /* oldest first */
+} tio_sessions;
+
 typedef struct {                        /* facts.c: how the secret was agreed on */
     enum { TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP } kind;
     uint16_t bits;                      /* DH and ECDH */
@@ -250,7 +272,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     tio_verify *verify;                 /* what verification found, or NULL */
     uint8_t role, phase, question, in, out;
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */
-    uint8_t recorded;                   /* `records` holds lines or a trace to be told */
+    uint8_t recorded;                   /* `records` holds lines or a trace to be told, or a client's `sessions` new ones */
     uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS, and tio_conn_record()'s */
     uint8_t alpn_continue;              /* the binding's */
     uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
@@ -259,6 +281,8 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t ready;                      /* in the reactor's ready list */
     uint8_t certificate_requested;      /* the peer asked for ours */
     uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
+    uint8_t stateful;                   /* server: gives out ids of sessions, no tickets that carry them */
+    uint8_t ticketed;                   /* client: a ticket has come */
     uint8_t passed;                     /* tio_limit a callback found passed */
     uint8_t reshaking;                  /* we have asked for another handshake */
     uint8_t finished;                   /* the peer's Finished of another handshake has come */
@@ -288,6 +312,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     size_t chosen_size;
     tio_records *records;
     tio_status *status;                 /* server, see there */
+    tio_sessions *sessions;
     tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
     uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
     tio_conn *next_ready;
@@ -296,8 +321,10 @@ struct tio_conn {                       /* read freely; written by the engine on
 tio_conn *tio_conn_new(tio_context *, tio_role);     /* IDLE; NULL without memory */
 void tio_conn_free(tio_conn *);         /* detached from its reactor first; a NULL is fine; not from a callback */
 
-/* Client, before the first step.  -1: OpenSSL refused the value. */
+/* Client, before the first step.  -1: OpenSSL refused the value.  A session that is resumed is asked about in place of the
+ * certificate (TIO_ASK_VERIFY), when the handshake is complete but nothing of it has left. */
 int tio_conn_set_server_name(tio_conn *, const char *name);
+int tio_conn_set_session(tio_conn *, const uint8_t *der, size_t size);
 
 /* Push on: handshake, or (OPEN, nobody reading) look whether a record stands.  Afterwards read the four fields. */
 void tio_conn_step(tio_conn *);
@@ -332,12 +359,19 @@ void tio_answer_hello(tio_conn *, tio_context *context, const uint8_t *protocol,
 void tio_answer_verify(tio_conn *, int error);       /* X509_V_OK accepts */
 void tio_answer_client(tio_conn *);                  /* accepted */
 void tio_answer_status(tio_conn *);                  /* server: go on with the responses set; client: accepted */
+int tio_answer_session(tio_conn *, const uint8_t *der, size_t size);     /* before answer_hello: what the lookup found; -1:
+                                                      * that is no session, a full handshake follows */
+void tio_answer_store(tio_conn *);                   /* the sessions made are stored, or lost: tio_conn_sessions() had them */
 void tio_refuse(tio_conn *, int alert);              /* any question: fatal alert, where the protocol still can */
 
 /* status.c.  Server, while the question is open: set the response for `status->of[index]`, which is copied; -1: wrong moment, no
  * memory.  Client: what the server stapled, 0 for nothing; to be had while the question is open. */
 int tio_status_set(tio_conn *, int index, const uint8_t *data, size_t size);
 size_t tio_status_get(const tio_conn *, const uint8_t **data);
+
+/* Sessions made and not fetched yet.  told wipes them. */
+size_t tio_conn_sessions(const tio_conn *, const tio_session **);
+void tio_conn_sessions_told(tio_conn *);
 
 /* facts.c.  key_info is NONE when no ephemeral key was exchanged, and before the handshake is done.  max_fragment: from now
  * on; -1: not from 512 to TIO_RECORD. */

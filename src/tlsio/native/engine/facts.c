@@ -137,14 +137,19 @@ size_t tio_conn_keys(const tio_conn *c, const uint8_t **lines) {
     return c->records ? c->records->keys_size : 0;
 }
 
+void tio_records_look(tio_conn *c) {
+    const tio_records *r = c->records;
+    c->recorded = (r && (r->keys_size || (r->trace && BIO_pending(r->trace)))) || (c->role == TIO_CLIENT && c->sessions && c->sessions->count);
+}
+
 void tio_conn_keys_told(tio_conn *c) {
     tio_records *r = c->records;
-    c->recorded = r && r->trace && BIO_pending(r->trace);
     if (!r) return;
     OPENSSL_cleanse(r->keys, r->keys_size);
     free(r->keys);
     r->keys = NULL;
     r->keys_size = r->keys_room = 0;
+    tio_records_look(c);
 }
 
 size_t tio_conn_trace(const tio_conn *c, const uint8_t **text) {
@@ -155,10 +160,10 @@ size_t tio_conn_trace(const tio_conn *c, const uint8_t **text) {
 }
 
 void tio_conn_trace_told(tio_conn *c) {
-    c->recorded = c->records && c->records->keys_size;
     if (!c->records) return;
     BIO_free(c->records->trace);
     c->records->trace = NULL;
+    tio_records_look(c);
 }
 
 void tio_records_free(tio_conn *c) {

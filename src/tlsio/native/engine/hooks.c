@@ -81,11 +81,12 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
     }
     if (c->asked & TIO_WANT_HELLO) return go_on(c);         /* answered, or the hello after a retry */
     c->asked |= TIO_WANT_HELLO;
-    if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl))) {
+    if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl)) || tio_sessions_hello(c)) {
         *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered))
+    if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered)
+        && !(c->sessions && c->sessions->asked_size))
         return go_on(c);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
@@ -274,6 +275,7 @@ static void on_message(int written, int version, int type, const void *buffer, s
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
         if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
+        if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticketed = 1;
         if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_OPEN) c->finished = 1;
         if (p[0] == SSL3_MT_CLIENT_HELLO && (c->wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
     } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {

@@ -42,6 +42,7 @@ void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange le
 void tio_records_install(const tio_conn *, SSL_CTX *);
 void tio_records_offer(tio_conn *, const void *, size_t);                /* a ClientHello has come */
 void tio_records_trace(tio_conn *, int written, int version, int type, const void *, size_t);
+void tio_records_look(tio_conn *);                   /* is there anything left to be told? */
 void tio_records_free(tio_conn *);
 
 /* names.c */
@@ -50,6 +51,15 @@ tio_context *tio_gate_context(tio_gate *);           /* retained for the caller 
 
 /* tickets.c */
 int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int encrypt);
+
+/* sessions.c */
+void tio_sessions_install(SSL_CTX *);
+void tio_sessions_start(tio_conn *);                 /* client: before the handshake */
+int tio_sessions_hello(tio_conn *);                  /* server: which session is to be resumed; -1: no memory */
+void tio_sessions_keep(tio_conn *, SSL_SESSION *);
+int tio_sessions_resumed(const tio_conn *);          /* client: the session given was taken */
+int tio_sessions_ask(tio_conn *);                    /* server: the question is put, if something was made */
+void tio_sessions_free(tio_conn *);
 
 /* faults.c */
 void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);     /* reads the error queue, BROKEN */

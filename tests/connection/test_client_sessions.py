@@ -1,0 +1,257 @@
+"""Clients that resume: what they keep, what it is bound to, and what is judged again."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+from net import Net
+from sessions import come, greet
+from tlsio.session.client_session import ClientSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def test_session_of_the_event_is_resumed(net: Net) -> None:
+    """TLS 1.2 gives one with the handshake; TLS 1.3 two behind it, and one more with each resumption."""
+    modern = net.version == "TLSv1.3"
+    async with net.serve(greet) as server:
+        first = await come(net, server)
+        assert (first.reused, first.authorized, len(first.sessions)) == (False, True, 2 if modern else 1)
+        second = await come(net, server, session=first.session)
+        assert (second.reused, second.authorized, len(second.sessions)) == (True, True, 1 if modern else 0)
+        stats = server.stats()
+        assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 1)
+
+
+async def test_getters_tell_the_same(net: Net) -> None:
+    """`get_session` can be resumed once a ticket has come; `get_tls_ticket` is for looking at."""
+    async with net.serve(greet) as server:
+        async with await net.connect(server) as sock:
+            assert await sock.readexactly(5) == b"hello"
+            await sock.read()
+            session, ticket = sock.get_session(), sock.get_tls_ticket()
+            certificate = sock.get_peer_certificate()
+        assert session
+        assert ticket
+        assert ticket in session
+        async with await net.connect(server, session=session) as sock:
+            await sock.readexactly(5)
+            assert sock.is_session_reused()
+            assert sock.get_peer_certificate() == certificate
+            await sock.read()
+        assert sock.get_session()  # readable after the close
+
+
+async def test_server_has_a_session_and_no_ticket(net: Net) -> None:
+    """As in Node; a server offers none either."""
+    seen: list[Any] = []
+
+    def look(sock: tlsio.TLSSocket) -> None:
+        seen.extend([bool(sock.get_session()), sock.get_tls_ticket()])
+        with pytest.raises(tlsio.UsageError) as caught:
+            sock.set_session(b"x")
+        seen.append(caught.value.code)
+        greet(sock)
+
+    async with net.serve(look) as server:
+        await come(net, server)
+    assert seen == [True, None, "ERR_TLS_INVALID_STATE"]
+
+
+async def test_set_session_is_for_before_the_handshake(net: Net) -> None:
+    """A wrapped stream has a time before it."""
+    async with net.serve(greet) as server:
+        first = await come(net, server)
+        sock = tlsio.TLSSocket(await net.dial(server), **net.client_options(servername="localhost"))
+        sock.set_session(first.session)
+        await sock.handshake()
+        assert sock.is_session_reused()
+        with pytest.raises(tlsio.UsageError) as caught:
+            sock.set_session(first.session)
+        assert caught.value.code == "ERR_TLS_INVALID_STATE"
+        await sock.aclose()
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "ca": {"ca": [pki.ca1().cert_pem, pki.ca2().cert_pem]},
+    "extra_ca": {"extra_ca": pki.ca2().cert_pem},
+    "crl": {"crl": pki.ca1_crl()},
+    "pins": {"pins": [pki.ca1().spki_sha256]},
+    "unverified": {"reject_unauthorized": False},
+    "another certificate of ours": {"cert": pki.client().chain_pem, "key": pki.client().key_pem},
+}
+
+
+@pytest.mark.parametrize("other", list(OTHERS))
+async def test_session_is_bound_to_what_it_was_made_under(net: Net, other: str) -> None:
+    """Under other trust, or with another certificate of ours, it is as if there were none; both ways."""
+    async with net.serve(greet, ca=pki.ca1().cert_pem) as server:
+        plain = await come(net, server)
+        assert not (await come(net, server, session=plain.session, **OTHERS[other])).reused
+        special = await come(net, server, **OTHERS[other])
+        assert not (await come(net, server, session=special.session)).reused
+        assert (await come(net, server, session=special.session, **OTHERS[other])).reused
+
+
+async def test_session_is_bound_to_the_name(net: Net) -> None:
+    """One that was verified as a name opens no other one, though the certificate has both."""
+    who = pki.leaf("one.example", issuer=pki.ca1(), names=["one.example", "two.example"])
+    async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
+        first = await come(net, server, servername="one.example")
+        assert not (await come(net, server, servername="two.example", session=first.session)).reused
+        assert (await come(net, server, servername="one.example", session=first.session)).reused
+
+
+def spoilt(session: bytes, **changes: Any) -> bytes:
+    """Change what goes with a session."""
+    found = ClientSession.decode(session)
+    assert found is not None
+    return dataclasses.replace(found, **changes).encode()
+
+
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
+    "expired": lambda session: spoilt(session, valid_until=int(time.time()) - 1),
+    "cut": lambda session: session[:60],
+    "cut within": lambda session: session[:-10],
+    "not ours": lambda _session: b"nonsense",
+    "empty": lambda _session: b"",
+    "raw": lambda session: session[session.index(b"\x30\x82") :],
+    "garbage behind what goes with it": lambda session: spoilt(session, data=b"garbage"),
+}
+
+
+@pytest.mark.parametrize("how", list(SPOILT))
+async def test_spoilt_session_is_a_full_handshake(net: Net, how: str) -> None:
+    """Never an error for anybody."""
+    async with net.serve(greet) as server:
+        first = await come(net, server)
+        second = await come(net, server, session=SPOILT[how](first.session))
+        assert (second.reused, second.authorized) == (False, True)
+
+
+async def test_pins_are_judged_again(net: Net) -> None:
+    """By the keys that were verified then: here they are changed as whoever can write the client's disk would."""
+    pins = [pki.ca1().spki_sha256]
+    async with net.serve(greet) as server:
+        first = await come(net, server, pins=pins)
+        assert (await come(net, server, pins=pins, session=first.session)).reused
+        forged = spoilt(first.session, spki_digests=(bytes(32),))
+        told, error = await net.refused(server, pins=pins, session=forged)
+        assert error.code == "ERR_TLS_PIN_MISMATCH"
+        assert told.alert == "bad_certificate"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_own_check_is_asked_again(net: Net, later: bool) -> None:  # noqa: FBT001
+    """`check_server_identity` sees the certificate of the session, and its no ends the connection before anything leaves."""
+    asked: list[str] = []
+    answer: list[Exception | None] = [None]
+
+    def check(host: str, certificate: Any) -> Exception | None:
+        asked.append(f"{host} {certificate['subject']['CN']}")
+        return answer[0]
+
+    async def check_later(host: str, certificate: Any) -> Exception | None:
+        await asyncio.sleep(0)
+        return check(host, certificate)
+
+    hook = check_later if later else check
+    received: list[bytes] = []
+
+    def listen(sock: tlsio.TLSSocket) -> None:
+        sock.on("data", received.append)
+        greet(sock)
+
+    async with net.serve(listen) as server:
+        first = await come(net, server, check_server_identity=hook)
+        assert (await come(net, server, check_server_identity=hook, session=first.session)).reused
+        answer[0] = tlsio.HandshakeError("not today")
+        told, error = await net.refused(server, check_server_identity=hook, session=first.session)
+        assert error is answer[0]
+        assert told.alert == "bad_certificate"  # type: ignore[attr-defined]
+    assert asked == ["localhost localhost"] * 3
+    assert received == []
+
+
+async def test_what_was_let_pass_is_as_unauthorized_as_before(net: Net) -> None:
+    """A session of a server that was not verified tells the same of it again."""
+    async with net.serve(greet) as server:
+        options = {"ca": pki.ca2().cert_pem, "reject_unauthorized": False}
+        first = await come(net, server, **options)
+        second = await come(net, server, session=first.session, **options)
+        assert (first.reused, first.authorized, second.reused, second.authorized) == (False, False, True, False)
+        assert first.error == second.error == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+
+
+async def test_raw_session_is_taken_where_nothing_is_verified(net: Net) -> None:
+    """As in Node: with `reject_unauthorized=False` there is nothing to lose, and nobody is authorized by it."""
+    async with net.serve(greet) as server:
+        first = await come(net, server, reject_unauthorized=False)
+        raw = first.session[first.session.index(b"\x30\x82") :]
+        second = await come(net, server, session=raw, reject_unauthorized=False)
+        assert (second.reused, second.authorized, second.error) == (True, False, "UNSPECIFIED")
+
+
+async def test_renewed_ticket_is_told(net: Net) -> None:
+    """After the server's key has changed a resumed client has a session for the new one; in TLS 1.2 OpenSSL does not say so."""
+    async with net.serve(greet, ticket_keys=bytes(48)) as server:
+        first = await come(net, server)
+        server.set_ticket_keys(b"x" * 48)
+        second = await come(net, server, session=first.session)
+        assert second.reused
+        server.set_ticket_keys([b"x" * 48])
+        assert (await come(net, server, session=second.session)).reused
+        assert not (await come(net, server, session=first.session)).reused
+
+
+async def test_resumed_client_may_renegotiate() -> None:
+    """The certificate of the session is the one that has to come again."""
+    net = Net("native", "TLSv1.2")
+    served: list[tlsio.TLSSocket] = []
+
+    def listen(sock: tlsio.TLSSocket) -> None:
+        served.append(sock)
+        sock.write(b"hello")
+
+    async with net.serve(listen) as server:
+        sessions: list[bytes] = []
+        async with await net.connect(server, on={"session": sessions.append}) as sock:
+            await sock.readexactly(5)
+        async with await net.connect(server, session=sessions[-1]) as sock:
+            await sock.readexactly(5)
+            assert sock.is_session_reused()
+            served[-1].on("data", lambda _chunk: None)
+            reading = asyncio.ensure_future(sock.read())
+            await served[-1].renegotiate()
+            served[-1].write(b"again")
+            assert await reading == b"again"
+
+
+def test_session_shows_no_secret() -> None:
+    """Neither in a repr nor in an error."""
+    session = ClientSession(name="n", trust=bytes(32), valid_until=1, spki_digests=(), verify_errors=(), data=b"secret")
+    assert "secret" not in repr(session)
+    assert ClientSession.decode(session.encode()) == session
+
+
+@pytest.mark.parametrize("value", ["text", 1, object()])
+def test_session_is_bytes(value: Any) -> None:
+    """Anything else is told at the call."""
+    with pytest.raises(tlsio.UsageError) as caught:
+        tlsio.connect(1, session=value)
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+def test_session_cache_is_one() -> None:
+    """It has to be able to take and put."""
+    with pytest.raises(tlsio.UsageError) as caught:
+        tlsio.connect(1, session_cache={})  # type: ignore[arg-type]
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"
