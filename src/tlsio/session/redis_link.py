@@ -144,12 +144,13 @@ class RedisLink:
                 pipeline = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)
-                answers: list[_Answer] = await pipeline.execute(raise_on_error=False)
+                answers = await pipeline.execute(raise_on_error=False)
+            paired = list(zip(commands, answers, strict=True))  # one too few, and somebody would be given another's
         except Exception as error:  # noqa: BLE001  (the top of a task: who answers nonsense can make the client raise anything)
             self._breaker.failed()
             return [error] * len(commands)
         self._breaker.succeeded()
-        return answers
+        return [answer for _, answer in paired]
 
     def _tell_failure(self, what: str, error: Exception) -> None:
         if what in self._outages:
