@@ -13,6 +13,7 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
 
@@ -38,6 +39,20 @@ class Authority:
         cert = self._sign(subject, key, x509.SubjectAlternativeName([_alternative(name) for name in names]))
         secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return Identity(_put(f"{names[0]} certificate", cert), _put(f"{names[0]} key", secret))
+
+    def respond(self, certificate: bytes, *, revoked: bool) -> bytes:
+        """Say of a certificate of ours, in DER, whether it was revoked: an OCSP response."""
+        now, issuer = datetime.now(UTC), x509.load_pem_x509_certificate(self.cert.read_bytes())
+        status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
+        response = (
+            ocsp.OCSPResponseBuilder()
+            .add_response(
+                x509.load_der_x509_certificate(certificate), issuer, hashes.SHA256(), status,
+                this_update=now, next_update=now + timedelta(days=1), revocation_time=now if revoked else None, revocation_reason=None,
+            )
+            .responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
+        )  # fmt: skip
+        return response.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
     def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
         now = datetime.now(UTC)

@@ -10,6 +10,7 @@ from tlsio.connection.client import connect
 from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
 from tlsio.connection.pair import SecurePair, create_secure_pair
 from tlsio.connection.server import Server, create_server, serve
+from tlsio.connection.stapling import Stapler
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.model import constants
@@ -66,6 +67,7 @@ __all__ = [
     "ServerOptions",
     "ServerStats",
     "SessionStore",
+    "Stapler",
     "StoreError",
     "StoreStats",
     "TLSError",

@@ -91,6 +91,13 @@ def test_pinning() -> None:
     assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
 
 
+def test_ocsp_stapling() -> None:
+    """Good at first, then revoked."""
+    good, revoked = run("ocsp_stapling.py")
+    assert good == "The issuer says that the certificate is good."
+    assert revoked.endswith("[CERT_REVOKED]")
+
+
 def test_secure_pair() -> None:
     """Over blocking sockets."""
     assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]

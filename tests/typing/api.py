@@ -49,6 +49,8 @@ async def a_server() -> None:
     other.once("listening", lambda: None)
     other.on("sni_callback", choose)
 
+    tlsio.create_server(echo, stapling=tlsio.Stapler(timeout=5.0))
+
     @other.on("ocsp_request")
     async def staple(certificate: bytes, issuer: bytes | None, socket: tlsio.TLSSocket) -> bytes | None:
         return None

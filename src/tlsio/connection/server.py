@@ -31,6 +31,7 @@ from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeEr
 from tlsio.model.options import parse_context_options, parse_server_options, parse_ticket_keys
 from tlsio.model.values import ServerStats
 from tlsio.native._core import Gate, Ring
+from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     import socket as _socket
@@ -127,6 +128,7 @@ class Server(Emitter):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._told_close = True
+        self._is_stapling = False
         self._telling_error = False
         self._deadline: asyncio.TimerHandle | None = None
         self._close_waiters: list[asyncio.Future[None]] = []
@@ -206,6 +208,8 @@ class Server(Emitter):
         self._process = os.getpid()
         self._closing = self._told_close = False
         self._stop_deadline()
+        self._warn_of_missing_staples()
+        self._start_stapling()
         self._emit("listening")
         return self
 
@@ -224,6 +228,31 @@ class Server(Emitter):
                 code="ERR_TLS_FORKED",
                 hint="Fork before listen, or make a server in the child.",
             )
+
+    def _warn_of_missing_staples(self) -> None:
+        if self._side.asks_status:
+            return
+        for certificate in (parse(one) for one, _ in self._side.names.identities):
+            if certificate.requires_staple:
+                name = certificate.subject_name.describe()
+                _log.warning('The certificate "%s" is good only with an OCSP response (must-staple): set stapling=True', name)
+
+    def _start_stapling(self) -> None:
+        """Let the stapler look after what there is now."""
+        if self._side.stapler is not None and not self._closing:
+            with self._lock:
+                identities = self._side.names.identities
+            self._side.stapler.watch(self, identities)
+            self._is_stapling = True
+
+    def _identities_changed(self) -> None:
+        if self._is_stapling and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._start_stapling)
+
+    def _stop_stapling(self) -> None:
+        if self._is_stapling and self._side.stapler is not None and self._loop is not None and not self._loop.is_closed():
+            self._side.stapler.release(self)
+        self._is_stapling = False
 
     def address(self) -> ServerAddress | str | None:
         """Where it listens; the path of a Unix socket; None before `listen` and after `close`."""
@@ -281,12 +310,14 @@ class Server(Emitter):
         with self._lock:
             self._side.names.add(hostname, given)
         self._update_wants()
+        self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
         """Serve `hostname` with the default context again; one that is not there is fine. Any thread."""
         with self._lock:
             self._side.names.remove(hostname)
         self._update_wants()
+        self._identities_changed()
 
     def set_secure_context(self, context: SecureContext | None = None, /, **options: Unpack[ContextOptionsDict]) -> None:
         """Exchange the default context for new connections; what is not given keeps its value. Any thread.
@@ -307,6 +338,7 @@ class Server(Emitter):
             names.replace_default(made)
             self._gate.set_context(made._native)
         self._update_wants()
+        self._identities_changed()
 
     def get_ticket_keys(self) -> bytes:
         """The key that encrypts session tickets, 48 bytes: 16 name, 16 HMAC, 16 AES. A secret."""
@@ -345,7 +377,8 @@ class Server(Emitter):
         default = self._side.names.default.options
         if event in SESSION_HOOKS and self._side.sessions.store is not None:
             raise UsageTypeError(f"{event} and session_store exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-        if event in self._side.hooks or (event == "alpn_callback" and default.alpn_callback is not None):
+        taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._side.stapler}
+        if event in self._side.hooks or taken.get(event) is not None:
             raise UsageStateError(
                 f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
             )
@@ -500,6 +533,8 @@ class Server(Emitter):
         """
         self._check_process()
         self._loop = asyncio.get_running_loop()
+        if not self._is_stapling:
+            self._start_stapling()
         full = self.max_connections is not None and self.connections >= self.max_connections
         if self._rotation is not None:
             await self._rotation.start()
@@ -528,6 +563,7 @@ class Server(Emitter):
             self._listening = None
         self._closing = self._gate.closing = True
         self._stop_rotation()
+        self._stop_stapling()
         _wake(self._close_waiters)
         if seconds is not None:
             self._stop_deadline()

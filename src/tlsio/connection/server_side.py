@@ -15,6 +15,7 @@ from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
+from tlsio.connection.stapling import Stapler
 from tlsio.model.constants import defaults
 from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import error_from_fault
@@ -103,8 +104,15 @@ class NamedContexts:
     @property
     def any_chooses_protocol(self) -> bool:
         """Some context has an `alpn_callback` of its own."""
-        contexts = [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
-        return any(context.options.alpn_callback is not None for context in contexts)
+        return any(context.options.alpn_callback is not None for context in self._contexts())
+
+    @property
+    def identities(self) -> list[tuple[bytes, bytes | None]]:
+        """Every certificate there is, with its issuer where that is known; DER."""
+        return [identity for context in self._contexts() for identity in context._native.identities]
+
+    def _contexts(self) -> list[SecureContext]:
+        return [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
 
 
 def _table_name(hostname: object) -> str:
@@ -137,6 +145,7 @@ class ServerSide:
         self.records = Records(options)
         # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
         self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
+        self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
 
@@ -155,7 +164,7 @@ class ServerSide:
     @property
     def asks_status(self) -> bool:
         """A client that wants an OCSP response stops for it."""
-        return "ocsp_request" in self.hooks
+        return self.stapler is not None or "ocsp_request" in self.hooks
 
     @property
     def asks_client(self) -> bool:
@@ -245,7 +254,7 @@ class ServerSide:
 
     def _ask_status(self, socket: SocketFacts, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
         """Ask for one response after the other; which certificate this client is shown, OpenSSL decides behind this question."""
-        hook = self.hooks.get("ocsp_request")
+        hook = self.hooks.get("ocsp_request") if self.stapler is None else self.stapler.staple
         if hook is None or len(responses) == len(identities):
             socket._connection.answer_status(responses)
             return
@@ -414,6 +423,17 @@ class ServerSide:
 def _nobody_hears(_error: BaseException) -> bool:
     """A socket that stands alone has no server with listeners."""
     return False
+
+
+def _make_stapler(options: ServerOptions) -> Stapler | None:
+    given = options.stapling
+    if given is None or given is False:
+        return None
+    if given is not True and not isinstance(given, Stapler):
+        raise UsageTypeError(f"options.stapling must be a bool or a Stapler, got {type(given).__name__}")
+    if options.ocsp_request is not None:
+        raise UsageTypeError("options.stapling cannot be combined with ocsp_request", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+    return Stapler() if given is True else given
 
 
 def _raise_if(error: BaseException | None) -> None:

@@ -184,6 +184,7 @@ class ServerOptions:
     new_session: Callable[..., Any] | None = None
     resume_session: Callable[..., Any] | None = None
     session_store: Any = None
+    stapling: object | None = None
     alpn_mismatch: AlpnMismatch = "alert"
     allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -297,6 +298,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     new_session: Callable[..., Any] | None
     resume_session: Callable[..., Any] | None
     session_store: Any
+    stapling: object | None
     alpn_mismatch: AlpnMismatch | None
     allow_renegotiation: bool | None
     handshake_timeout: float | None
@@ -726,6 +728,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "new_session": check_function,
     "resume_session": check_function,
     "session_store": _check_store,
+    "stapling": _take,
     "alpn_mismatch": _check_alpn_mismatch,
     "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,

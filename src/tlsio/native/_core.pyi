@@ -96,6 +96,9 @@ class Context:
     @property
     def session_id_context(self) -> bytes: ...
     @property
+    def identities(self) -> tuple[tuple[bytes, bytes | None], ...]:
+        """Our certificates, DER, each with its issuer where that is in the chain or the trust."""
+    @property
     def dh_bits(self) -> int:
         """Size of the Diffie-Hellman parameters that were given, 0 without."""
 

@@ -722,9 +722,7 @@ cdef class Connection:
     @property
     def identities(self):
         """Server, while responses are asked for: (certificate, issuer or None) in DER; the client is shown one of them."""
-        if self.c.status == NULL:
-            return ()
-        return tuple([(der_of(self.c.status.of[i].cert), der_of(self.c.status.of[i].issuer)) for i in range(self.c.status.count)])
+        return identities_of(self.c.status) if self.c.status != NULL else ()
 
     @property
     def stapled(self):
@@ -933,6 +931,10 @@ cdef bytes der_of(const X509 *certificate):
         return (<const char *>der)[:size]
     finally:
         OPENSSL_free(der)
+
+
+cdef tuple identities_of(const tio_status *status):
+    return tuple([(der_of(status.of[i].cert), der_of(status.of[i].issuer)) for i in range(status.count)])
 
 
 cdef tuple ders_of(const X509_STACK *chain):

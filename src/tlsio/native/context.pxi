@@ -165,6 +165,16 @@ cdef class Context:
         return SSL_CTX_get_max_proto_version(self.ptr.ssl)
 
     @property
+    def identities(self):
+        cdef tio_status *status = tio_context_status(self.ptr)
+        if status is NULL:
+            raise MemoryError
+        try:
+            return identities_of(status)
+        finally:
+            tio_status_free(status)
+
+    @property
     def session_id_context(self):
         return (<const char *>self.ptr.row.id_context)[:self.ptr.row.id_context_size]
 

@@ -232,6 +232,8 @@ cdef extern from "engine.h" nogil:
     void tio_answer_verify(tio_conn *, int)
     void tio_answer_client(tio_conn *)
     void tio_answer_status(tio_conn *)
+    tio_status *tio_context_status(tio_context *)
+    void tio_status_free(tio_status *)
     int tio_status_set(tio_conn *, int, const uint8_t *, size_t)
     size_t tio_status_get(const tio_conn *, const uint8_t **)
     int tio_answer_session(tio_conn *, const uint8_t *, size_t)

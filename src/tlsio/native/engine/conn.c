@@ -42,7 +42,7 @@ void tio_conn_free(tio_conn *c) {
     free(c->offered);
     free(c->chosen);
     tio_records_free(c);
-    tio_status_free(c);
+    tio_status_free(c->status);
     tio_sessions_free(c);
     tio_context_release(c->context);
     free(c);

@@ -366,6 +366,8 @@ void tio_refuse(tio_conn *, int alert);              /* any question: fatal aler
 
 /* status.c.  Server, while the question is open: set the response for `status->of[index]`, which is copied; -1: wrong moment, no
  * memory.  Client: what the server stapled, 0 for nothing; to be had while the question is open. */
+tio_status *tio_context_status(tio_context *);          /* a context's certificates, no responses; NULL without memory */
+void tio_status_free(tio_status *);     /* a NULL is fine */
 int tio_status_set(tio_conn *, int index, const uint8_t *data, size_t size);
 size_t tio_status_get(const tio_conn *, const uint8_t **data);
 

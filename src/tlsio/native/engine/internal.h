@@ -31,7 +31,6 @@ void tio_status_install(SSL_CTX *);
 void tio_status_hello(tio_conn *);                   /* the context is the right one, the version not chosen yet */
 void tio_status_refuse(tio_conn *, int alert);
 void tio_status_done(tio_conn *);                    /* the handshake is: nothing is kept for an idle connection */
-void tio_status_free(tio_conn *);
 
 /* hooks.c */
 int tio_hooks_install(SSL_CTX *);

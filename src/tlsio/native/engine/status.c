@@ -33,17 +33,26 @@ static X509 *find_issuer(SSL *ssl, X509 *cert) {
     return found;
 }
 
-static void collect(tio_conn *c) {
-    SSL *ssl = c->ssl;
+static tio_status *collect(SSL *ssl) {
+    tio_status *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
     X509 *current = SSL_get_certificate(ssl);
     long which = SSL_CERT_SET_FIRST;
-    for (; c->status->count < TIO_IDENTITIES && SSL_set_current_cert(ssl, which) == 1; which = SSL_CERT_SET_NEXT) {
+    for (; s->count < TIO_IDENTITIES && SSL_set_current_cert(ssl, which) == 1; which = SSL_CERT_SET_NEXT) {
         X509 *cert = SSL_get_certificate(ssl);
         X509_up_ref(cert);
-        c->status->of[c->status->count++] = (tio_stapled){ .cert = cert, .issuer = find_issuer(ssl, cert) };
+        s->of[s->count++] = (tio_stapled){ .cert = cert, .issuer = find_issuer(ssl, cert) };
     }
     if (current) SSL_select_current_cert(ssl, current);
     ERR_clear_error();                                  /* an unknown issuer is no failure */
+    return s;
+}
+
+tio_status *tio_context_status(tio_context *ctx) {
+    SSL *ssl = SSL_new(ctx->ssl);                       /* its own, because looking at one after the other changes it */
+    tio_status *s = ssl ? collect(ssl) : NULL;
+    SSL_free(ssl);
+    return s;
 }
 
 /* cert_cb.  A hello that is sent again after a HelloRetryRequest comes here again: it is answered already. */
@@ -51,8 +60,7 @@ static int on_choice(SSL *ssl, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
     if (c->phase != TIO_HANDSHAKING || c->status || SSL_get_tlsext_status_type(ssl) != TLSEXT_STATUSTYPE_ocsp) return 1;
-    if (!(c->status = calloc(1, sizeof *c->status))) return 0;
-    collect(c);
+    if (!(c->status = collect(ssl))) return 0;
     if (!c->status->count) return 1;                    /* nothing to show: OpenSSL will say so */
     return tio_move_question(c, TIO_ASK_STATUS) ? 0 : -1;
 }
@@ -136,18 +144,18 @@ void tio_status_refuse(tio_conn *c, int alert) {
     else if (alert == SSL_AD_CERTIFICATE_REVOKED) c->verify_answer = X509_V_ERR_CERT_REVOKED;
 }
 
-void tio_status_free(tio_conn *c) {
-    for (int i = 0; c->status && i < c->status->count; i++) {
-        X509_free(c->status->of[i].cert);
-        X509_free(c->status->of[i].issuer);
-        free(c->status->of[i].response);
+void tio_status_free(tio_status *s) {
+    for (int i = 0; s && i < s->count; i++) {
+        X509_free(s->of[i].cert);
+        X509_free(s->of[i].issuer);
+        free(s->of[i].response);
     }
-    free(c->status);
-    c->status = NULL;
+    free(s);
 }
 
 void tio_status_done(tio_conn *c) {
     if (!(c->wants & TIO_WANT_STATUS)) return;
-    tio_status_free(c);
+    tio_status_free(c->status);
+    c->status = NULL;
     SSL_set_tlsext_status_ocsp_resp(c->ssl, NULL, 0);
 }
