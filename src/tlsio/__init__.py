@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.client import connect
 from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
+from tlsio.connection.metrics import ServerCollector
 from tlsio.connection.pair import SecurePair, create_secure_pair
 from tlsio.connection.server import Server, create_server, serve
 from tlsio.connection.stapling import Stapler
@@ -64,6 +65,7 @@ __all__ = [
     "SecureContext",
     "SecurePair",
     "Server",
+    "ServerCollector",
     "ServerOptions",
     "ServerStats",
     "SessionStore",

@@ -43,6 +43,7 @@ __all__ = [
     "UsageStateError",
     "UsageTypeError",
     "UsageValueError",
+    "missing_extra",
 ]
 
 
@@ -246,3 +247,8 @@ class StoreError(TLSError):
 
     default_code = "ERR_TLS_STORE"
     default_message = "The session store failed"
+
+
+def missing_extra(package: str, extra: str) -> ConfigError:
+    """Make the error for a package that only a part of tlsio needs."""
+    return ConfigError(f"The package {package} is not installed", code="ERR_TLS_MISSING_EXTRA", hint=f"pip install 'tlsio[{extra}]'")

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tlsio.model.checks import check_seconds, wrong_type, wrong_value
-from tlsio.model.errors import ConfigError, StoreError
+from tlsio.model.errors import StoreError, missing_extra
 
 from .breaker import Breaker
 
@@ -186,9 +186,7 @@ def _make_client(given: object, timeout: float) -> Any:
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            "Redis needs the package redis, which is not installed", code="ERR_TLS_MISSING_EXTRA", hint="pip install 'tlsio[redis]'"
-        ) from error
+        raise missing_extra("redis", "redis") from error
     client = given
     if isinstance(given, str):
         # Once more at once, for a connection that died unseen; beyond that the breaker decides.
