@@ -16,6 +16,7 @@ import pytest
 import pki
 import tlsio
 from peers import find, find_node_24
+from redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +152,24 @@ class TestNodes:
             r"b'All OK\n'",
             "Certificate verification error: localhost does not match our pinned fingerprints",
         ]
+
+
+class TestCluster:
+    """What the first server gave, the second takes."""
+
+    def test_in_memory(self) -> None:
+        """Both are in one process."""
+        assert run("cluster.py") == [
+            "server one: new here",
+            "its store: 0 found, 0 errors",
+            "server two: resumed",
+            "its store: 1 found, 0 errors",
+        ]
+
+    def test_over_redis(self) -> None:
+        """Each has a store of its own, over the same Redis."""
+        with RedisServer() as redis:
+            assert run("cluster.py", redis.url)[2:] == ["server two: resumed", "its store: 1 found, 0 errors"]
 
 
 class TestEcho:

@@ -151,5 +151,8 @@ async def sessions() -> None:
         assert_type(keys, tlsio.RedisTicketKeys)
     tlsio.TicketKeyRing(interval=600.0, overlap=300.0)
     tlsio.RedisTicketKeys("redis://localhost")  # type: ignore[call-arg]
+    server = tlsio.create_server(session_store=shared, ticket_keys=keys)
+    tlsio.ServerCollector({"web": server})
+    tlsio.ServerCollector([server])  # type: ignore[arg-type]
     cache = tlsio.ClientSessionCache(max_entries=10)
     assert_type(cache.take(("localhost", 443)), bytes | None)
