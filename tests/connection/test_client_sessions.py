@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+@pytest.mark.node("tls-client-resume", "tls-client-resume-12")
 async def test_session_of_the_event_is_resumed(net: Net) -> None:
     """TLS 1.2 gives one with the handshake; TLS 1.3 two behind it, and one more with each resumption."""
     modern = net.version == "TLSv1.3"
@@ -31,6 +32,7 @@ async def test_session_of_the_event_is_resumed(net: Net) -> None:
         assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 1)
 
 
+@pytest.mark.node("tls-client-resume", "tls-client-resume-12")
 async def test_getters_tell_the_same(net: Net) -> None:
     """`get_session` can be resumed once a ticket has come; `get_tls_ticket` is for looking at."""
     async with net.serve(greet) as server:
@@ -101,6 +103,7 @@ async def test_session_is_bound_to_what_it_was_made_under(net: Net, other: str) 
         assert (await come(net, server, session=special.session, **OTHERS[other])).reused
 
 
+@pytest.mark.node("26: sessions keep to their name")
 async def test_session_is_bound_to_the_name(net: Net) -> None:
     """One that was verified as a name opens no other one, though the certificate has both."""
     who = pki.leaf("one.example", issuer=pki.ca1(), names=["one.example", "two.example"])
@@ -255,3 +258,27 @@ def test_session_cache_is_one() -> None:
     with pytest.raises(tlsio.UsageError) as caught:
         tlsio.connect(1, session_cache={})  # type: ignore[arg-type]
     assert caught.value.code == "ERR_INVALID_ARG_TYPE"
+
+
+@pytest.mark.node("tls-ticket", "tls-ticket-12")
+async def test_servers_with_the_same_keys_resume_each_others_sessions(net: Net) -> None:
+    """Other keys end that, silently and with a new session; the old ones back, the old session is good again."""
+    keys, others = b"k" * 48, b"o" * 48
+    async with (
+        net.serve(greet, ticket_keys=keys) as one,
+        net.serve(greet, ticket_keys=keys) as two,
+        net.serve(greet, ticket_keys=keys) as three,
+    ):
+        servers = (one, two, three)
+        assert [server.get_ticket_keys() for server in servers] == [keys] * 3
+        first = await come(net, one)
+        assert [(await come(net, server, session=first.session)).reused for server in servers] == [True] * 3
+        for server in servers:
+            server.set_ticket_keys([others])
+        changed = await come(net, two, session=first.session)
+        assert (changed.reused, changed.authorized) == (False, True)
+        assert [(await come(net, server, session=changed.session)).reused for server in servers] == [True] * 3
+        for server in servers:
+            server.set_ticket_keys([keys])
+        assert [(await come(net, server, session=first.session)).reused for server in servers] == [True] * 3
+        assert not (await come(net, three, session=changed.session)).reused

@@ -34,6 +34,7 @@ def kept_by(how: str, store: Store) -> dict[str, Any]:
     return {"session_store": store} if how == "store" else hooks(store)
 
 
+@pytest.mark.node("tls-session-cache")
 @pytest.mark.parametrize("later", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("how", ["store", "hooks"])
 async def test_kept_session_is_resumed(net: Net, how: str, later: bool) -> None:  # noqa: FBT001

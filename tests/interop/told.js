@@ -159,6 +159,8 @@ const calls = {
     }
   },
 
+  forget() { socket = null; },
+
   async reset() {
     for (const one of kept) (one.close && !one.destroy ? one.close() : one.destroy());
     [kept, server, socket, lines, errors, input] = [[], null, null, [], [], Buffer.alloc(0)];
