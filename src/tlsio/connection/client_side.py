@@ -24,9 +24,8 @@ from tlsio.trust.ocsp import judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
-    from asyncio import Task
-
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.hooks import Question
     from tlsio.connection.socket_facts import SocketFacts
     from tlsio.model.errors import CertificateError, TLSError
     from tlsio.model.options import ConnectOptions
@@ -44,7 +43,7 @@ _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert
 class ClientSide:
     """Whom one client connection looks for, and the verdict about who answered."""
 
-    __slots__ = ("_place", "_task", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
+    __slots__ = ("_place", "_question", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
 
     is_server = False
 
@@ -72,7 +71,7 @@ class ClientSide:
         self.verdict: Verdict | None = None
         self._place = place
         self._trust: bytes | None = None
-        self._task: Task[None] | None = None
+        self._question: Question | None = None
 
     def prepare(self, connection: Connection) -> None:
         """Tell a new connection what it has to know before its first step."""
@@ -155,7 +154,7 @@ class ClientSide:
         later = False
 
         def answer(result: object, error: BaseException | None) -> None:
-            self._task = None
+            self._question = None
             if socket._closed:  # the check itself has destroyed it
                 return
             self._decide(socket, result if error is None else error)
@@ -163,7 +162,7 @@ class ClientSide:
                 socket._connection.resume()
 
         certificate = link(socket._connection.peer_chain)
-        self._task = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
+        self._question = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
         later = True
 
     def _decide(self, socket: SocketFacts, answer: object) -> None:
@@ -234,9 +233,9 @@ class ClientSide:
 
     def gone(self) -> None:
         """The connection has ended: nobody wants the answer of a hook any more."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if self._question is not None:
+            self._question.cancel()
+            self._question = None
 
     def is_authorized(self, _socket: SocketFacts) -> bool:
         """Tell whether the server was found good."""

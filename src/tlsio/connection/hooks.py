@@ -1,9 +1,10 @@
 """Questions to the user's hooks: sync or async, bounded in time, answered once.
 
 Theory of operation. The engine has stopped and waits for an answer. `ask` calls the hook; a plain result is passed on within
-the same call, an awaitable becomes a task that passes it on later. Whatever goes wrong (an exception, a timeout, a hook that
-cancels itself) is passed on as an error, so that every question ends: closed, if not with an answer. A question whose connection
-is gone is cancelled by its task and passes nothing on.
+the same call, for an awaitable there is a `Question` that passes it on later. Whatever goes wrong is passed on as an error, so that
+every question ends, closed if not with an answer: an exception of any kind, a timeout, also of a hook that will not be cancelled, a
+hook that cancels itself. What ends the program (KeyboardInterrupt, SystemExit) does so right after. A question whose connection is
+gone is cancelled, and passes nothing on.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 from tlsio.model.codes import alert_name, alert_number
 from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError, UsageValueError
 
-__all__ = ["INTERNAL_ERROR", "Answer", "alert_of", "ask", "no_loop", "wrong_answer"]
+__all__ = ["INTERNAL_ERROR", "Answer", "Question", "alert_of", "ask", "no_loop", "wrong_answer"]
 
 Answer = Callable[[Any, BaseException | None], None]
 
@@ -24,16 +25,17 @@ INTERNAL_ERROR = "internal_error"
 
 def ask(
     loop: asyncio.AbstractEventLoop | None, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object
-) -> "asyncio.Task[None] | None":
+) -> "Question | None":
     """Call `hook(*args)` and give what comes of it to `answer(result, error)`. Without a loop an async hook is an error.
 
     Returns:
-        The task that waits for an async hook, to be cancelled when nobody wants the answer any more; None when it has come.
+        The question of an async hook, to be cancelled when nobody wants the answer any more; None when it has come.
     """
     try:
         result = hook(*args)
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
-        answer(None, error if isinstance(error, Exception) else _cancelled(name))
+    except BaseException as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
+        answer(None, _failure(name, error))
+        _pass_on(loop, error)
         return None
     if not inspect.isawaitable(result):
         answer(result, None)
@@ -43,35 +45,87 @@ def ask(
             result.close()
         answer(None, no_loop(name))
         return None
-    task = loop.create_task(_wait(name, timeout, answer, result), name=f"tlsio {name}")
-    if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
-        task.add_done_callback(lambda _task: result.close())
-    return task
+    return Question(loop, name, timeout, answer, result)
 
 
-async def _wait(name: str, timeout: float | None, answer: Answer, result: Awaitable[Any]) -> None:  # noqa: ASYNC109  (it is the option)
-    task = asyncio.current_task()
-    value, failure, scope = None, None, asyncio.timeout(timeout)
+class Question:
+    """What an async hook was asked: answered once, by the hook or by the clock, or not at all when nobody wants to know."""
+
+    __slots__ = ("_answer", "_loop", "_name", "_task", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, timeout: float | None, answer: Answer, result: Awaitable[Any]) -> None:
+        self._answer: Answer | None = answer
+        self._loop = loop
+        self._name = name
+        self._task = loop.create_task(_wait(result), name=f"tlsio {name}")
+        self._task.add_done_callback(self._done)
+        if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
+            self._task.add_done_callback(lambda _task: result.close())
+        self._timer = None if timeout is None else loop.call_later(timeout, self._expire)
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more."""
+        self._answer = None
+        self._stop_timer()
+        self._task.cancel()
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._task.cancel()
+        self._tell(None, _late(self._name))
+
+    def _done(self, task: "asyncio.Task[tuple[Any, BaseException | None]]") -> None:
+        self._stop_timer()
+        value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+        self._tell(value, None if error is None else _failure(self._name, error))
+        if error is not None:
+            _pass_on(self._loop, error)
+
+    def _tell(self, value: object, error: Exception | None) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer(value, error)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """Return the hook's answer, or what it raised: a task that raised KeyboardInterrupt would end the loop before anybody is told."""
     try:
-        async with scope:
-            value = await result
-    except asyncio.CancelledError:
-        if task is not None and task.cancelling():  # by us: the connection is gone
-            raise
-        failure = _cancelled(name)
-    except Exception as error:  # noqa: BLE001
-        failure = _late(name) if scope.expired() and isinstance(error, TimeoutError) else error
-    answer(value, failure)
+        return await result, None
+    except BaseException as error:  # noqa: BLE001
+        return None, error
+
+
+def _failure(name: str, error: BaseException) -> Exception:
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):  # which no coroutine can raise
+        return error
+    what = "was cancelled" if isinstance(error, asyncio.CancelledError) else f"was ended by {type(error).__name__}"
+    failure = HandshakeError(f"{name} {what}", code="ERR_TLS_HOOK_CANCELLED", alert=INTERNAL_ERROR)
+    failure.__cause__ = error
+    return failure
+
+
+def _pass_on(loop: asyncio.AbstractEventLoop | None, error: BaseException) -> None:
+    """Let the program end that was told to, when the turn is done, which has news of others to tell."""
+    if not isinstance(error, KeyboardInterrupt | SystemExit):
+        return
+    if loop is None:
+        raise error
+    loop.call_soon(_raise, error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 def _late(name: str) -> Exception:
     return HandshakeError(
         f"{name} gave no answer in time", code="ERR_TLS_HOOK_TIMEOUT", alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner."
     )
-
-
-def _cancelled(name: str) -> Exception:
-    return HandshakeError(f"{name} was cancelled", code="ERR_TLS_HOOK_CANCELLED", alert=INTERNAL_ERROR)
 
 
 def alert_of(error: BaseException, default: str) -> int:

@@ -347,9 +347,9 @@ class ServerSide:
             if later and socket._hook is None:  # otherwise the next hook's answer goes on
                 socket._connection.resume()
 
-        task = ask(socket._loop, name, self.options.hook_timeout, answer, hook, *args)
-        if task is not None:
-            socket._hook = task
+        question = ask(socket._loop, name, self.options.hook_timeout, answer, hook, *args)
+        if question is not None:
+            socket._hook = question
         later = True
 
     # ---- verdict

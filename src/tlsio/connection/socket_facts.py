@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tlsio.connection.client_side import ClientSide
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.hooks import Question
     from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
     from tlsio.model.client_hello import ClientHello
@@ -62,7 +63,7 @@ class SocketFacts(Emitter):
     _connection: Connection
     _context: SecureContext | None  # chosen by name, where it is not the default
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
-    _hook: asyncio.Task[None] | None
+    _hook: Question | None
     _loop: asyncio.AbstractEventLoop | None
     _refused: BaseException | None  # why we refused the peer, in the words of whoever did
     _secure: bool

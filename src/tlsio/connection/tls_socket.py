@@ -314,7 +314,7 @@ class TLSSocket(SocketReading):
         """End, throw away what still comes, and be closed when the peer has ended too, or makes no progress for `close_timeout`."""
         if self._closed or self._closing:
             return
-        if not self._secure and not self._connection.writable_length:
+        if not self._secure and not self._connection.holds_plaintext:
             self.destroy()
             return
         self._end_called = self._closing = True
@@ -339,7 +339,7 @@ class TLSSocket(SocketReading):
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Who waits or reads later gets `error`, else ERR_SOCKET_CLOSED."""
         if error is not None:
-            self._fail(error)
+            self._die(error)
         self._end_called = self._closing = True
         self._buffer = None
         self._close_now()
@@ -426,13 +426,17 @@ class TLSSocket(SocketReading):
         error = self._find_failure()
         if self._driver is not None and error is not self._refused:
             error.__cause__ = self._driver.failure
+        self._die(error)
+
+    def _die(self, error: BaseException) -> None:
+        """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
         if self._secure or self._server is None:
             self._fail(error)
-            return
-        self._error = error
-        self._error_taken = True
-        self._server._handshake_failed(self, error)  # noqa: SLF001
-        self._close_now()
+        elif not self._closed and self._error is None:
+            self._error = error
+            self._error_taken = True
+            self._server._handshake_failed(self, error)  # noqa: SLF001
+            self._close_now()
 
     # ---- the end
 

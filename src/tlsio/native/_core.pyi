@@ -248,6 +248,10 @@ class Connection:
     def release(self) -> None:
         """Stop the flow for good."""
     @property
+    def holds_plaintext(self) -> bool:
+        """Something was written that is not encrypted yet."""
+
+    @property
     def writable_length(self) -> int:
         """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
 

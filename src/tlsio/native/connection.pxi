@@ -646,6 +646,11 @@ cdef class Connection:
         self.told_open = self.told_end = self.told_broken = self.told_done = True
 
     @property
+    def holds_plaintext(self):
+        """Something was written that is not encrypted yet."""
+        return self.queued > 0
+
+    @property
     def writable_length(self):
         """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
         return self.queued + <Py_ssize_t>(self.c.wire.out_end - self.c.wire.out_start)

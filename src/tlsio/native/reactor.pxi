@@ -344,9 +344,16 @@ cdef class Reactor:
     cdef object _deliver(self, Connection connection, uint32_t what):
         try:
             connection._handle(what)
-        except Exception as error:
-            self.loop().call_exception_handler({"message": "tlsio: a connection's news could not be told", "exception": error})
+        except BaseException as error:
+            self._report("tlsio: a connection's news could not be told", error)
             connection._let_go(False)
+
+    cdef object _report(self, str message, error):
+        """What ends the program does so after this turn: others' news are lost with it, and their connections with those."""
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self.loop().call_soon(_raise, error)
+        else:
+            self.loop().call_exception_handler({"message": message, "exception": error})
 
     def _turn(self, _farewell=None):
         cdef tio_notice *notices = NULL
@@ -396,8 +403,8 @@ cdef class Reactor:
             gate = <Gate>c.gate.owner
             try:
                 connection = gate._first(self, notice)
-            except Exception as error:
-                self.loop().call_exception_handler({"message": "tlsio: a new connection could not be told", "exception": error})
+            except BaseException as error:
+                self._report("tlsio: a new connection could not be told", error)
                 c = notice.conn         # NULL when a listener closed the server before it raised
                 if c != NULL and c.owner == NULL:
                     tio_conn_free(c)
@@ -421,6 +428,10 @@ cdef class Reactor:
                 address = None
         if gate is not None:
             gate.server._dropped(address)
+
+
+def _raise(error):
+    raise error
 
 
 cdef class _Farewell:
