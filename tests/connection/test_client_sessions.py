@@ -88,6 +88,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "crl": {"crl": pki.ca1_crl()},
     "pins": {"pins": [pki.ca1().spki_sha256]},
     "unverified": {"reject_unauthorized": False},
+    "ocsp": {"ocsp": "check"},
     "another certificate of ours": {"cert": pki.client().chain_pem, "key": pki.client().key_pem},
 }
 

@@ -12,6 +12,7 @@ import pki
 import tlsio
 from net import Net, once
 from responses import REVOKED, respond
+from sessions import come, greet
 from tlsio.trust.ocsp import MAX_RESPONSE
 
 if TYPE_CHECKING:
@@ -350,6 +351,17 @@ class TestPolicy:
             assert got.code == "OCSP_RESPONSE_MISSING"
         async with net.serve(cert=who.cert_pem, key=who.key_pem, ocsp_request=stapling(respond(who))) as server:
             (await net.connect(server, ocsp="check")).destroy()
+
+    async def test_resumed(self, net: Net) -> None:
+        """No certificate, no response: what was found when the session was made still holds."""
+        asked: Asked = []
+        heard: list[bytes | None] = []
+        async with net.serve(greet, ocsp_request=stapling(respond(pki.localhost()), asked)) as server:
+            first = await come(net, server, ocsp="require")
+            again = await net.connect(server, ocsp="require", session=first.session, on={"ocsp_response": heard.append})
+            assert (again.is_session_reused(), again.authorized) == (True, True)
+            again.destroy()
+        assert (len(asked), heard) == (1, [])
 
     async def test_let_in_all_the_same(self, net: Net) -> None:
         """With `reject_unauthorized=False` it is only said."""
