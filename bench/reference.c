@@ -46,7 +46,7 @@ typedef struct {
     uint8_t watches_room;               /* what epoll was told */
 } connection;
 
-static int epoll, gathering;
+static int epoll, gathering, storing;
 static SSL_CTX *context;
 static uint8_t zeros[CHUNK], gathered[GATHER];
 static size_t gathered_size;
@@ -290,7 +290,8 @@ static void prepare_context(const char *cert, const char *key, const char *ca) {
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                      SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);
-    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);        /* tickets need none */
+    SSL_CTX_set_session_cache_mode(context, storing ? SSL_SESS_CACHE_SERVER : SSL_SESS_CACHE_OFF);      /* tickets need none */
+    if (storing) SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_session_id_context(context, (const uint8_t *)"bench", 5);
     if (!cert || SSL_CTX_use_certificate_chain_file(context, cert) != 1) die("certificate");
     if (!key || SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) die("key");
@@ -302,7 +303,7 @@ static void prepare_context(const char *cert, const char *key, const char *ca) {
 
 int main(int argc, char **argv) {
     static const struct option known[] = { { "cert", 1, 0, 'c' }, { "key", 1, 0, 'k' }, { "ca", 1, 0, 'a' }, { "port", 1, 0, 'p' },
-                                           { "gather", 0, 0, 'g' }, { "version", 0, 0, 'v' }, { 0 } };
+                                           { "gather", 0, 0, 'g' }, { "store", 0, 0, 's' }, { "version", 0, 0, 'v' }, { 0 } };
     const char *cert = NULL, *key = NULL, *ca = NULL;
     int port = 0, option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -311,6 +312,7 @@ int main(int argc, char **argv) {
         else if (option == 'a') ca = optarg;
         else if (option == 'p') port = atoi(optarg);
         else if (option == 'g') gathering = 1;
+        else if (option == 's') storing = 1;
         else if (option == 'v') return puts(OpenSSL_version(OPENSSL_VERSION)) < 0;
         else return 2;
     }

@@ -38,7 +38,11 @@ CROWDED = 0.10  # of a core used by others: figures then move by more than the l
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table: what is done, how often, and what it may cost."""
+    """One line of the table: what is done, how often, and what it may cost.
+
+    Attributes:
+        against: Options of our own server, where that is what `server` is compared with.
+    """
 
     name: str
     title: str
@@ -50,6 +54,7 @@ class Row:
     mutual: bool = False
     reference: str = ""
     server: str = ""
+    against: str = ""
 
 
 def transfer(size: int) -> dict[str, float | str]:
@@ -63,8 +68,16 @@ ROWS = [
     Row(name="full-1.3-rsa", title="full handshake, TLS 1.3, RSA", load="handshake", limit=1.10, certificate="rsa"),
     Row(name="full-1.2", title="full handshake, TLS 1.2", load="handshake --tls 1.2", limit=1.20),
     Row(name="mutual-1.3", title="mutual TLS 1.3", load="handshake", limit=1.10, mutual=True),
-    Row(name="resume-1.3", title="resumption by ticket, TLS 1.3", load="resume"),
-    Row(name="resume-1.2", title="resumption by ticket, TLS 1.2", load="resume --tls 1.2"),
+    Row(name="resume-1.3", title="resumption by ticket, TLS 1.3", load="resume", limit=1.25),
+    Row(name="resume-1.2", title="resumption by ticket, TLS 1.2", load="resume --tls 1.2", limit=1.35),
+    Row(name="stored-1.3", title="resumption from a store in memory, TLS 1.3", load="resume", limit=1.25,
+        reference="--store", server="--store memory"),
+    Row(name="stored-1.2", title="resumption by id from a store in memory, TLS 1.2", load="resume --tls 1.2", limit=1.35,
+        reference="--store", server="--store memory"),
+    Row(name="redis-1.3", title="resumption from Redis, TLS 1.3, 64 at a time, against the store in memory", limit=2.0,
+        load="resume --connections 64", against="--store memory", server="--store redis"),
+    Row(name="redis-1.2", title="resumption by id from Redis, TLS 1.2, 64 at a time, against the store in memory", limit=2.0,
+        load="resume --tls 1.2 --connections 64", against="--store memory", server="--store redis"),
     Row(name="echo-64-over-64", title='echo 64 B over 64 connections, `on("data")`', unit="message", limit=1.25,
         load="echo --connections 64"),
     Row(name="echo-64-over-64-await", title="echo 64 B over 64 connections, `await read`", unit="message", limit=1.7,
@@ -189,7 +202,10 @@ def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
 
     load = [*pinned_load, str(BUILT / "load"), *shlex.split(row.load), *times, *client]
     reference = [*pinned_server, str(BUILT / "reference"), *row.reference.split()]
-    ours = [*pinned_server, sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", options.loop, *row.server.split()]
+    ours = [*pinned_server, sys.executable, str(BENCH / "server.py"), "--port", "0", "--loop", options.loop]
+    if row.against:
+        reference = [*ours, *row.against.split()]
+    ours += row.server.split()
     result = Result(row, [], [])
     for _ in range(options.rounds):
         result.reference.append(run_once(row, [*reference, *identity, *trust], load))

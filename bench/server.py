@@ -5,12 +5,15 @@ many bytes, and one byte `K` is the answer; then the next count. The same protoc
 port are printed when it listens.
 
     python bench/server.py --port 8443 --cert server.pem --key server.key [--ca ca.pem] [--loop uvloop|asyncio] [--style data|await]
+                           [--store memory|redis]
 """
 
 import argparse
 import asyncio
 import resource
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tlsio
@@ -84,10 +87,24 @@ async def main(options: argparse.Namespace) -> None:
     """Listen until killed."""
     trust = {"ca": options.ca, "request_cert": True} if options.ca else {}
     listener = by_await if options.style == "await" else on_data
-    server = tlsio.create_server(listener, cert=options.cert, key=options.key, **trust)
-    await server.listen(options.port, "127.0.0.1")
-    print("READY", server.port, flush=True)
-    await server.serve_forever()
+    with keep(options.store) as store:
+        server = tlsio.create_server(listener, cert=options.cert, key=options.key, session_store=store, **trust)
+        await server.listen(options.port, "127.0.0.1")
+        print("READY", server.port, flush=True)
+        await server.serve_forever()
+
+
+@contextmanager
+def keep(where: str | None) -> Iterator[object]:
+    """Make the store of sessions; a Redis is started for it, and ends with us."""
+    if where == "redis":
+        sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+        from redis_server import SECRET, RedisServer  # noqa: PLC0415  (it takes the tests' packages)
+
+        with RedisServer() as redis:
+            yield tlsio.RedisSessionStore(redis.url, secret=SECRET)
+    else:
+        yield tlsio.MemorySessionStore() if where else None
 
 
 if __name__ == "__main__":
@@ -98,6 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("--ca", type=Path, help="require client certificates of this authority")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--style", choices=["data", "await"], default="data")
+    parser.add_argument("--store", choices=["memory", "redis"], help="where sessions are kept; otherwise in tickets")
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     arguments = parser.parse_args()

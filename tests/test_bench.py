@@ -58,7 +58,7 @@ def test_instructions_inside_a_call_are_counted_once(load: Callable[[str], Modul
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["mutual-1.3", "resume-1.2", "echo-64-over-64-await", "download-16m-over-64"])
+@pytest.mark.parametrize("row", ["mutual-1.3", "resume-1.2", "stored-1.2", "redis-1.3", "echo-64-over-64-await", "download-16m-over-64"])
 def test_a_row_is_measured(row: str, tmp_path: Path) -> None:
     """Both servers are built, started and loaded, and a ratio comes out."""
     cpu = max(os.sched_getaffinity(0))

@@ -52,6 +52,48 @@ async def test_kept_session_is_resumed(net: Net, how: str, later: bool) -> None:
         assert stats.session_seconds >= 0
 
 
+class TestMemory:
+    """The store that answers at once is asked before there is a socket; nobody is to see a difference."""
+
+    async def test_session_is_resumed(self, net: Net) -> None:
+        """At once, and at a server with names, and beside hooks that want a socket."""
+        for options in ({}, {"sni_callback": lambda _name, _socket: None}):
+            async with net.serve(greet, session_store=tlsio.MemorySessionStore(), **options) as server:
+                server.add_context("localhost", {"session_timeout": 60})
+                first = await come(net, server)
+                second = await come(net, server, session=first.session)
+                assert (first.reused, second.reused) == (False, True)
+                stats = server.stats()
+                assert (stats.handshakes_full, stats.handshakes_resumed, stats.session_hits, stats.session_misses) == (1, 1, 1, 0)
+                assert stats.store is not None
+                assert stats.sessions_stored == stats.store.puts > 0
+
+    async def test_it_does_not_cross_names(self, net: Net) -> None:
+        """The name is found before the session, which belongs to its trust."""
+        async with net.serve(greet, ca=pki.ca1().cert_pem, session_store=tlsio.MemorySessionStore()) as server:
+            server.add_context("strict.example", {"request_cert": True})
+            who = {"check_server_identity": lambda _host, _certificate: None}
+            first = await come(net, server, servername="localhost", **who)
+            told, _error = await net.refused(server, servername="strict.example", session=renamed(first.session, "strict.example"), **who)
+            assert told.code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"  # type: ignore[attr-defined]
+            assert server.stats().session_misses == 1
+
+    async def test_lost_and_spoilt_sessions(self, net: Net) -> None:
+        """A full handshake, counted as what it is."""
+        store = tlsio.MemorySessionStore()
+        async with net.serve(greet, session_store=store) as server:
+            first = await come(net, server)
+            for name in tuple(store._entries):
+                store.put(name, b"nonsense", 60.0)
+            assert not (await come(net, server, session=first.session)).reused
+            stats = server.stats()
+            assert (stats.session_hits, stats.session_misses, stats.session_errors) == (0, 0, 1)
+            for name in tuple(store._entries):
+                store.delete(name)
+            assert not (await come(net, server, session=first.session)).reused
+            assert server.stats().session_misses == 1
+
+
 async def test_foreign_client_resumes(version: Version) -> None:
     """The standard library's client comes back by id."""
     client = foreign.client(version=version)

@@ -394,6 +394,15 @@ class GateKeeper(Protocol):
     def _check_closed(self) -> None:
         """While the gate is `closing`: a connection has gone that was no socket."""
 
+class SessionsAtOnce(Protocol):
+    """Where sessions are kept, if that answers at once: it is asked before there is a socket."""
+
+    def find(self, session_id: bytes, id_context: bytes) -> bytes | None: ...
+    def keep(self, made: list[tuple[bytes, bytes, int]], id_context: bytes) -> None:
+        """Take id, DER and seconds of life of each new session."""
+    def spoilt(self) -> None:
+        """What `find` gave last was no session."""
+
 @final
 class Gate:
     """One server's limits, counters and default context, shared by its listeners.
@@ -406,6 +415,7 @@ class Gate:
     closing: bool
     wants_failures: bool
     wants_socket: bool
+    store: SessionsAtOnce | None
 
     def __init__(
         self,

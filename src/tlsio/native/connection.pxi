@@ -207,9 +207,7 @@ cdef class Connection:
 
     def take_sessions(self):
         """(id, DER, seconds it may live) of each session that was made and not fetched yet: secrets."""
-        cdef const tio_session *made
-        cdef size_t i, count = tio_conn_sessions(self.c, &made)
-        taken = [(made[i].id[:made[i].id_size], (<const char *>made[i].der)[:made[i].size], made[i].lifetime) for i in range(count)]
+        taken = sessions_of(self.c)
         tio_conn_sessions_told(self.c)
         return taken
 
@@ -884,6 +882,12 @@ cdef class Connection:
     def fault(self):
         """What broke the connection, as a `model.values.Fault`; None while nothing did."""
         return fault_of(self.c, self.told_open) if self.c.phase == TIO_BROKEN else None
+
+
+cdef list sessions_of(tio_conn *c):
+    cdef const tio_session *made
+    cdef size_t i, count = tio_conn_sessions(c, &made)
+    return [(made[i].id[:made[i].id_size], (<const char *>made[i].der)[:made[i].size], made[i].lifetime) for i in range(count)]
 
 
 cdef object fault_of(tio_conn *c, bint opened):

@@ -38,7 +38,7 @@ cdef class Ring:
 cdef class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
-    The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
+    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `spoilt()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
     `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
     """
 
@@ -49,6 +49,7 @@ cdef class Gate:
     cdef dict failure_codes             # the same numbers -> code
     cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
     cdef public bint wants_socket
+    cdef public object store            # where sessions are kept, if that answers at once
     cdef public bint closing            # somebody waits for the last connection to go
     cdef readonly uint64_t handshakes_full, handshakes_resumed
 
@@ -201,13 +202,12 @@ cdef class Gate:
             if self.closing:
                 self.server._check_closed()
             return None
-        if what & TIO_NOTICE_QUESTION and c.question == TIO_ASK_HELLO and not self.wants_socket:
-            self._choose(c)
+        if what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
             tio_reactor_resume(reactor.r, c)
             if c.phase == TIO_BROKEN:
                 tio_reactor_drop(reactor.r, c, 1)
                 return self._next(reactor, c, TIO_NOTICE_FAILED)
-            if c.question == TIO_NO_QUESTION:
+            if c.question == TIO_NO_QUESTION and c.phase != TIO_OPEN:
                 return None
         if not what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED | TIO_NOTICE_FAILED):
             return None
@@ -217,9 +217,32 @@ cdef class Gate:
         self.server._adopt(connection)
         return connection
 
-    cdef object _choose(self, tio_conn *c):
-        cdef Context context = self.server._find(c.server_name.decode("ascii"))
-        tio_answer_hello(c, context.ptr if context is not None else NULL, NULL, 0)
+    cdef bint _answer(self, tio_conn *c) except -1:
+        """What can be answered without a socket: a context from the table, sessions from a store that answers at once."""
+        cdef Context context
+        cdef tio_context *chosen = NULL
+        if c.question == TIO_ASK_HELLO:
+            if c.server_name != NULL and c.wants & TIO_WANT_HELLO:
+                context = self.server._find(c.server_name.decode("ascii"))
+                chosen = context.ptr if context is not None else NULL
+            if c.sessions != NULL and c.sessions.asked_size:
+                self._find_session(c, chosen if chosen != NULL else c.context)
+            tio_answer_hello(c, chosen, NULL, 0)
+            return True
+        if c.question == TIO_ASK_STORE:
+            self.store.keep(sessions_of(c), id_context_of(c.context))
+            tio_answer_store(c)
+            return True
+        return False
+
+    cdef object _find_session(self, tio_conn *c, tio_context *context):
+        cdef bytes found = self.store.find(c.sessions.asked[:c.sessions.asked_size], id_context_of(context))
+        if found is not None and tio_answer_session(c, _start(found), <size_t>len(found)):
+            self.store.spoilt()
+
+
+cdef bytes id_context_of(tio_context *context):
+    return context.row.id_context[:context.row.id_context_size]
 
 
 cdef class Reactor:
