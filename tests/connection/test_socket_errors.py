@@ -117,6 +117,43 @@ async def test_fault_passed_on_by_an_async_listener_is_the_peers(net: Net, caplo
     assert "ERR_TLS_TRUNCATED" in caplog.text
 
 
+@pytest.mark.parametrize("flowing", [False, True], ids=["pull", "flow"])
+@pytest.mark.parametrize(("end", "code"), [("reset", "ECONNRESET"), ("truncation", "ERR_TLS_TRUNCATED"), ("close", None), ("ours", None)])
+async def test_servers_count_what_broke_open_connections(net: Net, end: str, code: str | None, *, flowing: bool) -> None:
+    """Once each, heard or not; what the application does itself, and an end in order, are no faults."""
+    accepted: asyncio.Future[tlsio.TLSSocket] = asyncio.get_running_loop().create_future()
+
+    def accept(sock: tlsio.TLSSocket) -> None:
+        if flowing:
+            sock.on("data", lambda _chunk: None)
+        sock.on("error", lambda _error: None)
+        accepted.set_result(sock)
+
+    async with net.serve(accept) as server, net.relay(server) as relay:
+        client = await net.connect(server)
+        client.on("error", lambda _error: None)
+        peer = await accepted
+        reading = None if flowing else asyncio.ensure_future(peer.read())
+        closed = asyncio.ensure_future(peer.wait_closed())
+        await asyncio.sleep(0)
+        if end == "reset":
+            relay.reset()
+        elif end == "truncation":
+            client.destroy()
+        elif end == "close":
+            client.close()
+        else:
+            peer.destroy(LookupError())
+        if reading is not None:
+            await asyncio.wait([reading])
+            assert (reading.exception() is None) is (end == "close")
+            peer.close()
+        await closed
+        assert dict(server.stats().connections_failed) == ({code: 1} if code else {})
+        assert dict(server.stats().handshakes_failed) == {}
+        client.destroy()
+
+
 async def test_server_that_is_closed_disturbs_no_listener(net: Net) -> None:
     """Listeners whose sockets are destroyed by `server.close(0)` are cancelled without noise."""
 

@@ -73,15 +73,18 @@ class ServerCollector:
     def _collect_handshakes(self, every: Mapping[str, ServerStats]) -> Iterator[Metric]:
         done = self._counter("tlsio_handshakes", "Handshakes that succeeded", labels=["server", "kind"])
         failed = self._counter("tlsio_handshakes_failed", "Handshakes that failed, by the error's code", labels=["server", "code"])
+        broken = self._counter("tlsio_connections_failed", "Connections broken by peer or network, by the error's code", labels=["server", "code"])
         lookups = self._counter("tlsio_session_lookups", "Sessions looked up by hook or store", labels=["server", "result"])
         for name, stats in every.items():
             done.add_metric([name, "full"], stats.handshakes_full)
             done.add_metric([name, "resumed"], stats.handshakes_resumed)
             for code, count in stats.handshakes_failed.items():
                 failed.add_metric([name, code], count)
+            for code, count in stats.connections_failed.items():
+                broken.add_metric([name, code], count)
             lookups.add_metric([name, "hit"], stats.session_hits)
             lookups.add_metric([name, "miss"], stats.session_misses)
-        yield from (done, failed, lookups)
+        yield from (done, failed, broken, lookups)
 
     def _collect_stores(self, stores: Mapping[str, StoreStats]) -> Iterator[Metric]:
         for counter in _STORE_COUNTERS:

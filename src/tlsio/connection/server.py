@@ -124,6 +124,7 @@ class Server(Emitter):
         self._open: set[TLSSocket] = set()
         self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
         self._failed: dict[str, int] = {}
+        self._broken: dict[str, int] = {}  # after the handshake
         self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -472,11 +473,13 @@ class Server(Emitter):
             sock.close()
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
-        code = getattr(error, "code", None) or type(error).__name__
-        self._failed[code] = self._failed.get(code, 0) + 1
+        _count(self._failed, error)
         heard = self._emit("tls_client_error", error, sock)
         if not self._emit("client_error", error, sock) and not heard:
             _log.debug("%r: handshake failed: %s", sock, error)
+
+    def _connection_failed(self, error: BaseException) -> None:
+        _count(self._broken, error)
 
     def _session_failed(self, error: BaseException) -> bool:
         return self._emit("error", error)
@@ -651,6 +654,7 @@ class Server(Emitter):
             handshakes_full=gate.handshakes_full,
             handshakes_resumed=gate.handshakes_resumed,
             handshakes_failed=failed,
+            connections_failed=dict(self._broken),
             open_connections=self.connections,
             accepted=gate.accepted,
             dropped=gate.dropped,
@@ -666,6 +670,11 @@ class Server(Emitter):
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
+
+
+def _count(counts: dict[str, int], error: BaseException) -> None:
+    code = getattr(error, "code", None) or type(error).__name__
+    counts[code] = counts.get(code, 0) + 1
 
 
 def _parse_context(given: object) -> Any:

@@ -398,7 +398,9 @@ class TLSSocket(SocketReading):
         self._drainers = self._wake(self._drainers)
         self._emit("drain")
 
-    def _input_ended(self, _truncated: bool) -> None:  # noqa: FBT001  (the engine's way to call)
+    def _input_ended(self, truncated: bool) -> None:  # noqa: FBT001  (the engine's way to call)
+        if truncated and not self._closing and not self._settings.allow_truncation:
+            self._count(TruncatedError())
         self._wake_reader()
         self._tell_end()
 
@@ -451,6 +453,8 @@ class TLSSocket(SocketReading):
             return
         self._error = error
         self._error_taken = self._closing  # whoever closes does not want to know any more
+        if not isinstance(error, TruncatedError) and not self._closing:  # that was counted when it came
+            self._count(error)
         waiting = self._opener or self._reader or self._drainers
         if self._emit("error", error):
             self._error_taken = True
@@ -525,6 +529,11 @@ class TLSSocket(SocketReading):
             self._report(error, of_user=True)
         else:
             self._fail(error, of_user=True)
+
+    def _count(self, error: BaseException) -> None:
+        """A server counts what its peers and the network do to open connections, whoever hears of it."""
+        if self._secure and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
+            self._server._connection_failed(error)  # noqa: SLF001
 
     def _tell_untaken(self, *, of_user: bool) -> None:
         if self._error is not None and not self._error_taken:

@@ -55,6 +55,7 @@ class ServerStats:
 
     Attributes:
         handshakes_failed: Number of failed handshakes by error code.
+        connections_failed: Of connections that the peer or the network broke after the handshake, by error code.
         accepted: Connections taken from the kernel, those in a handshake included.
         dropped: Connections refused by a limit before TLS.
         session_hits: Lookups of `resume_session` or the store that found a session. `session_misses`: that found none.
@@ -67,6 +68,7 @@ class ServerStats:
     handshakes_full: int = 0
     handshakes_resumed: int = 0
     handshakes_failed: Mapping[str, int] = field(default_factory=dict)
+    connections_failed: Mapping[str, int] = field(default_factory=dict)
     open_connections: int = 0
     accepted: int = 0
     dropped: int = 0
