@@ -24,6 +24,7 @@ static void talk(tio_context *client, tio_context *server, tio_context *other) {
     p.other = other;
     if (p.client) p.client->wants |= TIO_WANT_SESSIONS;
     p.protocol = (const uint8_t *)"http/1.1";
+    if (p.server) tio_conn_set_identity(p.server, other);
     if (p.client && p.server && !tio_conn_set_server_name(p.client, "a.test")) {
         pump(&p);
         tio_conn_write(p.client, "question", 8);

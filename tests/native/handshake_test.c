@@ -248,6 +248,40 @@ static void hello_stay(int v) {
     both_open(&p);
 }
 
+/* Its own settings stay: the other context would not even speak this version. */
+static void hello_identity(int v) {
+    tio_context *other = other_context(v == TLS1_3_VERSION ? TLS1_2_VERSION : TLS1_3_VERSION);
+    for (int switched = 0; switched < 2; switched++) {
+        pair p = asked_hello(v);
+        tio_context *named = switched ? server_context(v, &server_a, 0) : NULL;
+        CHECK_INT(tio_conn_set_identity(p.server, other), 0);
+        tio_answer_hello(p.server, named, NULL, 0);
+        tio_context_release(named);
+        tio_conn_step(p.server);
+        pump(&p);
+        CHECK(shown(&p, &server_b));
+        both_open(&p);
+    }
+    pair early = make(client_context(v, NULL), server_context(v, &server_a, 0), 0);
+    CHECK_INT(tio_conn_set_identity(early.server, other), 0);
+    pump(&early);
+    CHECK(shown(&early, &server_b));
+    both_open(&early);
+    tio_context_release(other);
+}
+
+static void hello_no_identity(int v) {
+    pair p = asked_hello(v);
+    tio_context *none = client_context(v, NULL);
+    CHECK_INT(tio_conn_set_identity(p.server, none), -1);
+    tio_context_release(none);
+    tio_answer_hello(p.server, NULL, NULL, 0);
+    tio_conn_step(p.server);
+    pump(&p);
+    CHECK(shown(&p, &server_a));                        /* nothing was changed */
+    both_open(&p);
+}
+
 static void hello_refuse(int v) {
     pair p = asked_hello(v);
     tio_refuse(p.server, SSL_AD_UNRECOGNIZED_NAME);
@@ -307,6 +341,8 @@ static void no_name_no_question(int v) {
 static void server_name_chooses_the_context(void) {
     each_version(hello_switch);
     each_version(hello_stay);
+    each_version(hello_identity);
+    each_version(hello_no_identity);
     each_version(hello_refuse);
     each_version(hello_never);
     each_version(hello_switch_trust);

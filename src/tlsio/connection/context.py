@@ -7,6 +7,7 @@ which sessions may be resumed under which trust. `native` is told only what to d
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -37,6 +38,7 @@ __all__ = [
     "for_server",
     "get_certificate_compression_algorithms",
     "get_ciphers",
+    "parse_context",
 ]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
@@ -183,6 +185,19 @@ class SecureContext:
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
         raise UsageTypeError("A SecureContext holds private keys and is neither pickled nor copied", hint="Share it, or use replace().")
+
+
+def parse_context(given: object) -> SecureContext | ContextOptions:
+    """A SecureContext as it is, or options, checked.
+
+    Raises:
+        UsageError: neither (ERR_TLS_INVALID_CONTEXT), or a wrong option.
+    """
+    if isinstance(given, SecureContext):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+    return parse_context_options(given)
 
 
 def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:

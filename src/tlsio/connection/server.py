@@ -12,12 +12,11 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server
+from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.listening import ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
@@ -28,7 +27,7 @@ from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import accept_stream
 from tlsio.model.checks import check_bool, check_limit, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
-from tlsio.model.options import parse_context_options, parse_server_options, parse_ticket_keys
+from tlsio.model.options import parse_server_options, parse_ticket_keys
 from tlsio.model.values import ServerStats
 from tlsio.native._core import Gate, Ring
 from tlsio.trust.certificate import parse
@@ -307,7 +306,7 @@ class Server(Emitter):
         Raises:
             UsageError: no name (ERR_TLS_REQUIRED_SERVER_NAME), or a wrong option. ConfigError: nothing was changed.
         """
-        given = _parse_context(context)
+        given = parse_context(context)
         with self._lock:
             self._side.names.add(hostname, given)
         self._update_wants()
@@ -328,7 +327,7 @@ class Server(Emitter):
         """
         if context is not None and options:
             raise UsageTypeError("Give a context or options, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-        given = _parse_context(options if context is None else context)
+        given = parse_context(options if context is None else context)
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
             names = self._side.names
@@ -675,15 +674,6 @@ class Server(Emitter):
 def _count(counts: dict[str, int], error: BaseException) -> None:
     code = getattr(error, "code", None) or type(error).__name__
     counts[code] = counts.get(code, 0) + 1
-
-
-def _parse_context(given: object) -> Any:
-    """A SecureContext as it is, or options, parsed."""
-    if isinstance(given, SecureContext):
-        return given
-    if not isinstance(given, Mapping):
-        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
-    return parse_context_options(given)
 
 
 def _current_task() -> asyncio.Task[Any] | None:

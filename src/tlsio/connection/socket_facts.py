@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.bindings import find_binding, invalid_state
+from tlsio.connection.context import SecureContext, parse_context
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.records import warn_of_trace
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from tlsio.connection.client_side import ClientSide
-    from tlsio.connection.context import SecureContext
     from tlsio.connection.hooks import Question
     from tlsio.connection.portable_driver import PortableDriver
     from tlsio.connection.server_side import ServerSide
     from tlsio.model.client_hello import ClientHello
+    from tlsio.model.options import ContextOptionsDict
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
 
@@ -262,6 +263,25 @@ class SocketFacts(Emitter):
         if self._secure and self._side.is_server:
             raise UsageStateError("The client's hello was not recorded", hint="Give the server the option client_hello=True.")
         return None
+
+    # ---- what may be set before the handshake
+
+    def set_key_cert(self, context: SecureContext | ContextOptionsDict) -> None:
+        """Show another certificate than the context's, in this server's connection: its certificates with their keys and chains.
+
+        All else stays as it is: versions, trust, ALPN ... (Node also takes the trust.) To be called before the handshake, or
+        within `sni_callback` and `alpn_callback`, whichever context they choose.
+
+        Raises:
+            UsageStateError: it is too late, or a client. UsageError: no context, or a wrong option.
+            ConfigError: there is no certificate in it, or OpenSSL refuses one.
+        """
+        given = parse_context(context)
+        made = given if isinstance(given, SecureContext) else SecureContext(given)
+        if not self._side.is_server:
+            raise invalid_state("A client cannot change its certificate", hint="Give cert and key with the other options.")
+        if self._closed or not self._connection.set_identity(made._native):  # noqa: SLF001 - a context is for connections
+            raise invalid_state("It is too late for another certificate", hint="Call it before the handshake or in a hook of the hello.")
 
     # ---- for who looks on
 

@@ -163,6 +163,12 @@ class Connection:
         """Hand the sessions that the server gives to `_session_made`, from now on."""
     def take_sessions(self) -> list[tuple[bytes, bytes, int]]:
         """Return id, DER and seconds of life of each session that was made and not fetched yet: secrets."""
+    def set_identity(self, context: Context) -> bool:
+        """Show the certificates of `context`, with their keys and chains. False: it is too late.
+
+        Raises:
+            ConfigError: OpenSSL refuses one, or there is none.
+        """
     def set_min_dh_size(self, bits: int) -> None:
         """Have a client refuse smaller Diffie-Hellman groups."""
     def record(self, keys: bool = False, offer: bool = False, trace: bool = False) -> None:

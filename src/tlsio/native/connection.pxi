@@ -99,6 +99,15 @@ cdef class Connection:
         if tio_conn_set_server_name(self.c, name.encode("ascii")):
             raise MemoryError
 
+    def set_identity(self, Context context not None):
+        """Show the certificates of `context`; False: it is too late."""
+        if self.c.phase != TIO_IDLE and self.c.question != TIO_ASK_HELLO:
+            return False
+        ERR_clear_error()
+        if tio_conn_set_identity(self.c, context.ptr):
+            raise _refused("Cannot show the certificate of that context")
+        return True
+
     def set_min_dh_size(self, int bits):
         self.c.min_dh_bits = bits
 

@@ -210,6 +210,7 @@ cdef extern from "engine.h" nogil:
     void tio_conn_free(tio_conn *)
     int tio_conn_set_server_name(tio_conn *, const char *)
     int tio_conn_set_session(tio_conn *, const uint8_t *, size_t)
+    int tio_conn_set_identity(tio_conn *, tio_context *)
     void tio_conn_step(tio_conn *)
     size_t tio_conn_read(tio_conn *, void *, size_t)
     size_t tio_conn_pending(const tio_conn *)

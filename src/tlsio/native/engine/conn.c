@@ -44,6 +44,7 @@ void tio_conn_free(tio_conn *c) {
     tio_records_free(c);
     tio_status_free(c->status);
     tio_sessions_free(c);
+    tio_context_release(c->identity);
     tio_context_release(c->context);
     free(c);
 }
@@ -72,6 +73,7 @@ static int start(tio_conn *c) {
     SSL_set_bio(c->ssl, bio, bio);
     tio_hooks_attach(c);
     tio_records_install(c, c->context->ssl);
+    if (tio_names_identity(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);

@@ -264,6 +264,7 @@ typedef struct { int count; tio_stapled of[TIO_IDENTITIES]; } tio_status;
 struct tio_conn {                       /* read freely; written by the engine only, but for the marked fields */
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
+    tio_context *identity;              /* whose certificates are shown in place of its own, or NULL */
     tio_gate *gate;                     /* server connections of a listener, else NULL */
     tio_reactor *reactor;
     void *owner;                        /* the binding's, may be set by it */
@@ -325,6 +326,10 @@ void tio_conn_free(tio_conn *);         /* detached from its reactor first; a NU
  * certificate (TIO_ASK_VERIFY), when the handshake is complete but nothing of it has left. */
 int tio_conn_set_server_name(tio_conn *, const char *name);
 int tio_conn_set_session(tio_conn *, const uint8_t *der, size_t size);
+
+/* Before the first step, or while TIO_ASK_HELLO is open: show the certificates of `from` with their keys and chains, whatever
+ * context a name chooses; all else stays as it is.  -1: it has none, or OpenSSL refuses one (its queue says why). */
+int tio_conn_set_identity(tio_conn *, tio_context *from);
 
 /* Push on: handshake, or (OPEN, nobody reading) look whether a record stands.  Afterwards read the four fields. */
 void tio_conn_step(tio_conn *);

@@ -46,6 +46,7 @@ void tio_records_free(tio_conn *);
 
 /* names.c */
 int tio_names_apply(tio_conn *, tio_context *);
+int tio_names_identity(tio_conn *);                  /* `identity` into a new SSL */
 tio_context *tio_gate_context(tio_gate *);           /* retained for the caller */
 
 /* tickets.c */

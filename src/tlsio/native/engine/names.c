@@ -77,6 +77,35 @@ static int apply_verification(SSL *ssl, SSL_CTX *to) {
     return SSL_set1_param(ssl, SSL_CTX_get0_param(to)) == 1 ? 0 : -1;
 }
 
+/* They are read from an SSL made for it: the walk moves a mark in what it walks through, and the SSL_CTX is shared. */
+static int copy_identities(SSL *to, SSL_CTX *from) {
+    SSL *read = SSL_new(from);
+    int count = 0, well = read != NULL;
+    SSL_certs_clear(to);
+    for (long more = well ? SSL_set_current_cert(read, SSL_CERT_SET_FIRST) : 0; more && well;
+         more = SSL_set_current_cert(read, SSL_CERT_SET_NEXT)) {
+        STACK_OF(X509) *chain = NULL;
+        well = SSL_get0_chain_certs(read, &chain) == 1;
+        well = well && SSL_use_cert_and_key(to, SSL_get_certificate(read), SSL_get_privatekey(read), chain, 1) == 1;
+        count++;
+    }
+    SSL_free(read);
+    return well && count ? 0 : -1;
+}
+
+int tio_names_identity(tio_conn *c) { return c->identity ? copy_identities(c->ssl, c->identity->ssl) : 0; }
+
+int tio_conn_set_identity(tio_conn *c, tio_context *from) {
+    SSL *trial = SSL_new(c->context->ssl);              /* what it refuses is refused before anything is changed */
+    int well = trial && !copy_identities(trial, from->ssl);
+    SSL_free(trial);
+    if (!well || (c->ssl && copy_identities(c->ssl, from->ssl))) return -1;
+    tio_context_retain(from);
+    tio_context_release(c->identity);
+    c->identity = from;
+    return 0;
+}
+
 int tio_names_apply(tio_conn *c, tio_context *to) {
     SSL *ssl = c->ssl;
     const tio_row *from = &c->context->row, *row = &to->row;
@@ -95,5 +124,5 @@ int tio_names_apply(tio_conn *c, tio_context *to) {
     if (!(c->wants & TIO_WANT_CLIENT)) well = well && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
     well = well && SSL_set_session_id_context(ssl, row->id_context, (unsigned)row->id_context_size) == 1;
     tio_context_release(old);
-    return well ? 0 : -1;
+    return well && !tio_names_identity(c) ? 0 : -1;
 }
