@@ -73,7 +73,9 @@ class ServerCollector:
     def _collect_handshakes(self, every: Mapping[str, ServerStats]) -> Iterator[Metric]:
         done = self._counter("tlsio_handshakes", "Handshakes that succeeded", labels=["server", "kind"])
         failed = self._counter("tlsio_handshakes_failed", "Handshakes that failed, by the error's code", labels=["server", "code"])
-        broken = self._counter("tlsio_connections_failed", "Connections broken by peer or network, by the error's code", labels=["server", "code"])
+        broken = self._counter(
+            "tlsio_connections_failed", "Connections broken by peer or network, by the error's code", labels=["server", "code"]
+        )
         lookups = self._counter("tlsio_session_lookups", "Sessions looked up by hook or store", labels=["server", "result"])
         for name, stats in every.items():
             done.add_metric([name, "full"], stats.handshakes_full)
