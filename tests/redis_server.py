@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -18,33 +19,42 @@ import redis
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+_TRIES = 5
 SECRET = "a secret of the tests, 32 bytes or more"
 
 
 class RedisServer:
-    """A server process on a port of the loopback; it keeps nothing when it ends.
-
-    Attributes:
-        url: Where it is, also after `restart`.
-    """
+    """A server process on a port of the loopback; it keeps nothing when it ends."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="tlsio-redis-")
         self._process: subprocess.Popen[str] | None = None
-        self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._port = 0
 
     def __enter__(self) -> Self:
-        self.start()
-        return self
+        for _ in range(_TRIES):
+            self._port = free_port()
+            with contextlib.suppress(RuntimeError):
+                self.start()
+                return self
+        raise AssertionError("redis-server found no port that stayed free")
+
+    @property
+    def url(self) -> str:
+        """Where it is, also after `restart`."""
+        return f"redis://127.0.0.1:{self._port}/0"
 
     def __exit__(self, *_: object) -> None:
         self.stop()
         self._folder.cleanup()
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
+        """Start it and wait until it takes connections.
+
+        Raises:
+            RuntimeError: it does not, for one because the port is not free any more.
+        """
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         assert program, "redis-server is not installed: without it these tests prove nothing"
         command = [program, "--port", str(self._port), "--bind", "127.0.0.1", "--dir", self._folder.name, "--save", "", *self._options]
@@ -55,7 +65,8 @@ class RedisServer:
             heard += line
             if "Ready to accept connections" in line:
                 return
-        raise AssertionError(f"redis-server did not start: {heard}")
+        self.stop()
+        raise RuntimeError(f"redis-server did not start: {heard}")
 
     def stop(self) -> None:
         """Kill it; what it held is gone."""
@@ -102,9 +113,11 @@ class RedisServer:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """Return a port that nobody listens on; not one of those that the kernel gives to others unasked (ip_local_port_range)."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,17 @@ class TestWorking:
             async with RedisSessionStore(client, secret=SECRET) as store:
                 await store.put(ID, DATA, 60.0)
             assert await client.dbsize() == 1
+
+    async def test_busy_loop_is_not_held_against_redis(self, redis_server: RedisServer) -> None:
+        """Its turns are so long that the time is over after two, when the answer has long been there."""
+        async with store_at(redis_server.url) as patient, store_at(redis_server.url, timeout=0.02) as store:
+            await patient.put(ID, DATA, 60.0)
+            await store.get(OTHER)  # connects
+            task = asyncio.create_task(store.get(ID))
+            while not task.done():
+                time.sleep(0.01)  # noqa: ASYNC251 - work that others do in this loop
+                await asyncio.sleep(0)
+            assert await task == DATA
 
     async def test_cancelled_caller_disturbs_nobody(self, redis_server: RedisServer) -> None:
         """It shares its pipeline with others, who get their answers."""
