@@ -473,14 +473,25 @@ def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keywor
     return Identity(key, certificate, _sent_along(issuer))
 
 
-def revocation_list(issuer: Identity, *, revoked: Iterable[Identity]) -> bytes:
-    """Return a revocation list of `issuer` in PEM."""
+def revocation_list(  # noqa: PLR0913 - each is one thing a list says, all by keyword
+    issuer: Identity,
+    *,
+    revoked: Iterable[Identity],
+    signer: Identity | None = None,
+    last_update: dt.datetime = NOW - DAY,
+    next_update: dt.datetime = NOW + 3650 * DAY,
+    extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
+    encoding: serialization.Encoding = PEM,
+) -> bytes:
+    """Return a revocation list of `issuer`; `extensions` each with whether it is critical."""
     builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.certificate.subject)
-    builder = builder.last_update(NOW - DAY).next_update(NOW + 3650 * DAY)
+    builder = builder.last_update(last_update).next_update(next_update)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
     for who in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(who.certificate.serial_number).revocation_date(NOW - DAY).build()
         builder = builder.add_revoked_certificate(entry)
-    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(PEM)
+    return builder.sign((signer or issuer).key, hashes.SHA256()).public_bytes(encoding)
 
 
 def rsa_key() -> rsa.RSAPrivateKey:

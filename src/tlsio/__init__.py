@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.client import connect
 from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
+from tlsio.connection.crl_cache import CrlCache
 from tlsio.connection.metrics import ServerCollector
 from tlsio.connection.pair import SecurePair, create_secure_pair
 from tlsio.connection.server import Server, create_server, serve
@@ -54,6 +55,7 @@ __all__ = [
     "ConnectOptions",
     "ConnectionLostError",
     "ContextOptions",
+    "CrlCache",
     "HandshakeError",
     "HandshakeTimeoutError",
     "IncompleteReadError",

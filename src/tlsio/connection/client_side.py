@@ -11,10 +11,11 @@ from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, ask
 from tlsio.connection.records import Records
 from tlsio.model.codes import alert_number
-from tlsio.model.errors import UsageStateError
+from tlsio.model.errors import CertificateError, UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
@@ -25,9 +26,10 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
     from tlsio.connection.context import SecureContext
+    from tlsio.connection.crl_cache import CrlCache
     from tlsio.connection.hooks import Question
     from tlsio.connection.socket_facts import SocketFacts
-    from tlsio.model.errors import CertificateError, TLSError
+    from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
@@ -37,13 +39,14 @@ __all__ = ["ClientSide"]
 
 _FOR_EVER = 2**62
 _UNKNOWN = ((1, 0),)  # X509_V_ERR_UNSPECIFIED: who that was, nobody has verified
+_VERIFY_ERRORS = {"CERT_REVOKED": 23, "UNABLE_TO_GET_CRL": 3}  # X509_V_ERR numbers, which pick the alert
 _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
 
 
 class ClientSide:
     """Whom one client connection looks for, and the verdict about who answered."""
 
-    __slots__ = ("_place", "_question", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
+    __slots__ = ("_crls", "_place", "_question", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
 
     is_server = False
 
@@ -70,6 +73,7 @@ class ClientSide:
         self.session: ClientSession | None = None  # offered to the server
         self.verdict: Verdict | None = None
         self._place = place
+        self._crls = make_cache(options.fetch_crl)
         self._trust: bytes | None = None
         self._question: Question | None = None
 
@@ -95,7 +99,8 @@ class ClientSide:
     def trust(self) -> bytes:
         """A session is resumed only under the digest it was made under."""
         if self._trust is None:
-            self._trust = sha256(self.context.client_digest + self.options.ocsp.encode()).digest()
+            lists = self._crls.policy if self._crls is not None else ""
+            self._trust = sha256(self.context.client_digest + f"{self.options.ocsp} {lists}".encode()).digest()
         return self._trust
 
     @property
@@ -158,11 +163,12 @@ class ClientSide:
             if socket._closed:  # the check itself has destroyed it
                 return
             self._decide(socket, result if error is None else error)
-            if later:
+            if later and self._question is None:  # else there are lists to be looked at
                 socket._connection.resume()
 
         certificate = link(socket._connection.peer_chain)
-        self._question = ask(socket._loop, "check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
+        name, timeout = "check_server_identity", self.options.hook_timeout
+        self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
         later = True
 
     def _decide(self, socket: SocketFacts, answer: object) -> None:
@@ -175,7 +181,39 @@ class ClientSide:
             return
         if self.verdict.refused:
             socket._refused = self.verdict.error
-        socket._connection.answer_verify(self.verdict.verify_error)
+        if self._crls is not None and self.verdict.authorized and not socket._connection.session_reused:
+            self._look_at_lists(socket, self._crls)
+        else:
+            socket._connection.answer_verify(self.verdict.verify_error)
+
+    def _look_at_lists(self, socket: SocketFacts, crls: CrlCache) -> None:
+        """Ask whether one of the chain was revoked; where the answer fails, so does the handshake."""
+        later = False
+
+        def answer(result: CertificateError | None, failed: BaseException | None) -> None:
+            self._question = None
+            if socket._closed:
+                return
+            failure = failed if isinstance(failed, Exception) else result
+            refused = failure is not None and self._object(socket, failure)
+            number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), _APPLICATION_VERIFICATION)
+            socket._connection.answer_verify(number if refused else 0)
+            if later:
+                socket._connection.resume()
+
+        chain = socket._connection.verified_chain
+        self._question = ask(socket._loop, "fetch_crl", self.options.hook_timeout, answer, crls.check, chain)
+        later = True
+
+    def _object(self, socket: SocketFacts, error: Exception) -> bool:
+        """Add to a verdict that was good what speaks against the server; whether that refuses it."""
+        assert self.verdict is not None  # noqa: S101 - for the type checker
+        refused = self.context.options.reject_unauthorized is not False
+        reasons = error.reasons if isinstance(error, CertificateError) else (str(error),)
+        self.verdict = replace(self.verdict, authorized=False, refused=refused, error=error, reasons=reasons)
+        if refused:
+            socket._refused = error
+        return refused
 
     def _judge(self, socket: SocketFacts, answer: object) -> Verdict:
         connection = socket._connection
@@ -208,14 +246,12 @@ class ClientSide:
         if socket._closed:  # by a listener
             return
         # Of a certificate that is not good, but let in all the same, a response could say nothing.
-        if verdict is not None and verdict.authorized and self.options.ocsp != "off" and (error := self._judge_response(connection)):
-            refused = self.context.options.reject_unauthorized is not False
-            self.verdict = replace(verdict, authorized=False, refused=refused, error=error, reasons=(*verdict.reasons, *error.reasons))
-            if refused:
-                socket._refused = error
-                connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
-                return
-        connection.answer_status()
+        judged = verdict is not None and verdict.authorized and self.options.ocsp != "off"
+        error = self._judge_response(connection) if judged else None
+        if error is not None and self._object(socket, error):
+            connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
+        else:
+            connection.answer_status()
 
     def _judge_response(self, connection: Connection) -> CertificateError | None:
         leaf, *above = map(parse, connection.verified_chain or connection.peer_chain[:1])

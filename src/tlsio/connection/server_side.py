@@ -12,12 +12,22 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
+from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
 from tlsio.connection.stapling import Stapler
 from tlsio.model.constants import defaults
-from tlsio.model.errors import ConfigError, HandshakeError, TLSError, UsageError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.errors import (
+    CertificateError,
+    ConfigError,
+    HandshakeError,
+    TLSError,
+    UsageError,
+    UsageStateError,
+    UsageTypeError,
+    UsageValueError,
+)
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
@@ -146,6 +156,7 @@ class ServerSide:
         # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
         self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
         self.stapler = _make_stapler(options)
+        self.crls = make_cache(options.fetch_crl)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
 
@@ -169,7 +180,7 @@ class ServerSide:
     @property
     def asks_client(self) -> bool:
         """A finished handshake stops before anything of it is released."""
-        return "check_client" in self.hooks
+        return self.crls is not None or "check_client" in self.hooks
 
     @property
     def asks_with_hello(self) -> bool:
@@ -306,6 +317,19 @@ class ServerSide:
         self.sessions.failed(error, socket._server._session_failed if socket._server is not None else _nobody_hears)
 
     def _ask_client(self, socket: SocketFacts) -> None:
+        """Look for the client in revocation lists, then ask the hook."""
+        connection = socket._connection
+        if self.crls is None or connection.session_reused or not self.is_authorized(socket):
+            self._ask_hook(socket)
+            return
+
+        def take(error: CertificateError | None) -> None:
+            _raise_if(error)
+            self._ask_hook(socket)
+
+        self._ask(socket, "fetch_crl", take, self.crls.check, connection.verified_chain)
+
+    def _ask_hook(self, socket: SocketFacts) -> None:
         connection = socket._connection
 
         def take(result: object) -> None:
@@ -316,8 +340,12 @@ class ServerSide:
                 raise verdict.error
             connection.answer_client()
 
+        hook = self.hooks.get("check_client")
+        if hook is None:
+            take(None)
+            return
         certificate = link(chain) if (chain := _peer_chain(connection)) else None
-        self._ask(socket, "check_client", take, self.hooks["check_client"], certificate, socket)
+        self._ask(socket, "check_client", take, hook, certificate, socket)
 
     def _ask(
         self,
@@ -473,4 +501,6 @@ def _check_response(result: object) -> bytes | None:
 
 def _usual_alert(hook: str, failure: Exception) -> str:
     """Who says no to a client refuses its certificate; anything else that goes wrong is a fault of ours."""
+    if hook == "fetch_crl" and isinstance(failure, CertificateError) and failure.alert:
+        return failure.alert
     return "bad_certificate" if hook == "check_client" and not isinstance(failure, UsageError) else INTERNAL_ERROR

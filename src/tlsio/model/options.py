@@ -185,6 +185,7 @@ class ServerOptions:
     resume_session: Callable[..., Any] | None = None
     session_store: Any = None
     stapling: object | None = None
+    fetch_crl: object | None = None
     alpn_mismatch: AlpnMismatch = "alert"
     allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -232,6 +233,7 @@ class ConnectOptions:
     identity_policy: IdentityPolicy = "node"
     request_ocsp: bool = False
     ocsp: OcspPolicy = "off"
+    fetch_crl: object | None = None
     min_dh_size: int | None = None
     session: bytes | None = field(default=None, repr=False)
     session_cache: Any = None
@@ -299,6 +301,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     resume_session: Callable[..., Any] | None
     session_store: Any
     stapling: object | None
+    fetch_crl: object | None
     alpn_mismatch: AlpnMismatch | None
     allow_renegotiation: bool | None
     handshake_timeout: float | None
@@ -329,6 +332,7 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     identity_policy: IdentityPolicy | None
     request_ocsp: bool | None
     ocsp: OcspPolicy | None
+    fetch_crl: object | None
     min_dh_size: int | None
     session: BytesLike | None
     session_cache: Any
@@ -729,6 +733,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "resume_session": check_function,
     "session_store": _check_store,
     "stapling": _take,
+    "fetch_crl": _take,
     "alpn_mismatch": _check_alpn_mismatch,
     "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,
@@ -744,6 +749,7 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "identity_policy": _check_identity_policy,
     "request_ocsp": check_bool,
     "ocsp": _check_ocsp,
+    "fetch_crl": _take,
     "min_dh_size": _check_min_dh_size,
     "session": check_bytes,
     "session_cache": _check_cache,

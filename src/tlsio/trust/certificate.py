@@ -19,7 +19,7 @@ from .names import DIRECTORY_NAME, GeneralName, Name, ParsedNames, parse_general
 
 _AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
 _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
-_KEY_USAGE, _EXTENDED_KEY_USAGE = "2.5.29.15", "2.5.29.37"
+_KEY_USAGE, _EXTENDED_KEY_USAGE, _CRL_PLACES = "2.5.29.15", "2.5.29.37", "2.5.29.31"
 _AUTHORITY_INFO_ACCESS, _TLS_FEATURE = "1.3.6.1.5.5.7.1.1", "1.3.6.1.5.5.7.1.24"
 _STATUS_REQUEST = 5  # the extension's number in TLS (RFC 6066 §8), which is the feature's too (RFC 7633 §4.1)
 
@@ -33,6 +33,7 @@ _ACCESS_METHODS = {
 }
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3  # [0] and [3] EXPLICIT of TBSCertificate (RFC 5280 §4.1)
+_POINT_NAME, _FULL_NAME = 0xA0, 0xA0  # [0] of DistributionPoint, and [0] of its name (§4.2.1.13)
 _KEY_IDENTIFIER, _AUTHORITY_CERT_ISSUER = 0x80, 0xA1  # [0] and [1] of AuthorityKeyIdentifier (§4.2.1.1)
 
 _RSA_KEYS = {"1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10"}  # rsaEncryption, RSASSA-PSS
@@ -50,7 +51,7 @@ _CURVES: dict[str, tuple[str, str | None, int]] = {
     "1.3.36.3.3.2.8.1.1.11": ("brainpoolP384r1", None, 384),
     "1.3.36.3.3.2.8.1.1.13": ("brainpoolP512r1", None, 512),
 }
-_KEY_CERT_SIGN = 0x04  # bit 5, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
+_KEY_CERT_SIGN, _CRL_SIGN = 0x04, 0x02  # bits 5 and 6, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -241,6 +242,16 @@ class PeerCertificate(Mapping[str, Any]):
         return tuple((self["info_access"] or {}).get("OCSP - URI", ()))
 
     @property
+    def crl_places(self) -> tuple[str, ...]:
+        """Where a revocation list of its issuer can be fetched (cRLDistributionPoints, RFC 5280 §4.2.1.13)."""
+        return _or((), self._crl_places)
+
+    @property
+    def may_sign_lists(self) -> bool:
+        """Its keyUsage does not deny that it signs revocation lists."""
+        return _or(False, self._has_usage, _CRL_SIGN)  # noqa: FBT003  (the value on malformed input)
+
+    @property
     def requires_staple(self) -> bool:
         """Its server has to send an OCSP response along: "must-staple" (RFC 7633)."""
         return _or(False, self._requires_staple)  # noqa: FBT003  (the value on malformed input)
@@ -288,9 +299,20 @@ class PeerCertificate(Mapping[str, Any]):
         features = self._extension(_TLS_FEATURE)
         return features is not None and _STATUS_REQUEST in [one.integer() for one in features.expect(der.SEQUENCE).children()]
 
+    def _crl_places(self) -> tuple[str, ...]:
+        # A point that has more than a name is for some reasons only, or its list is somebody else's: neither is looked at.
+        content = self._extension(_CRL_PLACES)
+        points = [list(point.children()) for point in content.expect(der.SEQUENCE).children()] if content else []
+        names = [der.read(point[0].content) for point in points if len(point) == 1 and point[0].tag == _POINT_NAME]
+        found = (parse_general_name(one) for name in names if name.tag == _FULL_NAME for one in name.children())
+        return tuple(one.text for one in found if one.kind == "URI")
+
     def _may_sign_certificates(self) -> bool:
+        return self._has_usage(_KEY_CERT_SIGN)
+
+    def _has_usage(self, bit: int) -> bool:
         usage = self._extension(_KEY_USAGE)
-        return usage is None or bool(usage.bits()[:1] and usage.bits()[0] & _KEY_CERT_SIGN)
+        return usage is None or bool(usage.bits()[:1] and usage.bits()[0] & bit)
 
     def _time(self, which: int) -> datetime:
         return _pair(self._validity)[which].time()

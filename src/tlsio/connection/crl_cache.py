@@ -1,0 +1,148 @@
+"""Revocation lists, fetched from where the certificates of a peer's chain say, and remembered for the next peers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tlsio.connection.retrieval import fetch as fetch_by_http
+from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
+from tlsio.model.errors import CertificateError, UsageTypeError
+from tlsio.trust.certificate import parse
+from tlsio.trust.revocation import read_list
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from tlsio.trust.certificate import PeerCertificate
+    from tlsio.trust.revocation import RevocationList
+
+    Fetch = Callable[[str], Awaitable[bytes]]
+
+__all__ = ["CrlCache", "make_cache"]
+
+_log = logging.getLogger("tlsio")
+
+_MAX_BYTES = 10_000_000  # of one list; the largest ones of public authorities have a few million
+_KEPT = timedelta(hours=1)  # then a newer one is asked for; the old one counts until its own end
+_PAUSE = timedelta(minutes=1)  # before a place that gave none is asked again
+
+
+class _Kept(NamedTuple):
+    found: RevocationList | None
+    why: str  # there is none
+    until: datetime
+
+
+class CrlCache:
+    """Fetches the revocation lists of peers' chains and keeps them (`fetch_crl=`). Clients and servers of one event loop may share it.
+
+    Every certificate of the chain but the root is looked for in a list of its issuer (cRLDistributionPoints, by plain HTTP).
+    """
+
+    def __init__(
+        self,
+        policy: Literal["check", "require"] = "check",
+        *,
+        max_entries: int = 64,
+        timeout: float = 10.0,
+        fetch: Fetch | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Make an empty cache.
+
+        Args:
+            policy: "check": where no list is to be had, the certificate passes. "require": it is refused.
+            max_entries: Lists it keeps; the one that was not used for longest leaves first.
+            timeout: Seconds for one list.
+            fetch: Instead of plain HTTP: async function(url) that returns the list in DER.
+            now: Another clock, for tests.
+        """
+        self.policy = check_choice("policy", policy, ("check", "require"))
+        self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
+        self._timeout = check_seconds("timeout", timeout)
+        self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
+        self._now = now or _now
+        self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
+        self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
+
+    async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
+        """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
+        for certificate, issuer in pairwise(map(parse, chain)):
+            error = await self._check(certificate, issuer)
+            if error is not None:
+                return error
+        return None
+
+    async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate) -> CertificateError | None:
+        reasons = []
+        for url in certificate.crl_places:
+            kept = await self._find(url, issuer, for_ca=certificate.is_ca)
+            if kept.found is not None:
+                return kept.found.find(certificate)
+            reasons.append(f"{url!r:.200}: {kept.why:.200}")
+        why = "; ".join(reasons) or "it names no place for one"
+        name = certificate.subject_name.describe()
+        if self.policy == "check":
+            _log.debug('No revocation list for "%s": %s', name, why)
+            return None
+        return CertificateError(
+            f'There is no revocation list for the certificate "{name}": {why}', code="UNABLE_TO_GET_CRL", alert="certificate_unknown"
+        )
+
+    async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Kept:
+        key = (url, issuer.spki_sha256, for_ca)
+        kept = self._kept.get(key)
+        if kept is not None and self._now() < kept.until:
+            self._kept.move_to_end(key)
+            return kept
+        task = self._pending.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._refresh(key, issuer, kept), name="tlsio revocation list")
+            self._pending[key] = task
+            task.add_done_callback(lambda _task: self._pending.pop(key, None))
+        return await asyncio.shield(task)  # others may wait for it too
+
+    async def _refresh(self, key: tuple[str, bytes, bool], issuer: PeerCertificate, old: _Kept | None) -> _Kept:
+        url, _, for_ca = key
+        try:
+            async with asyncio.timeout(self._timeout):
+                data = await self._fetch(url)
+            found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
+            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
+        except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
+            now = self._now()
+            still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
+            until = now + _PAUSE
+            kept = _Kept(still, str(error) or type(error).__name__, min(until, still.next_update) if still else until)
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._max_entries:
+            self._kept.popitem(last=False)
+        return kept
+
+    def __repr__(self) -> str:
+        return f"<CrlCache {self.policy} lists={len(self._kept)}>"
+
+
+def make_cache(given: object) -> CrlCache | None:
+    """Turn the option `fetch_crl` into a cache; a word makes one of its own."""
+    if given is None or given == "off":
+        return None
+    if isinstance(given, CrlCache):
+        return given
+    if given in ("check", "require"):
+        return CrlCache(given)
+    raise UsageTypeError(f"options.fetch_crl must be 'off', 'check', 'require' or a CrlCache, got {given!r:.40}")
+
+
+async def _get(url: str) -> bytes:
+    return await fetch_by_http(url, max_bytes=_MAX_BYTES)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

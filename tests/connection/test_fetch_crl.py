@@ -1,0 +1,271 @@
+"""`fetch_crl`: lists fetched for the peer's chain, kept, and what becomes of peers they name or that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+
+import pki
+import tlsio
+from net import once
+from responder import ok, serve_http
+from sessions import come, greet
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from net import Net
+
+URL = "http://lists.example/ca1.crl"
+
+
+def named(*urls: str, issuer: pki.Identity | None = None, client: bool = False) -> pki.Identity:
+    """Make a certificate for localhost, or of a client, whose list is there."""
+    points = [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None) for url in urls]
+    name = "client" if client else "localhost"
+    return pki.leaf(name, issuer=issuer or pki.ca1(), names=[name], extensions=[x509.CRLDistributionPoints(points)] if points else [])
+
+
+class Lists:
+    """Where lists are, without HTTP: each URL with the list, or an exception."""
+
+    def __init__(self, policy: Any = "check", **options: Any) -> None:
+        self.at: dict[str, Any] = {}
+        self.asked: list[str] = []
+        self.now = pki.NOW
+        self.cache = tlsio.CrlCache(policy, fetch=self.fetch, now=lambda: self.now, **options)
+
+    def put(self, url: str = URL, *, issuer: pki.Identity | None = None, revoked: Sequence[pki.Identity] = (), hours: float = 24) -> None:
+        """Put a list of ca1's there."""
+        end = pki.NOW + dt.timedelta(hours=hours)
+        self.at[url] = pki.revocation_list(issuer or pki.ca1(), revoked=revoked, next_update=end, encoding=pki.DER)
+
+    async def fetch(self, url: str) -> bytes:
+        """Fetch, not at once."""
+        self.asked.append(url)
+        await asyncio.sleep(0)
+        found = self.at.get(url, OSError("nothing there"))
+        if isinstance(found, Exception):
+            raise found
+        return bytes(found)
+
+    async def check(self, *chain: pki.Identity) -> str | None:
+        """Return the code of what speaks against a chain."""
+        error = await self.cache.check([one.cert_der for one in chain])
+        return error and error.code
+
+
+class TestCache:
+    """Without connections."""
+
+    async def test_asks_once(self) -> None:
+        """The list is kept for the next peer of the same issuer."""
+        lists, one, other = Lists(), named(URL), named(URL)
+        lists.put(revoked=[other])
+        assert await lists.check(one, pki.ca1()) is None
+        assert await lists.check(other, pki.ca1()) == "CERT_REVOKED"
+        assert lists.asked == [URL]
+
+    async def test_asks_once_for_many_at_a_time(self) -> None:
+        """Who gives up does not take the others' answer away."""
+        lists, who = Lists("require"), named(URL)
+        lists.put()
+        waiting = [asyncio.ensure_future(lists.check(who, pki.ca1())) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        assert await asyncio.gather(*waiting[1:]) == [None, None]
+        assert lists.asked == [URL]
+
+    @pytest.mark.parametrize(("minutes", "times"), [(59, 1), (61, 2)])
+    async def test_asks_for_a_newer_one(self, minutes: int, times: int) -> None:
+        """After an hour."""
+        lists, who = Lists(), named(URL)
+        lists.put()
+        await lists.check(who, pki.ca1())
+        lists.put(revoked=[who])
+        lists.now += dt.timedelta(minutes=minutes)
+        assert await lists.check(who, pki.ca1()) == ("CERT_REVOKED" if times == 2 else None)
+        assert len(lists.asked) == times
+
+    async def test_old_list_counts_until_its_end(self) -> None:
+        """When there is no newer one."""
+        lists, who = Lists("require"), named(URL)
+        lists.put(hours=3)
+        await lists.check(who, pki.ca1())
+        lists.at.clear()
+        lists.now += dt.timedelta(hours=2)
+        assert await lists.check(who, pki.ca1()) is None
+        lists.now += dt.timedelta(hours=2)
+        assert await lists.check(who, pki.ca1()) == "UNABLE_TO_GET_CRL"
+
+    async def test_place_that_gave_none_has_a_minute_of_peace(self) -> None:
+        """However many peers come."""
+        lists, who = Lists(), named(URL)
+        for _ in range(3):
+            assert await lists.check(who, pki.ca1()) is None
+        assert len(lists.asked) == 1
+        lists.now += dt.timedelta(seconds=61)
+        lists.put(revoked=[who])
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+
+    async def test_several_places(self) -> None:
+        """One after the other, until one has a list."""
+        lists, who = Lists("require"), named("http://first.example/", URL)
+        lists.put(revoked=[who])
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        assert lists.asked == ["http://first.example/", URL]
+
+    async def test_whole_chain(self) -> None:
+        """An intermediate may be revoked too; nobody asks about the root."""
+        points = x509.CRLDistributionPoints([x509.DistributionPoint([x509.UniformResourceIdentifier(URL)], None, None, None)])
+        middle = pki.leaf("middle", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None), points])
+        who = named("http://middle.example/", issuer=middle)
+        lists = Lists("require")
+        lists.put("http://middle.example/", issuer=middle)
+        lists.put(revoked=[middle])
+        assert await lists.check(who, middle, pki.ca1()) == "CERT_REVOKED"
+
+    @pytest.mark.parametrize(("policy", "code"), [("check", None), ("require", "UNABLE_TO_GET_CRL")])
+    async def test_none_to_be_had(self, policy: str, code: str | None) -> None:
+        """None there, a forged one, none named: the policy decides."""
+        lists = Lists(policy)
+        assert await lists.check(named(URL), pki.ca1()) == code
+        lists.at["http://forged.example/"] = pki.revocation_list(pki.ca1(), revoked=[], signer=pki.ca2(), encoding=pki.DER)
+        assert await lists.check(named("http://forged.example/"), pki.ca1()) == code
+        assert await lists.check(named(), pki.ca1()) == code
+
+    async def test_no_answer_in_time(self) -> None:
+        """The bound is one list's."""
+
+        async def never(_url: str) -> bytes:
+            return await asyncio.get_running_loop().create_future()
+
+        cache = tlsio.CrlCache("require", fetch=never, timeout=0.01)
+        error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
+        assert error is not None
+        assert "TimeoutError" in error.message
+
+    async def test_bound(self) -> None:
+        """The list that was not used for longest leaves."""
+        lists = Lists(max_entries=2)
+        first, second, third = (f"http://{name}.example/" for name in ("first", "second", "third"))
+        for url in (first, second, first, third, first, second):
+            lists.put(url)
+            await lists.check(named(url), pki.ca1())
+        assert lists.asked == [first, second, third, second]
+        assert repr(lists.cache) == "<CrlCache check lists=2>"
+
+    @pytest.mark.parametrize("options", [{"policy": "off"}, {"max_entries": 0}, {"timeout": 0}, {"fetch": 1}])
+    def test_arguments(self, options: Any) -> None:
+        """Are checked when it is made."""
+        with pytest.raises(tlsio.UsageError):
+            tlsio.CrlCache(**options)
+
+
+class TestConnections:
+    """Clients and servers."""
+
+    async def test_server(self, net: Net) -> None:
+        """Is let in while it is in no list, and refused with the fitting alert before it has anything of ours."""
+        good, bad = named(URL), named(URL)
+        lists = Lists("require")
+        lists.put(revoked=[bad])
+        async with net.serve(cert=good.cert_pem, key=good.key_pem) as server:
+            sock = await net.connect(server, fetch_crl=lists.cache)
+            assert sock.authorized
+            sock.destroy()
+            server.set_secure_context(cert=bad.cert_pem, key=bad.key_pem)
+            told, got = await net.refused(server, fetch_crl=lists.cache)
+            assert (got.code, got.alert, told.alert) == ("CERT_REVOKED", *["certificate_revoked"] * 2)  # type: ignore[attr-defined]
+
+    async def test_server_by_http(self, net: Net) -> None:
+        """A word is enough where nothing is shared."""
+        revoked: list[pki.Identity] = []
+        async with serve_http(lambda _body: ok(pki.revocation_list(pki.ca1(), revoked=revoked, encoding=pki.DER))) as place:
+            who = named(place.url)
+            revoked.append(who)
+            async with net.serve(cert=who.cert_pem, key=who.key_pem) as server:
+                assert (await net.refused(server, fetch_crl="check"))[1].code == "CERT_REVOKED"
+                (await net.connect(server, fetch_crl="off")).destroy()
+
+    async def test_server_without_list(self, net: Net) -> None:
+        """The policy decides; beside a check of the user's own, sync or async."""
+
+        async def later(*_args: object) -> None:
+            await asyncio.sleep(0)
+
+        async with net.serve() as server:
+            for check in (None, lambda *_: None, later):
+                (await net.connect(server, fetch_crl="check", check_server_identity=check)).destroy()
+                _, got = await net.refused(server, fetch_crl="require", check_server_identity=check)
+                assert (got.code, got.reasons) == ("UNABLE_TO_GET_CRL", ("UNABLE_TO_GET_CRL",))  # type: ignore[attr-defined]
+
+    async def test_let_in_all_the_same(self, net: Net) -> None:
+        """With `reject_unauthorized=False` it is only said."""
+        async with net.serve() as server:
+            sock = await net.connect(server, fetch_crl="require", reject_unauthorized=False)
+            assert (sock.authorized, sock.authorization_error) == (False, "UNABLE_TO_GET_CRL")
+            sock.destroy()
+
+    async def test_with_ocsp(self, net: Net) -> None:
+        """Both are asked."""
+        async with net.serve() as server:
+            (await net.connect(server, fetch_crl="check", ocsp="check")).destroy()
+            assert (await net.refused(server, fetch_crl="check", ocsp="require"))[1].code == "OCSP_RESPONSE_MISSING"
+
+    async def test_list_that_does_not_come(self, net: Net) -> None:
+        """`hook_timeout` bounds all of it: closed."""
+
+        async def never(_url: str) -> bytes:
+            return await asyncio.get_running_loop().create_future()
+
+        who = named(URL)
+        async with net.serve(cert=who.cert_pem, key=who.key_pem) as server:
+            _, got = await net.refused(server, fetch_crl=tlsio.CrlCache(fetch=never, timeout=0.05), hook_timeout=0.01)
+            assert got.code == "ERR_TLS_HOOK_TIMEOUT"
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "tlsio revocation list"))
+
+    async def test_resumed_connection_is_not_asked_about(self, net: Net) -> None:
+        """It shows no chain; and a session made without lists is not resumed with them."""
+        lists, who = Lists("require"), named(URL)
+        lists.put()
+        async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
+            first = await come(net, server)
+            assert not (await come(net, server, fetch_crl=lists.cache, session=first.session)).reused
+            second = await come(net, server, fetch_crl=lists.cache)
+            lists.at.clear()
+            lists.now += dt.timedelta(days=2)
+            assert (await come(net, server, fetch_crl=lists.cache, session=second.session)).reused
+
+    @pytest.mark.parametrize("hook", [None, lambda *_: None], ids=["alone", "before check_client"])
+    async def test_client(self, net: Net, hook: Any) -> None:
+        """A server asks about those who show a certificate."""
+        good, bad = named(URL, client=True), named(URL, client=True)
+        lists = Lists("require")
+        lists.put(revoked=[bad])
+        options = {"request_cert": True, "ca": pki.ca1().cert_pem, "fetch_crl": lists.cache, "check_client": hook}
+        async with net.serve(**options) as server:
+            let_in = once(server, "secure_connection")
+            sock = await net.connect(server, cert=good.cert_pem, key=good.key_pem)
+            assert (await let_in).authorized
+            sock.destroy()
+            told, got = await net.refused(server, cert=bad.cert_pem, key=bad.key_pem)
+            assert (told.code, got.alert) == ("CERT_REVOKED", "certificate_revoked")  # type: ignore[attr-defined]
+
+    async def test_client_without_certificate(self, net: Net) -> None:
+        """There is nobody to be looked for."""
+        async with net.serve(fetch_crl="require") as server:
+            let_in = once(server, "secure_connection")
+            (await net.connect(server)).destroy()
+            await let_in
+
+    async def test_wrong_value(self) -> None:
+        """Words of its own, or a cache."""
+        for make in (tlsio.create_server, lambda **options: tlsio.connect(1, **options)):
+            for value in (True, "yes", 1):
+                with pytest.raises(tlsio.UsageError):
+                    make(fetch_crl=value)
