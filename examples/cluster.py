@@ -1,39 +1,53 @@
-"""Two servers of a cluster: a client that was at one resumes its session at the other.
+"""Processes that share a port and, through Redis, their ticket keys: a client is known at whichever it reaches.
 
-python cluster.py                           # the servers share a store in memory: both are in this process
-python cluster.py redis://localhost:6379    # they share Redis, and could be on two machines; pip install 'tlsio[redis]'
+python cluster.py redis://localhost:6379 [processes] [visits]       # pip install 'tlsio[redis]'
 """
 
 import asyncio
+import multiprocessing
+import os
 import secrets
+import socket
 import sys
+from typing import Any
 
-from certificates import Authority
+from certificates import Authority, Identity
 
 import tlsio
 
 
-async def main(url: str | None) -> None:
-    """Start two servers with the same options, visit one, then the other."""
-    authority = Authority()
-    own = authority.issue("localhost")
-    memory = tlsio.MemorySessionStore()
-    secret = secrets.token_urlsafe(32)  # in a real cluster from a vault, the same on all nodes
-    stores = [tlsio.RedisSessionStore(url, secret=secret) for _ in range(2)] if url else [memory, memory]
+async def serve(port: int, url: str, secret: str, own: Identity, ready: Any) -> None:
+    """Be one of the processes: tell each client which one it has reached."""
+    async with tlsio.RedisTicketKeys(url, secret=secret) as keys:
+        server = tlsio.create_server(lambda sock: sock.end(b"%d" % os.getpid()), cert=own.cert, key=own.key, ticket_keys=keys)
+        await server.listen(port, "127.0.0.1", reuse_port=True)
+        ready.wait()
+        await server.serve_forever()
 
-    def greet(socket: tlsio.TLSSocket) -> None:
-        socket.end(b"resumed\n" if socket.is_session_reused() else b"new here\n")
 
-    sessions: list[bytes] = []
-    for name, store in zip(("one", "two"), stores, strict=True):
-        async with tlsio.serve(greet, 0, "localhost", cert=own.cert, key=own.key, session_store=store) as server:
-            session = sessions[-1] if sessions else None
-            async with tlsio.connect(server.port, ca=authority.cert, session=session, on={"session": sessions.append}) as socket:
-                print(f"server {name}: {(await socket.read()).decode().strip()}")
-        print(f"its store: {store.stats().hits} found, {store.stats().errors} errors")
-        if isinstance(store, tlsio.RedisSessionStore):
-            await store.aclose()
+async def come(port: int, authority: Authority, visits: int) -> None:
+    """Be a client that comes again and again."""
+    cache, reached, resumed = tlsio.ClientSessionCache(), set(), 0
+    for _ in range(visits):
+        async with tlsio.connect(port, "127.0.0.1", servername="localhost", ca=authority.cert, session_cache=cache) as sock:
+            reached.add(await sock.read())
+            resumed += sock.is_session_reused()
+    print(f"{resumed} of {visits} visits were resumed, at {len(reached)} processes")
+
+
+def main(url: str, processes: int = 4, visits: int = 100) -> None:
+    """Start the processes, visit them; they end with this one."""
+    authority, secret, forking = Authority(), secrets.token_urlsafe(32), multiprocessing.get_context("fork")
+    own, ready = authority.issue("localhost"), forking.Barrier(processes + 1)
+    with socket.socket() as reserved:  # bound, not listening: the port is ours until all are there
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        for _ in range(processes):
+            forking.Process(target=lambda: asyncio.run(serve(port, url, secret, own, ready)), daemon=True).start()
+        ready.wait()
+        asyncio.run(come(port, authority, visits))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:] or [None]))
+    main(*sys.argv[1:2], *map(int, sys.argv[2:]))
