@@ -1,4 +1,4 @@
-"""Client certificates by name, live: one server whose names want different things of their clients; and Node's matrix of chains."""
+"""Client certificates by name, live: one server whose names want different things of their clients."""
 
 from __future__ import annotations
 
@@ -131,56 +131,3 @@ async def test_names_that_want_different_things_are_visited_at_once(net: Net) ->
         ]
         said = await asyncio.gather(*(go(name, who) for name, who in visits * 3))
         assert said == ["True None True", f"False {NO_LEAF} True", "False None False", "True None True", "refused"] * 3
-
-
-# --- Node's appendix of chains: the client is ec10 of ca6 of ca5, the server agent10 of ca4 of ca2 ---
-
-SERVER_ROOT, CLIENT_ROOT = pki.ca2, pki.ca5
-CHAINS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
-    # what the client shows, whom it trusts, what the server shows and wants, and the code of the side that is unhappy
-    ("no certificate, none wanted", {"ca": SERVER_ROOT}, {"shows": "chain"}, ""),
-    ("the server's leaf alone", {"ca": SERVER_ROOT}, {"shows": "leaf"}, "client UNABLE_TO_VERIFY_LEAF_SIGNATURE"),
-    ("both whole", {"ca": SERVER_ROOT, "shows": "chain"}, {"shows": "chain", "ca": CLIENT_ROOT}, ""),
-    ("the client's leaf alone", {"ca": SERVER_ROOT, "shows": "leaf"}, {"shows": "chain", "ca": CLIENT_ROOT}, f"server {NO_LEAF}"),
-    ("trusts the default", {"shows": "chain"}, {"shows": "chain"}, "client UNABLE_TO_GET_ISSUER_CERT_LOCALLY"),
-    ("trusts the default, shown the root", {}, {"shows": "root"}, "client SELF_SIGNED_CERT_IN_CHAIN"),
-    ("shown the root it trusts", {"ca": SERVER_ROOT}, {"shows": "root"}, ""),
-    (
-        "server trusts the default",
-        {"ca": SERVER_ROOT, "shows": "chain"},
-        {"shows": "chain", "wants": True},
-        "server UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-    ),
-    ("no certificate, but wanted", {"ca": SERVER_ROOT}, {"shows": "chain", "ca": CLIENT_ROOT}, f"server {MISSING}"),
-]
-
-
-def options(side: dict[str, Any], who: pki.Identity, root: pki.Identity) -> dict[str, Any]:
-    """Return what one side of a row comes to."""
-    shown = {"leaf": who.cert_pem, "chain": who.chain_pem, "root": who.chain_pem + root.cert_pem}
-    made: dict[str, Any] = {"cert": shown[side["shows"]], "key": who.key_pem} if "shows" in side else {}
-    return made | {"ca": side["ca"]().cert_pem if "ca" in side else None}
-
-
-@pytest.mark.only_loop("asyncio")
-@pytest.mark.node("tls-client-auth")
-@pytest.mark.parametrize(("client", "server", "result"), [row[1:] for row in CHAINS], ids=[row[0] for row in CHAINS])
-async def test_chains_of_both(net: Net, client: dict[str, Any], server: dict[str, Any], result: str) -> None:
-    """Who misses a part of the other's chain refuses it, and says which."""
-    given = options(server, pki.agent10(), pki.ca2()) | {"request_cert": "ca" in server or "wants" in server}
-    trust = options(client, pki.ec10(), pki.ca5()) | {"servername": "agent10.example.com"}
-    async with net.serve(lambda sock: sock.end(b"welcome"), **given) as made:
-        side, _, code = result.partition(" ")
-        if side == "client":
-            with pytest.raises(tlsio.CertificateError) as caught:
-                await net.connect(made, **trust)
-            assert caught.value.code == code
-        elif side == "server":
-            error, told = await net.refused(made, **trust)
-            assert error.code == code  # type: ignore[attr-defined]
-            assert isinstance(told, tlsio.AlertReceived)
-        else:
-            sock = await net.connect(made, **trust)
-            assert await sock.read() == b"welcome"
-            sock.destroy()
-            await sock.wait_closed()
