@@ -13,6 +13,7 @@ import foreign
 import pki
 import tlsio
 from net import let_go
+from sessions import come, greet
 
 if TYPE_CHECKING:
     from net import Net, Version
@@ -152,3 +153,72 @@ async def test_plain_server_turns_to_tls(version: Version) -> None:
     assert said.endswith(b"hello\n")
     assert asked == ["test.test"]
     await let_go()
+
+
+class TestSetServername:
+    """`set_servername`, of clients over streams that have not begun."""
+
+    async def test_name_is_sent_and_verified(self, version: Version) -> None:
+        """Instead of the one that was given: the server is told it, and another certificate is refused."""
+        for name, code in (("localhost", None), ("other.example", "ERR_TLS_CERT_ALTNAME_INVALID")):
+            near, far = sockets.socketpair()
+            client = tlsio.TLSSocket(near, **CLIENT | {"servername": "first.example"})
+            server = tlsio.TLSSocket(far, is_server=True, **server_options(version))
+            client.set_servername(name)
+            shaken, _ = await asyncio.gather(client.handshake(), server.handshake(), return_exceptions=True)
+            assert server.servername == client.servername == name
+            assert getattr(shaken, "code", None) == code
+            client.destroy()
+            server.destroy()
+            await let_go()
+
+    @pytest.mark.node("tls-error-servername")
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            *[(value, "ERR_INVALID_ARG_TYPE") for value in (None, 1, True, {}, b"localhost")],
+            *[(value, "ERR_INVALID_ARG_VALUE") for value in ("", "127.0.0.1", "::1", "exa mple.com")],
+        ],
+    )
+    async def test_names_are_checked(self, name: Any, code: str) -> None:
+        """A name that is refused changes nothing."""
+        near, far = sockets.socketpair()
+        client = tlsio.TLSSocket(near, **CLIENT)
+        with pytest.raises(tlsio.UsageError) as caught:
+            client.set_servername(name)
+        assert caught.value.code == code
+        await client.aclose()
+        far.close()
+
+    @pytest.mark.node("tls-error-servername")
+    async def test_moments_and_sides(self, version: Version) -> None:
+        """Never on a server, and not when the handshake has begun."""
+        near, far = sockets.socketpair()
+        client = tlsio.TLSSocket(near, **CLIENT)
+        server = tlsio.TLSSocket(far, is_server=True, **server_options(version))
+        with pytest.raises(tlsio.UsageError) as caught:
+            server.set_servername("localhost")
+        assert caught.value.code == "ERR_TLS_SNI_FROM_SERVER"
+        await asyncio.gather(client.handshake(), server.handshake())
+        with pytest.raises(tlsio.UsageError) as caught:
+            client.set_servername("localhost")
+        assert caught.value.code == "ERR_TLS_INVALID_STATE"
+        client.destroy()
+        server.destroy()
+        await let_go()
+
+    async def test_session_is_bound_to_the_name_before(self, net: Net) -> None:
+        """Else it could open another name unseen; set first, the name is that of the session."""
+        async with net.serve(greet) as server:
+            session = (await come(net, server)).session
+            client = tlsio.TLSSocket(await net.dial(server), **net.client_options(servername="localhost"), session=session)
+            with pytest.raises(tlsio.UsageError) as caught:
+                client.set_servername("other.example")
+            assert caught.value.code == "ERR_TLS_INVALID_STATE"
+            await client.aclose()
+            client = tlsio.TLSSocket(await net.dial(server), **net.client_options(servername="other.example"))
+            client.set_servername("localhost")
+            client.set_session(session)
+            assert await client.read() == b"hello"
+            assert client.is_session_reused()
+            await client.aclose()

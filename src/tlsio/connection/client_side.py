@@ -15,7 +15,7 @@ from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, ask
 from tlsio.connection.records import Records
 from tlsio.model.codes import alert_number
-from tlsio.model.errors import CertificateError, UsageStateError
+from tlsio.model.errors import CertificateError, UsageStateError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
@@ -92,6 +92,16 @@ class ClientSide:
             self.offer_session(connection, self.options.session)
         elif cache is not None and (kept := cache.take(self._cache_key)) is not None:
             self.offer_session(connection, kept)
+
+    def rename(self, connection: Connection, name: str) -> None:
+        """Look for a server of another name."""
+        if self.session is not None:
+            raise UsageStateError("A session was offered that is bound to another name", hint="Set the name before the session.")
+        server_name = _server_name(name, "name")
+        if server_name is None:
+            raise UsageValueError(f"name must be a host name, got the address {name}", hint="An address is never sent: give it as host.")
+        self.host, self.server_name = name, server_name
+        connection.set_server_name(server_name)
 
     # ---- sessions
 

@@ -409,6 +409,10 @@ class ServerSide:
         """A server's session is as OpenSSL has it: what it stands for is in its id context."""
         return data
 
+    def rename(self, _connection: Connection, _name: str) -> None:
+        """Names are sent by clients."""
+        raise UsageStateError("A server sends no name: it is told one", code="ERR_TLS_SNI_FROM_SERVER")
+
     def offer_session(self, _connection: Connection, _encoded: bytes) -> None:
         """Sessions are offered by clients."""
         raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tlsio.connection.socket_reading import SocketReading
 from tlsio.connection.stream_errors import IdleTimeoutError, IncompleteReadError
-from tlsio.model.checks import check_bytes
+from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeError,
@@ -170,6 +170,18 @@ class TLSSocket(SocketReading):
         if not self._secure:
             self._raise_closed()
         return self
+
+    def set_servername(self, name: str) -> None:
+        """Send this name to the server, and verify it: `servername` given late (Node: `setServername`, which verifies nothing).
+
+        Raises:
+            UsageTypeError: not a str. UsageValueError: no host name. UsageStateError: on a server (ERR_TLS_SNI_FROM_SERVER), the
+                handshake has begun, or a session was offered, which is bound to the name before.
+        """
+        checked = check_filled_text("name", name)
+        if self._begun:
+            raise UsageStateError("The name is sent with the first message", code="ERR_TLS_INVALID_STATE")
+        self._side.rename(self._connection, checked)
 
     def set_session(self, data: Buffer) -> None:
         """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
