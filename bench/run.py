@@ -15,11 +15,12 @@ import json
 import os
 import platform
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -232,14 +233,15 @@ def run_once(row: Row, server: list[str], load: list[str]) -> Cost:
 
 @contextmanager
 def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run a command until the end of the block; `taskset` becomes what it starts, so that the process id is that one's."""
+    """Run a command until the end of the block, with all that it starts; `taskset` becomes what it starts, so the process id is that one's."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             if os.geteuid() == 0:
                 favour(process.pid)
             yield process
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(process.pid, signal.SIGKILL)  # the whole group: a Redis of the server's would stay
 
 
 def favour(pid: int) -> None:
