@@ -9,7 +9,8 @@
 #include <time.h>
 
 enum { CROWDED = 65536 };               /* bytes in flight that are not repeated any more */
-enum { CLIENT_CERT = 1, ASK_CERT = 2, ALLOW_BAD = 4, RENEGOTIATE = 8, ASK_NAME = 16, ASK_PEER = 32, RECORD = 64, MODERN = 128 };
+enum { CLIENT_CERT = 1, ASK_CERT = 2, ALLOW_BAD = 4, RENEGOTIATE = 8, ASK_NAME = 16, ASK_PEER = 32, RECORD = 64, MODERN = 128,
+       STAPLE = 256, STORE = 512, STATEFUL = 1024, RESUME = 2048 };
 
 typedef struct {
     tio_conn *c;
@@ -21,10 +22,13 @@ typedef struct {
     int broken;
 } side;
 
+typedef struct { uint8_t *der; size_t size; } kept;
+
 typedef struct {
     const uint8_t *script, *end;
     side client, server;
     tio_context *other;
+    kept theirs, ours;                  /* a session of an earlier visit: the client's, and the server's store */
     unsigned flags, updates;
     int evil;
 } play;
@@ -111,11 +115,19 @@ static int answer(play *p, side *s) {
     case TIO_NO_QUESTION:
         return 0;
     case TIO_ASK_HELLO:
+        if (p->ours.der && s->c->sessions) tio_answer_session(s->c, p->ours.der, p->ours.size);
         tio_answer_hello(s->c, p->other, s->c->offered ? (const uint8_t *)"h2" : NULL, s->c->offered ? 2 : 0);
         s->names++;
         break;
     case TIO_ASK_VERIFY:
         tio_answer_verify(s->c, s->verdict = X509_V_OK);
+        break;
+    case TIO_ASK_STATUS:
+        if (is_server(p, s)) tio_status_set(s->c, 0, (const uint8_t *)"response", 8);
+        tio_answer_status(s->c);
+        break;
+    case TIO_ASK_STORE:
+        tio_answer_store(s->c);
         break;
     default:
         tio_answer_client(s->c);
@@ -124,6 +136,16 @@ static int answer(play *p, side *s) {
     tio_conn_step(s->c);
     tio_conn_settle(s->c);
     return 1;
+}
+
+static void keep(kept *k, const tio_conn *c) {
+    const tio_session *made;
+    size_t count = tio_conn_sessions(c, &made);
+    if (!count) return;
+    free(k->der);
+    k->size = made[count - 1].size;
+    k->der = __real_malloc(k->size);
+    memcpy(k->der, made[count - 1].der, k->size);
 }
 
 static int turn(play *p, side *s) {
@@ -180,6 +202,7 @@ static void hurt(play *p, side *s, unsigned how) {
         tio_conn_unsent(s->c, 32);
         break;
     case 5:
+        if (s->c->question == TIO_ASK_HELLO) tio_answer_session(s->c, p->script, (size_t)(p->end - p->script));
         if (s->c->phase == TIO_HANDSHAKING) tio_conn_break(s->c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
         break;
     case 6:
@@ -290,19 +313,51 @@ void free_chaos(void) {
     }
 }
 
+static void begin(play *p) {
+    static const struct { unsigned flag; uint16_t wants; } server_wants[] = {
+        { ASK_NAME, TIO_WANT_HELLO | TIO_WANT_ALPN }, { ASK_PEER, TIO_WANT_CLIENT }, { STAPLE, TIO_WANT_STATUS },
+        { STORE, TIO_WANT_SESSIONS }, { STATEFUL, TIO_STATEFUL }
+    };
+    p->client = (side){ .c = tio_conn_new(find_client(p->flags), TIO_CLIENT), .verdict = -1 };
+    p->server = (side){ .c = tio_conn_new(find_server(p->flags, 0), TIO_SERVER), .verdict = -1 };
+    for (size_t i = 0; i < sizeof server_wants / sizeof *server_wants; i++)
+        if (p->flags & server_wants[i].flag) p->server.c->wants |= server_wants[i].wants;
+    if (p->flags & STAPLE) p->client.c->wants |= TIO_WANT_STATUS;
+    if (p->flags & (STORE | RESUME)) p->client.c->wants |= TIO_WANT_SESSIONS;
+    p->server.c->renegotiation = (tio_renegotiation){ p->flags & RENEGOTIATE ? 3 : 0, INT64_C(1000000000) };
+    if (p->flags & RECORD) tio_conn_record(p->server.c, TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE);
+    tio_conn_set_server_name(p->client.c, "a.test");
+    if (p->theirs.der) tio_conn_set_session(p->client.c, p->theirs.der, p->theirs.size);
+    tio_conn_step(p->server.c);
+    tio_conn_step(p->client.c);
+}
+
+static void end(play *p) {
+    tio_conn_free(p->client.c);
+    tio_conn_free(p->server.c);
+    free(p->client.flight);
+    free(p->server.flight);
+}
+
+/* A visit without any evil, of which a session stays. */
+static void visit_before(play *p) {
+    begin(p);
+    for (int i = 0; i < 20; i++) {
+        if (p->server.c->question == TIO_ASK_STORE) keep(&p->ours, p->server.c);
+        turn(p, i % 2 ? &p->client : &p->server);
+    }
+    keep(&p->theirs, p->client.c);
+    end(p);
+}
+
 void chaos(const uint8_t *script, size_t size) {
-    play p = { .script = script, .end = script + size, .client.verdict = -1, .server.verdict = -1 };
+    play p = { .script = script, .end = script + size };
     p.flags = next(&p);
+    p.flags |= next(&p) << 8;
     p.evil = (p.flags & ASK_CERT) && !(p.flags & (CLIENT_CERT | ALLOW_BAD));     /* it will be refused */
     p.other = p.flags & ASK_NAME ? find_server(p.flags, 1) : NULL;
-    p.client.c = tio_conn_new(find_client(p.flags), TIO_CLIENT);
-    p.server.c = tio_conn_new(find_server(p.flags, 0), TIO_SERVER);
-    p.server.c->wants = (uint16_t)((p.flags & ASK_NAME ? TIO_WANT_HELLO | TIO_WANT_ALPN : 0) | (p.flags & ASK_PEER ? TIO_WANT_CLIENT : 0));
-    p.server.c->renegotiation = (tio_renegotiation){ p.flags & RENEGOTIATE ? 3 : 0, INT64_C(1000000000) };
-    if (p.flags & RECORD) tio_conn_record(p.server.c, TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE);
-    tio_conn_set_server_name(p.client.c, "a.test");
-    tio_conn_step(p.server.c);
-    tio_conn_step(p.client.c);
+    if (p.flags & RESUME) visit_before(&p);
+    begin(&p);
     while (p.script < p.end) act(&p);
     come_to_rest(&p, 0);
     if (!p.evil) {
@@ -313,10 +368,9 @@ void chaos(const uint8_t *script, size_t size) {
     tio_conn_feed_eof(p.client.c);
     tio_conn_feed_eof(p.server.c);
     come_to_rest(&p, 1);
-    tio_conn_free(p.client.c);
-    tio_conn_free(p.server.c);
-    free(p.client.flight);
-    free(p.server.flight);
+    end(&p);
+    free(p.ours.der);
+    free(p.theirs.der);
 }
 
 static void any_script_leaves_two_ends_at_rest(void) {
