@@ -21,13 +21,13 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "node-parity.md"
 
 # What may be said of a row besides what it asserts, and what the page calls it.
-STATES = {"done": "held", "changed": "held, differs on purpose", "left_out": "left out", "not_yet": "not yet"}
-HELD = {"done", "changed"}
+STATES = {"done": "done", "changed": "changed on purpose", "left_out": "left out", "not_yet": "not yet"}
+PROVEN = {"done", "changed"}
 
 HEAD = """# Node's own tests
 
 What the tests of Node's `tls` assert, under Node's names for them (without `test-` and `.js`), and the tests of ours that hold it.
-`tools/node_parity.py` writes this page from the marks in the tests.
+`make parity` writes this page from the marks in the tests. The tests of Node's `https` are not in it.
 """
 
 
@@ -47,9 +47,9 @@ class Row:
         """What is wrong with it, if anything."""
         if self.state not in STATES:
             return f"{self.name}: {self.state} is none of {', '.join(STATES)}"
-        if self.state in HELD and not self.tests:
+        if self.state in PROVEN and not self.tests:
             return f"{self.name}: no test has this mark"
-        if self.state not in HELD and self.tests:
+        if self.state not in PROVEN and self.tests:
             return f"{self.name}: is {STATES[self.state]}, but marked at {self.tests[0]}"
         return None
 
