@@ -204,6 +204,60 @@ async def test_raw_session_is_taken_where_nothing_is_verified(net: Net) -> None:
         assert (second.reused, second.authorized, second.error) == (True, False, "UNSPECIFIED")
 
 
+class TestCache:
+    """`session_cache` does by itself what `session` and its event do by hand."""
+
+    async def test_second_visit_resumes(self, net: Net) -> None:
+        """And each one after it."""
+        cache = tlsio.ClientSessionCache()
+        async with net.serve(greet) as server:
+            visits = [(await come(net, server, session_cache=cache)).reused for _ in range(5)]
+        assert visits == [False, True, True, True, True]
+
+    async def test_ticket_of_tls_1_3_is_used_once(self, net: Net) -> None:
+        """Clients that come at the same time each have their own, or none."""
+        cache = tlsio.ClientSessionCache()
+        async with net.serve(greet) as server:
+            await come(net, server, session_cache=cache)
+            visits = await asyncio.gather(*(come(net, server, session_cache=cache) for _ in range(4)))
+        assert sum(visit.reused for visit in visits) == (2 if net.version == "TLSv1.3" else 4)
+
+    async def test_other_servers_and_other_trust_are_other_entries(self, net: Net) -> None:
+        """Nothing is offered to whom it does not come from."""
+        cache = tlsio.ClientSessionCache()
+        async with net.serve(greet) as one, net.serve(greet) as two:
+            await come(net, one, session_cache=cache)
+            if net.is_native:  # over a stream nobody knows the port
+                assert not (await come(net, two, session_cache=cache)).reused
+                assert two.stats().handshakes_full == 1
+            assert not (await come(net, one, session_cache=cache, pins=[pki.ca1().spki_sha256])).reused
+            assert (await come(net, one, session_cache=cache)).reused
+
+    async def test_session_of_a_failed_handshake_is_forgotten(self, net: Net) -> None:
+        """Or a server that fails over it would never be reached again."""
+        cache = tlsio.ClientSessionCache()
+        async with net.serve(greet) as server:
+            await come(net, server, session_cache=cache)
+            assert len(cache) == 1
+            server.on("sni_callback", refuse)
+            with pytest.raises(tlsio.AlertReceived):
+                await come(net, server, session_cache=cache)
+            assert len(cache) == 0
+
+    async def test_given_session_goes_before_the_cache(self, net: Net) -> None:
+        """What the call names is what is offered."""
+        cache = tlsio.ClientSessionCache()
+        async with net.serve(greet) as server:
+            await come(net, server, session_cache=cache)
+            assert not (await come(net, server, session_cache=cache, session=b"nonsense")).reused
+            assert (await come(net, server, session_cache=cache)).reused
+
+
+def refuse(_name: str, _socket: tlsio.TLSSocket) -> None:
+    """Answer no hello."""
+    raise tlsio.HandshakeError("not now", alert="unrecognized_name")
+
+
 async def test_renewed_ticket_is_told(net: Net) -> None:
     """After the server's key has changed a resumed client has a session for the new one; in TLS 1.2 OpenSSL does not say so."""
     async with net.serve(greet, ticket_keys=bytes(48)) as server:

@@ -103,3 +103,13 @@ def test_shows_no_secret(clock: Clock) -> None:
     put(cache, b"the ticket")
     assert repr(cache) == "<ClientSessionCache entries=1>"
     assert "the ticket" not in repr(vars(cache))
+
+
+def test_forgotten_server_has_no_session() -> None:
+    """Nor has one that was never there."""
+    cache = ClientSessionCache()
+    cache.put("a", b"session", single_use=False, expires=1e12)
+    cache.forget("a")
+    cache.forget("b")
+    assert cache.take("a") is None
+    assert len(cache) == 0

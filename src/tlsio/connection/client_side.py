@@ -271,6 +271,9 @@ class ClientSide:
 
     def explain(self, _socket: SocketFacts, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
+        cache = self.options.session_cache
+        if cache is not None and self.session is not None and not fault.opened:
+            cache.forget(self._cache_key)  # as Node's agent: it may have been the session
         return error_from_fault(fault, host=self.host)
 
     def verification(self, _socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002

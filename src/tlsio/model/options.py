@@ -634,7 +634,7 @@ def _check_store(label: str, value: object) -> object:
 
 
 def _check_cache(label: str, value: object) -> object:
-    if not all(callable(getattr(value, name, None)) for name in ("take", "put")):
+    if not all(callable(getattr(value, name, None)) for name in ("take", "put", "forget")):
         raise wrong_type(label, "a ClientSessionCache", value)
     return value
 

@@ -70,6 +70,10 @@ class ClientSessionCache:
         if len(self._tickets) > self._max_entries:
             self._tickets.popitem(last=False)
 
+    def forget(self, key: Hashable) -> None:
+        """Drop the sessions for `key`: a handshake that offered one has failed, and the next one is to be in full."""
+        self._tickets.pop(key, None)
+
     def __len__(self) -> int:
         """How many servers it has sessions of."""
         return len(self._tickets)
