@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -344,6 +345,20 @@ class TestServer:
         tlsio.create_server(stapling=False, ocsp_request=lambda *_: None)
         with pytest.raises(tlsio.UsageError):
             tlsio.create_server(stapling="yes")  # type: ignore[arg-type]
+
+    async def test_socket_that_stands_alone(self) -> None:
+        """Nobody would keep the responses for the next one; a server's stapler has them already."""
+        who = pki.localhost()
+        below, other = socket.socketpair()
+        with below, other:
+            for options in ({"stapling": True}, {"stapling": "yes"}):
+                with pytest.raises(tlsio.UsageError):
+                    tlsio.TLSSocket(below, is_server=True, cert=who.cert_pem, key=who.key_pem, **options)
+            sock = tlsio.TLSSocket(below, is_server=True, cert=who.cert_pem, key=who.key_pem, stapling=tlsio.Stapler())
+            sock.destroy()
+            await sock.wait_closed()
+        with pytest.raises(tlsio.UsageError):
+            tlsio.create_secure_pair(is_server=True, stapling=True)
 
     @pytest.mark.only_loop("asyncio")
     async def test_certificate_that_needs_what_is_not_there(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Cleartext", "Encrypted", "SecurePair", "create_secure_pair"]
 
-# Options about time, descriptors and many connections: a pair has none of these.
+# Options about time, the network, descriptors and many connections: a pair has none of these.
 _MEANINGLESS = frozenset(
     {
         "allow_half_open",
         "close_timeout",
         "family",
+        "fetch_crl",
         "handshake_timeout",
         "hook_timeout",
         "keep_alive",
@@ -50,6 +51,7 @@ _MEANINGLESS = frozenset(
         "no_delay",
         "read_limit",
         "shutdown_timeout",
+        "stapling",
         "timeout",
     }
 )
@@ -81,7 +83,7 @@ def create_secure_pair(
     for name in options:
         if name in _MEANINGLESS:
             raise UsageTypeError(
-                f"A SecurePair has no use for the option {name!r}: it has no clock and no socket", code="ERR_TLS_UNKNOWN_OPTION"
+                f"A SecurePair has no use for the option {name!r}: it has no clock and no network", code="ERR_TLS_UNKNOWN_OPTION"
             )
     request, reject = check_bool("request_cert", request_cert), check_bool("reject_unauthorized", reject_unauthorized)
     given: dict[str, Any] = {"reject_unauthorized": reject, **({"request_cert": request} if is_server else {})}

@@ -68,6 +68,10 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientSide | Se
         side = ServerSide(parse_server_options(options))
         if not isinstance(side.names.home.options.ticket_keys, tuple | None):
             raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
+        if side.options.stapling is True:
+            raise UsageTypeError(
+                "stapling=True needs a server that keeps the responses: use create_server and upgrade, or give its Stapler"
+            )
         return side
     given = parse_connect_options(options)
     context = given.secure_context
