@@ -11,7 +11,7 @@ import pki
 import tlsio
 
 if TYPE_CHECKING:
-    from net import Version
+    from net import Net, Version
 
 NAME = "other.example"
 
@@ -233,3 +233,30 @@ async def test_context_without_a_certificate_fails_with_a_sentence(version: Vers
     assert isinstance(errors[0], tlsio.ConfigError)
     assert errors[0].code == {"TLSv1.2": "ERR_SSL_NO_SHARED_CIPHER", "TLSv1.3": "ERR_SSL_UNSUPPORTED_PROTOCOL"}[version]
     assert errors[0].hint == "Give cert and key."
+
+
+@pytest.mark.parametrize("options", [{"ticket_keys": bytes(48)}, {"session_timeout": 60}], ids=["keys", "timeout"])
+@pytest.mark.parametrize("given", ["options", "context"])
+async def test_what_a_server_has_once_is_not_set_by_name(net: Net, given: str, options: dict[str, Any]) -> None:
+    """It would be of no effect: it raises in `add_context`, and fails the handshake whose hook says it."""
+    chosen: Any = options if given == "options" else tlsio.create_secure_context(**options)
+    async with net.serve(sni_callback=lambda _name, _sock: chosen) as server:
+        with pytest.raises(tlsio.UsageError, match=next(iter(options))) as caught:
+            server.add_context("a.example.com", chosen)
+        assert caught.value.code == "ERR_INCOMPATIBLE_OPTION_PAIR"
+        ours, theirs = await net.refused(server)
+    assert getattr(ours, "code", None) == "ERR_INCOMPATIBLE_OPTION_PAIR"
+    assert theirs.alert == "internal_error"
+
+
+async def test_what_a_server_has_once_may_be_repeated(net: Net) -> None:
+    """A copy of the server's context, changed for the name, says the same."""
+    who = pki.localhost()
+    context = tlsio.create_secure_context(cert=who.cert_pem, key=who.key_pem, ticket_keys=bytes(48), session_timeout=60)
+    other = pki.wildcard()
+    async with net.serve(secure_context=context) as server:
+        server.add_context("a.example.com", context.replace(cert=other.cert_pem, key=other.key_pem))
+        sock = await net.connect(server, servername="a.example.com", min_version="TLSv1.2")
+        assert sock.authorized
+        sock.destroy()
+        await sock.wait_closed()

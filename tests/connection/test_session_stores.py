@@ -59,7 +59,7 @@ class TestMemory:
         """At once, and at a server with names, and beside hooks that want a socket."""
         for options in ({}, {"sni_callback": lambda _name, _socket: None}):
             async with net.serve(greet, session_store=tlsio.MemorySessionStore(), **options) as server:
-                server.add_context("localhost", {"session_timeout": 60})
+                server.add_context("localhost", {"honor_cipher_order": True})
                 first = await come(net, server)
                 second = await come(net, server, session=first.session)
                 assert (first.reused, second.reused) == (False, True)

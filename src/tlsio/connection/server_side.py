@@ -50,6 +50,7 @@ __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
+_ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client"}) | SESSION_HOOKS
@@ -75,10 +76,26 @@ class NamedContexts:
     def add(self, hostname: str, given: SecureContext | ContextOptions) -> None:
         """Serve `hostname` with `given`, completed from the default; a name that is there is replaced."""
         name = _table_name(hostname)
-        context = for_server(given, current=self.default, home=self.home)
+        context = self.complete(given)
         self._given.pop(name, None)
         self._given[name] = given
         self._put(name, context)
+
+    def complete(self, given: SecureContext | ContextOptions) -> SecureContext:
+        """What a name is served with: `given`, and from the default what that leaves unset.
+
+        Raises:
+            UsageTypeError: it says otherwise than the default about what one server has once, for all its names.
+        """
+        options = given.options if isinstance(given, SecureContext) else given
+        for option in _ONCE_FOR_ALL:
+            if getattr(options, option) not in (None, getattr(self.default.options, option)):
+                raise UsageTypeError(
+                    f"{option} of a name is of no effect: a server has one for all its names",
+                    code="ERR_INCOMPATIBLE_OPTION_PAIR",
+                    hint=f"Give {option} to the server, and leave it out here.",
+                )
+        return for_server(given, current=self.default, home=self.home)
 
     def _put(self, name: str, context: SecureContext) -> None:
         self._added += 1
@@ -238,7 +255,7 @@ class ServerSide:
         if not isinstance(result, SecureContext | Mapping):
             raise wrong_answer("sni_callback", "a SecureContext, options or None", result)
         given = result if isinstance(result, SecureContext) else parse_context_options(result)
-        return for_server(given, current=self.names.default, home=self.names.home)
+        return self.names.complete(given)
 
     def _ask_protocol(self, socket: SocketFacts, context: SecureContext | None) -> None:
         connection = socket._connection
