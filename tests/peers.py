@@ -120,7 +120,7 @@ class OpenSSL(Peer):
         command += ["-verify_hostname", "localhost", "-verify_return_error", *self._common(part), *options]
         if part.alpn:
             command += ["-alpn", ",".join(part.alpn)]
-        with _start(self._program(), *command) as process:
+        with start(self._program(), *command) as process:
             back = exchange(process, data)
             process.wait(PATIENCE)
             return self._parse(_words(process.stderr), back)
@@ -139,7 +139,7 @@ class OpenSSL(Peer):
             command += ["-Verify", "1", "-verify_return_error"]
         if part.alpn:
             command += ["-alpn", ",".join(part.alpn)]
-        with _start(self._program(), *command) as process:
+        with start(self._program(), *command) as process:
             for line in process.stdout:
                 if found := re.match(rb"ACCEPT .*:(\d+)", line):
                     yield process, int(found[1])
@@ -198,7 +198,7 @@ class Node(Peer):
 
     async def _talk(self, port: int, part: Part, data: bytes, *, times: int) -> list[Heard]:
         def run() -> list[Heard]:
-            with _start(self._find_program(), str(NODE_SCRIPT), "client", self._say(part, port=port, times=times)) as process:
+            with start(self._find_program(), str(NODE_SCRIPT), "client", self._say(part, port=port, times=times)) as process:
                 out, err = process.communicate(data, timeout=PATIENCE)
             reports = [json.loads(line) for line in err.splitlines()]
             return [
@@ -216,7 +216,7 @@ class Node(Peer):
             report = json.loads(process.stderr.read())
             return Heard(**report | {"error": words(report["error"])})
 
-        with _start(self._find_program(), str(NODE_SCRIPT), "server", self._say(part)) as process:
+        with start(self._find_program(), str(NODE_SCRIPT), "server", self._say(part)) as process:
             yield Service(int(process.stdout.readline()), lambda: asyncio.to_thread(wait))
 
     @staticmethod
@@ -408,7 +408,7 @@ def words(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _start(program: str, *arguments: str) -> Any:
+def start(program: str, *arguments: str) -> Any:
     """Run a program; left, it is stopped if it still runs."""
     with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:

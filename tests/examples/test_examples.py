@@ -99,6 +99,14 @@ def test_ocsp_stapling() -> None:
     assert revoked.endswith("[CERT_REVOKED]")
 
 
+def test_pre_shared_keys() -> None:
+    """Two sensors are known; one is not, and one has the wrong key."""
+    one, two, unknown, guessed = sorted(run("pre_shared_keys.py"), key=lambda line: ("refused" in line, "sensor-3" not in line, line))
+    assert [one, two] == ["sensor-1 says 21.5", "sensor-2 says 21.5"]
+    assert unknown.startswith("sensor-3 is refused: ")
+    assert guessed.startswith("sensor-1 is refused: ")
+
+
 def test_secure_pair() -> None:
     """Over blocking sockets."""
     assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]

@@ -1,7 +1,7 @@
 /* engine_test.c - the engine alone, under ASan and UBSan: `make sanitize`.
  *
  * Two engines talk over memory, the reactor over loopback; a plain OpenSSL stands for everybody else.  The invariants of
- * engine.h have tests of their names; number 4 is kept by construction: no callback has anything of the user to call.
+ * engine.h have tests of their names; number 4 is kept by construction: no callback but psk.c's has anything of the user to call.
  *
  * Environment:  ONLY=text runs the tests whose name contains it    VERBOSE=1 tells the names
  *               SEED=n repeats a run of random cuts or scripts     CUTS=n, FAILURES=n take every n-th place only */
@@ -17,6 +17,7 @@ int main(void) {
     ticket_tests();
     status_tests();
     session_tests();
+    psk_tests();
     reactor_tests();
     reshake_tests();
     chaos_tests();

@@ -101,6 +101,7 @@ void data_tests(void);
 void ticket_tests(void);
 void status_tests(void);
 void session_tests(void);
+void psk_tests(void);
 void allocation_tests(void);
 void reactor_tests(void);
 void reshake_tests(void);

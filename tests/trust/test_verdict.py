@@ -148,10 +148,21 @@ def test_server_resumes_without_certificate_but_authorizes_nobody() -> None:
     assert judged(facts(role="server", resumed=True)) == Verdict(authorized=False)
 
 
-def test_client_with_pre_shared_key_needs_a_check_of_its_own() -> None:
-    """The default check has no certificate to look at."""
-    assert judged(facts(psk=True)).reasons == ("ERR_TLS_CERT_ALTNAME_INVALID",)
-    assert not judged(facts(psk=True), answer=None).refused
+def test_pre_shared_key_stands_for_chain_and_name() -> None:
+    """Whoever has it is whom it was shared with; no check that would accept any certificate has to be given."""
+    assert judged(facts(psk=True)) == Verdict(authorized=True)
+    assert judged(facts(psk=True), answer=None).authorized
+    assert judged(facts(psk=True), answer=OwnError("no")).refused
+
+
+def test_pre_shared_key_stands_for_no_pin() -> None:
+    """A pin wants a certificate."""
+    assert judged(facts(psk=True), pins=(bytes(32),)).reasons == ("ERR_TLS_PIN_MISMATCH",)
+
+
+def test_server_authorizes_nobody_by_pre_shared_key() -> None:
+    """As Node does since 26: `authorized` speaks of a certificate."""
+    assert judged(facts(role="server", psk=True)) == Verdict(authorized=False)
 
 
 def test_certificate_that_cannot_be_read_is_refused() -> None:

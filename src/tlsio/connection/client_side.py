@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, ask
+from tlsio.connection.preshared import ask_for_identity
 from tlsio.connection.records import Records
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import CertificateError, UsageStateError, UsageValueError
@@ -85,6 +86,8 @@ class ClientSide:
             connection.set_min_dh_size(self.options.min_dh_size)
         if self.options.request_ocsp or self.options.ocsp != "off":
             connection.request_status()
+        if self.options.psk_callback is not None:
+            connection.use_keys()
         cache = self.options.session_cache
         if cache is not None:
             connection.want_sessions()
@@ -140,7 +143,7 @@ class ClientSide:
 
     def _describe_session(self, socket: SocketFacts, data: bytes) -> ClientSession:
         connection = socket._connection
-        if connection.session_reused and self.session is not None:
+        if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
         chain = [parse(one) for one in connection.verified_chain or connection.peer_chain[:1]]
         return ClientSession(
@@ -176,10 +179,15 @@ class ClientSide:
             if later and self._question is None:  # else there are lists to be looked at
                 socket._connection.resume()
 
-        certificate = link(socket._connection.peer_chain)
+        certificate = link(chain) if (chain := socket._connection.peer_chain) else None
         name, timeout = "check_server_identity", self.options.hook_timeout
         self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
         later = True
+
+    def find_key(self, _socket: SocketFacts, hint: bytes | None) -> tuple[bytes, bytes] | None:
+        """Who to be, and with which pre-shared key; None: nobody. Called from inside OpenSSL, which waits for it."""
+        hook = self.options.psk_callback
+        return None if hook is None else ask_for_identity(hook, None if hint is None else hint.decode(errors="replace"))
 
     def _decide(self, socket: SocketFacts, answer: object) -> None:
         """Tell the engine; a verdict that cannot be made is a refusal."""
@@ -189,9 +197,12 @@ class ClientSide:
             socket._refused = error
             socket._connection.answer_verify(_APPLICATION_VERIFICATION)
             return
-        if self.verdict.refused:
+        if self.verdict.refused and self.verdict.error is not None:
+            if self.options.psk_callback is not None and not socket._connection.psk_used:
+                self.verdict.error.add_note(_NOT_BY_KEY)
             socket._refused = self.verdict.error
-        if self._crls is not None and self.verdict.authorized and not socket._connection.session_reused:
+        certified = not (socket._connection.session_reused or socket._connection.psk_used)
+        if self._crls is not None and self.verdict.authorized and certified:
             self._look_at_lists(socket, self._crls)
         else:
             socket._connection.answer_verify(self.verdict.verify_error)
@@ -228,7 +239,7 @@ class ClientSide:
     def _judge(self, socket: SocketFacts, answer: object) -> Verdict:
         connection = socket._connection
         context = self.context.options
-        session = self.session if connection.session_reused else None
+        session = self.session if connection.resumed else None
         errors = connection.verify_errors if session is None else session.verify_errors
         facts = PeerFacts(
             role="client",
@@ -238,6 +249,7 @@ class ClientSide:
             chain=connection.peer_chain,
             verified_chain=connection.verified_chain,
             verify_errors=errors,
+            psk=connection.psk_used,
             server_name=self.host,
             explicit_ca=context.ca is not None,
             root_subjects=self.context.root_subjects if errors else frozenset(),
@@ -293,6 +305,12 @@ class ClientSide:
     def find_error(self, _socket: SocketFacts) -> str | None:
         """Return the code of what speaks against the server."""
         return self.verdict.authorization_error if self.verdict is not None else None
+
+
+_NOT_BY_KEY = (
+    "The server did not take a pre-shared key, and showed this certificate instead: it does not know the identity, or chose a suite "
+    "that takes none. In TLS 1.3 the suite has to be one with SHA-256, up to TLS 1.2 one for pre-shared keys."
+)
 
 
 def _no_name() -> UsageStateError:

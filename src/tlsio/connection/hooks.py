@@ -15,7 +15,7 @@ from typing import Any
 from tlsio.model.codes import alert_name, alert_number
 from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError, UsageValueError
 
-__all__ = ["INTERNAL_ERROR", "Answer", "Question", "alert_of", "ask", "no_loop", "wrong_answer"]
+__all__ = ["INTERNAL_ERROR", "Answer", "Question", "alert_of", "ask", "failure_of", "no_loop", "pass_on", "wrong_answer"]
 
 Answer = Callable[[Any, BaseException | None], None]
 
@@ -34,8 +34,8 @@ def ask(
     try:
         result = hook(*args)
     except BaseException as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
-        answer(None, _failure(name, error))
-        _pass_on(loop, error)
+        answer(None, failure_of(name, error))
+        pass_on(None if loop is None else loop.call_soon, error)
         return None
     if not inspect.isawaitable(result):
         answer(result, None)
@@ -77,9 +77,9 @@ class Question:
     def _done(self, task: "asyncio.Task[tuple[Any, BaseException | None]]") -> None:
         self._stop_timer()
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        self._tell(value, None if error is None else _failure(self._name, error))
+        self._tell(value, None if error is None else failure_of(self._name, error))
         if error is not None:
-            _pass_on(self._loop, error)
+            pass_on(self._loop.call_soon, error)
 
     def _tell(self, value: object, error: Exception | None) -> None:
         answer, self._answer = self._answer, None
@@ -100,7 +100,8 @@ async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def _failure(name: str, error: BaseException) -> Exception:
+def failure_of(name: str, error: BaseException) -> Exception:
+    """What a hook raised, as an error that a connection may die of."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):  # which no coroutine can raise
         return error
     what = "was cancelled" if isinstance(error, asyncio.CancelledError) else f"was ended by {type(error).__name__}"
@@ -109,13 +110,13 @@ def _failure(name: str, error: BaseException) -> Exception:
     return failure
 
 
-def _pass_on(loop: asyncio.AbstractEventLoop | None, error: BaseException) -> None:
-    """Let the program end that was told to, when the turn is done, which has news of others to tell."""
+def pass_on(later: Callable[..., object] | None, error: BaseException) -> None:
+    """Let the program end that was told to, when the turn is done, which has news of others to tell: `later` calls it then."""
     if not isinstance(error, KeyboardInterrupt | SystemExit):
         return
-    if loop is None:
+    if later is None:
         raise error
-    loop.call_soon(_raise, error)
+    later(_raise, error)
 
 
 def _raise(error: BaseException) -> None:

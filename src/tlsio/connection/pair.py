@@ -19,9 +19,10 @@ from tlsio.connection.socket_facts import SocketFacts
 from tlsio.connection.wrap import make_connection, make_side
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
+from tlsio.native._core import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Self
 
     from tlsio.connection.client_side import ClientSide
@@ -325,7 +326,7 @@ class Cleartext(SocketFacts):
 class _Wire:
     """The connection's driver: bytes both ways, moved on by whoever calls."""
 
-    __slots__ = ("_begun", "_due", "_eof_fed", "_turning", "connection", "ended", "eof", "failure", "incoming", "outgoing")
+    __slots__ = ("_begun", "_due", "_eof_fed", "_late", "_turning", "connection", "ended", "eof", "failure", "incoming", "outgoing")
 
     blocked = False
 
@@ -336,14 +337,16 @@ class _Wire:
         self.eof = False  # nothing comes in any more
         self.ended = False  # nothing goes out any more
         self.failure: BaseException | None = None  # what a listener raised
+        self._late: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._begun = self._eof_fed = self._due = self._turning = False
 
     def turn(self) -> bool:
         """Do all there is to do, and raise what a listener has raised. Whether there was something.
 
-        A listener may call either end: what that leaves to be done is done by the turn that runs the listener.
+        A listener may call either end: what that leaves to be done is done by the turn that runs the listener. Nothing moves
+        while a `psk_callback` runs, of this pair or of another.
         """
-        if self._turning:
+        if self._turning or asking():
             return False
         self._turning, moved = True, False
         try:
@@ -358,6 +361,10 @@ class _Wire:
 
     def _step(self) -> bool:
         connection = self.connection
+        if self._late:
+            call, args = self._late.popleft()
+            call(*args)
+            return True
         if connection.owner is None:  # it is over
             self.incoming.clear()
             return False
@@ -390,6 +397,10 @@ class _Wire:
     def schedule(self, _connection: Connection) -> None:
         """A step is due."""
         self._due = True
+
+    def later(self, call: Callable[..., object], *args: object) -> None:
+        """Call it in the next step."""
+        self._late.append((call, args))
 
 
 def _check_size(n: int) -> int:

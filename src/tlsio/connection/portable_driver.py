@@ -98,6 +98,10 @@ class PortableDriver:
             self._scheduled = True
             self._loop.call_soon(self._turn, context=self.context_vars)
 
+    def later(self, call: Callable[..., object], *args: object) -> None:
+        """Call it in the loop's next pass."""
+        self._loop.call_soon(call, *args)
+
     def _turn(self) -> None:
         self._scheduled = False
         if self._closing:

@@ -25,7 +25,7 @@ from tlsio.connection.server_side import HOOKS, ServerSide
 from tlsio.connection.ticket_rotation import TicketRotation
 from tlsio.connection.tls_socket import TLSSocket
 from tlsio.connection.wrap import accept_stream
-from tlsio.model.checks import check_bool, check_limit, check_seconds
+from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options import parse_server_options, parse_ticket_keys
 from tlsio.model.values import ServerStats
@@ -95,8 +95,8 @@ class Server(Emitter):
         listening. close: it listens no more, and the last connection has ended.
         error(error): accepting failed, sessions could not be kept or found, or a listener of the server failed.
 
-    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `new_session`, `resume_session`) are set as options or by
-    `on`; one function each.
+    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `psk_callback`, `new_session`, `resume_session`) are set as
+    options or by `on`; one function each.
 
     Attributes:
         drop_max_connection: What `max_connections` does to those beyond it.
@@ -162,6 +162,7 @@ class Server(Emitter):
             alpn_continue=options.alpn_mismatch == "continue",
             renegotiation_limit=self._side.renegotiation[0],
             renegotiation_window=self._side.renegotiation[1],
+            psk_hint=options.psk_identity_hint,
         )
 
     # ---- listening
@@ -370,8 +371,7 @@ class Server(Emitter):
         self._check_event(event)
         if event not in HOOKS:
             return super()._add(event, fn, entry)
-        if not callable(fn):
-            raise UsageTypeError(f"{event} must be callable, got {type(fn).__name__}")
+        (check_plain_function if event == "psk_callback" else check_function)(event, fn)
         if entry is not fn:
             raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
         default = self._side.names.default.options
@@ -409,6 +409,7 @@ class Server(Emitter):
             alpn=side.asks_protocol,
             client=side.asks_client,
             status=side.asks_status,
+            psk=side.asks_key,
             accepted=self._has("connection"),
             dropped=self._has("drop"),
             sessions=side.session_wants,

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from tlsio.connection.context import SecureContext
     from tlsio.connection.tls_socket import TLSSocket
+    from tlsio.model.checks import BytesLike
 
 __all__ = ["ServerEvents"]
 
@@ -30,6 +31,7 @@ _Store = TypeVar("_Store", bound="Callable[[bytes, bytes], object]")
 _Lookup = TypeVar("_Lookup", bound="Callable[[bytes], _SessionAnswer | Awaitable[_SessionAnswer]]")
 
 _Status = TypeVar("_Status", bound="Callable[[bytes, bytes | None, TLSSocket], _StatusAnswer | Awaitable[_StatusAnswer]]")
+_Psk = TypeVar("_Psk", bound="Callable[[TLSSocket, str], BytesLike | None]")
 
 PlainEvent = Literal["listening", "close"]
 AddressEvent = Literal["connection", "drop"]
@@ -64,6 +66,8 @@ class ServerEvents(Protocol):
     @overload
     def __call__(self, event: Literal["resume_session"], fn: _Lookup) -> _Lookup: ...
     @overload
+    def __call__(self, event: Literal["psk_callback"], fn: _Psk) -> _Psk: ...
+    @overload
     def __call__(self, event: Literal["secure_connection"]) -> Callable[[_Socket], _Socket]: ...
     @overload
     def __call__(self, event: FailedEvent) -> Callable[[_Failed], _Failed]: ...
@@ -87,3 +91,5 @@ class ServerEvents(Protocol):
     def __call__(self, event: Literal["new_session"]) -> Callable[[_Store], _Store]: ...
     @overload
     def __call__(self, event: Literal["resume_session"]) -> Callable[[_Lookup], _Lookup]: ...
+    @overload
+    def __call__(self, event: Literal["psk_callback"]) -> Callable[[_Psk], _Psk]: ...

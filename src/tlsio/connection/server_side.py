@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.connection.preshared import ask_for_key
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
 from tlsio.connection.stapling import Stapler
@@ -53,7 +54,7 @@ _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
-HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client"}) | SESSION_HOOKS
+HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
 
 class NamedContexts:
@@ -198,6 +199,11 @@ class ServerSide:
     def asks_client(self) -> bool:
         """A finished handshake stops before anything of it is released."""
         return self.crls is not None or "check_client" in self.hooks
+
+    @property
+    def asks_key(self) -> bool:
+        """Who comes by a pre-shared key is looked up."""
+        return "psk_callback" in self.hooks
 
     @property
     def asks_with_hello(self) -> bool:
@@ -364,6 +370,18 @@ class ServerSide:
         certificate = link(chain) if (chain := _peer_chain(connection)) else None
         self._ask(socket, "check_client", take, hook, certificate, socket)
 
+    def find_key(self, socket: SocketFacts, identity: bytes | None) -> tuple[bytes, bytes] | None:
+        """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
+        hook = self.hooks.get("psk_callback")
+        if hook is None or identity is None:  # taken away meanwhile
+            return None
+        try:
+            name = identity.decode()
+        except UnicodeDecodeError:  # RFC 4279 §5.1: identities are UTF-8
+            return None
+        key = ask_for_key(hook, socket, name)
+        return None if key is None else (identity, key)
+
     def _ask(
         self,
         socket: SocketFacts,
@@ -406,7 +424,7 @@ class ServerSide:
             return refused
         error = error_from_fault(fault)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
-        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None:
+        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None and not fault.psk:
             return ConfigError(
                 "TLS with the client failed: there is no certificate to show", code=error.code, alert=error.alert, reason=error.reason,
                 hint="Give cert and key.", openssl_errors=error.openssl_errors,
@@ -455,17 +473,17 @@ class ServerSide:
             chain=chain,
             verified_chain=connection.verified_chain,
             verify_errors=errors,
-            resumed=connection.session_reused,
+            resumed=connection.resumed,
             asked=connection.asks_certificate,
+            psk=connection.psk_used,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
-            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.session_reused else (),
+            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.resumed else (),
             explicit_ca=options.ca is not None,
             root_subjects=context.root_subjects if errors else frozenset(),
         )
-        held = connection.session_reused and options.reject_unauthorized is not False
-        policy = VerifyPolicy(
-            reject_unauthorized=options.reject_unauthorized is not False, pins=() if held else options.pins or (), answer=answer
-        )
+        strict = options.reject_unauthorized is not False
+        held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate
+        policy = VerifyPolicy(reject_unauthorized=strict, pins=() if held else options.pins or (), answer=answer)
         return judge(facts, policy)
 
 

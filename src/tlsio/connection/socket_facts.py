@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.bindings import find_binding, invalid_state
 from tlsio.connection.context import SecureContext, parse_context
 from tlsio.connection.emitter import Emitter
+from tlsio.connection.hooks import failure_of, pass_on
 from tlsio.connection.records import warn_of_trace
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
@@ -119,6 +120,18 @@ class SocketFacts(Emitter):
         if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
             error.alert = alert_name(fault.alert_sent)
         return error
+
+    def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
+        """For OpenSSL, which waits: identity and pre-shared key, or None. Given is the client's identity, or the server's hint."""
+        return self._side.find_key(self, given)
+
+    def _key_failed(self, error: BaseException) -> None:
+        """No key could be found, and the handshake fails."""
+        failure = failure_of("psk_callback", error)
+        if isinstance(failure, TLSError):
+            failure.alert = None  # OpenSSL picks it
+        self._refused = failure
+        pass_on(self._connection.later, error)
 
     # ---- what was agreed
 

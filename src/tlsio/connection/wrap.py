@@ -40,9 +40,11 @@ def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection
             alpn=side.asks_protocol,
             client=side.asks_client,
             status=side.asks_status,
+            psk=side.asks_key,
             alpn_continue=side.options.alpn_mismatch == "continue",
             sessions=side.session_wants,
         )
+        connection.set_psk_hint(side.options.psk_identity_hint)
         connection.record(offer=side.asks_with_hello)
         connection.set_renegotiation(*side.renegotiation)
     else:

@@ -5,6 +5,7 @@ form the floors above work with, or raises with Node's code. A message shows a t
 be a secret.
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -164,6 +165,14 @@ def check_function(label: str, value: object) -> Callable[..., Any]:
     if not callable(value):
         raise wrong_type(label, "a function", value)
     return value
+
+
+def check_plain_function(label: str, value: object) -> Callable[..., Any]:
+    """Take a function that answers at once."""
+    function = check_function(label, value)
+    if inspect.iscoroutinefunction(function):
+        raise wrong_type(label, "a plain function: nothing can be waited for there", value)
+    return function
 
 
 def check_choice(label: str, value: object, choices: tuple[str, ...]) -> str:

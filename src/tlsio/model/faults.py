@@ -120,7 +120,7 @@ def _node_code(fault: Fault, default: str) -> str:
 
 def _explain_alert(fault: Fault, peer: str, alert: int) -> AlertReceived:
     name = alert_name(alert)
-    cause = _ALERT_CAUSES.get(alert, _UNKNOWN_ALERT)
+    cause = (fault.psk and _PSK_ALERT_CAUSES.get(alert)) or _ALERT_CAUSES.get(alert, _UNKNOWN_ALERT)
     if alert == _HANDSHAKE_FAILURE and fault.certificate_requested:
         cause = _CLIENT_CERTIFICATE_WANTED
     did = "ended the connection" if fault.opened else "refused the handshake"
@@ -238,6 +238,25 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
 }
 
 
+_PSK_SUITES = "Up to TLS 1.2 both sides have to name PSK suites in ciphers ('PSK' is all of them); in TLS 1.3 one with SHA-256."
+
+_OTHER_KEY = _Cause(
+    "most likely the pre-shared keys differ",
+    "Compare the key that psk_callback returns with the server's for that identity.",
+    "Compare the key that psk_callback returns for the identity with the client's.",
+)
+
+# Where a `psk_callback` is set. In TLS 1.2 a wrong key shows as a Finished that cannot be read; OpenSSL 3.0 has 47 for 51.
+_PSK_ALERT_CAUSES: Mapping[int, _Cause] = {
+    **dict.fromkeys((20, 47, 51), _OTHER_KEY),
+    _HANDSHAKE_FAILURE: _Cause(
+        "no cipher in common, or it knows no key for us",
+        f"{_PSK_SUITES} Or the server does not know the identity and has no certificate.",
+        f"{_PSK_SUITES} Or the client's psk_callback returned None.",
+    ),
+}
+
+
 # ---- certificates that were refused ----------------------------------------------------------------------------------
 
 
@@ -289,7 +308,7 @@ def _explain_ssl(fault: Fault, peer: str) -> TLSError:
         return ConfigError(
             text, code=_node_code(fault, "ERR_SSL"), alert=_sent(fault), reason=fault.reason or None, hint=hint, openssl_errors=fault.stack
         )
-    cause = None if fault.opened else _REASON_CAUSES.get(reason)
+    cause = None if fault.opened else (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
     if cause:
         return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.mend(fault))
     return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bytes(fault))
@@ -381,6 +400,24 @@ _REASON_CAUSES: Mapping[int, _Cause] = {
         "The server's certificate chain is most likely too long: it need not send its root.",
         "The client's certificate chain is most likely too long: it need not send its root.",
     ),
+}
+
+_NO_KEY = _Cause(
+    "there is no pre-shared key for it",
+    "psk_callback returned None: there is nothing to identify us with.",
+    "psk_callback returned None for the client's identity, or it is not UTF-8.",
+)
+_NO_COMMON_KEY = _Cause(
+    "no pre-shared key in common, and no certificate to show instead",
+    _PSK_SUITES,
+    f"{_PSK_SUITES} Or psk_callback returned None, or the client offered no key.",
+)
+
+# psk identity not found; binder does not verify, decryption failed; no shared cipher, no suitable signature algorithm
+_PSK_REASON_CAUSES: Mapping[int, _Cause] = {
+    223: _NO_KEY,
+    **dict.fromkeys((253, 281), _OTHER_KEY),
+    **dict.fromkeys((193, 118), _NO_COMMON_KEY),
 }
 
 _CONFIG_CAUSES: Mapping[int, tuple[str, str]] = {

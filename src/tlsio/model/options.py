@@ -26,6 +26,7 @@ from tlsio.model.checks import (
     check_int,
     check_limit,
     check_path,
+    check_plain_function,
     check_seconds,
     check_text,
     check_text_or_bytes,
@@ -98,6 +99,9 @@ MAX_SESSION_ID_CONTEXT = 32
 
 # Linux takes no more for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE).
 MAX_KEEP_ALIVE_DELAY = 32767
+
+# PSK_MAX_IDENTITY_LEN, of hints too.
+MAX_PSK_HINT = 256
 
 PIN_BYTES = 32
 TICKET_KEY_BYTES = 48
@@ -174,6 +178,7 @@ class ServerOptions:
         secure_context: Not looked at here.
         session_store: Has `get`, `put` and `delete`; never beside `new_session` and `resume_session`.
         max_handshake_bytes: Wire bytes of one handshake, both ways.
+        psk_identity_hint: UTF-8.
     """
 
     context: ContextOptions = ContextOptions()
@@ -186,6 +191,8 @@ class ServerOptions:
     session_store: Any = None
     stapling: object | None = None
     fetch_crl: object | None = None
+    psk_callback: Callable[..., Any] | None = None
+    psk_identity_hint: bytes | None = None
     alpn_mismatch: AlpnMismatch = "alert"
     allow_renegotiation: bool = False
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
@@ -230,6 +237,7 @@ class ConnectOptions:
     servername: str | None = None
     host: str | None = None
     check_server_identity: Callable[..., Any] | None = None
+    psk_callback: Callable[..., Any] | None = None
     identity_policy: IdentityPolicy = "node"
     request_ocsp: bool = False
     ocsp: OcspPolicy = "off"
@@ -302,6 +310,8 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     session_store: Any
     stapling: object | None
     fetch_crl: object | None
+    psk_callback: Callable[[Any, str], BytesLike | None] | None
+    psk_identity_hint: str | None
     alpn_mismatch: AlpnMismatch | None
     allow_renegotiation: bool | None
     handshake_timeout: float | None
@@ -329,6 +339,7 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     secure_context: object | None
     servername: str | None
     check_server_identity: Callable[..., Any] | None
+    psk_callback: Callable[[str | None], tuple[str, BytesLike] | None] | None
     identity_policy: IdentityPolicy | None
     request_ocsp: bool | None
     ocsp: OcspPolicy | None
@@ -571,6 +582,17 @@ def _check_session_id_context(label: str, value: object) -> bytes:
     return session_id_context
 
 
+def _check_psk_hint(label: str, value: object) -> bytes:
+    hint = check_filled_text(label, value).encode()
+    if b"\0" in hint:
+        raise wrong_value(label, "has a NUL in it")
+    if len(hint) > MAX_PSK_HINT:
+        raise UsageValueError(
+            f"Failed to set PSK identity hint: {label} is longer than {MAX_PSK_HINT} bytes", code="ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED"
+        )
+    return hint
+
+
 def _check_servername(label: str, value: object) -> str:
     # RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
     name = check_text(label, value)
@@ -734,6 +756,8 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "session_store": _check_store,
     "stapling": _take,
     "fetch_crl": _take,
+    "psk_callback": check_plain_function,
+    "psk_identity_hint": _check_psk_hint,
     "alpn_mismatch": _check_alpn_mismatch,
     "allow_renegotiation": check_bool,
     "shutdown_timeout": check_seconds,
@@ -746,6 +770,7 @@ _CONNECT: dict[str, _Check] = _CONNECTION | {
     "servername": _check_servername,
     "host": check_host,
     "check_server_identity": check_function,
+    "psk_callback": check_plain_function,
     "identity_policy": _check_identity_policy,
     "request_ocsp": check_bool,
     "ocsp": _check_ocsp,

@@ -31,6 +31,7 @@ class Fault:
         first_bytes: The first bytes from the peer, at most 16.
         limit: Which limit was passed, for `kind="limit"`.
         certificate_requested: We are the client, and the server asked for our certificate.
+        psk: A `psk_callback` is set.
     """
 
     kind: FaultKind
@@ -47,6 +48,7 @@ class Fault:
     first_bytes: bytes = b""
     limit: FaultLimit = ""
     certificate_requested: bool = False
+    psk: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from tlsio.model.values import Fault
 from tlsio.native.spec import ContextSpec, Piece
 
 # What a connection may ask its owner (engine.h, tio_question).
+MAX_PSK_IDENTITY: Final[int]  # bytes
+MAX_PSK_KEY: Final[int]
 ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
@@ -102,6 +104,11 @@ class Context:
     def dh_bits(self) -> int:
         """Size of the Diffie-Hellman parameters that were given, 0 without."""
 
+# --- pre-shared keys (psk.pxi) ---
+
+def asking() -> bool:
+    """This thread is inside a call of OpenSSL that waits for somebody's `psk_callback`."""
+
 # --- connections (connection.pxi) ---
 
 class Owner(Protocol):
@@ -124,6 +131,10 @@ class Owner(Protocol):
         """Take a session that may be resumed for `lifetime` seconds: a secret. Clients, after `want_sessions`."""
     def _broken(self) -> None:
         """`fault()` tells why."""
+    def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
+        """Identity and pre-shared key. This, and what follows, is called from inside OpenSSL."""
+    def _key_failed(self, error: BaseException) -> None:
+        """What `_find_key` raised; the handshake fails."""
     def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
         """What the flow returned."""
     def _listener_failed(self, error: BaseException) -> None:
@@ -136,6 +147,8 @@ class Driver(Protocol):
     def blocked(self) -> bool: ...
     def send(self, data: bytes) -> None: ...
     def send_eof(self) -> None: ...
+    def later(self, call: Callable[..., object], *args: object) -> None:
+        """Call it when no OpenSSL call is under way."""
     def schedule(self, connection: Connection) -> None:
         """Call `settle` in the loop's next turn."""
 
@@ -180,10 +193,14 @@ class Connection:
     @property
     def offer(self) -> bytes | None:
         """The client's hello, where it was recorded: handshake header and body."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, alpn_continue: bool, sessions: int = 0) -> None:
+    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0) -> None:
         """Say which questions a server asks."""
     def request_status(self) -> None:
         """Ask the server for an OCSP response; the question about it comes also when it has none."""
+    def use_keys(self) -> None:
+        """Use a pre-shared key, which the owner is asked for."""
+    def set_psk_hint(self, hint: bytes | None) -> None:
+        """What a server tells before TLS 1.3, to help the client to choose an identity; at most 256 bytes."""
     def use_ring(self, gate: Gate) -> None:
         """Take ticket keys and counters of a server."""
     def set_renegotiation(self, limit: int, window: float) -> None:
@@ -197,6 +214,8 @@ class Connection:
 
     def start(self) -> None:
         """Begin the handshake."""
+    def later(self, call: Callable[..., object], *args: object) -> None:
+        """Do it when the call of OpenSSL is over that a `psk_callback` runs in."""
 
     # answers
     def answer_hello(self, context: Context | None = None, protocol: bytes | None = None) -> None: ...
@@ -332,6 +351,12 @@ class Connection:
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
     @property
+    def resumed(self) -> bool:
+        """Whether a session was resumed; an external pre-shared key only looks like one, in TLS 1.3."""
+    @property
+    def psk_used(self) -> bool:
+        """An external pre-shared key, not a certificate, has shown who the peer is."""
+    @property
     def asks_certificate(self) -> bool:
         """The peer is asked for its certificate: always, by a client."""
 
@@ -438,10 +463,13 @@ class Gate:
         alpn_continue: bool,
         renegotiation_limit: int,
         renegotiation_window: float,
+        psk_hint: bytes | None = None,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, accepted: bool, dropped: bool, sessions: int = 0) -> None: ...
+    def set_wants(
+        self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, accepted: bool, dropped: bool, sessions: int = 0
+    ) -> None: ...
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:

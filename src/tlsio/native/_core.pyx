@@ -20,4 +20,5 @@ from tlsio.model.values import Fault
 include "context.pxi"
 include "facts.pxi"
 include "connection.pxi"
+include "psk.pxi"
 include "reactor.pxi"

@@ -47,6 +47,7 @@ cdef class Connection:
     cdef Py_ssize_t high_water, last_size, pushed
     cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, told_unsent, wants_drain
     cdef uint8_t told_question          # the one the owner is thinking about
+    cdef bytes psk_hint                 # what the engine's points to
     cdef object __weakref__
 
     def __cinit__(self):
@@ -57,6 +58,7 @@ cdef class Connection:
         if self.c == NULL:
             raise MemoryError
         self.c.owner = <void *>self
+        self.c.ask_psk = find_psk
         self.driver = driver
 
     def __dealloc__(self):
@@ -119,14 +121,22 @@ cdef class Connection:
         """Hand those that the server gives to `_sessions_made`, from now on."""
         self.c.wants |= TIO_WANT_SESSIONS
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint alpn_continue, uint16_t sessions=0):
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint alpn_continue, uint16_t sessions=0):
         self.c.wants = (self.c.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                        | TIO_WANT_STATUS * status | sessions)
+                        | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions)
         self.c.alpn_continue = alpn_continue
 
     def request_status(self):
         """Client: ask for an OCSP response."""
         self.c.wants |= TIO_WANT_STATUS
+
+    def use_keys(self):
+        """Client: ask the owner for a pre-shared key."""
+        self.c.wants |= TIO_WANT_PSK
+
+    def set_psk_hint(self, bytes hint):
+        self.psk_hint = hint
+        self.c.psk_hint = PyBytes_AS_STRING(hint) if hint is not None else NULL
 
     def set_renegotiation(self, uint32_t limit, double window):
         """How often the peer may renegotiate within `window` seconds; 0: not at all."""
@@ -140,6 +150,8 @@ cdef class Connection:
     def reshake(self, verify, bint soft):
         """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be, else None."""
         cdef unsigned long code = 0
+        if tio_asking():
+            return "not now"
         if tio_conn_reshake(self.c, -1 if verify is None else verify, soft, &code):
             return text_of(ERR_reason_error_string(code)) or "not now"
         self._schedule()
@@ -241,6 +253,9 @@ cdef class Connection:
 
     cdef object _resume(self):
         """Go on after an answer or a start from outside a turn."""
+        if tio_asking():
+            self.later(self.resume)
+            return
         self.told_question = TIO_NO_QUESTION
         if self.driver is not None:
             self._fed()
@@ -360,6 +375,13 @@ cdef class Connection:
             tio_reactor_drop(self.reactor.r, self.c, wait)
             self.reactor._left()
             self._detached()
+
+    def later(self, call, *args):
+        """Do it when the call of OpenSSL is over that somebody's `psk_callback` runs in."""
+        if self.driver is not None:
+            self.driver.later(call, *args)
+        elif self.attached:
+            self.reactor.later(call, *args)
 
     cdef object _schedule(self):
         if self.dirty:
@@ -517,8 +539,8 @@ cdef class Connection:
     def read(self, Py_ssize_t limit):
         """Up to `limit` bytes, or None: nothing now."""
         cdef bytes chunk
-        if self.closing:
-            return None                 # what still comes is thrown away
+        if self.closing or tio_asking():
+            return None                 # what still comes is thrown away; or it cannot be had now
         if self.c.wire.dry and not self.c.wire.in_size and not self.c.standing and self.c.input == TIO_IN_OPEN \
                 and tio_conn_pending(self.c) == 0:
             return None
@@ -568,13 +590,13 @@ cdef class Connection:
         else:
             chunk = memoryview(data).tobytes()
         size = PyBytes_GET_SIZE(chunk)
-        if self.queued == 0 and self.c.phase == TIO_OPEN:
+        if self.queued == 0 and self.c.phase == TIO_OPEN and not tio_asking():
             done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk), size)
         if done < size and not self.c.wire.out_error:
             self._enqueue(chunk, done)
         if not self.dirty:
             self._schedule()
-        if self.writable_length > self.high_water and self.attached and self.pushed < PUSH_BUDGET:
+        if self.writable_length > self.high_water and self.attached and self.pushed < PUSH_BUDGET and not tio_asking():
             self._push_out()
         if self.writable_length > self.high_water:
             self.wants_drain = True
@@ -637,6 +659,9 @@ cdef class Connection:
 
     def destroy(self, bint linger=False):
         """Let the descriptor or the driver go at once. `linger`: what has gathered, and FIN, still leave."""
+        if tio_asking():
+            self.later(self._destroy_late, linger)
+            return
         if linger and self.attached:
             tio_conn_flush(self.c)
         elif linger and self.driver is not None:
@@ -645,6 +670,11 @@ cdef class Connection:
         self.driver = None
         self.queue = None
         self.queued = 0
+
+    def _destroy_late(self, bint linger):
+        self.destroy(linger)
+        if self.gate is not None:
+            self.gate._check_closed()
 
     def release(self):
         """Forget the owner, who is closed for good: no news any more, and no cycle to be collected."""
@@ -776,6 +806,16 @@ cdef class Connection:
         return self.c.ssl != NULL and SSL_session_reused(self.c.ssl) == 1
 
     @property
+    def resumed(self):
+        """A session was resumed; an external pre-shared key only looks like one."""
+        return self.session_reused and not self.psk_used
+
+    @property
+    def psk_used(self):
+        """An external pre-shared key has shown who the peer is."""
+        return tio_conn_psk_used(self.c) == 1
+
+    @property
     def asked_session(self):
         """Id of the session that the client wants to resume, while the hello is asked about; None: it names none."""
         cdef tio_sessions *sessions = self.c.sessions
@@ -878,7 +918,7 @@ cdef class Connection:
 
     cdef long _resumed_result(self):
         """What on_certificate found when the session was made; it passed only where nothing is insisted on."""
-        return SSL_get_verify_result(self.c.ssl) if self.session_reused else X509_V_OK
+        return SSL_get_verify_result(self.c.ssl) if self.resumed else X509_V_OK
 
     @property
     def peer_address(self):
@@ -922,6 +962,7 @@ cdef object fault_of(tio_conn *c, bint opened):
         first_bytes=c.first[:c.first_size],
         limit=FAULT_LIMITS[f.limit],
         certificate_requested=c.certificate_requested != 0,
+        psk=c.psk != NULL,
     )
 
 

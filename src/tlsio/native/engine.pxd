@@ -25,9 +25,10 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "engine.h" nogil:
     enum:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
+        TIO_PSK_IDENTITY, TIO_PSK_KEY
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
-        TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS
+        TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS, TIO_WANT_PSK
         TIO_WANT_SESSIONS, TIO_STATEFUL, TIO_STATEFUL_13
     enum:
         TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
@@ -98,6 +99,12 @@ cdef extern from "engine.h" nogil:
     void tio_ring_keep(tio_ring *, int64_t ns)
     void tio_ring_first(tio_ring *, uint8_t *key)
 
+    ctypedef struct tio_conn
+    ctypedef struct tio_psk
+    ctypedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *key) noexcept nogil
+    int tio_asking()
+    int tio_conn_psk_used(const tio_conn *)
+
     ctypedef struct tio_renegotiation:
         uint32_t limit
         int64_t window_ns
@@ -106,6 +113,8 @@ cdef extern from "engine.h" nogil:
         tio_ring *ring
         void *owner
         uint32_t wants
+        tio_psk_ask *ask_psk
+        const char *psk_hint
         int alpn_continue
         int no_delay
         int keep_alive
@@ -200,6 +209,9 @@ cdef extern from "engine.h" nogil:
         uint8_t first[16]
         uint8_t first_size
         char *server_name
+        tio_psk_ask *ask_psk
+        const char *psk_hint
+        tio_psk *psk
         tio_records *records
         tio_status *status
         tio_sessions *sessions

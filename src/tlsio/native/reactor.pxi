@@ -44,6 +44,7 @@ cdef class Gate:
 
     cdef tio_gate gate
     cdef Reactor reactor
+    cdef bytes psk_hint
     cdef object server
     cdef dict failures                  # what failed, as numbers -> how often
     cdef dict failure_codes             # the same numbers -> code
@@ -58,11 +59,14 @@ cdef class Gate:
 
     def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
                  max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
-                 double renegotiation_window):
+                 double renegotiation_window, bytes psk_hint=None):
         self.server = server
         self.failures = {}
         self.failure_codes = {}
         self.gate.owner = <void *>self
+        self.gate.ask_psk = find_psk
+        self.psk_hint = psk_hint
+        self.gate.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
         tio_ring_retain(ring.ring)
         self.gate.ring = ring.ring
         tio_context_retain(context.ptr)
@@ -87,9 +91,10 @@ cdef class Gate:
         """For new connections. Any thread."""
         tio_gate_set_context(&self.gate, context.ptr)
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint accepted, bint dropped, uint16_t sessions=0):
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0):
         self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                           | TIO_WANT_STATUS * status | sessions | TIO_WANT_ACCEPTED * accepted | TIO_WANT_DROPPED * dropped)
+                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions | TIO_WANT_ACCEPTED * accepted
+                           | TIO_WANT_DROPPED * dropped)
 
     def record(self, bint keys, bint offer, bint trace):
         """What new connections record."""
@@ -108,6 +113,9 @@ cdef class Gate:
 
     def unlisten_all(self):
         if self.reactor is not None and self.reactor.r != NULL:
+            if tio_asking():
+                self.reactor.later(self.unlisten_all)
+                return
             tio_reactor_unlisten(self.reactor.r, &self.gate)
             self.reactor.gates.discard(self)
             self.reactor._left()
@@ -115,8 +123,19 @@ cdef class Gate:
     def evict(self):
         """End the connections that are not sockets yet."""
         if self.reactor is not None and self.reactor.r != NULL:
+            if tio_asking():
+                self.reactor.later(self._evict_late)
+                return
             tio_reactor_evict(self.reactor.r, &self.gate)
             self.reactor._left()
+
+    def _evict_late(self):
+        self.evict()
+        self._check_closed()
+
+    cdef object _check_closed(self):
+        if self.closing:
+            self.server._check_closed()
 
     @property
     def max_connections(self):
@@ -181,7 +200,7 @@ cdef class Gate:
         self.failures[numbers] += 1
 
     cdef object _opened(self, tio_conn *c):
-        if SSL_session_reused(c.ssl):
+        if SSL_session_reused(c.ssl) and not tio_conn_psk_used(c):
             self.handshakes_resumed += 1
         else:
             self.handshakes_full += 1
@@ -195,12 +214,10 @@ cdef class Gate:
         return self._next(reactor, notice.conn, notice.what)
 
     cdef Connection _next(self, Reactor reactor, tio_conn *c, uint32_t what):
-        cdef Connection connection
         if what & TIO_NOTICE_FAILED and not self.wants_failures:
             self._count(c)
             tio_conn_free(c)
-            if self.closing:
-                self.server._check_closed()
+            self._check_closed()
             return None
         if what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
             tio_reactor_resume(reactor.r, c)
@@ -211,7 +228,11 @@ cdef class Gate:
                 return None
         if not what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED | TIO_NOTICE_FAILED):
             return None
-        connection = Connection.wrap(reactor, self, c)
+        return self._adopt(reactor, c)
+
+    cdef Connection _adopt(self, Reactor reactor, tio_conn *c):
+        """Make the connection a socket of the server."""
+        cdef Connection connection = Connection.wrap(reactor, self, c)
         if c.reactor == NULL:
             connection._detached()
         self.server._adopt(connection)
@@ -318,6 +339,10 @@ cdef class Reactor:
         self.dirty.append(connection)
         if not self.in_turn and not self.scheduled:
             self._flush_soon()
+
+    def later(self, call, *args):
+        """In the loop's next pass."""
+        self.loop().call_soon(call, *args)
 
     cdef object _flush_soon(self):
         self._check()

@@ -5,10 +5,9 @@ before; its answer comes in as a value. Nothing here can be asked to skip the ch
 peer in, but says so in `authorized`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from tlsio.model.codes import x509_code, x509_text
 from tlsio.model.errors import (
@@ -30,7 +29,6 @@ __all__ = ["NOT_ASKED", "PeerFacts", "Verdict", "VerifyPolicy", "judge"]
 NOT_ASKED: Final = object()
 """In place of an answer: the caller has no check of its own."""
 
-_NO_CERTIFICATE: Mapping[str, Any] = MappingProxyType({})
 # X509_V_ERR numbers that stand for causes OpenSSL did not find itself; both make it send bad_certificate.
 _HOSTNAME_MISMATCH, _CERT_REJECTED = 62, 28
 # Node's code for a peer without a certificate, though X509_V_ERR 2 means another thing in OpenSSL.
@@ -86,6 +84,8 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
     Source: node-api §8.4 for the order (chain, then identity), RFC 9525 §6 for names, RFC 7469 §2.6 for pins.
     (Node: `authorized`, `authorizationError`.)
 
+    A pre-shared key that has authenticated a server stands for chain and name. It does not stand for pins: they want a certificate.
+
     Pins are looked for in the chain that OpenSSL verified. With `reject_unauthorized=False` there may be no such chain, and
     anybody can append a certificate to what he sends: then only the peer's own key counts, the one it has proved to have.
 
@@ -101,8 +101,8 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
     """
     causes = list(_causes(facts, policy))
     if not causes:
-        # As in Node: on a server, a peer without a certificate (resumed, pre-shared key) is fine, but nobody we know.
-        return Verdict(authorized=facts.leaf is not None)
+        # On a server, a peer without a certificate (resumed, pre-shared key) is fine, but nobody whose certificate we know.
+        return Verdict(authorized=facts.leaf is not None or (facts.psk and facts.role == "client"))
     reasons = tuple(reason for cause in causes for reason in _reasons(cause))
     return Verdict(
         authorized=False,
@@ -155,9 +155,8 @@ def _judge_identity(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificat
     if facts.server_name is None:
         raise UsageStateError("There is no name to check the server's certificate against: give servername or host")
     check = check_server_identity if policy.identity_policy == "node" else check_rfc9525
-    if facts.leaf is None and facts.psk:
-        # As in Node: who uses a pre-shared key knows the peer by it, and has to say so with a check of his own.
-        return check(facts.server_name, _NO_CERTIFICATE)
+    # Whoever has the pre-shared key is whom it was shared with. Node wants a check of the caller's own here, up to TLS 1.2: but
+    # one that accepts everything would accept any certificate too, when the server comes with one after all.
     return check(facts.server_name, leaf) if leaf else None  # without one the chain has failed
 
 
@@ -178,8 +177,12 @@ def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | No
     return CertificateError(
         f"None of the pinned keys is in the {facts.peer}'s chain; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
         code="ERR_TLS_PIN_MISMATCH",
-        hint="If the peer has a new key, add one of these to pins= once you know by another way that it is the peer's.",
+        hint=_PINS_AND_PSK if facts.psk else _PINS,
     )
+
+
+_PINS = "If the peer has a new key, add one of these to pins= once you know by another way that it is the peer's."
+_PINS_AND_PSK = "The server was authenticated by a pre-shared key and has shown no certificate: use either pins or psk_callback."
 
 
 def _spki_digests(facts: PeerFacts, *, leaf_only: bool) -> tuple[bytes, ...]:

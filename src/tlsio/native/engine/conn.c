@@ -45,6 +45,7 @@ void tio_conn_free(tio_conn *c) {
     tio_status_free(c->status);
     tio_sessions_free(c);
     tio_context_release(c->identity);
+    tio_psk_free(c);
     tio_context_release(c->context);
     free(c);
 }
@@ -74,6 +75,7 @@ static int start(tio_conn *c) {
     tio_hooks_attach(c);
     tio_records_install(c, c->context->ssl);
     if (tio_names_identity(c)) return -1;
+    if (tio_psk_attach(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     if (c->role == TIO_SERVER) {
         SSL_set_accept_state(c->ssl);
@@ -134,6 +136,7 @@ static int ask_resumed(tio_conn *c) {
 }
 
 static void shaken(tio_conn *c) {
+    tio_psk_settle(c);
     if (c->role == TIO_SERVER && (c->wants & TIO_WANT_CLIENT) && !(c->asked & TIO_WANT_CLIENT)) {
         c->asked |= TIO_WANT_CLIENT;
         tio_move_question(c, TIO_ASK_CLIENT);           /* our last flight stays in the wire */
@@ -141,7 +144,8 @@ static void shaken(tio_conn *c) {
     }
     if (tio_sessions_ask(c)) return;                    /* nothing leaves before they are stored */
     if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {
-        if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);    /* an anonymous suite */
+        if (tio_conn_psk_used(c)) tio_move_question(c, TIO_ASK_VERIFY);     /* it is the server; more may be wanted of it */
+        else if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);    /* an anonymous suite */
         else if (ask_resumed(c)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
@@ -361,7 +365,8 @@ void tio_answer_verify(tio_conn *c, int error) {
     tio_move_question(c, TIO_NO_QUESTION);
     c->asked |= TIO_WANT_VERIFY;
     c->verify_answer = error;
-    if (error == X509_V_OK && (c->wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION && !tio_sessions_resumed(c))
+    int certified = !tio_sessions_resumed(c) && !tio_conn_psk_used(c);
+    if (error == X509_V_OK && (c->wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION && certified)
         tio_move_question(c, TIO_ASK_STATUS);
 }
 
@@ -376,13 +381,13 @@ void tio_answer_client(tio_conn *c) {
 
 /* Nothing of ours that is encrypted has left, so the peer still reads in the clear: what is unsent (the end of the handshake) is
  * replaced by the alert.  A TLS 1.3 server takes it until the client's first encrypted record.  Not so behind a server's
- * abbreviated handshake, or after a renegotiation. */
+ * abbreviated handshake, a client's by pre-shared key up to TLS 1.2, or after a renegotiation. */
 void tio_refuse_clear(tio_conn *c, int alert) {
     int version = SSL_version(c->ssl) < TLS1_2_VERSION ? SSL_version(c->ssl) : TLS1_2_VERSION;      /* as records have it */
     uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)version, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
-    int is_clear = c->phase == TIO_HANDSHAKING && (c->role == TIO_CLIENT || !SSL_session_reused(c->ssl));
+    int spoken = c->role == TIO_SERVER ? SSL_session_reused(c->ssl) : tio_conn_psk_used(c) && SSL_version(c->ssl) < TLS1_3_VERSION;
     tio_wire_drop_output(c);
-    if (is_clear && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
+    if (c->phase == TIO_HANDSHAKING && !spoken && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
 }
 

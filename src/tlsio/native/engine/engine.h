@@ -10,7 +10,8 @@
  *     obeyed: output is gathered and leaves by tio_conn_flush() or tio_conn_output() after the call has returned.
  *  3. BROKEN is final.  What the failing step produced (the alert) is still sent, and it is sent before the
  *     descriptor is closed.
- *  4. No code of the user runs inside an OpenSSL callback: callbacks record a fact or ask for a pause.
+ *  4. No code of the user runs inside an OpenSSL callback: callbacks record a fact or ask for a pause.  The one exception,
+ *     pre-shared keys, is fenced: see tio_asking().
  *  5. One thread owns a connection at a time.  Hand-over happens between calls of this file, never inside one.
  *  6. OpenSSL's error queue is cleared before, and read after, every call that can fail; what was read is in `fault`.
  *  7. A callback that cannot answer fails the handshake.
@@ -44,7 +45,9 @@ enum {
     TIO_TICKET_KEY = 48,                /* Node's layout: 16 name, 16 HMAC-SHA256 key, 16 AES-128 key */
     TIO_TICKET_KEYS = 16,               /* keys a ring remembers */
     TIO_SESSION_ID = 32,                /* RFC 5246 7.4.1.2: the longest; that of a stateful ticket */
-    TIO_SESSIONS = 8                    /* made by one connection and not fetched yet; a TLS 1.3 server makes two at once */
+    TIO_SESSIONS = 8,                   /* made by one connection and not fetched yet; a TLS 1.3 server makes two at once */
+    TIO_PSK_IDENTITY = PSK_MAX_IDENTITY_LEN,            /* bytes of a pre-shared key's identity, or of a hint: 256 */
+    TIO_PSK_KEY = PSK_MAX_PSK_LEN       /* 512 */
 };
 
 #ifdef OPENSSL_NO_SSL_TRACE
@@ -155,6 +158,19 @@ typedef struct {
     int64_t window_ns;
 } tio_renegotiation;
 
+/* ---- psk.c: external pre-shared keys (RFC 4279, RFC 8446 4.2.11) --------------------------------------------- */
+
+typedef struct tio_conn tio_conn;
+typedef struct tio_psk tio_psk;
+
+/* The binding's, called from inside an OpenSSL call: a key is wanted.  `given`: the client's identity (server), or the server's
+ * hint or NULL (client); text, in UTF-8 as far as OpenSSL can tell.  Filled in: `identity` (client: TIO_PSK_IDENTITY bytes and
+ * a NUL at most) and `key` (TIO_PSK_KEY bytes at most).  Returns the size of the key, 0: there is none, -1: the handshake is to
+ * fail.  Until it returns no call of this file may be made but those that take a const tio_conn. */
+typedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *key);
+int tio_asking(void);                   /* this thread is inside of one */
+int tio_conn_psk_used(const tio_conn *);             /* an external key, not a certificate, has shown who the peer is */
+
 /* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
 
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
@@ -163,7 +179,8 @@ enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCE
        TIO_WANT_STATUS = 512,
        TIO_WANT_SESSIONS = 1024,         /* those made are handed up; a server asks for those it is to resume */
        TIO_STATEFUL = 2048,             /* and gives out ids of sessions, no tickets that carry them */
-       TIO_STATEFUL_13 = 4096 };        /* the same, to clients of TLS 1.3 only */
+       TIO_STATEFUL_13 = 4096,          /* the same, to clients of TLS 1.3 only */
+       TIO_WANT_PSK = 8192 };
 
 typedef struct {
     pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
@@ -171,6 +188,8 @@ typedef struct {
     tio_ring *ring;
     void *owner;                        /* the binding's; not touched here */
     atomic_uint wants;                  /* TIO_WANT_*: which questions and notices */
+    tio_psk_ask *ask_psk;               /* for TIO_WANT_PSK */
+    const char *psk_hint;               /* the binding's, not changed; NULL: none */
     int alpn_continue;                  /* nothing in common: go on without ALPN instead of alert 120 */
     int no_delay;
     int keep_alive;                     /* -1 off, else seconds before the first probe; 0 the system's */
@@ -213,8 +232,6 @@ typedef struct {
 } tio_wire;
 
 /* ---- conn.c: one connection as steps that never block -------------------------------------------------------- */
-
-typedef struct tio_conn tio_conn;
 
 /* facts.c: what a connection has recorded for who looks on; nothing but a NULL unless it was wanted.  Taken by the binding
  * after the OpenSSL call that made it. */
@@ -274,7 +291,7 @@ struct tio_conn {                       /* read freely; written by the engine on
     uint8_t role, phase, question, in, out;
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */
     uint8_t recorded;                   /* `records` holds lines or a trace to be told, or a client's `sessions` new ones */
-    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS, and tio_conn_record()'s */
+    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS | _PSK, and tio_conn_record()'s */
     uint8_t alpn_continue;              /* the binding's */
     uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
     uint8_t parked;                     /* the kernel is told not to wake us for input */
@@ -311,6 +328,9 @@ struct tio_conn {                       /* read freely; written by the engine on
     size_t offered_size;
     uint8_t *chosen;                    /* ALPN answer: one protocol */
     size_t chosen_size;
+    tio_psk_ask *ask_psk;               /* the binding's, or the gate's, as is `psk_hint` */
+    const char *psk_hint;
+    tio_psk *psk;                       /* NULL unless TIO_WANT_PSK */
     tio_records *records;
     tio_status *status;                 /* server, see there */
     tio_sessions *sessions;

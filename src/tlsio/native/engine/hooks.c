@@ -1,4 +1,5 @@
-/* hooks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs anybody else's code.
+/* hooks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs anybody else's code (those that do are in
+ * psk.c).
  *
  * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() some are looked up in the new one and some in the
  * first.  They find their connection through the BIO and so need no argument of a context. */
@@ -66,9 +67,12 @@ static int on_renegotiation(tio_conn *c, int *alert) {
     return SSL_CLIENT_HELLO_ERROR;
 }
 
-static int go_on(tio_conn *c) {
+/* The context stands; what depends on the hello besides is set. */
+static int go_on(tio_conn *c, int *alert) {
     tio_status_hello(c);
-    return SSL_CLIENT_HELLO_SUCCESS;
+    if (!tio_psk_hello(c)) return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
 }
 
 static int on_hello(SSL *ssl, int *alert, void *unused) {
@@ -79,7 +83,7 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
         *alert = c->refusal;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (c->asked & TIO_WANT_HELLO) return go_on(c);         /* answered, or the hello after a retry */
+    if (c->asked & TIO_WANT_HELLO) return go_on(c, alert);      /* answered, or the hello after a retry */
     c->asked |= TIO_WANT_HELLO;
     if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl)) || tio_sessions_hello(c)) {
         *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
@@ -87,7 +91,7 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
     }
     if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered)
         && !(c->sessions && c->sessions->asked_size))
-        return go_on(c);
+        return go_on(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;

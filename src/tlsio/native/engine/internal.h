@@ -36,6 +36,12 @@ void tio_status_done(tio_conn *);                    /* the handshake is: nothin
 int tio_hooks_install(SSL_CTX *);
 void tio_hooks_attach(tio_conn *);
 
+/* psk.c */
+int tio_psk_attach(tio_conn *);                      /* -1: no memory */
+int tio_psk_hello(tio_conn *);                       /* server: the context is chosen, the hello can be read */
+void tio_psk_settle(tio_conn *);                     /* the handshake is done */
+void tio_psk_free(tio_conn *);
+
 /* facts.c */
 void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange leaves */
 void tio_records_install(const tio_conn *, SSL_CTX *);

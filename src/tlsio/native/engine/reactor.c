@@ -521,6 +521,8 @@ static void admit(tio_reactor *r, tio_gate *g, int fd, const struct sockaddr_in6
     c->alpn_continue = (uint8_t)g->alpn_continue;
     c->renegotiation = g->renegotiation;
     c->wants = (uint16_t)atomic_load(&g->wants);
+    c->ask_psk = g->ask_psk;
+    c->psk_hint = g->psk_hint;
     c->counted = 1;
     g->open++;
     g->handshaking++;
@@ -725,13 +727,13 @@ int tio_reactor_poll(tio_reactor *r) {
     return handshakes;
 }
 
+/* As many as there are now; what is added meanwhile waits, what is let go meanwhile is gone from the list. */
 static void take_ready(tio_reactor *r) {
-    tio_conn *c = r->ready, *next;
-    r->ready = r->ready_last = NULL;
-    for (; c; c = next) {
-        next = c->next_ready;
-        c->next_ready = NULL;
-        c->ready = 0;
+    size_t count = 0;
+    for (tio_conn *c = r->ready; c; c = c->next_ready) count++;
+    while (count-- && r->ready) {
+        tio_conn *c = r->ready;
+        ready_remove(r, c);
         if (is_handshake(c)) shake(r, c);
         else if (wants_input(c)) notify(r, c, TIO_NOTICE_READABLE);
     }

@@ -173,7 +173,7 @@ void tio_sessions_start(tio_conn *c) {
 }
 
 int tio_sessions_resumed(const tio_conn *c) {
-    return c->sessions && c->sessions->given && SSL_session_reused(c->ssl) == 1;
+    return c->sessions && c->sessions->given && SSL_session_reused(c->ssl) == 1 && !tio_conn_psk_used(c);
 }
 
 /* ---- what was made ------------------------------------------------------------------------------------------------- */

@@ -82,11 +82,11 @@ static int has_certificate_for_13(SSL *ssl) {
 }
 
 /* In the hello pause, contexts are switched.  OpenSSL does not offer TLS 1.3 without a certificate for it, unless there is a
- * cert_cb, which might bring one.  Ours does not, so the version has to be held down here. */
+ * cert_cb, which might bring one, or a way to pre-shared keys.  Ours does not, so the version has to be held down here. */
 void tio_status_hello(tio_conn *c) {
     if (!(c->wants & TIO_WANT_STATUS)) return;
     SSL_set_cert_cb(c->ssl, on_choice, NULL);
-    if (!has_certificate_for_13(c->ssl)) SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
+    if (!(c->wants & TIO_WANT_PSK) && !has_certificate_for_13(c->ssl)) SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
 }
 
 static int staple(tio_conn *c, SSL *ssl) {

@@ -1,0 +1,193 @@
+/* psk.c - external pre-shared keys: the one place where code of the binding runs inside a call of OpenSSL.
+ *
+ * OpenSSL asks for a key by callbacks that cannot wait.  Up to TLS 1.2 a server is asked when the client's ClientKeyExchange
+ * is there, a client when it makes it (RFC 4279); in TLS 1.3 while a hello is read, or made (RFC 8446 4.2.11).  Both kinds are
+ * installed; those for TLS 1.2 are called for a hello of TLS 1.3 too, when the others had no key, and then say so again.
+ *
+ * The fence: while somebody is asked, tio_asking() is true in this thread, and no connection or reactor may be changed: one
+ * that is freed now is freed under OpenSSL's feet.  Whoever wants to has to remember it until the call is over. */
+#include "internal.h"
+
+#include <openssl/asn1.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct tio_psk {
+    int used;
+    SSL_SESSION *offered;               /* client, TLS 1.3 */
+    char identity[TIO_PSK_IDENTITY + 1];    /* the same; OpenSSL reads it after the callback */
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int mark;                        /* index of a session's ex_data: the tio_psk whose key it stands for */
+
+static void make_mark(void) { mark = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
+
+static _Thread_local int asking;
+
+int tio_asking(void) { return asking; }
+
+static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
+    asking++;
+    int size = c->ask_psk(c, given, identity, key);
+    asking--;
+    return size;
+}
+
+/* RFC 4279 5.1: "The identity MUST be first converted to a character string, and then encoded to octets using UTF-8".  In
+ * TLS 1.3 tickets stand in the same list: those are random, and as good as never text. */
+static int is_text(const unsigned char *p, size_t size) {
+    unsigned long letter;
+    if (size > TIO_PSK_IDENTITY || memchr(p, 0, size)) return 0;
+    while (size) {
+        int n = UTF8_getc(p, (int)size, &letter);
+        if (n <= 0) return 0;
+        p += n;
+        size -= (size_t)n;
+    }
+    return 1;
+}
+
+/* RFC 8446 4.2.11: "the Hash algorithm MUST be set when the PSK is established or default to SHA-256 if no such algorithm is
+ * defined".  The suite stands for the hash alone. */
+static SSL_SESSION *session_of(tio_conn *c, const uint8_t *key, int size) {
+    static const unsigned char suite[] = { 0x13, 0x01 };        /* TLS_AES_128_GCM_SHA256 */
+    SSL_SESSION *s = SSL_SESSION_new();
+    if (s && SSL_SESSION_set1_master_key(s, key, (size_t)size) && SSL_SESSION_set_cipher(s, SSL_CIPHER_find(c->ssl, suite)) &&
+        SSL_SESSION_set_protocol_version(s, TLS1_3_VERSION) && SSL_SESSION_set_ex_data(s, mark, c->psk))
+        return s;
+    SSL_SESSION_free(s);
+    return NULL;
+}
+
+static int is_sha256(const EVP_MD *md) { return md && EVP_MD_is_a(md, "SHA256"); }
+
+/* RFC 8446 4.2.11: "The server MUST ensure that it selects a compatible PSK (if any) and cipher suite."  OpenSSL chooses the
+ * suite first, and would leave the key aside for one with SHA-384. */
+static int prefer_sha256(SSL *ssl) {
+    char names[512] = "";
+    STACK_OF(SSL_CIPHER) *all = SSL_get_ciphers(ssl);
+    for (int wanted = 1; wanted >= 0; wanted--)
+        for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+            const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(all, i);
+            if (SSL_CIPHER_get_protocol_id(cipher) >> 8 != 0x13) continue;
+            if (is_sha256(SSL_CIPHER_get_handshake_digest(cipher)) != wanted) continue;
+            OPENSSL_strlcat(names, ":", sizeof names);
+            OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), sizeof names);
+        }
+    return !*names || SSL_set_ciphersuites(ssl, names + 1) == 1 ? 0 : -1;
+}
+
+/* ---- server -------------------------------------------------------------------------------------------------- */
+
+static unsigned on_identity(SSL *ssl, const char *identity, unsigned char *key, unsigned room) {
+    if (SSL_version(ssl) >= TLS1_3_VERSION) return 0;   /* on_identity_13 was asked */
+    if (!is_text((const unsigned char *)identity, strlen(identity))) return 0;
+    int size = ask(tio_conn_of(ssl), identity, NULL, key);
+    return size < 0 ? room + 1 : (unsigned)size;        /* too long: an internal error, instead of an unknown identity */
+}
+
+static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, SSL_SESSION **session) {
+    char text[TIO_PSK_IDENTITY + 1];
+    uint8_t key[TIO_PSK_KEY];
+    *session = NULL;
+    if (!is_text(identity, size)) return 1;
+    memcpy(text, identity, size);
+    text[size] = 0;
+    int n = ask(tio_conn_of(ssl), text, NULL, key);
+    if (n > 0) *session = session_of(tio_conn_of(ssl), key, n);
+    OPENSSL_cleanse(key, sizeof key);
+    return n == 0 || *session;
+}
+
+/* RFC 8446 4.2.11: identities <7..2^16-1>, each a length of two bytes, so much text, and four bytes of age. */
+static int offers_text(SSL *ssl) {
+    const unsigned char *p;
+    size_t size;
+    if (!SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size) || size < 2) return 0;
+    size_t left = (size_t)p[0] << 8 | p[1];
+    if (left > size - 2) return 0;
+    for (p += 2; left > 6; ) {
+        size_t n = (size_t)p[0] << 8 | p[1];
+        if (n + 6 > left) return 0;
+        if (is_text(p + 2, n)) return 1;
+        p += n + 6;
+        left -= n + 6;
+    }
+    return 0;
+}
+
+int tio_psk_hello(tio_conn *c) {
+    if (!c->psk) return 0;
+    if (c->psk_hint && SSL_use_psk_identity_hint(c->ssl, c->psk_hint) != 1) return -1;
+    return offers_text(c->ssl) ? prefer_sha256(c->ssl) : 0;
+}
+
+/* ---- client -------------------------------------------------------------------------------------------------- */
+
+static unsigned on_hint(SSL *ssl, const char *hint, char *identity, unsigned identity_room, unsigned char *key, unsigned room) {
+    (void)identity_room;
+    if (SSL_get_state(ssl) != TLS_ST_CW_KEY_EXCH) return 0;     /* a hello: on_offer was asked */
+    int size = ask(tio_conn_of(ssl), hint, identity, key);
+    return size < 0 ? room + 1 : (unsigned)size;
+}
+
+static int on_offer(SSL *ssl, const EVP_MD *md, const unsigned char **identity, size_t *size, SSL_SESSION **session) {
+    tio_conn *c = tio_conn_of(ssl);
+    tio_psk *p = c->psk;
+    uint8_t key[TIO_PSK_KEY];
+    int n = 0;
+    *identity = NULL;
+    *size = 0;
+    *session = NULL;
+    if (!md) {                                          /* else the hello after a retry: what was offered stands, if it fits */
+        SSL_SESSION_free(p->offered);
+        p->offered = NULL;
+        n = ask(c, NULL, p->identity, key);
+        if (n > 0) p->offered = session_of(c, key, n);
+        OPENSSL_cleanse(key, sizeof key);
+    }
+    if (n < 0 || (n > 0 && !p->offered)) return 0;
+    if (!p->offered || (md && !is_sha256(md))) return 1;
+    if (!SSL_SESSION_up_ref(p->offered)) return 0;
+    *session = p->offered;
+    *identity = (const unsigned char *)p->identity;
+    *size = strlen(p->identity);
+    return 1;
+}
+
+/* ---- both ---------------------------------------------------------------------------------------------------- */
+
+int tio_psk_attach(tio_conn *c) {
+    if (!(c->wants & TIO_WANT_PSK)) return 0;
+    if (pthread_once(&once, make_mark) || mark < 0 || !(c->psk = calloc(1, sizeof *c->psk))) return -1;
+    if (c->role == TIO_SERVER) {
+        SSL_set_psk_server_callback(c->ssl, on_identity);
+        SSL_set_psk_find_session_callback(c->ssl, on_identity_13);
+        return 0;
+    }
+    SSL_set_psk_client_callback(c->ssl, on_hint);
+    SSL_set_psk_use_session_callback(c->ssl, on_offer);
+    return prefer_sha256(c->ssl);
+}
+
+void tio_psk_free(tio_conn *c) {
+    if (c->psk) SSL_SESSION_free(c->psk->offered);
+    free(c->psk);
+}
+
+/* Up to TLS 1.2 the suite says what authenticates.  In TLS 1.3 an external key looks like a resumed session: one with our mark,
+ * which copies of it have too, but none that was ever resumed: those come from tickets. */
+void tio_psk_settle(tio_conn *c) {
+    if (!c->psk) return;
+    int reused = SSL_session_reused(c->ssl);
+    if (SSL_version(c->ssl) >= TLS1_3_VERSION)
+        c->psk->used = reused && SSL_SESSION_get_ex_data(SSL_get0_session(c->ssl), mark) == c->psk;
+    else
+        c->psk->used = !reused && SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(c->ssl)) == NID_auth_psk;
+    SSL_SESSION_free(c->psk->offered);                  /* its key is wiped with the last copy */
+    c->psk->offered = NULL;
+}
+
+int tio_conn_psk_used(const tio_conn *c) { return c->psk && c->psk->used; }

@@ -1,0 +1,68 @@
+# Pre-shared keys: the one place where Python runs inside a call of OpenSSL.
+#
+# What a `psk_callback` does to connections and servers meanwhile is put off until that call is over: see `tio_asking()` in
+# engine.h, and those who look at it in connection.pxi and reactor.pxi.
+
+MAX_PSK_IDENTITY = TIO_PSK_IDENTITY
+MAX_PSK_KEY = TIO_PSK_KEY
+
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_IsFinalizing _Py_IsFinalizing
+    #endif
+    """
+    int Py_IsFinalizing() nogil
+
+
+def asking():
+    return tio_asking() != 0
+
+
+cdef int find_psk(tio_conn *c, const char *given, char *identity, uint8_t *key) noexcept nogil:
+    """What OpenSSL is told; called from inside it, in the loop's thread, with or without the interpreter's lock."""
+    if Py_IsFinalizing():
+        return -1
+    with gil:
+        return ask_owner(c, given, identity, key)
+
+
+cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key) noexcept:
+    cdef Connection connection = None
+    cdef Gate gate
+    cdef bytes name, secret
+    try:
+        if c.owner == NULL:
+            gate = <Gate>c.gate.owner
+            gate._adopt(gate.reactor, c)
+        connection = <Connection>c.owner
+        if connection.owner is None:    # closed for good, and only not yet let go
+            return -1
+        found = in_context(connection.context_vars, connection.owner._find_key, None if given == NULL else <bytes>given)
+        if connection.owner is None:    # meanwhile
+            return -1
+        if found is None:
+            return 0
+        name, secret = found
+        if identity != NULL:
+            memcpy(identity, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name) + 1)
+        memcpy(key, PyBytes_AS_STRING(secret), PyBytes_GET_SIZE(secret))
+        return <int>PyBytes_GET_SIZE(secret)
+    except BaseException as error:
+        if connection is not None and connection.owner is not None:
+            connection.owner._key_failed(error)
+        return -1
+
+
+cdef object in_context(context, call, argument):
+    """Call in the context variables of a connection, if it has some and this is not happening in them already."""
+    if context is None:
+        return call(argument)
+    try:
+        PyContext_Enter(context)
+    except RuntimeError:
+        return call(argument)
+    try:
+        return call(argument)
+    finally:
+        PyContext_Exit(context)
