@@ -230,3 +230,14 @@ async def test_bytes_are_counted(pair: Pair) -> None:
         assert client.wire_bytes_written == peer.wire_bytes_read > 50_000
         assert peer.wire_bytes_written == client.wire_bytes_read > 10
         assert client.writable_length == 0
+
+
+async def test_much_that_was_written_before_the_handshake_is_sent_whole(pair: Pair) -> None:
+    """More than leaves at once, to a peer that takes it at once."""
+    much = bytes(1_000_000)
+
+    def write(_certificate: object, socket: tlsio.TLSSocket) -> None:
+        socket.write(much)
+
+    async with pair(server={"check_client": write}) as (client, _peer, _server):
+        assert await client.readexactly(len(much)) == much

@@ -307,14 +307,17 @@ cdef class Connection:
 
     cdef object _settle(self):
         """Bring out what has gathered, then tell what has become of the connection."""
+        cdef Py_ssize_t moved = 0
         self.dirty = False
         self.pushed = 0
         if self.c.recorded:
             self._tell_records()
         if self.c.phase == TIO_OPEN:
-            self._pump_out()
+            moved = self._pump_out()
         if self.c.phase != TIO_BROKEN:
             self._carry()
+        if moved and self.queued and self.attached and self.c.wire.out_end == self.c.wire.out_start:
+            self._schedule()            # there is more, and the kernel, which took all there was, will tell nothing
         if self.told_open and (self.c.question != TIO_NO_QUESTION or self.c.reshaken):
             self._tell_reshaken()
         if self.c.phase == TIO_BROKEN:
