@@ -77,7 +77,7 @@ async def test_all_hooks_are_asked_once_and_in_order(net: Net) -> None:
         await sock.wait_closed()
 
 
-@pytest.mark.node("26: SNI callback that fails")
+@pytest.mark.node("26: SNI callback that fails", "tls-psk-alpn-callback-exception-handling")
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("hook", HOOKS)
 async def test_exception_refuses_the_client(net: Net, hook: str, how: str) -> None:
@@ -111,7 +111,7 @@ async def test_alert_that_does_not_exist_is_told_with_the_nearest(net: Net) -> N
         assert any("unrecognized_name" in note for note in error.__notes__)
 
 
-@pytest.mark.node("26: SNI callback that fails")
+@pytest.mark.node("26: SNI callback that fails", "tls-psk-alpn-callback-exception-handling")
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize(
     ("hook", "value", "code"),

@@ -19,15 +19,6 @@ let sessions = [];
 let chunks = [];
 let responses = [];
 
-// {"psk": {"identity", "key"}} becomes the callback of that side.
-function withKey(options, isServer) {
-  const { psk, ...rest } = options;
-  if (!psk) return options;
-  const server = (_socket, identity) => (identity === psk.identity ? psk.key : null);
-  const client = () => ({ identity: psk.identity, psk: psk.key });
-  return { ...rest, pskCallback: isServer ? server : client, ...(isServer ? {} : { checkServerIdentity: () => undefined }) };
-}
-
 const text = (buffer) => (buffer ? buffer.toString('base64') : null);
 const plain = (value) => JSON.parse(JSON.stringify(value, (_name, one) => (one && one.type === 'Buffer' ? Buffer.from(one.data).toString('base64') : one)));
 
@@ -62,7 +53,7 @@ async function until(done) {
 
 const calls = {
   async listen(options, { path, contexts = {}, starttls = false, response } = {}) {
-    const made = keep(tls.createServer(withKey(options, true)));
+    const made = keep(tls.createServer(options));
     server = made;
     made.on('secureConnection', (accepted) => { take(accepted); made.emit('news'); });
     made.on('tlsClientError', (error) => { if (made === server) errors.push(error.code); made.emit('news'); });
@@ -94,7 +85,7 @@ const calls = {
   },
 
   async connect(options, { starttls = false } = {}) {
-    const given = { host: options.path ? undefined : '127.0.0.1', ...withKey(options, false) };
+    const given = { host: options.path ? undefined : '127.0.0.1', ...options };
     if (starttls) {
       const below = keep(net.connect({ port: options.port, host: '127.0.0.1' }));
       below.write('please\n');
