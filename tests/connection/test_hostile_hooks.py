@@ -126,6 +126,11 @@ NONSENSE = {
 }
 
 
+def patience(code: str) -> float:
+    """Return a `hook_timeout` that a busy machine does not reach, unless it is to be reached."""
+    return SOON if code == "ERR_TLS_HOOK_TIMEOUT" else 30.0
+
+
 class Reports:
     """How often a server's failures were told, and whose: weakly, to see that they go."""
 
@@ -178,7 +183,7 @@ async def gone(references: list[weakref.ref[Any]]) -> bool:
 async def test_failing_hook_refuses_once_and_leaves_nothing(net: Net, hook: str, failure: str) -> None:
     """One alert, one report, one count; no socket, no connection."""
     does, code = FAILURES[failure]
-    async with net.serve(hook_timeout=SOON, **SERVER, **{hook: lambda *_: does()}) as server:
+    async with net.serve(hook_timeout=patience(code), **SERVER, **{hook: lambda *_: does()}) as server:
         reports = Reports(server)
         told = await enter(net, server)
         await reports.heard
@@ -201,7 +206,7 @@ async def test_failing_check_of_the_server_fails_connect_once(net: Net, failure:
     async with net.serve() as server:
         reports = Reports(server)
         with pytest.raises(Exception) as caught:  # noqa: PT011 - the table says which
-            await net.connect(server, check_server_identity=lambda *_: does(), hook_timeout=SOON)
+            await net.connect(server, check_server_identity=lambda *_: does(), hook_timeout=patience(code))
         wanted = NONSENSE["check_server_identity"] if code == "nonsense" else code
         assert (getattr(caught.value, "code", None) or type(caught.value).__name__) == wanted
         await reports.heard
