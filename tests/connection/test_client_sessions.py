@@ -217,8 +217,18 @@ class TestCache:
     async def test_ticket_of_tls_1_3_is_used_once(self, net: Net) -> None:
         """Clients that come at the same time each have their own, or none."""
         cache = tlsio.ClientSessionCache()
+        waiting: list[str] = []
+        all_there = asyncio.Event()
+
+        async def wait_for_all(name: str, _socket: tlsio.TLSSocket) -> None:
+            waiting.append(name)
+            if len(waiting) == 4:
+                all_there.set()
+            await all_there.wait()
+
         async with net.serve(greet) as server:
             await come(net, server, session_cache=cache)
+            server.on("sni_callback", wait_for_all)
             visits = await asyncio.gather(*(come(net, server, session_cache=cache) for _ in range(4)))
         assert sum(visit.reused for visit in visits) == (2 if net.version == "TLSv1.3" else 4)
 
