@@ -256,3 +256,24 @@ def test_what_ends_the_program_ends_it(net: Net, role: str, error: type[BaseExce
         loop.run_until_complete(task)
     finally:
         loop.close()
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+def test_pair_uses_a_key_and_stands_still_while_it_is_asked(version: str) -> None:
+    """Its ends take what they are given meanwhile, and move it behind the call."""
+    options: dict[str, Any] = {"min_version": version, "max_version": version, "ciphers": "PSK:TLS_AES_128_GCM_SHA256"}
+
+    def find(_socket: object, identity: str) -> bytes:
+        server.cleartext.write(b"hello " + identity.encode())
+        assert server.cleartext.read() == server.encrypted.read() == b""
+        return KEY
+
+    client = tlsio.create_secure_pair(psk_callback=lambda _hint: ("alice", KEY), servername="localhost", **options)
+    server = tlsio.create_secure_pair(is_server=True, psk_callback=find, **options)
+    received = b""
+    for _ in range(8):
+        server.encrypted.write(client.encrypted.read())
+        client.encrypted.write(server.encrypted.read())
+        received += client.cleartext.read()
+    assert received == b"hello alice"
+    assert client.cleartext.authorized

@@ -45,6 +45,13 @@ async def a_server() -> None:
     async def protocol(servername: str | None, protocols: Sequence[str], socket: tlsio.TLSSocket) -> str | None:
         return protocols[0] if servername else None
 
+    @other.on("psk_callback")
+    def find_key(socket: tlsio.TLSSocket, identity: str) -> bytes | None:
+        return None
+
+    tlsio.create_server(psk_callback=find_key, psk_identity_hint="hint")
+    tlsio.connect(443, psk_callback=lambda hint: ("me", b"key") if hint else None)
+
     other.on("secure_connection", echo)
     other.once("listening", lambda: None)
     other.on("sni_callback", choose)
