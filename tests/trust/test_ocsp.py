@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509 import ocsp
 
 import pki
-from asn1 import oid, tlv
+from asn1 import extension, oid, tlv
 from responses import GOOD, HOUR, REVOKED, UNKNOWN, delegate, refuse_to_answer, respond
 from tlsio.trust import der
 from tlsio.trust.certificate import parse
@@ -267,6 +267,17 @@ def test_absence() -> None:
     assert code(judge_absence(usual, required=False)) == ""
     assert code(judge_absence(usual, required=True)) == "OCSP_RESPONSE_MISSING"
     assert code(judge_absence(must_staple, required=False)) == "OCSP_RESPONSE_MISSING"
+
+
+def test_what_the_certificate_says() -> None:
+    """Whom to ask, and whether its server has to; a feature that cannot be read is none."""
+    assert peer(pki.agent1()).ocsp_responders == ("http://ocsp.nodejs.org/",)
+    assert peer(pki.localhost()).ocsp_responders == ()
+    assert peer(pki.must_staple()).requires_staple
+    other = pki.leaf("x", extensions=[x509.TLSFeature([x509.TLSFeatureType.status_request_v2])])
+    broken = pki.leaf("x", extensions=[extension("1.3.6.1.5.5.7.1.24", b"\5")])
+    assert not peer(other).requires_staple
+    assert not peer(broken).requires_staple
 
 
 # --- others say so too ---
