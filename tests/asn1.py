@@ -1,4 +1,4 @@
-"""Writes DER by hand, for certificates that no library would make."""
+"""Reads and writes DER by hand, for certificates and sessions that no library would make."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ def tlv(tag: int, *contents: bytes) -> bytes:
         return bytes([tag, size]) + content
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return bytes([tag, 0x80 | len(octets)]) + octets + content
+
+
+def elements(sequence: bytes) -> list[tuple[int, bytes]]:
+    """Return tag and content of each element within one; tags of a single byte."""
+    found = []
+    rest, _ = split(sequence)
+    while rest:
+        tag = rest[0]
+        content, rest = split(rest)
+        found.append((tag, content))
+    return found
+
+
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """Return the content of the first element, and what comes behind that."""
+    at, size = 2, data[1]
+    if size >= 0x80:
+        at += size & 0x7F
+        size = int.from_bytes(data[2:at])
+    return data[at : at + size], data[at + size :]
 
 
 def oid(dotted: str) -> bytes:

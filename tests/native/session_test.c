@@ -6,6 +6,7 @@ typedef struct {
     int version;
     unsigned wants;                     /* the server's, beside TIO_WANT_SESSIONS */
     tio_context *client, *server;
+    const char *name;                   /* whom the client asks for; NULL: nobody */
     uint8_t id[TIO_SESSION_ID], *kept;  /* the server's side */
     size_t id_size, kept_size;
     uint8_t *given;                     /* the client's side */
@@ -82,6 +83,7 @@ static pair meet(world *w) {
     p.held = 1;
     p.judge = X509_V_OK;
     p.client->wants |= TIO_WANT_SESSIONS;
+    if (w->name) tio_conn_set_server_name(p.client, w->name);
     if (w->given) CHECK_INT(tio_conn_set_session(p.client, w->given, w->given_size), 0);
     do pump(&p);
     while (serve(w, p.server));
@@ -302,7 +304,61 @@ static void connection_may_go_while_its_sessions_are_stored(void) {
     }
 }
 
+static void session_belongs_to_its_name_before_tls_1_3(void) {
+    for (int i = 0; i < 2; i++)
+        for (int stateful = 0; stateful < 2; stateful++) {
+            int modern = versions[i] == TLS1_3_VERSION;
+            world w = world_new(versions[i], stateful ? TIO_STATEFUL : 0, 0);
+            w.name = "one.test";
+            CHECK_INT(visit(&w), 0);
+            CHECK_INT(visit(&w), 1);
+            w.name = "two.test";
+            CHECK_INT(visit(&w), modern);
+            w.name = NULL;
+            CHECK_INT(visit(&w), modern);
+            world_free(&w);
+        }
+}
+
+static void session_of_a_cipher_that_is_gone_is_a_full_handshake(void) {
+    for (int ours = 0; ours < 2; ours++)
+        for (int stateful = 0; stateful < 2; stateful++) {
+            world w = world_new(TLS1_2_VERSION, stateful ? TIO_STATEFUL : 0, 0);
+            SSL_CTX *drops = ours ? w.client->ssl : w.server->ssl;
+            SSL_CTX_set_cipher_list(drops, "ECDHE+AES128");
+            CHECK_INT(visit(&w), 0);
+            CHECK_INT(visit(&w), 1);
+            SSL_CTX_set_cipher_list(drops, "ECDHE+AES256");
+            CHECK_INT(visit(&w), 0);
+            world_free(&w);
+        }
+}
+
+/* Two servers under one id context and one key: the one asks for a certificate, the other insists. */
+static void session_of_a_stranger_does_not_open_a_strict_server(void) {
+    for (int i = 0; i < 2; i++)
+        for (int stateful = 0; stateful < 2; stateful++)
+            for (int who = 0; who < 3; who++) {
+                const identity *ids[] = { NULL, &client_strange, &client_a };
+                world w = world_new(versions[i], stateful ? TIO_STATEFUL : 0, WANT_CERT | SOFT);
+                uint8_t key[TIO_TICKET_KEY];
+                tio_context_release(w.client);
+                w.client = client_context(versions[i], ids[who]);
+                CHECK_INT(visit(&w), 0);
+                CHECK_INT(visit(&w), 1);
+                tio_ring_first(w.server->ring, key);
+                tio_context_release(w.server);
+                w.server = server_context(versions[i], &server_a, WANT_CERT);
+                tio_ring_set(w.server->ring, key, 1);
+                CHECK_INT(visit(&w), who == 2 ? 1 : -1);
+                world_free(&w);
+            }
+}
+
 void session_tests(void) {
+    RUN(session_belongs_to_its_name_before_tls_1_3);
+    RUN(session_of_a_cipher_that_is_gone_is_a_full_handshake);
+    RUN(session_of_a_stranger_does_not_open_a_strict_server);
     RUN(session_is_stored_looked_up_and_resumed);
     RUN(hooks_alone_leave_tickets_to_tls_1_2);
     RUN(tickets_that_carry_their_session_are_not_stored);

@@ -69,8 +69,59 @@ static int is_stateful(const tio_conn *c) {
     return (SSL_get_options(c->ssl) & SSL_OP_NO_TICKET) != 0;
 }
 
+/* ---- which sessions fit? ------------------------------------------------------------------------------------------- */
+
+static int speaks_cipher(STACK_OF(SSL_CIPHER) *known, const SSL_SESSION *session) {
+    const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);
+    for (int i = 0; i < sk_SSL_CIPHER_num(known); i++)
+        if (sk_SSL_CIPHER_value(known, i) == cipher) return 1;
+    return 0;
+}
+
+/* Before TLS 1.3 a session belongs to a name; OpenSSL notes it only for servers with a callback of its own. */
+static int note_name(tio_conn *c, SSL_SESSION *session) {
+    return SSL_version(c->ssl) >= TLS1_3_VERSION || SSL_SESSION_set1_hostname(session, c->server_name);
+}
+
+/* OpenSSL tells it only of a connection. */
+static int was_verified(SSL *like, SSL_SESSION *session) {
+    SSL *ssl = SSL_new(SSL_get_SSL_CTX(like));
+    int well = ssl && SSL_SESSION_get0_peer(session) && SSL_set_session(ssl, session) && SSL_get_verify_result(ssl) == X509_V_OK;
+    SSL_free(ssl);
+    return well;
+}
+
+/* OpenSSL looks at the id context, the version and the age.  A server that shares its keys and has an id context given may meet
+ * sessions that were made under other rules: they are resumed only where a full handshake could have come to the same. */
+static int fits(tio_conn *c, SSL_SESSION *session) {
+    const char *name = SSL_SESSION_get0_hostname(session);
+    if (SSL_version(c->ssl) < TLS1_3_VERSION) {
+        /* RFC 6066 3: "A server that implements this extension MUST NOT accept the request to resume the session if the
+         * server_name extension contains a different name."  RFC 8446 4.6.1 takes that back. */
+        if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
+        if (!speaks_cipher(SSL_get_ciphers(c->ssl), session)) return 0;         /* it was taken away since */
+    }
+    return !(SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) || was_verified(c->ssl, session);
+}
+
+static int on_ticket(SSL *ssl, void *unused) {
+    (void)unused;
+    return note_name(tio_conn_of(ssl), SSL_get_session(ssl));
+}
+
+static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *key, size_t size, SSL_TICKET_STATUS status,
+                                        void *unused) {
+    (void)key, (void)size, (void)unused;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (!fits(tio_conn_of(ssl), session)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
+/* ---- OpenSSL's callbacks ------------------------------------------------------------------------------------------- */
+
 static int on_made(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
+    if (c->role == TIO_SERVER && !note_name(c, session)) return 0;
     if ((c->wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* no reference is kept */
 }
@@ -82,13 +133,14 @@ static SSL_SESSION *on_lookup(SSL *ssl, const unsigned char *id, int size, int *
     const unsigned char *own = given ? SSL_SESSION_get_id(given, &own_size) : NULL;
     *copy = 1;
     /* A store that gives one client the session of another is not believed. */
-    return own && size > 0 && own_size == (unsigned)size && !memcmp(own, id, own_size) && is_stateful(c) ? given : NULL;
+    return own && size > 0 && own_size == (unsigned)size && !memcmp(own, id, own_size) && is_stateful(c) && fits(c, given) ? given : NULL;
 }
 
 void tio_sessions_install(SSL_CTX *ctx) {
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR);
     SSL_CTX_sess_set_new_cb(ctx, on_made);
     SSL_CTX_sess_set_get_cb(ctx, on_lookup);
+    SSL_CTX_set_session_ticket_cb(ctx, on_ticket, on_ticket_read, NULL);
 }
 
 /* ---- which session does the client want to resume? ---------------------------------------------------------------- */
@@ -166,10 +218,22 @@ int tio_answer_session(tio_conn *c, const uint8_t *der, size_t size) {
     return c->question == TIO_ASK_HELLO ? take(c, der, size) : -1;
 }
 
+/* RFC 5246 7.4.1.2: "If the session_id field is not empty (implying a session resumption request), this vector MUST include at
+ * least the cipher_suite from that session."  Servers answer with a fatal alert to who does not. */
+static int may_offer(SSL *ssl, const SSL_SESSION *session) {
+    if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) return 1;
+    STACK_OF(SSL_CIPHER) *ours = SSL_get1_supported_ciphers(ssl);
+    int known = speaks_cipher(ours, session);
+    sk_SSL_CIPHER_free(ours);
+    return known;
+}
+
 void tio_sessions_start(tio_conn *c) {
+    SSL_SESSION *given = c->sessions ? c->sessions->given : NULL;
     /* OpenSSL fails a handshake that resumes under another id context, and an SSL takes its context's, which is the server's. */
     SSL_set_session_id_context(c->ssl, NULL, 0);
-    if (c->sessions && c->sessions->given && SSL_set_session(c->ssl, c->sessions->given) != 1) ERR_clear_error();
+    if (given && may_offer(c->ssl, given)) SSL_set_session(c->ssl, given);
+    ERR_clear_error();
 }
 
 int tio_sessions_resumed(const tio_conn *c) {
