@@ -129,6 +129,7 @@ $(VENV)/built: $(SOURCES) | $(VENV)/tools
 $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
+	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
 	@touch $@
 
 $(VENV)/docs: pyproject.toml | $(VENV)/built

@@ -101,10 +101,14 @@ class Net:
 
     async def connect(self, server: tlsio.Server, **options: Any) -> tlsio.TLSSocket:
         """Connect to a server of `serve`, as localhost."""
-        options = self.client_options(**options)
+        return await self.reach(self.port(server), **options)
+
+    async def reach(self, port: int, **options: Any) -> tlsio.TLSSocket:
+        """Connect to whoever listens on a port of 127.0.0.1, as localhost."""
+        options = self.client_options(**{"servername": "localhost"} | options)
         if self.is_native:
-            return await tlsio.connect(self.port(server), "127.0.0.1", servername=options.pop("servername", "localhost"), **options)
-        return await tlsio.connect(socket=await self.dial(server), servername=options.pop("servername", "localhost"), **options)
+            return await tlsio.connect(port, "127.0.0.1", **options)
+        return await tlsio.connect(socket=await dial(port), **options)
 
     async def refused(self, server: tlsio.Server, **options: Any) -> tuple[BaseException, tlsio.TLSError]:
         """Connect and be refused; return what `tls_client_error` told and what the client got."""
@@ -124,14 +128,7 @@ class Net:
 
     async def dial(self, server: tlsio.Server) -> socket.socket:
         """Connect to a server of `serve` without TLS."""
-        sock = socket.socket()
-        sock.settimeout(0)
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port(server)))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return await dial(self.port(server))
 
     @asynccontextmanager
     async def relay(self, server: tlsio.Server) -> AsyncIterator[Relay]:
@@ -205,6 +202,18 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
         writer.write_eof()
+
+
+async def dial(port: int) -> socket.socket:
+    """Connect to a port of 127.0.0.1 without TLS."""
+    sock = socket.socket()
+    sock.settimeout(0)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def fill(socket: tlsio.TLSSocket, mark: int) -> int:

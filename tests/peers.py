@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pki
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from net import Version
 
@@ -86,8 +86,8 @@ class Peer(ABC):
     def serve(self, part: Part) -> contextlib.AbstractAsyncContextManager[Service]:
         """Listen on localhost, serve one connection: what comes is sent back."""
 
-    async def resume(self, port: int, part: Part, data: bytes) -> tuple[Heard, Heard]:
-        """Connect twice, the second time with the session of the first."""
+    async def resume(self, ports: Sequence[int], part: Part, data: bytes) -> list[Heard]:
+        """Talk to one after the other, each time with the newest session."""
         raise NotImplementedError
 
 
@@ -133,7 +133,7 @@ class OpenSSL(Peer):
 
     @contextlib.contextmanager
     def start_server(self, part: Part, *options: str) -> Any:
-        """Start `s_server` for one connection; gives the process and its port."""
+        """Start `s_server` for one connection, unless `options` say how many; gives the process and its port."""
         command = ["s_server", "-accept", "0", "-naccept", "1", *self._common(part), *options]
         if part.request_cert:
             command += ["-Verify", "1", "-verify_return_error"]
@@ -146,12 +146,14 @@ class OpenSSL(Peer):
                     return
             raise AssertionError(f"s_server did not start: {process.stderr.read()!r}")
 
-    async def resume(self, port: int, part: Part, data: bytes) -> tuple[Heard, Heard]:
+    async def resume(self, ports: Sequence[int], part: Part, data: bytes) -> list[Heard]:
         """See `Peer.resume`."""
-        session = str(part.folder / "session")
-        first = await asyncio.to_thread(self.run, port, part, data, "-sess_out", session)
-        second = await asyncio.to_thread(self.run, port, part, data, "-sess_in", session)
-        return first, second
+        session = part.folder / "session"
+        heard = []
+        for port in ports:
+            known = ["-sess_in", str(session)] if session.exists() else []
+            heard.append(await asyncio.to_thread(self.run, port, part, data, "-sess_out", str(session), *known))
+        return heard
 
     def _common(self, part: Part) -> list[str]:
         options = [{"TLSv1.2": "-tls1_2", "TLSv1.3": "-tls1_3"}[part.version], "-CAfile", part.file(part.ca.cert_pem)]
@@ -189,16 +191,13 @@ class Node(Peer):
 
     async def talk(self, port: int, part: Part, data: bytes) -> Heard:
         """See `Peer.talk`."""
-        return (await self._talk(port, part, data, times=1))[0]
+        return (await self.resume([port], part, data))[0]
 
-    async def resume(self, port: int, part: Part, data: bytes) -> tuple[Heard, Heard]:
+    async def resume(self, ports: Sequence[int], part: Part, data: bytes) -> list[Heard]:
         """See `Peer.resume`."""
-        first, second = await self._talk(port, part, data, times=2)
-        return first, second
 
-    async def _talk(self, port: int, part: Part, data: bytes, *, times: int) -> list[Heard]:
         def run() -> list[Heard]:
-            with start(self._find_program(), str(NODE_SCRIPT), "client", self._say(part, port=port, times=times)) as process:
+            with start(self._find_program(), str(NODE_SCRIPT), "client", self._say(part, ports=ports)) as process:
                 out, err = process.communicate(data, timeout=PATIENCE)
             reports = [json.loads(line) for line in err.splitlines()]
             return [
@@ -263,13 +262,16 @@ class PythonSSL(Peer):
             except OSError as error:
                 return Heard(data=back, error=words(str(error))), None
 
-    async def resume(self, port: int, part: Part, data: bytes) -> tuple[Heard, Heard]:
+    async def resume(self, ports: Sequence[int], part: Part, data: bytes) -> list[Heard]:
         """See `Peer.resume`."""
 
-        def run() -> tuple[Heard, Heard]:
-            context = _client_context(part)
-            first, session = self._converse(port, context, data, None)
-            return first, self._converse(port, context, data, session)[0]
+        def run() -> list[Heard]:
+            context, session, heard = _client_context(part), None, []
+            for port in ports:
+                one, newer = self._converse(port, context, data, session)
+                session = newer or session
+                heard.append(one)
+            return heard
 
         return await asyncio.to_thread(run)
 
@@ -277,7 +279,7 @@ class PythonSSL(Peer):
     async def serve(self, part: Part) -> AsyncIterator[Service]:
         """See `Peer.serve`."""
         result: asyncio.Future[Heard] = asyncio.get_running_loop().create_future()
-        context = _server_context(part)
+        context = server_context(part)
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -346,7 +348,7 @@ class AsyncioSSL(Peer):
                 await writer.wait_closed()
             result.set_result(heard)
 
-        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=_server_context(part))
+        server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context(part))
         try:
             yield Service(server.sockets[0].getsockname()[1], lambda: result)
         finally:
@@ -358,7 +360,8 @@ def _client_context(part: Part) -> ssl.SSLContext:
     return _fit_out(context, part)
 
 
-def _server_context(part: Part) -> ssl.SSLContext:
+def server_context(part: Part) -> ssl.SSLContext:
+    """Make a server of the standard library."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_verify_locations(part.file(part.ca.cert_pem))
     context.verify_mode = ssl.CERT_REQUIRED if part.request_cert else ssl.CERT_NONE
@@ -382,9 +385,9 @@ def _heard(tls: ssl.SSLSocket | ssl.SSLObject) -> Heard:
 # --- programs ---
 
 
-def find(name: str, package: str) -> str:
-    """Return a program's path."""
-    path = shutil.which(name)
+def find(name: str, package: str, beside: str = "") -> str:
+    """Return a program's path; `beside` is a folder that users do not have in theirs."""
+    path = shutil.which(name) or shutil.which(name, path=beside)
     assert path, f"{name} is not installed: apt-get install {package}"
     return path
 

@@ -27,10 +27,11 @@ function note(socket) {
   socket.who = certificate && certificate.subject ? certificate.subject.CN : null;
 }
 
-function client(input, times, session) {
+// One connection after the other, each with the newest session.
+function client(input, [port, ...others], session) {
   let next = session;
   let failure = null;
-  const socket = tls.connect({ ...options, host: '127.0.0.1', servername: 'localhost', session }, () => {
+  const socket = tls.connect({ ...options, host: '127.0.0.1', port, servername: 'localhost', session }, () => {
     note(socket);
     socket.end(input);
   });
@@ -39,7 +40,7 @@ function client(input, times, session) {
   socket.on('error', (error) => { failure = error; });
   socket.on('close', () => {
     report(socket, failure);
-    if (times > 1) client(input, times - 1, next);
+    if (others.length > 0) client(input, others, next);
   });
 }
 
@@ -61,5 +62,5 @@ if (role === 'server') {
 } else {
   const chunks = [];
   process.stdin.on('data', (chunk) => chunks.push(chunk));
-  process.stdin.on('end', () => client(Buffer.concat(chunks), options.times, undefined));
+  process.stdin.on('end', () => client(Buffer.concat(chunks), options.ports, undefined));
 }

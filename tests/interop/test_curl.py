@@ -7,11 +7,13 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 import pki
+import tlsio
 from peers import find
 
 if TYPE_CHECKING:
-    import tlsio
     from net import Net
     from peers import Part
 
@@ -27,12 +29,12 @@ async def answer(socket: tlsio.TLSSocket) -> None:
     await socket.send(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
-async def curl(port: int, part: Part) -> subprocess.CompletedProcess[str]:
-    """Fetch /page."""
+async def curl(port: int, part: Part, *, times: int = 1) -> subprocess.CompletedProcess[str]:
+    """Fetch /page; each time over a connection of its own."""
     command = [find("curl", "curl"), "-sS", *VERSIONS[part.version], "--cacert", part.file(part.ca.cert_pem)]
     if part.identity is not None:
         command += ["--cert", part.file(part.identity.chain_pem), "--key", part.file(part.identity.key_pem)]
-    command += ["--resolve", f"localhost:{port}:127.0.0.1", f"https://localhost:{port}/page"]
+    command += ["--resolve", f"localhost:{port}:127.0.0.1", *[f"https://localhost:{port}/page"] * times]
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20, check=False)
 
 
@@ -65,3 +67,20 @@ async def test_curl_does_not_trust_a_stranger(net: Net, part: Part) -> None:
         ran = await curl(net.port(server), replace(part, ca=pki.ca2()))
     assert "certificate problem" in ran.stderr
     assert codes == ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"]
+
+
+@pytest.mark.parametrize("kept", ["by ticket", "in a store"])
+async def test_curl_resumes(net: Net, part: Part, kept: str) -> None:
+    """Three pages over three connections of one process. In TLS 1.2 it takes no tickets, so there a store is needed."""
+    resumed = []
+
+    async def note(socket: tlsio.TLSSocket) -> None:
+        resumed.append(socket.is_session_reused())
+        await answer(socket)
+
+    options = {"session_store": tlsio.MemorySessionStore()} if kept == "in a store" else {}
+    async with net.serve(note, **options) as server:
+        ran = await curl(net.port(server), part, times=3)
+    assert (ran.stdout, ran.stderr) == (f"Hello, stranger. You asked for /page by {net.version}.\n" * 3, "")
+    takes = (net.version, kept) != ("TLSv1.2", "by ticket")
+    assert resumed == [False, takes, takes]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pki
+import tlsio
+from net import Net
 from peers import PEERS
 
 if TYPE_CHECKING:
-    import tlsio
-    from net import Net
+    from net import Driver, Version
     from peers import Part, Peer
 
 LINE = b"here I am again\n"
@@ -40,22 +41,26 @@ def peer(request: pytest.FixtureRequest) -> Peer:
     return PEERS[request.param]
 
 
-async def test_a_session_is_resumed(peer: Peer, net: Net, part: Part) -> None:
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize("driver", ["native", "portable"])
+@pytest.mark.parametrize("kept", ["by ticket", "in a store"])
+async def test_a_session_is_resumed(peer: Peer, driver: Driver, version: Version, part: Part, kept: str) -> None:
     """Both sides say so, and the statistics count it."""
-    echo = Echo()
-    async with net.serve(echo) as server:
-        first, second = await peer.resume(net.port(server), part, LINE)
+    net, echo = Net(driver, version), Echo()
+    async with net.serve(echo, session_store=tlsio.MemorySessionStore() if kept == "in a store" else None) as server:
+        first, second, third = await peer.resume([net.port(server)] * 3, part, LINE)
         stats = server.stats()
-    assert (first.data + second.data, second.error) == (2 * LINE, "")
-    assert echo.resumed == [False, True]
-    assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 1)
+    assert (first.data + second.data + third.data, second.error, third.error) == (3 * LINE, "", "")
+    assert echo.resumed == [False, True, True]
+    assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 2)
+    assert stats.session_hits == (2 if kept == "in a store" else 0)
 
 
 async def test_a_resumed_client_is_still_known(peer: Peer, net: Net, part: Part) -> None:
     """The certificate shown in the first handshake holds in the second."""
     echo = Echo()
     async with net.serve(echo, ca=pki.ca1().cert_pem, request_cert=True) as server:
-        _, second = await peer.resume(net.port(server), replace(part, identity=pki.client()), LINE)
+        _, second = await peer.resume([net.port(server)] * 2, replace(part, identity=pki.client()), LINE)
     assert (echo.resumed, echo.who, second.error) == ([False, True], ["client", "client"], "")
 
 
@@ -69,5 +74,5 @@ async def test_a_session_of_another_trust_is_not_resumed(peer: Peer, net: Net, p
         await echo(socket)
 
     async with net.serve(tighten) as server:
-        _, second = await peer.resume(net.port(server), replace(part, identity=pki.client()), LINE)
+        _, second = await peer.resume([net.port(server)] * 2, replace(part, identity=pki.client()), LINE)
     assert (echo.resumed, echo.who, second.error) == ([False, False], [None, "client"], "")

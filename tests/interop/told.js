@@ -18,6 +18,7 @@ let ended = false;
 let sessions = [];
 let chunks = [];
 let responses = [];
+let resumed = [];
 
 const text = (buffer) => (buffer ? buffer.toString('base64') : null);
 const plain = (value) => JSON.parse(JSON.stringify(value, (_name, one) => (one && one.type === 'Buffer' ? Buffer.from(one.data).toString('base64') : one)));
@@ -52,10 +53,21 @@ async function until(done) {
 }
 
 const calls = {
-  async listen(options, { path, contexts = {}, starttls = false, response } = {}) {
+  async listen(options, { path, contexts = {}, starttls = false, response, echo = false, greet = false, store = false } = {}) {
     const made = keep(tls.createServer(options));
     server = made;
-    made.on('secureConnection', (accepted) => { take(accepted); made.emit('news'); });
+    made.on('secureConnection', (accepted) => {
+      resumed.push(accepted.isSessionReused());
+      if (echo) accepted.pipe(accepted);
+      if (greet) accepted.once('data', () => accepted.end(accepted.isSessionReused() ? 'resumed' : 'new'));
+      take(accepted);
+      made.emit('news');
+    });
+    if (store) {
+      const known = new Map();
+      made.on('newSession', (id, data, done) => { known.set(id.toString('hex'), data); done(); });
+      made.on('resumeSession', (id, done) => done(null, known.get(id.toString('hex')) || null));
+    }
     made.on('tlsClientError', (error) => { if (made === server) errors.push(error.code); made.emit('news'); });
     made.on('keylog', (line) => lines.push(line.toString()));
     if (response) made.on('OCSPRequest', (_certificate, _issuer, answer) => answer(null, response));
@@ -130,6 +142,8 @@ const calls = {
   chunks: () => chunks,
   lines: () => lines,
   responses: () => responses,
+  resumed: () => resumed,
+  setTicketKeys(keys) { server.setTicketKeys(keys); },
   async error() { await until(() => errors.length > 0); return errors[0]; },
   setMaxSendFragment: (size) => socket.setMaxSendFragment(size),
   renegotiate: (options) => new Promise((resolve, reject) => {
@@ -162,7 +176,7 @@ const calls = {
   async reset() {
     for (const one of kept) (one.close && !one.destroy ? one.close() : one.destroy());
     [kept, server, socket, lines, errors, input] = [[], null, null, [], [], Buffer.alloc(0)];
-    [ended, sessions, chunks, responses] = [false, [], [], []];
+    [ended, sessions, chunks, responses, resumed] = [false, [], [], [], []];
   },
 };
 
