@@ -77,8 +77,11 @@ static int start(tio_conn *c) {
     if (tio_names_identity(c)) return -1;
     if (tio_psk_attach(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
+    /* Neither of the two has a result. Without memory OpenSSL 3.5 leaves an SSL behind that has no record layer. */
+    if (c->role == TIO_SERVER) SSL_set_accept_state(c->ssl);
+    else SSL_set_connect_state(c->ssl);
+    if (ERR_peek_error()) return -1;
     if (c->role == TIO_SERVER) {
-        SSL_set_accept_state(c->ssl);
         tio_conn_set_options(c);
         if (c->wants & TIO_WANT_CLIENT) {
             SSL_set_num_tickets(c->ssl, 0);             /* they wait for the answer */
@@ -86,7 +89,6 @@ static int start(tio_conn *c) {
         }
         return tio_move_phase(c, TIO_HANDSHAKING);
     }
-    SSL_set_connect_state(c->ssl);
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
