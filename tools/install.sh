@@ -8,5 +8,12 @@ if ! command -v apt-get >/dev/null; then
 fi
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 echo "Installing system packages: $*"
+# The tests start servers of their own: those of the packages are not to begin to serve this machine.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+fi
 "${as_root[@]}" apt-get update -qq
 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
