@@ -80,10 +80,9 @@ async def test_key_looks_like_a_resumed_session_in_tls_13(net: Net) -> None:
 @pytest.mark.parametrize(
     "suite", ["PSK-AES128-GCM-SHA256", "DHE-PSK-AES256-GCM-SHA384", "ECDHE-PSK-AES128-CBC-SHA256", "PSK-CHACHA20-POLY1305"]
 )
+@pytest.mark.parametrize("version", ["TLSv1.2"], indirect=True)
 async def test_suites_of_tls_12(net: Net, suite: str) -> None:
     """With forward secrecy and without."""
-    if net.version == "TLSv1.3":
-        pytest.skip("its suites do not tell")
     async with net.serve(**serving(net, ciphers=suite, dhparam="auto")) as server:
         sock = await net.connect(server, ciphers=suite, psk_callback=come_as("alice"))
         assert sock.get_cipher()["name"] == suite
@@ -198,10 +197,9 @@ async def test_check_of_the_name_still_holds_for_a_certificate(net: Net) -> None
         assert error.code == "ERR_TLS_CERT_ALTNAME_INVALID"
 
 
+@pytest.mark.parametrize("version", ["TLSv1.3"], indirect=True)
 async def test_suite_with_sha384_alone_takes_no_key(net: Net) -> None:
     """RFC 8446 §4.2.11: an external key has a hash, SHA-256 unless agreed otherwise."""
-    if net.version == "TLSv1.2":
-        pytest.skip("there a suite goes with any key")
     async with net.serve(ciphers="TLS_AES_256_GCM_SHA384", psk_callback=find) as server:
         error = (await net.refused(server, ca=pki.ca2().cert_pem, psk_callback=come_as("alice")))[1]
         assert any("SHA-256" in note for note in error.__notes__)
@@ -305,10 +303,9 @@ async def test_client_without_key_has_nobody_to_be(net: Net) -> None:
         assert error.code.startswith("ERR_SSL_PSK_IDENTITY_NOT_FOUND" if net.version == "TLSv1.2" else "ERR_SSL_")
 
 
+@pytest.mark.parametrize("version", ["TLSv1.2"], indirect=True)
 async def test_suites_have_to_be_named_up_to_tls_12(net: Net) -> None:
     """The usual list has none for keys; the hint says so on both sides."""
-    if net.version == "TLSv1.3":
-        pytest.skip("there a key goes with the usual suites")
     for server_options, client_options in [({}, {"ciphers": "PSK"}), ({"ciphers": "PSK"}, {})]:
         async with net.serve(**NO_CERTIFICATE, psk_callback=find, **server_options) as server:
             error, alert = await net.refused(server, psk_callback=come_as("alice"), **client_options)
@@ -479,10 +476,9 @@ async def test_session_made_with_a_key_is_not_resumed_without(net: Net) -> None:
         await end(again)
 
 
+@pytest.mark.parametrize("version", ["TLSv1.3"], indirect=True)
 async def test_key_used_instead_of_an_offered_session_is_a_key(net: Net) -> None:
     """Who was offered both and takes the key has shown no certificate: pins and the next session know that."""
-    if net.version == "TLSv1.2":
-        pytest.skip("there no session can be mistaken for a key")
     suite = {"ciphers": "TLS_AES_128_GCM_SHA256"}  # one hash, so that either could be taken
     async with net.serve(lambda sock: sock.end(b"x"), **suite, psk_callback=find) as server:
         first = await net.connect(server, **suite)
