@@ -102,7 +102,8 @@ class RedisLink:
             raise ConnectionError("too many commands are waiting for Redis")
         if not self._breaker.lets_pass():
             raise ConnectionError("Redis has not answered of late")
-        future: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Answer] = loop.create_future()
         self._queue.append((command, future))
         # Where others wait already, a task is about to take this one too, or four of them are at work.
         if len(self._queue) == 1 and self._working < _PIPELINES:
@@ -110,11 +111,12 @@ class RedisLink:
             task = asyncio.create_task(self._work(), name="tlsio redis")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        # As _patience has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
+        clock = loop.call_later(self._timeout, _give_up, future, f"no answer within {self._timeout:g} s", _TURNS)
         try:
-            async with _patience(self._timeout):
-                answer = await future
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {self._timeout:g} s") from None
+            answer = await future
+        finally:
+            clock.cancel()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -206,6 +208,15 @@ async def _patience(seconds: float) -> AsyncIterator[None]:
             yield
         finally:
             handle.cancel()
+
+
+def _give_up(future: asyncio.Future[_Answer], why: str, turns: int) -> None:
+    if future.done():
+        return
+    if turns:
+        future.get_loop().call_soon(_give_up, future, why, turns - 1)
+    else:
+        future.set_result(TimeoutError(why))
 
 
 def _make_client(given: object, timeout: float) -> Any:
