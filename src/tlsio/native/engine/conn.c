@@ -100,7 +100,7 @@ static int start(tio_conn *c) {
 
 void tio_conn_set_options(tio_conn *c) {
     uint64_t options = SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;   /* or a certificate asked for would not come */
-    if (c->renegotiation.limit) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;
+    if (c->renegotiation.limit || c->renegotiation.window_ns < 0) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;     /* < 0: to be refused */
     if (c->stateful) options |= SSL_OP_NO_TICKET;
     SSL_set_options(c->ssl, options);
 }
@@ -231,7 +231,10 @@ int tio_conn_reshake(tio_conn *c, int verify_mode, int soft, unsigned long *code
     return 0;
 }
 
-void tio_conn_refuse_renegotiation(tio_conn *c) { c->renegotiation.window_ns = -1; }
+void tio_conn_refuse_renegotiation(tio_conn *c) {
+    c->renegotiation.window_ns = -1;
+    if (c->ssl) SSL_set_options(c->ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);     /* or OpenSSL warns, and nobody is asked */
+}
 
 /* ---- data ---------------------------------------------------------------------------------------------------- */
 
