@@ -154,8 +154,7 @@ class SessionsAtOnce:
 
     def keep(self, made: Sequence[tuple[bytes, bytes, int]], id_context: bytes) -> None:
         """Put new ones."""
-        for session_id, data, lifetime in made:
-            self._store.put(entry_id(session_id, id_context), data, float(lifetime))
+        self._sessions.keep(made, id_context)
         self._sessions.stored += len(made)
 
     def spoilt(self) -> None:

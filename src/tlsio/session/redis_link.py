@@ -15,7 +15,7 @@ import logging
 import time
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from tlsio.model.checks import check_seconds, wrong_type, wrong_value
 from tlsio.model.errors import StoreError, missing_extra
@@ -24,8 +24,9 @@ from .breaker import Breaker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from types import TracebackType
 
-__all__ = ["REDIS_TIMEOUT", "RedisLink", "expect_ok"]
+__all__ = ["REDIS_TIMEOUT", "OverRedis", "RedisLink", "expect_ok"]
 
 # A healthy Redis answers in a millisecond. A lookup saves a handshake's CPU time and one round trip of the client: to wait longer than
 # such a trip takes around the world would cost more than it saves.
@@ -182,6 +183,22 @@ class RedisLink:
         self._queue.clear()
         if self._is_ours:
             await self._client.aclose()
+
+
+class OverRedis:
+    """What has a link, and is closed with it."""
+
+    _link: RedisLink
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis; a client that was given stays open."""
+        await self._link.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        await self.aclose()
 
 
 @asynccontextmanager

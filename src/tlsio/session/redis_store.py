@@ -6,18 +6,17 @@ import base64
 import hmac
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_int, check_text
 from tlsio.model.errors import StoreError
 from tlsio.model.values import StoreStats
 
-from .redis_link import REDIS_TIMEOUT, RedisLink, expect_ok
+from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink, expect_ok
 from .sealing import OVERHEAD_BYTES, derive_key, seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 __all__ = ["RedisSessionStore"]
 
@@ -25,7 +24,7 @@ __all__ = ["RedisSessionStore"]
 _MAX_ENTRY_BYTES = 32 * 1024
 
 
-class RedisSessionStore:
+class RedisSessionStore(OverRedis):
     """A `SessionStore` in Redis or Valkey, for all who know its secret.
 
     Sessions are encrypted and authenticated. The name and the key of each come from its id by HMAC-SHA512, so ids cannot be read there,
@@ -131,16 +130,6 @@ class RedisSessionStore:
         """A key of its own for each session: no number of them wears a key out, and no value can be moved to another name."""
         digest = hmac.digest(self._key, session_id, "sha512")
         return self._prefix + base64.urlsafe_b64encode(digest[:32]).rstrip(b"="), digest[32:]
-
-    async def aclose(self) -> None:
-        """Close the connections to Redis; a client that was given stays open."""
-        await self._link.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<RedisSessionStore prefix={self._prefix.decode()!r}>"

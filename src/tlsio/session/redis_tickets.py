@@ -11,19 +11,18 @@ import asyncio
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_text
 from tlsio.model.errors import StoreError
 
-from .redis_link import REDIS_TIMEOUT, RedisLink
+from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink
 from .sealing import derive_key, seal, unseal
 from .ticket_keys import Snapshot, TicketKeyRing, check_interval, check_overlap
 from .ticket_plan import TicketPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from .ticket_plan import PlannedKey
 
@@ -50,7 +49,7 @@ return 1"""
 _log = logging.getLogger("tlsio")
 
 
-class RedisTicketKeys:
+class RedisTicketKeys(OverRedis):
     """Ticket keys for all nodes that know a secret: each can resume what another has begun.
 
     A key encrypts for `interval` and decrypts for `overlap` more. All nodes know the next key long before anyone uses it and change to
@@ -163,16 +162,6 @@ class RedisTicketKeys:
         if alone and not self._alone:
             _log.warning("No ticket keys are shared through Redis: sessions begun here resume here only, until it answers")
         self._alone = alone
-
-    async def aclose(self) -> None:
-        """Close the connections to Redis; a client that was given stays open."""
-        await self._link.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"<RedisTicketKeys name={self._name.decode()!r}>"

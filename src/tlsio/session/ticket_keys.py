@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tlsio.model.checks import check_seconds, out_of_range, wrong_type
+from tlsio.model.options import TICKET_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["TICKET_KEY_BYTES", "Snapshot", "TicketKeyRing", "TicketKeySource", "check_interval", "check_overlap"]
+__all__ = ["Snapshot", "TicketKeyRing", "TicketKeySource", "check_interval", "check_overlap"]
 
-TICKET_KEY_BYTES = 48  # 16 name, 16 HMAC key, 16 AES key: Node's form
 # A stolen key opens what was said under it: two hours at most. Rotating costs nothing, so the hour could as well be a minute.
 _INTERVAL = 3600.0
 # As long as a session is to be resumed: more than the 300 s of session_timeout's default.
