@@ -337,6 +337,15 @@ async def test_hooks_alone_leave_tickets_to_tls_1_2(net: Net) -> None:
         assert bool(store.kept) == (net.version == "TLSv1.3")
 
 
+async def test_lookup_alone_stores_nothing(net: Net) -> None:
+    """Without `new_session` there is nobody to give a session to, and the numbers do not say otherwise."""
+    async with net.serve(greet, resume_session=Store().get, secure_options=NO_TICKET) as server:
+        first = await come(net, server)
+        assert not (await come(net, server, session=first.session)).reused
+        stats = server.stats()
+        assert (stats.sessions_stored, stats.session_misses) == (0, 1)
+
+
 async def test_hooks_come_and_go(net: Net) -> None:
     """By `on` and `off`, for new connections; beside a store they raise."""
     store = Store()

@@ -114,9 +114,10 @@ class ServerSessions:
         return None if hook is None else hook(session_id, data)
 
     def kept(self, count: int, seconds: float) -> None:
-        """Count what came of `keep`."""
+        """Count what came of `keep`; without a hook for it nothing was kept."""
         self.seconds += seconds
-        self.stored += count
+        if self.store is not None or "new_session" in self._hooks:
+            self.stored += count
         self._warned = False
 
     def failed(self, error: BaseException, tell: Callable[[BaseException], bool]) -> None:
