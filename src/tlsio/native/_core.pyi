@@ -6,7 +6,7 @@ from contextvars import Context as ContextVars
 from typing import Any, Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
-from tlsio.native.spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, Piece
 
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
@@ -27,7 +27,7 @@ STATEFUL_13: Final[int]
 # (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 
-# --- contexts (context.pxi, pieces.pxi) ---
+# --- contexts (context.pxi, material.pxi) ---
 
 @final
 class Pfx:
