@@ -358,6 +358,7 @@ static void a_deadline_keeps_held_output_back(void) {
 static void three_bytes_of_a_record_have_a_deadline(void) {
     world w;
     world_make(&w, TLS1_3_VERSION, 0);
+    w.gate.policy.partial_ns = 60 * second;
     visitor v = opened(&w);
     CHECK_INT(send(v.fd, "\x17\x03\x03", 3, MSG_NOSIGNAL), 3);
     turns(&w, 3);

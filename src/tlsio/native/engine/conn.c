@@ -303,8 +303,14 @@ static void input_failed(tio_conn *c, int r) {
     else if (error == SSL_ERROR_WANT_READ && is_over(c)) input_over(c);
 }
 
-size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
-    if (!size || !may_read(c)) return 0;                /* OpenSSL takes a read of nothing for a failure */
+/* Sending has failed.  The peer's alert may explain it, so the input was read first; it has nothing more to say now, or is the
+ * reader's to take. */
+static void report_send_failure(tio_conn *c) {
+    int says_more = c->in == TIO_IN_OPEN && (c->read_stop == TIO_GO || c->has_plaintext);
+    if (c->wire.out_error && c->question == TIO_NO_QUESTION && !says_more) wire_failed(c, c->wire.out_error);
+}
+
+static size_t take(tio_conn *c, void *room, size_t size) {
     begin(c);
     tio_poison(room, size);
     int r = SSL_read(c->ssl, room, size < INT32_MAX ? (int)size : INT32_MAX);
@@ -320,6 +326,13 @@ size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
     c->bytes_read += (size_t)r;
     c->last_activity = tio_clock_coarse();
     return (size_t)r;
+}
+
+size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
+    /* OpenSSL takes a read of nothing for a failure. */
+    size_t n = size && may_read(c) ? take(c, room, size) : 0;
+    if (!n && c->wire.out_error) report_send_failure(c);
+    return n;
 }
 
 /* Nobody reads: go on until one record of data stands, so that tickets, alerts and close_notify are seen. */
@@ -343,13 +356,6 @@ static void refuse_open(tio_conn *c) {
     begin(c);
     if (SSL_do_handshake(c->ssl) <= 0) record_failure(c);
     else tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
-}
-
-/* Sending has failed.  The peer's alert may explain it, so the input was read first; it has nothing more to say now, or is the
- * reader's to take. */
-static void report_send_failure(tio_conn *c) {
-    int says_more = c->in == TIO_IN_OPEN && (c->read_stop == TIO_GO || c->has_plaintext);
-    if (c->wire.out_error && c->question == TIO_NO_QUESTION && !says_more) wire_failed(c, c->wire.out_error);
 }
 
 void tio_conn_step(tio_conn *c) {

@@ -301,6 +301,7 @@ size_t tio_conn_offered(const tio_conn *, const uint8_t **list);         /* serv
 size_t tio_conn_asked_session(const tio_conn *, const uint8_t **id);     /* server, then: the session the client wants to resume */
 const tio_status *tio_conn_status(const tio_conn *); /* server, while responses are asked for, else NULL */
 const tio_records *tio_conn_records(const tio_conn *);                   /* or NULL */
+int tio_conn_peer_finished(const tio_conn *);        /* the peer's Finished of the first handshake has come */
 int tio_conn_has_news(const tio_conn *);             /* records or a client's sessions wait to be taken */
 int tio_conn_psk_used(const tio_conn *);             /* an external key, not a certificate, has shown who the peer is */
 int64_t tio_conn_last_activity(const tio_conn *);    /* CLOCK_MONOTONIC, ns, 4 ms coarse: when plaintext moved last */
@@ -448,6 +449,7 @@ void tio_reactor_work(tio_reactor *);
 int tio_reactor_next_notice(tio_reactor *, tio_notice *);
 tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t handle);        /* NULL: it is gone */
 tio_gate *tio_reactor_gate(const tio_reactor *, uint64_t handle);
+int tio_reactor_has_notices(const tio_reactor *);
 int tio_reactor_is_busy(const tio_reactor *);        /* notices, or work that the kernel will not wake us for */
 size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care, and notices; 0 = may be freed */
 size_t tio_reactor_owners(const tio_reactor *, void **);                 /* those of its connections; room for load() of them */

@@ -22,8 +22,10 @@ static unsigned next_input(const tio_conn *c) {
     if (c->phase == TIO_OPEN && c->refusal >= 0) return TIO_NEXT_TURN;      /* the refusal is not written yet */
     if (c->read_stop == TIO_AWAITS_ROOM) return has_room(c) ? TIO_NEXT_TURN : TIO_NEXT_ROOM;
     if (c->has_plaintext) return TIO_NEXT_READABLE | (c->reading || c->phase == TIO_CLOSING ? TIO_NEXT_TURN : 0);
-    if (c->read_stop == TIO_AWAITS_INPUT) return TIO_NEXT_INPUT;
-    return holds_input(c) ? TIO_NEXT_TURN : TIO_NEXT_INPUT;
+    unsigned next = c->read_paused ? TIO_NEXT_INPUT | TIO_NEXT_TURN : TIO_NEXT_INPUT;       /* the kernel is to be told to wake us again */
+    if (c->read_stop == TIO_AWAITS_INPUT) return next;
+    if (c->wire.fd >= 0 && !c->wire.would_block) return next | TIO_NEXT_TURN;               /* the kernel may have more */
+    return holds_input(c) ? TIO_NEXT_TURN : next;
 }
 
 /* The writing side: plaintext above the engine, and an end behind it. */
@@ -71,6 +73,7 @@ const tio_verify *tio_conn_verify(const tio_conn *c) { return c->verify; }
 const char *tio_conn_server_name(const tio_conn *c) { return c->server_name; }
 const tio_status *tio_conn_status(const tio_conn *c) { return c->status; }
 const tio_records *tio_conn_records(const tio_conn *c) { return c->records; }
+int tio_conn_peer_finished(const tio_conn *c) { return c->peer_finished; }
 int tio_conn_has_news(const tio_conn *c) { return c->has_news; }
 int64_t tio_conn_last_activity(const tio_conn *c) { return c->last_activity; }
 const struct sockaddr_in6 *tio_conn_peer(const tio_conn *c) { return &c->peer; }

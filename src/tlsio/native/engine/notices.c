@@ -29,6 +29,8 @@ static int take_dropped(tio_reactor *r, tio_notice *n) {
     return 1;
 }
 
+int tio_reactor_has_notices(const tio_reactor *r) { return r->news.first || r->dropped_count; }
+
 int tio_reactor_next_notice(tio_reactor *r, tio_notice *n) {
     tio_slot *s = r->news.first;
     if (!s) return take_dropped(r, n);

@@ -84,7 +84,7 @@ void tio_reactor_free(tio_reactor *r, int forked) {
 }
 
 int tio_reactor_fd(const tio_reactor *r) { return r->epoll; }
-int tio_reactor_is_busy(const tio_reactor *r) { return r->ready.first || r->news.first || r->dropped_count; }
+int tio_reactor_is_busy(const tio_reactor *r) { return r->ready.first || tio_reactor_has_notices(r); }
 size_t tio_reactor_load(const tio_reactor *r) { return r->load + r->dropped_count; }
 
 size_t tio_reactor_owners(const tio_reactor *r, void **owners) {
@@ -233,7 +233,10 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     unsigned next = tio_conn_next(c);
     uint32_t mask = EPOLLIN;
-    if (next & TIO_NEXT_INPUT) c->read_paused = 0;
+    if (next & TIO_NEXT_INPUT && c->read_paused) {
+        c->read_paused = 0;
+        next = tio_conn_next(c);
+    }
     if (c->read_paused) mask = s->mask ? (c->in == TIO_IN_OPEN ? PAUSED : EPOLLET) : 0;     /* ended: readable for ever, and of no use */
     if (next & TIO_NEXT_ROOM) mask |= EPOLLOUT;
     if (next & TIO_NEXT_TURN) tio_list_append(&r->ready, s);
@@ -453,11 +456,15 @@ static void step(tio_reactor *r, tio_slot *s) {
     else if (!was_handshake && (c->in != TIO_IN_OPEN || c->rehandshake_done || c->has_news)) tio_notify(r, s, TIO_NOTICE_TURN);
 }
 
-/* What is established: the binding's, if it wants to read or to write, else a step. */
+/* What is established: the binding takes plaintext if it wants some, else the step is done here; and it brings plaintext. */
 static void serve(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
-    if (c->phase == TIO_OPEN && (c->reading || c->writing)) tio_notify(r, s, TIO_NOTICE_TURN);
-    else step(r, s);
+    if (c->phase == TIO_OPEN && c->reading) {
+        tio_notify(r, s, TIO_NOTICE_TURN);
+        return;
+    }
+    step(r, s);
+    if (s->conn == c && c->writing && (tio_conn_next(c) & TIO_NEXT_TURN)) tio_notify(r, s, TIO_NOTICE_TURN);
 }
 
 static void hung_up(tio_reactor *r, tio_conn *c) {
@@ -549,6 +556,7 @@ static void take_ready(tio_reactor *r) {
 /* What is established comes first; handshakes take what is left of the turn, the rest is reported again by the kernel. */
 void tio_reactor_work(tio_reactor *r) {
     int timer = 0, waiting = 0;
+    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
     if (r->event_count < 0) return;
     for (int i = 0; i < r->event_count; i++) {
         struct epoll_event *ev = &r->events[i];
