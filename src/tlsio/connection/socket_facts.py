@@ -234,7 +234,7 @@ class SocketFacts(Emitter):
             UsageStateError: before the handshake (ERR_TLS_INVALID_STATE).
             UsageError: an argument of a wrong type, or that OpenSSL does not take.
         """
-        _check_integer("length", length, 1, _MAX_UINT32)
+        _check_integer("length", length, 1, _MAX_EXPORT)
         check_text("label", label)
         given = None if context is None else check_bytes("context", context)
         if not self._secure:
@@ -442,7 +442,7 @@ class SocketFacts(Emitter):
             borrowed.detach()
 
 
-_MAX_UINT32 = 2**32 - 1
+_MAX_EXPORT = 65535  # RFC 8446 §7.1: HkdfLabel has two bytes for the length
 _MAX_KEEP_ALIVE = 32768  # tcp(7): MAX_TCP_KEEPIDLE is 32767
 
 

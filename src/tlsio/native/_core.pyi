@@ -254,7 +254,11 @@ class Connection:
 
     # plaintext
     def read(self, limit: int) -> bytes | None:
-        """Return at most `limit` bytes; None: nothing now, look at `input_ended`."""
+        """Return at most `limit` bytes; None: nothing now, look at `input_ended`.
+
+        Raises:
+            UsageValueError: `limit` is negative.
+        """
     def await_input(self) -> None: ...
     def cancel_await(self) -> None: ...
     def set_flow(self, flow: Callable[[bytes], object] | None) -> None:
@@ -389,7 +393,8 @@ class Connection:
         """Derive a secret, once it is open.
 
         Raises:
-            UsageValueError: OpenSSL refuses the label or the length.
+            UsageStateError: before the handshake.
+            UsageValueError: OpenSSL refuses the label or the length, or `length` or `context` is above 65535 bytes.
         """
     def set_max_send_fragment(self, size: int) -> bool:
         """Whether it was taken: 512 to 16384."""
@@ -403,13 +408,17 @@ class Ring:
     def __init__(self, keep: float = 0) -> None:
         """Make one random key. `keep`: seconds for which a key still decrypts behind one that was pushed; 0: for ever."""
     def set(self, keys: Sequence[bytes]) -> None:
-        """Replace all keys.
+        """Replace all keys. Of more than 16, the first 16 are kept.
 
         Raises:
-            ValueError: none, or more than 16.
+            UsageError: no list, an empty one, or a key that is not 48 bytes long. The keys stay as they are.
         """
     def push(self, key: bytes) -> None:
-        """Put a key in front; the oldest beyond 16 is forgotten."""
+        """Put a key in front; the oldest beyond 16 is forgotten.
+
+        Raises:
+            UsageError: the key is not 48 bytes long.
+        """
     def first(self) -> bytes: ...
 
 class GateKeeper(Protocol):
