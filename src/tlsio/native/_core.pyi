@@ -11,6 +11,7 @@ from tlsio.native.spec import ContextSpec, Piece
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
 MAX_PSK_KEY: Final[int]
+MAX_SESSION_BYTES: Final[int]
 ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]

@@ -9,6 +9,7 @@ from tlsio.model.errors import UsageStateError, UsageValueError
 
 # What one handshake may bring (options.MAX_HANDSHAKE_BYTES): certificate and ticket of a session came within one.
 cdef Py_ssize_t _MAX_SESSION = 262144
+MAX_SESSION_BYTES = _MAX_SESSION
 # A CertificateStatus has three bytes for the size of its response (RFC 6066 section 8).
 cdef Py_ssize_t _MAX_STATUS = 0xffffff
 # HkdfLabel has two bytes for the length (RFC 8446 section 7.1), and the exporter two for the size of the context (RFC 5705 section 4).
