@@ -197,13 +197,21 @@ async def _connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, op
     except OSError as error:
         error.add_note(_hint_for(error, f"{host} port {port}"))
         raise
+    try:
+        _set_options(made, options)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _set_options(made: _socket.socket, options: ConnectOptions) -> None:
     if options.no_delay:
         made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if options.keep_alive:
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         if options.keep_alive_initial_delay >= 1:
             made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(options.keep_alive_initial_delay))
-    return made
 
 
 async def _find_local(loop: asyncio.AbstractEventLoop, family: int, options: ConnectOptions) -> list[Any] | None:
@@ -254,7 +262,8 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
         side.prepare(connection)
         made._set_up(connection, side, loop)
         made._address = _names_of(sock)
-        connection.attach(current_reactor(), sock.detach())
+        reactor = current_reactor()
+        connection.attach(reactor, sock.detach())  # which has the descriptor from here on, also when it raises
     except BaseException:
         sock.close()
         raise

@@ -69,6 +69,10 @@ class Question:
         self._stop_timer()
         self._task.cancel()
 
+    def is_run_by(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether this is the task in which the hook runs."""
+        return task is self._task
+
     def _expire(self) -> None:
         self._timer = None
         self._task.cancel()

@@ -40,6 +40,7 @@ class TicketRotation:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[float] | None = None
         self._failed = False
+        self._stops = 0
 
     async def start(self) -> None:
         """Install the keys that hold now, then go on by itself until `stop`. Started already: nothing happens.
@@ -47,14 +48,20 @@ class TicketRotation:
         Raises:
             UsageError: the keys cannot be used, or the source keeps no time. Any other failure is the source's, which is asked again.
         """
-        if self._timer is not None or self._task is not None:
+        if self._is_running:
             return
+        stops = self._stops
         pause = await self._turn(is_first=True)
-        self.stop()  # another call may have been faster
-        self._wait(pause)
+        if not self._is_running and stops == self._stops:  # another call may have been faster
+            self._wait(pause)
+
+    @property
+    def _is_running(self) -> bool:
+        return self._timer is not None or self._task is not None
 
     def stop(self) -> None:
-        """Leave the keys as they are."""
+        """Leave the keys as they are; a `start` that waits for its source still installs what that gives, and no more."""
+        self._stops += 1
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:

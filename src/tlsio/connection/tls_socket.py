@@ -580,6 +580,10 @@ class TLSSocket(SocketReading):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._listener_failed(error)
 
+    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        return bool(self._tasks and task in self._tasks) or (self._hook is not None and self._hook.is_run_by(task))
+
     def set_timeout(self, seconds: float | None) -> Self:
         """Emit `timeout` when no plaintext moved for so long; without a listener the socket is destroyed. None: never."""
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):

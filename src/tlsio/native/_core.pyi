@@ -164,10 +164,11 @@ class Connection:
     def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
         """Name who is told the news, in which context."""
     def attach(self, reactor: Reactor, fd: int) -> None:
-        """Give it a connected descriptor, which is the connection's from now on.
+        """Give it a connected descriptor, which is the connection's from now on, also when this raises.
 
         Raises:
-            OSError: the kernel refused; the descriptor is still the caller's.
+            OSError: the kernel refused.
+            UsageStateError: the reactor is another process's, or its loop is closed.
         """
     def set_server_name(self, name: str) -> None:
         """Set the name for SNI, an A-label."""
@@ -483,10 +484,11 @@ class Gate:
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:
-        """Accept on a listening descriptor, which is the gate's from now on.
+        """Accept on a listening descriptor, which is the gate's from now on, also when this raises.
 
         Raises:
             OSError: the kernel refused.
+            UsageStateError: the reactor is another process's, or its loop is closed.
         """
     def unlisten_all(self) -> None: ...
     def evict(self) -> None:

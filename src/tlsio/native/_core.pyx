@@ -9,6 +9,7 @@ from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
 import collections
+import contextvars
 import os
 import socket
 import weakref

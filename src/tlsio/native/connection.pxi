@@ -91,8 +91,8 @@ cdef class Connection:
         self.context_vars = context_vars
         self.high_water = high_water
 
-    def attach(self, Reactor reactor, int fd):
-        reactor._check()
+    def attach(self, Reactor reactor not None, int fd):
+        reactor._check_for(fd)
         if tio_reactor_add(reactor.r, self.c, fd):
             raise OSError(errno, os.strerror(errno))
         self._attached_to(reactor)

@@ -102,8 +102,8 @@ cdef class Gate:
         self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
 
     def listen(self, Reactor reactor not None, int fd):
-        """Accept on this descriptor, which is ours from now on."""
-        reactor._check()
+        """Accept on this descriptor, which is ours from now on, also when this raises."""
+        reactor._check_for(fd)
         self.reactor = reactor
         if tio_reactor_listen(reactor.r, &self.gate, fd):
             raise OSError(errno, os.strerror(errno))
@@ -287,7 +287,8 @@ cdef class Reactor:
         if self.r == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
-        loop.add_reader(tio_reactor_fd(self.r), self._turn, _Farewell(self))
+        # In a context of its own: the loop would keep the variables of whatever connection happened to be the first.
+        contextvars.Context().run(loop.add_reader, tio_reactor_fd(self.r), self._turn, _Farewell(self))
         _reactors.add(self)
 
     def __dealloc__(self):
@@ -333,6 +334,14 @@ cdef class Reactor:
             raise UsageStateError("This server or socket belongs to the parent process: fork before listen or connect")
         if self.r == NULL:
             raise UsageStateError("The event loop of this server or socket is closed")
+
+    cdef object _check_for(self, int fd):
+        """Check, or close the descriptor that was given away."""
+        try:
+            self._check()
+        except UsageStateError:
+            os.close(fd)
+            raise
 
     cdef object _schedule(self, Connection connection):
         self.dirty.append(connection)
