@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from tlsio.connection.given_sockets import check_bound, is_listening
 from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
 from tlsio.model.errors import UsageTypeError
+from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,7 @@ async def open_listening(
     backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
     reuse_port = check_bool("reuse_port", reuse_port)
     port = 0 if port is None else check_int("port", port, 0, 65535)
-    host = None if host is None or host == "" else check_host("host", host)
+    host = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
         raise UsageTypeError("Give port and host, or path, or sock", code="ERR_INCOMPATIBLE_OPTION_PAIR")
     if sock is not None:
