@@ -485,7 +485,11 @@ class Server(Emitter):
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
         _count(self._failed, error)
         heard = self._emit("tls_client_error", error, sock)
-        if not self._emit("client_error", error, sock) and not heard:
+        if self._emit("client_error", error, sock) or heard:
+            return
+        if error is sock._mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
+            self._report(error, f"a hook failed ({sock!r})")
+        else:
             _log.debug("%r: handshake failed: %s", sock, error)
 
     def _connection_failed(self, error: BaseException) -> None:
@@ -540,8 +544,8 @@ class Server(Emitter):
             self._telling_error = False
 
     @staticmethod
-    def _report(error: BaseException) -> None:
-        asyncio.get_running_loop().call_exception_handler({"message": "tlsio: a listener of a server failed", "exception": error})
+    def _report(error: BaseException, what: str = "a listener of a server failed") -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": f"tlsio: {what}", "exception": error})
 
     # ---- STARTTLS
 

@@ -124,7 +124,7 @@ class ServerSessions:
         """Count a failure; `tell` says whether anybody listened. One warning for each time it begins to fail."""
         self.errors += 1
         if not tell(error):
-            _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error)
+            _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error, exc_info=error)
             self._warned = True
 
 

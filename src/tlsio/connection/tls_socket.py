@@ -132,7 +132,7 @@ class TLSSocket(SocketReading):
         self._drainers: list[asyncio.Future[None]] | None = None
         self._close_waiters: list[asyncio.Future[None]] | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._hook = self._refused = None
+        self._hook = self._refused = self._mistake = None
         self._error = None
         self._error_taken = False
         self._raised = None
@@ -445,7 +445,7 @@ class TLSSocket(SocketReading):
     def _die(self, error: BaseException) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
         if self._secure or self._server is None:
-            self._fail(error)
+            self._fail(error, of_user=error is self._mistake and self._side.is_server)  # a client's is always reported
         elif not self._closed and self._error is None:
             self._error = error
             self._error_taken = True
