@@ -162,7 +162,19 @@ class Connection:
 
     def __init__(self, context: Context, is_server: bool, driver: Driver | None = None) -> None: ...
     def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
-        """Name who is told the news, in which context."""
+        """Name the owner, which is told the news, and the context it is told them in: the owner's thread and process are these.
+
+        Without a context there is no loop, and the connection may be used anywhere.
+        """
+    def check_caller(self, in_child: bool = False) -> None:
+        """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
+
+        Args:
+            in_child: It may be a child of the process as well.
+
+        Raises:
+            UsageStateError: it is not.
+        """
     def attach(self, reactor: Reactor, fd: int) -> None:
         """Give it a connected descriptor, which is the connection's from now on, also when this raises.
 

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
+import asyncio
 import collections
 import contextvars
 import os

@@ -73,6 +73,8 @@ cdef class Connection(Plaintext):
     def bind(self, owner, context_vars, Py_ssize_t high_water):
         self.owner = owner
         self.context_vars = context_vars
+        self.thread = PyThread_get_thread_ident() if context_vars is not None else 0
+        self.forks_before = forks
         self.high_water = high_water
 
     def attach(self, Reactor reactor not None, int fd):

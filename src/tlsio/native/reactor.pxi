@@ -270,7 +270,9 @@ cdef class _CloseWithLoop:
 
 def _after_fork():
     """In the child: close our copies of the descriptors, and nothing else; the parent's registrations stay."""
+    global forks
     cdef Reactor reactor
+    forks += 1
     for reactor in list(_reactors):
         reactor.forked = True
         if not tio_in_psk_callback():   # else OpenSSL is at work on one of its connections: they stay until the child ends
