@@ -168,6 +168,7 @@ class SocketReading(SocketFacts):
         return data
 
     def _claim(self) -> None:
+        self._connection.check_caller()
         if self._reading:
             raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
         if self._has("data"):
@@ -232,12 +233,14 @@ class SocketReading(SocketFacts):
 
     def pause(self) -> Self:
         """Give no `data` until `resume`. Tickets, alerts and the close are still seen."""
+        self._connection.check_caller()
         self._paused = True
         self._connection.set_flow(None)
         return self
 
     def resume(self) -> Self:
         """Let `data` flow again."""
+        self._connection.check_caller()
         self._paused = False
         self._update_flow()
         return self

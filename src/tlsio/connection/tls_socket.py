@@ -132,7 +132,7 @@ class TLSSocket(SocketReading):
         self._drainers: list[asyncio.Future[None]] | None = None
         self._close_waiters: list[asyncio.Future[None]] | None = None
         self._tasks: set[asyncio.Task[Any]] | None = None
-        self._hook = self._refused = None
+        self._hook = self._refused = self._mistake = None
         self._error = None
         self._error_taken = False
         self._raised = None
@@ -195,6 +195,7 @@ class TLSSocket(SocketReading):
         self._side.offer_session(self._connection, session)
 
     def _begin(self) -> None:
+        self._connection.check_caller()
         if self._begun or self._closed:
             return
         self._begun = True
@@ -231,6 +232,7 @@ class TLSSocket(SocketReading):
         Raises:
             TLSError: what ended the connection.
         """
+        self._connection.check_caller()
         self._check_writable()
         if self._connection.writable_length <= self._settings.high_water_mark:
             return
@@ -249,6 +251,7 @@ class TLSSocket(SocketReading):
 
     def end(self, data: Buffer | None = None) -> Self:
         """End our direction: what is queued, close_notify, FIN. Reading goes on."""
+        self._connection.check_caller()
         if data is not None:
             self.write(data)
         if not self._end_called:
@@ -281,6 +284,7 @@ class TLSSocket(SocketReading):
             HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`).
             TLSError: it failed, and with it the connection. Cancelled: it goes on.
         """
+        self._connection.check_caller()
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
             if value is not None and not isinstance(value, bool):
                 raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")
@@ -324,6 +328,7 @@ class TLSSocket(SocketReading):
 
     def close(self) -> None:
         """End, throw away what still comes, and be closed when the peer has ended too, or makes no progress for `close_timeout`."""
+        self._connection.check_caller()
         if self._closed or self._closing:
             return
         if not self._secure and not self._connection.holds_plaintext:
@@ -350,6 +355,7 @@ class TLSSocket(SocketReading):
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Who waits or reads later gets `error`, else ERR_SOCKET_CLOSED."""
+        self._connection.check_caller(in_child=True)  # which has copies to be closed
         if error is not None:
             self._die(error)
         self._end_called = self._closing = True
@@ -361,6 +367,7 @@ class TLSSocket(SocketReading):
         """Wait until the connection is closed; when it ended in order its stream is closed too. Never raises its error."""
         if self._released:
             return
+        self._connection.check_caller()
         waiter = self._loop.create_future()
         if self._close_waiters is None:
             self._close_waiters = []
@@ -445,7 +452,7 @@ class TLSSocket(SocketReading):
     def _die(self, error: BaseException) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
         if self._secure or self._server is None:
-            self._fail(error)
+            self._fail(error, of_user=error is self._mistake and self._side.is_server)  # a client's is always reported
         elif not self._closed and self._error is None:
             self._error = error
             self._error_taken = True
@@ -580,12 +587,17 @@ class TLSSocket(SocketReading):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._listener_failed(error)
 
+    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        return bool(self._tasks and task in self._tasks) or (self._hook is not None and self._hook.is_run_by(task))
+
     def set_timeout(self, seconds: float | None) -> Self:
         """Emit `timeout` when no plaintext moved for so long; without a listener the socket is destroyed. None: never."""
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
         if seconds is not None and not 0 < seconds < float("inf"):
             raise UsageValueError(f"seconds must be more than 0, got {seconds}", code="ERR_OUT_OF_RANGE")
+        self._connection.check_caller()
         if not self._closed and not self._closing:
             self._idle_timeout = seconds
             self._idle_told = None
