@@ -12,7 +12,6 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
-    int PyCoro_CheckExact(object)
 
 cdef int PUSH_BUDGET = 1048576          # plaintext a run of writes sends in a turn, then the others have theirs
 cdef int BIG_READ = 8192                # from here on the next chunk is read without the small buffer
@@ -298,8 +297,8 @@ cdef class Connection:
                     self.c.wire.dry = True
                 try:
                     result = self.flow(chunk)
-                    if PyCoro_CheckExact(result):
-                        owner._await_listener(result)
+                    if result is not None and result is not True and result is not False:
+                        owner._take_result(result)      # a coroutine, or whatever can be awaited
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:
