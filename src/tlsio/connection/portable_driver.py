@@ -250,7 +250,9 @@ class PortableDriver:
             self._note(failed.error)
             await self._hear_last_words()
             self._outgoing.clear()
-            self._deliver(connection.unsent, _number_of(failed.error, errno.EPIPE))
+            number = _number_of(failed.error, errno.EPIPE)
+            self._deliver(connection.unsent, number)
+            self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
 
     async def _send_eof(self, job: _Job) -> None:
         self._half_closes = bool(await job.call(self._stream.send_eof()))

@@ -503,12 +503,10 @@ class Server(Emitter):
 
         self._run(as_coroutine(awaitable), ended)
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> asyncio.Task[Any]:
-        """Run a listener's coroutine: `close` may cancel it, and `wait_closed` waits for it."""
+    def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks[task] = ended
         task.add_done_callback(self._task_done)
-        return task
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task)(task)

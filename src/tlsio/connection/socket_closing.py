@@ -187,8 +187,8 @@ class SocketClosing(SocketReading):
 
     def _finished(self) -> None:
         """Both directions have ended."""
-        if number := self._connection.out_error:
-            self._fail(_lost_output(number))
+        if self._connection.out_error:
+            self._fail_output()
         elif self._input is not DROPPED:
             self._settle_end()
         elif self._closing is None or not self._closing.waits_for_acknowledgement():
@@ -335,8 +335,16 @@ class SocketClosing(SocketReading):
     def _raise_closed(self) -> NoReturn:
         self._raise(ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED"))
 
-    def _raise_unsent(self, number: int) -> NoReturn:
-        self._raise(_lost_output(number))
+    def _find_output_error(self) -> ConnectionLostError:
+        number = self._connection.out_error
+        error = ConnectionLostError(f"The peer takes no data any more: {os.strerror(number)}", code=errorcode.get(number))
+        if self._driver is not None:
+            error.__cause__ = self._driver.failure
+        return error
+
+    def _fail_output(self) -> None:
+        """Sending has failed, and the peer has said all that it had to say."""
+        self._fail(self._find_output_error())
 
     def _broken(self) -> None:
         error = self._find_failure()
@@ -397,12 +405,9 @@ class SocketClosing(SocketReading):
     def _run_listener(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         if self._tasks is None:
             self._tasks = set()
-        if self._server is None:
-            task = self._loop.create_task(coroutine)
-            task.add_done_callback(self._task_done)
-        else:  # a server that closes cancels it, and waits for it
-            task = self._server._run(coroutine, self._task_done)
+        task = self._loop.create_task(coroutine)
         self._tasks.add(task)
+        task.add_done_callback(self._task_done)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if self._tasks is not None:
@@ -526,7 +531,3 @@ class _CloseWatch:
         elif acknowledged > self._acknowledged:
             self._acknowledged, self._moved = acknowledged, now
         self._looked = now
-
-
-def _lost_output(number: int) -> ConnectionLostError:
-    return ConnectionLostError(f"The peer takes no data any more: {os.strerror(number)}", code=errorcode.get(number))

@@ -11,6 +11,7 @@ Invariants.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.emitter import Once, find_awaitable
@@ -19,7 +20,6 @@ from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunErro
 from tlsio.model.errors import UsageStateError, UsageValueError
 
 if TYPE_CHECKING:
-    import asyncio
     import contextvars
     from collections.abc import AsyncIterator, Awaitable, Coroutine
     from typing import NoReturn, Self
@@ -42,6 +42,7 @@ class SocketReading(Lifecycle):
         "_context_vars",
         "_emitting",
         "_error",
+        "_high_water",
         "_kept",
         "_loop",
         "_paused",
@@ -57,6 +58,7 @@ class SocketReading(Lifecycle):
     _context_vars: contextvars.Context
     _emitting: int  # events whose listeners are being called: `close` waits for them
     _error: BaseException | None
+    _high_water: int
     _kept: Kept
     _loop: asyncio.AbstractEventLoop
     _paused: bool
@@ -72,6 +74,7 @@ class SocketReading(Lifecycle):
         def _end_silence(self) -> None: ...
         def _raise(self, error: BaseException) -> NoReturn: ...
         def _raise_closed(self) -> NoReturn: ...
+        def _report(self, error: BaseException, *, of_user: bool) -> None: ...
         def _settle_end(self) -> None: ...
         def _tell(self) -> None: ...
         def _run_listener(self, coroutine: Coroutine[Any, Any, Any]) -> None: ...
@@ -341,6 +344,11 @@ class SocketReading(Lifecycle):
     async def _finish_listener(self, result: Awaitable[Any]) -> None:
         try:
             await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._report(error, of_user=True)  # it awaited something that was cancelled: the next chunk may fare better
         finally:
             self._awaited -= 1
         self._update_flow()

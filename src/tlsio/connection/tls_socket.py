@@ -17,6 +17,7 @@ from tlsio.connection.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN,
 from tlsio.connection.socket_closing import SocketClosing
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError
+from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -95,8 +96,11 @@ class TLSSocket(SocketClosing):
         if driver is not None:
             driver.context_vars = self._context_vars
             self._address = driver.addresses
+        self._high_water = side.options.high_water_mark
+        if driver is not None and self._high_water == HIGH_WATER_MARK:
+            self._high_water = STREAM_HIGH_WATER_MARK
         side.records.begin(connection)
-        connection.bind(self, self._context_vars, side.options.high_water_mark)
+        connection.bind(self, self._context_vars, self._high_water)
 
     # ---- the handshake
 
@@ -116,6 +120,8 @@ class TLSSocket(SocketClosing):
             except asyncio.CancelledError:
                 self.destroy()
                 raise
+            if self._secure:  # an error that came right after the handshake is the next call's
+                return self
         if self._error is not None:
             self._raise(self._error)
         if not self._secure:
@@ -200,7 +206,7 @@ class TLSSocket(SocketClosing):
             TLSError: what ended the connection.
         """
         self._check_writable()
-        if self._connection.writable_length <= self._settings.high_water_mark:
+        if self._connection.writable_length <= self._high_water:
             return
         if self._drainers is None:
             self._drainers = set()
@@ -224,19 +230,23 @@ class TLSSocket(SocketClosing):
         if self._output is WRITABLE:
             self._finish_output()
             self._begin()
-            self._connection.end()
+            if self._phase < CLOSED:
+                self._connection.end()
 
     def _check_writable(self) -> None:
         if self._error is not None:
             self._raise(self._error)
-        if number := self._connection.out_error:
-            self._raise_unsent(number)
+        if self._connection.out_error:
+            self._raise(self._find_output_error())
         if self._phase >= CLOSED and not self._connection.output_ended:
             self._raise_closed()
 
     def _drained(self) -> None:
         self._wake(self._drainers)
-        self._emit("drain")
+        if not self._connection.out_error:
+            self._emit("drain")
+        elif self._connection.input_ended:  # else the engine looks for the peer's reason first
+            self._fail_output()
 
     # ---- another handshake
 
