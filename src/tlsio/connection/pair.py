@@ -208,7 +208,7 @@ class Cleartext(SocketFacts):
         self._side = side
         self._secure = self._closed = self._end_called = False
         self._address = (None, None)
-        self._context = self._driver = self._hook = self._loop = self._refused = self._server = self._trace_file = None
+        self._context = self._driver = self._hook = self._loop = self._mistake = self._refused = self._server = self._trace_file = None
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
         side.records.begin(self._connection)

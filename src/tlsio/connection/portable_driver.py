@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import socket as _socket
+import sys
 import types
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tlsio.connection.given_sockets import check_connected
 from tlsio.model.checks import wrong_type
 from tlsio.model.errors import TruncatedError
 
@@ -369,15 +372,25 @@ def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
         UsageError: it is none of those we know.
     """
     if isinstance(stream, _socket.socket):
+        check_connected(label, stream)
         return _Socket
     if isinstance(stream, tuple) and len(stream) == 2 and hasattr(stream[0], "read") and hasattr(stream[1], "drain"):  # noqa: PLR2004
-        return lambda pair: _ReaderWriter(*pair)
-    if hasattr(stream, "receive") and hasattr(stream, "send") and hasattr(stream, "aclose"):
+        if not isinstance(stream[0], io.IOBase):  # a pipe or file, whose read blocks the loop
+            return lambda pair: _ReaderWriter(*pair)
+    elif isinstance(stream, type) or _is_datagram(stream):
+        pass
+    elif hasattr(stream, "receive") and hasattr(stream, "send") and hasattr(stream, "aclose"):
         return _ByteStream
-    if hasattr(stream, "read") and hasattr(stream, "send") and hasattr(stream, "wait_closed"):
+    elif hasattr(stream, "read") and hasattr(stream, "send") and hasattr(stream, "wait_closed"):
         return _TLSSocketStream
     hint = "A connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
     raise wrong_type(label, "a byte stream", stream, hint=hint)
+
+
+def _is_datagram(stream: object) -> bool:
+    """Whether it is one of anyio's streams that lose or reorder what is sent, such as a connected UDP socket."""
+    abc: Any = sys.modules.get("anyio.abc")
+    return abc is not None and isinstance(stream, abc.UnreliableObjectReceiveStream) and not isinstance(stream, abc.ByteReceiveStream)
 
 
 class _Socket:

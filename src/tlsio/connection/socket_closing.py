@@ -127,16 +127,15 @@ class SocketClosing(SocketReading):
         """
         if self._phase is RELEASED:
             return
-        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._runs_here():
+        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._is_waited_for(asyncio.current_task()):
             raise UsageStateError(
-                "A data listener cannot wait for the end of its own socket", hint="Call close() first, or wait in another task."
+                "A data listener waits for the end of its own socket",
+                code="ERR_TLS_SELF_WAIT",
+                hint="Call close() first, or await wait_closed() outside of the socket's listeners.",
             )
         if self._close_waiters is None:
             self._close_waiters = set()
         await self._wait_in(self._close_waiters)
-
-    def _runs_here(self) -> bool:
-        return bool(self._tasks) and asyncio.current_task() in (self._tasks or ())
 
     async def aclose(self) -> None:
         """Close and wait; cancelled: closed at once."""
@@ -242,7 +241,7 @@ class SocketClosing(SocketReading):
     def _die(self, error: BaseException, *, ours: bool = False) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
         if self._secure or self._server is None:
-            self._fail(error, ours=ours)
+            self._fail(error, ours=ours, of_user=error is self._mistake and self._side.is_server)  # a client's is always reported
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_taken = True
@@ -418,6 +417,10 @@ class SocketClosing(SocketReading):
             self.destroy()
         elif error is not None:
             self._listener_failed(error)
+
+    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        return bool(self._tasks and task in self._tasks) or (self._hook is not None and self._hook.is_run_by(task))
 
     # ---- timers
 

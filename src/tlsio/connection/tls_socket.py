@@ -89,7 +89,7 @@ class TLSSocket(SocketClosing):
         self._kept = Kept.NONE
         self._opener = self._reader = self._reshaker = None
         self._drainers = self._close_waiters = self._tasks = None
-        self._buffer = self._closing = self._hook = None
+        self._buffer = self._closing = self._hook = self._mistake = None
         self._error = self._refused = self._raised = None
         self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None

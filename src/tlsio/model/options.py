@@ -399,6 +399,9 @@ def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
         UsageError: as `parse_context_options`, or a context option beside `secure_context`.
     """
     own, context = _split(_checked(given, _CLIENT_CONTEXT | _CONNECT))
+    local, family = own.get("local_address"), own.get("family")
+    if local is not None and family not in (None, 6 if ":" in local else 4):
+        raise wrong_value("options.local_address", f"is no address of family={family}, got {local}")
     return ConnectOptions(context=context, **own)
 
 

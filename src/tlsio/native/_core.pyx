@@ -9,14 +9,15 @@ from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
 import collections
+import contextvars
 import os
 import socket
 import weakref
 
-from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.values import Fault
 
+include "border.pxi"
 include "context.pxi"
 include "facts.pxi"
 include "connection.pxi"
