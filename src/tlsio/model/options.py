@@ -85,6 +85,8 @@ READ_LIMIT = 65536
 
 # What the engine gathers for one send. Node's 64 KiB would mean four sends instead, 1.15 x the CPU of a download.
 HIGH_WATER_MARK = 262144
+# The same, when the option is not given, over a byte stream: what one receive of the peer takes, and asyncio's own mark.
+STREAM_HIGH_WATER_MARK = 65536
 
 # OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
 # SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.

@@ -1,9 +1,9 @@
 """The typed face of the native module."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
 from tlsio.native.context_spec import ContextSpec, Piece
@@ -136,10 +136,12 @@ class Owner(Protocol):
         """Identity and pre-shared key. This, and what follows, is called from inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
         """What `_find_key` raised; the handshake fails."""
-    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        """What the flow returned."""
+    def _take_result(self, result: object) -> None:
+        """What the flow returned, where it is not None and no bool."""
     def _listener_failed(self, error: BaseException) -> None:
         """What the flow raised."""
+    def _crashed(self, error: BaseException) -> None:
+        """What our own code raised while news were delivered: the connection ends."""
 
 class Driver(Protocol):
     """What carries a connection's ciphertext when no reactor does."""

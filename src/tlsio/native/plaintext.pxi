@@ -11,7 +11,6 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
-    int PyCoro_CheckExact(object)
     unsigned long PyThread_get_thread_ident()
 
 cdef unsigned forks             # how often this process is the child of a fork, which has connections that are its parent's
@@ -155,8 +154,8 @@ cdef class Plaintext(Facts):
                 budget -= PyBytes_GET_SIZE(chunk)
                 try:
                     result = self.flow(chunk)
-                    if PyCoro_CheckExact(result):
-                        owner._await_listener(result)
+                    if result is not None and result is not True and result is not False:
+                        owner._take_result(result)      # a coroutine, or whatever can be awaited
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:
