@@ -112,9 +112,3 @@ def test_only_certificates_are_read() -> None:
         ]
     )
     assert roots.read_pem(text) == [pki.ca1().cert_der, pki.ca2().cert_der]
-
-
-def test_subjects() -> None:
-    """The names by which a chain's top may be found again."""
-    found = roots.subjects((pki.ca1().cert_pem.decode() + pki.ca2().cert_pem.decode(), pki.ca1().cert_pem.decode()))
-    assert found == {parse(identity.cert_der).subject_name.key() for identity in (pki.ca1(), pki.ca2())}

@@ -32,7 +32,7 @@ from tlsio.model.errors import (
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
-from tlsio.trust.certificate import link, parse
+from tlsio.trust.certificate import link, read_all
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.ocsp import MAX_RESPONSE
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
@@ -367,8 +367,9 @@ class ServerSide:
         if hook is None:
             take(None)
             return
-        certificate = link(chain) if (chain := _peer_chain(connection)) else None
-        self._ask(socket, "check_client", take, hook, certificate, socket)
+        chain = _peer_chain(connection)
+        # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
+        self._ask(socket, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
     def find_key(self, socket: SocketFacts, identity: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
@@ -477,9 +478,9 @@ class ServerSide:
             asked=connection.asks_certificate,
             psk=connection.psk_used,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
-            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.resumed else (),
+            spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
             explicit_ca=options.ca is not None,
-            root_subjects=context.root_subjects if errors else frozenset(),
+            find_roots=context.find_roots,
         )
         strict = options.reject_unauthorized is not False
         held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate

@@ -186,6 +186,10 @@ cdef int _unpack(Pfx self, piece) except -1:
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:
         raise _unreadable(piece, "PKCS#12")
+    # The MAC is optional (RFC 7292 4), and OpenSSL's reader insists on it: a file without one gets one.
+    if not PKCS12_mac_present(pfx) and not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
+        PKCS12_free(pfx)
+        raise _failure(f"Cannot open the PKCS#12 of {piece.label}")
     opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
     PKCS12_free(pfx)
     try:
@@ -246,6 +250,21 @@ cdef BIO *_open(bytes data) except NULL:
 cdef bytes _der_of(_Certificate certificate):
     cdef unsigned char *der = NULL
     cdef int size = i2d_X509(certificate.x509, &der)
+    if size < 0:
+        raise MemoryError
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+cdef bytes _trusted_der_of(_Certificate certificate):
+    """The certificate, and behind it OpenSSL's settings where it came with any (a TRUSTED CERTIFICATE in PEM)."""
+    cdef unsigned char *der = NULL
+    cdef int size
+    if X509_get0_trust_objects(certificate.x509) is NULL and X509_get0_reject_objects(certificate.x509) is NULL:
+        return _der_of(certificate)
+    size = i2d_X509_AUX(certificate.x509, &der)
     if size < 0:
         raise MemoryError
     try:

@@ -115,6 +115,22 @@ def read(data: bytes, *, trailing: bool = False) -> Element:
     return element
 
 
+def make(tag: int, *contents: bytes) -> bytes:
+    """Return one element: tag, length, and the contents one after the other."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < _LONG_FORM:
+        return bytes([tag, size]) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, _LONG_FORM | len(octets)]) + octets + content
+
+
+def make_integer(value: int) -> bytes:
+    """Return an INTEGER, in as few octets as it needs."""
+    bits = value.bit_length() if value >= 0 else (value + 1).bit_length()
+    return make(INTEGER, value.to_bytes(bits // 8 + 1, "big", signed=True))
+
+
 def read_oid(content: bytes) -> str:
     """Turn the content of an OBJECT IDENTIFIER into dotted decimal."""
     # Far above the 30 or so octets of real ones, and below what makes an arc too long to print.
