@@ -7,6 +7,7 @@ nobody here knows. They need opposite mends by different people, so what the cer
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeAlias
 
 from tlsio.model.codes import x509_text
@@ -22,7 +23,7 @@ _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOCK_DOUBTFUL = timedelta(days=365)
 # What a stranger can have explained to us: a chain of 100 certificates may have a hundred errors, and it may send any number of
 # certificates that all have the issuer's name.
-_MOST_ADVICE, _MOST_SENT, _MOST_CANDIDATES = 8, 100, 4
+_MOST_ADVICE, _MOST_CANDIDATES = 8, 4
 
 # X509_V_ERR numbers of X509_check_issued.
 _OTHER_KEY, _OTHER_SERIAL, _MAY_NOT_SIGN = 30, 31, 32
@@ -91,11 +92,12 @@ def _unknown_issuer(facts: PeerFacts, chain: list[PeerCertificate]) -> tuple[str
     issuer, subject = top.issuer_name.describe(), _subject(top)
     if facts.resumed:
         return f'"{subject}"', ""  # the chain was seen in the first connection only
-    sent = [one for one in read_all(facts.chain[1:_MOST_SENT]) if one.subject == top.issuer and one not in chain]
-    for found, where in ((sent, "was sent"), (list(read_all(facts.find_roots(top.issuer))), "is trusted")):
+    alike = (data for data in facts.chain[1:] if top.issuer in data and data != top.raw)
+    sent = [one for one in read_all(islice(alike, _MOST_CANDIDATES)) if one.subject == top.issuer and one not in chain]
+    for found, where in ((sent, "was sent"), (list(read_all(facts.find_roots(top.issuer)[:_MOST_CANDIDATES])), "is trusted")):
         if found:
             return f'"{issuer}" {where}, but is not the issuer of "{subject}"', _explain_mismatch(
-                facts, top, found[:_MOST_CANDIDATES], where
+                facts, top, found, where
             )
     return f'"{issuer}", the issuer of "{subject}", was not sent and is not trusted', _mend_issuer(facts, chain)
 

@@ -104,7 +104,7 @@ def link(chain: Sequence[bytes], extra: Iterable[bytes] = ()) -> "PeerCertificat
     candidates = dict.fromkeys(read_all((*chain[1:_LONGEST_CHAIN], *extra)))
     candidates.pop(leaf, None)
     issuers = _Issuers(candidates)
-    while not current.is_issued_by(current):
+    while current.issuer != current.subject or not current.is_issued_by(current):
         issuer = issuers.take(current)
         if issuer is None:
             return leaf
@@ -154,10 +154,11 @@ class _Issuers:
         """Return the first that may have issued the certificate, and forget it."""
         name = certificate.issuer_key if self._is_small else certificate.issuer
         if name not in self._by_key:
-            groups: dict[bytes | None, deque[PeerCertificate]] = self._by_key.setdefault(name, {})
+            made: dict[bytes | None, deque[PeerCertificate]] = {}
+            self._by_key[name] = made
             for one in self._by_subject.get(name, ()):
                 if one.may_sign_certificates:
-                    groups.setdefault(one.subject_key_id, deque()).append(one)
+                    made.setdefault(one.subject_key_id, deque()).append(one)
         groups = self._by_key[name]
         wanted = certificate.authority_key_id
         for key in (wanted, None) if wanted else list(groups):
