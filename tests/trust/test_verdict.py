@@ -13,7 +13,7 @@ import pki
 from tlsio.model.codes import X509_TEXTS
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageTypeError
 from tlsio.native._core import Roots
-from tlsio.native.spec import Piece
+from tlsio.native.context_spec import Piece
 from tlsio.trust.pins import print_pin
 from tlsio.trust.verdict import PeerFacts, Verdict, VerifyPolicy, judge
 

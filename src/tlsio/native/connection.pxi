@@ -45,6 +45,8 @@ cdef class Connection:
     cdef object queue                   # bytes objects not yet taken by the engine
     cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
     cdef Py_ssize_t high_water, last_size, pushed
+    cdef size_t taken                   # ciphertext that the driver has, and its stream not yet
+    cdef bint silent                    # destroyed: nothing leaves any more
     cdef bint attached, dirty, waiting, ending, closing, pumping, told_open, told_end, told_broken, told_done, told_unsent, wants_drain
     cdef uint8_t told_question          # the one the owner is thinking about
     cdef bytes psk_hint                 # what the engine's points to
@@ -358,20 +360,43 @@ cdef class Connection:
             self.told_unsent = True
             self._step()
 
-    cdef object _send_all(self):
-        cdef const uint8_t *data
-        cdef size_t size = tio_conn_output(self.c, &data)
-        if size:
-            chunk = PyBytes_FromStringAndSize(<const char *>data, size)
-            tio_conn_sent(self.c, size)
-            self.driver.send(chunk)
-
     cdef object _send(self):
-        if not self.driver.blocked:
-            self._send_all()
-        if tio_conn_wants_fin(self.c):
-            tio_conn_fin_sent(self.c)
-            self.driver.send_eof()
+        cdef const uint8_t *data
+        if tio_conn_wants_fin(self.c) or (not self.taken and tio_conn_output(self.c, &data)):
+            self.driver.wake()
+
+    def output(self):
+        """Ciphertext that may leave now, or None. It counts as unsent until `sent` is called; nothing more is given out before."""
+        cdef const uint8_t *data
+        if self.taken or self.silent:
+            return None
+        self.taken = tio_conn_output(self.c, &data)
+        tio_conn_hand_out(self.c, self.taken)
+        return PyBytes_FromStringAndSize(<const char *>data, self.taken) if self.taken else None
+
+    def sent(self):
+        """The stream has taken what `output` gave."""
+        cdef size_t size = self.taken
+        self.taken = 0
+        tio_conn_sent(self.c, size)
+
+    @property
+    def fin_due(self):
+        """All has been sent: the stream's writing side may be ended."""
+        return tio_conn_wants_fin(self.c) != 0 and not self.silent
+
+    def fin_sent(self):
+        tio_conn_fin_sent(self.c)
+
+    @property
+    def unacknowledged(self):
+        """Bytes that the kernel has and the peer has not acknowledged, FIN included; 0 over a stream."""
+        return tio_conn_unacknowledged(self.c)
+
+    @property
+    def acknowledged(self):
+        """Ciphertext that the peer has acknowledged, or that the stream has taken: it grows with the progress of a slow reader."""
+        return <int64_t>self.c.wire.bytes_out - <int64_t>tio_conn_unacknowledged(self.c)
 
     cdef void _let_go(self, bint wait):
         if self.attached:
@@ -667,8 +692,11 @@ cdef class Connection:
             return
         if linger and self.attached:
             tio_conn_flush(self.c)
-        elif linger and self.driver is not None:
-            self._send_all()
+        elif self.driver is not None:
+            if linger:
+                self._send()
+            else:
+                self.silent = True
         self._let_go(linger)
         self.driver = None
         self.queue = None

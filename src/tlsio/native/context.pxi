@@ -9,7 +9,7 @@ from hashlib import sha256
 from libc.stdlib cimport free, malloc
 from libc.string cimport strdup
 
-include "pieces.pxi"
+include "material.pxi"
 
 # Numbers on the wire (RFC 8879 §7.3), in Node's order.
 cdef dict _COMPRESSIONS = {"zlib": 1, "brotli": 2, "zstd": 3}

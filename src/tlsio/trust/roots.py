@@ -17,7 +17,7 @@ import certifi
 from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 from tlsio.native._core import Roots
-from tlsio.native.spec import Piece
+from tlsio.native.context_spec import Piece
 
 from . import der
 from .certificate import parse

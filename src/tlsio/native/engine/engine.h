@@ -228,6 +228,7 @@ typedef struct {
     size_t budget;
     uint8_t *out;                       /* gathered records: out[out_start .. out_end) wait to be sent */
     size_t out_start, out_end, out_room;
+    size_t out_taken;                   /* of it the driver has so much, see tio_conn_hand_out() */
     uint64_t bytes_in, bytes_out;       /* TLS overhead included */
 } tio_wire;
 
@@ -373,7 +374,10 @@ void tio_conn_feed_eof(tio_conn *);
 void tio_conn_feed_error(tio_conn *, int os_error);  /* the stream broke: told after all that came before it */
 void tio_conn_unsent(tio_conn *, int os_error);      /* sending failed: nothing leaves any more; the input tells why */
 size_t tio_conn_output(tio_conn *, const uint8_t **data);                /* 0 while a question is open */
+void tio_conn_hand_out(tio_conn *, size_t size);     /* the caller has copied that much of the output: it stays, and counts as unsent,
+                                                      * until tio_conn_sent(), even when the rest is dropped */
 void tio_conn_sent(tio_conn *, size_t size);
+size_t tio_conn_unacknowledged(const tio_conn *);    /* bytes the kernel has and the peer has not acknowledged, FIN included; 0: memory */
 int tio_conn_wants_fin(const tio_conn *);            /* all is sent, close_notify included: the stream may be ended */
 void tio_conn_fin_sent(tio_conn *);
 /* Descriptor wire: 1 all sent, 0 the kernel is full, -1 failed. */

@@ -9,9 +9,11 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static BIO_METHOD *method;
@@ -99,13 +101,15 @@ BIO *tio_wire_bio(tio_conn *c) {
     return bio;
 }
 
+static void discard_output(tio_conn *c);
+
 static int grow(tio_conn *c, size_t room) {
     tio_wire *w = &c->wire;
     size_t held = w->out_end - w->out_start;
     uint8_t *more = malloc(room);
     if (!more) return -1;
     if (held) memcpy(more, w->out + w->out_start, held);
-    tio_wire_drop_output(c);
+    discard_output(c);
     w->out = more;
     w->out_end = held;
     w->out_room = room;
@@ -142,6 +146,15 @@ int tio_wire_append(tio_conn *c, const void *data, size_t size) {
 
 void tio_wire_drop_output(tio_conn *c) {
     tio_wire *w = &c->wire;
+    if (w->out_taken) {                                 /* that much leaves in any case */
+        w->out_end = w->out_start + w->out_taken;
+        return;
+    }
+    discard_output(c);
+}
+
+static void discard_output(tio_conn *c) {
+    tio_wire *w = &c->wire;
     if (w->out_lent) tio_reactor_return_out(c);
     else free(w->out);
     w->out = NULL;
@@ -170,7 +183,7 @@ void tio_wire_close(tio_conn *c) {
     w->in = NULL;
     w->in_size = 0;
     w->borrowed = 0;
-    tio_wire_drop_output(c);
+    discard_output(c);
 }
 
 void tio_conn_settle(tio_conn *c) {
@@ -223,7 +236,8 @@ void tio_conn_feed_error(tio_conn *c, int os_error) { c->wire.error = os_error; 
 void tio_conn_unsent(tio_conn *c, int os_error) {
     c->wire.out_error = os_error;
     c->wire.dry = 0;
-    tio_wire_drop_output(c);
+    c->wire.out_taken = 0;
+    discard_output(c);
 }
 
 size_t tio_conn_output(tio_conn *c, const uint8_t **data) {
@@ -232,11 +246,21 @@ size_t tio_conn_output(tio_conn *c, const uint8_t **data) {
     return c->question == TIO_NO_QUESTION ? w->out_end - w->out_start : 0;
 }
 
+void tio_conn_hand_out(tio_conn *c, size_t size) { c->wire.out_taken = size; }
+
 void tio_conn_sent(tio_conn *c, size_t size) {
     tio_wire *w = &c->wire;
-    w->out_start += size;
+    size_t held = w->out_end - w->out_start;
+    w->out_taken = 0;
     w->bytes_out += size;
-    if (w->out_start == w->out_end) tio_wire_drop_output(c);
+    w->out_start += size < held ? size : held;          /* less is held when sending has failed meanwhile */
+    if (w->out_start == w->out_end) discard_output(c);
+}
+
+size_t tio_conn_unacknowledged(const tio_conn *c) {
+    int held = 0;
+    if (c->wire.fd < 0 || ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
+    return (size_t)held;
 }
 
 int tio_conn_wants_fin(const tio_conn *c) {

@@ -1,4 +1,4 @@
-/* hooks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs anybody else's code (those that do are in
+/* callbacks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs code of the user (those that do are in
  * psk.c).
  *
  * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() some are looked up in the new one and some in the

@@ -1,4 +1,4 @@
-/* names.c - contexts: making one, and taking another one in the hello pause.
+/* context.c - contexts: making one, and taking another one in the hello pause.
  *
  * SSL_set_SSL_CTX() carries over certificate, key, cipher lists, signature algorithms, store, client CA names, the verify
  * and ALPN callbacks.  What it leaves with the first context is applied here, while the ClientHello is being looked at:
@@ -42,31 +42,6 @@ void tio_context_release(tio_context *ctx) {
     free(ctx->row.npn);
     free(ctx->row.pins);
     free(ctx);
-}
-
-void tio_gate_init(tio_gate *g) { pthread_mutex_init(&g->lock, NULL); }
-
-void tio_gate_free(tio_gate *g) {
-    tio_context_release(g->context);
-    tio_ring_release(g->ring);
-    pthread_mutex_destroy(&g->lock);
-}
-
-void tio_gate_set_context(tio_gate *g, tio_context *ctx) {
-    tio_context_retain(ctx);
-    pthread_mutex_lock(&g->lock);
-    tio_context *old = g->context;
-    g->context = ctx;
-    pthread_mutex_unlock(&g->lock);
-    tio_context_release(old);
-}
-
-tio_context *tio_gate_context(tio_gate *g) {
-    pthread_mutex_lock(&g->lock);
-    tio_context *ctx = g->context;
-    tio_context_retain(ctx);
-    pthread_mutex_unlock(&g->lock);
-    return ctx;
 }
 
 static int apply_verification(SSL *ssl, SSL_CTX *to) {

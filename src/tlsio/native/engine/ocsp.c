@@ -1,4 +1,4 @@
-/* status.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
+/* ocsp.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
  *
  * A server is asked before OpenSSL has chosen among its certificates, because that is the last place where it lets us pause:
  * in cert_cb the chosen one is not known yet, and in the status callback, where it is, nobody can wait.  So a response is
