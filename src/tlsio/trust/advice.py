@@ -24,6 +24,7 @@ _CLOCK_DOUBTFUL = timedelta(days=365)
 # What a stranger can have explained to us: a chain of 100 certificates may have a hundred errors, and it may send any number of
 # certificates that all have the issuer's name.
 _MOST_ADVICE, _MOST_CANDIDATES = 8, 4
+_MOST_LOOKED_AT = 1 + 32  # of what was sent: the leaf, and MOST_SENT of the engine
 
 # X509_V_ERR numbers of X509_check_issued.
 _OTHER_KEY, _OTHER_SERIAL, _MAY_NOT_SIGN = 30, 31, 32
@@ -94,29 +95,31 @@ def _unknown_issuer(facts: PeerFacts, chain: list[PeerCertificate]) -> tuple[str
         return f'"{subject}"', ""  # the chain was seen in the first connection only
     alike = (data for data in facts.chain[1:] if top.issuer in data and data != top.raw)
     sent = [one for one in read_all(islice(alike, _MOST_CANDIDATES)) if one.subject == top.issuer and one not in chain]
-    for found, where in ((sent, "was sent"), (list(read_all(facts.find_roots(top.issuer)[:_MOST_CANDIDATES])), "is trusted")):
-        if found:
-            return f'"{issuer}" {where}, but is not the issuer of "{subject}"', _explain_mismatch(
-                facts, top, found, where
-            )
+    trusted = list(read_all(facts.find_roots(top.issuer)[:_MOST_CANDIDATES]))
+    if sent or trusted:
+        return _explain_mismatch(facts, top, sent or trusted, "was sent" if sent else "is trusted")
     return f'"{issuer}", the issuer of "{subject}", was not sent and is not trusted', _mend_issuer(facts, chain)
 
 
-def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates: list[PeerCertificate], where: str) -> str:
+def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates: list[PeerCertificate], where: str) -> tuple[str, str]:
     """Say why OpenSSL does not take an authority of the right name for the issuer."""
-    issuer = certificate.issuer_name.describe()
+    issuer, subject = certificate.issuer_name.describe(), _subject(certificate)
+    reasons = {check_issued(one.raw, certificate.raw) for one in candidates}
+    if 0 in reasons:
+        few = f"The {facts.peer} sent {len(facts.chain)} certificates, and only the first {_MOST_LOOKED_AT} are looked at."
+        return f'"{subject}"', few if len(facts.chain) > _MOST_LOOKED_AT else ""
+    cause = f'"{issuer}" {where}, but is not the issuer of "{subject}"'
     malformed = next((one for one in candidates if not has_valid_extensions(one.raw)), None)
     if malformed is not None:
-        return _malformed(facts, malformed)[0] + f": {_have_reissued(facts, malformed)}"
-    reasons = {check_issued(one.raw, certificate.raw) for one in candidates}
+        return cause, _malformed(facts, malformed)[0] + f": {_have_reissued(facts, malformed)}"
     if reasons & {_OTHER_KEY, _OTHER_SERIAL}:
-        return (
-            f'An authority named "{issuer}" {where}, but "{_subject(certificate)}" names another key or certificate of its issuer '
+        return cause, (
+            f'An authority named "{issuer}" {where}, but "{subject}" names another key or certificate of its issuer '
             "(authorityKeyIdentifier): the authority was renewed, or another one has the same name."
         )
     if _MAY_NOT_SIGN in reasons:
-        return f'The key usage of "{issuer}" does not allow it to sign certificates: it has to be reissued.'
-    return f"OpenSSL says why: {x509_text(max(reasons))}." if max(reasons) else ""
+        return cause, f'The key usage of "{issuer}" does not allow it to sign certificates: it has to be reissued.'
+    return cause, f"OpenSSL says why: {x509_text(max(reasons))}."
 
 
 def _mend_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str:
