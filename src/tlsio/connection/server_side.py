@@ -52,6 +52,7 @@ __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
+_LONG_FOR_A_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for all of a session
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
@@ -424,6 +425,13 @@ class ServerSide:
         if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
+        size = len(socket._connection.peer_certificate or b"")
+        if size > _LONG_FOR_A_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
+            error.hint = (
+                f"Up to TLS 1.2 the client's certificate has to fit into a session ticket, and it has {size} bytes. Leave tickets out "
+                "(secure_options=SSL_OP_NO_TICKET), or let the client have a smaller certificate."
+            )
+            error.add_note(error.hint)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
         if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None and not fault.psk:
             return ConfigError(

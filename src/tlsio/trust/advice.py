@@ -24,7 +24,6 @@ _CLOCK_DOUBTFUL = timedelta(days=365)
 # What a stranger can have explained to us: a chain of 100 certificates may have a hundred errors, and it may send any number of
 # certificates that all have the issuer's name.
 _MOST_ADVICE, _MOST_CANDIDATES = 8, 4
-_MOST_LOOKED_AT = 1 + 32  # of what was sent: the leaf, and MOST_SENT of the engine
 
 # X509_V_ERR numbers of X509_check_issued.
 _OTHER_KEY, _OTHER_SERIAL, _MAY_NOT_SIGN = 30, 31, 32
@@ -106,8 +105,7 @@ def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates
     issuer, subject = certificate.issuer_name.describe(), _subject(certificate)
     reasons = {check_issued(one.raw, certificate.raw) for one in candidates}
     if 0 in reasons:
-        few = f"The {facts.peer} sent {len(facts.chain)} certificates, and only the first {_MOST_LOOKED_AT} are looked at."
-        return f'"{subject}"', few if len(facts.chain) > _MOST_LOOKED_AT else ""
+        return f'"{subject}"', ""  # it is an issuer, but something else kept OpenSSL from it
     cause = f'"{issuer}" {where}, but is not the issuer of "{subject}"'
     malformed = next((one for one in candidates if not has_valid_extensions(one.raw)), None)
     if malformed is not None:

@@ -150,11 +150,9 @@ static tio_conn *conn_of_store(X509_STORE_CTX *xs) {
     return tio_conn_of(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
 }
 
-/* A peer may send some hundred certificates before it is known, and OpenSSL compares each step of the chain with all of them: 400
- * take it 60 ms.  Real chains have two to five; NSS stops at 20, GnuTLS at 16.  So only the first are looked at.  In a chain of
- * strangers each signature is checked for the sake of the list of causes, 1 ms with the slowest curves: a long chain stops at
- * its first error. */
-enum { MOST_SENT = 32, LONG_CHAIN = 8 };
+/* In a chain of strangers OpenSSL checks each signature for the sake of the list of causes, 1 ms with the slowest curves, and a
+ * chain may have 100.  Real ones have two to five; a longer one stops at its first error. */
+enum { LONG_CHAIN = 8 };
 
 /* Go on after each error, so that all causes are known; the verdict is made from the list, never from our return value. */
 static int record_error(int ok, X509_STORE_CTX *xs) {
@@ -189,15 +187,7 @@ static void verify_chain(tio_conn *c, X509_STORE_CTX *xs) {
     v->count = 0;
     sk_X509_pop_free(v->chain, X509_free);
     X509_STORE_CTX_set_verify_cb(xs, record_error);
-    STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(xs), *first = NULL;
-    if (sk_X509_num(sent) > MOST_SENT) {
-        first = sk_X509_dup(sent);
-        while (sk_X509_num(first) > MOST_SENT) sk_X509_pop(first);
-        X509_STORE_CTX_set0_untrusted(xs, first);       /* without memory: none */
-    }
     int r = X509_verify_cert(xs);
-    X509_STORE_CTX_set0_untrusted(xs, sent);
-    sk_X509_free(first);
     if (r <= 0 && !v->count) {                          /* failed without telling: out of memory, or a bad argument */
         v->errors[0].error = X509_STORE_CTX_get_error(xs) ? X509_STORE_CTX_get_error(xs) : X509_V_ERR_UNSPECIFIED;
         v->count = 1;
