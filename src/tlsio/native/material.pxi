@@ -186,10 +186,14 @@ cdef int _unpack(Pfx self, piece) except -1:
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:
         raise _unreadable(piece, "PKCS#12")
-    # The MAC is optional (RFC 7292 4), and OpenSSL's reader insists on it: a file without one gets one.
-    if not PKCS12_mac_present(pfx) and not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
-        PKCS12_free(pfx)
-        raise _failure(f"Cannot open the PKCS#12 of {piece.label}")
+    # The MAC is optional (RFC 7292 4), but OpenSSL's reader insists on it: a file without one gets one.
+    sealed = PKCS12_mac_present(pfx) != 0
+    if not sealed:
+        if secret is NULL:
+            secret = b""                                # where there is a MAC, OpenSSL finds out which of the two was meant
+        if not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
+            PKCS12_free(pfx)
+            raise _failure(f"Cannot open the PKCS#12 of {piece.label}")
     opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
     PKCS12_free(pfx)
     try:
@@ -200,7 +204,7 @@ cdef int _unpack(Pfx self, piece) except -1:
     finally:
         sk_X509_free(others)
     if not opened:
-        raise _unopenable(piece)
+        raise _unopenable(piece, sealed)
     if self.key.pkey is NULL or self.certificate.x509 is NULL:
         missing = "private key" if self.key.pkey is NULL else "certificate"
         raise ConfigError(
@@ -364,7 +368,7 @@ def _undecryptable(piece):
     return _failure(f"Cannot decrypt the private key of {piece.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _unopenable(piece):
+def _unopenable(piece, sealed):
     errors = _drain_errors()
     if any(reason == ERR_R_UNSUPPORTED for _, reason, _, _ in errors):
         return _failure(
@@ -374,6 +378,7 @@ def _unopenable(piece):
             errors=errors,
         )
     hint = None
-    if any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
+    # Without a MAC another passphrase looks like contents that are corrupted.
+    if not sealed or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
         hint = "It has a passphrase: give passphrase." if piece.passphrase is None else "The passphrase is not the right one."
     return _failure(f"Cannot open the PKCS#12 of {piece.label}", hint=hint, errors=errors)
