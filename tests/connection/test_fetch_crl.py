@@ -162,7 +162,11 @@ class TestCache:
     async def test_older_list_is_not_taken(self) -> None:
         """By its time or its number: over plain HTTP anybody on the way can answer with one that has not ended yet."""
         who, minute = named(URL), dt.timedelta(minutes=1)
-        for old, new in (((1, 9 * minute), (2, 9 * minute)), ((2, 10 * minute), (2, 9 * minute)), ((None, 10 * minute), (None, 9 * minute))):
+        for old, new in (
+            ((1, 9 * minute), (2, 9 * minute)),
+            ((2, 10 * minute), (2, 9 * minute)),
+            ((None, 10 * minute), (None, 9 * minute)),
+        ):
             lists = Lists("require")
             lists.put(revoked=[who], number=new[0], ago=new[1])
             assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
