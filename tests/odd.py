@@ -104,3 +104,6 @@ SHAPES: dict[str, Callable[[pki.Identity], Odd]] = {
     "zero serial": lambda base: serial(base, b"\0"),
     "long serial": lambda base: serial(base, b"\x7f" * 40),
 }
+
+READABLE = {"version 1", "negative serial", "zero serial", "long serial"}
+"""Those that `cryptography` takes, today."""

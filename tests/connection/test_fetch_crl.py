@@ -39,7 +39,7 @@ class Lists:
         self.now = pki.NOW
         self.cache = tlsio.CrlCache(policy, fetch=self.fetch, now=lambda: self.now, **options)
 
-    def put(  # noqa: PLR0913 - each is one thing a list says, all by keyword
+    def put(
         self,
         url: str = URL,
         *,

@@ -65,10 +65,11 @@ async def test_odd_server(net: Net, shape: str) -> None:
         assert certificate is not None
         assert [one.raw for one in certificate.chain()] == [who.cert_der, pki.ca1().cert_der]
         for show in (sock.get_verified_chain, sock.get_peer_x509_certificate):
-            try:
+            if shape in odd.READABLE:
                 assert show()
-            except tlsio.CertificateError as error:
-                assert error.code == "ERR_TLS_CERTIFICATE_UNREADABLE"
+            else:
+                with pytest.raises(tlsio.CertificateError, match="cryptography cannot read"):
+                    show()
         sock.destroy()
         _, got = await net.refused(server, fetch_crl=lists(serial_of(who)))
         assert got.code == "CERT_REVOKED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -345,7 +346,5 @@ def test_serial_numbers_are_found_as_in_a_set(numbers: list[int], other: int) ->
 @given(st.binary(max_size=80))
 def test_no_bytes_harm_the_reader(data: bytes) -> None:
     """It says ValueError, or has read entries."""
-    try:
-        assert RevokedSerials(data).find(data) in (None, DATE) or data
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        assert RevokedSerials(data).find(data) is None or data

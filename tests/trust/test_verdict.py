@@ -409,6 +409,16 @@ def test_hundred_errors_are_not_all_explained() -> None:
     assert str(error).count("has expired") == 8
 
 
+def test_names_of_a_long_stranger_are_not_looked_at() -> None:
+    """It may have thousands, and is refused in any case; one that is trusted is looked at."""
+    who = pki.leaf("other", names=[f"{number}.example.com" for number in range(1000)])
+    assert judged(facts(who, verify_errors=LEAF_ONLY)).reasons == ("UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
+    assert judged(facts(who)).reasons == ("ERR_TLS_CERT_ALTNAME_INVALID",)
+    long_name = pki.leaf("other", units=["unit"] * 500)
+    assert "(a name of" in told(facts(long_name, verify_errors=((18, 0),)))
+    assert '"(a name of' in told(facts(pki.leaf("x", issuer=long_name), verify_errors=LEAF_ONLY))
+
+
 # --- hints: dates, and the rest ---
 
 

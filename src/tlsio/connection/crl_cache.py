@@ -94,7 +94,7 @@ class CrlCache:
                 return kept.found.find(certificate)
             reasons.append(f"{url!r:.200}: {kept.why:.200}")
         why = "; ".join(reasons) or "it names no place for one"
-        name = certificate.subject_name.describe()
+        name = certificate.subject_text
         if self.policy == "check":
             _log.debug('No revocation list for "%s": %s', name, why)
             return None

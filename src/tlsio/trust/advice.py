@@ -89,7 +89,7 @@ def _is_ours(facts: PeerFacts, certificate: PeerCertificate) -> bool:
 
 def _unknown_issuer(facts: PeerFacts, chain: list[PeerCertificate]) -> tuple[str, str]:
     top = chain[-1]
-    issuer, subject = top.issuer_name.describe(), _subject(top)
+    issuer, subject = top.issuer_text, _subject(top)
     if facts.resumed:
         return f'"{subject}"', ""  # the chain was seen in the first connection only
     alike = (data for data in facts.chain[1:] if top.issuer in data and data != top.raw)
@@ -102,7 +102,7 @@ def _unknown_issuer(facts: PeerFacts, chain: list[PeerCertificate]) -> tuple[str
 
 def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates: list[PeerCertificate], where: str) -> tuple[str, str]:
     """Say why OpenSSL does not take an authority of the right name for the issuer."""
-    issuer, subject = certificate.issuer_name.describe(), _subject(certificate)
+    issuer, subject = certificate.issuer_text, _subject(certificate)
     reasons = {check_issued(one.raw, certificate.raw) for one in candidates}
     if 0 in reasons:
         return f'"{subject}"', ""  # it is an issuer, but something else kept OpenSSL from it
@@ -123,7 +123,7 @@ def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates
 def _mend_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str:
     """Tell a missing intermediate from an unknown authority, or put the likelier first."""
     top, peer = path[-1], facts.peer
-    issuer = top.issuer_name.describe()
+    issuer = top.issuer_text
     missing = f'The {peer} did not send the intermediate certificate "{issuer}": it has to send it after its own (a "fullchain" file).'
     unknown = f'"{issuer}" is an authority unknown here: if you trust it, add its root certificate with ca= or extra_ca=.'
     fetch = f" It can be had from {printable(top.ca_issuers[0])}." if top.ca_issuers else ""
@@ -141,7 +141,7 @@ def _mend_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str:
 
 
 def _no_root(_: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
-    issuer = certificate.issuer_name.describe()
+    issuer = certificate.issuer_text
     return (
         f'"{_subject(certificate)}" is trusted, but is no root, and its issuer "{issuer}" is not trusted',
         f'Add "{issuer}" with ca= or extra_ca=, or let the chain end at an intermediate with allow_partial_trust_chain=True.',
@@ -214,13 +214,13 @@ def _simply(hint: str) -> "_Explain":
 
     def explain(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
         subject = _subject(certificate)
-        return f'"{subject}"', hint.format(subject=subject, issuer=certificate.issuer_name.describe(), peer=facts.peer)
+        return f'"{subject}"', hint.format(subject=subject, issuer=certificate.issuer_text, peer=facts.peer)
 
     return explain
 
 
 def _subject(certificate: PeerCertificate) -> str:
-    return certificate.subject_name.describe()
+    return certificate.subject_text
 
 
 _Explain: TypeAlias = Callable[[PeerFacts, PeerCertificate], tuple[str, str]]

@@ -58,7 +58,8 @@ _CURVES: dict[str, tuple[str, str | None, int]] = {
 _KEY_CERT_SIGN, _CRL_SIGN = 0x04, 0x02  # bits 5 and 6, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
 # Of the certificates of a peer: as many as OpenSSL's chains have at most (X509_VERIFY_PARAM_set_depth). It sends what it likes.
 _LONGEST_CHAIN = 100
-_FEW = 16  # so many may be compared name by name: no real chain has more
+_FEW, _FEW_BYTES = 16, 32_768  # so many may be compared name by name: no real chain has more, and a stranger's would take 30 ms
+_LONG_NAME = 4096  # bytes of a name that is not printed: real ones have some hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -144,7 +145,7 @@ class _Issuers:
 
     def __init__(self, candidates: "Iterable[PeerCertificate]") -> None:
         pool = list(candidates)
-        self._is_small = len(pool) <= _FEW
+        self._is_small = len(pool) <= _FEW and sum(len(one.raw) for one in pool) <= _FEW_BYTES
         self._by_subject: dict[NameKey | bytes, list[PeerCertificate]] = {}
         self._by_key: dict[NameKey | bytes, dict[bytes | None, deque[PeerCertificate]]] = {}
         for one in pool:
@@ -225,7 +226,7 @@ class PeerCertificate(Mapping[str, Any]):
         return hash(self.raw)
 
     def __repr__(self) -> str:
-        return f"<PeerCertificate {self.subject_name.describe()!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
+        return f"<PeerCertificate {self.subject_text!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
 
     def __reduce__(self) -> tuple[Callable[..., "PeerCertificate"], tuple[Any, ...]]:
         # By its bytes: what was parsed holds objects that do not pickle, and linked issuers go in circles.
@@ -269,7 +270,7 @@ class PeerCertificate(Mapping[str, Any]):
             return x509.load_der_x509_certificate(self.raw)
         except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
             raise CertificateError(
-                f'The package cryptography cannot read the certificate "{self.subject_name.describe()}": {error}',
+                f'The package cryptography cannot read the certificate "{self.subject_text}": {error}',
                 code="ERR_TLS_CERTIFICATE_UNREADABLE",
                 hint="OpenSSL takes forms that cryptography refuses. get_peer_certificate() shows it, with its DER as raw.",
             ) from error
@@ -321,6 +322,16 @@ class PeerCertificate(Mapping[str, Any]):
     def issuer_name(self) -> Name:
         """The issuer's name."""
         return _or(Name(()), parse_name, self._issuer)
+
+    @cached_property
+    def subject_text(self) -> str:
+        """The subject for messages; that of a stranger may have 100 KB, and is not looked at then."""
+        return self.subject_name.describe() if len(self.subject) <= _LONG_NAME else f"(a name of {len(self.subject)} bytes)"
+
+    @cached_property
+    def issuer_text(self) -> str:
+        """The issuer's name for messages."""
+        return self.issuer_name.describe() if len(self.issuer) <= _LONG_NAME else f"(a name of {len(self.issuer)} bytes)"
 
     @cached_property
     def subject_key(self) -> NameKey:

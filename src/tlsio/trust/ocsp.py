@@ -255,7 +255,7 @@ def _judge_signer(response: _Response, issuer: PeerCertificate, now: datetime) -
         return _bad("OCSP_SIGNATURE_INVALID", "has a signature that is neither the issuer's nor of a certificate sent with it")
     flaws = list(_flaws_of_responder(signer, issuer, now))
     if flaws:
-        who = signer.subject_name.describe()
+        who = signer.subject_text
         return _bad("OCSP_SIGNER_UNAUTHORIZED", f'is signed by "{who}", who {" and ".join(flaws)}')
     return None
 

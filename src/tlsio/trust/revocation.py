@@ -74,7 +74,7 @@ class RevocationList:
         if date is None:
             return None
         return CertificateError(
-            f'The certificate "{certificate.subject_name.describe()}" was revoked on {_print_day(date)}: its issuer\'s list says so',
+            f'The certificate "{certificate.subject_text}" was revoked on {_print_day(date)}: its issuer\'s list says so',
             code="CERT_REVOKED",
             alert="certificate_revoked",
             hint="Nobody should trust it any more. Whoever it belongs to needs a new certificate with a new key.",
