@@ -66,6 +66,7 @@ class PortableDriver:
         self._loop = loop
         self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
+        self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []
         self._end_due = self._end_sent = False
         self._half_closes = True
@@ -80,6 +81,12 @@ class PortableDriver:
     def wake(self) -> None:
         """There is something to send, or our end."""
         self._start_sender()
+
+    def set_deadline(self, when: float | None) -> None:
+        """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if when is None or self._closing else self._loop.call_at(when, self.connection.expire)
 
     def schedule(self, _connection: Connection) -> None:
         """Something was written, or a reader has come: a turn is due."""
@@ -129,6 +136,7 @@ class PortableDriver:
             The task that does it.
         """
         self._closing = True
+        self.set_deadline(None)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if not at_once and self._receiver is not None:

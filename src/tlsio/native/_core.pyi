@@ -181,6 +181,8 @@ class Driver(Protocol):
 
     def wake(self) -> None:
         """There is ciphertext to take by `output`, or the end is due (`fin_due`)."""
+    def set_deadline(self, when: float | None) -> None:
+        """Call `expire` at that instant of CLOCK_MONOTONIC; None: not any more."""
     def later(self, call: Callable[..., object], *args: object) -> None:
         """Call it when no OpenSSL call is under way."""
     def schedule(self, connection: Connection) -> None:

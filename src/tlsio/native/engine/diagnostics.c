@@ -30,19 +30,19 @@ static int reserve(tio_records *r, size_t size) {
 static void on_key(const SSL *ssl, const char *line) {
     tio_conn *c = tio_conn_of(ssl);
     size_t size = strlen(line);
-    if (!(c->wants & TIO_WANT_KEYS) || !records(c) || reserve(c->records, size + 1)) return;
+    if (!(c->policy.wants & TIO_WANT_KEYS) || !records(c) || reserve(c->records, size + 1)) return;
     memcpy(c->records->keys + c->records->keys_size, line, size);
     c->records->keys[c->records->keys_size + size] = '\n';
     c->records->keys_size += size + 1;
-    c->recorded = 1;
+    c->has_news = 1;
 }
 
 void tio_records_install(const tio_conn *c, SSL_CTX *ctx) {
-    if ((c->wants & TIO_WANT_KEYS) && SSL_CTX_get_keylog_callback(ctx) != on_key) SSL_CTX_set_keylog_callback(ctx, on_key);
+    if ((c->policy.wants & TIO_WANT_KEYS) && SSL_CTX_get_keylog_callback(ctx) != on_key) SSL_CTX_set_keylog_callback(ctx, on_key);
 }
 
 void tio_conn_record(tio_conn *c, unsigned wants) {
-    c->wants |= (uint16_t)(wants & (TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE));
+    c->policy.wants |= (uint16_t)(wants & (TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE));
     if (c->ssl) tio_records_install(c, c->context->ssl);
 }
 
@@ -58,7 +58,7 @@ void tio_records_trace(tio_conn *c, int written, int version, int type, const vo
 #else
     if (!records(c) || (!c->records->trace && !(c->records->trace = BIO_new(BIO_s_mem())))) return;
     SSL_trace(written, version, type, data, size, c->ssl, c->records->trace);
-    c->recorded = 1;
+    c->has_news = 1;
 #endif
 }
 
@@ -69,7 +69,7 @@ size_t tio_conn_keys(const tio_conn *c, const uint8_t **lines) {
 
 void tio_records_look(tio_conn *c) {
     const tio_records *r = c->records;
-    c->recorded = (r && (r->keys_size || (r->trace && BIO_pending(r->trace)))) || (c->role == TIO_CLIENT && c->sessions && c->sessions->count);
+    c->has_news = (r && (r->keys_size || (r->trace && BIO_pending(r->trace)))) || (c->role == TIO_CLIENT && c->sessions && c->sessions->count);
 }
 
 void tio_conn_keys_told(tio_conn *c) {

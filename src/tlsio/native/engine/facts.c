@@ -55,14 +55,14 @@ tio_key_info tio_conn_key_info(tio_conn *c) {
 /* Without anything in common a client still has to choose, and tells its own first (draft-agl-tls-nextprotoneg-04 4): that is
  * nothing both have agreed on. */
 size_t tio_conn_npn(const tio_conn *c, const uint8_t **name) {
-    const tio_row *row = &c->context->row;
+    const tio_context_settings *settings = &c->context->settings;
     unsigned size = 0;
 #ifndef OPENSSL_NO_NEXTPROTONEG
     if (c->ssl) SSL_get0_next_proto_negotiated(c->ssl, name, &size);
 #endif
     if (c->role == TIO_CLIENT) return c->npn_agreed ? size : 0;
-    for (size_t at = 0; size && at < row->npn_size; at += 1 + (size_t)row->npn[at])
-        if (row->npn[at] == size && !memcmp(row->npn + at + 1, *name, size)) return size;
+    for (size_t at = 0; size && at < settings->npn_size; at += 1 + (size_t)settings->npn[at])
+        if (settings->npn[at] == size && !memcmp(settings->npn + at + 1, *name, size)) return size;
     return 0;
 }
 
