@@ -62,7 +62,9 @@ class Roots:
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """DER of each, in the order given."""
+        """DER of each, in the order given; OpenSSL's settings follow where a TRUSTED CERTIFICATE brought any."""
+    def find(self, subject: bytes) -> tuple[bytes, ...]:
+        """Return the DER of the trusted certificates with this subject (a Name in DER)."""
     @property
     def digest(self) -> bytes:
         """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
@@ -75,6 +77,40 @@ def default_cert_file() -> str:
 
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
+
+# --- signatures and revocation (proofs.pxi) ---
+
+def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
+    """Tell whether a key has signed one element of DER.
+
+    Args:
+        spki: SubjectPublicKeyInfo.
+        algorithm: AlgorithmIdentifier, with its parameters.
+        data: What was signed, one element.
+        signature: BIT STRING.
+    """
+
+def has_valid_extensions(certificate: bytes) -> bool:
+    """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
+
+def check_issued(issuer: bytes, certificate: bytes) -> int:
+    """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
+
+@final
+class RevokedSerials:
+    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is kept.
+
+    Args:
+        content: What revokedCertificates holds.
+
+    Raises:
+        ValueError: an entry is malformed, names an issuer of its own, or has a critical extension that is not known.
+    """
+
+    def __init__(self, content: bytes) -> None: ...
+    def __len__(self) -> int: ...
+    def find(self, serial: bytes) -> bytes | None:
+        """Return the date of revocation (a Time in DER) of a serial number (an INTEGER in DER); None: it is not there."""
 
 def compression_algorithms() -> tuple[str, ...]:
     """Return how this OpenSSL can compress certificates."""

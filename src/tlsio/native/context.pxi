@@ -51,7 +51,10 @@ cdef class Roots:
 
     @property
     def certificates(self):
-        return tuple([_der_of(<_Certificate>certificate) for certificate in self.certs])
+        return tuple([_trusted_der_of(<_Certificate>certificate) for certificate in self.certs])
+
+    def find(self, bytes subject not None):
+        return _find_named(self.store, subject)
 
     @property
     def subject_names(self):
@@ -62,7 +65,8 @@ cdef int _fill_store(Roots self) except -1:
     cdef _Certificate certificate
     cdef _Revocations revocations
     ERR_clear_error()
-    for certificate in self.certs:
+    # Of several copies of one certificate the store keeps the first: the one that OpenSSL's settings trust least.
+    for certificate in sorted(self.certs, key=_order_of_trust):
         if not X509_STORE_add_cert(self.store, certificate.x509):
             raise _failure("Cannot add a certificate to the trust")
     for revocations in self.revocations:
@@ -71,11 +75,15 @@ cdef int _fill_store(Roots self) except -1:
     return 0
 
 
+def _order_of_trust(_Certificate certificate):
+    if X509_get0_reject_objects(certificate.x509) is not NULL:
+        return 0
+    return 1 if X509_get0_trust_objects(certificate.x509) is not NULL else 2
+
+
 cdef bytes _fingerprint(_Certificate certificate):
-    cdef unsigned char digest[32]
-    if not X509_digest(certificate.x509, EVP_sha256(), digest, NULL):
-        raise MemoryError
-    return b"certificate" + (<const char *>digest)[:32]
+    """With the settings of a TRUSTED CERTIFICATE, since they decide what it is trusted for."""
+    return b"certificate" + sha256(_trusted_der_of(certificate)).digest()
 
 
 cdef bytes _fingerprint_of_crl(_Revocations revocations):
@@ -83,6 +91,23 @@ cdef bytes _fingerprint_of_crl(_Revocations revocations):
     if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, NULL):
         raise MemoryError
     return b"crl" + (<const char *>digest)[:32]
+
+
+cdef tuple _find_named(X509_STORE *store, bytes subject):
+    """DER of the certificates of a store that have this subject, compared as OpenSSL compares names."""
+    cdef const unsigned char *at = _start(subject)
+    cdef X509_NAME *name = d2i_X509_NAME(NULL, &at, _size(subject))
+    cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
+    cdef X509_STACK *found = NULL
+    try:
+        if name is not NULL and search is not NULL and X509_STORE_CTX_init(search, store, NULL, NULL):
+            found = X509_STORE_CTX_get1_certs(search, name)
+        return ders_of(found) if found is not NULL else ()
+    finally:
+        sk_X509_pop_free(found, X509_free)
+        X509_STORE_CTX_free(search)
+        X509_NAME_free(name)
+        ERR_clear_error()
 
 
 cdef bytes _subject_of(_Certificate certificate):
