@@ -6,7 +6,6 @@
 #include "internal.h"
 
 #include <openssl/err.h>
-#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,11 +162,9 @@ static int record_error(int ok, X509_STORE_CTX *xs) {
 }
 
 static int pin_matches(const tio_row *row, X509 *cert) {
-    unsigned char *der = NULL, digest[SHA256_DIGEST_LENGTH];
-    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der), match = 0;
-    if (size <= 0) return 0;
-    SHA256(der, (size_t)size, digest);
-    OPENSSL_free(der);
+    uint8_t digest[TIO_PIN];
+    int match = 0;
+    if (tio_spki_digest(cert, digest)) return 0;
     for (size_t i = 0; i < row->pin_count; i++) match |= !CRYPTO_memcmp(row->pins + i * TIO_PIN, digest, TIO_PIN);
     return match;
 }
@@ -233,6 +230,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
         }
         return SSL_set_retry_verify(c->ssl) > 0;
     }
+    c->marked = 0;                                      /* the sessions made from now on remember this verification */
     tio_verify *v = c->verify;
     v->pins_failed = !pins_hold(&c->context->row, v->chain);
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */

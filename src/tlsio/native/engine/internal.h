@@ -67,6 +67,10 @@ int tio_sessions_resumed(const tio_conn *);          /* client: the session give
 int tio_sessions_ask(tio_conn *);                    /* server: the question is put, if something was made */
 void tio_sessions_free(tio_conn *);
 
+/* marks.c */
+int tio_mark_session(tio_conn *, SSL_SESSION *);     /* server: what a session made now remembers; 0: no memory */
+int tio_mark_holds(tio_conn *, SSL_SESSION *);       /* server: the verdict that a session was made by still counts */
+
 /* faults.c */
 void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);     /* reads the error queue, BROKEN */
 

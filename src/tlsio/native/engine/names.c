@@ -41,6 +41,7 @@ void tio_context_release(tio_context *ctx) {
     free(ctx->row.alpn);
     free(ctx->row.npn);
     free(ctx->row.pins);
+    tio_lists_release(ctx->row.lists);
     free(ctx);
 }
 

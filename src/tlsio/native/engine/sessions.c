@@ -101,12 +101,13 @@ static int fits(tio_conn *c, SSL_SESSION *session) {
         if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
         if (!speaks_cipher(SSL_get_ciphers(c->ssl), session)) return 0;         /* it was taken away since */
     }
-    return !(SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) || was_verified(c->ssl, session);
+    if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) && !was_verified(c->ssl, session)) return 0;
+    return tio_mark_holds(c, session);
 }
 
 static int on_ticket(SSL *ssl, void *unused) {
     (void)unused;
-    return note_name(tio_conn_of(ssl), SSL_get_session(ssl));
+    return note_name(tio_conn_of(ssl), SSL_get_session(ssl)) && tio_mark_session(tio_conn_of(ssl), SSL_get_session(ssl));
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *key, size_t size, SSL_TICKET_STATUS status,
@@ -121,7 +122,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 
 static int on_made(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
-    if (c->role == TIO_SERVER && !note_name(c, session)) return 0;
+    if (c->role == TIO_SERVER && (!note_name(c, session) || !tio_mark_session(c, session))) return 0;
     if ((c->wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* no reference is kept */
 }
