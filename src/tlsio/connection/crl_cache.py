@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
+from tlsio.native._core import Lists, list_keys
 from tlsio.trust.certificate import parse
 from tlsio.trust.revocation import read_list
 
@@ -36,6 +37,7 @@ class _Kept(NamedTuple):
     found: RevocationList | None
     why: str  # there is none
     until: datetime
+    data: bytes | None = None  # of the list, DER
 
 
 class CrlCache:
@@ -69,22 +71,37 @@ class CrlCache:
         self._now = now or _now
         self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
+        self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)  # for sessions that are to be resumed
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
         """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
-        for certificate, issuer in pairwise(map(parse, chain)):
-            error = await self._check(certificate, issuer)
+        for (certificate, issuer), key in zip(pairwise(map(parse, chain)), list_keys(chain), strict=True):
+            error = await self._check(certificate, issuer, key)
             if error is not None:
                 return error
         return None
 
-    async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate) -> CertificateError | None:
+    def passes(self, entries: bytes) -> bool:
+        """Tell whether the certificates that a session remembers pass by the lists at hand; without them none does."""
+        return self.at_hand.passes(entries, self._now().timestamp())
+
+    def _publish(self, key: bytes, data: bytes | None, until: datetime) -> None:
+        """Let sessions be resumed by what was found. What OpenSSL cannot read lets none."""
+        instant = until.timestamp()
+        if self.at_hand.until(key) != int(instant):
+            self.at_hand.put(key, data, instant)
+
+    async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
+        until = self._now() + _KEPT
         for url in certificate.crl_places:
             kept = await self._find(url, issuer, for_ca=certificate.is_ca)
             if kept.found is not None:
+                self._publish(key, kept.data, kept.until)
                 return kept.found.find(certificate)
+            until = min(until, kept.until)
             reasons.append(f"{url!r:.200}: {kept.why:.200}")
+        self._publish(key, None, until)
         why = "; ".join(reasons) or "it names no place for one"
         name = certificate.subject_name.describe()
         if self.policy == "check":
@@ -113,12 +130,13 @@ class CrlCache:
             async with asyncio.timeout(self._timeout):
                 data = await self._fetch(url)
             found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
-            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
+            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT), data)
         except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
             now = self._now()
             still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
             until = now + _PAUSE
-            kept = _Kept(still, str(error) or type(error).__name__, min(until, still.next_update) if still else until)
+            end = min(until, still.next_update) if still else until
+            kept = _Kept(still, str(error) or type(error).__name__, end, old.data if still and old else None)
         self._kept[key] = kept
         self._kept.move_to_end(key)
         if len(self._kept) > self._max_entries:

@@ -18,6 +18,7 @@ from tlsio.model.faults import error_from_fault
 from tlsio.model.values import Fault
 
 include "context.pxi"
+include "lists.pxi"
 include "facts.pxi"
 include "connection.pxi"
 include "psk.pxi"

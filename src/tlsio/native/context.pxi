@@ -72,10 +72,15 @@ cdef int _fill_store(Roots self) except -1:
 
 
 cdef bytes _fingerprint(_Certificate certificate):
-    cdef unsigned char digest[32]
-    if not X509_digest(certificate.x509, EVP_sha256(), digest, NULL):
+    """Of the certificate and of OpenSSL's trust settings beside it: both decide what is trusted."""
+    cdef unsigned char *der = NULL
+    cdef int size = i2d_X509_AUX(certificate.x509, &der)
+    if size < 0:
         raise MemoryError
-    return b"certificate" + (<const char *>digest)[:32]
+    try:
+        return b"certificate" + sha256((<const char *>der)[:size]).digest()
+    finally:
+        OPENSSL_free(der)
 
 
 cdef bytes _fingerprint_of_crl(_Revocations revocations):
@@ -123,6 +128,19 @@ def cipher_names():
         return tuple([SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, index)).decode() for index in range(sk_SSL_CIPHER_num(ciphers))])
     finally:
         SSL_CTX_free(ssl)
+
+
+def security_level(str cipher_list not None):
+    """What certificates have to be worth under a cipher list: `@SECLEVEL`, or the library's default."""
+    cdef SSL_CTX *ssl = SSL_CTX_new(TLS_method())
+    cdef bytes names = cipher_list.encode()
+    if ssl is NULL:
+        raise MemoryError
+    SSL_CTX_set_cipher_list(ssl, names)                 # a wrong list is refused where the context is made
+    ERR_clear_error()
+    level = SSL_CTX_get_security_level(ssl)
+    SSL_CTX_free(ssl)
+    return level
 
 
 def compression_algorithms():
@@ -518,6 +536,10 @@ cdef int _fill_row(tio_row *row, spec) except -1:
     row.id_context_size = <size_t>len(id_context)
     row.alpn = _copy(spec.alpn)
     row.alpn_size = <size_t>len(spec.alpn)
+    if spec.lists is not None:
+        row.lists = (<Lists>spec.lists).ptr
+        tio_lists_retain(row.lists)
+    row.resume_unmarked = spec.resume_unmarked
     row.pins = _copy(b"".join(spec.pins))
     row.pin_count = <size_t>len(spec.pins)
     return 0

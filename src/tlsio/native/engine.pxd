@@ -25,7 +25,7 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "engine.h" nogil:
     enum:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
-        TIO_PSK_IDENTITY, TIO_PSK_KEY
+        TIO_PSK_IDENTITY, TIO_PSK_KEY, TIO_LIST_KEY, TIO_ENTRIES
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS, TIO_WANT_PSK
@@ -70,6 +70,17 @@ cdef extern from "engine.h" nogil:
         int pins_failed
         X509_STACK *chain
 
+    ctypedef struct tio_lists
+    tio_lists *tio_lists_new(int required, size_t room)
+    void tio_lists_retain(tio_lists *)
+    void tio_lists_release(tio_lists *)
+    int tio_lists_put(tio_lists *, const uint8_t *key, const uint8_t *der, size_t size, int64_t until)
+    int64_t tio_lists_until(tio_lists *, const uint8_t *key)
+    int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now)
+    size_t tio_chain_entries(X509_STACK *chain, uint8_t *entries)
+    int64_t tio_chain_end(X509_STACK *chain, const X509 *leaf)
+    int tio_spki_digest(const X509 *, uint8_t *digest)
+
     ctypedef struct tio_row:
         int soft
         char *groups
@@ -81,6 +92,8 @@ cdef extern from "engine.h" nogil:
         size_t npn_size
         uint8_t *pins
         size_t pin_count
+        tio_lists *lists
+        int resume_unmarked
     ctypedef struct tio_ring
     ctypedef struct tio_context:
         SSL_CTX *ssl
