@@ -536,6 +536,8 @@ cdef int _fill_row(tio_row *row, spec) except -1:
     row.id_context_size = <size_t>len(id_context)
     row.alpn = _copy(spec.alpn)
     row.alpn_size = <size_t>len(spec.alpn)
+    if len(spec.trust) == TIO_TRUST:
+        memcpy(row.trust, _text(spec.trust), TIO_TRUST)
     if spec.lists is not None:
         row.lists = (<Lists>spec.lists).ptr
         tio_lists_retain(row.lists)

@@ -25,7 +25,7 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "engine.h" nogil:
     enum:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
-        TIO_PSK_IDENTITY, TIO_PSK_KEY, TIO_LIST_KEY, TIO_ENTRIES
+        TIO_PSK_IDENTITY, TIO_PSK_KEY, TIO_LIST_KEY, TIO_ENTRIES, TIO_TRUST
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS, TIO_WANT_PSK
@@ -92,6 +92,7 @@ cdef extern from "engine.h" nogil:
         size_t npn_size
         uint8_t *pins
         size_t pin_count
+        uint8_t trust[32]
         tio_lists *lists
         int resume_unmarked
     ctypedef struct tio_ring

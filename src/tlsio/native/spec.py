@@ -46,6 +46,7 @@ class ContextSpec:
         ticket_keys: 48 bytes each; the first encrypts. None: random.
         alpn: Wire form: one byte of length before each name. `npn`: the same; b"" is no NPN.
         pins: 32 bytes each, what a server checks clients against.
+        trust: 32 bytes: a client's session under another digest is not resumed. b"" is a digest of zeros.
         lists: Revocation lists that a server consults before it resumes a client's session.
         resume_unmarked: Sessions without a mark of ours resume where a certificate is asked for.
         compression: Of certificates: "zlib", "brotli", "zstd", each at most once.
@@ -75,5 +76,6 @@ class ContextSpec:
     npn: bytes = b""
     pins: tuple[bytes, ...] = ()
     compression: tuple[str, ...] = ()
+    trust: bytes = b""
     lists: Lists | None = None
     resume_unmarked: bool = False

@@ -2,10 +2,11 @@
  *
  * A resumed connection is not verified, and OpenSSL gives every new ticket a full new lifetime.  So a session carries a mark, the
  * ticket_appdata of SSL_SESSION, which is encrypted in tickets and part of the DER that stores keep: when the first full handshake
- * was, when its verdict ends, and what a revocation list needs to know of each certificate.  A renewed session keeps the mark of
- * the one it was resumed from, hence a chain of resumptions never outlives the first verification.
+ * was, under which trust, when its verdict ends, and what a revocation list needs to know of each certificate.  A renewed session
+ * keeps the mark of the one it was resumed from, hence a chain of resumptions never outlives the first verification.
  *
- * Layout, integers big-endian: 8 bytes of magic, int64 first, int64 end (both POSIX seconds), then the entries of lists.c.
+ * Layout, integers big-endian: 8 bytes of magic, 32 of the trust's digest, int64 first, int64 end (both POSIX seconds), then the
+ * entries of lists.c.  The session id context keeps trusts apart too, but a given one may be shared by servers that differ.
  * Without a mark (sessions of other programs and of older versions) nothing is known about the client's certificate. */
 #include "internal.h"
 
@@ -13,13 +14,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { HEAD = 24 };
+enum { TRUST = 8, FIRST = TRUST + TIO_TRUST, END = FIRST + 8, HEAD = END + 8 };        /* offsets */
 /* Clocks of a cluster differ, and may be set back.  A session from further in the future has an age that cannot be known. */
 enum { SKEW = 60 };
 
 static const uint8_t magic[8] = { 't', 'l', 's', 'i', 'o', 'm', 'k', '1' };
 
 typedef struct {
+    const uint8_t *trust;               /* as is `entries`, or in the row */
     int64_t first, end;
     const uint8_t *entries;             /* in the session's own memory */
     size_t size;
@@ -46,15 +48,17 @@ static int read_mark(SSL_SESSION *session, mark *m) {
     size_t size = 0;
     if (!SSL_SESSION_get0_ticket_appdata(session, &data, &size) || size < HEAD || memcmp(data, magic, sizeof magic)) return 0;
     const uint8_t *p = data;
-    *m = (mark){ read_int(p + 8), read_int(p + 16), p + HEAD, size - HEAD };
+    *m = (mark){ p + TRUST, read_int(p + FIRST), read_int(p + END), p + HEAD, size - HEAD };
     return 1;
 }
 
 static int write_mark(SSL_SESSION *session, const mark *m) {
     uint8_t data[HEAD + TIO_ENTRIES];
+    if (m->size > TIO_ENTRIES) return 0;
     memcpy(data, magic, sizeof magic);
-    write_int(data + 8, m->first);
-    write_int(data + 16, m->end);
+    memcpy(data + TRUST, m->trust, TIO_TRUST);
+    write_int(data + FIRST, m->first);
+    write_int(data + END, m->end);
     if (m->size) memcpy(data + HEAD, m->entries, m->size);
     return SSL_SESSION_set1_ticket_appdata(session, data, HEAD + m->size);
 }
@@ -76,10 +80,11 @@ int64_t tio_chain_end(STACK_OF(X509) *chain, const X509 *leaf) {
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* The lifetime that clients are told, and that stores get, must not be longer than the verdict. */
+/* The lifetime that clients are told, and that stores get, must not be longer than the verdict.  Not 0, which OpenSSL 3.0 reads back
+ * as 3 and then fails the handshake, because the ticket has grown; the mark refuses such a session anyway. */
 static void shorten(SSL_SESSION *session, int64_t end) {
     int64_t left = end - (int64_t)SSL_SESSION_get_time(session);
-    if (left < (int64_t)SSL_SESSION_get_timeout(session)) SSL_SESSION_set_timeout(session, left > 0 ? (long)left : 0);
+    if (left < (int64_t)SSL_SESSION_get_timeout(session)) SSL_SESSION_set_timeout(session, left > 1 ? (long)left : 1);
 }
 
 int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
@@ -94,6 +99,7 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
         /* Lists are about certificates that were found good; the others are refused by their verify result. */
         m.size = chain && SSL_get_verify_result(c->ssl) == X509_V_OK ? tio_chain_entries(chain, entries) : 0;
         m.entries = entries;
+        m.trust = c->context->row.trust;
         if (!write_mark(session, &m)) return 0;
         c->marked = 1;
     }
@@ -103,20 +109,21 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
 
 /* A session without a mark gets one when it is taken, so that its renewals do not begin anew. */
 static int adopt(tio_conn *c, SSL_SESSION *session, mark *m) {
-    const tio_row *row = &c->context->row;
-    if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER) && (!row->resume_unmarked || row->lists)) return 0;
-    m->first = (int64_t)SSL_SESSION_get_time(session);
-    m->end = lesser(m->first + (int64_t)SSL_CTX_get_timeout(c->context->ssl), tio_chain_end(NULL, SSL_SESSION_get0_peer(session)));
-    m->entries = NULL;
-    m->size = 0;
+    int64_t first = (int64_t)SSL_SESSION_get_time(session), end = first + (int64_t)SSL_CTX_get_timeout(c->context->ssl);
+    *m = (mark){ c->context->row.trust, first, lesser(end, tio_chain_end(NULL, SSL_SESSION_get0_peer(session))), NULL, 0 };
     return write_mark(session, m);
 }
 
 int tio_mark_holds(tio_conn *c, SSL_SESSION *session) {
     const tio_row *row = &c->context->row;
+    /* After post-handshake authentication there is a certificate although the context asks for none. */
+    int judged = (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER) || SSL_SESSION_get0_peer(session);
     int64_t now = wall();
     mark m;
-    if (!read_mark(session, &m) && !adopt(c, session, &m)) return 0;
+    if (!read_mark(session, &m)) {
+        if ((judged && (!row->resume_unmarked || row->lists)) || !adopt(c, session, &m)) return 0;
+    }
     if (m.first > now + SKEW || now >= m.end || now - m.first >= (int64_t)SSL_CTX_get_timeout(c->context->ssl)) return 0;
-    return !row->lists || !(SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER) || tio_lists_pass(row->lists, m.entries, m.size, now);
+    if (!judged) return 1;
+    return !memcmp(m.trust, row->trust, TIO_TRUST) && (!row->lists || tio_lists_pass(row->lists, m.entries, m.size, now));
 }
