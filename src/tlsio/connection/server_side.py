@@ -436,13 +436,15 @@ class ServerSide:
         return error
 
     def is_authorized(self, socket: SocketFacts) -> bool:
-        """Tell whether the client has shown a certificate that was found good."""
+        """Tell whether the client has shown a certificate that was found good, and that no hook or list has refused."""
         connection = socket._connection
-        return bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
+        return socket._refused is None and bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
 
     def find_error(self, socket: SocketFacts) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
-        return self.judge(socket).authorization_error if socket._secure and socket._connection.asks_certificate else None
+        if not socket._secure or not socket._connection.asks_certificate:
+            return None
+        return getattr(socket._refused, "code", None) or self.judge(socket).authorization_error
 
     def seal_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
         """A server's session is as OpenSSL has it: what it stands for is in its id context."""

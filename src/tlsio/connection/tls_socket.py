@@ -452,6 +452,29 @@ class TLSSocket(SocketReading):
             self._server._handshake_failed(self, error)  # noqa: SLF001
             self._close_now()
 
+    def _crashed(self, error: BaseException) -> None:
+        """End because delivering the engine's news has raised: a fault of our own, after which nothing else would end the connection.
+
+        It works in every state, also when the ordinary way to the end is what has raised.
+        """
+        try:
+            if self._closed or self._error is not None:
+                self._report(error, of_user=True)
+            else:
+                self._fail(error, of_user=True)
+            self._close_now()
+        except Exception as another:  # noqa: BLE001  (whatever raised, waiting calls are woken and the descriptor goes)
+            self._report(another, of_user=True)
+            self._error = self._error or error
+            self._closed = self._end_told = True
+            self._connection.destroy()
+            self._connection.release()
+            self._wake_reader()
+            self._reshaken()
+            self._drainers = self._wake(self._drainers)
+            self._opener = self._wake_one(self._opener)
+            self._release()
+
     # ---- the end
 
     def _fail(self, error: BaseException, *, of_user: bool = False) -> None:
