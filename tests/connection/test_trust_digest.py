@@ -19,8 +19,8 @@ from tlsio.connection.client_side import ClientSide
 from tlsio.connection.context import SecureContext, create_secure_context
 from tlsio.connection.server_side import ServerSide
 from tlsio.connection.trust_digest import CANNOT_DECIDE, DECIDES
-from tlsio.native._core import security_level
 from tlsio.model.options import ConnectOptions, ContextOptions, ServerOptions, parse_connect_options, parse_server_options
+from tlsio.native._core import security_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,9 @@ def test_option_of_a_client_changes_the_digest(name: str) -> None:
     assert len(set(found)) == len(found)
 
 
-@pytest.mark.parametrize("options", [{"ciphers": "HIGH"}, {"ciphers": "DEFAULT@SECLEVEL={level}"}, {"ecdh_curve": "auto"}, {"fetch_crl": "off"}])
+@pytest.mark.parametrize(
+    "options", [{"ciphers": "HIGH"}, {"ciphers": "DEFAULT@SECLEVEL={level}"}, {"ecdh_curve": "auto"}, {"fetch_crl": "off"}]
+)
 def test_what_comes_to_the_same_does_not(options: dict[str, str]) -> None:
     """The effective level counts, the library's default included; ciphers alone judge nobody."""
     level = str(security_level("DEFAULT"))
@@ -124,7 +126,7 @@ SETS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 CLIENTS: dict[str, Callable[[], pki.Identity | None]] = {
     "good": pki.client,
-    "weak": lambda: pki.leaf("client", issuer=pki.ca1(), key=rsa.generate_private_key(65537, 1024)),
+    "weak": lambda: pki.leaf("client", issuer=pki.ca1(), key=rsa.generate_private_key(65537, 1024)),  # noqa: S505 - that is what makes it weak
     "none": lambda: None,
 }
 

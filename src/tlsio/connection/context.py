@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from tlsio.connection.authorities import default_roots
 from tlsio.connection.files import read_file
-from tlsio.connection.trust_digest import ServerPolicy, digest_context, digest_identity
+from tlsio.connection.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material
@@ -119,10 +119,11 @@ class SecureContext:
         trusted = _choose_roots(options, bundles)
         self._options = options
         self._roots = trusted
-        self._policy = policy or (home._policy if home is not None else ServerPolicy())
-        self._trust = digest_context(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
+        self._policy = policy or (home._policy if home is not None else ServerPolicy())  # noqa: SLF001 - its own class
+        chain = digest_chain(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
+        self._trust = digest_context(options, chain)
         self._identity = digest_identity(options)
-        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home), self._trust, self._policy))
+        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home), chain, self._policy))
         if 0 < self._native.dh_bits < _WEAK_DH:
             warnings.warn(f"DH parameter of {self._native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
 
@@ -306,8 +307,8 @@ def _find_security_level(cipher_list: str) -> int:
 # --- protocol ---
 
 
-def _specify(  # noqa: PLR0913  (what was chosen, each by itself)
-    options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes, trust: bytes, policy: ServerPolicy
+def _specify(
+    options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes, chain: bytes, policy: ServerPolicy
 ) -> ContextSpec:
     """Say everything to `native`, defaults filled in."""
     ciphers = _ciphers_of(options)
@@ -344,7 +345,7 @@ def _specify(  # noqa: PLR0913  (what was chosen, each by itself)
         ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # a source's are the server's matter
         pins=options.pins or (),
         compression=options.certificate_compression or (),
-        trust=trust,
+        trust=chain,
         lists=policy.lists,
         resume_unmarked=policy.resume_unmarked,
     )

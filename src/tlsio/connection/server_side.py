@@ -500,8 +500,9 @@ def _nobody_hears(_error: BaseException) -> bool:
 
 def _make_home(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
     """The context the server begins with; what the server decides beside it is part of its trust."""
-    lists = ("off", None) if crls is None else (crls.policy, crls.at_hand)
-    policy = ServerPolicy(*lists, resume_unmarked=options.resume_unmarked)
+    policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
+    if crls is not None:
+        policy = replace(policy, fetch_crl=crls.policy, lists=crls.at_hand)
     if given is not None:
         return given._under(policy)
     # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.

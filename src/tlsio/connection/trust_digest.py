@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tlsio.model.options import ConnectOptions, ContextOptions
     from tlsio.native._core import Lists
 
-__all__ = ["CANNOT_DECIDE", "DECIDES", "ServerPolicy", "digest_client", "digest_context", "digest_identity"]
+__all__ = ["CANNOT_DECIDE", "DECIDES", "ServerPolicy", "digest_chain", "digest_client", "digest_context", "digest_identity"]
 
 DECIDES: Final[frozenset[str]] = frozenset(
     {
@@ -117,8 +117,8 @@ class ServerPolicy:
     resume_unmarked: bool = False
 
 
-def digest_context(options: ContextOptions, roots_digest: bytes, security_level: int, policy: ServerPolicy) -> bytes:
-    """Return 32 bytes that are equal in all processes for equal trust.
+def digest_chain(options: ContextOptions, roots_digest: bytes, security_level: int, policy: ServerPolicy) -> bytes:
+    """Return 32 bytes that are equal in all processes where the same certificates are found good.
 
     Args:
         options: Of the context.
@@ -127,17 +127,20 @@ def digest_context(options: ContextOptions, roots_digest: bytes, security_level:
         policy: What the server decides beside its context.
     """
     return _digest(
-        "tlsio trust",
+        "tlsio chain",
         roots_digest,
         bool(options.allow_partial_trust_chain),
         tuple(sorted(set(options.pins or ()))),
-        bool(options.request_cert),
-        options.reject_unauthorized is not False,
         security_level,
         options.sigalgs,
         options.ecdh_curve or defaults.ecdh_curve,
         policy.fetch_crl,
     )
+
+
+def digest_context(options: ContextOptions, chain: bytes) -> bytes:
+    """Return 32 bytes that are equal in all processes for equal trust: which certificates are good, and what becomes of the others."""
+    return _digest("tlsio trust", chain, bool(options.request_cert), options.reject_unauthorized is not False)
 
 
 def digest_identity(options: ContextOptions) -> bytes:
@@ -150,7 +153,8 @@ def digest_client(trust: bytes, identity: bytes, options: ConnectOptions, fetch_
     """Return 32 bytes: under any other digest a client resumes no session.
 
     Args:
-        trust: Of its context. identity: Of what it shows.
+        trust: Of its context.
+        identity: Of what it shows.
         options: Of the connection.
         fetch_crl: The policy of its revocation lists.
     """

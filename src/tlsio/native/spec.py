@@ -46,7 +46,7 @@ class ContextSpec:
         ticket_keys: 48 bytes each; the first encrypts. None: random.
         alpn: Wire form: one byte of length before each name. `npn`: the same; b"" is no NPN.
         pins: 32 bytes each, what a server checks clients against.
-        trust: 32 bytes: a client's session under another digest is not resumed. b"" is a digest of zeros.
+        trust: 32 bytes, of what finds a client's certificate good: its session is not resumed under other ones. b"" stands for zeros.
         lists: Revocation lists that a server consults before it resumes a client's session.
         resume_unmarked: Sessions without a mark of ours resume where a certificate is asked for.
         compression: Of certificates: "zlib", "brotli", "zstd", each at most once.

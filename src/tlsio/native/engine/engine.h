@@ -49,7 +49,7 @@ enum {
     TIO_LIST_KEY = 32,                  /* SHA-256: names a list, see lists.c */
     TIO_LIST_SERIAL = 40,               /* bytes of a serial number in DER; RFC 5280 4.1.2.2 allows 22 */
     TIO_ENTRIES = (TIO_LISTED + 1) * (TIO_LIST_KEY + 1 + TIO_LIST_SERIAL),
-    TIO_TRUST = 32,                     /* SHA-256 of everything that decides a verdict; the binding knows what that is */
+    TIO_TRUST = 32,                     /* SHA-256 of what finds certificates good; the binding knows what that is */
     TIO_SESSIONS = 8,                   /* made by one connection and not fetched yet; a TLS 1.3 server makes two at once */
     TIO_PSK_IDENTITY = PSK_MAX_IDENTITY_LEN,            /* bytes of a pre-shared key's identity, or of a hint: 256 */
     TIO_PSK_KEY = PSK_MAX_PSK_LEN       /* 512 */
@@ -132,7 +132,7 @@ typedef struct {                        /* verify mode, versions, options, ticke
     size_t npn_size;
     uint8_t *pins;                      /* server: TIO_PIN bytes each */
     size_t pin_count;
-    uint8_t trust[TIO_TRUST];           /* server: of a client's certificate; sessions under another one are not resumed */
+    uint8_t trust[TIO_TRUST];           /* server: what finds certificates good; a client's session is not resumed under others */
     tio_lists *lists;                   /* server: resumed clients are looked for in these, or NULL; released with the context */
     int resume_unmarked;                /* server: sessions without a mark may resume where a certificate is asked for */
 } tio_row;
