@@ -14,6 +14,7 @@ import pytest
 
 import pki
 import responses
+import tlsio
 from asn1 import elements, tlv
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
 from net import once
@@ -204,6 +205,19 @@ async def test_servers_certificate_bounds_the_clients_session(net: Net) -> None:
     who = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_after=pki.NOW + dt.timedelta(seconds=100))
     async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
         assert read((await come(net, server)).session).valid_until == int(pki.NOW.timestamp()) + 100
+
+
+async def test_list_that_has_to_be_replaced_ends_the_clients_sessions(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full handshake would fail for want of a current list."""
+    crl = pki.revocation_list(pki.ca1(), revoked=[], next_update=pki.NOW + dt.timedelta(seconds=200))
+    context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=crl, min_version=net.version, max_version=net.version)
+    assert context.lists_end == int(pki.NOW.timestamp()) + 200
+    async with net.serve(greet) as server:
+        first = await come(net, server, secure_context=context)
+        assert (await come(net, server, secure_context=context, session=first.session)).reused
+        later = time.time() + 201
+        monkeypatch.setattr("tlsio.connection.client_side.time.time", lambda: later)
+        assert not (await come(net, server, secure_context=context, session=first.session)).reused
 
 
 @pytest.mark.parametrize("ocsp", ["check", "require"])

@@ -478,15 +478,16 @@ static void session_without_a_mark_resumes_where_no_certificate_is_asked_for(voi
 static void session_without_a_mark_opens_no_mutual_server_but_by_the_option(void) {
     for (int i = 0; i < 2; i++)
         for (int allowed = 0; allowed < 2; allowed++)
-            for (int listed = 0; listed < 2; listed++) {
+            for (int guard = 0; guard < 3; guard++) {     /* what a chain would be needed for: none, lists, pins */
                 world w = mutual(versions[i], TIO_STATEFUL, 60 * DAY);
                 w.server->row.resume_unmarked = allowed;
+                if (guard == 2) set_pin(w.server, &client_a);
                 set_wall(0);
                 CHECK_INT(visit(&w), 0);
-                if (listed) w.server->row.lists = tio_lists_new(0, 4);
+                if (guard == 1) w.server->row.lists = tio_lists_new(0, 4);
                 strip(&w);
-                CHECK_INT(visit(&w), allowed && !listed);
-                if (!listed) {
+                CHECK_INT(visit(&w), allowed && !guard);
+                if (!guard) {
                     strip(&w);
                     set_wall(31 * DAY);                 /* the certificate is in the session, and has ended */
                     CHECK_INT(visit(&w), 0);
@@ -514,6 +515,21 @@ static void mark_that_is_cut_or_changed_is_none(void) {
         CHECK_INT(visit(&w), 0);
         world_free(&w);
     }
+}
+
+static void lists_of_the_store_end_sessions_with_certificates(void) {
+    for (int i = 0; i < 2; i++)
+        for (int asks = 0; asks < 2; asks++) {
+            world w = asks ? mutual(versions[i], 0, 1000) : world_new(versions[i], 0, 0);
+            w.server->row.lists_end = (int64_t)time(NULL) + 500;
+            CHECK_INT(visit(&w), 0);
+            set_wall(400);
+            CHECK_INT(visit(&w), 1);
+            set_wall(501);
+            CHECK_INT(visit(&w), !asks);
+            set_wall(0);
+            world_free(&w);
+        }
 }
 
 /* Two servers under one id context, of which the one trusts something else. */
@@ -645,6 +661,7 @@ void session_tests(void) {
     RUN(clock_that_goes_back_is_a_full_handshake);
     RUN(session_without_a_mark_resumes_where_no_certificate_is_asked_for);
     RUN(session_without_a_mark_opens_no_mutual_server_but_by_the_option);
+    RUN(lists_of_the_store_end_sessions_with_certificates);
     RUN(session_of_another_trust_opens_no_mutual_server);
     RUN(mark_that_is_cut_or_changed_is_none);
     RUN(session_is_resumed_by_lists_that_pass_its_certificates_only);

@@ -160,6 +160,8 @@ class ClientSide:
             return False
         if session.verified_at > now + _SKEW or now >= min(session.valid_until, session.verified_at + self._session_timeout):
             return False
+        if 0 < self.context.lists_end <= now:
+            return False
         return self._crls is None or bool(session.verify_errors) or self._crls.passes(session.entries)
 
     @property

@@ -143,6 +143,11 @@ class SecureContext:
         return self._trust
 
     @property
+    def lists_end(self) -> int:
+        """POSIX seconds: when the first list of the option `crl` has to be replaced; 0: never."""
+        return self._roots.lists_end
+
+    @property
     def identity_digest(self) -> bytes:
         """32 bytes that differ between contexts that show different certificates."""
         return self._identity

@@ -58,6 +58,9 @@ class Roots:
     """
 
     def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
+    @property
+    def lists_end(self) -> int:
+        """When the first CRL has to be replaced, POSIX seconds; 0: never."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:

@@ -24,6 +24,7 @@ cdef class Roots:
     cdef list certs, revocations
     cdef set fingerprints               # of what is trusted and of the CRLs: order and encoding do not count
     cdef readonly bytes digest
+    cdef readonly int64_t lists_end
 
     def __cinit__(self, pieces=(), *, crls=(), Roots base=None):
         self.store = X509_STORE_new()
@@ -41,6 +42,7 @@ cdef class Roots:
             self.revocations += added
             self.fingerprints.update([_fingerprint_of_crl(<_Revocations>crl) for crl in added])
         _fill_store(self)
+        self.lists_end = _end_of(self.revocations)
         self.digest = sha256(b"".join(sorted(self.fingerprints))).digest()
 
     def __dealloc__(self):
@@ -69,6 +71,18 @@ cdef int _fill_store(Roots self) except -1:
         if not X509_STORE_add_crl(self.store, revocations.crl):
             raise _failure("Cannot add a CRL to the trust")
     return 0
+
+
+cdef int64_t _end_of(list revocations) except -1:
+    """When the first of them has to be replaced, POSIX seconds; 0: never."""
+    cdef _Revocations one
+    cdef const ASN1_TIME *next_update
+    ends = []
+    for one in revocations:
+        next_update = X509_CRL_get0_nextUpdate(one.crl)
+        if next_update != NULL:
+            ends.append(tio_instant(next_update))
+    return min(ends, default=0)
 
 
 cdef bytes _fingerprint(_Certificate certificate):
@@ -536,6 +550,7 @@ cdef int _fill_row(tio_row *row, spec) except -1:
     row.id_context_size = <size_t>len(id_context)
     row.alpn = _copy(spec.alpn)
     row.alpn_size = <size_t>len(spec.alpn)
+    row.lists_end = (<Roots>spec.roots).lists_end
     if len(spec.trust) == TIO_TRUST:
         memcpy(row.trust, _text(spec.trust), TIO_TRUST)
     if spec.lists is not None:

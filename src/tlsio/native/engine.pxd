@@ -1,7 +1,7 @@
 # The engine's contract for Cython: what engine.h says, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tlsio.native.libssl cimport SSL, SSL_CTX, X509, X509_STACK
+from tlsio.native.libssl cimport ASN1_TIME, SSL, SSL_CTX, X509, X509_STACK
 
 
 cdef extern from "arpa/inet.h" nogil:
@@ -79,6 +79,7 @@ cdef extern from "engine.h" nogil:
     int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now)
     size_t tio_chain_entries(X509_STACK *chain, uint8_t *entries)
     int64_t tio_chain_end(X509_STACK *chain, const X509 *leaf)
+    int64_t tio_instant(const ASN1_TIME *)
     int tio_spki_digest(const X509 *, uint8_t *digest)
 
     ctypedef struct tio_row:
@@ -93,6 +94,7 @@ cdef extern from "engine.h" nogil:
         uint8_t *pins
         size_t pin_count
         uint8_t trust[32]
+        int64_t lists_end
         tio_lists *lists
         int resume_unmarked
     ctypedef struct tio_ring

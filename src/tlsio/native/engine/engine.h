@@ -133,6 +133,7 @@ typedef struct {                        /* verify mode, versions, options, ticke
     uint8_t *pins;                      /* server: TIO_PIN bytes each */
     size_t pin_count;
     uint8_t trust[TIO_TRUST];           /* server: what finds certificates good; a client's session is not resumed under others */
+    int64_t lists_end;                  /* POSIX seconds: when the first CRL of the store has to be replaced; 0: there is none */
     tio_lists *lists;                   /* server: resumed clients are looked for in these, or NULL; released with the context */
     int resume_unmarked;                /* server: sessions without a mark may resume where a certificate is asked for */
 } tio_row;
@@ -163,6 +164,7 @@ int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now
 /* One entry for each certificate of a verified chain but the last; an entry begins with its key. */
 size_t tio_chain_entries(STACK_OF(X509) *chain, uint8_t entries[TIO_ENTRIES]);
 int64_t tio_chain_end(STACK_OF(X509) *chain, const X509 *leaf);          /* the first notAfter, POSIX seconds; NULLs are fine */
+int64_t tio_instant(const ASN1_TIME *);              /* POSIX seconds; one that OpenSSL cannot read is long past */
 int tio_spki_digest(const X509 *, uint8_t digest[TIO_PIN]);              /* -1: no memory */
 
 /* ---- tickets.c: the ring of ticket keys.  The first encrypts, all decrypt.  May be changed by any thread. ---- */

@@ -63,11 +63,12 @@ static int write_mark(SSL_SESSION *session, const mark *m) {
     return SSL_SESSION_set1_ticket_appdata(session, data, HEAD + m->size);
 }
 
-/* An instant that OpenSSL cannot read counts as passed. */
-static int64_t not_after(const X509 *cert) {
+int64_t tio_instant(const ASN1_TIME *time) {
     struct tm tm;
-    return ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) ? (int64_t)timegm(&tm) : 0;
+    return ASN1_TIME_to_tm(time, &tm) ? (int64_t)timegm(&tm) : 1;
 }
+
+static int64_t not_after(const X509 *cert) { return tio_instant(X509_get0_notAfter(cert)); }
 
 int64_t tio_chain_end(STACK_OF(X509) *chain, const X509 *leaf) {
     int64_t end = leaf ? not_after(leaf) : INT64_MAX;
@@ -121,9 +122,11 @@ int tio_mark_holds(tio_conn *c, SSL_SESSION *session) {
     int64_t now = wall();
     mark m;
     if (!read_mark(session, &m)) {
-        if ((judged && (!row->resume_unmarked || row->lists)) || !adopt(c, session, &m)) return 0;
+        /* The option cannot bring back the chain, in which lists and pins are looked for. */
+        if ((judged && (!row->resume_unmarked || row->lists || row->pin_count)) || !adopt(c, session, &m)) return 0;
     }
     if (m.first > now + SKEW || now >= m.end || now - m.first >= (int64_t)SSL_CTX_get_timeout(c->context->ssl)) return 0;
     if (!judged) return 1;
+    if (row->lists_end && now >= row->lists_end) return 0;      /* a full handshake fails for want of a current list */
     return !memcmp(m.trust, row->trust, TIO_TRUST) && (!row->lists || tio_lists_pass(row->lists, m.entries, m.size, now));
 }
