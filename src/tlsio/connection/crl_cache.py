@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -71,7 +72,9 @@ class CrlCache:
         self._now = now or _now
         self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
-        self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)  # for sessions that are to be resumed
+        # For sessions that are to be resumed: what was published to the engine, and until when it counts by our clock.
+        self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)
+        self._published: OrderedDict[bytes, datetime] = OrderedDict()
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
         """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
@@ -83,13 +86,26 @@ class CrlCache:
 
     def passes(self, entries: bytes) -> bool:
         """Tell whether the certificates that a session remembers pass by the lists at hand; without them none does."""
-        return self.at_hand.passes(entries, self._now().timestamp())
+        self.expire()
+        return self.at_hand.passes(entries, time.time())
+
+    def expire(self) -> None:
+        """Take back what was published and is too old by now; the engine knows the system's clock only."""
+        now = self._now()
+        for key, until in list(self._published.items()):
+            if until <= now:
+                self.at_hand.put(key, None, 0)
+                del self._published[key]
 
     def _publish(self, key: bytes, data: bytes | None, until: datetime) -> None:
         """Let sessions be resumed by what was found. What OpenSSL cannot read lets none."""
-        instant = until.timestamp()
-        if self.at_hand.until(key) != int(instant):
-            self.at_hand.put(key, data, instant)
+        left = (until - self._now()).total_seconds()
+        if left <= 0 or (self._published.get(key) == until and self.at_hand.until(key)):
+            return
+        if self.at_hand.put(key, data, time.time() + left):
+            self._published[key] = until
+            if len(self._published) > self._max_entries:
+                self._published.popitem(last=False)
 
     async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []

@@ -242,6 +242,8 @@ class ServerSide:
         elif question == ASK_STORE:
             self._ask_store(socket)
         else:
+            if self.crls is not None:  # the engine looks into the lists when this is answered
+                self.crls.expire()
             self._ask_name(socket)
 
     def _ask_name(self, socket: SocketFacts) -> None:

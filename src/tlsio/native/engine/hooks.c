@@ -54,6 +54,13 @@ static int record_protocols(tio_conn *c, SSL *ssl) {
     return 0;
 }
 
+/* The lists at hand decide about a client that resumes (TLS 1.3): the binding may look after them first. */
+static int resumes_by_lists(tio_conn *c, SSL *ssl) {
+    const unsigned char *p;
+    size_t size;
+    return c->context->row.lists && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size);
+}
+
 /* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
 static int on_renegotiation(tio_conn *c, int *alert) {
     int64_t now = tio_now();
@@ -89,7 +96,7 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
         return SSL_CLIENT_HELLO_ERROR;
     }
     if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered)
-        && !(c->sessions && c->sessions->asked_size))
+        && !(c->sessions && c->sessions->asked_size) && !resumes_by_lists(c, ssl))
         return go_on(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
