@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 APPDATA = 0xB2  # the field of OpenSSL's session (ssl/ssl_asn1.c): the engine's mark
 MAGIC, TRUST = b"tlsiomk1", 32
+HOUR, DAY = dt.timedelta(hours=1), 86400
 MUTUAL = {"request_cert": True, "ca": pki.ca1().cert_pem}
 CLIENT = {"cert": pki.client().cert_pem, "key": pki.client().key_pem}
 
@@ -51,9 +52,9 @@ def unmarked(data: bytes) -> bytes:
     return retold(data, {APPDATA: tlv(0x04, b"")})
 
 
-def short(seconds: int, *, issuer: pki.Identity | None = None) -> pki.Identity:
+def short() -> pki.Identity:
     """Make a client's certificate that ends soon."""
-    return pki.leaf("client", issuer=issuer or pki.ca1(), not_after=pki.NOW + dt.timedelta(seconds=seconds))
+    return pki.leaf("client", issuer=pki.ca1(), not_after=pki.NOW + HOUR)
 
 
 # --- of a server ---
@@ -121,11 +122,11 @@ async def test_shorter_session_timeout_ends_older_sessions(net: Net) -> None:
 @pytest.mark.parametrize("who", ["leaf", "intermediate"])
 def test_client_is_told_of_the_verdicts_end(who: str, version: int) -> None:
     """Of the certificate that ends first, not of the leaf alone."""
-    end = pki.NOW + dt.timedelta(seconds=100)
-    identity = short(100) if who == "leaf" else pki.leaf("client", issuer=pki.authority("soon", issuer=pki.ca1(), not_after=end))
-    outcome = shake(server_of(pki.localhost(), **MUTUAL), std_client(ca=pki.ca1(), identity=identity, version=version))
+    end = pki.NOW + HOUR
+    identity = short() if who == "leaf" else pki.leaf("client", issuer=pki.authority("soon", issuer=pki.ca1(), not_after=end))
+    outcome = shake(server_of(pki.localhost(), session_timeout=DAY, **MUTUAL), std_client(ca=pki.ca1(), identity=identity, version=version))
     assert outcome.opened
-    assert 0 < hint_of(outcome.peer) <= 100
+    assert 0 < hint_of(outcome.peer) <= 3600
 
 
 def hint_of(peer: SSLObject) -> int:
@@ -139,8 +140,8 @@ def hint_of(peer: SSLObject) -> int:
 @pytest.mark.parametrize("version", ["TLSv1.3"])
 async def test_certificate_shown_later_is_remembered_with_the_first_instant(net: Net) -> None:
     """The session of a post-handshake authentication is as old as its connection, and ends with the certificate."""
-    store, who = Store(), short(100)
-    options = {"ca": pki.ca1().cert_pem, "session_store": store, "session_timeout": 1000}
+    store, who = Store(), short()
+    options = {"ca": pki.ca1().cert_pem, "session_store": store, "session_timeout": DAY}
     async with net.serve(**options) as server:
         let_in = once(server, "secure_connection")
         sock = await net.connect(server, cert=who.cert_pem, key=who.key_pem)
@@ -154,7 +155,7 @@ async def test_certificate_shown_later_is_remembered_with_the_first_instant(net:
         assert peer.authorized
         found = [instants(data) for data in store.kept.values()]
         assert {first for first, _ in found} == before
-        assert all(end <= pki.NOW.timestamp() + 100 for _, end in found)
+        assert {end for _, end in found} == {int((pki.NOW + HOUR).timestamp())}
         sock.destroy()
         await sock.wait_closed()
 
@@ -202,20 +203,22 @@ async def test_client_offers_no_session_whose_time_is_over(net: Net, how: str) -
 
 async def test_servers_certificate_bounds_the_clients_session(net: Net) -> None:
     """Also that of an intermediate."""
-    who = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_after=pki.NOW + dt.timedelta(seconds=100))
+    who = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_after=pki.NOW + HOUR)
     async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-        assert read((await come(net, server)).session).valid_until == int(pki.NOW.timestamp()) + 100
+        back = await come(net, server, session_timeout=DAY)
+        assert read(back.session).valid_until == int((pki.NOW + HOUR).timestamp())
 
 
 async def test_list_that_has_to_be_replaced_ends_the_clients_sessions(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full handshake would fail for want of a current list."""
-    crl = pki.revocation_list(pki.ca1(), revoked=[], next_update=pki.NOW + dt.timedelta(seconds=200))
-    context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=crl, min_version=net.version, max_version=net.version)
-    assert context.lists_end == int(pki.NOW.timestamp()) + 200
+    crl = pki.revocation_list(pki.ca1(), revoked=[], next_update=pki.NOW + HOUR)
+    versions = {"min_version": net.version, "max_version": net.version}
+    context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=crl, session_timeout=DAY, **versions)
+    assert context.lists_end == int((pki.NOW + HOUR).timestamp())
     async with net.serve(greet) as server:
         first = await come(net, server, secure_context=context)
         assert (await come(net, server, secure_context=context, session=first.session)).reused
-        later = time.time() + 201
+        later = time.time() + 3601
         monkeypatch.setattr("tlsio.connection.client_side.time.time", lambda: later)
         assert not (await come(net, server, secure_context=context, session=first.session)).reused
 
@@ -223,10 +226,10 @@ async def test_list_that_has_to_be_replaced_ends_the_clients_sessions(net: Net, 
 @pytest.mark.parametrize("ocsp", ["check", "require"])
 async def test_response_bounds_the_clients_session(net: Net, ocsp: str) -> None:
     """Its nextUpdate is the end of what it says."""
-    end = pki.NOW + dt.timedelta(seconds=100)
+    end = pki.NOW + HOUR
     good = responses.respond(pki.localhost(), next_update=end)
     async with net.serve(greet, ocsp_request=lambda *_: good) as server:
-        assert read((await come(net, server, ocsp=ocsp)).session).valid_until == int(end.timestamp())
+        assert read((await come(net, server, ocsp=ocsp, session_timeout=DAY)).session).valid_until == int(end.timestamp())
 
 
 async def test_refusal_by_a_response_is_remembered(net: Net) -> None:
