@@ -114,7 +114,28 @@ def compose(seed: int) -> tuple[Setting, list[Act]]:
     # Each play knows about half of the acts: rare ones meet, and some things go on for long.
     kinds = [kind for kind in _ACTS if rng.random() < 0.5] or list(_ACTS)  # noqa: PLR2004
     chosen = rng.choices(kinds, [_ACTS[kind][0] for kind in kinds], k=rng.randint(1, 16))
+    if rng.random() < 0.4:  # noqa: PLR2004
+        at = rng.randint(0, len(chosen))
+        chosen[at:at] = rng.choice(_SCENES)
     return setting, [(kind, *_ACTS[kind][1](rng, setting), rng.choice([0, 0, 1, 2, 4])) for kind in chosen]
+
+
+# What seldom comes together by chance: both sides busy with one another's questions, or with their own ends.
+_SCENES = (
+    ("renegotiate", "fetch", "peer_write", "flush"),
+    ("read", "renegotiate", "fetch", "peer_write", "flush"),
+    ("flow", "renegotiate", "fetch", "peer_write", "flush"),
+    ("renegotiate", "write", "fetch", "write", "flush"),
+    ("write", "peer_renegotiate", "flush", "fetch", "peer_write", "flush"),
+    ("write", "update_key", "flush", "update_key", "flush"),
+    ("write", "write", "update_key", "flush", "renegotiate", "flush"),
+    ("peer_write", "flush", "peer_end", "flush", "read", "flow"),
+    ("readline", "peer_write", "flush", "fin", "flow"),
+    ("write", "end", "peer_write", "flush", "reset"),
+    ("write", "close", "fetch"),
+    ("flow", "raise_next", "peer_write", "flush", "peer_write", "flush"),
+    ("write", "write", "write", "drain", "end"),
+)
 
 
 def _size(rng: random.Random, setting: Setting) -> int:
@@ -501,7 +522,7 @@ class Play:
 
     def do_peer_renegotiate(self) -> None:
         """The peer begins another handshake."""
-        if self.setting.version == "TLSv1.2":
+        if self.setting.version == "TLSv1.2" and not self._is_asking:
             self.peer.renegotiate()
 
     def do_peer_ask_certificate(self) -> None:
@@ -535,6 +556,8 @@ class Play:
         """RST."""
         if not self.reset_sent:
             self.spoilt = self.reset_sent = True
+            # Both directions had ended: what the kernel had taken cannot be reported as lost any more.
+            self.gave_up = self.gave_up or self._is_closed
             self.wire.reset()
 
     def do_garbage(self, at: int) -> None:
@@ -680,8 +703,13 @@ class Play:
 
     def do_renegotiate(self) -> None:
         """Another handshake: renegotiation, or post-handshake authentication."""
-        if self.sock is not None:
+        if self.sock is not None and not self.peer.is_shaking:
             self._spawn("renegotiate", self.sock.renegotiate)
+
+    @property
+    def _is_asking(self) -> bool:
+        """Our side has asked for another handshake. An OpenSSL client that begins one at the same time waits for ever."""
+        return any(task.get_name() == "renegotiate" and not task.done() for task in self.tasks)
 
     def do_end(self, n: int) -> None:
         """End our direction, with some last data."""
@@ -808,7 +836,8 @@ class Play:
     async def _end_in_order(self) -> None:
         self.raise_in.clear()
         if not await self._until(lambda: self.sock is not None or bool(self.heard.failed) or self.wire.eof or self.fin_sent or self.reset_sent):
-            raise Fault("the handshake stalls")
+            if not self.spoilt:
+                raise Fault("the handshake stalls", self._describe())
         reader = None
         if self.sock is not None:
             reader = self.loop.create_task(self._read_all(self.sock), name="read all")
@@ -941,7 +970,10 @@ class Play:
 
     def _describe(self) -> str:
         heard = self.heard
-        state = f"{self.sock!r} peer done={self.peer.done} failed={self.peer.failed!r} end_sent={self.peer.end_sent} ended={self.peer.ended}"
+        if self.sock is None:
+            return f"{heard}"
+        queued = f"read={self.sock.bytes_read} wrote={self.sock.bytes_written} waiting={self.sock.writable_length}"
+        state = f"{self.sock!r} {queued} peer wrote={self.peer.wrote}/{self.peer_wrote} got={len(self.peer.received)} state={self.peer.state()!r} done={self.peer.done} failed={self.peer.failed!r} end_sent={self.peer.end_sent} ended={self.peer.ended}"
         return f"{state} wire eof={self.wire.eof} broken={self.wire.broken} events={heard.events} errors={heard.errors} raised={heard.raised} handler={self._reported}"
 
     def judge_last_report(self) -> None:

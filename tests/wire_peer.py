@@ -80,6 +80,9 @@ def _library() -> Any:
         ("SSL_new_session_ticket", number, (pointer,)),
         ("SSL_shutdown", number, (pointer,)),
         ("SSL_get_shutdown", number, (pointer,)),
+        ("SSL_in_init", number, (pointer,)),
+        ("SSL_renegotiate_pending", number, (pointer,)),
+        ("SSL_state_string_long", text, (pointer,)),
         ("SSL_get1_session", pointer, (pointer,)),
         ("SSL_set_session", number, (pointer, pointer)),
         ("SSL_SESSION_free", None, (pointer,)),
@@ -215,7 +218,8 @@ class WirePeer:
 
     def renegotiate(self) -> None:
         """Begin another handshake (TLS 1.2)."""
-        if self.done and not self.failed and not self.end_sent and self._lib.SSL_renegotiate(self._ssl) == 1:
+        able = self.done and not self.failed and not self.end_sent and not self.is_shaking
+        if able and self._lib.SSL_renegotiate(self._ssl) == 1:
             self._step(self._lib.SSL_do_handshake, self._ssl)
 
     def ask_certificate(self) -> None:
@@ -231,6 +235,15 @@ class WirePeer:
         self._lib.ERR_clear_error()
         if self.is_server and self.done and not self.failed and not self.end_sent and self._lib.SSL_new_session_ticket(self._ssl) == 1:
             self._step(self._lib.SSL_do_handshake, self._ssl)
+
+    @property
+    def is_shaking(self) -> bool:
+        """Whether a handshake is under way. Asked for another one then, OpenSSL would wait for a message that nobody owes it."""
+        return bool(self._ssl and (self._lib.SSL_in_init(self._ssl) or self._lib.SSL_renegotiate_pending(self._ssl)))
+
+    def state(self) -> str:
+        """Return where OpenSSL's state machine stands, for messages."""
+        return str(self._lib.SSL_state_string_long(self._ssl).decode()) if self._ssl else ""
 
     def session(self) -> int | None:
         """Return the newest session, for another peer's `session`; `forget` frees it."""
