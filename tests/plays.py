@@ -275,7 +275,10 @@ class Play:
         self.handler: list[dict[str, Any]] = []
         self.sock: tlsio.TLSSocket | None = None
         self.server: tlsio.Server | None = None
-        self.peer = WirePeer(setting.version, is_server=setting.role == "client", shows=setting.peer_shows)
+        shown = pki.client() if setting.peer_shows else None
+        self.peer = WirePeer(
+            setting.version, is_server=setting.role == "client", identity=pki.localhost() if setting.role == "client" else shown
+        )
         self.wire: TcpWire | StreamWire
         self.wire_out = bytearray()  # what the peer has produced, and the wire has not taken
         self.got = 0  # plaintext the application read

@@ -19,6 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import pki
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
     from net import Version
 
 # The numbers of OpenSSL's headers (ssl.h, evp.h, prov_ssl.h).
-_SET_MODE, _SET_TLSEXT_HOSTNAME, _SET_MIN, _SET_MAX = 33, 55, 123, 124
+_SET_MODE, _SET_TLSEXT_HOSTNAME, _ADD_CHAIN, _SET_DH_AUTO, _SET_MIN, _SET_MAX = 33, 55, 89, 118, 123, 124
 _MOVING_BUFFER = 2
-_ALLOW_CLIENT_RENEGOTIATION = 1 << 8
+_ALLOW_CLIENT_RENEGOTIATION, _NO_TICKET = 1 << 8, 1 << 14
 _VERIFY_PEER = 1
 _ERROR_SSL, _WANT_READ, _WANT_WRITE, _ZERO_RETURN = 1, 2, 3, 6
 _SENT_SHUTDOWN, _RECEIVED_SHUTDOWN = 1, 2
-_EC = 408
+_RSA, _EC = 6, 408
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 _VERIFIED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
@@ -64,7 +65,12 @@ def _library() -> Any:
         ("SSL_CTX_set_post_handshake_auth", None, (pointer, number)),
         ("SSL_set_verify", None, (pointer, number, pointer)),
         ("SSL_CTX_set_session_id_context", number, (pointer, text, ctypes.c_uint)),
+        ("SSL_CTX_set_security_level", None, (pointer, number)),
+        ("d2i_X509", pointer, (pointer, pointer, long)),
         ("SSL_new", pointer, (pointer,)),
+        ("SSL_certs_clear", None, (pointer,)),
+        ("SSL_use_certificate_ASN1", number, (pointer, text, number)),
+        ("SSL_use_PrivateKey_ASN1", number, (number, pointer, text, long)),
         ("SSL_free", None, (pointer,)),
         ("SSL_set_connect_state", None, (pointer,)),
         ("SSL_set_accept_state", None, (pointer,)),
@@ -79,7 +85,7 @@ def _library() -> Any:
         ("SSL_verify_client_post_handshake", number, (pointer,)),
         ("SSL_new_session_ticket", number, (pointer,)),
         ("SSL_shutdown", number, (pointer,)),
-        ("SSL_get_shutdown", number, (pointer,)),
+        ("SSL_set_shutdown", None, (pointer, number)),
         ("SSL_in_init", number, (pointer,)),
         ("SSL_renegotiate_pending", number, (pointer,)),
         ("SSL_state_string_long", text, (pointer,)),
@@ -104,24 +110,37 @@ def _accept_anybody(_good: int, _store: int | None) -> int:
     return 1
 
 
-@cache
-def _context(version: Version, *, is_server: bool, shows: bool) -> int:
-    """Make an SSL_CTX once for all peers of a kind; `shows`: it has a certificate, which a server always has."""
+_contexts: dict[tuple[object, ...], int] = {}
+
+
+def _context(version: Version, identity: pki.Identity | None, *, is_server: bool, tickets: bool) -> int:
+    """Make an SSL_CTX once for all peers of a kind."""
+    name = (version, id(identity), is_server, tickets)  # identities are made once and kept
+    if name not in _contexts:
+        _contexts[name] = _make_context(version, identity, is_server=is_server, tickets=tickets)
+    return _contexts[name]
+
+
+def _make_context(version: Version, identity: pki.Identity | None, *, is_server: bool, tickets: bool) -> int:
     lib = _library()
     context: int = lib.SSL_CTX_new(lib.TLS_server_method() if is_server else lib.TLS_client_method())
-    number = _VERSIONS[version]
-    lib.SSL_CTX_ctrl(context, _SET_MIN, number, None)
-    lib.SSL_CTX_ctrl(context, _SET_MAX, number, None)
-    lib.SSL_CTX_ctrl(context, _SET_MODE, _MOVING_BUFFER, None)
-    lib.SSL_CTX_set_options(context, _ALLOW_CLIENT_RENEGOTIATION)
+    lib.SSL_CTX_set_security_level(context, 0)
+    for control, number in ((_SET_MIN, _VERSIONS[version]), (_SET_MAX, _VERSIONS[version]), (_SET_MODE, _MOVING_BUFFER), (_SET_DH_AUTO, 1)):
+        lib.SSL_CTX_ctrl(context, control, number, None)
+    lib.SSL_CTX_set_options(context, _ALLOW_CLIENT_RENEGOTIATION | (0 if tickets else _NO_TICKET))
     if is_server:
         lib.SSL_CTX_set_session_id_context(context, b"peer", 4)
     else:
         lib.SSL_CTX_set_post_handshake_auth(context, 1)
-    if is_server or shows:
-        who = pki.localhost() if is_server else pki.client()
-        assert lib.SSL_CTX_use_certificate_ASN1(context, len(who.cert_der), who.cert_der) == 1
-        assert lib.SSL_CTX_use_PrivateKey_ASN1(_EC, context, who.key_der, len(who.key_der)) == 1
+    if identity is not None:
+        kind = _RSA if isinstance(identity.key, rsa.RSAPrivateKey) else _EC
+        assert lib.SSL_CTX_use_certificate_ASN1(context, len(identity.cert_der), identity.cert_der) == 1
+        assert lib.SSL_CTX_use_PrivateKey_ASN1(kind, context, identity.key_der, len(identity.key_der)) == 1
+        for one in identity.intermediates:
+            der = one.public_bytes(pki.DER)
+            at = ctypes.c_char_p(der)
+            made = lib.d2i_X509(None, ctypes.byref(at), len(der))
+            assert lib.SSL_CTX_ctrl(context, _ADD_CHAIN, 0, made) == 1
     return context
 
 
@@ -134,9 +153,18 @@ class WirePeer:
         ended: The other side's close_notify has come. `done`: the first handshake is.
     """
 
-    def __init__(self, version: Version, *, is_server: bool = False, shows: bool = False, session: int | None = None) -> None:
+    def __init__(  # noqa: PLR0913 - each is one thing a peer is, all by keyword
+        self,
+        version: Version,
+        *,
+        is_server: bool = False,
+        identity: pki.Identity | None = None,
+        name: str = "localhost",
+        tickets: bool = True,
+        session: int | None = None,
+    ) -> None:
         self._lib = lib = _library()
-        self._ssl: int = lib.SSL_new(_context(version, is_server=is_server, shows=shows))
+        self._ssl: int = lib.SSL_new(_context(version, identity, is_server=is_server, tickets=tickets))
         self._in: int = lib.BIO_new(lib.BIO_s_mem())
         self._out: int = lib.BIO_new(lib.BIO_s_mem())
         lib.SSL_set_bio(self._ssl, self._in, self._out)
@@ -145,7 +173,7 @@ class WirePeer:
             lib.SSL_set_accept_state(self._ssl)
         else:
             lib.SSL_set_connect_state(self._ssl)
-            lib.SSL_ctrl(self._ssl, _SET_TLSEXT_HOSTNAME, 0, ctypes.cast(ctypes.c_char_p(b"localhost"), ctypes.c_void_p))
+            lib.SSL_ctrl(self._ssl, _SET_TLSEXT_HOSTNAME, 0, ctypes.cast(ctypes.c_char_p(name.encode()), ctypes.c_void_p))
             if session is not None:
                 lib.SSL_set_session(self._ssl, session)
         self._queue = bytearray()  # plaintext that OpenSSL has not taken yet
@@ -250,10 +278,18 @@ class WirePeer:
         found: int | None = self._lib.SSL_get1_session(self._ssl) if self._ssl else None
         return found
 
-    def forget(self, session: int | None) -> None:
+    @staticmethod
+    def forget(session: int) -> None:
         """Free a session."""
-        if session is not None:
-            self._lib.SSL_SESSION_free(session)
+        _library().SSL_SESSION_free(session)
+
+    def show(self, identity: pki.Identity | None) -> None:
+        """Show another certificate, or none, from now on."""
+        self._lib.SSL_certs_clear(self._ssl)
+        if identity is not None:
+            kind = _RSA if isinstance(identity.key, rsa.RSAPrivateKey) else _EC
+            assert self._lib.SSL_use_certificate_ASN1(self._ssl, identity.cert_der, len(identity.cert_der)) == 1
+            assert self._lib.SSL_use_PrivateKey_ASN1(kind, self._ssl, identity.key_der, len(identity.key_der)) == 1
 
     def _step(self, call: Any, *args: Any) -> bool:
         """Call OpenSSL once, and note what it says of an end or a failure."""
@@ -270,8 +306,9 @@ class WirePeer:
         return False
 
     def free(self) -> None:
-        """Free it."""
+        """Free it. OpenSSL forbids to resume the session of a connection that was not shut down."""
         if self._ssl:
+            self._lib.SSL_set_shutdown(self._ssl, _SENT_SHUTDOWN | _RECEIVED_SHUTDOWN)
             self._lib.SSL_free(self._ssl)
             self._ssl = 0
 
