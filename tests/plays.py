@@ -322,7 +322,9 @@ class Play:
         options: dict[str, Any] = {"secure_context": _server_context(setting.version, asks=setting.asks)}
         options |= self._common_options()
         if setting.store != "none":
-            options["session_store"] = tlsio.MemorySessionStore() if setting.store == "memory" else Store(failing=setting.store == "failing")
+            options["session_store"] = (
+                tlsio.MemorySessionStore() if setting.store == "memory" else Store(failing=setting.store == "failing")
+            )
         if setting.hook != "none" and setting.asks:
             options["check_client"] = self._hook(None)
         elif setting.hook != "none":
@@ -838,7 +840,9 @@ class Play:
 
     async def _end_in_order(self) -> None:
         self.raise_in.clear()
-        if not await self._until(lambda: self.sock is not None or bool(self.heard.failed) or self.wire.eof or self.fin_sent or self.reset_sent):
+        if not await self._until(
+            lambda: self.sock is not None or bool(self.heard.failed) or self.wire.eof or self.fin_sent or self.reset_sent
+        ):
             if not self.spoilt:
                 raise Fault("the handshake stalls", self._describe())
         reader = None
@@ -846,7 +850,9 @@ class Play:
             reader = self.loop.create_task(self._read_all(self.sock), name="read all")
             self.tasks.append(reader)
             await self._deliver()
-        await self._until(lambda: self.peer.done or bool(self.peer.failed or self.heard.failed) or self.fin_sent or self.reset_sent or self.wire.eof)
+        await self._until(
+            lambda: self.peer.done or bool(self.peer.failed or self.heard.failed) or self.fin_sent or self.reset_sent or self.wire.eof
+        )
         self.do_peer_end()
         await self._until(lambda: not self.peer.done or self.peer.end_sent or bool(self.peer.failed) or self._is_closed)
         self.do_flush(_ALL)
@@ -883,7 +889,13 @@ class Play:
 
         def consumed() -> bool:
             stuck = self.peer.wrote < self.peer_wrote and not self.peer.ended
-            return (sock.bytes_read == self.peer.wrote and not stuck) or self.clean_end or self._is_closed or self._is_told or bool(self.peer.failed)
+            return (
+                (sock.bytes_read == self.peer.wrote and not stuck)
+                or self.clean_end
+                or self._is_closed
+                or self._is_told
+                or bool(self.peer.failed)
+            )
 
         if not await self._until(consumed):
             raise Fault("what the peer wrote does not arrive", f"{self.got} of {self.peer_wrote}; {self._describe()}")

@@ -20,7 +20,7 @@ from cryptography import x509
 
 import pki
 import tlsio
-from tlsio.model.options import _CLIENT_CONTEXT, _CONTEXT
+from tlsio.model.options import _CONTEXT
 from wire_peer import StreamWire, WirePeer
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ PEERS: dict[str, Callable[[], pki.Identity | None]] = {
     "must staple": pki.must_staple,
     "none": lambda: None,
 }
+WHO = tuple(PEERS)
+# A certificate that ends between the visits; made when it is needed, since it does not last.
+EXPIRING = "expiring"
+SECONDS_LEFT = 2
 
 
 @cache
@@ -100,6 +104,12 @@ def crl(*, late: bool) -> bytes:
 def crl_pem(*, empty: bool) -> bytes:
     """The same for the option `crl`."""
     return pki.revocation_list(pki.ca1(), revoked=[] if empty else [revoked(), later_revoked()])
+
+
+def make_expiring() -> pki.Identity:
+    """Make a certificate with a few seconds left."""
+    end = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(seconds=SECONDS_LEFT)
+    return pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_after=end)
 
 
 # ---- options
@@ -145,7 +155,7 @@ SHARED: dict[str, Callable[[World], Sequence[Any]]] = {
     "allow_partial_trust_chain": lambda _: [None, True],
     "reject_unauthorized": lambda _: [True, False],
     "pins": lambda _: [None, None, [good().spki_sha256], [pki.ca1().spki_sha256], [pki.ca5().spki_sha256]],
-    "ciphers": lambda _: [None, "DEFAULT:@SECLEVEL=0", "DEFAULT:@SECLEVEL=3"],
+    "ciphers": lambda _: [None, "DEFAULT:@SECLEVEL=0", "DEFAULT:@SECLEVEL=3", "DHE-RSA-AES256-GCM-SHA384"],
     "sigalgs": lambda _: [None, "ecdsa_secp256r1_sha256", "ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256:rsa_pkcs1_sha256"],
     "ecdh_curve": lambda _: [None, "P-256", "P-384:P-256"],
     "fetch_crl": lambda world: [None, world.lists("check"), world.lists("require")],
@@ -165,9 +175,18 @@ CLIENT: dict[str, Callable[[World], Sequence[Any]]] = SHARED | {
     "cert": lambda _: [None, pki.client().cert_pem],
     "pfx": lambda _: [None],
 }
-# What a digest is looked at with besides; no visit needs it.
-OTHERS: dict[str, Sequence[Any]] = {
-    "pfx": [{"buf": pki.agent1, "passphrase": "sample"}],
+# Which options speak about which peer: half of the pairs change one of these.
+SPEAK: dict[str, tuple[str, ...]] = {
+    "good": ("ca", "pins", "check_client", "check_server_identity", "cert"),
+    "revoked": ("crl", "fetch_crl"),
+    "later revoked": ("crl", "fetch_crl"),
+    "rsa": ("ciphers", "sigalgs", "min_dh_size"),
+    "of another authority": ("ca", "extra_ca", "pins"),
+    "chained": ("ca", "extra_ca", "allow_partial_trust_chain", "pins"),
+    "missing intermediate": ("ca", "extra_ca", "allow_partial_trust_chain"),
+    "name in CN": ("identity_policy", "servername", "check_server_identity"),
+    "must staple": ("ocsp", "reject_unauthorized"),
+    "none": ("request_cert", "reject_unauthorized"),
 }
 
 
@@ -181,7 +200,9 @@ class Pair:
     kept: Literal["tickets", "store", "ids"]
     way: Literal["other", "reload", "name"]
     peer: str
+    asked_first: bool
     asked_later: str | None
+    renewed: bool
     hours: float
     late: bool
     first: dict[str, Any]
@@ -194,8 +215,8 @@ class Pair:
         common = {name: _short(value) for name, value in self.first.items() if name not in changed and value is not None}
         pairs = {name: (_short(self.first.get(name)), _short(self.second.get(name))) for name in changed}
         return (
-            f"PAIR={self.seed}: {self.role} {self.version} by {self.kept}, {self.way}, peer {self.peer}, later {self.asked_later}, "
-            f"hours {self.hours}, late {self.late}\n  common {common}\n  changed {pairs}"
+            f"PAIR={self.seed}: {self.role} {self.version} by {self.kept}, {self.way}, peer {self.peer}, asked first {self.asked_first}, "
+            f"later {self.asked_later}, renewed {self.renewed}, hours {self.hours}, late {self.late}\n  common {common}\n  changed {pairs}"
         )
 
 
@@ -206,6 +227,17 @@ def _short(value: object) -> str:
     return getattr(value, "__name__", None) or repr(value)[:60]
 
 
+def expiring_pair(role: Role, version: Version, kept: Any, *, strict: bool) -> Pair:
+    """Make a pair of equal options whose peer expires between the visits."""
+    world = World(role, version)
+    options = {name: values(world)[0] for name, values in (SERVER if role == "server" else CLIENT).items()}
+    options["reject_unauthorized"] = strict
+    return Pair(
+        seed=-1, role=role, version=version, kept=kept, way="other", peer=EXPIRING, asked_first=False, asked_later=None, renewed=True, hours=0.0,
+        late=False,        first=options, second=options, world=world,
+    )  # fmt: skip
+
+
 def compose(seed: int) -> Pair:
     """Make the pair of a seed."""
     rng = random.Random(seed)  # noqa: S311 - a seeded choice
@@ -213,24 +245,39 @@ def compose(seed: int) -> Pair:
     version: Version = rng.choice(["TLSv1.2", "TLSv1.3"])
     world = World(role, version)
     table = SERVER if role == "server" else CLIENT
+    who = [*WHO, "good", "revoked", "later revoked", "rsa", "rsa"]
+    peer = rng.choice([name for name in who if role == "server" or name != "none"])
+    speaking = [name for name in SPEAK.get(peer, ()) if name in table]
     first = {name: values(world)[0] for name, values in table.items()}
-    for name in rng.sample(sorted(table), rng.choice([0, 1, 1, 2, 3])):
+    for name in [*rng.sample(sorted(table), rng.choice([0, 1, 1, 2, 3])), *rng.sample(speaking, min(len(speaking), rng.choice([0, 1])))]:
         first[name] = rng.choice(table[name](world))
     way: Any = rng.choice(["other", "other", "reload", "name"]) if role == "server" else "other"
     changeable = sorted(name for name in table if way == "other" or name in _CONTEXT)
     second = dict(first)
-    for name in rng.sample(changeable, rng.choice([0, 1, 1, 1, 2, 3])):
+    wanted = [name for name in speaking if name in changeable]
+    if wanted and rng.random() < 0.5:  # noqa: PLR2004
+        changed = [rng.choice(wanted)]
+    else:
+        changed = rng.sample(changeable, rng.choice([0, 1, 1, 2, 3]))
+    for name in changed:
         second[name] = rng.choice(table[name](world))
-    later = rng.choice([None, None, *PEERS]) if role == "server" and version == "TLSv1.3" else None
+    if way == "other" and first.get("session_id_context") == second.get("session_id_context") is not None:
+        second["session_id_context"] = "two"  # a value that two servers share makes them one server, by its definition
+    asks_first = role == "server" and version == "TLSv1.3" and rng.random() < 0.2  # noqa: PLR2004
+    if asks_first:
+        first["request_cert"] = second["request_cert"] = False
+    later = None if asks_first else rng.choice([None, None, *WHO]) if role == "server" and version == "TLSv1.3" else None
     return Pair(
         seed=seed,
         role=role,
         version=version,
         kept=rng.choice(["tickets", "store", "ids"] if version == "TLSv1.2" else ["tickets", "store"]) if role == "server" else "tickets",
         way=way,
-        peer=rng.choice([*PEERS, "good", "good", "revoked", "later revoked", "rsa"]) if role == "server" else rng.choice([*PEERS][:-1]),
+        peer=peer,
+        asked_first=asks_first,
         asked_later=later,
-        hours=rng.choice([0.0, 0.0, 2.0]),
+        renewed=rng.random() < 0.3,
+        hours=rng.choice([0.0, 0.0, 2.0]) if role == "client" else 0.0,  # servers look at lists by the engine's own clock
         late=rng.random() < 0.5,
         first=first,
         second=second,
@@ -262,12 +309,15 @@ class Outcome:
     first: Verdict
     resumed: Verdict | None = None
     full: Verdict | None = None
+    asked: bool = False  # the full handshake was followed by a question for the certificate, the resumption was not
 
     @property
     def is_right(self) -> bool:
         """A resumption admits nobody whom a full handshake refuses, and finds out the same."""
         if self.resumed is None or self.full is None or not self.resumed.reused or not self.resumed.admitted:
             return True
+        if self.asked:
+            return not self.resumed.authorized or (self.full.admitted and self.full.authorized)
         return self.full.admitted and self.full.authorized == self.resumed.authorized
 
 
@@ -292,7 +342,7 @@ class _Visits:
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.peer = PEERS[pair.peer]()
+        self.peer = make_expiring() if pair.peer == EXPIRING else PEERS[pair.peer]()
 
     async def move(self, task: asyncio.Task[Any], peer: WirePeer, wire: StreamWire, turns: int = 0) -> None:
         """Carry bytes until the task is done, and then for some turns of the loop."""
@@ -311,8 +361,11 @@ class _Visits:
         if data := peer.take():
             wire.send(data)
 
-    def time_passes(self) -> None:
+    async def time_passes(self) -> None:
         """Between the visits."""
+        if self.pair.peer == EXPIRING and self.peer is not None:
+            left = self.peer.certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+            await asyncio.sleep(left.total_seconds() + 1.1)  # notAfter is the last second that counts
         self.pair.world.hours += self.pair.hours
         self.pair.world.late = self.pair.late
 
@@ -351,19 +404,24 @@ class _ServerVisits(_Visits):
     async def play(self) -> Outcome:
         """Make the visits."""
         first, second = self.servers[0], self.servers[-1]
-        outcome = Outcome(await self._visit(first, "localhost", keep=True))
+        outcome = Outcome(await self._visit(first, "localhost", keep=True, ask=self.pair.asked_first), asked=self.pair.asked_first)
+        if self.pair.renewed and self.session is not None:
+            await self._visit(first, "localhost", keep=True, session=self.session)
         if self.session is None or not outcome.first.admitted:
             return outcome
-        self.time_passes()
+        await self.time_passes()
         if self.pair.way == "reload":
             first.set_secure_context(**self._context_options(self.pair.second))
         name = OTHER_NAME if self.pair.way == "name" else "localhost"
-        outcome.resumed = await self._visit(second, name, session=self.session)
+        later = self.pair.asked_later is not None
+        outcome.resumed = await self._visit(second, name, session=self.session, ask=later)
         if outcome.resumed.reused:
-            outcome.full = await self._visit(second, name)
+            outcome.full = await self._visit(second, name, ask=later or self.pair.asked_first)
         return outcome
 
-    async def _visit(self, server: tlsio.Server, name: str, *, session: int | None = None, keep: bool = False) -> Verdict:
+    async def _visit(
+        self, server: tlsio.Server, name: str, *, session: int | None = None, keep: bool = False, ask: bool = False
+    ) -> Verdict:
         peer = WirePeer(self.pair.version, identity=self.peer, name=name, tickets=self.pair.kept != "ids", session=session)
         wire = StreamWire(1 << 16)
         failed: list[BaseException] = []
@@ -377,10 +435,13 @@ class _ServerVisits(_Visits):
             if sock is None:
                 return Verdict(admitted=False, error=str(failed[-1:]))
             found = Verdict(True, sock.authorized, sock.is_session_reused(), str(sock.authorization_error))
-            if self.pair.asked_later is not None and not keep:
+            if ask:
                 found = await self._ask_later(sock, peer, wire, found)
             if keep and not peer.failed:
-                self.session = peer.session()
+                for _ in range(6):
+                    self.carry(peer, wire)
+                    await asyncio.sleep(0)
+                self._keep(peer.session())
             return found
         finally:
             opening.cancel()
@@ -392,7 +453,8 @@ class _ServerVisits(_Visits):
 
     async def _ask_later(self, sock: tlsio.TLSSocket, peer: WirePeer, wire: StreamWire, found: Verdict) -> Verdict:
         """Ask for the certificate after the handshake: what the client shows then is judged in full."""
-        peer.show(PEERS[self.pair.asked_later or "none"]())
+        if self.pair.asked_later is not None:
+            peer.show(PEERS[self.pair.asked_later]())
         asking = asyncio.ensure_future(sock.renegotiate())
         reading = asyncio.ensure_future(sock.read())
         try:
@@ -411,10 +473,14 @@ class _ServerVisits(_Visits):
             return Verdict(admitted=False, reused=found.reused)
         return Verdict(True, sock.authorized, found.reused, str(sock.authorization_error))
 
-    async def close(self) -> None:
-        """End the servers, and the session."""
+    def _keep(self, session: int | None) -> None:
         if self.session is not None:
             WirePeer.forget(self.session)
+        self.session = session
+
+    async def close(self) -> None:
+        """End the servers, and the session."""
+        self._keep(None)
         for server in self.servers:
             server.close(0)
             await server.wait_closed()
@@ -427,9 +493,11 @@ class _ClientVisits(_Visits):
         """Make the visits."""
         sessions: list[bytes] = []
         outcome = Outcome(await self._visit(self.pair.first, sessions=sessions))
+        if self.pair.renewed and sessions:
+            await self._visit(self.pair.first, session=sessions[-1], sessions=sessions)
         if not sessions or not outcome.first.admitted:
             return outcome
-        self.time_passes()
+        await self.time_passes()
         outcome.resumed = await self._visit(self.pair.second, session=sessions[-1])
         if outcome.resumed.reused:
             outcome.full = await self._visit(self.pair.second)
@@ -439,14 +507,10 @@ class _ClientVisits(_Visits):
         given = {name: value for name, value in options.items() if value is not None}
         if "cert" in given:
             given["key"] = pki.client().key_pem
-        if "min_dh_size" in given and self.pair.version == "TLSv1.2" and self.pair.peer == "rsa":
-            given["ciphers"] = "DHE-RSA-AES256-GCM-SHA384"
         version = self.pair.version
         peer = WirePeer(version, is_server=True, identity=self.peer)
         wire = StreamWire(1 << 16)
-        sock = tlsio.TLSSocket(
-            wire.stream, session=session, min_version=version, max_version=version, handshake_timeout=PATIENCE, **given
-        )
+        sock = tlsio.TLSSocket(wire.stream, session=session, min_version=version, max_version=version, handshake_timeout=PATIENCE, **given)
         if sessions is not None:
             sock.on("session", sessions.append)
         opening = asyncio.ensure_future(sock.handshake())
@@ -466,4 +530,4 @@ class _ClientVisits(_Visits):
             peer.free()
 
 
-__all__ = ["CLIENT", "SERVER", "_CLIENT_CONTEXT", "Outcome", "Pair", "World", "compose", "play"]
+__all__ = ["CLIENT", "SERVER", "Outcome", "Pair", "World", "compose", "expiring_pair", "play"]

@@ -1,6 +1,6 @@
 """Random plays of a peer, a network and an application; see `plays`.
 
-`SEED=17 pytest tests/search/test_whole.py -k one_play` plays one again, `KEEP=0,3,4` besides leaves out all acts but these.
+`SEED=17 pytest tests/search/test_whole.py -k test_plays` plays one again, `KEEP=0,3,4` besides leaves out all acts but these.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 PLAYS = 500
 MANY_PLAYS = 20_000
+ONE = os.environ.get("SEED")  # to be played alone
+SIZE = 50 if ONE is None else 1
+PARTS = range(0, PLAYS, SIZE) if ONE is None else [int(ONE)]
 REMAINS = 4 * 1024 * 1024  # bytes that the process may have grown by over 500 plays: fragments of the heap
 
 
@@ -33,30 +36,20 @@ def theatre() -> Iterator[Theatre]:
     made.close()
 
 
-@pytest.mark.parametrize("first", range(0, PLAYS, 50))
-@pytest.mark.skipif("SEED" in os.environ, reason="one play was asked for")
+@pytest.mark.parametrize("first", PARTS)
 def test_plays(theatre: Theatre, first: int) -> None:
-    """What must be true of every play is true of fifty."""
-    look_at(theatre, range(first, first + 50), tries=15)
+    """Plays that are the same in every run."""
+    look_at(theatre, range(first, first + SIZE), tries=15 if ONE is None else 100)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(20))
 def test_many_plays(theatre: Theatre, part: int) -> None:
-    """What must be true of every play is true of plays that nobody has seen before."""
+    """Plays that nobody has seen before."""
     first = random.SystemRandom().randrange(1 << 40)
     size = MANY_PLAYS // 20
     look_at(theatre, range(first, first + size), tries=100)
     assert part >= 0
-
-
-@pytest.mark.skipif("SEED" not in os.environ, reason="SEED=number names the play")
-def test_one_play(theatre: Theatre) -> None:
-    """The play that is asked for."""
-    setting, acts = compose(int(os.environ["SEED"]))
-    if "KEEP" in os.environ:
-        acts = [acts[int(index)] for index in re.findall(r"\d+", os.environ["KEEP"])]
-    theatre.play(setting, acts)
 
 
 @pytest.mark.slow
@@ -78,6 +71,8 @@ def look_at(theatre: Theatre, seeds: Iterable[int], tries: int) -> None:
     found: dict[str, str] = {}
     for seed in seeds:
         setting, acts = compose(seed)
+        if "KEEP" in os.environ:
+            acts = [acts[int(index)] for index in re.findall(r"\d+", os.environ["KEEP"])]
         try:
             theatre.play(setting, acts)
         except Fault as fault:
