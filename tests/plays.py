@@ -28,10 +28,8 @@ import pki
 import tlsio
 from wire_peer import StreamWire, TcpWire, WirePeer
 
-from collections.abc import Callable
-
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from net import Driver, Version
 
@@ -51,7 +49,7 @@ _LINGERING = 3.0  # seconds for last words and for what the engine drains
 _SIZES = (1, 2, 10, 100, 1000, 5000, 16384, 16385, 40_000, 70_000, 300_000)
 
 
-class Fault(AssertionError):
+class Fault(AssertionError):  # noqa: N818 - of the program, not of the test
     """Something that must be true of every play was not. `kind` is equal for equal faults."""
 
     def __init__(self, kind: str, detail: object = "") -> None:
@@ -112,9 +110,9 @@ def compose(seed: int) -> tuple[Setting, list[Act]]:
         renegotiation=rng.random() < 0.7,
     )
     # Each play knows about half of the acts: rare ones meet, and some things go on for long.
-    kinds = [kind for kind in _ACTS if rng.random() < 0.5] or list(_ACTS)  # noqa: PLR2004
+    kinds = [kind for kind in _ACTS if rng.random() < 0.5] or list(_ACTS)
     chosen = rng.choices(kinds, [_ACTS[kind][0] for kind in kinds], k=rng.randint(1, 16))
-    if rng.random() < 0.4:  # noqa: PLR2004
+    if rng.random() < 0.4:
         at = rng.randint(0, len(chosen))
         chosen[at:at] = rng.choice(_SCENES)
     return setting, [(kind, *_ACTS[kind][1](rng, setting), rng.choice([0, 0, 1, 2, 4])) for kind in chosen]
@@ -140,7 +138,7 @@ _SCENES = (
 
 def _size(rng: random.Random, setting: Setting) -> int:
     """Return how much is written at once; little where the network is narrow."""
-    if not setting.narrow and rng.random() < 0.06:  # noqa: PLR2004
+    if not setting.narrow and rng.random() < 0.06:
         return 2_000_000
     return rng.choice(_SIZES[:9] if setting.narrow else _SIZES)
 
@@ -155,7 +153,7 @@ _ACTS: dict[str, tuple[int, Callable[[random.Random, Setting], Act]]] = {
     "flush": (8, lambda rng, _: (rng.choice([1, 4, 100, 5000, 20_000, _ALL, _ALL, _ALL]),)),
     "fetch": (8, lambda rng, _: (rng.choice([1, 100, 5000, 20_000, _ALL, _ALL, _ALL]),)),
     "pump": (3, lambda rng, _: (rng.randint(1, 6),)),
-    "update_key": (4, lambda rng, _: (rng.randint(1, 4), rng.random() < 0.8)),  # noqa: PLR2004
+    "update_key": (4, lambda rng, _: (rng.randint(1, 4), rng.random() < 0.8)),
     "peer_renegotiate": (3, _nothing),
     "peer_ask_certificate": (2, _nothing),
     "peer_ticket": (2, _nothing),
@@ -179,13 +177,13 @@ _ACTS: dict[str, tuple[int, Callable[[random.Random, Setting], Act]]] = {
     "renegotiate": (3, _nothing),
     "end": (2, lambda rng, _: (rng.choice([0, 0, 1, 50_000]),)),
     "close": (1, _nothing),
-    "destroy": (1, lambda rng, _: (rng.random() < 0.5,)),  # noqa: PLR2004
+    "destroy": (1, lambda rng, _: (rng.random() < 0.5,)),
     "raise_next": (
         2,
         lambda rng, _: (rng.choice(["data", "data", "end", "drain", "error", "close"]), rng.choice(["boom", "cancel", "crash"])),
     ),
     "tell": (3, _nothing),
-    "close_server": (1, lambda rng, _: (rng.random() < 0.5,)),  # noqa: PLR2004
+    "close_server": (1, lambda rng, _: (rng.random() < 0.5,)),
     "pipe": (1, _nothing),
     "turn": (4, lambda rng, _: (rng.randint(1, 8),)),
 }
@@ -206,7 +204,7 @@ class Store:
         await self._wait()
         return self._kept.get(session_id)
 
-    async def put(self, session_id: bytes, data: bytes, ttl: float) -> None:  # noqa: ARG002
+    async def put(self, session_id: bytes, data: bytes, ttl: float) -> None:
         """Keep."""
         await self._wait()
         self._kept[session_id] = data
@@ -286,9 +284,10 @@ class Play:
         self.peer_wrote = 0
         self.clean_end = False  # the application was told the end
         self.gave_up = self.closed_by_us = False  # destroyed, or closed, by the application
-        self.spoilt = False  # the wire was cut or changed
+        self.spoilt = self.changed = False  # the wire was cut or changed; some byte was changed
         self.fin_sent = self.reset_sent = False
-        self.end_on_wire = False  # the peer's close_notify, and all before it
+        self.taken = self.flushed = 0  # bytes that came from the peer, and that the network has taken
+        self.end_at: int | None = None  # where the peer's close_notify ends
         self.tasks: list[asyncio.Task[None]] = []
         self.told = asyncio.Event()  # hooks and listeners that wait to be told
         self.listener: Any = None
@@ -488,12 +487,23 @@ class Play:
 
     def do_flush(self, n: int) -> None:
         """Bytes of the peer reach the network."""
-        self.wire_out += self.peer.take()
+        self._note_peer_end()
+        self._take_from_peer()
         chunk = bytes(self.wire_out[:n])
         if chunk and not self.fin_sent and not self.reset_sent:
-            del self.wire_out[: self.wire.send(chunk)]
-        if self.peer.end_sent and not self.wire_out and not self.fin_sent and not self.spoilt:
-            self.end_on_wire = True
+            sent = self.wire.send(chunk)
+            self.flushed += sent
+            del self.wire_out[:sent]
+
+    def _take_from_peer(self) -> None:
+        data = self.peer.take()
+        self.wire_out += data
+        self.taken += len(data)
+
+    @property
+    def end_on_wire(self) -> bool:
+        """The network has the peer's close_notify, and all before it, as they were."""
+        return self.end_at is not None and self.flushed >= self.end_at and not self.changed
 
     def do_fetch(self, n: int) -> None:
         """Bytes of the network reach the peer."""
@@ -541,9 +551,15 @@ class Play:
             self.peer.send_ticket()
 
     def do_peer_end(self) -> None:
-        """close_notify."""
-        if self.peer.done:
+        """close_notify. After it OpenSSL can answer nothing any more."""
+        if self.peer.done and not self._is_asking and not self.peer.is_shaking:
             self.peer.end()
+            self._note_peer_end()
+
+    def _note_peer_end(self) -> None:
+        if self.peer.end_sent and self.end_at is None:
+            self._take_from_peer()
+            self.end_at = self.taken
 
     def do_fin(self) -> None:
         """FIN, behind what was flushed."""
@@ -567,11 +583,11 @@ class Play:
 
     def do_garbage(self, at: int) -> None:
         """A byte changes on its way."""
-        self.wire_out += self.peer.take()
+        self._take_from_peer()
         if self.wire_out:
             at %= len(self.wire_out)
             self.wire_out[at] ^= 0x55
-            self.spoilt = True
+            self.spoilt = self.changed = True
 
     # ---- acts of the application
 
@@ -708,7 +724,7 @@ class Play:
 
     def do_renegotiate(self) -> None:
         """Another handshake: renegotiation, or post-handshake authentication."""
-        if self.sock is not None and not self.peer.is_shaking:
+        if self.sock is not None and not self.peer.is_shaking and not self.peer.end_sent:
             self._spawn("renegotiate", self.sock.renegotiate)
 
     @property
@@ -840,11 +856,13 @@ class Play:
 
     async def _end_in_order(self) -> None:
         self.raise_in.clear()
-        if not await self._until(
-            lambda: self.sock is not None or bool(self.heard.failed) or self.wire.eof or self.fin_sent or self.reset_sent
+        if (
+            not await self._until(
+                lambda: self.sock is not None or bool(self.heard.failed) or self.wire.eof or self.fin_sent or self.reset_sent
+            )
+            and not self.spoilt
         ):
-            if not self.spoilt:
-                raise Fault("the handshake stalls", self._describe())
+            raise Fault("the handshake stalls", self._describe())
         reader = None
         if self.sock is not None:
             reader = self.loop.create_task(self._read_all(self.sock), name="read all")
@@ -852,6 +870,11 @@ class Play:
             await self._deliver()
         await self._until(
             lambda: self.peer.done or bool(self.peer.failed or self.heard.failed) or self.fin_sent or self.reset_sent or self.wire.eof
+        )
+        await self._until(
+            lambda: (
+                not (self._is_asking or self.peer.is_shaking) or bool(self.peer.failed) or self.fin_sent or self.reset_sent or self.wire.eof
+            )
         )
         self.do_peer_end()
         await self._until(lambda: not self.peer.done or self.peer.end_sent or bool(self.peer.failed) or self._is_closed)
@@ -1060,6 +1083,7 @@ class Theatre:
         deadline = self.loop.time() + _LINGERING
         mine = asyncio.current_task()
         while self.loop.time() < deadline and (len(asyncio.all_tasks()) > 1 or count_descriptors() > descriptors):
+            play.do_tell()
             await asyncio.sleep(0.001)  # a descriptor's end is no event
         if tasks := [task for task in asyncio.all_tasks() if task is not mine]:
             raise Fault("a task was left", tasks)

@@ -69,6 +69,12 @@ def with_rsa() -> pki.Identity:
     return pki.leaf("localhost", issuer=pki.ca1(), key=pki.rsa_key(), names=["localhost"])
 
 
+@cache
+def of_ca5() -> pki.Identity:
+    """By an authority that only some trust."""
+    return pki.leaf("localhost", issuer=pki.ca5(), names=["localhost"])
+
+
 PEERS: dict[str, Callable[[], pki.Identity | None]] = {
     "good": good,
     "revoked": revoked,
@@ -76,7 +82,7 @@ PEERS: dict[str, Callable[[], pki.Identity | None]] = {
     "rsa": with_rsa,
     "expired": pki.expired,
     "self-signed": pki.self_signed,
-    "of another authority": lambda: _of_ca5(),
+    "of another authority": of_ca5,
     "chained": pki.chained,
     "missing intermediate": pki.missing_intermediate,
     "name in CN": pki.name_in_cn_only,
@@ -87,11 +93,6 @@ WHO = tuple(PEERS)
 # A certificate that ends between the visits; made when it is needed, since it does not last.
 EXPIRING = "expiring"
 SECONDS_LEFT = 2
-
-
-@cache
-def _of_ca5() -> pki.Identity:
-    return pki.leaf("localhost", issuer=pki.ca5(), names=["localhost"])
 
 
 @cache
@@ -175,7 +176,8 @@ CLIENT: dict[str, Callable[[World], Sequence[Any]]] = SHARED | {
     "cert": lambda _: [None, pki.client().cert_pem],
     "pfx": lambda _: [None],
 }
-# Which options speak about which peer: half of the pairs change one of these.
+# Which options speak about which peer: so many of the pairs change one of these.
+SPEAKING = 0.5
 SPEAK: dict[str, tuple[str, ...]] = {
     "good": ("ca", "pins", "check_client", "check_server_identity", "cert"),
     "revoked": ("crl", "fetch_crl"),
@@ -255,15 +257,12 @@ def compose(seed: int) -> Pair:
     changeable = sorted(name for name in table if way == "other" or name in _CONTEXT)
     second = dict(first)
     wanted = [name for name in speaking if name in changeable]
-    if wanted and rng.random() < 0.5:  # noqa: PLR2004
-        changed = [rng.choice(wanted)]
-    else:
-        changed = rng.sample(changeable, rng.choice([0, 1, 1, 2, 3]))
-    for name in changed:
+    speaks = wanted and rng.random() < SPEAKING
+    for name in [rng.choice(wanted)] if speaks else rng.sample(changeable, rng.choice([0, 1, 1, 2, 3])):
         second[name] = rng.choice(table[name](world))
     if way == "other" and first.get("session_id_context") == second.get("session_id_context") is not None:
         second["session_id_context"] = "two"  # a value that two servers share makes them one server, by its definition
-    asks_first = role == "server" and version == "TLSv1.3" and rng.random() < 0.2  # noqa: PLR2004
+    asks_first = role == "server" and version == "TLSv1.3" and rng.random() < 0.2
     if asks_first:
         first["request_cert"] = second["request_cert"] = False
     later = None if asks_first else rng.choice([None, None, *WHO]) if role == "server" and version == "TLSv1.3" else None
@@ -434,7 +433,7 @@ class _ServerVisits(_Visits):
                 sock = opening.result()
             if sock is None:
                 return Verdict(admitted=False, error=str(failed[-1:]))
-            found = Verdict(True, sock.authorized, sock.is_session_reused(), str(sock.authorization_error))
+            found = Verdict(admitted=True, authorized=sock.authorized, reused=sock.is_session_reused(), error=str(sock.authorization_error))
             if ask:
                 found = await self._ask_later(sock, peer, wire, found)
             if keep and not peer.failed:
@@ -471,7 +470,7 @@ class _ServerVisits(_Visits):
                     task.exception()
         if sock.closed:
             return Verdict(admitted=False, reused=found.reused)
-        return Verdict(True, sock.authorized, found.reused, str(sock.authorization_error))
+        return Verdict(admitted=True, authorized=sock.authorized, reused=found.reused, error=str(sock.authorization_error))
 
     def _keep(self, session: int | None) -> None:
         if self.session is not None:
@@ -520,7 +519,7 @@ class _ClientVisits(_Visits):
                 opening.result()
             except tlsio.TLSError as error:
                 return Verdict(admitted=False, reused=sock.is_session_reused(), error=str(error))
-            return Verdict(True, sock.authorized, sock.is_session_reused(), str(sock.authorization_error))
+            return Verdict(admitted=True, authorized=sock.authorized, reused=sock.is_session_reused(), error=str(sock.authorization_error))
         finally:
             opening.cancel()
             sock.destroy()

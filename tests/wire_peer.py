@@ -153,7 +153,7 @@ class WirePeer:
         ended: The other side's close_notify has come. `done`: the first handshake is.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one thing a peer is, all by keyword
+    def __init__(
         self,
         version: Version,
         *,
@@ -426,6 +426,7 @@ class StreamWire:
     # ---- the socket's side
 
     async def receive_by_socket(self, limit: int) -> bytes:
+        """Wait for bytes of the test's."""
         while True:
             if self._reset or self._closed:
                 raise anyio.BrokenResourceError
@@ -438,6 +439,7 @@ class StreamWire:
             await self._news.wait()
 
     async def send_by_socket(self, data: bytes) -> None:
+        """Wait until the test has taken so much that the rest fits."""
         if self.broken or self._end_got:
             raise anyio.BrokenResourceError
         at = 0
@@ -452,6 +454,7 @@ class StreamWire:
         await asyncio.sleep(0)
 
     def end_by_socket(self, *, closed: bool) -> None:
+        """End, or close."""
         self._end_got = True
         self._closed = self._closed or closed
         self._wake()
