@@ -39,7 +39,7 @@ static void fetch_client(world *w, tio_conn *c) {
     w->given = copy(&made[count - 1]);
     w->given_size = made[count - 1].size;
     tio_conn_sessions_told(c);
-    CHECK_INT(c->recorded, 0);
+    CHECK_INT(c->has_news, 0);
 }
 
 static void fetch_server(world *w, tio_conn *s) {
@@ -82,7 +82,7 @@ static pair meet(world *w) {
     w->stored = w->asked = 0;
     p.held = 1;
     p.judge = X509_V_OK;
-    p.client->wants |= TIO_WANT_SESSIONS;
+    p.client->policy.wants |= TIO_WANT_SESSIONS;
     if (w->name) tio_conn_set_server_name(p.client, w->name);
     if (w->given) CHECK_INT(tio_conn_set_session(p.client, w->given, w->given_size), 0);
     do pump(&p);
@@ -284,7 +284,7 @@ static void sessions_nobody_fetches_are_bounded(void) {
         pump(&p);
     }
     CHECK_INT(tio_conn_sessions(p.client, &made), TIO_SESSIONS);
-    CHECK_INT(p.client->recorded, 1);
+    CHECK_INT(p.client->has_news, 1);
     pair_free(&p);
     world_free(&w);
 }
