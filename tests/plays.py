@@ -273,10 +273,8 @@ class Play:
         self.handler: list[dict[str, Any]] = []
         self.sock: tlsio.TLSSocket | None = None
         self.server: tlsio.Server | None = None
-        shown = pki.client() if setting.peer_shows else None
-        self.peer = WirePeer(
-            setting.version, is_server=setting.role == "client", identity=pki.localhost() if setting.role == "client" else shown
-        )
+        self.session: int | None = None  # that the peer resumes
+        self.peer = self._make_peer()
         self.wire: TcpWire | StreamWire
         self.wire_out = bytearray()  # what the peer has produced, and the wire has not taken
         self.got = 0  # plaintext the application read
@@ -293,6 +291,12 @@ class Play:
         self.listener: Any = None
         self.raise_in: dict[str, str] = {}
         self.owes_report = False  # data was lost
+
+    def _make_peer(self) -> WirePeer:
+        setting = self.setting
+        if setting.role == "client":
+            return WirePeer(setting.version, is_server=True, identity=pki.localhost())
+        return WirePeer(setting.version, identity=pki.client() if setting.peer_shows else None, session=self.session)
 
     # ---- the stage
 
@@ -332,26 +336,24 @@ class Play:
         server.on("tls_client_error", lambda error, _sock: self.heard.failed.append(error))
         server.on("error", lambda _error: None)
         if setting.driver == "native":
-            listening = socket.socket()
-            if setting.narrow:
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            listening.bind(("127.0.0.1", 0))
-            await server.listen(sock=listening)
-            near = socket.socket()
-            if setting.narrow:
-                near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-                near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            await server.listen(sock=self._narrowed())
+        self._reach = lambda: self._reach_server(server)
+        await self._come_before()
+        self.wire = await self._reach_server(server)
+
+    async def _reach_server(self, server: tlsio.Server) -> TcpWire | StreamWire:
+        """Connect to our server, without TLS."""
+        if self.setting.driver == "native":
+            near = self._narrowed(bind=False)
             near.connect(("127.0.0.1", server.port or 0))
-            self.wire = TcpWire(near)
-        else:
-            wire = self.wire = StreamWire(4096 if setting.narrow else 65536)
-            self._spawn("upgrade", self._upgrade, server, wire)
+            return TcpWire(near)
+        wire = StreamWire(4096 if self.setting.narrow else 65536)
+        self._spawn("upgrade", self._upgrade, server, wire)
+        return wire
 
     async def _upgrade(self, server: tlsio.Server, wire: StreamWire) -> None:
         sock = await server.upgrade(wire.stream)
-        assert sock is not None
-        if self.sock is None:
+        if self.sock is None:  # the listener was not called for it
             self._adopt(sock)
 
     async def _open_client(self) -> None:
@@ -360,24 +362,59 @@ class Play:
         options |= self._common_options()
         if setting.hook != "none":
             options["check_server_identity"] = self._hook(None)
-        if setting.driver == "native":
-            listening = socket.socket()
-            if setting.narrow:
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(1)
-            port = listening.getsockname()[1]
-            self._spawn("connect", self._connect, tlsio.connect(port, "127.0.0.1", **options))
-            listening.setblocking(False)  # noqa: FBT003
-            try:
-                accepted, _ = await self.loop.sock_accept(listening)
-            finally:
-                listening.close()
-            self.wire = TcpWire(accepted)
-        else:
-            wire = self.wire = StreamWire(4096 if setting.narrow else 65536)
+        sessions: list[bytes] = []
+        self._reach = lambda: self._reach_client(options | {"on": {"session": sessions.append}})
+        await self._come_before()
+        if sessions:
+            options["session"] = sessions[-1]
+        self.wire = await self._reach_client(options)
+
+    async def _reach_client(self, options: dict[str, Any]) -> TcpWire | StreamWire:
+        """Let our client connect, without TLS."""
+        if self.setting.driver != "native":
+            wire = StreamWire(4096 if self.setting.narrow else 65536)
             self._spawn("connect", self._connect, tlsio.connect(socket=wire.stream, **options))
+            return wire
+        with self._narrowed() as listening:
+            listening.listen(1)
+            self._spawn("connect", self._connect, tlsio.connect(listening.getsockname()[1], "127.0.0.1", **options))
+            accepted, _ = await self.loop.sock_accept(listening)
+            return TcpWire(accepted)
+
+    def _narrowed(self, *, bind: bool = True) -> socket.socket:
+        made = socket.socket()
+        if self.setting.narrow:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if bind:
+            made.bind(("127.0.0.1", 0))
+            made.setblocking(False)  # noqa: FBT003
+        return made
+
+    async def _come_before(self) -> None:
+        """Let an earlier connection make the session that the play's own one resumes."""
+        if not self.setting.resumes:
+            return
+        wire, peer = await self._reach(), self.peer
+        idle = 0
+        while idle < 10:
+            self.do_tell()
+            peer.give(wire.receive(_ALL))
+            peer.handshake()
+            peer.read()
+            wire.send(peer.take())
+            idle = idle + 1 if peer.done and self.sock is not None else 0
+            await asyncio.sleep(0.0002)
+        if self.sock is not None:
+            self.session = peer.session()
+            self.sock.destroy()
+            await self.sock.wait_closed()
+        wire.close()
+        peer.free()
+        await asyncio.gather(*self.tasks)
+        self.sock, self.heard = None, Heard()
+        self.tasks.clear()
+        self.peer = self._make_peer()
 
     async def _connect(self, connecting: Any) -> None:
         try:
@@ -1028,6 +1065,8 @@ class Play:
     def free(self) -> None:
         """Let go of what is not Python's."""
         self.peer.free()
+        if self.session is not None:
+            WirePeer.forget(self.session)
         if hasattr(self, "wire"):
             self.wire.close()
         self.sock = self.server = self.listener = None
