@@ -21,7 +21,7 @@ from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
-from tlsio.trust.certificate import link, parse
+from tlsio.trust.certificate import link, read_all, read_verified
 from tlsio.trust.ocsp import judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
+    from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict
 
 __all__ = ["ClientSide"]
@@ -146,11 +147,14 @@ class ClientSide:
         connection = socket._connection
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
-        chain = [parse(one) for one in connection.verified_chain or connection.peer_chain[:1]]
+        given = connection.verified_chain or connection.peer_chain[:1]
+        chain = list(read_all(given))
+        # OpenSSL may take what cannot be read here: then nothing says until when the session counts, and it ends at once.
+        ends = [one.not_after for one in chain] if len(chain) == len(given) else [None]
         return ClientSession(
             name=self.host or "",
             trust=self.trust,
-            valid_until=min((int(one.x509.not_valid_after_utc.timestamp()) for one in chain), default=0),
+            valid_until=min((int(end.timestamp()) if end else 0 for end in ends), default=0),
             spki_digests=tuple(one.spki_sha256 for one in chain),
             verify_errors=connection.verify_errors,
             data=data,
@@ -180,7 +184,7 @@ class ClientSide:
             if later and self._question is None:  # else there are lists to be looked at
                 socket._connection.resume()
 
-        certificate = link(chain) if (chain := socket._connection.peer_chain) else None
+        certificate = _link_verified(socket._connection)
         name, timeout = "check_server_identity", self.options.hook_timeout
         self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
         later = True
@@ -253,7 +257,7 @@ class ClientSide:
             psk=connection.psk_used,
             server_name=self.host,
             explicit_ca=context.ca is not None,
-            root_subjects=self.context.root_subjects if errors else frozenset(),
+            find_roots=self.context.find_roots,
         )
         policy = VerifyPolicy(
             reject_unauthorized=context.reject_unauthorized is not False,
@@ -277,7 +281,7 @@ class ClientSide:
             connection.answer_status()
 
     def _judge_response(self, connection: Connection) -> CertificateError | None:
-        leaf, *above = map(parse, connection.verified_chain or connection.peer_chain[:1])
+        leaf, *above = read_verified((connection.verified_chain or connection.peer_chain[:1])[:2])
         if (response := connection.stapled) is None:
             return judge_absence(leaf, required=self.options.ocsp == "require").error
         return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC)).error
@@ -328,3 +332,12 @@ def _server_name(name: str, label: str) -> str | None:
     except ValueError:
         return identity.to_server_name(name, label)
     return None
+
+
+def _link_verified(connection: Connection) -> PeerCertificate | None:
+    """The server's certificate with its issuers: those of the verified chain, and only where that ends, others that were sent."""
+    chain = connection.peer_chain
+    try:
+        return link((chain[0], *connection.verified_chain[1:], *chain[1:])) if chain else None
+    except UsageValueError:  # the verdict refuses what cannot be read
+        return None
