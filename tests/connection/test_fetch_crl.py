@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,21 @@ class TestCache:
         assert await lists.check(one, pki.ca1()) is None
         assert await lists.check(other, pki.ca1()) == "CERT_REVOKED"
         assert lists.asked == [URL]
+
+    async def test_keeps_no_variables_of_its_first_peer(self) -> None:
+        """The list is fetched for all of them."""
+        variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+        seen: list[str] = []
+        lists = Lists()
+
+        async def fetch(url: str) -> bytes:
+            seen.append(variable.get())
+            return await lists.fetch(url)
+
+        lists.put()
+        variable.set("of a peer")
+        await tlsio.CrlCache(fetch=fetch, now=lambda: lists.now).check([named(URL).cert_der, pki.ca1().cert_der])
+        assert seen == ["none"]
 
     async def test_asks_once_for_many_at_a_time(self) -> None:
         """Who gives up does not take the others' answer away."""

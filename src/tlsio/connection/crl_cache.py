@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -110,7 +111,9 @@ class CrlCache:
             return kept
         task = self._pending.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._refresh(key, issuer, kept), name="tlsio revocation list")
+            # In a context of its own: the list is for all connections, and the task must not keep the variables of the first.
+            refresh = self._refresh(key, issuer, kept)
+            task = asyncio.get_running_loop().create_task(refresh, name="tlsio revocation list", context=contextvars.Context())
             self._pending[key] = task
             task.add_done_callback(lambda _task: self._pending.pop(key, None))
         return await asyncio.shield(task)  # others may wait for it too

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.crl_cache import make_cache
-from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, is_mistake, wrong_answer
 from tlsio.connection.preshared import ask_for_key
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
@@ -394,14 +394,16 @@ class ServerSide:
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
-        later = False
+        later, returned = False, None
 
         def refuse(failure: Exception) -> None:
             socket._refused = failure
+            socket._mistake = failure if failure is not returned and is_mistake(failure) else None
             socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
-            socket._hook = None
+            nonlocal returned
+            socket._hook, returned = None, result  # an exception that is returned is an answer, whatever it is
             if socket._closed:  # the hook itself has destroyed it
                 return
             try:

@@ -456,6 +456,8 @@ cdef int _set_compression(SSL_CTX *ssl, names) except -1:
     """Compress certificates, and take compressed ones, as named, most wanted first; with no name not at all, whatever OpenSSL's default is."""
     cdef int algorithms[3]
     cdef size_t count = 0
+    if len(set(names)) < len(names):
+        raise wrong_value("The list of compression algorithms", "names one twice")     # and has room for each of them once
     for name in names:
         algorithms[count] = _COMPRESSIONS[name]
         if not tio_can_compress(algorithms[count]):
@@ -519,20 +521,21 @@ cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
 
 
 cdef int _set_sessions(tio_context *context, spec) except -1:
-    cdef bytes id_context = spec.session_id_context
+    cdef bytes id_context = _sized("The session id context", spec.session_id_context, 0, sizeof(context.settings.id_context))
     cdef bytes keys
     if not SSL_CTX_set_session_id_context(context.ssl, _start(id_context), <unsigned int>len(id_context)):
         raise _failure("Cannot set the session id context")
     SSL_CTX_set_timeout(context.ssl, spec.session_timeout)
     if spec.ticket_keys is not None:
-        keys = b"".join(spec.ticket_keys)
-        if tio_ring_set(context.ring, _start(keys), <size_t>len(keys) // TIO_TICKET_KEY):
-            raise UsageValueError("options.ticket_keys holds too many keys")
+        if len(spec.ticket_keys) > TIO_TICKET_KEYS:
+            raise out_of_range("options.ticket_keys", f"at most {TIO_TICKET_KEYS} keys", len(spec.ticket_keys))
+        keys, count = _ticket_keys(spec.ticket_keys)
+        tio_ring_set(context.ring, _start(keys), count)
     return 0
 
 
 cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
-    cdef bytes groups, id_context = spec.session_id_context
+    cdef bytes groups, id_context = _sized("The session id context", spec.session_id_context, 0, sizeof(settings.id_context))
     settings.accept_unverified = spec.request_client and not spec.require_client
     if spec.groups is not None:
         groups = spec.groups.encode()
@@ -541,9 +544,9 @@ cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
             raise MemoryError
     memcpy(settings.id_context, _text(id_context), <size_t>len(id_context))
     settings.id_context_size = <size_t>len(id_context)
-    settings.alpn = _copy(spec.alpn)
+    settings.alpn = _copy(_wire_names("The list of ALPN protocols", spec.alpn))
     settings.alpn_size = <size_t>len(spec.alpn)
-    settings.pins = _copy(b"".join(spec.pins))
+    settings.pins = _copy(b"".join([_sized("A pin", pin, TIO_PIN, TIO_PIN) for pin in spec.pins]))
     settings.pin_count = <size_t>len(spec.pins)
     return 0
 
@@ -556,7 +559,7 @@ cdef int _set_npn(tio_context *context, bytes protocols) except -1:
             f"options.npn_protocols: {OpenSSL_version(0).decode()} was built without NPN", code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
             hint="Use alpn_protocols: what replaced NPN in 2014.",
         )
-    context.settings.npn = _copy(protocols)
+    context.settings.npn = _copy(_wire_names("The list of NPN protocols", protocols))
     context.settings.npn_size = <size_t>len(protocols)
     tio_context_speak_npn(context)
     return 0

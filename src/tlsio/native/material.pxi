@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.limits cimport INT_MAX
 from libc.string cimport memcpy
 
-from tlsio.model.errors import ConfigError, UsageValueError
+from tlsio.model.errors import ConfigError
 from tlsio.native.mistakes import explain
 from tlsio.native.context_spec import Piece
 
@@ -172,7 +172,7 @@ cdef class Pfx:
 
 
 cdef int _unpack(Pfx self, piece) except -1:
-    cdef bytes data = piece.data
+    cdef bytes data = _content(piece)
     cdef const unsigned char *at = _start(data)
     cdef X509_STACK *others = NULL
     cdef PKCS12 *pfx
@@ -182,6 +182,8 @@ cdef int _unpack(Pfx self, piece) except -1:
     cdef const char *secret = NULL
     if passphrase is not None:
         secret = _text(passphrase)
+        if b"\0" in passphrase:         # OpenSSL would stop there
+            raise wrong_value("The passphrase of a PKCS#12", "must not contain a null character")
     ERR_clear_error()
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:

@@ -95,6 +95,20 @@ def to_server_name(hostname: str, label: str = "hostname") -> str:
     return name
 
 
+def to_lookup_name(hostname: str, label: str = "hostname") -> str:
+    """Return what the resolver must be asked for: the very name that is verified.
+
+    A name in other letters becomes the A-labels of IDNA 2008. Python's socket module would make IDNA 2003 of it, which for some names
+    ("faß.de") is another domain.
+
+    Raises:
+        UsageValueError: as `to_server_name`, for names that are not ASCII.
+    """
+    if hostname.isascii():
+        return hostname
+    return to_server_name(hostname, label) + ("." if hostname.endswith(".") else "")
+
+
 class _Host:
     """What is looked for: an address, or the labels of a name; neither when it cannot be read in one way only."""
 
