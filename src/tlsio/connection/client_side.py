@@ -16,12 +16,13 @@ from tlsio.connection.hooks import INTERNAL_ERROR, ask
 from tlsio.connection.preshared import ask_for_identity
 from tlsio.connection.records import Records
 from tlsio.model.codes import alert_number
-from tlsio.model.errors import CertificateError, UsageStateError, UsageValueError
+from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
 from tlsio.trust.certificate import link, read_all, read_verified
+from tlsio.trust.constraints import may_constrain
 from tlsio.trust.ocsp import judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
@@ -151,6 +152,10 @@ class ClientSide:
         chain = list(read_all(given))
         # OpenSSL may take what cannot be read here: then nothing says until when the session counts, and it ends at once.
         ends = [one.not_after for one in chain] if len(chain) == len(given) else [None]
+        # So it does when name constraints may have decided against the name: a resumed connection has no chain that shows them.
+        reasons = self.verdict.reasons if self.verdict is not None else ()
+        if CertificateAltNameError.default_code in reasons and any(map(may_constrain, given[1:])):
+            ends = [None]
         return ClientSession(
             name=self.host or "",
             trust=self.trust,
