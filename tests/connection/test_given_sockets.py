@@ -223,7 +223,9 @@ async def test_given_sockets_are_put_back_when_another_one_fails(unix_path: Path
             assert good.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == (kind == "listening")
         assert late.getblocking()
         await server.listen(sock=good)
-        target: dict[str, Any] = {"path": unix_path, "servername": "localhost"} if kind == "unix" else {"port": name[1], "host": "127.0.0.1"}
+        target: dict[str, Any] = (
+            {"path": unix_path, "servername": "localhost"} if kind == "unix" else {"port": name[1], "host": "127.0.0.1"}
+        )
         async with tlsio.connect(**target, ca=pki.ca1().cert_pem) as client:
             assert await asyncio.wait_for(client.read(), 5.0) == b"hello"
         server.close(0)

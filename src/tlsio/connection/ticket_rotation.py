@@ -94,7 +94,7 @@ class TicketRotation:
             pause = min(snapshot.until - now, _LONGEST)
             if not pause > 0:
                 raise UsageValueError(f"A source of ticket keys must be asked again later than now: `until` is {pause} seconds away")
-        except Exception as error:  # noqa: BLE001  (code of the user, at the top of its task)
+        except Exception as error:
             if is_first and isinstance(error, UsageError):
                 raise
             if not self._failed:
