@@ -158,6 +158,7 @@ class Server(Emitter):
             self._side.names.default._native,
             self._ring,
             handshake_timeout=options.handshake_timeout or 0.0,
+            partial_record_timeout=options.partial_record_timeout or 0.0,
             max_connections=options.max_connections,
             max_handshakes=options.max_handshakes,
             max_handshake_bytes=options.max_handshake_bytes,
