@@ -20,6 +20,7 @@ import asyncio
 import contextvars
 import logging
 import os
+import warnings
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -570,6 +571,19 @@ class TLSSocket(SocketReading):
     def __del__(self) -> None:
         if getattr(self, "_error", None) is not None:
             self._tell_untaken(of_user=False)
+        elif hasattr(self, "_idle_told"):  # set up to the end
+            self._warn_unclosed()
+
+    def _warn_unclosed(self) -> None:
+        """A client's socket was dropped open: there is neither a variable nor a listener that could close it. Servers keep theirs."""
+        if self._side.is_server or not self._begun or self._closed or self._closing or self._listeners:
+            return
+        try:
+            self._connection.check_caller()
+        except UsageStateError as error:
+            if error.code == "ERR_TLS_FORKED":  # it is the parent's to close
+                return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
 
     # ---- tasks and timers
 
