@@ -177,7 +177,9 @@ def test_client_that_is_dropped_open_warns(driver: str, left: str) -> None:
     async def leave() -> None:
         server = tlsio.create_server(lambda sock: sock.on("data", lambda _data: None) and None, cert=who.cert_pem, key=who.key_pem)
         await server.listen(0, "127.0.0.1")
-        target: dict[str, Any] = {"port": server.port, "host": "127.0.0.1"} if driver == "native" else {"socket": await dial(server.port or 0)}
+        target: dict[str, Any] = (
+            {"port": server.port, "host": "127.0.0.1"} if driver == "native" else {"socket": await dial(server.port or 0)}
+        )
         sock = await tlsio.connect(**target, servername="localhost", ca=pki.ca1().cert_pem)
         if left == "closed":
             await sock.aclose()

@@ -583,7 +583,7 @@ class TLSSocket(SocketReading):
         except UsageStateError as error:
             if error.code == "ERR_TLS_FORKED":  # it is the parent's to close
                 return
-        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self)
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
 
     # ---- tasks and timers
 

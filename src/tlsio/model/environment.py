@@ -29,4 +29,4 @@ def _started_with_more_rights() -> bool:
         return False
     getauxval.restype = ctypes.c_ulong
     getauxval.argtypes = (ctypes.c_ulong,)
-    return getauxval(_AT_SECURE) != 0
+    return bool(getauxval(_AT_SECURE))
