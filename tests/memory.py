@@ -112,7 +112,7 @@ class Memory:
 
     def _ignore(self, *_news: object) -> None: ...
 
-    _input_ended = _drained = schedule = _ignore
+    _input_ended = _drained = schedule = set_deadline = _ignore
 
 
 @dataclass

@@ -397,6 +397,9 @@ class _Wire:
             self.connection.fin_sent()
             self.ended = True
 
+    def set_deadline(self, when: float | None) -> None:
+        """A pair has no clock."""
+
     def schedule(self, _connection: Connection) -> None:
         """A step is due."""
         self._due = True

@@ -94,6 +94,7 @@ class PortableDriver:
         self._loop = loop
         self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
+        self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []  # what the stream is sending now
         self._half_closes = True
         self.is_watched = False  # a close looks for progress
@@ -110,6 +111,12 @@ class PortableDriver:
     def wake(self) -> None:
         """There is something to send, or our end."""
         _wake(self._work)
+
+    def set_deadline(self, when: float | None) -> None:
+        """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if when is None or self._closing else self._loop.call_at(when, self.connection.expire)
 
     def schedule(self, _connection: Connection) -> None:
         """Something was written, or a reader has come: a turn is due."""
@@ -190,6 +197,7 @@ class PortableDriver:
             gone: Called when it is done.
         """
         self._closing = True
+        self.set_deadline(None)
         _wake(self._room)
         _wake(self._work)
         self._loop.create_task(self._let_go(at_once=at_once, drain=drain, gone=gone), name="tlsio close")

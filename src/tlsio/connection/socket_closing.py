@@ -94,6 +94,7 @@ class SocketClosing(SocketReading):
         While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte end the connection: with an
         error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. When the peer has all, it has `close_timeout` seconds to end.
         """
+        self._connection.check_caller()
         if self._phase >= CLOSED or self._input is DROPPED:
             return
         if self._error is not None or (self._phase < OPEN and not self._connection.holds_plaintext):
@@ -111,6 +112,7 @@ class SocketClosing(SocketReading):
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
+        self._connection.check_caller(in_child=True)  # which has copies to be closed
         if self._phase >= CLOSED:
             return self
         if error is not None and self._error is None:
@@ -128,6 +130,7 @@ class SocketClosing(SocketReading):
         """
         if self._phase is RELEASED:
             return
+        self._connection.check_caller()
         if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._is_waited_for(asyncio.current_task()):
             raise UsageStateError(
                 "A data listener waits for the end of its own socket",
@@ -457,6 +460,7 @@ class SocketClosing(SocketReading):
             raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
         if seconds is not None and not 0 < seconds < float("inf"):
             raise UsageValueError(f"seconds must be more than 0, got {seconds}", code="ERR_OUT_OF_RANGE")
+        self._connection.check_caller()
         if self._phase < CLOSED and self._input is not DROPPED:
             self._idle_timeout = seconds
             self._silent_since = None

@@ -180,6 +180,7 @@ class SocketReading(Lifecycle):
         return data
 
     def _claim(self) -> None:
+        self._connection.check_caller()
         if self._reading:
             raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
         if self._has("data"):
@@ -245,12 +246,14 @@ class SocketReading(Lifecycle):
 
     def pause(self) -> Self:
         """Give no `data` until `resume`. Tickets, alerts and the close are still seen."""
+        self._connection.check_caller()
         self._paused = True
         self._connection.set_flow(None)
         return self
 
     def resume(self) -> Self:
         """Let `data` flow again."""
+        self._connection.check_caller()
         self._paused = False
         self._update_flow()
         return self

@@ -205,6 +205,7 @@ class TLSSocket(SocketClosing):
         Raises:
             TLSError: what ended the connection.
         """
+        self._connection.check_caller()
         self._check_writable()
         if self._connection.writable_length <= self._high_water:
             return
@@ -221,6 +222,7 @@ class TLSSocket(SocketClosing):
 
     def end(self, data: Buffer | None = None) -> Self:
         """End our direction: what is queued, close_notify, FIN. Reading goes on."""
+        self._connection.check_caller()
         if data is not None:
             self.write(data)
         self._end()
@@ -265,6 +267,7 @@ class TLSSocket(SocketClosing):
             HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
             TLSError: it failed, and with it the connection. Cancelled: it goes on.
         """
+        self._connection.check_caller()
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
             if value is not None and not isinstance(value, bool):
                 raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")

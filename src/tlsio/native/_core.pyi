@@ -6,7 +6,7 @@ from contextvars import Context as ContextVars
 from typing import Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
-from tlsio.native.spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, Piece
 
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
@@ -28,7 +28,7 @@ STATEFUL_13: Final[int]
 # (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 
-# --- contexts (context.pxi, pieces.pxi) ---
+# --- contexts (context.pxi, material.pxi) ---
 
 @final
 class Pfx:
@@ -59,10 +59,15 @@ class Roots:
     """
 
     def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
+    @property
+    def lists_end(self) -> int:
+        """When the first CRL has to be replaced, POSIX seconds; 0: never."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """DER of each, in the order given."""
+        """DER of each, in the order given; OpenSSL's settings follow where a TRUSTED CERTIFICATE brought any."""
+    def find(self, subject: bytes) -> tuple[bytes, ...]:
+        """Return the DER of the trusted certificates with this subject (a Name in DER)."""
     @property
     def digest(self) -> bytes:
         """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
@@ -76,8 +81,71 @@ def default_cert_file() -> str:
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
 
+# --- signatures and revocation (proofs.pxi) ---
+
+def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
+    """Tell whether a key has signed one element of DER.
+
+    Args:
+        spki: SubjectPublicKeyInfo.
+        algorithm: AlgorithmIdentifier, with its parameters.
+        data: What was signed, one element.
+        signature: BIT STRING.
+    """
+
+def has_valid_extensions(certificate: bytes) -> bool:
+    """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
+
+def check_issued(issuer: bytes, certificate: bytes) -> int:
+    """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
+
+@final
+class RevokedSerials:
+    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is kept.
+
+    Args:
+        content: What revokedCertificates holds.
+
+    Raises:
+        ValueError: an entry is malformed, names an issuer of its own, or has a critical extension that is not known.
+    """
+
+    def __init__(self, content: bytes) -> None: ...
+    def __len__(self) -> int: ...
+    def find(self, serial: bytes) -> bytes | None:
+        """Return the date of revocation (a Time in DER) of a serial number (an INTEGER in DER); None: it is not there."""
+
 def compression_algorithms() -> tuple[str, ...]:
     """Return how this OpenSSL can compress certificates."""
+
+def security_level(cipher_list: str) -> int:
+    """Return the security level under a cipher list: its `@SECLEVEL`, or the library's default."""
+
+def list_keys(chain: Sequence[bytes]) -> list[bytes]:
+    """Return the key in `Lists` for each certificate of a verified chain but the last; DER, leaf first."""
+
+@final
+class Lists:
+    """Revocation lists at hand, for sessions that are to be resumed. Any thread may change it.
+
+    Args:
+        required: A certificate of which no list is to be had does not pass.
+        room: Lists it keeps; the least recently used leaves first.
+    """
+
+    def __init__(self, *, required: bool, room: int) -> None: ...
+    def put(self, key: bytes, der: bytes | None, until: float) -> bool:
+        """Publish a list that was found good, or, `der` None, that there is none. False: OpenSSL cannot read it.
+
+        Args:
+            key: 32 bytes, of `list_keys`.
+            der: The list.
+            until: POSIX seconds; afterwards no certificate passes by it.
+        """
+    def until(self, key: bytes) -> int:
+        """Return until when what was published counts, POSIX seconds; 0: nothing was."""
+    def passes(self, entries: bytes, now: float) -> bool:
+        """Tell whether none of the certificates is in its list, and each list is known and fresh."""
 
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
@@ -148,6 +216,8 @@ class Driver(Protocol):
 
     def wake(self) -> None:
         """There is ciphertext to take by `output`, or the end is due (`fin_due`)."""
+    def set_deadline(self, when: float | None) -> None:
+        """Call `expire` at that instant of CLOCK_MONOTONIC; None: not any more."""
     def later(self, call: Callable[..., object], *args: object) -> None:
         """Call it when no OpenSSL call is under way."""
     def schedule(self, connection: Connection) -> None:
@@ -162,7 +232,19 @@ class Connection:
 
     def __init__(self, context: Context, is_server: bool, driver: Driver | None = None) -> None: ...
     def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
-        """Name who is told the news, in which context."""
+        """Name the owner, which is told the news, and the context it is told them in: the owner's thread and process are these.
+
+        Without a context there is no loop, and the connection may be used anywhere.
+        """
+    def check_caller(self, in_child: bool = False) -> None:
+        """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
+
+        Args:
+            in_child: It may be a child of the process as well.
+
+        Raises:
+            UsageStateError: it is not.
+        """
     def attach(self, reactor: Reactor, fd: int) -> None:
         """Give it a connected descriptor, which is the connection's from now on, also when this raises.
 
@@ -273,7 +355,7 @@ class Connection:
         """Return at most `limit` bytes; None: nothing now, look at `input_ended`.
 
         Raises:
-            UsageValueError: `limit` is negative.
+            UsageValueError: `limit` is less than 1.
         """
     def await_input(self) -> None: ...
     def cancel_await(self) -> None: ...
@@ -359,6 +441,12 @@ class Connection:
     @property
     def session_reused(self) -> bool: ...
     @property
+    def resumed(self) -> bool:
+        """The verdict on the peer is the one of an earlier connection."""
+    @property
+    def memory(self) -> tuple[int, bytes, tuple[bytes, ...]]:
+        """Client: the first notAfter of the verified chain (POSIX seconds), entries for `Lists`, SHA-256 of each SPKI, leaf first."""
+    @property
     def asked_session(self) -> bytes | None:
         """Id of the session that the client wants to resume, while the hello is asked about."""
     @property
@@ -370,9 +458,6 @@ class Connection:
     @property
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
-    @property
-    def resumed(self) -> bool:
-        """Whether a session was resumed; an external pre-shared key only looks like one, in TLS 1.3."""
     @property
     def psk_used(self) -> bool:
         """An external pre-shared key, not a certificate, has shown who the peer is."""

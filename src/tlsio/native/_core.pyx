@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
+import asyncio
 import collections
 import contextvars
 import os
@@ -19,7 +20,11 @@ from tlsio.model.values import Fault
 
 include "border.pxi"
 include "context.pxi"
+include "proofs.pxi"
+include "lists.pxi"
 include "facts.pxi"
+include "plaintext.pxi"
 include "connection.pxi"
 include "psk.pxi"
+include "gate.pxi"
 include "reactor.pxi"

@@ -50,7 +50,7 @@ void tio_sessions_keep(tio_conn *c, SSL_SESSION *session) {
     made->der = der;
     made->size = (size_t)size;
     made->lifetime = (long)SSL_SESSION_get_timeout(session);
-    if (c->role == TIO_CLIENT) c->recorded = 1;
+    if (c->role == TIO_CLIENT) c->has_news = 1;
 }
 
 size_t tio_conn_sessions(const tio_conn *c, const tio_session **made) {
@@ -65,7 +65,7 @@ void tio_conn_sessions_told(tio_conn *c) {
 
 /* A ticket that carries its session itself is nothing to store. */
 static int is_stateful(const tio_conn *c) {
-    if (SSL_version(c->ssl) < TLS1_3_VERSION) return !(c->wants & TIO_WANT_CLIENT);
+    if (SSL_version(c->ssl) < TLS1_3_VERSION) return !(c->policy.wants & TIO_WANT_CLIENT);
     return (SSL_get_options(c->ssl) & SSL_OP_NO_TICKET) != 0;
 }
 
@@ -101,12 +101,22 @@ static int fits(tio_conn *c, SSL_SESSION *session) {
         if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
         if (!speaks_cipher(SSL_get_ciphers(c->ssl), session)) return 0;         /* it was taken away since */
     }
-    return !(SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) || was_verified(c->ssl, session);
+    if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) && !was_verified(c->ssl, session)) return 0;
+    return tio_mark_holds(c, session);
 }
 
+/* A ticket has a length of 16 bits, and OpenSSL fails the connection when the session, which holds the client's certificate, is
+ * longer than this (construct_stateless_ticket in statem_srvr.c). */
+enum { LONGEST_TICKET = 0xff00 };
+
 static int on_ticket(SSL *ssl, void *unused) {
+    SSL_SESSION *session = SSL_get_session(ssl);
     (void)unused;
-    return note_name(tio_conn_of(ssl), SSL_get_session(ssl));
+    if (!note_name(tio_conn_of(ssl), session) || !tio_mark_session(tio_conn_of(ssl), session)) return 0;
+    /* In TLS 1.3 it becomes an id instead, by which a store may know the session.  Up to TLS 1.2 a ticket was promised already. */
+    if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_SESSION_get0_peer(session) && i2d_SSL_SESSION(session, NULL) > LONGEST_TICKET)
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    return 1;
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *key, size_t size, SSL_TICKET_STATUS status,
@@ -121,8 +131,8 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 
 static int on_made(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
-    if (c->role == TIO_SERVER && !note_name(c, session)) return 0;
-    if ((c->wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
+    if (c->role == TIO_SERVER && (!note_name(c, session) || !tio_mark_session(c, session))) return 0;
+    if ((c->policy.wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* no reference is kept */
 }
 
@@ -186,11 +196,11 @@ int tio_sessions_hello(tio_conn *c) {
     int modern = offers_tls13(ssl) && (!max || max >= TLS1_3_VERSION);
     const unsigned char *id = NULL;
     size_t size = 0;
-    if (!(c->wants & TIO_WANT_SESSIONS)) return 0;
-    c->stateful = (c->wants & TIO_STATEFUL) || (modern && (c->wants & TIO_STATEFUL_13));
+    if (!(c->policy.wants & TIO_WANT_SESSIONS)) return 0;
+    c->stateful = (c->policy.wants & TIO_STATEFUL) || (modern && (c->policy.wants & TIO_STATEFUL_13));
     tio_conn_set_options(c);
     /* In TLS 1.3 the id in the hello is there for middleboxes (RFC 8446 D.4) and names no session. */
-    if (!modern) size = c->wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
+    if (!modern) size = c->policy.wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
     else if (SSL_get_options(ssl) & SSL_OP_NO_TICKET) size = find_ticket(ssl, &id);
     if (!size || size > TIO_SESSION_ID) return 0;
     if (!sessions(c)) return -1;
