@@ -30,7 +30,7 @@ def hear(sock: tlsio.TLSSocket) -> list[Any]:
     sock.on("data", lambda chunk: heard.append(bytes(chunk)))
     sock.on("end", lambda: heard.append("end"))
     sock.on("error", lambda error: heard.append(type(error)))
-    sock.on("close", lambda had_error: heard.append(had_error))
+    sock.on("close", heard.append)
     return heard
 
 
