@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import io
 import socket as _socket
 import sys
@@ -45,7 +46,10 @@ _HELD = 65536  # ciphertext that no reader takes: beyond it the stream is left a
 _LINGER = 2.0  # as the native driver: seconds for the peer to take our last words
 _LAST_WORDS = 0.5  # seconds for the peer's alert to come in after sending has failed
 _PATIENCE = 0.5  # seconds for a cancelled call of the stream to clean up
+_PIECE = 65536  # what the stream is given at once: progress shows after each piece
+_SMALL_PIECE = 16384  # the same while a close looks for progress, which a slow reader has to show within close_timeout
 _MAX_ERRNO = 4095  # of Linux
+_SIOCOUTQ = 0x5411  # tcp(7): "the amount of unsent data in the socket send queue", and of unacknowledged data
 
 # Not settings but a registry: the open drivers of each loop. A closed loop's are forgotten with the next loop that needs one.
 _open: dict[asyncio.AbstractEventLoop, set[PortableDriver]] = {}
@@ -93,6 +97,8 @@ class PortableDriver:
         self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []  # what the stream is sending now
         self._half_closes = True
+        self.is_watched = False  # a close looks for progress
+        self._taken = 0  # bytes
         self._closing = False
         self._scheduled = False
         self._receiver: _Job | None = None
@@ -159,6 +165,19 @@ class PortableDriver:
     def fileno(self) -> int:
         """The descriptor below it all, -1 when there is none."""
         return self._stream.fileno()
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
+        try:
+            return int.from_bytes(fcntl.ioctl(self.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Changes whenever the stream takes a piece, or the peer acknowledges something."""
+        return self._taken, self.unacknowledged
 
     def start(self) -> None:
         """Begin to move bytes."""
@@ -241,9 +260,7 @@ class PortableDriver:
         try:
             while True:
                 if (data := connection.output()) is not None:
-                    self._outgoing.append(data)
-                    await job.call(self._stream.send(data))
-                    self._outgoing.clear()
+                    await self._send_all(job, data)
                     connection.sent()
                 elif connection.fin_due:
                     await self._send_eof(job)
@@ -264,6 +281,17 @@ class PortableDriver:
             number = _number_of(failed.error, errno.EPIPE)
             self._deliver(connection.unsent, number)
             self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
+
+    async def _send_all(self, job: _Job, data: bytes) -> None:
+        self._outgoing.append(data)
+        at = 0
+        while at < len(data):
+            size = _SMALL_PIECE if self.is_watched else _PIECE
+            piece = data[at : at + size]
+            await job.call(self._stream.send(piece))
+            at += size
+            self._taken += len(piece)
+        self._outgoing.clear()
 
     async def _send_eof(self, job: _Job) -> None:
         self._half_closes = bool(await job.call(self._stream.send_eof()))
@@ -507,7 +535,13 @@ class _ByteStream:
         await aclose_forcefully(self._stream)
 
     def fileno(self) -> int:
-        return -1
+        extra = getattr(self._stream, "extra", None)
+        if extra is None:
+            return -1
+        from anyio.abc import SocketAttribute  # noqa: PLC0415
+
+        sock = extra(SocketAttribute.raw_socket, None)
+        return -1 if sock is None else int(sock.fileno())
 
 
 class _TLSSocketStream:

@@ -5,8 +5,8 @@ everything that waits and emits `close`. What a listener has to be told once (`e
 emitted by `_tell`, in that order, as soon as there is a listener and the data before it was given out.
 
 Closing takes two phases, and no wait in them can be prolonged by what the peer sends.
-- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress. `close_timeout` without any ends
-  the connection with an error, for data may be lost; a slow reader is never cut.
+- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress; over a stream also one that the
+  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is never cut.
 - Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in all.
 
 Invariants.
@@ -105,9 +105,10 @@ class SocketClosing(SocketReading):
         self._set_idle_timer(None)
         self._connection.close()
         self._wake_reader()
-        timeout = self._settings.close_timeout
-        if timeout is not None:
-            self._closing = _CloseWatch(self, timeout)
+        if self._settings.close_timeout is not None:
+            self._closing = _CloseWatch(self, self._settings.close_timeout)
+            if self._driver is not None:
+                self._driver.is_watched = True
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
@@ -168,6 +169,18 @@ class SocketClosing(SocketReading):
         if self._input is not DROPPED:
             self._move_input(DROPPED)
         self._connection.set_flow(None)
+
+    @property
+    def _progress(self) -> object:
+        """Changes whenever the peer acknowledges something."""
+        return self._connection.acknowledged if self._driver is None else self._driver.progress
+
+    @property
+    def _unacknowledged(self) -> int:
+        """What TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
+        if not isinstance(self._addresses()[0], tuple):
+            return 0
+        return self._connection.unacknowledged if self._driver is None else self._driver.unacknowledged
 
     def _not_delivered(self) -> None:
         """The peer has not acknowledged a byte for the whole of `close_timeout`."""
@@ -489,14 +502,14 @@ class SocketClosing(SocketReading):
 class _CloseWatch:
     """Looks for progress while a socket closes, and ends the wait."""
 
-    __slots__ = ("_acknowledged", "_looked", "_loop", "_moved", "_pace", "_socket", "_timeout", "_timer", "is_delivered")
+    __slots__ = ("_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
 
     def __init__(self, socket: SocketClosing, timeout: float) -> None:
         self._socket = socket
         self._loop = socket._loop
         self._timeout = timeout
         self._pace = timeout / _LOOKS
-        self._acknowledged = socket._connection.acknowledged
+        self._progress = socket._progress
         self._moved = self._looked = self._loop.time()
         self.is_delivered = False  # the peer has acknowledged everything, FIN included
         self._timer = self._loop.call_later(self._pace, self._look)
@@ -506,7 +519,7 @@ class _CloseWatch:
 
     def waits_for_acknowledgement(self) -> bool:
         """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
-        if self._socket._connection.unacknowledged <= _FIN:
+        if self._socket._unacknowledged <= _FIN:
             return False
         self._pace = min(_FIRST_LOOK, self._pace)
         self._look_later(self._pace)
@@ -530,11 +543,10 @@ class _CloseWatch:
             self._socket._not_delivered()
 
     def _look_at_output(self, now: float) -> None:
-        connection = self._socket._connection
-        acknowledged = connection.acknowledged
-        if connection.output_ended and not connection.writable_length and not connection.unacknowledged:
+        connection, progress = self._socket._connection, self._socket._progress
+        if connection.output_ended and not connection.writable_length and not self._socket._unacknowledged:
             self.is_delivered = True
             self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
-        elif acknowledged > self._acknowledged:
-            self._acknowledged, self._moved = acknowledged, now
+        elif progress != self._progress:
+            self._progress, self._moved = progress, now
         self._looked = now

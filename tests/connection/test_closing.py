@@ -1,0 +1,142 @@
+"""Close in its two phases, and other waits that a peer cannot prolong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tlsio
+from net import fill, once
+
+if TYPE_CHECKING:
+    from net import Net, Pair
+
+
+def ignore(*_: Any) -> None:
+    """Take anything."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["close", "return"])
+async def test_slow_reader_is_not_cut(net: Net, how: str) -> None:
+    """Six megabytes at a rate that takes several times `close_timeout`: all of them, then the end. So, too, when a listener returns."""
+    size, step = 6_000_000, 250_000
+    closed = asyncio.get_running_loop().create_future()
+
+    async def listener(sock: tlsio.TLSSocket) -> None:
+        sock.on("close", closed.set_result)
+        sock.write(b"x" * size)
+        if how == "close":
+            sock.close()
+
+    async with net.serve(listener, close_timeout=0.5) as server:
+        client = await net.connect(server)
+        for _ in range(size // step):
+            await client.readexactly(step)
+            await asyncio.sleep(0.1)
+        assert await client.read() == b""
+        client.close()
+        assert await closed is False
+
+
+async def test_data_that_was_not_delivered_is_an_error(pair: Pair) -> None:
+    """A peer that reads nothing: after `close_timeout` an error for the listeners and the later calls, and `close(True)`."""
+    async with pair(client={"close_timeout": 0.1, "high_water_mark": 1000}) as (client, peer, _server):
+        peer.pause()
+        await fill(client, 1000)
+        error, closed = once(client, "error"), once(client, "close")
+        client.close()
+        assert await closed is True
+        told = await error
+        assert isinstance(told, tlsio.ConnectionLostError)
+        assert isinstance(told, TimeoutError)
+        assert told.code == "ERR_TLS_CLOSE_TIMEOUT"
+        assert "close_timeout" in (told.hint or "")
+        for call in (client.read(), client.drain()):
+            with pytest.raises(tlsio.ConnectionLostError) as caught:
+                await call
+            assert caught.value is told
+        peer.on("error", ignore)
+
+
+async def test_program_that_closes_need_not_take_the_error(pair: Pair) -> None:
+    """What `close` could not deliver is not reported to the loop's handler; the test's frame looks there."""
+    async with pair(client={"close_timeout": 0.1, "high_water_mark": 1000}) as (client, peer, _server):
+        peer.pause()
+        await fill(client, 1000)
+        await client.aclose()
+        assert client.closed
+        peer.on("error", ignore)
+
+
+async def test_close_waits_for_acknowledgements_after_both_ends(pair: Pair) -> None:
+    """The peer has ended already, and does not read: what the kernel holds is not delivered."""
+    async with pair(client={"close_timeout": 0.1}) as (client, peer, _server):
+        peer.end()
+        assert await client.read() == b""
+        peer.pause()
+        client.write(b"x" * 20_000_000)
+        closed = once(client, "close")
+        client.close()
+        assert await closed is True
+        peer.on("error", ignore)
+
+
+@pytest.mark.slow
+async def test_renegotiation_is_bounded(pair: Pair) -> None:
+    """A peer whose answer never comes, here because it does not read what was sent before: HandshakeTimeoutError."""
+    async with pair(server={"handshake_timeout": 0.5}) as (client, peer, _server):
+        peer.write(b"x" * 200_000)
+        client.on("error", ignore)
+        with pytest.raises(tlsio.TLSError) as caught:
+            await peer.renegotiate()
+        if caught.value.code == "ERR_SSL_EXTENSION_NOT_RECEIVED":
+            return  # TLS 1.3: our client offers no post-handshake authentication
+        assert isinstance(caught.value, tlsio.HandshakeTimeoutError)
+        assert peer.closed
+        with pytest.raises(tlsio.HandshakeTimeoutError):
+            await peer.read()
+
+
+async def test_failed_send_is_an_error_of_the_connection(net: Net) -> None:
+    """The peer ends in order, then is gone while we still send: `error` and `close(True)`, without a call that asks."""
+    accepted = asyncio.get_running_loop().create_future()
+    async with net.serve(accepted.set_result) as server, net.relay(server) as relay:
+        client = await net.connect(server, allow_half_open=True)
+        heard: list[Any] = []
+        client.on("data", ignore)
+        ended, closed = once(client, "end"), once(client, "close")
+        client.on("error", heard.append)
+        peer = await accepted
+        peer.on("error", ignore)
+        peer.end()
+        await ended
+        peer.pause()
+        client.write(b"x" * 20_000_000)
+        await asyncio.sleep(0)
+        relay.reset()
+        assert await closed is True
+        assert [type(error) for error in heard] == [tlsio.ConnectionLostError]
+        assert client.write(b"x") is False
+
+
+async def test_idle_timer_rests_after_it_has_told(pair: Pair) -> None:
+    """A silent socket costs nothing: no timer runs until data moves again."""
+    async with pair() as (client, peer, _server):
+        told = once(client, "timeout")
+        client.set_timeout(0.01)
+        await told
+        assert client._idle_timer is None
+        client.write(b"x")
+        assert client._idle_timer is not None
+        await once(client, "timeout")
+        for flowing in (False, True):
+            assert client._idle_timer is None
+            if flowing:
+                client.on("data", ignore)
+            await peer.send(b"x")
+            if not flowing:
+                assert await client.read() == b"x"
+            await once(client, "timeout")
