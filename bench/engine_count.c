@@ -4,7 +4,7 @@
  *   engine_count echo BYTES TIMES              a message is read and written back
  *
  * Only what is called through the functions counted_...() is to be counted.  The peer is plain libssl. */
-#include "engine.h"
+#include "internal.h"
 
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -31,8 +31,8 @@ COUNTED void counted_turn(tio_conn *c, const uint8_t *wire, size_t size) {
     size_t n;
     tio_conn_feed(c, wire, size);
     tio_conn_step(c);
-    while ((n = tio_conn_read(c, data, sizeof data)) != 0) tio_conn_write(c, data, n);
-    tio_conn_settle(c);
+    while ((n = tio_conn_take(c, data, sizeof data)) != 0) tio_conn_write(c, data, n);
+    tio_conn_turn(c);
     if (c->in == TIO_IN_ENDED) tio_conn_end(c);
 }
 

@@ -86,17 +86,19 @@ def _dressed(context: ssl.SSLContext, identity: pki.Identity | None, version: in
 class Memory:
     """The engine's driver and its socket in one: keeps what is sent, and takes the chain's result for the verdict."""
 
-    blocked = False
-
     def __init__(self, context: SecureContext, *, is_server: bool) -> None:
         self.sent = bytearray()
         self.opened = self.broken = False
         self.connection = Connection(context._native, is_server, self)
         self.connection.bind(self, None, 65536)
 
-    def send(self, data: bytes) -> None:
+    def wake(self) -> None:
         """Keep the bytes."""
-        self.sent += data
+        while (data := self.connection.output()) is not None:
+            self.sent += data
+            self.connection.sent()
+        if self.connection.fin_due:
+            self.connection.fin_sent()
 
     def _asked(self, _question: int) -> None:
         errors = self.connection.verify_errors
@@ -110,7 +112,7 @@ class Memory:
 
     def _ignore(self, *_news: object) -> None: ...
 
-    _input_ended = _drained = send_eof = schedule = _ignore
+    _input_ended = _drained = schedule = set_deadline = _ignore
 
 
 @dataclass

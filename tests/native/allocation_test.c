@@ -19,10 +19,10 @@ static void check_outcome(const pair *p) {
 static void talk(tio_context *client, tio_context *server, tio_context *other) {
     pair p = pair_new(client, server, TIO_WANT_HELLO | TIO_WANT_ALPN | TIO_WANT_CLIENT | TIO_WANT_STATUS | TIO_WANT_KEYS | TIO_WANT_OFFER
                                           | TIO_WANT_SESSIONS | TIO_STATEFUL);
-    if (p.client) p.client->wants = TIO_WANT_STATUS;
+    if (p.client) p.client->policy.wants = TIO_WANT_STATUS;
     p.response = "response";
     p.other = other;
-    if (p.client) p.client->wants |= TIO_WANT_SESSIONS;
+    if (p.client) p.client->policy.wants |= TIO_WANT_SESSIONS;
     p.protocol = (const uint8_t *)"http/1.1";
     if (p.server) tio_conn_set_identity(p.server, other);
     if (p.client && p.server && !tio_conn_set_server_name(p.client, "a.test")) {

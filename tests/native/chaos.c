@@ -93,12 +93,12 @@ static size_t read_all(play *p, side *s, size_t limit) {
     uint8_t data[3000];
     size_t n, all = 0;
     if (s->c->phase == TIO_CLOSING) return 0;           /* steps throw it away */
-    while (all < limit && (n = tio_conn_read(s->c, data, limit - all < sizeof data ? limit - all : sizeof data)) != 0) {
+    while (all < limit && (n = tio_conn_take(s->c, data, limit - all < sizeof data ? limit - all : sizeof data)) != 0) {
         for (size_t i = 0; i < n; i++) CHECK_INT(data[i], plain_byte(p, other_side(p, s), s->got + i));
         s->got += n;
         all += n;
     }
-    tio_conn_settle(s->c);
+    tio_conn_turn(s->c);
     return all;
 }
 
@@ -134,7 +134,7 @@ static int answer(play *p, side *s) {
         s->peers++;
     }
     tio_conn_step(s->c);
-    tio_conn_settle(s->c);
+    tio_conn_turn(s->c);
     return 1;
 }
 
@@ -199,7 +199,7 @@ static void hurt(play *p, side *s, unsigned how) {
         tio_conn_feed_error(s->c, 104);
         break;
     case 4:
-        tio_conn_unsent(s->c, 32);
+        tio_conn_send_failed(s->c, 32);
         break;
     case 5:
         if (s->c->question == TIO_ASK_HELLO) tio_answer_session(s->c, p->script, (size_t)(p->end - p->script));
@@ -215,14 +215,14 @@ static void hurt(play *p, side *s, unsigned how) {
         tio_conn_close(s->c);
     }
     if (s->c->question == TIO_NO_QUESTION) tio_conn_step(s->c);
-    tio_conn_settle(s->c);
+    tio_conn_turn(s->c);
 }
 
 static void ask_again(play *p, side *s) {
     unsigned long code = 0;
     unsigned how = next(p);
     p->evil = 1;                                        /* it may be refused */
-    tio_conn_reshake(s->c, is_server(p, s) && how & 1 ? (int)(how >> 1 & 3) : -1, how >> 3 & 1, &code);
+    tio_conn_rehandshake(s->c, is_server(p, s) && how & 1 ? (int)(how >> 1 & 3) : -1, how >> 3 & 1, &code);
     CHECK_INT(ERR_peek_error(), 0);
 }
 
@@ -242,13 +242,13 @@ static void act(play *p) {
     case 2: write_some(p, s, 1 + next(p)); break;
     case 3: write_some(p, s, 150 * next(p)); break;
     case 4: read_all(p, s, 1 + next(p)); break;
-    case 5: tio_conn_step(s->c); tio_conn_settle(s->c); break;
+    case 5: tio_conn_step(s->c); tio_conn_turn(s->c); break;
     case 6: answer(p, s); break;
     case 7: tio_conn_set_max_fragment(s->c, 100 + 80 * (long)next(p)); break;
     case 8: tio_conn_record(s->c, (next(p) & 7) * TIO_WANT_KEYS); break;
     case 9: update_keys(p, s); break;
     case 10: ask_again(p, s); break;
-    case 11: s->c->reshaken = 0; break;
+    case 11: s->c->rehandshake_done = 0; break;
     case 12: case 13: case 14: case 15: case 16: spoil(p, s, (what & 63) - 12); break;
     case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: hurt(p, s, (what & 63) - 17); break;
     default: turn(p, s);
@@ -268,8 +268,8 @@ static void come_to_rest(play *p, int ended) {
             size_t waiting = sides[i]->c->wire.in_size;
             moved += turn(p, sides[i]);
             tio_conn_step(sides[i]->c);
-            tio_conn_settle(sides[i]->c);
-            moved += sides[i]->c->wire.tired || sides[i]->c->wire.in_size != waiting;
+            tio_conn_turn(sides[i]->c);
+            moved += sides[i]->c->wire.budget_spent || sides[i]->c->wire.in_size != waiting;
             watch(p, sides[i]);
         }
     } while ((moved || rounds < 2) && ++rounds < 3000);
@@ -321,10 +321,10 @@ static void begin(play *p) {
     p->client = (side){ .c = tio_conn_new(find_client(p->flags), TIO_CLIENT), .verdict = -1 };
     p->server = (side){ .c = tio_conn_new(find_server(p->flags, 0), TIO_SERVER), .verdict = -1 };
     for (size_t i = 0; i < sizeof server_wants / sizeof *server_wants; i++)
-        if (p->flags & server_wants[i].flag) p->server.c->wants |= server_wants[i].wants;
-    if (p->flags & STAPLE) p->client.c->wants |= TIO_WANT_STATUS;
-    if (p->flags & (STORE | RESUME)) p->client.c->wants |= TIO_WANT_SESSIONS;
-    p->server.c->renegotiation = (tio_renegotiation){ p->flags & RENEGOTIATE ? 3 : 0, INT64_C(1000000000) };
+        if (p->flags & server_wants[i].flag) p->server.c->policy.wants |= server_wants[i].wants;
+    if (p->flags & STAPLE) p->client.c->policy.wants |= TIO_WANT_STATUS;
+    if (p->flags & (STORE | RESUME)) p->client.c->policy.wants |= TIO_WANT_SESSIONS;
+    p->server.c->policy.renegotiation = (tio_renegotiation){ p->flags & RENEGOTIATE ? 3 : 0, INT64_C(1000000000) };
     if (p->flags & RECORD) tio_conn_record(p->server.c, TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE);
     tio_conn_set_server_name(p->client.c, "a.test");
     if (p->theirs.der) tio_conn_set_session(p->client.c, p->theirs.der, p->theirs.size);

@@ -387,7 +387,7 @@ static void alpn_nothing_common(int v) {
         set_alpn(client, "\x02h2");
         set_alpn(server, "\x03" "abc");
         pair p = make(client, server, 0);
-        p.server->alpn_continue = (uint8_t)go_on;
+        p.server->policy.alpn_continue = (uint8_t)go_on;
         if (go_on) both_open(&p);
         else refused_by_server(&p, SSL_AD_NO_APPLICATION_PROTOCOL, TIO_FAULT_SSL);
     }
@@ -664,15 +664,15 @@ static void records(int v) {
     tio_conn_record(p.client, TIO_WANT_KEYS);
     pump(&p);
     size_t size = tio_conn_keys(p.server, &data);
-    CHECK(p.server->recorded && p.client->recorded);
+    CHECK(p.server->has_news && p.client->has_news);
     CHECK(size > 100 && data[size - 1] == '\n');
     CHECK_INT(tio_conn_keys(p.client, &again), size);
     tio_conn_keys_told(p.server);
     CHECK_INT(tio_conn_keys(p.server, &data), 0);
-    CHECK_INT(p.server->recorded, TIO_TRACES);
+    CHECK_INT(p.server->has_news, TIO_TRACES);
     CHECK_INT(tio_conn_trace(p.server, &data) > 0, TIO_TRACES);
     tio_conn_trace_told(p.server);
-    CHECK(!p.server->recorded);
+    CHECK(!p.server->has_news);
     if (CHECK(p.server->records->offer != NULL)) CHECK_INT(p.server->records->offer[0], SSL3_MT_CLIENT_HELLO);
     both_open(&p);                                      /* the client's secrets are wiped with it */
 }

@@ -115,10 +115,10 @@ tio_context *server_context(int version, const identity *id, unsigned flags) {
     tio_context *ctx = tio_context_new();
     furnish(ctx->ssl, version, id);
     if (flags & WANT_CERT) SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER | (flags & SOFT ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
-    ctx->row.soft = !!(flags & SOFT);
-    ctx->row.id_context_size = 4;
-    memcpy(ctx->row.id_context, flags & WANT_CERT ? "cert" : "none", 4);
-    SSL_CTX_set_session_id_context(ctx->ssl, ctx->row.id_context, 4);
+    ctx->settings.accept_unverified = !!(flags & SOFT);
+    ctx->settings.id_context_size = 4;
+    memcpy(ctx->settings.id_context, flags & WANT_CERT ? "cert" : "none", 4);
+    SSL_CTX_set_session_id_context(ctx->ssl, ctx->settings.id_context, 4);
     return ctx;
 }
 
@@ -129,24 +129,24 @@ tio_context *client_context(int version, const identity *id) {
 }
 
 void set_alpn(tio_context *ctx, const char *wire) {
-    ctx->row.alpn_size = strlen(wire);
-    ctx->row.alpn = malloc(ctx->row.alpn_size);
-    memcpy(ctx->row.alpn, wire, ctx->row.alpn_size);
+    ctx->settings.alpn_size = strlen(wire);
+    ctx->settings.alpn = malloc(ctx->settings.alpn_size);
+    memcpy(ctx->settings.alpn, wire, ctx->settings.alpn_size);
 }
 
 void set_npn(tio_context *ctx, const char *wire) {
-    ctx->row.npn_size = strlen(wire);
-    ctx->row.npn = malloc(ctx->row.npn_size + 1);
-    memcpy(ctx->row.npn, wire, ctx->row.npn_size);
+    ctx->settings.npn_size = strlen(wire);
+    ctx->settings.npn = malloc(ctx->settings.npn_size + 1);
+    memcpy(ctx->settings.npn, wire, ctx->settings.npn_size);
     tio_context_speak_npn(ctx);
 }
 
 void set_pin(tio_context *ctx, const identity *id) {
     unsigned char *der = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(id->cert), &der);
-    ctx->row.pins = malloc(TIO_PIN);
-    ctx->row.pin_count = 1;
-    EVP_Digest(der, (size_t)size, ctx->row.pins, NULL, EVP_sha256(), NULL);
+    ctx->settings.pins = malloc(TIO_PIN);
+    ctx->settings.pin_count = 1;
+    EVP_Digest(der, (size_t)size, ctx->settings.pins, NULL, EVP_sha256(), NULL);
     OPENSSL_free(der);
 }
 
@@ -157,7 +157,7 @@ size_t largest_flight;
 
 pair pair_new(tio_context *client, tio_context *server, unsigned wants) {
     pair p = { .client = tio_conn_new(client, TIO_CLIENT), .server = tio_conn_new(server, TIO_SERVER), .reading = 1 };
-    if (p.server) p.server->wants = (uint16_t)wants;
+    if (p.server) p.server->policy.wants = (uint16_t)wants;
     return p;
 }
 
@@ -175,8 +175,8 @@ void give(tio_conn *c, const void *data, size_t size) {
     memcpy(copy, data, size);
     if (tio_conn_feed(c, copy, size)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
     do tio_conn_step(c);
-    while (c->wire.tired && c->phase == TIO_HANDSHAKING && c->question == TIO_NO_QUESTION);
-    tio_conn_settle(c);
+    while (c->wire.budget_spent && c->phase == TIO_HANDSHAKING && c->question == TIO_NO_QUESTION);
+    tio_conn_turn(c);
     free(copy);
 }
 
@@ -190,8 +190,8 @@ static void watch_invariants(const tio_conn *c) {
 
 static void read_some(tio_conn *c, uint8_t *to, size_t *got, size_t room) {
     size_t n;
-    while ((n = tio_conn_read(c, to + *got, room - *got)) != 0) *got += n;
-    tio_conn_settle(c);
+    while ((n = tio_conn_take(c, to + *got, room - *got)) != 0) *got += n;
+    tio_conn_turn(c);
 }
 
 static void answer_about_status(pair *p) {

@@ -3,7 +3,7 @@
 #ifndef TLSIO_HARNESS_H
 #define TLSIO_HARNESS_H
 
-#include "engine.h"
+#include "internal.h"
 
 #include <openssl/err.h>
 #include <stdio.h>

@@ -16,7 +16,7 @@ static struct {
 
 static int answer(tio_conn *c, const char *given, char *identity, uint8_t *key) {
     plan.asked[c->role]++;
-    CHECK(tio_asking());
+    CHECK(tio_in_psk_callback());
     snprintf(c->role == TIO_CLIENT ? plan.hint : plan.told, sizeof plan.hint, "%s", given ? given : "");
     CHECK((identity != NULL) == (c->role == TIO_CLIENT));
     plan.unwanted[c->role] = c;
@@ -53,9 +53,9 @@ static void tear_down(void) {
 
 static pair psk_pair(unsigned wants) {
     pair p = pair_new(near, far, TIO_WANT_PSK | wants);
-    if (p.client) p.client->wants = TIO_WANT_PSK;
-    if (p.client) p.client->ask_psk = answer;
-    if (p.server) p.server->ask_psk = answer;
+    if (p.client) p.client->policy.wants = TIO_WANT_PSK;
+    if (p.client) p.client->policy.ask_psk = answer;
+    if (p.server) p.server->policy.ask_psk = answer;
     return p;
 }
 
@@ -127,7 +127,7 @@ static void a_certificate_instead_of_the_key_is_asked_about(void) {
         set_up(versions[i], "HIGH" + (i ? 4 : 0), &server_a);
         if (i) SSL_CTX_set_ciphersuites(far->ssl, "TLS_AES_128_GCM_SHA256");
         pair p = psk_pair(0);
-        p.server->wants = 0;
+        p.server->policy.wants = 0;
         p.judge = X509_V_ERR_CERT_REJECTED;
         pump(&p);
         CHECK_INT(p.verify_questions, 1);
@@ -204,7 +204,7 @@ static void the_hint_is_told_under_the_chosen_context(void) {
         tio_context *other = server_context(TLS1_2_VERSION, NULL, WANT_CERT);
         SSL_CTX_set_cipher_list(other->ssl, "PSK");
         pair p = psk_pair(sni ? TIO_WANT_HELLO : 0);
-        p.server->psk_hint = "of the server";
+        p.server->policy.psk_hint = "of the server";
         p.other = other;
         tio_conn_set_server_name(p.client, "a.test");
         pump(&p);
@@ -268,8 +268,8 @@ static void a_resumed_session_is_no_key(void) {
         for (int again = 0; again < 2; again++) {
             plain p = plain_new(ctx, 0, saved);
             tio_conn *c = tio_conn_new(far, TIO_SERVER);
-            c->wants = TIO_WANT_PSK;
-            c->ask_psk = answer;
+            c->policy.wants = TIO_WANT_PSK;
+            c->policy.ask_psk = answer;
             plain_pump(&p, c);
             CHECK_INT(c->phase, TIO_OPEN);
             CHECK_INT(SSL_session_reused(p.ssl), again);
@@ -297,7 +297,7 @@ static void who_is_asked_may_want_the_connection_gone(void) {
                 if (n % 2) carry(&p, p.server, p.client);
                 else carry(&p, p.client, p.server);
             }
-            CHECK(!tio_asking() && plan.unwanted[role] == (role == TIO_CLIENT ? p.client : p.server));
+            CHECK(!tio_in_psk_callback() && plan.unwanted[role] == (role == TIO_CLIENT ? p.client : p.server));
             tio_conn_free(plan.unwanted[role]);
             if (role == TIO_CLIENT) p.client = NULL;
             else p.server = NULL;
@@ -316,8 +316,8 @@ static void a_spoilt_hello_is_refused(void) {
     for (size_t at = 5; at < size; at++)
         for (int bit = 0; bit < 8; bit += 3) {
             tio_conn *c = tio_conn_new(far, TIO_SERVER);
-            c->wants = TIO_WANT_PSK;
-            c->ask_psk = answer;
+            c->policy.wants = TIO_WANT_PSK;
+            c->policy.ask_psk = answer;
             hello[at] ^= (uint8_t)(1 << bit);
             give(c, hello, size);
             hello[at] ^= (uint8_t)(1 << bit);
@@ -332,12 +332,12 @@ static void a_spoilt_hello_is_refused(void) {
 static void talk_short_of_memory(int version) {
     set_up(version, NULL, &server_a);
     pair p = psk_pair(0);
-    if (p.server) p.server->psk_hint = "hint";
+    if (p.server) p.server->policy.psk_hint = "hint";
     long last;
     pair_free(&p);
     for (long at = -1;; at++) {
         p = psk_pair(0);
-        p.server->psk_hint = "hint";
+        p.server->policy.psk_hint = "hint";
         arm_failure(at, 0);
         pump(&p);
         last = allocations;

@@ -12,7 +12,7 @@ static pair open_as(int version, const identity *who, unsigned wants) {
     pair p = pair_new(client, server, wants);
     tio_context_release(client);
     tio_context_release(server);
-    p.server->renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
+    p.server->policy.renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
     pump(&p);
     CHECK_INT(p.client->phase, TIO_OPEN);
     CHECK_INT(p.server->phase, TIO_OPEN);
@@ -28,7 +28,7 @@ static void each_version(void (*test)(int version)) {
 
 static int reshake(tio_conn *c, int mode, int soft) {
     unsigned long code = 0;
-    int r = tio_conn_reshake(c, mode, soft, &code);
+    int r = tio_conn_rehandshake(c, mode, soft, &code);
     CHECK_INT(ERR_peek_error(), 0);
     return r ? (code ? ERR_GET_REASON(code) : -1) : 0;
 }
@@ -58,25 +58,25 @@ static void asked_later(int v) {
     pair p = open_as(v, &client_a, 0);
     CHECK(!knows(&p, &client_a) && !p.server->verify);
     CHECK_INT(reshake(p.server, MUST, 0), 0);
-    CHECK(p.server->reshaking && !p.server->reshaken);
+    CHECK(p.server->rehandshake_asked && !p.server->rehandshake_done);
     CHECK_INT(tio_conn_write(p.client, "before", 6), 6);        /* on its way when the request comes */
     carry(&p, p.server, p.client);
     CHECK_INT(p.client->phase, TIO_OPEN);
     CHECK(p.client->wire.out_end > p.client->wire.out_start);
     pump(&p);
-    CHECK(p.server->reshaken && !p.server->reshaking && !p.server->finished);
+    CHECK(p.server->rehandshake_done && !p.server->rehandshake_asked && !p.server->rehandshake_finished);
     CHECK_INT(p.server->phase, TIO_OPEN);
     CHECK_INT(p.server->question, TIO_NO_QUESTION);
     CHECK(knows(&p, &client_a));
     if (CHECK(p.server->verify != NULL)) CHECK_INT(p.server->verify->count, 0);
     CHECK_INT(p.server_got, 6);
-    CHECK_INT(p.client->reshaken, v == TLS1_2_VERSION);         /* in TLS 1.3 the client only answers */
-    p.server->reshaken = 0;
+    CHECK_INT(p.client->rehandshake_done, v == TLS1_2_VERSION);         /* in TLS 1.3 the client only answers */
+    p.server->rehandshake_done = 0;
     still_talks(&p);
-    CHECK(!p.server->reshaken);
+    CHECK(!p.server->rehandshake_done);
     CHECK_INT(reshake(p.server, -1, 0), 0);                     /* as often as wished: the server's own are not limited */
     pump(&p);
-    CHECK(p.server->reshaken);
+    CHECK(p.server->rehandshake_done);
     still_talks(&p);
     pair_free(&p);
 }
@@ -86,7 +86,7 @@ static void asked_in_pieces(int v) {
     cutting.mode = BYTES;
     CHECK_INT(reshake(p.server, MUST, 0), 0);
     pump(&p);
-    CHECK(p.server->reshaken && knows(&p, &client_a));
+    CHECK(p.server->rehandshake_done && knows(&p, &client_a));
     cutting.mode = WHOLE;
     still_talks(&p);
     pair_free(&p);
@@ -102,8 +102,8 @@ static void the_client_renegotiates(void) {
     for (int i = 0; i < 2; i++) {
         CHECK_INT(reshake(p.client, -1, 0), 0);
         pump(&p);
-        CHECK(p.client->reshaken && p.server->reshaken);
-        p.client->reshaken = p.server->reshaken = 0;
+        CHECK(p.client->rehandshake_done && p.server->rehandshake_done);
+        p.client->rehandshake_done = p.server->rehandshake_done = 0;
         still_talks(&p);
     }
     pair_free(&p);
@@ -121,8 +121,8 @@ static void a_handshake_that_a_write_finishes_is_told(void) {
     size_t size = take_output(p.client, wire, sizeof wire);
     CHECK_INT(tio_conn_feed(p.server, wire, size), 0);
     size_t written = tio_conn_write(p.server, "secret", 6);
-    tio_conn_settle(p.server);
-    CHECK(p.server->reshaken);
+    tio_conn_turn(p.server);
+    CHECK(p.server->rehandshake_done);
     CHECK_INT(p.server->question, TIO_ASK_CLIENT);
     pump(&p);
     CHECK_INT(p.client_got, 0);                                 /* nobody has judged it yet */
@@ -151,7 +151,7 @@ static void at_the_wrong_moment(int v) {
     pump(&p);
     tio_conn_end(p.server);
     CHECK_INT(reshake(p.server, MUST, 0), -1);                  /* ended */
-    CHECK(!p.server->reshaking);
+    CHECK(!p.server->rehandshake_asked);
     pair_free(&p);
 }
 
@@ -161,14 +161,14 @@ static void who_cannot_be_asked_stays(void) {
     pair p = open_as(TLS1_3_VERSION, NULL, 0);                  /* offers no post-handshake authentication */
     CHECK_INT(reshake(p.server, MUST, 0), SSL_R_EXTENSION_NOT_RECEIVED);
     CHECK_INT(reshake(p.client, -1, 0), SSL_R_NOT_SERVER);
-    CHECK(!p.server->reshaking && !p.client->reshaking);
+    CHECK(!p.server->rehandshake_asked && !p.client->rehandshake_asked);
     still_talks(&p);
     pair_free(&p);
     p = open_as(TLS1_3_VERSION, &client_a, 0);
     CHECK_INT(reshake(p.server, MUST, 0), 0);
     CHECK_INT(reshake(p.server, MUST, 0), SSL_R_REQUEST_SENT);
     pump(&p);
-    CHECK(p.server->reshaken);
+    CHECK(p.server->rehandshake_done);
     still_talks(&p);
     pair_free(&p);
 }
@@ -181,7 +181,7 @@ static void refused(int v, const identity *who, int alert, tio_fault_kind kind) 
     CHECK_INT(p.server->alert_sent, alert);
     broken_by(p.client, TIO_FAULT_ALERT);
     CHECK_INT(p.client->alert_received, alert);
-    CHECK(!p.server->reshaken);
+    CHECK(!p.server->rehandshake_done);
     pair_free(&p);
 }
 
@@ -189,7 +189,7 @@ static void soft(int v) {
     pair p = open_as(v, &client_strange, 0);
     CHECK_INT(reshake(p.server, PEER, 1), 0);
     pump(&p);
-    CHECK(p.server->reshaken && knows(&p, &client_strange));
+    CHECK(p.server->rehandshake_done && knows(&p, &client_strange));
     if (CHECK(p.server->verify != NULL)) CHECK(p.server->verify->count > 0);
     still_talks(&p);
     pair_free(&p);
@@ -245,15 +245,15 @@ static void ends_after(int v, int flights, int how) {
         if (i % 2) carry(&p, p.client, p.server);
         else carry(&p, p.server, p.client);
     }
-    int done = p.server->reshaken;
+    int done = p.server->rehandshake_done;
     tio_conn *c = p.server;
     if (how == HANG_UP) tio_conn_feed_eof(c);
     else if (how == RESET) tio_conn_feed_error(c, 104);
     else if (how == GARBAGE) give(c, garbage, sizeof garbage - 1);
     else if (how == GIVE_UP) tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
     tio_conn_step(c);
-    tio_conn_settle(c);
-    CHECK_INT(c->reshaken, done);
+    tio_conn_turn(c);
+    CHECK_INT(c->rehandshake_done, done);
     if (how == HANG_UP) CHECK(c->phase == TIO_OPEN && c->in == TIO_IN_TRUNCATED);
     else if (how != FORGET) broken_by(c, how == RESET ? TIO_FAULT_OS : how == GARBAGE ? TIO_FAULT_SSL : TIO_FAULT_TIMEOUT);
     pair_free(&p);
@@ -334,14 +334,14 @@ static void data_behind_the_certificate_waits_for_the_answer(void) {
         size_t size = take_output(p.client, wire, sizeof wire);
         CHECK_INT(tio_conn_feed(p.server, wire, size), 0);
         if (looks) tio_conn_step(p.server);
-        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 0);
+        CHECK_INT(tio_conn_take(p.server, early, sizeof early), 0);
         CHECK_INT(p.server->question, TIO_ASK_CLIENT);
-        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 0);
-        tio_conn_settle(p.server);
+        CHECK_INT(tio_conn_take(p.server, early, sizeof early), 0);
+        tio_conn_turn(p.server);
         tio_answer_client(p.server);
         tio_conn_step(p.server);
-        CHECK_INT(tio_conn_read(p.server, early, sizeof early), 5);
-        tio_conn_settle(p.server);
+        CHECK_INT(tio_conn_take(p.server, early, sizeof early), 5);
+        tio_conn_turn(p.server);
         p.held = 0;
         still_talks(&p);
         pair_free(&p);
@@ -357,7 +357,7 @@ static void answered_no(int v) {
     broken_by(p.server, TIO_FAULT_REFUSED);
     CHECK_INT(p.client->alert_received, v == TLS1_3_VERSION ? SSL_AD_ACCESS_DENIED : -1);
     CHECK_INT(p.client->phase, v == TLS1_3_VERSION ? TIO_BROKEN : TIO_OPEN);
-    CHECK(!p.client->reshaken);
+    CHECK(!p.client->rehandshake_done);
     pair_free(&p);
 }
 
@@ -392,13 +392,13 @@ static void the_user_is_asked_about_a_renegotiation(void) {
     pair p = pair_new(client, server, TIO_WANT_CLIENT);
     tio_context_release(client);
     tio_context_release(server);
-    p.server->renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
+    p.server->policy.renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
     pump(&p);
     CHECK_INT(p.client_questions, 1);
     CHECK_INT(reshake(p.client, -1, 0), 0);
     pump(&p);
     CHECK_INT(p.client_questions, 2);
-    CHECK(p.client->reshaken);
+    CHECK(p.client->rehandshake_done);
     still_talks(&p);
     pair_free(&p);
 }

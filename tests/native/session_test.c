@@ -41,7 +41,7 @@ static void fetch_client(world *w, tio_conn *c) {
     w->given = copy(&made[count - 1]);
     w->given_size = made[count - 1].size;
     tio_conn_sessions_told(c);
-    CHECK_INT(c->recorded, 0);
+    CHECK_INT(c->has_news, 0);
 }
 
 static void fetch_server(world *w, tio_conn *s) {
@@ -84,7 +84,7 @@ static pair meet(world *w) {
     w->stored = w->asked = 0;
     p.held = 1;
     p.judge = X509_V_OK;
-    p.client->wants |= TIO_WANT_SESSIONS;
+    p.client->policy.wants |= TIO_WANT_SESSIONS;
     if (w->name) tio_conn_set_server_name(p.client, w->name);
     if (w->given) CHECK_INT(tio_conn_set_session(p.client, w->given, w->given_size), 0);
     do pump(&p);
@@ -286,7 +286,7 @@ static void sessions_nobody_fetches_are_bounded(void) {
         pump(&p);
     }
     CHECK_INT(tio_conn_sessions(p.client, &made), TIO_SESSIONS);
-    CHECK_INT(p.client->recorded, 1);
+    CHECK_INT(p.client->has_news, 1);
     pair_free(&p);
     world_free(&w);
 }
@@ -480,11 +480,11 @@ static void session_without_a_mark_opens_no_mutual_server_but_by_the_option(void
         for (int allowed = 0; allowed < 2; allowed++)
             for (int guard = 0; guard < 3; guard++) {     /* what a chain would be needed for: none, lists, pins */
                 world w = mutual(versions[i], TIO_STATEFUL, 60 * DAY);
-                w.server->row.resume_unmarked = allowed;
+                w.server->settings.resume_unmarked = allowed;
                 if (guard == 2) set_pin(w.server, &client_a);
                 set_wall(0);
                 CHECK_INT(visit(&w), 0);
-                if (guard == 1) w.server->row.lists = tio_lists_new(0, 4);
+                if (guard == 1) w.server->settings.lists = tio_lists_new(0, 4);
                 strip(&w);
                 CHECK_INT(visit(&w), allowed && !guard);
                 if (!guard) {
@@ -521,7 +521,7 @@ static void lists_of_the_store_end_sessions_with_certificates(void) {
     for (int i = 0; i < 2; i++)
         for (int asks = 0; asks < 2; asks++) {
             world w = asks ? mutual(versions[i], 0, 1000) : world_new(versions[i], 0, 0);
-            w.server->row.lists_end = (int64_t)time(NULL) + 500;
+            w.server->settings.lists_end = (int64_t)time(NULL) + 500;
             CHECK_INT(visit(&w), 0);
             set_wall(400);
             CHECK_INT(visit(&w), 1);
@@ -539,7 +539,7 @@ static void session_of_another_trust_opens_no_mutual_server(void) {
             world w = asks ? mutual(versions[i], 0, 1000) : world_new(versions[i], 0, 0);
             CHECK_INT(visit(&w), 0);
             CHECK_INT(visit(&w), 1);
-            w.server->row.trust[7] ^= 1;
+            w.server->settings.trust[7] ^= 1;
             CHECK_INT(visit(&w), !asks);
             world_free(&w);
         }
@@ -591,14 +591,14 @@ static void session_is_resumed_by_lists_that_pass_its_certificates_only(void) {
                     int64_t until = (int64_t)time(NULL) + (how == STALE ? 0 : 500);
                     set_wall(0);
                     CHECK_INT(visit(&w), 0);
-                    w.server->row.lists = tio_lists_new(required, 4);
-                    if (how) CHECK_INT(tio_lists_put(w.server->row.lists, key, how == NONE ? NULL : der, size, until), 0);
+                    w.server->settings.lists = tio_lists_new(required, 4);
+                    if (how) CHECK_INT(tio_lists_put(w.server->settings.lists, key, how == NONE ? NULL : der, size, until), 0);
                     CHECK_INT(visit(&w), how == CLEAN || (how == NONE && !required));
-                    CHECK_INT(tio_lists_until(w.server->row.lists, key), how ? until : 0);
+                    CHECK_INT(tio_lists_until(w.server->settings.lists, key), how ? until : 0);
                     if (how == CLEAN) {                 /* a newer list takes its place */
                         CHECK_INT(visit(&w), 1);
                         size = make_list(&client_a, der);
-                        CHECK_INT(tio_lists_put(w.server->row.lists, key, der, size, until), 0);
+                        CHECK_INT(tio_lists_put(w.server->settings.lists, key, der, size, until), 0);
                         CHECK_INT(visit(&w), 0);
                     }
                     world_free(&w);

@@ -9,7 +9,7 @@ enum { STATUS = TIO_WANT_STATUS };
 static pair make(int v, const identity *id, unsigned client_wants, unsigned server_wants) {
     tio_context *client = client_context(v, NULL), *server = server_context(v, id, 0);
     pair p = pair_new(client, server, server_wants);
-    p.client->wants = (uint16_t)client_wants;
+    p.client->policy.wants = (uint16_t)client_wants;
     tio_context_release(client);
     tio_context_release(server);
     return p;
@@ -271,9 +271,9 @@ static void renegotiation_asks_nobody_again(void) {
     CHECK_INT(p.stapled, 1);
     CHECK_INT(p.looked_at, 1);
     p.response = NULL;
-    CHECK_INT(tio_conn_reshake(p.server, -1, 0, &code), 0);
+    CHECK_INT(tio_conn_rehandshake(p.server, -1, 0, &code), 0);
     pump(&p);
-    CHECK(p.server->reshaken);
+    CHECK(p.server->rehandshake_done);
     is_open(&p);
 }
 

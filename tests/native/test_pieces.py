@@ -18,7 +18,7 @@ from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
 from tlsio.connection.context import create_secure_context
 from tlsio.model.errors import ConfigError, TLSError, UsageValueError
 from tlsio.native._core import Context, Roots
-from tlsio.native.spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, Piece
 from tlsio.trust import roots
 
 if TYPE_CHECKING:

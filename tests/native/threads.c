@@ -19,7 +19,7 @@ static SSL_SESSION *connect_once(SSL_CTX *ctx, SSL_SESSION *session, unsigned wa
     plain p = plain_new(ctx, 0, session);
     tio_context_release(context);
     c->gate = &gate;
-    c->wants = (uint16_t)wants;
+    c->policy.wants = (uint16_t)wants;
     plain_pump(&p, c);
     if (c->phase != TIO_OPEN) atomic_fetch_add(&lost, 1);
     else if (SSL_session_reused(c->ssl)) atomic_fetch_add(&resumed, 1);

@@ -55,7 +55,7 @@ static int connect_once(service *s, const char *name) {
     tio_conn *c = tio_conn_new(s->context, TIO_SERVER);
     if (name) SSL_set_tlsext_host_name(p.ssl, name);
     c->gate = &s->gate;
-    c->wants = (uint8_t)(s->wants | (name ? TIO_WANT_HELLO : 0));
+    c->policy.wants = (uint8_t)(s->wants | (name ? TIO_WANT_HELLO : 0));
     for (int i = 0; i < 4; i++) {
         plain_pump(&p, c);
         if (c->question == TIO_ASK_HELLO) tio_answer_hello(c, s->other, NULL, 0);

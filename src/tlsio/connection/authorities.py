@@ -10,7 +10,7 @@ from tlsio.model.checks import check_choice, wrong_type
 from tlsio.model.environment import read_variable
 from tlsio.model.material import parse_authorities
 from tlsio.native._core import Roots, default_cert_directory, default_cert_file
-from tlsio.native.spec import Piece
+from tlsio.native.context_spec import Piece
 from tlsio.trust import roots
 
 if TYPE_CHECKING:

@@ -328,8 +328,6 @@ class _Wire:
 
     __slots__ = ("_begun", "_due", "_eof_fed", "_late", "_turning", "connection", "ended", "eof", "failure", "incoming", "outgoing")
 
-    blocked = False
-
     def __init__(self) -> None:
         self.connection: Connection  # set by its owner
         self.incoming: deque[bytes] = deque()
@@ -385,14 +383,18 @@ class _Wire:
 
     # ---- the engine's side
 
-    def send(self, data: bytes) -> None:
-        """Keep it; there may be more."""
-        self.outgoing += data
-        self._due = True
+    def wake(self) -> None:
+        """Keep what the connection has; there may be more."""
+        while (data := self.connection.output()) is not None:
+            self.outgoing += data
+            self.connection.sent()
+            self._due = True
+        if self.connection.fin_due:
+            self.connection.fin_sent()
+            self.ended = True
 
-    def send_eof(self) -> None:
-        """Our direction has ended."""
-        self.ended = True
+    def set_deadline(self, when: float | None) -> None:
+        """A pair has no clock."""
 
     def schedule(self, _connection: Connection) -> None:
         """A step is due."""

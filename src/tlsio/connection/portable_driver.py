@@ -66,6 +66,7 @@ class PortableDriver:
         self._loop = loop
         self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
+        self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []
         self._end_due = self._end_sent = False
         self._half_closes = True
@@ -77,20 +78,15 @@ class PortableDriver:
 
     # ---- the engine's side
 
-    @property
-    def blocked(self) -> bool:
-        """The stream has enough to do: what is gathered stays in the engine."""
-        return bool(self._outgoing)
-
-    def send(self, data: bytes) -> None:
-        """Send; called again only when this has left."""
-        self._outgoing.append(data)
+    def wake(self) -> None:
+        """There is something to send, or our end."""
         self._start_sender()
 
-    def send_eof(self) -> None:
-        """End our direction, behind all that was sent."""
-        self._end_due = not self._end_sent
-        self._start_sender()
+    def set_deadline(self, when: float | None) -> None:
+        """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if when is None or self._closing else self._loop.call_at(when, self.connection.expire)
 
     def schedule(self, _connection: Connection) -> None:
         """Something was written, or a reader has come: a turn is due."""
@@ -140,10 +136,12 @@ class PortableDriver:
             The task that does it.
         """
         self._closing = True
+        self.set_deadline(None)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         if not at_once and self._receiver is not None:
-            self.send_eof()
+            self._end_due = not self._end_sent
+            self._start_sender()
         return self._loop.create_task(self._let_go(at_once=at_once, drain=drain), name="tlsio close")
 
     async def _let_go(self, *, at_once: bool, drain: bool) -> None:
@@ -207,16 +205,19 @@ class PortableDriver:
 
     async def _send(self) -> None:
         try:
-            while self._outgoing or self._end_due:
-                if self._outgoing:
-                    await self._stream.send(self._outgoing[0])
-                    del self._outgoing[0]
-                    if not self._closing:
-                        self.connection.settle()  # it may have more
-                        self._after_input()
+            while (data := self.connection.output()) is not None or self.connection.fin_due or self._end_due:
+                if data is not None:
+                    self._outgoing = [data]
+                    await self._stream.send(data)
+                    self._outgoing = []
+                    self.connection.sent()
                 else:
                     self._end_due, self._end_sent = False, True
                     self._half_closes = await self._stream.send_eof()
+                    self.connection.fin_sent()
+                if not self._closing:
+                    self.connection.settle()  # it may have more
+                    self._after_input()
         except Exception as error:  # noqa: BLE001
             self._note(error)
             await self._hear_last_words()

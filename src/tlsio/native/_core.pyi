@@ -6,7 +6,7 @@ from contextvars import Context as ContextVars
 from typing import Any, Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
-from tlsio.native.spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, Piece
 
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
@@ -27,7 +27,7 @@ STATEFUL_13: Final[int]
 # (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 
-# --- contexts (context.pxi, pieces.pxi) ---
+# --- contexts (context.pxi, material.pxi) ---
 
 @final
 class Pfx:
@@ -175,10 +175,10 @@ class Owner(Protocol):
 class Driver(Protocol):
     """What carries a connection's ciphertext when no reactor does."""
 
-    @property
-    def blocked(self) -> bool: ...
-    def send(self, data: bytes) -> None: ...
-    def send_eof(self) -> None: ...
+    def wake(self) -> None:
+        """There is ciphertext to take by `output`, or the end is due (`fin_due`)."""
+    def set_deadline(self, when: float | None) -> None:
+        """Call `expire` at that instant of CLOCK_MONOTONIC; None: not any more."""
     def later(self, call: Callable[..., object], *args: object) -> None:
         """Call it when no OpenSSL call is under way."""
     def schedule(self, connection: Connection) -> None:
@@ -273,6 +273,20 @@ class Connection:
         """Tell that receiving failed; `error` is an errno. What came before is still read."""
     def unsent(self, error: int) -> None:
         """Tell that sending failed; `error` is an errno."""
+    def output(self) -> bytes | None:
+        """Take the ciphertext that may leave now; None: there is none, or `sent` is still due for what was taken before."""
+    def sent(self) -> None:
+        """Tell that the stream has taken what `output` gave. Until then it counts as unsent."""
+    @property
+    def fin_due(self) -> bool:
+        """All has been sent: the stream's writing side may be ended; then `fin_sent` is due."""
+    def fin_sent(self) -> None: ...
+    @property
+    def acknowledged(self) -> int:
+        """Ciphertext bytes that the peer's kernel has acknowledged, or that the stream has taken: grows while a slow reader reads."""
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the kernel has and the peer has not acknowledged, FIN included; 0 over a stream."""
     def expire(self) -> None:
         """End a handshake that takes too long."""
     def settle(self) -> None:

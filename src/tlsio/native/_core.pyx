@@ -20,6 +20,8 @@ from tlsio.model.values import Fault
 include "context.pxi"
 include "lists.pxi"
 include "facts.pxi"
+include "plaintext.pxi"
 include "connection.pxi"
 include "psk.pxi"
+include "gate.pxi"
 include "reactor.pxi"

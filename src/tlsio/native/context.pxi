@@ -1,4 +1,4 @@
-# Contexts: what one SSL_CTX is told, once, and what stands beside it in the engine's row.
+# Contexts: what one SSL_CTX is told, once, and what stands beside it in the engine's settings.
 #
 # The order is Node's, and it matters: versions, options, ciphers (@SECLEVEL decides which certificates are strong enough),
 # roots, certificates with their keys, then the rest. Nothing is changed afterwards: connections share it, of any thread.
@@ -9,7 +9,7 @@ from hashlib import sha256
 from libc.stdlib cimport free, malloc
 from libc.string cimport strdup
 
-include "pieces.pxi"
+include "material.pxi"
 
 # Numbers on the wire (RFC 8879 §7.3), in Node's order.
 cdef dict _COMPRESSIONS = {"zlib": 1, "brotli": 2, "zstd": 3}
@@ -181,7 +181,7 @@ cdef class Context:
         _set_key_exchange(ssl, spec)
         self.dh_bits = _set_dh(ssl, spec.dh)
         _set_sessions(self.ptr, spec)
-        _fill_row(&self.ptr.row, spec)
+        _fill_settings(&self.ptr.settings, spec)
         _set_npn(self.ptr, spec.npn)
         ERR_clear_error()
 
@@ -208,7 +208,7 @@ cdef class Context:
 
     @property
     def session_id_context(self):
-        return (<const char *>self.ptr.row.id_context)[:self.ptr.row.id_context_size]
+        return (<const char *>self.ptr.settings.id_context)[:self.ptr.settings.id_context_size]
 
 
 # ---- versions, options, ciphers ----
@@ -522,7 +522,7 @@ cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
     return bits
 
 
-# ---- sessions and the row ----
+# ---- sessions and the settings beside OpenSSL's ----
 
 
 cdef int _set_sessions(tio_context *context, spec) except -1:
@@ -538,27 +538,27 @@ cdef int _set_sessions(tio_context *context, spec) except -1:
     return 0
 
 
-cdef int _fill_row(tio_row *row, spec) except -1:
+cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
     cdef bytes groups, id_context = spec.session_id_context
-    row.soft = spec.request_client and not spec.require_client
+    settings.accept_unverified = spec.request_client and not spec.require_client
     if spec.groups is not None:
         groups = spec.groups.encode()
-        row.groups = strdup(groups)
-        if row.groups is NULL:
+        settings.groups = strdup(groups)
+        if settings.groups is NULL:
             raise MemoryError
-    memcpy(row.id_context, _text(id_context), <size_t>len(id_context))
-    row.id_context_size = <size_t>len(id_context)
-    row.alpn = _copy(spec.alpn)
-    row.alpn_size = <size_t>len(spec.alpn)
-    row.lists_end = (<Roots>spec.roots).lists_end
+    memcpy(settings.id_context, _text(id_context), <size_t>len(id_context))
+    settings.id_context_size = <size_t>len(id_context)
+    settings.alpn = _copy(spec.alpn)
+    settings.alpn_size = <size_t>len(spec.alpn)
+    settings.lists_end = (<Roots>spec.roots).lists_end
     if len(spec.trust) == TIO_TRUST:
-        memcpy(row.trust, _text(spec.trust), TIO_TRUST)
+        memcpy(settings.trust, _text(spec.trust), TIO_TRUST)
     if spec.lists is not None:
-        row.lists = (<Lists>spec.lists).ptr
-        tio_lists_retain(row.lists)
-    row.resume_unmarked = spec.resume_unmarked
-    row.pins = _copy(b"".join(spec.pins))
-    row.pin_count = <size_t>len(spec.pins)
+        settings.lists = (<Lists>spec.lists).ptr
+        tio_lists_retain(settings.lists)
+    settings.resume_unmarked = spec.resume_unmarked
+    settings.pins = _copy(b"".join(spec.pins))
+    settings.pin_count = <size_t>len(spec.pins)
     return 0
 
 
@@ -570,8 +570,8 @@ cdef int _set_npn(tio_context *context, bytes protocols) except -1:
             f"options.npn_protocols: {OpenSSL_version(0).decode()} was built without NPN", code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
             hint="Use alpn_protocols: what replaced NPN in 2014.",
         )
-    context.row.npn = _copy(protocols)
-    context.row.npn_size = <size_t>len(protocols)
+    context.settings.npn = _copy(protocols)
+    context.settings.npn_size = <size_t>len(protocols)
     tio_context_speak_npn(context)
     return 0
 

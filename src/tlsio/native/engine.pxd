@@ -31,7 +31,7 @@ cdef extern from "engine.h" nogil:
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS, TIO_WANT_PSK
         TIO_WANT_SESSIONS, TIO_STATEFUL, TIO_STATEFUL_13
     enum:
-        TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_READABLE, TIO_NOTICE_WRITABLE
+        TIO_NOTICE_ACCEPTED, TIO_NOTICE_QUESTION, TIO_NOTICE_OPENED, TIO_NOTICE_TURN
         TIO_NOTICE_FAILED, TIO_NOTICE_DROPPED, TIO_NOTICE_LISTENER
 
     ctypedef enum tio_role:
@@ -39,7 +39,7 @@ cdef extern from "engine.h" nogil:
     ctypedef enum tio_phase:
         TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN
     ctypedef enum tio_question:
-        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE
+        TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE, TIO_ASK_PREFACE
     ctypedef enum tio_in:
         TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED
     ctypedef enum tio_out:
@@ -49,11 +49,11 @@ cdef extern from "engine.h" nogil:
         TIO_FAULT_TIMEOUT, TIO_FAULT_REFUSED, TIO_FAULT_MEMORY
     ctypedef enum tio_limit:
         TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD
-        TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF
+        TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF, TIO_LIMIT_CERTIFICATE_REQUESTS
 
     ctypedef struct tio_fault_entry:
         unsigned long code
-        const char *function
+        char function[48]
         char data[96]
     ctypedef struct tio_fault:
         tio_fault_kind kind
@@ -61,6 +61,12 @@ cdef extern from "engine.h" nogil:
         int os_error
         int count
         tio_fault_entry entries[6]
+        int16_t alert_sent
+        int16_t alert_received
+        uint8_t certificate_requested
+        uint8_t psk
+        uint8_t first[16]
+        uint8_t first_size
     ctypedef struct tio_verify_error:
         int error
         int depth
@@ -82,8 +88,8 @@ cdef extern from "engine.h" nogil:
     int64_t tio_instant(const ASN1_TIME *)
     int tio_spki_digest(const X509 *, uint8_t *digest)
 
-    ctypedef struct tio_row:
-        int soft
+    ctypedef struct tio_context_settings:
+        int accept_unverified
         char *groups
         uint8_t id_context[32]
         size_t id_context_size
@@ -100,7 +106,7 @@ cdef extern from "engine.h" nogil:
     ctypedef struct tio_ring
     ctypedef struct tio_context:
         SSL_CTX *ssl
-        tio_row row
+        tio_context_settings settings
         tio_ring *ring
     tio_context *tio_context_new()
     void tio_context_speak_npn(tio_context *)
@@ -116,30 +122,35 @@ cdef extern from "engine.h" nogil:
     void tio_ring_first(tio_ring *, uint8_t *key)
 
     ctypedef struct tio_conn
-    ctypedef struct tio_psk
     ctypedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *key) noexcept nogil
-    int tio_asking()
+    int tio_in_psk_callback()
     int tio_conn_psk_used(const tio_conn *)
 
     ctypedef struct tio_renegotiation:
         uint32_t limit
         int64_t window_ns
+    ctypedef struct tio_policy:
+        uint16_t wants
+        uint8_t alpn_continue
+        int min_dh_bits
+        int64_t handshake_ns
+        int64_t partial_ns
+        uint64_t max_handshake_bytes
+        tio_renegotiation renegotiation
+        tio_psk_ask *ask_psk
+        const char *psk_hint
     ctypedef struct tio_gate:
         tio_context *context
         tio_ring *ring
         void *owner
         uint32_t wants
-        tio_psk_ask *ask_psk
-        const char *psk_hint
-        int alpn_continue
+        tio_policy policy
         int no_delay
         int keep_alive
         uint32_t max_connections
         int queues_beyond
         uint32_t max_handshakes
-        uint64_t max_handshake_bytes
-        int64_t handshake_ns
-        tio_renegotiation renegotiation
+        uint32_t max_per_peer
         uint32_t open "open"
         uint32_t handshaking
         uint64_t accepted
@@ -167,95 +178,74 @@ cdef extern from "engine.h" nogil:
         uint8_t *der
         size_t size
         long lifetime
-    ctypedef struct tio_sessions:
-        uint8_t asked[32]
-        size_t asked_size
     ctypedef struct tio_key_info:
         int kind
         uint16_t bits
         const char *name
 
-    ctypedef struct tio_reactor
-    ctypedef struct tio_wire:
-        int fd
-        int error
-        int out_error
-        uint8_t eof
-        uint8_t dry
-        uint8_t tired
-        uint8_t borrowed
-        size_t in_size
-        size_t out_start
-        size_t out_end
-        uint64_t bytes_in
-        uint64_t bytes_out
-    ctypedef struct tio_conn:
-        SSL *ssl
-        tio_context *context
-        tio_gate *gate
-        tio_reactor *reactor
-        void *owner
-        tio_wire wire
-        tio_fault *fault
-        tio_verify *verify
-        uint8_t role
-        uint8_t phase
-        uint8_t question
-        uint8_t input "in"
-        uint8_t output "out"
-        uint8_t asked
-        uint8_t recorded
-        uint16_t wants
-        uint8_t alpn_continue
-        uint8_t standing
-        uint8_t reshaken
-        tio_renegotiation renegotiation
-        uint8_t parked
-        uint8_t flowing
-        uint8_t ready
-        uint8_t certificate_requested
-        int min_dh_bits
-        int16_t alert_sent
-        int16_t alert_received
-        int64_t last_activity
-        uint64_t bytes_read
-        uint64_t bytes_written
-        sockaddr_in6 peer
-        sockaddr_in6 local
-        uint8_t first[16]
-        uint8_t first_size
-        char *server_name
-        tio_psk_ask *ask_psk
-        const char *psk_hint
-        tio_psk *psk
-        tio_records *records
-        tio_status *status
-        tio_sessions *sessions
-        uint8_t *offered
-        size_t offered_size
+    ctypedef struct tio_counts:
+        uint64_t read
+        uint64_t written
+        uint64_t wire_read
+        uint64_t wire_written
+    enum:
+        TIO_NEXT_INPUT, TIO_NEXT_TURN, TIO_NEXT_ROOM, TIO_NEXT_READABLE, TIO_NEXT_QUESTION, TIO_NEXT_END, TIO_NEXT_FIN
 
     tio_conn *tio_conn_new(tio_context *, tio_role)
-    void tio_conn_free(tio_conn *)
+    tio_policy *tio_conn_policy(tio_conn *)
+    void tio_conn_set_gate(tio_conn *, tio_gate *)
+    void tio_conn_set_owner(tio_conn *, void *)
+    tio_role tio_conn_role(const tio_conn *)
+    tio_phase tio_conn_phase(const tio_conn *)
+    tio_question tio_conn_question(const tio_conn *)
+    tio_in tio_conn_in(const tio_conn *)
+    tio_out tio_conn_out(const tio_conn *)
+    SSL *tio_conn_ssl(const tio_conn *)
+    tio_context *tio_conn_context(const tio_conn *)
+    tio_gate *tio_conn_gate(const tio_conn *)
+    void *tio_conn_owner(const tio_conn *)
+    int tio_conn_fd(const tio_conn *)
+    const tio_fault *tio_conn_fault(const tio_conn *)
+    const tio_verify *tio_conn_verify(const tio_conn *)
+    const char *tio_conn_server_name(const tio_conn *)
+    size_t tio_conn_offered(const tio_conn *, const uint8_t **)
+    size_t tio_conn_asked_session(const tio_conn *, const uint8_t **)
+    const tio_status *tio_conn_status(const tio_conn *)
+    const tio_records *tio_conn_records(const tio_conn *)
+    int tio_conn_has_news(const tio_conn *)
+    int tio_conn_peer_finished(const tio_conn *)
+    int64_t tio_conn_last_activity(const tio_conn *)
+    int64_t tio_conn_deadline(const tio_conn *)
+    const sockaddr_in6 *tio_conn_peer(const tio_conn *)
+    const sockaddr_in6 *tio_conn_local(const tio_conn *)
+    tio_counts tio_conn_counts(const tio_conn *)
+    unsigned tio_conn_next(const tio_conn *)
+    void tio_conn_want(tio_conn *, int reading, int writing)
     int tio_conn_set_server_name(tio_conn *, const char *)
     int tio_conn_set_session(tio_conn *, const uint8_t *, size_t)
     int tio_conn_set_identity(tio_conn *, tio_context *)
     void tio_conn_step(tio_conn *)
-    size_t tio_conn_read(tio_conn *, void *, size_t)
-    size_t tio_conn_pending(const tio_conn *)
+    size_t tio_conn_take(tio_conn *, void *, size_t)
     size_t tio_conn_write(tio_conn *, const void *, size_t)
     void tio_conn_end(tio_conn *)
     void tio_conn_close(tio_conn *)
-    void tio_conn_settle(tio_conn *)
-    int tio_conn_reshake(tio_conn *, int, int, unsigned long *)
+    int tio_conn_rehandshake(tio_conn *, int, int, unsigned long *)
+    int tio_conn_rehandshake_done(tio_conn *)
     void tio_conn_refuse_renegotiation(tio_conn *)
+    void tio_conn_turn(tio_conn *)
+    void tio_conn_expire(tio_conn *)
     int tio_conn_feed(tio_conn *, const uint8_t *, size_t)
     void tio_conn_feed_eof(tio_conn *)
     void tio_conn_feed_error(tio_conn *, int)
-    void tio_conn_unsent(tio_conn *, int)
+    void tio_conn_send_failed(tio_conn *, int)
+    int tio_conn_send_error(const tio_conn *)
     size_t tio_conn_output(tio_conn *, const uint8_t **)
+    void tio_conn_hand_out(tio_conn *, size_t)
     void tio_conn_sent(tio_conn *, size_t)
-    int tio_conn_wants_fin(const tio_conn *)
     void tio_conn_fin_sent(tio_conn *)
+    size_t tio_conn_unsent(const tio_conn *)
+    size_t tio_conn_held(const tio_conn *)
+    size_t tio_conn_unacknowledged(const tio_conn *)
     int tio_conn_flush(tio_conn *)
     void tio_answer_hello(tio_conn *, tio_context *, const uint8_t *, size_t)
     void tio_answer_verify(tio_conn *, int)
@@ -280,19 +270,23 @@ cdef extern from "engine.h" nogil:
     void tio_conn_trace_told(tio_conn *)
     void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int)
 
+    ctypedef struct tio_reactor
     ctypedef struct tio_notice:
         uint32_t what
+        uint64_t handle
         tio_conn *conn
         tio_gate *gate
         int fd
         int error
     tio_reactor *tio_reactor_new()
-    void tio_reactor_free(tio_reactor *)
+    void tio_reactor_free(tio_reactor *, int forked)
     int tio_reactor_fd(const tio_reactor *)
     int tio_reactor_poll(tio_reactor *)
     void tio_reactor_work(tio_reactor *)
-    size_t tio_reactor_notices(tio_reactor *, tio_notice **)
-    int tio_reactor_has_ready(const tio_reactor *)
+    int tio_reactor_next_notice(tio_reactor *, tio_notice *)
+    tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t)
+    int tio_reactor_has_notices(const tio_reactor *)
+    int tio_reactor_is_busy(const tio_reactor *)
     size_t tio_reactor_load(const tio_reactor *)
     size_t tio_reactor_owners(const tio_reactor *, void **)
     int tio_reactor_listen(tio_reactor *, tio_gate *, int)
@@ -301,4 +295,5 @@ cdef extern from "engine.h" nogil:
     void tio_reactor_update(tio_reactor *, tio_conn *)
     void tio_reactor_resume(tio_reactor *, tio_conn *)
     void tio_reactor_drop(tio_reactor *, tio_conn *, int)
+    void tio_reactor_discard(tio_conn *)
     void tio_reactor_evict(tio_reactor *, tio_gate *)

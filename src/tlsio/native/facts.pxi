@@ -1,4 +1,8 @@
-# What a connection has agreed on: OpenSSL's and the engine's facts as Python's values.
+# What a connection has agreed on, and what became of it: OpenSSL's and the engine's facts as Python's values.
+
+cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
+cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off",
+                           "certificate_requests")
 
 cdef uint16_t WANT_RECORDS = TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE
 
@@ -57,3 +61,346 @@ cdef bytes exported_of(SSL *ssl, Py_ssize_t length, bytes label, bytes context):
 cdef object _check_trace():
     if not TIO_TRACES:
         raise UsageStateError("This OpenSSL was built without SSL_trace", code="ERR_FEATURE_UNAVAILABLE_ON_PLATFORM")
+
+
+@cython.no_gc_clear
+cdef class Facts:
+    """What can be read of a connection at any time, also after its end."""
+
+    cdef tio_conn *c
+
+    @property
+    def is_server(self):
+        return tio_conn_role(self.c) == TIO_SERVER
+
+    @property
+    def input_ended(self):
+        return tio_conn_in(self.c) != TIO_IN_OPEN
+
+    @property
+    def truncated(self):
+        return tio_conn_in(self.c) == TIO_IN_TRUNCATED
+
+    @property
+    def output_ended(self):
+        return tio_conn_out(self.c) == TIO_OUT_ENDED
+
+    @property
+    def out_error(self):
+        """errno of a send that failed, or 0."""
+        return tio_conn_send_error(self.c)
+
+    @property
+    def bytes_read(self):
+        return tio_conn_counts(self.c).read
+
+    @property
+    def bytes_written(self):
+        return tio_conn_counts(self.c).written
+
+    @property
+    def wire_bytes_read(self):
+        return tio_conn_counts(self.c).wire_read
+
+    @property
+    def wire_bytes_written(self):
+        return tio_conn_counts(self.c).wire_written
+
+    @property
+    def last_activity(self):
+        """When plaintext last moved, on the loop's clock."""
+        return tio_conn_last_activity(self.c) / 1e9
+
+    @property
+    def fileno(self):
+        """The descriptor, -1 when there is none (any more)."""
+        return tio_conn_fd(self.c)
+
+    @property
+    def server_name(self):
+        cdef const char *name = tio_conn_server_name(self.c)
+        return name.decode("ascii") if name != NULL else None
+
+    @property
+    def offered_protocols(self):
+        """ALPN names of the hello, while they are asked about."""
+        cdef const uint8_t *offered
+        cdef size_t at = 0, size, end = tio_conn_offered(self.c, &offered)
+        names = []
+        while at < end:
+            size = offered[at]
+            names.append(offered[at + 1:at + 1 + size])
+            at += 1 + size
+        return names
+
+    @property
+    def identities(self):
+        """Server, while responses are asked for: (certificate, issuer or None) in DER; the client is shown one of them."""
+        cdef const tio_status *status = tio_conn_status(self.c)
+        return identities_of(status) if status != NULL else ()
+
+    @property
+    def stapled(self):
+        """Client, while it is asked about it: the server's OCSP response, or None."""
+        cdef const uint8_t *data
+        cdef size_t size = tio_status_get(self.c, &data)
+        return (<const char *>data)[:size] if size else None
+
+    @property
+    def alpn_protocol(self):
+        cdef const unsigned char *name = NULL
+        cdef unsigned int size = 0
+        if tio_conn_ssl(self.c) == NULL:
+            return None
+        SSL_get0_alpn_selected(tio_conn_ssl(self.c), &name, &size)
+        return (<const char *>name)[:size] if size else None
+
+    @property
+    def npn_protocol(self):
+        cdef const uint8_t *name = NULL
+        cdef size_t size = tio_conn_npn(self.c, &name)
+        return (<const char *>name)[:size] if size else None
+
+    @property
+    def protocol(self):
+        return SSL_get_version(tio_conn_ssl(self.c)).decode() if tio_conn_ssl(self.c) != NULL else None
+
+    @property
+    def cipher(self):
+        """(OpenSSL's name, the standard's name, first version that has it), or None."""
+        cdef const SSL_CIPHER *cipher = SSL_get_current_cipher(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
+        if cipher == NULL:
+            return None
+        return (SSL_CIPHER_get_name(cipher).decode(), SSL_CIPHER_standard_name(cipher).decode(),
+                SSL_CIPHER_get_version(cipher).decode())
+
+    @property
+    def session_reused(self):
+        return tio_conn_ssl(self.c) != NULL and SSL_session_reused(tio_conn_ssl(self.c)) == 1
+
+    @property
+    def resumed(self):
+        """The verdict on the peer is the one of an earlier connection.
+
+        An external pre-shared key only looks like that. And a server that asks later (TLS 1.3) verifies what it is shown then.
+        """
+        if tio_conn_role(self.c) == TIO_SERVER and tio_conn_verify(self.c) != NULL:
+            return False
+        return self.session_reused and not self.psk_used
+
+    @property
+    def memory(self):
+        """Client: what a session has to remember of the chain that was verified.
+
+        Returns:
+            POSIX seconds of the first notAfter, entries for `Lists.passes`, SHA-256 of each SPKI, leaf first.
+        """
+        return memory_of(self.c)
+
+    @property
+    def psk_used(self):
+        """An external pre-shared key has shown who the peer is."""
+        return tio_conn_psk_used(self.c) == 1
+
+    @property
+    def asked_session(self):
+        """Id of the session that the client wants to resume, while the hello is asked about; None: it names none."""
+        cdef const uint8_t *name
+        cdef size_t size = tio_conn_asked_session(self.c, &name)
+        return (<const char *>name)[:size] if size else None
+
+    @property
+    def session(self):
+        """DER of the session as it is now, or None: a secret."""
+        cdef SSL_SESSION *session = SSL_get0_session(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
+        cdef unsigned char *der = NULL
+        cdef int size = i2d_SSL_SESSION(session, &der) if session != NULL else 0
+        if size <= 0:
+            return None
+        try:
+            return (<const char *>der)[:size]
+        finally:
+            OPENSSL_free(der)
+
+    @property
+    def ticket(self):
+        """The session's ticket, or None."""
+        cdef SSL_SESSION *session = SSL_get0_session(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
+        cdef const unsigned char *ticket = NULL
+        cdef size_t size = 0
+        if session != NULL:
+            SSL_SESSION_get0_ticket(session, &ticket, &size)
+        return (<const char *>ticket)[:size] if size else None
+
+    @property
+    def asks_certificate(self):
+        """The peer is asked for its certificate: always, by a client."""
+        return tio_conn_ssl(self.c) != NULL and SSL_get_verify_mode(tio_conn_ssl(self.c)) & SSL_VERIFY_PEER != 0
+
+    @property
+    def peer_certificate(self):
+        """DER of the peer's own certificate, or None."""
+        return der_of(SSL_get0_peer_certificate(tio_conn_ssl(self.c))) if tio_conn_ssl(self.c) != NULL else None
+
+    @property
+    def peer_chain(self):
+        """DER of all certificates the peer sent, its own first. Empty when resumed."""
+        if tio_conn_ssl(self.c) == NULL:
+            return ()
+        chain = ders_of(SSL_get_peer_cert_chain(tio_conn_ssl(self.c)))
+        own = self.peer_certificate
+        if own is not None and chain[:1] != (own,):     # a server's peer, or who has resumed
+            chain = (own, *chain)
+        return chain
+
+    @property
+    def verified_chain(self):
+        """DER of the chain as it was verified, leaf first; () when there is none."""
+        cdef const tio_verify *verify = tio_conn_verify(self.c)
+        if verify != NULL and verify.chain != NULL:
+            return ders_of(verify.chain)
+        return ders_of(SSL_get0_verified_chain(tio_conn_ssl(self.c))) if tio_conn_ssl(self.c) != NULL else ()
+
+    @property
+    def certificate(self):
+        """DER of our own certificate, or None."""
+        return der_of(SSL_get_certificate(tio_conn_ssl(self.c))) if tio_conn_ssl(self.c) != NULL else None
+
+    @property
+    def verify_errors(self):
+        """(X509_V_ERR number, depth) in the order found."""
+        cdef const tio_verify *verify = tio_conn_verify(self.c)
+        if verify == NULL:
+            result = self._resumed_result()
+            return () if result in (X509_V_OK, X509_V_ERR_CERT_REJECTED) else ((result, 0),)
+        return verify_errors_of(verify)
+
+    @property
+    def key_info(self):
+        """(kind, name or None, bits) of the ephemeral key, or None."""
+        return key_info_of(self.c)
+
+    @property
+    def shared_sigalgs(self):
+        return sigalgs_of(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else []
+
+    @property
+    def finished(self):
+        """(ours, the peer's): bytes, or None."""
+        return (finished_of(tio_conn_ssl(self.c), False), finished_of(tio_conn_ssl(self.c), True)) if tio_conn_ssl(self.c) != NULL else (None, None)
+
+    @property
+    def has_extended_master_secret(self):
+        """RFC 7627, or TLS 1.3, which has it always."""
+        return SSL_version(tio_conn_ssl(self.c)) >= TLS1_3_VERSION or SSL_get_extms_support(tio_conn_ssl(self.c)) == 1
+
+    def export_keying_material(self, Py_ssize_t length, bytes label not None, bytes context=None):
+        return exported_of(tio_conn_ssl(self.c), length, label, context)
+
+    def set_max_send_fragment(self, long size):
+        return tio_conn_set_max_fragment(self.c, size) == 0
+
+    @property
+    def pins_failed(self):
+        cdef const tio_verify *verify = tio_conn_verify(self.c)
+        if verify == NULL:
+            return self._resumed_result() == X509_V_ERR_CERT_REJECTED
+        return verify.pins_failed != 0
+
+    cdef long _resumed_result(self):
+        """What on_certificate found when the session was made; it passed only where nothing is insisted on."""
+        return SSL_get_verify_result(tio_conn_ssl(self.c)) if self.resumed else X509_V_OK
+
+    @property
+    def peer_address(self):
+        return address_of(tio_conn_peer(self.c))
+
+    @property
+    def local_address(self):
+        return address_of(tio_conn_local(self.c))
+
+
+cdef list sessions_of(tio_conn *c):
+    cdef const tio_session *made
+    cdef size_t i, count = tio_conn_sessions(c, &made)
+    return [(made[i].id[:made[i].id_size], (<const char *>made[i].der)[:made[i].size], made[i].lifetime) for i in range(count)]
+
+
+cdef tuple verify_errors_of(const tio_verify *verify):
+    return tuple([(verify.errors[i].error, verify.errors[i].depth) for i in range(verify.count)]) if verify != NULL else ()
+
+
+cdef object fault_of(tio_conn *c, bint opened):
+    cdef const tio_fault *f = tio_conn_fault(c)
+    cdef const tio_fault_entry *first = NULL
+    role = "server" if tio_conn_role(c) == TIO_SERVER else "client"
+    if f == NULL:
+        return Fault(kind="memory", role=role, opened=opened)
+    if f.count:
+        first = &f.entries[0]
+    return Fault(
+        kind=FAULT_KINDS[f.kind],
+        role=role,
+        opened=opened,
+        library=text_of(ERR_lib_error_string(first.code)) if first != NULL else "",
+        reason=text_of(ERR_reason_error_string(first.code)) if first != NULL else "",
+        reason_code=ERR_GET_REASON(first.code) if first != NULL else 0,
+        stack=tuple([entry_text(&f.entries[i]) for i in range(f.count)]),
+        alert_sent=f.alert_sent,
+        alert_received=f.alert_received,
+        verify_errors=verify_errors_of(tio_conn_verify(c)),
+        os_errno=f.os_error,
+        first_bytes=f.first[:f.first_size],
+        limit=FAULT_LIMITS[f.limit],
+        certificate_requested=f.certificate_requested != 0,
+        psk=f.psk != 0,
+    )
+
+
+cdef str text_of(const char *text):
+    return text.decode("ascii", "replace") if text != NULL else ""
+
+
+cdef str entry_text(const tio_fault_entry *entry):
+    """As OpenSSL prints it: error:0A00010B:SSL routines:ssl3_get_record:wrong version number:data."""
+    line = f"error:{entry.code:08X}:{text_of(ERR_lib_error_string(entry.code))}:{text_of(entry.function)}:"
+    line += text_of(ERR_reason_error_string(entry.code))
+    return f"{line}:{text_of(entry.data)}" if entry.data[0] else line
+
+
+cdef bytes der_of(const X509 *certificate):
+    cdef unsigned char *der = NULL
+    cdef int size
+    if certificate == NULL:
+        return None
+    size = i2d_X509(certificate, &der)
+    if size < 0:
+        ERR_clear_error()
+        return None
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+cdef tuple identities_of(const tio_status *status):
+    return tuple([(der_of(status.of[i].cert), der_of(status.of[i].issuer)) for i in range(status.count)])
+
+
+cdef tuple ders_of(const X509_STACK *chain):
+    if chain == NULL:
+        return ()
+    return tuple([der_of(sk_X509_value(chain, i)) for i in range(sk_X509_num(chain))])
+
+
+cdef object address_of(const sockaddr_in6 *address):
+    """(host, port) as the socket module has it, "" for a Unix socket, None when unknown."""
+    cdef char text[64]
+    cdef const sockaddr_in *four = <const sockaddr_in *>address
+    if address.sin6_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
+        return (text.decode(), ntohs(four.sin_port))
+    if address.sin6_family == AF_INET6:
+        inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof(text))
+        return (text.decode(), ntohs(address.sin6_port), ntohl(address.sin6_flowinfo), address.sin6_scope_id)
+    return "" if address.sin6_family == AF_UNIX else None

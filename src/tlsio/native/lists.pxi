@@ -64,8 +64,10 @@ cdef bytes entries_of(X509_STACK *chain):
 
 cdef tuple memory_of(tio_conn *c):
     """(the first notAfter, entries, SPKI digests) of the chain that a client has verified; see `Connection.memory`."""
-    cdef X509_STACK *chain = c.verify.chain if c.verify != NULL and c.verify.chain != NULL else SSL_get0_verified_chain(c.ssl)
-    cdef X509 *leaf = SSL_get0_peer_certificate(c.ssl)
+    cdef const tio_verify *verify = tio_conn_verify(c)
+    cdef SSL *ssl = tio_conn_ssl(c)
+    cdef X509_STACK *chain = verify.chain if verify != NULL and verify.chain != NULL else SSL_get0_verified_chain(ssl)
+    cdef X509 *leaf = SSL_get0_peer_certificate(ssl)
     cdef uint8_t digest[TIO_PIN]
     cdef int i
     digests = []

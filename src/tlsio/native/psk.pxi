@@ -1,6 +1,6 @@
 # Pre-shared keys: the one place where Python runs inside a call of OpenSSL.
 #
-# What a `psk_callback` does to connections and servers meanwhile is put off until that call is over: see `tio_asking()` in
+# What a `psk_callback` does to connections and servers meanwhile is put off until that call is over: see `tio_in_psk_callback()` in
 # engine.h, and those who look at it in connection.pxi and reactor.pxi.
 
 MAX_PSK_IDENTITY = TIO_PSK_IDENTITY
@@ -16,7 +16,7 @@ cdef extern from *:
 
 
 def asking():
-    return tio_asking() != 0
+    return tio_in_psk_callback() != 0
 
 
 cdef int find_psk(tio_conn *c, const char *given, char *identity, uint8_t *key) noexcept nogil:
@@ -32,10 +32,10 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
     cdef Gate gate
     cdef bytes name, secret
     try:
-        if c.owner == NULL:
-            gate = <Gate>c.gate.owner
+        if tio_conn_owner(c) == NULL:
+            gate = <Gate>tio_conn_gate(c).owner
             gate._adopt(gate.reactor, c)
-        connection = <Connection>c.owner
+        connection = <Connection>tio_conn_owner(c)
         if connection.owner is None:    # closed for good, and only not yet let go
             return -1
         found = in_context(connection.context_vars, connection.owner._find_key, None if given == NULL else <bytes>given)

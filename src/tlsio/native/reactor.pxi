@@ -1,269 +1,9 @@
-# The native driver: the engine's reactor inside an asyncio or uvloop event loop, and the gates of its servers.
+# The native driver: the engine's reactor inside an asyncio or uvloop event loop.
 
 cdef object _reactors = weakref.WeakSet()          # for fork only
 
-
-cdef class Ring:
-    """Session ticket keys: the first encrypts, all decrypt. Any thread may change it."""
-
-    cdef tio_ring *ring
-
-    def __cinit__(self):
-        self.ring = tio_ring_new()
-        if self.ring == NULL:
-            raise MemoryError("no random bytes for a session ticket key")
-
-    def __init__(self, double keep=0):
-        tio_ring_keep(self.ring, <int64_t>(keep * 1e9))
-
-    def __dealloc__(self):
-        tio_ring_release(self.ring)
-
-    def set(self, keys):
-        """Replace all keys; each of 48 bytes: 16 name, 16 HMAC, 16 AES."""
-        joined = b"".join(keys)
-        if tio_ring_set(self.ring, joined, len(keys)):
-            raise ValueError(f"1 to {TIO_TICKET_KEYS} keys")
-
-    def push(self, bytes key not None):
-        tio_ring_push(self.ring, key)
-
-    def first(self):
-        cdef uint8_t key[48]
-        tio_ring_first(self.ring, key)
-        return (<const char *>key)[:TIO_TICKET_KEY]
-
-
-@cython.no_gc_clear
-cdef class Gate:
-    """One server's limits, counters and default context, shared by its listeners.
-
-    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `spoilt()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
-    `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
-    """
-
-    cdef tio_gate gate
-    cdef Reactor reactor
-    cdef bytes psk_hint
-    cdef object server
-    cdef dict failures                  # what failed, as numbers -> how often
-    cdef dict failure_codes             # the same numbers -> code
-    cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
-    cdef public bint wants_socket
-    cdef public object store            # where sessions are kept, if that answers at once
-    cdef public bint closing            # somebody waits for the last connection to go
-    cdef readonly uint64_t handshakes_full, handshakes_resumed
-
-    def __cinit__(self):
-        tio_gate_init(&self.gate)
-
-    def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
-                 max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
-                 double renegotiation_window, bytes psk_hint=None):
-        self.server = server
-        self.failures = {}
-        self.failure_codes = {}
-        self.gate.owner = <void *>self
-        self.gate.ask_psk = find_psk
-        self.psk_hint = psk_hint
-        self.gate.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
-        tio_ring_retain(ring.ring)
-        self.gate.ring = ring.ring
-        tio_context_retain(context.ptr)
-        self.gate.context = context.ptr
-        self.gate.handshake_ns = <int64_t>(handshake_timeout * 1e9)
-        self.gate.max_connections = max_connections or 0
-        self.gate.max_handshakes = max_handshakes or 0
-        self.gate.max_handshake_bytes = max_handshake_bytes or 0
-        self.gate.no_delay = no_delay
-        self.gate.keep_alive = keep_alive
-        self.gate.alpn_continue = alpn_continue
-        self.gate.renegotiation.limit = renegotiation_limit
-        self.gate.renegotiation.window_ns = <int64_t>(renegotiation_window * 1e9)
-
-    def __dealloc__(self):
-        if self.reactor is not None and self.reactor.r != NULL:
-            tio_reactor_unlisten(self.reactor.r, &self.gate)
-            tio_reactor_evict(self.reactor.r, &self.gate)
-        tio_gate_free(&self.gate)
-
-    def set_context(self, Context context not None):
-        """For new connections. Any thread."""
-        tio_gate_set_context(&self.gate, context.ptr)
-
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0):
-        self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions | TIO_WANT_ACCEPTED * accepted
-                           | TIO_WANT_DROPPED * dropped)
-
-    def record(self, bint keys, bint offer, bint trace):
-        """What new connections record."""
-        if trace:
-            _check_trace()
-        self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
-
-    def listen(self, Reactor reactor not None, int fd):
-        """Accept on this descriptor, which is ours from now on."""
-        reactor._check()
-        self.reactor = reactor
-        if tio_reactor_listen(reactor.r, &self.gate, fd):
-            raise OSError(errno, os.strerror(errno))
-        reactor.gates.add(self)
-        self.closing = False
-
-    def unlisten_all(self):
-        if self.reactor is not None and self.reactor.r != NULL:
-            if tio_asking():
-                self.reactor.later(self.unlisten_all)
-                return
-            tio_reactor_unlisten(self.reactor.r, &self.gate)
-            self.reactor.gates.discard(self)
-            self.reactor._left()
-
-    def evict(self):
-        """End the connections that are not sockets yet."""
-        if self.reactor is not None and self.reactor.r != NULL:
-            if tio_asking():
-                self.reactor.later(self._evict_late)
-                return
-            tio_reactor_evict(self.reactor.r, &self.gate)
-            self.reactor._left()
-
-    def _evict_late(self):
-        self.evict()
-        self._check_closed()
-
-    cdef object _check_closed(self):
-        if self.closing:
-            self.server._check_closed()
-
-    @property
-    def max_connections(self):
-        return self.gate.max_connections or None
-
-    @max_connections.setter
-    def max_connections(self, value):
-        self.gate.max_connections = value or 0
-
-    @property
-    def queues_beyond(self):
-        return self.gate.queues_beyond != 0
-
-    @queues_beyond.setter
-    def queues_beyond(self, bint value):
-        self.gate.queues_beyond = value
-
-    @property
-    def open_connections(self):
-        return self.gate.open
-
-    @property
-    def handshaking(self):
-        return self.gate.handshaking
-
-    @property
-    def accepted(self):
-        return self.gate.accepted
-
-    @property
-    def dropped(self):
-        return self.gate.dropped
-
-    @property
-    def bytes_read(self):
-        """Of connections that are gone."""
-        return self.gate.bytes_in
-
-    @property
-    def bytes_written(self):
-        return self.gate.bytes_out
-
-    @property
-    def handshakes_failed(self):
-        """How many handshakes failed, by error code."""
-        counts = {}
-        for numbers, count in dict(self.failures).items():      # a copy: this may be another thread
-            code = self.failure_codes[numbers]
-            counts[code] = counts.get(code, 0) + count
-        return counts
-
-    cdef object _count(self, tio_conn *c):
-        """A flood of one failure makes an error object for the first of it only."""
-        cdef unsigned long first = c.fault.entries[0].code if c.fault != NULL and c.fault.count else 0
-        cdef int verify = c.verify.errors[c.verify.count - 1].error if c.verify != NULL and c.verify.count else 0
-        cdef bint pins = c.verify != NULL and c.verify.pins_failed and not verify
-        numbers = (c.fault.kind if c.fault != NULL else -1, first, verify, pins, c.alert_received,
-                   c.fault.os_error if c.fault != NULL else 0)
-        if numbers not in self.failures:
-            self.failure_codes[numbers] = "ERR_TLS_PIN_MISMATCH" if pins else error_from_fault(fault_of(c, False)).code
-            self.failures[numbers] = 0
-        self.failures[numbers] += 1
-
-    cdef object _opened(self, tio_conn *c):
-        if SSL_session_reused(c.ssl) and not tio_conn_psk_used(c):
-            self.handshakes_resumed += 1
-        else:
-            self.handshakes_full += 1
-
-    cdef Connection _first(self, Reactor reactor, tio_notice *notice):
-        """A connection's first notice. Only what a socket is needed for makes one."""
-        if notice.what & TIO_NOTICE_ACCEPTED:
-            self.server._connected(address_of(&notice.conn.peer))
-            if notice.conn == NULL:     # a listener closed the server
-                return None
-        return self._next(reactor, notice.conn, notice.what)
-
-    cdef Connection _next(self, Reactor reactor, tio_conn *c, uint32_t what):
-        if what & TIO_NOTICE_FAILED and not self.wants_failures:
-            self._count(c)
-            tio_conn_free(c)
-            self._check_closed()
-            return None
-        if what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
-            tio_reactor_resume(reactor.r, c)
-            if c.phase == TIO_BROKEN:
-                tio_reactor_drop(reactor.r, c, 1)
-                return self._next(reactor, c, TIO_NOTICE_FAILED)
-            if c.question == TIO_NO_QUESTION and c.phase != TIO_OPEN:
-                return None
-        if not what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED | TIO_NOTICE_FAILED):
-            return None
-        return self._adopt(reactor, c)
-
-    cdef Connection _adopt(self, Reactor reactor, tio_conn *c):
-        """Make the connection a socket of the server."""
-        cdef Connection connection = Connection.wrap(reactor, self, c)
-        if c.reactor == NULL:
-            connection._detached()
-        self.server._adopt(connection)
-        return connection
-
-    cdef bint _answer(self, tio_conn *c) except -1:
-        """What can be answered without a socket: a context from the table, sessions from a store that answers at once."""
-        cdef Context context
-        cdef tio_context *chosen = NULL
-        if c.question == TIO_ASK_HELLO:
-            if c.server_name != NULL and c.wants & TIO_WANT_HELLO:
-                context = self.server._find(c.server_name.decode("ascii"))
-                chosen = context.ptr if context is not None else NULL
-            if c.sessions != NULL and c.sessions.asked_size:
-                self._find_session(c, chosen if chosen != NULL else c.context)
-            tio_answer_hello(c, chosen, NULL, 0)
-            return True
-        if c.question == TIO_ASK_STORE:
-            self.store.keep(sessions_of(c), id_context_of(c.context))
-            tio_answer_store(c)
-            return True
-        return False
-
-    cdef object _find_session(self, tio_conn *c, tio_context *context):
-        cdef bytes found = self.store.find(c.sessions.asked[:c.sessions.asked_size], id_context_of(context))
-        if found is not None and tio_answer_session(c, _start(found), <size_t>len(found)):
-            self.store.spoilt()
-
-
-cdef bytes id_context_of(tio_context *context):
-    return context.row.id_context[:context.row.id_context_size]
+cdef enum:
+    NOTICES = 256       # reported in one pass of the loop; the others wait for the next, so that it is not held up
 
 
 cdef class Reactor:
@@ -272,7 +12,6 @@ cdef class Reactor:
     cdef tio_reactor *r
     cdef object loop                    # a weak reference: the loop holds us, not we the loop
     cdef list dirty                     # connections with something to send or to tell
-    cdef list inputs                    # connections whose reader has come while bytes stood already
     cdef set gates                      # that listen: whoever listens lives
     cdef bint in_turn, scheduled, woke
     cdef readonly bint forked
@@ -280,7 +19,6 @@ cdef class Reactor:
 
     def __cinit__(self):
         self.dirty = []
-        self.inputs = []
         self.gates = set()
 
     def __init__(self, loop):
@@ -288,11 +26,11 @@ cdef class Reactor:
         if self.r == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
-        loop.add_reader(tio_reactor_fd(self.r), self._turn, _Farewell(self))
+        loop.add_reader(tio_reactor_fd(self.r), self._turn, _CloseWithLoop(self))
         _reactors.add(self)
 
     def __dealloc__(self):
-        tio_reactor_free(self.r)
+        tio_reactor_free(self.r, self.forked)
 
     def close(self):
         """Give the loop and the kernel back what we took."""
@@ -303,7 +41,7 @@ cdef class Reactor:
         if loop is not None and not loop.is_closed() and not self.forked:
             loop.remove_reader(tio_reactor_fd(self.r))
         connections = self._owners()
-        tio_reactor_free(self.r)
+        tio_reactor_free(self.r, self.forked)
         self.r = NULL
         self.gates.clear()
         for connection in connections:
@@ -329,41 +67,56 @@ cdef class Reactor:
     def is_closed(self):
         return self.r == NULL
 
-    cdef object _check(self):
+    cdef object _check_process(self):
         if self.forked:
             raise UsageStateError("This server or socket belongs to the parent process: fork before listen or connect")
+
+    cdef object _check(self):
+        self._check_process()
         if self.r == NULL:
             raise UsageStateError("The event loop of this server or socket is closed")
 
     cdef object _schedule(self, Connection connection):
+        self._check_process()
+        if connection.dirty:
+            return
+        connection.dirty = True
         self.dirty.append(connection)
         if not self.in_turn and not self.scheduled:
             self._flush_soon()
 
     def later(self, call, *args):
         """In the loop's next pass."""
-        self.loop().call_soon(call, *args)
+        self._call_soon(call, args)
+
+    cdef object _call_soon(self, call, args=()):
+        loop = self.loop()
+        if loop is None or loop.is_closed():
+            raise UsageStateError("The event loop of this socket is closed")
+        loop.call_soon(call, *args)
 
     cdef object _flush_soon(self):
-        self._check()
+        self._call_soon(self._flush)
         self.scheduled = True
-        self.loop().call_soon(self._flush)
 
     def _flush(self):
         """What was written since the last turn leaves, all of a connection in one send."""
         self.scheduled = False
-        if self.r == NULL:
-            return
-        self._serve_inputs()
         self._serve_dirty()
-        self._go_on()
+        if self.r != NULL:
+            self._go_on()
 
     cdef object _go_on(self):
         """The end of a turn: come again for what is left, or leave the loop when there is nothing to look after."""
-        if tio_reactor_has_ready(self.r):
-            self.loop().call_soon(self._turn)
-        elif tio_reactor_load(self.r) == 0 and not self.scheduled:
+        if tio_reactor_is_busy(self.r):
+            self._call_soon(self._turn)
+        elif tio_reactor_load(self.r) == 0 and not self.scheduled and not self.dirty:
             self.close()
+
+    cdef object _look(self):
+        """Something may have become ready outside of a turn."""
+        if self.r != NULL and not self.in_turn and not self.scheduled and tio_reactor_is_busy(self.r):
+            self._flush_soon()
 
     cdef object _left(self):
         """Something was let go outside a turn; was it the last?"""
@@ -375,13 +128,6 @@ cdef class Reactor:
         else:
             self._flush_soon()
 
-    cdef object _serve_inputs(self):
-        cdef Connection connection
-        inputs, self.inputs = self.inputs, []
-        for connection in inputs:
-            if connection.attached:
-                self._deliver(connection, TIO_NOTICE_READABLE)
-
     cdef object _serve_dirty(self):
         cdef Connection connection
         dirty, self.dirty = self.dirty, []
@@ -390,53 +136,69 @@ cdef class Reactor:
                 self._deliver(connection, 0)
 
     cdef object _deliver(self, Connection connection, uint32_t what):
+        """Report to one connection. An error of ours ends that one, and the others go on."""
         try:
             connection._handle(what)
         except BaseException as error:
-            self._report("tlsio: a connection's news could not be told", error)
+            owner = connection.owner
             connection._let_go(False)
+            if owner is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self._report("tlsio: a connection's news could not be reported", error)
+            if owner is not None:
+                self._crash(owner, error)
+
+    cdef object _crash(self, owner, error):
+        try:
+            owner._crashed(error)
+        except BaseException as worse:
+            self._report("tlsio: a connection could not be ended", worse)
 
     cdef object _report(self, str message, error):
         """What ends the program does so after this turn: others' news are lost with it, and their connections with those."""
+        loop = self.loop()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self.loop().call_soon(_raise, error)
+            loop.call_soon(_raise, error)
         else:
-            self.loop().call_exception_handler({"message": message, "exception": error})
+            loop.call_exception_handler({"message": message, "exception": error})
 
-    def _turn(self, _farewell=None):
-        cdef tio_notice *notices = NULL
-        cdef size_t count, i
-        if self.r == NULL:
+    def _turn(self, _close_with_loop=None):
+        """Work, then report. Code of the user may turn the loop within it: what is left is reported by the inner turn."""
+        cdef tio_notice notice
+        cdef bint was_in_turn = self.in_turn
+        cdef int count = 0
+        if self.r == NULL or tio_in_psk_callback():
             return
-        if tio_reactor_poll(self.r):
-            # A handshake costs 250 us and more; each release beside a busy thread up to 5 ms: worth it for handshakes only.
-            with nogil:
+        if not self._has_notices():
+            if tio_reactor_poll(self.r):
+                # A handshake costs 250 us and more; each release beside a busy thread up to 5 ms: worth it for handshakes only.
+                with nogil:
+                    tio_reactor_work(self.r)
+            else:
                 tio_reactor_work(self.r)
-        else:
-            tio_reactor_work(self.r)
         self.in_turn = True
         try:
-            count = tio_reactor_notices(self.r, &notices)
-            for i in range(count):
-                self._dispatch(&notices[i])
-                if self.r == NULL:
-                    return
+            while self.r != NULL and count < NOTICES and tio_reactor_next_notice(self.r, &notice):
+                count += 1
+                self._dispatch(&notice)
         finally:
-            self.in_turn = False
-        self._after_turn()
+            self.in_turn = was_in_turn
+        if self.r != NULL and not self.in_turn:
+            self._after_turn()
+
+    cdef bint _has_notices(self):
+        """Left by a turn that had too many, or that this one runs within."""
+        return tio_reactor_has_notices(self.r) != 0
 
     cdef object _after_turn(self):
-        if self.inputs:
-            self._serve_inputs()
         if self.woke:                   # readers that were woken run first, then all they wrote leaves together
             self.woke = False
             if not self.scheduled:
                 self._flush_soon()
         elif self.dirty and not self.scheduled:
             self._serve_dirty()
-            if self.dirty:
+            if self.dirty and not self.scheduled:
                 self._flush_soon()
-        if not self.scheduled:
+        if not self.scheduled and self.r != NULL:
             self._go_on()
 
     cdef object _dispatch(self, tio_notice *notice):
@@ -444,32 +206,33 @@ cdef class Reactor:
         cdef Gate gate
         cdef tio_conn *c = notice.conn
         if c == NULL:
-            if notice.what & (TIO_NOTICE_DROPPED | TIO_NOTICE_LISTENER):
-                self._refused(notice)
+            self._refused(notice)
             return
-        if c.owner == NULL:
-            gate = <Gate>c.gate.owner
+        if tio_conn_owner(c) == NULL:
+            gate = <Gate>notice.gate.owner
             try:
-                connection = gate._first(self, notice)
+                connection = gate._take(self, notice)
             except BaseException as error:
-                self._report("tlsio: a new connection could not be told", error)
-                c = notice.conn         # NULL when a listener closed the server before it raised
-                if c != NULL and c.owner == NULL:
-                    tio_conn_free(c)
+                self._report("tlsio: a new connection could not be reported", error)
+                c = tio_reactor_conn(self.r, notice.handle) if self.r != NULL else NULL
+                if c != NULL and tio_conn_owner(c) == NULL:
+                    tio_reactor_discard(c)
                 return
             if connection is None:
                 return
         else:
-            connection = <Connection>c.owner
+            connection = <Connection>tio_conn_owner(c)
         self._deliver(connection, notice.what)
 
     cdef object _refused(self, tio_notice *notice):
+        """A listener failed, or a limit has refused a connection, whose descriptor is ours to close."""
         cdef Gate gate = <Gate>notice.gate.owner if notice.gate != NULL else None
+        cdef int fd = notice.fd
         if notice.what & TIO_NOTICE_LISTENER:
             if gate is not None:
                 gate.server._accept_failed(notice.error)
             return
-        with socket.socket(fileno=notice.fd) as refused:
+        with socket.socket(fileno=fd) as refused:
             try:
                 address = refused.getpeername()
             except OSError:
@@ -482,7 +245,7 @@ def _raise(error):
     raise error
 
 
-cdef class _Farewell:
+cdef class _CloseWithLoop:
     """Dies with the loop's reader. A loop that was closed comes no more: what it left open is closed now."""
 
     cdef Reactor reactor
@@ -501,7 +264,8 @@ def _after_fork():
     cdef Reactor reactor
     for reactor in list(_reactors):
         reactor.forked = True
-        reactor.close()
+        if not tio_in_psk_callback():   # else OpenSSL is at work on one of its connections: they stay until the child ends
+            reactor.close()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -2,7 +2,8 @@
 
 Theory of operation. Commands of one turn of the loop wait in a queue; a task takes all of them, sends them as one pipeline over one
 connection and hands out the answers. Up to four such tasks run side by side, so one slow answer does not hold up the rest. The task
-does not belong to a caller: a caller that is cancelled or out of time leaves, the others get their answers.
+does not belong to a caller: a caller that is cancelled or out of time leaves, the others get their answers. A task that is cancelled by
+the application, even before its first step, fails the commands that no other task would send; the next call starts a new task.
 
 Whatever fails is a `StoreError` for the caller. A failure to answer opens the breaker; an answer that is an error ("OOM", "READONLY")
 does not, for it costs no time. The log hears of an outage once, when it begins, and once more when it has ended.
@@ -11,11 +12,12 @@ does not, for it costs no time. The log hears of an outage once, when it begins,
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections import deque
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
 
 from tlsio.model.checks import check_seconds, wrong_type, wrong_value
 from tlsio.model.errors import StoreError, missing_extra
@@ -36,6 +38,7 @@ _PIPELINE_COMMANDS = 128  # some 100 KiB: sent and answered well within the time
 _WAITING_COMMANDS = 4096  # far more than are answered within the timeout; each holds a session of some kilobytes
 _TURNS = 16  # of the loop; a call takes ten
 _CLOSED = "it is closed"
+_CANCELLED = "the task that asks Redis was cancelled"
 _QUIET = 60.0  # an outage that comes and goes is told once a minute
 
 _log = logging.getLogger("tlsio")
@@ -65,9 +68,8 @@ class RedisLink:
         self._clock = clock
         self._breaker = Breaker(clock)
         self._queue: deque[tuple[tuple[Any, ...], asyncio.Future[_Answer]]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # that will look at the queue again
         self._closed = False
-        self._working = 0  # not the number of tasks: one that has ended leaves the set a moment later
         self._outages: dict[str, float] = {}  # what fails, and since when
         self._told: dict[str, float] = {}  # what has failed, and when the log heard of it
         self.calls = 0
@@ -107,11 +109,11 @@ class RedisLink:
         future: asyncio.Future[_Answer] = loop.create_future()
         self._queue.append((command, future))
         # Where others wait already, a task is about to take this one too, or four of them are at work.
-        if len(self._queue) == 1 and self._working < _PIPELINES:
-            self._working += 1
-            task = asyncio.create_task(self._work(), name="tlsio redis")
+        if not self._tasks or (len(self._queue) == 1 and len(self._tasks) < _PIPELINES):
+            # In a context of its own: the task works for all callers, and must not keep the variables of the first one.
+            task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._worker_ended)
         # As _patience has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
         clock = loop.call_later(self._timeout, _give_up, future, f"no answer within {self._timeout:g} s", _TURNS)
         try:
@@ -127,7 +129,20 @@ class RedisLink:
             while self._queue:
                 await self._send_some()
         finally:
-            self._working -= 1
+            # Now and not in the callback, which comes a moment later: a call in between must start a new task.
+            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)  # a task that was cancelled before its first step is still there
+        if not self._tasks and self._queue:
+            self._fail_waiting(_CANCELLED)
+
+    def _fail_waiting(self, why: str) -> None:
+        for _, future in self._queue:
+            if not future.done():
+                future.set_result(ConnectionError(why))
+        self._queue.clear()
+        self._breaker.abandoned()
 
     async def _send_some(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), _PIPELINE_COMMANDS))]
@@ -135,9 +150,12 @@ class RedisLink:
         if not batch:
             self._breaker.abandoned()
             return
-        answers: Sequence[_Answer] = [ConnectionError(_CLOSED)] * len(batch)
+        answers: Sequence[_Answer] = [ConnectionError(_CLOSED if self._closed else _CANCELLED)] * len(batch)
         try:
             answers = await self._send([command for command, _ in batch])
+        except BaseException:  # cancelled: neither an answer nor a failure to answer
+            self._breaker.abandoned()
+            raise
         finally:
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
@@ -177,10 +195,7 @@ class RedisLink:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for _, future in self._queue:
-            if not future.done():
-                future.set_result(ConnectionError(_CLOSED))
-        self._queue.clear()
+        self._fail_waiting(_CLOSED)
         if self._is_ours:
             await self._client.aclose()
 

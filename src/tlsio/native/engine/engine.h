@@ -4,6 +4,8 @@
  * nothing of Python, of names, of files or of policy.  Whatever needs a decision is put as a question: the connection
  * stops, and goes on when the answer is given.
  *
+ * A connection is opaque.  After any call tio_conn_next() says what it waits for; nothing else has to be guessed from its state.
+ *
  * INVARIANTS.  Each has a test in tests/native/engine_test.c or in tests/connection/.
  *  1. No plaintext is handed up before the phase is OPEN, and none is accepted for sending.
  *  2. Nothing leaves while an OpenSSL call runs, nor while a question is open.  OpenSSL's FLUSH is answered, never
@@ -11,7 +13,7 @@
  *  3. BROKEN is final.  What the failing step produced (the alert) is still sent, and it is sent before the
  *     descriptor is closed.
  *  4. No code of the user runs inside an OpenSSL callback: callbacks record a fact or ask for a pause.  The one exception,
- *     pre-shared keys, is fenced: see tio_asking().
+ *     pre-shared keys, is fenced: see tio_in_psk_callback().
  *  5. One thread owns a connection at a time.  Hand-over happens between calls of this file, never inside one.
  *  6. OpenSSL's error queue is cleared before, and read after, every call that can fail; what was read is in `fault`.
  *  7. A callback that cannot answer fails the handshake.
@@ -72,7 +74,7 @@ typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 /* ---- state.c: four fields, each moved through one door ------------------------------------------------------- */
 
 typedef enum { TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN } tio_phase;
-typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE } tio_question;
+typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE, TIO_ASK_PREFACE } tio_question;
 typedef enum { TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED } tio_in;
 typedef enum { TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED } tio_out;
 
@@ -85,13 +87,13 @@ typedef enum {
     TIO_FAULT_HANGUP,                   /* end of file before the handshake was complete */
     TIO_FAULT_OS,                       /* recv or send failed: `os_error` */
     TIO_FAULT_LIMIT,                    /* `limit` was passed */
-    TIO_FAULT_TIMEOUT,                  /* the handshake's deadline passed */
+    TIO_FAULT_TIMEOUT,                  /* the deadline of a handshake passed, of the first or of another */
     TIO_FAULT_REFUSED,                  /* an answer of ours refused the peer */
     TIO_FAULT_MEMORY
 } tio_fault_kind;
 
 typedef enum { TIO_NO_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, TIO_LIMIT_KEY_UPDATES, TIO_LIMIT_PARTIAL_RECORD,
-               TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF } tio_limit;
+               TIO_LIMIT_DH_SIZE, TIO_LIMIT_RENEGOTIATIONS, TIO_LIMIT_RENEGOTIATION_OFF, TIO_LIMIT_CERTIFICATE_REQUESTS } tio_limit;
 
 typedef struct {
     unsigned long code;                 /* as ERR_get_error() gives it */
@@ -105,6 +107,11 @@ typedef struct {
     int os_error;
     int count;                          /* entries used, oldest first */
     tio_fault_entry entries[6];
+    int16_t alert_sent, alert_received; /* -1 = none; else the description */
+    uint8_t certificate_requested;      /* the peer asked for our certificate */
+    uint8_t psk;                        /* pre-shared keys were allowed */
+    uint8_t first[16];                  /* the peer's first wire bytes, which show what it spoke */
+    uint8_t first_size;
 } tio_fault;
 
 /* What chain verification found; made when a certificate of the peer was verified. */
@@ -122,7 +129,7 @@ typedef struct {
 typedef struct tio_lists tio_lists;
 
 typedef struct {                        /* verify mode, versions, options, tickets are read from the SSL_CTX itself */
-    int soft;                           /* server: a bad certificate is recorded, not refused */
+    int accept_unverified;              /* server: a bad certificate is recorded, not refused */
     char *groups;                       /* colon list, or NULL for the library's own */
     uint8_t id_context[32];             /* session id context: the digest of the trust; set on the SSL_CTX too */
     size_t id_context_size;
@@ -136,19 +143,19 @@ typedef struct {                        /* verify mode, versions, options, ticke
     int64_t lists_end;                  /* POSIX seconds: when the first CRL of the store has to be replaced; 0: there is none */
     tio_lists *lists;                   /* server: resumed clients are looked for in these, or NULL; released with the context */
     int resume_unmarked;                /* server: sessions without a mark may resume where a certificate is asked for */
-} tio_row;
+} tio_context_settings;
 
 typedef struct tio_ring tio_ring;
 
 typedef struct {
     SSL_CTX *ssl;
-    tio_row row;                        /* text and bytes here are malloc'd and freed with the context */
+    tio_context_settings settings;      /* text and bytes here are malloc'd and freed with the context */
     tio_ring *ring;                     /* ticket keys of connections that have no gate */
     atomic_int owners;
 } tio_context;
 
 tio_context *tio_context_new(void);     /* our callbacks and modes installed; NULL without memory */
-void tio_context_speak_npn(tio_context *);           /* NPN, what ALPN came from, by its row.npn: TLS 1.2 and older; ALPN wins */
+void tio_context_speak_npn(tio_context *);           /* NPN, what ALPN came from, by its settings.npn: TLS 1.2 and older; ALPN wins */
 void tio_context_retain(tio_context *);
 void tio_context_release(tio_context *);
 
@@ -187,75 +194,66 @@ typedef struct {
 /* ---- psk.c: external pre-shared keys (RFC 4279, RFC 8446 4.2.11) --------------------------------------------- */
 
 typedef struct tio_conn tio_conn;
-typedef struct tio_psk tio_psk;
 
 /* The binding's, called from inside an OpenSSL call: a key is wanted.  `given`: the client's identity (server), or the server's
  * hint or NULL (client); text, in UTF-8 as far as OpenSSL can tell.  Filled in: `identity` (client: TIO_PSK_IDENTITY bytes and
  * a NUL at most) and `key` (TIO_PSK_KEY bytes at most).  Returns the size of the key, 0: there is none, -1: the handshake is to
  * fail.  Until it returns no call of this file may be made but those that take a const tio_conn. */
 typedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *key);
-int tio_asking(void);                   /* this thread is inside of one */
+int tio_in_psk_callback(void);                   /* this thread is inside of one */
 int tio_conn_psk_used(const tio_conn *);             /* an external key, not a certificate, has shown who the peer is */
 
-/* ---- the gate: one server's limits and counters, shared by its listeners ------------------------------------- */
+/* ---- gate.c: one server's limits and counters, shared by its listeners ---------------------------------------- */
 
 enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCEPTED = 8, TIO_WANT_DROPPED = 16,
        TIO_WANT_VERIFY = 32,
        TIO_WANT_KEYS = 64, TIO_WANT_OFFER = 128, TIO_WANT_TRACE = 256,      /* records, see tio_records */
        TIO_WANT_STATUS = 512,
-       TIO_WANT_SESSIONS = 1024,         /* those made are handed up; a server asks for those it is to resume */
+       TIO_WANT_SESSIONS = 1024,        /* those made are handed up; a server asks for those it is to resume */
        TIO_STATEFUL = 2048,             /* and gives out ids of sessions, no tickets that carry them */
        TIO_STATEFUL_13 = 4096,          /* the same, to clients of TLS 1.3 only */
-       TIO_WANT_PSK = 8192 };
+       TIO_WANT_PSK = 8192,
+       TIO_WANT_PREFACE = 16384 };      /* bytes come before TLS, see TIO_ASK_PREFACE */
+
+/* What one connection asks, allows and bounds.  A gate's is copied to each connection it accepts; for all others the binding
+ * fills in tio_conn_policy() before the first step. */
+typedef struct {
+    uint16_t wants;                     /* TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS | _PSK, and tio_conn_record()'s */
+    uint8_t alpn_continue;              /* nothing in common: go on without ALPN instead of alert 120 */
+    int min_dh_bits;                    /* client: smaller groups are refused; 0 = OpenSSL's own bound */
+    int64_t handshake_ns;               /* deadline of a whole handshake, also of a repeated one; 0 = none */
+    int64_t partial_ns;                 /* a record must be whole within it: three bytes of a header pin 16.7 KiB; 0 = none */
+    uint64_t max_handshake_bytes;       /* of input; what is sent in a handshake the context's certificates bound; 0 = no limit */
+    tio_renegotiation renegotiation;    /* what clients of TLS 1.2 may */
+    tio_psk_ask *ask_psk;               /* for TIO_WANT_PSK */
+    const char *psk_hint;               /* the binding's, not changed; NULL: none */
+    const char *plain_answer;           /* sent in place of an alert to a client that speaks HTTP; the binding's; NULL: none */
+    size_t plain_answer_size;
+} tio_policy;
 
 typedef struct {
-    pthread_mutex_t lock;               /* of `context`: it may be exchanged while another thread accepts */
+    pthread_mutex_t lock;               /* of `context` and `peers`: any thread may exchange the one and count in the other */
     tio_context *context;               /* for new connections; changed by tio_gate_set_context() only */
     tio_ring *ring;
     void *owner;                        /* the binding's; not touched here */
-    atomic_uint wants;                  /* TIO_WANT_*: which questions and notices */
-    tio_psk_ask *ask_psk;               /* for TIO_WANT_PSK */
-    const char *psk_hint;               /* the binding's, not changed; NULL: none */
-    int alpn_continue;                  /* nothing in common: go on without ALPN instead of alert 120 */
+    atomic_uint wants;                  /* TIO_WANT_*, in place of the policy's: they may change while connections are accepted */
+    tio_policy policy;
     int no_delay;
     int keep_alive;                     /* -1 off, else seconds before the first probe; 0 the system's */
-    uint32_t max_connections;           /* 0 = no limit, here and below */
+    atomic_uint max_connections;        /* 0 = no limit, here and below */
     int queues_beyond;                  /* those beyond it stay in the kernel's queue; else they are taken and dropped */
     uint32_t max_handshakes;
-    uint64_t max_handshake_bytes;
-    int64_t handshake_ns;               /* deadline of the whole handshake; 0 = none */
-    tio_renegotiation renegotiation;    /* what clients of TLS 1.2 may */
-    uint32_t open, handshaking;         /* now */
-    uint64_t accepted, dropped;         /* since the start */
-    uint64_t bytes_in, bytes_out;       /* plaintext of connections that are gone */
+    uint32_t max_per_peer;              /* open connections of one address: IPv4, or the first 64 bits of IPv6 */
+    atomic_uint open, handshaking;      /* now */
+    atomic_uint lingering;              /* descriptors that are only drained; see tio_gate_max_lingering() */
+    atomic_ullong accepted, dropped;    /* since the start */
+    atomic_ullong bytes_in, bytes_out;  /* plaintext of connections that are gone */
+    struct tio_peers *peers;            /* open connections by address, while max_per_peer is set */
 } tio_gate;
 
 void tio_gate_init(tio_gate *);         /* the caller's memory, zeroed */
 void tio_gate_free(tio_gate *);         /* the context, the ring and the lock; no connection may be left */
 void tio_gate_set_context(tio_gate *, tio_context *);                   /* any thread */
-
-/* ---- wire.c: bytes from a descriptor or from memory ---------------------------------------------------------- */
-
-typedef struct tio_reactor tio_reactor;
-
-typedef struct {
-    int fd;                             /* -1: memory */
-    int error;                          /* errno of a failed recv, sticky */
-    int out_error;                      /* errno of a failed send, sticky: the peer's alert may still be read */
-    uint8_t eof;                        /* the peer's FIN was read */
-    uint8_t dry;                        /* the last recv() came back short: do not ask the kernel again this turn */
-    uint8_t tired;                      /* the budget ran out: bytes are left although OpenSSL was told "none" */
-    uint8_t borrowed;                   /* `in` points into somebody else's buffer */
-    uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
-    uint8_t out_lent;                   /* `out` is the reactor's send buffer */
-    const uint8_t *in;                  /* unread wire bytes */
-    size_t in_size;
-    uint8_t *block;                     /* private block behind `in`, when it is not borrowed */
-    size_t budget;
-    uint8_t *out;                       /* gathered records: out[out_start .. out_end) wait to be sent */
-    size_t out_start, out_end, out_room;
-    uint64_t bytes_in, bytes_out;       /* TLS overhead included */
-} tio_wire;
 
 /* ---- conn.c: one connection as steps that never block -------------------------------------------------------- */
 
@@ -304,70 +302,55 @@ typedef struct {
 
 typedef struct { int count; tio_stapled of[TIO_IDENTITIES]; } tio_status;
 
-struct tio_conn {                       /* read freely; written by the engine only, but for the marked fields */
-    SSL *ssl;                           /* NULL before the first step */
-    tio_context *context;
-    tio_context *identity;              /* whose certificates are shown in place of its own, or NULL */
-    tio_gate *gate;                     /* server connections of a listener, else NULL */
-    tio_reactor *reactor;
-    void *owner;                        /* the binding's, may be set by it */
-    tio_wire wire;
-    tio_fault *fault;                   /* set when BROKEN */
-    tio_verify *verify;                 /* what verification found, or NULL */
-    uint8_t role, phase, question, in, out;
-    uint8_t asked;                      /* questions already answered: TIO_WANT_* */
-    uint8_t recorded;                   /* `records` holds lines or a trace to be told, or a client's `sessions` new ones */
-    uint16_t wants;                     /* the binding's: TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS | _PSK, and tio_conn_record()'s */
-    uint8_t alpn_continue;              /* the binding's */
-    uint8_t standing;                   /* a record of plaintext waits inside OpenSSL */
-    uint8_t parked;                     /* the kernel is told not to wake us for input */
-    uint8_t flowing;                    /* the binding's: somebody wants input now */
-    uint8_t ready;                      /* in the reactor's ready list */
-    uint8_t certificate_requested;      /* the peer asked for ours */
-    uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
-    uint8_t stateful;                   /* server: gives out ids of sessions, no tickets that carry them */
-    uint8_t marked;                     /* server: a session carries the mark of what was verified last */
-    uint8_t ticketed;                   /* client: a ticket has come */
-    uint8_t passed;                     /* tio_limit a callback found passed */
-    uint8_t reshaking;                  /* we have asked for another handshake */
-    uint8_t finished;                   /* the peer's Finished of another handshake has come */
-    uint8_t reshaken;                   /* another handshake is done; the binding clears it */
-    int8_t soft;                        /* in place of the context's, -1 = as that has it */
-    uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
-    int16_t alert_sent, alert_received; /* -1 = none; else the description */
-    int16_t refusal;                    /* alert an answer chose, -1 = none */
-    int min_dh_bits;                    /* the binding's, client: smaller groups are refused; 0 = OpenSSL's own bound */
-    int verify_answer;                  /* X509_V_*, the binding's word on the peer */
-    uint32_t key_updates;
-    tio_renegotiation renegotiation;    /* the binding's, or the gate's */
-    uint32_t renegotiations;            /* by the peer, within the window */
-    int64_t shaken_ns;                  /* when the last handshake was done */
-    uint32_t slot;                      /* index in the reactor */
-    uint32_t notice;                    /* 1 + index of our notice of this turn, 0 = none */
-    tio_reactor *told;                  /* the reactor that holds the notice */
-    int64_t last_activity;              /* CLOCK_MONOTONIC, ns, 4 ms coarse: when plaintext moved last */
-    uint64_t bytes_read, bytes_written; /* plaintext */
-    struct sockaddr_in6 peer, local;    /* of accepted connections: room for IPv4 too, of a Unix socket the family only */
-    uint8_t first[16];                  /* the peer's first wire bytes, for telling what it spoke */
-    uint8_t first_size;
-    char *server_name;                  /* lower case, as the hello had it (server) or as set (client), or NULL */
-    uint8_t *offered;                   /* server: ALPN list of the hello in wire form, kept while it is asked for */
-    size_t offered_size;
-    uint8_t *chosen;                    /* ALPN answer: one protocol */
-    size_t chosen_size;
-    tio_psk_ask *ask_psk;               /* the binding's, or the gate's, as is `psk_hint` */
-    const char *psk_hint;
-    tio_psk *psk;                       /* NULL unless TIO_WANT_PSK */
-    tio_records *records;
-    tio_status *status;                 /* server, see there */
-    tio_sessions *sessions;
-    tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
-    uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
-    tio_conn *next_ready;
-};
-
 tio_conn *tio_conn_new(tio_context *, tio_role);     /* IDLE; NULL without memory */
-void tio_conn_free(tio_conn *);         /* detached from its reactor first; a NULL is fine; not from a callback */
+void tio_conn_free(tio_conn *);         /* one that no reactor holds, else tio_reactor_discard(); NULL is fine; not from a callback */
+
+tio_policy *tio_conn_policy(tio_conn *);             /* the binding's to write before the first step */
+void tio_conn_set_gate(tio_conn *, tio_gate *);      /* over memory: ticket keys and counters of a server */
+void tio_conn_set_owner(tio_conn *, void *);         /* the binding's; not touched here */
+
+/* Facts.  All of them are to be had at any time. */
+tio_role tio_conn_role(const tio_conn *);
+tio_phase tio_conn_phase(const tio_conn *);
+tio_question tio_conn_question(const tio_conn *);
+tio_in tio_conn_in(const tio_conn *);
+tio_out tio_conn_out(const tio_conn *);
+SSL *tio_conn_ssl(const tio_conn *);                 /* NULL before the first step */
+tio_context *tio_conn_context(const tio_conn *);     /* the one a name has chosen, or the first */
+tio_gate *tio_conn_gate(const tio_conn *);
+void *tio_conn_owner(const tio_conn *);
+int tio_conn_fd(const tio_conn *);                   /* -1: over memory, or let go */
+const tio_fault *tio_conn_fault(const tio_conn *);   /* NULL unless BROKEN, and then without memory */
+const tio_verify *tio_conn_verify(const tio_conn *); /* NULL: no certificate was verified */
+const char *tio_conn_server_name(const tio_conn *);  /* lower case, as the hello had it (server) or as set (client), or NULL */
+size_t tio_conn_offered(const tio_conn *, const uint8_t **list);         /* server, while the hello is asked about: ALPN, wire form */
+size_t tio_conn_asked_session(const tio_conn *, const uint8_t **id);     /* server, then: the session the client wants to resume */
+const tio_status *tio_conn_status(const tio_conn *); /* server, while responses are asked for, else NULL */
+const tio_records *tio_conn_records(const tio_conn *);                   /* or NULL */
+int tio_conn_peer_finished(const tio_conn *);        /* the peer's Finished of the first handshake has come */
+int tio_conn_has_news(const tio_conn *);             /* records or a client's sessions wait to be taken */
+int tio_conn_psk_used(const tio_conn *);             /* an external key, not a certificate, has shown who the peer is */
+int64_t tio_conn_last_activity(const tio_conn *);    /* CLOCK_MONOTONIC, ns, 4 ms coarse: when plaintext moved last */
+int64_t tio_conn_deadline(const tio_conn *);         /* CLOCK_MONOTONIC, ns: tio_conn_expire() is due then; 0 = none.  Handshake of
+                                                      * accepted connections: the reactor's */
+const struct sockaddr_in6 *tio_conn_peer(const tio_conn *);              /* of accepted connections: room for IPv4 too; of a Unix */
+const struct sockaddr_in6 *tio_conn_local(const tio_conn *);             /* socket the family only, AF_UNSPEC: unknown */
+
+typedef struct { uint64_t read, written, wire_read, wire_written; } tio_counts;     /* bytes; of the wire with TLS overhead */
+tio_counts tio_conn_counts(const tio_conn *);
+
+/* What now?  A set of these.  Everything that drives a connection asks this and nothing else. */
+enum {
+    TIO_NEXT_INPUT = 1,                 /* bytes of the peer are waited for */
+    TIO_NEXT_TURN = 2,                  /* there is progress to be made at once: step, take or write, then turn */
+    TIO_NEXT_ROOM = 4,                  /* ciphertext waits for the kernel or the stream to take it */
+    TIO_NEXT_READABLE = 8,              /* plaintext stands and waits for tio_conn_take() */
+    TIO_NEXT_QUESTION = 16,             /* an answer is waited for */
+    TIO_NEXT_END = 32,                  /* the peer has ended, in order or not */
+    TIO_NEXT_FIN = 64                   /* all is sent: the writing side of the stream is to be ended */
+};
+unsigned tio_conn_next(const tio_conn *);
+void tio_conn_want(tio_conn *, int reading, int writing);   /* the caller would take plaintext now; it has plaintext to write.  -1: as it is */
 
 /* Client, before the first step.  -1: OpenSSL refused the value.  A session that is resumed is asked about in place of the
  * certificate (TIO_ASK_VERIFY), when the handshake is complete but nothing of it has left. */
@@ -378,33 +361,46 @@ int tio_conn_set_session(tio_conn *, const uint8_t *der, size_t size);
  * context a name chooses; all else stays as it is.  -1: it has none, or OpenSSL refuses one (its queue says why). */
 int tio_conn_set_identity(tio_conn *, tio_context *from);
 
-/* Push on: handshake, or (OPEN, nobody reading) look whether a record stands.  Afterwards read the four fields. */
+/* Push on: handshake, or (OPEN, nobody reading) look whether a record stands. */
 void tio_conn_step(tio_conn *);
 
-/* Plaintext.  read: > 0 bytes, 0 nothing now (see `in`, `phase`).  write: bytes taken, 0 when the peer or the gather
- * limit holds it back: repeat the same bytes later. */
-size_t tio_conn_read(tio_conn *, void *buffer, size_t size);
-size_t tio_conn_pending(const tio_conn *);           /* decrypted bytes ready for the next read */
+/* Plaintext.  take: > 0 bytes, which is all that may be used of `room`; 0 nothing now.  A question may open inside.
+ * write: bytes taken, 0 when the peer or the gather limit holds it back: repeat the same bytes later. */
+size_t tio_conn_take(tio_conn *, void *room, size_t size);
 size_t tio_conn_write(tio_conn *, const void *data, size_t size);
-void tio_conn_end(tio_conn *);          /* close_notify goes behind what was written; FIN follows in the reactor */
+void tio_conn_end(tio_conn *);          /* close_notify goes behind what was written; FIN follows */
 void tio_conn_close(tio_conn *);        /* end, and from now on steps throw input away until the peer has ended too */
 /* OPEN: another handshake.  TLS 1.2: renegotiation; TLS 1.3: a server asks the client for its certificate.  verify_mode: -1 as
- * it is, else SSL_VERIFY_*, and soft beside it.  `reshaken` tells when it is done.  -1: cannot be, OpenSSL's code says why. */
-int tio_conn_reshake(tio_conn *, int verify_mode, int soft, unsigned long *code);
+ * it is, else SSL_VERIFY_*, and accept_unverified beside it.  -1: cannot be, OpenSSL's code says why. */
+int tio_conn_rehandshake(tio_conn *, int verify_mode, int accept_unverified, unsigned long *code);
+int tio_conn_rehandshake_done(tio_conn *);           /* another handshake is done since the last call that said so */
 void tio_conn_refuse_renegotiation(tio_conn *);      /* from now on a renegotiation by the peer ends the connection */
-void tio_conn_settle(tio_conn *);       /* after a run of reads: borrowed wire bytes become private */
 
-/* Memory wire.  feed borrows `data` until tio_conn_settle().  output shows the ciphertext to send. */
+/* The end of each piece of work, for both wires: borrowed input becomes private, what has gathered is sent, FIN follows when
+ * it is due, the clocks of a partial record and of another handshake are started and stopped. */
+void tio_conn_turn(tio_conn *);
+void tio_conn_expire(tio_conn *);       /* a deadline has passed: BROKEN, unless nothing is overdue */
+
+/* Memory wire.  feed borrows `data` until tio_conn_turn().  output shows the ciphertext to send. */
 int tio_conn_feed(tio_conn *, const uint8_t *data, size_t size);         /* -1: no memory */
 void tio_conn_feed_eof(tio_conn *);
-void tio_conn_feed_error(tio_conn *, int os_error);  /* the stream broke: told after all that came before it */
-void tio_conn_unsent(tio_conn *, int os_error);      /* sending failed: nothing leaves any more; the input tells why */
+void tio_conn_feed_error(tio_conn *, int os_error);  /* the stream broke: reported after all that came before it */
+void tio_conn_send_failed(tio_conn *, int os_error); /* nothing leaves any more; the input may say why */
+int tio_conn_send_error(const tio_conn *);           /* errno of a send that failed, or 0 */
 size_t tio_conn_output(tio_conn *, const uint8_t **data);                /* 0 while a question is open */
+void tio_conn_hand_out(tio_conn *, size_t size);     /* the caller has copied that much of the output: it stays, and counts as unsent,
+                                                      * until tio_conn_sent(), even when the rest is dropped */
 void tio_conn_sent(tio_conn *, size_t size);
-int tio_conn_wants_fin(const tio_conn *);            /* all is sent, close_notify included: the stream may be ended */
-void tio_conn_fin_sent(tio_conn *);
-/* Descriptor wire: 1 all sent, 0 the kernel is full, -1 failed. */
-int tio_conn_flush(tio_conn *);
+void tio_conn_fin_sent(tio_conn *);     /* after TIO_NEXT_FIN */
+size_t tio_conn_unsent(const tio_conn *);            /* ciphertext that has not left */
+size_t tio_conn_held(const tio_conn *);              /* wire bytes that have come and were not used yet */
+size_t tio_conn_unacknowledged(const tio_conn *);    /* bytes the kernel has and the peer has not acknowledged, FIN included; 0: memory */
+int tio_conn_flush(tio_conn *);         /* descriptor wire: 1 all sent, 0 the kernel is full, -1 failed */
+
+/* TIO_ASK_PREFACE: what has come so far.  taken: so many of its bytes are not TLS and are dropped; more: they do not suffice,
+ * ask again when others have come. */
+size_t tio_conn_preface(const tio_conn *, const uint8_t **data);
+void tio_answer_preface(tio_conn *, size_t taken, int more);
 
 /* Answers.  Each ends the question and must be followed by tio_conn_step(); wrong moment: nothing happens. */
 void tio_answer_hello(tio_conn *, tio_context *context, const uint8_t *protocol, size_t size);   /* NULLs: as it is */
@@ -446,45 +442,51 @@ void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);
 
 /* ---- reactor.c: epoll for many connections (Linux) ----------------------------------------------------------- */
 
+typedef struct tio_reactor tio_reactor;
+
 enum {                                  /* what a notice says */
-    TIO_NOTICE_ACCEPTED = 1,            /* the gate wants to know: peer's address is in `conn` via getpeername */
+    TIO_NOTICE_ACCEPTED = 1,            /* the gate wants to know */
     TIO_NOTICE_QUESTION = 2,
     TIO_NOTICE_OPENED = 4,
-    TIO_NOTICE_READABLE = 8,            /* a hint: the read may yield nothing */
-    TIO_NOTICE_WRITABLE = 16,           /* all ciphertext has left */
-    TIO_NOTICE_FAILED = 32,             /* BROKEN; the descriptor is on its way out already */
-    TIO_NOTICE_DROPPED = 64,            /* `fd` was refused by max_connections; the binding reads its address, closes it */
-    TIO_NOTICE_LISTENER = 128           /* accept() failed with `error`; the listener rests */
+    TIO_NOTICE_TURN = 8,                /* tio_conn_next() has something for the binding: to take, to write, to report */
+    TIO_NOTICE_FAILED = 16,             /* BROKEN; the descriptor is on its way out already */
+    TIO_NOTICE_DROPPED = 32,            /* `fd` was refused by a limit; the binding reads its address and closes it */
+    TIO_NOTICE_LISTENER = 64            /* accept() failed with `error`; the listener rests, or is given up when it is dead */
 };
 
 typedef struct {
     uint32_t what;
-    tio_conn *conn;                     /* NULL for DROPPED and LISTENER */
-    tio_gate *gate;                     /* NULL when it was evicted meanwhile: of DROPPED, the descriptor is still to close */
+    uint64_t handle;                    /* of the connection or listener: slot and generation.  Never used again for another */
+    tio_conn *conn;                     /* valid until the next call that may free it: then tio_reactor_conn() */
+    tio_gate *gate;                     /* the same: tio_reactor_gate().  NULL: it was evicted; a `fd` is still to be closed */
     int fd, error;
 } tio_notice;
 
 tio_reactor *tio_reactor_new(void);     /* NULL with errno */
-void tio_reactor_free(tio_reactor *);                /* closes all descriptors, also a forked child's copies: no epoll_ctl.
+void tio_reactor_free(tio_reactor *, int forked);    /* closes all descriptors; forked: a child's copies, without epoll_ctl().
                                                       * Connections of gates that have no owner yet are freed. */
 int tio_reactor_fd(const tio_reactor *);             /* readable when tio_reactor_poll() has something to do */
 
 /* One turn: poll, work, then the notices.  poll returns how many handshakes are waiting: work() then is worth releasing
- * an interpreter's lock for.  Notices live until the next poll; a conn freed meanwhile is NULL in them. */
+ * an interpreter's lock for.  next_notice takes the oldest notice, 0: there is none.  Those that are left stay for later, so a
+ * turn within a turn is harmless. */
 int tio_reactor_poll(tio_reactor *);
 void tio_reactor_work(tio_reactor *);
-size_t tio_reactor_notices(tio_reactor *, tio_notice **);
-int tio_reactor_has_ready(const tio_reactor *);      /* connections hold bytes the kernel will not wake us for */
-size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care; 0 = may be freed */
+int tio_reactor_next_notice(tio_reactor *, tio_notice *);
+tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t handle);        /* NULL: it is gone */
+tio_gate *tio_reactor_gate(const tio_reactor *, uint64_t handle);
+int tio_reactor_has_notices(const tio_reactor *);
+int tio_reactor_is_busy(const tio_reactor *);        /* notices, or work that the kernel will not wake us for */
+size_t tio_reactor_load(const tio_reactor *);        /* descriptors in its care, and notices; 0 = may be freed */
 size_t tio_reactor_owners(const tio_reactor *, void **);                 /* those of its connections; room for load() of them */
 
 int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);               /* takes the descriptor, also when it fails */
 void tio_reactor_unlisten(tio_reactor *, tio_gate *);                    /* closes all its descriptors */
 int tio_reactor_add(tio_reactor *, tio_conn *, int fd);                  /* takes the descriptor, also when it fails */
-void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: flush, interest, ready list */
+void tio_reactor_update(tio_reactor *, tio_conn *);  /* after any call from outside a turn: tio_conn_turn(), interest, ready list */
 void tio_reactor_resume(tio_reactor *, tio_conn *);  /* tio_conn_step() after an answer, and the reactor's part of it */
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);              /* let the descriptor go; wait: alert and FIN first */
-void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet,
-                                                      * and takes back the notices that speak of it */
+void tio_reactor_discard(tio_conn *);                /* let it go at once, and free it, whether a reactor holds it or none */
+void tio_reactor_evict(tio_reactor *, tio_gate *);   /* frees the gate's connections that have no owner yet, and forgets the gate */
 
 #endif

@@ -19,18 +19,29 @@ static void read_queue(tio_fault *f) {
     }
 }
 
+/* A request line: a method of upper-case letters, then a space. */
+static int speaks_http(const tio_conn *c) {
+    size_t n = 0;
+    while (n < c->first_size && c->first[n] >= 'A' && c->first[n] <= 'Z') n++;
+    return n >= 3 && n < c->first_size && c->first[n] == ' ';
+}
+
 /* OpenSSL sends no alert to what it takes for another protocol, and knows nothing of our deadline and limits.  As long as
  * nothing of ours was sent, the peer reads in the clear, and an alert can be written by hand.
  * RFC 8446 5: "If a TLS implementation receives an unexpected record type, it MUST terminate the connection with an
  * "unexpected_message" alert."  6.1, user_canceled: "the sender is canceling the handshake for some reason unrelated to a
  * protocol failure ... SHOULD be followed by a "close_notify"". */
-static void say_why(tio_conn *c) {
+static void append_plaintext_alert(tio_conn *c) {
     uint8_t alert[] = { SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_FATAL, SSL_AD_UNEXPECTED_MESSAGE };
     static const uint8_t canceled[] = { SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_WARNING, SSL_AD_USER_CANCELLED,
                                         SSL3_RT_ALERT, 3, 1, 0, 2, SSL3_AL_WARNING, SSL_AD_CLOSE_NOTIFY };
-    if (c->alert_sent >= 0 || c->wire.bytes_out || c->wire.out_end > c->wire.out_start) return;
+    if (c->alert_sent >= 0 || c->wire.bytes_out || tio_wire_unsent(&c->wire)) return;
     if (c->fault->kind == TIO_FAULT_TIMEOUT) {
         if (!tio_wire_append(c, canceled, sizeof canceled)) c->alert_sent = SSL_AD_USER_CANCELLED;
+        return;
+    }
+    if (c->fault->kind == TIO_FAULT_SSL && c->policy.plain_answer && speaks_http(c)) {
+        tio_wire_append(c, c->policy.plain_answer, c->policy.plain_answer_size);
         return;
     }
     if (c->fault->kind == TIO_FAULT_LIMIT) alert[6] = SSL_AD_HANDSHAKE_FAILURE;
@@ -38,6 +49,17 @@ static void say_why(tio_conn *c) {
     else if (ERR_GET_REASON(c->fault->entries[0].code) == SSL_R_WRONG_VERSION_NUMBER && c->first[0] == SSL3_RT_HANDSHAKE)
         alert[6] = SSL_AD_PROTOCOL_VERSION;
     if (!tio_wire_append(c, alert, sizeof alert)) c->alert_sent = alert[6];
+}
+
+/* What the connection knows besides, for the words about it. */
+static void describe(tio_conn *c) {
+    tio_fault *f = c->fault;
+    f->alert_sent = c->alert_sent;
+    f->alert_received = c->alert_received;
+    f->certificate_requested = c->certificate_requested;
+    f->psk = c->psk != NULL;
+    memcpy(f->first, c->first, sizeof f->first);
+    f->first_size = c->first_size;
 }
 
 void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_error) {
@@ -56,10 +78,23 @@ void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_err
     c->fault->limit = limit;
     c->fault->os_error = os_error;
     read_queue(c->fault);
-    if (c->role == TIO_SERVER && shaking) say_why(c);
+    if (c->role == TIO_SERVER && shaking) append_plaintext_alert(c);
+    describe(c);
 }
 
 void tio_conn_break(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_error) {
     ERR_clear_error();                                  /* whatever stands there is not about this */
     tio_fault_set(c, kind, limit, os_error);
+}
+
+/* Nothing of ours that is encrypted has left, so the peer still reads in the clear: what is unsent (the end of the handshake) is
+ * replaced by the alert.  A TLS 1.3 server takes it until the client's first encrypted record.  Not so behind a server's
+ * abbreviated handshake, a client's by pre-shared key up to TLS 1.2, or after a renegotiation. */
+void tio_refuse_in_plaintext(tio_conn *c, int alert) {
+    int version = SSL_version(c->ssl) < TLS1_2_VERSION ? SSL_version(c->ssl) : TLS1_2_VERSION;      /* as records have it */
+    uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)version, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
+    int spoken = c->role == TIO_SERVER ? SSL_session_reused(c->ssl) : tio_conn_psk_used(c) && SSL_version(c->ssl) < TLS1_3_VERSION;
+    tio_wire_drop_output(c);
+    if (c->phase == TIO_HANDSHAKING && !spoken && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
+    tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
 }

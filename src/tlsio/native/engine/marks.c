@@ -21,7 +21,7 @@ enum { SKEW = 60 };
 static const uint8_t magic[8] = { 't', 'l', 's', 'i', 'o', 'm', 'k', '1' };
 
 typedef struct {
-    const uint8_t *trust;               /* as is `entries`, or in the row */
+    const uint8_t *trust;               /* as is `entries`, or in the context's settings */
     int64_t first, end;
     const uint8_t *entries;             /* in the session's own memory */
     size_t size;
@@ -100,7 +100,7 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
         /* Lists are about certificates that were found good; the others are refused by their verify result. */
         m.size = chain && SSL_get_verify_result(c->ssl) == X509_V_OK ? tio_chain_entries(chain, entries) : 0;
         m.entries = entries;
-        m.trust = c->context->row.trust;
+        m.trust = c->context->settings.trust;
         if (!write_mark(session, &m)) return 0;
         c->marked = 1;
     }
@@ -111,22 +111,22 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
 /* A session without a mark gets one when it is taken, so that its renewals do not begin anew. */
 static int adopt(tio_conn *c, SSL_SESSION *session, mark *m) {
     int64_t first = (int64_t)SSL_SESSION_get_time(session), end = first + (int64_t)SSL_CTX_get_timeout(c->context->ssl);
-    *m = (mark){ c->context->row.trust, first, lesser(end, tio_chain_end(NULL, SSL_SESSION_get0_peer(session))), NULL, 0 };
+    *m = (mark){ c->context->settings.trust, first, lesser(end, tio_chain_end(NULL, SSL_SESSION_get0_peer(session))), NULL, 0 };
     return write_mark(session, m);
 }
 
 int tio_mark_holds(tio_conn *c, SSL_SESSION *session) {
-    const tio_row *row = &c->context->row;
+    const tio_context_settings *settings = &c->context->settings;
     /* After post-handshake authentication there is a certificate although the context asks for none. */
     int judged = (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER) || SSL_SESSION_get0_peer(session);
     int64_t now = wall();
     mark m;
     if (!read_mark(session, &m)) {
         /* The option cannot bring back the chain, in which lists and pins are looked for. */
-        if ((judged && (!row->resume_unmarked || row->lists || row->pin_count)) || !adopt(c, session, &m)) return 0;
+        if ((judged && (!settings->resume_unmarked || settings->lists || settings->pin_count)) || !adopt(c, session, &m)) return 0;
     }
     if (m.first > now + SKEW || now >= m.end || now - m.first >= (int64_t)SSL_CTX_get_timeout(c->context->ssl)) return 0;
     if (!judged) return 1;
-    if (row->lists_end && now >= row->lists_end) return 0;      /* a full handshake fails for want of a current list */
-    return !memcmp(m.trust, row->trust, TIO_TRUST) && (!row->lists || tio_lists_pass(row->lists, m.entries, m.size, now));
+    if (settings->lists_end && now >= settings->lists_end) return 0;      /* a full handshake fails for want of a current list */
+    return !memcmp(m.trust, settings->trust, TIO_TRUST) && (!settings->lists || tio_lists_pass(settings->lists, m.entries, m.size, now));
 }

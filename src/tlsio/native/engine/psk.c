@@ -4,7 +4,7 @@
  * is there, a client when it makes it (RFC 4279); in TLS 1.3 while a hello is read, or made (RFC 8446 4.2.11).  Both kinds are
  * installed; those for TLS 1.2 are called for a hello of TLS 1.3 too, when the others had no key, and then say so again.
  *
- * The fence: while somebody is asked, tio_asking() is true in this thread, and no connection or reactor may be changed: one
+ * The fence: while somebody is asked, tio_in_psk_callback() is true in this thread, and no connection or reactor may be changed: one
  * that is freed now is freed under OpenSSL's feet.  Whoever wants to has to remember it until the call is over. */
 #include "internal.h"
 
@@ -26,11 +26,11 @@ static void make_mark(void) { mark = SSL_SESSION_get_ex_new_index(0, NULL, NULL,
 
 static _Thread_local int asking;
 
-int tio_asking(void) { return asking; }
+int tio_in_psk_callback(void) { return asking; }
 
 static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
     asking++;
-    int size = c->ask_psk(c, given, identity, key);
+    int size = c->policy.ask_psk(c, given, identity, key);
     asking--;
     return size;
 }
@@ -120,7 +120,7 @@ static int offers_text(SSL *ssl) {
 
 int tio_psk_hello(tio_conn *c) {
     if (!c->psk) return 0;
-    if (c->psk_hint && SSL_use_psk_identity_hint(c->ssl, c->psk_hint) != 1) return -1;
+    if (c->policy.psk_hint && SSL_use_psk_identity_hint(c->ssl, c->policy.psk_hint) != 1) return -1;
     return offers_text(c->ssl) ? prefer_sha256(c->ssl) : 0;
 }
 
@@ -160,7 +160,7 @@ static int on_offer(SSL *ssl, const EVP_MD *md, const unsigned char **identity, 
 /* ---- both ---------------------------------------------------------------------------------------------------- */
 
 int tio_psk_attach(tio_conn *c) {
-    if (!(c->wants & TIO_WANT_PSK)) return 0;
+    if (!(c->policy.wants & TIO_WANT_PSK)) return 0;
     if (pthread_once(&once, make_mark) || mark < 0 || !(c->psk = calloc(1, sizeof *c->psk))) return -1;
     if (c->role == TIO_SERVER) {
         SSL_set_psk_server_callback(c->ssl, on_identity);

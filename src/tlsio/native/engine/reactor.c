@@ -1,20 +1,23 @@
 /* reactor.c - epoll for many connections: accept, handshake, send, deadlines, in batches.
  *
  * Theory of operation.  The reactor's epoll descriptor stands in the loop of the binding.  When it is readable the binding
- * calls poll (what is there?), work (accept, handshake, send, time out: all that needs no interpreter) and then reads the
- * notices.  Plaintext is not touched here.
+ * calls poll (what is there?), work (accept, handshake, send, time out: all that needs no interpreter) and then takes the
+ * notices.  Plaintext is not touched here, but to be thrown away.
  *
- * Input is watched level-triggered.  A connection that does not want input (a question is open, a record stands and nobody
- * reads) is parked by the first event that proves it useless: EPOLLRDHUP|EPOLLET wakes us for a hang-up only.  A kernel
- * that wakes us for nothing would do so 900,000 times a second.
+ * What a connection needs is asked of tio_conn_next() alone.  TURN puts it into the ready list, because the kernel will not wake
+ * us for what we hold; ROOM and INPUT are the kernel's to report.  Input is watched level-triggered.  A connection that does not
+ * want input (a question is open, a record stands and nobody reads) is paused by the first event that proves it useless:
+ * EPOLLRDHUP|EPOLLET wakes us for a hang-up only.  A kernel that wakes us for nothing would do so 900,000 times a second.
+ * EPOLLHUP and EPOLLERR are reported whatever is watched for, so a descriptor that has them leaves the set.
  *
- * Handles: an epoll event carries slot number and generation, so an event of a descriptor that is gone is recognised.
+ * A descriptor leaves the set by EPOLL_CTL_DEL before it is closed: a child that was forked in C may hold a copy of it, and the
+ * kernel keeps a registration for as long as any copy is open.
  *
- * Letting go (linger): what is unsent is sent, then FIN, then what the peer still sends is read and thrown away, 256 KiB or
- * 2 s at most.  Closing at once while the peer sends makes the kernel answer with RST, and the RST kills our alert in the
- * peer's receive queue: it is lost ten times of ten. */
+ * Every loop over connections ends with the turn's time: what is left is taken up by the next turn.
+ *
+ * Handles: an epoll event carries slot number and generation, so an event of a descriptor that is gone is recognised. */
 #define _GNU_SOURCE                     /* accept4 */
-#include "internal.h"
+#include "reactor.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -22,73 +25,17 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
-    EVENTS = 256,                       /* taken from the kernel in one turn */
     ACCEPTS = 64,                       /* per listener and turn */
-    SEND_ROOM = TIO_GATHER + 2 * TIO_RECORD,
     TIMER = UINT32_MAX,                 /* slot number of the timer in an event */
-    PARKED = EPOLLRDHUP | EPOLLET
+    PAUSED = EPOLLRDHUP | EPOLLET
 };
 static const int64_t second = 1000000000;
-static const int64_t work_ns = 2000000;             /* handshakes of one turn: established traffic waits this long */
-static const int64_t linger_ns = 2 * second;
-static const int64_t rest_ns = second / 10;         /* a listener without descriptors (EMFILE) */
-static const int64_t partial_ns = 60 * second;      /* a record must be whole: three bytes of a header pin 16.7 KiB */
-
-typedef enum { FREE, LISTENER, CONNECTION, LINGER } kind_t;
-typedef struct slot slot;
-typedef struct span span;
-
-struct slot {
-    kind_t kind;
-    int fd;
-    uint32_t number, generation, mask;
-    tio_conn *conn;
-    tio_gate *gate;
-    span *span;                         /* the deadline's list, NULL = no deadline */
-    slot *before, *after;
-    int64_t due;
-    uint64_t read;                      /* plaintext the connection had taken when its record began to be waited for */
-    uint8_t *out;                       /* LINGER: what is still to be sent */
-    size_t out_start, out_end, drained;
-    int ended;                          /* LINGER: FIN was sent */
-    slot *next_free;
-};
-
-struct span {                           /* deadlines of one length are in order by themselves */
-    int64_t ns;
-    slot *first, *last;
-    span *next;
-};
-
-struct tio_reactor {
-    int epoll, timer;
-    int64_t now, armed;                 /* armed: when the timer will fire, 0 = it is not set */
-    slot **table;
-    uint32_t size, room;
-    slot *free;
-    size_t load;
-    span *spans;
-    struct epoll_event events[EVENTS];
-    int event_count;
-    tio_notice *notices;
-    size_t notice_count, notice_room;
-    tio_conn *ready, *ready_last;
-    tio_conn *borrower, *out_borrower;
-    uint8_t scratch[TIO_SCRATCH];
-    uint8_t gather[SEND_ROOM];
-};
-
-static int64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * second + t.tv_nsec;
-}
+static const int64_t work_ns = 2000000;             /* of one turn: the other connections of the loop wait this long */
+static const int64_t rest_ns = second / 10;         /* a listener without descriptors (EMFILE), the first time */
+static const int64_t longest_rest_ns = 3200000000;
 
 /* ---- making, freeing ------------------------------------------------------------------------------------------ */
 
@@ -96,12 +43,13 @@ tio_reactor *tio_reactor_new(void) {
     tio_reactor *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     struct epoll_event ev = { .events = EPOLLIN, .data.u64 = TIMER };
+    r->ready.which = TIO_READY;
+    r->news.which = TIO_NEWS;
+    r->now = tio_clock();
     r->epoll = epoll_create1(EPOLL_CLOEXEC);
-    r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    r->now = clock_ns();
-    if (r->epoll < 0 || r->timer < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->timer, &ev)) {
+    if (tio_deadlines_init(&r->deadlines) || r->epoll < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->deadlines.timer, &ev)) {
         int error = errno;
-        tio_reactor_free(r);
+        tio_reactor_free(r, 0);
         errno = error;
         return NULL;
     }
@@ -109,42 +57,35 @@ tio_reactor *tio_reactor_new(void) {
 }
 
 static void detach(tio_reactor *r, tio_conn *c);
-static void close_slot(tio_reactor *r, slot *s);
 
-void tio_reactor_free(tio_reactor *r) {
+void tio_reactor_free(tio_reactor *r, int forked) {
     if (!r) return;
-    for (uint32_t i = 0; i < r->size; i++)              /* first: whoever leaves would wake them, by epoll_ctl */
-        if (r->table[i]->kind == LISTENER) close_slot(r, r->table[i]);
+    r->forked = forked;
+    for (uint32_t i = 0; i < r->size; i++)              /* first: a connection that goes would wake them, by epoll_ctl */
+        if (r->table[i]->kind == TIO_LISTENER) tio_slot_close(r, r->table[i]);
     for (uint32_t i = 0; i < r->size; i++) {
-        slot *s = r->table[i];
+        tio_slot *s = r->table[i];
         tio_conn *c = s->conn;
-        if (c) detach(r, c);
-        if (c && c->gate && !c->owner) tio_conn_free(c);
-        if (s->kind != FREE) close(s->fd);
+        if (s->kind == TIO_LINGER) tio_linger_end(r, s);
+        if (!c) continue;
+        int fd = s->fd;
+        tio_list_remove(&r->news, s);
+        s->news = 0;
+        detach(r, c);
+        if (fd >= 0) close(fd);
+        if (c->gate && !c->owner) tio_conn_free(c);
     }
-    for (uint32_t i = 0; i < r->size; i++) {
-        free(r->table[i]->out);
-        free(r->table[i]);
-    }
-    for (span *p = r->spans, *next; p; p = next) {
-        next = p->next;
-        free(p);
-    }
-    for (size_t i = 0; i < r->notice_count; i++) {
-        tio_conn *c = r->notices[i].conn;
-        if (c) tio_reactor_forget(c);
-        if (c && c->gate && !c->owner) tio_conn_free(c);
-    }
+    tio_notices_free(r);
+    for (uint32_t i = 0; i < r->size; i++) free(r->table[i]);
+    tio_deadlines_free(&r->deadlines);
     if (r->epoll >= 0) close(r->epoll);
-    if (r->timer >= 0) close(r->timer);
     free(r->table);
-    free(r->notices);
     free(r);
 }
 
 int tio_reactor_fd(const tio_reactor *r) { return r->epoll; }
-int tio_reactor_has_ready(const tio_reactor *r) { return r->ready != NULL; }
-size_t tio_reactor_load(const tio_reactor *r) { return r->load; }
+int tio_reactor_is_busy(const tio_reactor *r) { return r->ready.first || tio_reactor_has_notices(r); }
+size_t tio_reactor_load(const tio_reactor *r) { return r->load + r->dropped_count; }
 
 size_t tio_reactor_owners(const tio_reactor *r, void **owners) {
     size_t count = 0;
@@ -153,42 +94,16 @@ size_t tio_reactor_owners(const tio_reactor *r, void **owners) {
     return count;
 }
 
-/* ---- the receive buffer, lent to one connection at a time ----------------------------------------------------- */
-
-void *tio_reactor_lend(tio_conn *c) {
-    tio_reactor *r = c->reactor;
-    if (r->borrower && r->borrower != c) tio_conn_settle(r->borrower);
-    r->borrower = c;
-    return r->scratch;
-}
-
-void tio_reactor_return(tio_conn *c) {
-    if (c->reactor->borrower == c) c->reactor->borrower = NULL;
-}
-
-/* The send buffer: memory that stays in the cache, and no malloc for each burst (0.8 of the CPU in bulk). */
-uint8_t *tio_reactor_lend_out(tio_conn *c, size_t *room) {
-    tio_reactor *r = c->reactor;
-    if (r->out_borrower) return NULL;
-    r->out_borrower = c;
-    *room = SEND_ROOM;
-    return r->gather;
-}
-
-void tio_reactor_return_out(tio_conn *c) {
-    if (c->reactor->out_borrower == c) c->reactor->out_borrower = NULL;
-}
-
 /* ---- slots ---------------------------------------------------------------------------------------------------- */
 
-static slot *slot_new(tio_reactor *r, kind_t kind, int fd) {
-    slot *s = r->free;
+tio_slot *tio_slot_new(tio_reactor *r, tio_kind kind, int fd) {
+    tio_slot *s = r->free;
     if (s) {
         r->free = s->next_free;
     } else {
         if (r->size == r->room) {
             uint32_t room = r->room ? r->room * 2 : 64;
-            slot **table = realloc(r->table, room * sizeof *table);
+            tio_slot **table = realloc(r->table, room * sizeof *table);
             if (!table) return NULL;
             r->table = table;
             r->room = room;
@@ -203,96 +118,35 @@ static slot *slot_new(tio_reactor *r, kind_t kind, int fd) {
     return s;
 }
 
-static void slot_free(tio_reactor *r, slot *s) {
+void tio_slot_free(tio_reactor *r, tio_slot *s) {
+    tio_deadline_clear(s);
+    tio_list_remove(&r->ready, s);
+    tio_list_remove(&r->news, s);
     free(s->out);
-    *s = (slot){ .kind = FREE, .fd = -1, .number = s->number, .generation = s->generation + 1, .next_free = r->free };
+    *s = (tio_slot){ .kind = TIO_FREE, .fd = -1, .number = s->number, .generation = s->generation + 1, .next_free = r->free };
     r->free = s;
     r->load--;
 }
 
-static int watch(tio_reactor *r, slot *s, int op, uint32_t mask) {
-    struct epoll_event ev = { .events = mask, .data.u64 = (uint64_t)s->generation << 32 | s->number };
-    s->mask = mask;
-    return epoll_ctl(r->epoll, op, s->fd, &ev);
+void tio_slot_close(tio_reactor *r, tio_slot *s) {
+    if (s->mask && !r->forked) tio_slot_watch(r, s, 0);
+    close(s->fd);
+    tio_slot_free(r, s);
 }
 
-static slot *slot_of(tio_reactor *r, uint64_t handle) {
+tio_slot *tio_slot_of(const tio_reactor *r, uint64_t handle) {
     uint32_t number = (uint32_t)handle;
-    slot *s = number < r->size ? r->table[number] : NULL;
-    return s && s->kind != FREE && s->generation == handle >> 32 ? s : NULL;
+    tio_slot *s = number < r->size ? r->table[number] : NULL;
+    return s && s->kind != TIO_FREE && s->generation == handle >> 32 ? s : NULL;
 }
 
-/* ---- deadlines ------------------------------------------------------------------------------------------------- */
-
-static void arm(tio_reactor *r, int64_t due) {
-    if (r->armed && r->armed <= due) return;            /* it fires early enough; a wake-up for nothing is cheap */
-    struct itimerspec t = { .it_value = { .tv_sec = due / second, .tv_nsec = due % second } };
-    if (!timerfd_settime(r->timer, TFD_TIMER_ABSTIME, &t, NULL)) r->armed = due;
-}
-
-static void deadline_clear(slot *s) {
-    span *p = s->span;
-    if (!p) return;
-    if (s->before) s->before->after = s->after;
-    else p->first = s->after;
-    if (s->after) s->after->before = s->before;
-    else p->last = s->before;
-    s->span = NULL;
-    s->before = s->after = NULL;
-}
-
-static void deadline_set(tio_reactor *r, slot *s, int64_t ns) {
-    span *p = r->spans;
-    deadline_clear(s);
-    while (p && p->ns != ns) p = p->next;
-    if (!p) {
-        if (!(p = calloc(1, sizeof *p))) return;
-        *p = (span){ .ns = ns, .next = r->spans };
-        r->spans = p;
-    }
-    s->span = p;
-    s->due = clock_ns() + ns;                           /* not r->now: outside a turn that is as old as the last one */
-    s->before = p->last;
-    if (p->last) p->last->after = s;
-    else p->first = s;
-    p->last = s;
-    arm(r, s->due);
-}
-
-/* ---- notices ---------------------------------------------------------------------------------------------------- */
-
-static int notice_reserve(tio_reactor *r, size_t count) {
-    if (count <= r->notice_room) return 0;
-    size_t room = count < r->notice_room * 2 ? r->notice_room * 2 : count;
-    tio_notice *more = realloc(r->notices, room * sizeof *more);
-    if (!more) return -1;
-    r->notices = more;
-    r->notice_room = room;
+int tio_slot_watch(tio_reactor *r, tio_slot *s, uint32_t mask) {
+    struct epoll_event ev = { .events = mask, .data.u64 = tio_handle(s) };
+    int op = !mask ? EPOLL_CTL_DEL : s->mask ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (mask == s->mask) return 0;
+    if (epoll_ctl(r->epoll, op, s->fd, &ev)) return -1;
+    s->mask = mask;
     return 0;
-}
-
-static tio_notice *notice_new(tio_reactor *r) {
-    if (notice_reserve(r, r->notice_count + 1)) return NULL;
-    tio_notice *n = &r->notices[r->notice_count++];
-    *n = (tio_notice){ .fd = -1 };
-    return n;
-}
-
-static void notify(tio_reactor *r, tio_conn *c, uint32_t what) {
-    if (!c->notice) {
-        tio_notice *n = notice_new(r);
-        if (!n) return;                                 /* news of a new connection: the others' room is reserved */
-        n->conn = c;
-        n->gate = c->gate;
-        c->notice = (uint32_t)r->notice_count;
-        c->told = r;
-    }
-    r->notices[c->notice - 1].what |= what;
-}
-
-size_t tio_reactor_notices(tio_reactor *r, tio_notice **notices) {
-    *notices = r->notices;
-    return r->notice_count;
 }
 
 /* ---- letting go ------------------------------------------------------------------------------------------------- */
@@ -300,186 +154,116 @@ size_t tio_reactor_notices(tio_reactor *r, tio_notice **notices) {
 static void wake_listeners(tio_reactor *r, const tio_gate *g);
 
 static void left_handshake(tio_reactor *r, tio_gate *g) {
-    if (g->handshaking-- == g->max_handshakes && g->max_handshakes) wake_listeners(r, g);
+    if (atomic_fetch_sub(&g->handshaking, 1) == g->max_handshakes && g->max_handshakes) wake_listeners(r, g);
 }
 
 static void count_out(tio_reactor *r, tio_conn *c) {
     tio_gate *g = c->gate;
     if (!g || !c->counted) return;
     if (c->counted == 1) left_handshake(r, g);
-    if (g->open-- == g->max_connections && g->queues_beyond) wake_listeners(r, g);
-    g->bytes_in += c->bytes_read;
-    g->bytes_out += c->bytes_written;
-    c->counted = 0;
+    if (c->counted_peer) tio_gate_leave_peer(g, &c->peer);
+    unsigned open = atomic_fetch_sub(&g->open, 1);
+    if (g->queues_beyond && open == atomic_load(&g->max_connections)) wake_listeners(r, g);
+    atomic_fetch_add(&g->bytes_in, c->bytes_read);
+    atomic_fetch_add(&g->bytes_out, c->bytes_written);
+    c->counted = c->counted_peer = 0;
 }
 
-static void ready_remove(tio_reactor *r, tio_conn *c) {
-    if (!c->ready) return;
-    tio_conn *before = NULL;
-    for (tio_conn *p = r->ready; p != c; p = p->next_ready) before = p;
-    if (before) before->next_ready = c->next_ready;
-    else r->ready = c->next_ready;
-    if (r->ready_last == c) r->ready_last = before;
-    c->next_ready = NULL;
-    c->ready = 0;
-}
-
-void tio_reactor_forget(tio_conn *c) {
-    if (c->told) c->told->notices[c->notice - 1].conn = NULL;
-    c->told = NULL;
-    c->notice = 0;
-}
-
-/* The connection leaves the reactor; its slot and descriptor stay behind. */
+/* The connection leaves the reactor's care; the slot's descriptor is the caller's.  While a notice about it waits it keeps the
+ * slot, as a place to be found in. */
 static void detach(tio_reactor *r, tio_conn *c) {
-    slot *s = r->table[c->slot];
-    tio_conn_settle(c);
-    if (c->wire.out_lent) tio_wire_keep_output(c);
+    tio_slot *s = r->table[c->slot];
+    tio_wire_settle(c);
+    tio_wire_keep_output(c);
     count_out(r, c);
-    ready_remove(r, c);
-    deadline_clear(s);
-    s->conn = NULL;
-    c->reactor = NULL;
     c->wire.fd = -1;
+    c->wire.buffers = NULL;
     tio_move_phase(c, TIO_CLOSED);                      /* unless it is BROKEN, which is final too */
-}
-
-static void close_slot(tio_reactor *r, slot *s) {
-    deadline_clear(s);
-    close(s->fd);
-    slot_free(r, s);
-}
-
-/* Send the rest, FIN, and drain.  The slot is closed as soon as the peer has ended too. */
-static void linger(tio_reactor *r, slot *s) {
-    while (s->out_start < s->out_end) {
-        ssize_t n = send(s->fd, s->out + s->out_start, s->out_end - s->out_start, MSG_NOSIGNAL);
-        if (n >= 0) {
-            s->out_start += (size_t)n;
-        } else if (errno == EAGAIN) {
-            if (s->mask != EPOLLOUT) watch(r, s, EPOLL_CTL_MOD, EPOLLOUT);
-            return;
-        } else if (errno != EINTR) {
-            close_slot(r, s);
-            return;
-        }
+    tio_deadline_clear(s);
+    tio_list_remove(&r->ready, s);
+    s->fd = -1;
+    s->mask = 0;
+    if (s->news) {
+        s->kind = TIO_GONE;
+        return;
     }
-    if (s->out) {
-        free(s->out);
-        s->out = NULL;
-    }
-    if (!s->ended) {
-        s->ended = 1;
-        shutdown(s->fd, SHUT_WR);
-        if (s->mask != EPOLLIN) watch(r, s, EPOLL_CTL_MOD, EPOLLIN);
-    }
-    for (;;) {
-        ssize_t n = recv(s->fd, r->scratch, TIO_SCRATCH, 0);
-        if (n < 0 && errno == EAGAIN) return;
-        if (n < 0 && errno == EINTR) continue;
-        s->drained += n > 0 ? (size_t)n : 0;
-        if (n <= 0 || s->drained > TIO_LINGER_BYTES) {
-            close_slot(r, s);
-            return;
-        }
-    }
+    c->reactor = NULL;
+    tio_slot_free(r, s);
 }
 
 void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
-    if (c->reactor != r) return;                        /* let go already: its slot is somebody else's by now */
-    slot *s = r->table[c->slot];
+    if (c->reactor != r || c->wire.fd < 0) return;      /* let go already */
     tio_wire *w = &c->wire;
+    tio_slot *s = r->table[c->slot], *rest = NULL;
+    tio_gate *g = c->gate;
+    int fd = w->fd;
     /* The peer's close_notify or FIN was read: it sends no more, so nothing can provoke an RST. */
     int quiet = c->in == TIO_IN_ENDED || w->eof;
     if (wait && !w->out_error) tio_conn_flush(c);
-    int unsent = w->out_end > w->out_start && c->question == TIO_NO_QUESTION;
-    if (r->borrower) tio_conn_settle(r->borrower);      /* draining uses the same buffer */
-    if (!wait || w->error || w->out_error || (quiet && !unsent)) {
-        detach(r, c);
-        close_slot(r, s);
-        return;
-    }
-    if (unsent && !tio_wire_keep_output(c)) {
-        s->out = w->out;
-        s->out_start = w->out_start;
-        s->out_end = w->out_end;
+    size_t unsent = c->question == TIO_NO_QUESTION ? tio_wire_unsent(w) : 0;
+    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
+    tio_wire_keep_output(c);
+    if (s->mask && !r->forked) tio_slot_watch(r, s, 0);
+    if (wait && !w->error && !w->out_error && (!quiet || unsent)) rest = tio_slot_new(r, TIO_LINGER, fd);
+    if (rest && unsent) {
+        rest->out = w->out;
+        rest->out_start = w->out_start;
+        rest->out_end = w->out_end;
         w->out = NULL;
+        w->out_start = w->out_end = w->out_room = 0;
     }
-    tio_wire_drop_output(c);
     detach(r, c);
-    s->kind = LINGER;
-    s->gate = NULL;
-    deadline_set(r, s, linger_ns);
-    linger(r, s);
+    if (rest) tio_linger_begin(r, rest, g);
+    else close(fd);
+}
+
+void tio_reactor_discard(tio_conn *c) {
+    if (!c) return;
+    tio_reactor *r = c->reactor;
+    if (r) {
+        tio_reactor_drop(r, c, 0);
+        if (c->reactor) tio_slot_free(r, r->table[c->slot]);    /* a notice about it, which is not to be handed out any more */
+    }
+    tio_conn_free(c);
 }
 
 /* ---- interest --------------------------------------------------------------------------------------------------- */
 
-static int wants_input(const tio_conn *c) {
-    if (c->in != TIO_IN_OPEN || c->question != TIO_NO_QUESTION) return 0;
-    return c->phase != TIO_OPEN || c->flowing || !c->standing;
-}
-
-static void update_interest(tio_reactor *r, tio_conn *c) {
-    slot *s = r->table[c->slot];
+static void update_interest(tio_reactor *r, tio_slot *s) {
+    tio_conn *c = s->conn;
+    unsigned next = tio_conn_next(c);
     uint32_t mask = EPOLLIN;
-    if (c->parked && wants_input(c)) c->parked = 0;
-    if (c->parked) mask = c->in == TIO_IN_OPEN ? PARKED : EPOLLET;      /* ended: readable for ever, and of no use */
-    if (c->wire.out_end > c->wire.out_start && c->question == TIO_NO_QUESTION) mask |= EPOLLOUT;
-    if (mask == s->mask) return;
-    watch(r, s, s->mask ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, mask);
-}
-
-static void park(tio_reactor *r, slot *s, uint32_t events) {
-    s->conn->parked = 1;
-    if (events & (EPOLLHUP | EPOLLERR)) {               /* reported for ever, whatever we ask for */
-        epoll_ctl(r->epoll, EPOLL_CTL_DEL, s->fd, NULL);
-        s->mask = 0;
-        return;
+    if (next & TIO_NEXT_INPUT && c->read_paused) {
+        c->read_paused = 0;
+        next = tio_conn_next(c);
     }
-    update_interest(r, s->conn);
+    if (c->read_paused) mask = s->mask ? (c->in == TIO_IN_OPEN ? PAUSED : EPOLLET) : 0;     /* ended: readable for ever, and of no use */
+    if (next & TIO_NEXT_ROOM) mask |= EPOLLOUT;
+    if (next & TIO_NEXT_TURN) tio_list_append(&r->ready, s);
+    if (tio_slot_watch(r, s, mask)) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, errno);
 }
 
-/* Bytes that the kernel will not wake us for. */
-static int holds_bytes(const tio_conn *c) {
-    if (c->phase == TIO_BROKEN || c->question != TIO_NO_QUESTION || c->in != TIO_IN_OPEN) return 0;
-    if (c->phase == TIO_OPEN && c->standing && !c->flowing) return 0;
-    return c->wire.in_size > 0 || c->wire.tired || (c->flowing && tio_conn_pending(c) > 0);
+/* An event that is of no use now. */
+static void pause_reading(tio_reactor *r, tio_slot *s, uint32_t events) {
+    s->conn->read_paused = 1;
+    if (events & (EPOLLHUP | EPOLLERR)) tio_slot_watch(r, s, 0);        /* reported for ever, whatever we ask for */
+    else update_interest(r, s);
 }
 
-static void ready_add(tio_reactor *r, tio_conn *c) {
-    if (c->ready) return;
-    c->ready = 1;
-    c->next_ready = NULL;
-    if (r->ready_last) r->ready_last->next_ready = c;
-    else r->ready = c;
-    r->ready_last = c;
-}
-
-static void watch_partial_record(tio_reactor *r, tio_conn *c) {
-    slot *s = r->table[c->slot];
-    int partial = c->phase == TIO_OPEN && !c->standing && c->in == TIO_IN_OPEN && SSL_has_pending(c->ssl) && !tio_conn_pending(c);
-    if (!partial) {
-        deadline_clear(s);
-    } else if (!s->span || s->read != c->bytes_read) {  /* another record than the last time we looked */
-        s->read = c->bytes_read;
-        deadline_set(r, s, partial_ns);
-    }
+static void update_deadline(tio_reactor *r, tio_slot *s) {
+    tio_conn *c = s->conn;
+    int64_t due = tio_conn_deadline(c);
+    if (due == s->due || tio_conn_is_handshake(c)) return;
+    if (due) tio_deadline_set_at(&r->deadlines, s, due, due == c->partial_due ? c->policy.partial_ns : c->policy.handshake_ns);
+    else tio_deadline_clear(s);
 }
 
 void tio_reactor_update(tio_reactor *r, tio_conn *c) {
-    if (c->reactor != r) return;
-    tio_wire *w = &c->wire;
-    if (w->borrowed) tio_conn_settle(c);
-    if (w->out_end > w->out_start) tio_conn_flush(c);
-    if (w->out_lent) tio_wire_keep_output(c);
-    if (tio_conn_wants_fin(c)) {
-        if (c->in == TIO_IN_OPEN) shutdown(w->fd, SHUT_WR);             /* else both have ended, and close() says it */
-        tio_conn_fin_sent(c);
-    }
-    if (c->phase == TIO_OPEN) watch_partial_record(r, c);
-    if (holds_bytes(c)) ready_add(r, c);
-    update_interest(r, c);
+    if (c->reactor != r || c->wire.fd < 0) return;
+    tio_slot *s = r->table[c->slot];
+    tio_conn_turn(c);
+    update_deadline(r, s);
+    update_interest(r, s);
 }
 
 /* ---- accepting -------------------------------------------------------------------------------------------------- */
@@ -492,23 +276,25 @@ static void prepare_socket(const tio_gate *g, int fd) {
     if (g->keep_alive) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &g->keep_alive, sizeof g->keep_alive);
 }
 
-static void drop_accepted(tio_reactor *r, tio_gate *g, int fd) {
-    tio_notice *n;
-    g->dropped++;
-    if ((atomic_load(&g->wants) & TIO_WANT_DROPPED) && (n = notice_new(r))) {
-        n->what = TIO_NOTICE_DROPPED;
-        n->gate = g;
-        n->fd = fd;
-    } else {
-        close(fd);
-    }
+static void drop_accepted(tio_reactor *r, tio_slot *listener, int fd) {
+    tio_gate *g = listener->gate;
+    atomic_fetch_add(&g->dropped, 1);
+    if (!(atomic_load(&g->wants) & TIO_WANT_DROPPED) || tio_notify_dropped(r, listener, fd)) close(fd);
 }
 
-static void admit(tio_reactor *r, tio_gate *g, int fd, const struct sockaddr_in6 *peer) {
+static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct sockaddr_in6 *peer) {
+    tio_gate *g = listener->gate;
+    int has_address = peer->sin6_family == AF_INET || peer->sin6_family == AF_INET6;
+    int counted_peer = g->max_per_peer && has_address;
+    if (counted_peer && !tio_gate_enter_peer(g, peer)) {
+        drop_accepted(r, listener, fd);
+        return;
+    }
     tio_context *context = tio_gate_context(g);
     tio_conn *c = tio_conn_new(context, TIO_SERVER);
     tio_context_release(context);
     if (!c || tio_reactor_add(r, c, fd)) {
+        if (counted_peer) tio_gate_leave_peer(g, peer);
         if (!c) close(fd);
         tio_conn_free(c);
         return;
@@ -518,89 +304,107 @@ static void admit(tio_reactor *r, tio_gate *g, int fd, const struct sockaddr_in6
     c->peer = *peer;
     if (getsockname(fd, (struct sockaddr *)&c->local, &size)) c->local.sin6_family = AF_UNSPEC;
     c->gate = g;
-    c->alpn_continue = (uint8_t)g->alpn_continue;
-    c->renegotiation = g->renegotiation;
-    c->wants = (uint16_t)atomic_load(&g->wants);
-    c->ask_psk = g->ask_psk;
-    c->psk_hint = g->psk_hint;
+    c->policy = g->policy;
+    c->policy.wants = (uint16_t)atomic_load(&g->wants);
     c->counted = 1;
-    g->open++;
-    g->handshaking++;
-    g->accepted++;
-    if (g->handshake_ns) deadline_set(r, r->table[c->slot], g->handshake_ns);
-    if (c->wants & TIO_WANT_ACCEPTED) notify(r, c, TIO_NOTICE_ACCEPTED);
+    c->counted_peer = (uint8_t)counted_peer;
+    atomic_fetch_add(&g->open, 1);
+    atomic_fetch_add(&g->handshaking, 1);
+    atomic_fetch_add(&g->accepted, 1);
+    if (c->policy.handshake_ns) tio_deadline_set(&r->deadlines, r->table[c->slot], c->policy.handshake_ns);
+    if (c->policy.wants & TIO_WANT_ACCEPTED) tio_notify(r, r->table[c->slot], TIO_NOTICE_ACCEPTED);
 }
 
-static void rest(tio_reactor *r, slot *s, int error) {
-    tio_notice *n = notice_new(r);
-    if (n) *n = (tio_notice){ .what = TIO_NOTICE_LISTENER, .gate = s->gate, .fd = s->fd, .error = error };
-    watch(r, s, EPOLL_CTL_MOD, EPOLLET);
-    deadline_set(r, s, rest_ns);
+/* It leaves the set: a listener that was shut down is readable for ever. */
+static void rest(tio_reactor *r, tio_slot *s, int64_t ns) {
+    tio_slot_watch(r, s, 0);
+    if (ns) tio_deadline_set(&r->deadlines, s, ns);
 }
 
-static void accept_some(tio_reactor *r, slot *s) {
+/* No descriptors, no memory: it may get better.  Anything else is the end of this listener, reported once. */
+static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
+    int may_end = error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    int64_t ns = !may_end ? 0 : s->rest_ns ? s->rest_ns : rest_ns;
+    s->rest_ns = ns * 2 < longest_rest_ns ? ns * 2 : longest_rest_ns;
+    s->error = error;
+    tio_notify(r, s, TIO_NOTICE_LISTENER);
+    rest(r, s, ns);
+}
+
+static int is_full(const tio_gate *g) {
+    unsigned max = atomic_load(&g->max_connections);
+    return max && atomic_load(&g->open) >= max;
+}
+
+static void accept_some(tio_reactor *r, tio_slot *s) {
     tio_gate *g = s->gate;
     for (int i = 0; i < ACCEPTS; i++) {
-        int full = g->max_connections && g->open >= g->max_connections;
-        if ((g->max_handshakes && g->handshaking >= g->max_handshakes) || (full && g->queues_beyond)) {     /* they wait in the kernel's queue */
-            watch(r, s, EPOLL_CTL_MOD, EPOLLET);
-            deadline_set(r, s, rest_ns);
+        int full = is_full(g);
+        if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && g->queues_beyond)) {
+            rest(r, s, rest_ns);                        /* they wait in the kernel's queue */
             return;
         }
         struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };
         socklen_t size = sizeof peer;
         int fd = accept4(s->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && tio_linger_end_oldest(r, ACCEPTS)) continue;
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno != EAGAIN) rest(r, s, errno);
+            if (errno != EAGAIN) accept_failed(r, s, errno);
             return;
         }
-        if (full) drop_accepted(r, g, fd);
-        else admit(r, g, fd, &peer);
+        s->rest_ns = 0;
+        if (full) drop_accepted(r, s, fd);
+        else admit(r, s, fd, &peer);
     }
 }
 
+static void wake_listener(tio_reactor *r, tio_slot *s) {
+    tio_deadline_clear(s);
+    if (tio_slot_watch(r, s, EPOLLIN)) rest(r, s, rest_ns);
+}
+
+/* Those that rest have a deadline, and stand in the two lists of such lengths: no others are looked at. */
 static void wake_listeners(tio_reactor *r, const tio_gate *g) {
-    for (uint32_t i = 0; i < r->size; i++) {
-        slot *s = r->table[i];
-        if (s->kind != LISTENER || s->gate != g || s->mask == EPOLLIN) continue;
-        deadline_clear(s);
-        watch(r, s, EPOLL_CTL_MOD, EPOLLIN);
+    if (r->forked) return;
+    for (tio_span *p = &r->deadlines.base; p; p = p->next) {
+        if (p->ns != rest_ns && p != &r->deadlines.base) continue;
+        for (tio_slot *s = p->slots.first, *next; s; s = next) {
+            next = s->links[TIO_DEADLINE].after;
+            if (s->kind == TIO_LISTENER && s->gate == g) wake_listener(r, s);
+        }
     }
 }
 
 void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
     for (uint32_t i = 0; i < r->size; i++) {
-        tio_conn *c = r->table[i]->kind == CONNECTION ? r->table[i]->conn : NULL;
-        if (c && c->gate == g && !c->owner) tio_conn_free(c);
+        tio_conn *c = r->table[i]->conn;
+        if (c && c->gate == g && !c->owner) tio_reactor_discard(c);
     }
-    for (size_t i = 0; i < r->notice_count; i++) {      /* nor may its notices lead to it any more */
-        tio_notice *n = &r->notices[i];
-        if (n->gate != g || (n->conn && n->conn->owner)) continue;
-        tio_conn_free(n->conn);
-        n->gate = NULL;                                 /* whether `fd` is closed already only its reader knows */
-    }
+    tio_linger_forget(r, g);
 }
 
 int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) {
-    slot *s = slot_new(r, LISTENER, fd);
+    tio_slot *s = tio_slot_new(r, TIO_LISTENER, fd);
     if (!s) {
         close(fd);
         return -1;
     }
     s->gate = g;
-    if (!watch(r, s, EPOLL_CTL_ADD, EPOLLIN)) return 0;
-    close_slot(r, s);
+    if (!tio_slot_watch(r, s, EPOLLIN)) return 0;
+    int error = errno;
+    tio_slot_close(r, s);
+    errno = error;
     return -1;
 }
 
 void tio_reactor_unlisten(tio_reactor *r, tio_gate *g) {
     for (uint32_t i = 0; i < r->size; i++)
-        if (r->table[i]->kind == LISTENER && r->table[i]->gate == g) close_slot(r, r->table[i]);
+        if (r->table[i]->kind == TIO_LISTENER && r->table[i]->gate == g) tio_slot_close(r, r->table[i]);
 }
 
 int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) {
-    slot *s = slot_new(r, CONNECTION, fd);
+    tio_slot *s = tio_slot_new(r, TIO_CONNECTION, fd);
     if (!s) {
         close(fd);
         return -1;
@@ -609,42 +413,58 @@ int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) {
     c->slot = s->number;
     c->reactor = r;
     c->wire.fd = fd;
-    if (!watch(r, s, EPOLL_CTL_ADD, EPOLLIN)) return 0;
+    c->wire.buffers = &r->buffers;
+    if (!tio_slot_watch(r, s, EPOLLIN)) return 0;
+    int error = errno;
     detach(r, c);
-    close_slot(r, s);
+    close(fd);
+    errno = error;
     return -1;
 }
 
 /* ---- a turn ----------------------------------------------------------------------------------------------------- */
 
 static void failed(tio_reactor *r, tio_conn *c) {
-    notify(r, c, TIO_NOTICE_FAILED);
+    if (c->reactor != r || c->wire.fd < 0) return;
+    tio_notify(r, r->table[c->slot], TIO_NOTICE_FAILED);
     tio_reactor_drop(r, c, 1);
 }
 
 static void leave_handshake(tio_reactor *r, tio_conn *c) {
-    deadline_clear(r->table[c->slot]);
+    tio_deadline_clear(r->table[c->slot]);
     if (!c->gate || c->counted != 1) return;
     c->counted = 2;
     left_handshake(r, c->gate);
 }
 
 void tio_reactor_resume(tio_reactor *r, tio_conn *c) {
+    int was_handshake = tio_conn_is_handshake(c);
     tio_conn_step(c);
-    if (c->phase == TIO_OPEN) leave_handshake(r, c);
+    if (c->reactor != r || c->wire.fd < 0) return;
+    if (c->phase == TIO_OPEN && was_handshake) leave_handshake(r, c);
     if (c->phase != TIO_BROKEN) tio_reactor_update(r, c);
 }
 
-static void shake(tio_reactor *r, tio_conn *c) {
-    uint8_t question = c->question;
+/* One step that no interpreter is needed for, and what is to be reported of it. */
+static void step(tio_reactor *r, tio_slot *s) {
+    tio_conn *c = s->conn;
+    uint8_t question = c->question, was_handshake = (uint8_t)tio_conn_is_handshake(c);
     tio_reactor_resume(r, c);
-    if (c->phase == TIO_BROKEN) {
-        failed(r, c);
-    } else if (c->phase == TIO_OPEN) {
-        notify(r, c, TIO_NOTICE_OPENED);
-    } else if (c->question != question) {
-        notify(r, c, TIO_NOTICE_QUESTION);
+    if (c->phase == TIO_BROKEN) failed(r, c);
+    else if (was_handshake && c->phase == TIO_OPEN) tio_notify(r, s, TIO_NOTICE_OPENED);
+    else if (c->question != question && c->question != TIO_NO_QUESTION) tio_notify(r, s, TIO_NOTICE_QUESTION);
+    else if (!was_handshake && (c->in != TIO_IN_OPEN || c->rehandshake_done || c->has_news)) tio_notify(r, s, TIO_NOTICE_TURN);
+}
+
+/* What is established: the binding takes plaintext if it wants some, else the step is done here; and it brings plaintext. */
+static void serve(tio_reactor *r, tio_slot *s) {
+    tio_conn *c = s->conn;
+    if (c->phase == TIO_OPEN && c->reading) {
+        tio_notify(r, s, TIO_NOTICE_TURN);
+        return;
     }
+    step(r, s);
+    if (s->conn == c && c->writing && (tio_conn_next(c) & TIO_NEXT_TURN)) tio_notify(r, s, TIO_NOTICE_TURN);
 }
 
 static void hung_up(tio_reactor *r, tio_conn *c) {
@@ -656,107 +476,101 @@ static void hung_up(tio_reactor *r, tio_conn *c) {
     failed(r, c);
 }
 
-static int is_handshake(const tio_conn *c) { return c->phase == TIO_IDLE || c->phase == TIO_HANDSHAKING; }
+/* A client that has sent its Finished may end its direction while we still ask about it: what it sent before counts. */
+static int is_hang_up(const tio_conn *c, uint32_t events) {
+    return (events & EPOLLERR) || ((events & (EPOLLRDHUP | EPOLLHUP)) && !c->peer_finished);
+}
 
 /* 1 = a handshake wants its step */
-static int connection_event(tio_reactor *r, slot *s, uint32_t events) {
+static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     tio_conn *c = s->conn;
     uint32_t input = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-    if (input) c->wire.dry = 0;
-    if (is_handshake(c) && c->question != TIO_NO_QUESTION) {
-        if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) hung_up(r, c);
-        else park(r, s, events);
+    if (input) tio_conn_input_came(c);
+    if (tio_conn_is_handshake(c) && c->question != TIO_NO_QUESTION) {
+        if (is_hang_up(c, events)) hung_up(r, c);
+        else pause_reading(r, s, events);
         return 0;
     }
-    if (is_handshake(c)) return 1;
+    if (tio_conn_is_handshake(c)) return 1;
     if (events & EPOLLOUT) {
-        if (tio_conn_flush(c) != 0) notify(r, c, TIO_NOTICE_WRITABLE);
+        if (tio_conn_flush(c) != 0) tio_notify(r, s, TIO_NOTICE_TURN);  /* all has left, or nothing more will */
         tio_reactor_update(r, c);
     }
-    if (!input) return 0;
-    if (wants_input(c)) notify(r, c, TIO_NOTICE_READABLE);
-    else park(r, s, events);
+    if (!input || c->phase == TIO_BROKEN) return 0;
+    if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
+    else pause_reading(r, s, events);
     return 0;
 }
 
-static void expired(tio_reactor *r, slot *s) {
+static void expired(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
-    deadline_clear(s);
-    if (s->kind == LISTENER) {
-        watch(r, s, EPOLL_CTL_MOD, EPOLLIN);
-    } else if (s->kind == LINGER) {
-        close_slot(r, s);
-    } else if (is_handshake(c)) {
-        tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
-        failed(r, c);
+    tio_deadline_clear(s);
+    if (s->kind == TIO_LISTENER) {
+        wake_listener(r, s);
+    } else if (s->kind == TIO_LINGER) {
+        tio_linger_end(r, s);
     } else {
-        tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_PARTIAL_RECORD, 0);
-        failed(r, c);
+        tio_conn_expire(c);
+        if (c->phase == TIO_BROKEN) failed(r, c);
+        else update_deadline(r, s);
     }
 }
+
+static int is_over_time(const tio_reactor *r) { return tio_clock() - r->now > work_ns; }
 
 static void check_deadlines(tio_reactor *r) {
-    uint64_t count;
-    int64_t next = 0;
-    if (read(r->timer, &count, sizeof count) < 0 && errno != EAGAIN) return;
-    r->armed = 0;
-    for (span *p = r->spans; p; p = p->next) {
-        while (p->first && p->first->due <= r->now) expired(r, p->first);
-        if (p->first && (!next || p->first->due < next)) next = p->first->due;
+    tio_slot *s;
+    for (int i = 1; (s = tio_deadlines_due(&r->deadlines, r->now)) != NULL; i++) {
+        expired(r, s);
+        if (i % 16 == 0 && is_over_time(r)) break;      /* the timer fires again at once */
     }
-    if (next) arm(r, next);
+    tio_deadlines_rearm(&r->deadlines);
 }
 
-static int waits_for_handshake(tio_reactor *r, const struct epoll_event *ev) {
-    slot *s = slot_of(r, ev->data.u64);
-    return s && (s->kind == LISTENER || (s->kind == CONNECTION && is_handshake(s->conn)));
+static int waits_for_handshake(const tio_slot *s) {
+    return s && (s->kind == TIO_LISTENER || (s->kind == TIO_CONNECTION && tio_conn_is_handshake(s->conn)));
 }
 
 int tio_reactor_poll(tio_reactor *r) {
     int handshakes = 0;
-    for (size_t i = 0; i < r->notice_count; i++)
-        if (r->notices[i].conn) tio_reactor_forget(r->notices[i].conn);
-    r->notice_count = 0;
-    r->now = clock_ns();
-    r->event_count = -1;
-    if (notice_reserve(r, r->load + EVENTS)) return 0;  /* a failure nobody hears of would leak: rather no turn at all */
-    do r->event_count = epoll_wait(r->epoll, r->events, EVENTS, 0);
+    r->now = tio_clock();
+    do r->event_count = epoll_wait(r->epoll, r->events, TIO_EVENTS, 0);
     while (r->event_count < 0 && errno == EINTR);
-    for (int i = 0; i < r->event_count; i++) handshakes += waits_for_handshake(r, &r->events[i]);
-    for (tio_conn *c = r->ready; c; c = c->next_ready) handshakes += is_handshake(c);
+    for (int i = 0; i < r->event_count; i++) handshakes += waits_for_handshake(tio_slot_of(r, r->events[i].data.u64));
+    tio_slot *s = r->ready.first;
+    for (int i = 0; s && i < TIO_EVENTS; i++, s = s->links[TIO_READY].after) handshakes += waits_for_handshake(s);
     return handshakes;
 }
 
-/* As many as there are now; what is added meanwhile waits, what is let go meanwhile is gone from the list. */
+/* As many as there are now: what is added meanwhile waits for the next turn, as what the time does not suffice for. */
 static void take_ready(tio_reactor *r) {
-    size_t count = 0;
-    for (tio_conn *c = r->ready; c; c = c->next_ready) count++;
-    while (count-- && r->ready) {
-        tio_conn *c = r->ready;
-        ready_remove(r, c);
-        if (is_handshake(c)) shake(r, c);
-        else if (wants_input(c)) notify(r, c, TIO_NOTICE_READABLE);
+    tio_slot *last = r->ready.last, *s;
+    while ((s = r->ready.first) != NULL) {
+        tio_list_remove(&r->ready, s);
+        if (tio_conn_is_handshake(s->conn)) step(r, s);
+        else if (tio_conn_next(s->conn) & TIO_NEXT_TURN) serve(r, s);
+        if (s == last || is_over_time(r)) return;
     }
 }
 
 /* What is established comes first; handshakes take what is left of the turn, the rest is reported again by the kernel. */
 void tio_reactor_work(tio_reactor *r) {
     int timer = 0, waiting = 0;
+    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
     if (r->event_count < 0) return;
-    take_ready(r);
     for (int i = 0; i < r->event_count; i++) {
         struct epoll_event *ev = &r->events[i];
-        slot *s = slot_of(r, ev->data.u64);
+        tio_slot *s = tio_slot_of(r, ev->data.u64);
         if (ev->data.u64 == TIMER) timer = 1;
-        else if (s && s->kind == LINGER) linger(r, s);
-        else if (s && s->kind == CONNECTION && connection_event(r, s, ev->events)) r->events[waiting++] = *ev;
-        else if (s && s->kind == LISTENER) r->events[waiting++] = *ev;
+        else if (s && s->kind == TIO_LINGER) tio_linger_step(r, s);
+        else if (s && s->kind == TIO_CONNECTION && connection_event(r, s, ev->events)) r->events[waiting++] = *ev;
+        else if (s && s->kind == TIO_LISTENER) r->events[waiting++] = *ev;
     }
-    for (int i = 0; i < waiting; i++) {
-        slot *s = slot_of(r, r->events[i].data.u64);
-        if (s && s->kind == LISTENER) accept_some(r, s);
-        else if (s && s->conn) shake(r, s->conn);
-        if (i % 4 == 3 && clock_ns() - r->now > work_ns) break;
+    take_ready(r);
+    for (int i = 0; i < waiting && (!i || !is_over_time(r)); i++) {         /* one at least, or they might never have their turn */
+        tio_slot *s = tio_slot_of(r, r->events[i].data.u64);
+        if (s && s->kind == TIO_LISTENER) accept_some(r, s);
+        else if (s && s->kind == TIO_CONNECTION) step(r, s);
     }
     if (timer) check_deadlines(r);
     r->event_count = 0;

@@ -50,7 +50,7 @@ void tio_sessions_keep(tio_conn *c, SSL_SESSION *session) {
     made->der = der;
     made->size = (size_t)size;
     made->lifetime = (long)SSL_SESSION_get_timeout(session);
-    if (c->role == TIO_CLIENT) c->recorded = 1;
+    if (c->role == TIO_CLIENT) c->has_news = 1;
 }
 
 size_t tio_conn_sessions(const tio_conn *c, const tio_session **made) {
@@ -65,7 +65,7 @@ void tio_conn_sessions_told(tio_conn *c) {
 
 /* A ticket that carries its session itself is nothing to store. */
 static int is_stateful(const tio_conn *c) {
-    if (SSL_version(c->ssl) < TLS1_3_VERSION) return !(c->wants & TIO_WANT_CLIENT);
+    if (SSL_version(c->ssl) < TLS1_3_VERSION) return !(c->policy.wants & TIO_WANT_CLIENT);
     return (SSL_get_options(c->ssl) & SSL_OP_NO_TICKET) != 0;
 }
 
@@ -123,7 +123,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 static int on_made(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
     if (c->role == TIO_SERVER && (!note_name(c, session) || !tio_mark_session(c, session))) return 0;
-    if ((c->wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
+    if ((c->policy.wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* no reference is kept */
 }
 
@@ -187,11 +187,11 @@ int tio_sessions_hello(tio_conn *c) {
     int modern = offers_tls13(ssl) && (!max || max >= TLS1_3_VERSION);
     const unsigned char *id = NULL;
     size_t size = 0;
-    if (!(c->wants & TIO_WANT_SESSIONS)) return 0;
-    c->stateful = (c->wants & TIO_STATEFUL) || (modern && (c->wants & TIO_STATEFUL_13));
+    if (!(c->policy.wants & TIO_WANT_SESSIONS)) return 0;
+    c->stateful = (c->policy.wants & TIO_STATEFUL) || (modern && (c->policy.wants & TIO_STATEFUL_13));
     tio_conn_set_options(c);
     /* In TLS 1.3 the id in the hello is there for middleboxes (RFC 8446 D.4) and names no session. */
-    if (!modern) size = c->wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
+    if (!modern) size = c->policy.wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
     else if (SSL_get_options(ssl) & SSL_OP_NO_TICKET) size = find_ticket(ssl, &id);
     if (!size || size > TIO_SESSION_ID) return 0;
     if (!sessions(c)) return -1;

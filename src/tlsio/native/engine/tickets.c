@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct tio_ring {
     pthread_mutex_t lock;               /* handshakes of other threads read while the owner rotates */
@@ -67,15 +66,9 @@ void tio_ring_keep(tio_ring *r, int64_t ns) {
     pthread_mutex_unlock(&r->lock);
 }
 
-static int64_t clock_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
-}
-
 /* Whoever steals a key later can forge tickets and read old ones: so it stays no longer than its tickets.  The oldest is last. */
 static void forget_old(tio_ring *r) {
-    while (r->count > 1 && r->until[r->count - 1] && r->until[r->count - 1] <= clock_ns()) {
+    while (r->count > 1 && r->until[r->count - 1] && r->until[r->count - 1] <= tio_clock()) {
         OPENSSL_cleanse(r->keys[--r->count], TIO_TICKET_KEY);
         r->until[r->count] = 0;
     }
@@ -83,7 +76,7 @@ static void forget_old(tio_ring *r) {
 
 void tio_ring_push(tio_ring *r, const uint8_t key[TIO_TICKET_KEY]) {
     pthread_mutex_lock(&r->lock);
-    int64_t until = r->keep ? clock_ns() + r->keep : 0;
+    int64_t until = r->keep ? tio_clock() + r->keep : 0;
     memmove(r->keys[1], r->keys[0], (TIO_TICKET_KEYS - 1) * (size_t)TIO_TICKET_KEY);
     memmove(r->until + 1, r->until, (TIO_TICKET_KEYS - 1) * sizeof *r->until);
     memcpy(r->keys[0], key, TIO_TICKET_KEY);
@@ -137,14 +130,14 @@ int tio_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_
     } else {
         /* After an abbreviated TLS 1.2 handshake no alert can be sent any more, so a user who decides about clients
          * decides about full handshakes only. */
-        int may_resume = !(c->wants & TIO_WANT_CLIENT) || SSL_version(ssl) >= TLS1_3_VERSION;
+        int may_resume = !(c->policy.wants & TIO_WANT_CLIENT) || SSL_version(ssl) >= TLS1_3_VERSION;
         at = may_resume ? find(ring, name, key) : -1;
         if (at < 0) return 0;
         done = set_mac(mac, key) == 1 && EVP_DecryptInit_ex2(cipher, aes, key + 32, iv, NULL) == 1;
         /* TLS 1.3 tickets are for one use (RFC 8446 C.4), so each resumption gives a new one; when the user is still to
          * be asked, tickets wait for the answer. */
         int renew = at > 0 || SSL_version(ssl) >= TLS1_3_VERSION;
-        result = !done ? -1 : renew && !(c->wants & TIO_WANT_CLIENT) ? 2 : 1;
+        result = !done ? -1 : renew && !(c->policy.wants & TIO_WANT_CLIENT) ? 2 : 1;
     }
     OPENSSL_cleanse(key, sizeof key);
     return result;

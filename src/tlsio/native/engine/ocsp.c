@@ -1,4 +1,4 @@
-/* status.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
+/* ocsp.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
  *
  * A server is asked before OpenSSL has chosen among its certificates, because that is the last place where it lets us pause:
  * in cert_cb the chosen one is not known yet, and in the status callback, where it is, nobody can wait.  So a response is
@@ -84,9 +84,9 @@ static int has_certificate_for_13(SSL *ssl) {
 /* In the hello pause, contexts are switched.  OpenSSL does not offer TLS 1.3 without a certificate for it, unless there is a
  * cert_cb, which might bring one, or a way to pre-shared keys.  Ours does not, so the version has to be held down here. */
 void tio_status_hello(tio_conn *c) {
-    if (!(c->wants & TIO_WANT_STATUS)) return;
+    if (!(c->policy.wants & TIO_WANT_STATUS)) return;
     SSL_set_cert_cb(c->ssl, on_choice, NULL);
-    if (!(c->wants & TIO_WANT_PSK) && !has_certificate_for_13(c->ssl)) SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
+    if (!(c->policy.wants & TIO_WANT_PSK) && !has_certificate_for_13(c->ssl)) SSL_set_max_proto_version(c->ssl, TLS1_2_VERSION);
 }
 
 static int staple(tio_conn *c, SSL *ssl) {
@@ -140,7 +140,7 @@ void tio_answer_status(tio_conn *c) {
 /* A client of TLS 1.3 is still within its verification, or comes to look() next.  All others have said nothing yet that is
  * encrypted. */
 void tio_status_refuse(tio_conn *c, int alert) {
-    if (c->role == TIO_SERVER || SSL_version(c->ssl) < TLS1_3_VERSION) tio_refuse_clear(c, alert);
+    if (c->role == TIO_SERVER || SSL_version(c->ssl) < TLS1_3_VERSION) tio_refuse_in_plaintext(c, alert);
     else if (alert == SSL_AD_CERTIFICATE_REVOKED) c->verify_answer = X509_V_ERR_CERT_REVOKED;
 }
 
@@ -154,7 +154,7 @@ void tio_status_free(tio_status *s) {
 }
 
 void tio_status_done(tio_conn *c) {
-    if (!(c->wants & TIO_WANT_STATUS)) return;
+    if (!(c->policy.wants & TIO_WANT_STATUS)) return;
     tio_status_free(c->status);
     c->status = NULL;
     SSL_set_tlsext_status_ocsp_resp(c->ssl, NULL, 0);

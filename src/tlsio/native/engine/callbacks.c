@@ -1,4 +1,4 @@
-/* hooks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs anybody else's code (those that do are in
+/* callbacks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs code of the user (those that do are in
  * psk.c).
  *
  * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() some are looked up in the new one and some in the
@@ -11,6 +11,8 @@
 #include <string.h>
 
 enum { REFUSAL_EXTENSION = 65301 };     /* of the private range; never sent, see add_refusal() */
+enum { REQUESTS = 32 };                 /* by a server, for another handshake or a certificate, within REQUESTS_NS */
+static const int64_t REQUESTS_NS = 600 * INT64_C(1000000000);       /* as the window of renegotiations */
 
 /* ---- ClientHello: server name, ALPN -------------------------------------------------------------------------- */
 
@@ -58,16 +60,16 @@ static int record_protocols(tio_conn *c, SSL *ssl) {
 static int resumes_by_lists(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
-    return c->context->row.lists && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size);
+    return c->context->settings.lists && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size);
 }
 
 /* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
 static int on_renegotiation(tio_conn *c, int *alert) {
-    int64_t now = tio_now();
-    if (c->reshaking) return SSL_CLIENT_HELLO_SUCCESS;  /* at our request */
-    c->renegotiations = now - c->shaken_ns >= c->renegotiation.window_ns ? 1 : c->renegotiations + 1;
-    if (c->renegotiation.window_ns < 0) c->passed = TIO_LIMIT_RENEGOTIATION_OFF;
-    else if (c->renegotiations > c->renegotiation.limit) c->passed = TIO_LIMIT_RENEGOTIATIONS;
+    int64_t now = tio_clock_coarse();
+    if (c->rehandshake_asked) return SSL_CLIENT_HELLO_SUCCESS;  /* at our request */
+    c->renegotiations = now - c->handshake_done_ns >= c->policy.renegotiation.window_ns ? 1 : c->renegotiations + 1;
+    if (c->policy.renegotiation.window_ns < 0) c->limit_exceeded = TIO_LIMIT_RENEGOTIATION_OFF;
+    else if (c->renegotiations > c->policy.renegotiation.limit) c->limit_exceeded = TIO_LIMIT_RENEGOTIATIONS;
     else return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_NO_RENEGOTIATION;
     return SSL_CLIENT_HELLO_ERROR;
@@ -91,11 +93,11 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
     }
     if (c->asked & TIO_WANT_HELLO) return go_on(c, alert);      /* answered, or the hello after a retry */
     c->asked |= TIO_WANT_HELLO;
-    if (record_name(c, ssl) || ((c->wants & TIO_WANT_ALPN) && record_protocols(c, ssl)) || tio_sessions_hello(c)) {
+    if (record_name(c, ssl) || ((c->policy.wants & TIO_WANT_ALPN) && record_protocols(c, ssl)) || tio_sessions_hello(c)) {
         *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!((c->wants & TIO_WANT_HELLO) && c->server_name) && !((c->wants & TIO_WANT_ALPN) && c->offered)
+    if (!((c->policy.wants & TIO_WANT_HELLO) && c->server_name) && !((c->policy.wants & TIO_WANT_ALPN) && c->offered)
         && !(c->sessions && c->sessions->asked_size) && !resumes_by_lists(c, ssl))
         return go_on(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
@@ -107,19 +109,19 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
 
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned char *in, unsigned size, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
-    const tio_row *row = &c->context->row;
+    const tio_context_settings *settings = &c->context->settings;
     (void)unused;
     if (c->chosen) {
         *out = c->chosen;
         *n = (unsigned char)c->chosen_size;
         return SSL_TLSEXT_ERR_OK;
     }
-    if (!row->alpn_size) return SSL_TLSEXT_ERR_NOACK;
-    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, n, row->alpn, (unsigned)row->alpn_size, in, size) == OPENSSL_NPN_NEGOTIATED)
+    if (!settings->alpn_size) return SSL_TLSEXT_ERR_NOACK;
+    if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, n, settings->alpn, (unsigned)settings->alpn_size, in, size) == OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_OK;
     /* RFC 7301 3.2: "In the event that the server supports no protocols that the client advertises, then the server SHALL
      * respond with a fatal "no_application_protocol" alert." */
-    return c->alpn_continue ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
+    return c->policy.alpn_continue ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
 /* ---- NPN, only on contexts that want it: a client that has the callback offers it ------------------------------- */
@@ -128,19 +130,19 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n
 void tio_context_speak_npn(tio_context *context) { (void)context; }
 #else
 static int advertise_protocols(SSL *ssl, const unsigned char **out, unsigned *size, void *unused) {
-    const tio_row *row = &tio_conn_of(ssl)->context->row;
+    const tio_context_settings *settings = &tio_conn_of(ssl)->context->settings;
     (void)unused;
-    *out = row->npn;
-    *size = (unsigned)row->npn_size;
+    *out = settings->npn;
+    *size = (unsigned)settings->npn_size;
     return SSL_TLSEXT_ERR_OK;
 }
 
 /* In the server's order, as Node v4's client did. */
 static int choose_advertised(SSL *ssl, unsigned char **out, unsigned char *n, const unsigned char *in, unsigned size, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
-    const tio_row *row = &c->context->row;
+    const tio_context_settings *settings = &c->context->settings;
     (void)unused;
-    c->npn_agreed = SSL_select_next_proto(out, n, in, size, row->npn, (unsigned)row->npn_size) == OPENSSL_NPN_NEGOTIATED;
+    c->npn_agreed = SSL_select_next_proto(out, n, in, size, settings->npn, (unsigned)settings->npn_size) == OPENSSL_NPN_NEGOTIATED;
     return SSL_TLSEXT_ERR_OK;
 }
 
@@ -168,17 +170,17 @@ static int record_error(int ok, X509_STORE_CTX *xs) {
     return 1;
 }
 
-static int pin_matches(const tio_row *row, X509 *cert) {
+static int pin_matches(const tio_context_settings *settings, X509 *cert) {
     uint8_t digest[TIO_PIN];
     int match = 0;
     if (tio_spki_digest(cert, digest)) return 0;
-    for (size_t i = 0; i < row->pin_count; i++) match |= !CRYPTO_memcmp(row->pins + i * TIO_PIN, digest, TIO_PIN);
+    for (size_t i = 0; i < settings->pin_count; i++) match |= !CRYPTO_memcmp(settings->pins + i * TIO_PIN, digest, TIO_PIN);
     return match;
 }
 
-static int pins_hold(const tio_row *row, STACK_OF(X509) *chain) {
-    int match = !row->pin_count;
-    for (int i = 0; i < sk_X509_num(chain) && (!row->soft || i == 0); i++) match |= pin_matches(row, sk_X509_value(chain, i));
+static int pins_hold(const tio_context_settings *settings, STACK_OF(X509) *chain) {
+    int match = !settings->pin_count;
+    for (int i = 0; i < sk_X509_num(chain) && (!settings->accept_unverified || i == 0); i++) match |= pin_matches(settings, sk_X509_value(chain, i));
     return match;
 }
 
@@ -239,12 +241,12 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     }
     c->marked = 0;                                      /* the sessions made from now on remember this verification */
     tio_verify *v = c->verify;
-    v->pins_failed = !pins_hold(&c->context->row, v->chain);
+    v->pins_failed = !pins_hold(&c->context->settings, v->chain);
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */
     v->chain = NULL;
     int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
     X509_STORE_CTX_set_error(xs, error);                /* picks the alert; and a session remembers it, also when it is let pass */
-    return error == X509_V_OK || (c->soft < 0 ? c->context->row.soft : c->soft);
+    return error == X509_V_OK || (c->accept_unverified < 0 ? c->context->settings.accept_unverified : c->accept_unverified);
 }
 
 /* ---- Diffie-Hellman groups that a client finds too small ------------------------------------------------------ */
@@ -259,21 +261,34 @@ static int bits_of_group(const unsigned char id[2]) {
  * TLS 1.3 the small ones are not even offered. */
 static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int nid, void *other, void *ex) {
     tio_conn *c = tio_conn_of(ssl);
-    if (op == SSL_SECOP_TMP_DH && other && EVP_PKEY_get_bits(other) < c->min_dh_bits) {
-        c->passed = TIO_LIMIT_DH_SIZE;
+    if (op == SSL_SECOP_TMP_DH && other && EVP_PKEY_get_bits(other) < c->policy.min_dh_bits) {
+        c->limit_exceeded = TIO_LIMIT_DH_SIZE;
         return 0;
     }
-    if (op == SSL_SECOP_CURVE_SUPPORTED && other && bits_of_group(other) && bits_of_group(other) < c->min_dh_bits) return 0;
+    if (op == SSL_SECOP_CURVE_SUPPORTED && other && bits_of_group(other) && bits_of_group(other) < c->policy.min_dh_bits) return 0;
     return SSL_CTX_get_security_callback(SSL_get_SSL_CTX(ssl))(ssl, ctx, op, bits, nid, other, ex);
 }
 
 /* ---- what passes by ------------------------------------------------------------------------------------------ */
 
+/* Messages that cost us work and bring no data.  OpenSSL bounds none of them.  Each that asks a client for its certificate, and
+ * each HelloRequest, costs a signature: a server that is honest asks rarely. */
+static void count_between_data(tio_conn *c, unsigned char type) {
+    if (type == SSL3_MT_KEY_UPDATE || type == SSL3_MT_NEWSESSION_TICKET) c->key_updates++;
+    if (c->role != TIO_CLIENT || (type != SSL3_MT_CERTIFICATE_REQUEST && type != SSL3_MT_HELLO_REQUEST)) return;
+    int64_t now = tio_clock_coarse();
+    if (now - c->requests_ns > REQUESTS_NS) {
+        c->requests_ns = now;
+        c->certificate_requests = 0;
+    }
+    if (++c->certificate_requests > REQUESTS) c->limit_exceeded = TIO_LIMIT_CERTIFICATE_REQUESTS;
+}
+
 static void on_message(int written, int version, int type, const void *buffer, size_t size, SSL *ssl, void *arg) {
     tio_conn *c = arg;
     const unsigned char *p = buffer;
     (void)ssl;
-    if (c->wants & TIO_WANT_TRACE) tio_records_trace(c, written, version, type, buffer, size);
+    if (c->policy.wants & TIO_WANT_TRACE) tio_records_trace(c, written, version, type, buffer, size);
     if (type == SSL3_RT_ALERT && size == 2) {
         /* close_notify and user_canceled end, they do not complain; warnings of TLS 1.2 do not end. */
         if (p[1] == SSL_AD_CLOSE_NOTIFY || p[1] == SSL_AD_USER_CANCELLED) return;
@@ -282,11 +297,12 @@ static void on_message(int written, int version, int type, const void *buffer, s
         if (written) c->alert_sent = p[1];
         else c->alert_received = p[1];
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
-        if (p[0] == SSL3_MT_KEY_UPDATE) c->key_updates++;
+        if (c->phase != TIO_HANDSHAKING) count_between_data(c, p[0]);
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
         if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticketed = 1;
-        if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_OPEN) c->finished = 1;
-        if (p[0] == SSL3_MT_CLIENT_HELLO && (c->wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
+        if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_HANDSHAKING) c->peer_finished = 1;
+        else if (p[0] == SSL3_MT_FINISHED) c->rehandshake_finished = 1;
+        if (p[0] == SSL3_MT_CLIENT_HELLO && (c->policy.wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
     } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {
         tio_facts_own_key(c);
     }
@@ -303,7 +319,7 @@ static int add_refusal(SSL *ssl, unsigned type, unsigned context, const unsigned
     return -1;
 }
 
-int tio_hooks_install(SSL_CTX *ctx) {
+int tio_callbacks_install(SSL_CTX *ctx) {
     SSL_CTX_set_client_hello_cb(ctx, on_hello, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, NULL);
     SSL_CTX_set_cert_verify_callback(ctx, on_certificate, NULL);
@@ -312,8 +328,8 @@ int tio_hooks_install(SSL_CTX *ctx) {
     return SSL_CTX_add_custom_ext(ctx, REFUSAL_EXTENSION, SSL_EXT_TLS1_3_NEW_SESSION_TICKET, add_refusal, NULL, NULL, NULL, NULL) ? 0 : -1;
 }
 
-void tio_hooks_attach(tio_conn *c) {
+void tio_callbacks_attach(tio_conn *c) {
     SSL_set_msg_callback(c->ssl, on_message);
     SSL_set_msg_callback_arg(c->ssl, c);
-    if (c->min_dh_bits) SSL_set_security_callback(c->ssl, on_security);
+    if (c->policy.min_dh_bits) SSL_set_security_callback(c->ssl, on_security);
 }

@@ -1,4 +1,4 @@
-/* names.c - contexts: making one, and taking another one in the hello pause.
+/* context.c - contexts: making one, and taking another one in the hello pause.
  *
  * SSL_set_SSL_CTX() carries over certificate, key, cipher lists, signature algorithms, store, client CA names, the verify
  * and ALPN callbacks.  What it leaves with the first context is applied here, while the ClientHello is being looked at:
@@ -20,7 +20,7 @@ tio_context *tio_context_new(void) {
     atomic_init(&ctx->owners, 1);
     ctx->ssl = SSL_CTX_new(TLS_method());
     ctx->ring = tio_ring_new();
-    if (!ctx->ssl || !ctx->ring || tio_hooks_install(ctx->ssl)) {
+    if (!ctx->ssl || !ctx->ring || tio_callbacks_install(ctx->ssl)) {
         tio_context_release(ctx);
         return NULL;
     }
@@ -37,37 +37,12 @@ void tio_context_release(tio_context *ctx) {
     if (!ctx || atomic_fetch_sub(&ctx->owners, 1) != 1) return;
     SSL_CTX_free(ctx->ssl);
     tio_ring_release(ctx->ring);
-    free(ctx->row.groups);
-    free(ctx->row.alpn);
-    free(ctx->row.npn);
-    free(ctx->row.pins);
-    tio_lists_release(ctx->row.lists);
+    free(ctx->settings.groups);
+    free(ctx->settings.alpn);
+    free(ctx->settings.npn);
+    free(ctx->settings.pins);
+    tio_lists_release(ctx->settings.lists);
     free(ctx);
-}
-
-void tio_gate_init(tio_gate *g) { pthread_mutex_init(&g->lock, NULL); }
-
-void tio_gate_free(tio_gate *g) {
-    tio_context_release(g->context);
-    tio_ring_release(g->ring);
-    pthread_mutex_destroy(&g->lock);
-}
-
-void tio_gate_set_context(tio_gate *g, tio_context *ctx) {
-    tio_context_retain(ctx);
-    pthread_mutex_lock(&g->lock);
-    tio_context *old = g->context;
-    g->context = ctx;
-    pthread_mutex_unlock(&g->lock);
-    tio_context_release(old);
-}
-
-tio_context *tio_gate_context(tio_gate *g) {
-    pthread_mutex_lock(&g->lock);
-    tio_context *ctx = g->context;
-    tio_context_retain(ctx);
-    pthread_mutex_unlock(&g->lock);
-    return ctx;
 }
 
 static int apply_verification(SSL *ssl, SSL_CTX *to) {
@@ -94,7 +69,7 @@ static int copy_identities(SSL *to, SSL_CTX *from) {
     return well && count ? 0 : -1;
 }
 
-int tio_names_identity(tio_conn *c) { return c->identity ? copy_identities(c->ssl, c->identity->ssl) : 0; }
+int tio_context_identity(tio_conn *c) { return c->identity ? copy_identities(c->ssl, c->identity->ssl) : 0; }
 
 int tio_conn_set_identity(tio_conn *c, tio_context *from) {
     SSL *trial = SSL_new(c->context->ssl);              /* what it refuses is refused before anything is changed */
@@ -107,9 +82,9 @@ int tio_conn_set_identity(tio_conn *c, tio_context *from) {
     return 0;
 }
 
-int tio_names_apply(tio_conn *c, tio_context *to) {
+int tio_context_switch(tio_conn *c, tio_context *to) {
     SSL *ssl = c->ssl;
-    const tio_row *from = &c->context->row, *row = &to->row;
+    const tio_context_settings *from = &c->context->settings, *settings = &to->settings;
     if (!SSL_set_SSL_CTX(ssl, to->ssl)) return -1;
     tio_context_retain(to);                             /* before the old one goes: `from` lives in it */
     tio_context *old = c->context;
@@ -121,9 +96,9 @@ int tio_names_apply(tio_conn *c, tio_context *to) {
     SSL_clear_options(ssl, ~(uint64_t)0);
     SSL_set_options(ssl, SSL_CTX_get_options(to->ssl));
     tio_conn_set_options(c);
-    if (from->groups || row->groups) well = well && SSL_set1_groups_list(ssl, row->groups ? row->groups : DEFAULT_GROUPS) == 1;
-    if (!(c->wants & TIO_WANT_CLIENT)) well = well && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
-    well = well && SSL_set_session_id_context(ssl, row->id_context, (unsigned)row->id_context_size) == 1;
+    if (from->groups || settings->groups) well = well && SSL_set1_groups_list(ssl, settings->groups ? settings->groups : DEFAULT_GROUPS) == 1;
+    if (!(c->policy.wants & TIO_WANT_CLIENT)) well = well && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
+    well = well && SSL_set_session_id_context(ssl, settings->id_context, (unsigned)settings->id_context_size) == 1;
     tio_context_release(old);
-    return well && !tio_names_identity(c) ? 0 : -1;
+    return well && !tio_context_identity(c) ? 0 : -1;
 }

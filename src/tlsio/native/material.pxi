@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from tlsio.model.errors import ConfigError, UsageValueError
 from tlsio.native.mistakes import explain
-from tlsio.native.spec import Piece
+from tlsio.native.context_spec import Piece
 
 # The libraries that Node names in a code (its `Decorate` in src/crypto/crypto_util.cc): ERR_OSSL_PEM_NO_START_LINE, but
 # ERR_OSSL_BAD_DECRYPT for a provider's error. Those of libssl are ERR_SSL_NO_CIPHER_MATCH, without "OSSL".

@@ -1,0 +1,109 @@
+/* linger.c - a connection's last words: what is unsent is sent, then FIN, then what the peer still sends is read and thrown away.
+ *
+ * Closing at once while the peer sends makes the kernel answer with RST, and the RST kills our alert in the peer's receive
+ * queue: it is lost ten times of ten.  So the descriptor stays for 256 KiB or 2 s at most, whatever the peer does, and only so
+ * many stay at once as the server's limits allow: beyond that the oldest is closed.  Whoever floods a server with handshakes
+ * that fail loses the alerts about them, and holds none of its descriptors. */
+#include "reactor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const int64_t linger_ns = 2 * INT64_C(1000000000);
+
+static void count(tio_reactor *r, tio_gate *g, int by) {
+    if (g) atomic_fetch_add(&g->lingering, (unsigned)by);
+    else r->lingering += (unsigned)by;
+}
+
+static unsigned lingering(const tio_reactor *r, const tio_gate *g) { return g ? atomic_load(&g->lingering) : r->lingering; }
+
+void tio_linger_end(tio_reactor *r, tio_slot *s) {
+    count(r, s->gate, -1);
+    tio_slot_close(r, s);
+}
+
+/* All of them have one length of time, so they stand in one list, the oldest first. */
+static tio_slot *oldest(const tio_slot *like, const tio_gate *g) {
+    tio_slot *s = like->span->slots.first;
+    while (s && (s->kind != TIO_LINGER || s->gate != g)) s = s->links[TIO_DEADLINE].after;
+    return s;
+}
+
+void tio_linger_begin(tio_reactor *r, tio_slot *s, tio_gate *g) {
+    s->kind = TIO_LINGER;
+    s->conn = NULL;
+    s->gate = g;
+    tio_deadline_set(&r->deadlines, s, linger_ns);
+    count(r, g, 1);
+    while (lingering(r, g) > tio_gate_max_lingering(g)) {
+        tio_slot *first = oldest(s, g);
+        if (!first) break;                              /* another thread's */
+        tio_linger_end(r, first);
+        if (first == s) return;
+    }
+    tio_linger_step(r, s);
+}
+
+/* 1: all is sent */
+static int send_rest(tio_reactor *r, tio_slot *s) {
+    while (s->out_start < s->out_end) {
+        ssize_t n = send(s->fd, s->out + s->out_start, s->out_end - s->out_start, MSG_NOSIGNAL);
+        if (n >= 0) {
+            s->out_start += (size_t)n;
+        } else if (errno == EAGAIN) {
+            if (tio_slot_watch(r, s, EPOLLOUT)) break;
+            return 0;
+        } else if (errno != EINTR) {
+            break;
+        }
+    }
+    int well = s->out_start == s->out_end;
+    free(s->out);
+    s->out = NULL;
+    if (!well) tio_linger_end(r, s);
+    return well;
+}
+
+/* One recv() a turn: what a peer sends without end costs no more than that. */
+void tio_linger_step(tio_reactor *r, tio_slot *s) {
+    if (s->out && !send_rest(r, s)) return;
+    if (!s->ended) {
+        s->ended = 1;
+        shutdown(s->fd, SHUT_WR);
+        if (tio_slot_watch(r, s, EPOLLIN)) {
+            tio_linger_end(r, s);
+            return;
+        }
+    }
+    ssize_t n;
+    do n = recv(s->fd, r->buffers.scratch, TIO_SCRATCH, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN) return;
+    s->drained += n > 0 ? (size_t)n : 0;
+    if (n <= 0 || s->drained > TIO_LINGER_BYTES) tio_linger_end(r, s);
+}
+
+int tio_linger_end_oldest(tio_reactor *r, unsigned wanted) {
+    int closed = 0;
+    for (tio_span *p = &r->deadlines.base; p && wanted; p = p->next)
+        for (tio_slot *s = p->slots.first, *next; s && wanted; s = next) {
+            next = s->links[TIO_DEADLINE].after;
+            if (s->kind != TIO_LINGER) continue;
+            tio_linger_end(r, s);
+            closed++, wanted--;
+        }
+    return closed;
+}
+
+void tio_linger_forget(tio_reactor *r, tio_gate *g) {
+    for (uint32_t i = 0; i < r->size; i++) {
+        tio_slot *s = r->table[i];
+        if (s->kind != TIO_LINGER || s->gate != g) continue;
+        count(r, g, -1);
+        s->gate = NULL;
+        count(r, NULL, 1);
+    }
+}

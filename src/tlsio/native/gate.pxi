@@ -1,0 +1,278 @@
+# What a server shares with its listeners: ticket keys, limits, counters and its default context.
+
+
+cdef class Ring:
+    """Session ticket keys: the first encrypts, all decrypt. Any thread may change it."""
+
+    cdef tio_ring *ring
+
+    def __cinit__(self):
+        self.ring = tio_ring_new()
+        if self.ring == NULL:
+            raise MemoryError("no random bytes for a session ticket key")
+
+    def __init__(self, double keep=0):
+        tio_ring_keep(self.ring, <int64_t>(keep * 1e9))
+
+    def __dealloc__(self):
+        tio_ring_release(self.ring)
+
+    def set(self, keys):
+        """Replace all keys; each of 48 bytes: 16 name, 16 HMAC, 16 AES."""
+        joined = b"".join(keys)
+        if tio_ring_set(self.ring, joined, len(keys)):
+            raise ValueError(f"1 to {TIO_TICKET_KEYS} keys")
+
+    def push(self, bytes key not None):
+        tio_ring_push(self.ring, key)
+
+    def first(self):
+        cdef uint8_t key[48]
+        tio_ring_first(self.ring, key)
+        return (<const char *>key)[:TIO_TICKET_KEY]
+
+
+@cython.no_gc_clear
+cdef class Gate:
+    """One server's limits, counters and default context, shared by its listeners.
+
+    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `spoilt()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
+    `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
+    """
+
+    cdef tio_gate gate
+    cdef Reactor reactor
+    cdef bytes psk_hint
+    cdef object server
+    cdef dict failures                  # what failed, as numbers -> how often
+    cdef dict failure_codes             # the same numbers -> code
+    cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
+    cdef public bint wants_socket
+    cdef public object store            # where sessions are kept, if that answers at once
+    cdef public bint closing            # somebody waits for the last connection to go
+    cdef readonly uint64_t handshakes_full, handshakes_resumed
+
+    def __cinit__(self):
+        tio_gate_init(&self.gate)
+
+    def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
+                 max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
+                 double renegotiation_window, bytes psk_hint=None, double partial_record_timeout=60.0, max_per_peer=None):
+        self.server = server
+        self.failures = {}
+        self.failure_codes = {}
+        self.gate.owner = <void *>self
+        self.gate.policy.ask_psk = find_psk
+        self.psk_hint = psk_hint
+        self.gate.policy.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
+        tio_ring_retain(ring.ring)
+        self.gate.ring = ring.ring
+        tio_context_retain(context.ptr)
+        self.gate.context = context.ptr
+        self.gate.policy.handshake_ns = <int64_t>(handshake_timeout * 1e9)
+        self.gate.max_connections = max_connections or 0
+        self.gate.max_handshakes = max_handshakes or 0
+        self.gate.policy.max_handshake_bytes = max_handshake_bytes or 0
+        self.gate.policy.partial_ns = <int64_t>(partial_record_timeout * 1e9)
+        self.gate.max_per_peer = max_per_peer or 0
+        self.gate.no_delay = no_delay
+        self.gate.keep_alive = keep_alive
+        self.gate.policy.alpn_continue = alpn_continue
+        self.gate.policy.renegotiation.limit = renegotiation_limit
+        self.gate.policy.renegotiation.window_ns = <int64_t>(renegotiation_window * 1e9)
+
+    def __dealloc__(self):
+        if self.reactor is not None and self.reactor.r != NULL:
+            tio_reactor_unlisten(self.reactor.r, &self.gate)
+            tio_reactor_evict(self.reactor.r, &self.gate)
+        tio_gate_free(&self.gate)
+
+    def set_context(self, Context context not None):
+        """For new connections. Any thread."""
+        tio_gate_set_context(&self.gate, context.ptr)
+
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0):
+        self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions | TIO_WANT_ACCEPTED * accepted
+                           | TIO_WANT_DROPPED * dropped)
+
+    def record(self, bint keys, bint offer, bint trace):
+        """What new connections record."""
+        if trace:
+            _check_trace()
+        self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
+
+    def listen(self, Reactor reactor not None, int fd):
+        """Accept on this descriptor, which is ours from now on."""
+        reactor._check()
+        self.reactor = reactor
+        if tio_reactor_listen(reactor.r, &self.gate, fd):
+            raise OSError(errno, os.strerror(errno))
+        reactor.gates.add(self)
+        self.closing = False
+
+    def unlisten_all(self):
+        if self.reactor is not None and self.reactor.r != NULL:
+            if tio_in_psk_callback():
+                self.reactor.later(self.unlisten_all)
+                return
+            tio_reactor_unlisten(self.reactor.r, &self.gate)
+            self.reactor.gates.discard(self)
+            self.reactor._left()
+
+    def evict(self):
+        """End the connections that are not sockets yet."""
+        if self.reactor is not None and self.reactor.r != NULL:
+            if tio_in_psk_callback():
+                self.reactor.later(self._evict_late)
+                return
+            tio_reactor_evict(self.reactor.r, &self.gate)
+            self.reactor._left()
+
+    def _evict_late(self):
+        self.evict()
+        self._check_closed()
+
+    cdef object _check_closed(self):
+        if self.closing:
+            self.server._check_closed()
+
+    @property
+    def max_connections(self):
+        return self.gate.max_connections or None
+
+    @max_connections.setter
+    def max_connections(self, value):
+        self.gate.max_connections = value or 0
+
+    @property
+    def queues_beyond(self):
+        return self.gate.queues_beyond != 0
+
+    @queues_beyond.setter
+    def queues_beyond(self, bint value):
+        self.gate.queues_beyond = value
+
+    @property
+    def open_connections(self):
+        return self.gate.open
+
+    @property
+    def handshaking(self):
+        return self.gate.handshaking
+
+    @property
+    def accepted(self):
+        return self.gate.accepted
+
+    @property
+    def dropped(self):
+        return self.gate.dropped
+
+    @property
+    def bytes_read(self):
+        """Of connections that are gone."""
+        return self.gate.bytes_in
+
+    @property
+    def bytes_written(self):
+        return self.gate.bytes_out
+
+    @property
+    def handshakes_failed(self):
+        """How many handshakes failed, by error code."""
+        counts = {}
+        for numbers, count in dict(self.failures).items():      # a copy: this may be another thread
+            code = self.failure_codes[numbers]
+            counts[code] = counts.get(code, 0) + count
+        return counts
+
+    cdef object _count(self, tio_conn *c):
+        """A flood of one failure makes an error object for the first of it only."""
+        cdef const tio_fault *fault = tio_conn_fault(c)
+        cdef const tio_verify *found = tio_conn_verify(c)
+        cdef unsigned long first = fault.entries[0].code if fault != NULL and fault.count else 0
+        cdef int verify = found.errors[found.count - 1].error if found != NULL and found.count else 0
+        cdef bint pins = found != NULL and found.pins_failed and not verify
+        numbers = (fault.kind, first, verify, pins, fault.alert_received, fault.os_error) if fault != NULL else None
+        if numbers not in self.failures:
+            self.failure_codes[numbers] = "ERR_TLS_PIN_MISMATCH" if pins else error_from_fault(fault_of(c, False)).code
+            self.failures[numbers] = 0
+        self.failures[numbers] += 1
+
+    cdef object _opened(self, tio_conn *c):
+        if SSL_session_reused(tio_conn_ssl(c)) and not tio_conn_psk_used(c):
+            self.handshakes_resumed += 1
+        else:
+            self.handshakes_full += 1
+
+    cdef Connection _take(self, Reactor reactor, tio_notice *notice):
+        """A notice about a connection that is not a socket yet. Only what a socket is needed for makes one."""
+        cdef tio_conn *c = notice.conn
+        cdef bint failed = notice.what & TIO_NOTICE_FAILED != 0
+        if notice.what & TIO_NOTICE_ACCEPTED:
+            try:
+                self.server._connected(address_of(tio_conn_peer(c)))
+            except BaseException:
+                if failed:
+                    tio_reactor_discard(c)
+                raise
+            if not failed and (reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != c):
+                return None             # a listener closed the server, or forked
+        if failed:
+            return self._failed(reactor, c)
+        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
+            tio_reactor_resume(reactor.r, c)
+            if tio_conn_phase(c) == TIO_BROKEN:
+                tio_reactor_drop(reactor.r, c, 1)
+                return self._failed(reactor, c)
+            if tio_conn_question(c) == TIO_NO_QUESTION and tio_conn_phase(c) != TIO_OPEN:
+                return None
+        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED):
+            return None
+        return self._adopt(reactor, c)
+
+    cdef Connection _failed(self, Reactor reactor, tio_conn *c):
+        if self.wants_failures:
+            return self._adopt(reactor, c)
+        self._count(c)
+        tio_reactor_discard(c)
+        self._check_closed()
+        return None
+
+    cdef Connection _adopt(self, Reactor reactor, tio_conn *c):
+        """Make the connection a socket of the server."""
+        cdef Connection connection = Connection.wrap(reactor, self, c)
+        if tio_conn_fd(c) < 0:
+            connection._detached()
+        self.server._adopt(connection)
+        return connection
+
+    cdef bint _answer(self, tio_conn *c) except -1:
+        """What can be answered without a socket: a context from the table, sessions from a store that answers at once."""
+        cdef Context context
+        cdef tio_context *chosen = NULL
+        cdef const char *name = tio_conn_server_name(c)
+        if tio_conn_question(c) == TIO_ASK_HELLO:
+            if name != NULL and tio_conn_policy(c).wants & TIO_WANT_HELLO:
+                context = self.server._find(name.decode("ascii"))
+                chosen = context.ptr if context is not None else NULL
+            self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
+            tio_answer_hello(c, chosen, NULL, 0)
+            return True
+        if tio_conn_question(c) == TIO_ASK_STORE:
+            self.store.keep(sessions_of(c), id_context_of(tio_conn_context(c)))
+            tio_answer_store(c)
+            return True
+        return False
+
+    cdef object _find_session(self, tio_conn *c, tio_context *context):
+        cdef const uint8_t *wanted
+        cdef size_t size = tio_conn_asked_session(c, &wanted)
+        cdef bytes found = self.store.find((<const char *>wanted)[:size], id_context_of(context)) if size else None
+        if found is not None and tio_answer_session(c, _start(found), <size_t>len(found)):
+            self.store.spoilt()
+
+
+cdef bytes id_context_of(tio_context *context):
+    return context.settings.id_context[:context.settings.id_context_size]
