@@ -357,6 +357,20 @@ def legacy_pfx() -> bytes:
     return subprocess.run(command, input=who.key_pem + who.cert_pem, check=True, capture_output=True).stdout
 
 
+def with_settings(who: Identity, *settings: str) -> bytes:
+    """Return a certificate as TRUSTED CERTIFICATE, with OpenSSL's settings, such as `-addreject serverAuth`."""
+    command = ["openssl", "x509", "-trustout", *settings]
+    return subprocess.run(command, input=who.cert_pem, check=True, capture_output=True).stdout
+
+
+@cache
+def pfx_without_mac(*options: str, passphrase: str = PASSPHRASE.decode()) -> bytes:
+    """Return localhost as PKCS#12 without the MAC that tells a wrong passphrase."""
+    who = localhost()
+    command = ["openssl", "pkcs12", "-export", "-nomac", *options, "-passout", f"pass:{passphrase}"]
+    return subprocess.run(command, input=who.key_pem + who.cert_pem, check=True, capture_output=True).stdout
+
+
 @cache
 def cert_without_key_pfx() -> bytes:
     """agent1's certificate as PKCS#12 without a key; passphrase PASSPHRASE."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,20 @@ class Lists:
         self.now = pki.NOW
         self.cache = tlsio.CrlCache(policy, fetch=self.fetch, now=lambda: self.now, **options)
 
-    def put(self, url: str = URL, *, issuer: pki.Identity | None = None, revoked: Sequence[pki.Identity] = (), hours: float = 24) -> None:
+    def put(
+        self,
+        url: str = URL,
+        *,
+        issuer: pki.Identity | None = None,
+        revoked: Sequence[pki.Identity] = (),
+        hours: float = 24,
+        number: int | None = None,
+        ago: dt.timedelta = pki.DAY,
+    ) -> None:
         """Put a list of ca1's there."""
-        end = pki.NOW + dt.timedelta(hours=hours)
-        self.at[url] = pki.revocation_list(issuer or pki.ca1(), revoked=revoked, next_update=end, encoding=pki.DER)
+        extensions = [] if number is None else [(x509.CRLNumber(number), False)]
+        times = {"last_update": pki.NOW - ago, "next_update": pki.NOW + dt.timedelta(hours=hours)}
+        self.at[url] = pki.revocation_list(issuer or pki.ca1(), revoked=revoked, extensions=extensions, encoding=pki.DER, **times)
 
     async def fetch(self, url: str) -> bytes:
         """Fetch, not at once."""
@@ -78,6 +89,21 @@ class TestCache:
         assert await lists.check(one, pki.ca1()) is None
         assert await lists.check(other, pki.ca1()) == "CERT_REVOKED"
         assert lists.asked == [URL]
+
+    async def test_keeps_no_variables_of_its_first_peer(self) -> None:
+        """The list is fetched for all of them."""
+        variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+        seen: list[str] = []
+        lists = Lists()
+
+        async def fetch(url: str) -> bytes:
+            seen.append(variable.get())
+            return await lists.fetch(url)
+
+        lists.put()
+        variable.set("of a peer")
+        await tlsio.CrlCache(fetch=fetch, now=lambda: lists.now).check([named(URL).cert_der, pki.ca1().cert_der])
+        assert seen == ["none"]
 
     async def test_asks_once_for_many_at_a_time(self) -> None:
         """Who gives up does not take the others' answer away."""
@@ -157,6 +183,51 @@ class TestCache:
         error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
         assert error is not None
         assert "TimeoutError" in error.message
+
+    async def test_older_list_is_not_taken(self) -> None:
+        """By its time or its number: over plain HTTP anybody on the way can answer with one that has not ended yet."""
+        who, minute = named(URL), dt.timedelta(minutes=1)
+        for old, new in (
+            ((1, 9 * minute), (2, 9 * minute)),
+            ((2, 10 * minute), (2, 9 * minute)),
+            ((None, 10 * minute), (None, 9 * minute)),
+        ):
+            lists = Lists("require")
+            lists.put(revoked=[who], number=new[0], ago=new[1])
+            assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+            lists.put(number=old[0], ago=old[1])
+            lists.now += dt.timedelta(hours=2)
+            assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+            assert len(lists.asked) == 2
+
+    async def test_older_list_is_not_taken_after_the_newer_has_ended(self) -> None:
+        """That it was there is remembered: also when nothing is left of it, and for certificates of the other kind."""
+        who = named(URL)
+        lists = Lists("require", max_entries=1)
+        lists.put(revoked=[who], number=2, hours=1)
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        lists.put("http://second.example/")
+        assert await lists.check(named("http://second.example/"), pki.ca1()) is None
+        lists.put(number=1)
+        lists.now += dt.timedelta(hours=2)
+        assert await lists.check(who, pki.ca1()) == "UNABLE_TO_GET_CRL"
+        lists.now += dt.timedelta(minutes=2)
+        lists.put(number=3)
+        assert await lists.check(who, pki.ca1()) is None
+
+    async def test_long_list(self) -> None:
+        """It is read beside the loop."""
+        lists, who = Lists("require"), named(URL)
+        lists.put(revoked=[who] * 3000)
+        assert len(lists.at[URL]) > 65_536
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        assert await lists.check(named(URL), pki.ca1()) is None
+
+    async def test_chain_that_cannot_be_read(self) -> None:
+        """Nobody knows who has issued what then."""
+        error = await Lists().cache.check([b"\x30\0", pki.ca1().cert_der])
+        assert error is not None
+        assert error.code == "CERT_REJECTED"
 
     async def test_bound(self) -> None:
         """The list that was not used for longest leaves."""

@@ -407,3 +407,102 @@ async def test_check_server_identity_of_a_connection_that_is_gone_is_cancelled(n
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
         await ended.wait()
+
+
+class _BrokenError(Exception):
+    """A bug in the code of the user."""
+
+
+ALL_HOOKS = [*HOOKS, "ocsp_request", "psk_callback"]
+UNTOLD: dict[str, tuple[Any, bool]] = {
+    "raised": (_BrokenError("bug"), True),
+    "lookup": (KeyError("localhost"), True),
+    "wrong answer": (object(), True),
+    "cancelled": (asyncio.CancelledError(), True),
+    "on purpose": (tlsio.HandshakeError(alert="access_denied"), False),
+    "certificate": (tlsio.CertificateError("not today", code="CERT_REVOKED"), False),
+}
+
+
+def options_for(hook: str, function: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a server and of a client that has the hook asked."""
+    client: dict[str, Any] = dict(CLIENT)
+    if hook == "ocsp_request":
+        client["request_ocsp"] = True
+    if hook == "psk_callback":
+        client |= {"psk_callback": lambda _hint: ("me", bytes(32)), "ciphers": "TLS_AES_128_GCM_SHA256:PSK-AES128-GCM-SHA256"}
+    server = dict(SERVER) | {hook: function}
+    if hook == "psk_callback":
+        server["ciphers"] = client["ciphers"]
+    return server, client
+
+
+async def knock(server: tlsio.Server, **options: Any) -> None:
+    """Connect natively and be refused."""
+    with pytest.raises(tlsio.TLSError):  # noqa: PT012  (in TLS 1.3 a client may be in before it is refused)
+        async with tlsio.connect(server.port, "localhost", **{"ca": pki.ca1().cert_pem} | options) as sock:
+            await sock.read()
+
+
+@pytest.mark.parametrize("heard", [None, "tls_client_error", "client_error"])
+@pytest.mark.parametrize("what", UNTOLD)
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("hook", ALL_HOOKS)
+async def test_mistake_of_a_hook_reaches_the_loop_unless_a_listener_takes_it(
+    version: Any, hook: str, how: str, what: str, heard: str | None, loop_errors: list[dict[str, Any]]
+) -> None:
+    """What is raised to refuse a client is no mistake."""
+    value, is_mistake = UNTOLD[what]
+    if hook == "psk_callback" and how == "async":
+        return
+    server_options, client_options = options_for(hook, answering(hook, how, value))
+    versions = {"min_version": version, "max_version": version}
+    async with tlsio.serve(
+        lambda _sock: None, 0, "127.0.0.1", cert=pki.localhost().cert_pem, key=pki.localhost().key_pem, **server_options | versions
+    ) as server:
+        told: list[BaseException] = []
+        if heard is not None:
+            server.on(heard, lambda error, _sock: told.append(error))  # type: ignore[call-overload]
+        await knock(server, **client_options | versions)
+        server.close()
+        await server.wait_closed()
+    reported = [context["exception"] for context in loop_errors]
+    loop_errors.clear()
+    assert len(told) == (heard is not None)
+    assert len(reported) == (heard is None and is_mistake)
+    if what in ("raised", "lookup"):
+        assert (reported + told)[0] is value
+
+
+async def test_exception_that_check_client_returns_is_an_answer(net: Net, loop_errors: list[dict[str, Any]]) -> None:
+    """Whatever it is."""
+    async with net.serve(**SERVER, check_client=lambda *_: PermissionError("not on the list")) as server:
+        with pytest.raises(tlsio.TLSError):  # noqa: PT012
+            sock = await net.connect(server)
+            await sock.read()
+    assert not loop_errors
+
+
+async def test_late_hook_is_a_mistake(loop_errors: list[dict[str, Any]]) -> None:
+    """Otherwise a server whose hook hangs refuses everyone without a word."""
+
+    async def never(*_args: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    who = pki.localhost()
+    async with tlsio.serve(
+        lambda _sock: None, 0, "127.0.0.1", cert=who.cert_pem, key=who.key_pem, sni_callback=never, hook_timeout=0.01
+    ) as server:
+        await knock(server)
+    assert [context["exception"].code for context in loop_errors] == ["ERR_TLS_HOOK_TIMEOUT"]
+    loop_errors.clear()
+
+
+async def test_caller_of_upgrade_takes_the_mistake(net: Net, loop_errors: list[dict[str, Any]]) -> None:
+    """Once is enough."""
+    if net.is_native:
+        return
+    async with net.serve(sni_callback=answering("sni_callback", "async", _BrokenError("bug"))) as server:
+        with pytest.raises(tlsio.TLSError):
+            await net.connect(server)
+    assert not loop_errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pki
 import tlsio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from net import Net, Pair, Version
@@ -30,6 +32,28 @@ def drain(sock: tlsio.TLSSocket) -> tlsio.TLSSocket:
     """Read and forget, and end when the client ends."""
     sock.on("data", lambda _chunk: None)
     return sock
+
+
+def _readable_by_all(path: Path, _other: Path) -> None:
+    path.write_bytes(b"")
+    path.chmod(0o644)
+
+
+def _of_another_user(path: Path, _other: Path) -> None:
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    os.chown(path, 65534, 65534)
+
+
+# What others may have put where they know that a key log will be.
+TRAPS: dict[str, Callable[[Path, Path], object]] = {
+    "symbolic link": lambda path, other: path.symlink_to(other),
+    "link to nothing": lambda path, other: path.symlink_to(other.with_name("nothing")),
+    "hard link": lambda path, other: path.hardlink_to(other),
+    "fifo": lambda path, _other: os.mkfifo(path, 0o600),
+    "mode 0644": _readable_by_all,
+    **({"another user's": _of_another_user} if os.geteuid() == 0 else {}),
+}
 
 
 class TestKeyLog:
@@ -136,6 +160,34 @@ class TestKeyLog:
                 await (await client).aclose()
         assert "cannot be written" in caplog.text
         assert all(line.split()[2].decode() not in caplog.text for line in lines)
+
+    @pytest.mark.parametrize("kind", [*TRAPS, "gone"])
+    async def test_a_file_that_is_a_trap(self, net: Net, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+        """Refused at the start; set later, nothing is written there, and the loop is not held up."""
+        path, secret = tmp_path / "keys", tmp_path / "of another"
+        secret.write_bytes(b"as it was")
+        secret.chmod(0o600)
+        if kind in TRAPS:
+            TRAPS[kind](path, secret)
+            for make in (tlsio.create_server, lambda **options: tlsio.connect(443, **options)):
+                with pytest.raises(OSError, match=r"key log|symbolic links|No such device") as caught:
+                    make(keylog_file=path)
+                assert any("keylog_file" in note for note in caught.value.__notes__)
+            path.unlink()
+        with pytest.warns(UserWarning, match="secrets"):
+            server = tlsio.create_server(drain, keylog_file=path, **net.server_options())
+        path.unlink()
+        if kind in TRAPS:
+            TRAPS[kind](path, secret)
+        await server.listen(0, "127.0.0.1")
+        async with tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem) as client:
+            client.end()
+            await client.read()
+        server.close(0)
+        await server.wait_closed()
+        assert secret.read_bytes() == b"as it was"
+        assert ("cannot be written" in caplog.text) is (kind in TRAPS)
+        assert kind in TRAPS or stat.S_IMODE(path.stat().st_mode) == 0o600
 
     async def test_secrets_are_in_no_repr(self, pair: Pair, tmp_path: Path) -> None:
         """Neither sockets nor servers show them."""

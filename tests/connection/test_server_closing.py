@@ -302,3 +302,144 @@ def write_in_child(sock: tlsio.TLSSocket) -> int:
     except BaseException:  # noqa: BLE001 - a child of a test must not go on as another pytest
         return 1
     return 0
+
+
+async def test_close_ends_a_listen_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here for its host to be looked up: nothing listens afterwards, and the next listen works."""
+    loop, found = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+    server = tlsio.create_server(echo, **options())
+    with monkeypatch.context() as patched:
+        patched.setattr(type(loop), "getaddrinfo", lambda *_args, **_options: found)
+        listening = asyncio.ensure_future(server.listen(0, "localhost"))
+        await asyncio.sleep(0)
+        server.close(0)
+        await server.wait_closed()
+        found.set_result([(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))])
+        with pytest.raises(tlsio.UsageError, match="was closed") as caught:
+            await listening
+    assert isinstance(caught.value, RuntimeError)
+    assert not server.listening
+    await server.listen(0, "127.0.0.1")
+    server.close(0)
+    await server.wait_closed()
+
+
+async def test_close_ends_a_listen_that_waits_for_ticket_keys() -> None:
+    """The source is not asked again, and given sockets are as they were."""
+    asked, gate = asyncio.Event(), asyncio.Event()
+
+    class Source(tlsio.TicketKeyRing):
+        async def refresh(self) -> None:
+            asked.set()
+            await gate.wait()
+
+    server = tlsio.create_server(echo, **options(ticket_keys=Source(interval=0.001, overlap=0.001)))
+    with socket.socket() as given:
+        given.bind(("127.0.0.1", 0))
+        listening = asyncio.ensure_future(server.listen(sock=given))
+        await asked.wait()
+        server.close()
+        gate.set()
+        with pytest.raises(tlsio.UsageError, match="was closed"):
+            await listening
+        assert given.getblocking()
+        assert not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    asked.clear()
+    await asyncio.sleep(0.005)
+    assert not asked.is_set()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("event", ["data", "end", "secure"])
+async def test_close_ends_listeners_of_sockets(net: Net, event: str) -> None:
+    """They are cancelled, and what they do about it is waited for."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def hear(*_news: object) -> None:
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            ended.set()
+
+    def accept(sock: tlsio.TLSSocket) -> None:
+        sock.on(event, hear)  # type: ignore[call-overload]
+        if event == "end":
+            sock.on("data", lambda _data: None)
+
+    async with net.serve(accept, allow_half_open=True) as server:
+        sock = await net.connect(server)
+        await sock.send(b"x")
+        sock.end()
+        await begun.wait()
+        server.close(0)
+        await server.wait_closed()
+        assert ended.is_set()
+        sock.destroy()
+        await sock.wait_closed()
+
+
+async def test_listener_of_a_closed_socket_is_waited_for(net: Net) -> None:
+    """Closing in peace cancels nothing: the listener ends by itself."""
+    begun, gate, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hear(_had_error: bool) -> None:  # noqa: FBT001
+        begun.set()
+        await gate.wait()
+        ended.set()
+
+    def accept(sock: tlsio.TLSSocket) -> None:
+        sock.on("data", lambda _data: None)
+        sock.on("close", hear)
+
+    async with net.serve(accept) as server:
+        sock = await net.connect(server)
+        await sock.aclose()
+        await begun.wait()
+        server.close()
+        waiting = asyncio.create_task(server.wait_closed())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        gate.set()
+        await waiting
+        assert ended.is_set()
+
+
+@pytest.mark.parametrize("where", ["secure_connection", "data", "check_client", "connection", "block"])
+async def test_listener_that_waits_for_its_own_end_is_refused(net: Net, where: str) -> None:
+    """With an error that says so; the server ends all the same."""
+    told: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+
+    async def wait(*_news: object) -> None:
+        try:
+            server.close()
+            if where == "block":
+                async with server:
+                    pass
+            else:
+                await server.wait_closed()
+        except tlsio.UsageError as error:
+            told.set_result(error)
+        else:
+            told.set_result(None)
+
+    extra: dict[str, Any] = {"check_client": wait, "request_cert": True, "reject_unauthorized": False} if where == "check_client" else {}
+    async with net.serve(None, **extra) as server:
+        if where == "connection" and not net.is_native:
+            return
+        if where in ("secure_connection", "connection", "block"):
+            server.on("secure_connection" if where == "block" else where, wait)
+        elif where == "data":
+            server.on("secure_connection", lambda sock: sock.on("data", wait) and None)
+        sock = await net.connect(server)
+        if where == "data":
+            await sock.send(b"x")
+        error = await told
+        assert isinstance(error, tlsio.UsageError)
+        assert isinstance(error, RuntimeError)
+        assert error.code == "ERR_TLS_SELF_WAIT"
+        sock.destroy()
+        await sock.wait_closed()
+        server.close(0)
+        await server.wait_closed()

@@ -269,6 +269,16 @@ class TestFailures:
             stats = server.stats()
             assert (stats.session_hits, stats.session_errors) == (0, 1)
 
+    async def test_larger_than_any_session(self, net: Net) -> None:
+        """A good session with more behind it: nothing of such a size is copied, let alone opened."""
+        store = Store()
+        options = hooks(store) | {"resume_session": lambda _id: memoryview([*store.kept.values()][-1] + bytes(300_000))}
+        async with net.serve(greet, **options) as server:
+            first = await come(net, server)
+            assert not (await come(net, server, session=first.session)).reused
+            stats = server.stats()
+            assert (stats.session_hits, stats.session_errors) == (0, 1)
+
     async def test_another_clients_session(self, net: Net) -> None:
         """A store that mixes them up is not believed: the id is inside."""
         store = Store()

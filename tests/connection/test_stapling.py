@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import datetime as dt
 import logging
 import socket
@@ -267,7 +268,75 @@ class TestKeeping:
         assert world.staple() == world.answer
         world.stapler.release(world)
 
-    @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "1"}, {"fetch": "curl"}])
+    async def test_bounds_what_strangers_ask_for(self) -> None:
+        """The one that was shown least recently leaves; those that a server has by itself stay."""
+        world = World()
+        world.stapler = tlsio.Stapler(fetch=world.fetch, now=lambda: world.now, sleep=world.sleep, max_entries=2)
+        names = [pki.leaf(f"{number}.example", issuer=pki.ca1(), names=[f"{number}.example"]).cert_der for number in range(4)]
+        with world.watched():
+            for name in (names[0], names[1], names[0], names[2], names[0], names[3]):
+                world.stapler.staple(name, pki.ca1().cert_der)
+                await asyncio.sleep(0)
+            assert repr(world.stapler) == "<Stapler certificates=3 servers=1>"
+            assert {world.who.cert_der, names[0], names[3]} == set(world.stapler._entries)
+            await asyncio.sleep(0)
+            tasks = [task for task in asyncio.all_tasks() if task.get_name() == "tlsio stapling"]
+            assert len(tasks) == 3
+            world.stapler.watch("other", [(names[0], pki.ca1().cert_der)])
+            for name in names[1:]:
+                world.stapler.staple(name, pki.ca1().cert_der)
+            assert {world.who.cert_der, names[0], names[2], names[3]} == set(world.stapler._entries)
+            world.stapler.release("other")
+
+    async def test_forgets_a_stranger_without_a_responder(self, caplog: pytest.LogCaptureFixture) -> None:
+        """After an hour, in which the log was told once."""
+        world = World(pki.localhost())
+        world.stapler.watch(world, [])
+        for _ in range(3):
+            assert world.staple() is None
+            await asyncio.sleep(0)
+        assert await world.pause() == 60 * MINUTE
+        await asyncio.sleep(0)
+        assert repr(world.stapler) == "<Stapler certificates=0 servers=1>"
+        assert len(warnings(caplog)) == 1
+        world.stapler.release(world)
+
+    @pytest.mark.parametrize("begun", [False, True])
+    async def test_goes_on_after_its_tasks_were_cancelled(self, begun: bool) -> None:  # noqa: FBT001
+        """An application may cancel all there are: the next client that is shown the certificate has it asked for again."""
+        world = World(with_responder(URL, must_staple=True))
+        with world.watched():
+            waiting = asyncio.ensure_future(world.staple()) if not begun else None
+            if begun:
+                await world.rest()
+            for task in asyncio.all_tasks():
+                if task.get_name() == "tlsio stapling":
+                    task.cancel()
+            if waiting is not None:
+                assert await waiting is None
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert await world.staple() == world.answer
+
+    async def test_keeps_no_variables_of_its_first_client(self) -> None:
+        """It asks for all of them."""
+        variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+        seen: list[str] = []
+        world = World()
+
+        async def fetch(url: str, request: bytes) -> bytes:
+            seen.append(variable.get())
+            return await world.fetch(url, request)
+
+        world.stapler = tlsio.Stapler(fetch=fetch, now=lambda: world.now, sleep=world.sleep)
+        world.stapler.watch(world, [])
+        variable.set("of a client")
+        world.staple()
+        await world.rest()
+        assert seen == ["none"]
+        world.stapler.release(world)
+
+    @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "1"}, {"fetch": "curl"}, {"max_entries": 0}])
     def test_arguments(self, options: Any) -> None:
         """Are checked when it is made."""
         with pytest.raises(tlsio.UsageError):

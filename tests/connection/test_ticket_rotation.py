@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING
 
+import pytest
+
+import tlsio
 from tlsio.connection.ticket_rotation import TicketRotation
+from tlsio.native._core import Ring
 from tlsio.session.ticket_keys import Snapshot, TicketKeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE", default="none")
 
 
 class Source:
@@ -100,4 +105,100 @@ async def test_source_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture
     source.fails = False
     await rotation.start()
     assert installed.get_nowait() == [1]
+    rotation.stop()
+
+
+class Odd:
+    """A source that gives whatever it was made with."""
+
+    clock = staticmethod(lambda: 5.0)
+
+    def __init__(self, *, size: int = 48, until: float = 6.0) -> None:
+        self.size, self.until = size, until
+        self.asked = 0
+        self.variable = ""
+
+    async def refresh(self) -> None:
+        """Count, and look at the variables of the context."""
+        self.asked += 1
+        self.variable = VARIABLE.get()
+
+    def snapshot(self, _now: float) -> Snapshot:
+        """Give one key."""
+        return Snapshot((b"k" * self.size,), self.until)
+
+
+@pytest.mark.parametrize("size", [0, 5, 16, 32, 47, 49, 96])
+async def test_keys_of_a_wrong_size_stop_the_start(size: int) -> None:
+    """The size is named; the keys stay."""
+    ring = Ring()
+    before = ring.first()
+    rotation = TicketRotation(Odd(size=size), ring.set)
+    with pytest.raises(tlsio.UsageError, match=f"exactly 48 bytes, got {size}"):
+        await rotation.start()
+    assert ring.first() == before
+    rotation.stop()
+
+
+async def test_keys_of_a_wrong_size_leave_those_of_the_last_rotation(caplog: pytest.LogCaptureFixture) -> None:
+    """The log is told the size, and never the key."""
+    ring, source = Ring(), Odd(until=5.001)
+    rotation = TicketRotation(source, ring.set)
+    await rotation.start()
+    source.size = 32
+    while not caplog.records:  # noqa: ASYNC110  (nothing else tells)
+        await asyncio.sleep(0)
+    assert ring.first() == b"k" * 48
+    assert "got 32" in caplog.text
+    assert "kkkk" not in caplog.text
+    rotation.stop()
+
+
+@pytest.mark.parametrize("until", [5.0, 4.0, float("nan"), float("-inf")])
+async def test_source_without_a_next_moment_is_refused(until: float) -> None:
+    """Otherwise it would be asked in every turn of the loop."""
+    rotation = TicketRotation(Odd(until=until), Ring().set)
+    with pytest.raises(tlsio.UsageError, match="later than now"):
+        await rotation.start()
+    rotation.stop()
+
+
+async def test_source_may_be_done_for_ever() -> None:
+    """Infinity is later than now."""
+    source = Odd(until=float("inf"))
+    rotation = TicketRotation(source, Ring().set)
+    await rotation.start()
+    await asyncio.sleep(0.002)
+    assert source.asked == 1
+    rotation.stop()
+
+
+async def test_cancelled_turn_does_not_end_the_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An application may cancel all tasks of its loop; before the first step of a turn or later."""
+    monkeypatch.setattr("tlsio.connection.ticket_rotation._RETRY", 0.001)
+    source = Source(asyncio.get_running_loop().time)
+    installed = Installed()
+    rotation = TicketRotation(source, installed.take)
+    await rotation.start()
+    cancelled = 0
+    while cancelled < 2:
+        for task in asyncio.all_tasks():
+            cancelled += task.get_name() == "tlsio ticket keys" and task.cancel()
+        await asyncio.sleep(0)
+    first = installed.qsize()
+    while installed.qsize() == first:
+        await asyncio.sleep(0)
+    rotation.stop()
+
+
+async def test_rotation_keeps_no_variables_of_its_first_caller() -> None:
+    """It goes on long after the request that happened to start it."""
+    source = Odd(until=5.001)
+    rotation = TicketRotation(source, Ring().set)
+    VARIABLE.set("of a request")
+    await rotation.start()
+    assert source.variable == "of a request"
+    while source.asked < 2:  # noqa: ASYNC110  (nothing else tells)
+        await asyncio.sleep(0)
+    assert source.variable == "none"
     rotation.stop()

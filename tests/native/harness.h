@@ -108,5 +108,7 @@ void allocation_tests(void);
 void reactor_tests(void);
 void reshake_tests(void);
 void chaos_tests(void);
+void quiet_play(const uint8_t *script, size_t size);     /* quiet_test.c: one play */
+void quiet_tests(void);
 
 #endif

@@ -326,3 +326,29 @@ def test_wrong_option_raises(options: dict[str, Any], error: type[Exception]) ->
     RedisTicketKeys("redis://localhost", secret=SECRET, interval=60.0, overlap=720.0)
     with pytest.raises(error):
         RedisTicketKeys("redis://localhost", **{"secret": SECRET} | options)
+
+
+async def test_node_that_was_alone_has_no_more_keys_than_a_server_holds(redis_server: RedisServer) -> None:
+    """With the longest overlap: its own keys still decrypt as far as there is room, and it encrypts with the shared one."""
+    async with Cluster(redis_server.url, (0.0, 0.0), interval=60.0, overlap=720.0) as cluster:
+        alone = cluster.nodes[0]
+        alone.deaf_until = cluster.now + 3600.0
+        while cluster.now < alone.deaf_until:
+            cluster.now = min(node.due for node in cluster.nodes)
+            await min(cluster.nodes, key=lambda node: node.due).turn()
+        for node in cluster.nodes:
+            await node.turn()
+        assert cluster.agrees
+        assert len(alone.keys) == 16
+        assert set(alone.keys) - set(cluster.nodes[1].keys)
+
+
+async def test_plan_of_a_size_that_none_has_is_not_opened(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """It is replaced, as everything that another program has written in its place."""
+    source = RedisTicketKeys(redis_server.url, secret=SECRET)
+    redis_server.run("SET", source._name, b"x" * 100_000)
+    await source.refresh()
+    assert len(source.snapshot(source.clock()).keys) == 2
+    assert len(redis_server.run("GET", source._name)) < 1000
+    assert "was not written with this secret" in caplog.text
+    await source.aclose()

@@ -23,6 +23,7 @@ from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options import parse_connect_options
 from tlsio.native._core import Connection
+from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -116,10 +117,14 @@ def connect(
         given["host"] = str(host)
     parsed = parse_connect_options(given)
     place = port if path is None else os.fspath(path)
-    return _Connecting(_establish(port or 0, path, socket, listeners, _make_side(parsed, place)))
+    side = _make_side(parsed, place)
+    where = to_lookup_name(parsed.host or "localhost", "host")
+    return _Connecting(_establish(where, port or 0, path, socket, listeners, side))
 
 
-async def _establish(port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientSide) -> TLSSocket:
+async def _establish(
+    where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientSide
+) -> TLSSocket:
     options = side.options
     loop = asyncio.get_running_loop()
     scope = asyncio.timeout(options.timeout)
@@ -131,7 +136,7 @@ async def _establish(port: int, path: Any, stream: Any, listeners: Mapping[str, 
             elif path is not None:
                 made = _make_socket(loop, await _connect_path(loop, path), side)
             else:
-                made = _make_socket(loop, await _connect_tcp(loop, options.host or "localhost", port, options), side)
+                made = _make_socket(loop, await _connect_tcp(loop, where, port, options), side)
             return await _shake(made, listeners)
     except TimeoutError:
         if not scope.expired():
@@ -189,29 +194,67 @@ def _make_side(options: ConnectOptions, place: object) -> ClientSide:
 
 async def _connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:
     try:
-        found = await loop.getaddrinfo(host, port, family=_FAMILIES[options.family], type=_socket.SOCK_STREAM)
-        local = await _find_local(loop, found[0][0], options)
+        found = await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
+        local = _local_addresses(options)
         made = await aiohappyeyeballs.start_connection(
-            found, local_addr_infos=local, happy_eyeballs_delay=_ATTEMPT_DELAY, interleave=1, loop=loop
+            found,
+            local_addr_infos=local,
+            happy_eyeballs_delay=_ATTEMPT_DELAY,
+            interleave=1,
+            loop=loop,
+            socket_factory=_make_shared if options.local_port else None,
         )
     except OSError as error:
         error.add_note(_hint_for(error, f"{host} port {port}"))
         raise
+    try:
+        _set_options(made, options)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _set_options(made: _socket.socket, options: ConnectOptions) -> None:
     if options.no_delay:
         made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if options.keep_alive:
         made.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         if options.keep_alive_initial_delay >= 1:
             made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(options.keep_alive_initial_delay))
-    return made
 
 
-async def _find_local(loop: asyncio.AbstractEventLoop, family: int, options: ConnectOptions) -> list[Any] | None:
-    """What to bind to, None for anything."""
+def _family_of(options: ConnectOptions) -> int:
+    """Which addresses can be reached: those of the family that was asked for, or that the local address has."""
+    if options.family is None and options.local_address is not None:
+        return _socket.AF_INET6 if ":" in options.local_address else _socket.AF_INET
+    return _FAMILIES[options.family]
+
+
+def _local_addresses(options: ConnectOptions) -> list[Any] | None:
+    """Where a socket of each family is bound; None: anywhere."""
     if options.local_address is None and options.local_port is None:
         return None
-    host = options.local_address or ("::" if family == _socket.AF_INET6 else "0.0.0.0")  # noqa: S104  (any address, of that family)
-    return await loop.getaddrinfo(host, options.local_port or 0, type=_socket.SOCK_STREAM)
+    hosts = ("::", "0.0.0.0") if options.local_address is None else (options.local_address,)  # noqa: S104  (any address)
+    return [_local_address(host, options.local_port or 0) for host in hosts]
+
+
+def _local_address(host: str, port: int) -> Any:
+    if ":" not in host:
+        return _socket.AF_INET, _socket.SOCK_STREAM, 0, "", (host, port)
+    host, _, zone = host.partition("%")
+    number = 0 if not zone else int(zone) if zone.isdecimal() else _socket.if_nametoindex(zone)
+    return _socket.AF_INET6, _socket.SOCK_STREAM, 0, "", (host, port, 0, number)
+
+
+def _make_shared(found: Any) -> _socket.socket:
+    """Make a socket for one of several attempts that are bound to the same local port at the same time."""
+    family, kind, protocol, _, address = found
+    made = _socket.socket(family, kind, protocol)
+    made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+    if family == _socket.AF_INET6 and not address[0].startswith("::ffff:"):  # an IPv4 address inside
+        made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+    return made
 
 
 async def _connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[str]) -> _socket.socket:
@@ -254,7 +297,8 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
         side.prepare(connection)
         made._set_up(connection, side, loop)
         made._address = _names_of(sock)
-        connection.attach(current_reactor(), sock.detach())
+        reactor = current_reactor()
+        connection.attach(reactor, sock.detach())  # which has the descriptor from here on, also when it raises
     except BaseException:
         sock.close()
         raise

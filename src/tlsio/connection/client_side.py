@@ -22,7 +22,7 @@ from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
-from tlsio.trust.certificate import link, parse
+from tlsio.trust.certificate import link, read_verified
 from tlsio.trust.ocsp import CertificateStatus, judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
+    from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict
 
 __all__ = ["ClientSide"]
@@ -222,7 +223,7 @@ class ClientSide:
             if later and self._question is None:  # else there are lists to be looked at
                 socket._connection.resume()
 
-        certificate = link(chain) if (chain := socket._connection.peer_chain) else None
+        certificate = _link_verified(socket._connection)
         name, timeout = "check_server_identity", self.options.hook_timeout
         self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
         later = True
@@ -312,7 +313,7 @@ class ClientSide:
             psk=connection.psk_used,
             server_name=self.host,
             explicit_ca=context.ca is not None,
-            root_subjects=self.context.root_subjects if errors else frozenset(),
+            find_roots=self.context.find_roots,
         )
         policy = VerifyPolicy(
             reject_unauthorized=context.reject_unauthorized is not False,
@@ -339,7 +340,7 @@ class ClientSide:
             connection.answer_status()
 
     def _judge_response(self, connection: Connection) -> CertificateStatus:
-        leaf, *above = map(parse, connection.verified_chain or connection.peer_chain[:1])
+        leaf, *above = read_verified((connection.verified_chain or connection.peer_chain[:1])[:2])
         if (response := connection.stapled) is None:
             return judge_absence(leaf, required=self.options.ocsp == "require")
         return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC))
@@ -397,3 +398,12 @@ def _server_name(name: str, label: str) -> str | None:
     except ValueError:
         return identity.to_server_name(name, label)
     return None
+
+
+def _link_verified(connection: Connection) -> PeerCertificate | None:
+    """The server's certificate with its issuers: those of the verified chain, and only where that ends, others that were sent."""
+    chain = connection.peer_chain
+    try:
+        return link((chain[0], *connection.verified_chain[1:], *chain[1:])) if chain else None
+    except UsageValueError:  # the verdict refuses what cannot be read
+        return None

@@ -26,10 +26,10 @@ from tlsio.trust import der
 from tlsio.trust.names import parse_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
     from tlsio.model.options import ContextOptions, ContextOptionsDict
-    from tlsio.trust.names import NameKey
 
 __all__ = [
     "SESSION_TIMEOUT",
@@ -55,6 +55,10 @@ SESSION_TIMEOUT = 300
 
 # NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits of strength.
 _WEAK_DH = 2048
+
+# Bytes of the names of authorities in a CertificateRequest, two of length each. RFC 8446 §4.3.2 has a length of 16 bits for all of
+# its extensions: 4 KiB are left for the others, such as the signature algorithms.
+_MOST_CA_NAMES = 2**16 - 4096
 
 _FILES = ("ca", "extra_ca", "cert", "key", "pfx", "crl")
 _IDENTITY = ("cert", "key", "pfx")
@@ -133,9 +137,9 @@ class SecureContext:
         return self._options
 
     @property
-    def root_subjects(self) -> frozenset[NameKey]:
-        """Names of the trusted roots, for telling a missing intermediate from an unknown authority."""
-        return frozenset(parse_name(der.read(name)).key() for name in self._roots.subject_names)
+    def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
+        """A function that finds trusted certificates by their subject, for explanations; DER in and out."""
+        return self._roots.find
 
     @property
     def trust_digest(self) -> bytes:
@@ -298,10 +302,12 @@ def _authorities(bundles: tuple[Pfx, ...]) -> tuple[Piece, ...]:
 
 
 def _client_ca_names(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots) -> tuple[bytes, ...]:
-    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long."""
-    if options.ca is not None:
-        return trusted.subject_names
-    return Roots(_authorities(bundles)).subject_names
+    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long.
+
+    With more of them than one message holds, none are sent, which is allowed: then clients choose without that help.
+    """
+    names = trusted.subject_names if options.ca is not None else Roots(_authorities(bundles)).subject_names
+    return names if sum(len(name) + 2 for name in names) <= _MOST_CA_NAMES else ()
 
 
 @lru_cache(maxsize=64)

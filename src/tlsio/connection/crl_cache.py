@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections import OrderedDict
@@ -14,14 +15,14 @@ from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
 from tlsio.native._core import Lists, list_keys
-from tlsio.trust.certificate import parse
+from tlsio.trust.certificate import read_all
 from tlsio.trust.revocation import read_list
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tlsio.trust.certificate import PeerCertificate
-    from tlsio.trust.revocation import RevocationList
+    from tlsio.trust.revocation import Edition, RevocationList
 
     Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -31,6 +32,8 @@ _log = logging.getLogger("tlsio")
 
 _MAX_BYTES = 10_000_000  # of one list; the largest ones of public authorities have a few million
 _KEPT = timedelta(hours=1)  # then a newer one is asked for; the old one counts until its own end
+_LONG = 65_536  # bytes: a longer one is read by another thread. One of 8 MB, with 200,000 entries, takes 100 ms
+_REMEMBERED = 1024  # places whose newest list is known, long after the list itself was let go
 _PAUSE = timedelta(minutes=1)  # before a place that gave none is asked again
 
 
@@ -71,6 +74,7 @@ class CrlCache:
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
         self._now = now or _now
         self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, bytes], Edition] = OrderedDict()
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
         # For sessions that are to be resumed: what was published to the engine, and until when it counts by our clock.
         self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)
@@ -78,7 +82,12 @@ class CrlCache:
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
         """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
-        for (certificate, issuer), key in zip(pairwise(map(parse, chain)), list_keys(chain), strict=True):
+        read = list(read_all(chain))
+        if len(read) < len(chain):
+            return CertificateError(
+                "A certificate of the chain cannot be read: it is not DER", code="CERT_REJECTED", alert="bad_certificate"
+            )
+        for (certificate, issuer), key in zip(pairwise(read), list_keys(chain), strict=True):
             error = await self._check(certificate, issuer, key)
             if error is not None:
                 return error
@@ -119,7 +128,7 @@ class CrlCache:
             reasons.append(f"{url!r:.200}: {kept.why:.200}")
         self._publish(key, None, until)
         why = "; ".join(reasons) or "it names no place for one"
-        name = certificate.subject_name.describe()
+        name = certificate.subject_text
         if self.policy == "check":
             _log.debug('No revocation list for "%s": %s', name, why)
             return None
@@ -135,7 +144,9 @@ class CrlCache:
             return kept
         task = self._pending.get(key)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._refresh(key, issuer, kept), name="tlsio revocation list")
+            # In a context of its own: the list is for all connections, and the task must not keep the variables of the first.
+            refresh = self._refresh(key, issuer, kept)
+            task = asyncio.get_running_loop().create_task(refresh, name="tlsio revocation list", context=contextvars.Context())
             self._pending[key] = task
             task.add_done_callback(lambda _task: self._pending.pop(key, None))
         return await asyncio.shield(task)  # others may wait for it too
@@ -145,7 +156,11 @@ class CrlCache:
         try:
             async with asyncio.timeout(self._timeout):
                 data = await self._fetch(url)
-            found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
+            if len(data) > _LONG:
+                found = await asyncio.to_thread(read_list, data, url, issuer, for_ca=for_ca, now=self._now())
+            else:
+                found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
+            self._refuse_older(key[:2], found)
             kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT), data)
         except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
             now = self._now()
@@ -158,6 +173,16 @@ class CrlCache:
         if len(self._kept) > self._max_entries:
             self._kept.popitem(last=False)
         return kept
+
+    def _refuse_older(self, place: tuple[str, bytes], found: RevocationList) -> None:
+        """Refuse a list from before one that was there already: over plain HTTP anybody on the way can answer with that."""
+        newest = self._newest.get(place)
+        if newest is not None and found.edition.is_older_than(newest):
+            raise ValueError("it is older than the one that was there before")
+        self._newest[place] = found.edition
+        self._newest.move_to_end(place)
+        if len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
 
     def __repr__(self) -> str:
         return f"<CrlCache {self.policy} lists={len(self._kept)}>"

@@ -13,14 +13,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tlsio.model.codes import alert_name, alert_number
-from tlsio.model.errors import HandshakeError, TLSError, UsageTypeError, UsageValueError
+from tlsio.model.errors import HandshakeError, PeerError, TLSError, UsageTypeError, UsageValueError
 
-__all__ = ["INTERNAL_ERROR", "Answer", "Question", "alert_of", "ask", "failure_of", "no_loop", "pass_on", "wrong_answer"]
+__all__ = ["INTERNAL_ERROR", "Answer", "Question", "alert_of", "ask", "failure_of", "is_mistake", "no_loop", "pass_on", "wrong_answer"]
 
 Answer = Callable[[Any, BaseException | None], None]
 
 # RFC 8446 §6.2: "An internal error unrelated to the peer or the correctness of the protocol".
 INTERNAL_ERROR = "internal_error"
+
+_CANCELLED, _LATE = "ERR_TLS_HOOK_CANCELLED", "ERR_TLS_HOOK_TIMEOUT"
+_FAILED = (_CANCELLED, _LATE)
 
 
 def ask(
@@ -69,6 +72,10 @@ class Question:
         self._stop_timer()
         self._task.cancel()
 
+    def is_run_by(self, task: "asyncio.Task[Any] | None") -> bool:
+        """Whether this is the task in which the hook runs."""
+        return task is self._task
+
     def _expire(self) -> None:
         self._timer = None
         self._task.cancel()
@@ -105,9 +112,16 @@ def failure_of(name: str, error: BaseException) -> Exception:
     if isinstance(error, Exception) and not isinstance(error, StopIteration):  # which no coroutine can raise
         return error
     what = "was cancelled" if isinstance(error, asyncio.CancelledError) else f"was ended by {type(error).__name__}"
-    failure = HandshakeError(f"{name} {what}", code="ERR_TLS_HOOK_CANCELLED", alert=INTERNAL_ERROR)
+    failure = HandshakeError(f"{name} {what}", code=_CANCELLED, alert=INTERNAL_ERROR)
     failure.__cause__ = error
     return failure
+
+
+def is_mistake(failure: BaseException) -> bool:
+    """Tell whether a hook failed, rather than refused the peer by raising an error that says so."""
+    if isinstance(failure.__cause__, KeyboardInterrupt | SystemExit):
+        return False
+    return not isinstance(failure, PeerError) or failure.code in _FAILED
 
 
 def pass_on(later: Callable[..., object] | None, error: BaseException) -> None:
@@ -125,7 +139,7 @@ def _raise(error: BaseException) -> None:
 
 def _late(name: str) -> Exception:
     return HandshakeError(
-        f"{name} gave no answer in time", code="ERR_TLS_HOOK_TIMEOUT", alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner."
+        f"{name} gave no answer in time", code=_LATE, alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner."
     )
 
 

@@ -7,14 +7,17 @@ the reactor gets a duplicate, and the given objects are closed when the server c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket as _socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from tlsio.connection.given_sockets import check_bound, is_listening
 from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
 from tlsio.model.errors import UsageTypeError
+from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,13 +52,19 @@ class Listening:
         """Let the reactor accept from now on.
 
         Raises:
-            OSError: the kernel refused; `close` is still due.
+            OSError: the kernel refused; `abandon` is still due.
         """
-        for one in self._sockets:
-            one.setblocking(False)  # noqa: FBT003
-            one.listen(backlog)
-        for one in self._sockets:
-            gate.listen(reactor, os.dup(one.fileno()))
+        before = [(one, one.gettimeout(), is_listening(one)) for one in self._sockets]
+        try:
+            for one in self._sockets:
+                one.setblocking(False)  # noqa: FBT003
+                one.listen(backlog)
+            for one in self._sockets:
+                gate.listen(reactor, os.dup(one.fileno()))
+        except BaseException:
+            for one, timeout, listened in before:
+                _put_back(one, timeout, listened=listened)
+            raise
         if not self._are_given:
             self._close_sockets()
 
@@ -97,7 +106,7 @@ async def open_listening(
     backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
     reuse_port = check_bool("reuse_port", reuse_port)
     port = 0 if port is None else check_int("port", port, 0, 65535)
-    host = None if host is None or host == "" else check_host("host", host)
+    host = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
         raise UsageTypeError("Give port and host, or path, or sock", code="ERR_INCOMPATIBLE_OPTION_PAIR")
     if sock is not None:
@@ -114,8 +123,9 @@ def _check_given(sock: object) -> list[_socket.socket]:
     for one in sockets:
         if not isinstance(one, _socket.socket):
             raise wrong_type("sock", "a socket or a list of them", one)
-        if one.type != _socket.SOCK_STREAM:
-            raise wrong_value("sock", f"must be a stream socket, got {one.type!r}")
+        check_bound("sock", one)
+    if len({one.fileno() for one in sockets}) < len(sockets):
+        raise wrong_value("sock", "holds a socket twice")
     return sockets
 
 
@@ -173,6 +183,17 @@ def _bind_path(path: str) -> Listening:
         one.close()
         error.add_note(f"while listening on {path}; when nobody listens there any more, remove it first.")
         raise
+
+
+def _put_back(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:
+    """Make a socket what it was before it listened. A Unix socket cannot stop to listen, but with its end."""
+    with contextlib.suppress(OSError):
+        if not listened and is_listening(one) and one.family != _socket.AF_UNIX:
+            name = one.getsockname()
+            one.shutdown(_socket.SHUT_RDWR)
+            one.bind(name)  # a port that the kernel chose is free again; one that was asked for is still bound, which raises
+    with contextlib.suppress(OSError):
+        one.settimeout(timeout)
 
 
 def _unlink(path: str, inode: int) -> None:

@@ -6,8 +6,10 @@ asked for, and nowhere else: not into logs, messages or reprs.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING
@@ -71,12 +73,31 @@ def _try(path: str) -> None:
 
 
 def _append(path: str, data: bytes) -> None:
-    """Opened each time: a file that was moved away or removed is begun anew, and a fork shares nothing."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    """Opened each time: a file that was moved away or removed is begun anew, and a fork shares nothing.
+
+    The folder may be one in which others can write, such as /tmp: the file must be ours and nothing else's. O_NONBLOCK is for a FIFO,
+    which would hold up the whole loop until it is read.
+
+    Raises:
+        OSError: the file cannot be written, or others could read what is.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
+        if (problem := _find_problem(os.fstat(descriptor))) is not None:
+            raise PermissionError(errno.EPERM, f"The key log holds secrets, but {problem}", path)
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def _find_problem(found: os.stat_result) -> str | None:
+    if not stat.S_ISREG(found.st_mode):
+        return "this is not a regular file"
+    if found.st_uid != os.geteuid():
+        return "the file belongs to another user"
+    if found.st_mode & 0o077:
+        return f"other users have rights to the file (mode {stat.S_IMODE(found.st_mode):04o}, not 0600)"
+    return None if found.st_nlink <= 1 else "the file has another name besides (a hard link)"
 
 
 @cache

@@ -9,6 +9,7 @@ The gate accepts, limits and counts in C; what becomes a socket is adopted here,
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
-from tlsio.connection.emitter import Emitter
+from tlsio.connection.emitter import Emitter, as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.listening import ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
 from tlsio.connection.server_sessions import SESSION_HOOKS
@@ -34,7 +35,7 @@ from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -120,13 +121,16 @@ class Server(Emitter):
         self._gate = self._make_gate()
         self._listening: Listening | None = None
         self._process = 0  # that has listened
+        self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
         self._open: set[TLSSocket] = set()
+        self._ending: set[TLSSocket] = set()  # sockets that are closed, but whose async listeners still run
         self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
         self._failed: dict[str, int] = {}
         self._broken: dict[str, int] = {}  # after the handshake
         self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
+        self._closes = 0  # how often `close` was called
         self._told_close = True
         self._is_stapling = False
         self._telling_error = False
@@ -188,15 +192,20 @@ class Server(Emitter):
             reuse_port: Several processes may listen on the port.
 
         Raises:
-            UsageError: a wrong argument, or it listens already. OSError: the address cannot be had.
+            UsageError: a wrong argument, it listens already, or `close` was called meanwhile. OSError: the address cannot be had.
+            Given sockets are then as they were, and still open.
         """
         self._check_process()
         self._check_not_listening()
+        closes = self._closes
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
             if self._rotation is not None:
                 await self._rotation.start()
             self._check_not_listening()  # all that takes time
+            if closes != self._closes:
+                raise UsageStateError("The server was closed before it could listen", code="ERR_SERVER_NOT_RUNNING")
+            self._warn_of_missing_staples()
             opened.start(self._gate, current_reactor(), backlog)
         except BaseException:
             if not self.listening:
@@ -206,10 +215,10 @@ class Server(Emitter):
             raise
         self._listening = opened
         self._loop = asyncio.get_running_loop()
+        self._context_vars = contextvars.copy_context()
         self._process = os.getpid()
         self._closing = self._told_close = False
         self._stop_deadline()
-        self._warn_of_missing_staples()
         self._start_stapling()
         self._emit("listening")
         return self
@@ -429,7 +438,8 @@ class Server(Emitter):
 
     def _adopt(self, connection: Connection) -> None:
         sock = TLSSocket.__new__(TLSSocket)
-        sock._set_up(connection, self._side, asyncio.get_running_loop())
+        # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
+        self._context_vars.copy().run(sock._set_up, connection, self._side, asyncio.get_running_loop())
         self._keep(sock, connection.server_name)
 
     def _keep(self, sock: TLSSocket, name: str | None) -> None:
@@ -439,15 +449,15 @@ class Server(Emitter):
         self._open.add(sock)
 
     def _connected(self, address: Address) -> None:
-        self._emit("connection", address)
+        self._context_vars.copy().run(self._emit, "connection", address)
 
     def _dropped(self, address: Address) -> None:
-        self._emit("drop", address)
+        self._context_vars.copy().run(self._emit, "drop", address)
 
     def _accept_failed(self, number: int) -> None:
         error = OSError(number, os.strerror(number))
         error.add_note("A connection could not be accepted; it waits, and is tried again in a moment.")
-        if not self._emit("error", error):
+        if not self._context_vars.copy().run(self._emit, "error", error):
             _log.warning("accept failed: %s", error)
 
     # ---- news from sockets
@@ -456,26 +466,32 @@ class Server(Emitter):
         for function in self._callables("secure_connection"):
             try:
                 result = function(sock)
-            except Exception as error:  # noqa: BLE001  (code of the user)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
                 sock._listener_failed(error)
                 return
-            if result is not None and asyncio.iscoroutine(result):
-                self._run(result, partial(self._release, sock))
+            if (awaitable := find_awaitable(result)) is not None:
+                self._run(as_coroutine(awaitable), partial(self._release, sock))
 
     @staticmethod
     def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
         """An async listener owns the socket: its return closes it, its exception destroys it."""
-        if owner.cancelled():
-            sock.destroy()
-        elif (error := owner.exception()) is not None:
+        if (error := failure_of_task(owner)) is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             sock._listener_failed(error)
+        elif error is not None or owner.cancelled():
+            sock.destroy()
         elif not sock._has("data"):
             sock.close()
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
         _count(self._failed, error)
         heard = self._emit("tls_client_error", error, sock)
-        if not self._emit("client_error", error, sock) and not heard:
+        if self._emit("client_error", error, sock) or heard:
+            return
+        if error is sock._mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
+            self._report(error, f"a hook failed ({sock!r})")
+        else:
             _log.debug("%r: handshake failed: %s", sock, error)
 
     def _connection_failed(self, error: BaseException) -> None:
@@ -489,16 +505,26 @@ class Server(Emitter):
             self._upgraded_bytes[0] += sock.bytes_read
             self._upgraded_bytes[1] += sock.bytes_written
         self._open.discard(sock)
+        if sock._tasks:
+            self._ending.add(sock)
+            for task in sock._tasks:
+                task.add_done_callback(partial(self._listener_ended, sock))
         self._check_closed()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _listener_ended(self, sock: TLSSocket, _task: asyncio.Task[Any]) -> None:
+        if not sock._tasks:
+            self._ending.discard(sock)
+            self._check_closed()
+
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
         failed = self._report if self._telling_error else self._listener_failed
 
         def ended(task: asyncio.Task[Any]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
+            error = failure_of_task(task)
+            if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # those the loop has raised
                 failed(error)
 
-        self._run(coroutine, ended)
+        self._run(as_coroutine(awaitable), ended)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -521,8 +547,8 @@ class Server(Emitter):
             self._telling_error = False
 
     @staticmethod
-    def _report(error: BaseException) -> None:
-        asyncio.get_running_loop().call_exception_handler({"message": "tlsio: a listener of a server failed", "exception": error})
+    def _report(error: BaseException, what: str = "a listener of a server failed") -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": f"tlsio: {what}", "exception": error})
 
     # ---- STARTTLS
 
@@ -532,25 +558,35 @@ class Server(Emitter):
         Contexts, hooks, limits and listeners are this server's; the `secure_connection` listener is called for it too.
 
         Raises:
-            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError: `max_connections` is reached.
-            Cancelled: the stream is closed.
+            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError: `max_connections` is reached, or the
+                server was closed meanwhile.
+            UsageError: no stream, which is left alone, or keys of a source that cannot be used.
+            Whatever else is raised, and when it is cancelled: the stream is closed.
         """
         self._check_process()
         self._loop = asyncio.get_running_loop()
-        if not self._is_stapling:
-            self._start_stapling()
-        full = self.max_connections is not None and self.connections >= self.max_connections
-        if self._rotation is not None:
-            await self._rotation.start()
-        sock = accept_stream(stream, self._side, self._gate)
-        if full:
+        closes = self._closes
+        sock = accept_stream(stream, self._side, self._gate)  # which owns the stream from here on
+        try:
+            if not self._is_stapling:
+                self._start_stapling()
+            if self._rotation is not None:
+                await self._rotation.start()
+            self._check_room(sock, closes)  # after the last wait: others may have come
+            if self._has("keylog"):
+                sock._connection.record(keys=True)
+        except BaseException:
             sock.destroy()
-            self._dropped(sock._addresses()[1])
-            raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
-        if self._has("keylog"):
-            sock._connection.record(keys=True)
+            raise
         self._keep(sock, None)
         return await sock.handshake()
+
+    def _check_room(self, sock: TLSSocket, closes: int) -> None:
+        if closes != self._closes:
+            raise ConnectionLostError("The server was closed", code="ERR_SERVER_NOT_RUNNING")
+        if self.max_connections is not None and self.connections >= self.max_connections:
+            self._emit("drop", sock._addresses()[1])
+            raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
 
     # ---- closing
 
@@ -560,6 +596,7 @@ class Server(Emitter):
         None waits for them without limit, 0 not at all. May be repeated.
         """
         self._check_process()
+        self._closes += 1
         seconds = 0.0 if timeout == 0 and not isinstance(timeout, bool) else check_seconds("timeout", timeout)
         if self._listening is not None:
             self._gate.unlisten_all()
@@ -587,13 +624,17 @@ class Server(Emitter):
         for task in tuple(self._tasks):
             if task is not _current_task():
                 task.cancel()
-        for sock in tuple(self._open):
+        for sock in (*self._open, *self._ending):
+            running = tuple(sock._tasks or ())  # a listener of `close`, which is about to be called, may run to its end
             sock.destroy()
+            for task in running:
+                if task is not _current_task():
+                    task.cancel()
         self._check_closed()
 
     @property
     def _is_idle(self) -> bool:
-        return not self._open and not self._tasks and not self._gate.open_connections
+        return not self._open and not self._ending and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
         """Also called by the gate, when a connection has gone that was no socket yet."""
@@ -607,10 +648,24 @@ class Server(Emitter):
             _wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors."""
+        """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors.
+
+        Raises:
+            UsageStateError: called by one of those listeners, or by a hook: it would wait for itself.
+        """
         self._check_process()
+        self._check_no_self_wait()
         while not self._closing or not self._is_idle:
             await _wait(self._end_waiters)
+
+    def _check_no_self_wait(self) -> None:
+        task = asyncio.current_task()
+        if task in self._tasks or any(sock._is_waited_for(task) for sock in (*self._open, *self._ending)):
+            raise UsageStateError(
+                "A listener of the server waits for its own end",
+                code="ERR_TLS_SELF_WAIT",
+                hint="Call close() here, and await wait_closed() outside of the server's listeners and hooks.",
+            )
 
     async def serve_forever(self) -> None:
         """Wait until `close` is called; cancelled: close.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.hooks import wrong_answer
 from tlsio.model.values import StoreStats
-from tlsio.native._core import SESSIONS, STATEFUL, STATEFUL_13
+from tlsio.native._core import MAX_SESSION_BYTES, SESSIONS, STATEFUL, STATEFUL_13
 from tlsio.session.memory_store import MemorySessionStore
 from tlsio.session.store import entry_id
 
@@ -84,7 +84,7 @@ class ServerSessions:
         self._warned = False
         if result is None:
             self.misses += 1
-        elif give(bytes(result)):
+        elif memoryview(result).nbytes <= MAX_SESSION_BYTES and give(bytes(result)):
             self.hits += 1
         else:
             self.errors += 1
@@ -124,7 +124,7 @@ class ServerSessions:
         """Count a failure; `tell` says whether anybody listened. One warning for each time it begins to fail."""
         self.errors += 1
         if not tell(error):
-            _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error)
+            _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error, exc_info=error)
             self._warned = True
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context import SecureContext, for_server
 from tlsio.connection.crl_cache import make_cache
-from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, wrong_answer
+from tlsio.connection.hooks import INTERNAL_ERROR, alert_of, ask, is_mistake, wrong_answer
 from tlsio.connection.preshared import ask_for_key
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
@@ -33,7 +33,7 @@ from tlsio.model.errors import (
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
-from tlsio.trust.certificate import link, parse
+from tlsio.trust.certificate import link, read_all
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.ocsp import MAX_RESPONSE
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
@@ -54,6 +54,7 @@ __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
+_LONG_FOR_A_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for all of a session
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
@@ -373,8 +374,9 @@ class ServerSide:
         if hook is None:
             take(None)
             return
-        certificate = link(chain) if (chain := _peer_chain(connection)) else None
-        self._ask(socket, "check_client", take, hook, certificate, socket)
+        chain = _peer_chain(connection)
+        # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
+        self._ask(socket, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
     def find_key(self, socket: SocketFacts, identity: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
@@ -398,14 +400,16 @@ class ServerSide:
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
-        later = False
+        later, returned = False, None
 
         def refuse(failure: Exception) -> None:
             socket._refused = failure
+            socket._mistake = failure if failure is not returned and is_mistake(failure) else None
             socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
-            socket._hook = None
+            nonlocal returned
+            socket._hook, returned = None, result  # an exception that is returned is an answer, whatever it is
             if socket._closed:  # the hook itself has destroyed it
                 return
             try:
@@ -429,6 +433,13 @@ class ServerSide:
         if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
+        size = len(socket._connection.peer_certificate or b"")
+        if size > _LONG_FOR_A_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
+            error.hint = (
+                f"Up to TLS 1.2 the client's certificate has to fit into a session ticket, and it has {size} bytes. Leave tickets out "
+                "(secure_options=SSL_OP_NO_TICKET), or let the client have a smaller certificate."
+            )
+            error.add_note(error.hint)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
         if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None and not fault.psk:
             return ConfigError(
@@ -485,9 +496,9 @@ class ServerSide:
             asked=connection.asks_certificate,
             psk=connection.psk_used,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
-            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.resumed else (),
+            spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
             explicit_ca=options.ca is not None,
-            root_subjects=context.root_subjects if errors else frozenset(),
+            find_roots=context.find_roots,
         )
         strict = options.reject_unauthorized is not False
         held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate

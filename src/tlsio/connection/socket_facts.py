@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.bindings import find_binding, invalid_state
 from tlsio.connection.context import SecureContext, parse_context
 from tlsio.connection.emitter import Emitter
-from tlsio.connection.hooks import failure_of, pass_on
+from tlsio.connection.hooks import failure_of, is_mistake, pass_on
 from tlsio.connection.records import warn_of_trace
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
@@ -47,12 +47,12 @@ class SocketFacts(Emitter):
 
     __slots__ = (
         "_address",
-        "_closed",
         "_connection",
         "_context",
         "_driver",
         "_hook",
         "_loop",
+        "_mistake",
         "_refused",
         "_secure",
         "_server",
@@ -61,17 +61,23 @@ class SocketFacts(Emitter):
     )
 
     _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
-    _closed: bool
     _connection: Connection
     _context: SecureContext | None  # chosen by name, where it is not the default
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
     _hook: Question | None
     _loop: asyncio.AbstractEventLoop | None
+    _mistake: BaseException | None  # what a hook raised by mistake: when nothing takes it, the loop's handler must
     _refused: BaseException | None  # why we refused the peer, in the words of whoever did
     _secure: bool
     _server: Any
     _trace_file: TextIO | None
     _side: ClientSide | ServerSide
+
+    if TYPE_CHECKING:
+
+        @property
+        def _closed(self) -> bool:
+            """The connection is over."""
 
     # ---- who the peer is
 
@@ -131,6 +137,7 @@ class SocketFacts(Emitter):
         if isinstance(failure, TLSError):
             failure.alert = None  # OpenSSL picks it
         self._refused = failure
+        self._mistake = failure if is_mistake(failure) else None
         pass_on(self._connection.later, error)
 
     # ---- what was agreed
@@ -234,7 +241,7 @@ class SocketFacts(Emitter):
             UsageStateError: before the handshake (ERR_TLS_INVALID_STATE).
             UsageError: an argument of a wrong type, or that OpenSSL does not take.
         """
-        _check_integer("length", length, 1, _MAX_UINT32)
+        _check_integer("length", length, 1, _MAX_EXPORT)
         check_text("label", label)
         given = None if context is None else check_bytes("context", context)
         if not self._secure:
@@ -442,7 +449,7 @@ class SocketFacts(Emitter):
             borrowed.detach()
 
 
-_MAX_UINT32 = 2**32 - 1
+_MAX_EXPORT = 65535  # RFC 8446 §7.1: HkdfLabel has two bytes for the length
 _MAX_KEEP_ALIVE = 32768  # tcp(7): MAX_TCP_KEEPIDLE is 32767
 
 

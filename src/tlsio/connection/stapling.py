@@ -5,19 +5,23 @@ judges the answer as a client would, keeps it, and sleeps until half of its life
 answer stays, as long as it counts, and the pauses grow. A handshake takes what is there and never waits, unless the certificate
 is good only with a response.
 
-Tasks live while a server of the stapler's listens. A certificate that none of them has any more, and no client has been shown
-since the last answer, is let go.
+Tasks live while a server of the stapler's listens. A certificate that none of them has by itself, because `sni_callback` brought it or a
+name was removed, is let go when no client was shown it since the last answer, or after an hour when there is no responder for it. There is
+room for a bounded number of those, of which the one that was shown least recently leaves first: clients choose the names that such
+certificates are made for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
+from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsio.connection.retrieval import fetch as fetch_by_http
-from tlsio.model.checks import check_function, check_seconds
+from tlsio.model.checks import check_function, check_int, check_seconds
 from tlsio.trust.certificate import parse
 from tlsio.trust.ocsp import MAX_RESPONSE, CertificateStatus, judge_response, make_request
 
@@ -34,6 +38,7 @@ __all__ = ["Stapler"]
 _log = logging.getLogger("tlsio")
 
 _RETRY, _LONGEST_RETRY = 60.0, 3600.0  # seconds; nginx tries again after five minutes, Apache after ten
+_MAX_ENTRIES = 1000  # some 10 KB each, with the task
 _SOONEST = 60.0  # an answer with a very short life is not asked for all the time
 
 
@@ -48,6 +53,7 @@ class Stapler:
         self,
         *,
         timeout: float = 10.0,
+        max_entries: int = _MAX_ENTRIES,
         fetch: Fetch | None = None,
         now: Callable[[], datetime] | None = None,
         sleep: Callable[[float], Awaitable[object]] | None = None,
@@ -56,6 +62,7 @@ class Stapler:
 
         Args:
             timeout: Seconds for one answer.
+            max_entries: Certificates besides those that the servers have by themselves: of names that `sni_callback` brings.
             fetch: Instead of plain HTTP, for those behind a proxy: async function(url, request) that returns the response, both DER.
             now: Another clock, for tests.
             sleep: As asyncio's, for tests.
@@ -64,7 +71,9 @@ class Stapler:
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _post
         self._now = now or _now
         self._sleep = sleep or asyncio.sleep
+        self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
         self._entries: dict[bytes, _Entry] = {}
+        self._passing: OrderedDict[bytes, None] = OrderedDict()  # those that no server has by itself, the least recently shown first
         self._wanted: dict[object, frozenset[bytes]] = {}  # by server: the certificates it has
 
     def staple(self, certificate: bytes, issuer: bytes | None, _socket: object = None) -> bytes | Awaitable[bytes | None] | None:
@@ -78,6 +87,7 @@ class Stapler:
             return None
         entry = self._find(certificate, issuer)
         entry.is_used = True
+        self._pass(certificate)
         if entry.certificate.requires_staple and not entry.has_tried.is_set():
             return self._wait(entry)
         return entry.response_at(self._now())
@@ -90,38 +100,69 @@ class Stapler:
         """Begin, or go on with other certificates: what `server` has now, each with its issuer. For the servers themselves."""
         found = dict(identities)
         self._wanted[server] = frozenset(found)
-        for entry in [one for one in self._entries.values() if one.is_hopeless and not self._is_wanted(one)]:
-            del self._entries[entry.certificate.raw]
+        for certificate in tuple(self._entries):
+            self._pass(certificate)
         for certificate, issuer in found.items():
             self._find(certificate, issuer)
 
     def release(self, server: object) -> None:
         """End what is done for `server`."""
         if self._wanted.pop(server, None) is not None and not self._wanted:
-            for entry in self._entries.values():
-                if entry.task is not None:
-                    entry.task.cancel()
-                entry.has_tried.set()
-            self._entries.clear()
+            for certificate in tuple(self._entries):
+                self._forget(certificate)
+
+    def _pass(self, certificate: bytes) -> None:
+        """Count a certificate among those that come and go, unless a server has it."""
+        if self._is_wanted(certificate):
+            self._passing.pop(certificate, None)
+            return
+        self._passing[certificate] = None
+        self._passing.move_to_end(certificate)
+        if self._entries[certificate].is_hopeless or len(self._passing) > self._max_entries:
+            self._forget(certificate if self._entries[certificate].is_hopeless else next(iter(self._passing)))
+
+    def _remove(self, entry: _Entry) -> None:
+        self._passing.pop(entry.certificate.raw, None)
+        del self._entries[entry.certificate.raw]
+
+    def _forget(self, certificate: bytes) -> None:
+        entry = self._entries[certificate]
+        self._remove(entry)
+        entry.has_tried.set()
+        if entry.task is not None:
+            entry.task.cancel()
 
     def _find(self, certificate: bytes, issuer: bytes | None) -> _Entry:
         entry = self._entries.get(certificate)
         if entry is None:
             entry = self._entries[certificate] = _Entry(parse(certificate), parse(issuer) if issuer else None)
-            entry.task = asyncio.get_running_loop().create_task(self._keep(entry), name="tlsio stapling")
+            # In a context of its own: the task must not keep the variables of the connection that happened to be the first.
+            keep = self._keep(entry)
+            entry.task = asyncio.get_running_loop().create_task(keep, name="tlsio stapling", context=contextvars.Context())
+            entry.task.add_done_callback(lambda task: self._kept(entry, task))
         return entry
 
     async def _keep(self, entry: _Entry) -> None:
-        """Ask, sleep, ask again, for as long as anybody has the certificate."""
+        """Ask, sleep, ask again, for as long as a server has the certificate or shows it."""
         while await self._refresh(entry):
             await self._sleep(entry.pause_at(self._now()))
-            if not entry.is_used and not self._is_wanted(entry):
-                del self._entries[entry.certificate.raw]
+            if not entry.is_used and not self._is_wanted(entry.certificate.raw):
+                self._remove(entry)
                 return
             entry.is_used = False
+        if not self._is_wanted(entry.certificate.raw):
+            await self._sleep(_LONGEST_RETRY)  # the log is told once in that time
+            if not self._is_wanted(entry.certificate.raw):
+                self._remove(entry)
 
-    def _is_wanted(self, entry: _Entry) -> bool:
-        return any(entry.certificate.raw in wanted for wanted in self._wanted.values())
+    def _kept(self, entry: _Entry, task: asyncio.Task[None]) -> None:
+        """The task has ended, or was cancelled by the application: then the next client that is shown the certificate begins anew."""
+        entry.has_tried.set()
+        if task.cancelled() and self._entries.get(entry.certificate.raw) is entry:
+            self._remove(entry)
+
+    def _is_wanted(self, certificate: bytes) -> bool:
+        return any(certificate in wanted for wanted in self._wanted.values())
 
     async def _refresh(self, entry: _Entry) -> bool:
         """Ask for an answer; False: there is nobody to be asked."""
@@ -201,7 +242,7 @@ class _Entry:
 
     @property
     def _name(self) -> str:
-        return f'the certificate "{self.certificate.subject_name.describe()}"'
+        return f'the certificate "{self.certificate.subject_text}"'
 
 
 async def _post(url: str, request: bytes) -> bytes:

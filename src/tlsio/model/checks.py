@@ -114,10 +114,11 @@ def check_socket_path(label: str, value: object) -> str:
 
 
 def check_host(label: str, value: object) -> str:
-    """Take a name or an address that can be looked up."""
+    """Take a name or an address that can be looked up. Names that are not ASCII are checked where their A-labels are made."""
     text = check_filled_text(label, value)
     try:
-        text.encode("idna")
+        if text.isascii():
+            text.encode("idna")
     except UnicodeError:
         raise wrong_value(label, f"must be a host name or an address, got {text!r:.80}") from None
     return text

@@ -85,6 +85,8 @@ READ_LIMIT = 65536
 
 # What the engine gathers for one send. Node's 64 KiB would mean four sends instead, 1.15 x the CPU of a download.
 HIGH_WATER_MARK = 262144
+# The same, when the option is not given, over a byte stream: what one receive of the peer takes, and asyncio's own mark.
+STREAM_HIGH_WATER_MARK = 65536
 
 # OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
 # SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.
@@ -401,6 +403,9 @@ def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
         UsageError: as `parse_context_options`, or a context option beside `secure_context`.
     """
     own, context = _split(_checked(given, _CLIENT_CONTEXT | _CONNECT))
+    local, family = own.get("local_address"), own.get("family")
+    if local is not None and family not in (None, 6 if ":" in local else 4):
+        raise wrong_value("options.local_address", f"is no address of family={family}, got {local}")
     return ConnectOptions(context=context, **own)
 
 

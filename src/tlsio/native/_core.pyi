@@ -1,9 +1,9 @@
 """The typed face of the native module."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
 from tlsio.native.context_spec import ContextSpec, Piece
@@ -11,6 +11,7 @@ from tlsio.native.context_spec import ContextSpec, Piece
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
 MAX_PSK_KEY: Final[int]
+MAX_SESSION_BYTES: Final[int]
 ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
@@ -64,7 +65,9 @@ class Roots:
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """DER of each, in the order given."""
+        """DER of each, in the order given; OpenSSL's settings follow where a TRUSTED CERTIFICATE brought any."""
+    def find(self, subject: bytes) -> tuple[bytes, ...]:
+        """Return the DER of the trusted certificates with this subject (a Name in DER)."""
     @property
     def digest(self) -> bytes:
         """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
@@ -77,6 +80,40 @@ def default_cert_file() -> str:
 
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
+
+# --- signatures and revocation (proofs.pxi) ---
+
+def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
+    """Tell whether a key has signed one element of DER.
+
+    Args:
+        spki: SubjectPublicKeyInfo.
+        algorithm: AlgorithmIdentifier, with its parameters.
+        data: What was signed, one element.
+        signature: BIT STRING.
+    """
+
+def has_valid_extensions(certificate: bytes) -> bool:
+    """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
+
+def check_issued(issuer: bytes, certificate: bytes) -> int:
+    """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
+
+@final
+class RevokedSerials:
+    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is kept.
+
+    Args:
+        content: What revokedCertificates holds.
+
+    Raises:
+        ValueError: an entry is malformed, names an issuer of its own, or has a critical extension that is not known.
+    """
+
+    def __init__(self, content: bytes) -> None: ...
+    def __len__(self) -> int: ...
+    def find(self, serial: bytes) -> bytes | None:
+        """Return the date of revocation (a Time in DER) of a serial number (an INTEGER in DER); None: it is not there."""
 
 def compression_algorithms() -> tuple[str, ...]:
     """Return how this OpenSSL can compress certificates."""
@@ -167,10 +204,12 @@ class Owner(Protocol):
         """Identity and pre-shared key. This, and what follows, is called from inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
         """What `_find_key` raised; the handshake fails."""
-    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        """What the flow returned."""
+    def _take_result(self, result: object) -> None:
+        """What the flow returned, where it is not None and no bool."""
     def _listener_failed(self, error: BaseException) -> None:
         """What the flow raised."""
+    def _crashed(self, error: BaseException) -> None:
+        """What our own code raised while news were delivered: the connection ends."""
 
 class Driver(Protocol):
     """What carries a connection's ciphertext when no reactor does."""
@@ -193,12 +232,25 @@ class Connection:
 
     def __init__(self, context: Context, is_server: bool, driver: Driver | None = None) -> None: ...
     def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
-        """Name who is told the news, in which context."""
-    def attach(self, reactor: Reactor, fd: int) -> None:
-        """Give it a connected descriptor, which is the connection's from now on.
+        """Name the owner, which is told the news, and the context it is told them in: the owner's thread and process are these.
+
+        Without a context there is no loop, and the connection may be used anywhere.
+        """
+    def check_caller(self, in_child: bool = False) -> None:
+        """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
+
+        Args:
+            in_child: It may be a child of the process as well.
 
         Raises:
-            OSError: the kernel refused; the descriptor is still the caller's.
+            UsageStateError: it is not.
+        """
+    def attach(self, reactor: Reactor, fd: int) -> None:
+        """Give it a connected descriptor, which is the connection's from now on, also when this raises.
+
+        Raises:
+            OSError: the kernel refused.
+            UsageStateError: the reactor is another process's, or its loop is closed.
         """
     def set_server_name(self, name: str) -> None:
         """Set the name for SNI, an A-label."""
@@ -300,7 +352,11 @@ class Connection:
 
     # plaintext
     def read(self, limit: int) -> bytes | None:
-        """Return at most `limit` bytes; None: nothing now, look at `input_ended`."""
+        """Return at most `limit` bytes; None: nothing now, look at `input_ended`.
+
+        Raises:
+            UsageValueError: `limit` is less than 1.
+        """
     def await_input(self) -> None: ...
     def cancel_await(self) -> None: ...
     def set_flow(self, flow: Callable[[bytes], object] | None) -> None:
@@ -438,7 +494,8 @@ class Connection:
         """Derive a secret, once it is open.
 
         Raises:
-            UsageValueError: OpenSSL refuses the label or the length.
+            UsageStateError: before the handshake.
+            UsageValueError: OpenSSL refuses the label or the length, or `length` or `context` is above 65535 bytes.
         """
     def set_max_send_fragment(self, size: int) -> bool:
         """Whether it was taken: 512 to 16384."""
@@ -452,13 +509,17 @@ class Ring:
     def __init__(self, keep: float = 0) -> None:
         """Make one random key. `keep`: seconds for which a key still decrypts behind one that was pushed; 0: for ever."""
     def set(self, keys: Sequence[bytes]) -> None:
-        """Replace all keys.
+        """Replace all keys. Of more than 16, the first 16 are kept.
 
         Raises:
-            ValueError: none, or more than 16.
+            UsageError: no list, an empty one, or a key that is not 48 bytes long. The keys stay as they are.
         """
     def push(self, key: bytes) -> None:
-        """Put a key in front; the oldest beyond 16 is forgotten."""
+        """Put a key in front; the oldest beyond 16 is forgotten.
+
+        Raises:
+            UsageError: the key is not 48 bytes long.
+        """
     def first(self) -> bytes: ...
 
 class GateKeeper(Protocol):
@@ -522,10 +583,11 @@ class Gate:
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """What new connections record, as `Connection.record`."""
     def listen(self, reactor: Reactor, fd: int) -> None:
-        """Accept on a listening descriptor, which is the gate's from now on.
+        """Accept on a listening descriptor, which is the gate's from now on, also when this raises.
 
         Raises:
             OSError: the kernel refused.
+            UsageStateError: the reactor is another process's, or its loop is closed.
         """
     def unlisten_all(self) -> None: ...
     def evict(self) -> None:

@@ -8,16 +8,19 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
+import asyncio
 import collections
+import contextvars
 import os
 import socket
 import weakref
 
-from tlsio.model.errors import UsageStateError
 from tlsio.model.faults import error_from_fault
 from tlsio.model.values import Fault
 
+include "border.pxi"
 include "context.pxi"
+include "proofs.pxi"
 include "lists.pxi"
 include "facts.pxi"
 include "plaintext.pxi"

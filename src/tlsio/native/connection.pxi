@@ -73,16 +73,20 @@ cdef class Connection(Plaintext):
     def bind(self, owner, context_vars, Py_ssize_t high_water):
         self.owner = owner
         self.context_vars = context_vars
+        self.thread = PyThread_get_thread_ident() if context_vars is not None else 0
+        self.forks_before = forks
         self.high_water = high_water
 
-    def attach(self, Reactor reactor, int fd):
-        reactor._check()
+    def attach(self, Reactor reactor not None, int fd):
+        reactor._check_for(fd)
         if tio_reactor_add(reactor.r, self.c, fd):
             raise OSError(errno, os.strerror(errno))
         self._attached_to(reactor)
 
     def set_server_name(self, str name not None):
-        if tio_conn_set_server_name(self.c, name.encode("ascii")):
+        if not name.isascii():
+            raise wrong_value("The server name", "must be ASCII: an A-label")
+        if tio_conn_set_server_name(self.c, _text_up_to("The server name", name.encode(), _MAX_NAME)):
             raise MemoryError
 
     def set_identity(self, Context context not None):
@@ -99,7 +103,7 @@ cdef class Connection(Plaintext):
 
     def set_session(self, bytes der not None):
         """Resume it, if the server will; whether that is a session at all."""
-        return tio_conn_set_session(self.c, _start(der), <size_t>len(der)) == 0
+        return _is_session_size(der) and tio_conn_set_session(self.c, _start(der), <size_t>len(der)) == 0
 
     def want_sessions(self):
         """Hand those that the server gives to `_session_made`, from now on."""
@@ -114,8 +118,8 @@ cdef class Connection(Plaintext):
     def set_timeouts(self, double handshake, double partial_record):
         """Seconds for another handshake, and for a record to be whole; 0: no limit."""
         cdef tio_policy *policy = tio_conn_policy(self.c)
-        policy.handshake_ns = <int64_t>(handshake * 1e9)
-        policy.partial_ns = <int64_t>(partial_record * 1e9)
+        policy.handshake_ns = _nanoseconds("handshake_timeout", handshake)
+        policy.partial_ns = _nanoseconds("partial_record_timeout", partial_record)
 
     def request_status(self):
         """Client: ask for an OCSP response."""
@@ -126,14 +130,14 @@ cdef class Connection(Plaintext):
         tio_conn_policy(self.c).wants |= TIO_WANT_PSK
 
     def set_psk_hint(self, bytes hint):
-        self.psk_hint = hint
+        self.psk_hint = None if hint is None else _text_up_to("The hint", hint, TIO_PSK_IDENTITY)
         tio_conn_policy(self.c).psk_hint = PyBytes_AS_STRING(hint) if hint is not None else NULL
 
     def set_renegotiation(self, uint32_t limit, double window):
         """How often the peer may renegotiate within `window` seconds; 0: not at all."""
         cdef tio_policy *policy = tio_conn_policy(self.c)
         policy.renegotiation.limit = limit
-        policy.renegotiation.window_ns = <int64_t>(window * 1e9)
+        policy.renegotiation.window_ns = _nanoseconds("The window of renegotiations", window)
 
     def refuse_renegotiation(self):
         """A renegotiation by the peer ends the connection from now on."""
@@ -464,6 +468,8 @@ cdef class Connection(Plaintext):
     # ---- answers
 
     def answer_hello(self, Context context=None, bytes protocol=None):
+        if protocol is not None:
+            _sized("The protocol", protocol, 1, 255)
         tio_answer_hello(self.c, context.ptr if context is not None else NULL,
                          <const uint8_t *>PyBytes_AS_STRING(protocol) if protocol is not None else NULL,
                          PyBytes_GET_SIZE(protocol) if protocol is not None else 0)
@@ -473,7 +479,7 @@ cdef class Connection(Plaintext):
 
     def answer_session(self, bytes der not None):
         """What was found for `asked_session`; whether that is a session at all. Before `answer_hello`."""
-        return tio_answer_session(self.c, _start(der), <size_t>len(der)) == 0
+        return _is_session_size(der) and tio_answer_session(self.c, _start(der), <size_t>len(der)) == 0
 
     def answer_store(self):
         tio_answer_store(self.c)
@@ -485,11 +491,13 @@ cdef class Connection(Plaintext):
         """Server: staple these, one or None for each of `identities`. Client: the response is accepted."""
         cdef bytes response
         for index, response in enumerate(responses):
+            if response is not None:
+                _sized("An OCSP response", response, 1, _MAX_STATUS)
             if response is not None and tio_status_set(self.c, index, response, PyBytes_GET_SIZE(response)):
                 raise MemoryError
         tio_answer_status(self.c)
 
-    def refuse(self, int alert):
+    def refuse(self, uint8_t alert):
         tio_refuse(self.c, alert)
 
     def resume(self):

@@ -53,7 +53,10 @@ cdef class Roots:
 
     @property
     def certificates(self):
-        return tuple([_der_of(<_Certificate>certificate) for certificate in self.certs])
+        return tuple([_trusted_der_of(<_Certificate>certificate) for certificate in self.certs])
+
+    def find(self, bytes subject not None):
+        return _find_named(self.store, subject)
 
     @property
     def subject_names(self):
@@ -64,13 +67,20 @@ cdef int _fill_store(Roots self) except -1:
     cdef _Certificate certificate
     cdef _Revocations revocations
     ERR_clear_error()
-    for certificate in self.certs:
+    # Of several copies of one certificate the store keeps the first: the one that OpenSSL's settings trust least.
+    for certificate in sorted(self.certs, key=_order_of_trust):
         if not X509_STORE_add_cert(self.store, certificate.x509):
             raise _failure("Cannot add a certificate to the trust")
     for revocations in self.revocations:
         if not X509_STORE_add_crl(self.store, revocations.crl):
             raise _failure("Cannot add a CRL to the trust")
     return 0
+
+
+def _order_of_trust(_Certificate certificate):
+    if X509_get0_reject_objects(certificate.x509) is not NULL:
+        return 0
+    return 1 if X509_get0_trust_objects(certificate.x509) is not NULL else 2
 
 
 cdef int64_t _end_of(list revocations) except -1:
@@ -86,15 +96,8 @@ cdef int64_t _end_of(list revocations) except -1:
 
 
 cdef bytes _fingerprint(_Certificate certificate):
-    """Of the certificate and of OpenSSL's trust settings beside it: both decide what is trusted."""
-    cdef unsigned char *der = NULL
-    cdef int size = i2d_X509_AUX(certificate.x509, &der)
-    if size < 0:
-        raise MemoryError
-    try:
-        return b"certificate" + sha256((<const char *>der)[:size]).digest()
-    finally:
-        OPENSSL_free(der)
+    """With the settings of a TRUSTED CERTIFICATE, since they decide what it is trusted for."""
+    return b"certificate" + sha256(_trusted_der_of(certificate)).digest()
 
 
 cdef bytes _fingerprint_of_crl(_Revocations revocations):
@@ -102,6 +105,23 @@ cdef bytes _fingerprint_of_crl(_Revocations revocations):
     if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, NULL):
         raise MemoryError
     return b"crl" + (<const char *>digest)[:32]
+
+
+cdef tuple _find_named(X509_STORE *store, bytes subject):
+    """DER of the certificates of a store that have this subject, compared as OpenSSL compares names."""
+    cdef const unsigned char *at = _start(subject)
+    cdef X509_NAME *name = d2i_X509_NAME(NULL, &at, _size(subject))
+    cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
+    cdef X509_STACK *found = NULL
+    try:
+        if name is not NULL and search is not NULL and X509_STORE_CTX_init(search, store, NULL, NULL):
+            found = X509_STORE_CTX_get1_certs(search, name)
+        return ders_of(found) if found is not NULL else ()
+    finally:
+        sk_X509_pop_free(found, X509_free)
+        X509_STORE_CTX_free(search)
+        X509_NAME_free(name)
+        ERR_clear_error()
 
 
 cdef bytes _subject_of(_Certificate certificate):
@@ -463,6 +483,8 @@ cdef int _set_compression(SSL_CTX *ssl, names) except -1:
     """Compress certificates, and take compressed ones, as named, most wanted first; with no name not at all, whatever OpenSSL's default is."""
     cdef int algorithms[3]
     cdef size_t count = 0
+    if len(set(names)) < len(names):
+        raise wrong_value("The list of compression algorithms", "names one twice")     # and has room for each of them once
     for name in names:
         algorithms[count] = _COMPRESSIONS[name]
         if not tio_can_compress(algorithms[count]):
@@ -526,20 +548,21 @@ cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
 
 
 cdef int _set_sessions(tio_context *context, spec) except -1:
-    cdef bytes id_context = spec.session_id_context
+    cdef bytes id_context = _sized("The session id context", spec.session_id_context, 0, sizeof(context.settings.id_context))
     cdef bytes keys
     if not SSL_CTX_set_session_id_context(context.ssl, _start(id_context), <unsigned int>len(id_context)):
         raise _failure("Cannot set the session id context")
     SSL_CTX_set_timeout(context.ssl, spec.session_timeout)
     if spec.ticket_keys is not None:
-        keys = b"".join(spec.ticket_keys)
-        if tio_ring_set(context.ring, _start(keys), <size_t>len(keys) // TIO_TICKET_KEY):
-            raise UsageValueError("options.ticket_keys holds too many keys")
+        if len(spec.ticket_keys) > TIO_TICKET_KEYS:
+            raise out_of_range("options.ticket_keys", f"at most {TIO_TICKET_KEYS} keys", len(spec.ticket_keys))
+        keys, count = _ticket_keys(spec.ticket_keys)
+        tio_ring_set(context.ring, _start(keys), count)
     return 0
 
 
 cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
-    cdef bytes groups, id_context = spec.session_id_context
+    cdef bytes groups, id_context = _sized("The session id context", spec.session_id_context, 0, sizeof(settings.id_context))
     settings.accept_unverified = spec.request_client and not spec.require_client
     if spec.groups is not None:
         groups = spec.groups.encode()
@@ -548,8 +571,10 @@ cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
             raise MemoryError
     memcpy(settings.id_context, _text(id_context), <size_t>len(id_context))
     settings.id_context_size = <size_t>len(id_context)
-    settings.alpn = _copy(spec.alpn)
+    settings.alpn = _copy(_wire_names("The list of ALPN protocols", spec.alpn))
     settings.alpn_size = <size_t>len(spec.alpn)
+    settings.pins = _copy(b"".join([_sized("A pin", pin, TIO_PIN, TIO_PIN) for pin in spec.pins]))
+    settings.pin_count = <size_t>len(spec.pins)
     settings.lists_end = (<Roots>spec.roots).lists_end
     if len(spec.trust) == TIO_TRUST:
         memcpy(settings.trust, _text(spec.trust), TIO_TRUST)
@@ -557,8 +582,6 @@ cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
         settings.lists = (<Lists>spec.lists).ptr
         tio_lists_retain(settings.lists)
     settings.resume_unmarked = spec.resume_unmarked
-    settings.pins = _copy(b"".join(spec.pins))
-    settings.pin_count = <size_t>len(spec.pins)
     return 0
 
 
@@ -570,7 +593,7 @@ cdef int _set_npn(tio_context *context, bytes protocols) except -1:
             f"options.npn_protocols: {OpenSSL_version(0).decode()} was built without NPN", code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
             hint="Use alpn_protocols: what replaced NPN in 2014.",
         )
-    context.settings.npn = _copy(protocols)
+    context.settings.npn = _copy(_wire_names("The list of NPN protocols", protocols))
     context.settings.npn_size = <size_t>len(protocols)
     tio_context_speak_npn(context)
     return 0

@@ -45,8 +45,12 @@ cdef bytes finished_of(SSL *ssl, bint peer):
 
 
 cdef bytes exported_of(SSL *ssl, Py_ssize_t length, bytes label, bytes context):
-    cdef bytes secret = PyBytes_FromStringAndSize(NULL, length)
-    cdef bytes given = context if context is not None else b""
+    cdef bytes secret, given = b"" if context is None else _sized("context", context, 0, _MAX_EXPORT)
+    if ssl == NULL:
+        raise UsageStateError("There is nothing to export keying material from before the handshake", code="ERR_TLS_INVALID_STATE")
+    if not 1 <= length <= _MAX_EXPORT:
+        raise out_of_range("length", f"from 1 to {_MAX_EXPORT}", length)
+    secret = PyBytes_FromStringAndSize(NULL, length)
     ERR_clear_error()
     if SSL_export_keying_material(ssl, <unsigned char *>PyBytes_AS_STRING(secret), <size_t>length, PyBytes_AS_STRING(label),
                                   <size_t>PyBytes_GET_SIZE(label), _start(given), <size_t>PyBytes_GET_SIZE(given),

@@ -12,19 +12,18 @@ cdef class Ring:
             raise MemoryError("no random bytes for a session ticket key")
 
     def __init__(self, double keep=0):
-        tio_ring_keep(self.ring, <int64_t>(keep * 1e9))
+        tio_ring_keep(self.ring, _nanoseconds("keep", keep))
 
     def __dealloc__(self):
         tio_ring_release(self.ring)
 
     def set(self, keys):
-        """Replace all keys; each of 48 bytes: 16 name, 16 HMAC, 16 AES."""
-        joined = b"".join(keys)
-        if tio_ring_set(self.ring, joined, len(keys)):
-            raise ValueError(f"1 to {TIO_TICKET_KEYS} keys")
+        """Replace all keys, each of 48 bytes: 16 name, 16 HMAC, 16 AES. Of more than there is room for, the first ones."""
+        joined, count = _ticket_keys(keys)
+        tio_ring_set(self.ring, joined, count)
 
-    def push(self, bytes key not None):
-        tio_ring_push(self.ring, key)
+    def push(self, key):
+        tio_ring_push(self.ring, _sized("The ticket key", key, TIO_TICKET_KEY, TIO_TICKET_KEY))
 
     def first(self):
         cdef uint8_t key[48]
@@ -63,23 +62,23 @@ cdef class Gate:
         self.failure_codes = {}
         self.gate.owner = <void *>self
         self.gate.policy.ask_psk = find_psk
-        self.psk_hint = psk_hint
+        self.psk_hint = None if psk_hint is None else _text_up_to("The hint", psk_hint, TIO_PSK_IDENTITY)
         self.gate.policy.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
         tio_ring_retain(ring.ring)
         self.gate.ring = ring.ring
         tio_context_retain(context.ptr)
         self.gate.context = context.ptr
-        self.gate.policy.handshake_ns = <int64_t>(handshake_timeout * 1e9)
+        self.gate.policy.handshake_ns = _nanoseconds("handshake_timeout", handshake_timeout)
         self.gate.max_connections = max_connections or 0
         self.gate.max_handshakes = max_handshakes or 0
         self.gate.policy.max_handshake_bytes = max_handshake_bytes or 0
-        self.gate.policy.partial_ns = <int64_t>(partial_record_timeout * 1e9)
+        self.gate.policy.partial_ns = _nanoseconds("partial_record_timeout", partial_record_timeout)
         self.gate.max_per_peer = max_per_peer or 0
         self.gate.no_delay = no_delay
         self.gate.keep_alive = keep_alive
         self.gate.policy.alpn_continue = alpn_continue
         self.gate.policy.renegotiation.limit = renegotiation_limit
-        self.gate.policy.renegotiation.window_ns = <int64_t>(renegotiation_window * 1e9)
+        self.gate.policy.renegotiation.window_ns = _nanoseconds("renegotiation_window", renegotiation_window)
 
     def __dealloc__(self):
         if self.reactor is not None and self.reactor.r != NULL:
@@ -103,8 +102,8 @@ cdef class Gate:
         self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
 
     def listen(self, Reactor reactor not None, int fd):
-        """Accept on this descriptor, which is ours from now on."""
-        reactor._check()
+        """Accept on this descriptor, which is ours from now on, also when this raises."""
+        reactor._check_for(fd)
         self.reactor = reactor
         if tio_reactor_listen(reactor.r, &self.gate, fd):
             raise OSError(errno, os.strerror(errno))
@@ -270,7 +269,7 @@ cdef class Gate:
         cdef const uint8_t *wanted
         cdef size_t size = tio_conn_asked_session(c, &wanted)
         cdef bytes found = self.store.find((<const char *>wanted)[:size], id_context_of(context)) if size else None
-        if found is not None and tio_answer_session(c, _start(found), <size_t>len(found)):
+        if found is not None and (not _is_session_size(found) or tio_answer_session(c, _start(found), <size_t>len(found))):
             self.store.spoilt()
 
 

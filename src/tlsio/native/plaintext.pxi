@@ -11,7 +11,9 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
-    int PyCoro_CheckExact(object)
+    unsigned long PyThread_get_thread_ident()
+
+cdef unsigned forks             # how often this process is the child of a fork, which has connections that are its parent's
 
 cdef enum:
     PUSH_BUDGET = 1048576       # plaintext that a run of writes sends in a turn; then the other connections have their turn
@@ -29,6 +31,34 @@ cdef class Plaintext(Facts):
     cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
     cdef Py_ssize_t high_water, last_size, pushed
     cdef bint waiting, ending, closing, pumping, wants_drain
+    cdef unsigned long thread           # the loop's, 0 where there is no loop
+    cdef unsigned forks_before
+
+    cdef int _check_caller(self) except -1:
+        """Refuse calls from other threads and other processes, before anything has happened: mostly two comparisons."""
+        if self.thread and self.thread != PyThread_get_thread_ident():
+            self._check_thread()
+        if self.thread and self.forks_before != forks:
+            raise UsageStateError(
+                "This socket belongs to the parent process", code="ERR_TLS_FORKED",
+                hint="Fork before connect and listen, or connect in the child.",
+            )
+        return 0
+
+    cdef int _check_thread(self) except -1:
+        """A loop that is not running may be run by another thread next time: only one that runs elsewhere is in the way."""
+        loop = self.owner._loop if self.owner is not None else None
+        if loop is not None and asyncio._get_running_loop() is not loop and loop.is_running():
+            raise UsageStateError(
+                "This socket belongs to another thread, in which its event loop runs", code="ERR_TLS_WRONG_THREAD",
+                hint="Call it there: loop.call_soon_threadsafe(sock.write, data).",
+            )
+        self.thread = PyThread_get_thread_ident()
+        return 0
+
+    def check_caller(self, bint in_child=False):
+        if not in_child or self.forks_before == forks:
+            self._check_caller()
 
     cdef object _schedule(self):
         """A turn of this connection is due. The driver's part is in the class below."""
@@ -71,8 +101,9 @@ cdef class Plaintext(Facts):
     def read(self, Py_ssize_t limit):
         """Up to `limit` bytes, or None: nothing now."""
         cdef bytes chunk
+        self._check_caller()
         if limit < 1:
-            raise ValueError(f"limit must be 1 or more, got {limit}")
+            raise out_of_range("limit", "1 or more", limit)
         if self.closing or tio_in_psk_callback():
             return None                 # what still comes is thrown away; or it cannot be had now
         if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
@@ -84,6 +115,7 @@ cdef class Plaintext(Facts):
 
     def await_input(self):
         """Call `_readable` when there may be something to read."""
+        self._check_caller()
         self.waiting = True
         tio_conn_want(self.c, 1, -1)
         if tio_conn_next(self.c) & (TIO_NEXT_TURN | TIO_NEXT_END) or tio_conn_phase(self.c) == TIO_BROKEN:
@@ -95,6 +127,7 @@ cdef class Plaintext(Facts):
 
     def set_flow(self, flow):
         """Hand each chunk of plaintext to `flow`; None stops."""
+        self._check_caller()
         self.flow = flow
         tio_conn_want(self.c, flow is not None or self.waiting, -1)
         if flow is not None and not self.pumping and tio_conn_next(self.c) & TIO_NEXT_TURN:
@@ -121,8 +154,8 @@ cdef class Plaintext(Facts):
                 budget -= PyBytes_GET_SIZE(chunk)
                 try:
                     result = self.flow(chunk)
-                    if PyCoro_CheckExact(result):
-                        owner._await_listener(result)
+                    if result is not None and result is not True and result is not False:
+                        owner._take_result(result)      # a coroutine, or whatever can be awaited
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:
@@ -136,6 +169,7 @@ cdef class Plaintext(Facts):
         """Queue plaintext; whether less than the high-water mark waits now."""
         cdef bytes chunk
         cdef Py_ssize_t size, done = 0
+        self._check_caller()
         if type(data) is bytes:
             chunk = data
         else:
@@ -155,6 +189,7 @@ cdef class Plaintext(Facts):
 
     def await_drain(self):
         """Call `_drained` when at most the high-water mark waits."""
+        self._check_caller()
         self.wants_drain = True
 
     cdef void _push_out(self):
@@ -204,11 +239,13 @@ cdef class Plaintext(Facts):
         tio_conn_want(self.c, -1, 0)
 
     def end(self):
+        self._check_caller()
         self.ending = True
         self._schedule()
 
     def close(self):
         """End, and throw away what still comes."""
+        self._check_caller()
         self.closing = True
         self._schedule()
 

@@ -43,8 +43,9 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
             return -1
         if found is None:
             return 0
-        name, secret = found
+        secret = _sized("The pre-shared key", found[1], 1, TIO_PSK_KEY)
         if identity != NULL:
+            name = _text_up_to("The identity", found[0], TIO_PSK_IDENTITY)
             memcpy(identity, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name) + 1)
         memcpy(key, PyBytes_AS_STRING(secret), PyBytes_GET_SIZE(secret))
         return <int>PyBytes_GET_SIZE(secret)

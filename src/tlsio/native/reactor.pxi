@@ -26,7 +26,8 @@ cdef class Reactor:
         if self.r == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
-        loop.add_reader(tio_reactor_fd(self.r), self._turn, _CloseWithLoop(self))
+        # In a context of its own: the loop would keep the variables of whatever connection happened to be the first.
+        contextvars.Context().run(loop.add_reader, tio_reactor_fd(self.r), self._turn, _CloseWithLoop(self))
         _reactors.add(self)
 
     def __dealloc__(self):
@@ -75,6 +76,14 @@ cdef class Reactor:
         self._check_process()
         if self.r == NULL:
             raise UsageStateError("The event loop of this server or socket is closed")
+
+    cdef object _check_for(self, int fd):
+        """Check, or close the descriptor that was given away."""
+        try:
+            self._check()
+        except UsageStateError:
+            os.close(fd)
+            raise
 
     cdef object _schedule(self, Connection connection):
         self._check_process()
@@ -261,7 +270,9 @@ cdef class _CloseWithLoop:
 
 def _after_fork():
     """In the child: close our copies of the descriptors, and nothing else; the parent's registrations stay."""
+    global forks
     cdef Reactor reactor
+    forks += 1
     for reactor in list(_reactors):
         reactor.forked = True
         if not tio_in_psk_callback():   # else OpenSSL is at work on one of its connections: they stay until the child ends

@@ -68,7 +68,7 @@ class RedisLink:
         self._clock = clock
         self._breaker = Breaker(clock)
         self._queue: deque[tuple[tuple[Any, ...], asyncio.Future[_Answer]]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()  # that will look at the queue again
+        self._working: set[asyncio.Task[None]] = set()  # that will look at the queue again
         self._closed = False
         self._outages: dict[str, float] = {}  # what fails, and since when
         self._told: dict[str, float] = {}  # what has failed, and when the log heard of it
@@ -109,10 +109,10 @@ class RedisLink:
         future: asyncio.Future[_Answer] = loop.create_future()
         self._queue.append((command, future))
         # Where others wait already, a task is about to take this one too, or four of them are at work.
-        if not self._tasks or (len(self._queue) == 1 and len(self._tasks) < _PIPELINES):
+        if not self._working or (len(self._queue) == 1 and len(self._working) < _PIPELINES):
             # In a context of its own: the task works for all callers, and must not keep the variables of the first one.
             task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
-            self._tasks.add(task)
+            self._working.add(task)
             task.add_done_callback(self._worker_ended)
         # As _patience has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
         clock = loop.call_later(self._timeout, _give_up, future, f"no answer within {self._timeout:g} s", _TURNS)
@@ -130,11 +130,11 @@ class RedisLink:
                 await self._send_some()
         finally:
             # Now and not in the callback, which comes a moment later: a call in between must start a new task.
-            self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)  # a task that was cancelled before its first step is still there
-        if not self._tasks and self._queue:
+        self._working.discard(task)  # a task that was cancelled before its first step is still there
+        if not self._working and self._queue:
             self._fail_waiting(_CANCELLED)
 
     def _fail_waiting(self, why: str) -> None:
@@ -191,7 +191,7 @@ class RedisLink:
     async def aclose(self) -> None:
         """Let go of what is under way, and of the client if it was made here; later calls fail."""
         self._closed = True
-        tasks = tuple(self._tasks)
+        tasks = tuple(self._working)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_text
 from tlsio.model.errors import StoreError
+from tlsio.model.options import MAX_TICKET_KEYS
 
 from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink
 from .sealing import derive_key, seal, unseal
@@ -39,6 +40,8 @@ _RETRY = 1.0  # after a failure, or while another node writes
 _WAITS, _WAIT = 5, 0.02  # all nodes start at once: a plan is written within a millisecond
 # Milliseconds the lock lasts when its holder dies: eight times what its two commands may take.
 _LOCK_MS = 4000
+# A thousand keys; those of the longest overlap are fourteen.
+_MAX_PLAN_BYTES = 64 * 1024
 _WHAT = "Sharing ticket keys through Redis"
 # KEYS: the lock, the plan. ARGV: whose lock, the plan, how long it is kept.
 _WRITE = """if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -108,11 +111,12 @@ class RedisTicketKeys(OverRedis):
         again = now + (_RETRY if self._failing else min(self._plan.interval / _READINGS, _LONGEST_PAUSE))
         until = min(again, self._plan.next_change(now))
         if shared and now >= self._own_until:
-            return Snapshot(shared, until)
+            return Snapshot(shared[:MAX_TICKET_KEYS], until)
         own = self._own.snapshot(now)
         if not shared:
             self._own_until = now + self._plan.overlap
-        return Snapshot((*shared, *own.keys), min(until, own.until))
+        # A server has room for so many. Those that are shared come first, each part with its newest first.
+        return Snapshot((*shared, *own.keys)[:MAX_TICKET_KEYS], min(until, own.until))
 
     async def refresh(self) -> None:
         """Read the plan, and complete it where a key is missing. Does not raise when Redis fails."""
@@ -141,6 +145,8 @@ class RedisTicketKeys(OverRedis):
         if sealed is None:
             return ()
         try:
+            if len(sealed) > _MAX_PLAN_BYTES:
+                raise ValueError("longer than any plan")
             return TicketPlan.unpack(unseal(self._key, sealed, self._name))
         except (ValueError, TypeError):
             _log.warning("What stands in Redis in the place of the ticket keys was not written with this secret; it is replaced")

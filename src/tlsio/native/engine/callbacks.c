@@ -158,6 +158,10 @@ static tio_conn *conn_of_store(X509_STORE_CTX *xs) {
     return tio_conn_of(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
 }
 
+/* In a chain of strangers OpenSSL checks each signature for the sake of the list of causes, 1 ms with the slowest curves, and a
+ * chain may have 100.  Real ones have two to five; a longer one stops at its first error. */
+enum { LONG_CHAIN = 8 };
+
 /* Go on after each error, so that all causes are known; the verdict is made from the list, never from our return value. */
 static int record_error(int ok, X509_STORE_CTX *xs) {
     tio_verify *v = conn_of_store(xs)->verify;
@@ -167,7 +171,7 @@ static int record_error(int ok, X509_STORE_CTX *xs) {
         v->errors[at].error = X509_STORE_CTX_get_error(xs);
         v->errors[at].depth = X509_STORE_CTX_get_error_depth(xs);
     }
-    return 1;
+    return ok || sk_X509_num(X509_STORE_CTX_get0_chain(xs)) <= LONG_CHAIN;
 }
 
 static int pin_matches(const tio_context_settings *settings, X509 *cert) {

@@ -105,9 +105,18 @@ static int fits(tio_conn *c, SSL_SESSION *session) {
     return tio_mark_holds(c, session);
 }
 
+/* A ticket has a length of 16 bits, and OpenSSL fails the connection when the session, which holds the client's certificate, is
+ * longer than this (construct_stateless_ticket in statem_srvr.c). */
+enum { LONGEST_TICKET = 0xff00 };
+
 static int on_ticket(SSL *ssl, void *unused) {
+    SSL_SESSION *session = SSL_get_session(ssl);
     (void)unused;
-    return note_name(tio_conn_of(ssl), SSL_get_session(ssl)) && tio_mark_session(tio_conn_of(ssl), SSL_get_session(ssl));
+    if (!note_name(tio_conn_of(ssl), session) || !tio_mark_session(tio_conn_of(ssl), session)) return 0;
+    /* In TLS 1.3 it becomes an id instead, by which a store may know the session.  Up to TLS 1.2 a ticket was promised already. */
+    if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_SESSION_get0_peer(session) && i2d_SSL_SESSION(session, NULL) > LONGEST_TICKET)
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    return 1;
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *key, size_t size, SSL_TICKET_STATUS status,
