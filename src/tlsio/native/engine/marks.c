@@ -21,7 +21,7 @@ enum { SKEW = 60 };
 static const uint8_t magic[8] = { 't', 'l', 's', 'i', 'o', 'm', 'k', '1' };
 
 typedef struct {
-    const uint8_t *trust;               /* as is `entries`, or in the context's settings */
+    const uint8_t *trust;               /* as is `entries`, or in the row */
     int64_t first, end;
     const uint8_t *entries;             /* in the session's own memory */
     size_t size;
