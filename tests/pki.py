@@ -436,13 +436,15 @@ def _floor_of_e_times_power_of_2(exponent: int) -> int:
 # --- how they are made ---
 
 
-def authority(common_name: str, *, issuer: Identity | None = None, basic_constraints: bool = True) -> Identity:
+def authority(
+    common_name: str, *, issuer: Identity | None = None, basic_constraints: bool = True, not_after: dt.datetime = NOW + 3650 * DAY
+) -> Identity:
     """Make an authority: a root, or an intermediate when `issuer` is given."""
     # Without basicConstraints OpenSSL takes a certificate for an authority when its key usage says so.
     extensions: list[x509.ExtensionType] = [_key_usage(certificates=True)]
     if basic_constraints:
         extensions.append(x509.BasicConstraints(ca=True, path_length=None))
-    return leaf(common_name, issuer=issuer, extensions=extensions)
+    return leaf(common_name, issuer=issuer, extensions=extensions, not_after=not_after)
 
 
 def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keyword

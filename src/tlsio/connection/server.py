@@ -426,7 +426,7 @@ class Server(Emitter):
         records = side.records
         self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or side.asks_with_hello, trace=records.trace)
         self._gate.store = side.sessions.at_once
-        self._gate.wants_socket = bool(side.hooks or (side.session_wants and self._gate.store is None)) or side.asks_protocol
+        self._gate.wants_socket = bool(side.hooks or side.crls or (side.session_wants and self._gate.store is None)) or side.asks_protocol
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate

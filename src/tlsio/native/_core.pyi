@@ -59,6 +59,9 @@ class Roots:
     """
 
     def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
+    @property
+    def lists_end(self) -> int:
+        """When the first CRL has to be replaced, POSIX seconds; 0: never."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
@@ -114,6 +117,35 @@ class RevokedSerials:
 
 def compression_algorithms() -> tuple[str, ...]:
     """Return how this OpenSSL can compress certificates."""
+
+def security_level(cipher_list: str) -> int:
+    """Return the security level under a cipher list: its `@SECLEVEL`, or the library's default."""
+
+def list_keys(chain: Sequence[bytes]) -> list[bytes]:
+    """Return the key in `Lists` for each certificate of a verified chain but the last; DER, leaf first."""
+
+@final
+class Lists:
+    """Revocation lists at hand, for sessions that are to be resumed. Any thread may change it.
+
+    Args:
+        required: A certificate of which no list is to be had does not pass.
+        room: Lists it keeps; the least recently used leaves first.
+    """
+
+    def __init__(self, *, required: bool, room: int) -> None: ...
+    def put(self, key: bytes, der: bytes | None, until: float) -> bool:
+        """Publish a list that was found good, or, `der` None, that there is none. False: OpenSSL cannot read it.
+
+        Args:
+            key: 32 bytes, of `list_keys`.
+            der: The list.
+            until: POSIX seconds; afterwards no certificate passes by it.
+        """
+    def until(self, key: bytes) -> int:
+        """Return until when what was published counts, POSIX seconds; 0: nothing was."""
+    def passes(self, entries: bytes, now: float) -> bool:
+        """Tell whether none of the certificates is in its list, and each list is known and fresh."""
 
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
@@ -409,6 +441,12 @@ class Connection:
     @property
     def session_reused(self) -> bool: ...
     @property
+    def resumed(self) -> bool:
+        """The verdict on the peer is the one of an earlier connection."""
+    @property
+    def memory(self) -> tuple[int, bytes, tuple[bytes, ...]]:
+        """Client: the first notAfter of the verified chain (POSIX seconds), entries for `Lists`, SHA-256 of each SPKI, leaf first."""
+    @property
     def asked_session(self) -> bytes | None:
         """Id of the session that the client wants to resume, while the hello is asked about."""
     @property
@@ -420,9 +458,6 @@ class Connection:
     @property
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
-    @property
-    def resumed(self) -> bool:
-        """Whether a session was resumed; an external pre-shared key only looks like one, in TLS 1.3."""
     @property
     def psk_used(self) -> bool:
         """An external pre-shared key, not a certificate, has shown who the peer is."""

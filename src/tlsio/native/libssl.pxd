@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "openssl/types.h" nogil:
+    ctypedef struct ASN1_TIME
     ctypedef struct SSL
     ctypedef struct SSL_CTX
     ctypedef struct SSL_SESSION
@@ -93,7 +94,7 @@ cdef extern from "openssl/x509.h" nogil:
     int i2d_X509_AUX(const X509 *certificate, unsigned char **data)
     void X509_free(X509 *certificate)
     int X509_cmp(const X509 *one, const X509 *other)
-    int X509_digest(const X509 *certificate, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
+    int i2d_X509_AUX(const X509 *certificate, unsigned char **data)
     X509_NAME *X509_get_subject_name(const X509 *certificate)
     EVP_PKEY *X509_get0_pubkey(const X509 *certificate)
     int X509_check_private_key(const X509 *certificate, const EVP_PKEY *key)
@@ -104,6 +105,7 @@ cdef extern from "openssl/x509.h" nogil:
 
     X509_CRL *d2i_X509_CRL(X509_CRL **unused, const unsigned char **data, long size)
     void X509_CRL_free(X509_CRL *crl)
+    const ASN1_TIME *X509_CRL_get0_nextUpdate(const X509_CRL *crl)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
@@ -184,6 +186,7 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *ssl, EVP_PKEY *parameters)
     int SSL_CTX_set_session_id_context(SSL_CTX *ssl, const unsigned char *context, unsigned int size)
     long SSL_CTX_set_timeout(SSL_CTX *ssl, long seconds)
+    int SSL_CTX_get_security_level(const SSL_CTX *ssl)
 
 # Of a connection.
 cdef extern from "openssl/ssl.h" nogil:

@@ -80,6 +80,7 @@ struct tio_conn {
     uint8_t certificate_requested;      /* the peer asked for ours */
     uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
     uint8_t stateful;                   /* server: gives out ids of sessions, no tickets that carry them */
+    uint8_t marked;                     /* server: a session carries the mark of what was verified last */
     uint8_t ticketed;                   /* client: a ticket has come */
     uint8_t limit_exceeded;             /* the tio_limit that a callback found exceeded */
     uint8_t peer_finished;              /* the peer's Finished of the first handshake has come */
@@ -212,5 +213,10 @@ void tio_sessions_keep(tio_conn *, SSL_SESSION *);
 int tio_sessions_resumed(const tio_conn *);          /* client: the session given was taken */
 int tio_sessions_ask(tio_conn *);                    /* server: the question is put, if something was made */
 void tio_sessions_free(tio_conn *);
+
+
+/* marks.c */
+int tio_mark_session(tio_conn *, SSL_SESSION *);     /* server: what a session made now remembers; 0: no memory */
+int tio_mark_holds(tio_conn *, SSL_SESSION *);       /* server: the verdict that a session was made by still counts */
 
 #endif
