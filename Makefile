@@ -57,8 +57,8 @@ sanitize: build/sanitize/engine_test  ## the C engine under AddressSanitizer and
 # The tests put failing allocations and a clock of their own in the place of libc's.
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=clock_gettime,--wrap=timerfd_settime
 
-HARNESS := tests/native/harness.c tests/native/chaos.c $(wildcard $(ENGINE)/*.c)
-HEADERS := tests/native/harness.h $(wildcard $(ENGINE)/*.h)
+HARNESS := tests/native/harness.c tests/native/world.c tests/native/chaos.c $(wildcard $(ENGINE)/*.c)
+HEADERS := tests/native/harness.h tests/native/world.h $(wildcard $(ENGINE)/*.h)
 SANITIZED := -std=gnu11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -I$(ENGINE)
 
 build/sanitize/engine_test: $(wildcard tests/native/*_test.c) $(HARNESS) $(HEADERS) | $(VENV)/tools

@@ -4,7 +4,7 @@
  *   engine_count echo BYTES TIMES              a message is read and written back
  *
  * Only what is called through the functions counted_...() is to be counted.  The peer is plain libssl. */
-#include "internal.h"
+#include "engine.h"
 
 #include <openssl/x509.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ COUNTED void counted_turn(tio_conn *c, const uint8_t *wire, size_t size) {
     tio_conn_step(c);
     while ((n = tio_conn_take(c, data, sizeof data)) != 0) tio_conn_write(c, data, n);
     tio_conn_turn(c);
-    if (c->in == TIO_IN_ENDED) tio_conn_end(c);
+    if (tio_conn_in(c) == TIO_IN_ENDED) tio_conn_end(c);
 }
 
 COUNTED void counted_sent(tio_conn *c, size_t size) { tio_conn_sent(c, size); }
@@ -68,7 +68,7 @@ static void open_both(peer *p, tio_conn *c) {
     do SSL_do_handshake(p->ssl);
     while (carry(p, c));
     SSL_peek(p->ssl, &byte, 1);         /* the tickets */
-    if (c->phase != TIO_OPEN || !SSL_is_init_finished(p->ssl)) die("the handshake failed");
+    if (tio_conn_phase(c) != TIO_OPEN || !SSL_is_init_finished(p->ssl)) die("the handshake failed");
 }
 
 static void handshake(tio_context *server, SSL_CTX *client) {

@@ -357,6 +357,20 @@ def legacy_pfx() -> bytes:
     return subprocess.run(command, input=who.key_pem + who.cert_pem, check=True, capture_output=True).stdout
 
 
+def with_settings(who: Identity, *settings: str) -> bytes:
+    """Return a certificate as TRUSTED CERTIFICATE, with OpenSSL's settings, such as `-addreject serverAuth`."""
+    command = ["openssl", "x509", "-trustout", *settings]
+    return subprocess.run(command, input=who.cert_pem, check=True, capture_output=True).stdout
+
+
+@cache
+def pfx_without_mac(*options: str, passphrase: str = PASSPHRASE.decode()) -> bytes:
+    """Return localhost as PKCS#12 without the MAC that tells a wrong passphrase."""
+    who = localhost()
+    command = ["openssl", "pkcs12", "-export", "-nomac", *options, "-passout", f"pass:{passphrase}"]
+    return subprocess.run(command, input=who.key_pem + who.cert_pem, check=True, capture_output=True).stdout
+
+
 @cache
 def cert_without_key_pfx() -> bytes:
     """agent1's certificate as PKCS#12 without a key; passphrase PASSPHRASE."""
@@ -422,13 +436,15 @@ def _floor_of_e_times_power_of_2(exponent: int) -> int:
 # --- how they are made ---
 
 
-def authority(common_name: str, *, issuer: Identity | None = None, basic_constraints: bool = True) -> Identity:
+def authority(
+    common_name: str, *, issuer: Identity | None = None, basic_constraints: bool = True, not_after: dt.datetime = NOW + 3650 * DAY
+) -> Identity:
     """Make an authority: a root, or an intermediate when `issuer` is given."""
     # Without basicConstraints OpenSSL takes a certificate for an authority when its key usage says so.
     extensions: list[x509.ExtensionType] = [_key_usage(certificates=True)]
     if basic_constraints:
         extensions.append(x509.BasicConstraints(ca=True, path_length=None))
-    return leaf(common_name, issuer=issuer, extensions=extensions)
+    return leaf(common_name, issuer=issuer, extensions=extensions, not_after=not_after)
 
 
 def leaf(  # noqa: PLR0913 - each is one thing a certificate says, all by keyword

@@ -314,3 +314,38 @@ def test_import_fails_for_versions_that_exclude_each_other() -> None:
     run = subprocess.run([sys.executable, "-c", "import tlsio"], check=False, capture_output=True, text=True, env=os.environ | environment)
     assert run.returncode == 1
     assert "not both" in run.stderr
+
+
+REJECTED = {
+    "rejected": ("-addreject", "serverAuth"),
+    "trusted for others": ("-addtrust", "emailProtection"),
+    "for clients": ("-addtrust", "clientAuth"),
+}
+
+
+@pytest.mark.parametrize("way", ["extra", "extra beside itself", "system", "hashed", "set", "set from get", "ca from get", "extra_ca"])
+@pytest.mark.parametrize("settings", REJECTED.values(), ids=REJECTED)
+def test_settings_of_openssl_hold_by_any_way(way: str, settings: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An authority that is not trusted for servers is not, however it comes in."""
+    path = tmp_path / "bundle.pem"
+    path.write_bytes(pki.with_settings(pki.ca1(), *settings))
+    options: dict[str, Any] = {}
+    if way in {"extra", "extra beside itself"} or way.endswith("from get"):
+        if way == "extra beside itself":
+            path.write_bytes(pki.ca1().cert_pem + path.read_bytes())
+        monkeypatch.setenv("TLSIO_EXTRA_CA_CERTS", str(path))
+    if way in {"system", "hashed"}:
+        (tmp_path / "hashed").mkdir()
+        (tmp_path / "hashed" / "0123abcd.0").write_bytes(path.read_bytes())
+        monkeypatch.setenv("SSL_CERT_FILE", str(path) if way == "system" else "")
+        monkeypatch.setenv("SSL_CERT_DIR", "" if way == "system" else str(tmp_path / "hashed"))
+        monkeypatch.setenv("TLSIO_USE_SYSTEM_CA", "1")
+    if way == "set":
+        tlsio.set_default_ca_certificates([path])
+    elif way == "set from get":
+        tlsio.set_default_ca_certificates(tlsio.get_ca_certificates("extra"))
+    elif way == "ca from get":
+        options = {"ca": list(tlsio.get_ca_certificates("extra"))}
+    elif way == "extra_ca":
+        options = {"extra_ca": path}
+    assert judged(**options) == "INVALID_PURPOSE"

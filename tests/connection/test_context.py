@@ -429,6 +429,23 @@ def test_names_of_given_authorities_are_sent_to_clients() -> None:
     assert names_asked_for(shake(context, std_client(version=TLS_1_2))) == [pki.ca1(), pki.ca2(), pki.ca3()]
 
 
+@pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
+@pytest.mark.parametrize(("beyond", "sent"), [(0, True), (1, False)])
+def test_names_that_fill_a_message(version: int, beyond: int, sent: bool) -> None:  # noqa: FBT001
+    """As many as one message holds; none of more, so that clients can still come."""
+    one = pki.leaf("0000", units=[f"{unit:02}" * 32 for unit in range(12)])
+    size = len(one.certificate.subject.public_bytes()) + 2
+    room = 2**16 - 4096 - len(pki.ca1().certificate.subject.public_bytes()) - 2
+    named = [
+        pki.leaf(f"{number:04}", key=one.key, units=[f"{unit:02}" * 32 for unit in range(12)]) for number in range(room // size + beyond)
+    ]
+    context = server_of(pki.localhost(), ca=[pki.ca1().cert_pem, *(who.cert_pem for who in named)], request_cert=True)
+    outcome = shake(context, std_client(ca=pki.ca1(), identity=pki.client(), version=version))
+    assert outcome.opened
+    if version == TLS_1_2:
+        assert names_asked_for(outcome) == ([pki.ca1()] if sent else [])
+
+
 def test_names_of_default_roots_are_not_sent() -> None:
     """They would be long; an empty list leaves it to the client."""
     context = server_of(pki.localhost(), extra_ca=pki.ca1().cert_pem, request_cert=True)

@@ -40,10 +40,20 @@ class Lists:
         self.now = pki.NOW
         self.cache = tlsio.CrlCache(policy, fetch=self.fetch, now=lambda: self.now, **options)
 
-    def put(self, url: str = URL, *, issuer: pki.Identity | None = None, revoked: Sequence[pki.Identity] = (), hours: float = 24) -> None:
+    def put(
+        self,
+        url: str = URL,
+        *,
+        issuer: pki.Identity | None = None,
+        revoked: Sequence[pki.Identity] = (),
+        hours: float = 24,
+        number: int | None = None,
+        ago: dt.timedelta = pki.DAY,
+    ) -> None:
         """Put a list of ca1's there."""
-        end = pki.NOW + dt.timedelta(hours=hours)
-        self.at[url] = pki.revocation_list(issuer or pki.ca1(), revoked=revoked, next_update=end, encoding=pki.DER)
+        extensions = [] if number is None else [(x509.CRLNumber(number), False)]
+        times = {"last_update": pki.NOW - ago, "next_update": pki.NOW + dt.timedelta(hours=hours)}
+        self.at[url] = pki.revocation_list(issuer or pki.ca1(), revoked=revoked, extensions=extensions, encoding=pki.DER, **times)
 
     async def fetch(self, url: str) -> bytes:
         """Fetch, not at once."""
@@ -58,6 +68,15 @@ class Lists:
         """Return the code of what speaks against a chain."""
         error = await self.cache.check([one.cert_der for one in chain])
         return error and error.code
+
+
+async def ask_later(peer: tlsio.TLSSocket) -> str | None:
+    """Ask a client for its certificate; the code of what speaks against it."""
+    try:
+        await peer.renegotiate(request_cert=True)
+    except tlsio.CertificateError as error:
+        return error.code
+    return None
 
 
 class TestCache:
@@ -165,6 +184,51 @@ class TestCache:
         assert error is not None
         assert "TimeoutError" in error.message
 
+    async def test_older_list_is_not_taken(self) -> None:
+        """By its time or its number: over plain HTTP anybody on the way can answer with one that has not ended yet."""
+        who, minute = named(URL), dt.timedelta(minutes=1)
+        for old, new in (
+            ((1, 9 * minute), (2, 9 * minute)),
+            ((2, 10 * minute), (2, 9 * minute)),
+            ((None, 10 * minute), (None, 9 * minute)),
+        ):
+            lists = Lists("require")
+            lists.put(revoked=[who], number=new[0], ago=new[1])
+            assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+            lists.put(number=old[0], ago=old[1])
+            lists.now += dt.timedelta(hours=2)
+            assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+            assert len(lists.asked) == 2
+
+    async def test_older_list_is_not_taken_after_the_newer_has_ended(self) -> None:
+        """That it was there is remembered: also when nothing is left of it, and for certificates of the other kind."""
+        who = named(URL)
+        lists = Lists("require", max_entries=1)
+        lists.put(revoked=[who], number=2, hours=1)
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        lists.put("http://second.example/")
+        assert await lists.check(named("http://second.example/"), pki.ca1()) is None
+        lists.put(number=1)
+        lists.now += dt.timedelta(hours=2)
+        assert await lists.check(who, pki.ca1()) == "UNABLE_TO_GET_CRL"
+        lists.now += dt.timedelta(minutes=2)
+        lists.put(number=3)
+        assert await lists.check(who, pki.ca1()) is None
+
+    async def test_long_list(self) -> None:
+        """It is read beside the loop."""
+        lists, who = Lists("require"), named(URL)
+        lists.put(revoked=[who] * 3000)
+        assert len(lists.at[URL]) > 65_536
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        assert await lists.check(named(URL), pki.ca1()) is None
+
+    async def test_chain_that_cannot_be_read(self) -> None:
+        """Nobody knows who has issued what then."""
+        error = await Lists().cache.check([b"\x30\0", pki.ca1().cert_der])
+        assert error is not None
+        assert error.code == "CERT_REJECTED"
+
     async def test_bound(self) -> None:
         """The list that was not used for longest leaves."""
         lists = Lists(max_entries=2)
@@ -245,17 +309,92 @@ class TestConnections:
             assert got.code == "ERR_TLS_HOOK_TIMEOUT"
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "tlsio revocation list"))
 
-    async def test_resumed_connection_is_not_asked_about(self, net: Net) -> None:
-        """It shows no chain; and a session made without lists is not resumed with them."""
-        lists, who = Lists("require"), named(URL)
+    async def test_session_is_offered_by_lists_at_hand_only(self, net: Net) -> None:
+        """A resumed connection shows no chain to fetch a list for; and a session made without lists is not resumed with them."""
+        lists, who = Lists("check"), named(URL)
         lists.put()
         async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
             first = await come(net, server)
             assert not (await come(net, server, fetch_crl=lists.cache, session=first.session)).reused
             second = await come(net, server, fetch_crl=lists.cache)
-            lists.at.clear()
-            lists.now += dt.timedelta(days=2)
             assert (await come(net, server, fetch_crl=lists.cache, session=second.session)).reused
+            assert not (await come(net, server, fetch_crl=Lists("check").cache, session=second.session)).reused
+            lists.now += dt.timedelta(hours=2)  # a newer list may be had
+            assert not (await come(net, server, fetch_crl=lists.cache, session=second.session)).reused
+
+    @pytest.mark.parametrize("policy", ["check", "require"])
+    async def test_server_without_a_list_is_resumed_where_it_passes(self, net: Net, policy: str) -> None:
+        """What lets a full handshake pass lets a session pass."""
+        lists, who = Lists(policy), named(URL)
+        if policy == "require":
+            lists.put()
+        async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
+            first = await come(net, server, fetch_crl=lists.cache)
+            assert (await come(net, server, fetch_crl=lists.cache, session=first.session)).reused
+
+    async def test_server_that_was_revoked_since(self, net: Net) -> None:
+        """The list that says so was fetched for another connection."""
+        lists, who = Lists("require"), named(URL)
+        lists.put()
+        async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
+            first = await come(net, server, fetch_crl=lists.cache)
+            lists.put(revoked=[who])
+            lists.now += dt.timedelta(hours=2)
+            assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+            with pytest.raises(tlsio.CertificateError) as caught:
+                await come(net, server, fetch_crl=lists.cache, session=first.session)
+        assert caught.value.code == "CERT_REVOKED"
+
+    async def test_client_that_was_revoked_since(self, net: Net) -> None:
+        """By ticket, from another server of the cluster, and by id: the engine looks into the lists before it resumes."""
+        who, lists = named(URL, client=True), Lists("require")
+        lists.put()
+        options = {"request_cert": True, "ca": pki.ca1().cert_pem, "fetch_crl": lists.cache, "ticket_keys": bytes(range(48))}
+        shown = {"cert": who.cert_pem, "key": who.key_pem}
+        async with net.serve(greet, **options) as server:
+            first = await come(net, server, **shown)
+            second = await come(net, server, session=first.session, **shown)
+            assert second.reused == (net.version == "TLSv1.3")  # what is asked after the handshake cannot be refused in TLS 1.2
+            lists.put(revoked=[who])
+            lists.now += dt.timedelta(minutes=59)
+            assert (await come(net, server, session=second.session, **shown)).reused == second.reused
+            lists.now += dt.timedelta(minutes=2)  # a newer list is fetched, in a full handshake
+            told, got = await net.refused(server, session=second.session, **shown)
+        assert (told.code, got.alert) == ("CERT_REVOKED", "certificate_revoked")  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("version", ["TLSv1.3"])
+    async def test_servers_lists_are_at_hand_or_the_handshake_is_full(self, net: Net) -> None:
+        """After a restart there are none; a full handshake fetches them."""
+        who, keys = named(URL, client=True), {"ticket_keys": bytes(range(48)), "request_cert": True, "ca": pki.ca1().cert_pem}
+        shown = {"cert": who.cert_pem, "key": who.key_pem}
+        one, other = Lists("require"), Lists("require")
+        one.put()
+        other.put()
+        async with net.serve(greet, **keys, fetch_crl=one.cache) as server, net.serve(greet, **keys, fetch_crl=other.cache) as restarted:
+            first = await come(net, server, **shown)
+            second = await come(net, restarted, session=first.session, **shown)
+            assert (first.reused, second.reused) == (False, False)
+            assert (await come(net, restarted, session=second.session, **shown)).reused
+
+    @pytest.mark.parametrize("version", ["TLSv1.3"])
+    async def test_certificate_that_a_resumed_client_shows_later(self, net: Net) -> None:
+        """It is new to the connection, and judged like any other."""
+        good, bad = named(URL, client=True), named(URL, client=True)
+        lists = Lists("require")
+        lists.put(revoked=[bad])
+        async with net.serve(ca=pki.ca1().cert_pem, fetch_crl=lists.cache) as server:
+            for who, code in ((good, None), (bad, "CERT_REVOKED")):
+                cache = tlsio.ClientSessionCache()
+                for reused in (False, True):
+                    let_in = once(server, "secure_connection")
+                    sock = await net.connect(server, session_cache=cache, cert=who.cert_pem, key=who.key_pem)
+                    peer = await let_in
+                    reading = asyncio.ensure_future(sock.read())
+                    assert (await ask_later(peer), peer.is_session_reused(), peer.authorized) == (code, reused, code is None)
+                    peer.destroy()
+                    await asyncio.gather(reading, return_exceptions=True)
+                    sock.destroy()
+                    await sock.wait_closed()
 
     @pytest.mark.parametrize("hook", [None, lambda *_: None], ids=["alone", "before check_client"])
     async def test_client(self, net: Net, hook: Any) -> None:

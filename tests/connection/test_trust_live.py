@@ -129,7 +129,7 @@ MISTAKES: dict[str, Mistake] = {
     "not yet valid": Mistake(
         "bad_certificate",
         refused_by_client("bad_certificate", "ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", ""),
-        Told(tlsio.CertificateError, "CERT_NOT_YET_VALID", "and the local clock says", "was made for later, or a clock is wrong"),
+        Told(tlsio.CertificateError, "CERT_NOT_YET_VALID", "and the local clock says", "is not valid yet, or a clock is wrong"),
         lambda: identity(pki.not_yet_valid()),
     ),
     "revoked": Mistake(

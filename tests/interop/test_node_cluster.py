@@ -141,18 +141,22 @@ async def test_another_session_id_context_is_a_full_handshake(net: Net, node: No
 STRANGERS = {"nobody": None, "self-signed": pki.self_signed()}
 
 
+@pytest.mark.parametrize("unmarked", [False, True])
 @pytest.mark.parametrize("who", [*STRANGERS, "a friend"])
-async def test_whom_node_let_pass_is_asked_again(net: Net, node: Node, part: Part, who: str) -> None:
-    """Node's usual `rejectUnauthorized: false`, where the listener decides, opens no server of ours that insists; a friend resumes."""
+async def test_client_that_node_let_pass_is_asked_again(net: Net, node: Node, part: Part, who: str, unmarked: bool) -> None:  # noqa: FBT001
+    """Node's usual `rejectUnauthorized: false`, where the listener decides, opens no server of ours that insists.
+
+    A friend resumes only by an option: Node does not say when and how it was verified.
+    """
     cluster = Cluster(net, node)
-    ca = pki.ca1().cert_pem
-    theirs = await cluster.listen(requestCert=True, rejectUnauthorized=False, ca=ca)
+    options: dict[str, Any] = {"request_cert": True, "ca": pki.ca1().cert_pem, "resume_unmarked": unmarked}
+    theirs = await cluster.listen(requestCert=True, rejectUnauthorized=False, ca=pki.ca1().cert_pem)
     me = replace(part, identity=pki.client() if who == "a friend" else STRANGERS[who])
-    async with net.serve(cluster.echo, ticket_keys=OLD, session_id_context="cluster", request_cert=True, ca=ca) as server:
+    async with net.serve(cluster.echo, ticket_keys=OLD, session_id_context="cluster", **options) as server:
         coming = CLIENTS["ours"].resume([theirs, net.port(server)], me, LINE)
         if who == "a friend":
-            assert [one.reused for one in await coming] == [False, True]
+            assert [one.reused for one in await coming] == [False, unmarked]
         else:
             with pytest.raises(tlsio.AlertReceived):
                 await coming
-        assert cluster.resumed == ([True] if who == "a friend" else [])
+        assert cluster.resumed == ([unmarked] if who == "a friend" else [])

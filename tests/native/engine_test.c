@@ -21,6 +21,7 @@ int main(void) {
     reactor_tests();
     reshake_tests();
     chaos_tests();
+    quiet_tests();
     allocation_tests();
     free_chaos();
     free_certificates();

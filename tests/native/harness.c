@@ -21,6 +21,7 @@ void run_test(const char *name, void (*test)(void)) {
     bad = 0;
     note[0] = 0;
     cutting = (cut){ .mode = WHOLE };
+    set_wall(0);
     test();
     ERR_clear_error();
     if (bad) {
@@ -404,7 +405,7 @@ void install_allocator(void) {
 
 /* ---- the clock */
 
-static int64_t offset;
+static int64_t offset, wall_offset;
 static struct { int fd; struct itimerspec spec; } timers[8];
 
 int __real_clock_gettime(clockid_t, struct timespec *);
@@ -413,9 +414,12 @@ int __real_timerfd_settime(int, int, const struct itimerspec *, struct itimerspe
 int __wrap_clock_gettime(clockid_t id, struct timespec *t) {
     int r = __real_clock_gettime(id, t);
     int64_t ns = t->tv_sec * INT64_C(1000000000) + t->tv_nsec + offset;
+    if (id == CLOCK_REALTIME) t->tv_sec += wall_offset;
     if (id == CLOCK_MONOTONIC) *t = (struct timespec){ ns / 1000000000, ns % 1000000000 };
     return r;
 }
+
+void set_wall(int64_t seconds) { wall_offset = seconds; }
 
 static int set_timer(int fd, const struct itimerspec *spec) {
     int64_t ns = spec->it_value.tv_sec * INT64_C(1000000000) + spec->it_value.tv_nsec - offset;

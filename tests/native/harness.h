@@ -89,6 +89,8 @@ void pause_failure(int pause);
 /* ---- the clock: what the engine takes for CLOCK_MONOTONIC and for timerfds */
 
 void advance(int64_t ns);
+/* What the engine takes for CLOCK_REALTIME.  OpenSSL's own time() stands still, so that what ends a session is the engine. */
+void set_wall(int64_t seconds);         /* from now on; 0: the true time */
 
 /* ---- chaos.c: a script decides what happens to two engines; one call is one play */
 
@@ -106,5 +108,7 @@ void allocation_tests(void);
 void reactor_tests(void);
 void reshake_tests(void);
 void chaos_tests(void);
+void quiet_play(const uint8_t *script, size_t size);     /* quiet_test.c: one play */
+void quiet_tests(void);
 
 #endif

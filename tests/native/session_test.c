@@ -1,6 +1,8 @@
 /* session_test.c - sessions by id: made, stored, looked up, resumed; and a client that is asked about the one it resumed. */
 #include "harness.h"
 
+#include <time.h>
+
 /* One server's store of one session, and what a visit came to. */
 typedef struct {
     int version;
@@ -355,7 +357,317 @@ static void session_of_a_stranger_does_not_open_a_strict_server(void) {
             }
 }
 
+/* ---- the end of a verdict ------------------------------------------------------------------------------------------ */
+
+enum { DAY = 86400 };
+
+static world mutual(int version, unsigned wants, int64_t timeout) {
+    world w = world_new(version, wants, WANT_CERT);
+    tio_context_release(w.client);
+    w.client = client_context(version, &client_a);
+    SSL_CTX_set_timeout(w.server->ssl, (long)timeout);
+    return w;
+}
+
+static void rotate(world *w) {
+    static uint8_t key[TIO_TICKET_KEY];
+    key[0]++;
+    tio_ring_push(w->server->ring, key);
+}
+
+static void chain_of_resumptions_ends_with_the_first_verification(void) {
+    for (int i = 0; i < 2; i++)
+        for (int stateful = 0; stateful < 2; stateful++)
+            for (int asks = 0; asks < 2; asks++) {
+                world w = asks ? mutual(versions[i], stateful ? TIO_STATEFUL : 0, 1000) : world_new(versions[i], stateful ? TIO_STATEFUL : 0, 0);
+                SSL_CTX_set_timeout(w.server->ssl, 1000);
+                set_wall(0);
+                CHECK_INT(visit(&w), 0);
+                for (int at = 300; at < 1000; at += 300) {
+                    rotate(&w);                         /* so that TLS 1.2 gives a new ticket, too */
+                    set_wall(at);
+                    CHECK_INT(visit(&w), 1);
+                }
+                set_wall(1001);
+                CHECK_INT(visit(&w), 0);
+                set_wall(1300);                         /* which begins another chain */
+                CHECK_INT(visit(&w), 1);
+                world_free(&w);
+            }
+}
+
+static void verdict_ends_with_the_clients_certificate(void) {
+    for (int i = 0; i < 2; i++)
+        for (int stateful = 0; stateful < 2; stateful++) {
+            world w = mutual(versions[i], stateful ? TIO_STATEFUL : 0, 60 * DAY);
+            set_wall(0);
+            CHECK_INT(visit(&w), 0);
+            set_wall(29 * DAY);
+            CHECK_INT(visit(&w), 1);
+            set_wall(30 * DAY + 1);
+            CHECK_INT(visit(&w), 0);
+            world_free(&w);
+        }
+}
+
+static void chain_ends_with_the_first_certificate_of_it(void) {
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    sk_X509_push(chain, client_a.cert);
+    sk_X509_push(chain, authority.cert);
+    int64_t end = tio_chain_end(chain, NULL);
+    sk_X509_push(chain, client_expired.cert);
+    CHECK(tio_chain_end(chain, NULL) < end);
+    CHECK_INT(tio_chain_end(chain, NULL), tio_chain_end(NULL, client_expired.cert));
+    CHECK_INT(tio_chain_end(NULL, NULL), INT64_MAX);
+    sk_X509_free(chain);
+}
+
+static void lifetime_that_is_told_is_not_longer_than_the_verdict(void) {
+    for (int i = 0; i < 2; i++) {
+        world w = mutual(versions[i], TIO_STATEFUL, 60 * DAY);
+        pair p = pair_new(w.client, w.server, TIO_WANT_SESSIONS | TIO_STATEFUL);
+        const tio_session *made;
+        p.held = 1;
+        p.judge = X509_V_OK;
+        pump(&p);
+        CHECK_INT(p.server->question, TIO_ASK_STORE);
+        CHECK(tio_conn_sessions(p.server, &made) && made->lifetime > 29 * DAY && made->lifetime <= 30 * DAY);
+        pair_free(&p);
+        world_free(&w);
+    }
+}
+
+static void clock_that_goes_back_is_a_full_handshake(void) {
+    for (int i = 0; i < 2; i++) {
+        world w = world_new(versions[i], 0, 0);
+        CHECK_INT(visit(&w), 0);
+        set_wall(-30);                                  /* clocks of a cluster differ */
+        CHECK_INT(visit(&w), 1);
+        set_wall(-DAY);
+        CHECK_INT(visit(&w), 0);
+        set_wall(0);
+        world_free(&w);
+    }
+}
+
+/* As a session of another program would be. */
+static void strip(world *w) {
+    const unsigned char *at = w->kept;
+    SSL_SESSION *s = d2i_SSL_SESSION(NULL, &at, (long)w->kept_size);
+    unsigned char *end = w->kept;
+    SSL_SESSION_set1_ticket_appdata(s, NULL, 0);
+    w->kept_size = (size_t)i2d_SSL_SESSION(s, &end);    /* shorter than before */
+    SSL_SESSION_free(s);
+}
+
+static void session_without_a_mark_resumes_where_no_certificate_is_asked_for(void) {
+    for (int i = 0; i < 2; i++) {
+        world w = world_new(versions[i], TIO_STATEFUL, 0);
+        SSL_CTX_set_timeout(w.server->ssl, 1000);
+        set_wall(0);
+        CHECK_INT(visit(&w), 0);
+        strip(&w);
+        set_wall(900);
+        CHECK_INT(visit(&w), 1);
+        set_wall(1001);                                 /* its renewal keeps the time it was made at */
+        CHECK_INT(visit(&w), 0);
+        world_free(&w);
+    }
+}
+
+static void session_without_a_mark_opens_no_mutual_server_but_by_the_option(void) {
+    for (int i = 0; i < 2; i++)
+        for (int allowed = 0; allowed < 2; allowed++)
+            for (int guard = 0; guard < 3; guard++) {     /* what a chain would be needed for: none, lists, pins */
+                world w = mutual(versions[i], TIO_STATEFUL, 60 * DAY);
+                w.server->settings.resume_unmarked = allowed;
+                if (guard == 2) set_pin(w.server, &client_a);
+                set_wall(0);
+                CHECK_INT(visit(&w), 0);
+                if (guard == 1) w.server->settings.lists = tio_lists_new(0, 4);
+                strip(&w);
+                CHECK_INT(visit(&w), allowed && !guard);
+                if (!guard) {
+                    strip(&w);
+                    set_wall(31 * DAY);                 /* the certificate is in the session, and has ended */
+                    CHECK_INT(visit(&w), 0);
+                }
+                world_free(&w);
+            }
+}
+
+static void mark_that_is_cut_or_changed_is_none(void) {
+    static const size_t cuts[] = { 0, 7, 8, 55 };
+    for (size_t n = 0; n < sizeof cuts / sizeof *cuts; n++) {
+        world w = mutual(TLS1_3_VERSION, TIO_STATEFUL, 1000);
+        CHECK_INT(visit(&w), 0);
+        const unsigned char *at = w.kept;
+        SSL_SESSION *s = d2i_SSL_SESSION(NULL, &at, (long)w.kept_size);
+        void *data;
+        size_t size;
+        uint8_t copy[8192];
+        CHECK(SSL_SESSION_get0_ticket_appdata(s, &data, &size) && size > 56);
+        memcpy(copy, data, size);
+        SSL_SESSION_set1_ticket_appdata(s, copy, cuts[n]);
+        unsigned char *end = w.kept;
+        w.kept_size = (size_t)i2d_SSL_SESSION(s, &end);
+        SSL_SESSION_free(s);
+        CHECK_INT(visit(&w), 0);
+        world_free(&w);
+    }
+}
+
+static void lists_of_the_store_end_sessions_with_certificates(void) {
+    for (int i = 0; i < 2; i++)
+        for (int asks = 0; asks < 2; asks++) {
+            world w = asks ? mutual(versions[i], 0, 1000) : world_new(versions[i], 0, 0);
+            w.server->settings.lists_end = (int64_t)time(NULL) + 500;
+            CHECK_INT(visit(&w), 0);
+            set_wall(400);
+            CHECK_INT(visit(&w), 1);
+            set_wall(501);
+            CHECK_INT(visit(&w), !asks);
+            set_wall(0);
+            world_free(&w);
+        }
+}
+
+/* Two servers under one id context, of which the one trusts something else. */
+static void session_of_another_trust_opens_no_mutual_server(void) {
+    for (int i = 0; i < 2; i++)
+        for (int asks = 0; asks < 2; asks++) {
+            world w = asks ? mutual(versions[i], 0, 1000) : world_new(versions[i], 0, 0);
+            CHECK_INT(visit(&w), 0);
+            CHECK_INT(visit(&w), 1);
+            w.server->settings.trust[7] ^= 1;
+            CHECK_INT(visit(&w), !asks);
+            world_free(&w);
+        }
+}
+
+/* ---- revocation lists at hand -------------------------------------------------------------------------------------- */
+
+static size_t make_list(const identity *revoked, uint8_t *der) {
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *now = X509_gmtime_adj(NULL, 0), *later = X509_gmtime_adj(NULL, DAY);
+    X509_CRL_set_version(crl, 1);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(authority.cert));
+    X509_CRL_set1_lastUpdate(crl, now);
+    X509_CRL_set1_nextUpdate(crl, later);
+    if (revoked) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->cert));
+        X509_REVOKED_set_revocationDate(entry, now);
+        X509_CRL_add0_revoked(crl, entry);
+    }
+    X509_CRL_sign(crl, authority.key, EVP_sha256());
+    unsigned char *end = der;
+    size_t size = (size_t)i2d_X509_CRL(crl, &end);
+    ASN1_TIME_free(now);
+    ASN1_TIME_free(later);
+    X509_CRL_free(crl);
+    return size;
+}
+
+static size_t entries_of_client(uint8_t entries[TIO_ENTRIES]) {
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    sk_X509_push(chain, client_a.cert);
+    sk_X509_push(chain, authority.cert);
+    size_t size = tio_chain_entries(chain, entries);
+    sk_X509_free(chain);
+    return size;
+}
+
+static void session_is_resumed_by_lists_that_pass_its_certificates_only(void) {
+    enum { NOTHING, NONE, CLEAN, REVOKED, STALE, CASES };
+    uint8_t key[TIO_ENTRIES], der[4096];
+    entries_of_client(key);
+    for (int i = 0; i < 2; i++)
+        for (int stateful = 0; stateful < 2; stateful++)
+            for (int required = 0; required < 2; required++)
+                for (int how = 0; how < CASES; how++) {
+                    world w = mutual(versions[i], stateful ? TIO_STATEFUL : 0, 1000);
+                    size_t size = make_list(how == REVOKED ? &client_a : how == CLEAN ? &server_a : NULL, der);
+                    int64_t until = (int64_t)time(NULL) + (how == STALE ? 0 : 500);
+                    set_wall(0);
+                    CHECK_INT(visit(&w), 0);
+                    w.server->settings.lists = tio_lists_new(required, 4);
+                    if (how) CHECK_INT(tio_lists_put(w.server->settings.lists, key, how == NONE ? NULL : der, size, until), 0);
+                    CHECK_INT(visit(&w), how == CLEAN || (how == NONE && !required));
+                    CHECK_INT(tio_lists_until(w.server->settings.lists, key), how ? until : 0);
+                    if (how == CLEAN) {                 /* a newer list takes its place */
+                        CHECK_INT(visit(&w), 1);
+                        size = make_list(&client_a, der);
+                        CHECK_INT(tio_lists_put(w.server->settings.lists, key, der, size, until), 0);
+                        CHECK_INT(visit(&w), 0);
+                    }
+                    world_free(&w);
+                }
+}
+
+static void lists_are_bounded_and_take_lists_only(void) {
+    tio_lists *lists = tio_lists_new(0, 2);
+    uint8_t key[TIO_LIST_KEY] = { 0 };
+    CHECK_INT(tio_lists_put(lists, key, (const uint8_t *)"nonsense", 8, 1), -1);
+    CHECK_INT(tio_lists_until(lists, key), 0);
+    for (int i = 0; i < 3; i++) {
+        key[0] = (uint8_t)i;
+        CHECK_INT(tio_lists_put(lists, key, NULL, 0, 100 + i), 0);
+    }
+    for (int i = 0; i < 3; i++) {
+        key[0] = (uint8_t)i;
+        CHECK_INT(tio_lists_until(lists, key), i ? 100 + i : 0);
+    }
+    tio_lists_release(lists);
+}
+
+static void entries_that_are_cut_do_not_pass(void) {
+    tio_lists *lists = tio_lists_new(0, 2);
+    uint8_t entries[TIO_ENTRIES];
+    size_t size = entries_of_client(entries);
+    CHECK(size > TIO_LIST_KEY + 1);
+    CHECK_INT(tio_lists_put(lists, entries, NULL, 0, 100), 0);
+    for (size_t n = 0; n <= size; n++) {
+        uint8_t *cut = malloc(n ? n : 1);               /* of its own size: so that a sanitizer sees a read beyond it */
+        memcpy(cut, entries, n);
+        CHECK_INT(tio_lists_pass(lists, cut, n, 50), n == 0 || n == size);
+        free(cut);
+    }
+    CHECK_INT(tio_lists_pass(lists, entries, size, 100), 0);
+    entries[TIO_LIST_KEY] = 0;                          /* a serial number that was too long */
+    CHECK_INT(tio_lists_pass(lists, entries, TIO_LIST_KEY + 1, 50), 0);
+    tio_lists_release(lists);
+}
+
+static void long_chain_does_not_pass_by_lists(void) {
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    uint8_t entries[TIO_ENTRIES];
+    for (int i = 0; i < TIO_LISTED + 5; i++) sk_X509_push(chain, authority.cert);
+    size_t size = tio_chain_entries(chain, entries);
+    CHECK(size <= sizeof entries);
+    tio_lists *lists = tio_lists_new(0, 2);
+    CHECK_INT(tio_lists_put(lists, entries, NULL, 0, 100), 0);
+    CHECK_INT(tio_lists_pass(lists, entries, size - TIO_LIST_KEY - 1, 50), 1);
+    CHECK_INT(tio_lists_pass(lists, entries, size, 50), 0);
+    tio_lists_release(lists);
+    sk_X509_free(chain);
+}
+
 void session_tests(void) {
+    RUN(chain_of_resumptions_ends_with_the_first_verification);
+    RUN(verdict_ends_with_the_clients_certificate);
+    RUN(chain_ends_with_the_first_certificate_of_it);
+    RUN(lifetime_that_is_told_is_not_longer_than_the_verdict);
+    RUN(clock_that_goes_back_is_a_full_handshake);
+    RUN(session_without_a_mark_resumes_where_no_certificate_is_asked_for);
+    RUN(session_without_a_mark_opens_no_mutual_server_but_by_the_option);
+    RUN(lists_of_the_store_end_sessions_with_certificates);
+    RUN(session_of_another_trust_opens_no_mutual_server);
+    RUN(mark_that_is_cut_or_changed_is_none);
+    RUN(session_is_resumed_by_lists_that_pass_its_certificates_only);
+    RUN(lists_are_bounded_and_take_lists_only);
+    RUN(entries_that_are_cut_do_not_pass);
+    RUN(long_chain_does_not_pass_by_lists);
     RUN(session_belongs_to_its_name_before_tls_1_3);
     RUN(session_of_a_cipher_that_is_gone_is_a_full_handshake);
     RUN(session_of_a_stranger_does_not_open_a_strict_server);

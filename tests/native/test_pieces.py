@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import pki
-from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
+from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client, std_server
 from tlsio.connection.context import create_secure_context
 from tlsio.model.errors import ConfigError, TLSError, UsageValueError
 from tlsio.native._core import Context, Roots
@@ -106,6 +106,12 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
         "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE",
         "not the right one",
     ),
+    "pfx without MAC, wrong passphrase": (
+        lambda: {"pfx": pki.pfx_without_mac(), "passphrase": "x"},
+        "ERR_OSSL_BAD_DECRYPT",
+        "not the right one",
+    ),
+    "pfx without MAC or passphrase": (lambda: {"pfx": pki.pfx_without_mac()}, "ERR_OSSL_BAD_DECRYPT", "give passphrase"),
     "pfx is garbage": (lambda: {"pfx": b"garbage"}, "ERR_OSSL_ASN1_TOO_LONG", ""),
     "pfx is PEM": (lambda: {"pfx": pki.localhost().cert_pem}, "ERR_OSSL_ASN1_WRONG_TAG", "Give it as cert or ca"),
     "pfx under RC2": (
@@ -376,3 +382,39 @@ def openssh_key() -> bytes:
 def weak_rsa() -> pki.Identity:
     """Return a self-signed identity with an RSA key of 1024 bits."""
     return pki.leaf("localhost", key=rsa.generate_private_key(65537, 1024))  # noqa: S505 - what is refused has to be made first
+
+
+@pytest.mark.parametrize(
+    ("pfx", "passphrase"),
+    [
+        (pki.pfx_without_mac, "sample"),
+        (lambda: pki.pfx_without_mac("-keypbe", "NONE", "-certpbe", "NONE"), None),
+        (lambda: pki.pfx_without_mac("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", passphrase=""), None),
+        (lambda: pki.pfx_without_mac("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", passphrase=""), ""),
+    ],
+    ids=["encrypted", "open", "empty passphrase, not given", "empty passphrase"],
+)
+def test_pfx_without_mac(pfx: Callable[[], bytes], passphrase: str | None) -> None:
+    """RFC 7292 makes it optional."""
+    context = create_secure_context(pfx=pfx(), passphrase=passphrase)
+    assert shake(context, std_client()).opened
+
+
+def test_settings_of_a_trusted_certificate_stay() -> None:
+    """They decide what it is trusted for, and so which trust this is; the least trusting copy counts, whatever the order."""
+    plain, rejected = pki.ca1().cert_pem, pki.with_settings(pki.ca1(), "-addreject", "serverAuth")
+    digests = {
+        Roots([Piece("ca", data)]).digest for data in (plain, rejected, pki.with_settings(pki.ca1(), "-addtrust", "emailProtection"))
+    }
+    assert len(digests) == 3
+    assert Roots([Piece("ca", pki.with_settings(pki.ca1()))]).digest == Roots([Piece("ca", plain)]).digest
+    for ca in (rejected, [plain, rejected], [rejected, plain], plain + rejected):
+        assert not shake(create_secure_context(ca=ca), std_server(pki.localhost()), is_server=False).opened
+
+
+def test_certificates_are_found_by_subject() -> None:
+    """As OpenSSL compares names."""
+    trusted = Roots([Piece("ca", pki.ca1().cert_pem + pki.ca2().cert_pem)])
+    assert trusted.find(pki.ca1().certificate.subject.public_bytes()) == (pki.ca1().cert_der,)
+    assert trusted.find(pki.ca3().certificate.subject.public_bytes()) == ()
+    assert trusted.find(b"nonsense") == ()

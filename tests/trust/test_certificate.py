@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
+import warnings
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+import odd
 import pki
 from asn1 import extension, oid, tlv
-from tlsio.model.errors import UsageValueError
+from tlsio.model.errors import CertificateError, UsageValueError
+from tlsio.trust import der
 from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
@@ -324,10 +327,56 @@ def test_certificate_that_may_not_sign_is_no_issuer() -> None:
     assert link([pki.leaf("a.com", issuer=no_authority).cert_der, no_authority.cert_der]).issuer_certificate is None
 
 
+def test_issuers_are_found_among_hundreds() -> None:
+    """Each step looks where the issuer can be: of one name, by the key; beyond 100 certificates nothing is looked at."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    top = pki.authority("top")
+    steps = [top]
+    for _ in range(40):
+        steps.append(pki.authority("top", issuer=steps[-1]))
+    crowd = [pki.authority("top", issuer=steps[-1]) for _ in range(50)]
+    sent = [pki.leaf("leaf", issuer=steps[-1], key=key), *crowd, *steps]
+    found = link([one.cert_der for one in sent])
+    assert [one.raw for one in found.chain()] == [sent[0].cert_der, *(one.cert_der for one in reversed(steps))]
+    far = [sent[0].cert_der, *[crowd[0].cert_der] * 99, steps[-1].cert_der]
+    assert link(far).issuer_certificate is None
+
+
+def test_names_in_other_types_of_strings() -> None:
+    """Are the same names, as for OpenSSL."""
+    printable = der.make(der.SET, der.make(der.SEQUENCE, bytes.fromhex("060355040a"), der.make(0x13, b"tlsio  TESTS")))
+    common = der.make(der.SET, der.make(der.SEQUENCE, bytes.fromhex("0603550403"), der.make(0x13, b"CA1")))
+    who = odd.change(pki.localhost(), lambda fields: [*fields[:3], der.make(der.SEQUENCE, printable, common), *fields[4:]])
+    assert link([who.cert_der, pki.ca1().cert_der]).issuer_certificate == parse(pki.ca1().cert_der)
+
+
+def test_what_cannot_be_read_is_passed_over() -> None:
+    """The rest of a chain is a stranger's."""
+    found = link([pki.chained().cert_der, b"\x30\0", pki.ca3().cert_der])
+    assert common_names(found) == ["localhost", "ca3"]
+
+
 def test_linked_chain_survives_pickling() -> None:
     """Circles included."""
     chain = pickle.loads(pickle.dumps(link([pki.agent1().cert_der, pki.ca1().cert_der])))  # noqa: S301  (just made)
     assert common_names(chain) == ["agent1", "ca1"]
+
+
+@pytest.mark.parametrize("shape", odd.SHAPES)
+def test_odd_certificates_are_read(shape: str) -> None:
+    """By us; and where `cryptography` refuses one, the error is ours, and says what to do."""
+    parsed = parse(odd.SHAPES[shape](pki.localhost()).cert_der)
+    assert parsed.is_signed_by(parse(pki.ca1().cert_der))
+    assert not parsed.is_signed_by(parse(pki.ca2().cert_der))
+    assert parsed.not_after == pki.localhost().certificate.not_valid_after_utc
+    with warnings.catch_warnings(action="ignore"):
+        if shape in odd.READABLE:
+            assert parsed.x509
+            return
+        with pytest.raises(CertificateError, match="cryptography cannot read") as caught:
+            _ = parsed.x509
+    assert caught.value.code == "ERR_TLS_CERTIFICATE_UNREADABLE"
+    assert "get_peer_certificate" in (caught.value.hint or "")
 
 
 def test_chain_without_certificates_is_refused() -> None:
@@ -344,5 +393,5 @@ def test_issuer_of_the_issuer() -> None:
     builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(pki.ca3().certificate.subject).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(pki.NOW).not_valid_after(pki.NOW + pki.DAY).add_extension(authority, critical=False)
     parsed = parse(builder.sign(pki.ca3().key, pki.hashes.SHA256()).public_bytes(Encoding.DER))
-    assert [name.values("CN") for name in parsed.authority_issuers] == [("ca1",)]
+    assert parsed.authority_issuers == (pki.ca1().certificate.subject.public_bytes(),)
     assert parsed.is_issued_by(parse(pki.ca3().cert_der))

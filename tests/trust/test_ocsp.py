@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ocsp
 
+import odd
 import pki
 from asn1 import extension, oid, tlv
 from responses import GOOD, HOUR, REVOKED, UNKNOWN, delegate, refuse_to_answer, respond
@@ -127,6 +128,15 @@ def test_without_an_end_it_counts_for_a_day(age: dt.timedelta, expected: str) ->
     assert code(judge(response, now=pki.NOW + age)) == expected
 
 
+@pytest.mark.parametrize(("age", "expected"), [(240 * HOUR, ""), (241 * HOUR, "OCSP_RESPONSE_EXPIRED")])
+def test_end_far_away_counts_for_ten_days(age: dt.timedelta, expected: str) -> None:
+    """Else "good" could be shown for a hundred years, after a revocation too."""
+    response = respond(pki.localhost(), this_update=pki.NOW, next_update=pki.NOW + 36500 * pki.DAY)
+    status = judge(response, now=pki.NOW + age)
+    assert code(status) == expected
+    assert status.next_update in (None, pki.NOW + 240 * HOUR)
+
+
 def test_end_of_the_calendar() -> None:
     """The last moment that DER can say is no reason to fall over."""
     assert code(judge(respond(pki.localhost(), next_update=dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)))) == ""
@@ -169,6 +179,110 @@ def test_weak_signature() -> None:
     assert "sha1" in str(status.error)
 
 
+PSS = "1.2.840.113549.1.1.10"
+
+
+def pss(digest: str, salt: int) -> bytes:
+    """Return the parameters of RSASSA-PSS with one hash for all."""
+    hashed = tlv(SEQUENCE, oid(digest), b"\5\0")
+    mask = tlv(SEQUENCE, oid("1.2.840.113549.1.1.8"), hashed)
+    return tlv(SEQUENCE, tlv(TAGGED_0, hashed), tlv(0xA1, mask), tlv(0xA2, tlv(der.INTEGER, bytes([salt]))))
+
+
+@pytest.mark.parametrize(
+    ("digest", "parameters", "expected"),
+    [
+        (hashes.SHA256(), pss("2.16.840.1.101.3.4.2.1", 32), ""),
+        (hashes.SHA512(), pss("2.16.840.1.101.3.4.2.3", 64), ""),
+        (hashes.SHA256(), pss("2.16.840.1.101.3.4.2.2", 32), "OCSP_SIGNATURE_INVALID"),
+        (hashes.SHA1(), tlv(SEQUENCE), "OCSP_SIGNATURE_INVALID"),  # noqa: S303
+    ],
+    ids=["SHA-256", "SHA-512", "other parameters", "SHA-1"],
+)
+def test_rsa_pss(digest: hashes.HashAlgorithm, parameters: bytes, expected: str) -> None:
+    """The hash stands in the parameters; without them it is SHA-1."""
+    authority = pki.leaf("RSA authority", key=pki.rsa_key())
+    about = pki.leaf("somebody", issuer=authority)
+    tbs = ocsp.load_der_ocsp_response(respond(about, issuer=authority)).tbs_response_bytes
+    assert isinstance(authority.key, rsa.RSAPrivateKey)
+    signature = authority.key.sign(tbs, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
+    response = wrap(tbs, tlv(SEQUENCE, oid(PSS), parameters), signature)
+    assert code(judge_response(response, peer(about), peer(authority), now=pki.NOW)) == expected
+
+
+def test_responder_certified_by_rsa_pss() -> None:
+    """The issuer's own signature is checked as a response's is."""
+    authority = pki.leaf("RSA authority", key=pki.rsa_key())
+    about, who = pki.leaf("somebody", issuer=authority), delegate(issuer=authority)
+    assert isinstance(authority.key, rsa.RSAPrivateKey)
+    key = authority.key
+    for digest, number, expected in ((hashes.SHA256(), 1, ""), (hashes.SHA1(), 0, "OCSP_SIGNER_UNAUTHORIZED")):  # noqa: S303
+        algorithm = tlv(SEQUENCE, oid(PSS), pss("2.16.840.1.101.3.4.2.1", 32) if number else tlv(SEQUENCE))
+        fields = [field.encoded for field in next(der.read(who.cert_der).children()).children()]
+        tbs = tlv(SEQUENCE, *fields[:2], algorithm, *fields[3:])
+        signature = key.sign(tbs, padding.PSS(padding.MGF1(digest), digest.digest_size), digest)
+        signed = tlv(SEQUENCE, tbs, algorithm, tlv(der.BIT_STRING, b"\0", signature))
+        response = send_along(respond(about, issuer=authority, signer=who, certificates=[who.certificate]), signed)
+        status = judge_response(response, peer(about), peer(authority), now=pki.NOW)
+        assert code(status) == expected
+        assert not expected or "sha1" in str(status.error)
+
+
+def test_responder_that_is_malformed_or_not_named() -> None:
+    """OpenSSL's opinion of its extensions counts; and one of another name has not signed."""
+    who = delegate()
+    response = respond(pki.localhost(), signer=who, certificates=[who.certificate])
+    assert code(judge(send_along(response, odd.doubled(who).cert_der))) == "OCSP_SIGNER_UNAUTHORIZED"
+    other = odd.change(who, lambda fields: [*fields[:6], peer(pki.ca2()).spki, *fields[7:]])
+    assert code(judge(send_along(response, other.cert_der))) == "OCSP_SIGNATURE_INVALID"
+    assert code(judge(send_along(response, b"\x30\0", *[other.cert_der] * 9, who.cert_der))) == ""
+
+
+@pytest.mark.parametrize("shape", odd.SHAPES)
+def test_odd_certificates(shape: str) -> None:
+    """Good is good for a certificate, an issuer and a responder that other parsers refuse."""
+    about = odd.SHAPES[shape](pki.localhost())
+    response = respond_about(parse(about.cert_der).serial)
+    status = judge_response(response, parse(about.cert_der), peer(pki.ca1()), now=pki.NOW)
+    assert code(status) == ""
+    assert make_request(parse(about.cert_der), peer(pki.ca1()))
+    who = odd.SHAPES[shape](delegate())
+    response = send_along(respond(pki.localhost(), signer=who.base, certificates=[who.base.certificate]), who.cert_der)
+    assert code(judge(response)) == ""
+
+
+def respond_about(serial: int) -> bytes:
+    """Make a good response of ca1's about any serial number."""
+    tbs = ocsp.load_der_ocsp_response(respond(pki.localhost())).tbs_response_bytes
+    own = der.make_integer(pki.localhost().certificate.serial_number)
+    responder, produced, answers = der.read(tbs).children()
+    single = next(answers.children())
+    about, *rest = single.children()
+    changed = tlv(SEQUENCE, about.content.replace(own, der.make_integer(serial)))
+    single_changed = tlv(SEQUENCE, changed, *(one.encoded for one in rest))
+    return sign(tlv(SEQUENCE, responder.encoded, produced.encoded, tlv(SEQUENCE, single_changed)), ECDSA_WITH_SHA256, hashes.SHA256())
+
+
+def send_along(response: bytes, *certificates: bytes) -> bytes:
+    """Exchange the certificates that come with a response, which nobody has signed. The responder is named by its key."""
+    _, wrapped = der.read(response).children()
+    kind, octets = der.read(wrapped.content).children()
+    tbs, algorithm, signature, *_ = der.read(octets.content).children()
+    sent = tlv(TAGGED_0, tlv(SEQUENCE, *certificates))
+    basic = tlv(SEQUENCE, tbs.encoded, algorithm.encoded, signature.encoded, sent)
+    return tlv(SEQUENCE, tlv(ENUMERATED, b"\0"), tlv(TAGGED_0, tlv(SEQUENCE, kind.encoded, tlv(der.OCTET_STRING, basic))))
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_extension_that_is_not_known(critical: bool) -> None:  # noqa: FBT001
+    """RFC 6960 §4.4: ignored, unless it is critical."""
+    flag = [tlv(der.BOOLEAN, b"\xff")] if critical else []
+    more = tlv(0xA1, tlv(SEQUENCE, tlv(SEQUENCE, oid("1.2.3.4"), *flag, tlv(der.OCTET_STRING, b"\5\0"))))
+    fields = [one.encoded for one in der.read(ocsp.load_der_ocsp_response(respond(pki.localhost())).tbs_response_bytes).children()]
+    status = judge(sign(tlv(SEQUENCE, *fields, more), ECDSA_WITH_SHA256, hashes.SHA256()))
+    assert code(status) == ("OCSP_RESPONSE_MALFORMED" if critical else "")
+
+
 def test_changed_on_the_way() -> None:
     """Each bit of the last bytes counts: they are the signature."""
     response = bytearray(respond(pki.localhost()))
@@ -206,6 +320,26 @@ def test_several_answers_in_one_response() -> None:
     assert code(judge(join(old, old))) == "OCSP_RESPONSE_EXPIRED"
 
 
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([(GOOD, 1), (UNKNOWN, 1)], "OCSP_CERT_UNKNOWN"),
+        ([(UNKNOWN, 1), (REVOKED, 1)], "CERT_REVOKED"),
+        ([(GOOD, 1), (REVOKED, -8)], "CERT_REVOKED"),
+        ([(REVOKED, -8)], "CERT_REVOKED"),
+        ([(GOOD, -8), (UNKNOWN, -8)], "OCSP_CERT_UNKNOWN"),
+    ],
+    ids=["unknown", "revoked", "revoked before", "revoked before, alone", "both old"],
+)
+def test_worst_of_several_answers(answers: list[tuple[ocsp.OCSPCertStatus, int]], expected: str) -> None:
+    """In any order. What was revoked stays so, though the answer has ended; but it is nothing to keep."""
+    made = [
+        respond(pki.localhost(), status=status, this_update=pki.NOW - 9 * HOUR, next_update=pki.NOW + end * HOUR) for status, end in answers
+    ]
+    for order in (made, made[::-1]):
+        assert code(judge(join(*order))) == expected
+
+
 def join(*responses: bytes) -> bytes:
     """Put the answers of several responses into one, signed by ca1 anew: `cryptography` makes them one by one only."""
     parts = [list(der.read(ocsp.load_der_ocsp_response(one).tbs_response_bytes).children()) for one in responses]
@@ -218,8 +352,12 @@ def sign(tbs: bytes, algorithm: str, digest: hashes.HashAlgorithm) -> bytes:
     """Make a response that ca1 has signed."""
     key = pki.ca1().key
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    signature = tlv(der.BIT_STRING, b"\0", key.sign(tbs, ec.ECDSA(digest)))
-    signed = tlv(SEQUENCE, tbs, tlv(SEQUENCE, oid(algorithm)), signature)
+    return wrap(tbs, tlv(SEQUENCE, oid(algorithm)), key.sign(tbs, ec.ECDSA(digest)))
+
+
+def wrap(tbs: bytes, algorithm: bytes, signature: bytes) -> bytes:
+    """Make a response of its signed parts."""
+    signed = tlv(SEQUENCE, tbs, algorithm, tlv(der.BIT_STRING, b"\0", signature))
     return tlv(SEQUENCE, tlv(ENUMERATED, b"\0"), tlv(TAGGED_0, tlv(SEQUENCE, oid(OCSP_BASIC), tlv(der.OCTET_STRING, signed))))
 
 

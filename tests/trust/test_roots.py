@@ -98,6 +98,18 @@ def test_extra_file_that_is_no_use_warns_once(content: bytes | None, problem: st
     assert len(caught) == 1
 
 
+def test_settings_of_a_trusted_certificate_stay() -> None:
+    """Cut off, an authority that was rejected would be trusted; one whose settings cannot be read is left out."""
+    rejected = pki.with_settings(pki.ca1(), "-addreject", "serverAuth")
+    [read] = roots.read_pem(rejected)
+    assert read.startswith(pki.ca1().cert_der)
+    assert len(read) > len(pki.ca1().cert_der)
+    assert roots.to_pem([read, pki.ca1().cert_der]) == (rejected.decode(), pki.ca1().cert_pem.decode())
+    damaged = pki.base64.b64encode(pki.ca1().cert_der + b"\x30\x05xx")
+    for label in (b"CERTIFICATE", b"TRUSTED CERTIFICATE"):
+        assert roots.read_pem(b"-----BEGIN " + label + b"-----\n" + damaged + b"\n-----END " + label + b"-----\n") == []
+
+
 def test_only_certificates_are_read() -> None:
     """Text around, keys, damaged blocks and OpenSSL's own additions do no harm."""
     trusted = pki.base64.b64encode(pki.ca2().cert_der + b"\x30\x00")
@@ -112,9 +124,3 @@ def test_only_certificates_are_read() -> None:
         ]
     )
     assert roots.read_pem(text) == [pki.ca1().cert_der, pki.ca2().cert_der]
-
-
-def test_subjects() -> None:
-    """The names by which a chain's top may be found again."""
-    found = roots.subjects((pki.ca1().cert_pem.decode() + pki.ca2().cert_pem.decode(), pki.ca1().cert_pem.decode()))
-    assert found == {parse(identity.cert_der).subject_name.key() for identity in (pki.ca1(), pki.ca2())}

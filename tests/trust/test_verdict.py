@@ -9,10 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+import odd
 import pki
 from tlsio.model.codes import X509_TEXTS
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageTypeError
-from tlsio.trust.certificate import parse
+from tlsio.native._core import Roots
+from tlsio.native.context_spec import Piece
 from tlsio.trust.pins import print_pin
 from tlsio.trust.verdict import PeerFacts, Verdict, VerifyPolicy, judge
 
@@ -43,9 +45,9 @@ def hint(given: PeerFacts) -> str:
     return error.hint or ""
 
 
-def subjects(*identities: pki.Identity) -> frozenset[Any]:
-    """Return the names of trusted roots."""
-    return frozenset(parse(identity.cert_der).subject_name.key() for identity in identities)
+def roots(*identities: pki.Identity) -> Any:
+    """Return how trusted roots are found by their subject."""
+    return Roots([Piece("ca", identity.cert_pem) for identity in identities]).find
 
 
 # --- chain, name, and a peer that is good ---
@@ -293,7 +295,11 @@ def test_hint_tells_missing_intermediate_from_unknown_authority(
     sent: Any, trusted: Sequence[Any], *, explicit: bool, first: str, also: str | None
 ) -> None:
     """They need opposite mends by different people."""
-    given = facts(*sent(), verify_errors=LEAF_ONLY, root_subjects=subjects(*(root() for root in trusted)), explicit_ca=explicit)
+    sent_along = sent()
+    path = [one.cert_der for one in sent_along if one.certificate != pki.ca2().certificate]  # as far as OpenSSL comes
+    errors = ((20, len(path) - 1),)
+    trusts = roots(*(root() for root in trusted))
+    given = facts(*sent_along, verified_chain=tuple(path), verify_errors=errors, find_roots=trusts, explicit_ca=explicit)
     text = hint(given)
     assert first in text
     assert also is None or also in text
@@ -312,8 +318,8 @@ def test_hint_for_a_sent_intermediate_whose_issuer_can_be_fetched() -> None:
 def test_hint_for_an_authority_made_again() -> None:
     """Same name, another key: the usual state after the test authority was made anew."""
     other = pki.authority("ca1")
-    text = hint(facts(pki.leaf(NAME, issuer=other), verify_errors=LEAF_ONLY, root_subjects=subjects(pki.ca1())))
-    assert "with another key" in text
+    text = hint(facts(pki.leaf(NAME, issuer=other), verify_errors=LEAF_ONLY, find_roots=roots(pki.ca1())))
+    assert "names another key" in text
 
 
 def test_hint_for_a_trusted_intermediate_without_its_root() -> None:
@@ -321,6 +327,96 @@ def test_hint_for_a_trusted_intermediate_without_its_root() -> None:
     text = hint(facts(below_ca3(), pki.ca3(), verify_errors=((2, 1),)))
     assert "allow_partial_trust_chain=True" in text
     assert '"CN=ca1,' in text
+
+
+# --- hints: what OpenSSL can do nothing with ---
+
+
+def told(given: PeerFacts) -> str:
+    """Return message and hint."""
+    error = judged(given).error
+    assert isinstance(error, CertificateError)
+    return f"{error} | {error.hint}"
+
+
+FALSE = ("is not trusted", "another key", "add it with ca=", "has to send it", "Add ")
+
+
+@pytest.mark.parametrize("number", [2, 18, 19, 20, 21, 24, 26, 79])
+def test_malformed_certificate_is_called_so(number: int) -> None:
+    """OpenSSL finds no issuer, no purpose and no authority in it; nothing that is added would help."""
+    who = odd.doubled(pki.agent1())
+    given = facts(chain=(who.cert_der,), verified_chain=(who.cert_der,), verify_errors=((number, 0),), find_roots=roots(pki.ca1()))
+    assert "malformed, doubled" in told(given)
+    assert not any(words in told(given) for words in FALSE)
+
+
+def test_malformed_issuer_is_called_so() -> None:
+    """Whoever has it replaces it: the peer that sent it, or we who trust it."""
+    broken = odd.doubled(pki.ca3(), pki.ca1())
+    leaf = below_ca3().cert_der
+    text = told(facts(chain=(leaf, broken.cert_der), verified_chain=(leaf,), verify_errors=LEAF_ONLY))
+    assert '"CN=ca3,O=tlsio tests" was sent, but is not the issuer' in text
+    assert "the server needs" in text
+    trusted = Roots([Piece("ca", broken.cert_pem)]).find
+    text = told(facts(chain=(leaf,), verified_chain=(leaf,), verify_errors=LEAF_ONLY, find_roots=trusted))
+    assert "is one of the trusted certificates here" in text
+
+
+def test_issuer_that_may_not_sign() -> None:
+    """Its name and its key fit."""
+    key_usage = x509.KeyUsage(
+        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+        key_cert_sign=False, crl_sign=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+    issuer = pki.leaf("may not", issuer=pki.ca1(), extensions=[key_usage])
+    leaf = pki.leaf(NAME, issuer=issuer)
+    assert "key usage" in told(facts(leaf, issuer, verified_chain=(leaf.cert_der,), verify_errors=LEAF_ONLY))
+
+
+def test_expired_root_of_ours() -> None:
+    """The peer can do nothing about it."""
+    old = pki.leaf("old", not_before=NOW - 30 * pki.DAY, not_after=NOW - pki.DAY)
+    given = facts(pki.leaf(NAME, issuer=old), old, verify_errors=((10, 1),), find_roots=roots(old))
+    assert "one of the trusted certificates here" in hint(given)
+    assert "on the side of the server" in hint(facts(pki.leaf(NAME, issuer=old), old, verify_errors=((10, 1),)))
+
+
+@pytest.mark.parametrize(
+    ("usages", "words"), [([pki.ExtendedKeyUsageOID.CLIENT_AUTH], "extendedKeyUsage allows serverAuth"), ([], "keyUsage of the server's")]
+)
+def test_purpose_of_the_leaf(usages: list[x509.ObjectIdentifier], words: str) -> None:
+    """Its extendedKeyUsage is named only when it is at fault."""
+    assert words in hint(facts(pki.leaf(NAME, usages=usages), verify_errors=((26, 0),)))
+
+
+def test_purpose_of_an_authority() -> None:
+    """The peer's own certificate may be fine."""
+    assert '"CN=ca1,O=tlsio tests" is not allowed to vouch for serverAuth' in hint(facts(pki.agent1(), pki.ca1(), verify_errors=((26, 1),)))
+
+
+def test_resumed_connection_says_nothing_of_a_chain() -> None:
+    """It was sent in the first connection only."""
+    assert "was not sent" not in told(facts(below_ca3(), resumed=True, verify_errors=LEAF_ONLY))
+
+
+def test_hundred_errors_are_not_all_explained() -> None:
+    """All have a code, few a sentence."""
+    chain = [pki.agent1().cert_der, *(pki.authority(f"ca {number}").cert_der for number in range(30))]
+    given = facts(chain=tuple(chain), verified_chain=tuple(chain), verify_errors=tuple((10, depth) for depth in range(31)))
+    error = judged(given).error
+    assert isinstance(error, CertificateError)
+    assert str(error).count("has expired") == 8
+
+
+def test_names_of_a_long_stranger_are_not_looked_at() -> None:
+    """It may have thousands, and is refused in any case; one that is trusted is looked at."""
+    who = pki.leaf("other", names=[f"{number}.example.com" for number in range(1000)])
+    assert judged(facts(who, verify_errors=LEAF_ONLY)).reasons == ("UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
+    assert judged(facts(who)).reasons == ("ERR_TLS_CERT_ALTNAME_INVALID",)
+    long_name = pki.leaf("other", units=["unit"] * 500)
+    assert "(a name of" in told(facts(long_name, verify_errors=((18, 0),)))
+    assert '"(a name of' in told(facts(pki.leaf("x", issuer=long_name), verify_errors=LEAF_ONLY))
 
 
 # --- hints: dates, and the rest ---
@@ -373,10 +469,10 @@ def test_unreadable_date_is_no_reason_to_doubt_the_clock() -> None:
         (19, "extra_ca="),
         (23, "has withdrawn"),
         (25, "path length"),
-        (26, "serverAuth"),
+        (26, "trust settings"),
         (66, "@SECLEVEL=1"),
         (67, "@SECLEVEL=1"),
-        (68, "@SECLEVEL=1"),
+        (68, "stronger hash"),
         (79, "basicConstraints"),
     ],
 )

@@ -51,11 +51,10 @@ def _unique(connection: Connection) -> bytes:
 def _end_point(connection: Connection) -> bytes:
     """RFC 5929 §4.1: the hash of the server's certificate, by the hash of its signature; SHA-256 instead of MD5 and SHA-1."""
     own = connection.certificate if connection.is_server else connection.peer_certificate
-    algorithm = None if own is None else parse(own).x509.signature_hash_algorithm
-    if own is None or algorithm is None:  # "If ... no hash function ... then this channel binding type's ... are undefined"
+    name = None if own is None else parse(own).signed.hash_name
+    if own is None or name is None:  # "If ... no hash function ... then this channel binding type's ... are undefined"
         raise invalid_state("tls-server-end-point is not defined for a server without certificate, or with one whose signature has no hash")
-    name = "sha256" if algorithm.name in _WEAK_HASHES else algorithm.name
-    return hashlib.new(name, own).digest()
+    return hashlib.new("sha256" if name in _WEAK_HASHES else name, own).digest()
 
 
 def invalid_state(message: str, *, hint: str | None = None) -> UsageStateError:

@@ -7,22 +7,23 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from tlsio.connection.context import SESSION_TIMEOUT
 from tlsio.connection.crl_cache import make_cache
 from tlsio.connection.hooks import INTERNAL_ERROR, ask
 from tlsio.connection.preshared import ask_for_identity
 from tlsio.connection.records import Records
+from tlsio.connection.trust_digest import digest_client
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import CertificateError, UsageStateError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
-from tlsio.trust.certificate import link, parse
-from tlsio.trust.ocsp import judge_absence, judge_response
+from tlsio.trust.certificate import link, read_verified
+from tlsio.trust.ocsp import CertificateStatus, judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
     from tlsio.model.options import ConnectOptions
     from tlsio.model.values import Fault
     from tlsio.native._core import Connection
+    from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict
 
 __all__ = ["ClientSide"]
 
 _FOR_EVER = 2**62
+_SKEW = 60  # seconds that a clock may be set back; of a session from further in the future the age cannot be known
 _UNKNOWN = ((1, 0),)  # X509_V_ERR_UNSPECIFIED: who that was, nobody has verified
 _VERIFY_ERRORS = {"CERT_REVOKED": 23, "UNABLE_TO_GET_CRL": 3}  # X509_V_ERR numbers, which pick the alert
 _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
@@ -47,7 +50,22 @@ _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert
 class ClientSide:
     """Whom one client connection looks for, and the verdict about who answered."""
 
-    __slots__ = ("_crls", "_place", "_question", "_trust", "context", "host", "options", "records", "server_name", "session", "verdict")
+    __slots__ = (
+        "_crls",
+        "_objections",
+        "_place",
+        "_question",
+        "_trust",
+        "_valid_until",
+        "_verified_at",
+        "context",
+        "host",
+        "options",
+        "records",
+        "server_name",
+        "session",
+        "verdict",
+    )
 
     is_server = False
 
@@ -76,6 +94,10 @@ class ClientSide:
         self._place = place
         self._crls = make_cache(options.fetch_crl)
         self._trust: bytes | None = None
+        # What a session of this connection remembers of the verdict, beside the chain.
+        self._verified_at = 0
+        self._valid_until = _FOR_EVER
+        self._objections: tuple[tuple[str, str], ...] = ()
         self._question: Question | None = None
 
     def prepare(self, connection: Connection) -> None:
@@ -113,8 +135,8 @@ class ClientSide:
     def trust(self) -> bytes:
         """A session is resumed only under the digest it was made under."""
         if self._trust is None:
-            lists = self._crls.policy if self._crls is not None else ""
-            self._trust = sha256(self.context.client_digest + f"{self.options.ocsp} {lists}".encode()).digest()
+            lists = self._crls.policy if self._crls is not None else "off"
+            self._trust = digest_client(self.context.trust_digest, self.context.identity_digest, self.options, lists)
         return self._trust
 
     @property
@@ -122,37 +144,58 @@ class ClientSide:
         return (self.host, self._place, self.server_name, self.trust)
 
     def offer_session(self, connection: Connection, encoded: bytes) -> None:
-        """Offer an earlier session to the server. One made for another name or trust, expired or broken is ignored."""
+        """Offer an earlier session to the server. One made for another name or trust, ended or broken is ignored."""
+        now = time.time()
         session = ClientSession.decode(encoded)
         if session is None and self.context.options.reject_unauthorized is False:
             # As in Node: without verification nothing can be lost by one of unknown origin, say of another library.
             session = ClientSession(
-                name=self.host or "", trust=self.trust, valid_until=_FOR_EVER, spki_digests=(), verify_errors=_UNKNOWN, data=encoded
-            )
-        if session is None or session.name != (self.host or "") or session.trust != self.trust or session.valid_until <= time.time():
-            return
-        if connection.set_session(session.data):
+                name=self.host or "", trust=self.trust, verified_at=int(now), valid_until=_FOR_EVER, spki_digests=(),
+                verify_errors=_UNKNOWN, data=encoded,
+            )  # fmt: skip
+        if session is not None and self._may_offer(session, now) and connection.set_session(session.data):
             self.session = session
+
+    def _may_offer(self, session: ClientSession, now: float) -> bool:
+        """Tell whether the verdict that the session was made by still counts, for this server and under this trust."""
+        if session.name != (self.host or "") or session.trust != self.trust:
+            return False
+        if session.verified_at > now + _SKEW or now >= min(session.valid_until, session.verified_at + self._session_timeout):
+            return False
+        if 0 < self.context.lists_end <= now:
+            return False
+        return self._crls is None or bool(session.verify_errors) or self._crls.passes(session.entries)
+
+    @property
+    def _session_timeout(self) -> int:
+        return self.context.options.session_timeout or SESSION_TIMEOUT
 
     def seal_session(self, socket: SocketFacts, data: bytes, lifetime: int | None = None) -> bytes:
         """Put a session of this connection together with what it stands for; a new one, of so many seconds, into the cache too."""
-        sealed = self._describe_session(socket, data).encode()
+        session = self._describe_session(socket, data)
+        sealed = session.encode()
         cache = self.options.session_cache
         if cache is not None and lifetime is not None:
-            cache.put(self._cache_key, sealed, single_use=socket.get_protocol() == "TLSv1.3", expires=time.time() + lifetime)
+            end = min(time.time() + lifetime, session.valid_until)
+            cache.put(self._cache_key, sealed, single_use=socket.get_protocol() == "TLSv1.3", expires=end)
         return sealed
 
     def _describe_session(self, socket: SocketFacts, data: bytes) -> ClientSession:
         connection = socket._connection
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
-        chain = [parse(one) for one in connection.verified_chain or connection.peer_chain[:1]]
+        end, entries, digests = connection.memory
+        # Without a certificate (a pre-shared key) nothing could be judged again.
+        end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
         return ClientSession(
             name=self.host or "",
             trust=self.trust,
-            valid_until=min((int(one.x509.not_valid_after_utc.timestamp()) for one in chain), default=0),
-            spki_digests=tuple(one.spki_sha256 for one in chain),
+            verified_at=self._verified_at,
+            valid_until=end,
+            spki_digests=digests,
+            entries=entries,
             verify_errors=connection.verify_errors,
+            objections=self._objections,
             data=data,
         )
 
@@ -180,7 +223,7 @@ class ClientSide:
             if later and self._question is None:  # else there are lists to be looked at
                 socket._connection.resume()
 
-        certificate = link(chain) if (chain := socket._connection.peer_chain) else None
+        certificate = _link_verified(socket._connection)
         name, timeout = "check_server_identity", self.options.hook_timeout
         self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
         later = True
@@ -192,21 +235,37 @@ class ClientSide:
 
     def _decide(self, socket: SocketFacts, answer: object) -> None:
         """Tell the engine; a verdict that cannot be made is a refusal."""
+        connection = socket._connection
+        self._verified_at = int(time.time())
         try:
             self.verdict = self._judge(socket, answer)
         except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
             socket._refused = error
-            socket._connection.answer_verify(_APPLICATION_VERIFICATION)
+            connection.answer_verify(_APPLICATION_VERIFICATION)
             return
         if self.verdict.refused and self.verdict.error is not None:
-            if self.options.psk_callback is not None and not socket._connection.psk_used:
+            if self.options.psk_callback is not None and not connection.psk_used:
                 self.verdict.error.add_note(_NOT_BY_KEY)
             socket._refused = self.verdict.error
-        certified = not (socket._connection.session_reused or socket._connection.psk_used)
-        if self._crls is not None and self.verdict.authorized and certified:
+        if connection.resumed and self.session is not None:
+            self._remember(socket, self.session)
+            connection.answer_verify(self.verdict.verify_error)
+            return
+        if self.verdict.authorized and self._crls is not None and not connection.psk_used:
             self._look_at_lists(socket, self._crls)
-        else:
-            socket._connection.answer_verify(self.verdict.verify_error)
+            return
+        if self.verdict.error is not None and (self._crls is not None or self.options.ocsp != "off"):
+            # Revocation is not looked at now. So whatever is found later, say by another check of the name, this server stays refused.
+            self._objections = (_describe(self.verdict.error),)
+        connection.answer_verify(self.verdict.verify_error)
+
+    def _remember(self, socket: SocketFacts, session: ClientSession) -> None:
+        """Take over from the resumed session what this connection cannot find out by itself."""
+        assert self.verdict is not None  # noqa: S101 - for the type checker
+        self._verified_at, self._valid_until, self._objections = session.verified_at, session.valid_until, session.objections
+        for code, text in session.objections:
+            if self.verdict.authorized:
+                self._object(socket, CertificateError(text, code=code))
 
     def _look_at_lists(self, socket: SocketFacts, crls: CrlCache) -> None:
         """Ask whether one of the chain was revoked; where the answer fails, so does the handshake."""
@@ -230,6 +289,7 @@ class ClientSide:
     def _object(self, socket: SocketFacts, error: Exception) -> bool:
         """Add to a verdict that was good what speaks against the server; whether that refuses it."""
         assert self.verdict is not None  # noqa: S101 - for the type checker
+        self._objections = (_describe(error),)
         refused = self.context.options.reject_unauthorized is not False
         reasons = error.reasons if isinstance(error, CertificateError) else (str(error),)
         self.verdict = replace(self.verdict, authorized=False, refused=refused, error=error, reasons=reasons)
@@ -253,7 +313,7 @@ class ClientSide:
             psk=connection.psk_used,
             server_name=self.host,
             explicit_ca=context.ca is not None,
-            root_subjects=self.context.root_subjects if errors else frozenset(),
+            find_roots=self.context.find_roots,
         )
         policy = VerifyPolicy(
             reject_unauthorized=context.reject_unauthorized is not False,
@@ -270,17 +330,20 @@ class ClientSide:
             return
         # Of a certificate that is not good, but let in all the same, a response could say nothing.
         judged = verdict is not None and verdict.authorized and self.options.ocsp != "off"
-        error = self._judge_response(connection) if judged else None
+        status = self._judge_response(connection) if judged else CertificateStatus()
+        if status.next_update is not None:
+            self._valid_until = min(self._valid_until, int(status.next_update.timestamp()))
+        error = status.error
         if error is not None and self._object(socket, error):
             connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
         else:
             connection.answer_status()
 
-    def _judge_response(self, connection: Connection) -> CertificateError | None:
-        leaf, *above = map(parse, connection.verified_chain or connection.peer_chain[:1])
+    def _judge_response(self, connection: Connection) -> CertificateStatus:
+        leaf, *above = read_verified((connection.verified_chain or connection.peer_chain[:1])[:2])
         if (response := connection.stapled) is None:
-            return judge_absence(leaf, required=self.options.ocsp == "require").error
-        return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC)).error
+            return judge_absence(leaf, required=self.options.ocsp == "require")
+        return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC))
 
     def explain(self, _socket: SocketFacts, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
@@ -314,6 +377,13 @@ _NOT_BY_KEY = (
 )
 
 
+def _describe(error: Exception) -> tuple[str, str]:
+    """Code and text of what speaks against a server; an error of the user's own check may have no code."""
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    code = getattr(error, "code", None)
+    return (code if isinstance(code, str) else text), text
+
+
 def _no_name() -> UsageStateError:
     return UsageStateError(
         "There is no name to check the server's certificate against",
@@ -328,3 +398,12 @@ def _server_name(name: str, label: str) -> str | None:
     except ValueError:
         return identity.to_server_name(name, label)
     return None
+
+
+def _link_verified(connection: Connection) -> PeerCertificate | None:
+    """The server's certificate with its issuers: those of the verified chain, and only where that ends, others that were sent."""
+    chain = connection.peer_chain
+    try:
+        return link((chain[0], *connection.verified_chain[1:], *chain[1:])) if chain else None
+    except UsageValueError:  # the verdict refuses what cannot be read
+        return None

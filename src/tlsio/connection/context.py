@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from tlsio.connection.authorities import default_roots
 from tlsio.connection.files import read_file
+from tlsio.connection.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms
+from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, Piece
 from tlsio.trust import der
 from tlsio.trust.names import parse_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
     from tlsio.model.options import ContextOptions, ContextOptionsDict
-    from tlsio.trust.names import NameKey
 
 __all__ = [
     "SESSION_TIMEOUT",
@@ -54,6 +55,10 @@ SESSION_TIMEOUT = 300
 
 # NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits of strength.
 _WEAK_DH = 2048
+
+# Bytes of the names of authorities in a CertificateRequest, two of length each. RFC 8446 §4.3.2 has a length of 16 bits for all of
+# its extensions: 4 KiB are left for the others, such as the signature algorithms.
+_MOST_CA_NAMES = 2**16 - 4096
 
 _FILES = ("ca", "extra_ca", "cert", "key", "pfx", "crl")
 _IDENTITY = ("cert", "key", "pfx")
@@ -96,7 +101,7 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_adapted", "_identity", "_native", "_options", "_roots", "_trust", "_variants")
+    __slots__ = ("__weakref__", "_adapted", "_identity", "_native", "_options", "_policy", "_roots", "_trust", "_variants")
 
     # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
     _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
@@ -104,12 +109,13 @@ class SecureContext:
     _identity: bytes
     _native: Context
     _options: ContextOptions
+    _policy: ServerPolicy
     _roots: Roots
     _trust: bytes
     _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `_insisting`
 
-    def __init__(self, options: ContextOptions, *, home: SecureContext | None = None) -> None:
-        """Make a context of parsed options; `home` is explained at `for_server`."""
+    def __init__(self, options: ContextOptions, *, home: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
+        """Make a context of parsed options; `home`, whose policy it takes, is explained at `for_server`."""
         self._adapted = None
         self._variants = {}
         options = _read_files(options)
@@ -117,9 +123,11 @@ class SecureContext:
         trusted = _choose_roots(options, bundles)
         self._options = options
         self._roots = trusted
-        self._trust = _digest_trust(options, trusted)
-        self._identity = _digest_identity(options)
-        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home)))
+        self._policy = policy or (home._policy if home is not None else ServerPolicy())  # noqa: SLF001 - its own class
+        chain = digest_chain(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
+        self._trust = digest_context(options, chain)
+        self._identity = digest_identity(options)
+        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home), chain, self._policy))
         if 0 < self._native.dh_bits < _WEAK_DH:
             warnings.warn(f"DH parameter of {self._native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
 
@@ -129,19 +137,24 @@ class SecureContext:
         return self._options
 
     @property
-    def root_subjects(self) -> frozenset[NameKey]:
-        """Names of the trusted roots, for telling a missing intermediate from an unknown authority."""
-        return frozenset(parse_name(der.read(name)).key() for name in self._roots.subject_names)
+    def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
+        """A function that finds trusted certificates by their subject, for explanations; DER in and out."""
+        return self._roots.find
 
     @property
     def trust_digest(self) -> bytes:
-        """32 bytes, equal in all processes for equal trust: what is trusted, asked for and pinned."""
+        """32 bytes, equal in all processes for equal trust: everything that decides a verdict."""
         return self._trust
 
     @property
-    def client_digest(self) -> bytes:
-        """32 bytes: under another one a client resumes no session. What is trusted, and what it shows of itself."""
-        return sha256(b"tlsio client" + self._trust + self._identity).digest()
+    def lists_end(self) -> int:
+        """POSIX seconds: when the first list of the option `crl` has to be replaced; 0: never."""
+        return self._roots.lists_end
+
+    @property
+    def identity_digest(self) -> bytes:
+        """32 bytes that differ between contexts that show different certificates."""
+        return self._identity
 
     def replace(self, **options: Unpack[ContextOptionsDict]) -> SecureContext:
         """Make a changed copy: what is given here wins, the rest stays.
@@ -158,11 +171,16 @@ class SecureContext:
         if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is home:
             return self._adapted[2]
         options = derive(current.options, self._options)
-        if options == self._options and (options.session_id_context is None or self._trust == home.trust_digest):
+        fits = options.session_id_context is None or self._trust == home.trust_digest
+        if options == self._options and self._policy == home._policy and fits:
             return self
         made = SecureContext(options, home=home)
         self._adapted = (current, home, made)
         return made
+
+    def _under(self, policy: ServerPolicy) -> SecureContext:
+        """This context, or a copy, as a server of that policy uses it."""
+        return self if policy == self._policy else SecureContext(self._options, policy=policy)
 
     def _insisting(self, *, request: bool, reject: bool) -> SecureContext:
         """This context, or a copy, with these for `request_cert` and `reject_unauthorized`; made once, so that sessions last."""
@@ -284,30 +302,27 @@ def _authorities(bundles: tuple[Pfx, ...]) -> tuple[Piece, ...]:
 
 
 def _client_ca_names(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots) -> tuple[bytes, ...]:
-    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long."""
-    if options.ca is not None:
-        return trusted.subject_names
-    return Roots(_authorities(bundles)).subject_names
+    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long.
+
+    With more of them than one message holds, none are sent, which is allowed: then clients choose without that help.
+    """
+    names = trusted.subject_names if options.ca is not None else Roots(_authorities(bundles)).subject_names
+    return names if sum(len(name) + 2 for name in names) <= _MOST_CA_NAMES else ()
 
 
-def _digest_trust(options: ContextOptions, trusted: Roots) -> bytes:
-    """Return 32 bytes that are equal in all processes for equal trust: what is trusted, what is asked, what is pinned."""
-    flags = bytes([bool(options.request_cert), options.reject_unauthorized is not False, bool(options.allow_partial_trust_chain)])
-    return sha256(b"tlsio trust" + trusted.digest + flags + b"".join(sorted(set(options.pins or ())))).digest()
-
-
-def _digest_identity(options: ContextOptions) -> bytes:
-    """Return 32 bytes that differ between those who show different certificates."""
-    shown = (*(options.cert or ()), *(options.pfx or ()))
-    return sha256(b"tlsio identity" + b"".join(sha256(one.data).digest() for one in shown)).digest()
+@lru_cache(maxsize=64)
+def _find_security_level(cipher_list: str) -> int:
+    return security_level(cipher_list)
 
 
 # --- protocol ---
 
 
-def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes) -> ContextSpec:
+def _specify(
+    options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes, chain: bytes, policy: ServerPolicy
+) -> ContextSpec:
     """Say everything to `native`, defaults filled in."""
-    ciphers = _split_ciphers(options.ciphers or defaults.ciphers)
+    ciphers = _ciphers_of(options)
     min_version = _VERSIONS[options.min_version or defaults.min_version]
     max_version = _VERSIONS[options.max_version or defaults.max_version]
     curves = options.ecdh_curve or defaults.ecdh_curve
@@ -341,6 +356,9 @@ def _specify(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, 
         ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # a source's are the server's matter
         pins=options.pins or (),
         compression=options.certificate_compression or (),
+        trust=chain,
+        lists=policy.lists,
+        resume_unmarked=policy.resume_unmarked,
     )
 
 
@@ -368,6 +386,10 @@ class _Ciphers:
     @property
     def never_1_3(self) -> bool:
         return self.suites == ""
+
+
+def _ciphers_of(options: ContextOptions) -> _Ciphers:
+    return _split_ciphers(options.ciphers or defaults.ciphers)
 
 
 def _split_ciphers(ciphers: str) -> _Ciphers:

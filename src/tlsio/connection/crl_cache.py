@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -13,14 +14,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
-from tlsio.trust.certificate import parse
+from tlsio.native._core import Lists, list_keys
+from tlsio.trust.certificate import read_all
 from tlsio.trust.revocation import read_list
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tlsio.trust.certificate import PeerCertificate
-    from tlsio.trust.revocation import RevocationList
+    from tlsio.trust.revocation import Edition, RevocationList
 
     Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -30,6 +32,8 @@ _log = logging.getLogger("tlsio")
 
 _MAX_BYTES = 10_000_000  # of one list; the largest ones of public authorities have a few million
 _KEPT = timedelta(hours=1)  # then a newer one is asked for; the old one counts until its own end
+_LONG = 65_536  # bytes: a longer one is read by another thread. One of 8 MB, with 200,000 entries, takes 100 ms
+_REMEMBERED = 1024  # places whose newest list is known, long after the list itself was let go
 _PAUSE = timedelta(minutes=1)  # before a place that gave none is asked again
 
 
@@ -37,6 +41,7 @@ class _Kept(NamedTuple):
     found: RevocationList | None
     why: str  # there is none
     until: datetime
+    data: bytes | None = None  # of the list, DER
 
 
 class CrlCache:
@@ -69,25 +74,61 @@ class CrlCache:
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
         self._now = now or _now
         self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, bytes], Edition] = OrderedDict()
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
+        # For sessions that are to be resumed: what was published to the engine, and until when it counts by our clock.
+        self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)
+        self._published: OrderedDict[bytes, datetime] = OrderedDict()
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
         """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
-        for certificate, issuer in pairwise(map(parse, chain)):
-            error = await self._check(certificate, issuer)
+        read = list(read_all(chain))
+        if len(read) < len(chain):
+            return CertificateError(
+                "A certificate of the chain cannot be read: it is not DER", code="CERT_REJECTED", alert="bad_certificate"
+            )
+        for (certificate, issuer), key in zip(pairwise(read), list_keys(chain), strict=True):
+            error = await self._check(certificate, issuer, key)
             if error is not None:
                 return error
         return None
 
-    async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate) -> CertificateError | None:
+    def passes(self, entries: bytes) -> bool:
+        """Tell whether the certificates that a session remembers pass by the lists at hand; without them none does."""
+        self.expire()
+        return self.at_hand.passes(entries, time.time())
+
+    def expire(self) -> None:
+        """Take back what was published and is too old by now; the engine knows the system's clock only."""
+        now = self._now()
+        for key, until in list(self._published.items()):
+            if until <= now:
+                self.at_hand.put(key, None, 0)
+                del self._published[key]
+
+    def _publish(self, key: bytes, data: bytes | None, until: datetime) -> None:
+        """Let sessions be resumed by what was found. What OpenSSL cannot read lets none."""
+        left = (until - self._now()).total_seconds()
+        if left <= 0 or (self._published.get(key) == until and self.at_hand.until(key)):
+            return
+        if self.at_hand.put(key, data, time.time() + left):
+            self._published[key] = until
+            if len(self._published) > self._max_entries:
+                self._published.popitem(last=False)
+
+    async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
+        until = self._now() + _KEPT
         for url in certificate.crl_places:
             kept = await self._find(url, issuer, for_ca=certificate.is_ca)
             if kept.found is not None:
+                self._publish(key, kept.data, kept.until)
                 return kept.found.find(certificate)
+            until = min(until, kept.until)
             reasons.append(f"{url!r:.200}: {kept.why:.200}")
+        self._publish(key, None, until)
         why = "; ".join(reasons) or "it names no place for one"
-        name = certificate.subject_name.describe()
+        name = certificate.subject_text
         if self.policy == "check":
             _log.debug('No revocation list for "%s": %s', name, why)
             return None
@@ -115,18 +156,33 @@ class CrlCache:
         try:
             async with asyncio.timeout(self._timeout):
                 data = await self._fetch(url)
-            found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
-            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
+            if len(data) > _LONG:
+                found = await asyncio.to_thread(read_list, data, url, issuer, for_ca=for_ca, now=self._now())
+            else:
+                found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
+            self._refuse_older(key[:2], found)
+            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT), data)
         except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
             now = self._now()
             still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
             until = now + _PAUSE
-            kept = _Kept(still, str(error) or type(error).__name__, min(until, still.next_update) if still else until)
+            end = min(until, still.next_update) if still else until
+            kept = _Kept(still, str(error) or type(error).__name__, end, old.data if still and old else None)
         self._kept[key] = kept
         self._kept.move_to_end(key)
         if len(self._kept) > self._max_entries:
             self._kept.popitem(last=False)
         return kept
+
+    def _refuse_older(self, place: tuple[str, bytes], found: RevocationList) -> None:
+        """Refuse a list from before one that was there already: over plain HTTP anybody on the way can answer with that."""
+        newest = self._newest.get(place)
+        if newest is not None and found.edition.is_older_than(newest):
+            raise ValueError("it is older than the one that was there before")
+        self._newest[place] = found.edition
+        self._newest.move_to_end(place)
+        if len(self._newest) > _REMEMBERED:
+            self._newest.popitem(last=False)
 
     def __repr__(self) -> str:
         return f"<CrlCache {self.policy} lists={len(self._kept)}>"

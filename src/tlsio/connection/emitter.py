@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tlsio.model.errors import UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
-__all__ = ["Emitter", "Listener", "Once"]
+__all__ = ["Emitter", "Listener", "Once", "as_coroutine", "failure_of_task", "find_awaitable"]
 
 Listener = Callable[..., Any]
 _F = TypeVar("_F", bound=Listener)
@@ -29,8 +30,8 @@ class Once:
 class Emitter:
     """Something that tells of events by name.
 
-    Listeners of one event are called in the order they came. A sync listener runs at once; what an async one returns is given
-    to `_spawn`, and what any of them raises to `_listener_failed`.
+    Listeners of one event are called in the order they came. A sync listener runs at once; the awaitable that an async one returns
+    is given to `_spawn`, and what any of them raises to `_listener_failed`. KeyboardInterrupt and SystemExit pass through.
     """
 
     __slots__ = ("_listeners",)
@@ -120,14 +121,41 @@ class Emitter:
         except BaseException as error:  # noqa: BLE001  (code of the user, at the top of its call)
             self._listener_failed(error)
             return
-        if inspect.iscoroutine(result):
-            self._spawn(result)
+        if (awaitable := find_awaitable(result)) is not None:
+            self._spawn(awaitable)
 
     def _listeners_changed(self, event: str) -> None:
         """Hook for who has to know whether somebody listens."""
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
         raise NotImplementedError
 
     def _listener_failed(self, error: BaseException) -> None:
         raise NotImplementedError
+
+
+def find_awaitable(result: object) -> Awaitable[Any] | None:
+    """What an async listener returned: a coroutine of any making, a task, a future. None: the listener was not async."""
+    if result is None or result is True or result is False or not inspect.isawaitable(result):
+        return None
+    return result
+
+
+def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """Make what a task can run."""
+    return awaitable if inspect.iscoroutine(awaitable) else _wait_for(awaitable)
+
+
+async def _wait_for(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def failure_of_task(task: asyncio.Task[Any]) -> BaseException | None:
+    """What the task of an async listener failed with.
+
+    A task that was asked to end by `cancel`, as a server that closes and a loop that ends do, has not failed. One that ends by
+    CancelledError all the same, because it awaited something that was cancelled, has: its listener did not do its work.
+    """
+    if task.cancelled():
+        return None if task.cancelling() else asyncio.CancelledError("a listener awaited something that was cancelled")
+    return task.exception()

@@ -22,7 +22,7 @@ from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
 from tlsio.native._core import asking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
     from typing import Self
 
     from tlsio.connection.client_side import ClientSide
@@ -198,9 +198,10 @@ class Encrypted:
 class Cleartext(SocketFacts):
     """The end towards the application: plaintext, and what is known about the peer."""
 
-    __slots__ = ("_end_called", "_error", "_wire")
+    __slots__ = ("_closed", "_end_called", "_error", "_wire")
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
+    _closed: bool
 
     def __init__(self, side: ClientSide | ServerSide, wire: _Wire) -> None:
         super().__init__()
@@ -304,16 +305,19 @@ class Cleartext(SocketFacts):
     def _ignore(self, *_news: object) -> None:
         """Of interest to somebody who waits."""
 
-    _await_listener = _drained = _input_ended = _readable = _reshaken = _ignore
+    _take_result = _drained = _input_ended = _readable = _reshaken = _ignore
 
     # ---- listeners
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        coroutine.close()
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
         self._listener_failed(no_loop("A listener"))
 
     def _listener_failed(self, error: BaseException) -> None:
         self._wire.failure = self._wire.failure or error
+
+    _crashed = _listener_failed
 
     def _describe(self) -> str:
         role = "server" if self._side.is_server else "client"

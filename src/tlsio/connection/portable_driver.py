@@ -1,11 +1,21 @@
 """The portable driver: the engine over any byte stream.
 
-Theory of operation. One task receives from the stream and feeds the engine, for as long as the connection lives; another one
-sends what the engine has given, and exists while there is something to send. The engine never waits for either: what cannot
-be sent yet stays in it, bounded, and what nobody reads stops the receiving task.
+Theory of operation. One task receives from the stream and feeds the engine, another one takes ciphertext from the engine and sends
+it; both run from the first byte until the stream is let go. The engine never waits for either: what cannot be sent yet stays in it,
+bounded, and input that no reader takes stops the receiving task. Ciphertext counts as unsent until the stream has taken it.
+
+The stream is foreign code, and nothing is taken for granted about it: whatever a call of it raises breaks the connection, a
+CancelledError of its own included; a call that does not return is cancelled, and one that swallows the cancellation is abandoned
+(`_Job`), so that no task outlives the stream.
 
 Letting go. The last bytes, an alert above all, get their chance: they are sent, then the stream's end, then what the peer still
-sends is received and thrown away until it ends too. Whoever makes that last longer than `_LINGER` loses the stream at once.
+sends is received and thrown away until it ends too. Each of these has `_LINGER` seconds; then the stream is closed at once.
+
+Invariants.
+- A task does nothing in its first step, so that it makes no difference whether that runs at once (eager tasks, Python 3.12).
+- The engine, and with it the user's code, is called by `_deliver` only: in the socket's contextvars context, which no task of the
+  driver runs in, and apart from the stream's calls, so that an error of one is never taken for one of the other.
+- A driver that has started is referred to by `_open` until its stream is let go: nothing else may refer to an open socket.
 """
 
 from __future__ import annotations
@@ -15,6 +25,7 @@ import errno
 import io
 import socket as _socket
 import sys
+import types
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tlsio.connection.given_sockets import check_connected
@@ -22,7 +33,7 @@ from tlsio.model.checks import wrong_type
 from tlsio.model.errors import TruncatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
     from contextvars import Context as ContextVars
 
     from tlsio.native._core import Connection
@@ -30,8 +41,14 @@ if TYPE_CHECKING:
 __all__ = ["PortableDriver", "Stream"]
 
 _CHUNK = 65536  # one receive; what the native driver takes from the kernel at once
-_HELD = 65536  # ciphertext nobody reads: beyond it the stream is left alone
+_HELD = 65536  # ciphertext that no reader takes: beyond it the stream is left alone
 _LINGER = 2.0  # as the native driver: seconds for the peer to take our last words
+_LAST_WORDS = 0.5  # seconds for the peer's alert to come in after sending has failed
+_PATIENCE = 0.5  # seconds for a cancelled call of the stream to clean up
+_MAX_ERRNO = 4095  # of Linux
+
+# Not settings but a registry: the open drivers of each loop. A closed loop's are forgotten with the next loop that needs one.
+_open: dict[asyncio.AbstractEventLoop, set[PortableDriver]] = {}
 
 
 class Stream(Protocol):
@@ -40,11 +57,15 @@ class Stream(Protocol):
     addresses: tuple[Any, Any]
     """The local and the remote one, None where there is none."""
 
+    @property
+    def close_timeout(self) -> float | None:
+        """Seconds that `aclose` may take; None where the stream has a bound of its own."""
+
     async def receive(self) -> bytes:
         """Some bytes, b"" at the end; any exception: it is broken."""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of it, and return when the stream has taken it."""
 
     async def send_eof(self) -> bool:
         """End our direction; False when the stream knows no such thing."""
@@ -70,20 +91,20 @@ class PortableDriver:
         self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
         self._deadline: asyncio.TimerHandle | None = None
-        self._outgoing: list[bytes] = []
-        self._end_due = self._end_sent = False
+        self._outgoing: list[bytes] = []  # what the stream is sending now
         self._half_closes = True
         self._closing = False
         self._scheduled = False
-        self._receiver: asyncio.Task[None] | None = None
-        self._sender: asyncio.Task[None] | None = None
-        self._room: asyncio.Future[None] | None = None  # the receiver waits for it
+        self._receiver: _Job | None = None
+        self._sender: _Job | None = None
+        self._room: asyncio.Future[None] | None = None  # the receiver waits for room
+        self._work: asyncio.Future[None] | None = None  # the sender waits for something to send
 
     # ---- the engine's side
 
     def wake(self) -> None:
         """There is something to send, or our end."""
-        self._start_sender()
+        _wake(self._work)
 
     def set_deadline(self, when: float | None) -> None:
         """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
@@ -95,7 +116,7 @@ class PortableDriver:
         """Something was written, or a reader has come: a turn is due."""
         if not self._scheduled and not self._closing:
             self._scheduled = True
-            self._loop.call_soon(self._turn, context=self.context_vars)
+            self._loop.call_soon(self._turn)
 
     def later(self, call: Callable[..., object], *args: object) -> None:
         """Call it in the loop's next pass."""
@@ -103,16 +124,31 @@ class PortableDriver:
 
     def _turn(self) -> None:
         self._scheduled = False
+        self._deliver(self.connection.settle)
+
+    def _deliver(self, call: Callable[..., object], *args: object) -> None:
+        """Call the engine, which tells its news to the socket; then there may be room for input, or more to do."""
         if self._closing:
             return
-        self.connection.settle()
-        self._after_input()
-
-    def _after_input(self) -> None:
-        if self._room is not None and self._has_room and not self._room.done():
-            self._room.set_result(None)
+        try:
+            if self.context_vars is None:
+                call(*args)
+            else:
+                self.context_vars.run(call, *args)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (ours; what user code raises ends its socket before it comes here)
+            self._crashed(error)
+            return
+        if self._has_room:
+            _wake(self._room)
         if self.connection.needs_turn:
             self.schedule(self.connection)
+
+    def _crashed(self, error: BaseException) -> None:
+        owner = self.connection.owner
+        if owner is not None:
+            owner._crashed(error)  # noqa: SLF001
 
     @property
     def _has_room(self) -> bool:
@@ -125,131 +161,213 @@ class PortableDriver:
         return self._stream.fileno()
 
     def start(self) -> None:
-        """Begin to receive."""
-        self._receiver = self._loop.create_task(self._receive(), name="tlsio receive", context=self.context_vars)
+        """Begin to move bytes."""
+        if self._loop not in _open:
+            for loop in [one for one in _open if one.is_closed()]:
+                del _open[loop]
+        _open.setdefault(self._loop, set()).add(self)
+        self._receiver = _Job(self._loop, self._receive, "tlsio receive", self._crashed)
+        self._sender = _Job(self._loop, self._send, "tlsio send", self._crashed)
 
-    def close(self, *, at_once: bool, drain: bool) -> asyncio.Task[None]:
+    def close(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None = None) -> None:
         """Let the stream go, once.
 
         Args:
-            at_once: Nothing was agreed yet: nothing is worth waiting for.
+            at_once: Nothing is worth waiting for: nothing was agreed yet, or the stream is stuck.
             drain: The peer may still be sending: wait for its end, so that our last words are not lost.
-
-        Returns:
-            The task that does it.
+            gone: Called when it is done.
         """
         self._closing = True
         self.set_deadline(None)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        if not at_once and self._receiver is not None:
-            self._end_due = not self._end_sent
-            self._start_sender()
-        return self._loop.create_task(self._let_go(at_once=at_once, drain=drain), name="tlsio close")
+        _wake(self._room)
+        _wake(self._work)
+        self._loop.create_task(self._let_go(at_once=at_once, drain=drain, gone=gone), name="tlsio close")
 
-    async def _let_go(self, *, at_once: bool, drain: bool) -> None:
-        quiet = True
+    async def _let_go(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None) -> None:
         try:
-            if at_once:
-                quiet = False
-            else:
-                quiet = await _finish(self._sender)
-                if quiet and drain and self._half_closes:  # else the peer does not know that we wait for it
-                    await _finish(self._receiver)
-        finally:
-            tasks = [task for task in (self._sender, self._receiver) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
+            jobs = [job for job in (self._sender, self._receiver) if job is not None]
+            quiet = not at_once and self._sender is not None and await self._sender.finish(_LINGER) and self._sender.error is None
+            if quiet and drain and self._half_closes and self._receiver is not None:  # else the peer does not know that we wait for it
+                await self._receiver.finish(_LINGER)
+            for job in jobs:
+                await job.stop()
             await self._close_stream(quiet=quiet)
+        finally:
+            open_here = _open.get(self._loop, set())
+            open_here.discard(self)
+            if not open_here:
+                _open.pop(self._loop, None)
+            if gone is not None:
+                gone()
 
     async def _close_stream(self, *, quiet: bool) -> None:
-        try:
-            if quiet:
-                async with asyncio.timeout(_LINGER):
-                    await self._stream.aclose()
-            else:
-                await self._stream.abort()
-        except TimeoutError:
-            await self._stream.abort()
-        except Exception as error:  # noqa: BLE001  (of somebody else's stream; it is gone, which is what was wanted)
-            self.failure = self.failure or error
+        """Close it in order; when that fails or takes too long, or there was no order before, close it at once."""
+        if quiet and await self._close_by(self._stream.aclose, self._stream.close_timeout):
+            return
+        await self._close_by(self._stream.abort, _PATIENCE)
+
+    async def _close_by(self, close: Callable[[], Coroutine[Any, Any, None]], seconds: float | None) -> bool:
+        job = _Job(self._loop, lambda: job.call(close()), "tlsio close stream", self._note)
+        done = await job.finish(seconds)
+        await job.stop()
+        if done and job.error is None:
+            return True
+        self._note(job.error or TimeoutError("the stream was not closed in time"))
+        return False
 
     # ---- the tasks
 
     async def _receive(self) -> None:
         """Feed the engine until the stream ends; once closing, throw away what still comes."""
+        job = self._receiver
+        assert job is not None  # noqa: S101 - for the type checker
         try:
-            while data := await self._stream.receive():
-                if self._closing:
-                    continue
-                self.connection.feed(data)
-                if not self._closing:
-                    self._after_input()
-                if not self._has_room:
-                    await self._wait_for_room()
-        except Exception as error:  # noqa: BLE001  (whatever somebody else's stream raises)
-            self._note(error)
-            if not self._closing:
-                self.connection.feed_error(_number_of(error, errno.ECONNRESET))
+            while data := await job.call(self._stream.receive()):
+                self._deliver(self.connection.feed, data)
+                while not self._has_room:
+                    self._room = self._loop.create_future()
+                    await self._room
+        except _StreamError as failed:
+            self._note(failed.error)
+            self._deliver(self.connection.feed_error, _number_of(failed.error, errno.ECONNRESET))
         else:
-            if not self._closing:
-                self.connection.feed_eof()
-
-    async def _wait_for_room(self) -> None:
-        while not self._has_room:
-            self._room = self._loop.create_future()
-            await self._room
-            self._room = None
-
-    def _start_sender(self) -> None:
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send(), name="tlsio send", context=self.context_vars)
+            self._deliver(self.connection.feed_eof)
 
     async def _send(self) -> None:
+        """Send what the engine has, in order: ciphertext, then the end. Once closing, end when there is no more."""
+        job, connection = self._sender, self.connection
+        assert job is not None  # noqa: S101 - for the type checker
         try:
-            while (data := self.connection.output()) is not None or self.connection.fin_due or self._end_due:
-                if data is not None:
-                    self._outgoing = [data]
-                    await self._stream.send(data)
-                    self._outgoing = []
-                    self.connection.sent()
+            while True:
+                if (data := connection.output()) is not None:
+                    self._outgoing.append(data)
+                    await job.call(self._stream.send(data))
+                    self._outgoing.clear()
+                    connection.sent()
+                elif connection.fin_due:
+                    await self._send_eof(job)
+                    connection.fin_sent()
+                elif self._closing:
+                    if not connection.output_ended:
+                        await self._send_eof(job)
+                    return
                 else:
-                    self._end_due, self._end_sent = False, True
-                    self._half_closes = await self._stream.send_eof()
-                    self.connection.fin_sent()
-                if not self._closing:
-                    self.connection.settle()  # it may have more
-                    self._after_input()
-        except Exception as error:  # noqa: BLE001
-            self._note(error)
+                    self._work = self._loop.create_future()
+                    await self._work
+                    continue
+                self._deliver(connection.settle)  # it may have more
+        except _StreamError as failed:
+            self._note(failed.error)
             await self._hear_last_words()
             self._outgoing.clear()
-            if not self._closing:
-                self.connection.unsent(_number_of(error, errno.EPIPE))
-        finally:
-            self._sender = None
+            number = _number_of(failed.error, errno.EPIPE)
+            self._deliver(connection.unsent, number)
+            self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
+
+    async def _send_eof(self, job: _Job) -> None:
+        self._half_closes = bool(await job.call(self._stream.send_eof()))
 
     async def _hear_last_words(self) -> None:
-        """Sending has failed. The peer's alert may be on its way: it is to be told rather than the failure."""
+        """Sending has failed. The peer's alert may be on its way: it is the error to report rather than the failure."""
         if self._receiver is not None and not self._closing:
-            await asyncio.wait([self._receiver], timeout=_LINGER)
+            await self._receiver.finish(_LAST_WORDS)
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: BaseException) -> None:
         if self.failure is None:
             self.failure = error
 
 
-async def _finish(task: asyncio.Task[None] | None) -> bool:
-    """Whether a task comes to its end in time."""
-    if task is None:
-        return True
-    done, _ = await asyncio.wait([task], timeout=_LINGER)
-    return bool(done)
+class _StreamError(Exception):
+    """What a call of the stream raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
-def _number_of(error: Exception, default: int) -> int:
-    return (error.errno if isinstance(error, OSError) else None) or default
+class _Job:
+    """One task of a driver. It ends when it is to end, whatever the stream's code does about that."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Callable[[], Awaitable[object]],
+        name: str,
+        crashed: Callable[[BaseException], object],
+    ) -> None:
+        self.error: BaseException | None = None  # what a call of the stream raised
+        self._abandoned = False
+        self._crashed = crashed
+        self._task = loop.create_task(self._run(work), name=name)
+
+    async def _run(self, work: Callable[[], Awaitable[object]]) -> None:
+        await asyncio.sleep(0)
+        try:
+            await work()
+        except _StreamError:  # kept in `error`
+            pass
+        except Exception as error:  # noqa: BLE001  (ours: the top of a task)
+            self._crashed(error)
+
+    @types.coroutine
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Await a call of the stream, step by step, so that it can be abandoned.
+
+        Raises:
+            _StreamError: the call raised; with CancelledError too, when this task was not cancelled.
+            CancelledError: this task was cancelled.
+        """
+        step, value = coroutine.send, None
+        while True:
+            try:
+                awaited = step(value)
+            except StopIteration as stop:
+                return stop.value
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and self._task.cancelling():
+                    raise
+                self.error = error
+                raise _StreamError(error) from error
+            try:
+                step, value = coroutine.send, (yield awaited)
+            except BaseException as error:
+                if self._abandoned or isinstance(error, GeneratorExit):
+                    self._abandon(coroutine)
+                    raise
+                step, value = coroutine.throw, error
+
+    def _abandon(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            coroutine.close()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (it ignores even that, or fails at it)
+            self.error = self.error or error
+
+    async def finish(self, seconds: float | None) -> bool:
+        """Wait until the task ends; whether it has, within `seconds`."""
+        done, _ = await asyncio.wait([self._task], timeout=seconds)
+        return bool(done)
+
+    async def stop(self) -> None:
+        """End the task: by cancelling it, and when the stream's code swallows that, by abandoning the call."""
+        for self._abandoned in (False, True):
+            if self._task.done():
+                break
+            self._task.cancel()
+            await self.finish(_PATIENCE)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _number_of(error: BaseException, default: int) -> int:
+    number = error.errno if isinstance(error, OSError) else None
+    return number if isinstance(number, int) and 0 < number <= _MAX_ERRNO else default
 
 
 # ---- the kinds of streams we know
@@ -286,6 +404,8 @@ def _is_datagram(stream: object) -> bool:
 class _Socket:
     """A connected socket."""
 
+    close_timeout = _LINGER
+
     def __init__(self, sock: _socket.socket) -> None:
         sock.settimeout(0)
         self._socket = sock
@@ -317,9 +437,12 @@ class _Socket:
 class _ReaderWriter:
     """An asyncio stream pair. What the reader holds already goes into TLS."""
 
+    close_timeout = _LINGER
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        writer.transport.set_write_buffer_limits(0)  # `drain` then waits until the kernel has all, and not only most of it
         self.addresses: tuple[Any, Any] = (writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
 
     async def receive(self) -> bytes:
@@ -350,6 +473,8 @@ class _ReaderWriter:
 
 class _ByteStream:
     """An anyio ByteStream."""
+
+    close_timeout = _LINGER
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -387,6 +512,8 @@ class _ByteStream:
 
 class _TLSSocketStream:
     """Another TLSSocket: TLS in TLS."""
+
+    close_timeout = None  # it has its own
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock

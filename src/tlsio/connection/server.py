@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
-from tlsio.connection.emitter import Emitter
+from tlsio.connection.emitter import Emitter, as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.listening import ServerAddress, open_listening
 from tlsio.connection.native_driver import current_reactor
 from tlsio.connection.server_sessions import SESSION_HOOKS
@@ -35,7 +35,7 @@ from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -430,7 +430,7 @@ class Server(Emitter):
         records = side.records
         self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or side.asks_with_hello, trace=records.trace)
         self._gate.store = side.sessions.at_once
-        self._gate.wants_socket = bool(side.hooks or (side.session_wants and self._gate.store is None)) or side.asks_protocol
+        self._gate.wants_socket = bool(side.hooks or side.crls or (side.session_wants and self._gate.store is None)) or side.asks_protocol
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate
@@ -470,19 +470,21 @@ class Server(Emitter):
         for function in self._callables("secure_connection"):
             try:
                 result = function(sock)
-            except Exception as error:  # noqa: BLE001  (code of the user)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
                 sock._listener_failed(error)
                 return
-            if result is not None and asyncio.iscoroutine(result):
-                self._run(result, partial(self._release, sock))
+            if (awaitable := find_awaitable(result)) is not None:
+                self._run(as_coroutine(awaitable), partial(self._release, sock))
 
     @staticmethod
     def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
         """An async listener owns the socket: its return closes it, its exception destroys it."""
-        if owner.cancelled():
-            sock.destroy()
-        elif (error := owner.exception()) is not None:
+        if (error := failure_of_task(owner)) is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             sock._listener_failed(error)
+        elif error is not None or owner.cancelled():
+            sock.destroy()
         elif not sock._has("data"):
             sock.close()
 
@@ -518,14 +520,15 @@ class Server(Emitter):
             self._ending.discard(sock)
             self._check_closed()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
         failed = self._report if self._telling_error else self._listener_failed
 
         def ended(task: asyncio.Task[Any]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
+            error = failure_of_task(task)
+            if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # those the loop has raised
                 failed(error)
 
-        self._run(coroutine, ended)
+        self._run(as_coroutine(awaitable), ended)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -18,6 +18,7 @@ from tlsio.connection.preshared import ask_for_key
 from tlsio.connection.records import Records
 from tlsio.connection.server_sessions import SESSION_HOOKS, ServerSessions
 from tlsio.connection.stapling import Stapler
+from tlsio.connection.trust_digest import ServerPolicy
 from tlsio.model.constants import defaults
 from tlsio.model.errors import (
     CertificateError,
@@ -32,7 +33,7 @@ from tlsio.model.errors import (
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
-from tlsio.trust.certificate import link, parse
+from tlsio.trust.certificate import link, read_all
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.ocsp import MAX_RESPONSE
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
@@ -40,6 +41,7 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tlsio.connection.crl_cache import CrlCache
     from tlsio.connection.socket_facts import SocketFacts
     from tlsio.model.options import ContextOptions, ServerOptions
     from tlsio.model.values import Fault
@@ -52,6 +54,7 @@ __all__ = ["HOOKS", "NamedContexts", "ServerSide"]
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
+_LONG_FOR_A_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for all of a session
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
@@ -171,10 +174,9 @@ class ServerSide:
             raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
         self.options = options
         self.records = Records(options)
-        # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
-        self.names = NamedContexts(given or SecureContext(replace(options.context, alpn_callback=None)))
-        self.stapler = _make_stapler(options)
         self.crls = make_cache(options.fetch_crl)
+        self.names = NamedContexts(_make_home(given, options, self.crls))
+        self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
 
@@ -241,6 +243,8 @@ class ServerSide:
         elif question == ASK_STORE:
             self._ask_store(socket)
         else:
+            if self.crls is not None:  # the engine looks into the lists when this is answered
+                self.crls.expire()
             self._ask_name(socket)
 
     def _ask_name(self, socket: SocketFacts) -> None:
@@ -340,9 +344,12 @@ class ServerSide:
         self.sessions.failed(error, socket._server._session_failed if socket._server is not None else _nobody_hears)
 
     def _ask_client(self, socket: SocketFacts) -> None:
-        """Look for the client in revocation lists, then ask the hook."""
+        """Look for the client in revocation lists, then ask the hook.
+
+        Of a resumed session the engine has consulted the lists at hand before it resumed it.
+        """
         connection = socket._connection
-        if self.crls is None or connection.session_reused or not self.is_authorized(socket):
+        if self.crls is None or connection.resumed or not self.is_authorized(socket):
             self._ask_hook(socket)
             return
 
@@ -367,8 +374,9 @@ class ServerSide:
         if hook is None:
             take(None)
             return
-        certificate = link(chain) if (chain := _peer_chain(connection)) else None
-        self._ask(socket, "check_client", take, hook, certificate, socket)
+        chain = _peer_chain(connection)
+        # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
+        self._ask(socket, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
     def find_key(self, socket: SocketFacts, identity: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
@@ -426,6 +434,13 @@ class ServerSide:
         if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
+        size = len(socket._connection.peer_certificate or b"")
+        if size > _LONG_FOR_A_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
+            error.hint = (
+                f"Up to TLS 1.2 the client's certificate has to fit into a session ticket, and it has {size} bytes. Leave tickets out "
+                "(secure_options=SSL_OP_NO_TICKET), or let the client have a smaller certificate."
+            )
+            error.add_note(error.hint)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
         if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None and not fault.psk:
             return ConfigError(
@@ -435,13 +450,15 @@ class ServerSide:
         return error
 
     def is_authorized(self, socket: SocketFacts) -> bool:
-        """Tell whether the client has shown a certificate that was found good."""
+        """Tell whether the client has shown a certificate that was found good, and that no hook or list has refused."""
         connection = socket._connection
-        return bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
+        return socket._refused is None and bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
 
     def find_error(self, socket: SocketFacts) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
-        return self.judge(socket).authorization_error if socket._secure and socket._connection.asks_certificate else None
+        if not socket._secure or not socket._connection.asks_certificate:
+            return None
+        return getattr(socket._refused, "code", None) or self.judge(socket).authorization_error
 
     def seal_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
         """A server's session is as OpenSSL has it: what it stands for is in its id context."""
@@ -480,9 +497,9 @@ class ServerSide:
             asked=connection.asks_certificate,
             psk=connection.psk_used,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
-            spki_digests=tuple(parse(one).spki_sha256 for one in chain[:1]) if connection.resumed else (),
+            spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
             explicit_ca=options.ca is not None,
-            root_subjects=context.root_subjects if errors else frozenset(),
+            find_roots=context.find_roots,
         )
         strict = options.reject_unauthorized is not False
         held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate
@@ -493,6 +510,17 @@ class ServerSide:
 def _nobody_hears(_error: BaseException) -> bool:
     """A socket that stands alone has no server with listeners."""
     return False
+
+
+def _make_home(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
+    """The context the server begins with; what the server decides beside it is part of its trust."""
+    policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
+    if crls is not None:
+        policy = replace(policy, fetch_crl=crls.policy, lists=crls.at_hand)
+    if given is not None:
+        return given._under(policy)
+    # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
+    return SecureContext(replace(options.context, alpn_callback=None), policy=policy)
 
 
 def _make_stapler(options: ServerOptions) -> Stapler | None:

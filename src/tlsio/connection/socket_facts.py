@@ -47,7 +47,6 @@ class SocketFacts(Emitter):
 
     __slots__ = (
         "_address",
-        "_closed",
         "_connection",
         "_context",
         "_driver",
@@ -62,7 +61,6 @@ class SocketFacts(Emitter):
     )
 
     _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
-    _closed: bool
     _connection: Connection
     _context: SecureContext | None  # chosen by name, where it is not the default
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
@@ -74,6 +72,12 @@ class SocketFacts(Emitter):
     _server: Any
     _trace_file: TextIO | None
     _side: ClientSide | ServerSide
+
+    if TYPE_CHECKING:
+
+        @property
+        def _closed(self) -> bool:
+            """The connection is over."""
 
     # ---- who the peer is
 

@@ -1,7 +1,12 @@
 """The half of a TLSSocket that gives out plaintext: by reads, by iteration, or to `data` listeners.
 
 What the engine has is asked for, never handed up unasked: a read takes it when it comes, a flow has it called with each chunk.
-`_buffer` holds what was read but belongs to the next call: the bytes behind a line. It is never empty: then it is None.
+
+Invariants.
+- `_buffer` holds what was read but belongs to the next call: the bytes after a line. It is never empty: then it is None.
+- What was read is given out before the end or the peer's error. After our own `close` or `destroy` nothing is given out: the
+  buffer is dropped, and the engine is not asked again, so that no byte follows a hole.
+- A flow that holds data (`_is_held`) holds back the end, the error and the close that follow the data.
 """
 
 from __future__ import annotations
@@ -9,17 +14,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.emitter import Once
-from tlsio.connection.socket_facts import SocketFacts
+from tlsio.connection.emitter import Once, find_awaitable
+from tlsio.connection.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
-from tlsio.model.errors import TruncatedError, UsageStateError, UsageValueError
+from tlsio.model.errors import UsageStateError, UsageValueError
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Coroutine
     from typing import NoReturn, Self
 
     from tlsio.connection.emitter import Listener
+    from tlsio.connection.lifecycle import Kept
     from tlsio.model.options import ConnectOptions, ServerOptions
 
 __all__ = ["SocketReading"]
@@ -27,45 +33,51 @@ __all__ = ["SocketReading"]
 _DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
 
 
-class SocketReading(SocketFacts):
+class SocketReading(Lifecycle):
     """One reader at a time, in one of three habits."""
 
     __slots__ = (
         "_awaited",
-        "_begun",
         "_buffer",
-        "_closing",
         "_context_vars",
-        "_end_told",
+        "_emitting",
         "_error",
+        "_high_water",
+        "_kept",
         "_loop",
         "_paused",
         "_raised",
         "_reader",
         "_reading",
         "_settings",
+        "_silent_since",
     )
 
     _awaited: int  # async data listeners that are not done yet
-    _begun: bool
     _buffer: bytearray | None
-    _closing: bool
     _context_vars: contextvars.Context
-    _end_told: bool
+    _emitting: int  # events whose listeners are being called: `close` waits for them
     _error: BaseException | None
+    _high_water: int
+    _kept: Kept
     _loop: asyncio.AbstractEventLoop
     _paused: bool
     _raised: BaseException | None  # what a call of ours raised last about the connection
-    _reader: asyncio.Future[None] | None  # who waits for input
+    _reader: asyncio.Future[None] | None  # the read that waits for input
     _reading: bool
     _settings: ServerOptions | ConnectOptions
+    _silent_since: float | None  # the last activity that a `timeout` event has reported; None: no such event, or data has moved since
 
     if TYPE_CHECKING:  # the socket's
 
         def _begin(self) -> None: ...
+        def _end_silence(self) -> None: ...
         def _raise(self, error: BaseException) -> NoReturn: ...
         def _raise_closed(self) -> NoReturn: ...
-        def _tell_end(self) -> None: ...
+        def _report(self, error: BaseException, *, of_user: bool) -> None: ...
+        def _settle_end(self) -> None: ...
+        def _tell(self) -> None: ...
+        def _run_listener(self, coroutine: Coroutine[Any, Any, Any]) -> None: ...
 
     # ---- pull
 
@@ -173,26 +185,29 @@ class SocketReading(SocketFacts):
             raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
         if self._has("data"):
             raise UsageStateError("This socket has a data listener", hint='Either on("data") or reads: off("data", ...) first.')
-        if not self._begun:
+        if self._phase is IDLE:
             self._begin()
         self._reading = True
 
     def _take(self, limit: int) -> bytes | None:
         """What can be had now; None: nothing yet. b"": the end."""
-        if self._buffer is not None:
-            return self._cut(limit)
-        data = self._connection.read(limit) if self._secure else None
-        if data is not None:
-            return data
+        return self._take_new(limit) if self._buffer is None else self._cut(limit)
+
+    def _take_new(self, limit: int) -> bytes | None:
+        """The same, of what the engine has."""
+        if self._phase is OPEN and self._input is not DROPPED:
+            data = self._connection.read(limit)
+            if data is not None:
+                if self._silent_since is not None:
+                    self._end_silence()
+                return data
         if self._error is not None:
             self._raise(self._error)
-        if self._closing:
+        if self._input is ENDED:
+            return b""
+        if self._input is DROPPED or self._phase >= CLOSED:
             self._raise_closed()
-        if not self._connection.input_ended:
-            return None
-        if self._connection.truncated and not self._settings.allow_truncation:
-            self._raise(TruncatedError())
-        return b""
+        return None
 
     async def _more(self) -> None:
         """Wait until there may be something to take."""
@@ -206,27 +221,25 @@ class SocketReading(SocketFacts):
 
     async def _grow(self, expected: int | None, limit: int) -> None:
         """Add to what is held; the end is an error here."""
-        held, self._buffer = self._buffer, None
-        try:
-            while (data := self._take(limit)) is None:
-                await self._more()
-        finally:
-            self._buffer = held
+        while (data := self._take_new(limit)) is None:
+            await self._more()
         if not data:
-            self._raised = error = IncompleteReadError(b"" if held is None else self._cut(len(held)), expected)
+            self._raised = error = IncompleteReadError(b"" if self._buffer is None else self._cut(len(self._buffer)), expected)
             raise error
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
 
     def _cut(self, n: int) -> bytes:
-        """The first bytes of what is held; held is never empty: it is None then."""
+        """The first bytes of what is held."""
         held = self._buffer
         assert held is not None  # noqa: S101 - for the type checker
         data = bytes(held[:n])
         del held[:n]
         if not held:
             self._buffer = None
+            if self._kept:
+                self._tell_soon()
         return data
 
     # ---- flow
@@ -248,6 +261,8 @@ class SocketReading(SocketFacts):
     def _listeners_changed(self, event: str) -> None:
         super()._listeners_changed(event)
         if event != "data":
+            if self._kept:
+                self._tell_soon()
             return
         if self._reading and self._has("data"):
             self._listeners_of("data").pop()
@@ -256,49 +271,87 @@ class SocketReading(SocketFacts):
 
     def _update_flow(self) -> None:
         """Start or stop the flow, as listeners, pause and async listeners allow it."""
-        if self._paused or self._closed or self._awaited:
+        if self._paused or self._awaited:
             return
         listeners = self._listeners_of("data")
-        if listeners and not self._secure:
-            self._begin()
-        elif listeners and self._buffer is not None:
+        if listeners and self._buffer is not None:
             self._loop.call_soon(self._flow_held, context=self._context_vars)
-        else:
+        elif self._phase is OPEN and self._error is None and self._input is not DROPPED:
             self._connection.set_flow(self._find_flow())
-            if self._connection.input_ended and not self._end_told:
-                self._loop.call_soon(self._tell_end, context=self._context_vars)
+        elif listeners and self._phase is IDLE:
+            self._begin()
+        if self._kept or self._error is not None or self._input is ENDED:
+            self._tell_soon()
 
     def _find_flow(self) -> Listener | None:
         """Who is given the data. A listener that is alone is called by the engine itself: that is the shortest way."""
         listeners = self._listeners_of("data")
-        if len(listeners) == 1 and not isinstance(alone := listeners[0], Once):
+        if len(listeners) == 1 and self._silent_since is None and not isinstance(alone := listeners[0], Once):
             return alone
         return self._emit_data if listeners else None
 
+    @property
+    def _is_held(self) -> bool:
+        """The data listeners have not had all that was read."""
+        return bool(self._awaited or self._buffer is not None) and self._has("data")
+
+    def _tell_soon(self) -> None:
+        """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""
+        self._loop.call_soon(self._settle_end, context=self._context_vars)
+
     def _flow_held(self) -> None:
-        """What reads have left behind flows first."""
-        if self._buffer is not None and self._has("data") and not self._paused and not self._closed and not self._awaited:
+        """What reads have left over flows first."""
+        if self._buffer is not None and self._has("data") and not self._paused and not self._awaited:
             try:
                 self._emit_data(self._cut(len(self._buffer)))
-            except Exception as error:  # noqa: BLE001  (code of the user)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
                 self._listener_failed(error)
-        self._update_flow()
+            self._update_flow()
 
     def _emit_data(self, chunk: bytes) -> None:
-        for listener in self._callables("data"):
-            result = listener(chunk)
-            if asyncio.iscoroutine(result):
-                self._await_listener(result)
+        if self._silent_since is not None:
+            self._end_silence()
+        self._emitting += 1
+        try:
+            for listener in self._callables("data"):
+                if self._input is DROPPED:  # by the listener before
+                    return
+                self._take_result(listener(chunk))
+        finally:
+            self._emitted()
 
-    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        """Hold the flow until an async data listener is done."""
-        self._connection.set_flow(None)
-        self._awaited += 1
-        self._spawn(self._finish_listener(result))
+    def _emit(self, event: str, *args: object) -> bool:
+        if self._listeners is None or not self._listeners.get(event):
+            return False  # the usual case, three times in the life of a socket
+        self._emitting += 1
+        try:
+            return super()._emit(event, *args)
+        finally:
+            self._emitted()
 
-    async def _finish_listener(self, result: Coroutine[Any, Any, Any]) -> None:
+    def _emitted(self) -> None:
+        self._emitting -= 1
+        if self._kept and not self._emitting and self._phase >= CLOSED:
+            self._tell()
+
+    def _take_result(self, result: object) -> None:
+        """Hold the flow until an async data listener is done; any other result is ignored."""
+        awaitable = find_awaitable(result)
+        if awaitable is not None:
+            self._connection.set_flow(None)
+            self._awaited += 1
+            self._run_listener(self._finish_listener(awaitable))
+
+    async def _finish_listener(self, result: Awaitable[Any]) -> None:
         try:
             await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            self._report(error, of_user=True)  # it awaited something that was cancelled: the next chunk may fare better
         finally:
             self._awaited -= 1
         self._update_flow()

@@ -242,7 +242,7 @@ class _Entry:
 
     @property
     def _name(self) -> str:
-        return f'the certificate "{self.certificate.subject_name.describe()}"'
+        return f'the certificate "{self.certificate.subject_text}"'
 
 
 async def _post(url: str, request: bytes) -> bytes:

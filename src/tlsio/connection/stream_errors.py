@@ -4,7 +4,7 @@ import asyncio
 
 from tlsio.model.errors import ConnectionLostError, TLSError, UsageError
 
-__all__ = ["IdleTimeoutError", "IncompleteReadError", "LimitOverrunError"]
+__all__ = ["CloseTimeoutError", "IdleTimeoutError", "IncompleteReadError", "LimitOverrunError"]
 
 
 class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
@@ -49,3 +49,10 @@ class IdleTimeoutError(ConnectionLostError, TimeoutError):
 
     default_code = "ETIMEDOUT"
     default_message = "Nothing was sent or received within the idle timeout"
+
+
+class CloseTimeoutError(ConnectionLostError, TimeoutError):
+    """`close` could not deliver what was written: the peer acknowledged nothing for the whole of `close_timeout`."""
+
+    default_code = "ERR_TLS_CLOSE_TIMEOUT"
+    default_message = "The peer has acknowledged no byte within close_timeout: data may not have arrived"

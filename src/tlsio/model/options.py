@@ -85,6 +85,8 @@ READ_LIMIT = 65536
 
 # What the engine gathers for one send. Node's 64 KiB would mean four sends instead, 1.15 x the CPU of a download.
 HIGH_WATER_MARK = 262144
+# The same, when the option is not given, over a byte stream: what one receive of the peer takes, and asyncio's own mark.
+STREAM_HIGH_WATER_MARK = 65536
 
 # OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
 # SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.
@@ -176,6 +178,8 @@ class ServerOptions:
     Attributes:
         context: The context options among them; empty beside `secure_context`.
         secure_context: Not looked at here.
+        resume_unmarked: Sessions that do not say by which verdict they were made, those of other programs, resume even where a
+            certificate is asked for.
         session_store: Has `get`, `put` and `delete`; never beside `new_session` and `resume_session`.
         max_handshake_bytes: Wire bytes of one handshake, both ways.
         psk_identity_hint: UTF-8.
@@ -189,6 +193,7 @@ class ServerOptions:
     new_session: Callable[..., Any] | None = None
     resume_session: Callable[..., Any] | None = None
     session_store: Any = None
+    resume_unmarked: bool = False
     stapling: object | None = None
     fetch_crl: object | None = None
     psk_callback: Callable[..., Any] | None = None
@@ -310,6 +315,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     new_session: Callable[..., Any] | None
     resume_session: Callable[..., Any] | None
     session_store: Any
+    resume_unmarked: bool | None
     stapling: object | None
     fetch_crl: object | None
     psk_callback: Callable[[Any, str], BytesLike | None] | None
@@ -762,6 +768,7 @@ _SERVER: dict[str, _Check] = _CONNECTION | {
     "new_session": check_function,
     "resume_session": check_function,
     "session_store": _check_store,
+    "resume_unmarked": check_bool,
     "stapling": _take,
     "fetch_crl": _take,
     "psk_callback": check_plain_function,

@@ -1,9 +1,9 @@
 """The typed face of the native module."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Any, Final, Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from tlsio.model.values import Fault
 from tlsio.native.context_spec import ContextSpec, Piece
@@ -59,10 +59,15 @@ class Roots:
     """
 
     def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
+    @property
+    def lists_end(self) -> int:
+        """When the first CRL has to be replaced, POSIX seconds; 0: never."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """DER of each, in the order given."""
+        """DER of each, in the order given; OpenSSL's settings follow where a TRUSTED CERTIFICATE brought any."""
+    def find(self, subject: bytes) -> tuple[bytes, ...]:
+        """Return the DER of the trusted certificates with this subject (a Name in DER)."""
     @property
     def digest(self) -> bytes:
         """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
@@ -76,8 +81,71 @@ def default_cert_file() -> str:
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
 
+# --- signatures and revocation (proofs.pxi) ---
+
+def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
+    """Tell whether a key has signed one element of DER.
+
+    Args:
+        spki: SubjectPublicKeyInfo.
+        algorithm: AlgorithmIdentifier, with its parameters.
+        data: What was signed, one element.
+        signature: BIT STRING.
+    """
+
+def has_valid_extensions(certificate: bytes) -> bool:
+    """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
+
+def check_issued(issuer: bytes, certificate: bytes) -> int:
+    """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
+
+@final
+class RevokedSerials:
+    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is kept.
+
+    Args:
+        content: What revokedCertificates holds.
+
+    Raises:
+        ValueError: an entry is malformed, names an issuer of its own, or has a critical extension that is not known.
+    """
+
+    def __init__(self, content: bytes) -> None: ...
+    def __len__(self) -> int: ...
+    def find(self, serial: bytes) -> bytes | None:
+        """Return the date of revocation (a Time in DER) of a serial number (an INTEGER in DER); None: it is not there."""
+
 def compression_algorithms() -> tuple[str, ...]:
     """Return how this OpenSSL can compress certificates."""
+
+def security_level(cipher_list: str) -> int:
+    """Return the security level under a cipher list: its `@SECLEVEL`, or the library's default."""
+
+def list_keys(chain: Sequence[bytes]) -> list[bytes]:
+    """Return the key in `Lists` for each certificate of a verified chain but the last; DER, leaf first."""
+
+@final
+class Lists:
+    """Revocation lists at hand, for sessions that are to be resumed. Any thread may change it.
+
+    Args:
+        required: A certificate of which no list is to be had does not pass.
+        room: Lists it keeps; the least recently used leaves first.
+    """
+
+    def __init__(self, *, required: bool, room: int) -> None: ...
+    def put(self, key: bytes, der: bytes | None, until: float) -> bool:
+        """Publish a list that was found good, or, `der` None, that there is none. False: OpenSSL cannot read it.
+
+        Args:
+            key: 32 bytes, of `list_keys`.
+            der: The list.
+            until: POSIX seconds; afterwards no certificate passes by it.
+        """
+    def until(self, key: bytes) -> int:
+        """Return until when what was published counts, POSIX seconds; 0: nothing was."""
+    def passes(self, entries: bytes, now: float) -> bool:
+        """Tell whether none of the certificates is in its list, and each list is known and fresh."""
 
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
@@ -136,10 +204,12 @@ class Owner(Protocol):
         """Identity and pre-shared key. This, and what follows, is called from inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
         """What `_find_key` raised; the handshake fails."""
-    def _await_listener(self, result: Coroutine[Any, Any, Any]) -> None:
-        """What the flow returned."""
+    def _take_result(self, result: object) -> None:
+        """What the flow returned, where it is not None and no bool."""
     def _listener_failed(self, error: BaseException) -> None:
         """What the flow raised."""
+    def _crashed(self, error: BaseException) -> None:
+        """What our own code raised while news were delivered: the connection ends."""
 
 class Driver(Protocol):
     """What carries a connection's ciphertext when no reactor does."""
@@ -166,6 +236,9 @@ class Connection:
 
         Without a context there is no loop, and the connection may be used anywhere.
         """
+    @property
+    def is_parents(self) -> bool:
+        """It was made before a fork, and this is the child."""
     def check_caller(self, in_child: bool = False) -> None:
         """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
 
@@ -373,6 +446,12 @@ class Connection:
     @property
     def session_reused(self) -> bool: ...
     @property
+    def resumed(self) -> bool:
+        """The verdict on the peer is the one of an earlier connection."""
+    @property
+    def memory(self) -> tuple[int, bytes, tuple[bytes, ...]]:
+        """Client: the first notAfter of the verified chain (POSIX seconds), entries for `Lists`, SHA-256 of each SPKI, leaf first."""
+    @property
     def asked_session(self) -> bytes | None:
         """Id of the session that the client wants to resume, while the hello is asked about."""
     @property
@@ -384,9 +463,6 @@ class Connection:
     @property
     def certificate(self) -> bytes | None:
         """Our own certificate, DER."""
-    @property
-    def resumed(self) -> bool:
-        """Whether a session was resumed; an external pre-shared key only looks like one, in TLS 1.3."""
     @property
     def psk_used(self) -> bool:
         """An external pre-shared key, not a certificate, has shown who the peer is."""

@@ -20,6 +20,8 @@ from tlsio.model.values import Fault
 
 include "border.pxi"
 include "context.pxi"
+include "proofs.pxi"
+include "lists.pxi"
 include "facts.pxi"
 include "plaintext.pxi"
 include "connection.pxi"

@@ -24,6 +24,7 @@ cdef class Roots:
     cdef list certs, revocations
     cdef set fingerprints               # of what is trusted and of the CRLs: order and encoding do not count
     cdef readonly bytes digest
+    cdef readonly int64_t lists_end
 
     def __cinit__(self, pieces=(), *, crls=(), Roots base=None):
         self.store = X509_STORE_new()
@@ -41,6 +42,7 @@ cdef class Roots:
             self.revocations += added
             self.fingerprints.update([_fingerprint_of_crl(<_Revocations>crl) for crl in added])
         _fill_store(self)
+        self.lists_end = _end_of(self.revocations)
         self.digest = sha256(b"".join(sorted(self.fingerprints))).digest()
 
     def __dealloc__(self):
@@ -51,7 +53,10 @@ cdef class Roots:
 
     @property
     def certificates(self):
-        return tuple([_der_of(<_Certificate>certificate) for certificate in self.certs])
+        return tuple([_trusted_der_of(<_Certificate>certificate) for certificate in self.certs])
+
+    def find(self, bytes subject not None):
+        return _find_named(self.store, subject)
 
     @property
     def subject_names(self):
@@ -62,7 +67,8 @@ cdef int _fill_store(Roots self) except -1:
     cdef _Certificate certificate
     cdef _Revocations revocations
     ERR_clear_error()
-    for certificate in self.certs:
+    # Of several copies of one certificate the store keeps the first: the one that OpenSSL's settings trust least.
+    for certificate in sorted(self.certs, key=_order_of_trust):
         if not X509_STORE_add_cert(self.store, certificate.x509):
             raise _failure("Cannot add a certificate to the trust")
     for revocations in self.revocations:
@@ -71,11 +77,27 @@ cdef int _fill_store(Roots self) except -1:
     return 0
 
 
+def _order_of_trust(_Certificate certificate):
+    if X509_get0_reject_objects(certificate.x509) is not NULL:
+        return 0
+    return 1 if X509_get0_trust_objects(certificate.x509) is not NULL else 2
+
+
+cdef int64_t _end_of(list revocations) except -1:
+    """When the first of them has to be replaced, POSIX seconds; 0: never."""
+    cdef _Revocations one
+    cdef const ASN1_TIME *next_update
+    ends = []
+    for one in revocations:
+        next_update = X509_CRL_get0_nextUpdate(one.crl)
+        if next_update != NULL:
+            ends.append(tio_instant(next_update))
+    return min(ends, default=0)
+
+
 cdef bytes _fingerprint(_Certificate certificate):
-    cdef unsigned char digest[32]
-    if not X509_digest(certificate.x509, EVP_sha256(), digest, NULL):
-        raise MemoryError
-    return b"certificate" + (<const char *>digest)[:32]
+    """With the settings of a TRUSTED CERTIFICATE, since they decide what it is trusted for."""
+    return b"certificate" + sha256(_trusted_der_of(certificate)).digest()
 
 
 cdef bytes _fingerprint_of_crl(_Revocations revocations):
@@ -83,6 +105,23 @@ cdef bytes _fingerprint_of_crl(_Revocations revocations):
     if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, NULL):
         raise MemoryError
     return b"crl" + (<const char *>digest)[:32]
+
+
+cdef tuple _find_named(X509_STORE *store, bytes subject):
+    """DER of the certificates of a store that have this subject, compared as OpenSSL compares names."""
+    cdef const unsigned char *at = _start(subject)
+    cdef X509_NAME *name = d2i_X509_NAME(NULL, &at, _size(subject))
+    cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
+    cdef X509_STACK *found = NULL
+    try:
+        if name is not NULL and search is not NULL and X509_STORE_CTX_init(search, store, NULL, NULL):
+            found = X509_STORE_CTX_get1_certs(search, name)
+        return ders_of(found) if found is not NULL else ()
+    finally:
+        sk_X509_pop_free(found, X509_free)
+        X509_STORE_CTX_free(search)
+        X509_NAME_free(name)
+        ERR_clear_error()
 
 
 cdef bytes _subject_of(_Certificate certificate):
@@ -123,6 +162,19 @@ def cipher_names():
         return tuple([SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, index)).decode() for index in range(sk_SSL_CIPHER_num(ciphers))])
     finally:
         SSL_CTX_free(ssl)
+
+
+def security_level(str cipher_list not None):
+    """What certificates have to be worth under a cipher list: `@SECLEVEL`, or the library's default."""
+    cdef SSL_CTX *ssl = SSL_CTX_new(TLS_method())
+    cdef bytes names = cipher_list.encode()
+    if ssl is NULL:
+        raise MemoryError
+    SSL_CTX_set_cipher_list(ssl, names)                 # a wrong list is refused where the context is made
+    ERR_clear_error()
+    level = SSL_CTX_get_security_level(ssl)
+    SSL_CTX_free(ssl)
+    return level
 
 
 def compression_algorithms():
@@ -523,6 +575,13 @@ cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
     settings.alpn_size = <size_t>len(spec.alpn)
     settings.pins = _copy(b"".join([_sized("A pin", pin, TIO_PIN, TIO_PIN) for pin in spec.pins]))
     settings.pin_count = <size_t>len(spec.pins)
+    settings.lists_end = (<Roots>spec.roots).lists_end
+    if len(spec.trust) == TIO_TRUST:
+        memcpy(settings.trust, _text(spec.trust), TIO_TRUST)
+    if spec.lists is not None:
+        settings.lists = (<Lists>spec.lists).ptr
+        tio_lists_retain(settings.lists)
+    settings.resume_unmarked = spec.resume_unmarked
     return 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlsio.native._core import Pfx, Roots
+    from tlsio.native._core import Lists, Pfx, Roots
 
 __all__ = ["ContextSpec", "Piece"]
 
@@ -46,6 +46,9 @@ class ContextSpec:
         ticket_keys: 48 bytes each; the first encrypts. None: random.
         alpn: Wire form: one byte of length before each name. `npn`: the same; b"" is no NPN.
         pins: 32 bytes each, what a server checks clients against.
+        trust: 32 bytes, of what finds a client's certificate good: its session is not resumed under other ones. b"" stands for zeros.
+        lists: Revocation lists that a server consults before it resumes a client's session.
+        resume_unmarked: Sessions without a mark of ours resume where a certificate is asked for.
         compression: Of certificates: "zlib", "brotli", "zstd", each at most once.
     """
 
@@ -73,3 +76,6 @@ class ContextSpec:
     npn: bytes = b""
     pins: tuple[bytes, ...] = ()
     compression: tuple[str, ...] = ()
+    trust: bytes = b""
+    lists: Lists | None = None
+    resume_unmarked: bool = False

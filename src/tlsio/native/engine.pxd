@@ -1,7 +1,7 @@
 # The engine's contract for Cython: what engine.h says, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tlsio.native.libssl cimport SSL, SSL_CTX, X509, X509_STACK
+from tlsio.native.libssl cimport ASN1_TIME, SSL, SSL_CTX, X509, X509_STACK
 
 
 cdef extern from "arpa/inet.h" nogil:
@@ -25,7 +25,7 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "engine.h" nogil:
     enum:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN
-        TIO_PSK_IDENTITY, TIO_PSK_KEY
+        TIO_PSK_IDENTITY, TIO_PSK_KEY, TIO_LIST_KEY, TIO_ENTRIES, TIO_TRUST
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
         TIO_WANT_KEYS, TIO_WANT_OFFER, TIO_WANT_TRACE, TIO_WANT_STATUS, TIO_WANT_PSK
@@ -76,6 +76,18 @@ cdef extern from "engine.h" nogil:
         int pins_failed
         X509_STACK *chain
 
+    ctypedef struct tio_lists
+    tio_lists *tio_lists_new(int required, size_t room)
+    void tio_lists_retain(tio_lists *)
+    void tio_lists_release(tio_lists *)
+    int tio_lists_put(tio_lists *, const uint8_t *key, const uint8_t *der, size_t size, int64_t until)
+    int64_t tio_lists_until(tio_lists *, const uint8_t *key)
+    int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now)
+    size_t tio_chain_entries(X509_STACK *chain, uint8_t *entries)
+    int64_t tio_chain_end(X509_STACK *chain, const X509 *leaf)
+    int64_t tio_instant(const ASN1_TIME *)
+    int tio_spki_digest(const X509 *, uint8_t *digest)
+
     ctypedef struct tio_context_settings:
         int accept_unverified
         char *groups
@@ -87,6 +99,10 @@ cdef extern from "engine.h" nogil:
         size_t npn_size
         uint8_t *pins
         size_t pin_count
+        uint8_t trust[32]
+        int64_t lists_end
+        tio_lists *lists
+        int resume_unmarked
     ctypedef struct tio_ring
     ctypedef struct tio_context:
         SSL_CTX *ssl

@@ -184,8 +184,22 @@ cdef class Facts:
 
     @property
     def resumed(self):
-        """A session was resumed; an external pre-shared key only looks like one."""
+        """The verdict on the peer is the one of an earlier connection.
+
+        An external pre-shared key only looks like that. And a server that asks later (TLS 1.3) verifies what it is shown then.
+        """
+        if tio_conn_role(self.c) == TIO_SERVER and tio_conn_verify(self.c) != NULL:
+            return False
         return self.session_reused and not self.psk_used
+
+    @property
+    def memory(self):
+        """Client: what a session has to remember of the chain that was verified.
+
+        Returns:
+            POSIX seconds of the first notAfter, entries for `Lists.passes`, SHA-256 of each SPKI, leaf first.
+        """
+        return memory_of(self.c)
 
     @property
     def psk_used(self):

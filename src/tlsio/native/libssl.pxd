@@ -3,6 +3,7 @@
 from libc.stdint cimport uint64_t
 
 cdef extern from "openssl/types.h" nogil:
+    ctypedef struct ASN1_TIME
     ctypedef struct SSL
     ctypedef struct SSL_CTX
     ctypedef struct SSL_SESSION
@@ -58,7 +59,23 @@ cdef extern from "openssl/pem.h" nogil:
     EVP_PKEY *PEM_read_bio_Parameters(BIO *bio, EVP_PKEY **unused)
     EVP_PKEY *d2i_PKCS8PrivateKey_bio(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
 
+cdef extern from "openssl/asn1.h" nogil:
+    ctypedef struct ASN1_ITEM
+    ctypedef struct ASN1_TYPE
+    ctypedef struct ASN1_BIT_STRING
+    const ASN1_ITEM *ASN1_ANY_it()
+    ASN1_TYPE *d2i_ASN1_TYPE(ASN1_TYPE **unused, const unsigned char **data, long size)
+    void ASN1_TYPE_free(ASN1_TYPE *value)
+    ASN1_BIT_STRING *d2i_ASN1_BIT_STRING(ASN1_BIT_STRING **unused, const unsigned char **data, long size)
+    void ASN1_BIT_STRING_free(ASN1_BIT_STRING *bits)
+
 cdef extern from "openssl/x509.h" nogil:
+    ctypedef struct X509_ALGOR
+    X509_ALGOR *d2i_X509_ALGOR(X509_ALGOR **unused, const unsigned char **data, long size)
+    void X509_ALGOR_free(X509_ALGOR *algorithm)
+    EVP_PKEY *d2i_PUBKEY(EVP_PKEY **unused, const unsigned char **data, long size)
+    int ASN1_item_verify(const ASN1_ITEM *kind, const X509_ALGOR *algorithm, const ASN1_BIT_STRING *signature, const void *data, EVP_PKEY *key)
+
     ctypedef struct X509_STACK "STACK_OF(X509)"
     ctypedef struct X509_NAME_STACK "STACK_OF(X509_NAME)"
     X509_STACK *sk_X509_new_null()
@@ -74,9 +91,10 @@ cdef extern from "openssl/x509.h" nogil:
 
     X509 *d2i_X509(X509 **unused, const unsigned char **data, long size)
     int i2d_X509(const X509 *certificate, unsigned char **data)
+    int i2d_X509_AUX(const X509 *certificate, unsigned char **data)
     void X509_free(X509 *certificate)
     int X509_cmp(const X509 *one, const X509 *other)
-    int X509_digest(const X509 *certificate, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
+    int i2d_X509_AUX(const X509 *certificate, unsigned char **data)
     X509_NAME *X509_get_subject_name(const X509 *certificate)
     EVP_PKEY *X509_get0_pubkey(const X509 *certificate)
     int X509_check_private_key(const X509 *certificate, const EVP_PKEY *key)
@@ -87,6 +105,7 @@ cdef extern from "openssl/x509.h" nogil:
 
     X509_CRL *d2i_X509_CRL(X509_CRL **unused, const unsigned char **data, long size)
     void X509_CRL_free(X509_CRL *crl)
+    const ASN1_TIME *X509_CRL_get0_nextUpdate(const X509_CRL *crl)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
@@ -95,9 +114,13 @@ cdef extern from "openssl/x509.h" nogil:
 cdef extern from "openssl/x509_vfy.h" nogil:
     int X509_V_OK
     int X509_V_ERR_CERT_REJECTED
+    int X509_V_ERR_UNSPECIFIED
     unsigned long X509_V_FLAG_CRL_CHECK
     unsigned long X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_PARTIAL_CHAIN
+    const void *X509_get0_trust_objects(X509 *certificate)
+    const void *X509_get0_reject_objects(X509 *certificate)
+    X509_STACK *X509_STORE_CTX_get1_certs(X509_STORE_CTX *verification, const X509_NAME *subject)
     X509_STORE *X509_STORE_new()
     void X509_STORE_free(X509_STORE *store)
     int X509_STORE_add_cert(X509_STORE *store, X509 *certificate)
@@ -112,6 +135,8 @@ cdef extern from "openssl/x509_vfy.h" nogil:
 
 cdef extern from "openssl/x509v3.h" nogil:
     unsigned int EXFLAG_SS
+    unsigned int EXFLAG_INVALID
+    unsigned int EXFLAG_CRITICAL
     unsigned int X509_get_extension_flags(X509 *certificate)
     int X509_check_issued(X509 *issuer, X509 *subject)
 
@@ -119,6 +144,8 @@ cdef extern from "openssl/pkcs12.h" nogil:
     int PKCS12_R_MAC_VERIFY_FAILURE
     ctypedef struct PKCS12
     PKCS12 *d2i_PKCS12(PKCS12 **unused, const unsigned char **data, long size)
+    int PKCS12_mac_present(const PKCS12 *pfx)
+    int PKCS12_set_mac(PKCS12 *pfx, const char *passphrase, int size, unsigned char *salt, int salt_size, int rounds, const EVP_MD *algorithm)
     int PKCS12_parse(PKCS12 *pfx, const char *passphrase, EVP_PKEY **key, X509 **certificate, X509_STACK **others)
     void PKCS12_free(PKCS12 *pfx)
 
@@ -159,6 +186,7 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_CTX_set0_tmp_dh_pkey(SSL_CTX *ssl, EVP_PKEY *parameters)
     int SSL_CTX_set_session_id_context(SSL_CTX *ssl, const unsigned char *context, unsigned int size)
     long SSL_CTX_set_timeout(SSL_CTX *ssl, long seconds)
+    int SSL_CTX_get_security_level(const SSL_CTX *ssl)
 
 # Of a connection.
 cdef extern from "openssl/ssl.h" nogil:

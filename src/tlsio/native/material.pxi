@@ -188,6 +188,14 @@ cdef int _unpack(Pfx self, piece) except -1:
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:
         raise _unreadable(piece, "PKCS#12")
+    # The MAC is optional (RFC 7292 4), but OpenSSL's reader insists on it: a file without one gets one.
+    sealed = PKCS12_mac_present(pfx) != 0
+    if not sealed:
+        if secret is NULL:
+            secret = b""                                # where there is a MAC, OpenSSL finds out which of the two was meant
+        if not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
+            PKCS12_free(pfx)
+            raise _failure(f"Cannot open the PKCS#12 of {piece.label}")
     opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
     PKCS12_free(pfx)
     try:
@@ -198,7 +206,7 @@ cdef int _unpack(Pfx self, piece) except -1:
     finally:
         sk_X509_free(others)
     if not opened:
-        raise _unopenable(piece)
+        raise _unopenable(piece, sealed)
     if self.key.pkey is NULL or self.certificate.x509 is NULL:
         missing = "private key" if self.key.pkey is NULL else "certificate"
         raise ConfigError(
@@ -248,6 +256,21 @@ cdef BIO *_open(bytes data) except NULL:
 cdef bytes _der_of(_Certificate certificate):
     cdef unsigned char *der = NULL
     cdef int size = i2d_X509(certificate.x509, &der)
+    if size < 0:
+        raise MemoryError
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_free(der)
+
+
+cdef bytes _trusted_der_of(_Certificate certificate):
+    """The certificate, and behind it OpenSSL's settings where it came with any (a TRUSTED CERTIFICATE in PEM)."""
+    cdef unsigned char *der = NULL
+    cdef int size
+    if X509_get0_trust_objects(certificate.x509) is NULL and X509_get0_reject_objects(certificate.x509) is NULL:
+        return _der_of(certificate)
+    size = i2d_X509_AUX(certificate.x509, &der)
     if size < 0:
         raise MemoryError
     try:
@@ -347,7 +370,7 @@ def _undecryptable(piece):
     return _failure(f"Cannot decrypt the private key of {piece.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _unopenable(piece):
+def _unopenable(piece, sealed):
     errors = _drain_errors()
     if any(reason == ERR_R_UNSUPPORTED for _, reason, _, _ in errors):
         return _failure(
@@ -357,6 +380,7 @@ def _unopenable(piece):
             errors=errors,
         )
     hint = None
-    if any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
+    # Without a MAC another passphrase looks like contents that are corrupted.
+    if not sealed or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
         hint = "It has a passphrase: give passphrase." if piece.passphrase is None else "The passphrase is not the right one."
     return _failure(f"Cannot open the PKCS#12 of {piece.label}", hint=hint, errors=errors)

@@ -11,7 +11,6 @@ cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize_ "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING_ "PyBytes_AS_STRING"(PyObject *)
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
-    int PyCoro_CheckExact(object)
     unsigned long PyThread_get_thread_ident()
 
 cdef unsigned forks             # how often this process is the child of a fork, which has connections that are its parent's
@@ -56,6 +55,11 @@ cdef class Plaintext(Facts):
             )
         self.thread = PyThread_get_thread_ident()
         return 0
+
+    @property
+    def is_parents(self):
+        """It was made before a fork, and this is the child."""
+        return self.thread != 0 and self.forks_before != forks
 
     def check_caller(self, bint in_child=False):
         if not in_child or self.forks_before == forks:
@@ -155,8 +159,8 @@ cdef class Plaintext(Facts):
                 budget -= PyBytes_GET_SIZE(chunk)
                 try:
                     result = self.flow(chunk)
-                    if PyCoro_CheckExact(result):
-                        owner._await_listener(result)
+                    if result is not None and result is not True and result is not False:
+                        owner._take_result(result)      # a coroutine, or whatever can be awaited
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:

@@ -7,12 +7,13 @@ nobody here knows. They need opposite mends by different people, so what the cer
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeAlias
 
 from tlsio.model.codes import x509_text
-from tlsio.model.errors import UsageValueError
+from tlsio.native._core import check_issued, has_valid_extensions
 
-from .certificate import PeerCertificate, parse, print_time
+from .certificate import PeerCertificate, print_time, read_all, read_verified
 from .facts import PeerFacts
 from .names import printable
 
@@ -20,6 +21,14 @@ from .names import printable
 _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)
 # Certificates last from days to a year or so. One that is further off was forgotten for long, or the clock is wrong.
 _CLOCK_DOUBTFUL = timedelta(days=365)
+# What a stranger can have explained to us: a chain of 100 certificates may have a hundred errors, and it may send any number of
+# certificates that all have the issuer's name.
+_MOST_ADVICE, _MOST_CANDIDATES = 8, 4
+
+# X509_V_ERR numbers of X509_check_issued.
+_OTHER_KEY, _OTHER_SERIAL, _MAY_NOT_SIGN = 30, 31, 32
+# Errors that come of malformed extensions too: OpenSSL then finds no issuer, no purpose and no authority.
+_MAY_COME_OF_EXTENSIONS = {2, 18, 19, 20, 21, 24, 26, 79}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,73 +40,108 @@ class Advice:
 
 
 def advise(facts: PeerFacts) -> list[Advice]:
-    """Explain the failures of a chain, each kind once. The deciding one comes first: the one OpenSSL found last, as in Node."""
+    """Explain the failures of a chain, each kind once, eight at most.
+
+    The deciding one comes first: the one OpenSSL found last, as in Node.
+    """
+    # The chain that OpenSSL has built, as far as it came: what was sent beside it is in no order.
+    chain = read_verified(facts.verified_chain or facts.chain[:1])
     found: dict[str, Advice] = {}
     for number, depth in reversed(facts.verify_errors):
-        advice = _advise(facts, number, depth)
+        advice = _advise(facts, chain, number, depth)
         found.setdefault(advice.hint or advice.cause, advice)
+        if len(found) == _MOST_ADVICE:
+            break
     return list(found.values())
 
 
-def read_chain(chain: tuple[bytes, ...]) -> list[PeerCertificate]:
-    """Read what can be read of a chain."""
-    found = []
-    for data in chain:
-        try:
-            found.append(parse(data))
-        except UsageValueError:
-            break  # what stands behind it has lost its place
-    return found
-
-
-def _advise(facts: PeerFacts, number: int, depth: int) -> Advice:
+def _advise(facts: PeerFacts, chain: list[PeerCertificate], number: int, depth: int) -> Advice:
     text = x509_text(number)
-    chain = read_chain(facts.verified_chain or facts.chain)
     if depth >= len(chain):
         return Advice(text)
-    explain = _EXPLANATIONS.get(number)
-    cause, hint = explain(facts, chain[depth]) if explain else (f'"{_subject(chain[depth])}"', "")
+    if number in _MAY_COME_OF_EXTENSIONS and not has_valid_extensions(chain[depth].raw):
+        cause, hint = _malformed(facts, chain[depth])
+    elif number in _UNKNOWN_ISSUER:
+        cause, hint = _unknown_issuer(facts, chain)
+    else:
+        explain = _EXPLANATIONS.get(number)
+        cause, hint = explain(facts, chain[depth]) if explain else (f'"{_subject(chain[depth])}"', "")
     return Advice(f"{text}: {cause}", hint)
 
 
-def _unknown_issuer(facts: PeerFacts, _: PeerCertificate) -> tuple[str, str]:
-    path = _path(read_chain(facts.chain))
-    top = path[-1]
-    issuer = top.issuer_name.describe()
-    return f'"{issuer}", the issuer of "{_subject(top)}", was not sent and is not trusted', _mend_issuer(facts, path)
+def _malformed(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
+    return (
+        f'"{_subject(certificate)}" has an extension that is malformed, doubled, or critical and not known to OpenSSL',
+        f"OpenSSL can do nothing with such a certificate: {_have_reissued(facts, certificate)}",
+    )
+
+
+def _have_reissued(facts: PeerFacts, certificate: PeerCertificate) -> str:
+    """Say who has to do something about a certificate: whoever shows it, or whoever trusts it."""
+    if _is_ours(facts, certificate):
+        return f'"{_subject(certificate)}" is one of the trusted certificates here: replace it there (ca=, extra_ca=, the default roots).'
+    return f'the {facts.peer} needs "{_subject(certificate)}" reissued.'
+
+
+def _is_ours(facts: PeerFacts, certificate: PeerCertificate) -> bool:
+    return certificate.raw in facts.find_roots(certificate.subject)
+
+
+def _unknown_issuer(facts: PeerFacts, chain: list[PeerCertificate]) -> tuple[str, str]:
+    top = chain[-1]
+    issuer, subject = top.issuer_text, _subject(top)
+    if facts.resumed:
+        return f'"{subject}"', ""  # the chain was seen in the first connection only
+    alike = (data for data in facts.chain[1:] if top.issuer in data and data != top.raw)
+    sent = [one for one in read_all(islice(alike, _MOST_CANDIDATES)) if one.subject == top.issuer and one not in chain]
+    trusted = list(read_all(facts.find_roots(top.issuer)[:_MOST_CANDIDATES]))
+    if sent or trusted:
+        return _explain_mismatch(facts, top, sent or trusted, "was sent" if sent else "is trusted")
+    return f'"{issuer}", the issuer of "{subject}", was not sent and is not trusted', _mend_issuer(facts, chain)
+
+
+def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates: list[PeerCertificate], where: str) -> tuple[str, str]:
+    """Say why OpenSSL does not take an authority of the right name for the issuer."""
+    issuer, subject = certificate.issuer_text, _subject(certificate)
+    reasons = {check_issued(one.raw, certificate.raw) for one in candidates}
+    if 0 in reasons:
+        return f'"{subject}"', ""  # it is an issuer, but something else kept OpenSSL from it
+    cause = f'"{issuer}" {where}, but is not the issuer of "{subject}"'
+    malformed = next((one for one in candidates if not has_valid_extensions(one.raw)), None)
+    if malformed is not None:
+        return cause, _malformed(facts, malformed)[0] + f": {_have_reissued(facts, malformed)}"
+    if reasons & {_OTHER_KEY, _OTHER_SERIAL}:
+        return cause, (
+            f'An authority named "{issuer}" {where}, but "{subject}" names another key or certificate of its issuer '
+            "(authorityKeyIdentifier): the authority was renewed, or another one has the same name."
+        )
+    if _MAY_NOT_SIGN in reasons:
+        return cause, f'The key usage of "{issuer}" does not allow it to sign certificates: it has to be reissued.'
+    return cause, f"OpenSSL says why: {x509_text(max(reasons))}."
 
 
 def _mend_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str:
     """Tell a missing intermediate from an unknown authority, or put the likelier first."""
     top, peer = path[-1], facts.peer
-    issuer, key = top.issuer_name.describe(), top.issuer_name.key()
+    issuer = top.issuer_text
     missing = f'The {peer} did not send the intermediate certificate "{issuer}": it has to send it after its own (a "fullchain" file).'
     unknown = f'"{issuer}" is an authority unknown here: if you trust it, add its root certificate with ca= or extra_ca=.'
     fetch = f" It can be had from {printable(top.ca_issuers[0])}." if top.ca_issuers else ""
-    above = {name.key() for name in top.authority_issuers}
-    if key in facts.root_subjects:
-        return f'An authority named "{issuer}" is trusted, but with another key: it was renewed, or this is somebody else of that name.'
+    above = top.authority_issuers
+    above_is_trusted = any(facts.find_roots(name) for name in above)
     # authorityCertIssuer says who issued the issuer. When it did so itself, it is a root; when a trusted root did, it is none.
     # Sent intermediates, too, tell where their issuer is to be had, and that is a root as a rule: so caIssuers decide on a leaf only.
-    if key in above or (len(path) > 1 and not above & facts.root_subjects):
+    if top.issuer in above or (len(path) > 1 and not above_is_trusted):
         return unknown + fetch
-    if fetch or above & facts.root_subjects:
+    if fetch or above_is_trusted:
         return missing + fetch
     if facts.explicit_ca:
         return f"{missing} If it is a root and no intermediate, it is an authority unknown here: add it with ca= or extra_ca=."
     return f"{unknown} If it is an intermediate and no root, the {peer} has to send it."
 
 
-def _path(chain: list[PeerCertificate]) -> list[PeerCertificate]:
-    """Follow the issuers from the leaf as far as they were sent, in whatever order."""
-    path = chain[:1]
-    while issuer := next((c for c in chain if c not in path and path[-1].is_issued_by(c)), None):
-        path.append(issuer)
-    return path
-
-
 def _no_root(_: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
-    issuer = certificate.issuer_name.describe()
+    issuer = certificate.issuer_text
     return (
         f'"{_subject(certificate)}" is trusted, but is no root, and its issuer "{issuer}" is not trusted',
         f'Add "{issuer}" with ca= or extra_ca=, or let the chain end at an intermediate with allow_partial_trust_chain=True.',
@@ -120,11 +164,13 @@ def _root_sent(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str
 
 def _expired(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
     hint = f'"{_subject(certificate)}" has to be renewed on the side of the {facts.peer}.'
+    if _is_ours(facts, certificate):
+        hint = f'"{_subject(certificate)}" is one of the trusted certificates here: put its successor there (ca=, extra_ca=, the default roots).'
     return _validity(facts, certificate), hint + _doubt_clock(facts, certificate.not_after)
 
 
 def _not_yet_valid(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
-    hint = f'"{_subject(certificate)}" was made for later, or a clock is wrong: compare it with the one here.'
+    hint = f'"{_subject(certificate)}" is not valid yet, or a clock is wrong: compare it with the one here.'
     return _validity(facts, certificate), hint + _doubt_clock(facts, certificate.not_before)
 
 
@@ -143,8 +189,24 @@ def _doubt_clock(facts: PeerFacts, limit: datetime | None) -> str:
 
 
 def _purpose(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
-    usage = "serverAuth" if facts.role == "client" else "clientAuth"
-    return f'"{_subject(certificate)}"', f"The {facts.peer} needs a certificate whose extendedKeyUsage allows {usage}."
+    usage, oid = ("serverAuth", _SERVER_AUTH) if facts.role == "client" else ("clientAuth", _CLIENT_AUTH)
+    subject = _subject(certificate)
+    if certificate.raw != facts.leaf:
+        # Above the leaf the purpose is refused for want of the right to issue, or by OpenSSL's settings of a trusted root.
+        return (
+            f'"{subject}"',
+            f'The authority "{subject}" is not allowed to vouch for {usage}: by its extensions, or by OpenSSL\'s trust settings.',
+        )
+    allowed = certificate["ext_key_usage"]
+    if allowed is not None and oid not in allowed and _ANY_USAGE not in allowed:
+        return f'"{subject}"', f"The {facts.peer} needs a certificate whose extendedKeyUsage allows {usage}."
+    return f'"{subject}"', f"The keyUsage of the {facts.peer}'s certificate does not fit {usage}, or OpenSSL's trust settings reject that."
+
+
+def _no_authority(_: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
+    subject = _subject(certificate)
+    why = "keyUsage does not allow that" if not certificate.may_sign_certificates else "basicConstraints do not say that it is an authority"
+    return f'"{subject}"', f'"{subject}" issues certificates, but its {why}: it has to be reissued.'
 
 
 def _simply(hint: str) -> "_Explain":
@@ -152,37 +214,41 @@ def _simply(hint: str) -> "_Explain":
 
     def explain(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
         subject = _subject(certificate)
-        return f'"{subject}"', hint.format(subject=subject, issuer=certificate.issuer_name.describe(), peer=facts.peer)
+        return f'"{subject}"', hint.format(subject=subject, issuer=certificate.issuer_text, peer=facts.peer)
 
     return explain
 
 
 def _subject(certificate: PeerCertificate) -> str:
-    return certificate.subject_name.describe()
+    return certificate.subject_text
 
 
 _Explain: TypeAlias = Callable[[PeerFacts, PeerCertificate], tuple[str, str]]
 _WEAK = _simply("A stronger key is needed; ciphers= with @SECLEVEL=1 would let the weak one pass, and those who break it too.")
+_WEAK_HASH = _simply(
+    "It has to be signed with a stronger hash; ciphers= with @SECLEVEL=1 would let the weak one pass, and those who break it too."
+)
+
+_SERVER_AUTH, _CLIENT_AUTH, _ANY_USAGE = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2", "2.5.29.37.0"
 
 # By X509_V_ERR number (openssl/x509_vfy.h).
+_UNKNOWN_ISSUER = {20, 21}
 _EXPLANATIONS: Mapping[int, _Explain] = {
     2: _no_root,
     3: _simply('crl= checks the whole chain: add the revocation list of "{issuer}".'),
     7: _simply(
-        'The signature of "{issuer}" does not fit: an authority of that name is trusted with another key, or the certificate was altered.'
+        '"{issuer}" has not signed it with the key that is known here: it has several keys of one name, or the certificate was altered.'
     ),
     9: _not_yet_valid,
     10: _expired,
     12: _simply('Get the present revocation list of "{issuer}".'),
     18: _self_signed,
     19: _root_sent,
-    20: _unknown_issuer,
-    21: _unknown_issuer,
     23: _simply('"{issuer}" has withdrawn this certificate: the {peer} needs a new one.'),
-    25: _simply("An authority in the chain may not have as many authorities below it: it has to be made again with a longer path length."),
+    25: _simply("An authority in the chain may not have as many authorities below it: it has to be reissued with a longer path length."),
     26: _purpose,
     66: _WEAK,
     67: _WEAK,
-    68: _WEAK,
-    79: _simply('"{subject}" issues certificates but is no authority (basicConstraints): the chain has to be made again.'),
+    68: _WEAK_HASH,
+    79: _no_authority,
 }

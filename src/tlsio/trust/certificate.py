@@ -5,17 +5,21 @@ certificate for one odd extension, and an odd certificate must still be shown, f
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from tlsio.model.errors import UsageValueError
+from tlsio.model.errors import CertificateError, UsageValueError
 
 from . import der
-from .names import DIRECTORY_NAME, GeneralName, Name, ParsedNames, parse_general_name, parse_general_names, parse_name
+from .names import DIRECTORY_NAME, GeneralName, Name, NameKey, ParsedNames, parse_general_name, parse_general_names, parse_name
+from .signatures import Signed
 
 _AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
 _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
@@ -52,6 +56,10 @@ _CURVES: dict[str, tuple[str, str | None, int]] = {
     "1.3.36.3.3.2.8.1.1.13": ("brainpoolP512r1", None, 512),
 }
 _KEY_CERT_SIGN, _CRL_SIGN = 0x04, 0x02  # bits 5 and 6, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
+# Of the certificates of a peer: as many as OpenSSL's chains have at most (X509_VERIFY_PARAM_set_depth). It sends what it likes.
+_LONGEST_CHAIN = 100
+_FEW, _FEW_BYTES = 16, 32_768  # so many may be compared name by name: no real chain has more, and a stranger's would take 30 ms
+_LONG_NAME = 4096  # bytes of a name that is not printed: real ones have some hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -76,34 +84,91 @@ def parse(data: bytes) -> "PeerCertificate":
 def link(chain: Sequence[bytes], extra: Iterable[bytes] = ()) -> "PeerCertificate":
     """Read a chain and return its leaf, each certificate knowing its issuer: Node's `getPeerCertificate(true)`.
 
-    The issuer is first looked for among the rest of `chain` in any order, then in `extra`, as far as a certificate that
+    The issuer is looked for among the rest of `chain` in any order and in `extra`, as far as a certificate that
     issued itself, or one whose issuer is unknown or was here before: the walk ends also when authorities have signed
     each other (Node's does not). **A self-issued certificate is its own issuer**, so whoever follows
     `issuer_certificate` has to stop there.
 
-    Names and key identifiers are compared, no signature is checked: this shows, it does not verify.
+    Names and key identifiers are compared, no signature is checked: this shows, it does not verify. What cannot be read is
+    passed over, and so is what comes after the first 100 certificates: a stranger may send thousands.
 
     Args:
         chain: Certificates in DER, the leaf first.
         extra: More candidates in DER, such as the verified chain or the trusted roots.
 
     Raises:
-        UsageValueError: the chain is empty, or holds what is no certificate.
+        UsageValueError: the chain is empty, or its leaf is no certificate.
     """
     if not chain:
         raise UsageValueError("A chain without any certificate has no leaf to return")
-    leaf, *sent = dict.fromkeys(map(parse, chain))
-    candidates = [sent, [parse(data) for data in extra]]
-    current, seen = leaf, {leaf}
-    while not current.is_issued_by(current):
-        issuer = next((c for group in candidates for c in group if c not in seen and current.is_issued_by(c)), None)
+    current = leaf = parse(chain[0])
+    candidates = dict.fromkeys(read_all((*chain[1:_LONGEST_CHAIN], *extra)))
+    candidates.pop(leaf, None)
+    issuers = _Issuers(candidates)
+    while current.issuer != current.subject or not current.is_issued_by(current):
+        issuer = issuers.take(current)
         if issuer is None:
             return leaf
         current.issuer_certificate = issuer
-        seen.add(issuer)
         current = issuer
     current.issuer_certificate = current
     return leaf
+
+
+def read_all(chain: Iterable[bytes]) -> "Iterator[PeerCertificate]":
+    """Read the certificates that can be read."""
+    for data in chain:
+        try:
+            yield parse(data)
+        except UsageValueError:
+            continue
+
+
+def read_verified(chain: Iterable[bytes]) -> "list[PeerCertificate]":
+    """Read a chain that OpenSSL has built, leaf first: each certificate knows the next one as its issuer.
+
+    It ends before one that cannot be read: what stands behind that has lost its place.
+    """
+    found: list[PeerCertificate] = []
+    for data in chain:
+        try:
+            found.append(parse(data))
+        except UsageValueError:
+            break
+    for certificate, issuer in pairwise(found):
+        certificate.issuer_certificate = issuer
+    return found
+
+
+class _Issuers:
+    """Certificates by subject and key identifier, each given out once: a walk through n of them takes n steps."""
+
+    def __init__(self, candidates: "Iterable[PeerCertificate]") -> None:
+        pool = list(candidates)
+        self._is_small = len(pool) <= _FEW and sum(len(one.raw) for one in pool) <= _FEW_BYTES
+        self._by_subject: dict[NameKey | bytes, list[PeerCertificate]] = {}
+        self._by_key: dict[NameKey | bytes, dict[bytes | None, deque[PeerCertificate]]] = {}
+        for one in pool:
+            self._by_subject.setdefault(one.subject_key if self._is_small else one.subject, []).append(one)
+
+    def take(self, certificate: "PeerCertificate") -> "PeerCertificate | None":
+        """Return the first that may have issued the certificate, and forget it."""
+        name = certificate.issuer_key if self._is_small else certificate.issuer
+        if name not in self._by_key:
+            made: dict[bytes | None, deque[PeerCertificate]] = {}
+            self._by_key[name] = made
+            for one in self._by_subject.get(name, ()):
+                if one.may_sign_certificates:
+                    made.setdefault(one.subject_key_id, deque()).append(one)
+        groups = self._by_key[name]
+        wanted = certificate.authority_key_id
+        for key in (wanted, None) if wanted else list(groups):
+            if key in groups:
+                found = groups[key].popleft()
+                if not groups[key]:
+                    del groups[key]
+                return found
+        return None
 
 
 class PeerCertificate(Mapping[str, Any]):
@@ -117,21 +182,23 @@ class PeerCertificate(Mapping[str, Any]):
     Attributes:
         raw: The DER.
         issuer_certificate: The issuer, when `link` found one; a self-issued certificate is its own.
+        signed: What its issuer has signed, and how.
     """
 
     raw: bytes
+    signed: Signed
     issuer_certificate: "PeerCertificate | None"
 
     def __init__(self, data: bytes) -> None:
         self.raw = bytes(data)
         self.issuer_certificate = None
         try:
-            tbs, _, _ = der.read(self.raw).expect(der.SEQUENCE).children()
-            fields = list(tbs.expect(der.SEQUENCE).children())
+            self.signed = Signed(*der.read(self.raw).expect(der.SEQUENCE).children())
+            fields = list(self.signed.data.expect(der.SEQUENCE).children())
             if fields[0].tag == _VERSION:
                 del fields[0]
-            self._serial, _, self._issuer, self._validity, self._subject, self._key, *optional = fields
-        except (ValueError, IndexError) as error:
+            self._serial, self._signed_by, self._issuer, self._validity, self._subject, self._key, *optional = fields
+        except (ValueError, IndexError, TypeError) as error:
             raise UsageValueError(f"Not an X.509 certificate in DER ({len(self.raw)} bytes)") from error
         self._optional = optional
 
@@ -159,7 +226,7 @@ class PeerCertificate(Mapping[str, Any]):
         return hash(self.raw)
 
     def __repr__(self) -> str:
-        return f"<PeerCertificate {self.subject_name.describe()!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
+        return f"<PeerCertificate {self.subject_text!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
 
     def __reduce__(self) -> tuple[Callable[..., "PeerCertificate"], tuple[Any, ...]]:
         # By its bytes: what was parsed holds objects that do not pickle, and linked issuers go in circles.
@@ -197,14 +264,54 @@ class PeerCertificate(Mapping[str, Any]):
         """The object of `cryptography`.
 
         Raises:
-            ValueError: `cryptography` does not take this certificate.
+            CertificateError: `cryptography` does not take this certificate, whatever OpenSSL thinks of it.
         """
-        return x509.load_der_x509_certificate(self.raw)
+        try:
+            return x509.load_der_x509_certificate(self.raw)
+        except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+            raise CertificateError(
+                f'The package cryptography cannot read the certificate "{self.subject_text}": {error}',
+                code="ERR_TLS_CERTIFICATE_UNREADABLE",
+                hint="OpenSSL takes forms that cryptography refuses. get_peer_certificate() shows it, with its DER as raw.",
+            ) from error
 
     @cached_property
     def spki_sha256(self) -> bytes:
         """SHA-256 of the SubjectPublicKeyInfo, 32 bytes: what a pin names (RFC 7469 §2.4)."""
-        return hashlib.sha256(self._key.encoded).digest()
+        return hashlib.sha256(self.spki).digest()
+
+    @property
+    def spki(self) -> bytes:
+        """The SubjectPublicKeyInfo."""
+        return self._key.encoded
+
+    @property
+    def public_key_bits(self) -> bytes:
+        """The public key alone, as OCSP names it (RFC 6960 §4.1.1).
+
+        Raises:
+            ValueError: it is malformed.
+        """
+        return _pair(self._key)[1].bits()
+
+    @property
+    def subject(self) -> bytes:
+        """The subject in DER."""
+        return self._subject.encoded
+
+    @property
+    def issuer(self) -> bytes:
+        """The issuer's name in DER."""
+        return self._issuer.encoded
+
+    @property
+    def serial(self) -> int:
+        """The serial number.
+
+        Raises:
+            ValueError: it is malformed.
+        """
+        return self._serial.integer()
 
     @cached_property
     def subject_name(self) -> Name:
@@ -215,6 +322,41 @@ class PeerCertificate(Mapping[str, Any]):
     def issuer_name(self) -> Name:
         """The issuer's name."""
         return _or(Name(()), parse_name, self._issuer)
+
+    @cached_property
+    def subject_text(self) -> str:
+        """The subject for messages; that of a stranger may have 100 KB, and is not looked at then."""
+        return self.subject_name.describe() if len(self.subject) <= _LONG_NAME else f"(a name of {len(self.subject)} bytes)"
+
+    @cached_property
+    def issuer_text(self) -> str:
+        """The issuer's name for messages."""
+        return self.issuer_name.describe() if len(self.issuer) <= _LONG_NAME else f"(a name of {len(self.issuer)} bytes)"
+
+    @cached_property
+    def subject_key(self) -> NameKey:
+        """The subject as names are compared."""
+        return self.subject_name.key()
+
+    @cached_property
+    def issuer_key(self) -> NameKey:
+        """The issuer's name as names are compared."""
+        return self.issuer_name.key()
+
+    @property
+    def subject_key_id(self) -> bytes | None:
+        """The identifier of its key (subjectKeyIdentifier)."""
+        return _or(None, self._subject_key_id)
+
+    @property
+    def authority_key_id(self) -> bytes | None:
+        """The identifier of the key it was signed with (authorityKeyIdentifier)."""
+        return _or(None, self._authority_key_id)
+
+    @property
+    def may_sign_certificates(self) -> bool:
+        """Its keyUsage does not deny that it signs certificates."""
+        return _or(False, self._has_usage, _KEY_CERT_SIGN)  # noqa: FBT003  (the value on malformed input)
 
     @property
     def is_ca(self) -> bool:
@@ -257,16 +399,24 @@ class PeerCertificate(Mapping[str, Any]):
         return _or(False, self._requires_staple)  # noqa: FBT003  (the value on malformed input)
 
     @property
-    def authority_issuers(self) -> tuple[Name, ...]:
-        """Who issued the issuer's certificate, when authorityKeyIdentifier tells (authorityCertIssuer, RFC 5280 §4.2.1.1)."""
+    def authority_issuers(self) -> tuple[bytes, ...]:
+        """Who issued the issuer's certificate, when authorityKeyIdentifier tells (authorityCertIssuer, RFC 5280 §4.2.1.1); in DER."""
         return _or((), self._authority_issuers)
+
+    def is_signed_by(self, issuer: "PeerCertificate") -> bool:
+        """Tell whether the issuer has signed it: `is_issued_by`, and the signature fits and can be relied on."""
+        try:
+            agree = self.signed.algorithm.encoded == self._signed_by.encoded  # "MUST contain the same" (RFC 5280 §4.1.1.2)
+            return agree and self.is_issued_by(issuer) and not self.signed.find_flaw() and self.signed.is_by(issuer.spki)
+        except ValueError:
+            return False
 
     def is_issued_by(self, issuer: "PeerCertificate") -> bool:
         """Tell whether `issuer` may be the issuer, by what X509_check_issued compares: names, key identifiers, key usage."""
-        if self.issuer_name.key() != issuer.subject_name.key():
+        if self.issuer != issuer.subject and self.issuer_key != issuer.subject_key:
             return False
-        wanted, found = _or(None, self._authority_key_id), _or(None, issuer._subject_key_id)  # noqa: SLF001  (its own class)
-        return (not wanted or not found or wanted == found) and _or(False, issuer._may_sign_certificates)  # noqa: SLF001, FBT003
+        wanted, found = self.authority_key_id, issuer.subject_key_id
+        return (not wanted or not found or wanted == found) and issuer.may_sign_certificates
 
     # Readers of single fields. Each may raise ValueError on malformed input.
 
@@ -281,55 +431,57 @@ class PeerCertificate(Mapping[str, Any]):
             found.setdefault(oid.oid(), value.expect(der.OCTET_STRING).content)
         return found
 
-    def _extension(self, oid: str) -> der.Element | None:
+    def extension(self, oid: str) -> der.Element | None:
+        """Return the content of an extension, None when it is not there.
+
+        Raises:
+            ValueError: the extensions are malformed.
+        """
         content = self._extensions.get(oid)
         return None if content is None else der.read(content)
 
     def _general_names(self) -> tuple[GeneralName, ...]:
-        content = self._extension(_SUBJECT_ALT_NAME)
+        content = self.extension(_SUBJECT_ALT_NAME)
         return parse_general_names(content) if content else ()
 
     def _is_ca(self) -> bool:
-        constraints = self._extension(_BASIC_CONSTRAINTS)
+        constraints = self.extension(_BASIC_CONSTRAINTS)
         first = next(constraints.expect(der.SEQUENCE).children(), None) if constraints else None
         # cA is DEFAULT FALSE, so a pathLenConstraint may stand first.
-        return first is not None and first.tag == der.BOOLEAN and first.boolean() and self._may_sign_certificates()
+        return first is not None and first.tag == der.BOOLEAN and first.boolean() and self.may_sign_certificates
 
     def _requires_staple(self) -> bool:
-        features = self._extension(_TLS_FEATURE)
+        features = self.extension(_TLS_FEATURE)
         return features is not None and _STATUS_REQUEST in [one.integer() for one in features.expect(der.SEQUENCE).children()]
 
     def _crl_places(self) -> tuple[str, ...]:
         # A point that has more than a name is for some reasons only, or its list is somebody else's: neither is looked at.
-        content = self._extension(_CRL_PLACES)
+        content = self.extension(_CRL_PLACES)
         points = [list(point.children()) for point in content.expect(der.SEQUENCE).children()] if content else []
         names = [der.read(point[0].content) for point in points if len(point) == 1 and point[0].tag == _POINT_NAME]
         found = (parse_general_name(one) for name in names if name.tag == _FULL_NAME for one in name.children())
         return tuple(one.text for one in found if one.kind == "URI")
 
-    def _may_sign_certificates(self) -> bool:
-        return self._has_usage(_KEY_CERT_SIGN)
-
     def _has_usage(self, bit: int) -> bool:
-        usage = self._extension(_KEY_USAGE)
+        usage = self.extension(_KEY_USAGE)
         return usage is None or bool(usage.bits()[:1] and usage.bits()[0] & bit)
 
     def _time(self, which: int) -> datetime:
         return _pair(self._validity)[which].time()
 
     def _subject_key_id(self) -> bytes | None:
-        content = self._extension(_SUBJECT_KEY_ID)
+        content = self.extension(_SUBJECT_KEY_ID)
         return content.expect(der.OCTET_STRING).content if content else None
 
     def _authority_key_id(self) -> bytes | None:
         return next((part.content for part in self._authority_key(_KEY_IDENTIFIER)), None)
 
-    def _authority_issuers(self) -> tuple[Name, ...]:
+    def _authority_issuers(self) -> tuple[bytes, ...]:
         general = (name for part in self._authority_key(_AUTHORITY_CERT_ISSUER) for name in part.children())
-        return tuple(parse_name(der.read(name.content)) for name in general if name.tag == DIRECTORY_NAME)
+        return tuple(name.content for name in general if name.tag == DIRECTORY_NAME)
 
     def _authority_key(self, tag: int) -> Iterable[der.Element]:
-        content = self._extension(_AUTHORITY_KEY_ID)
+        content = self.extension(_AUTHORITY_KEY_ID)
         return (part for part in content.expect(der.SEQUENCE).children() if part.tag == tag) if content else ()
 
     def _algorithm(self) -> tuple[str, der.Element | None]:
@@ -351,10 +503,10 @@ class PeerCertificate(Mapping[str, Any]):
     # The legacy keys.
 
     def _subjectaltname(self) -> str | None:
-        return None if self._extension(_SUBJECT_ALT_NAME) is None else ", ".join(map(str, self._general_names()))
+        return None if self.extension(_SUBJECT_ALT_NAME) is None else ", ".join(map(str, self._general_names()))
 
     def _info_access(self) -> dict[str, list[str]] | None:
-        content = self._extension(_AUTHORITY_INFO_ACCESS)
+        content = self.extension(_AUTHORITY_INFO_ACCESS)
         if content is None:
             return None
         found: dict[str, list[str]] = {}
@@ -383,7 +535,7 @@ class PeerCertificate(Mapping[str, Any]):
         return self._key.encoded if algorithm in _RSA_KEYS else None
 
     def _ext_key_usage(self) -> list[str] | None:
-        content = self._extension(_EXTENDED_KEY_USAGE)
+        content = self.extension(_EXTENDED_KEY_USAGE)
         return [purpose.oid() for purpose in content.expect(der.SEQUENCE).children()] if content else None
 
     def _serial_number(self) -> str:

@@ -14,7 +14,8 @@ BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OID = 0x01, 0x02, 0x03, 0x04, 0x06
 UTF8_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x16, 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 
-_LONG_FORM, _TAG_CONTINUES = 0x80, 0x1F  # X.690 §8.1.3.5 and §8.1.2.4
+_LONG_FORM, _TAG_CONTINUES, _CONSTRUCTED = 0x80, 0x1F, 0x20  # X.690 §8.1.3.5, §8.1.2.4 and §8.1.2.5
+_END = b"\0\0"  # of an element of indefinite length
 _OID_OCTETS = 255
 
 # Bytes per character as in OpenSSL's ASN1_STRING_to_UTF8: it reads T61String as Latin-1, like everyone else.
@@ -107,12 +108,29 @@ class Element(NamedTuple):
 def read(data: bytes, *, trailing: bool = False) -> Element:
     """Read the first element of `data`, which must be all of it unless `trailing`.
 
-    Lengths longer than needed are taken (OpenSSL takes them); multi-byte tags and indefinite lengths are not, no certificate has them.
+    What BER allows and DER does not, lengths that are longer than needed or indefinite, is read, since OpenSSL reads it; tags of
+    several octets are not: no certificate has them.
     """
     element = _read_at(data, 0)
     if len(element.encoded) < len(data) and not trailing:
         raise DerError("followed by bytes that do not belong to it")
     return element
+
+
+def make(tag: int, *contents: bytes) -> bytes:
+    """Return one element: tag, length, and the contents one after the other."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < _LONG_FORM:
+        return bytes([tag, size]) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, _LONG_FORM | len(octets)]) + octets + content
+
+
+def make_integer(value: int) -> bytes:
+    """Return an INTEGER, in as few octets as it needs."""
+    bits = value.bit_length() if value >= 0 else (value + 1).bit_length()
+    return make(INTEGER, value.to_bytes(bits // 8 + 1, "big", signed=True))
 
 
 def read_oid(content: bytes) -> str:
@@ -132,15 +150,41 @@ def read_oid(content: bytes) -> str:
 
 
 def _read_at(data: bytes, start: int) -> Element:
+    tag, content, length = _read_header(data, start)
+    if length is None:
+        end = _find_end(data, content)
+        return Element(tag, data[content : end - len(_END)], data[start:end])
+    end = content + length
+    if end > len(data):
+        raise DerError("cut off")
+    return Element(tag, data[content:end], data[start:end])
+
+
+def _read_header(data: bytes, start: int) -> tuple[int, int, int | None]:
+    """Return the tag, where the content begins, and how long it is; None: as long as it takes."""
     content = start + 2
     if content > len(data):
         raise DerError("cut off in a header")
     tag, length = data[start], data[start + 1]
-    if length & _LONG_FORM:
-        octets = data[content : content + (length & ~_LONG_FORM)]
-        content += length & ~_LONG_FORM
-        length = int.from_bytes(octets, "big") if octets else len(data)  # none: the length is indefinite
-    end = content + length
-    if end > len(data) or tag & _TAG_CONTINUES == _TAG_CONTINUES:
-        raise DerError("cut off, or written in a form that DER does not have")
-    return Element(tag, data[content:end], data[start:end])
+    if tag & _TAG_CONTINUES == _TAG_CONTINUES:
+        raise DerError("a tag of several octets, which no certificate has")
+    if length < _LONG_FORM:
+        return tag, content, length
+    if length == _LONG_FORM and tag & _CONSTRUCTED:
+        return tag, content, None
+    end = content + length - _LONG_FORM
+    if not content < end <= len(data):
+        raise DerError("cut off in a length, or without one")
+    return tag, end, int.from_bytes(data[content:end])
+
+
+def _find_end(data: bytes, at: int) -> int:
+    """Return where an element of indefinite length ends, its two zero octets included (X.690 §8.1.5)."""
+    depth = 1
+    while depth:
+        if data[at : at + len(_END)] == _END:
+            depth, at = depth - 1, at + len(_END)
+            continue
+        _, at, length = _read_header(data, at)
+        depth, at = (depth + 1, at) if length is None else (depth, at + length)
+    return at

@@ -1,12 +1,14 @@
 """What is known about a peer when the verdict over it is due. Plain values, without behaviour beyond reading them."""
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from tlsio.model.values import Role
 
-from .names import NameKey
+
+def _trusts_nobody(_subject: bytes) -> Sequence[bytes]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class PeerFacts:
         asked: The peer was asked for a certificate; a server may not have done so.
         psk: An external pre-shared key stands for the certificate.
         explicit_ca: The caller named all the roots (`ca`) rather than adding to the default ones.
-        root_subjects: Names of the trusted roots (`roots.subjects`). For hints alone, so only needed beside verify errors.
+        find_roots: Returns the DER of the trusted certificates with a subject (a Name in DER). For hints alone.
     """
 
     role: Role
@@ -39,7 +41,7 @@ class PeerFacts:
     asked: bool = True
     psk: bool = False
     explicit_ca: bool = False
-    root_subjects: AbstractSet[NameKey] = frozenset()
+    find_roots: Callable[[bytes], Sequence[bytes]] = _trusts_nobody
 
     @property
     def peer(self) -> str:

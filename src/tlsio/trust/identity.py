@@ -10,6 +10,7 @@ parser would make of it: `ex%61mple.com` becomes `example.com`, `127.1` an addre
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ from tlsio.model.checks import wrong_type
 from tlsio.model.errors import CertificateAltNameError, UsageValueError
 
 from .certificate import PeerCertificate, parse
+from .constraints import NameConstraints, read_constraints
 from .names import IPAddress, ParsedNames, printable
 
 AnyCertificate: TypeAlias = PeerCertificate | Mapping[str, Any] | x509.Certificate
@@ -45,6 +47,9 @@ def check_server_identity(hostname: str, cert: AnyCertificate) -> CertificateAlt
 
     A trailing dot of the name does not count, nor does the case of ASCII letters. Names beyond ASCII are compared as A-labels.
 
+    Where a certificate knows its issuers (`issuer_certificate`) and one of these has name constraints, the host has to be within
+    them. Then names that end in a dot, and common names with a `*`, count for nothing: OpenSSL has not compared them.
+
     Args:
         hostname: A DNS name or an IP address as text, an IPv6 zone allowed.
         cert: What `get_peer_certificate()` returns, a plain mapping of that shape (`subject`, `subjectaltname`), or a
@@ -65,7 +70,8 @@ def check_rfc9525(hostname: str, cert: AnyCertificate) -> CertificateAltNameErro
 
     As `check_server_identity`, but stricter: the CN is never looked at ("the service identity ... MUST NOT" come from it,
     §2), and a wildcard stands for exactly one whole label on the left: "the wildcard character appears only as the complete
-    content of the left-most label" (§6.3).
+    content of the left-most label" (§6.3). A name in the certificate that ends in a dot is none ("preferred name syntax",
+    RFC 5280 §4.2.1.6).
     """
     return _check(hostname, cert, _rfc9525_reason)
 
@@ -120,8 +126,37 @@ def _check(hostname: str, cert: AnyCertificate, find_reason: _FindReason) -> Cer
         raise wrong_type("hostname", "a str", hostname)
     host, shown = _Host(hostname), _as_mapping(cert)
     names = shown.names if isinstance(shown, PeerCertificate) else _names_of_mapping(shown)
-    reason = find_reason(host, names, shown)
+    constraints = _find_constraints(shown)
+    reason = find_reason(host, _constrain(names) if constraints else names, shown) or _outside_reason(host, constraints)
     return None if reason is None else CertificateAltNameError(reason, host.text, cert, hint=_hint(host, names))
+
+
+def _find_constraints(cert: Mapping[str, Any]) -> list[NameConstraints | None]:
+    """Return the constraints of the issuers that are known; None for some that cannot be read."""
+    if not isinstance(cert, PeerCertificate) or cert.issuer_certificate is None:
+        return []
+    try:
+        return list(read_constraints(cert.chain()))
+    except ValueError:
+        return [None]
+
+
+def _constrain(names: ParsedNames) -> ParsedNames:
+    """Return names with "" in place of those that OpenSSL has not compared with the constraints: it matches nothing."""
+    return replace(
+        names,
+        dns=tuple("" if name.endswith(".") else name for name in names.dns),
+        common_names=tuple("" if name.endswith(".") or "*" in name else name for name in names.common_names),
+    )
+
+
+def _outside_reason(host: _Host, constraints: Iterable[NameConstraints | None]) -> str | None:
+    for one in constraints:
+        if one is None:
+            return f"Host: {host.text}. cannot be compared with the name constraints of its issuers, which are malformed"
+        if not one.allows(".".join(host.labels), host.ip):
+            return f'Host: {host.text}. is outside of the name constraints of "{one.authority}"'
+    return None
 
 
 def _as_mapping(cert: AnyCertificate) -> Mapping[str, Any]:
@@ -181,7 +216,7 @@ def _matches_node(host: list[str], pattern: str) -> bool:
 
 
 def _matches_rfc9525(host: list[str], pattern: str) -> bool:
-    labels = _pattern_labels(pattern)
+    labels = [] if pattern.endswith(".") else _pattern_labels(pattern)
     if not labels or len(host) != len(labels) or host[1:] != labels[1:]:
         return False
     if labels[0] == "*":

@@ -1,24 +1,23 @@
 """OCSP (RFC 6960): what to ask a responder, and what its answer is worth.
 
 An answer counts when it is about this certificate, signed by the certificate's issuer or by somebody whom that issuer has
-certified for it, and of today. `cryptography` reads it and checks the signatures; what follows from that is decided here. The
-time is an argument, and nothing is fetched.
+certified for it, and of today. It is read here, from its DER, and OpenSSL checks the signatures: so certificates and algorithms
+that other parsers refuse do no harm to a good answer. The time is an argument, and nothing is fetched.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing import NamedTuple
 
 from tlsio.model.errors import CertificateError
+from tlsio.native._core import has_valid_extensions
 
-from .certificate import PeerCertificate
+from . import der
+from .certificate import PeerCertificate, read_all
+from .names import parse_name
+from .signatures import Signed
 
 __all__ = ["MAX_RESPONSE", "CertificateStatus", "judge_absence", "judge_response", "make_request"]
 
@@ -29,8 +28,38 @@ _SKEW = timedelta(minutes=5)  # between our clock and the responder's; what Open
 # "If nextUpdate is not set, the responder is indicating that newer revocation information is available all the time" (RFC 6960
 # §4.2.2.1). Without a bound an old answer could be shown for ever.
 _UNDATED = timedelta(days=1)
-_WEAK = (hashes.MD5, hashes.SHA1)
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+# A responder that names a day in a hundred years would have its answer shown for as long, after a revocation too. As in Firefox
+# (mozilla::pkix), and as long as public authorities' may count (CA/Browser Forum, Baseline Requirements §4.9.10).
+_LONGEST = timedelta(days=10)
+_MOST_RESPONDERS = 4  # certificates in a response that are tried; one is usual, and each try costs a signature
+
+# By object identifier, as in the id of a certificate (§4.1.1). Nothing depends on their strength.
+_ID_HASHES = {
+    "1.3.14.3.2.26": "sha1",
+    "2.16.840.1.101.3.4.2.4": "sha224",
+    "2.16.840.1.101.3.4.2.1": "sha256",
+    "2.16.840.1.101.3.4.2.2": "sha384",
+    "2.16.840.1.101.3.4.2.3": "sha512",
+}
+_SHA1 = bytes.fromhex("300906052b0e03021a0500")  # AlgorithmIdentifier, with NULL as everybody writes it
+_BASIC, _NONCE, _OCSP_SIGNING = "1.3.6.1.5.5.7.48.1.1", "1.3.6.1.5.5.7.48.1.2", "1.3.6.1.5.5.7.3.9"
+_ENUMERATED = 0x0A
+_TAG_0, _TAG_1, _TAG_2 = 0xA0, 0xA1, 0xA2  # [0] to [2], constructed
+_GOOD, _REVOKED_INFO, _UNKNOWN = 0x80, 0xA1, 0x82  # of CertStatus; the first and the last are IMPLICIT NULL
+_STATUS = ("successful", "malformed_request", "internal_error", "try_later", "", "sig_required", "unauthorized")  # §4.2.1
+_REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "cACompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "certificateHold",
+    "",
+    "removeFromCRL",
+    "privilegeWithdrawn",
+    "aACompromise",
+)  # fmt: skip - RFC 5280 §5.3.1
 
 _REVOKED = "certificate_revoked"
 # RFC 6066 §8: "Clients requesting an OCSP response and receiving an OCSP response in a "CertificateStatus" message MUST check
@@ -61,9 +90,13 @@ def make_request(certificate: PeerCertificate, issuer: PeerCertificate) -> bytes
     for the certificate's id; nothing depends on its strength).
 
     Raises:
-        ValueError: `cryptography` does not take one of the certificates.
+        ValueError: the issuer's key is malformed.
     """
-    return _request(certificate, issuer, hashes.SHA1()).public_bytes(serialization.Encoding.DER)  # noqa: S303
+    name, key = _id_hashes("sha1", certificate.issuer, issuer)
+    hashes = der.make(der.OCTET_STRING, name), der.make(der.OCTET_STRING, key)
+    wanted = der.make(der.SEQUENCE, _SHA1, *hashes, der.make_integer(certificate.serial))
+    # OCSPRequest, TBSRequest, requestList, Request.
+    return der.make(der.SEQUENCE, der.make(der.SEQUENCE, der.make(der.SEQUENCE, der.make(der.SEQUENCE, wanted))))
 
 
 def judge_absence(certificate: PeerCertificate, *, required: bool) -> CertificateStatus:
@@ -94,113 +127,193 @@ def judge_response(response: bytes, certificate: PeerCertificate, issuer: PeerCe
     if issuer is None:
         return _bad("OCSP_SIGNATURE_INVALID", "cannot be checked: the certificate is trusted without its issuer")
     try:
-        return _judge(ocsp.load_der_ocsp_response(response), certificate, issuer, now)
-    except _UNREADABLE as error:
+        return _judge(der.read(response), certificate, issuer, now)
+    except (ValueError, StopIteration) as error:
         return _bad("OCSP_RESPONSE_MALFORMED", f"cannot be read: {error}")
 
 
-def _judge(response: ocsp.OCSPResponse, certificate: PeerCertificate, issuer: PeerCertificate, now: datetime) -> CertificateStatus:
-    if response.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        said = response.response_status.name.lower()
+class _Response(NamedTuple):
+    """What a responder has signed.
+
+    Attributes:
+        responder: ResponderID.
+        answers: One for each certificate that was asked about.
+        signed: Both, with the signature.
+        certificates: Those that came along, DER.
+    """
+
+    responder: der.Element
+    answers: tuple["_Answer", ...]
+    signed: Signed
+    certificates: tuple[bytes, ...]
+
+
+class _Answer(NamedTuple):
+    """A SingleResponse."""
+
+    hash_name: str
+    name_hash: bytes
+    key_hash: bytes
+    serial: int
+    status: der.Element
+    this_update: datetime
+    next_update: datetime | None
+
+
+def _judge(response: der.Element, certificate: PeerCertificate, issuer: PeerCertificate, now: datetime) -> CertificateStatus:
+    status, *rest = response.expect(der.SEQUENCE).children()
+    number = int.from_bytes(status.expect(_ENUMERATED).content)
+    if number:
+        said = _STATUS[number] if number < len(_STATUS) else str(number)
         return _bad("OCSP_RESPONSE_UNSUCCESSFUL", f"is the responder's refusal to answer: {said}")
-    about = [single for single in response.responses if _is_about(single, certificate, issuer)]
+    read = _read(rest)
+    about = [answer for answer in read.answers if _is_about(answer, certificate, issuer)]
     if not about:
         return _bad("OCSP_RESPONSE_MISMATCH", "is about another certificate", "Does the server staple what belongs to its old certificate?")
-    refused = _judge_signer(response, issuer, now)
-    if refused is not None:
-        return refused
-    found = [_judge_single(single, now) for single in about]
-    # Two answers about one certificate: what speaks against it wins.
-    return next((status for status in found if status.is_conclusive and status.error), None) or min(
-        found, key=lambda status: bool(status.error)
+    return _judge_signer(read, issuer, now) or min((_judge_answer(answer, now) for answer in about), key=_rank)
+
+
+def _rank(status: CertificateStatus) -> int:
+    """Order the answers about one certificate: what speaks against it counts, then one of today."""
+    code = status.error.code if status.error else ""
+    return {"CERT_REVOKED": 0, "OCSP_CERT_UNKNOWN": 1, "": 2}.get(code, 3)
+
+
+def _read(parts: list[der.Element]) -> _Response:
+    """Read what comes with a successful status (§4.2.1)."""
+    (wrapped,) = parts
+    kind, octets = der.read(wrapped.expect(_TAG_0).content).expect(der.SEQUENCE).children()
+    if kind.oid() != _BASIC:
+        raise ValueError(f"it is of a type that is not known here ({kind.oid()})")
+    data, algorithm, signature, *more = der.read(octets.expect(der.OCTET_STRING).content).expect(der.SEQUENCE).children()
+    certificates = der.read(more[0].expect(_TAG_0).content).expect(der.SEQUENCE).children() if more else ()
+    fields = list(data.expect(der.SEQUENCE).children())
+    if fields[0].tag == _TAG_0:  # the version
+        del fields[0]
+    responder, produced, answers, *extensions = fields
+    produced.time()
+    _refuse_critical(extensions)
+    return _Response(
+        responder,
+        tuple(map(_read_answer, answers.expect(der.SEQUENCE).children())),
+        Signed(data, algorithm, signature),
+        tuple(one.encoded for one in certificates),
     )
 
 
-def _is_about(single: ocsp.OCSPSingleResponse, certificate: PeerCertificate, issuer: PeerCertificate) -> bool:
-    asked = _request(certificate, issuer, single.hash_algorithm)
-    return (single.serial_number, single.issuer_name_hash, single.issuer_key_hash) == (
-        asked.serial_number,
-        asked.issuer_name_hash,
-        asked.issuer_key_hash,
+def _read_answer(single: der.Element) -> _Answer:
+    about, status, start, *more = single.expect(der.SEQUENCE).children()
+    algorithm, name, key, serial = about.expect(der.SEQUENCE).children()
+    if status.tag not in (_GOOD, _REVOKED_INFO, _UNKNOWN):
+        raise ValueError("a status that is none")
+    end = der.read(more.pop(0).content).time() if more and more[0].tag == _TAG_0 else None
+    _refuse_critical(more)
+    return _Answer(
+        _ID_HASHES.get(next(algorithm.expect(der.SEQUENCE).children()).oid(), ""),
+        name.expect(der.OCTET_STRING).content,
+        key.expect(der.OCTET_STRING).content,
+        serial.integer(),
+        status,
+        start.time(),
+        end,
     )
 
 
-def _request(certificate: PeerCertificate, issuer: PeerCertificate, algorithm: hashes.HashAlgorithm) -> ocsp.OCSPRequest:
-    return ocsp.OCSPRequestBuilder().add_certificate(certificate.x509, issuer.x509, algorithm).build()
+def _refuse_critical(fields: Iterable[der.Element]) -> None:
+    # "Unrecognized extensions MUST be ignored (unless they have the critical flag set and are not understood)" (§4.4)
+    for field in fields:
+        for extension in der.read(field.expect(_TAG_1).content).expect(der.SEQUENCE).children():
+            oid, *rest = extension.expect(der.SEQUENCE).children()
+            if rest[0].tag == der.BOOLEAN and rest[0].boolean() and oid.oid() != _NONCE:
+                raise ValueError(f"it has a critical extension that is not known here ({oid.oid()})")
 
 
-def _judge_signer(response: ocsp.OCSPResponse, issuer: PeerCertificate, now: datetime) -> CertificateStatus | None:
+def _is_about(answer: _Answer, certificate: PeerCertificate, issuer: PeerCertificate) -> bool:
+    if not answer.hash_name or answer.serial != certificate.serial:
+        return False
+    # The issuer's name stands in two certificates, not always in the same types of strings.
+    found = (answer.name_hash, answer.key_hash)
+    return any(found == _id_hashes(answer.hash_name, name, issuer) for name in (certificate.issuer, issuer.subject))
+
+
+def _id_hashes(algorithm: str, name: bytes, issuer: PeerCertificate) -> tuple[bytes, bytes]:
+    return tuple(hashlib.new(algorithm, data, usedforsecurity=False).digest() for data in (name, issuer.public_key_bits))  # type: ignore[return-value]  # two
+
+
+def _judge_signer(response: _Response, issuer: PeerCertificate, now: datetime) -> CertificateStatus | None:
     """Return why the signature does not count; None: it does.
 
     RFC 6960 §4.2.2.2: the issuer's own, or of a certificate issued by it directly that has id-kp-OCSPSigning.
     """
-    if isinstance(response.signature_hash_algorithm, _WEAK):
-        return _bad("OCSP_SIGNATURE_INVALID", f"is signed with {response.signature_hash_algorithm.name}, which can be forged")
-    if _has_signed(issuer.x509, response):
+    if flaw := response.signed.find_flaw():
+        return _bad("OCSP_SIGNATURE_INVALID", flaw)
+    if response.signed.is_by(issuer.spki):
         return None
-    signer = next((one for one in response.certificates if _has_signed(one, response)), None)
+    candidates = [one for one in read_all(response.certificates) if _is_responder(response.responder, one)][:_MOST_RESPONDERS]
+    signer = next((one for one in candidates if response.signed.is_by(one.spki)), None)
     if signer is None:
         return _bad("OCSP_SIGNATURE_INVALID", "has a signature that is neither the issuer's nor of a certificate sent with it")
-    flaws = list(_flaws_of_responder(signer, issuer.x509, now))
+    flaws = list(_flaws_of_responder(signer, issuer, now))
     if flaws:
-        who = signer.subject.rfc4514_string()
+        who = signer.subject_text
         return _bad("OCSP_SIGNER_UNAUTHORIZED", f'is signed by "{who}", who {" and ".join(flaws)}')
     return None
 
 
-def _flaws_of_responder(signer: x509.Certificate, issuer: x509.Certificate, now: datetime) -> Iterator[str]:
+def _is_responder(responder: der.Element, certificate: PeerCertificate) -> bool:
+    """Tell whether this is whom the response says to be of: byName [1], or byKey [2], "SHA-1 hash of responder's public key"."""
+    inner = der.read(responder.content)
+    if responder.tag == _TAG_1:
+        return inner.encoded == certificate.subject or parse_name(inner).key() == certificate.subject_key
+    wanted = inner.expect(der.OCTET_STRING).content if responder.tag == _TAG_2 else b""
     try:
-        signer.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+        return hashlib.sha1(certificate.public_key_bits, usedforsecurity=False).digest() == wanted
+    except ValueError:
+        return False
+
+
+def _flaws_of_responder(signer: PeerCertificate, issuer: PeerCertificate, now: datetime) -> Iterator[str]:
+    if signer.signed.find_flaw():
+        yield f"has a certificate that {signer.signed.find_flaw()}"
+    elif not signer.is_signed_by(issuer):
         yield "was not certified by the certificate's issuer"
-    try:
-        usages = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        usages = x509.ExtendedKeyUsage([])
-    if ExtendedKeyUsageOID.OCSP_SIGNING not in usages:
+    if not has_valid_extensions(signer.raw):
+        yield "has a certificate with extensions that are malformed or not known"
+    if _OCSP_SIGNING not in (signer["ext_key_usage"] or ()):
         yield "may not sign responses"
-    if not signer.not_valid_before_utc <= now <= signer.not_valid_after_utc:
+    start, end = signer.not_before, signer.not_after
+    if start is None or end is None or not start <= now <= end:
         yield "has a certificate that is not valid now"
 
 
-def _has_signed(signer: x509.Certificate, response: ocsp.OCSPResponse) -> bool:
-    key, algorithm = signer.public_key(), response.signature_hash_algorithm
-    signature, data = response.signature, response.tbs_response_bytes
-    try:
-        if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(signature, data)
-        elif isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
-            key.verify(signature, data, padding.PKCS1v15(), algorithm)
-        elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm is not None:
-            key.verify(signature, data, ec.ECDSA(algorithm))
-        else:
-            return False
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _judge_single(single: ocsp.OCSPSingleResponse, now: datetime) -> CertificateStatus:
-    if single.certificate_status is ocsp.OCSPCertStatus.UNKNOWN:
+def _judge_answer(answer: _Answer, now: datetime) -> CertificateStatus:
+    if answer.status.tag == _UNKNOWN:
         return _bad("OCSP_CERT_UNKNOWN", "says that the responder does not know the certificate")
-    start = single.this_update_utc
+    revoked = _read_revoked(answer.status) if answer.status.tag == _REVOKED_INFO else None
+    start = answer.this_update
+    end = min(answer.next_update - start, _LONGEST) if answer.next_update else _UNDATED
+    refused = None
     if start > now + _SKEW:
-        return _bad("OCSP_RESPONSE_NOT_YET_VALID", f"counts from {start:%Y-%m-%d %H:%M:%S} UTC on", "Is this machine's clock right?")
-    end = single.next_update_utc or start + _UNDATED
-    if end < now - _SKEW:
+        refused = _bad("OCSP_RESPONSE_NOT_YET_VALID", f"counts from {start:%Y-%m-%d %H:%M:%S} UTC on", "Is this machine's clock right?")
+    elif start + end < now - _SKEW:
         hint = "The server staples an old one: its responder may be down. Or this machine's clock is ahead."
-        return _bad("OCSP_RESPONSE_EXPIRED", f"counted until {end:%Y-%m-%d %H:%M:%S} UTC", hint)
-    error = None
-    if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
-        since = single.revocation_time_utc
-        why = f", {single.revocation_reason.value}" if single.revocation_reason else ""
-        error = CertificateError(
-            f"The server's certificate was revoked on {since:%Y-%m-%d} by its issuer{why}: the OCSP response says so",
-            code="CERT_REVOKED",
-            alert=_REVOKED,
-            hint="Nobody should trust it any more. Whoever runs the server needs a new certificate with a new key.",
-        )
-    return CertificateStatus(error=error, is_conclusive=True, this_update=start, next_update=end)
+        refused = _bad("OCSP_RESPONSE_EXPIRED", f"counted until {start + end:%Y-%m-%d %H:%M:%S} UTC", hint)
+    # What was revoked stays so, also when the answer that says it is an old one.
+    if refused is not None:
+        return CertificateStatus(error=revoked) if revoked else refused
+    return CertificateStatus(error=revoked, is_conclusive=True, this_update=start, next_update=start + end)
+
+
+def _read_revoked(status: der.Element) -> CertificateError:
+    since, *reason = status.children()
+    number = int.from_bytes(der.read(reason[0].content).expect(_ENUMERATED).content) if reason else 0
+    why = f", {_REASONS[number]}" if 0 < number < len(_REASONS) else ""
+    return CertificateError(
+        f"The server's certificate was revoked on {since.time():%Y-%m-%d} by its issuer{why}: the OCSP response says so",
+        code="CERT_REVOKED",
+        alert=_REVOKED,
+        hint="Nobody should trust it any more. Whoever runs the server needs a new certificate with a new key.",
+    )
 
 
 def _bad(code: str, found: str, hint: str | None = None) -> CertificateStatus:

@@ -1,23 +1,54 @@
 """Revocation lists (CRLs, RFC 5280 §5) that were fetched: whether one can be relied on, and whether a certificate is in it.
 
-`cryptography` reads the list and checks the signature; what follows is decided here. The time is an argument, nothing is fetched.
-The lists given by the option `crl` are OpenSSL's business.
+A list is read here, from its DER, and OpenSSL checks the signature; what follows is decided here. The time is an argument,
+nothing is fetched. The lists given by the option `crl` are OpenSSL's business.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from typing import NamedTuple
 
 from tlsio.model.errors import CertificateError
+from tlsio.native._core import RevokedSerials
 
+from . import der
 from .certificate import PeerCertificate
+from .names import parse_general_name, parse_name
+from .signatures import Signed
 
-__all__ = ["RevocationList", "read_list"]
+__all__ = ["Edition", "RevocationList", "read_list"]
 
 _SKEW = timedelta(minutes=5)  # as for OCSP
-_UNREADABLE = (TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+
+_TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
+_EXTENSIONS = 0xA0  # [0] EXPLICIT of TBSCertList
+_NUMBER, _DELTA, _SCOPE = "2.5.29.20", "2.5.29.27", "2.5.29.28"
+# authorityKeyIdentifier, cRLNumber, issuingDistributionPoint: what is understood, critical or not. Where the list of changes is
+# (freshestCRL), and issuerAltName, need not be.
+_KNOWN = {"2.5.29.35", _NUMBER, _SCOPE}
+
+# IssuingDistributionPoint (§5.2.5). The place is a CHOICE, so its tag is explicit; the flags are DEFAULT FALSE.
+_PLACE, _FULL_NAME = 0xA0, 0xA0
+_ONLY_USERS, _ONLY_AUTHORITIES, _INDIRECT, _ONLY_ATTRIBUTES = 0x81, 0x82, 0x84, 0x85
+_FLAGS = {_ONLY_USERS, _ONLY_AUTHORITIES, _INDIRECT, _ONLY_ATTRIBUTES}
+
+
+class Edition(NamedTuple):
+    """Which of the lists that one place has had over time.
+
+    Attributes:
+        this_update: The moment it is about.
+        number: Its cRLNumber, "a monotonically increasing sequence number" (§5.2.3); None where it has none.
+    """
+
+    this_update: datetime
+    number: int | None
+
+    def is_older_than(self, other: "Edition") -> bool:
+        """Tell whether the other list was made later, by its number or by its time."""
+        is_lower = self.number is not None and other.number is not None and self.number < other.number
+        return is_lower or self.this_update < other.this_update
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +56,25 @@ class RevocationList:
     """A list that its issuer has signed and that counts now.
 
     Attributes:
+        edition: To compare it with others from the same place.
         next_update: The end of its time.
     """
 
+    edition: Edition
     next_update: datetime
-    _crl: x509.CertificateRevocationList
+    _serials: RevokedSerials
 
     def find(self, certificate: PeerCertificate) -> CertificateError | None:
-        """Return what the list says against a certificate of its issuer."""
-        entry = self._crl.get_revoked_certificate_by_serial_number(certificate.x509.serial_number)
-        if entry is None:
+        """Return what the list says against a certificate of its issuer.
+
+        Raises:
+            ValueError: the certificate's serial number is malformed.
+        """
+        date = self._serials.find(der.make_integer(certificate.serial))
+        if date is None:
             return None
         return CertificateError(
-            f'The certificate "{certificate.subject_name.describe()}" was revoked on {entry.revocation_date_utc:%Y-%m-%d}: '
-            "its issuer's list says so",
+            f'The certificate "{certificate.subject_text}" was revoked on {_print_day(date)}: its issuer\'s list says so',
             code="CERT_REVOKED",
             alert="certificate_revoked",
             hint="Nobody should trust it any more. Whoever it belongs to needs a new certificate with a new key.",
@@ -58,35 +94,81 @@ def read_list(data: bytes, url: str, issuer: PeerCertificate, *, for_ca: bool, n
     Raises:
         ValueError: it cannot be relied on; why.
     """
+    signed = Signed(*_read(der.read(data), 3))
+    fields = list(signed.data.expect(der.SEQUENCE).children())
+    if fields and fields[0].tag == der.INTEGER:  # the version
+        del fields[0]
+    if len(fields) < 3:  # noqa: PLR2004  (those that are not optional)
+        raise ValueError("it cannot be read: too few fields")
+    algorithm, name, start, *rest = fields
+    if name.encoded != issuer.subject and parse_name(name).key() != issuer.subject_key:
+        raise ValueError("it is of another issuer")
+    # The algorithm stands inside and outside of what is signed; "MUST contain the same" (§5.1.1.2).
+    if not issuer.may_sign_lists or algorithm.encoded != signed.algorithm.encoded or not signed.is_by(issuer.spki):
+        raise ValueError("the issuer has not signed it")
+    if flaw := signed.find_flaw():
+        raise ValueError(f"it {flaw}")
+    end = rest.pop(0) if rest and rest[0].tag in _TIMES else None
+    entries = rest.pop(0).content if rest and rest[0].tag == der.SEQUENCE else b""
+    first, last = start.time(), end.time() if end else None
+    if first > now + _SKEW or last is None or last < now - _SKEW:
+        raise ValueError(f"it counts from {first:%Y-%m-%d %H:%M} to {last or first:%Y-%m-%d %H:%M} UTC only")
+    number = _check_extensions(rest, url, for_ca=for_ca)
+    return RevocationList(Edition(first, number), last, RevokedSerials(entries))
+
+
+def _read(element: der.Element, count: int) -> list[der.Element]:
+    found = list(element.expect(der.SEQUENCE).children())
+    if len(found) != count:
+        raise ValueError(f"it cannot be read: {len(found)} fields instead of {count}")
+    return found
+
+
+def _check_extensions(fields: Iterable[der.Element], url: str, *, for_ca: bool) -> int | None:
+    """Refuse lists of something else: of another place, of other certificates, of some reasons, of changes only; return the number."""
+    number, seen = None, set[str]()
+    for field in fields:
+        for extension in der.read(field.expect(_EXTENSIONS).content).expect(der.SEQUENCE).children():
+            name, *critical, value = extension.expect(der.SEQUENCE).children()
+            oid, content = name.oid(), value.expect(der.OCTET_STRING).content
+            if oid in seen:
+                raise ValueError(f"it has the same extension twice ({oid})")
+            seen.add(oid)
+            if oid == _SCOPE:
+                _check_scope(der.read(content), url, for_ca=for_ca)
+            elif oid == _NUMBER:
+                number = der.read(content).integer()
+            elif oid == _DELTA:
+                raise ValueError("it is a list of changes only, which is not known here")
+            elif oid not in _KNOWN and any(flag.boolean() for flag in critical):
+                raise ValueError(f"it has an extension that is not known here ({oid})")
+    return number
+
+
+def _check_scope(scope: der.Element, url: str, *, for_ca: bool) -> None:
+    """Refuse a list unless its issuingDistributionPoint names this place, if any, and holds all certificates of this kind.
+
+    A name in another form (a directory's, relative to the issuer) may be of the same place, but nothing here tells so.
+    """
+    for field in scope.expect(der.SEQUENCE).children():
+        if field.tag == _PLACE:
+            fits = url in _places(der.read(field.content))
+        elif field.tag == (_ONLY_AUTHORITIES if for_ca else _ONLY_USERS):
+            fits = True
+        else:  # other certificates, those of another issuer, or some reasons only
+            fits = field.tag in _FLAGS and not any(field.content)
+        if not fits:
+            raise ValueError("it is about other certificates")
+
+
+def _places(name: der.Element) -> list[str]:
+    if name.tag != _FULL_NAME:
+        return []
+    return [one.text for one in map(parse_general_name, name.children()) if one.kind == "URI"]
+
+
+def _print_day(date: bytes) -> str:
     try:
-        crl = x509.load_der_x509_crl(data)
-        if crl.issuer != issuer.x509.subject:
-            raise ValueError("it is of another issuer")
-        if not issuer.may_sign_lists or not crl.is_signature_valid(issuer.x509.public_key()):  # type: ignore[arg-type]  # TypeError for others
-            raise ValueError("the issuer has not signed it")
-        start, end = crl.last_update_utc, crl.next_update_utc
-        if start > now + _SKEW or end is None or end < now - _SKEW:
-            raise ValueError(f"it counts from {start:%Y-%m-%d %H:%M} to {end or start:%Y-%m-%d %H:%M} UTC only")
-        _check_scope(crl.extensions, url, for_ca=for_ca)
-    except _UNREADABLE as error:
-        raise ValueError(f"it cannot be read: {error}") from None
-    return RevocationList(end, crl)
-
-
-def _check_scope(extensions: x509.Extensions, url: str, *, for_ca: bool) -> None:
-    """Refuse lists of something else: of another place, of other certificates, of some reasons, of changes only."""
-    for extension in extensions:
-        scope = extension.value
-        if isinstance(scope, x509.IssuingDistributionPoint):
-            places = [str(name.value) for name in scope.full_name or () if isinstance(name, x509.UniformResourceIdentifier)]
-            left_out = scope.only_contains_user_certs if for_ca else scope.only_contains_ca_certs
-            if (
-                left_out
-                or scope.only_contains_attribute_certs
-                or scope.only_some_reasons
-                or scope.indirect_crl
-                or (places and url not in places)
-            ):
-                raise ValueError("it is about other certificates")
-        elif extension.critical:
-            raise ValueError(f"it has an extension that is not known here ({extension.oid.dotted_string})")
+        return f"{der.read(date).time():%Y-%m-%d}"
+    except ValueError:
+        return "an unreadable date"

@@ -15,10 +15,12 @@ from pathlib import Path
 import certifi
 
 from tlsio.model.environment import read_variable
+from tlsio.model.errors import ConfigError
+from tlsio.native._core import Roots
+from tlsio.native.context_spec import Piece
 
 from . import der
 from .certificate import parse
-from .names import NameKey
 
 # RFC 7468 §5; OpenSSL's two older labels count too, as in Node. The text between is left to the decoder.
 _BLOCK = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
@@ -70,28 +72,37 @@ def extra() -> tuple[str, ...]:
     return found
 
 
-@functools.cache
-def subjects(pems: tuple[str, ...]) -> frozenset[NameKey]:
-    """Return the names of roots in PEM, to tell a missing intermediate from an unknown authority."""
-    return frozenset(parse(data).subject_name.key() for pem in pems for data in read_pem(pem.encode()))
-
-
 def read_pem(text: bytes) -> list[bytes]:
-    """Return the certificates in a PEM text as DER; what is none is left out, as OpenSSL leaves it out of a CA file."""
-    found = []
+    """Return the certificates in a PEM text as DER; what is none is left out, as OpenSSL leaves it out of a CA file.
+
+    A TRUSTED CERTIFICATE carries OpenSSL's own settings behind the certificate: for what it is trusted, and for what it is
+    not. They stay, since without them an authority that was rejected would be trusted.
+    """
+    found = list[bytes]()
     for _, body in _BLOCK.findall(text):
         try:
-            # A TRUSTED CERTIFICATE carries OpenSSL's own settings behind the certificate.
-            certificate = der.read(b64decode(body), trailing=True).encoded
-            parse(certificate)
+            data = b64decode(body)
+            parse(der.read(data, trailing=True).encoded)
+            found += _read_settings(data) if _holds_settings(data) else [data]
         except ValueError:
             continue
-        found.append(certificate)
     return found
 
 
+def _holds_settings(data: bytes) -> bool:
+    return len(der.read(data, trailing=True).encoded) < len(data)
+
+
+def _read_settings(data: bytes) -> tuple[bytes, ...]:
+    """Have OpenSSL read a certificate with its settings; when it cannot, nothing may be trusted by it."""
+    try:
+        return Roots([Piece("a trusted certificate", _encode(data).encode())]).certificates
+    except ConfigError:
+        return ()
+
+
 def to_pem(certificates: Iterable[bytes]) -> tuple[str, ...]:
-    """Return certificates in DER as PEM, repetitions left out."""
+    """Return certificates in DER, with OpenSSL's settings or without, as PEM; repetitions are left out."""
     return tuple(map(_encode, dict.fromkeys(certificates)))
 
 
@@ -102,7 +113,8 @@ def _unique(paths: Iterable[Path]) -> tuple[str, ...]:
 def _encode(data: bytes) -> str:
     body = b64encode(data).decode("ascii")
     lines = (body[at : at + _PEM_LINE] for at in range(0, len(body), _PEM_LINE))
-    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
+    label = "TRUSTED CERTIFICATE" if _holds_settings(data) else "CERTIFICATE"
+    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
 
 
 def _read(path: Path) -> bytes:

@@ -6,7 +6,6 @@
 #include "internal.h"
 
 #include <openssl/err.h>
-#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +56,13 @@ static int record_protocols(tio_conn *c, SSL *ssl) {
     return 0;
 }
 
+/* The lists at hand decide about a client that resumes (TLS 1.3): the binding may look after them first. */
+static int resumes_by_lists(tio_conn *c, SSL *ssl) {
+    const unsigned char *p;
+    size_t size;
+    return c->context->settings.lists && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size);
+}
+
 /* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
 static int on_renegotiation(tio_conn *c, int *alert) {
     int64_t now = tio_clock_coarse();
@@ -92,7 +98,7 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
         return SSL_CLIENT_HELLO_ERROR;
     }
     if (!((c->policy.wants & TIO_WANT_HELLO) && c->server_name) && !((c->policy.wants & TIO_WANT_ALPN) && c->offered)
-        && !(c->sessions && c->sessions->asked_size))
+        && !(c->sessions && c->sessions->asked_size) && !resumes_by_lists(c, ssl))
         return go_on(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
@@ -152,6 +158,10 @@ static tio_conn *conn_of_store(X509_STORE_CTX *xs) {
     return tio_conn_of(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
 }
 
+/* In a chain of strangers OpenSSL checks each signature for the sake of the list of causes, 1 ms with the slowest curves, and a
+ * chain may have 100.  Real ones have two to five; a longer one stops at its first error. */
+enum { LONG_CHAIN = 8 };
+
 /* Go on after each error, so that all causes are known; the verdict is made from the list, never from our return value. */
 static int record_error(int ok, X509_STORE_CTX *xs) {
     tio_verify *v = conn_of_store(xs)->verify;
@@ -161,15 +171,13 @@ static int record_error(int ok, X509_STORE_CTX *xs) {
         v->errors[at].error = X509_STORE_CTX_get_error(xs);
         v->errors[at].depth = X509_STORE_CTX_get_error_depth(xs);
     }
-    return 1;
+    return ok || sk_X509_num(X509_STORE_CTX_get0_chain(xs)) <= LONG_CHAIN;
 }
 
 static int pin_matches(const tio_context_settings *settings, X509 *cert) {
-    unsigned char *der = NULL, digest[SHA256_DIGEST_LENGTH];
-    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der), match = 0;
-    if (size <= 0) return 0;
-    SHA256(der, (size_t)size, digest);
-    OPENSSL_free(der);
+    uint8_t digest[TIO_PIN];
+    int match = 0;
+    if (tio_spki_digest(cert, digest)) return 0;
     for (size_t i = 0; i < settings->pin_count; i++) match |= !CRYPTO_memcmp(settings->pins + i * TIO_PIN, digest, TIO_PIN);
     return match;
 }
@@ -235,6 +243,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
         }
         return SSL_set_retry_verify(c->ssl) > 0;
     }
+    c->marked = 0;                                      /* the sessions made from now on remember this verification */
     tio_verify *v = c->verify;
     v->pins_failed = !pins_hold(&c->context->settings, v->chain);
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */

@@ -56,7 +56,7 @@ void tio_conn_free(tio_conn *c) {
 static void begin(tio_conn *c) {
     ERR_clear_error();
     c->wire.budget = TIO_LOOK_BUDGET;
-    c->wire.budget_spent = 0;
+    c->wire.budget_spent = c->wire.starved = 0;
 }
 
 int tio_conn_set_server_name(tio_conn *c, const char *name) {
@@ -117,18 +117,22 @@ static void wire_failed(tio_conn *c, int error) {
     tio_conn_break(c, error == ENOMEM ? TIO_FAULT_MEMORY : TIO_FAULT_OS, TIO_NO_LIMIT, error);
 }
 
+/* Nothing can be written before it is done, which takes the peer. */
+static int is_renegotiating(const tio_conn *c) { return SSL_in_init(c->ssl) && SSL_version(c->ssl) < TLS1_3_VERSION; }
+
 /* No more input will come: what does that mean here?  A failed send is reported now, after the peer's alert had its chance. */
 static void input_over(tio_conn *c) {
     int error = c->wire.error ? c->wire.error : c->wire.out_error;
     if (error) wire_failed(c, error);
-    else if (c->phase == TIO_HANDSHAKING) tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
+    else if (c->phase == TIO_HANDSHAKING || is_renegotiating(c)) tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
     else tio_move_in(c, TIO_IN_TRUNCATED);
 }
 
-static int is_over(const tio_conn *c) { return !c->wire.budget_spent && !c->wire.in_size && (c->wire.eof || c->wire.error); }
+static int is_over(const tio_conn *c) { return c->wire.starved && (c->wire.eof || c->wire.error); }
 
-/* OpenSSL wanted more input.  Bytes that the budget has kept from it are a reason to go on, not to wait. */
-static tio_stop stop_of_input(const tio_conn *c) { return c->wire.budget_spent ? TIO_GO : TIO_AWAITS_INPUT; }
+/* OpenSSL says that it wants more input.  It says so too behind a message that brought no data (AUTO_RETRY is off where clients
+ * are asked about), and when the budget kept bytes from it: then the next call goes on. */
+static tio_stop stop_of_input(const tio_conn *c) { return c->wire.starved ? TIO_AWAITS_INPUT : TIO_GO; }
 
 /* ---- handshake ----------------------------------------------------------------------------------------------- */
 
@@ -315,7 +319,7 @@ static size_t take(tio_conn *c, void *room, size_t size) {
     tio_poison(room, size);
     int r = SSL_read(c->ssl, room, size < INT32_MAX ? (int)size : INT32_MAX);
     c->read_stop = TIO_GO;
-    c->has_plaintext = r > 0 && SSL_pending(c->ssl) > 0;
+    c->has_plaintext = r > 0 && (size_t)r == size && SSL_pending(c->ssl) > 0;     /* a read that was not filled has emptied the record */
     look_for_rehandshake(c);
     if (r <= 0) {
         input_failed(c, r);
@@ -341,7 +345,7 @@ static void peek_record(tio_conn *c) {
     begin(c);
     int r = SSL_peek(c->ssl, &byte, 1);
     c->read_stop = TIO_GO;
-    c->has_plaintext = r > 0;
+    c->has_plaintext = r > 0 || SSL_pending(c->ssl) > 0;
     look_for_rehandshake(c);
     if (r <= 0) input_failed(c, r);
 }
@@ -367,7 +371,7 @@ void tio_conn_step(tio_conn *c) {
     if (c->phase == TIO_HANDSHAKING) do_handshake(c);
     else if (c->phase == TIO_OPEN && c->refusal >= 0) refuse_open(c);
     else if (c->phase == TIO_CLOSING) discard(c);
-    else if (may_read(c) && !c->has_plaintext) peek_record(c);
+    else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM)) peek_record(c);     /* the latter: a message of ours */
     if (c->wire.out_error) report_send_failure(c);
 }
 
@@ -438,7 +442,7 @@ static void watch_partial_record(tio_conn *c) {
 /* Another handshake, of either side's wish, holds up our writes, and in TLS 1.3 somebody who waits for a certificate. */
 static void watch_rehandshake(tio_conn *c) {
     int waits = (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->policy.handshake_ns && c->question == TIO_NO_QUESTION &&
-                c->in == TIO_IN_OPEN && (c->rehandshake_asked || (SSL_in_init(c->ssl) && SSL_version(c->ssl) < TLS1_3_VERSION));
+                c->in == TIO_IN_OPEN && (c->rehandshake_asked || is_renegotiating(c));
     if (!waits) c->rehandshake_due = 0;
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }

@@ -41,6 +41,7 @@ void tio_context_release(tio_context *ctx) {
     free(ctx->settings.alpn);
     free(ctx->settings.npn);
     free(ctx->settings.pins);
+    tio_lists_release(ctx->settings.lists);
     free(ctx);
 }
 

@@ -47,6 +47,11 @@ enum {
     TIO_TICKET_KEY = 48,                /* Node's layout: 16 name, 16 HMAC-SHA256 key, 16 AES-128 key */
     TIO_TICKET_KEYS = 16,               /* keys a ring remembers */
     TIO_SESSION_ID = 32,                /* RFC 5246 7.4.1.2: the longest; that of a stateful ticket */
+    TIO_LISTED = 16,                    /* certificates of a chain that a session remembers for revocation lists */
+    TIO_LIST_KEY = 32,                  /* SHA-256: names a list, see lists.c */
+    TIO_LIST_SERIAL = 40,               /* bytes of a serial number in DER; RFC 5280 4.1.2.2 allows 22 */
+    TIO_ENTRIES = (TIO_LISTED + 1) * (TIO_LIST_KEY + 1 + TIO_LIST_SERIAL),
+    TIO_TRUST = 32,                     /* SHA-256 of what finds certificates good; the binding knows what that is */
     TIO_SESSIONS = 8,                   /* made by one connection and not fetched yet; a TLS 1.3 server makes two at once */
     TIO_PSK_IDENTITY = PSK_MAX_IDENTITY_LEN,            /* bytes of a pre-shared key's identity, or of a hint: 256 */
     TIO_PSK_KEY = PSK_MAX_PSK_LEN       /* 512 */
@@ -121,6 +126,8 @@ typedef struct {
 
 /* ---- contexts: an SSL_CTX, and beside it what SSL_set_SSL_CTX() does not carry over -------------------------- */
 
+typedef struct tio_lists tio_lists;
+
 typedef struct {                        /* verify mode, versions, options, tickets are read from the SSL_CTX itself */
     int accept_unverified;              /* server: a bad certificate is recorded, not refused */
     char *groups;                       /* colon list, or NULL for the library's own */
@@ -132,6 +139,10 @@ typedef struct {                        /* verify mode, versions, options, ticke
     size_t npn_size;
     uint8_t *pins;                      /* server: TIO_PIN bytes each */
     size_t pin_count;
+    uint8_t trust[TIO_TRUST];           /* server: what finds certificates good; a client's session is not resumed under others */
+    int64_t lists_end;                  /* POSIX seconds: when the first CRL of the store has to be replaced; 0: there is none */
+    tio_lists *lists;                   /* server: resumed clients are looked for in these, or NULL; released with the context */
+    int resume_unmarked;                /* server: sessions without a mark may resume where a certificate is asked for */
 } tio_context_settings;
 
 typedef struct tio_ring tio_ring;
@@ -147,6 +158,21 @@ tio_context *tio_context_new(void);     /* our callbacks and modes installed; NU
 void tio_context_speak_npn(tio_context *);           /* NPN, what ALPN came from, by its settings.npn: TLS 1.2 and older; ALPN wins */
 void tio_context_retain(tio_context *);
 void tio_context_release(tio_context *);
+
+/* ---- lists.c: the revocation lists at hand.  May be changed by any thread. ----------------------------------- */
+
+tio_lists *tio_lists_new(int required, size_t room);                     /* required: a list that is not to be had passes nobody */
+void tio_lists_retain(tio_lists *);
+void tio_lists_release(tio_lists *);
+/* Publish a list that was found good, or, der NULL, that there is none; until: POSIX seconds.  -1: OpenSSL cannot read it. */
+int tio_lists_put(tio_lists *, const uint8_t key[TIO_LIST_KEY], const uint8_t *der, size_t size, int64_t until);
+int64_t tio_lists_until(tio_lists *, const uint8_t key[TIO_LIST_KEY]);   /* 0: nothing was published */
+int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now);
+/* One entry for each certificate of a verified chain but the last; an entry begins with its key. */
+size_t tio_chain_entries(STACK_OF(X509) *chain, uint8_t entries[TIO_ENTRIES]);
+int64_t tio_chain_end(STACK_OF(X509) *chain, const X509 *leaf);          /* the first notAfter, POSIX seconds; NULLs are fine */
+int64_t tio_instant(const ASN1_TIME *);              /* POSIX seconds; one that OpenSSL cannot read is long past */
+int tio_spki_digest(const X509 *, uint8_t digest[TIO_PIN]);              /* -1: no memory */
 
 /* ---- tickets.c: the ring of ticket keys.  The first encrypts, all decrypt.  May be changed by any thread. ---- */
 

@@ -24,6 +24,7 @@ typedef struct {
     uint8_t eof;                        /* the peer's FIN was read */
     uint8_t would_block;                /* the last recv() came back short: do not ask the kernel again this turn */
     uint8_t budget_spent;               /* bytes are left although OpenSSL was told "none" */
+    uint8_t starved;                    /* OpenSSL wanted bytes in this call, and there were none */
     uint8_t borrowed;                   /* `in` points into a buffer of the caller or of the reactor */
     uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
     uint8_t out_lent;                   /* `out` is the reactor's send buffer */
@@ -79,6 +80,7 @@ struct tio_conn {
     uint8_t certificate_requested;      /* the peer asked for ours */
     uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
     uint8_t stateful;                   /* server: gives out ids of sessions, no tickets that carry them */
+    uint8_t marked;                     /* server: a session carries the mark of what was verified last */
     uint8_t ticketed;                   /* client: a ticket has come */
     uint8_t limit_exceeded;             /* the tio_limit that a callback found exceeded */
     uint8_t peer_finished;              /* the peer's Finished of the first handshake has come */
@@ -133,6 +135,7 @@ static inline int tio_conn_is_handshake(const tio_conn *c) { return c->phase == 
 
 /* New bytes of the peer may be there: what waited for input may go on. */
 static inline void tio_conn_input_came(tio_conn *c) {
+    if (c->in != TIO_IN_OPEN) return;                   /* an end is announced again and again */
     c->wire.would_block = 0;
     if (c->read_stop == TIO_AWAITS_INPUT) c->read_stop = TIO_GO;
     if (c->write_stop == TIO_AWAITS_INPUT) c->write_stop = TIO_GO;
@@ -210,5 +213,10 @@ void tio_sessions_keep(tio_conn *, SSL_SESSION *);
 int tio_sessions_resumed(const tio_conn *);          /* client: the session given was taken */
 int tio_sessions_ask(tio_conn *);                    /* server: the question is put, if something was made */
 void tio_sessions_free(tio_conn *);
+
+
+/* marks.c */
+int tio_mark_session(tio_conn *, SSL_SESSION *);     /* server: what a session made now remembers; 0: no memory */
+int tio_mark_holds(tio_conn *, SSL_SESSION *);       /* server: the verdict that a session was made by still counts */
 
 #endif

@@ -30,7 +30,8 @@ static unsigned next_input(const tio_conn *c) {
 
 /* The writing side: plaintext above the engine, and an end behind it. */
 static int may_write(const tio_conn *c) {
-    return c->writing && c->phase == TIO_OPEN && c->out == TIO_OUT_OPEN && c->write_stop != TIO_AWAITS_INPUT && has_room(c);
+    if (!c->writing || c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->wire.out_error) return 0;
+    return c->write_stop != TIO_AWAITS_INPUT && has_room(c);
 }
 
 unsigned tio_conn_next(const tio_conn *c) {

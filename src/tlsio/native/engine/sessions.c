@@ -101,12 +101,22 @@ static int fits(tio_conn *c, SSL_SESSION *session) {
         if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
         if (!speaks_cipher(SSL_get_ciphers(c->ssl), session)) return 0;         /* it was taken away since */
     }
-    return !(SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) || was_verified(c->ssl, session);
+    if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) && !was_verified(c->ssl, session)) return 0;
+    return tio_mark_holds(c, session);
 }
 
+/* A ticket has a length of 16 bits, and OpenSSL fails the connection when the session, which holds the client's certificate, is
+ * longer than this (construct_stateless_ticket in statem_srvr.c). */
+enum { LONGEST_TICKET = 0xff00 };
+
 static int on_ticket(SSL *ssl, void *unused) {
+    SSL_SESSION *session = SSL_get_session(ssl);
     (void)unused;
-    return note_name(tio_conn_of(ssl), SSL_get_session(ssl));
+    if (!note_name(tio_conn_of(ssl), session) || !tio_mark_session(tio_conn_of(ssl), session)) return 0;
+    /* In TLS 1.3 it becomes an id instead, by which a store may know the session.  Up to TLS 1.2 a ticket was promised already. */
+    if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_SESSION_get0_peer(session) && i2d_SSL_SESSION(session, NULL) > LONGEST_TICKET)
+        SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    return 1;
 }
 
 static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const unsigned char *key, size_t size, SSL_TICKET_STATUS status,
@@ -121,7 +131,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 
 static int on_made(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
-    if (c->role == TIO_SERVER && !note_name(c, session)) return 0;
+    if (c->role == TIO_SERVER && (!note_name(c, session) || !tio_mark_session(c, session))) return 0;
     if ((c->policy.wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* no reference is kept */
 }

@@ -83,6 +83,7 @@ static int read_wire(BIO *bio, char *to, int size) {
     BIO_clear_retry_flags(bio);
     if (!w->budget) w->budget_spent = w->in_size || (w->fd >= 0 && !w->would_block && !w->eof && !w->error);
     if (!w->budget || (!w->in_size && !tio_wire_refill(c))) {
+        w->starved = !w->budget_spent;
         BIO_set_retry_read(bio);
         return -1;
     }

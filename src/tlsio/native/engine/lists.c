@@ -1,0 +1,173 @@
+/* lists.c - the revocation lists at hand, for sessions that are to be resumed.
+ *
+ * Whether a session is resumed is decided inside OpenSSL's call, where no question can be put.  So the binding publishes here
+ * what it has fetched, and the engine looks up the certificates that a session remembers.  The rule is that a resumption lets in
+ * nobody whom a full handshake could refuse: a certificate passes only when its list, or that there is none to be had, is known
+ * and fresh.  All else is a full handshake, in which the binding fetches what is missing.
+ *
+ * An entry stands for one certificate: TIO_LIST_KEY bytes that name the list, a byte with the size of the serial number in DER,
+ * and that number.  Size 0: it was too long to be remembered, and never passes. */
+#include "internal.h"
+
+#include <openssl/err.h>
+#include <openssl/sha.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    uint8_t key[TIO_LIST_KEY];
+    int64_t until;                      /* POSIX seconds; afterwards only a full handshake may look */
+    uint64_t used;
+    X509_CRL *crl;                      /* NULL: there is none to be had */
+} published;
+
+struct tio_lists {
+    pthread_mutex_t lock;               /* published by the binding, read by handshakes of any thread */
+    atomic_int owners;
+    int required;
+    uint64_t turn;
+    size_t count, room;
+    published *all;
+};
+
+tio_lists *tio_lists_new(int required, size_t room) {
+    tio_lists *l = calloc(1, sizeof *l);
+    if (!l || !(l->all = calloc(room, sizeof *l->all))) {
+        free(l);
+        return NULL;
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    atomic_init(&l->owners, 1);
+    l->required = required;
+    l->room = room;
+    return l;
+}
+
+void tio_lists_retain(tio_lists *l) { atomic_fetch_add(&l->owners, 1); }
+
+void tio_lists_release(tio_lists *l) {
+    if (!l || atomic_fetch_sub(&l->owners, 1) != 1) return;
+    for (size_t i = 0; i < l->count; i++) X509_CRL_free(l->all[i].crl);
+    pthread_mutex_destroy(&l->lock);
+    free(l->all);
+    free(l);
+}
+
+static published *find(tio_lists *l, const uint8_t *key) {
+    for (size_t i = 0; i < l->count; i++)
+        if (!memcmp(l->all[i].key, key, TIO_LIST_KEY)) return &l->all[i];
+    return NULL;
+}
+
+static published *least_used(tio_lists *l) {
+    published *least = l->all;
+    for (size_t i = 1; i < l->count; i++)
+        if (l->all[i].used < least->used) least = &l->all[i];
+    return least;
+}
+
+int tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], const uint8_t *der, size_t size, int64_t until) {
+    X509_CRL *crl = NULL;
+    if (der) {
+        if (size > INT32_MAX || !(crl = d2i_X509_CRL(NULL, &der, (long)size))) {
+            ERR_clear_error();
+            return -1;
+        }
+        X509_CRL_sort(crl);             /* now, rather than in the first handshake that looks into it */
+    }
+    pthread_mutex_lock(&l->lock);
+    published *at = find(l, key);
+    if (!at) at = l->count < l->room ? &l->all[l->count++] : least_used(l);
+    X509_CRL *old = at->crl;
+    memcpy(at->key, key, TIO_LIST_KEY);
+    at->crl = crl;
+    at->until = until;
+    at->used = ++l->turn;
+    pthread_mutex_unlock(&l->lock);
+    X509_CRL_free(old);
+    return 0;
+}
+
+int64_t tio_lists_until(tio_lists *l, const uint8_t key[TIO_LIST_KEY]) {
+    pthread_mutex_lock(&l->lock);
+    const published *at = find(l, key);
+    int64_t until = at ? at->until : 0;
+    pthread_mutex_unlock(&l->lock);
+    return until;
+}
+
+static int passes(tio_lists *l, const uint8_t *entry, int64_t now) {
+    const unsigned char *der = entry + TIO_LIST_KEY + 1;
+    X509_REVOKED *revoked;
+    published *at = find(l, entry);
+    if (!at || now >= at->until || !entry[TIO_LIST_KEY]) return 0;
+    at->used = ++l->turn;
+    if (!at->crl) return !l->required;
+    ASN1_INTEGER *serial = d2i_ASN1_INTEGER(NULL, &der, entry[TIO_LIST_KEY]);
+    int found = !serial || X509_CRL_get0_by_serial(at->crl, &revoked, serial) != 0;
+    ASN1_INTEGER_free(serial);
+    return !found;
+}
+
+int tio_lists_pass(tio_lists *l, const uint8_t *entries, size_t size, int64_t now) {
+    size_t at = 0;
+    int well = 1;
+    pthread_mutex_lock(&l->lock);
+    while (well && at < size) {
+        well = size - at > TIO_LIST_KEY && size - at - TIO_LIST_KEY - 1 >= entries[at + TIO_LIST_KEY] && passes(l, entries + at, now);
+        if (well) at += TIO_LIST_KEY + 1 + (size_t)entries[at + TIO_LIST_KEY];
+    }
+    pthread_mutex_unlock(&l->lock);
+    ERR_clear_error();
+    return well;
+}
+
+/* ---- what a list needs to know of a certificate ---------------------------------------------------------------------- */
+
+int tio_spki_digest(const X509 *cert, uint8_t digest[SHA256_DIGEST_LENGTH]) {
+    unsigned char *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &der);
+    if (size <= 0) return -1;
+    SHA256(der, (size_t)size, digest);
+    OPENSSL_free(der);
+    return 0;
+}
+
+/* The places a certificate names, its issuer's key and whether it is an authority's decide which list is its own. */
+static int list_key(X509 *cert, X509 *issuer, uint8_t key[TIO_LIST_KEY]) {
+    uint8_t parts[2 * SHA256_DIGEST_LENGTH + 1] = { 0 };
+    int at = X509_get_ext_by_NID(cert, NID_crl_distribution_points, -1);
+    if (tio_spki_digest(issuer, parts)) return -1;
+    if (at >= 0) {
+        const ASN1_OCTET_STRING *places = X509_EXTENSION_get_data(X509_get_ext(cert, at));
+        SHA256(ASN1_STRING_get0_data(places), (size_t)ASN1_STRING_length(places), parts + SHA256_DIGEST_LENGTH);
+    }
+    parts[sizeof parts - 1] = X509_check_ca(cert) != 0;
+    SHA256(parts, sizeof parts, key);
+    return 0;
+}
+
+static size_t write_entry(X509 *cert, X509 *issuer, uint8_t *entry) {
+    const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
+    int size = i2d_ASN1_INTEGER(serial, NULL);
+    unsigned char *end = entry + TIO_LIST_KEY + 1;
+    int known = !list_key(cert, issuer, entry) && size > 0 && size <= TIO_LIST_SERIAL;
+    if (known) i2d_ASN1_INTEGER(serial, &end);
+    else size = 0;
+    entry[TIO_LIST_KEY] = (uint8_t)size;
+    return TIO_LIST_KEY + 1 + (size_t)size;
+}
+
+size_t tio_chain_entries(STACK_OF(X509) *chain, uint8_t entries[TIO_ENTRIES]) {
+    size_t size = 0;
+    int pairs = sk_X509_num(chain) - 1;
+    for (int i = 0; i < pairs && i < TIO_LISTED; i++) size += write_entry(sk_X509_value(chain, i), sk_X509_value(chain, i + 1), entries + size);
+    if (pairs > TIO_LISTED) {           /* the rest could not be looked up */
+        memset(entries + size, 0, TIO_LIST_KEY + 1);
+        size += TIO_LIST_KEY + 1;
+    }
+    ERR_clear_error();
+    return size;
+}

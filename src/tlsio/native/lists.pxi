@@ -1,0 +1,80 @@
+# Revocation lists at hand, and what a session remembers of a certificate to look it up in them.
+
+
+@cython.final
+cdef class Lists:
+    cdef tio_lists *ptr
+
+    def __cinit__(self, *, bint required, size_t room):
+        self.ptr = tio_lists_new(required, room)
+        if self.ptr == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        tio_lists_release(self.ptr)
+
+    def put(self, bytes key not None, bytes der, double until):
+        cdef const unsigned char *data = _start(der) if der is not None else NULL
+        if len(key) != TIO_LIST_KEY:
+            raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
+        return tio_lists_put(self.ptr, _start(key), data, <size_t>len(der) if der is not None else 0, <int64_t>until) == 0
+
+    def until(self, bytes key not None):
+        if len(key) != TIO_LIST_KEY:
+            raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
+        return tio_lists_until(self.ptr, _start(key))
+
+    def passes(self, bytes entries not None, double now):
+        return tio_lists_pass(self.ptr, _start(entries), <size_t>len(entries), <int64_t>now) == 1
+
+
+def list_keys(chain):
+    """One key for each certificate of a verified chain but the last."""
+    entries = _entries_of([_decode_certificate(der) for der in chain])
+    keys = []
+    at = 0
+    while at < len(entries):
+        keys.append(entries[at:at + TIO_LIST_KEY])
+        at += TIO_LIST_KEY + 1 + entries[at + TIO_LIST_KEY]
+    return keys
+
+
+cdef _Certificate _decode_certificate(bytes der):
+    cdef _Certificate owner = _Certificate.__new__(_Certificate)
+    cdef const unsigned char *at = _start(der)
+    owner.x509 = d2i_X509(NULL, &at, <long>len(der))
+    if owner.x509 == NULL:
+        raise _failure("Cannot read a certificate of a chain")
+    return owner
+
+
+cdef bytes _entries_of(list chain):
+    cdef X509_STACK *stack = _borrow(chain)
+    try:
+        return entries_of(stack)
+    finally:
+        sk_X509_free(stack)
+
+
+cdef bytes entries_of(X509_STACK *chain):
+    cdef uint8_t entries[TIO_ENTRIES]
+    cdef size_t size = tio_chain_entries(chain, entries)
+    return (<const char *>entries)[:size]
+
+
+cdef tuple memory_of(tio_conn *c):
+    """(the first notAfter, entries, SPKI digests) of the chain that a client has verified; see `Connection.memory`."""
+    cdef const tio_verify *verify = tio_conn_verify(c)
+    cdef SSL *ssl = tio_conn_ssl(c)
+    cdef X509_STACK *chain = verify.chain if verify != NULL and verify.chain != NULL else SSL_get0_verified_chain(ssl)
+    cdef X509 *leaf = SSL_get0_peer_certificate(ssl)
+    cdef uint8_t digest[TIO_PIN]
+    cdef int i
+    digests = []
+    for i in range(sk_X509_num(chain) if chain != NULL else 0):
+        if tio_spki_digest(sk_X509_value(chain, i), digest):
+            raise MemoryError
+        digests.append((<const char *>digest)[:TIO_PIN])
+    if not digests and leaf != NULL and not tio_spki_digest(leaf, digest):
+        digests.append((<const char *>digest)[:TIO_PIN])
+    return tio_chain_end(chain, leaf), entries_of(chain) if chain != NULL else b"", tuple(digests)
