@@ -131,8 +131,9 @@ cdef class Plaintext(Facts):
         tio_conn_want(self.c, self.flow is not None, -1)
 
     def set_flow(self, flow):
-        """Hand each chunk of plaintext to `flow`; None stops."""
-        self._check_caller()
+        """Hand each chunk of plaintext to `flow`; None stops, in a child of the process too."""
+        if flow is not None:
+            self._check_caller()
         self.flow = flow
         tio_conn_want(self.c, flow is not None or self.waiting, -1)
         if flow is not None and not self.pumping and tio_conn_next(self.c) & TIO_NEXT_TURN:
