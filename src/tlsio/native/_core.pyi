@@ -236,6 +236,9 @@ class Connection:
 
         Without a context there is no loop, and the connection may be used anywhere.
         """
+    @property
+    def is_parents(self) -> bool:
+        """It was made before a fork, and this is the child."""
     def check_caller(self, in_child: bool = False) -> None:
         """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
 
