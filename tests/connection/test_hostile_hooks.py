@@ -170,8 +170,9 @@ async def enter(net: Net, server: tlsio.Server, **options: Any) -> BaseException
 
 async def gone(references: list[weakref.ref[Any]]) -> bool:
     """Tell whether nothing holds them, when the loop has had its turns."""
-    for generation in range(3):
+    for _ in range(30):  # a stream is let go by a task
         await asyncio.sleep(0)
+    for generation in range(3):
         if any(reference() is not None for reference in references):
             gc.collect(generation)
     return all(reference() is None for reference in references)
