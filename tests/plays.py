@@ -1112,6 +1112,7 @@ class Theatre:
             self._runner.run(self._watched(play, acts, descriptors))
         finally:
             self._runner.run(self._clean(play))
+            self._runner.get_loop().set_exception_handler(None)  # it holds the play, and that its errors with their frames
 
     async def _watched(self, play: Play, acts: Sequence[Act], descriptors: int) -> None:
         try:

@@ -96,7 +96,7 @@ async def test_name_that_can_be_read_in_two_ways_is_refused_at_the_call(asked: l
 @pytest.mark.parametrize("more", [{}, {"local_port": 0}, {"local_port": -1}, {"local_address": "127.0.0.1"}, {"family": 4}])
 @pytest.mark.parametrize("addresses", [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
 async def test_other_family_is_tried(monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...], more: dict[str, Any]) -> None:
-    """The server listens on IPv4 alone; a local port goes with either family. (-1 stands for a port that is free.)"""
+    """The server listens on IPv4 alone; a local port goes with either family. Here -1 stands for a free port."""
     if more == {"local_port": -1}:
         more = {"local_port": free_port()}
     async with tlsio.serve(greet, 0, "127.0.0.1", **options()) as server:

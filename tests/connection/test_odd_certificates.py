@@ -140,6 +140,17 @@ async def test_name_constraints_are_not_gone_around(net: Net) -> None:
             assert "name constraints" in got.message or "altnames" in got.message
 
 
+async def test_refusal_by_name_constraints_is_not_forgotten_by_resumption(net: Net) -> None:
+    """A session has no chain that would show them again, so there is none."""
+    excluded = x509.NameConstraints(None, [x509.DNSName("localhost")])
+    authority = pki.leaf("narrow", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None), excluded])
+    who = pki.leaf("somebody", issuer=authority, names=["localhost."])
+    async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
+        first = await come(net, server, reject_unauthorized=False)
+        second = await come(net, server, session=first.session, reject_unauthorized=False)
+        assert (first.authorized, second.authorized, second.reused) == (False, False, False)
+
+
 async def test_malformed_certificate_is_explained(net: Net) -> None:
     """Its authority is trusted; saying otherwise would send people the wrong way."""
     who = odd.doubled(pki.localhost())

@@ -9,12 +9,16 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
+import responses
+import tlsio
 from asn1 import tlv
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
+from sessions import come, greet
 from tlsio.connection.client_side import ClientSide
 from tlsio.connection.context import SecureContext, create_secure_context
 from tlsio.connection.server_side import ServerSide
@@ -24,6 +28,8 @@ from tlsio.native._core import security_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from net import Net
 
 OPTIONS = {field.name for kind in (ContextOptions, ServerOptions, ConnectOptions) for field in fields(kind)}
 
@@ -153,3 +159,75 @@ def resumes(context: SecureContext, client: ssl.SSLContext, first: Any) -> bool:
     """Come back with a session."""
     again = shake(context, client, session=first.peer.session)
     return again.opened and again.peer.session_reused
+
+
+# --- the same for clients ---
+
+
+def wrong_name(_name: str, _certificate: Any) -> Exception:
+    """Refuse every server."""
+    return ValueError("not this one")
+
+
+REVOKED = pki.leaf(
+    "localhost",
+    issuer=pki.ca1(),
+    names=["localhost"],
+    extensions=[
+        x509.CRLDistributionPoints([x509.DistributionPoint([x509.UniformResourceIdentifier("http://lists.example/")], None, None, None)])
+    ],
+)
+
+
+async def fetch(_url: str) -> bytes:
+    """Return a list that names the server."""
+    return pki.revocation_list(pki.ca1(), revoked=[REVOKED], encoding=pki.DER)
+
+
+def client_sets() -> dict[str, dict[str, Any]]:
+    """Return sets of options, some of which find the server good."""
+    lists = tlsio.CrlCache(fetch=fetch)
+    soft = {"reject_unauthorized": False}
+    return {
+        "strict": {},
+        "soft": soft,
+        "another ca": {"ca": pki.ca2().cert_pem},
+        "another ca, soft": {"ca": pki.ca2().cert_pem, **soft},
+        "ocsp": {"ocsp": "check"},
+        "ocsp, soft": {"ocsp": "require", **soft},
+        "lists": {"fetch_crl": lists},
+        "lists, soft": {"fetch_crl": lists, **soft},
+        "pins, soft": {"pins": [bytes(32)], **soft},
+        "a check of the name, soft": {"check_server_identity": wrong_name, **soft},
+        "a check of the name, ocsp, soft": {"check_server_identity": wrong_name, "ocsp": "check", **soft},
+        "a good check, ocsp, soft": {"check_server_identity": lambda *_: None, "ocsp": "check", **soft},
+        "rfc9525": {"identity_policy": "rfc9525"},
+    }
+
+
+async def result_of(net: Net, server: tlsio.Server, **options: Any) -> tuple[Any, list[bytes], bool]:
+    """Connect; what was found, the sessions, and whether one was resumed."""
+    try:
+        back = await come(net, server, **options)
+    except tlsio.CertificateError as error:
+        return error.code, [], False
+    return (back.authorized, back.error), back.sessions, back.reused
+
+
+@pytest.mark.slow
+async def test_client_finds_by_resumption_what_it_finds_in_full(net: Net) -> None:
+    """Every pair of option sets; but for a check of the name that refused before OCSP was looked at, which is then remembered."""
+    sets = client_sets()
+    bad = responses.respond(REVOKED, status=responses.REVOKED)
+    resumed = 0
+    async with net.serve(greet, cert=REVOKED.cert_pem, key=REVOKED.key_pem, ocsp_request=lambda *_: bad) as server:
+        alone = {name: await result_of(net, server, **options) for name, options in sets.items()}
+        assert len({str(found) for found, _, _ in alone.values()}) >= 5
+        for made, (_, sessions, _) in alone.items():
+            for back, options in sets.items() if sessions else ():
+                found, _, reused = await result_of(net, server, session=sessions[-1], **options)
+                authorized, expected = found[0] is True, alone[back][0][0] is True
+                assert authorized == expected, (made, back)
+                assert found == alone[back][0] or (reused and "a check of the name" in made), (made, back)
+                resumed += reused
+    assert resumed >= len(sets) // 2

@@ -131,7 +131,12 @@ async def test_connections_have_the_variables_of_listen(how: str) -> None:
     seen: list[str] = []
     VARIABLE.set("of the program")
     server = make()
-    server.on("secure_connection", lambda sock: (seen.append(VARIABLE.get()), sock.end()) and None)
+
+    def accept(sock: tlsio.TLSSocket) -> None:
+        seen.append(VARIABLE.get())
+        sock.end()
+
+    server.on("secure_connection", accept)
     server.on("connection", lambda _address: seen.append(VARIABLE.get()))
     other = make()
     other.on("secure_connection", lambda sock: sock.end() and None)

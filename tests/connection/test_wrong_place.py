@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import pytest
 import pki
 import tlsio
 from conftest import LOOPS
-from net import let_go
+from net import dial, let_go
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,3 +166,32 @@ def test_pair_may_be_used_by_any_thread() -> None:
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(made.encrypted.read).result()
         assert pool.submit(made.cleartext.write, b"x").result()
+
+
+@pytest.mark.parametrize("driver", ["native", "portable"])
+@pytest.mark.parametrize("left", ["open", "closed", "destroyed", "with a listener"])
+def test_client_that_is_dropped_open_warns(driver: str, left: str) -> None:
+    """When it is collected, at the latest with its loop."""
+    who = pki.localhost()
+
+    async def leave() -> None:
+        server = tlsio.create_server(lambda sock: sock.on("data", lambda _data: None) and None, cert=who.cert_pem, key=who.key_pem)
+        await server.listen(0, "127.0.0.1")
+        target: dict[str, Any] = (
+            {"port": server.port, "host": "127.0.0.1"} if driver == "native" else {"socket": await dial(server.port or 0)}
+        )
+        sock = await tlsio.connect(**target, servername="localhost", ca=pki.ca1().cert_pem)
+        if left == "closed":
+            await sock.aclose()
+        elif left == "destroyed":
+            sock.destroy()
+        elif left == "with a listener":
+            sock.on("error", print)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(leave())
+        gc.collect()
+    ours = [str(one.message) for one in caught if "TLSSocket" in str(one.message)]
+    assert len(ours) == (left == "open")
+    assert all(message.startswith("unclosed <TLSSocket client") for message in ours)

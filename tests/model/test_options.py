@@ -284,6 +284,7 @@ def test_server_defaults() -> None:
     assert (parsed.handshake_timeout, parsed.hook_timeout, parsed.close_timeout, parsed.shutdown_timeout) == (120.0, 30.0, 5.0, 10.0)
     assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, 262144, None, None)
     assert (parsed.no_delay, parsed.keep_alive, parsed.allow_half_open, parsed.allow_truncation) == (True, False, False, False)
+    assert parsed.partial_record_timeout == parse_connect_options({}).partial_record_timeout == 60.0
     assert (parsed.alpn_mismatch, parsed.alpn_callback, parsed.secure_context) == ("alert", None, None)
 
 
@@ -303,7 +304,16 @@ def test_changed_default_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["handshake_timeout", "hook_timeout", "close_timeout", "shutdown_timeout", "max_handshake_bytes", "max_connections"]
+    "name",
+    [
+        "handshake_timeout",
+        "hook_timeout",
+        "close_timeout",
+        "partial_record_timeout",
+        "shutdown_timeout",
+        "max_handshake_bytes",
+        "max_connections",
+    ],
 )
 def test_none_is_no_limit(name: str) -> None:
     """For times and limits None is a value."""

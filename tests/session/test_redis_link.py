@@ -29,7 +29,7 @@ class Client(redis.asyncio.Redis):
         self.seen: list[str] = []
         self.fails = False
 
-    def pipeline(self, transaction: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002  (redis-py's)
+    def pipeline(self, transaction: bool = False) -> Any:  # noqa: FBT001, FBT002  (redis-py's)
         """Make a pipeline."""
         return Pipeline(self)
 
@@ -45,7 +45,7 @@ class Pipeline:
         """Add one."""
         self._words.append(words[-1])
 
-    async def execute(self, raise_on_error: bool) -> list[Any]:  # noqa: ARG002, FBT001
+    async def execute(self, raise_on_error: bool) -> list[Any]:  # noqa: FBT001
         """Answer all."""
         self._client.seen.append(_VARIABLE.get())
         await self._client.gate.wait()
@@ -100,7 +100,7 @@ async def test_cancelled_probe_lets_another_call_try(clock: Clock) -> None:
     clock.now += 10.0
     client.gate.clear()
     probe = ask(link, "x")
-    while len(client.seen) < 4:
+    while len(client.seen) < 4:  # noqa: ASYNC110  (nothing else tells)
         await asyncio.sleep(0)
     cancel_workers()
     await failures(probe)

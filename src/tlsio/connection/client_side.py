@@ -17,12 +17,13 @@ from tlsio.connection.preshared import ask_for_identity
 from tlsio.connection.records import Records
 from tlsio.connection.trust_digest import digest_client
 from tlsio.model.codes import alert_number
-from tlsio.model.errors import CertificateError, UsageStateError, UsageValueError
+from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
 from tlsio.model.faults import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
 from tlsio.trust.certificate import link, read_verified
+from tlsio.trust.constraints import may_constrain
 from tlsio.trust.ocsp import CertificateStatus, judge_absence, judge_response
 from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
@@ -102,7 +103,7 @@ class ClientSide:
 
     def prepare(self, connection: Connection) -> None:
         """Tell a new connection what it has to know before its first step."""
-        connection.set_timeouts(self.options.handshake_timeout or 0.0, 60.0)
+        connection.set_timeouts(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
         if self.server_name is not None:
             connection.set_server_name(self.server_name)
         if self.options.min_dh_size is not None:
@@ -187,6 +188,11 @@ class ClientSide:
         end, entries, digests = connection.memory
         # Without a certificate (a pre-shared key) nothing could be judged again.
         end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
+        # It ends at once when name constraints may have decided against the name: a resumed connection has no chain that shows them.
+        reasons = self.verdict.reasons if self.verdict is not None else ()
+        issuers = (connection.verified_chain or connection.peer_chain[:1])[1:]
+        if CertificateAltNameError.default_code in reasons and any(map(may_constrain, issuers)):
+            end = 0
         return ClientSession(
             name=self.host or "",
             trust=self.trust,

@@ -22,8 +22,6 @@ from tlsio.model.material import Material
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, Piece
-from tlsio.trust import der
-from tlsio.trust.names import parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

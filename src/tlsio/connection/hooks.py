@@ -138,9 +138,7 @@ def _raise(error: BaseException) -> None:
 
 
 def _late(name: str) -> Exception:
-    return HandshakeError(
-        f"{name} gave no answer in time", code=_LATE, alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner."
-    )
+    return HandshakeError(f"{name} gave no answer in time", code=_LATE, alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner.")
 
 
 def alert_of(error: BaseException, default: str) -> int:

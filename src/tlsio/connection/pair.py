@@ -50,6 +50,7 @@ _MEANINGLESS = frozenset(
         "max_handshake_bytes",
         "max_handshakes",
         "no_delay",
+        "partial_record_timeout",
         "read_limit",
         "shutdown_timeout",
         "stapling",

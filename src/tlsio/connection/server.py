@@ -158,6 +158,7 @@ class Server(Emitter):
             self._side.names.default._native,
             self._ring,
             handshake_timeout=options.handshake_timeout or 0.0,
+            partial_record_timeout=options.partial_record_timeout or 0.0,
             max_connections=options.max_connections,
             max_handshakes=options.max_handshakes,
             max_handshake_bytes=options.max_handshake_bytes,
@@ -203,8 +204,7 @@ class Server(Emitter):
             if self._rotation is not None:
                 await self._rotation.start()
             self._check_not_listening()  # all that takes time
-            if closes != self._closes:
-                raise UsageStateError("The server was closed before it could listen", code="ERR_SERVER_NOT_RUNNING")
+            self._check_not_closed(closes)
             self._warn_of_missing_staples()
             opened.start(self._gate, current_reactor(), backlog)
         except BaseException:
@@ -230,6 +230,10 @@ class Server(Emitter):
     def _check_not_listening(self) -> None:
         if self.listening:
             raise UsageStateError("This server listens already", code="ERR_SERVER_ALREADY_LISTEN")
+
+    def _check_not_closed(self, closes: int) -> None:
+        if closes != self._closes:
+            raise UsageStateError("The server was closed before it could listen", code="ERR_SERVER_NOT_RUNNING")
 
     def _check_process(self) -> None:
         if self._process and self._process != os.getpid():

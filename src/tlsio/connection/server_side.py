@@ -400,7 +400,8 @@ class ServerSide:
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
-        later, returned = False, None
+        later = False
+        returned: object = None
 
         def refuse(failure: Exception) -> None:
             socket._refused = failure

@@ -48,15 +48,14 @@ class TicketRotation:
         Raises:
             UsageError: the keys cannot be used, or the source keeps no time. Any other failure is the source's, which is asked again.
         """
-        if self._is_running:
+        if self._runs():
             return
         stops = self._stops
         pause = await self._turn(is_first=True)
-        if not self._is_running and stops == self._stops:  # another call may have been faster
+        if stops == self._stops and not self._runs():  # another call may have been faster
             self._wait(pause)
 
-    @property
-    def _is_running(self) -> bool:
+    def _runs(self) -> bool:
         return self._timer is not None or self._task is not None
 
     def stop(self) -> None:
@@ -91,10 +90,8 @@ class TicketRotation:
             now = source.clock()
             snapshot = source.snapshot(now)
             self._install(list(snapshot.keys))
-            pause = min(snapshot.until - now, _LONGEST)
-            if not pause > 0:
-                raise UsageValueError(f"A source of ticket keys must be asked again later than now: `until` is {pause} seconds away")
-        except Exception as error:  # noqa: BLE001  (code of the user, at the top of its task)
+            pause = _check_pause(snapshot.until - now)
+        except Exception as error:  # code of the user, at the top of its task
             if is_first and isinstance(error, UsageError):
                 raise
             if not self._failed:
@@ -103,3 +100,9 @@ class TicketRotation:
             return _RETRY
         self._failed = False
         return pause
+
+
+def _check_pause(seconds: float) -> float:
+    if not seconds > 0:
+        raise UsageValueError(f"A source of ticket keys must be asked again later than now: `until` is {seconds} seconds away")
+    return min(seconds, _LONGEST)

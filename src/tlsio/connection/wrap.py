@@ -47,7 +47,7 @@ def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection
         connection.set_psk_hint(side.options.psk_identity_hint)
         connection.record(offer=side.asks_with_hello)
         connection.set_renegotiation(*side.renegotiation)
-        connection.set_timeouts(side.options.handshake_timeout or 0.0, 60.0)
+        connection.set_timeouts(side.options.handshake_timeout or 0.0, side.options.partial_record_timeout or 0.0)
     else:
         side.prepare(connection)
     return connection

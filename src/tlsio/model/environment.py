@@ -1,8 +1,9 @@
 """Environment variables: which of them count, and for whom."""
 
-import ctypes
 import os
+import struct
 from functools import cache
+from pathlib import Path
 
 __all__ = ["read_variable"]
 
@@ -24,9 +25,9 @@ def read_variable(name: str) -> str | None:
 def _started_with_more_rights() -> bool:
     """What the kernel said when the program was started: it knows of file capabilities, and of rights given up since."""
     try:
-        getauxval = ctypes.CDLL(None).getauxval
-    except (OSError, AttributeError):  # no Linux: the numbers of users and groups have to do
+        words = struct.iter_unpack("@LL", Path("/proc/self/auxv").read_bytes())
+    except FileNotFoundError:  # no Linux, or no /proc: the numbers of users and groups have to do
         return False
-    getauxval.restype = ctypes.c_ulong
-    getauxval.argtypes = (ctypes.c_ulong,)
-    return getauxval(_AT_SECURE) != 0
+    except PermissionError:  # such a program may not look at itself (proc(5), PR_SET_DUMPABLE)
+        return True
+    return any(kind == _AT_SECURE and value for kind, value in words)

@@ -563,7 +563,7 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
     "partial_record": (
         "began a record and did not finish it in time",
         "ERR_TLS_PARTIAL_RECORD_TIMEOUT",
-        "The peer or the network stopped half-way.",
+        "The peer or the network stopped half-way: raise partial_record_timeout if the network is that slow.",
     ),
     "dh_size": (
         "has Diffie-Hellman parameters smaller than min_dh_size",

@@ -203,6 +203,7 @@ class ServerOptions:
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
     hook_timeout: float | None = 30.0
     close_timeout: float | None = 5.0
+    partial_record_timeout: float | None = 60.0
     shutdown_timeout: float | None = 10.0
     read_limit: int = READ_LIMIT
     max_connections: int | None = None
@@ -254,6 +255,7 @@ class ConnectOptions:
     handshake_timeout: float | None = field(default_factory=lambda: defaults.handshake_timeout)
     hook_timeout: float | None = 30.0
     close_timeout: float | None = 5.0
+    partial_record_timeout: float | None = 60.0
     read_limit: int = READ_LIMIT
     allow_half_open: bool = False
     allow_truncation: bool = False
@@ -323,6 +325,7 @@ class ServerOptionsDict(ContextOptionsDict, total=False):
     handshake_timeout: float | None
     hook_timeout: float | None
     close_timeout: float | None
+    partial_record_timeout: float | None
     shutdown_timeout: float | None
     read_limit: int | None
     max_connections: int | None
@@ -356,6 +359,7 @@ class ConnectOptionsDict(_SharedContextOptionsDict, total=False):
     handshake_timeout: float | None
     hook_timeout: float | None
     close_timeout: float | None
+    partial_record_timeout: float | None
     read_limit: int | None
     allow_half_open: bool | None
     allow_truncation: bool | None
@@ -744,6 +748,7 @@ _CONNECTION: dict[str, _Check] = {
     "handshake_timeout": check_handshake_timeout,
     "hook_timeout": check_seconds,
     "close_timeout": check_seconds,
+    "partial_record_timeout": check_seconds,
     "read_limit": _check_read_limit,
     "allow_half_open": check_bool,
     "allow_truncation": check_bool,
@@ -800,6 +805,7 @@ _NONE_IS_NO_LIMIT = frozenset(
         "handshake_timeout",
         "hook_timeout",
         "close_timeout",
+        "partial_record_timeout",
         "shutdown_timeout",
         "max_connections",
         "max_handshakes",

@@ -279,6 +279,8 @@ class Connection:
         """The client's hello, where it was recorded: handshake header and body."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0) -> None:
         """Say which questions a server asks."""
+    def set_timeouts(self, handshake: float, partial_record: float) -> None:
+        """Seconds for another handshake, and for a record to be whole; 0: no limit."""
     def request_status(self) -> None:
         """Ask the server for an OCSP response; the question about it comes also when it has none."""
     def use_keys(self) -> None:
@@ -574,6 +576,8 @@ class Gate:
         renegotiation_limit: int,
         renegotiation_window: float,
         psk_hint: bytes | None = None,
+        partial_record_timeout: float = 60.0,
+        max_per_peer: int | None = None,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Exchange the default context, for new connections. Any thread."""

@@ -145,12 +145,12 @@ class RedisTicketKeys(OverRedis):
         if sealed is None:
             return ()
         try:
-            if len(sealed) > _MAX_PLAN_BYTES:
-                raise ValueError("longer than any plan")
-            return TicketPlan.unpack(unseal(self._key, sealed, self._name))
+            if len(sealed) <= _MAX_PLAN_BYTES:
+                return TicketPlan.unpack(unseal(self._key, sealed, self._name))
         except (ValueError, TypeError):
-            _log.warning("What stands in Redis in the place of the ticket keys was not written with this secret; it is replaced")
-            return ()
+            pass
+        _log.warning("What stands in Redis in the place of the ticket keys was not written with this secret; it is replaced")
+        return ()
 
     async def _write(self) -> None:
         lock, token = self._name + b":lock", self._random(16)

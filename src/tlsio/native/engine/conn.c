@@ -424,10 +424,13 @@ void tio_conn_close(tio_conn *c) {
 
 /* ---- the end of each piece of work ------------------------------------------------------------------------------- */
 
+/* SSL_has_pending() is silent when OpenSSL has read a header and nothing of its record: its state then says "read body". */
+static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || SSL_rstate_string(ssl)[1] == 'B'; }
+
 /* Three bytes of a header pin a buffer of 16.7 KiB, so a record has to be whole after a while. */
 static void watch_partial_record(tio_conn *c) {
     int partial = c->phase == TIO_OPEN && c->policy.partial_ns && c->in == TIO_IN_OPEN && c->read_stop == TIO_AWAITS_INPUT &&
-                  c->question == TIO_NO_QUESTION && !c->has_plaintext && SSL_has_pending(c->ssl);
+                  c->question == TIO_NO_QUESTION && !c->has_plaintext && is_in_record(c->ssl);
     if (!partial) {
         c->partial_due = 0;
     } else if (!c->partial_due || c->partial_read != c->bytes_read) {       /* another record than the last time */
