@@ -385,10 +385,10 @@ class SocketClosing(SocketReading):
     def _crashed(self, error: BaseException) -> None:
         """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
         try:
-            if self._phase < CLOSED and self._error is None:
-                self._die(error, ours=True)
-                self._tell_untaken(of_user=True)
+            if self._phase < CLOSED and self._error is None and (self._secure or self._server is None):
+                self._fail(error, of_user=True)
             else:
+                self._die(error)
                 self._report(error, of_user=True)
         finally:
             self.destroy()
