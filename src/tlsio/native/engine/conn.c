@@ -447,6 +447,16 @@ static void watch_rehandshake(tio_conn *c) {
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
+/* When both have ended, close() says it.  A reset that has come meanwhile has cost the peer what we had sent. */
+static void end_descriptor(tio_conn *c) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (c->in == TIO_IN_OPEN && shutdown(c->wire.fd, SHUT_WR)) error = errno;
+    else if (c->in != TIO_IN_OPEN) getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) tio_conn_send_failed(c, error);
+    tio_conn_fin_sent(c);
+}
+
 void tio_conn_turn(tio_conn *c) {
     tio_wire *w = &c->wire;
     tio_wire_settle(c);
@@ -455,8 +465,7 @@ void tio_conn_turn(tio_conn *c) {
         if (tio_wire_unsent(w)) tio_conn_flush(c);
         tio_wire_keep_output(c);
         if (tio_conn_next(c) & TIO_NEXT_FIN) {
-            if (c->in == TIO_IN_OPEN) shutdown(w->fd, SHUT_WR);         /* else both have ended, and close() says it */
-            tio_conn_fin_sent(c);
+            end_descriptor(c);
         }
     }
     if (c->ssl) {
