@@ -67,6 +67,9 @@ int tio_conn_set_server_name(tio_conn *c, const char *name) {
     return 0;
 }
 
+/* What came before TLS may have begun it. */
+static int begin_handshake(tio_conn *c) { return c->phase == TIO_IDLE ? tio_move_phase(c, TIO_HANDSHAKING) : 0; }
+
 /* The SSL is made with the first step, so a peer that connects and stays silent costs no more than this struct. */
 static int start(tio_conn *c) {
     const tio_context_settings *settings = &c->context->settings;
@@ -90,7 +93,7 @@ static int start(tio_conn *c) {
             SSL_set_num_tickets(c->ssl, 0);             /* they wait for the answer */
             SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);    /* and so does data right behind another handshake's Finished */
         }
-        return tio_move_phase(c, TIO_HANDSHAKING);
+        return begin_handshake(c);
     }
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
@@ -98,7 +101,7 @@ static int start(tio_conn *c) {
     if (c->policy.wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
     if (settings->alpn_size && SSL_set_alpn_protos(c->ssl, settings->alpn, (unsigned)settings->alpn_size)) return -1;
     tio_sessions_start(c);
-    return tio_move_phase(c, TIO_HANDSHAKING);
+    return begin_handshake(c);
 }
 
 /* OpenSSL reported a failure: whose fault is it? */
@@ -202,13 +205,13 @@ static void do_handshake(tio_conn *c) {
 
 /* What comes before TLS is the binding's to read.  It is asked when bytes are there, and again when it wanted more. */
 static int ask_preface(tio_conn *c) {
-    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->prefaced) return 0;
+    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->prefaced || !tio_conn_is_handshake(c)) return 0;
     begin(c);
     c->read_stop = TIO_GO;
     if (c->wire.in_size || tio_wire_refill(c)) {
         tio_move_phase(c, TIO_HANDSHAKING);
         tio_move_question(c, TIO_ASK_PREFACE);
-    } else if (is_over(c)) {
+    } else if (c->wire.eof || c->wire.error) {
         tio_move_phase(c, TIO_HANDSHAKING);
         input_over(c);
     } else {
@@ -364,7 +367,7 @@ static void refuse_open(tio_conn *c) {
 
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || ask_preface(c)) return;
-    if (c->phase == TIO_IDLE && start(c)) {
+    if (!c->ssl && tio_conn_is_handshake(c) && start(c)) {
         tio_fault_set(c, ERR_peek_error() ? TIO_FAULT_SSL : TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
