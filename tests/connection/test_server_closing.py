@@ -75,6 +75,7 @@ async def test_close_at_once(net: Net) -> None:
     """0 waits for nobody, and may follow a close that does."""
     async with net.serve(lambda _sock: None) as server:
         sock = await net.connect(server)
+        sock.on("error", lambda _error: None)  # it is cut off
         server.close()
         server.close(0)
         await server.wait_closed()
@@ -134,6 +135,7 @@ async def test_leaving_the_block_closes_in_shutdown_timeout() -> None:
     """What is still open then is cancelled."""
     async with tlsio.serve(echo, 0, "127.0.0.1", **options(shutdown_timeout=0.02)) as server:
         sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+        sock.on("error", lambda _error: None)
     assert (server.listening, server.connections) == (False, 0)
     sock.destroy()
 
@@ -205,7 +207,7 @@ async def test_listener_may_close_the_server(net: Net) -> None:
         server.close(0)
 
     async with net.serve(stop) as server:
-        sock = await net.connect(server)
+        sock = await net.connect(server, on={"error": lambda _error: None})
         await server.wait_closed()
         sock.destroy()
         await sock.wait_closed()
@@ -263,7 +265,7 @@ def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
     """A server and a connection that nobody closed: their descriptors are gone with the loop, later calls are no harm."""
 
     async def run() -> tuple[tlsio.Server, tlsio.TLSSocket, int]:
-        server = tlsio.create_server(echo, **options())
+        server = tlsio.create_server(lambda _sock: None, **options())
         await server.listen(0, "127.0.0.1")
         return server, await tlsio.connect(server.port, "127.0.0.1", **CLIENT), server.port or 0
 
@@ -369,7 +371,7 @@ async def test_close_ends_listeners_of_sockets(net: Net, event: str) -> None:
             sock.on("data", lambda _data: None)
 
     async with net.serve(accept, allow_half_open=True) as server:
-        sock = await net.connect(server)
+        sock = await net.connect(server, on={"error": lambda _error: None})
         await sock.send(b"x")
         sock.end()
         await begun.wait()
