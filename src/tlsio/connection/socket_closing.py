@@ -103,6 +103,7 @@ class SocketClosing(SocketReading):
         self._stop_writing()
         self._drop_input()
         self._set_idle_timer(None)
+        self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
         if self._settings.close_timeout is not None:
@@ -168,7 +169,6 @@ class SocketClosing(SocketReading):
         self._kept &= ~Kept.END
         if self._input is not DROPPED:
             self._move_input(DROPPED)
-        self._connection.set_flow(None)
 
     @property
     def _progress(self) -> object:
@@ -245,6 +245,8 @@ class SocketClosing(SocketReading):
             self._error_taken = True
         if self._phase >= CLOSED:
             self._tell_one(Kept.CLOSE, "close", self._error is not None)
+            if self._input is DROPPED:  # the application has closed it, and knows
+                self._kept &= ~Kept.CLOSE
 
     def _tell_one(self, kept: Kept, event: str, *args: object) -> bool:
         if not self._kept & kept or not self._has(event):
