@@ -114,8 +114,9 @@ cdef class Plaintext(Facts):
         if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
             return None
         chunk = self._take(limit)
-        if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN:
-            self._schedule()            # it has become something else, or has something to answer (KeyUpdate, renegotiation)
+        if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN \
+                or tio_conn_has_news(self.c):
+            self._schedule()            # it has become something else, or has something to answer or to report
         return chunk
 
     def await_input(self):
