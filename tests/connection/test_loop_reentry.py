@@ -49,6 +49,7 @@ async def test_listener_may_turn_the_loop(net: Net, event: str) -> None:
     """The other connections go on meanwhile, the loop does not spin, and the rest of the listener's own data comes after it."""
     received: list[bytes] = []
     turns: list[int] = []
+    asking: list[asyncio.Future[None]] = []
     async with net.pair() as (client, peer, _server), net.pair() as (asker, answerer, _other):
         answerer.on("data", answerer.write)
 
@@ -59,11 +60,10 @@ async def test_listener_may_turn_the_loop(net: Net, event: str) -> None:
 
         def listen(*args: object) -> None:
             received.extend(chunk for chunk in args if isinstance(chunk, bytes))
-            if not turns:
-                turns.append(0)
-                asking = asyncio.ensure_future(ask())
-                turns[0] = turn_until(asking.done)
-                asking.result()
+            if not asking:
+                asking.append(asyncio.ensure_future(ask()))
+                turns.append(turn_until(asking[0].done))
+                asking[0].result()
 
         peer.on(event, listen)
         if event in {"end", "close"}:
