@@ -550,3 +550,13 @@ cdef bint enter(context) except -1:
     except RuntimeError:
         return False
     return True
+
+
+def run_in(context, call, *args):
+    """Call in a connection's context variables, unless this runs in them already: by a listener that turns the loop."""
+    cdef bint entered = enter(context)
+    try:
+        return call(*args)
+    finally:
+        if entered:
+            PyContext_Exit(context)
