@@ -180,6 +180,50 @@ async def test_disabled_renegotiation_ends_the_connection(net12: Net, *, allowed
         assert ended.value.code == "ERR_TLS_RENEGOTIATION_DISABLED"
 
 
+@pytest.mark.parametrize("asker", ["client", "server"])
+async def test_both_sides_may_write_meanwhile(net12: Net, asker: str) -> None:
+    """What either side has sent before the other one's handshake message arrives, and what it writes meanwhile, is not lost."""
+    async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):
+        done = asyncio.Event()
+
+        async def write(sock: tlsio.TLSSocket) -> int:
+            sent = 0
+            while not done.is_set():
+                await sock.send(b"x" * 30_000)
+                sent += 30_000
+            sock.end()
+            return sent
+
+        async def read(sock: tlsio.TLSSocket) -> int:
+            return sum([len(chunk) async for chunk in sock])
+
+        talks = [asyncio.ensure_future(way) for way in (write(client), read(peer), write(peer), read(client))]
+        while not (client.bytes_read and peer.bytes_read):  # noqa: ASYNC110 - the first byte is no event
+            await asyncio.sleep(0)
+        try:
+            await (client if asker == "client" else peer).renegotiate()
+        finally:
+            done.set()
+        there, arrived, back, returned = await asyncio.gather(*talks)
+        assert (arrived, returned) == (there, back)
+
+
+async def test_client_may_write_while_what_came_before_its_answer_is_unread(net12: Net) -> None:
+    """A server asks for another handshake and goes on sending: the client's writes wait until it has read that."""
+    async with net12.pair() as (client, peer, _server):
+        asking = asyncio.ensure_future(peer.renegotiate())
+        await asyncio.sleep(0)
+        await peer.send(b"before")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        client.write(b"meanwhile")
+        reading = asyncio.ensure_future(peer.read())
+        assert await client.read() == b"before"
+        client.on("data", lambda _chunk: None)
+        await asking
+        assert await reading == b"meanwhile"
+
+
 async def test_tls_1_3_has_no_renegotiation(driver: Driver) -> None:
     """A client is told so, with Node's code."""
     async with Net(driver, "TLSv1.3").pair() as (client, _peer, _server):

@@ -13,8 +13,9 @@ sends is received and thrown away until it ends too. Each of these has `_LINGER`
 
 Invariants.
 - A task does nothing in its first step, so that it makes no difference whether that runs at once (eager tasks, Python 3.12).
-- The engine, and with it the user's code, is called by `_deliver` only: in the socket's contextvars context, which no task of the
-  driver runs in, and apart from the stream's calls, so that an error of one is never taken for one of the other.
+- The engine, and with it the user's code, is called by `_deliver` only, apart from the stream's calls, so that an error of one is
+  never taken for one of the other. The engine's connection enters the socket's contextvars context, which no task of the driver
+  runs in.
 - A driver that has started is referred to by `_open` until its stream is let go: nothing else may refer to an open socket.
 """
 
@@ -35,7 +36,6 @@ from tlsio.model.errors import TruncatedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
-    from contextvars import Context as ContextVars
 
     from tlsio.native._core import Connection
 
@@ -89,7 +89,6 @@ class PortableDriver:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: object) -> None:
         self.connection: Connection  # set with the socket, before anything happens
-        self.context_vars: ContextVars | None = None
         self.failure: BaseException | None = None  # what the stream raised, in its own words
         self._loop = loop
         self._stream = find_adapter(stream)(stream)
@@ -137,10 +136,7 @@ class PortableDriver:
         if self._closing:
             return
         try:
-            if self.context_vars is None:
-                call(*args)
-            else:
-                self.context_vars.run(call, *args)
+            call(*args)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (ours; what user code raises ends its socket before it comes here)

@@ -18,6 +18,7 @@ from tlsio.connection.emitter import Once, find_awaitable
 from tlsio.connection.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.model.errors import UsageStateError, UsageValueError
+from tlsio.native._core import run_in
 
 if TYPE_CHECKING:
     import contextvars
@@ -275,7 +276,7 @@ class SocketReading(Lifecycle):
             return
         listeners = self._listeners_of("data")
         if listeners and self._buffer is not None:
-            self._loop.call_soon(self._flow_held, context=self._context_vars)
+            self._loop.call_soon(run_in, self._context_vars, self._flow_held)
         elif self._phase is OPEN and self._error is None and self._input is not DROPPED:
             self._connection.set_flow(self._find_flow())
         elif listeners and self._phase is IDLE:
@@ -297,7 +298,7 @@ class SocketReading(Lifecycle):
 
     def _tell_soon(self) -> None:
         """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""
-        self._loop.call_soon(self._settle_end, context=self._context_vars)
+        self._loop.call_soon(run_in, self._context_vars, self._settle_end)
 
     def _flow_held(self) -> None:
         """What reads have left over flows first."""

@@ -94,7 +94,6 @@ class TLSSocket(SocketClosing):
         self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None
         if driver is not None:
-            driver.context_vars = self._context_vars
             self._address = driver.addresses
         self._high_water = side.options.high_water_mark
         if driver is not None and self._high_water == HIGH_WATER_MARK:

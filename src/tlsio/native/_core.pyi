@@ -175,6 +175,9 @@ class Context:
 
 # --- pre-shared keys (psk.pxi) ---
 
+def run_in(context: ContextVars, call: Callable[..., object], *args: object) -> object:
+    """Call in a connection's context variables, unless this runs in them already."""
+
 def asking() -> bool:
     """This thread is inside a call of OpenSSL that waits for somebody's `psk_callback`."""
 

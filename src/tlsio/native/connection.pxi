@@ -272,7 +272,11 @@ cdef class Connection(Plaintext):
 
     cdef object _input(self):
         """There is progress to be made by reading: by the flow, by a reader who waits, or by a look at what comes next."""
-        if self.flow is not None and not self.closing:
+        if self.pumping:
+            tio_conn_want(self.c, 0, -1)        # a listener has its chunk still, and turns the loop: the next one waits for it
+            if not self.attached:
+                self._step()
+        elif self.flow is not None and not self.closing:
             self._pump_in()
         elif self.waiting:
             self._wake_reader()
@@ -547,3 +551,13 @@ cdef bint enter(context) except -1:
     except RuntimeError:
         return False
     return True
+
+
+def run_in(context, call, *args):
+    """Call in a connection's context variables, unless this runs in them already: by a listener that turns the loop."""
+    cdef bint entered = enter(context)
+    try:
+        return call(*args)
+    finally:
+        if entered:
+            PyContext_Exit(context)

@@ -150,8 +150,6 @@ cdef class Plaintext(Facts):
         cdef Py_ssize_t budget = FLOW_BUDGET
         cdef bytes chunk
         owner = self.owner              # a listener may close it, and raise all the same
-        if self.pumping:
-            return
         self.pumping = True
         try:
             while self.flow is not None and (budget > 0 or (tio_conn_fd(self.c) >= 0 and tio_conn_held(self.c))):
@@ -169,6 +167,7 @@ cdef class Plaintext(Facts):
                     owner._listener_failed(error)
         finally:
             self.pumping = False
+            tio_conn_want(self.c, self.flow is not None or self.waiting, -1)
 
     # ---- out
 

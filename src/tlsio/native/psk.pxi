@@ -38,7 +38,7 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
         connection = <Connection>tio_conn_owner(c)
         if connection.owner is None:    # closed for good, and only not yet let go
             return -1
-        found = in_context(connection.context_vars, connection.owner._find_key, None if given == NULL else <bytes>given)
+        found = run_in(connection.context_vars, connection.owner._find_key, None if given == NULL else <bytes>given)
         if connection.owner is None:    # meanwhile
             return -1
         if found is None:
@@ -53,17 +53,3 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
         if connection is not None and connection.owner is not None:
             connection.owner._key_failed(error)
         return -1
-
-
-cdef object in_context(context, call, argument):
-    """Call in the context variables of a connection, if it has some and this is not happening in them already."""
-    if context is None:
-        return call(argument)
-    try:
-        PyContext_Enter(context)
-    except RuntimeError:
-        return call(argument)
-    try:
-        return call(argument)
-    finally:
-        PyContext_Exit(context)

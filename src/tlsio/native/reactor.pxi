@@ -1,5 +1,10 @@
 # The native driver: the engine's reactor inside an asyncio or uvloop event loop.
 
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState:
+        PyObject *context
+    PyThreadState *PyThreadState_Get()
+
 cdef object _reactors = weakref.WeakSet()          # for fork only
 
 cdef enum:
@@ -11,14 +16,14 @@ cdef class Reactor:
 
     cdef tio_reactor *r
     cdef object loop                    # a weak reference: the loop holds us, not we the loop
-    cdef list dirty                     # connections with something to send or to tell
+    cdef object dirty                   # connections with something to send or to tell
     cdef set gates                      # that listen: whoever listens lives
     cdef bint in_turn, scheduled, woke
     cdef readonly bint forked
     cdef object __weakref__
 
     def __cinit__(self):
-        self.dirty = []
+        self.dirty = collections.deque()
         self.gates = set()
 
     def __init__(self, loop):
@@ -27,7 +32,7 @@ cdef class Reactor:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
         # In a context of its own: the loop would keep the variables of whatever connection happened to be the first.
-        contextvars.Context().run(loop.add_reader, tio_reactor_fd(self.r), self._turn, _CloseWithLoop(self))
+        contextvars.Context().run(loop.add_reader, tio_reactor_fd(self.r), self._ready, _CloseWithLoop(self))
         _reactors.add(self)
 
     def __dealloc__(self):
@@ -93,7 +98,8 @@ cdef class Reactor:
             return
         connection.dirty = True
         self.dirty.append(connection)
-        if not self.in_turn and not self.scheduled:
+        # A turn ends with what it has made dirty; but a task runs in it only if code of the user turns the loop.
+        if not self.scheduled and (not self.in_turn or asyncio.current_task() is not None):
             self._flush_soon()
 
     def later(self, call, *args):
@@ -124,7 +130,7 @@ cdef class Reactor:
         """The end of a turn: come again for what is left, or leave the loop when there is nothing to look after."""
         if tio_reactor_is_busy(self.r):
             self._call_soon(self._turn)
-        elif tio_reactor_load(self.r) == 0 and not self.scheduled and not self.dirty:
+        elif tio_reactor_load(self.r) == 0 and not self.scheduled and not self.dirty and not self.in_turn:
             self.close()
 
     cdef object _look(self):
@@ -143,9 +149,12 @@ cdef class Reactor:
             self._flush_soon()
 
     cdef object _serve_dirty(self):
+        """Those that are dirty now. Code of the user may turn the loop within it: what is left is served by the inner one."""
         cdef Connection connection
-        dirty, self.dirty = self.dirty, []
-        for connection in dirty:
+        cdef Py_ssize_t left = len(self.dirty)
+        while left and self.dirty:
+            left -= 1
+            connection = self.dirty.popleft()
             if connection.dirty:
                 self._deliver(connection, 0)
 
@@ -175,7 +184,21 @@ cdef class Reactor:
         else:
             loop.call_exception_handler({"message": message, "exception": error})
 
-    def _turn(self, _close_with_loop=None):
+    def _ready(self, _close_with_loop):
+        """The kernel has something. Code of the user may turn the loop within this, and the loop then calls it again: so it leaves
+        the context that it was called in, which the loop could not enter a second time."""
+        cdef PyObject *entered = PyThreadState_Get().context
+        if entered == NULL:
+            self._turn()
+            return
+        context = <object>entered
+        PyContext_Exit(context)
+        try:
+            self._turn()
+        finally:
+            PyContext_Enter(context)
+
+    def _turn(self):
         """Work, then report. Code of the user may turn the loop within it: what is left is reported by the inner turn."""
         cdef tio_notice notice
         cdef bint was_in_turn = self.in_turn
@@ -196,7 +219,7 @@ cdef class Reactor:
                 self._dispatch(&notice)
         finally:
             self.in_turn = was_in_turn
-        if self.r != NULL and not self.in_turn:
+        if self.r != NULL:
             self._after_turn()
 
     cdef bint _has_notices(self):

@@ -302,6 +302,7 @@ static void on_message(int written, int version, int type, const void *buffer, s
         else c->alert_received = p[1];
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
         if (c->phase != TIO_HANDSHAKING) count_between_data(c, p[0]);
+        if (p[0] == SSL3_MT_HELLO_REQUEST) c->rehandshake_begins = 1;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
         if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticketed = 1;
         if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_HANDSHAKING) c->peer_finished = 1;

@@ -234,7 +234,7 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
 /* After each call that reads: has the peer's Finished come, and is OpenSSL done?  Then who came is asked about again. */
 static void look_for_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
-    c->rehandshake_finished = c->rehandshake_asked = 0;
+    c->rehandshake_finished = c->rehandshake_asked = c->rehandshake_begins = 0;
     c->rehandshake_done = 1;
     c->write_stop = TIO_GO;                             /* a write that met it may go on */
     c->handshake_done_ns = tio_clock_coarse();
@@ -245,6 +245,7 @@ static void look_for_rehandshake(tio_conn *c) {
 }
 
 static void input_failed(tio_conn *c, int r);
+static void peek_record(tio_conn *c);
 
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
     int r;
@@ -261,6 +262,11 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
         return -1;
     }
     c->rehandshake_asked = 1;
+    if (c->role == TIO_CLIENT) {
+        c->rehandshake_begins = 1;
+        peek_record(c);                                 /* what the server has sent before its answer comes first */
+        return 0;
+    }
     r = SSL_do_handshake(c->ssl);
     c->read_stop = TIO_GO;
     if (r <= 0) input_failed(c, r);
@@ -378,10 +384,23 @@ void tio_conn_step(tio_conn *c) {
     if (c->wire.out_error) report_send_failure(c);
 }
 
+static int may_write(const tio_conn *c) {
+    return c->phase == TIO_OPEN && c->out == TIO_OUT_OPEN && c->question == TIO_NO_QUESTION && !c->wire.out_error;
+}
+
+/* TLS 1.2: nothing is written during another handshake.  SSL_write() would go on with that handshake, and take data that the
+ * peer has sent before its part for an error, which SSL_read() gives out.  So it is begun and done by reads, and a write waits. */
+static int awaits_handshake(tio_conn *c) {
+    if (c->rehandshake_begins && !is_renegotiating(c) && c->write_stop != TIO_AWAITS_ROOM) peek_record(c);
+    if (!may_write(c) || !is_renegotiating(c)) return 0;
+    c->write_stop = TIO_AWAITS_INPUT;
+    return 1;
+}
+
 size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     const uint8_t *p = data;
     size_t done = 0;
-    if (c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->question != TIO_NO_QUESTION || c->wire.out_error) return 0;
+    if (!may_write(c) || awaits_handshake(c) || !may_write(c)) return 0;
     begin(c);
     while (done < size && tio_wire_unsent(&c->wire) < TIO_GATHER) {
         /* All that is left: OpenSSL takes one record of it, and keeps its buffer for the next. A retry repeats the same. */

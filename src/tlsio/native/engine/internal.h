@@ -85,6 +85,7 @@ struct tio_conn {
     uint8_t limit_exceeded;             /* the tio_limit that a callback found exceeded */
     uint8_t peer_finished;              /* the peer's Finished of the first handshake has come */
     uint8_t rehandshake_asked;          /* we have asked for another handshake */
+    uint8_t rehandshake_begins;         /* client, TLS 1.2: its hello is due */
     uint8_t rehandshake_finished;       /* the peer's Finished of another handshake has come */
     uint8_t rehandshake_done;           /* another handshake is done and was not reported yet */
     int8_t accept_unverified;           /* in place of the context's, -1 = as that has it */
