@@ -72,10 +72,9 @@ async def test_timeout_can_be_taken_back(pair: Pair) -> None:
             one.on("timeout", pytest.fail)
             one.on("error", lambda _error: None)  # the client is cut off
             one.set_timeout(0.01)
-        client.set_timeout(None)
+            one.set_timeout(None)
         await asyncio.sleep(0.03)
         assert not client.closed
-        peer.set_timeout(None)
         peer.destroy()
         await client.wait_closed()
         for one in (client, peer):
