@@ -279,6 +279,7 @@ def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
         pass
     with pytest.raises(RuntimeError):
         sock.write(b"too late")
+    sock.destroy()
     server.close(0)
 
 
