@@ -274,6 +274,26 @@ class TestCache:
         assert lists.asked == [first, second, third, second]
         assert repr(lists.cache) == "<CrlCache check lists=2>"
 
+    @pytest.mark.parametrize("failure", [asyncio.CancelledError, BaseExceptionGroup("several", [asyncio.CancelledError()])])
+    @pytest.mark.parametrize(("policy", "code"), [("check", None), ("require", "UNABLE_TO_GET_CRL")])
+    async def test_fetch_that_fails_by_any_exception(self, failure: Any, policy: Any, code: str | None) -> None:
+        """Gave no list, which the policy decides about; and the place is not asked again at once."""
+        asked = []
+
+        async def fetch(url: str) -> bytes:
+            asked.append(url)
+            raise failure
+
+        cache = tlsio.CrlCache(policy, fetch=fetch, now=lambda: pki.NOW)
+        for _ in range(2):
+            error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
+            assert (error and error.code) == code
+        assert asked == [URL]
+
+    def test_room_is_taken_when_it_is_needed(self) -> None:
+        """The bound may be any number."""
+        assert repr(tlsio.CrlCache(max_entries=2**31 - 1)) == "<CrlCache check lists=0>"
+
     @pytest.mark.parametrize("options", [{"policy": "off"}, {"max_entries": 0}, {"timeout": 0}, {"fetch": 1}])
     def test_arguments(self, options: Any) -> None:
         """Are checked when it is made."""

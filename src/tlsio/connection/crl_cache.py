@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tlsio.connection.hooks import ends_task
 from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
@@ -161,7 +162,9 @@ class CrlCache:
                 found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
             self._refuse_older(key[:2], found)
             kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
-        except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
+        except BaseException as error:  # the top of a task; it is reported to all that wait
+            if ends_task(error):
+                raise
             now = self._now()
             still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
             until = now + _PAUSE

@@ -87,7 +87,7 @@ cdef extern from "engine.h" nogil:
     tio_lists *tio_lists_new(int required, size_t room)
     void tio_lists_retain(tio_lists *)
     void tio_lists_release(tio_lists *)
-    void tio_lists_put(tio_lists *, const uint8_t *key, tio_serials *serials, int64_t until)
+    int tio_lists_put(tio_lists *, const uint8_t *key, tio_serials *serials, int64_t until)
     int64_t tio_lists_until(tio_lists *, const uint8_t *key)
     int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now)
     size_t tio_chain_entries(X509_STACK *chain, uint8_t *entries)

@@ -18,7 +18,8 @@ cdef class Lists:
     def put(self, bytes key not None, RevokedSerials serials, int64_t until):
         if len(key) != TIO_LIST_KEY:
             raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
-        tio_lists_put(self.ptr, _start(key), NULL if serials is None else serials.ptr, until)
+        if tio_lists_put(self.ptr, _start(key), NULL if serials is None else serials.ptr, until):
+            raise MemoryError
 
     def until(self, bytes key not None):
         if len(key) != TIO_LIST_KEY:

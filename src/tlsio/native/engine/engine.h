@@ -177,8 +177,8 @@ size_t tio_serials_find(const tio_serials *, const uint8_t *serial, size_t size,
 tio_lists *tio_lists_new(int required, size_t room);                     /* required: a list that is not to be had passes nobody */
 void tio_lists_retain(tio_lists *);
 void tio_lists_release(tio_lists *);
-/* Publish a list that was found good, or, serials NULL, that there is none; until: POSIX seconds. */
-void tio_lists_put(tio_lists *, const uint8_t key[TIO_LIST_KEY], tio_serials *, int64_t until);
+/* Publish a list that was found good, or, serials NULL, that there is none; until: POSIX seconds.  -1: no memory. */
+int tio_lists_put(tio_lists *, const uint8_t key[TIO_LIST_KEY], tio_serials *, int64_t until);
 int64_t tio_lists_until(tio_lists *, const uint8_t key[TIO_LIST_KEY]);   /* 0: nothing was published */
 int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now);
 /* One entry for each certificate of a verified chain but the last; an entry begins with its key. */

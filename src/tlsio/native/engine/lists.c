@@ -28,16 +28,13 @@ struct tio_lists {
     atomic_int owners;
     int required;
     uint64_t turn;
-    size_t count, room;
+    size_t count, held, room;           /* memory for `held` of the `room` there may be */
     published *all;
 };
 
 tio_lists *tio_lists_new(int required, size_t room) {
     tio_lists *l = calloc(1, sizeof *l);
-    if (!l || !(l->all = calloc(room, sizeof *l->all))) {
-        free(l);
-        return NULL;
-    }
+    if (!l) return NULL;
     pthread_mutex_init(&l->lock, NULL);
     atomic_init(&l->owners, 1);
     l->required = required;
@@ -68,11 +65,30 @@ static published *least_used(tio_lists *l) {
     return least;
 }
 
-void tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], tio_serials *serials, int64_t until) {
-    if (serials) tio_serials_retain(serials);
+/* A row for one more list, or the one of that which leaves.  NULL: no memory. */
+static published *make_room(tio_lists *l) {
+    if (l->count == l->held && l->count < l->room) {
+        size_t held = l->held ? 2 * l->held : 8;
+        if (held > l->room) held = l->room;
+        published *grown = realloc(l->all, held * sizeof *grown);
+        if (grown) {
+            memset(grown + l->held, 0, (held - l->held) * sizeof *grown);
+            l->all = grown;
+            l->held = held;
+        }
+    }
+    if (l->count < l->held) return &l->all[l->count++];
+    return l->count ? least_used(l) : NULL;
+}
+
+int tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], tio_serials *serials, int64_t until) {
     pthread_mutex_lock(&l->lock);
     published *at = find(l, key);
-    if (!at) at = l->count < l->room ? &l->all[l->count++] : least_used(l);
+    if (!at && !(at = make_room(l))) {
+        pthread_mutex_unlock(&l->lock);
+        return -1;
+    }
+    if (serials) tio_serials_retain(serials);
     tio_serials *old = at->serials;
     memcpy(at->key, key, TIO_LIST_KEY);
     at->serials = serials;
@@ -80,6 +96,7 @@ void tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], tio_serials *s
     at->used = ++l->turn;
     pthread_mutex_unlock(&l->lock);
     tio_serials_release(old);
+    return 0;
 }
 
 int64_t tio_lists_until(tio_lists *l, const uint8_t key[TIO_LIST_KEY]) {
