@@ -90,6 +90,7 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "timeout": _LIMIT,
     "handshake_timeout": _LIMIT,
     "hook_timeout": _LIMIT,
+    "partial_record_timeout": _LIMIT,
     "close_timeout": _LIMIT,
     "shutdown_timeout": _LIMIT,
     "read_limit": _LIMIT,
