@@ -474,7 +474,7 @@ void tio_conn_turn(tio_conn *c) {
         if (tio_wire_unsent(w)) tio_conn_flush(c);
         tio_wire_keep_output(c);
         if (tio_conn_next(c) & TIO_NEXT_FIN) {
-            if (c->in == TIO_IN_OPEN) shutdown(w->fd, SHUT_WR);         /* else both have ended, and close() says it */
+            shutdown(w->fd, SHUT_WR);                   /* close() would not say it while a child forked in C has a copy */
             tio_conn_fin_sent(c);
         }
     }
