@@ -79,7 +79,7 @@ fuzz: build/fuzz/fuzz  ## look for scripts that break the engine, SECONDS=300 lo
 
 SECONDS := 300
 
-build/fuzz/fuzz: tests/native/fuzz.c $(HARNESS) $(HEADERS) | $(VENV)/tools
+build/fuzz/fuzz: tests/native/fuzz.c tests/native/quiet_test.c $(HARNESS) $(HEADERS) | $(VENV)/tools
 	@mkdir -p $(@D)
 	clang $(SANITIZED) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)

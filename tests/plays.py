@@ -614,8 +614,10 @@ class Play:
         """RST."""
         if not self.reset_sent:
             self.spoilt = self.reset_sent = True
-            # Both directions had ended: what the kernel had taken cannot be reported as lost any more.
-            self.gave_up = self.gave_up or self._is_closed
+            # Both directions have ended: what the kernel has taken cannot be reported as lost any more.
+            sock = self.sock
+            finished = sock is not None and self.clean_end and not sock.writable and not sock.writable_length
+            self.gave_up = self.gave_up or self._is_closed or finished
             self.wire.reset()
 
     def do_garbage(self, at: int) -> None:

@@ -15,6 +15,8 @@ import tlsio
 from net import once
 from responder import ok, serve_http
 from sessions import come, greet
+from tlsio.native._core import list_keys
+from tlsio.trust import der
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +26,20 @@ if TYPE_CHECKING:
 URL = "http://lists.example/ca1.crl"
 
 
-def named(*urls: str, issuer: pki.Identity | None = None, client: bool = False) -> pki.Identity:
+def named(*urls: str, issuer: pki.Identity | None = None, client: bool = False, is_ca: bool = False) -> pki.Identity:
     """Make a certificate for localhost, or of a client, whose list is there."""
     points = [x509.DistributionPoint([x509.UniformResourceIdentifier(url)], None, None, None) for url in urls]
     name = "client" if client else "localhost"
-    return pki.leaf(name, issuer=issuer or pki.ca1(), names=[name], extensions=[x509.CRLDistributionPoints(points)] if points else [])
+    extensions: list[x509.ExtensionType] = [x509.CRLDistributionPoints(points)] if points else []
+    if is_ca:
+        extensions.append(x509.BasicConstraints(ca=True, path_length=None))
+    return pki.leaf(name, issuer=issuer or pki.ca1(), names=[name], extensions=extensions)
+
+
+def entry_of(who: pki.Identity, issuer: pki.Identity) -> bytes:
+    """Return what a session remembers of a certificate."""
+    serial = der.make_integer(who.certificate.serial_number)
+    return list_keys([who.cert_der, issuer.cert_der])[0] + bytes([len(serial)]) + serial
 
 
 class Lists:
@@ -229,6 +240,30 @@ class TestCache:
         assert error is not None
         assert error.code == "CERT_REJECTED"
 
+    async def test_long_chain(self) -> None:
+        """Each certificate of it is looked for, also where a session could not remember as many."""
+        lists, top = Lists(), named(URL, is_ca=True)
+        chain = [top, pki.ca1()]
+        for number in range(20):
+            chain.insert(0, pki.authority(f"middle {number}", issuer=chain[0]))
+        lists.put()
+        assert await lists.check(*chain) is None
+        lists.put(revoked=[top])
+        lists.now += dt.timedelta(hours=2)
+        assert await lists.check(*chain) == "CERT_REVOKED"
+
+    async def test_newer_list_with_the_same_end_is_at_hand(self) -> None:
+        """Two places have lists; the one that was out of reach has the newer one, and it ends with the other."""
+        lists, who = Lists("require"), named("http://first.example/", URL)
+        lists.put(hours=0.5)
+        assert await lists.check(who, pki.ca1()) is None
+        entry = entry_of(who, pki.ca1())
+        assert lists.cache.passes(entry)
+        lists.put("http://first.example/", hours=0.5, revoked=[who], ago=dt.timedelta(hours=1))
+        lists.now += dt.timedelta(minutes=2)
+        assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
+        assert not lists.cache.passes(entry)
+
     async def test_bound(self) -> None:
         """The list that was not used for longest leaves."""
         lists = Lists(max_entries=2)
@@ -238,6 +273,26 @@ class TestCache:
             await lists.check(named(url), pki.ca1())
         assert lists.asked == [first, second, third, second]
         assert repr(lists.cache) == "<CrlCache check lists=2>"
+
+    @pytest.mark.parametrize("failure", [asyncio.CancelledError, BaseExceptionGroup("several", [asyncio.CancelledError()])])
+    @pytest.mark.parametrize(("policy", "code"), [("check", None), ("require", "UNABLE_TO_GET_CRL")])
+    async def test_fetch_that_fails_by_any_exception(self, failure: Any, policy: Any, code: str | None) -> None:
+        """Gave no list, which the policy decides about; and the place is not asked again at once."""
+        asked = []
+
+        async def fetch(url: str) -> bytes:
+            asked.append(url)
+            raise failure
+
+        cache = tlsio.CrlCache(policy, fetch=fetch, now=lambda: pki.NOW)
+        for _ in range(2):
+            error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
+            assert (error and error.code) == code
+        assert asked == [URL]
+
+    def test_room_is_taken_when_it_is_needed(self) -> None:
+        """The bound may be any number."""
+        assert repr(tlsio.CrlCache(max_entries=2**31 - 1)) == "<CrlCache check lists=0>"
 
     @pytest.mark.parametrize("options", [{"policy": "off"}, {"max_entries": 0}, {"timeout": 0}, {"fetch": 1}])
     def test_arguments(self, options: Any) -> None:

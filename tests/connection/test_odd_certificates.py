@@ -151,6 +151,17 @@ async def test_refusal_by_name_constraints_is_not_forgotten_by_resumption(net: N
         assert (first.authorized, second.authorized, second.reused) == (False, False, False)
 
 
+async def test_check_of_ones_own_leaves_no_session_that_gets_around_name_constraints(net: Net) -> None:
+    """The next connection may have none, and a resumed one shows no issuers."""
+    excluded = x509.NameConstraints(None, [x509.DNSName("sub.localhost")])
+    authority = pki.leaf("narrow", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None), excluded])
+    who = pki.leaf("*.sub.localhost", issuer=authority)  # OpenSSL compares no common name with a wildcard
+    async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
+        first = await come(net, server, servername="a.sub.localhost", check_server_identity=lambda _host, _cert: None)
+        _, got = await net.refused(server, servername="a.sub.localhost", session=first.session)
+        assert got.code == "ERR_TLS_CERT_ALTNAME_INVALID"
+
+
 async def test_malformed_certificate_is_explained(net: Net) -> None:
     """Its authority is trusted; saying otherwise would send people the wrong way."""
     who = odd.doubled(pki.localhost())

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CLIENT: dict[str, Any] = {"ca": pki.ca1().cert_pem}
 
+# A server that closes at once truncates its clients.
+TAKES_ERRORS = {"error": lambda _error: None}
+
 
 def options(**more: Any) -> dict[str, Any]:
     """Return the options of the usual server."""
@@ -74,7 +77,7 @@ async def test_close_cancels_what_is_left_after_its_timeout(net: Net) -> None:
 async def test_close_at_once(net: Net) -> None:
     """0 waits for nobody, and may follow a close that does."""
     async with net.serve(lambda _sock: None) as server:
-        sock = await net.connect(server)
+        sock = await net.connect(server, on=TAKES_ERRORS)
         server.close()
         server.close(0)
         await server.wait_closed()
@@ -133,7 +136,7 @@ def test_close_checks_its_timeout(timeout: Any) -> None:
 async def test_leaving_the_block_closes_in_shutdown_timeout() -> None:
     """What is still open then is cancelled."""
     async with tlsio.serve(echo, 0, "127.0.0.1", **options(shutdown_timeout=0.02)) as server:
-        sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
+        sock = await tlsio.connect(server.port, "127.0.0.1", on=TAKES_ERRORS, **CLIENT)
     assert (server.listening, server.connections) == (False, 0)
     sock.destroy()
 
@@ -205,7 +208,7 @@ async def test_listener_may_close_the_server(net: Net) -> None:
         server.close(0)
 
     async with net.serve(stop) as server:
-        sock = await net.connect(server)
+        sock = await net.connect(server, on=TAKES_ERRORS)
         await server.wait_closed()
         sock.destroy()
         await sock.wait_closed()
@@ -263,7 +266,7 @@ def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
     """A server and a connection that nobody closed: their descriptors are gone with the loop, later calls are no harm."""
 
     async def run() -> tuple[tlsio.Server, tlsio.TLSSocket, int]:
-        server = tlsio.create_server(echo, **options())
+        server = tlsio.create_server(lambda _sock: None, **options())
         await server.listen(0, "127.0.0.1")
         return server, await tlsio.connect(server.port, "127.0.0.1", **CLIENT), server.port or 0
 
@@ -276,6 +279,7 @@ def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
         pass
     with pytest.raises(RuntimeError):
         sock.write(b"too late")
+    sock.destroy()
     server.close(0)
 
 
@@ -369,7 +373,7 @@ async def test_close_ends_listeners_of_sockets(net: Net, event: str) -> None:
             sock.on("data", lambda _data: None)
 
     async with net.serve(accept, allow_half_open=True) as server:
-        sock = await net.connect(server)
+        sock = await net.connect(server, on=TAKES_ERRORS)
         await sock.send(b"x")
         sock.end()
         await begun.wait()

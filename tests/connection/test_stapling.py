@@ -137,6 +137,18 @@ class TestKeeping:
             assert world.staple() == world.answer
             assert "again" in caplog.records[-1].getMessage()
 
+    async def test_responder_that_is_down_by_any_exception(self) -> None:
+        """What the fetch waited for was cancelled, not the stapler: it goes on."""
+        world = World()
+        with world.watched():
+            for failure in (asyncio.CancelledError(), BaseExceptionGroup("several", [asyncio.CancelledError()])):
+                world.answer = failure
+                await world.pause()
+            world.answer = respond(world.who, this_update=world.now, next_update=world.now + HOUR)
+            await world.rest()
+            assert world.staple() == world.answer
+            assert len(world.asked) == 3
+
     async def test_longest_pause(self) -> None:
         """An hour, however long it is down."""
         world = World()

@@ -108,6 +108,21 @@ async def test_source_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture
     rotation.stop()
 
 
+async def test_source_that_fails_by_a_cancellation_of_its_own_is_asked_again() -> None:
+    """It was not the caller who was cancelled."""
+    installed, source = Installed(), Source(asyncio.get_running_loop().time)
+    rotation = TicketRotation(source, installed.take)
+    source.refresh = raise_cancelled  # type: ignore[method-assign]  # a source of another kind
+    await rotation.start()
+    rotation.stop()
+    assert installed.empty()
+
+
+async def raise_cancelled() -> None:
+    """Fail as something that was cancelled elsewhere."""
+    raise asyncio.CancelledError
+
+
 class Odd:
     """A source that gives whatever it was made with."""
 

@@ -315,6 +315,7 @@ def test_truncation_and_memory() -> None:
     [
         ("handshake_bytes", False, "ERR_TLS_HANDSHAKE_TOO_LARGE", errors.HandshakeError),
         ("key_updates", True, "ERR_TLS_TOO_MANY_KEY_UPDATES", errors.PeerError),
+        ("certificate_requests", True, "ERR_TLS_TOO_MANY_CERTIFICATE_REQUESTS", errors.PeerError),
         ("partial_record", True, "ERR_TLS_PARTIAL_RECORD_TIMEOUT", errors.PeerError),
         ("dh_size", False, "ERR_TLS_DH_PARAM_SIZE", errors.HandshakeError),
         ("", False, "ERR_TLS_LIMIT", errors.HandshakeError),

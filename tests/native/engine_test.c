@@ -22,6 +22,7 @@ int main(void) {
     reshake_tests();
     chaos_tests();
     quiet_tests();
+    limits_tests();
     allocation_tests();
     free_chaos();
     free_certificates();

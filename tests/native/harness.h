@@ -110,5 +110,6 @@ void reshake_tests(void);
 void chaos_tests(void);
 void quiet_play(const uint8_t *script, size_t size);     /* quiet_test.c: one play */
 void quiet_tests(void);
+void limits_tests(void);
 
 #endif

@@ -275,6 +275,7 @@ static void ends_after(int v, int flights, int how) {
     }
     int done = p.server->rehandshake_done;
     tio_conn *c = p.server;
+    int stuck = v < TLS1_3_VERSION && SSL_in_init(c->ssl);              /* nothing can be written before it is done */
     if (how == HANG_UP) tio_conn_feed_eof(c);
     else if (how == RESET) tio_conn_feed_error(c, 104);
     else if (how == GARBAGE) give(c, garbage, sizeof garbage - 1);
@@ -282,7 +283,8 @@ static void ends_after(int v, int flights, int how) {
     tio_conn_step(c);
     tio_conn_turn(c);
     CHECK_INT(c->rehandshake_done, done);
-    if (how == HANG_UP) CHECK(c->phase == TIO_OPEN && c->in == TIO_IN_TRUNCATED);
+    if (how == HANG_UP && stuck) broken_by(c, TIO_FAULT_HANGUP);
+    else if (how == HANG_UP) CHECK(c->phase == TIO_OPEN && c->in == TIO_IN_TRUNCATED);
     else if (how != FORGET) broken_by(c, how == RESET ? TIO_FAULT_OS : how == GARBAGE ? TIO_FAULT_SSL : TIO_FAULT_TIMEOUT);
     pair_free(&p);
 }

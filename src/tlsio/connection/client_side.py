@@ -188,10 +188,12 @@ class ClientSide:
         end, entries, digests = connection.memory
         # Without a certificate (a pre-shared key) nothing could be judged again.
         end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
-        # It ends at once when name constraints may have decided against the name: a resumed connection has no chain that shows them.
+        # It ends at once when the issuers' name constraints may decide about the name, and the default check has not let it pass: a
+        # resumed connection has no chain that shows them.
         reasons = self.verdict.reasons if self.verdict is not None else ()
+        unchecked = self.options.check_server_identity is not None or CertificateAltNameError.default_code in reasons
         issuers = (connection.verified_chain or connection.peer_chain[:1])[1:]
-        if CertificateAltNameError.default_code in reasons and any(map(may_constrain, issuers)):
+        if unchecked and any(map(may_constrain, issuers)):
             end = 0
         return ClientSession(
             name=self.host or "",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from tlsio.connection.hooks import ends_task
 from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
@@ -41,7 +42,6 @@ class _Kept(NamedTuple):
     found: RevocationList | None
     why: str  # there is none
     until: datetime
-    data: bytes | None = None  # of the list, DER
 
 
 class CrlCache:
@@ -78,7 +78,7 @@ class CrlCache:
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
         # For sessions that are to be resumed: what was published to the engine, and until when it counts by our clock.
         self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)
-        self._published: OrderedDict[bytes, datetime] = OrderedDict()
+        self._published: OrderedDict[bytes, tuple[datetime, RevocationList | None]] = OrderedDict()
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
         """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
@@ -96,25 +96,25 @@ class CrlCache:
     def passes(self, entries: bytes) -> bool:
         """Tell whether the certificates that a session remembers pass by the lists at hand; without them none does."""
         self.expire()
-        return self.at_hand.passes(entries, time.time())
+        return self.at_hand.passes(entries, int(time.time()))
 
     def expire(self) -> None:
         """Take back what was published and is too old by now; the engine knows the system's clock only."""
         now = self._now()
-        for key, until in list(self._published.items()):
+        for key, (until, _) in list(self._published.items()):
             if until <= now:
                 self.at_hand.put(key, None, 0)
                 del self._published[key]
 
-    def _publish(self, key: bytes, data: bytes | None, until: datetime) -> None:
-        """Let sessions be resumed by what was found. What OpenSSL cannot read lets none."""
+    def _publish(self, key: bytes, found: RevocationList | None, until: datetime) -> None:
+        """Let sessions be resumed by what was found."""
         left = (until - self._now()).total_seconds()
-        if left <= 0 or (self._published.get(key) == until and self.at_hand.until(key)):
+        if left <= 0 or (self._published.get(key) == (until, found) and self.at_hand.until(key)):
             return
-        if self.at_hand.put(key, data, time.time() + left):
-            self._published[key] = until
-            if len(self._published) > self._max_entries:
-                self._published.popitem(last=False)
+        self.at_hand.put(key, None if found is None else found.serials, int(time.time() + left))
+        self._published[key] = until, found
+        if len(self._published) > self._max_entries:
+            self._published.popitem(last=False)
 
     async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
@@ -122,7 +122,7 @@ class CrlCache:
         for url in certificate.crl_places:
             kept = await self._find(url, issuer, for_ca=certificate.is_ca)
             if kept.found is not None:
-                self._publish(key, kept.data, kept.until)
+                self._publish(key, kept.found, kept.until)
                 return kept.found.find(certificate)
             until = min(until, kept.until)
             reasons.append(f"{url!r:.200}: {kept.why:.200}")
@@ -161,13 +161,15 @@ class CrlCache:
             else:
                 found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
             self._refuse_older(key[:2], found)
-            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT), data)
-        except Exception as error:  # noqa: BLE001  (the top of a task; it is told to those who wait)
+            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
+        except BaseException as error:  # the top of a task; it is reported to all that wait
+            if ends_task(error):
+                raise
             now = self._now()
             still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
             until = now + _PAUSE
             end = min(until, still.next_update) if still else until
-            kept = _Kept(still, str(error) or type(error).__name__, end, old.data if still and old else None)
+            kept = _Kept(still, str(error) or type(error).__name__, end)
         self._kept[key] = kept
         self._kept.move_to_end(key)
         if len(self._kept) > self._max_entries:

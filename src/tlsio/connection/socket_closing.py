@@ -103,6 +103,7 @@ class SocketClosing(SocketReading):
         self._stop_writing()
         self._drop_input()
         self._set_idle_timer(None)
+        self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
         if self._settings.close_timeout is not None:
@@ -168,7 +169,6 @@ class SocketClosing(SocketReading):
         self._kept &= ~Kept.END
         if self._input is not DROPPED:
             self._move_input(DROPPED)
-        self._connection.set_flow(None)
 
     @property
     def _progress(self) -> object:
@@ -245,6 +245,8 @@ class SocketClosing(SocketReading):
             self._error_taken = True
         if self._phase >= CLOSED:
             self._tell_one(Kept.CLOSE, "close", self._error is not None)
+            if self._input is DROPPED:  # the application has closed it, and knows
+                self._kept &= ~Kept.CLOSE
 
     def _tell_one(self, kept: Kept, event: str, *args: object) -> bool:
         if not self._kept & kept or not self._has(event):
@@ -385,10 +387,10 @@ class SocketClosing(SocketReading):
     def _crashed(self, error: BaseException) -> None:
         """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
         try:
-            if self._phase < CLOSED and self._error is None:
-                self._die(error, ours=True)
-                self._tell_untaken(of_user=True)
+            if self._phase < CLOSED and self._error is None and (self._secure or self._server is None):
+                self._fail(error, of_user=True)
             else:
+                self._die(error)
                 self._report(error, of_user=True)
         finally:
             self.destroy()

@@ -20,6 +20,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from tlsio.connection.hooks import ends_task
 from tlsio.connection.retrieval import fetch as fetch_by_http
 from tlsio.model.checks import check_function, check_int, check_seconds
 from tlsio.trust.certificate import parse
@@ -173,7 +174,9 @@ class Stapler:
             async with asyncio.timeout(self._timeout):
                 response = await self._fetch(entry.certificate.ocsp_responders[0], make_request(entry.certificate, entry.issuer))
             entry.take(response, judge_response(response, entry.certificate, entry.issuer, now=self._now()))
-        except Exception as error:  # noqa: BLE001  (the top of a task; whatever it is, the next answer may be better)
+        except BaseException as error:  # the top of a task; whatever it is, the next answer may be better
+            if ends_task(error):
+                raise
             entry.fail(error)
         finally:
             entry.has_tried.set()
@@ -220,7 +223,7 @@ class _Entry:
             _log.info("%s has an OCSP response again", self._name)
         self._response, self._status, self._retry = response, status, 0.0
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note that there was no answer. It is told once, until there is one again."""
         if not self._retry:
             self.warn(f"the responder {self.certificate.ocsp_responders[0]!r:.200} gave none: {str(error) or type(error).__name__:.300}")

@@ -7,6 +7,7 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING
 
+from tlsio.connection.hooks import ends_task
 from tlsio.model.errors import UsageError, UsageValueError
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class TicketRotation:
             snapshot = source.snapshot(now)
             self._install(list(snapshot.keys))
             pause = _check_pause(snapshot.until - now)
-        except Exception as error:  # code of the user, at the top of its task
-            if is_first and isinstance(error, UsageError):
+        except BaseException as error:  # code of the user, at the top of its task
+            if ends_task(error) or (is_first and isinstance(error, UsageError)):
                 raise
             if not self._failed:
                 _log.warning("The source of ticket keys failed; the keys stay, and it is asked again each second", exc_info=True)

@@ -506,7 +506,9 @@ def _explain_truncation(fault: Fault, peer: str) -> TruncatedError:
     return TruncatedError(f"{peer} closed the connection without close_notify: data may be missing", reason=fault.reason or None)
 
 
-def _explain_hangup(fault: Fault, _peer: str) -> ConnectionLostError:
+def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
+    if fault.opened:
+        return ConnectionLostError(f"{peer} ended the connection in the middle of a renegotiation", code="ECONNRESET")
     message = _CLIENT_HANGUP if fault.role == "client" else _SERVER_HANGUP
     return ConnectionLostError(message, hint=_hint_for_hangup(fault))
 
@@ -554,6 +556,11 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "sent more bytes in the handshake than max_handshake_bytes",
         "ERR_TLS_HANDSHAKE_TOO_LARGE",
         "Raise max_handshake_bytes if peers with very long certificate chains are to be served.",
+    ),
+    "certificate_requests": (
+        "asked for our certificate, or for another handshake, again and again",
+        "ERR_TLS_TOO_MANY_CERTIFICATE_REQUESTS",
+        "Each costs a signature: 32 within ten minutes are answered.",
     ),
     "key_updates": (
         "asked for new keys again and again without sending data",

@@ -8,7 +8,9 @@ __all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats", "StoreStat
 
 Role: TypeAlias = Literal["client", "server"]
 FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout", "refused", "memory"]
-FaultLimit: TypeAlias = Literal["", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off"]
+FaultLimit: TypeAlias = Literal[
+    "", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off", "certificate_requests"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

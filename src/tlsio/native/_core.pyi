@@ -101,7 +101,7 @@ def check_issued(issuer: bytes, certificate: bytes) -> int:
 
 @final
 class RevokedSerials:
-    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is kept.
+    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is copied.
 
     Args:
         content: What revokedCertificates holds.
@@ -134,17 +134,17 @@ class Lists:
     """
 
     def __init__(self, *, required: bool, room: int) -> None: ...
-    def put(self, key: bytes, der: bytes | None, until: float) -> bool:
-        """Publish a list that was found good, or, `der` None, that there is none. False: OpenSSL cannot read it.
+    def put(self, key: bytes, serials: RevokedSerials | None, until: int) -> None:
+        """Publish a list that was found good, or, `serials` None, that there is none.
 
         Args:
             key: 32 bytes, of `list_keys`.
-            der: The list.
+            serials: What the list revokes.
             until: POSIX seconds; afterwards no certificate passes by it.
         """
     def until(self, key: bytes) -> int:
         """Return until when what was published counts, POSIX seconds; 0: nothing was."""
-    def passes(self, entries: bytes, now: float) -> bool:
+    def passes(self, entries: bytes, now: int) -> bool:
         """Tell whether none of the certificates is in its list, and each list is known and fresh."""
 
 def cipher_names() -> tuple[str, ...]:
@@ -239,6 +239,9 @@ class Connection:
 
         Without a context there is no loop, and the connection may be used anywhere.
         """
+    @property
+    def is_parents(self) -> bool:
+        """It was made before a fork, and this is the child."""
     def check_caller(self, in_child: bool = False) -> None:
         """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
 

@@ -418,6 +418,7 @@ cdef class Connection(Plaintext):
 
     def expire(self):
         """A deadline has passed: of a handshake, or the one given to the driver."""
+        self.deadline = 0               # a loop's clock may be early: what is not due yet is set once more
         tio_conn_expire(self.c)
         self._turn()
 

@@ -76,11 +76,18 @@ cdef extern from "engine.h" nogil:
         int pins_failed
         X509_STACK *chain
 
+    ctypedef struct tio_serials
+    int TIO_SERIALS_MEMORY
+    int tio_serials_read(const uint8_t *content, size_t size, tio_serials **read) nogil
+    void tio_serials_release(tio_serials *)
+    size_t tio_serials_count(const tio_serials *)
+    size_t tio_serials_find(const tio_serials *, const uint8_t *serial, size_t size, const uint8_t **date)
+
     ctypedef struct tio_lists
     tio_lists *tio_lists_new(int required, size_t room)
     void tio_lists_retain(tio_lists *)
     void tio_lists_release(tio_lists *)
-    int tio_lists_put(tio_lists *, const uint8_t *key, const uint8_t *der, size_t size, int64_t until)
+    int tio_lists_put(tio_lists *, const uint8_t *key, tio_serials *serials, int64_t until)
     int64_t tio_lists_until(tio_lists *, const uint8_t *key)
     int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now)
     size_t tio_chain_entries(X509_STACK *chain, uint8_t *entries)

@@ -6,6 +6,8 @@ cdef class Lists:
     cdef tio_lists *ptr
 
     def __cinit__(self, *, bint required, size_t room):
+        if not room:
+            raise ValueError("room must be 1 or more")
         self.ptr = tio_lists_new(required, room)
         if self.ptr == NULL:
             raise MemoryError
@@ -13,30 +15,25 @@ cdef class Lists:
     def __dealloc__(self):
         tio_lists_release(self.ptr)
 
-    def put(self, bytes key not None, bytes der, double until):
-        cdef const unsigned char *data = _start(der) if der is not None else NULL
+    def put(self, bytes key not None, RevokedSerials serials, int64_t until):
         if len(key) != TIO_LIST_KEY:
             raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
-        return tio_lists_put(self.ptr, _start(key), data, <size_t>len(der) if der is not None else 0, <int64_t>until) == 0
+        if tio_lists_put(self.ptr, _start(key), NULL if serials is None else serials.ptr, until):
+            raise MemoryError
 
     def until(self, bytes key not None):
         if len(key) != TIO_LIST_KEY:
             raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
         return tio_lists_until(self.ptr, _start(key))
 
-    def passes(self, bytes entries not None, double now):
-        return tio_lists_pass(self.ptr, _start(entries), <size_t>len(entries), <int64_t>now) == 1
+    def passes(self, bytes entries not None, int64_t now):
+        return tio_lists_pass(self.ptr, _start(entries), <size_t>len(entries), now) == 1
 
 
 def list_keys(chain):
-    """One key for each certificate of a verified chain but the last."""
-    entries = _entries_of([_decode_certificate(der) for der in chain])
-    keys = []
-    at = 0
-    while at < len(entries):
-        keys.append(entries[at:at + TIO_LIST_KEY])
-        at += TIO_LIST_KEY + 1 + entries[at + TIO_LIST_KEY]
-    return keys
+    """One key for each certificate of a verified chain but the last. A session remembers fewer of a long one."""
+    certificates = [_decode_certificate(der) for der in chain]
+    return [_entries_of(certificates[i:i + 2])[:TIO_LIST_KEY] for i in range(len(certificates) - 1)]
 
 
 cdef _Certificate _decode_certificate(bytes der):

@@ -56,6 +56,11 @@ cdef class Plaintext(Facts):
         self.thread = PyThread_get_thread_ident()
         return 0
 
+    @property
+    def is_parents(self):
+        """It was made before a fork, and this is the child."""
+        return self.thread != 0 and self.forks_before != forks
+
     def check_caller(self, bint in_child=False):
         if not in_child or self.forks_before == forks:
             self._check_caller()
@@ -109,8 +114,9 @@ cdef class Plaintext(Facts):
         if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
             return None
         chunk = self._take(limit)
-        if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN:
-            self._schedule()            # it has become something else, or has something to answer (KeyUpdate, renegotiation)
+        if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN \
+                or tio_conn_has_news(self.c):
+            self._schedule()            # it has become something else, or has something to answer or to report
         return chunk
 
     def await_input(self):
@@ -126,8 +132,9 @@ cdef class Plaintext(Facts):
         tio_conn_want(self.c, self.flow is not None, -1)
 
     def set_flow(self, flow):
-        """Hand each chunk of plaintext to `flow`; None stops."""
-        self._check_caller()
+        """Hand each chunk of plaintext to `flow`; None stops, in a child of the process too."""
+        if flow is not None:
+            self._check_caller()
         self.flow = flow
         tio_conn_want(self.c, flow is not None or self.waiting, -1)
         if flow is not None and not self.pumping and tio_conn_next(self.c) & TIO_NEXT_TURN:

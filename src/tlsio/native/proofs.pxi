@@ -3,9 +3,6 @@
 # Decisions about a peer use OpenSSL's view: it takes certificates, keys and signature algorithms that other parsers refuse.
 # All input is DER of strangers. Each function clears OpenSSL's error queue and leaves it empty.
 
-from libc.stdlib cimport bsearch, qsort, realloc
-from libc.string cimport memcmp
-
 
 def verify_signature(bytes spki, bytes algorithm, bytes data, bytes signature):
     cdef const unsigned char *key_at = _start(spki)
@@ -61,153 +58,28 @@ def check_issued(bytes issuer, bytes certificate):
     return found
 
 
-# ---- revoked serial numbers ----
-#
-# A list may have 200,000 entries (7 MB), and each handshake looks for one. So reading keeps no object per entry: it sorts the
-# addresses of the entries within the DER by serial number, 8 bytes each, and a lookup is a binary search of some 18 steps.
-
-
-cdef struct _Element:
-    unsigned char tag
-    const unsigned char *content
-    const unsigned char *end
-
-
-cdef bint _step(const unsigned char **at, const unsigned char *end, _Element *found) noexcept nogil:
-    """Read the element at `at` and move behind it; False: there is no whole one, or it is not DER."""
-    cdef const unsigned char *p = at[0]
-    cdef size_t length, octets
-    if end - p < 2 or p[0] & 0x1F == 0x1F:
-        return False
-    found.tag = p[0]
-    length = p[1]
-    p += 2
-    if length >= 0x80:
-        octets = length & 0x7F
-        if octets == 0 or octets > 4 or <size_t>(end - p) < octets:
-            return False
-        length = 0
-        while octets:
-            length = length << 8 | p[0]
-            p += 1
-            octets -= 1
-    if <size_t>(end - p) < length:
-        return False
-    found.content = p
-    found.end = p + length
-    at[0] = found.end
-    return True
-
-
-cdef int _compare_serials(const void *one, const void *other) noexcept nogil:
-    """Compare the serial numbers with which two entries begin. Their lengths are in front, in the short form: see `_is_entry`."""
-    cdef const unsigned char *a = (<const unsigned char **>one)[0]
-    cdef const unsigned char *b = (<const unsigned char **>other)[0]
-    return memcmp(a + 1, b + 1, a[1] + 1 if a[1] < b[1] else b[1] + 1)
-
-
-cdef bint _is_entry(_Element *entry, const unsigned char **serial) noexcept nogil:
-    """Tell whether this is an entry that counts: a serial number, a date, and no extension that changes whom it is about."""
-    cdef const unsigned char *at = entry.content
-    cdef const unsigned char *inner
-    cdef _Element part, extension, field
-    serial[0] = at
-    # "Certificate users MUST be able to handle serialNumber values up to 20 octets" (RFC 5280 4.1.2.2): 127 are plenty.
-    if entry.tag != 0x30 or not _step(&at, entry.end, &part) or part.tag != 0x02 or part.content == part.end:
-        return False
-    if part.content - serial[0] != 2 or part.end - part.content > 0x7F:
-        return False
-    # OpenSSL refuses padded numbers in certificates, so one in a list would never be found.
-    if part.end - part.content > 1 and (part.content[0] == 0 and part.content[1] < 0x80 or part.content[0] == 0xFF and part.content[1] >= 0x80):
-        return False
-    if not _step(&at, entry.end, &part) or (part.tag != 0x17 and part.tag != 0x18):
-        return False
-    if at == entry.end:
-        return True
-    if not _step(&at, entry.end, &part) or part.tag != 0x30 or at != entry.end:
-        return False
-    inner = part.content
-    while inner < part.end:
-        if not _step(&inner, part.end, &extension) or extension.tag != 0x30:
-            return False
-        at = extension.content
-        if not _step(&at, extension.end, &field) or field.tag != 0x06:
-            return False
-        # reasonCode (2.5.29.21) and invalidityDate (.24) are known. certificateIssuer (.29) makes the entry another issuer's.
-        # "If a CRL contains a critical CRL entry extension that the application cannot process, then the application MUST NOT
-        # use that CRL" (RFC 5280 5.3).
-        if field.end - field.content == 3 and field.content[0] == 0x55 and field.content[1] == 0x1D:
-            if field.content[2] == 21 or field.content[2] == 24:
-                continue
-            if field.content[2] == 29:
-                return False
-        if not _step(&at, extension.end, &field) or (field.tag == 0x01 and field.content != field.end and field.content[0]):
-            return False
-    return True
-
-
-cdef Py_ssize_t _index(const unsigned char *at, const unsigned char *end, const unsigned char ***entries) noexcept nogil:
-    """Make the sorted table of what `at` holds and return its length; -1: something is no entry, -2: no memory."""
-    cdef const unsigned char **table = NULL
-    cdef const unsigned char **grown
-    cdef size_t count = 0, room = 0
-    cdef _Element entry
-    while at < end:
-        if count == room:
-            room = room * 2 if room else 64
-            grown = <const unsigned char **>realloc(table, room * sizeof(void *))
-            if grown is NULL:
-                free(table)
-                return -2
-            table = grown
-        if not _step(&at, end, &entry) or not _is_entry(&entry, &table[count]):
-            free(table)
-            return -1
-        count += 1
-    if count:
-        qsort(table, count, sizeof(void *), _compare_serials)
-    entries[0] = table
-    return <Py_ssize_t>count
-
-
 @cython.final
 cdef class RevokedSerials:
-    cdef bytes content
-    cdef const unsigned char **entries
-    cdef Py_ssize_t count
+    cdef tio_serials *ptr
 
     def __cinit__(self, bytes content not None):
         cdef const unsigned char *start = _start(content)
-        cdef const unsigned char *end = start + PyBytes_GET_SIZE(content)
-        self.content = content
+        cdef size_t size = <size_t>PyBytes_GET_SIZE(content)
+        cdef int failed
         with nogil:                                     # 200,000 entries take 50 ms
-            self.count = _index(start, end, &self.entries)
-        if self.count == -2:
-            self.count = 0
+            failed = tio_serials_read(start, size, &self.ptr)
+        if failed == TIO_SERIALS_MEMORY:
             raise MemoryError
-        if self.count < 0:
-            self.count = 0
+        if failed:
             raise ValueError("it has an entry that is malformed, or that has a critical extension")
 
     def __dealloc__(self):
-        free(self.entries)
+        tio_serials_release(self.ptr)
 
     def __len__(self):
-        return self.count
+        return tio_serials_count(self.ptr)
 
     def find(self, bytes serial not None):
-        cdef const unsigned char *key = _start(serial)
-        cdef const unsigned char **found
-        cdef const unsigned char *at
-        cdef const unsigned char *end = _start(self.content) + PyBytes_GET_SIZE(self.content)
-        cdef _Element part
-        if PyBytes_GET_SIZE(serial) < 3 or key[1] != PyBytes_GET_SIZE(serial) - 2 or not self.count:
-            return None
-        found = <const unsigned char **>bsearch(&key, self.entries, <size_t>self.count, sizeof(void *), _compare_serials)
-        if found is NULL:
-            return None
-        at = found[0]
-        _step(&at, end, &part)
-        key = at
-        _step(&at, end, &part)
-        return (<const char *>key)[:at - key]
+        cdef const uint8_t *date
+        cdef size_t size = tio_serials_find(self.ptr, _start(serial), <size_t>PyBytes_GET_SIZE(serial), &date)
+        return (<const char *>date)[:size] if size else None

@@ -92,6 +92,8 @@ cdef class Reactor:
 
     cdef object _schedule(self, Connection connection):
         self._check_process()
+        if self.r == NULL:              # nothing is left to look after, but an error may still be to be reported
+            self._check_loop()
         if connection.dirty:
             return
         connection.dirty = True
@@ -104,11 +106,14 @@ cdef class Reactor:
         """In the loop's next pass."""
         self._call_soon(call, args)
 
-    cdef object _call_soon(self, call, args=()):
+    cdef object _check_loop(self):
         loop = self.loop()
         if loop is None or loop.is_closed():
             raise UsageStateError("The event loop of this socket is closed")
-        loop.call_soon(call, *args)
+        return loop
+
+    cdef object _call_soon(self, call, args=()):
+        self._check_loop().call_soon(call, *args)
 
     cdef object _flush_soon(self):
         self._call_soon(self._flush)

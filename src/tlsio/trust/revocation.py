@@ -58,11 +58,12 @@ class RevocationList:
     Attributes:
         edition: To compare it with others from the same place.
         next_update: The end of its time.
+        serials: What it revokes.
     """
 
     edition: Edition
     next_update: datetime
-    _serials: RevokedSerials
+    serials: RevokedSerials
 
     def find(self, certificate: PeerCertificate) -> CertificateError | None:
         """Return what the list says against a certificate of its issuer.
@@ -70,7 +71,7 @@ class RevocationList:
         Raises:
             ValueError: the certificate's serial number is malformed.
         """
-        date = self._serials.find(der.make_integer(certificate.serial))
+        date = self.serials.find(der.make_integer(certificate.serial))
         if date is None:
             return None
         return CertificateError(

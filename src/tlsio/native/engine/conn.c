@@ -67,6 +67,9 @@ int tio_conn_set_server_name(tio_conn *c, const char *name) {
     return 0;
 }
 
+/* What came before TLS may have begun it. */
+static int begin_handshake(tio_conn *c) { return c->phase == TIO_IDLE ? tio_move_phase(c, TIO_HANDSHAKING) : 0; }
+
 /* The SSL is made with the first step, so a peer that connects and stays silent costs no more than this struct. */
 static int start(tio_conn *c) {
     const tio_context_settings *settings = &c->context->settings;
@@ -90,7 +93,7 @@ static int start(tio_conn *c) {
             SSL_set_num_tickets(c->ssl, 0);             /* they wait for the answer */
             SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);    /* and so does data right behind another handshake's Finished */
         }
-        return tio_move_phase(c, TIO_HANDSHAKING);
+        return begin_handshake(c);
     }
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
@@ -98,7 +101,7 @@ static int start(tio_conn *c) {
     if (c->policy.wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
     if (settings->alpn_size && SSL_set_alpn_protos(c->ssl, settings->alpn, (unsigned)settings->alpn_size)) return -1;
     tio_sessions_start(c);
-    return tio_move_phase(c, TIO_HANDSHAKING);
+    return begin_handshake(c);
 }
 
 /* OpenSSL reported a failure: whose fault is it? */
@@ -202,13 +205,13 @@ static void do_handshake(tio_conn *c) {
 
 /* What comes before TLS is the binding's to read.  It is asked when bytes are there, and again when it wanted more. */
 static int ask_preface(tio_conn *c) {
-    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->prefaced) return 0;
+    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->prefaced || !tio_conn_is_handshake(c)) return 0;
     begin(c);
     c->read_stop = TIO_GO;
     if (c->wire.in_size || tio_wire_refill(c)) {
         tio_move_phase(c, TIO_HANDSHAKING);
         tio_move_question(c, TIO_ASK_PREFACE);
-    } else if (is_over(c)) {
+    } else if (c->wire.eof || c->wire.error) {
         tio_move_phase(c, TIO_HANDSHAKING);
         input_over(c);
     } else {
@@ -370,7 +373,7 @@ static void refuse_open(tio_conn *c) {
 
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || ask_preface(c)) return;
-    if (c->phase == TIO_IDLE && start(c)) {
+    if (!c->ssl && tio_conn_is_handshake(c) && start(c)) {
         tio_fault_set(c, ERR_peek_error() ? TIO_FAULT_SSL : TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
@@ -466,6 +469,16 @@ static void watch_rehandshake(tio_conn *c) {
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
+/* Also when both have ended: close() would not say it while a child forked in C has a copy.  A reset that has come meanwhile has
+ * cost the peer what we had sent. */
+static void end_descriptor(tio_conn *c) {
+    int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
+    socklen_t size = sizeof error;
+    if (c->in != TIO_IN_OPEN) getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) tio_conn_send_failed(c, error);
+    tio_conn_fin_sent(c);
+}
+
 void tio_conn_turn(tio_conn *c) {
     tio_wire *w = &c->wire;
     tio_wire_settle(c);
@@ -474,8 +487,7 @@ void tio_conn_turn(tio_conn *c) {
         if (tio_wire_unsent(w)) tio_conn_flush(c);
         tio_wire_keep_output(c);
         if (tio_conn_next(c) & TIO_NEXT_FIN) {
-            shutdown(w->fd, SHUT_WR);                   /* close() would not say it while a child forked in C has a copy */
-            tio_conn_fin_sent(c);
+            end_descriptor(c);
         }
     }
     if (c->ssl) {

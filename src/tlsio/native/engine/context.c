@@ -95,7 +95,7 @@ int tio_context_switch(tio_conn *c, tio_context *to) {
     well = well && SSL_set_max_proto_version(ssl, (int)SSL_CTX_get_max_proto_version(to->ssl)) == 1;
     SSL_clear_options(ssl, ~(uint64_t)0);
     SSL_set_options(ssl, SSL_CTX_get_options(to->ssl));
-    tio_conn_set_options(c);
+    tio_sessions_decide(c);
     if (from->groups || settings->groups) well = well && SSL_set1_groups_list(ssl, settings->groups ? settings->groups : DEFAULT_GROUPS) == 1;
     if (!(c->policy.wants & TIO_WANT_CLIENT)) well = well && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
     well = well && SSL_set_session_id_context(ssl, settings->id_context, (unsigned)settings->id_context_size) == 1;

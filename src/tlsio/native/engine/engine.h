@@ -126,6 +126,7 @@ typedef struct {
 
 /* ---- contexts: an SSL_CTX, and beside it what SSL_set_SSL_CTX() does not carry over -------------------------- */
 
+typedef struct tio_serials tio_serials;
 typedef struct tio_lists tio_lists;
 
 typedef struct {                        /* verify mode, versions, options, tickets are read from the SSL_CTX itself */
@@ -159,13 +160,25 @@ void tio_context_speak_npn(tio_context *);           /* NPN, what ALPN came from
 void tio_context_retain(tio_context *);
 void tio_context_release(tio_context *);
 
+/* ---- serials.c: the serial numbers of one revocation list.  Never changed; of any thread. ---------------------- */
+
+enum { TIO_SERIALS_MEMORY = -1, TIO_SERIALS_MALFORMED = -2 };
+/* content: of revokedCertificates, DER, copied.  0, or why nothing was made: an entry that is malformed, names an issuer of its own,
+ * or has a critical extension that is not known. */
+int tio_serials_read(const uint8_t *content, size_t size, tio_serials **);
+void tio_serials_retain(tio_serials *);
+void tio_serials_release(tio_serials *);
+size_t tio_serials_count(const tio_serials *);
+/* serial: an INTEGER in DER.  The size of the date (a Time in DER, borrowed) at which it was revoked; 0: it was not. */
+size_t tio_serials_find(const tio_serials *, const uint8_t *serial, size_t size, const uint8_t **date);
+
 /* ---- lists.c: the revocation lists at hand.  May be changed by any thread. ----------------------------------- */
 
 tio_lists *tio_lists_new(int required, size_t room);                     /* required: a list that is not to be had passes nobody */
 void tio_lists_retain(tio_lists *);
 void tio_lists_release(tio_lists *);
-/* Publish a list that was found good, or, der NULL, that there is none; until: POSIX seconds.  -1: OpenSSL cannot read it. */
-int tio_lists_put(tio_lists *, const uint8_t key[TIO_LIST_KEY], const uint8_t *der, size_t size, int64_t until);
+/* Publish a list that was found good, or, serials NULL, that there is none; until: POSIX seconds.  -1: no memory. */
+int tio_lists_put(tio_lists *, const uint8_t key[TIO_LIST_KEY], tio_serials *, int64_t until);
 int64_t tio_lists_until(tio_lists *, const uint8_t key[TIO_LIST_KEY]);   /* 0: nothing was published */
 int tio_lists_pass(tio_lists *, const uint8_t *entries, size_t size, int64_t now);
 /* One entry for each certificate of a verified chain but the last; an entry begins with its key. */

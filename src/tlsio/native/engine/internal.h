@@ -209,6 +209,7 @@ int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX
 /* sessions.c */
 void tio_sessions_install(SSL_CTX *);
 void tio_sessions_start(tio_conn *);                 /* client: before the handshake */
+void tio_sessions_decide(tio_conn *);                /* server, in the hello: ids or tickets? */
 int tio_sessions_hello(tio_conn *);                  /* server: which session is to be resumed; -1: no memory */
 void tio_sessions_keep(tio_conn *, SSL_SESSION *);
 int tio_sessions_resumed(const tio_conn *);          /* client: the session given was taken */

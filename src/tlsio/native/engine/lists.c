@@ -20,7 +20,7 @@ typedef struct {
     uint8_t key[TIO_LIST_KEY];
     int64_t until;                      /* POSIX seconds; afterwards only a full handshake may look */
     uint64_t used;
-    X509_CRL *crl;                      /* NULL: there is none to be had */
+    tio_serials *serials;               /* NULL: there is no list to be had */
 } published;
 
 struct tio_lists {
@@ -28,16 +28,13 @@ struct tio_lists {
     atomic_int owners;
     int required;
     uint64_t turn;
-    size_t count, room;
+    size_t count, held, room;           /* memory for `held` of the `room` there may be */
     published *all;
 };
 
 tio_lists *tio_lists_new(int required, size_t room) {
     tio_lists *l = calloc(1, sizeof *l);
-    if (!l || !(l->all = calloc(room, sizeof *l->all))) {
-        free(l);
-        return NULL;
-    }
+    if (!l) return NULL;
     pthread_mutex_init(&l->lock, NULL);
     atomic_init(&l->owners, 1);
     l->required = required;
@@ -49,7 +46,7 @@ void tio_lists_retain(tio_lists *l) { atomic_fetch_add(&l->owners, 1); }
 
 void tio_lists_release(tio_lists *l) {
     if (!l || atomic_fetch_sub(&l->owners, 1) != 1) return;
-    for (size_t i = 0; i < l->count; i++) X509_CRL_free(l->all[i].crl);
+    for (size_t i = 0; i < l->count; i++) tio_serials_release(l->all[i].serials);
     pthread_mutex_destroy(&l->lock);
     free(l->all);
     free(l);
@@ -68,25 +65,37 @@ static published *least_used(tio_lists *l) {
     return least;
 }
 
-int tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], const uint8_t *der, size_t size, int64_t until) {
-    X509_CRL *crl = NULL;
-    if (der) {
-        if (size > INT32_MAX || !(crl = d2i_X509_CRL(NULL, &der, (long)size))) {
-            ERR_clear_error();
-            return -1;
+/* A row for one more list, or the one of that which leaves.  NULL: no memory. */
+static published *make_room(tio_lists *l) {
+    if (l->count == l->held && l->count < l->room) {
+        size_t held = l->held ? 2 * l->held : 8;
+        if (held > l->room) held = l->room;
+        published *grown = realloc(l->all, held * sizeof *grown);
+        if (grown) {
+            memset(grown + l->held, 0, (held - l->held) * sizeof *grown);
+            l->all = grown;
+            l->held = held;
         }
-        X509_CRL_sort(crl);             /* now, rather than in the first handshake that looks into it */
     }
+    if (l->count < l->held) return &l->all[l->count++];
+    return l->count ? least_used(l) : NULL;
+}
+
+int tio_lists_put(tio_lists *l, const uint8_t key[TIO_LIST_KEY], tio_serials *serials, int64_t until) {
     pthread_mutex_lock(&l->lock);
     published *at = find(l, key);
-    if (!at) at = l->count < l->room ? &l->all[l->count++] : least_used(l);
-    X509_CRL *old = at->crl;
+    if (!at && !(at = make_room(l))) {
+        pthread_mutex_unlock(&l->lock);
+        return -1;
+    }
+    if (serials) tio_serials_retain(serials);
+    tio_serials *old = at->serials;
     memcpy(at->key, key, TIO_LIST_KEY);
-    at->crl = crl;
+    at->serials = serials;
     at->until = until;
     at->used = ++l->turn;
     pthread_mutex_unlock(&l->lock);
-    X509_CRL_free(old);
+    tio_serials_release(old);
     return 0;
 }
 
@@ -99,16 +108,12 @@ int64_t tio_lists_until(tio_lists *l, const uint8_t key[TIO_LIST_KEY]) {
 }
 
 static int passes(tio_lists *l, const uint8_t *entry, int64_t now) {
-    const unsigned char *der = entry + TIO_LIST_KEY + 1;
-    X509_REVOKED *revoked;
+    const uint8_t *date;
     published *at = find(l, entry);
     if (!at || now >= at->until || !entry[TIO_LIST_KEY]) return 0;
     at->used = ++l->turn;
-    if (!at->crl) return !l->required;
-    ASN1_INTEGER *serial = d2i_ASN1_INTEGER(NULL, &der, entry[TIO_LIST_KEY]);
-    int found = !serial || X509_CRL_get0_by_serial(at->crl, &revoked, serial) != 0;
-    ASN1_INTEGER_free(serial);
-    return !found;
+    if (!at->serials) return !l->required;
+    return !tio_serials_find(at->serials, entry + TIO_LIST_KEY + 1, entry[TIO_LIST_KEY], &date);
 }
 
 int tio_lists_pass(tio_lists *l, const uint8_t *entries, size_t size, int64_t now) {
@@ -120,7 +125,6 @@ int tio_lists_pass(tio_lists *l, const uint8_t *entries, size_t size, int64_t no
         if (well) at += TIO_LIST_KEY + 1 + (size_t)entries[at + TIO_LIST_KEY];
     }
     pthread_mutex_unlock(&l->lock);
-    ERR_clear_error();
     return well;
 }
 

@@ -190,15 +190,26 @@ static size_t find_id(SSL *ssl, const unsigned char **id) {
     return SSL_client_hello_get0_session_id(ssl, id);
 }
 
+/* TLS 1.3 will be spoken, as far as the hello and the context can tell. */
+static int will_be_modern(SSL *ssl) {
+    int max = (int)SSL_get_max_proto_version(ssl);
+    return offers_tls13(ssl) && (!max || max >= TLS1_3_VERSION);
+}
+
+/* Also after another context was chosen, whose versions may be others. */
+void tio_sessions_decide(tio_conn *c) {
+    int wants = c->policy.wants;
+    c->stateful = (wants & TIO_WANT_SESSIONS) && ((wants & TIO_STATEFUL) || ((wants & TIO_STATEFUL_13) && will_be_modern(c->ssl)));
+    tio_conn_set_options(c);
+}
+
 int tio_sessions_hello(tio_conn *c) {
     SSL *ssl = c->ssl;
-    int max = (int)SSL_get_max_proto_version(ssl);
-    int modern = offers_tls13(ssl) && (!max || max >= TLS1_3_VERSION);
+    int modern = will_be_modern(ssl);
     const unsigned char *id = NULL;
     size_t size = 0;
     if (!(c->policy.wants & TIO_WANT_SESSIONS)) return 0;
-    c->stateful = (c->policy.wants & TIO_STATEFUL) || (modern && (c->policy.wants & TIO_STATEFUL_13));
-    tio_conn_set_options(c);
+    tio_sessions_decide(c);
     /* In TLS 1.3 the id in the hello is there for middleboxes (RFC 8446 D.4) and names no session. */
     if (!modern) size = c->policy.wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
     else if (SSL_get_options(ssl) & SSL_OP_NO_TICKET) size = find_ticket(ssl, &id);

@@ -1,0 +1,132 @@
+/* serials.c - the serial numbers of a revocation list.
+ *
+ * A list may have 200,000 entries (7 MB), and each handshake looks for one.  So reading keeps no object per entry: it sorts the
+ * addresses of the entries within a copy of their DER by serial number, 8 bytes each, and a lookup is a binary search of some 18
+ * steps.  Nothing is changed afterwards, so that any thread may look while others do. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tio_serials {
+    atomic_int owners;
+    size_t count, size;
+    const uint8_t **entries;            /* into der, by serial number */
+    uint8_t der[];
+};
+
+typedef struct {
+    uint8_t tag;
+    const uint8_t *content, *end;
+} element;
+
+/* Read the element at *at and move after it; 0: there is no whole one, or it is not DER. */
+static int step(const uint8_t **at, const uint8_t *end, element *found) {
+    const uint8_t *p = *at;
+    if (end - p < 2 || (p[0] & 0x1f) == 0x1f) return 0;
+    found->tag = p[0];
+    size_t length = p[1];
+    p += 2;
+    if (length >= 0x80) {
+        size_t octets = length & 0x7f;
+        if (octets == 0 || octets > 4 || (size_t)(end - p) < octets) return 0;
+        for (length = 0; octets; octets--) length = length << 8 | *p++;
+    }
+    if ((size_t)(end - p) < length) return 0;
+    found->content = p;
+    *at = found->end = p + length;
+    return 1;
+}
+
+/* Compare the serial numbers with which two entries begin.  Their lengths are in front, in the short form: see is_entry(). */
+static int compare(const void *one, const void *other) {
+    const uint8_t *a = *(const uint8_t *const *)one, *b = *(const uint8_t *const *)other;
+    return memcmp(a + 1, b + 1, (size_t)(a[1] < b[1] ? a[1] : b[1]) + 1);
+}
+
+/* An extension of an entry: does it leave alone whom the entry is about?
+ *
+ * reasonCode (2.5.29.21) and invalidityDate (.24) are known.  certificateIssuer (.29) makes the entry another issuer's.  "If a CRL
+ * contains a critical CRL entry extension that the application cannot process, then the application MUST NOT use that CRL"
+ * (RFC 5280 5.3). */
+static int may_have(const element *extension) {
+    const uint8_t *at = extension->content;
+    element field;
+    if (extension->tag != 0x30 || !step(&at, extension->end, &field) || field.tag != 0x06) return 0;
+    if (field.end - field.content == 3 && field.content[0] == 0x55 && field.content[1] == 0x1d) {
+        if (field.content[2] == 21 || field.content[2] == 24) return 1;
+        if (field.content[2] == 29) return 0;
+    }
+    return step(&at, extension->end, &field) && !(field.tag == 0x01 && field.content != field.end && field.content[0]);
+}
+
+/* Is this an entry that counts: a serial number, a date, and no extension that changes whom it is about?  `serial` is where it begins. */
+static int is_entry(const element *entry, const uint8_t **serial) {
+    const uint8_t *at = *serial = entry->content;
+    element part, extension;
+    /* "Certificate users MUST be able to handle serialNumber values up to 20 octets" (RFC 5280 4.1.2.2): 127 are plenty. */
+    if (entry->tag != 0x30 || !step(&at, entry->end, &part) || part.tag != 0x02 || part.content == part.end) return 0;
+    if (part.content - *serial != 2 || part.end - part.content > 0x7f) return 0;
+    /* OpenSSL refuses padded numbers in certificates, so one in a list would never be found. */
+    const uint8_t *n = part.content;
+    if (part.end - n > 1 && ((n[0] == 0 && n[1] < 0x80) || (n[0] == 0xff && n[1] >= 0x80))) return 0;
+    if (!step(&at, entry->end, &part) || (part.tag != 0x17 && part.tag != 0x18)) return 0;
+    if (at == entry->end) return 1;
+    if (!step(&at, entry->end, &part) || part.tag != 0x30 || at != entry->end) return 0;
+    for (at = part.content; at < part.end; )
+        if (!step(&at, part.end, &extension) || !may_have(&extension)) return 0;
+    return 1;
+}
+
+/* Fill the table; 0, or why not. */
+static int read_entries(tio_serials *s) {
+    const uint8_t *at = s->der;
+    size_t room = 0;
+    element entry;
+    while (at < s->der + s->size) {
+        if (s->count == room) {
+            room = room ? room * 2 : 64;
+            const uint8_t **grown = realloc(s->entries, room * sizeof *grown);
+            if (!grown) return TIO_SERIALS_MEMORY;
+            s->entries = grown;
+        }
+        if (!step(&at, s->der + s->size, &entry) || !is_entry(&entry, &s->entries[s->count])) return TIO_SERIALS_MALFORMED;
+        s->count++;
+    }
+    if (s->count) qsort(s->entries, s->count, sizeof *s->entries, compare);
+    return 0;
+}
+
+int tio_serials_read(const uint8_t *content, size_t size, tio_serials **read) {
+    tio_serials *s = calloc(1, sizeof *s + size);
+    if (!s) return TIO_SERIALS_MEMORY;
+    atomic_init(&s->owners, 1);
+    s->size = size;
+    if (size) memcpy(s->der, content, size);
+    int failed = read_entries(s);
+    if (failed) tio_serials_release(s);
+    else *read = s;
+    return failed;
+}
+
+void tio_serials_retain(tio_serials *s) { atomic_fetch_add(&s->owners, 1); }
+
+void tio_serials_release(tio_serials *s) {
+    if (!s || atomic_fetch_sub(&s->owners, 1) != 1) return;
+    free(s->entries);
+    free(s);
+}
+
+size_t tio_serials_count(const tio_serials *s) { return s->count; }
+
+size_t tio_serials_find(const tio_serials *s, const uint8_t *serial, size_t size, const uint8_t **date) {
+    element part;
+    if (size < 3 || serial[1] != size - 2 || !s->count) return 0;
+    const uint8_t **found = bsearch(&serial, s->entries, s->count, sizeof *s->entries, compare);
+    if (!found) return 0;
+    const uint8_t *at = *found, *end = s->der + s->size;
+    step(&at, end, &part);
+    *date = at;
+    step(&at, end, &part);
+    return (size_t)(at - *date);
+}
