@@ -498,6 +498,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     if (tio_conn_is_handshake(c) && c->question != TIO_NO_QUESTION) {
         if (is_hang_up(c, events)) hung_up(r, c);
         else pause_reading(r, s, events);
+        if (c->phase == TIO_BROKEN) failed(r, c);       /* the kernel has refused to watch it */
         return 0;
     }
     if (tio_conn_is_handshake(c)) return 1;
@@ -505,9 +506,11 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
         if (tio_conn_flush(c) != 0) tio_notify(r, s, TIO_NOTICE_TURN);  /* all has left, or nothing more will */
         tio_reactor_update(r, c);
     }
-    if (!input || c->phase == TIO_BROKEN) return 0;
-    if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
-    else pause_reading(r, s, events);
+    if (input && c->phase != TIO_BROKEN) {
+        if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
+        else pause_reading(r, s, events);
+    }
+    if (s->conn == c && c->phase == TIO_BROKEN) failed(r, c);
     return 0;
 }
 
