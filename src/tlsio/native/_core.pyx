@@ -13,6 +13,7 @@ import collections
 import contextvars
 import os
 import socket
+import sys
 import weakref
 
 from tlsio.model.faults import error_from_fault

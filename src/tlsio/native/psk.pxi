@@ -50,6 +50,9 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
         memcpy(key, PyBytes_AS_STRING(secret), PyBytes_GET_SIZE(secret))
         return <int>PyBytes_GET_SIZE(secret)
     except BaseException as error:
-        if connection is not None and connection.owner is not None:
-            connection.owner._key_failed(error)
+        try:                            # an exception that left this function would be taken for "there is no key"
+            if connection is not None and connection.owner is not None:
+                connection.owner._key_failed(error)
+        except BaseException as worse:
+            sys.unraisablehook(sys.UnraisableHookArgs((type(worse), worse, worse.__traceback__, None, connection)))
         return -1

@@ -19,6 +19,7 @@ cdef class Reactor:
     cdef object dirty                   # connections with something to send or to tell
     cdef set gates                      # that listen: whoever listens lives
     cdef bint in_turn, scheduled, woke
+    cdef bint working                   # without the interpreter's lock: another thread may fork
     cdef readonly bint forked
     cdef object __weakref__
 
@@ -208,8 +209,12 @@ cdef class Reactor:
         if not self._has_notices():
             if tio_reactor_poll(self.r):
                 # A handshake costs 250 us and more; each release beside a busy thread up to 5 ms: worth it for handshakes only.
-                with nogil:
-                    tio_reactor_work(self.r)
+                self.working = True
+                try:
+                    with nogil:
+                        tio_reactor_work(self.r)
+                finally:
+                    self.working = False
             else:
                 tio_reactor_work(self.r)
         self.in_turn = True
@@ -303,7 +308,9 @@ def _after_fork():
     forks += 1
     for reactor in list(_reactors):
         reactor.forked = True
-        if not tio_in_psk_callback():   # else OpenSSL is at work on one of its connections: they stay until the child ends
+        # While a connection is worked on, by OpenSSL around a `psk_callback` or in a thread that the child does not have, none is
+        # touched: they stay until the child ends.
+        if not tio_in_psk_callback() and not reactor.working:
             reactor.close()
 
 
