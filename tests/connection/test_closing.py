@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import signal
+import socket
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pki
 import tlsio
 from net import fill, once
 
@@ -140,3 +146,37 @@ async def test_idle_timer_rests_after_it_has_told(pair: Pair) -> None:
             if not flowing:
                 assert await client.read() == b"x"
             await once(client, "timeout")
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+async def test_connection_ends_though_a_child_keeps_its_descriptor(first: str) -> None:
+    """A child that C code has forked knows nothing of us: its copy does not keep the peer from seeing the end."""
+    who, libc = pki.localhost(), ctypes.PyDLL(None)
+    context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+    accepted: asyncio.Future[tlsio.TLSSocket] = asyncio.get_running_loop().create_future()
+
+    def take_end(client: ssl.SSLSocket) -> bool:
+        if first == "client":
+            client.unwrap()
+        while socket.socket.recv(client, 1000):  # below TLS
+            pass
+        return True
+
+    async with tlsio.serve(accepted.set_result, 0, "127.0.0.1", cert=who.cert_pem, key=who.key_pem) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+            client = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+            peer = await accepted
+            child = libc.fork()
+            if not child:
+                while True:
+                    libc.pause()
+            try:
+                ending = asyncio.ensure_future(asyncio.to_thread(take_end, client))
+                if first == "client":
+                    assert await peer.read() == b""
+                peer.close()
+                assert await ending
+            finally:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)  # noqa: ASYNC222 - it is killed
+                client.close()

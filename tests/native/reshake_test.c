@@ -109,8 +109,8 @@ static void the_client_renegotiates(void) {
     pair_free(&p);
 }
 
-/* The client's messages wait in the wire while we write: OpenSSL then finishes the handshake within SSL_write(). */
-static void a_handshake_that_a_write_finishes_is_told(void) {
+/* The client's messages wait in the wire while we write: the write waits for them, and a read takes them. */
+static void a_write_waits_for_another_handshake(void) {
     pair p = open_as(TLS1_2_VERSION, &client_a, TIO_WANT_CLIENT);
     uint8_t wire[8192];
     p.held = 1;
@@ -120,19 +120,47 @@ static void a_handshake_that_a_write_finishes_is_told(void) {
     carry(&p, p.server, p.client);
     size_t size = take_output(p.client, wire, sizeof wire);
     CHECK_INT(tio_conn_feed(p.server, wire, size), 0);
-    size_t written = tio_conn_write(p.server, "secret", 6);
+    CHECK_INT(tio_conn_write(p.server, "secret", 6), 0);
+    tio_conn_want(p.server, -1, 1);
+    tio_conn_step(p.server);
     tio_conn_turn(p.server);
     CHECK(p.server->rehandshake_done);
     CHECK_INT(p.server->question, TIO_ASK_CLIENT);
     pump(&p);
     CHECK_INT(p.client_got, 0);                                 /* nobody has judged it yet */
     tio_answer_client(p.server);
-    tio_conn_step(p.server);
+    CHECK(tio_conn_next(p.server) & TIO_NEXT_TURN);             /* the write goes on */
+    CHECK_INT(tio_conn_write(p.server, "secret", 6), 6);
+    tio_conn_want(p.server, -1, 0);
     p.held = 0;
     pump(&p);
-    CHECK_INT(p.client_got, written);
+    CHECK_INT(p.client_got, 6);
     still_talks(&p);
     pair_free(&p);
+}
+
+/* What the server has sent before the client's hello arrives is given out; a write of the client waits meanwhile. */
+static void data_before_a_renegotiation_is_read(void) {
+    for (int asker = 0; asker < 2; asker++) {
+        pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+        char room[64];
+        CHECK_INT(tio_conn_write(p.server, "before", 6), 6);
+        if (asker) CHECK_INT(reshake(p.server, -1, 0), 0);
+        CHECK_INT(tio_conn_write(p.server, "behind", 6), 6);
+        uint8_t wire[8192];
+        size_t size = take_output(p.server, wire, sizeof wire);
+        CHECK_INT(tio_conn_feed(p.client, wire, size), 0);
+        if (!asker) CHECK_INT(reshake(p.client, -1, 0), 0);
+        CHECK_INT(tio_conn_take(p.client, room, sizeof room), 6);
+        tio_conn_write(p.client, "mean", 4);
+        tio_conn_step(p.client);
+        CHECK_INT(tio_conn_write(p.client, "while", 5), 0);
+        CHECK_INT(tio_conn_take(p.client, room, sizeof room), 6);
+        pump(&p);
+        CHECK(p.client->rehandshake_done && p.server->rehandshake_done);
+        still_talks(&p);
+        pair_free(&p);
+    }
 }
 
 /* ---- refused */
@@ -408,7 +436,8 @@ static void the_user_is_asked_about_a_renegotiation(void) {
 void reshake_tests(void) {
     RUN(a_certificate_is_asked_for_later);
     RUN(the_client_renegotiates);
-    RUN(a_handshake_that_a_write_finishes_is_told);
+    RUN(a_write_waits_for_another_handshake);
+    RUN(data_before_a_renegotiation_is_read);
     RUN(a_handshake_cannot_be_asked_for_at_any_time);
     RUN(who_cannot_be_asked_stays);
     RUN(bad_certificates_are_refused_later_too);

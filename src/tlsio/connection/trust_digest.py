@@ -72,7 +72,6 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "secure_options": _WIRE,
     "certificate_compression": _WIRE,
     "allow_renegotiation": _WIRE,
-    "partial_record_timeout": _WIRE,
     "allow_half_open": _WIRE,
     "allow_truncation": _WIRE,
     "no_delay": _WIRE,

@@ -469,12 +469,12 @@ static void watch_rehandshake(tio_conn *c) {
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
-/* When both have ended, close() says it.  A reset that has come meanwhile has cost the peer what we had sent. */
+/* Also when both have ended: close() would not say it while a child forked in C has a copy.  A reset that has come meanwhile has
+ * cost the peer what we had sent. */
 static void end_descriptor(tio_conn *c) {
-    int error = 0;
+    int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
     socklen_t size = sizeof error;
-    if (c->in == TIO_IN_OPEN && shutdown(c->wire.fd, SHUT_WR)) error = errno;
-    else if (c->in != TIO_IN_OPEN) getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (c->in != TIO_IN_OPEN) getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) tio_conn_send_failed(c, error);
     tio_conn_fin_sent(c);
 }

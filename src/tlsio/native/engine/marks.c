@@ -33,6 +33,14 @@ static int64_t wall(void) {
     return t.tv_sec;
 }
 
+static int64_t made_at(const SSL_SESSION *session) {
+#if OPENSSL_VERSION_NUMBER >= 0x30300000L
+    return (int64_t)SSL_SESSION_get_time_ex(session);
+#else
+    return (int64_t)SSL_SESSION_get_time(session);
+#endif
+}
+
 static int64_t read_int(const uint8_t *p) {
     uint64_t n = 0;
     for (int i = 0; i < 8; i++) n = n << 8 | p[i];
@@ -84,7 +92,7 @@ static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 /* The lifetime that clients are told, and that stores get, must not be longer than the verdict.  Not 0, which OpenSSL 3.0 reads back
  * as 3 and then fails the handshake, because the ticket has grown; the mark refuses such a session anyway. */
 static void shorten(SSL_SESSION *session, int64_t end) {
-    int64_t left = end - (int64_t)SSL_SESSION_get_time(session);
+    int64_t left = end - made_at(session);
     if (left < (int64_t)SSL_SESSION_get_timeout(session)) SSL_SESSION_set_timeout(session, left > 1 ? (long)left : 1);
 }
 
@@ -110,7 +118,7 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
 
 /* A session without a mark gets one when it is taken, so that its renewals do not begin anew. */
 static int adopt(tio_conn *c, SSL_SESSION *session, mark *m) {
-    int64_t first = (int64_t)SSL_SESSION_get_time(session), end = first + (int64_t)SSL_CTX_get_timeout(c->context->ssl);
+    int64_t first = made_at(session), end = first + (int64_t)SSL_CTX_get_timeout(c->context->ssl);
     *m = (mark){ c->context->settings.trust, first, lesser(end, tio_chain_end(NULL, SSL_SESSION_get0_peer(session))), NULL, 0 };
     return write_mark(session, m);
 }

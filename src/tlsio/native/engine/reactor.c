@@ -57,6 +57,7 @@ tio_reactor *tio_reactor_new(void) {
 }
 
 static void detach(tio_reactor *r, tio_conn *c);
+static void hang_up(const tio_reactor *r, int fd);
 
 void tio_reactor_free(tio_reactor *r, int forked) {
     if (!r) return;
@@ -72,7 +73,7 @@ void tio_reactor_free(tio_reactor *r, int forked) {
         tio_list_remove(&r->news, s);
         s->news = 0;
         detach(r, c);
-        if (fd >= 0) close(fd);
+        if (fd >= 0) hang_up(r, fd);
         if (c->gate && !c->owner) tio_conn_free(c);
     }
     tio_notices_free(r);
@@ -128,9 +129,16 @@ void tio_slot_free(tio_reactor *r, tio_slot *s) {
     r->load--;
 }
 
+/* The connection ends, whatever copy of the descriptor a child has that was forked in C.  A child of ours only lets its copy go. */
+static void hang_up(const tio_reactor *r, int fd) {
+    if (!r->forked) shutdown(fd, SHUT_RDWR);
+    close(fd);
+}
+
 void tio_slot_close(tio_reactor *r, tio_slot *s) {
     if (s->mask && !r->forked) tio_slot_watch(r, s, 0);
-    close(s->fd);
+    if (s->kind == TIO_LISTENER) close(s->fd);          /* other processes may accept on it */
+    else hang_up(r, s->fd);
     tio_slot_free(r, s);
 }
 
@@ -198,7 +206,7 @@ void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
     tio_gate *g = c->gate;
     int fd = w->fd;
     /* The peer's close_notify or FIN was read: it sends no more, so nothing can provoke an RST. */
-    int quiet = c->in == TIO_IN_ENDED || w->eof;
+    int quiet = c->in == TIO_IN_ENDED || w->eof, ended = c->out == TIO_OUT_ENDED;
     if (wait && !w->out_error) tio_conn_flush(c);
     size_t unsent = c->question == TIO_NO_QUESTION ? tio_wire_unsent(w) : 0;
     if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
@@ -214,7 +222,8 @@ void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
     }
     detach(r, c);
     if (rest) tio_linger_begin(r, rest, g);
-    else close(fd);
+    else if (ended) close(fd);
+    else hang_up(r, fd);
 }
 
 void tio_reactor_discard(tio_conn *c) {
@@ -489,6 +498,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     if (tio_conn_is_handshake(c) && c->question != TIO_NO_QUESTION) {
         if (is_hang_up(c, events)) hung_up(r, c);
         else pause_reading(r, s, events);
+        if (c->phase == TIO_BROKEN) failed(r, c);       /* the kernel has refused to watch it */
         return 0;
     }
     if (tio_conn_is_handshake(c)) return 1;
@@ -496,9 +506,11 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
         if (tio_conn_flush(c) != 0) tio_notify(r, s, TIO_NOTICE_TURN);  /* all has left, or nothing more will */
         tio_reactor_update(r, c);
     }
-    if (!input || c->phase == TIO_BROKEN) return 0;
-    if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
-    else pause_reading(r, s, events);
+    if (input && c->phase != TIO_BROKEN) {
+        if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
+        else pause_reading(r, s, events);
+    }
+    if (s->conn == c && c->phase == TIO_BROKEN) failed(r, c);
     return 0;
 }
 
