@@ -290,6 +290,26 @@ class TestCache:
             assert (error and error.code) == code
         assert asked == [URL]
 
+    @pytest.mark.parametrize(
+        ("found", "words"),
+        [
+            ("a str", "must return the list as bytes in DER, got str"),
+            (None, "got NoneType"),
+            (b"-----BEGIN X509 CRL-----", "it is PEM, not DER"),
+        ],
+    )
+    async def test_fetch_that_returns_something_else(self, found: Any, words: str) -> None:
+        """The error names the mistake and says what to do."""
+
+        async def fetch(_url: str) -> Any:
+            return found
+
+        cache = tlsio.CrlCache("require", fetch=fetch, now=lambda: pki.NOW)
+        error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
+        assert error is not None
+        assert words in str(error)
+        assert 'policy "check"' in str(error.hint)
+
     def test_room_is_taken_when_it_is_needed(self) -> None:
         """The bound may be any number."""
         assert repr(tlsio.CrlCache(max_entries=2**31 - 1)) == "<CrlCache check lists=0>"

@@ -307,6 +307,7 @@ def test_truncation_and_memory() -> None:
     truncated = error_from_fault(Fault(kind="truncated", role="client", opened=True), host="h")
     assert type(truncated) is errors.TruncatedError
     assert str(truncated).startswith("The server h closed the connection without close_notify")
+    assert "allow_truncation=True" in str(truncated.hint)
     assert error_from_fault(Fault(kind="memory", role="client")).code == "ERR_TLS_OUT_OF_MEMORY"
 
 
@@ -345,6 +346,12 @@ def test_timeout_says_how_far_it_came(role: Role, first_bytes: bytes, mend: str)
     assert type(error) is errors.HandshakeTimeoutError
     assert str(error) == "TLS handshake timeout [ERR_TLS_HANDSHAKE_TIMEOUT]"
     assert mend in str(error.hint)
+
+
+def test_timeout_of_another_handshake_names_the_data_before_it() -> None:
+    """The usual cause is that our own application does not read what the peer sent before its answer."""
+    error = error_from_fault(Fault(kind="timeout", role="server", first_bytes=HELLO, opened=True))
+    assert "read that data" in str(error.hint)
 
 
 def test_stats_start_at_zero() -> None:

@@ -470,3 +470,9 @@ def test_typed_dict_has_the_options(typed: type, parse: object, own: set[str]) -
     assert parse(dict.fromkeys(names)) is not None
     checked = {options.ContextOptionsDict: options._CONTEXT, options.ServerOptionsDict: options._CONTEXT | options._SERVER}
     assert names | own == set(checked.get(typed, options._CLIENT_CONTEXT | options._CONNECT))
+
+
+def test_ticket_keys_of_another_type_are_refused_with_what_a_source_needs() -> None:
+    """An object that lacks a method of a source is not taken for bytes."""
+    with pytest.raises(UsageTypeError, match="a source with snapshot, refresh and clock, got object"):
+        parse_server_options({"ticket_keys": object()})

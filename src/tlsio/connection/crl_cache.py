@@ -133,7 +133,10 @@ class CrlCache:
             _log.debug('No revocation list for "%s": %s', name, why)
             return None
         return CertificateError(
-            f'There is no revocation list for the certificate "{name}": {why}', code="UNABLE_TO_GET_CRL", alert="certificate_unknown"
+            f'There is no revocation list for the certificate "{name}": {why}',
+            code="UNABLE_TO_GET_CRL",
+            alert="certificate_unknown",
+            hint='Make the list available where the certificate says, or accept certificates without one: policy "check".',
         )
 
     async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Kept:
@@ -155,7 +158,7 @@ class CrlCache:
         url, _, for_ca = key
         try:
             async with asyncio.timeout(self._timeout):
-                data = await self._fetch(url)
+                data = _check_der(await self._fetch(url))
             if len(data) > _LONG:
                 found = await asyncio.to_thread(read_list, data, url, issuer, for_ca=for_ca, now=self._now())
             else:
@@ -199,6 +202,16 @@ def make_cache(given: object) -> CrlCache | None:
     if given in ("check", "require"):
         return CrlCache(given)
     raise UsageTypeError(f"options.fetch_crl must be 'off', 'check', 'require' or a CrlCache, got {given!r:.40}")
+
+
+def _check_der(data: object) -> bytes:
+    """Refuse what a `fetch` of the user may return by mistake, in words that name it."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"fetch must return the list as bytes in DER, got {type(data).__name__}")
+    data = bytes(data)
+    if data.lstrip().startswith(b"-----BEGIN"):
+        raise ValueError("it is PEM, not DER")
+    return data
 
 
 async def _get(url: str) -> bytes:

@@ -38,6 +38,7 @@ from tlsio.model.errors import (
     UsageTypeError,
     UsageValueError,
 )
+from tlsio.model.faults import TRUNCATION_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
@@ -193,7 +194,7 @@ class SocketClosing(SocketReading):
         if self._input is not READABLE:
             return
         if truncated and not self._settings.allow_truncation:
-            self._fail(TruncatedError())
+            self._fail(TruncatedError(hint=TRUNCATION_HINT))
             return
         self._move_input(ENDED)
         self._kept |= Kept.END
@@ -410,7 +411,7 @@ class SocketClosing(SocketReading):
         if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
             _log.debug("%r: %s", self, error)
         elif not self._loop.is_closed():
-            what = "a listener failed" if of_user else "an error nobody took"
+            what = "a listener failed" if of_user else "an unhandled error"
             self._loop.call_exception_handler({"message": f"tlsio: {what} ({self!r})", "exception": error})
 
     # ---- tasks

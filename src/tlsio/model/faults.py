@@ -28,6 +28,7 @@ from tlsio.model.values import Fault
 
 __all__ = [
     "ALERTS",
+    "TRUNCATION_HINT",
     "X509_CODES",
     "X509_TEXTS",
     "alert_name",
@@ -502,8 +503,15 @@ _PLAIN_TEXTS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
 # ---- the way between -------------------------------------------------------------------------------------------------
 
 
+TRUNCATION_HINT = "Treat what was read as incomplete. If the protocol itself marks the end of its messages, use allow_truncation=True."
+
+
 def _explain_truncation(fault: Fault, peer: str) -> TruncatedError:
-    return TruncatedError(f"{peer} closed the connection without close_notify: data may be missing", reason=fault.reason or None)
+    return TruncatedError(
+        f"{peer} closed the connection without close_notify: data may be missing",
+        reason=fault.reason or None,
+        hint=TRUNCATION_HINT,
+    )
 
 
 def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
@@ -563,9 +571,9 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "Each costs a signature: 32 within ten minutes are answered.",
     ),
     "key_updates": (
-        "asked for new keys again and again without sending data",
+        "sent more than 32 key updates and session tickets without data between them",
         "ERR_TLS_TOO_MANY_KEY_UPDATES",
-        "No honest peer does this: there is nothing to mend here.",
+        "Honest peers rarely do this. A server sends new tickets after each client certificate that it asks for: send data in between.",
     ),
     "partial_record": (
         "began a record and did not finish it in time",
@@ -587,6 +595,11 @@ def _explain_timeout(fault: Fault, _peer: str) -> HandshakeTimeoutError:
 def _hint_for_silence(fault: Fault) -> str:
     if spoken := _find_plain_text(fault):
         return f"The peer {spoken.text}. {spoken.mend(fault)}"
+    if fault.opened:
+        return (
+            "The answer to renegotiate() comes after the data that the peer sent before it: read that data meanwhile. "
+            "If the peer is slow, raise handshake_timeout."
+        )
     if fault.role == "server":
         if fault.first_bytes:
             return "The client stopped half-way: raise handshake_timeout if its network is that slow."

@@ -566,8 +566,12 @@ def _parse_pin(label: str, value: object) -> bytes:
 
 def parse_ticket_key_option(label: str, value: object) -> object:
     """Take what `parse_ticket_keys` does, or a source of keys as it is."""
-    is_source = all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock"))
-    return value if is_source else parse_ticket_keys(label, value)
+    if all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock")):
+        return value
+    if not isinstance(value, bytes | bytearray | memoryview | list | tuple):
+        got = type(value).__name__
+        raise UsageTypeError(f"{label} must be 48 bytes, a list of them, or a source with snapshot, refresh and clock, got {got}")
+    return parse_ticket_keys(label, value)
 
 
 def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
