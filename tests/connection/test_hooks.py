@@ -419,13 +419,13 @@ class _BrokenError(Exception):
 
 
 ALL_HOOKS = [*HOOKS, "ocsp_request", "psk_callback"]
-UNTOLD: dict[str, tuple[Any, bool]] = {
-    "raised": (_BrokenError("bug"), True),
-    "lookup": (KeyError("localhost"), True),
-    "wrong answer": (object(), True),
-    "cancelled": (asyncio.CancelledError(), True),
-    "on purpose": (tlsio.HandshakeError(alert="access_denied"), False),
-    "certificate": (tlsio.CertificateError("not today", code="CERT_REVOKED"), False),
+UNTOLD: dict[str, tuple[Callable[[], Any], bool]] = {
+    "raised": (lambda: _BrokenError("bug"), True),
+    "lookup": (lambda: KeyError("localhost"), True),
+    "wrong answer": (object, True),
+    "cancelled": (asyncio.CancelledError, True),
+    "on purpose": (lambda: tlsio.HandshakeError(alert="access_denied"), False),
+    "certificate": (lambda: tlsio.CertificateError("not today", code="CERT_REVOKED"), False),
 }
 
 
@@ -457,7 +457,8 @@ async def test_mistake_of_a_hook_reaches_the_loop_unless_a_listener_takes_it(
     version: Any, hook: str, how: str, what: str, heard: str | None, loop_errors: list[dict[str, Any]]
 ) -> None:
     """What is raised to refuse a client is no mistake."""
-    value, is_mistake = UNTOLD[what]
+    make, is_mistake = UNTOLD[what]
+    value = make()
     if hook == "psk_callback" and how == "async":
         return
     server_options, client_options = options_for(hook, answering(hook, how, value))

@@ -56,11 +56,12 @@ def test_many_plays(theatre: Theatre, part: int) -> None:
 def test_plays_return_their_memory(theatre: Theatre) -> None:
     """The process does not grow with the number of plays."""
     sizes = []
+    before = live_connections()
     for _ in range(3):
         for seed in range(250):
             with suppress(Fault):
                 theatre.play(*compose(seed))
-        assert live_connections() == 0
+        assert live_connections() <= before
         trim()
         sizes.append(resident())
     assert sizes[2] - sizes[1] < REMAINS, sizes
@@ -69,6 +70,7 @@ def test_plays_return_their_memory(theatre: Theatre) -> None:
 def look_at(theatre: Theatre, seeds: Iterable[int], tries: int) -> None:
     """Play all; fail with the smallest play of each kind of fault."""
     found: dict[str, str] = {}
+    before = live_connections()  # what other tests of this process have kept alive
     for seed in seeds:
         setting, acts = compose(seed)
         if "KEEP" in os.environ:
@@ -81,7 +83,7 @@ def look_at(theatre: Theatre, seeds: Iterable[int], tries: int) -> None:
                 replay = f"SEED={seed} KEEP={','.join(map(str, kept))}"
                 found[fault.kind] = f"{replay}\n  {str(fault)[:600]}\n  {setting}\n  {small}"
     assert not found, "\n".join(f"{len(found)} kinds of faults" if not at else text for at, text in enumerate(["", *found.values()]))
-    assert live_connections() == 0
+    assert live_connections() <= before
 
 
 def trim() -> None:

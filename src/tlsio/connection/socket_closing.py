@@ -6,7 +6,8 @@ emitted by `_tell`, in that order, as soon as there is a listener and the data b
 
 Closing takes two phases, and no wait in them can be prolonged by what the peer sends.
 - Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress; over a stream also one that the
-  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is never cut.
+  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is
+  not cut as long as its kernel acknowledges something within that time.
 - Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in all.
 
 Invariants.

@@ -115,8 +115,8 @@ cdef class Plaintext(Facts):
             return None
         chunk = self._take(limit)
         if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN \
-                or tio_conn_has_news(self.c):
-            self._schedule()            # it has become something else, or has something to answer or to report
+                or tio_conn_has_news(self.c) or (chunk is None and tio_conn_deadline(self.c)):
+            self._schedule()            # it has become something else, has something to answer or to report, or a clock to be set
         return chunk
 
     def await_input(self):

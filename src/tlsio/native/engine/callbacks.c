@@ -11,7 +11,10 @@
 #include <string.h>
 
 enum { REFUSAL_EXTENSION = 65301 };     /* of the private range; never sent, see add_refusal() */
-enum { REQUESTS = 32 };                 /* by a server, for another handshake or a certificate, within REQUESTS_NS */
+enum {
+    REQUESTS = 32,                      /* by a server, for another handshake or a certificate, within REQUESTS_NS */
+    ANSWER_TICKETS = 2                  /* that a server sends when its request is answered: they are no idle messages */
+};
 static const int64_t REQUESTS_NS = 600 * INT64_C(1000000000);       /* as the window of renegotiations */
 
 /* ---- ClientHello: server name, ALPN -------------------------------------------------------------------------- */
@@ -280,6 +283,7 @@ static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int
 static void count_between_data(tio_conn *c, unsigned char type) {
     if (type == SSL3_MT_KEY_UPDATE || type == SSL3_MT_NEWSESSION_TICKET) c->key_updates++;
     if (c->role != TIO_CLIENT || (type != SSL3_MT_CERTIFICATE_REQUEST && type != SSL3_MT_HELLO_REQUEST)) return;
+    c->key_updates -= c->key_updates < ANSWER_TICKETS ? c->key_updates : ANSWER_TICKETS;
     int64_t now = tio_clock_coarse();
     if (now - c->requests_ns > REQUESTS_NS) {
         c->requests_ns = now;

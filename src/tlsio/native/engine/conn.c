@@ -299,6 +299,17 @@ static void refuse_key_updates(tio_conn *c) {
     tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_KEY_UPDATES, 0);
 }
 
+/* SSL_has_pending() is silent when OpenSSL has read a header and nothing of its record: its state then says "read body". */
+static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || SSL_rstate_string(ssl)[1] == 'B'; }
+
+/* Three bytes of a header pin a buffer of 16.7 KiB, so a record has to be whole after a while.  More of the same record does
+ * not set the clock back. */
+static void watch_partial_record(tio_conn *c) {
+    int partial = c->phase == TIO_OPEN && c->policy.partial_ns && !c->has_plaintext && is_in_record(c->ssl);
+    if (!partial) c->partial_due = 0;
+    else if (!c->partial_due) c->partial_due = tio_clock() + c->policy.partial_ns;
+}
+
 /* A read came to its end without plaintext: why? */
 static void input_failed(tio_conn *c, int r) {
     int error = SSL_get_error(c->ssl, r);
@@ -314,6 +325,7 @@ static void input_failed(tio_conn *c, int r) {
     if (c->limit_exceeded) tio_conn_break(c, TIO_FAULT_LIMIT, c->limit_exceeded, 0);
     else if (c->key_updates > TIO_KEY_UPDATES) refuse_key_updates(c);
     else if (error == SSL_ERROR_WANT_READ && is_over(c)) input_over(c);
+    watch_partial_record(c);
 }
 
 /* Sending has failed.  The peer's alert may explain it, so the input was read first; it has nothing more to say now, or is the
@@ -335,6 +347,7 @@ static size_t take(tio_conn *c, void *room, size_t size) {
         return 0;
     }
     c->key_updates = 0;
+    c->partial_due = 0;
     if (c->write_stop == TIO_AWAITS_INPUT) c->write_stop = TIO_GO;      /* what stood in the way of its handshake may be gone */
     c->bytes_read += (size_t)r;
     c->last_activity = tio_clock_coarse();
@@ -355,6 +368,7 @@ static void peek_record(tio_conn *c) {
     int r = SSL_peek(c->ssl, &byte, 1);
     c->read_stop = TIO_GO;
     c->has_plaintext = r > 0 || SSL_pending(c->ssl) > 0;
+    if (c->has_plaintext) c->partial_due = 0;
     look_for_rehandshake(c);
     if (r <= 0) input_failed(c, r);
 }
@@ -446,21 +460,6 @@ void tio_conn_close(tio_conn *c) {
 
 /* ---- the end of each piece of work ------------------------------------------------------------------------------- */
 
-/* SSL_has_pending() is silent when OpenSSL has read a header and nothing of its record: its state then says "read body". */
-static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || SSL_rstate_string(ssl)[1] == 'B'; }
-
-/* Three bytes of a header pin a buffer of 16.7 KiB, so a record has to be whole after a while. */
-static void watch_partial_record(tio_conn *c) {
-    int partial = c->phase == TIO_OPEN && c->policy.partial_ns && c->in == TIO_IN_OPEN && c->read_stop == TIO_AWAITS_INPUT &&
-                  c->question == TIO_NO_QUESTION && !c->has_plaintext && is_in_record(c->ssl);
-    if (!partial) {
-        c->partial_due = 0;
-    } else if (!c->partial_due || c->partial_read != c->bytes_read) {       /* another record than the last time */
-        c->partial_read = c->bytes_read;
-        c->partial_due = tio_clock() + c->policy.partial_ns;
-    }
-}
-
 /* Another handshake, of either side's wish, holds up our writes, and in TLS 1.3 somebody who waits for a certificate. */
 static void watch_rehandshake(tio_conn *c) {
     int waits = (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->policy.handshake_ns && c->question == TIO_NO_QUESTION &&
@@ -490,22 +489,26 @@ void tio_conn_turn(tio_conn *c) {
             end_descriptor(c);
         }
     }
-    if (c->ssl) {
-        watch_partial_record(c);
-        watch_rehandshake(c);
-    }
+    if (c->ssl) watch_rehandshake(c);
 }
 
 int64_t tio_conn_deadline(const tio_conn *c) {
     if (c->phase != TIO_OPEN && c->phase != TIO_CLOSING) return 0;
-    if (!c->partial_due || !c->rehandshake_due) return c->partial_due + c->rehandshake_due;
-    return c->partial_due < c->rehandshake_due ? c->partial_due : c->rehandshake_due;
+    int64_t partial = c->phase == TIO_OPEN && c->in == TIO_IN_OPEN ? c->partial_due : 0;
+    if (!partial || !c->rehandshake_due) return partial + c->rehandshake_due;
+    return partial < c->rehandshake_due ? partial : c->rehandshake_due;
+}
+
+/* The peer is not late while bytes of it lie here that nobody has read: look again soon. */
+static void partial_overdue(tio_conn *c, int64_t now) {
+    if (c->read_stop == TIO_AWAITS_INPUT && c->question == TIO_NO_QUESTION) tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_PARTIAL_RECORD, 0);
+    else c->partial_due = now + c->policy.partial_ns / 8 + 1000000;
 }
 
 void tio_conn_expire(tio_conn *c) {
     int64_t now = tio_clock();
     if (tio_conn_is_handshake(c)) tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
-    else if (c->partial_due && c->partial_due <= now) tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_PARTIAL_RECORD, 0);
+    else if (c->partial_due && c->partial_due <= now) partial_overdue(c, now);
     else if (c->rehandshake_due && c->rehandshake_due <= now) tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
 }
 

@@ -390,7 +390,7 @@ int tio_conn_rehandshake_done(tio_conn *);           /* another handshake is don
 void tio_conn_refuse_renegotiation(tio_conn *);      /* from now on a renegotiation by the peer ends the connection */
 
 /* The end of each piece of work, for both wires: borrowed input becomes private, what has gathered is sent, FIN follows when
- * it is due, the clocks of a partial record and of another handshake are started and stopped. */
+ * it is due, the clock of another handshake is started and stopped; the one of a partial record by reading. */
 void tio_conn_turn(tio_conn *);
 void tio_conn_expire(tio_conn *);       /* a deadline has passed: BROKEN, unless nothing is overdue */
 

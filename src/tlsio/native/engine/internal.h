@@ -100,7 +100,6 @@ struct tio_conn {
     uint32_t renegotiations;            /* by the peer, within the window */
     int64_t handshake_done_ns;          /* when the last handshake was done */
     int64_t partial_due, rehandshake_due;       /* CLOCK_MONOTONIC, ns, 0 = none */
-    uint64_t partial_read;              /* plaintext that had been taken when the partial record began to be waited for */
     uint32_t slot;                      /* index in the reactor */
     int64_t last_activity;
     uint64_t bytes_read, bytes_written; /* plaintext */
