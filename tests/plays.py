@@ -616,7 +616,8 @@ class Play:
             self.spoilt = self.reset_sent = True
             # Both directions have ended: what the kernel has taken cannot be reported as lost any more.
             sock = self.sock
-            finished = sock is not None and self.clean_end and not sock.writable and not sock.writable_length
+            both_ended = self.clean_end or (self.end_at is not None and self.flushed >= self.end_at and not self.closed_by_us)
+            finished = sock is not None and both_ended and not sock.writable and not sock.writable_length
             self.gave_up = self.gave_up or self._is_closed or finished
             self.wire.reset()
 

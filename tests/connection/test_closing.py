@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -180,3 +181,32 @@ async def test_connection_ends_though_a_child_keeps_its_descriptor(first: str) -
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)  # noqa: ASYNC222 - it is killed
                 client.close()
+
+
+async def test_reset_after_both_have_ended_is_no_delivery(version: Any) -> None:
+    """What the peer's kernel had not acknowledged is lost, and that is an error."""
+    errors: list[BaseException] = []
+    closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def answer(sock: tlsio.TLSSocket) -> None:
+        sock.on("error", errors.append)
+        sock.on("close", closed.set_result)
+        sock.write(bytes(100_000))
+        sock.close()
+
+    identity = pki.localhost()
+    options = {"cert": identity.cert_pem, "key": identity.key_pem, "max_version": version, "close_timeout": 0.3}
+    async with tlsio.serve(answer, 0, "127.0.0.1", **options) as server:  # type: ignore[arg-type]
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(raw.connect, ("127.0.0.1", server.port))
+        context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+        peer = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+        peer.settimeout(0)
+        with pytest.raises(ssl.SSLError):
+            peer.unwrap()  # its close_notify leaves; ours stands behind data that it does not take
+        await asyncio.sleep(0.02)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        assert await closed is True
+        assert len(errors) == 1
