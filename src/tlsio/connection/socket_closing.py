@@ -250,7 +250,7 @@ class SocketClosing(SocketReading):
             if self._input is DROPPED:  # the application has closed it, and knows
                 self._kept &= ~Kept.CLOSE
 
-    def _tell_one(self, kept: Kept, event: str, *args: object) -> bool:
+    def _tell_one(self, kept: int, event: str, *args: object) -> bool:
         if not self._kept & kept or not self._has(event):
             return False
         self._kept &= ~kept

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self
 
     from tlsio.connection.emitter import Listener
-    from tlsio.connection.lifecycle import Kept
     from tlsio.model.options import ConnectOptions, ServerOptions
 
 __all__ = ["SocketReading"]
@@ -60,7 +59,7 @@ class SocketReading(Lifecycle):
     _emitting: int  # events whose listeners are being called: `close` waits for them
     _error: BaseException | None
     _high_water: int
-    _kept: Kept
+    _kept: int  # bits of `Kept`
     _loop: asyncio.AbstractEventLoop
     _paused: bool
     _raised: BaseException | None  # what a call of ours raised last about the connection
