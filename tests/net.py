@@ -228,6 +228,16 @@ async def fill(socket: tlsio.TLSSocket, mark: int) -> int:
     return written
 
 
+async def leave(connecting: asyncio.Task[tlsio.TLSSocket]) -> None:
+    """Be done with a client, whether it has come through (TLS 1.3: before the server has decided) or not."""
+    [result] = await asyncio.gather(connecting, return_exceptions=True)
+    if isinstance(result, tlsio.TLSSocket):
+        with contextlib.suppress(tlsio.TLSError):
+            await result.read()
+        result.destroy()
+        await result.wait_closed()
+
+
 async def let_go() -> None:
     """Wait for streams whose last words are still leaving."""
     leaving = [task for task in asyncio.all_tasks() if task.get_name() == "tlsio close"]

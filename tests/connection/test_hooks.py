@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pki
 import tlsio
-from net import once
+from net import leave, once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -146,16 +145,6 @@ async def test_hook_that_never_answers_is_timed_out(net: Net, hook: str) -> None
         error, alert = await net.refused(server, **CLIENT)
         assert getattr(error, "code", None) == "ERR_TLS_HOOK_TIMEOUT"
         assert alert.alert == "internal_error"
-
-
-async def leave(connecting: asyncio.Task[tlsio.TLSSocket]) -> None:
-    """Be done with a client, whether it has come through (TLS 1.3: before the server has decided) or not."""
-    [result] = await asyncio.gather(connecting, return_exceptions=True)
-    if isinstance(result, tlsio.TLSSocket):
-        with contextlib.suppress(tlsio.TLSError):
-            await result.read()
-        result.destroy()
-        await result.wait_closed()
 
 
 @pytest.mark.parametrize("hook", HOOKS)

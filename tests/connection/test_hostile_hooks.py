@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import time
 import weakref
@@ -13,7 +12,7 @@ import pytest
 
 import pki
 import tlsio
-from net import once
+from net import leave, once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -167,16 +166,6 @@ async def enter(net: Net, server: tlsio.Server, **options: Any) -> BaseException
         sock.destroy()
         await sock.wait_closed()
     return None
-
-
-async def leave(connecting: asyncio.Task[tlsio.TLSSocket]) -> None:
-    """Be done with a client, whether it has come through (TLS 1.3: before the server has decided) or not."""
-    [result] = await asyncio.gather(connecting, return_exceptions=True)
-    if isinstance(result, tlsio.TLSSocket):
-        with contextlib.suppress(tlsio.TLSError):
-            await result.read()
-        result.destroy()
-        await result.wait_closed()
 
 
 async def gone(references: list[weakref.ref[Any]]) -> bool:
