@@ -443,7 +443,7 @@ class Server(Emitter):
     def _adopt(self, connection: Connection) -> None:
         sock = TLSSocket.__new__(TLSSocket)
         # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
-        self._context_vars.copy().run(sock._set_up, connection, self._side, asyncio.get_running_loop())
+        sock._set_up(connection, self._side, asyncio.get_running_loop(), variables=self._context_vars.copy())
         self._keep(sock, connection.server_name)
 
     def _keep(self, sock: TLSSocket, name: str | None) -> None:

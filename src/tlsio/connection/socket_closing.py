@@ -199,7 +199,8 @@ class SocketClosing(SocketReading):
             return
         self._move_input(ENDED)
         self._kept |= Kept.END
-        self._wake_reader()
+        if self._reader is not None:
+            self._wake_reader()
         self._settle_end()
 
     def _finished(self) -> None:
@@ -220,7 +221,10 @@ class SocketClosing(SocketReading):
                     self._tell_untaken(of_user=False)
             elif self._input is ENDED:
                 self._end_in_turn()
-        self._tell()
+            if self._phase >= CLOSED:
+                return  # closing has told what there was to tell
+        if self._kept:
+            self._tell()
 
     def _end_in_turn(self) -> None:
         """The peer has ended. A flow is answered by our end; a socket whose both directions have ended is closed."""
@@ -228,7 +232,7 @@ class SocketClosing(SocketReading):
         if flowing and self._paused:
             return
         finished = self._connection.output_ended
-        if finished or self._buffer is None:
+        if self._kept & Kept.END and (finished or self._buffer is None):
             self._tell_one(Kept.END, "end")
         if flowing and not self._settings.allow_half_open:
             self._end()
@@ -239,19 +243,19 @@ class SocketClosing(SocketReading):
 
     def _tell(self) -> None:
         """Emit what is kept, as far as there are listeners, in the order in which it happened."""
-        if self._emitting or not self._kept or (self._is_held and self._input is not DROPPED):
+        if self._emitting or (self._is_held and self._input is not DROPPED):
             return
-        if self._buffer is None:
+        if self._kept & Kept.END and self._buffer is None:
             self._tell_one(Kept.END, "end")
-        if self._error is not None and self._tell_one(Kept.ERROR, "error", self._error):
+        if self._kept & Kept.ERROR and self._tell_one(Kept.ERROR, "error", self._error):
             self._error_taken = True
-        if self._phase >= CLOSED:
+        if self._kept & Kept.CLOSE:
             self._tell_one(Kept.CLOSE, "close", self._error is not None)
             if self._input is DROPPED:  # the application has closed it, and knows
                 self._kept &= ~Kept.CLOSE
 
     def _tell_one(self, kept: int, event: str, *args: object) -> bool:
-        if not self._kept & kept or not self._has(event):
+        if not self._has(event):
             return False
         self._kept &= ~kept
         return self._emit(event, *args)
@@ -305,8 +309,10 @@ class SocketClosing(SocketReading):
             self._hook.cancel()
             self._hook = None
         self._side.gone()
-        self._set_idle_timer(None)
-        self._set_deadline(None)
+        if self._idle_timer is not None:
+            self._set_idle_timer(None)
+        if self._timer is not None:
+            self._set_deadline(None)
         if self._closing is not None:
             self._closing.stop()
         connection = self._connection
@@ -328,18 +334,21 @@ class SocketClosing(SocketReading):
         self._move_phase(RELEASED)
         if self._server is not None:
             self._server._closed_socket(self)
-        self._wake(self._close_waiters)
+        if self._close_waiters:
+            self._wake(self._close_waiters)
 
     def _wake_all(self) -> None:
-        self._wake_reader()
+        if self._reader is not None:
+            self._wake_reader()
         for waiter in (self._reshaker, self._opener):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        self._wake(self._drainers)
+        if self._drainers:
+            self._wake(self._drainers)
 
     @staticmethod
-    def _wake(waiters: set[asyncio.Future[None]] | None) -> None:
-        for waiter in waiters or ():
+    def _wake(waiters: set[asyncio.Future[None]]) -> None:
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -293,7 +293,7 @@ class SocketReading(Lifecycle):
     @property
     def _is_held(self) -> bool:
         """The data listeners have not had all that was read."""
-        return bool(self._awaited or self._buffer is not None) and self._has("data")
+        return (self._awaited > 0 or self._buffer is not None) and self._has("data")
 
     def _tell_soon(self) -> None:
         """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""

@@ -71,14 +71,19 @@ class TLSSocket(SocketClosing):
         wrap_stream(self, stream, make_side(options, is_server=is_server))
 
     def _set_up(
-        self, connection: Connection, side: ClientSide | ServerSide, loop: asyncio.AbstractEventLoop, driver: PortableDriver | None = None
+        self,
+        connection: Connection,
+        side: ClientSide | ServerSide,
+        loop: asyncio.AbstractEventLoop,
+        driver: PortableDriver | None = None,
+        variables: contextvars.Context | None = None,
     ) -> None:
         super().__init__()
         self._connection = connection
         self._side = side
         self._settings = side.options
         self._loop = loop
-        self._context_vars = contextvars.copy_context()
+        self._context_vars = contextvars.copy_context() if variables is None else variables
         self._driver = driver
         self._address = None
         self._context = None
@@ -162,7 +167,8 @@ class TLSSocket(SocketClosing):
     def _opened(self) -> None:
         self._move_phase(OPEN)
         self._secure = True
-        self._set_deadline(None)
+        if self._timer is not None:
+            self._set_deadline(None)
         if self._server is not None:
             self._server._secured(self)  # noqa: SLF001
         if self._phase is OPEN:
@@ -230,7 +236,8 @@ class TLSSocket(SocketClosing):
     def _end(self) -> None:
         if self._output is WRITABLE:
             self._finish_output()
-            self._begin()
+            if self._phase is IDLE:
+                self._begin()
             if self._phase < CLOSED:
                 self._connection.end()
 
@@ -243,7 +250,8 @@ class TLSSocket(SocketClosing):
             self._raise_closed()
 
     def _drained(self) -> None:
-        self._wake(self._drainers)
+        if self._drainers:
+            self._wake(self._drainers)
         if not self._connection.out_error:
             self._emit("drain")
         elif self._connection.input_ended:  # else the engine looks for the peer's reason first
