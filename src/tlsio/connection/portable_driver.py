@@ -163,17 +163,21 @@ class PortableDriver:
         return self._stream.fileno()
 
     @property
-    def unacknowledged(self) -> int:
-        """Bytes that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
-        try:
-            return int.from_bytes(fcntl.ioctl(self.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
-        except (OSError, ValueError):
-            return 0
+    def undelivered(self) -> int:
+        """Bytes before our end that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
+        return max(0, self._unacknowledged - self.connection.end_size)
 
     @property
     def progress(self) -> tuple[int, int]:
         """Changes whenever the stream takes a piece, or the peer acknowledges something."""
-        return self._taken, self.unacknowledged
+        return self._taken, self._unacknowledged
+
+    @property
+    def _unacknowledged(self) -> int:
+        try:
+            return int.from_bytes(fcntl.ioctl(self.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):
+            return 0
 
     def start(self) -> None:
         """Begin to move bytes."""
@@ -245,7 +249,9 @@ class PortableDriver:
                     await self._room
         except _StreamError as failed:
             self._note(failed.error)
-            self._deliver(self.connection.feed_error, _number_of(failed.error, errno.ECONNRESET))
+            number = _number_of(failed.error, errno.ECONNRESET)
+            # After the peer's end no input can fail: what breaks then is the way of our data.
+            self._deliver(self.connection.unsent if self.connection.input_ended else self.connection.feed_error, number)
         else:
             self._deliver(self.connection.feed_eof)
 

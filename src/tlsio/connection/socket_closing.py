@@ -52,7 +52,6 @@ _log = logging.getLogger("tlsio")
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
 _LOOKS = 4  # how often a close looks for progress within close_timeout
 _FIRST_LOOK = 0.01  # seconds; when only acknowledgements are missing, which take a round trip
-_FIN = 1  # TCP counts it as a byte
 _EARLY = 0.001  # seconds; a loop's timer may come early by the resolution of its clock
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
@@ -178,11 +177,11 @@ class SocketClosing(SocketReading):
         return self._connection.acknowledged if self._driver is None else self._driver.progress
 
     @property
-    def _unacknowledged(self) -> int:
-        """What TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
+    def _undelivered(self) -> int:
+        """Bytes before our end that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
         if not isinstance(self._addresses()[0], tuple):
             return 0
-        return self._connection.unacknowledged if self._driver is None else self._driver.unacknowledged
+        return self._connection.undelivered if self._driver is None else self._driver.undelivered
 
     def _not_delivered(self) -> None:
         """The peer has not acknowledged a byte for the whole of `close_timeout`."""
@@ -524,7 +523,7 @@ class _CloseWatch:
         self._pace = timeout / _LOOKS
         self._progress = socket._progress
         self._moved = self._looked = self._loop.time()
-        self.is_delivered = False  # the peer has acknowledged everything, FIN included
+        self.is_delivered = False  # the peer has acknowledged everything
         self._timer = self._loop.call_later(self._pace, self._look)
 
     def stop(self) -> None:
@@ -532,7 +531,7 @@ class _CloseWatch:
 
     def waits_for_acknowledgement(self) -> bool:
         """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
-        if self._socket._unacknowledged <= _FIN:
+        if not self._socket._undelivered:
             return False
         self._pace = min(_FIRST_LOOK, self._pace)
         self._look_later(self._pace)
@@ -557,7 +556,7 @@ class _CloseWatch:
 
     def _look_at_output(self, now: float) -> None:
         connection, progress = self._socket._connection, self._socket._progress
-        if connection.output_ended and not connection.writable_length and not self._socket._unacknowledged:
+        if connection.output_ended and not connection.writable_length and not self._socket._undelivered:
             self.is_delivered = True
             self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
         elif progress != self._progress:

@@ -345,8 +345,11 @@ class Connection:
     def acknowledged(self) -> int:
         """Ciphertext bytes that the peer's kernel has acknowledged, or that the stream has taken: grows while a slow reader reads."""
     @property
-    def unacknowledged(self) -> int:
-        """Bytes that the kernel has and the peer has not acknowledged, FIN included; 0 over a stream."""
+    def undelivered(self) -> int:
+        """Bytes before our end that the peer has not acknowledged; those in the kernel are not known over a stream."""
+    @property
+    def end_size(self) -> int:
+        """Bytes on the wire that are only our end: close_notify and FIN; 0 when it is not written yet."""
     def expire(self) -> None:
         """End a handshake that takes too long."""
     def settle(self) -> None:

@@ -451,9 +451,14 @@ cdef class Connection(Plaintext):
         tio_conn_fin_sent(self.c)
 
     @property
-    def unacknowledged(self):
-        """Bytes that the kernel has and the peer has not acknowledged, FIN included; 0 over a stream."""
-        return tio_conn_unacknowledged(self.c)
+    def undelivered(self):
+        """Bytes before our end that the peer has not acknowledged; those in the kernel are not known over a stream."""
+        return tio_conn_undelivered(self.c)
+
+    @property
+    def end_size(self):
+        """Bytes on the wire that are only our end: close_notify and FIN; 0 when it is not written yet."""
+        return tio_conn_end_size(self.c)
 
     @property
     def acknowledged(self):

@@ -252,6 +252,8 @@ cdef extern from "engine.h" nogil:
     void tio_conn_fin_sent(tio_conn *)
     size_t tio_conn_unsent(const tio_conn *)
     size_t tio_conn_held(const tio_conn *)
+    size_t tio_conn_end_size(const tio_conn *)
+    size_t tio_conn_undelivered(const tio_conn *)
     size_t tio_conn_unacknowledged(const tio_conn *)
     int tio_conn_flush(tio_conn *)
     void tio_answer_hello(tio_conn *, tio_context *, const uint8_t *, size_t)

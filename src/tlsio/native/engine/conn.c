@@ -444,7 +444,9 @@ static void send_close_notify(tio_conn *c) {
     c->end_due = 0;
     begin(c);
     c->wire.unbounded = 1;
+    size_t before = tio_wire_unsent(&c->wire);
     if (SSL_shutdown(c->ssl) < 0) ERR_clear_error();
+    c->end_size = (uint16_t)(tio_wire_unsent(&c->wire) - before);
 }
 
 void tio_conn_end(tio_conn *c) {
@@ -469,11 +471,10 @@ static void watch_rehandshake(tio_conn *c) {
 }
 
 /* Also when both have ended: close() would not say it while a child forked in C has a copy.  A reset that has come meanwhile has
- * cost the peer what we had sent. */
+ * cost the peer what it had not acknowledged. */
 static void end_descriptor(tio_conn *c) {
     int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
-    socklen_t size = sizeof error;
-    if (c->in != TIO_IN_OPEN) getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (c->in != TIO_IN_OPEN) error = tio_conn_undelivered(c) ? tio_wire_socket_error(&c->wire) : 0;
     if (error) tio_conn_send_failed(c, error);
     tio_conn_fin_sent(c);
 }

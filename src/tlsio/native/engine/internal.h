@@ -44,6 +44,7 @@ static inline size_t tio_wire_unsent(const tio_wire *w) { return w->out_end - w-
 BIO *tio_wire_bio(tio_conn *);                       /* a new BIO on the connection's wire; NULL without memory */
 void tio_wire_close(tio_conn *);                     /* frees buffers; the descriptor is the reactor's */
 int tio_wire_append(tio_conn *, const void *, size_t);
+int tio_wire_socket_error(const tio_wire *);         /* errno that the socket holds, which is taken from it; 0: none */
 int tio_wire_refill(tio_conn *);                     /* asks the kernel; 1 = there are bytes now */
 void tio_wire_settle(tio_conn *);                    /* borrowed input becomes private; without memory the wire has failed */
 void tio_wire_drop_input(tio_conn *, size_t);        /* the first bytes of what has come were not TLS */
@@ -71,6 +72,7 @@ struct tio_conn {
     uint8_t role, phase, question, in, out;
     uint8_t read_stop, write_stop;      /* tio_stop */
     uint8_t reading, writing;           /* the caller would take plaintext now; it has plaintext to write */
+    uint16_t end_size;                  /* of close_notify, in bytes on the wire */
     uint8_t end_due;                    /* close_notify waits for a handshake to be done */
     uint8_t has_plaintext;              /* a record of plaintext stands inside OpenSSL */
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */

@@ -252,6 +252,13 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
     if (tio_slot_watch(r, s, mask)) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, errno);
 }
 
+/* A reset after the peer's end: nobody reads any more who would find it. */
+static void look_for_reset(tio_conn *c) {
+    if (c->in == TIO_IN_OPEN || c->wire.out_error || (c->out == TIO_OUT_ENDED && !tio_conn_undelivered(c))) return;
+    int error = tio_wire_socket_error(&c->wire);
+    if (error) tio_conn_send_failed(c, error);
+}
+
 /* An event that is of no use now. */
 static void pause_reading(tio_reactor *r, tio_slot *s, uint32_t events) {
     s->conn->read_paused = 1;
@@ -477,9 +484,7 @@ static void serve(tio_reactor *r, tio_slot *s) {
 }
 
 static void hung_up(tio_reactor *r, tio_conn *c) {
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(c->wire.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    int error = tio_wire_socket_error(&c->wire);
     c->wire.error = error;
     tio_conn_break(c, error ? TIO_FAULT_OS : TIO_FAULT_HANGUP, TIO_NO_LIMIT, error);
     failed(r, c);
@@ -507,6 +512,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
         tio_reactor_update(r, c);
     }
     if (input && c->phase != TIO_BROKEN) {
+        if (events & EPOLLERR) look_for_reset(c);
         if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
         else pause_reading(r, s, events);
     }

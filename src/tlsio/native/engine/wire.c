@@ -19,6 +19,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+enum { FIN = 1 };                       /* TCP counts it as a byte */
+
 static BIO_METHOD *method;
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 
@@ -313,6 +315,20 @@ size_t tio_conn_unacknowledged(const tio_conn *c) {
     int held = 0;
     if (c->wire.fd < 0 || ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
     return (size_t)held;
+}
+
+size_t tio_conn_end_size(const tio_conn *c) { return c->end_size ? c->end_size + FIN : 0; }
+
+/* A peer that closes as soon as it has read all answers our end with a reset, and has lost nothing. */
+size_t tio_conn_undelivered(const tio_conn *c) {
+    size_t waiting = tio_wire_unsent(&c->wire) + tio_conn_unacknowledged(c), end = tio_conn_end_size(c);
+    return waiting > end ? waiting - end : 0;
+}
+
+int tio_wire_socket_error(const tio_wire *w) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    return getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
 }
 
 int tio_conn_flush(tio_conn *c) {
