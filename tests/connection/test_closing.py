@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -67,6 +68,20 @@ async def test_data_that_was_not_delivered_is_an_error(pair: Pair) -> None:
                 await call
             assert caught.value is told
         peer.on("error", ignore)
+
+
+async def test_server_counts_what_close_could_not_deliver(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    """Its operator learns that answers do not arrive, though no listener asks."""
+    caplog.set_level(logging.DEBUG, "tlsio")
+    peers: list[tlsio.TLSSocket] = []
+    async with pair(server={"close_timeout": 0.1, "high_water_mark": 1000}, listener=peers.append) as (client, peer, server):
+        client.pause()
+        await fill(peer, 1000)
+        closed = once(peer, "close")
+        peer.close()
+        assert await closed is True
+        assert dict(server.stats().connections_failed) == {"ERR_TLS_CLOSE_TIMEOUT": 1}
+        assert "within close_timeout" in caplog.text
 
 
 async def test_program_that_closes_need_not_take_the_error(pair: Pair) -> None:

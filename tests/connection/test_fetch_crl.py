@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import datetime as dt
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,8 +299,8 @@ class TestCache:
             (b"-----BEGIN X509 CRL-----", "it is PEM, not DER"),
         ],
     )
-    async def test_fetch_that_returns_something_else(self, found: Any, words: str) -> None:
-        """The error names the mistake and says what to do."""
+    async def test_fetch_that_returns_something_else(self, found: Any, words: str, caplog: pytest.LogCaptureFixture) -> None:
+        """The error names the mistake and says what to do; where the certificate passes without a list, the log does."""
 
         async def fetch(_url: str) -> Any:
             return found
@@ -309,6 +310,9 @@ class TestCache:
         assert error is not None
         assert words in str(error)
         assert 'policy "check"' in str(error.hint)
+        caplog.clear()
+        assert await tlsio.CrlCache("check", fetch=fetch, now=lambda: pki.NOW).check([named(URL).cert_der, pki.ca1().cert_der]) is None
+        assert [words in record.message for record in caplog.records if record.levelno == logging.WARNING] == [True]
 
     def test_room_is_taken_when_it_is_needed(self) -> None:
         """The bound may be any number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -240,6 +241,21 @@ async def test_client_that_offers_no_later_authentication_cannot_be_asked(driver
         assert refused.value.code == "ERR_SSL_EXTENSION_NOT_RECEIVED"
         await peer.send(b"still here")
         assert await client.read() == b"still here"
+
+
+async def test_listener_need_not_catch_what_the_client_cannot_do(driver: Driver) -> None:
+    """It ends that socket; the loop's handler, where the test's frame looks, is for the program's own mistakes."""
+    closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def ask(sock: tlsio.TLSSocket) -> None:
+        sock.on("close", closed.set_result)
+        await sock.renegotiate(request_cert=True)
+
+    net = Net(driver, "TLSv1.3")
+    async with net.serve(ask, ca=pki.ca1().cert_pem) as server, await net.connect(server) as client:
+        with suppress(tlsio.TLSError):
+            await client.read()
+        await closed
 
 
 async def test_python_answers_post_handshake_authentication(tmp_path: Path) -> None:

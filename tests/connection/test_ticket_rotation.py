@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -174,6 +175,23 @@ async def test_source_without_a_next_moment_is_refused(until: float) -> None:
     """Otherwise it would be asked in every turn of the loop."""
     rotation = TicketRotation(Odd(until=until), Ring().set)
     with pytest.raises(tlsio.UsageError, match="later than now"):
+        await rotation.start()
+    rotation.stop()
+
+
+@pytest.mark.parametrize(
+    "snapshot", [None, {"keys": [], "until": 1}, SimpleNamespace(keys=[bytes(48)], until=None), SimpleNamespace(keys=1, until=9)]
+)
+async def test_source_whose_snapshot_is_none_is_refused(snapshot: Any) -> None:
+    """A mistake that no later call mends is told at the start."""
+
+    class Wrong(Odd):
+        def snapshot(self, now: float) -> Any:
+            return snapshot
+
+    ring = Ring()
+    rotation = TicketRotation(Wrong(), ring.set)
+    with pytest.raises(tlsio.UsageError, match="keys and until"):
         await rotation.start()
     rotation.stop()
 

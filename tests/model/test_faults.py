@@ -358,3 +358,12 @@ def test_stats_start_at_zero() -> None:
     """A server that did nothing."""
     assert ServerStats().handshakes_failed == {}
     assert ServerStats().accepted == 0
+
+
+def test_refused_renegotiation_says_what_to_do_instead() -> None:
+    """Of an open connection; a peer that hangs up in the middle of one gets the same hint."""
+    refused = error_from_fault(ssl_fault("server", 339, "no renegotiation", opened=True))
+    left = error_from_fault(Fault(kind="hangup", role="server", opened=True))
+    assert refused.code == "ERR_SSL_NO_RENEGOTIATION"
+    assert refused.hint == left.hint
+    assert "request_cert=True" in (refused.hint or "")

@@ -168,6 +168,8 @@ class CrlCache:
         except BaseException as error:  # the top of a task; it is reported to all that wait
             if ends_task(error):
                 raise
+            if isinstance(error, _FetchError):
+                _log.warning("The fetch function of a CrlCache gives no list: %s", error)
             now = self._now()
             still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
             until = now + _PAUSE
@@ -204,13 +206,17 @@ def make_cache(given: object) -> CrlCache | None:
     raise UsageTypeError(f"options.fetch_crl must be 'off', 'check', 'require' or a CrlCache, got {given!r:.40}")
 
 
+class _FetchError(ValueError):
+    """A `fetch` of the user returns what is no list, which no later call will mend."""
+
+
 def _check_der(data: object) -> bytes:
     """Refuse what a `fetch` of the user may return by mistake, in words that name it."""
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"fetch must return the list as bytes in DER, got {type(data).__name__}")
+        raise _FetchError(f"fetch must return the list as bytes in DER, got {type(data).__name__}")
     data = bytes(data)
     if data.lstrip().startswith(b"-----BEGIN"):
-        raise ValueError("it is PEM, not DER")
+        raise _FetchError("it is PEM, not DER")
     return data
 
 

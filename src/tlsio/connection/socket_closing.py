@@ -185,8 +185,11 @@ class SocketClosing(SocketReading):
 
     def _not_delivered(self) -> None:
         """The peer has not acknowledged a byte for the whole of `close_timeout`."""
-        hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
-        self._fail(CloseTimeoutError(hint=hint), stuck=True)
+        error = CloseTimeoutError(hint="The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout.")
+        self._count(error)
+        if self._side.is_server and not self._has("error"):
+            _log.debug("%r: %s", self, error)
+        self._fail(error, stuck=True)
 
     # ---- the end of input
 

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tlsio.connection.hooks import ends_task
-from tlsio.model.errors import UsageError, UsageValueError
+from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +89,9 @@ class TicketRotation:
         try:
             await source.refresh()
             now = source.clock()
-            snapshot = source.snapshot(now)
-            self._install(list(snapshot.keys))
-            pause = _check_pause(snapshot.until - now)
+            keys, seconds = _read(source.snapshot(now), now)
+            self._install(keys)
+            pause = _check_pause(seconds)
         except BaseException as error:  # code of the user, at the top of its task
             if ends_task(error) or (is_first and isinstance(error, UsageError)):
                 raise
@@ -101,6 +101,15 @@ class TicketRotation:
             return _RETRY
         self._failed = False
         return pause
+
+
+def _read(snapshot: object, now: float) -> tuple[list[bytes], float]:
+    """Return the keys, and the seconds until there are others."""
+    try:
+        return list(snapshot.keys), snapshot.until - now  # type: ignore[attr-defined]
+    except (AttributeError, TypeError) as error:
+        hint = "keys: 48 bytes each. until: a moment of the source's clock, in seconds."
+        raise UsageTypeError(f"A source's snapshot must have keys and until, got {type(snapshot).__name__}", hint=hint) from error
 
 
 def _check_pause(seconds: float) -> float:

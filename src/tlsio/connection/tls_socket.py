@@ -290,12 +290,13 @@ class TLSSocket(SocketClosing):
         verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
         reason = self._connection.reshake(verify, soft)
         if reason is not None:
-            raise HandshakeError(
+            self._raised = error = HandshakeError(
                 f"The handshake cannot be repeated: {reason}",
                 code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
                 reason=reason,
                 hint="The client has to offer post-handshake authentication." if modern else None,
             )
+            raise error
         self._set_deadline(self._settings.handshake_timeout)
         self._reshaker = self._loop.create_future()
         try:

@@ -309,7 +309,8 @@ def _explain_ssl(fault: Fault, peer: str) -> TLSError:
         return ConfigError(
             text, code=_node_code(fault, "ERR_SSL"), alert=_sent(fault), reason=fault.reason or None, hint=hint, openssl_errors=fault.stack
         )
-    cause = None if fault.opened else (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
+    earlier = (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
+    cause = _LATER_REASON_CAUSES.get(reason) if fault.opened else earlier
     if cause:
         return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.mend(fault))
     return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bytes(fault))
@@ -414,6 +415,13 @@ _NO_COMMON_KEY = _Cause(
     f"{_PSK_SUITES} Or psk_callback returned None, or the client offered no key.",
 )
 
+_RENEGOTIATION_HINT = (
+    "Many peers allow none. Ask for a certificate in the first handshake (request_cert=True), or use TLS 1.3, which asks later too."
+)
+
+# Of open connections.
+_LATER_REASON_CAUSES: Mapping[int, _Cause] = {339: _Cause("it refuses to renegotiate", _RENEGOTIATION_HINT, _RENEGOTIATION_HINT)}
+
 # psk identity not found; binder does not verify, decryption failed; no shared cipher, no suitable signature algorithm
 _PSK_REASON_CAUSES: Mapping[int, _Cause] = {
     223: _NO_KEY,
@@ -516,7 +524,8 @@ def _explain_truncation(fault: Fault, peer: str) -> TruncatedError:
 
 def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
     if fault.opened:
-        return ConnectionLostError(f"{peer} ended the connection in the middle of a renegotiation", code="ECONNRESET")
+        message = f"{peer} ended the connection in the middle of a renegotiation"
+        return ConnectionLostError(message, code="ECONNRESET", hint=_RENEGOTIATION_HINT)
     message = _CLIENT_HANGUP if fault.role == "client" else _SERVER_HANGUP
     return ConnectionLostError(message, hint=_hint_for_hangup(fault))
 
