@@ -1,6 +1,7 @@
 /* engine_count.c - a server's engine at work over memory, for counting its instructions (bench/instructions.sh).
  *
  *   engine_count handshake VERSION TIMES       VERSION 1.2 or 1.3: a connection is made, opened, closed and freed
+ *   engine_count resume VERSION TIMES          the same by a ticket of a connection before
  *   engine_count echo BYTES TIMES              a message is read and written back
  *
  * Only what is called through the functions counted_...() is to be counted.  The peer is plain libssl. */
@@ -71,15 +72,19 @@ static void open_both(peer *p, tio_conn *c) {
     if (tio_conn_phase(c) != TIO_OPEN || !SSL_is_init_finished(p->ssl)) die("the handshake failed");
 }
 
-static void handshake(tio_context *server, SSL_CTX *client) {
+static SSL_SESSION *handshake(tio_context *server, SSL_CTX *client, SSL_SESSION *session) {
     peer p = peer_new(client);
     tio_conn *c = counted_new(server);
+    if (session && SSL_set_session(p.ssl, session) != 1) die("session");
     open_both(&p, c);
+    if (session && !SSL_session_reused(p.ssl)) die("the session was not resumed");
+    SSL_SESSION *next = SSL_get1_session(p.ssl);
     SSL_shutdown(p.ssl);
     while (carry(&p, c)) {}
     if (SSL_shutdown(p.ssl) != 1) die("the end did not come");
     counted_free(c);
     SSL_free(p.ssl);
+    return next;
 }
 
 static void echo(peer *p, tio_conn *c, int size) {
@@ -120,7 +125,12 @@ int main(int argc, char **argv) {
         SSL_free(p.ssl);
         tio_conn_free(c);
     } else {
-        for (int i = 0; i < times; i++) handshake(server, client);
+        SSL_SESSION *session = NULL, *next;
+        for (int i = 0; i < times; i++, session = next) {
+            next = handshake(server, client, strcmp(argv[1], "resume") ? NULL : session);
+            SSL_SESSION_free(session);
+        }
+        SSL_SESSION_free(session);
     }
     SSL_CTX_free(client);
     tio_context_release(server);

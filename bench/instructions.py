@@ -20,6 +20,8 @@ PROGRAM = Path(__file__).resolve().parent.parent / "build" / "bench" / "engine_c
 CASES = {
     "handshake, TLS 1.3": ["handshake", "1.3"],
     "handshake, TLS 1.2": ["handshake", "1.2"],
+    "by ticket, TLS 1.3": ["resume", "1.3"],
+    "by ticket, TLS 1.2": ["resume", "1.2"],
     "echo of 64 B": ["echo", "64"],
     "echo of 16 KiB": ["echo", "16384"],
 }
