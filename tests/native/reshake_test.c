@@ -163,6 +163,26 @@ static void data_before_a_renegotiation_is_read(void) {
     }
 }
 
+/* The server's hello cannot be read before the data that stands in front of it: an end behind that, which the kernel announces
+ * in every turn, does not let the write try again. */
+static void a_write_behind_unread_data_does_not_spin(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    char room[64];
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    CHECK_INT(tio_conn_write(p.server, "before", 6), 6);
+    uint8_t wire[8192];
+    size_t size = take_output(p.server, wire, sizeof wire);
+    CHECK_INT(tio_conn_feed(p.client, wire, size), 0);
+    tio_conn_step(p.client);
+    tio_conn_want(p.client, 0, 1);
+    CHECK_INT(tio_conn_write(p.client, "meanwhile", 9), 0);
+    tio_conn_feed_eof(p.client);
+    CHECK_INT(tio_conn_next(p.client) & TIO_NEXT_TURN, 0);
+    CHECK_INT(tio_conn_take(p.client, room, sizeof room), 6);
+    CHECK(tio_conn_next(p.client) & TIO_NEXT_TURN);
+    pair_free(&p);
+}
+
 /* ---- refused */
 
 static void at_the_wrong_moment(int v) {
@@ -438,6 +458,7 @@ void reshake_tests(void) {
     RUN(the_client_renegotiates);
     RUN(a_write_waits_for_another_handshake);
     RUN(data_before_a_renegotiation_is_read);
+    RUN(a_write_behind_unread_data_does_not_spin);
     RUN(a_handshake_cannot_be_asked_for_at_any_time);
     RUN(who_cannot_be_asked_stays);
     RUN(bad_certificates_are_refused_later_too);
