@@ -335,6 +335,32 @@ static void our_end(int v) {
 
 static void closing_in_the_middle_closes(void) { each_version(our_end); }
 
+/* The peer's end and our request cross on their way. */
+static void ended_without_an_answer(int v) {
+    for (int ours = 0; ours < 2; ours++) {
+        pair p = open_as(v, &client_a, 0);
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        if (ours) tio_conn_end(p.server);
+        CHECK_INT(tio_conn_write(p.client, "before", 6), 6);
+        tio_conn_end(p.client);
+        carry(&p, p.client, p.server);
+        CHECK_INT(p.server_got, 6);
+        CHECK_INT(p.server->in, TIO_IN_ENDED);
+        if (ours) CHECK_INT(p.server->phase, TIO_OPEN);         /* both have ended, and nothing waits for the answer */
+        else broken_by(p.server, TIO_FAULT_UNANSWERED);
+        pair_free(&p);
+    }
+    pair p = open_as(v, &client_a, 0);
+    tio_conn_end(p.client);
+    carry(&p, p.client, p.server);
+    CHECK_INT(p.server->in, TIO_IN_ENDED);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    pair_free(&p);
+}
+
+static void a_peer_that_has_ended_cannot_answer(void) { each_version(ended_without_an_answer); }
+
 /* ---- who came is asked about again */
 
 static pair asked_again(int v) {
@@ -465,6 +491,7 @@ void reshake_tests(void) {
     RUN(a_client_renegotiates_no_more_than_it_may);
     RUN(an_end_in_the_middle_is_an_end);
     RUN(closing_in_the_middle_closes);
+    RUN(a_peer_that_has_ended_cannot_answer);
     RUN(the_user_is_asked_again_before_anything_goes_on);
     RUN(data_behind_the_certificate_waits_for_the_answer);
     RUN(the_user_is_asked_about_a_renegotiation);
