@@ -225,6 +225,96 @@ async def test_client_may_write_while_what_came_before_its_answer_is_unread(net1
         assert await reading == b"meanwhile"
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["waiting", "cancelled"])
+async def test_peer_that_ends_without_an_answer_is_an_error_at_once(pair: Pair, *, cancelled: bool) -> None:
+    """What it sent before its end is read first; a call that was cancelled changes nothing about that."""
+    async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
+        peer.write(b"unread")  # the request stands behind it, and the client never reads that
+        asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+        await asyncio.sleep(0)
+        if cancelled:
+            asking.cancel()
+        client.end(b"before")
+        assert await peer.read() == b"before"
+        with pytest.raises(tlsio.HandshakeError) as ended:
+            await peer.read()
+        assert ended.value.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
+        assert peer.closed
+        with pytest.raises(asyncio.CancelledError if cancelled else tlsio.HandshakeError):
+            await asking
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["waiting", "cancelled"])
+async def test_server_that_ends_without_an_answer_is_an_error_at_once(net12: Net, *, cancelled: bool) -> None:
+    """TLS 1.2: what the client writes can then never leave; `drain` raises it."""
+    async with net12.pair(server={"allow_renegotiation": True}, client={"high_water_mark": 0}) as (client, peer, _server):
+        client.write(b"unread")
+        asking = asyncio.ensure_future(client.renegotiate())
+        await asyncio.sleep(0)
+        if cancelled:
+            asking.cancel()
+        sending = asyncio.ensure_future(client.send(b"never"))
+        await asyncio.sleep(0)
+        peer.end()
+        with pytest.raises(tlsio.HandshakeError) as ended:
+            await sending
+        assert ended.value.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
+        with pytest.raises(asyncio.CancelledError if cancelled else tlsio.HandshakeError):
+            await asking
+
+
+async def test_answer_before_the_end_is_an_answer(pair: Pair) -> None:
+    """The client ends right behind it: another handshake is done, and the end is an end."""
+    async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
+        client.on("data", lambda _chunk: client.end())
+        asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+        await asyncio.sleep(0)
+        peer.write(b"go")
+        await asking
+        assert peer.authorized
+        assert await peer.read() == b""
+
+
+async def test_peer_that_has_ended_is_not_asked(pair: Pair) -> None:
+    """The call fails, and our direction stays open."""
+    async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
+        client.end()
+        assert await peer.read() == b""
+        with pytest.raises(tlsio.HandshakeError) as refused:
+            await peer.renegotiate(request_cert=True)
+        assert refused.value.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
+        await peer.send(b"still here")
+        assert await client.read() == b"still here"
+
+
+@pytest.mark.parametrize("writes", [False, True])
+async def test_server_that_ends_within_its_own_renegotiation(net12: Net, *, writes: bool) -> None:
+    """TLS 1.2: that is an end in order for a client that only ends too, and an error for one that writes."""
+    async with net12.pair() as (client, peer, _server):
+        client.write(b"unread")  # the client's hello stands behind it
+        asking = asyncio.ensure_future(peer.renegotiate())
+        await asyncio.sleep(0)
+        reading = asyncio.ensure_future(client.read())
+        for _ in range(20):
+            await asyncio.sleep(0.001)  # until the request has reached the client
+        peer.end()
+        assert await reading == b""
+        if writes:
+            failed = asyncio.get_running_loop().create_future()
+            client.on("error", failed.set_result)
+            client.write(b"never")
+            assert (await failed).code == "ERR_TLS_HANDSHAKE_UNANSWERED"
+            assert client.closed
+        else:
+            closed: list[bool] = []
+            client.on("close", closed.append)
+            await client.aclose()
+            assert closed == [False]
+        peer.destroy()
+        with pytest.raises(tlsio.TLSError):
+            await asking
+
+
 async def test_tls_1_3_has_no_renegotiation(driver: Driver) -> None:
     """A client is told so, with Node's code."""
     async with Net(driver, "TLSv1.3").pair() as (client, _peer, _server):

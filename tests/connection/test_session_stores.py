@@ -390,6 +390,22 @@ def test_options_are_checked(options: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
+async def test_puts_that_have_not_begun_are_closed(net: Net) -> None:
+    """A server closes in the same pass of the loop: nothing complains about coroutines that nobody awaits."""
+    store = Store(later=True)
+    put = store.put
+    async with net.serve(greet, session_store=store) as server:
+
+        def put_and_close(*args: Any) -> Any:
+            asyncio.get_running_loop().call_soon(server.close, 0)
+            return put(*args)
+
+        store.put = put_and_close  # type: ignore[method-assign]
+        with pytest.raises(tlsio.TLSError):
+            await come(net, server)
+        assert not store.kept
+
+
 async def test_wrapped_server_keeps_sessions_too() -> None:
     """`TLSSocket(stream, is_server=True)` has nobody with listeners, and works all the same."""
     import socket  # noqa: PLC0415

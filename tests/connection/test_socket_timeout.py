@@ -118,10 +118,10 @@ async def test_handshake_with_a_silent_client_ends_in_time(net: Net) -> None:
 
 @pytest.mark.slow
 async def test_established_connection_has_no_handshake_timeout(net: Net) -> None:
-    """The handshake's deadline ends with it."""
-    async with net.serve(handshake_timeout=0.3) as server:
-        client = await net.connect(server, handshake_timeout=0.3)
-        await asyncio.sleep(0.4)
+    """The handshake's deadline ends with it. A busy machine still shakes hands within a second."""
+    async with net.serve(handshake_timeout=1) as server:
+        client = await net.connect(server, handshake_timeout=1)
+        await asyncio.sleep(1.1)
         assert not client.closed
         client.destroy()
 

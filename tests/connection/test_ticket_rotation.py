@@ -72,7 +72,7 @@ async def test_keys_change_at_their_moment() -> None:
 async def test_a_ring_rotates() -> None:
     """The old key still decrypts."""
     installed: asyncio.Queue[list[bytes]] = asyncio.Queue()
-    rotation = TicketRotation(TicketKeyRing(interval=0.05, overlap=0.6), installed.put_nowait)
+    rotation = TicketRotation(TicketKeyRing(interval=0.1, overlap=1.2), installed.put_nowait)
     await rotation.start()
     first, second = await installed.get(), await installed.get()
     assert second[1:] == first

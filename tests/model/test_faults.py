@@ -289,6 +289,16 @@ def test_hangup_is_nodes_econnreset(fault: Fault, message: str, mend: str) -> No
     assert mend in str(error.hint)
 
 
+@pytest.mark.parametrize(("role", "who"), [("server", "The client"), ("client", "The server")])
+def test_end_in_place_of_an_answer(role: Role, who: str) -> None:
+    """It names the side that has ended, and says when to ask."""
+    error = error_from_fault(Fault(kind="unanswered", role=role, opened=True))
+    assert type(error) is errors.HandshakeError
+    assert error.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
+    assert error.message == f"{who} ended the connection and left another handshake unanswered"
+    assert "renegotiate()" in str(error.hint)
+
+
 @pytest.mark.parametrize(
     ("number", "opened", "code"),
     [(errno.EPIPE, True, "EPIPE"), (errno.ETIMEDOUT, True, "ETIMEDOUT"), (errno.ECONNRESET, False, "ECONNRESET"), (0, True, "ECONNRESET")],

@@ -163,6 +163,26 @@ static void data_before_a_renegotiation_is_read(void) {
     }
 }
 
+/* The server's hello cannot be read before the data that stands in front of it: an end behind that, which the kernel announces
+ * in every turn, does not let the write try again. */
+static void a_write_behind_unread_data_does_not_spin(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    char room[64];
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    CHECK_INT(tio_conn_write(p.server, "before", 6), 6);
+    uint8_t wire[8192];
+    size_t size = take_output(p.server, wire, sizeof wire);
+    CHECK_INT(tio_conn_feed(p.client, wire, size), 0);
+    tio_conn_step(p.client);
+    tio_conn_want(p.client, 0, 1);
+    CHECK_INT(tio_conn_write(p.client, "meanwhile", 9), 0);
+    tio_conn_feed_eof(p.client);
+    CHECK_INT(tio_conn_next(p.client) & TIO_NEXT_TURN, 0);
+    CHECK_INT(tio_conn_take(p.client, room, sizeof room), 6);
+    CHECK(tio_conn_next(p.client) & TIO_NEXT_TURN);
+    pair_free(&p);
+}
+
 /* ---- refused */
 
 static void at_the_wrong_moment(int v) {
@@ -315,6 +335,32 @@ static void our_end(int v) {
 
 static void closing_in_the_middle_closes(void) { each_version(our_end); }
 
+/* The peer's end and our request cross on their way. */
+static void ended_without_an_answer(int v) {
+    for (int ours = 0; ours < 2; ours++) {
+        pair p = open_as(v, &client_a, 0);
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        if (ours) tio_conn_end(p.server);
+        CHECK_INT(tio_conn_write(p.client, "before", 6), 6);
+        tio_conn_end(p.client);
+        carry(&p, p.client, p.server);
+        CHECK_INT(p.server_got, 6);
+        CHECK_INT(p.server->in, TIO_IN_ENDED);
+        if (ours) CHECK_INT(p.server->phase, TIO_OPEN);         /* both have ended, and nothing waits for the answer */
+        else broken_by(p.server, TIO_FAULT_UNANSWERED);
+        pair_free(&p);
+    }
+    pair p = open_as(v, &client_a, 0);
+    tio_conn_end(p.client);
+    carry(&p, p.client, p.server);
+    CHECK_INT(p.server->in, TIO_IN_ENDED);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    pair_free(&p);
+}
+
+static void a_peer_that_has_ended_cannot_answer(void) { each_version(ended_without_an_answer); }
+
 /* ---- who came is asked about again */
 
 static pair asked_again(int v) {
@@ -438,12 +484,14 @@ void reshake_tests(void) {
     RUN(the_client_renegotiates);
     RUN(a_write_waits_for_another_handshake);
     RUN(data_before_a_renegotiation_is_read);
+    RUN(a_write_behind_unread_data_does_not_spin);
     RUN(a_handshake_cannot_be_asked_for_at_any_time);
     RUN(who_cannot_be_asked_stays);
     RUN(bad_certificates_are_refused_later_too);
     RUN(a_client_renegotiates_no_more_than_it_may);
     RUN(an_end_in_the_middle_is_an_end);
     RUN(closing_in_the_middle_closes);
+    RUN(a_peer_that_has_ended_cannot_answer);
     RUN(the_user_is_asked_again_before_anything_goes_on);
     RUN(data_behind_the_certificate_waits_for_the_answer);
     RUN(the_user_is_asked_about_a_renegotiation);

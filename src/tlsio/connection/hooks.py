@@ -9,7 +9,7 @@ gone is cancelled, and passes nothing on.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 from tlsio.model.codes import alert_name, alert_number
@@ -19,6 +19,7 @@ __all__ = [
     "INTERNAL_ERROR",
     "Answer",
     "Question",
+    "Together",
     "alert_of",
     "ask",
     "ends_task",
@@ -56,8 +57,7 @@ def ask(
         answer(result, None)
         return None
     if loop is None:
-        if inspect.iscoroutine(result):
-            result.close()
+        _discard(result)
         answer(None, no_loop(name))
         return None
     return Question(loop, name, timeout, answer, result)
@@ -74,8 +74,7 @@ class Question:
         self._name = name
         self._task = loop.create_task(_wait(result), name=f"tlsio {name}")
         self._task.add_done_callback(self._done)
-        if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
-            self._task.add_done_callback(lambda _task: result.close())
+        self._task.add_done_callback(lambda _task: _discard(result))  # it may have been cancelled before it has begun
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire)
 
     def cancel(self) -> None:
@@ -109,6 +108,40 @@ class Question:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class Together:
+    """Several awaitables as one, which raises the first failure when all are done.
+
+    It is not a coroutine: when it is cancelled before it has begun, the coroutines within it have to be closed too.
+    """
+
+    __slots__ = ("_failures", "_waiting")
+
+    def __init__(self, waiting: Sequence[Awaitable[object]], failures: Sequence[Exception]) -> None:
+        """Await `waiting`; `failures` have happened already."""
+        self._waiting = waiting
+        self._failures = failures
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._finish().__await__()
+
+    async def _finish(self) -> None:
+        results = await asyncio.gather(*self._waiting, return_exceptions=True)
+        for failure in (*self._failures, *results):
+            if isinstance(failure, BaseException):
+                raise failure
+
+    def close(self) -> None:
+        """Close the coroutines."""
+        for one in self._waiting:
+            _discard(one)
+
+
+def _discard(result: Awaitable[object]) -> None:
+    """Let go of what nobody awaits any more: a coroutine that has not begun would complain about that."""
+    if isinstance(result, Together) or inspect.iscoroutine(result):
+        result.close()
 
 
 async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:

@@ -6,12 +6,11 @@ server counts it and tells its `error` listeners.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.hooks import wrong_answer
+from tlsio.connection.hooks import Together, wrong_answer
 from tlsio.model.values import StoreStats
 from tlsio.native._core import MAX_SESSION_BYTES, SESSIONS, STATEFUL, STATEFUL_13
 from tlsio.session.memory_store import MemorySessionStore
@@ -102,7 +101,7 @@ class ServerSessions:
             if inspect.isawaitable(result):
                 waiting.append(result)
         if waiting:
-            return _finish(waiting, failures)
+            return Together(waiting, failures)
         if failures:
             raise failures[0]
         return None
@@ -126,13 +125,6 @@ class ServerSessions:
         if not tell(error):
             _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error, exc_info=error)
             self._warned = True
-
-
-async def _finish(waiting: list[Awaitable[object]], failures: list[Exception]) -> None:
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    for failure in (*failures, *results):
-        if isinstance(failure, BaseException):
-            raise failure
 
 
 class SessionsAtOnce:

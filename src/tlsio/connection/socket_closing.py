@@ -291,7 +291,7 @@ class SocketClosing(SocketReading):
         self._kept = (self._kept | Kept.ERROR) & ~Kept.END
         if not closing:
             self._count(error)
-        waiting = bool(self._opener or self._reader or self._drainers)
+        waiting = bool(self._opener or self._reader or self._reshaker or self._drainers)
         if ours or of_user:
             self._drop_input()
         elif self._is_held:

@@ -17,6 +17,7 @@ from tlsio.connection.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN,
 from tlsio.connection.socket_closing import SocketClosing
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError
+from tlsio.model.faults import NO_ANSWER_HINT
 from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
 
 if TYPE_CHECKING:
@@ -270,7 +271,8 @@ class TLSSocket(SocketClosing):
 
         Raises:
             UsageStateError: not open, asked already, or (TLS 1.3) not a server.
-            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`).
+            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
+                (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
             HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
             TLSError: it failed, and with it the connection. Cancelled: it goes on.
         """
@@ -278,10 +280,7 @@ class TLSSocket(SocketClosing):
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
             if value is not None and not isinstance(value, bool):
                 raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")
-        if self._reshaker is not None:
-            raise UsageStateError("A handshake is asked for already")
-        if self._phase is not OPEN or self._output is not WRITABLE:
-            raise UsageStateError("Only an open connection can shake hands again")
+        self._check_askable()
         modern = self.get_protocol() == "TLSv1.3"
         if modern and not self._side.is_server:
             raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
@@ -307,6 +306,16 @@ class TLSSocket(SocketClosing):
             self._raise(self._error)
         if self._phase >= CLOSED:
             self._raise_closed()
+
+    def _check_askable(self) -> None:
+        """Raise why no other handshake can be asked for now."""
+        if self._reshaker is not None:
+            raise UsageStateError("A handshake is asked for already")
+        if self._phase is not OPEN or self._output is not WRITABLE:
+            raise UsageStateError("Only an open connection can shake hands again")
+        if self._connection.input_ended:
+            message = "The handshake cannot be repeated: the peer has ended the connection"
+            raise HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=NO_ANSWER_HINT)
 
     def disable_renegotiation(self) -> None:
         """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""

@@ -28,6 +28,7 @@ from tlsio.model.values import Fault
 
 __all__ = [
     "ALERTS",
+    "NO_ANSWER_HINT",
     "TRUNCATION_HINT",
     "X509_CODES",
     "X509_TEXTS",
@@ -530,6 +531,17 @@ def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
     return ConnectionLostError(message, hint=_hint_for_hangup(fault))
 
 
+NO_ANSWER_HINT = "After its end the peer can send no answer. Call renegotiate() while the peer still has something to send."
+
+
+def _explain_no_answer(_fault: Fault, peer: str) -> HandshakeError:
+    return HandshakeError(
+        f"{peer} ended the connection and left another handshake unanswered",
+        code="ERR_TLS_HANDSHAKE_UNANSWERED",
+        hint=NO_ANSWER_HINT,
+    )
+
+
 def _hint_for_hangup(fault: Fault) -> str:
     if spoken := _find_plain_text(fault):
         return f"The peer {spoken.text}. {spoken.mend(fault)}"
@@ -626,6 +638,7 @@ _EXPLANATIONS: Mapping[str, Callable[[Fault, str], TLSError]] = {
     "verify": _explain_verify,
     "truncated": _explain_truncation,
     "hangup": _explain_hangup,
+    "unanswered": _explain_no_answer,
     "os": _explain_os,
     "limit": _explain_limit,
     "timeout": _explain_timeout,

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 __all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats", "StoreStats"]
 
 Role: TypeAlias = Literal["client", "server"]
-FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "os", "limit", "timeout", "refused", "memory"]
+FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "unanswered", "os", "limit", "timeout", "refused", "memory"]
 FaultLimit: TypeAlias = Literal[
     "", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off", "certificate_requests"
 ]
@@ -19,6 +19,7 @@ class Fault:
 
     Attributes:
         kind: What ended the connection. `"hangup"`: the peer was gone before the handshake was done.
+            `"unanswered"`: it has ended, and another handshake will not be done.
             `"refused"`: an answer of ours refused the peer.
         role: Our side.
         opened: The handshake was complete.

@@ -1,6 +1,6 @@
 # What a connection has agreed on, and what became of it: OpenSSL's and the engine's facts as Python's values.
 
-cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "os", "limit", "timeout", "refused", "memory")
+cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "unanswered", "os", "limit", "timeout", "refused", "memory")
 cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off",
                            "certificate_requests")
 

@@ -123,6 +123,13 @@ static void wire_failed(tio_conn *c, int error) {
 /* Nothing can be written before it is done, which takes the peer. */
 static int is_renegotiating(const tio_conn *c) { return SSL_in_init(c->ssl) && SSL_version(c->ssl) < TLS1_3_VERSION; }
 
+/* close_notify.  RFC 8446 6.1: "Any data received after a closure alert has been received MUST be ignored": a handshake that we
+ * have asked for is never answered.  Where our direction has ended too, nothing waits for it. */
+static void input_ended(tio_conn *c) {
+    tio_move_in(c, TIO_IN_ENDED);
+    if (c->rehandshake_asked && c->out == TIO_OUT_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
+}
+
 /* No more input will come: what does that mean here?  A failed send is reported now, after the peer's alert had its chance. */
 static void input_over(tio_conn *c) {
     int error = c->wire.error ? c->wire.error : c->wire.out_error;
@@ -249,7 +256,7 @@ static void peek_record(tio_conn *c);
 
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
     int r;
-    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN) return -1;
+    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
     begin(c);
     if (verify_mode >= 0) {
         SSL_set_verify(c->ssl, verify_mode, NULL);
@@ -314,7 +321,7 @@ static void watch_partial_record(tio_conn *c) {
 static void input_failed(tio_conn *c, int r) {
     int error = SSL_get_error(c->ssl, r);
     if (error == SSL_ERROR_ZERO_RETURN) {
-        tio_move_in(c, TIO_IN_ENDED);
+        input_ended(c);
         return;
     }
     if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
@@ -408,6 +415,7 @@ static int awaits_handshake(tio_conn *c) {
     if (c->rehandshake_begins && !is_renegotiating(c) && c->write_stop != TIO_AWAITS_ROOM) peek_record(c);
     if (!may_write(c) || !is_renegotiating(c)) return 0;
     c->write_stop = TIO_AWAITS_INPUT;
+    if (c->in != TIO_IN_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);     /* the peer's own wish, and no more of it */
     return 1;
 }
 

@@ -85,6 +85,7 @@ typedef enum {
     TIO_FAULT_ALERT,                    /* the peer refused us: `alert_received` */
     TIO_FAULT_VERIFY,                   /* the peer's certificate: `verify` of the connection has the causes */
     TIO_FAULT_HANGUP,                   /* end of file before the handshake was complete */
+    TIO_FAULT_UNANSWERED,               /* close_notify before another handshake was complete, which it leaves without an answer */
     TIO_FAULT_OS,                       /* recv or send failed: `os_error` */
     TIO_FAULT_LIMIT,                    /* `limit` was passed */
     TIO_FAULT_TIMEOUT,                  /* the deadline of a handshake passed, of the first or of another */

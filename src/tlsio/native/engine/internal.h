@@ -135,12 +135,13 @@ static inline void tio_poison(void *room, size_t size) {
 
 static inline int tio_conn_is_handshake(const tio_conn *c) { return c->phase == TIO_IDLE || c->phase == TIO_HANDSHAKING; }
 
-/* New bytes of the peer may be there: what waited for input may go on. */
+/* New bytes of the peer may be there: what waited for input may go on.  A write that waits for another handshake may not while
+ * plaintext stands: OpenSSL reads nothing before that is taken, and an end behind it is announced again and again. */
 static inline void tio_conn_input_came(tio_conn *c) {
     if (c->in != TIO_IN_OPEN) return;                   /* an end is announced again and again */
     c->wire.would_block = 0;
     if (c->read_stop == TIO_AWAITS_INPUT) c->read_stop = TIO_GO;
-    if (c->write_stop == TIO_AWAITS_INPUT) c->write_stop = TIO_GO;
+    if (c->write_stop == TIO_AWAITS_INPUT && !c->has_plaintext) c->write_stop = TIO_GO;
 }
 
 /* Options that depend on the connection, beside the context's. */
