@@ -194,6 +194,17 @@ async def ask_until_refused(peer: tlsio.TLSSocket) -> int:
     raise AssertionError("the client answers without end")
 
 
+async def test_server_in_the_place_of_a_unix_socket_is_refused(unix_path: Path) -> None:
+    """A path is no identity: the certificate is verified as over TCP, and a name for it is needed."""
+    who = pki.leaf("localhost", issuer=pki.ca5(), names=["localhost"])
+    async with tlsio.serve(greet, path=unix_path, cert=who.cert_pem, key=who.key_pem):
+        with pytest.raises(tlsio.CertificateError) as caught:
+            await tlsio.connect(path=unix_path, host="localhost", ca=pki.ca1().cert_pem)
+        assert caught.value.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
+        with pytest.raises(tlsio.UsageError, match="servername"):
+            tlsio.connect(path=unix_path, ca=pki.ca1().cert_pem)
+
+
 async def test_no_descriptor_is_inherited(net: Net) -> None:
     """A program that this one starts cannot read our connections."""
     before = {number for number, _ in open_descriptors()}
