@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -107,6 +107,9 @@ docs: $(VENV)/docs  ## the documentation, into docs/_build
 
 parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
 	@$(BIN)/python tools/node_parity.py
+
+changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
+	@$(BIN)/python tools/changelog.py
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .

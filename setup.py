@@ -10,17 +10,26 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 from setuptools.modified import newer_group
 
 NATIVE = Path("src/tlsio/native")
 ENGINE = NATIVE / "engine"
 OLDEST_OPENSSL = "3.0.0"
+
+# What to install, by the commands of the usual distributions.
+COMPILER = "apt-get install gcc libc6-dev, dnf install gcc, or apk add gcc musl-dev"
+PYTHON_HEADERS = "apt-get install python3-dev, dnf install python3-devel, or apk add python3-dev"
+PKG_CONFIG = "apt-get install pkg-config, dnf install pkgconf, or apk add pkgconf"
+OPENSSL_HEADERS = "apt-get install libssl-dev, dnf install openssl-devel, or apk add openssl-dev"
 
 COMMON_FLAGS = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
 # Cython's output keeps parameters that it does not use and compares with both signs; neither is ours to change.
@@ -47,8 +56,10 @@ class BuildNative(build_ext):
     """
 
     def build_extension(self, ext: Extension) -> None:
-        openssl = find_openssl()
+        require_linux()
+        self._require_compiler()
         require_python_headers()
+        openssl = find_openssl()
         ext.depends.append(self._record(openssl))
         if not self.force and not newer_group([*ext.sources, *ext.depends], self.get_ext_fullpath(ext.name)):
             return
@@ -58,6 +69,22 @@ class BuildNative(build_ext):
         ext.extra_link_args = openssl.link_args
         ext.sources = self._translate(ext)
         super().build_extension(ext)
+
+    def _require_compiler(self) -> None:
+        """Stop when there is no C compiler, or when it finds no headers of the C library: a package of its own on Debian."""
+        command = self.compiler.compiler_so[0]
+        if shutil.which(command) is None:
+            raise SystemExit(f"tlsio needs a C compiler and {command} was not found; install one ({COMPILER}), or name another with CC=.")
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "smallest.c")
+            source.write_text("#include <stdlib.h>\n", encoding="utf-8")
+            try:
+                self.compiler.compile([str(source)], output_dir=folder)
+            except CompileError as error:
+                raise SystemExit(
+                    f"tlsio needs a C compiler and {command} cannot compile a file that includes stdlib.h; "
+                    f"install the compiler with the C library's headers ({COMPILER}), or name another with CC=."
+                ) from error
 
     def _record(self, openssl: OpenSSL) -> str:
         """Keep what is linked in a file the extension depends on: another OpenSSL then means another build."""
@@ -78,7 +105,12 @@ class BuildNative(build_ext):
         )
 
     def _translate(self, ext: Extension) -> list[str]:
-        from Cython.Build import cythonize  # noqa: PLC0415 - an sdist is made without it
+        try:
+            from Cython.Build import cythonize  # noqa: PLC0415 - an sdist is made without it
+        except ImportError as error:
+            raise SystemExit(
+                "tlsio needs Cython and this Python has none; pip install 'Cython>=3.1', or build without --no-build-isolation."
+            ) from error
 
         [translated] = cythonize(
             [Extension(ext.name, ext.sources)],
@@ -109,7 +141,7 @@ def openssl_below(prefix: Path) -> OpenSSL:
     """Use the OpenSSL under `prefix`: statically when it has static libraries, by rpath otherwise."""
     headers = prefix / "include"
     if not (headers / "openssl" / "ssl.h").is_file():
-        raise SystemExit(f"TLSIO_OPENSSL={prefix}: there is no include/openssl/ssl.h below it.")
+        raise SystemExit(f"TLSIO_OPENSSL={prefix} does not hold include/openssl/ssl.h; set it to the prefix that OpenSSL was installed to.")
     for library in (prefix / "lib64", prefix / "lib"):
         static = [library / "libssl.a", library / "libcrypto.a"]
         if all(path.is_file() for path in static):
@@ -119,7 +151,9 @@ def openssl_below(prefix: Path) -> OpenSSL:
         if (library / "libssl.so").exists():
             shared = [f"-L{library}", f"-Wl,-rpath,{library}", "-lssl", "-lcrypto"]
             return OpenSSL(header_version(headers), [str(headers)], [], shared)
-    raise SystemExit(f"TLSIO_OPENSSL={prefix}: neither lib64 nor lib below it holds libssl.a or libssl.so.")
+    raise SystemExit(
+        f"TLSIO_OPENSSL={prefix} holds libssl.a or libssl.so neither in lib64 nor in lib; set it to the prefix that OpenSSL was installed to."
+    )
 
 
 def private_libraries(library: Path) -> list[str]:
@@ -132,13 +166,15 @@ def private_libraries(library: Path) -> list[str]:
 def openssl_of_system() -> OpenSSL:
     """Ask pkg-config for the system's OpenSSL."""
     if shutil.which("pkg-config") is None:
-        raise SystemExit("pkg-config is needed to find OpenSSL. Install it: apt-get install pkg-config libssl-dev")
+        raise SystemExit(f"tlsio needs pkg-config to find OpenSSL; install it ({PKG_CONFIG}), or set TLSIO_OPENSSL=/prefix.")
     if subprocess.run(["pkg-config", "--exists", "openssl"], check=False).returncode != 0:
-        raise SystemExit("OpenSSL's headers were not found. Install them (apt-get install libssl-dev), or set TLSIO_OPENSSL=/prefix")
+        raise SystemExit(
+            f"tlsio needs OpenSSL's headers and pkg-config found none; install them ({OPENSSL_HEADERS}), or set TLSIO_OPENSSL=/prefix."
+        )
     version = pkg_config("--modversion")[0]
     if subprocess.run(["pkg-config", f"--atleast-version={OLDEST_OPENSSL}", "openssl"], check=False).returncode != 0:
         raise SystemExit(
-            f"OpenSSL {OLDEST_OPENSSL} or newer is needed, pkg-config found {version}. Set TLSIO_OPENSSL=/prefix to use another."
+            f"tlsio needs OpenSSL {OLDEST_OPENSSL} or newer and pkg-config found {version}; set TLSIO_OPENSSL=/prefix to use another."
         )
     includes = [flag.removeprefix("-I") for flag in pkg_config("--cflags-only-I")]
     return OpenSSL(version, includes, [], pkg_config("--libs"))
@@ -154,15 +190,23 @@ def header_version(headers: Path) -> str:
     text = (headers / "openssl" / "opensslv.h").read_text(encoding="utf-8")
     found = re.search(r'OPENSSL_VERSION_STR "(\d+)\.([^"]+)"', text)  # the macro is new in 3.0
     if found is None:
-        raise SystemExit(f"TLSIO_OPENSSL: OpenSSL {OLDEST_OPENSSL} or newer is needed, the headers in {headers} are older.")
+        raise SystemExit(
+            f"tlsio needs OpenSSL {OLDEST_OPENSSL} or newer and the headers in {headers} are older; set TLSIO_OPENSSL=/prefix to use another."
+        )
     return f"{found[1]}.{found[2]}"
 
 
 def require_python_headers() -> None:
-    """Stop with the package's name when Python was installed without its headers."""
+    """Stop when Python was installed without its headers: a package of its own in most distributions."""
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.is_file():
-        raise SystemExit(f"{header} is missing: Python's headers are needed. Install them: apt-get install python3-dev")
+        raise SystemExit(f"tlsio needs Python's headers and {header} does not exist; install them ({PYTHON_HEADERS}).")
+
+
+def require_linux() -> None:
+    """Stop elsewhere: the engine stands on epoll and timerfd."""
+    if sys.platform != "linux":
+        raise SystemExit(f"tlsio runs on Linux only so far, and this is {sys.platform}.")
 
 
 if __name__ == "__main__":

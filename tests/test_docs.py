@@ -65,3 +65,11 @@ def test_every_code_of_ours_stands_in_the_reference() -> None:
     general = {"ERR_TLS", "ERR_TLS_CONFIG", "ERR_TLS_USAGE", "ERR_TLS_LIMIT", "ERR_TLS_OUT_OF_MEMORY"}
     reference = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     assert set(re.findall(r'"(ERR_TLS\w*)"', sources)) - general <= set(re.findall(r"`(\w+)`", reference))
+
+
+def test_every_variable_stands_in_the_reference() -> None:
+    """And the reference names none that has no effect."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    reference = (ROOT / "docs" / "reference" / "module.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in reference.partition("## Environment")[2].splitlines() if line.startswith("| `")]
+    assert set(re.findall(r'"((?:TLSIO|SSL)_?[A-Z_]+)"', sources)) == set(re.findall(r"`([A-Z_]+)[`=]", "".join(rows)))

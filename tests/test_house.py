@@ -146,6 +146,11 @@ class TestModule:
             called = [node.func for node in nodes if isinstance(node, ast.Call)]
             assert not [ast.unparse(call) for call in called if isinstance(call, ast.Attribute) and call.attr in CLOCKS]
 
+    def test_reads_the_environment_in_one_place(self, path: Path) -> None:
+        """There it is ignored for programs that have more rights than the user who started them."""
+        if path != PACKAGE / "model" / "environment.py":
+            assert not re.search(r"\b(?:environ|getenv)\b", path.read_text(encoding="utf-8"))
+
     def test_is_a_noun_for_one_thing(self, path: Path) -> None:
         """A vague name collects what has no place."""
         assert path.stem not in VAGUE

@@ -43,6 +43,8 @@ from tlsio.session.store import SessionStore
 from tlsio.session.ticket_keys import TicketKeyRing
 from tlsio.trust.identity import check_server_identity
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     root_certificates: tuple[str, ...]
 
@@ -79,6 +81,7 @@ __all__ = [
     "TicketKeyRing",
     "TruncatedError",
     "UsageError",
+    "__version__",
     "check_server_identity",
     "connect",
     "constants",

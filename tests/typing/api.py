@@ -127,7 +127,9 @@ def a_context() -> None:
     assert_type(tlsio.root_certificates, tuple[str, ...])
     assert_type(tlsio.get_ca_certificates("system"), tuple[str, ...])
     assert_type(tlsio.defaults.handshake_timeout, float | None)
-    assert_type(tlsio.constants.SSL_OP_NO_TICKET, int)
+    flag: int = tlsio.constants.SSL_OP_NO_TICKET
+    tlsio.create_secure_context(secure_options=flag)
+    assert_type(tlsio.__version__, str)
     tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[arg-type]
 
 
