@@ -1050,9 +1050,10 @@ class Play:
     def _judge_loss(self) -> None:
         heard = self.heard
         lost = self.written - len(self.peer.received)
-        if lost and not self.gave_up and not self.peer.failed and not heard.had_error:
+        taken = self.closed_by_us and self.reset_sent  # the peer's kernel has acknowledged it, and its program did not read it
+        if lost and not self.gave_up and not taken and not self.peer.failed and not heard.had_error:
             raise Fault("data was lost and close(False) emitted", f"{lost} of {self.written}; {self._describe()}")
-        self.owes_report = bool(lost and not self.gave_up and not self.peer.failed and self.setting.role == "client")
+        self.owes_report = bool(lost and not self.gave_up and not taken and not self.peer.failed and self.setting.role == "client")
         if not self.clean_end and not self.gave_up and not self.closed_by_us and not heard.had_error:
             raise Fault("neither an end nor an error", self._describe())
 

@@ -282,7 +282,7 @@ def test_server_defaults() -> None:
     parsed = parse_server_options({})
     assert parsed == ServerOptions()
     assert (parsed.handshake_timeout, parsed.hook_timeout, parsed.close_timeout, parsed.shutdown_timeout) == (120.0, 30.0, 5.0, 10.0)
-    assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, 262144, None, None)
+    assert (parsed.read_limit, parsed.high_water_mark, parsed.max_connections, parsed.max_handshakes) == (65536, None, None, None)
     assert (parsed.no_delay, parsed.keep_alive, parsed.allow_half_open, parsed.allow_truncation) == (True, False, False, False)
     assert parsed.partial_record_timeout == parse_connect_options({}).partial_record_timeout == 60.0
     assert (parsed.alpn_mismatch, parsed.alpn_callback, parsed.secure_context) == ("alert", None, None)

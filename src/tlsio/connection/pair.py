@@ -19,6 +19,7 @@ from tlsio.connection.socket_facts import SocketFacts
 from tlsio.connection.wrap import make_connection, make_side
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
+from tlsio.model.options import HIGH_WATER_MARK
 from tlsio.native._core import asking
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class Encrypted:
 class Cleartext(SocketFacts):
     """The end towards the application: plaintext, and what is known about the peer."""
 
-    __slots__ = ("_closed", "_end_called", "_error", "_wire")
+    __slots__ = ("_closed", "_end_called", "_error", "_high_water", "_wire")
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
     _closed: bool
@@ -213,7 +214,9 @@ class Cleartext(SocketFacts):
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
         side.records.begin(self._connection)
-        self._connection.bind(self, None, side.options.high_water_mark)
+        mark = side.options.high_water_mark
+        self._high_water = HIGH_WATER_MARK if mark is None else mark
+        self._connection.bind(self, None, self._high_water)
 
     def read(self, n: int = -1) -> bytes:
         """Give the plaintext that is there, at most `n` bytes; b"" when there is none: `eof` tells whether more may come.
@@ -256,7 +259,7 @@ class Cleartext(SocketFacts):
         self._raise_error()
         self._connection.write(chunk)
         self._wire.turn()
-        return self.writable_length <= self._side.options.high_water_mark
+        return self.writable_length <= self._high_water
 
     def end(self, data: Buffer | None = None) -> Self:
         """End our direction: what was written, then close_notify. Reading goes on.

@@ -25,9 +25,11 @@ import asyncio
 import errno
 import fcntl
 import io
+import os
 import socket as _socket
 import sys
 import types
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tlsio.connection.given_sockets import check_connected
@@ -48,6 +50,7 @@ _LAST_WORDS = 0.5  # seconds for the peer's alert to come in after sending has f
 _PATIENCE = 0.5  # seconds for a cancelled call of the stream to clean up
 _PIECE = 65536  # what the stream is given at once: progress shows after each piece
 _SMALL_PIECE = 16384  # the same while a close looks for progress, which a slow reader has to show within close_timeout
+_GRACE = 0.01  # seconds after a deadline for what came in time and was not read
 _MAX_ERRNO = 4095  # of Linux
 _SIOCOUTQ = 0x5411  # tcp(7): "the amount of unsent data in the socket send queue", and of unacknowledged data
 
@@ -98,6 +101,7 @@ class PortableDriver:
         self._half_closes = True
         self.is_watched = False  # a close looks for progress
         self._taken = 0  # bytes
+        self._copy: _socket.socket | None = None  # of the stream's socket
         self._closing = False
         self._scheduled = False
         self._receiver: _Job | None = None
@@ -115,7 +119,11 @@ class PortableDriver:
         """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = None if when is None or self._closing else self._loop.call_at(when, self.connection.expire)
+        self._deadline = None if when is None or self._closing else self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        """The loop may have been busy, and what was due in time lies in the kernel: let it come first."""
+        self._deadline = self._loop.call_later(_GRACE, self.connection.expire)
 
     def schedule(self, _connection: Connection) -> None:
         """Something was written, or a reader has come: a turn is due."""
@@ -164,18 +172,37 @@ class PortableDriver:
 
     @property
     def undelivered(self) -> int:
-        """Bytes before our end that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
-        return max(0, self._unacknowledged - self.connection.end_size)
+        """Bytes of data that the peer has not acknowledged; without a descriptor: that the stream has not taken."""
+        return self.connection.count_undelivered(self._ask_kernel())
 
     @property
     def progress(self) -> tuple[int, int]:
         """Changes whenever the stream takes a piece, or the peer acknowledges something."""
-        return self._taken, self._unacknowledged
+        return self._taken, self._ask_kernel()
 
-    @property
-    def _unacknowledged(self) -> int:
+    def look_for_reset(self) -> None:
+        """Report a reset that has cost data: after the peer's end nobody reads from the stream any more."""
+        if self._copy is not None and self.connection.input_ended and self.undelivered:
+            number = self._copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+            if number:
+                self._deliver(self.connection.unsent, number)
+
+    def watch(self) -> None:
+        """A close looks for progress from now on."""
+        self.is_watched = True
+        self._hold_socket()
+
+    def _hold_socket(self) -> None:
+        """The connection may be over soon: keep the socket, so that it tells what the peer has after the stream has closed its own."""
+        if self._copy is None:
+            with suppress(OSError, ValueError):
+                self._copy = _socket.socket(fileno=os.dup(self.fileno()))
+
+    def _ask_kernel(self) -> int:
+        """Bytes that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
         try:
-            return int.from_bytes(fcntl.ioctl(self.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+            fd = self.fileno() if self._copy is None else self._copy.fileno()
+            return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQ, bytes(4)), sys.byteorder)
         except (OSError, ValueError):
             return 0
 
@@ -213,6 +240,8 @@ class PortableDriver:
                 await job.stop()
             await self._close_stream(quiet=quiet)
         finally:
+            if self._copy is not None:
+                self._copy.close()
             open_here = _open.get(self._loop, set())
             open_here.discard(self)
             if not open_here:
@@ -244,16 +273,21 @@ class PortableDriver:
         try:
             while data := await job.call(self._stream.receive()):
                 self._deliver(self.connection.feed, data)
+                if self.connection.input_ended:
+                    self._hold_socket()
                 while not self._has_room:
                     self._room = self._loop.create_future()
                     await self._room
         except _StreamError as failed:
             self._note(failed.error)
-            number = _number_of(failed.error, errno.ECONNRESET)
-            # After the peer's end no input can fail: what breaks then is the way of our data.
-            self._deliver(self.connection.unsent if self.connection.input_ended else self.connection.feed_error, number)
-        else:
+        if self.failure is None:
             self._deliver(self.connection.feed_eof)
+            return
+        number = _number_of(self.failure, errno.ECONNRESET)
+        if not self.connection.input_ended:  # what the stream gives for an end after a failed send is none
+            self._deliver(self.connection.feed_error, number)
+        elif self.undelivered:
+            self._deliver(self.connection.unsent, number)
 
     async def _send(self) -> None:
         """Send what the engine has, in order: ciphertext, then the end. Once closing, end when there is no more."""
@@ -280,6 +314,11 @@ class PortableDriver:
             self._note(failed.error)
             await self._hear_last_words()
             self._outgoing.clear()
+            if (connection.input_ended or self.is_watched) and not self.undelivered:  # the peer has all but our end, and does not want that
+                connection.sent()
+                connection.fin_sent()
+                self._deliver(connection.settle)
+                return
             number = _number_of(failed.error, errno.EPIPE)
             self._deliver(connection.unsent, number)
             self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
@@ -397,6 +436,8 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 def _number_of(error: BaseException, default: int) -> int:
     number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOTCONN:  # a socket that was reset and has told it once
+        return errno.ECONNRESET
     return number if isinstance(number, int) and 0 < number <= _MAX_ERRNO else default
 
 
@@ -508,7 +549,11 @@ class _ByteStream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        sock = self._find_socket()
         self.addresses: tuple[Any, Any] = (None, None)
+        if sock is not None:
+            with suppress(OSError):
+                self.addresses = (sock.getsockname(), sock.getpeername())
 
     async def receive(self) -> bytes:
         from anyio import EndOfStream  # noqa: PLC0415  (whoever has such a stream has anyio)
@@ -537,13 +582,16 @@ class _ByteStream:
         await aclose_forcefully(self._stream)
 
     def fileno(self) -> int:
+        sock = self._find_socket()
+        return -1 if sock is None else int(sock.fileno())
+
+    def _find_socket(self) -> Any:
         extra = getattr(self._stream, "extra", None)
         if extra is None:
-            return -1
+            return None
         from anyio.abc import SocketAttribute  # noqa: PLC0415
 
-        sock = extra(SocketAttribute.raw_socket, None)
-        return -1 if sock is None else int(sock.fileno())
+        return extra(SocketAttribute.raw_socket, None)
 
 
 class _TLSSocketStream:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -51,6 +52,7 @@ _log = logging.getLogger("tlsio")
 
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
 _LOOKS = 4  # how often a close looks for progress within close_timeout
+_LONGEST_PACE = 2.0  # seconds
 _FIRST_LOOK = 0.01  # seconds; when only acknowledgements are missing, which take a round trip
 _EARLY = 0.001  # seconds; a loop's timer may come early by the resolution of its clock
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
@@ -107,10 +109,9 @@ class SocketClosing(SocketReading):
         self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
-        if self._settings.close_timeout is not None:
-            self._closing = _CloseWatch(self, self._settings.close_timeout)
-            if self._driver is not None:
-                self._driver.is_watched = True
+        if self._driver is not None:
+            self._driver.watch()
+        self._closing = _CloseWatch(self, math.inf if self._settings.close_timeout is None else self._settings.close_timeout)
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
@@ -178,18 +179,15 @@ class SocketClosing(SocketReading):
 
     @property
     def _undelivered(self) -> int:
-        """Bytes before our end that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
-        if not isinstance(self._addresses()[0], tuple):
+        """Bytes of data, encrypted, that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
+        if isinstance(self._addresses()[0], str | bytes):
             return 0
-        return self._connection.undelivered if self._driver is None else self._driver.undelivered
+        return self._connection.count_undelivered() if self._driver is None else self._driver.undelivered
 
     def _not_delivered(self) -> None:
         """The peer has not acknowledged a byte for the whole of `close_timeout`."""
-        error = CloseTimeoutError(hint="The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout.")
-        self._count(error)
-        if self._side.is_server and not self._has("error"):
-            _log.debug("%r: %s", self, error)
-        self._fail(error, stuck=True)
+        hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
+        self._fail(CloseTimeoutError(hint=hint), stuck=True)
 
     # ---- the end of input
 
@@ -232,7 +230,7 @@ class SocketClosing(SocketReading):
         """The peer has ended. A flow is answered by our end; a socket whose both directions have ended is closed."""
         flowing = self._has("data")
         if flowing and self._paused:
-            return
+            return  # `resume` comes here again
         finished = self._connection.output_ended
         if self._kept & Kept.END and (finished or self._buffer is None):
             self._tell_one(Kept.END, "end")
@@ -247,13 +245,14 @@ class SocketClosing(SocketReading):
         """Emit what is kept, as far as there are listeners, in the order in which it happened."""
         if self._emitting or (self._is_held and self._input is not DROPPED):
             return
-        if self._kept & Kept.END and self._buffer is None:
+        if self._kept & Kept.END and self._buffer is None and not (self._paused and self._has("data")):
             self._tell_one(Kept.END, "end")
         if self._kept & Kept.ERROR and self._tell_one(Kept.ERROR, "error", self._error):
             self._error_taken = True
         if self._kept & Kept.CLOSE:
-            self._tell_one(Kept.CLOSE, "close", self._error is not None)
-            if self._input is DROPPED:  # the application has closed it, and knows
+            if self._tell_one(Kept.CLOSE, "close", self._error is not None):
+                self._kept &= ~Kept.END  # `close` is the last event; an error still waits for somebody
+            elif self._input is DROPPED and self._error is None:  # the application has closed it, and knows
                 self._kept &= ~Kept.CLOSE
 
     def _tell_one(self, kept: int, event: str, *args: object) -> bool:
@@ -289,8 +288,11 @@ class SocketClosing(SocketReading):
         self._error = error
         self._error_taken = closing  # a program that has called close() may not want to know
         self._kept = (self._kept | Kept.ERROR) & ~Kept.END
-        if not closing:
+        lost = closing and isinstance(error, ConnectionLostError)  # by now that means data
+        if not closing or lost:
             self._count(error)
+        if lost and self._side.is_server and not self._has("error"):
+            _log.debug("%r: %s", self, error)
         waiting = bool(self._opener or self._reader or self._reshaker or self._drainers)
         if ours or of_user:
             self._drop_input()
@@ -380,7 +382,7 @@ class SocketClosing(SocketReading):
         error = self._find_failure()
         if self._driver is not None and error is not self._refused:
             error.__cause__ = self._driver.failure
-        if self._closing is not None and self._closing.is_delivered:
+        if self._closing is not None and self._closing.has_delivered():
             self._close_now()  # the peer has all that it was to get
         else:
             self._die(error)
@@ -517,13 +519,13 @@ class SocketClosing(SocketReading):
 class _CloseWatch:
     """Looks for progress while a socket closes, and ends the wait."""
 
-    __slots__ = ("_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
+    __slots__ = ("_longest_pace", "_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
 
     def __init__(self, socket: SocketClosing, timeout: float) -> None:
         self._socket = socket
         self._loop = socket._loop
         self._timeout = timeout
-        self._pace = timeout / _LOOKS
+        self._pace = self._longest_pace = min(timeout / _LOOKS, _LONGEST_PACE)
         self._progress = socket._progress
         self._moved = self._looked = self._loop.time()
         self.is_delivered = False  # the peer has acknowledged everything
@@ -531,6 +533,12 @@ class _CloseWatch:
 
     def stop(self) -> None:
         self._timer.cancel()
+
+    def has_delivered(self) -> bool:
+        """Everything has been sent, our end included, and the peer has acknowledged all but that."""
+        connection = self._socket._connection
+        sent = connection.output_ended and not connection.writable_length and not connection.out_error
+        return sent and not self._socket._undelivered
 
     def waits_for_acknowledgement(self) -> bool:
         """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
@@ -550,18 +558,20 @@ class _CloseWatch:
             self._look_at_output(now)
         left = self._moved + self._timeout - now
         if left > _EARLY and not (self.is_delivered and self._socket._connection.input_ended):
-            self._pace = min(self._pace * 2, self._timeout / _LOOKS)
-            self._look_later(left if self.is_delivered else min(left, self._pace))
+            self._pace = min(self._pace * 2, self._longest_pace)
+            self._look_later(min(left, _LONGEST_PACE if self.is_delivered else self._pace))
         elif self.is_delivered:
             self._socket._close_now()
         else:
             self._socket._not_delivered()
 
     def _look_at_output(self, now: float) -> None:
-        connection, progress = self._socket._connection, self._socket._progress
-        if connection.output_ended and not connection.writable_length and not self._socket._undelivered:
+        progress = self._socket._progress
+        if self.has_delivered():
             self.is_delivered = True
             self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
         elif progress != self._progress:
             self._progress, self._moved = progress, now
+        else:
+            (self._socket._driver or self._socket._connection).look_for_reset()
         self._looked = now

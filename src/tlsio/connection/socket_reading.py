@@ -271,9 +271,12 @@ class SocketReading(Lifecycle):
 
     def _update_flow(self) -> None:
         """Start or stop the flow, as listeners, pause and async listeners allow it."""
-        if self._paused or self._awaited:
-            return
         listeners = self._listeners_of("data")
+        if self._awaited or (self._paused and listeners):
+            return
+        if self._paused:
+            self._tell_soon()  # what the flow has held back
+            return
         if listeners and self._buffer is not None:
             self._loop.call_soon(run_in, self._context_vars, self._flow_held)
         elif self._phase is OPEN and self._error is None and self._input is not DROPPED:

@@ -101,9 +101,9 @@ class TLSSocket(SocketClosing):
         self._trace_file: Any = None
         if driver is not None:
             self._address = driver.addresses
-        self._high_water = side.options.high_water_mark
-        if driver is not None and self._high_water == HIGH_WATER_MARK:
-            self._high_water = STREAM_HIGH_WATER_MARK
+        mark = side.options.high_water_mark
+        usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
+        self._high_water = usual if mark is None else mark
         side.records.begin(connection)
         connection.bind(self, self._context_vars, self._high_water)
 

@@ -214,7 +214,7 @@ class ServerOptions:
     no_delay: bool = True
     keep_alive: bool = False
     keep_alive_initial_delay: float = 0.0
-    high_water_mark: int = HIGH_WATER_MARK
+    high_water_mark: int | None = None  # that of the driver
     keylog_file: str | None = None
     enable_trace: bool = False
     client_hello: bool = False
@@ -265,7 +265,7 @@ class ConnectOptions:
     family: Literal[4, 6] | None = None
     local_address: str | None = None
     local_port: int | None = None
-    high_water_mark: int = HIGH_WATER_MARK
+    high_water_mark: int | None = None  # that of the driver
     keylog_file: str | None = None
     enable_trace: bool = False
 

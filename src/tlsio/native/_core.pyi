@@ -344,12 +344,10 @@ class Connection:
     @property
     def acknowledged(self) -> int:
         """Ciphertext bytes that the peer's kernel has acknowledged, or that the stream has taken: grows while a slow reader reads."""
-    @property
-    def undelivered(self) -> int:
-        """Bytes before our end that the peer has not acknowledged; those in the kernel are not known over a stream."""
-    @property
-    def end_size(self) -> int:
-        """Bytes on the wire that are only our end: close_notify and FIN; 0 when it is not written yet."""
+    def count_undelivered(self, held: int | None = None) -> int:
+        """Bytes of data, encrypted, that the peer has not acknowledged. `held`: what the kernel has, where a stream stands between."""
+    def look_for_reset(self) -> None:
+        """Report a reset that has cost data and that no read will find."""
     def expire(self) -> None:
         """End a handshake that takes too long."""
     def settle(self) -> None:

@@ -450,15 +450,15 @@ cdef class Connection(Plaintext):
     def fin_sent(self):
         tio_conn_fin_sent(self.c)
 
-    @property
-    def undelivered(self):
-        """Bytes before our end that the peer has not acknowledged; those in the kernel are not known over a stream."""
-        return tio_conn_undelivered(self.c)
+    def count_undelivered(self, held=None):
+        """Bytes of data, encrypted, that the peer has not acknowledged. `held`: what the kernel has, where a stream stands between."""
+        return tio_conn_undelivered(self.c, tio_conn_unacknowledged(self.c) if held is None else held)
 
-    @property
-    def end_size(self):
-        """Bytes on the wire that are only our end: close_notify and FIN; 0 when it is not written yet."""
-        return tio_conn_end_size(self.c)
+    def look_for_reset(self):
+        """Report a reset that has cost data and that no read will find."""
+        tio_conn_look_for_reset(self.c)
+        if tio_conn_send_error(self.c):
+            self._schedule()
 
     @property
     def acknowledged(self):

@@ -314,6 +314,8 @@ static void on_message(int written, int version, int type, const void *buffer, s
         if (p[0] == SSL3_MT_CLIENT_HELLO && (c->policy.wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
     } else if (type == SSL3_RT_HANDSHAKE && size && p[0] == SSL3_MT_SERVER_KEY_EXCHANGE) {
         tio_facts_own_key(c);
+    } else if (type == SSL3_RT_HEADER && !written) {
+        c->headers++;
     }
 }
 

@@ -306,15 +306,19 @@ static void refuse_key_updates(tio_conn *c) {
     tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_KEY_UPDATES, 0);
 }
 
+static int is_in_body(const SSL *ssl) { return SSL_rstate_string(ssl)[1] == 'B'; }
+
 /* SSL_has_pending() is silent when OpenSSL has read a header and nothing of its record: its state then says "read body". */
-static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || SSL_rstate_string(ssl)[1] == 'B'; }
+static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || is_in_body(ssl); }
 
 /* Three bytes of a header pin a buffer of 16.7 KiB, so a record has to be whole after a while.  More of the same record does
- * not set the clock back. */
+ * not set the clock back, another record does. */
 static void watch_partial_record(tio_conn *c) {
     int partial = c->phase == TIO_OPEN && c->policy.partial_ns && !c->has_plaintext && is_in_record(c->ssl);
+    uint32_t record = c->headers + !is_in_body(c->ssl);                 /* its number, with a whole header or without */
     if (!partial) c->partial_due = 0;
-    else if (!c->partial_due) c->partial_due = tio_clock() + c->policy.partial_ns;
+    else if (!c->partial_due || c->partial_record != record) c->partial_due = tio_clock() + c->policy.partial_ns;
+    c->partial_record = record;
 }
 
 /* A read came to its end without plaintext: why? */
@@ -441,6 +445,7 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     }
     c->bytes_written += done;
     if (done) c->last_activity = tio_clock_coarse();
+    if (done) c->data_end = c->wire.bytes_out + tio_wire_unsent(&c->wire);
     return done;
 }
 
@@ -452,9 +457,7 @@ static void send_close_notify(tio_conn *c) {
     c->end_due = 0;
     begin(c);
     c->wire.unbounded = 1;
-    size_t before = tio_wire_unsent(&c->wire);
     if (SSL_shutdown(c->ssl) < 0) ERR_clear_error();
-    c->end_size = (uint16_t)(tio_wire_unsent(&c->wire) - before);
 }
 
 void tio_conn_end(tio_conn *c) {
@@ -478,12 +481,18 @@ static void watch_rehandshake(tio_conn *c) {
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
-/* Also when both have ended: close() would not say it while a child forked in C has a copy.  A reset that has come meanwhile has
- * cost the peer what it had not acknowledged. */
+/* A reset has cost the peer what it had not acknowledged.  After its end nobody reads any more who would find it. */
+void tio_conn_look_for_reset(tio_conn *c) {
+    if (c->wire.fd < 0 || c->in == TIO_IN_OPEN || c->wire.out_error || !tio_conn_undelivered(c, tio_conn_unacknowledged(c))) return;
+    int error = tio_wire_socket_error(&c->wire);
+    if (error) tio_conn_send_failed(c, error);
+}
+
+/* Also when both have ended: close() would not say it while a child forked in C has a copy. */
 static void end_descriptor(tio_conn *c) {
     int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
-    if (c->in != TIO_IN_OPEN) error = tio_conn_undelivered(c) ? tio_wire_socket_error(&c->wire) : 0;
-    if (error) tio_conn_send_failed(c, error);
+    if (c->in != TIO_IN_OPEN) tio_conn_look_for_reset(c);
+    else if (error) tio_conn_send_failed(c, error);
     tio_conn_fin_sent(c);
 }
 

@@ -408,8 +408,8 @@ void tio_conn_sent(tio_conn *, size_t size);
 void tio_conn_fin_sent(tio_conn *);     /* after TIO_NEXT_FIN */
 size_t tio_conn_unsent(const tio_conn *);            /* ciphertext that has not left */
 size_t tio_conn_held(const tio_conn *);              /* wire bytes that have come and were not used yet */
-size_t tio_conn_end_size(const tio_conn *);          /* bytes on the wire that are only our end: close_notify and FIN; 0: not written yet */
-size_t tio_conn_undelivered(const tio_conn *);       /* bytes before our end that wait here or that the peer has not acknowledged */
+size_t tio_conn_undelivered(const tio_conn *, size_t held);      /* bytes of data on the wire that wait here or are `held` by the kernel */
+void tio_conn_look_for_reset(tio_conn *);            /* one that has cost data and that no read will find: the next turn reports it */
 size_t tio_conn_unacknowledged(const tio_conn *);    /* bytes the kernel has and the peer has not acknowledged, FIN included; 0: memory */
 int tio_conn_flush(tio_conn *);         /* descriptor wire: 1 all sent, 0 the kernel is full, -1 failed */
 

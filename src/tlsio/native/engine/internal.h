@@ -72,7 +72,9 @@ struct tio_conn {
     uint8_t role, phase, question, in, out;
     uint8_t read_stop, write_stop;      /* tio_stop */
     uint8_t reading, writing;           /* the caller would take plaintext now; it has plaintext to write */
-    uint16_t end_size;                  /* of close_notify, in bytes on the wire */
+    size_t held;                        /* what was unacknowledged when it broke and its descriptor went */
+    uint32_t headers, partial_record;   /* records that have begun with a whole header; the number of the one that is not whole */
+    uint64_t data_end;                  /* where the last record of data ends, counted in bytes on the wire */
     uint8_t end_due;                    /* close_notify waits for a handshake to be done */
     uint8_t has_plaintext;              /* a record of plaintext stands inside OpenSSL */
     uint8_t asked;                      /* questions already answered: TIO_WANT_* */

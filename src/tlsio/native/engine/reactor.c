@@ -220,6 +220,7 @@ void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
         w->out = NULL;
         w->out_start = w->out_end = w->out_room = 0;
     }
+    if (c->phase == TIO_BROKEN) c->held = tio_conn_unacknowledged(c);
     detach(r, c);
     if (rest) tio_linger_begin(r, rest, g);
     else if (ended) close(fd);
@@ -250,13 +251,6 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
     if (next & TIO_NEXT_ROOM) mask |= EPOLLOUT;
     if (next & TIO_NEXT_TURN) tio_list_append(&r->ready, s);
     if (tio_slot_watch(r, s, mask)) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, errno);
-}
-
-/* A reset after the peer's end: nobody reads any more who would find it. */
-static void look_for_reset(tio_conn *c) {
-    if (c->in == TIO_IN_OPEN || c->wire.out_error || (c->out == TIO_OUT_ENDED && !tio_conn_undelivered(c))) return;
-    int error = tio_wire_socket_error(&c->wire);
-    if (error) tio_conn_send_failed(c, error);
 }
 
 /* An event that is of no use now. */
@@ -512,7 +506,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
         tio_reactor_update(r, c);
     }
     if (input && c->phase != TIO_BROKEN) {
-        if (events & EPOLLERR) look_for_reset(c);
+        if (events & EPOLLERR) tio_conn_look_for_reset(c);
         if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
         else pause_reading(r, s, events);
     }

@@ -313,22 +313,26 @@ size_t tio_conn_unsent(const tio_conn *c) { return tio_wire_unsent(&c->wire); }
 
 size_t tio_conn_unacknowledged(const tio_conn *c) {
     int held = 0;
-    if (c->wire.fd < 0 || ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
+    if (c->wire.fd < 0) return c->held;
+    if (ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
     return (size_t)held;
 }
 
-size_t tio_conn_end_size(const tio_conn *c) { return c->end_size ? c->end_size + FIN : 0; }
-
-/* A peer that closes as soon as it has read all answers our end with a reset, and has lost nothing. */
-size_t tio_conn_undelivered(const tio_conn *c) {
-    size_t waiting = tio_wire_unsent(&c->wire) + tio_conn_unacknowledged(c), end = tio_conn_end_size(c);
-    return waiting > end ? waiting - end : 0;
+/* Tickets and our end do not count: a peer that closes as soon as it has read all answers them with a reset, and has lost nothing. */
+size_t tio_conn_undelivered(const tio_conn *c, size_t held) {
+    uint64_t given = c->wire.bytes_out + (c->out == TIO_OUT_ENDED ? FIN : 0), acknowledged = given > held ? given - held : 0;
+    return c->data_end > acknowledged ? (size_t)(c->data_end - acknowledged) : 0;
 }
 
 int tio_wire_socket_error(const tio_wire *w) {
     int error = 0;
     socklen_t size = sizeof error;
     return getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
+}
+
+/* Only our end is left, and the peer, which has ended, does not wait for it. */
+static int has_delivered(const tio_conn *c) {
+    return c->in != TIO_IN_OPEN && c->out != TIO_OUT_OPEN && !tio_conn_undelivered(c, tio_conn_unacknowledged(c));
 }
 
 int tio_conn_flush(tio_conn *c) {
@@ -340,6 +344,8 @@ int tio_conn_flush(tio_conn *c) {
             tio_conn_sent(c, (size_t)n);
         } else if (errno == EAGAIN) {
             return 0;
+        } else if (errno != EINTR && has_delivered(c)) {
+            tio_wire_drop_output(c);
         } else if (errno != EINTR) {
             tio_conn_send_failed(c, errno);
             return -1;
