@@ -452,6 +452,8 @@ class StreamWire:
                 if self.broken:
                     raise anyio.BrokenResourceError
         await asyncio.sleep(0)
+        if self._reset:  # what was put down is gone: a stream that returned now would have said that it was taken
+            raise anyio.BrokenResourceError
 
     def end_by_socket(self, *, closed: bool) -> None:
         """End, or close."""
