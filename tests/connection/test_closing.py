@@ -239,3 +239,89 @@ async def close_and_be_reset(net: Net, *, size: int, read: int) -> tuple[bool, l
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         return await asyncio.wait_for(closed, 10), errors
+
+
+async def test_reset_by_a_peer_that_says_nothing_more_is_no_error(net: Net) -> None:
+    """Clients that know the length of the answer close without close_notify; `close` looks at what they have, not at a clock."""
+    errors: list[BaseException] = []
+    closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def answer(sock: tlsio.TLSSocket) -> None:
+        sock.on("error", errors.append)
+        sock.on("close", closed.set_result)
+        sock.write(bytes(1000))
+        sock.close()
+
+    async with net.serve(answer, close_timeout=60) as server:
+        context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+        raw = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", net.port(server)))
+        peer = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+        assert await asyncio.to_thread(read_to_the_end, peer) == 1000
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        assert await asyncio.wait_for(closed, 10) is False
+        assert errors == []
+
+
+def read_to_the_end(peer: ssl.SSLSocket) -> int:
+    """Read all that is sent, close_notify included; returns how many bytes."""
+    count = 0
+    while data := peer.recv(65536):
+        count += len(data)
+    return count
+
+
+async def test_reset_after_the_end_of_a_peer_that_is_owed_nothing_is_no_error(net: Net) -> None:
+    """An upload: the peer sends, says close_notify, and closes with our tickets unread, which its kernel answers with a reset."""
+    errors: list[BaseException] = []
+    sockets: asyncio.Queue[tlsio.TLSSocket] = asyncio.Queue()
+
+    def take(sock: tlsio.TLSSocket) -> None:
+        sock.on("error", errors.append)
+        sockets.put_nowait(sock)
+
+    async with net.serve(take, allow_half_open=True) as server:
+        context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+        raw = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", net.port(server)))
+        peer = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+        peer.sendall(bytes(5000))
+        peer.settimeout(0)
+        with suppress(ssl.SSLError):
+            peer.unwrap()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock = await sockets.get()
+        while await sock.read():
+            pass
+        peer.close()
+        await asyncio.sleep(0.02)
+        assert await sock.read() == b""
+        closed = once(sock, "close")
+        sock.close()
+        assert await closed is False
+        assert errors == []
+
+
+async def test_close_without_a_limit_waits(net: Net) -> None:
+    """`close_timeout=None`: however long the peer takes to acknowledge."""
+    closed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def answer(sock: tlsio.TLSSocket) -> None:
+        sock.on("error", ignore)
+        sock.on("close", closed.set_result)
+        sock.write(bytes(100_000))
+        sock.close()
+
+    async with net.serve(answer, close_timeout=None) as server:
+        raw = socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(raw.connect, ("127.0.0.1", net.port(server)))
+        context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+        peer = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="localhost")
+        peer.settimeout(0)
+        with suppress(ssl.SSLError):
+            peer.unwrap()
+        await asyncio.sleep(0.1)
+        assert not closed.done()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        assert await asyncio.wait_for(closed, 10) is True

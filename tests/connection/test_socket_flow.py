@@ -180,6 +180,23 @@ async def test_paused_socket_gives_nothing(pair: Pair) -> None:
         assert collector.data == b"held back"
 
 
+async def test_flow_that_leaves_while_paused_holds_nothing_back(pair: Pair) -> None:
+    """Both sides have ended: without the listener the pause has nothing to wait for."""
+    async with pair() as (client, peer, _server):
+        collector, ended, closed = Collector(), once(peer, "end"), once(peer, "close")
+        peer.on("data", collector)
+        peer.pause()
+        peer.end()
+        client.end()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not ended.done()
+        assert not closed.done()
+        peer.off("data", collector)
+        await ended
+        assert await closed is False
+
+
 async def test_pause_inside_a_listener(pair: Pair) -> None:
     """A listener that pauses gets no more chunk, and goes on where it stopped."""
     async with pair() as (client, peer, _server):

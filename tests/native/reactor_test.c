@@ -151,6 +151,36 @@ static void three_bytes_of_a_record_have_a_deadline(void) {
     world_free(&w);
 }
 
+/* Those that bring no data too: each of them may take its time. */
+static void each_record_has_a_deadline_of_its_own(void) {
+    enum { RECORD = 27, FIRST = 10 };                   /* a KeyUpdate, and how much of it comes with the one before */
+    world w;
+    world_make(&w, TLS1_3_VERSION, 0);
+    w.gate.policy.partial_ns = 60 * second;
+    visitor v = opened(&w);
+    char *data;
+    for (int i = 0; i < 4; i++) {
+        SSL_key_update(v.p.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_do_handshake(v.p.ssl);
+    }
+    CHECK_INT(BIO_get_mem_data(v.p.out, &data), 4 * RECORD);
+    CHECK_INT(send(v.fd, data, FIRST, MSG_NOSIGNAL), FIRST);
+    for (int i = 0; i < 3; i++) {
+        turns(&w, 3);
+        advance(40 * second);
+        CHECK_INT(send(v.fd, data + i * RECORD + FIRST, RECORD, MSG_NOSIGNAL), RECORD);
+        turns(&w, 3);
+        CHECK_INT(w.failed, 0);
+    }
+    advance(61 * second);
+    turns(&w, 3);
+    CHECK_INT(w.failed, 1);
+    CHECK_INT(w.limit, TIO_LIMIT_PARTIAL_RECORD);
+    leave(&v);
+    turns(&w, 5);
+    world_free(&w);
+}
+
 /* On a slow line almost every turn ends inside a record: that is no silence. */
 static void a_slow_stream_passes_the_deadline_of_a_record(void) {
     world w;
@@ -777,6 +807,7 @@ void reactor_tests(void) {
     RUN(the_handshake_has_a_deadline);
     RUN(a_deadline_keeps_held_output_back);
     RUN(three_bytes_of_a_record_have_a_deadline);
+    RUN(each_record_has_a_deadline_of_its_own);
     RUN(a_slow_stream_passes_the_deadline_of_a_record);
     RUN(the_alert_arrives_while_the_peer_still_sends);
     RUN(a_peer_that_never_ends_is_left_after_two_seconds);

@@ -13,7 +13,7 @@ Closing takes two phases, and no wait in them can be prolonged by what the peer 
 Invariants.
 - An error is told to somebody: it is raised by the call that waits or comes next, given to `error` listeners, or reported by
   `_report`; `_error_taken` says whether the first two have happened.
-- After `close` no event is emitted but those that were kept for listeners that come later.
+- After `close` no event is emitted but an `error` that was kept for a listener that comes later.
 """
 
 # ruff: noqa: SLF001 - a socket, its server and its close know each other

@@ -245,7 +245,7 @@ class SocketReading(Lifecycle):
     # ---- flow
 
     def pause(self) -> Self:
-        """Give no `data` until `resume`. Tickets, alerts and the close are still seen."""
+        """Give no `data` until `resume`, and no `end`. Tickets and alerts are still seen."""
         self._connection.check_caller()
         self._paused = True
         self._connection.set_flow(None)

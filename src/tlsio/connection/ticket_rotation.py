@@ -106,10 +106,11 @@ class TicketRotation:
 def _read(snapshot: object, now: float) -> tuple[list[bytes], float]:
     """Return the keys, and the seconds until there are others."""
     try:
-        return list(snapshot.keys), snapshot.until - now  # type: ignore[attr-defined]
+        return list(snapshot.keys), float(snapshot.until - now)  # type: ignore[attr-defined]
     except (AttributeError, TypeError) as error:
-        hint = "keys: 48 bytes each. until: a moment of the source's clock, in seconds."
-        raise UsageTypeError(f"A source's snapshot must have keys and until, got {type(snapshot).__name__}", hint=hint) from error
+        hint = "keys: a list of 48 bytes each. until: a number, the moment of the source's clock in seconds at which there are others."
+        message = f"A source's snapshot must have keys and until, as {type(snapshot).__name__} does not"
+        raise UsageTypeError(message, hint=hint) from error
 
 
 def _check_pause(seconds: float) -> float:
