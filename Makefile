@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere examples dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -107,6 +107,10 @@ docs: $(VENV)/docs  ## the documentation, into docs/_build
 
 parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
 	@$(BIN)/python tools/node_parity.py
+
+elsewhere: $(VENV)/tools  ## make run and make test in other systems (as root); SYSTEMS="trixie" for one, FRESH=1 for new roots
+	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
+	@$(BIN)/python tools/elsewhere.py $(if $(FRESH),--fresh) $(SYSTEMS)
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .
