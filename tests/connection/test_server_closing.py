@@ -14,6 +14,7 @@ import pki
 import tlsio
 from conftest import LOOPS, open_descriptors, warm_up
 from net import once
+from ports import own_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -265,18 +266,19 @@ def try_in_child(server: tlsio.Server) -> int:
 def test_loop_that_is_closed_takes_everything_along(loop_factory: Any) -> None:
     """A server and a connection that nobody closed: their descriptors are gone with the loop, later calls are no harm."""
 
-    async def run() -> tuple[tlsio.Server, tlsio.TLSSocket, int]:
+    async def run(port: int) -> tuple[tlsio.Server, tlsio.TLSSocket]:
         server = tlsio.create_server(lambda _sock: None, **options())
-        await server.listen(0, "127.0.0.1")
-        return server, await tlsio.connect(server.port, "127.0.0.1", **CLIENT), server.port or 0
+        await server.listen(port, "127.0.0.1")
+        return server, await tlsio.connect(port, "127.0.0.1", **CLIENT)
 
     warm_up(next(name for name, factory in LOOPS.items() if factory is loop_factory))
-    before = open_descriptors()
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        server, sock, port = runner.run(run())
-    assert open_descriptors() - before == set()
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
-        pass
+    with own_port() as port:
+        before = open_descriptors()
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            server, sock = runner.run(run(port))
+        assert open_descriptors() - before == set()
+        with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
+            pass
     with pytest.raises(RuntimeError):
         sock.write(b"too late")
     sock.destroy()
