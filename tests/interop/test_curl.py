@@ -63,13 +63,13 @@ async def test_curl_is_refused_without_a_certificate(net: Net, part: Part) -> No
 
 
 async def test_curl_does_not_trust_a_stranger(net: Net, part: Part) -> None:
-    """It knows another authority, and our server hears of it."""
+    """It knows another authority, and our server hears of it: from curl 8.14, not from 8.22, which looks when it has shaken hands."""
     codes = []
     async with net.serve(answer) as server:
         server.on("tls_client_error", lambda error, _socket: codes.append(error.code))
         ran = await curl(net.port(server), replace(part, ca=pki.ca2()))
     assert ran.returncode == CANNOT_VERIFY
-    assert codes == ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"]
+    assert codes in (["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"], [])
 
 
 @pytest.mark.parametrize("kept", ["by ticket", "in a store"])
