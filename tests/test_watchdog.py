@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import watchdog
 
 TESTS = Path(__file__).parent
 CONFTEST = """
@@ -70,3 +75,14 @@ def test_slow_tests_have_a_longer_limit(tmp_path: Path) -> None:
     """They are marked."""
     ended = run_pytest(tmp_path, "@pytest.mark.slow\ndef test_slow(): time.sleep(3)", limit=2)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_child_that_hangs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody waits for it for ever."""
+    monkeypatch.setattr(watchdog, "CHILD_LIFE", 1)
+    child = watchdog.fork()
+    if child == 0:
+        ctypes.PyDLL(None).pause()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGALRM

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 T = TypeVar("T")
+CHILD_LIFE = 20  # seconds, within what a test that is not slow has
+
+
+def fork() -> int:
+    """Do as `os.fork`; the child ends in time whatever holds it, so that its parent does not wait for ever."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(CHILD_LIFE)
+    return child
 
 
 class Watchdog:

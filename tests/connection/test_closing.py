@@ -198,6 +198,7 @@ async def test_reset_after_both_have_ended_is_no_delivery(version: Any) -> None:
     options = {"cert": identity.cert_pem, "key": identity.key_pem, "max_version": version, "close_timeout": 0.3}
     async with tlsio.serve(answer, 0, "127.0.0.1", **options) as server:  # type: ignore[arg-type]
         raw = socket.socket()
+        raw.settimeout(5)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await asyncio.to_thread(raw.connect, ("127.0.0.1", server.port))
         context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())

@@ -12,6 +12,7 @@ import pytest
 import foreign
 import pki
 import tlsio
+import watchdog
 from conftest import LOOPS, open_descriptors, warm_up
 from net import once
 from ports import own_port
@@ -55,9 +56,10 @@ async def test_close_lets_open_connections_go_on(net: Net) -> None:
 
 async def test_close_cancels_what_is_left_after_its_timeout(net: Net) -> None:
     """The listener is cancelled, its socket closed, the peer told by the end of the connection."""
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(_sock: tlsio.TLSSocket) -> None:
+        begun.set()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -65,6 +67,7 @@ async def test_close_cancels_what_is_left_after_its_timeout(net: Net) -> None:
 
     async with net.serve(wait) as server:
         sock = await net.connect(server)
+        await begun.wait()  # in TLS 1.3 a client is done before the server
         server.close(0.02)
         assert not cancelled.is_set()
         await server.wait_closed()
@@ -236,7 +239,7 @@ async def test_server_of_the_parent_raises_in_a_child(unix_path: Path) -> None:
         sock.close()
 
     async with tlsio.serve(greet, path=unix_path, **options()) as server:
-        child = os.fork()
+        child = watchdog.fork()
         if child == 0:
             os._exit(try_in_child(server))
         assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
@@ -290,7 +293,7 @@ async def test_socket_of_the_parent_raises_in_a_child() -> None:
     """And does the connection no harm."""
     async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
         sock = await tlsio.connect(server.port, "127.0.0.1", **CLIENT)
-        child = os.fork()
+        child = watchdog.fork()
         if child == 0:
             os._exit(write_in_child(sock))
         assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
