@@ -48,6 +48,7 @@ def test_page_keeps_the_rows_of_other_systems() -> None:
     rows = elsewhere.page(old, [result()]).splitlines()[-3:]
     assert [row.split(" | ")[0] for row in rows] == ["| Debian 12 (bookworm)", "| Debian 13 (trixie)", "| Debian testing (forky)"]
     assert rows[1] == result().row()
+    assert "Debian testing" not in elsewhere.page(old, [result(system="Debian 14 (forky)")])
 
 
 def test_what_pip_needs_is_handed_in(tmp_path: Path) -> None:

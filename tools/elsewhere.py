@@ -99,13 +99,17 @@ def counts_of(output: str) -> dict[str, int]:
 
 def page(old: str, results: Iterable[Result]) -> str:
     """Return the page with these results, and the rows of other systems as they stand in the old one."""
-    rows = {line.split(" | ")[0]: line for line in old.splitlines() if line.startswith("| Debian")}
-    rows |= {f"| {result.system}": result.row() for result in results}
-    return HEAD + "\n".join(rows[key] for key in sorted(rows, key=_age)) + "\n"
+    rows = {_name(line): line for line in old.splitlines() if line.startswith("| Debian")}
+    rows |= {_name(result.row()): result.row() for result in results}
+    return HEAD + "\n".join(sorted(rows.values(), key=_age)) + "\n"
+
+
+def _name(row: str) -> str:
+    return row.partition("(")[2].partition(")")[0]  # the number comes with the release
 
 
 def _age(row: str) -> tuple[bool, list[int]]:
-    numbers = [int(number) for number in re.findall(r"\d+", row)]
+    numbers = [int(number) for number in re.findall(r"\d+", row.partition("(")[0])]
     return not numbers, numbers  # testing, which has no number yet, is the newest
 
 
