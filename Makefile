@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples changelog dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -110,6 +110,10 @@ parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in 
 
 changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
 	@$(BIN)/python tools/changelog.py
+
+elsewhere: $(VENV)/tools  ## make run and make test in other systems (as root); SYSTEMS="trixie" for one, FRESH=1 for new roots
+	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
+	@$(BIN)/python tools/elsewhere.py $(if $(FRESH),--fresh) $(SYSTEMS)
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .

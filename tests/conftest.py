@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import uvloop
 
+from watchdog import Watchdog
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
@@ -33,7 +35,8 @@ DRAIN_GRACE = 3.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the one marker that belongs to this file."""
+    """Register the one marker that belongs to this file, and see to it that no test can hang."""
+    config.pluginmanager.register(Watchdog(2 * TEST_TIMEOUT, 3 * SLOW_TEST_TIMEOUT))  # the limits here come first
     config.addinivalue_line("markers", "only_loop(name): run this async test on one loop, 'asyncio' or 'uvloop'")
 
 

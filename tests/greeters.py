@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pki
 from peers import OpenSSL, find, server_context
-from redis_server import free_port
+from ports import own_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +94,8 @@ http {{
 @contextmanager
 def nginx() -> Iterator[dict[bool, int]]:
     """An nginx in a folder of its own; gives its two ports, by whether tickets are given out there. The server is `pki.localhost()`."""
-    with tempfile.TemporaryDirectory(prefix="tlsio-nginx-") as name:
-        ports, folder, who = {True: free_port(), False: free_port()}, Path(name), pki.localhost()
+    with tempfile.TemporaryDirectory(prefix="tlsio-nginx-") as name, own_port() as tickets, own_port() as kept:
+        ports, folder, who = {True: tickets, False: kept}, Path(name), pki.localhost()
         (folder / "cert.pem").write_bytes(who.chain_pem)
         (folder / "key.pem").write_bytes(who.key_pem)
         (folder / "nginx.conf").write_text(NGINX.format(tickets=ports[True], kept=ports[False]))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from net import Version
 
 PATIENCE = 20.0  # seconds until a peer that says nothing fails its test
+LIFE = 45.0  # seconds of a program: longer than a test that is not slow may wait for it
 NODE_SCRIPT = Path(__file__).parent / "interop" / "peer.js"
 
 
@@ -157,6 +158,7 @@ class OpenSSL(Peer):
 
     def _common(self, part: Part) -> list[str]:
         options = [{"TLSv1.2": "-tls1_2", "TLSv1.3": "-tls1_3"}[part.version], "-CAfile", part.file(part.ca.cert_pem)]
+        options += ["-nameopt", "RFC2253"]  # the usual form of a name is another one from OpenSSL 3.2 on
         if part.identity is not None:
             options += ["-cert", part.file(part.identity.chain_pem), "-key", part.file(part.identity.key_pem)]
         return options
@@ -175,7 +177,7 @@ class OpenSSL(Peer):
         return Heard(
             data=data,
             protocol=find(r"Protocol version: (\S+)"),
-            who=find(r"Peer certificate: .*CN = (.*)"),
+            who=find(r"Peer certificate: (?:.*,)?CN=([^,\n]*)"),
             error=", ".join(errors),
         )
 
@@ -282,9 +284,13 @@ class PythonSSL(Peer):
         context = server_context(part)
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(PATIENCE)
 
             def run() -> None:
-                below, _ = listener.accept()
+                try:
+                    below, _ = listener.accept()
+                except OSError:  # nobody came
+                    return
                 with below:
                     below.settimeout(PATIENCE)
                     heard = self._echo(below, context)
@@ -412,11 +418,14 @@ def words(text: str) -> str:
 
 @contextlib.contextmanager
 def start(program: str, *arguments: str) -> Any:
-    """Run a program; left, it is stopped if it still runs."""
+    """Run a program; left, or when it says nothing for long, it is stopped if it still runs: then nobody waits for its words."""
     with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        end = threading.Timer(LIFE, process.kill)
+        end.start()
         try:
             yield process
         finally:
+            end.cancel()
             process.kill()
 
 

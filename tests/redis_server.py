@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import redis
 
+from ports import own_port
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-_TRIES = 5
 SECRET = "a secret of the tests, 32 bytes or more"
 
 
@@ -31,14 +31,16 @@ class RedisServer:
         self._folder = tempfile.TemporaryDirectory(prefix="tlsio-redis-")
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
+        self._left = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        for _ in range(_TRIES):
-            self._port = free_port()
-            with contextlib.suppress(RuntimeError):
-                self.start()
-                return self
-        raise AssertionError("redis-server found no port that stayed free")
+        with contextlib.ExitStack() as entered:
+            entered.enter_context(self._folder)
+            self._port = entered.enter_context(own_port())
+            entered.callback(self.stop)
+            self.start()
+            self._left = entered.pop_all()
+        return self
 
     @property
     def url(self) -> str:
@@ -46,15 +48,10 @@ class RedisServer:
         return f"redis://127.0.0.1:{self._port}/0"
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._folder.cleanup()
+        self._left.close()
 
     def start(self) -> None:
-        """Start it and wait until it takes connections.
-
-        Raises:
-            RuntimeError: it does not, for one because the port is not free any more.
-        """
+        """Start it and wait until it takes connections."""
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         assert program, "redis-server is not installed: without it these tests prove nothing"
         command = [program, "--port", str(self._port), "--bind", "127.0.0.1", "--dir", self._folder.name, "--save", "", *self._options]
@@ -66,7 +63,7 @@ class RedisServer:
             if "Ready to accept connections" in line:
                 return
         self.stop()
-        raise RuntimeError(f"redis-server did not start: {heard}")
+        raise AssertionError(f"redis-server did not start: {heard}")
 
     def stop(self) -> None:
         """Kill it; what it held is gone."""
@@ -110,14 +107,6 @@ class RedisServer:
             self.run("ECHO", "the end of it")
             while b"the end of it" not in heard[-1]:
                 heard.append(b"".join(heard[-1:]) + spy.recv(65536))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on; not one of those that the kernel gives to others unasked (ip_local_port_range)."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
+from asn1 import oid, tlv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,11 @@ def delegate(
     """Make a responder of its own that `issuer` (ca1) has certified."""
     usages = [ExtendedKeyUsageOID.OCSP_SIGNING if may_sign else ExtendedKeyUsageOID.SERVER_AUTH]
     return pki.leaf("responder", issuer=issuer or pki.ca1(), key=key, usages=usages, not_after=not_after)
+
+
+def enclose(answer: bytes) -> bytes:
+    """Make a response of the right form whose answer is any bytes: TLS carries it, and whoever reads the answer refuses it."""
+    return tlv(0x30, tlv(0x0A, b"\0"), tlv(0xA0, tlv(0x30, oid("1.3.6.1.5.5.7.48.1.1"), tlv(0x04, answer))))
 
 
 def refuse_to_answer(status: ocsp.OCSPResponseStatus = ocsp.OCSPResponseStatus.TRY_LATER) -> bytes:

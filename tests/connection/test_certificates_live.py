@@ -108,10 +108,12 @@ async def test_odd_names_are_printed_as_by_node(pair: Pair, odd: x509.GeneralNam
         assert client.authorized
 
 
+# What Python's parser of addresses makes of it depends on its version; `cryptography` asks that.
+HOSTILE_MAIL = x509.RFC822Name._init_without_validation("x@example.com, DNS:nodejs.org")
 HOSTILE: list[Any] = [
     [x509.DNSName("x.example.com, DNS:nodejs.org")],
     [x509.DNSName("x.example.com"), x509.UniformResourceIdentifier("http://x.example.com/, DNS:nodejs.org")],
-    [x509.DNSName("x.example.com"), x509.RFC822Name("x@example.com, DNS:nodejs.org")],
+    [x509.DNSName("x.example.com"), HOSTILE_MAIL],
     [x509.DNSName("x.example.com"), x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.LOCALITY_NAME, "x, DNS:nodejs.org")]))],
     [x509.DNSName("nodejs.org\0.x.example.com")],
     [x509.DNSName('"nodejs.org"')],

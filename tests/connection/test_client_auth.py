@@ -54,6 +54,8 @@ RESULTS: dict[str, list[str]] = {
     "agent4 of ca2, revoked": [NO_LEAF, "open", f"as {NO_LEAF}", "in", "in", REVOKED, f"as {REVOKED}", "in", NO_LEAF, "in"],
     "expired, of ca1": [EXPIRED, "open", f"as {EXPIRED}", *2 * [EXPIRED, f"as {EXPIRED}"], EXPIRED, EXPIRED, f"as {EXPIRED}"],
 }
+# OpenSSL 3.6 asks for no list about a certificate that is signed by itself.
+FROM_3_6_ON = {"agent2, self-signed": [SELF, "open", f"as {SELF}", *2 * [SELF, f"as {SELF}"], SELF, SELF, f"as {SELF}"]}
 
 
 def show(who: pki.Identity | None) -> dict[str, Any]:
@@ -101,7 +103,7 @@ async def test_each_name_wants_what_it_says(net: Net, client: str) -> None:
             if name not in {"default", "hook.test"}:
                 server.add_context(PATTERNS.get(name, name), wants())
         found = [await visit(net, server, name, CLIENTS[client]()) for name in NAMES]
-        assert dict(zip(NAMES, found, strict=True)) == dict(zip(NAMES, RESULTS[client], strict=True))
+        assert found in (RESULTS[client], FROM_3_6_ON.get(client))
         refused = [result for result in found if not result.startswith(("in", "open", "as "))]
         assert sum(server.stats().handshakes_failed.values()) == len(refused)
         assert server.stats().handshakes_full == len(NAMES) - len(refused)

@@ -11,6 +11,7 @@ import pytest
 import pki
 import tlsio
 from net import once
+from ports import own_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,13 +150,11 @@ async def test_address_family_and_local_address() -> None:
 
 
 @pytest.mark.node("sequential/tls-connect")
-@pytest.mark.parametrize(
-    ("target", "hint"), [({"port": 1, "host": "127.0.0.1"}, "nothing listens"), ({"port": 443, "host": "no-such.invalid"}, "spelling")]
-)
-async def test_failures_before_tls_are_pythons(target: dict[str, Any], hint: str) -> None:
+@pytest.mark.parametrize(("host", "hint"), [("127.0.0.1", "nothing listens"), ("no-such.invalid", "spelling")])
+async def test_failures_before_tls_are_pythons(host: str, hint: str) -> None:
     """With a note that says what to do."""
-    with pytest.raises((ConnectionRefusedError, socket.gaierror)) as caught:
-        await tlsio.connect(**target)
+    with own_port() as port, pytest.raises((ConnectionRefusedError, socket.gaierror)) as caught:
+        await tlsio.connect(port, host)
     assert not isinstance(caught.value, tlsio.TLSError)
     assert any(hint in note for note in caught.value.__notes__)
 

@@ -226,6 +226,7 @@ async def close_and_be_reset(net: Net, *, size: int, read: int) -> tuple[bool, l
 
     async with net.serve(answer, close_timeout=60) as server:
         raw = socket.socket()
+        raw.settimeout(5)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await asyncio.to_thread(raw.connect, ("127.0.0.1", net.port(server)))
         context = ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())

@@ -9,6 +9,7 @@ import pytest
 
 import pki
 import tlsio
+from ports import own_port
 
 pytestmark = pytest.mark.only_loop("asyncio")  # the one that looks names up through Python's socket module
 
@@ -63,12 +64,6 @@ async def greet(sock: tlsio.TLSSocket) -> None:
     await sock.send(f"{sock.remote_address} {sock.remote_port}".encode())
 
 
-def free_port() -> int:
-    """Return a port that nothing uses."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("servername", [None, "other.example"])
 async def test_name_is_looked_up_as_it_is_verified(asked: list[object], name: str, servername: str | None) -> None:
@@ -97,12 +92,13 @@ async def test_name_that_can_be_read_in_two_ways_is_refused_at_the_call(asked: l
 @pytest.mark.parametrize("addresses", [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
 async def test_other_family_is_tried(monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...], more: dict[str, Any]) -> None:
     """The server listens on IPv4 alone; a local port goes with either family. Here -1 stands for a free port."""
-    if more == {"local_port": -1}:
-        more = {"local_port": free_port()}
-    async with tlsio.serve(greet, 0, "127.0.0.1", **options()) as server:
-        know(monkeypatch, *addresses)
-        async with tlsio.connect(server.port, "localhost", **more, **CLIENT) as sock:
-            address, port = (await sock.read()).decode().split()
+    with own_port() as free:
+        if more == {"local_port": -1}:
+            more = {"local_port": free}
+        async with tlsio.serve(greet, 0, "127.0.0.1", **options()) as server:
+            know(monkeypatch, *addresses)
+            async with tlsio.connect(server.port, "localhost", **more, **CLIENT) as sock:
+                address, port = (await sock.read()).decode().split()
     assert address == "127.0.0.1"
     assert not more.get("local_port") or int(port) == more["local_port"]
 
@@ -110,9 +106,8 @@ async def test_other_family_is_tried(monkeypatch: pytest.MonkeyPatch, addresses:
 @pytest.mark.parametrize("first", ["127.0.0.2", "::ffff:127.0.0.2"])
 async def test_attempts_at_once_share_a_local_port(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     """The first address does not answer: its queue is full. The second one is tried from the same port meanwhile."""
-    port = free_port()
     async with tlsio.serve(greet, 0, "127.0.0.1", **options()) as server:
-        with socket.socket() as full:
+        with own_port() as port, socket.socket() as full:
             full.bind(("127.0.0.2", server.port or 0))
             full.listen(0)
             waiting = [socket.socket() for _ in range(3)]

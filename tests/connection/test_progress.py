@@ -17,6 +17,7 @@ import pytest
 
 import pki
 import tlsio
+import watchdog
 from net import once
 from tlsio.connection.native_driver import current_reactor
 from wire_peer import StreamWire, TcpWire, WirePeer
@@ -225,7 +226,7 @@ async def test_a_listener_may_fork(event: str) -> None:
     loop, children = asyncio.get_running_loop(), list[int]()
 
     def fork(*_news: Any) -> None:
-        child = os.fork()
+        child = watchdog.fork()
         if child == 0:
             # What the interrupted turn still does in the child must not crash it: end in the loop's next pass.
             loop.call_soon(os._exit, 0)
@@ -276,6 +277,7 @@ async def test_a_listener_that_was_shut_down_elsewhere_is_reported_once() -> Non
 async def test_an_error_is_reported_after_the_reactor_has_gone() -> None:
     """The last connection of a program is reset while nothing reads: the data, then the true error."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5)
         peer = WirePeer("TLSv1.3", is_server=True, identity=pki.localhost())
         connecting = asyncio.ensure_future(
             tlsio.connect(listening.getsockname()[1], "127.0.0.1", ca=pki.ca1().cert_pem, servername="localhost")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tlsio
-from redis_server import SECRET, RedisServer, free_port, pretender
+from ports import own_port
+from redis_server import SECRET, RedisServer, pretender
 from sessions import come, greet
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Weather:
 async def weather(kind: str) -> AsyncIterator[Weather]:
     """Make one of its kinds."""
     if kind == "never there":
-        yield Weather(f"redis://127.0.0.1:{free_port()}")
+        with own_port() as port:
+            yield Weather(f"redis://127.0.0.1:{port}")
     elif kind == "nonsense":
         async with pretender(lambda _: (b"HTTP/1.1 400 Bad Request\r\n\r\n", True)) as url:
             yield Weather(url)

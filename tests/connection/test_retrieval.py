@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from ports import own_port
 from responder import ok, serve_http
 from tlsio.connection.retrieval import fetch
 
@@ -70,10 +71,8 @@ async def test_address(url: str) -> None:
 
 async def test_nobody_listens() -> None:
     """Python's own error."""
-    async with serve_http(ok) as server:
-        pass
-    with pytest.raises(ConnectionRefusedError):
-        await fetch(server.url, max_bytes=100)
+    with own_port() as port, pytest.raises(ConnectionRefusedError):
+        await fetch(f"http://127.0.0.1:{port}/", max_bytes=100)
 
 
 async def test_cancelled() -> None:

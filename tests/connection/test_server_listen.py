@@ -17,6 +17,7 @@ import foreign
 import pki
 import tlsio
 from net import once
+from ports import own_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,14 +46,15 @@ async def call(**target: Any) -> bytes:
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", "IPv4"), ("::1", "IPv6")])
 async def test_listens_on_an_address(host: str, family: str) -> None:
     """IPv4 or IPv6 alone."""
-    async with make() as server:
-        assert await server.listen(0, host) is server
-        assert server.address() == {"address": host, "family": family, "port": server.port}
-        assert await call(port=server.port, host=host) == b"hello"
-        other = "::1" if host == "127.0.0.1" else "127.0.0.1"
-        with pytest.raises(ConnectionRefusedError) as caught:
-            await call(port=server.port, host=other)
-        assert any("nothing listens there" in note for note in caught.value.__notes__)
+    other = "::1" if host == "127.0.0.1" else "127.0.0.1"
+    with own_port() as port:  # on the other address, too
+        async with make() as server:
+            assert await server.listen(port, host) is server
+            assert server.address() == {"address": host, "family": family, "port": port}
+            assert await call(port=port, host=host) == b"hello"
+            with pytest.raises(ConnectionRefusedError) as caught:
+                await call(port=port, host=other)
+            assert any("nothing listens there" in note for note in caught.value.__notes__)
 
 
 @pytest.mark.parametrize("host", [None, "localhost"])

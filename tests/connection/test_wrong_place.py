@@ -14,6 +14,7 @@ import pytest
 
 import pki
 import tlsio
+import watchdog
 from conftest import LOOPS
 from net import let_go
 
@@ -73,7 +74,7 @@ def codes(sock: tlsio.TLSSocket, times: int = 2) -> dict[str, list[str | None]]:
 def in_child(call: Callable[[], Any]) -> Any:
     """Return what `call` returns in a child of this process."""
     result, tell = os.pipe()
-    child = os.fork()
+    child = watchdog.fork()
     if not child:
         try:
             os.write(tell, pickle.dumps(call()))

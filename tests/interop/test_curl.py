@@ -29,6 +29,9 @@ async def answer(socket: tlsio.TLSSocket) -> None:
     await socket.send(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
 
+CANNOT_VERIFY = 60  # CURLE_PEER_FAILED_VERIFICATION; how it says so changes with its version
+
+
 async def curl(port: int, part: Part, *, times: int = 1) -> subprocess.CompletedProcess[str]:
     """Fetch /page; each time over a connection of its own."""
     command = [find("curl", "curl"), "-sS", *VERSIONS[part.version], "--cacert", part.file(part.ca.cert_pem)]
@@ -60,13 +63,13 @@ async def test_curl_is_refused_without_a_certificate(net: Net, part: Part) -> No
 
 
 async def test_curl_does_not_trust_a_stranger(net: Net, part: Part) -> None:
-    """It knows another authority, and our server hears of it."""
+    """It knows another authority, and our server hears of it: from curl 8.14, not from 8.22, which looks when it has shaken hands."""
     codes = []
     async with net.serve(answer) as server:
         server.on("tls_client_error", lambda error, _socket: codes.append(error.code))
         ran = await curl(net.port(server), replace(part, ca=pki.ca2()))
-    assert "certificate problem" in ran.stderr
-    assert codes == ["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"]
+    assert ran.returncode == CANNOT_VERIFY
+    assert codes in (["ERR_SSL_TLSV1_ALERT_UNKNOWN_CA"], [])
 
 
 @pytest.mark.parametrize("kept", ["by ticket", "in a store"])

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pki
+import responses
 import tlsio
 from net import once
 from node import NodeError
+from peers import find_node_24
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -324,7 +326,7 @@ async def test_revoked_server_is_refused_by_both(net: Net, node: Node) -> None:
     assert "CERTIFICATE_REVOKED" in await node.failed()
 
 
-@pytest.mark.parametrize("response", [b"", b"what the responder said"], ids=["none", "one"])
+@pytest.mark.parametrize("response", [b"", responses.enclose(b"what the responder said")], ids=["none", "one"])
 @BOTH_WAYS
 async def test_ocsp_responses_are_stapled(net: Net, node: Node, ours: str, response: bytes) -> None:
     """To clients that ask; what is in them is none of TLS's business."""
@@ -339,6 +341,24 @@ async def test_ocsp_responses_are_stapled(net: Net, node: Node, ours: str, respo
     options = net.client_options(servername="localhost", request_ocsp=True, on={"ocsp_response": heard.append})
     async with tlsio.connect(port, "127.0.0.1", **options):
         assert heard == [response or None]
+
+
+@pytest.mark.parametrize("process", [find_node_24], indirect=True, ids=["node24"])
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        (b"what the responder said", "OCSP_RESPONSE_MALFORMED"),
+        (b"0\x05hello", "OCSP_RESPONSE_MALFORMED"),
+        (responses.respond(pki.localhost_rsa()), "OCSP_RESPONSE_MISMATCH"),
+    ],
+    ids=["text", "a sequence", "foreign"],
+)
+async def test_response_that_says_nothing_is_refused(net: Net, node: Node, response: bytes, code: str) -> None:
+    """This Node, over its own OpenSSL 3.5, sends what it is given; over 3.6 a server would not. There a client's OpenSSL refuses it."""
+    port = await node.listen(theirs(net.version, pki.localhost()), {"response": response})
+    with pytest.raises(tlsio.CertificateError) as caught:
+        await tlsio.connect(port, "127.0.0.1", **net.client_options(servername="localhost", ocsp="check"))
+    assert (caught.value.code, caught.value.alert) == (code, "bad_certificate_status_response")
 
 
 # --- renegotiation ---

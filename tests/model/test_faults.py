@@ -264,6 +264,22 @@ def test_usual_certificate_mistakes_have_a_mend(number: int, code: str, mend: st
     assert mend in str(error.hint)
 
 
+@pytest.mark.parametrize(
+    ("library", "number", "reason"),
+    [("asn1 encoding routines", 155, "too long"), ("SSL routines", 1113, "tlsv1 bad certificate status response")],
+)
+def test_response_that_openssl_cannot_read(library: str, number: int, reason: str) -> None:
+    """OpenSSL 3.6 refuses it with that alert before we see it; what it says of itself is not taken for an alert that came."""
+    error = error_from_fault(Fault(kind="ssl", role="client", library=library, reason=reason, reason_code=number, alert_sent=113))
+    assert isinstance(error, errors.CertificateError)
+    assert (error.code, error.reasons, error.alert) == (
+        "OCSP_RESPONSE_MALFORMED",
+        ("OCSP_RESPONSE_MALFORMED",),
+        "bad_certificate_status_response",
+    )
+    assert reason in str(error)
+
+
 def test_refusal_without_a_cause() -> None:
     """Nothing is made up."""
     error = error_from_fault(Fault(kind="verify", role="client"))

@@ -123,7 +123,7 @@ static int answer(play *p, side *s) {
         tio_answer_verify(s->c, s->verdict = X509_V_OK);
         break;
     case TIO_ASK_STATUS:
-        if (is_server(p, s)) tio_status_set(s->c, 0, (const uint8_t *)"response", 8);
+        if (is_server(p, s)) give_answer(s->c, 0, "response");
         tio_answer_status(s->c);
         break;
     case TIO_ASK_STORE:

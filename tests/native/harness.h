@@ -67,6 +67,11 @@ void give(tio_conn *, const void *data, size_t size);                   /* feed,
 pair open_pair(int version);            /* two contexts, an open connection without client certificates */
 size_t take_output(tio_conn *, uint8_t *to, size_t room);
 
+/* An OCSPResponse whose answer is this text: from 3.6 on OpenSSL staples nothing else. */
+enum { ENCLOSED = 120 };                /* so much in all keeps every length in one byte */
+size_t enclose(const char *answer, uint8_t to[ENCLOSED]);
+int give_answer(tio_conn *, int index, const char *answer);             /* tio_status_set() */
+
 /* ---- a plain OpenSSL peer */
 
 typedef struct { SSL *ssl; BIO *in, *out; } plain;

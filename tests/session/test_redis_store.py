@@ -13,7 +13,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from redis_server import SECRET, RedisServer, free_port, pretender
+from ports import own_port
+from redis_server import SECRET, RedisServer, pretender
 from tlsio.model.errors import ConfigError, StoreError, UsageTypeError, UsageValueError
 from tlsio.session.redis_store import RedisSessionStore
 from tlsio.session.store import SessionStore
@@ -161,11 +162,12 @@ class TestSecrecy:
     async def test_errors_and_log_tell_no_secret(self, caplog: pytest.LogCaptureFixture) -> None:
         """Nor the representations, nor a traceback."""
         caplog.set_level(logging.DEBUG)
-        async with store_at(f"redis://user:password@127.0.0.1:{free_port()}") as store:
-            await store.put(ID, DATA, 60.0)
-            await store.get(ID)
-            with pytest.raises(StoreError) as caught:
-                await store.delete(ID)
+        with own_port() as port:
+            async with store_at(f"redis://user:password@127.0.0.1:{port}") as store:
+                await store.put(ID, DATA, 60.0)
+                await store.get(ID)
+                with pytest.raises(StoreError) as caught:
+                    await store.delete(ID)
         told = caplog.text + repr(store) + str(caught.value) + "".join(traceback.format_exception(caught.value))
         for secret in (ID.decode(), DATA.decode(), SECRET, "password"):
             assert secret not in told
@@ -189,8 +191,9 @@ class TestBadWeather:
 
     async def test_down(self, caplog: pytest.LogCaptureFixture) -> None:
         """Nobody listens."""
-        async with store_at(f"redis://127.0.0.1:{free_port()}") as store:
-            await check_bad_weather(store, caplog)
+        with own_port() as port:
+            async with store_at(f"redis://127.0.0.1:{port}") as store:
+                await check_bad_weather(store, caplog)
 
     async def test_slow(self, redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
         """It takes the connection and says nothing. Three calls wait, then the breaker spares the others."""

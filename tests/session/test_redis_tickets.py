@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redis_server import SECRET, RedisServer, free_port, pretender
+from ports import own_port
+from redis_server import SECRET, RedisServer, pretender
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.session.redis_tickets import RedisTicketKeys
 
@@ -202,10 +203,11 @@ async def rejoin(*nodes: Node) -> None:
 
 async def test_node_without_redis_starts_on_its_own(caplog: pytest.LogCaptureFixture) -> None:
     """And asks again every second."""
-    async with Cluster(f"redis://127.0.0.1:{free_port()}", (0.0,)) as cluster:
-        (node,) = cluster.nodes
-        assert [len(key) for key in node.keys] == [48]
-        assert node.due == cluster.now + 1.0
+    with own_port() as port:
+        async with Cluster(f"redis://127.0.0.1:{port}", (0.0,)) as cluster:
+            (node,) = cluster.nodes
+            assert [len(key) for key in node.keys] == [48]
+            assert node.due == cluster.now + 1.0
     assert len(caplog.records) == 2  # that Redis does not answer, and what that means
 
 

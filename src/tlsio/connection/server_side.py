@@ -32,7 +32,7 @@ from tlsio.model.errors import (
 )
 from tlsio.model.faults import error_from_fault
 from tlsio.model.options import parse_context_options
-from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE
+from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE, is_ocsp_response
 from tlsio.trust.certificate import link, read_all
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.ocsp import MAX_RESPONSE
@@ -566,6 +566,11 @@ def _check_response(result: object) -> bytes | None:
     response = bytes(result)
     if not 0 < len(response) <= MAX_RESPONSE:
         raise UsageValueError(f"ocsp_request returned {len(response)} bytes; a response has 1 to {MAX_RESPONSE}", code="ERR_OUT_OF_RANGE")
+    if not is_ocsp_response(response):
+        raise UsageValueError(
+            f"ocsp_request returned {len(response)} bytes that are no OCSPResponse (RFC 6960) in DER",
+            hint="Return what the responder answered, as it came: neither PEM nor base64, nor the BasicOCSPResponse within it.",
+        )
     return response
 
 

@@ -79,6 +79,8 @@ def error_from_fault(fault: Fault, *, host: str | None = None) -> TLSError:
     Returns:
         The error, not raised: class by whose fault it is, Node's code, alert, OpenSSL's reason, hint.
     """
+    if fault.kind == "ssl" and fault.alert_sent == _BAD_STATUS_RESPONSE:
+        return _explain_status(fault)
     peer = _name_peer(fault, host)
     alert = _find_alert_received(fault)
     if alert >= 0:
@@ -292,6 +294,20 @@ _VERIFY_HINTS: Mapping[int, str] = {
     23: "The peer has to get a new certificate: this one was revoked by its authority.",
     26: "The peer has to use a certificate made for its role: serverAuth for servers, clientAuth for clients.",
 }
+
+
+# From OpenSSL 3.6 on. Older ones hand the bytes on, and `trust.ocsp` finds the same.
+_BAD_STATUS_RESPONSE = alert_number("bad_certificate_status_response")
+
+
+def _explain_status(fault: Fault) -> CertificateError:
+    return CertificateError(
+        f"The OCSP response about the certificate cannot be read: {fault.reason or 'no reason given'}",
+        code="OCSP_RESPONSE_MALFORMED",
+        alert=_sent(fault),
+        reason=fault.reason or None,
+        openssl_errors=fault.stack,
+    )
 
 
 # ---- what OpenSSL refused --------------------------------------------------------------------------------------------

@@ -96,6 +96,12 @@ def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: byte
 def has_valid_extensions(certificate: bytes) -> bool:
     """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
 
+def is_ocsp_response(data: bytes) -> bool:
+    """Tell whether this is one OCSPResponse (RFC 6960 §4.2.1) in DER, which OpenSSL would write in the same bytes.
+
+    What a successful one holds, the answer itself, is not looked at.
+    """
+
 def check_issued(issuer: bytes, certificate: bytes) -> int:
     """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
 

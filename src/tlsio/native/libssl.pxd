@@ -140,6 +140,12 @@ cdef extern from "openssl/x509v3.h" nogil:
     unsigned int X509_get_extension_flags(X509 *certificate)
     int X509_check_issued(X509 *issuer, X509 *subject)
 
+cdef extern from "openssl/ocsp.h" nogil:
+    ctypedef struct OCSP_RESPONSE
+    OCSP_RESPONSE *d2i_OCSP_RESPONSE(OCSP_RESPONSE **unused, const unsigned char **data, long size)
+    int i2d_OCSP_RESPONSE(const OCSP_RESPONSE *response, unsigned char **data)
+    void OCSP_RESPONSE_free(OCSP_RESPONSE *response)
+
 cdef extern from "openssl/pkcs12.h" nogil:
     int PKCS12_R_MAC_VERIFY_FAILURE
     ctypedef struct PKCS12

@@ -58,6 +58,18 @@ def check_issued(bytes issuer, bytes certificate):
     return found
 
 
+def is_ocsp_response(bytes data not None):
+    cdef const unsigned char *at = _start(data)
+    cdef unsigned char *again = NULL
+    cdef OCSP_RESPONSE *response = d2i_OCSP_RESPONSE(NULL, &at, _size(data))
+    cdef int size = i2d_OCSP_RESPONSE(response, &again) if response is not NULL else -1
+    same = size > 0 and (<const char *>again)[:size] == data
+    OPENSSL_free(again)
+    OCSP_RESPONSE_free(response)
+    ERR_clear_error()
+    return same
+
+
 @cython.final
 cdef class RevokedSerials:
     cdef tio_serials *ptr

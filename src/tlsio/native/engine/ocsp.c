@@ -95,8 +95,9 @@ static int staple(tio_conn *c, SSL *ssl) {
         const tio_stapled *s = &c->status->of[i];
         if (s->cert != chosen || !s->size) continue;
         unsigned char *copy = OPENSSL_memdup(s->response, s->size);     /* OpenSSL frees it */
-        if (!copy || !SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->size)) return SSL_TLSEXT_ERR_ALERT_FATAL;
-        return SSL_TLSEXT_ERR_OK;
+        if (copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->size)) return SSL_TLSEXT_ERR_OK;
+        OPENSSL_free(copy);                                             /* not taken: OpenSSL 3.6, out of memory */
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
     return SSL_TLSEXT_ERR_NOACK;
 }
