@@ -9,7 +9,7 @@ gone is cancelled, and passes nothing on.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tlsio.model.codes import alert_name, alert_number
@@ -56,7 +56,7 @@ def ask(
         answer(result, None)
         return None
     if loop is None:
-        if inspect.iscoroutine(result):
+        if isinstance(result, Coroutine):
             result.close()
         answer(None, no_loop(name))
         return None
@@ -74,7 +74,7 @@ class Question:
         self._name = name
         self._task = loop.create_task(_wait(result), name=f"tlsio {name}")
         self._task.add_done_callback(self._done)
-        if inspect.iscoroutine(result):  # one that is cancelled before it has begun would complain that nobody awaits it
+        if isinstance(result, Coroutine):  # one that is cancelled before it has begun would complain that nobody awaits it
             self._task.add_done_callback(lambda _task: result.close())
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.hooks import wrong_answer
@@ -18,7 +19,7 @@ from tlsio.session.memory_store import MemorySessionStore
 from tlsio.session.store import entry_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 
     from tlsio.connection.context import SecureContext
 
@@ -102,7 +103,7 @@ class ServerSessions:
             if inspect.isawaitable(result):
                 waiting.append(result)
         if waiting:
-            return _finish(waiting, failures)
+            return _Keeping(waiting, failures)
         if failures:
             raise failures[0]
         return None
@@ -126,6 +127,35 @@ class ServerSessions:
         if not tell(error):
             _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error, exc_info=error)
             self._warned = True
+
+
+class _Keeping(Coroutine[Any, Any, None]):
+    """What several hooks began. When it is closed before anything has awaited it, they are closed with it."""
+
+    __slots__ = ("_finish", "_waiting")
+
+    def __init__(self, waiting: list[Awaitable[object]], failures: list[Exception]) -> None:
+        self._waiting = waiting
+        self._finish = _finish(waiting, failures)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._finish.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        return self._finish.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an error."""
+        return self._finish.throw(*error)
+
+    def close(self) -> None:
+        """End it; once it has begun, the tasks of `_finish` end the hooks."""
+        has_begun = inspect.getcoroutinestate(self._finish) != inspect.CORO_CREATED
+        self._finish.close()
+        for one in () if has_begun else self._waiting:
+            if isinstance(one, Coroutine):
+                one.close()
 
 
 async def _finish(waiting: list[Awaitable[object]], failures: list[Exception]) -> None:
