@@ -153,6 +153,11 @@ class TestSoak:
         lines = Counter(one.get("stroke") for one in drawn.iter("{http://www.w3.org/2000/svg}polyline"))
         assert lines == dict.fromkeys(picture.COLOURS[:2], len(picture.PANELS))
 
+    @pytest.mark.parametrize(("value", "end"), [(13, 16), (68.4, 80), (100, 100), (1.1, 1.2), (0, 0.004)])
+    def test_axis_ends_at_a_round_number(self, load: Callable[[str], ModuleType], value: float, end: float) -> None:
+        """So do its quarters."""
+        assert load("soak/picture").round_up(value) == pytest.approx(end)
+
     @pytest.mark.slow
     def test_short_run_passes(self, tmp_path: Path) -> None:
         """A server with its clients, a Redis that is restarted, samples, picture and verdict."""

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from picture import draw
-from verdict import MOST_IDLE_CPU, Sample, can_judge_memory, growth, judge
+from verdict import GROWTH, MOST_IDLE_CPU, Sample, can_judge_memory, growth, judge
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -97,6 +97,8 @@ class Soak:
     samples: list[Sample] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     actions: Counter[str] = field(default_factory=Counter)
+    slowest: tuple[float, str] = (0.0, "")  # action of this cycle
+    settled: float = 0.0  # seconds until the last connection of this cycle had gone
     dialled: int = 0  # connections of `clients`
 
     @property
@@ -115,6 +117,7 @@ class Soak:
         quiet = max(LEAST_QUIET, length * QUIET)
         while self.left > 0:
             self.cycle += 1
+            self.slowest = (0.0, "")
             held = await self._load(length - 2 * quiet)
             held_cpu = await self._watch_cpu(quiet)
             await self._leave()
@@ -152,19 +155,21 @@ class Soak:
             told = await child.ask("leave")
             self.actions.update(told["counts"])
             self.failures += [f"cycle {self.cycle}, {child.name}: {one}" for one in told["failures"]]
+            self.slowest = max(self.slowest, tuple(told["slowest"]))
             if child is self.clients:
                 self.dialled += sum(told["counts"].values())
         await self.server.ask("leave")
 
     async def _settle(self) -> None:
         """Wait for what ends by itself; what is then still there the sample tells."""
-        end = time.monotonic() + PATIENCE
+        start = time.monotonic()
         most = next((one.tasks for one in self.samples if one.process == "server"), None)
-        while time.monotonic() < end:
+        while (waited := time.monotonic() - start) < PATIENCE:
             state = await self.server.ask("state")
             if not state["connections"] and (most is None or state["tasks"] <= most):
-                return
+                break
             await asyncio.sleep(0.1)
+        self.settled = waited
 
     async def _watch_cpu(self, seconds: float) -> dict[str, float]:
         """Return the share of a core that each process uses: the least of some windows, since what load left behind may take its time."""
@@ -198,6 +203,7 @@ class Soak:
             f"cycle {self.cycle}: {server.served * 1000:,.0f} connections so far, {server.held} silent at {server.held_cpu:.2%} CPU; "
             f"left {server.connections} connections, {server.tasks} tasks, {server.descriptors} descriptors, "
             f"{server.resident:,.0f} KiB (clients {clients.resident:,.0f}), {server.idle_cpu:.2%} CPU; "
+            f"slowest {self.slowest[1]} {self.slowest[0]:.1f} s, settled in {self.settled:.1f} s; "
             f"{len(self.failures)} failures so far; {max(0.0, self.left) / 60:.1f} minutes to go",
             flush=True,
         )
@@ -225,9 +231,9 @@ class Soak:
             samples = [one for one in self.samples if one.process == name]
             wrong += judge(samples)
             if can_judge_memory(samples):
-                for quantity in ("resident", "heap"):
+                for quantity, (title, unit, _limit) in GROWTH.items():
                     shown = ", ".join(f"{one:+.1f}" for one in growth(samples, quantity))
-                    print(f"{name}, {quantity}: {shown} KiB for each 1,000 connections in three parts after the warm-up")
+                    print(f"{name}, {title}: {shown} {unit} for each 1,000 connections in three parts after the warm-up")
             else:
                 print(f"{name}: too few cycles to judge memory")
         return wrong

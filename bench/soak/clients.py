@@ -76,13 +76,14 @@ class Clients:
             await self._attempt(action(self, rng), action.__name__)
 
     async def _attempt(self, action: Any, name: str) -> None:
+        start = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 await action
         except Exception as error:  # noqa: BLE001 - each is a finding
-            self._tally.add(name, error)
+            self._tally.add(name, start, error)
         else:
-            self._tally.add(name)
+            self._tally.add(name, start)
 
     async def _hold(self, rng: random.Random) -> None:
         async def hold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,11 @@ class Tally:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._failures: list[str] = []
+        self._slowest = (0.0, "")
 
-    def add(self, name: str, error: Exception | None = None) -> None:
-        """Note an action's end."""
+    def add(self, name: str, start: float, error: Exception | None = None) -> None:
+        """Note the end of an action that began at `start` of the monotonic clock."""
+        self._slowest = max(self._slowest, (time.monotonic() - start, name))
         if error is None:
             self._counts[name] += 1
         else:
@@ -36,8 +39,8 @@ class Tally:
 
     def take(self) -> dict[str, Any]:
         """Return it, and begin anew."""
-        taken = {"counts": dict(self._counts), "failures": self._failures}
-        self._counts, self._failures = Counter(), []
+        taken = {"counts": dict(self._counts), "failures": self._failures, "slowest": self._slowest}
+        self._counts, self._failures, self._slowest = Counter(), [], (0.0, "")
         return taken
 
 

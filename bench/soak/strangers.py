@@ -76,12 +76,13 @@ class Strangers:
             self._attempt(action, rng)
 
     def _attempt(self, action: Callable[[Strangers, random.Random], None], rng: random.Random) -> None:
+        start = time.monotonic()
         try:
             action(self, rng)
         except Exception as error:  # noqa: BLE001 - each is a finding
-            self._tally.add(action.__name__, error)
+            self._tally.add(action.__name__, start, error)
         else:
-            self._tally.add(action.__name__)
+            self._tally.add(action.__name__, start)
 
     def _dial(self, server: str) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._ports[server]), timeout=PATIENCE)

@@ -22,8 +22,13 @@ LEAST_OF_PART = 4
 # What must be the same after every cycle, and what must be none.
 CONSTANT = {"descriptors": "descriptors", "tasks": "tasks"}
 NONE_LEFT = {"connections": "open connections", "sockets": "TLSSocket objects", "natives": "Connection objects of the engine"}
-# KiB for each 1,000 connections. One that leaks its smallest object, 32 bytes, on each connection is at 31.
-GROWTH = {"resident": ("resident memory", 16.0), "heap": ("memory from malloc", 8.0)}
+# For each 1,000 connections. Resident memory goes up and down by MiB, what malloc has given out by some KiB; an object of 32 bytes that
+# every tenth connection leaks is 3.1 KiB of it.
+GROWTH = {
+    "resident": ("resident memory", "KiB", 16.0),
+    "heap": ("memory from malloc", "KiB", 2.0),
+    "blocks": ("Python's small objects", "objects", 50.0),
+}
 # The largest step that memory may make in all, as a factor: what grows once may do so, but not without limit.
 MOST_GROWTH = 1.5
 # Of one core, in each quiet time. The timers of ticket keys and of Redis cost a twentieth of it; a loop that spins costs all of one.
@@ -120,14 +125,16 @@ def _judge_memory(samples: Sequence[Sample]) -> list[str]:
     wrong = []
     warm = samples[int(len(samples) * WARM_UP) :]
     third = len(warm) // PARTS
-    for quantity, (title, limit) in GROWTH.items():
+    for quantity, (title, unit, limit) in GROWTH.items():
         slopes = growth(samples, quantity)
         if min(slopes) > limit:
             shown = ", ".join(f"{one:.1f}" for one in slopes)
             wrong.append(
-                f"{samples[0].process}: {title} kept growing by {shown} KiB for each 1,000 connections in three parts; {limit:g} is the limit"
+                f"{samples[0].process}: {title} kept growing by {shown} {unit} for each 1,000 connections in three parts; {limit:g} is the limit"
             )
         before, after = (median(getattr(one, quantity) for one in part) for part in (warm[:third], warm[-third:]))
         if after > before * MOST_GROWTH:
-            wrong.append(f"{samples[0].process}: {title} went from {before:,.0f} to {after:,.0f} KiB, {MOST_GROWTH:g} times is the limit")
+            wrong.append(
+                f"{samples[0].process}: {title} went from {before:,.0f} to {after:,.0f} {unit}, {MOST_GROWTH:g} times is the limit"
+            )
     return wrong
