@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import csv
 import json
 import random
@@ -39,10 +38,15 @@ LONGEST_CYCLE, SHORTEST_CYCLE = 60.0, 4.0  # seconds; between them a twentieth o
 QUIET, LEAST_QUIET = 1 / 12, 1.0
 WINDOWS = 6  # a process that uses CPU time in each of them has not come to rest
 RELOADS = 8  # of certificates, names and keys in a cycle
-# Seconds after which what is still there is not going any more. The longest time of the servers is 60.
+# Seconds after which what is still there is not going any more: twice the close_timeout of the servers.
 PATIENCE = 120.0
+SILENCE = 600.0  # seconds that an answer may take beyond what was ordered: longer than an action that hangs, on any machine
 LONGEST_LINE = 1 << 20  # of an answer
 CPUCLOCK_SCHED = 2  # of Linux's posix-timers.h: the clock of a process is ~pid << 3 with this
+
+
+class ChildError(Exception):
+    """A process ended, or answers no more."""
 
 
 class Child:
@@ -57,20 +61,26 @@ class Child:
         """Start a script of this folder."""
         command = [sys.executable, Path(__file__).parent / f"{name}.py", *map(str, arguments)]
         pipe = asyncio.subprocess.PIPE
-        return cls(name, await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=LONGEST_LINE))
+        # In a group of its own, it is not interrupted when the terminal interrupts us.
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=LONGEST_LINE, process_group=0)
+        return cls(name, process)
 
     async def hear(self) -> str:
         """Return its next line."""
         assert self._process.stdout is not None  # noqa: S101 - for the type checker
         if not (line := await self._process.stdout.readline()):
-            raise SystemExit(f"{self.name} ended with exit status {await self._process.wait()}")
+            raise ChildError(f"{self.name} ended with exit status {await self._process.wait()}")
         return line.decode()
 
     async def ask(self, order: str, **given: Any) -> Any:
         """Give an order and return its answer."""
         assert self._process.stdin is not None  # noqa: S101 - for the type checker
         self._process.stdin.write(json.dumps({"do": order, **given}).encode() + b"\n")
-        return json.loads(await self.hear())
+        try:
+            async with asyncio.timeout(given.get("seconds", 0.0) + SILENCE):
+                return json.loads(await self.hear())
+        except TimeoutError:
+            raise ChildError(f"{self.name} did not answer to {order}") from None
 
     def cpu(self) -> float:
         """Return the seconds of CPU time it has used."""
@@ -79,7 +89,7 @@ class Child:
     async def stop(self) -> None:
         """End it."""
         if self._process.returncode is None:
-            self._process.terminate()
+            self._process.kill()  # one that spins would not hear of anything less
             await self._process.wait()
 
 
@@ -225,11 +235,11 @@ class Soak:
 
     def conclude(self) -> list[str]:
         """Print what was seen, and return what is wrong."""
-        wrong = list(self.failures)
+        wrong = self.failures if self.samples else [*self.failures, "no cycle came to its end"]
         print("done:", ", ".join(f"{count:,} {name}" for name, count in self.actions.most_common()))
         for name in ("server", "clients"):
             samples = [one for one in self.samples if one.process == name]
-            wrong += judge(samples)
+            wrong = [*wrong, *judge(samples)]
             if can_judge_memory(samples):
                 for quantity, (title, unit, _limit) in GROWTH.items():
                     shown = ", ".join(f"{one:+.1f}" for one in growth(samples, quantity))
@@ -269,8 +279,12 @@ async def main(given: argparse.Namespace) -> int:
             run = asyncio.create_task(soak.run())
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, run.cancel)
-            with contextlib.suppress(asyncio.CancelledError):  # what was seen until then is judged
+            try:
                 await run
+            except asyncio.CancelledError:  # what was seen until then is judged
+                print("interrupted")
+            except ChildError as error:
+                soak.failures.append(f"cycle {soak.cycle}: {error}")
         finally:
             for child in children:
                 await child.stop()
