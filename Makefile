@@ -88,7 +88,7 @@ bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
 
 MINUTES ?= 60
-soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, and a verdict on what it leaves behind; MINUTES=10 for less
+soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, and a verdict on what it leaves behind; MINUTES=15 for less
 	@$(BIN)/python bench/soak --minutes $(MINUTES)
 
 instructions: build/bench/engine_count  ## count the engine's instructions for a handshake and an echo (needs valgrind)

@@ -94,7 +94,7 @@ class TestSoak:
             for cycle in range(1, cycles + 1)
         ]
 
-    @pytest.mark.parametrize("served", [0.1, 3.0, 50.0], ids=["slow", "usual", "quick"])
+    @pytest.mark.parametrize("served", [0.2, 3.0, 50.0], ids=["slow", "usual", "quick"])
     @pytest.mark.parametrize(("slope", "passes"), [(0.0, True), (15.9, True), (16.1, False)])
     def test_memory_is_judged_by_connections(self, verdict: ModuleType, served: float, slope: float, passes: bool) -> None:  # noqa: FBT001
         """Whatever the machine's speed, 16 KiB for each 1,000 is the limit."""
@@ -144,6 +144,7 @@ class TestSoak:
         assert not verdict.can_judge_memory(short)
         assert verdict.judge(short) == []
         assert verdict.can_judge_memory(self.hour(verdict, cycles=14))
+        assert not verdict.can_judge_memory(self.hour(verdict, served=0.16))
 
     def test_picture_has_a_line_for_each_process(self, verdict: ModuleType, load: Callable[[str], ModuleType]) -> None:
         """In every panel, whatever the title says."""

@@ -245,7 +245,7 @@ class Soak:
                     shown = ", ".join(f"{one:+.1f}" for one in growth(samples, quantity))
                     print(f"{name}, {title}: {shown} {unit} for each 1,000 connections in three parts after the warm-up")
             else:
-                print(f"{name}: too few cycles to judge memory")
+                print(f"{name}: too few cycles or connections to judge memory")
         return wrong
 
 

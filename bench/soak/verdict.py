@@ -19,6 +19,8 @@ WARM_UP = 1 / 5  # of the samples
 PARTS = 3
 # Fewer samples in a part have no slope to speak of: two odd ones would make the median.
 LEAST_OF_PART = 4
+# Thousands. Caches and heaps have not found their size before: after 5,000 connections all memory still grows.
+LEAST_SERVED = 10.0
 # What must be the same after every cycle, and what must be none.
 CONSTANT = {"descriptors": "descriptors", "tasks": "tasks"}
 NONE_LEFT = {"connections": "open connections", "sockets": "TLSSocket objects", "natives": "Connection objects of the engine"}
@@ -78,8 +80,9 @@ def judge(samples: Sequence[Sample]) -> list[str]:
 
 
 def can_judge_memory(samples: Sequence[Sample]) -> bool:
-    """Whether there are enough samples for slopes."""
-    return len(samples) - int(len(samples) * WARM_UP) >= PARTS * LEAST_OF_PART
+    """Whether there are enough samples, of enough connections, for slopes."""
+    warm = samples[int(len(samples) * WARM_UP) :]
+    return len(warm) >= PARTS * LEAST_OF_PART and warm[-1].served >= LEAST_SERVED
 
 
 def growth(samples: Sequence[Sample], quantity: str) -> list[float]:
