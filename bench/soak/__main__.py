@@ -109,6 +109,7 @@ class Soak:
     actions: Counter[str] = field(default_factory=Counter)
     slowest: tuple[float, str] = (0.0, "")  # action of this cycle
     settled: float = 0.0  # seconds until the last connection of this cycle had gone
+    windows: int = 0  # in which CPU time was measured until both processes were at rest, twice in this cycle
     dialled: int = 0  # connections of `clients`
 
     @property
@@ -127,7 +128,7 @@ class Soak:
         quiet = max(LEAST_QUIET, length * QUIET)
         while self.left > 0:
             self.cycle += 1
-            self.slowest = (0.0, "")
+            self.slowest, self.windows = (0.0, ""), 0
             held = await self._load(length - 2 * quiet)
             held_cpu = await self._watch_cpu(quiet)
             await self._leave()
@@ -185,6 +186,7 @@ class Soak:
         """Return the share of a core that each process uses: the least of some windows, since what load left behind may take its time."""
         least: dict[str, float] = {}
         for _ in range(WINDOWS):
+            self.windows += 1
             before = {child: child.cpu() for child in (self.server, self.clients)}
             start = time.monotonic()
             await asyncio.sleep(seconds)
@@ -213,7 +215,7 @@ class Soak:
             f"cycle {self.cycle}: {server.served * 1000:,.0f} connections so far, {server.held} silent at {server.held_cpu:.2%} CPU; "
             f"left {server.connections} connections, {server.tasks} tasks, {server.descriptors} descriptors, "
             f"{server.resident:,.0f} KiB (clients {clients.resident:,.0f}), {server.idle_cpu:.2%} CPU; "
-            f"slowest {self.slowest[1]} {self.slowest[0]:.1f} s, settled in {self.settled:.1f} s; "
+            f"slowest {self.slowest[1]} {self.slowest[0]:.1f} s, settled in {self.settled:.1f} s, at rest in {self.windows} windows; "
             f"{len(self.failures)} failures so far; {max(0.0, self.left) / 60:.1f} minutes to go",
             flush=True,
         )
