@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere examples changelog dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere soak examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -86,6 +86,10 @@ build/fuzz/fuzz: tests/native/fuzz.c tests/native/quiet_test.c $(HARNESS) $(HEAD
 
 bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
+
+MINUTES ?= 60
+soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, and a verdict on what it leaves behind; MINUTES=15 for less
+	@$(BIN)/python bench/soak --minutes $(MINUTES)
 
 instructions: build/bench/engine_count  ## count the engine's instructions for a handshake and an echo (needs valgrind)
 	@python3 bench/instructions.py

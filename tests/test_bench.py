@@ -1,13 +1,16 @@
-"""The benchmark itself: its programs build and talk to each other, its limits are drawn where the table says, its counts add up."""
+"""The benchmark and the soak themselves: their programs talk to each other, their limits are drawn where they say, their counts add up."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -66,3 +69,101 @@ def test_a_row_is_measured(row: str, tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, BENCH / "run.py", "--row", row, *short], check=True, capture_output=True, text=True)
     assert run.stdout.splitlines()[-1].startswith(row)
     assert run.stderr == ""
+
+
+class TestSoak:
+    """The verdict on an hour of load, and a short run."""
+
+    @pytest.fixture
+    def verdict(self, load: Callable[[str], ModuleType]) -> ModuleType:
+        """Return the module with the rules."""
+        return load("soak/verdict")
+
+    def hour(self, verdict: ModuleType, cycles: int = 60, served: float = 3.0, **quantities: Callable[[float], Any]) -> list[Any]:
+        """Make the samples of a run, quiet but for what is given as functions of the thousands of connections served."""
+        none = dict.fromkeys(("connections", "sockets", "natives", "held", "redis_sockets"), 0)
+        flat = {"resident": 60_000.0, "heap": 20_000.0, "blocks": 150_000, "descriptors": 13, "tasks": 2, "contexts": 19}
+        rest = {"held_cpu": 0.001, "idle_cpu": 0.001, "states": "", "process": "server"}
+        return [
+            verdict.Sample(
+                **{**none, **flat, **rest, **{name: of(cycle * served) for name, of in quantities.items()}},
+                cycle=cycle,
+                minutes=float(cycle),
+                served=cycle * served,
+            )
+            for cycle in range(1, cycles + 1)
+        ]
+
+    @pytest.mark.parametrize("served", [0.2, 3.0, 50.0], ids=["slow", "usual", "quick"])
+    @pytest.mark.parametrize(("slope", "passes"), [(0.0, True), (15.9, True), (16.1, False)])
+    def test_memory_is_judged_by_connections(self, verdict: ModuleType, served: float, slope: float, passes: bool) -> None:  # noqa: FBT001
+        """Whatever the machine's speed, 16 KiB for each 1,000 is the limit."""
+        samples = self.hour(verdict, served=served, resident=lambda thousands: 60_000 + slope * thousands)
+        growth = [one for one in verdict.judge(samples) if "kept growing" in one]
+        assert bool(growth) != passes
+
+    @pytest.mark.parametrize(("leak", "passes"), [(0.0, True), (32.0, False)])
+    def test_leak_shows_in_noise(self, verdict: ModuleType, leak: float, passes: bool) -> None:  # noqa: FBT001
+        """32 bytes on each connection, where memory goes up and down by 300 KiB."""
+        for seed in range(50):
+            noise = random.Random(seed)  # noqa: S311 - test data
+            samples = self.hour(verdict, resident=lambda n, noise=noise: 60_000 + leak * n + noise.uniform(-300, 300))
+            assert (verdict.judge(samples) == []) == passes, f"seed {seed}"
+
+    @pytest.mark.parametrize("at", [3, 30, 60, 90, 120, 150, 177])
+    def test_one_jump_passes(self, verdict: ModuleType, at: int) -> None:
+        """A cache that was filled, a buffer that has grown: it does not go on."""
+        assert verdict.judge(self.hour(verdict, resident=lambda thousands: 60_000 + 5_000 * (thousands >= at))) == []
+
+    def test_growth_that_levels_off_passes(self, verdict: ModuleType) -> None:
+        """Memory that finds its size in the first half."""
+        assert verdict.judge(self.hour(verdict, resident=lambda thousands: 60_000 + 50 * min(thousands, 90))) == []
+
+    def test_jump_has_a_limit(self, verdict: ModuleType) -> None:
+        """What grows by more than a half is no cache."""
+        [wrong] = verdict.judge(self.hour(verdict, heap=lambda thousands: 20_000 + 11_000 * (thousands > 90)))
+        assert "memory from malloc went from 20,000 to 31,000 KiB" in wrong
+
+    @pytest.mark.parametrize("quantity", ["connections", "sockets", "natives", "descriptors", "tasks"])
+    def test_leftovers_fail(self, verdict: ModuleType, quantity: str) -> None:
+        """One more, once."""
+        usual = getattr(self.hour(verdict, cycles=1)[0], quantity)
+        [wrong] = verdict.judge(self.hour(verdict, **{quantity: lambda thousands: usual + (thousands == 60)}))
+        assert wrong.startswith(f"server, cycle 20: {usual + 1} ")
+
+    @pytest.mark.parametrize("quantity", ["idle_cpu", "held_cpu"])
+    @pytest.mark.parametrize(("used", "passes"), [(0.02, True), (0.021, False)])
+    def test_cpu_time_of_a_quiet_process_has_a_limit(self, verdict: ModuleType, quantity: str, used: float, passes: bool) -> None:  # noqa: FBT001
+        """In each cycle, with silent connections and without."""
+        samples = self.hour(verdict, **{quantity: lambda thousands: used if thousands == 60 else 0.0})
+        assert (verdict.judge(samples) == []) == passes
+
+    def test_short_run_does_not_judge_memory(self, verdict: ModuleType) -> None:
+        """It has to say so; all else is judged."""
+        short = self.hour(verdict, cycles=13, resident=lambda thousands: 60_000 + 1_000 * thousands)
+        assert not verdict.can_judge_memory(short)
+        assert verdict.judge(short) == []
+        assert verdict.can_judge_memory(self.hour(verdict, cycles=14))
+        assert not verdict.can_judge_memory(self.hour(verdict, served=0.16))
+
+    def test_picture_has_a_line_for_each_process(self, verdict: ModuleType, load: Callable[[str], ModuleType]) -> None:
+        """In every panel, whatever the title says."""
+        samples = [*self.hour(verdict), *self.hour(verdict, process=lambda _thousands: "clients")]
+        picture = load("soak/picture")
+        drawn = ET.fromstring(picture.draw(samples, "5 < 6 & 7"))  # noqa: S314 - our own
+        lines = Counter(one.get("stroke") for one in drawn.iter("{http://www.w3.org/2000/svg}polyline"))
+        assert lines == dict.fromkeys(picture.COLOURS[:2], len(picture.PANELS))
+
+    @pytest.mark.parametrize(("value", "end"), [(13, 16), (68.4, 80), (100, 100), (1.1, 1.2), (0, 0.004)])
+    def test_axis_ends_at_a_round_number(self, load: Callable[[str], ModuleType], value: float, end: float) -> None:
+        """So do its quarters."""
+        assert load("soak/picture").round_up(value) == pytest.approx(end)
+
+    @pytest.mark.slow
+    def test_short_run_passes(self, tmp_path: Path) -> None:
+        """A server with its clients, a Redis that is restarted, samples, picture and verdict."""
+        short = ["--minutes", "0.1", "--workers", "4", "--hold", "8", "--out", tmp_path]
+        run = subprocess.run([sys.executable, BENCH / "soak", *short], capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stderr) == (0, ""), run.stdout
+        assert run.stdout.endswith("passed\n")
+        assert {one.name for one in tmp_path.iterdir()} == {"samples.csv", "soak.svg"}

@@ -126,6 +126,30 @@ async def test_data_behind_the_certificate_waits_for_check_client(driver: Driver
 
 
 @pytest.mark.node("tls-disable-renegotiation")
+async def test_other_certificate_is_refused_later(net12: Net) -> None:
+    """A server that has a new one cannot renegotiate with a client that resumed an older session; the client says why."""
+
+    async def ask(sock: tlsio.TLSSocket) -> None:
+        await sock.readexactly(1)
+        if sock.is_session_reused():
+            with pytest.raises(tlsio.AlertReceived):
+                await sock.renegotiate(request_cert=True, reject_unauthorized=False)
+
+    cache = tlsio.ClientSessionCache()
+    async with net12.serve(ask) as server:
+        async with await net12.connect(server, session_cache=cache) as first:
+            await first.send(b"x")
+        server.set_secure_context(cert=pki.localhost_rsa().chain_pem, key=pki.localhost_rsa().key_pem)
+        client = await net12.connect(server, session_cache=cache)
+        assert client.is_session_reused()
+        client.write(b"x")
+        with pytest.raises(tlsio.CertificateError, match="renegotiated with another certificate") as refused:
+            await client.read()
+        assert refused.value.code == "ERR_TLS_CERTIFICATE_CHANGED"
+        assert refused.value.hint is not None
+        await client.wait_closed()
+
+
 async def test_wrong_arguments_raise(pair: Pair) -> None:
     """Only bool and None are taken."""
     async with pair() as (_client, peer, _server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from net import Net, once
 from sessions import Store, come, greet
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from net import Version
 
 NO_TICKET = tlsio.constants.SSL_OP_NO_TICKET
@@ -207,6 +210,25 @@ async def test_client_that_is_gone_cancels_the_hook(net: Net) -> None:
         await asyncio.gather(coming, return_exceptions=True)
         server.close(0)
         await cancelled.wait()
+
+
+async def test_hooks_that_have_not_begun_end_with_the_connection(net: Net) -> None:
+    """Each session is kept by a coroutine of its own; none is left that complains that nobody awaits it."""
+    begun: list[Coroutine[Any, Any, None]] = []
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    def keep(*_args: object) -> Coroutine[Any, Any, None]:
+        asyncio.get_running_loop().call_soon(server.close, 0)  # it comes before the first step of the task that awaits
+        begun.append(wait())
+        return begun[-1]
+
+    async with net.serve(greet, new_session=keep, secure_options=NO_TICKET) as server:
+        await asyncio.gather(come(net, server), return_exceptions=True)
+        await server.wait_closed()
+    assert begun
+    assert {inspect.getcoroutinestate(one) for one in begun} == {inspect.CORO_CLOSED}
 
 
 WRONG: dict[str, Any] = {"text": "text", "number": 7, "True": True, "list": [b"x"]}

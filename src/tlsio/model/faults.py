@@ -265,6 +265,15 @@ _PSK_ALERT_CAUSES: Mapping[int, _Cause] = {
 
 
 def _explain_verify(fault: Fault, peer: str) -> CertificateError:
+    if fault.role == "client" and fault.opened:  # the engine lets only the certificate renegotiate that was verified
+        return CertificateError(
+            f"{peer} renegotiated with another certificate than the one that was verified",
+            code="ERR_TLS_CERTIFICATE_CHANGED",
+            alert=_sent(fault),
+            reason=fault.reason or None,
+            hint="Either the server changed its certificate after the session was made that this connection resumed: connect without that "
+            "session. Or the connection is intercepted.",
+        )
     numbers = [number for number, _depth in fault.verify_errors]
     if not numbers:
         return CertificateError(f"{peer}'s certificate was refused", alert=_sent(fault), reason=fault.reason or None)

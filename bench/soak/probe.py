@@ -1,0 +1,147 @@
+"""What a process still holds, looked at from within, and the orders by which the soak directs its processes.
+
+An order is one line of JSON on stdin, its answer one line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.context import SecureContext
+from tlsio.connection.tls_socket import TLSSocket
+from tlsio.native._core import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_DESCRIPTORS = Path("/proc/self/fd")
+_LIBC = ctypes.CDLL(None)
+# The column `st` of /proc/net/tcp: include/net/tcp_states.h of Linux.
+_STATES = dict(
+    enumerate(
+        [
+            "established",
+            "syn-sent",
+            "syn-recv",
+            "fin-wait-1",
+            "fin-wait-2",
+            "time-wait",
+            "close",
+            "close-wait",
+            "last-ack",
+            "listen",
+            "closing",
+        ],
+        1,
+    )
+)
+
+
+class Complaints:
+    """Warnings of Python, and exceptions that it could only print."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        warnings.simplefilter("always")
+        warnings.showwarning = self._hear_warning  # type: ignore[assignment]
+        sys.unraisablehook = self._hear_unraisable
+
+    def add(self, line: str) -> None:
+        """Keep one more."""
+        self._lines.append(line)
+
+    def take(self) -> list[str]:
+        """Return those since the last time."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _hear_warning(self, message: object, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+        self.add(f"{filename}:{lineno}: {category.__name__}: {message}")
+
+    def _hear_unraisable(self, what: Any) -> None:
+        self.add(f"{what.err_msg or 'exception ignored in'} {what.object!r}: {what.exc_value!r}")
+
+
+async def obey(answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]]) -> None:
+    """Carry out orders until stdin ends."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        order = json.loads(line)
+        print(json.dumps(await answers[order.pop("do")](**order)), flush=True)
+
+
+def count_tasks() -> int:
+    """Return the number of tasks of the running loop, the caller's not counted."""
+    return len(asyncio.all_tasks()) - 1
+
+
+def take_sample(redis_port: int = 0) -> dict[str, Any]:
+    """Collect garbage, give freed memory back to the kernel, and count what is left."""
+    for _ in range(3):  # what a finalizer lets go of is found by the next pass
+        gc.collect()
+    _LIBC.malloc_trim(0)
+    kinds = Counter(type(one) for one in gc.get_objects())
+    states, redis_sockets = _own_sockets(redis_port)
+    return {
+        "resident": int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE"),
+        "heap": _heap_in_use(),
+        "blocks": sys.getallocatedblocks(),
+        "descriptors": sum(1 for _ in _DESCRIPTORS.iterdir()) - 1 - redis_sockets,  # one is the listing itself
+        "redis_sockets": redis_sockets,
+        "tasks": count_tasks(),
+        "sockets": kinds[TLSSocket],
+        "natives": kinds[Connection],
+        "contexts": kinds[SecureContext],
+        "states": " ".join(f"{state}={count}" for state, count in sorted(states.items())),
+    }
+
+
+class _Mallinfo2(ctypes.Structure):
+    """`struct mallinfo2` of malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+def _heap_in_use() -> int:
+    """Return the bytes that malloc has given out; unlike resident memory, holes do not count."""
+    call = _LIBC.mallinfo2
+    call.restype = _Mallinfo2
+    info = call()
+    return int(info.uordblks + info.hblkhd)
+
+
+def _own_sockets(redis_port: int) -> tuple[Counter[str], int]:
+    """Return this process's TCP sockets by state, and how many lead to Redis: its client keeps as many as it likes."""
+    own = set()
+    for descriptor in _DESCRIPTORS.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            own.add(str(descriptor.readlink()))
+    states: Counter[str] = Counter()
+    redis_sockets = 0
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
+            fields = line.split()
+            if f"socket:[{fields[9]}]" not in own:
+                continue
+            if redis_port and int(fields[2].split(":")[1], 16) == redis_port:
+                redis_sockets += 1
+            else:
+                states[_STATES[int(fields[3], 16)]] += 1
+    return states, redis_sockets
