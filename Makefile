@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity examples dist wheels portable coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -107,6 +107,16 @@ docs: $(VENV)/docs  ## the documentation, into docs/_build
 
 parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
 	@$(BIN)/python tools/node_parity.py
+
+portable: $(VENV)/built  ## the tests of the portable driver, on a build that has no other
+	@rm -rf build/portable
+	@TLSIO_PORTABLE=1 $(BIN)/python setup.py -q build --build-base build/portable
+	@PYTHONPATH=$$(echo build/portable/lib.*) $(PYTEST) -n 2 -m "not slow" -k portable tests/connection
+
+wheels: $(VENV)/tools  ## wheels with OpenSSL within, built and tried in systems of their own (as root), into dist/
+	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
+	@$(BIN)/pip install -q --disable-pip-version-check --group wheels
+	@BIN=$(BIN) tools/wheels.sh dist $(TARGETS)
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .
