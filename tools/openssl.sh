@@ -22,12 +22,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/get" "$work/source"
 keyring=$(ls /usr/share/keyrings/debian-archive-keyring.* | head -n 1)
-for suite in bookworm trixie sid experimental; do
+case $series in
+3.0) suites=(bookworm) ;;
+3.5) suites=(trixie) ;;
+*) suites=(sid experimental) ;;
+esac
+for suite in "${suites[@]}"; do
     echo "deb-src [signed-by=$keyring] $mirror $suite main"
+    case $suite in bookworm | trixie) echo "deb-src [signed-by=$keyring] $mirror-security $suite-security main" ;; esac
 done >"$work/sources"
-for suite in bookworm trixie; do
-    echo "deb-src [signed-by=$keyring] $mirror-security $suite-security main"
-done >>"$work/sources"
 apt=(-q -o "Dir::Etc::sourcelist=$work/sources" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$work/lists"
     -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root)
 apt-get "${apt[@]}" update >"$work/log"

@@ -12,17 +12,14 @@ python=$work/venv/bin/python
 
 cd "$work" # not in the tree: what was installed is used
 "$python" - <<'END'
-import pathlib
 import ssl
 
 import tlsio
 
 roots = tlsio.get_ca_certificates("system")
-assert roots, "the system's roots were not found"
-mapped = {pathlib.Path(line.split()[-1]).name for line in open("/proc/self/maps") if "/_core." in line}
-assert len(mapped) == 1, mapped
-ours = tlsio.openssl_version
-print(f"{ours}; beside it in the process {ssl.OPENSSL_VERSION}; {len(roots)} roots of the system")
+print(f"{tlsio.openssl_version}; in the same process {ssl.OPENSSL_VERSION}; {len(roots)} roots of the system")
+assert roots
+assert tlsio.openssl_version.startswith("OpenSSL 3.5.")
 END
 "$python" "$examples/demo.py" --once
 socket=$work/redis.sock

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # wheel.sh SDIST FOLDER - builds the wheel of an sdist into FOLDER, for the interpreter PYTHON (by default python3): OpenSSL 3.5, an LTS,
-# within, for glibc 2.31 or newer. What it links stays below TLSIO_CACHE (by default tlsio in the user's cache), in wheels/.
+# within, for glibc 2.31 or newer. What it links stays below TLSIO_CACHE (by default tlsio in the user's cache), in wheels/; it is not
+# looked for where TLSIO_OPENSSL names it.
 set -euo pipefail
 [ $# -eq 2 ] || { echo "usage: wheel.sh SDIST FOLDER" >&2; exit 2; }
 sdist=$(realpath "$1")
@@ -12,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 
 "$here/sysroot.sh" "$cache/sysroot"
 export CC=$cache/sysroot/cc
-TLSIO_OPENSSL=$(TLSIO_CACHE=$cache "$here/openssl.sh" 3.5)
+[ -n "${TLSIO_OPENSSL:-}" ] || TLSIO_OPENSSL=$(TLSIO_CACHE=$cache "$here/openssl.sh" 3.5)
 export TLSIO_OPENSSL CFLAGS="-g0" LDFLAGS="-Wl,--strip-all"
 
 "${PYTHON:-python3}" -m venv "$work/venv"

@@ -37,6 +37,7 @@ lay() {
     ! command -v apt-config >/dev/null || apt-config dump Acquire >"$root/etc/apt/apt.conf.d/99host"
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" # no package is to begin to serve
     chmod 755 "$root/usr/sbin/policy-rc.d"
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/99quick" # nobody needs it after a crash
     for name in wheels house tools examples cache/wheels; do
         mkdir -p "$root/tlsio/$name"
     done
@@ -60,21 +61,21 @@ provide() {
         "setuptools>=77" "Cython>=3.1" aiohappyeyeballs certifi cryptography idna redis
 }
 
-mkdir -p "$cache" "$folder" "$work/house" "$work/raw" "$work/wheels"
+mkdir -p "$cache" "$folder" "$work/house" "$work/wheels"
 "$bin/python" -m build -q --sdist --outdir "$work/house" "$here/.."
+"$here/sysroot.sh" "$cache/sysroot"
+openssl=$(CC=$cache/sysroot/cc TLSIO_CACHE=$cache "$here/openssl.sh" 3.5)
 sdist=$(basename "$work"/house/tlsio-*.tar.gz)
 for target in "${targets[@]}"; do
     rm -f "$work"/wheels/*
     if [ -x "$target" ]; then
         echo "== $target"
-        PYTHON=$target "$here/wheel.sh" "$work/house/$sdist" "$work/wheels"
+        PYTHON=$target TLSIO_OPENSSL=$openssl "$here/wheel.sh" "$work/house/$sdist" "$work/wheels"
     else
         echo "== Debian $target"
-        "$here/sysroot.sh" "$cache/sysroot"
-        CC=$cache/sysroot/cc TLSIO_CACHE=$cache "$here/openssl.sh" 3.5 >/dev/null
         lay "$target" gcc libc6-dev python3-dev python3-venv
         provide "$(within python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
-        within bash /tlsio/tools/wheel.sh "/tlsio/house/$sdist" /tlsio/wheels
+        within TLSIO_OPENSSL="/tlsio/cache/wheels${openssl#"$cache"}" bash /tlsio/tools/wheel.sh "/tlsio/house/$sdist" /tlsio/wheels
     fi
     PATH=$bin:$PATH "$bin/auditwheel" repair --wheel-dir "$work/repaired" "$work"/wheels/*.whl
     rm "$work"/wheels/*
