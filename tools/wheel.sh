@@ -14,7 +14,10 @@ trap 'rm -rf "$work"' EXIT
 "$here/sysroot.sh" "$cache/sysroot"
 export CC=$cache/sysroot/cc
 [ -n "${TLSIO_OPENSSL:-}" ] || TLSIO_OPENSSL=$(TLSIO_CACHE=$cache "$here/openssl.sh" 3.5)
-export TLSIO_OPENSSL CFLAGS="-g0" LDFLAGS="-Wl,--strip-all"
+# Debian's Python includes a second pyconfig.h by its path below /usr/include, where the sysroot's compiler does not look.
+mkdir "$work/include"
+ln -s "/usr/include/$(gcc -print-multiarch)" "$work/include/"
+export TLSIO_OPENSSL CFLAGS="-g0 -isystem $work/include" LDFLAGS="-Wl,--strip-all"
 
 "${PYTHON:-python3}" -m venv "$work/venv"
 pip=("$work/venv/bin/python" -m pip -q --disable-pip-version-check)
