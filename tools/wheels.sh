@@ -7,17 +7,19 @@ set -euo pipefail
 folder=$(realpath -m "${1:?usage: wheels.sh FOLDER [SUITE|PYTHON]...}")
 [ "$(id -u)" = 0 ] || { echo "It mounts and changes root: be root." >&2; exit 1; }
 here=$(realpath "$(dirname "$0")")
-if [ -z "${TLSIO_WITHIN:-}" ]; then # what is mounted and started from here on ends with it
-    exec env TLSIO_WITHIN=1 unshare --mount --pid --fork --kill-child --mount-proc "$here/wheels.sh" "$@"
+if [ -z "${TLSIO_WITHIN:-}" ]; then
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT # in this namespace nothing below it was ever mounted: no folder of the tree or the cache is removed
+    TLSIO_WITHIN=$work unshare --mount --pid --fork --kill-child --mount-proc "$here/wheels.sh" "$@"
+    exit
 fi
+work=$TLSIO_WITHIN
 targets=("${@:2}")
 [ ${#targets[@]} -gt 0 ] || targets=(bookworm trixie testing)
 bin=$(realpath "${BIN:-$here/../.venv/bin}")
 cache=${TLSIO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tlsio}/wheels
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 script=/usr/share/debootstrap/scripts/sid # of all suites of today; a debootstrap that is older than a suite does not know its name
-work=$(mktemp -d)
-trap 'umount -R "$work"/*/* 2>/dev/null; rm -rf --one-file-system "$work"' EXIT
 
 # A system of its own in $root, as it was installed; the packages that follow the suite are added.
 lay() {
@@ -41,11 +43,11 @@ lay() {
     for name in wheels house tools examples cache/wheels; do
         mkdir -p "$root/tlsio/$name"
     done
-    mount --bind "$work/house" "$root/tlsio/house"
-    mount --bind "$here" "$root/tlsio/tools"
-    mount --bind "$here/../examples" "$root/tlsio/examples"
     mount --bind "$work/wheels" "$root/tlsio/wheels"
-    mount --bind "$cache" "$root/tlsio/cache/wheels"
+    mount --bind -o ro "$work/house" "$root/tlsio/house"
+    mount --bind -o ro "$here" "$root/tlsio/tools"
+    mount --bind -o ro "$here/../examples" "$root/tlsio/examples"
+    mount --bind -o ro "$cache" "$root/tlsio/cache/wheels"
     within apt-get update -qq
     within apt-get install -y -qq --no-install-recommends "$@" >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
 }
