@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere soak examples changelog dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere soak wheels portable examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -118,6 +118,16 @@ changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
 elsewhere: $(VENV)/tools  ## make run and make test in other systems (as root); SYSTEMS="trixie" for one, FRESH=1 for new roots
 	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
 	@$(BIN)/python tools/elsewhere.py $(if $(FRESH),--fresh) $(SYSTEMS)
+
+portable: $(VENV)/built  ## the tests of the portable driver, on a build that has no other
+	@rm -rf build/portable
+	@TLSIO_PORTABLE=1 $(BIN)/python setup.py -q build --build-base build/portable
+	@PYTHONPATH=$$(echo build/portable/lib.*) $(PYTEST) -n 2 -m "not slow" -k portable tests/connection
+
+wheels: $(VENV)/tools  ## wheels with OpenSSL within, built and tried in systems of their own (as root), into dist/
+	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
+	@$(BIN)/pip install -q --disable-pip-version-check --group wheels
+	@BIN=$(BIN) tools/wheels.sh dist $(TARGETS)
 
 dist: $(VENV)/tools  ## sdist and wheel, into dist/
 	@$(BIN)/python -m build -q .

@@ -1,7 +1,8 @@
 """Build the native extension: every C file of the engine plus the Cython binding, linked with OpenSSL.
 
 Which OpenSSL: `TLSIO_OPENSSL=/prefix` when set, otherwise what `pkg-config openssl` finds (3.0 or newer).
-`TLSIO_WERROR=1` turns the engine's warnings into errors. Everything else about the project is in pyproject.toml.
+`TLSIO_WERROR=1` turns the engine's warnings into errors. `TLSIO_PORTABLE=1`, and any system but Linux: without the driver that needs
+epoll. Everything else about the project is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from setuptools.modified import newer_group
 
 NATIVE = Path("src/tlsio/native")
 ENGINE = NATIVE / "engine"
+REACTOR = {"reactor.c", "deadlines.c", "notices.c", "linger.c"}  # what needs epoll
 OLDEST_OPENSSL = "3.0.0"
 
 # What to install, by the commands of the usual distributions.
@@ -44,7 +46,7 @@ def main() -> None:
     core = Extension(
         "tlsio.native._core",
         sources=[str(NATIVE / "_core.pyx")],
-        depends=sorted(str(path) for pattern in ("*.pyx", "*.pxi", "*.pxd", "engine/*.[ch]") for path in NATIVE.glob(pattern)),
+        depends=sorted(str(path) for pattern in ("*.pyx", "*.pxi", "*.pxd", "engine/**/*.[ch]") for path in NATIVE.glob(pattern)),
     )
     setup(ext_modules=[core], cmdclass={"build_ext": BuildNative})
 
@@ -56,7 +58,6 @@ class BuildNative(build_ext):
     """
 
     def build_extension(self, ext: Extension) -> None:
-        require_linux()
         self._require_compiler()
         require_python_headers()
         openssl = find_openssl()
@@ -64,6 +65,7 @@ class BuildNative(build_ext):
         if not self.force and not newer_group([*ext.sources, *ext.depends], self.get_ext_fullpath(ext.name)):
             return
         ext.include_dirs = [str(ENGINE), *openssl.include_dirs]
+        ext.define_macros = [("TIO_PORTABLE", "1")] if is_portable() else []
         ext.extra_objects = [*self._compile_engine(ext), *openssl.static_libraries]
         ext.extra_compile_args = BINDING_FLAGS
         ext.extra_link_args = openssl.link_args
@@ -90,7 +92,7 @@ class BuildNative(build_ext):
         """Keep what is linked in a file the extension depends on: another OpenSSL then means another build."""
         record = Path(self.build_temp, "openssl.txt")
         record.parent.mkdir(parents=True, exist_ok=True)
-        text = f"{openssl}\n{os.environ.get('TLSIO_WERROR', '')}\n"
+        text = f"{openssl}\n{os.environ.get('TLSIO_WERROR', '')}\n{is_portable()}\n"
         if not record.exists() or record.read_text(encoding="utf-8") != text:
             record.write_text(text, encoding="utf-8")
         return str(record)
@@ -98,8 +100,9 @@ class BuildNative(build_ext):
     def _compile_engine(self, ext: Extension) -> list[str]:
         strict = STRICT_FLAGS if os.environ.get("TLSIO_WERROR") == "1" else []
         return self.compiler.compile(
-            sorted(str(path) for path in ENGINE.glob("*.c")),
+            engine_sources(portable=is_portable()),
             output_dir=self.build_temp,
+            macros=ext.define_macros,
             include_dirs=ext.include_dirs,
             extra_postargs=[*COMMON_FLAGS, *strict],
         )
@@ -119,6 +122,19 @@ class BuildNative(build_ext):
             force=self.force,
         )
         return translated.sources
+
+
+def is_portable() -> bool:
+    """Whether to leave out the driver that needs epoll."""
+    return sys.platform != "linux" or os.environ.get("TLSIO_PORTABLE") == "1"
+
+
+def engine_sources(*, portable: bool) -> list[str]:
+    """Return the C files of the engine; `portable`: those that do without epoll."""
+    sources = set(ENGINE.glob("*.c"))
+    if portable:
+        sources = {path for path in sources if path.name not in REACTOR} | {ENGINE / "portable" / "reactor.c"}
+    return sorted(map(str, sources))
 
 
 @dataclass(frozen=True)
@@ -201,12 +217,6 @@ def require_python_headers() -> None:
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.is_file():
         raise SystemExit(f"tlsio needs Python's headers and {header} does not exist; install them ({PYTHON_HEADERS}).")
-
-
-def require_linux() -> None:
-    """Stop elsewhere: the engine stands on epoll and timerfd."""
-    if sys.platform != "linux":
-        raise SystemExit(f"tlsio runs on Linux only so far, and this is {sys.platform}.")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from tlsio.model.options import ConnectOptionsDict as ConnectOptions
 from tlsio.model.options import ContextOptionsDict as ContextOptions
 from tlsio.model.options import ServerOptionsDict as ServerOptions
 from tlsio.model.values import ServerStats, StoreStats
+from tlsio.native._core import openssl_version
 from tlsio.session.client_cache import ClientSessionCache
 from tlsio.session.memory_store import MemorySessionStore
 from tlsio.session.redis_store import RedisSessionStore
@@ -92,6 +93,7 @@ __all__ = [
     "get_ca_certificates",
     "get_certificate_compression_algorithms",
     "get_ciphers",
+    "openssl_version",
     "root_certificates",
     "serve",
     "set_default_ca_certificates",

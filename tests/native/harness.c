@@ -70,11 +70,13 @@ static void extend(X509 *cert, X509 *issuer, int nid, const char *value) {
 static identity certify(const char *name, EVP_PKEY *key, const identity *issuer, long from_days, long to_days) {
     static long serial = 1;
     identity id = { X509_new(), key };
-    X509_NAME *subject = X509_get_subject_name(id.cert);
+    X509_NAME *subject = X509_NAME_new();
     X509_set_version(id.cert, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(id.cert), serial++);
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+    X509_set_subject_name(id.cert, subject);
     X509_set_issuer_name(id.cert, issuer ? X509_get_subject_name(issuer->cert) : subject);
+    X509_NAME_free(subject);
     X509_gmtime_adj(X509_getm_notBefore(id.cert), from_days * 86400);
     X509_gmtime_adj(X509_getm_notAfter(id.cert), to_days * 86400);
     X509_set_pubkey(id.cert, key);

@@ -93,10 +93,3 @@ class TestMissing:
         """A build without isolation needs the build tools in the environment."""
         said = build(tmp_path, "sys.modules['Cython.Build'] = None", CC="true")
         assert said.startswith("tlsio needs Cython and this Python has none; pip install 'Cython>=3.1'")
-
-    def test_linux(self, tmp_path: Path) -> None:
-        """Other systems do not have epoll."""
-        assert (
-            build(tmp_path, "import setuptools.command.build_ext; sys.platform = 'darwin'")
-            == "tlsio runs on Linux only so far, and this is darwin."
-        )

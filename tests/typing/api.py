@@ -124,6 +124,7 @@ def a_context() -> None:
     assert_type(tlsio.check_server_identity("example.com", {"subject": {"CN": "example.com"}}), tlsio.CertificateAltNameError | None)
     assert_type(tlsio.get_ciphers(), list[str])
     assert_type(tlsio.get_certificate_compression_algorithms(), list[str])
+    assert_type(tlsio.openssl_version, str)
     assert_type(tlsio.root_certificates, tuple[str, ...])
     assert_type(tlsio.get_ca_certificates("system"), tuple[str, ...])
     assert_type(tlsio.defaults.handshake_timeout, float | None)

@@ -22,7 +22,7 @@ from tlsio.connection.wrap import wrap_stream
 from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options import parse_connect_options
-from tlsio.native._core import Connection
+from tlsio.native._core import Connection, has_reactor
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
@@ -290,9 +290,12 @@ _HINTS: Mapping[int, str] = {
 
 
 def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientSide) -> TLSSocket:
-    """Give a connected socket to the native driver."""
+    """Give a connected socket to the native driver, or to the portable one where there is no other."""
     made = TLSSocket.__new__(TLSSocket)
     try:
+        if not has_reactor:
+            wrap_stream(made, sock, side)
+            return made
         connection = Connection(side.context._native, False)  # noqa: FBT003
         side.prepare(connection)
         made._set_up(connection, side, loop)

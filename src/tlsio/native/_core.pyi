@@ -75,6 +75,9 @@ class Roots:
     def subject_names(self) -> tuple[bytes, ...]:
         """DER of the subjects, without repetition, in the order given."""
 
+openssl_version: str
+"""The name, version and date of the OpenSSL that is in use."""
+
 def default_cert_file() -> str:
     """Return where this OpenSSL looks for the system's roots: one file."""
 
@@ -630,6 +633,9 @@ class Gate:
     @property
     def handshakes_failed(self) -> Mapping[str, int]:
         """How many handshakes failed, by error code."""
+
+has_reactor: bool
+"""Whether this build has the native driver: on Linux, unless it was built with TLSIO_PORTABLE=1."""
 
 @final
 class Reactor:

@@ -135,6 +135,9 @@ cdef bytes _subject_of(_Certificate certificate):
         OPENSSL_free(der)
 
 
+openssl_version = OpenSSL_version(OPENSSL_VERSION).decode()
+
+
 def default_cert_file():
     return X509_get_default_cert_file().decode()
 

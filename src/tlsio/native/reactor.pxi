@@ -5,6 +5,8 @@ cdef extern from "Python.h":
         PyObject *context
     PyThreadState *PyThreadState_Get()
 
+has_reactor = bool(TIO_HAS_REACTOR)
+
 cdef object _reactors = weakref.WeakSet()          # for fork only
 
 cdef enum:

@@ -36,6 +36,13 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+/* TIO_PORTABLE is the one switch of the build: connections over memory alone, for systems without epoll. */
+#ifdef TIO_PORTABLE
+enum { TIO_HAS_REACTOR = 0 };
+#else
+enum { TIO_HAS_REACTOR = 1 };
+#endif
+
 enum {
     TIO_RECORD = 16384,                 /* RFC 8446 5.1: the largest plaintext of one record */
     TIO_SCRATCH = 65536,                /* one recv() at most: four full records */
@@ -456,7 +463,7 @@ void tio_conn_trace_told(tio_conn *);
 /* Give up: BROKEN with that fault, unless it is final already. */
 void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);
 
-/* ---- reactor.c: epoll for many connections (Linux) ----------------------------------------------------------- */
+/* ---- reactor.c: epoll for many connections (Linux; with TIO_PORTABLE tio_reactor_new() fails) ----------------------------------------------------------- */
 
 typedef struct tio_reactor tio_reactor;
 

@@ -12,12 +12,17 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
+#ifndef TIO_PORTABLE
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#endif
+#ifndef MSG_NOSIGNAL                    /* only a reactor's connections have a descriptor */
+#define MSG_NOSIGNAL 0
+#endif
 
 enum { FIN = 1 };                       /* TCP counts it as a byte */
 
@@ -314,7 +319,9 @@ size_t tio_conn_unsent(const tio_conn *c) { return tio_wire_unsent(&c->wire); }
 size_t tio_conn_unacknowledged(const tio_conn *c) {
     int held = 0;
     if (c->wire.fd < 0) return c->held;
+#ifndef TIO_PORTABLE
     if (ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
+#endif
     return (size_t)held;
 }
 

@@ -1,0 +1,37 @@
+/* portable/reactor.c - for systems without epoll, in the place of reactor.c and its files: there is no reactor.
+ *
+ * tio_reactor_new() always fails, so of what takes a tio_reactor nothing can be called.  Connections over memory are all there
+ * is, and they are freed as ever. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+tio_reactor *tio_reactor_new(void) {
+    errno = ENOSYS;
+    return NULL;
+}
+
+void tio_reactor_free(tio_reactor *r, int forked) {
+    (void)forked;
+    if (r) abort();
+}
+
+void tio_reactor_discard(tio_conn *c) { tio_conn_free(c); }
+
+int tio_reactor_fd(const tio_reactor *r) { (void)r; abort(); }
+int tio_reactor_poll(tio_reactor *r) { (void)r; abort(); }
+void tio_reactor_work(tio_reactor *r) { (void)r; abort(); }
+int tio_reactor_next_notice(tio_reactor *r, tio_notice *notice) { (void)r, (void)notice; abort(); }
+tio_conn *tio_reactor_conn(const tio_reactor *r, uint64_t handle) { (void)r, (void)handle; abort(); }
+int tio_reactor_has_notices(const tio_reactor *r) { (void)r; abort(); }
+int tio_reactor_is_busy(const tio_reactor *r) { (void)r; abort(); }
+size_t tio_reactor_load(const tio_reactor *r) { (void)r; abort(); }
+size_t tio_reactor_owners(const tio_reactor *r, void **owners) { (void)r, (void)owners; abort(); }
+int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) { (void)r, (void)g, (void)fd; abort(); }
+void tio_reactor_unlisten(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
+int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) { (void)r, (void)c, (void)fd; abort(); }
+void tio_reactor_update(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
+void tio_reactor_resume(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
+void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) { (void)r, (void)c, (void)wait; abort(); }
+void tio_reactor_evict(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
