@@ -46,6 +46,7 @@ _QUIET_AGAIN = 0.1
 _MAX_TURNS = 40
 _PATIENCE = 1.5  # seconds without any progress until something counts as stalled; TCP probes a closed window every 0.2 s
 _LINGERING = 3.0  # seconds for last words and for what the engine drains
+_NARROW = 150_000  # bytes each way: where the kernel waits with each window for its timer, one second carries 10,000
 _SIZES = (1, 2, 10, 100, 1000, 5000, 16384, 16385, 40_000, 70_000, 300_000)
 
 
@@ -271,6 +272,7 @@ class Play:
         self.setting = setting
         self.loop = loop
         self.heard = Heard()
+        self.most = _NARROW if setting.narrow else len(_DOWN)  # that either side writes
         self.handler: list[dict[str, Any]] = []
         self.sock: tlsio.TLSSocket | None = None
         self.server: tlsio.Server | None = None
@@ -521,7 +523,7 @@ class Play:
 
     def do_peer_write(self, n: int) -> None:
         """The peer writes."""
-        if self.peer.done and not self.peer.end_sent and not self.peer.failed and self.peer_wrote + n < len(_UP):
+        if self.peer.done and not self.peer.end_sent and not self.peer.failed and self.peer_wrote + n < self.most:
             self.peer.write(_UP[self.peer_wrote : self.peer_wrote + n])
             self.peer_wrote += n
 
@@ -650,7 +652,7 @@ class Play:
         if self.sock is None:
             return
         for _ in range(times):
-            if n * times > 4_000_000 or self.written + n > len(_DOWN):
+            if n * times > 4_000_000 or self.written + n > self.most:
                 return
             if self._call(self.sock.write, _DOWN[self.written : self.written + n]):
                 self.written += n
@@ -661,7 +663,7 @@ class Play:
             self._spawn("send", self._send, self.sock, n)
 
     async def _send(self, sock: tlsio.TLSSocket, n: int) -> None:
-        if self.written + n > len(_DOWN):
+        if self.written + n > self.most:
             return
         data = _DOWN[self.written : self.written + n]
         self.written += n
