@@ -31,7 +31,7 @@ def run_pytest(folder: Path, text: str, *arguments: str, limit: float = 1, slow_
     folder.joinpath("conftest.py").write_text(CONFTEST.format(limit=limit, slow_limit=slow_limit))
     folder.joinpath("test_it.py").write_text(f"import ctypes, threading, time, pytest\n{text}")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={TESTS}", *arguments, str(folder)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.slow
@@ -68,6 +68,14 @@ def test_other_tests_go_on_behind_one_that_hangs(tmp_path: Path) -> None:
     ended = run_pytest(tmp_path, f"def test_hangs(): {HELD}\ndef test_goes_on(): pass", "-n", "1")
     assert "1 failed, 1 passed" in ended.stdout
     assert "crashed while running 'test_it.py::test_hangs'" in ended.stdout
+
+
+@pytest.mark.slow
+def test_worker_waits_for_the_others_as_long_as_they_take(tmp_path: Path) -> None:
+    """It has nothing more to do, and no limit."""
+    ended = run_pytest(tmp_path, "def test_quick(): pass\n@pytest.mark.slow\ndef test_slow(): time.sleep(8)", "-n", "2", limit=4)
+    assert "2 passed" in ended.stdout
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.slow

@@ -52,9 +52,10 @@ class Watchdog:
 
     pytest_runtest_setup = pytest_runtest_call = pytest_runtest_teardown = watch
 
-    def pytest_unconfigure(self) -> None:
-        """Watch the end of the interpreter."""
-        self.start(self.limit)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Watch the end of the interpreter; xdist ends its workers itself, when the last of them is done."""
+        if not hasattr(config, "workerinput"):
+            self.start(self.limit)
 
     def start(self, limit: float) -> None:
         """Start the clock; a clock that runs is replaced."""

@@ -251,6 +251,8 @@ async def test_name_gets_the_same_certificate(net: Net, node: Node, name: str | 
 
 # --- protocols ---
 
+NO_COMMON_PROTOCOL = "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
+
 
 @pytest.mark.node("tls-alpn-server-client")
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ async def test_name_gets_the_same_certificate(net: Net, node: Node, name: str | 
         (["a", "b", "c"], ["a", "b", "c"], "a"),
         (["a", "b", "c"], ["c", "b", "e"], "b"),
         (["a", "b", "c"], ["x", "y", "c"], "c"),
-        (["a", "b", "c"], ["first-priority-unsupported"], "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL"),
+        (["a", "b", "c"], ["first-priority-unsupported"], NO_COMMON_PROTOCOL),
         (None, ["a", "b"], None),
         (["a", "b"], None, None),
         (None, None, None),
@@ -283,6 +285,8 @@ async def test_protocol_is_the_same(net: Net, node: Node, server: list[str] | No
             met = sock.alpn_protocol
     except tlsio.AlertReceived as error:
         met = error.code
+    if chosen == NO_COMMON_PROTOCOL and await node.release() < 20:  # which goes on without one
+        chosen = None
     assert met == chosen
 
 

@@ -173,6 +173,8 @@ const calls = {
 
   forget() { socket = null; },
 
+  release: () => Number(process.versions.node.split('.')[0]),
+
   async reset() {
     for (const one of kept) (one.close && !one.destroy ? one.close() : one.destroy());
     [kept, server, socket, lines, errors, input] = [[], null, null, [], [], Buffer.alloc(0)];
