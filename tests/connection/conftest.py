@@ -14,10 +14,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tlsio
 from net import Net
+from tlsio.native._core import has_reactor
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from net import Driver, Pair, Version
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test that listens by the native driver, on a build that does not have it."""
+    try:
+        return (yield)
+    except tlsio.UsageError as error:
+        if has_reactor or error.code != "ERR_FEATURE_UNAVAILABLE_ON_PLATFORM":
+            raise
+        return pytest.skip("this build has no driver that listens")
 
 
 @pytest.fixture(params=["native", "portable"])
