@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,10 +308,11 @@ async def test_lost_connection_is_told_as_such(net: Net, call: str) -> None:
         waiting = asyncio.ensure_future(getattr(client, call)())
         await turns()
         relay.reset()
-        if call == "wait_closed":
-            await waiting
-        else:
+        if call == "read":
             with pytest.raises(ConnectionError):
+                await waiting
+        else:
+            with suppress(ConnectionError):  # of drain, unless the kernels have taken all at the last moment
                 await waiting
         with pytest.raises(ConnectionError) as caught:
             await client.read()
