@@ -82,6 +82,8 @@ for target in "${targets[@]}"; do
     PATH=$bin:$PATH "$bin/auditwheel" repair --wheel-dir "$work/repaired" "$work"/wheels/*.whl
     rm "$work"/wheels/*
     wheel=$(basename "$work"/repaired/*.whl)
+    glibc=$(sed 's/.*manylinux_2_\([0-9]*\).*/\1/' <<<"$wheel")
+    [ "$glibc" -le 31 ] || { echo "$wheel: something in it is of a newer glibc than the one that it was linked with"; exit 1; }
     mv "$work/repaired/$wheel" "$work/wheels"
     if [ -x "$target" ]; then
         PYTHON=$target "$here/try_wheel.sh" "$work/wheels/$wheel"
