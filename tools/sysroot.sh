@@ -22,11 +22,13 @@ done
 find "$work/root" -type l -lname '/*' | while read -r link; do
     ln -sfnr "$work/root$(readlink "$link")" "$link" # into the folder, not into this system
 done
-# gcc looks beside itself before it looks into the sysroot, for the start files and libc.so: -B comes before that.
+# gcc looks beside itself before it looks into the sysroot, for the start files (-B is before that) and for libraries; and Python's own
+# build adds the folder of the system's (the first -L wins).
 cat >"$work/root/cc" <<'END'
 #!/bin/sh
 root=$(dirname "$(realpath "$0")")
-exec gcc --sysroot="$root" -B"$root/usr/lib/$(gcc -print-multiarch)/" "$@"
+libraries=$root/usr/lib/$(gcc -print-multiarch)
+exec gcc --sysroot="$root" -B"$libraries/" -L"$libraries" "$@"
 END
 chmod 755 "$work/root/cc"
 mkdir -p "$(dirname "$folder")"

@@ -14,12 +14,13 @@ trap 'rm -rf "$work"' EXIT
 "$here/sysroot.sh" "$cache/sysroot"
 export CC=$cache/sysroot/cc
 [ -n "${TLSIO_OPENSSL:-}" ] || TLSIO_OPENSSL=$(TLSIO_CACHE=$cache "$here/openssl.sh" 3.5)
-# Debian's Python includes a second pyconfig.h by its path below /usr/include, where the sysroot's compiler does not look.
-mkdir "$work/include"
-ln -s "/usr/include/$(gcc -print-multiarch)" "$work/include/"
-export TLSIO_OPENSSL CFLAGS="-g0 -isystem $work/include" LDFLAGS="-Wl,--strip-all"
-
 "${PYTHON:-python3}" -m venv "$work/venv"
 pip=("$work/venv/bin/python" -m pip -q --disable-pip-version-check)
 "${pip[@]}" install "setuptools>=77" "Cython>=3.1"
+# CFLAGS takes the place of Python's own. Debian's Python includes a second pyconfig.h by its path below /usr/include, where the
+# sysroot's compiler does not look.
+mkdir "$work/include"
+ln -s "/usr/include/$(gcc -print-multiarch)" "$work/include/"
+flags=$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))')
+export TLSIO_OPENSSL CFLAGS="$flags -g0 -isystem $work/include" LDFLAGS="-Wl,--strip-all -Wl,-z,relro,-z,now"
 "${pip[@]}" wheel --no-build-isolation --no-deps --wheel-dir "$folder" "$sdist"

@@ -57,10 +57,11 @@ within() {
         TLSIO_CACHE=/tlsio/cache PIP_NO_INDEX=1 PIP_FIND_LINKS="/tlsio/house /tlsio/wheels" "$@"
 }
 
-# What a wheel is built with and what it needs, from where this system's pip gets it.
+# What a wheel is built with and what it needs, from where this system's pip gets it. The marks of requirements are judged for this
+# system's Python, so what redis needs before 3.11.3 (Debian 12 has 3.11.2) is named.
 provide() {
-    "$bin/pip" download -q --disable-pip-version-check --only-binary :all: --python-version "$1" --dest "$work/house" \
-        "setuptools>=77" "Cython>=3.1" aiohappyeyeballs certifi cryptography idna redis
+    "$bin/pip" download -qq --disable-pip-version-check --only-binary :all: --python-version "$1" --dest "$work/house" \
+        "setuptools>=77" "Cython>=3.1" aiohappyeyeballs certifi cryptography idna redis async-timeout
 }
 
 mkdir -p "$cache" "$folder" "$work/house" "$work/wheels"
@@ -82,6 +83,8 @@ for target in "${targets[@]}"; do
     PATH=$bin:$PATH "$bin/auditwheel" repair --wheel-dir "$work/repaired" "$work"/wheels/*.whl
     rm "$work"/wheels/*
     wheel=$(basename "$work"/repaired/*.whl)
+    glibc=$(sed 's/.*manylinux_2_\([0-9]*\).*/\1/' <<<"$wheel")
+    [ "$glibc" -le 31 ] || { echo "$wheel: something in it is of a newer glibc than the one that it was linked with"; exit 1; }
     mv "$work/repaired/$wheel" "$work/wheels"
     if [ -x "$target" ]; then
         PYTHON=$target "$here/try_wheel.sh" "$work/wheels/$wheel"
