@@ -18,6 +18,7 @@ from tlsio.connection.context import create_secure_context, get_ciphers
 from tlsio.model.constants import SSL_OP_NO_TLSv1_3, defaults
 from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.options import ContextOptions
+from tlsio.native._core import openssl_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,11 +127,13 @@ def test_ciphers_are_listed_in_lower_case() -> None:
 
 
 def test_listed_ciphers_are_taken_in_upper_case() -> None:
-    """All by their names; the lower case alone is no cipher, as in Node."""
+    """All by their names; the lower case alone is no cipher before OpenSSL 4.0, as in Node."""
     create_secure_context(ciphers=":".join(name.upper() for name in get_ciphers()))
-    with pytest.raises(ConfigError) as caught:
-        create_secure_context(ciphers="aes256-sha")
-    assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
+    if openssl_version < "OpenSSL 4":
+        with pytest.raises(ConfigError) as caught:
+            create_secure_context(ciphers="aes256-sha")
+        assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"
+        assert "in upper case" in (caught.value.hint or "")
 
 
 # --- the chain that is sent ---

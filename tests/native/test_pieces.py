@@ -131,7 +131,6 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "crl is spoilt": (lambda: {"crl": pem("X509 CRL")}, "ERR_CRYPTO_OPERATION_FAILED", ""),
     "crl is spoilt DER": (lambda: {"crl": b"\x30\x03\x02\x01\x07"}, "ERR_CRYPTO_OPERATION_FAILED", ""),
     "crl is a certificate": (lambda: {"crl": pki.ca2().cert_pem}, "ERR_CRYPTO_OPERATION_FAILED", "not a certificate revocation list"),
-    "cipher in lower case": (lambda: {"ciphers": "aes256-sha"}, "ERR_SSL_NO_CIPHER_MATCH", "in upper case"),
     "cipher unknown": (lambda: {"ciphers": "FOOBARBAZ"}, "ERR_SSL_NO_CIPHER_MATCH", "in upper case"),
     "suite unknown": (lambda: {"ciphers": "TLS_not_a_cipher"}, "ERR_SSL_NO_CIPHER_MATCH", "in upper case"),
     "nothing but a level": (lambda: {"ciphers": "@SECLEVEL=1"}, "ERR_SSL_NO_CIPHER_MATCH", "DEFAULT:@SECLEVEL=1"),

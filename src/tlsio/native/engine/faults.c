@@ -6,6 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Since OpenSSL 4.0 a provider's "cipher operation failed" comes before libssl's reason, which is the one that says what it means. */
+static void put_reason_first(tio_fault *f) {
+    for (int i = 1; i < f->count; i++) {
+        unsigned long code = f->entries[i].code;
+        if (ERR_GET_LIB(code) != ERR_LIB_SSL || ERR_GET_REASON(code) != SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC) continue;
+        tio_fault_entry reason = f->entries[i];
+        memmove(f->entries + 1, f->entries, (size_t)i * sizeof *f->entries);
+        f->entries[0] = reason;
+        return;
+    }
+}
+
 static void read_queue(tio_fault *f) {
     unsigned long code;
     const char *file, *function, *data;
@@ -17,6 +29,7 @@ static void read_queue(tio_fault *f) {
         if (function) strncpy(e->function, function, sizeof e->function - 1);
         if (data && (flags & ERR_TXT_STRING)) strncpy(e->data, data, sizeof e->data - 1);
     }
+    put_reason_first(f);
 }
 
 /* A request line: a method of upper-case letters, then a space. */
