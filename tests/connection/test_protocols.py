@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,8 +43,8 @@ async def meet(server: dict[str, Any], client: dict[str, Any]) -> tuple[str, str
             return "", "", f"client {error.code} / server -"
         except tlsio.TLSError as error:
             failure, _ = await refused
-            # OpenSSL 3.2 has renamed the alerts of SSL 3.0
-            return "", "", f"client {error.code.replace('SSL/TLS', 'SSLV3')} / server {failure.code}"
+            # OpenSSL 3.2 has renamed the alerts of SSL 3.0, and 4.0 once more
+            return "", "", f"client {re.sub('SSL_(SSL/)?TLS_ALERT', 'SSL_SSLV3_ALERT', error.code)} / server {failure.code}"
 
 
 # --- versions ---
@@ -134,9 +135,9 @@ async def test_ciphers_of_tls_1_2(client: str | None, server: str | None, outcom
 
 
 @pytest.mark.node("tls-set-ciphers-error")
-@pytest.mark.parametrize("ciphers", ["aes256-sha", "FOOBARBAZ", "TLS_not_a_cipher"])
+@pytest.mark.parametrize("ciphers", ["FOOBARBAZ", "TLS_not_a_cipher"])
 def test_unknown_cipher(ciphers: str) -> None:
-    """Names are in upper case."""
+    """None that OpenSSL has."""
     with pytest.raises(tlsio.ConfigError, match="no cipher match") as caught:
         tlsio.create_secure_context(ciphers=ciphers)
     assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ class Told:
         """Compare with what came."""
         assert type(error) is self.kind
         assert isinstance(error, tlsio.TLSError)
-        code = error.code.replace("SSL/TLS_ALERT", "SSLV3_ALERT")  # OpenSSL 3.2 renamed them, and with it Node's codes
+        code = re.sub("SSL_(SSL/)?TLS_ALERT", "SSL_SSLV3_ALERT", error.code)  # OpenSSL 3.2 and 4.0 renamed them, and with it Node's codes
         assert (code, error.alert) == (self.code, self.alert or alert)
         assert self.message in error.message
         assert self.hint in (error.hint or "")

@@ -2,7 +2,7 @@
 
 OpenSSL says "wrong version number" to a port that speaks HTTP and "handshake failure" to a missing client certificate.
 Here the first bytes of the peer, the alerts and OpenSSL's reason numbers are read together. Numbers, not texts: the
-texts changed with OpenSSL 3.2 ("sslv3 alert ..." became "ssl/tls alert ..."). Codes stay Node's, which are made of
+texts changed with OpenSSL 3.2 ("sslv3 alert ..." became "ssl/tls alert ...", in 4.0 "tls alert ..."). Codes stay Node's, which are made of
 those texts: `ERR_SSL_` and the reason in capitals.
 """
 
