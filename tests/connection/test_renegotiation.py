@@ -233,6 +233,25 @@ async def test_both_sides_may_write_meanwhile(net12: Net, asker: str) -> None:
         assert (arrived, returned) == (there, back)
 
 
+@pytest.mark.parametrize("asker", ["client", "server"])
+async def test_cancelled_call_goes_on_and_no_other_begins(net12: Net, asker: str) -> None:
+    """A handshake whose caller has gone is finished first; until then another is refused, and what is written arrives."""
+    async with net12.pair(server={"allow_renegotiation": True}) as (client, peer, _server):
+        side, other = (client, peer) if asker == "client" else (peer, client)
+        asking = asyncio.ensure_future(side.renegotiate())
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        with pytest.raises(tlsio.UsageStateError, match="already"):
+            await side.renegotiate()
+        for here, there in ((side, other), (other, side)):
+            here.write(b"data")
+            assert await there.readexactly(4) == b"data"
+        reading = asyncio.ensure_future(other.read())
+        await side.renegotiate()
+        reading.cancel()
+
+
 async def test_client_may_write_while_what_came_before_its_answer_is_unread(net12: Net) -> None:
     """A server asks for another handshake and goes on sending: the client's writes wait until it has read that."""
     async with net12.pair() as (client, peer, _server):

@@ -109,6 +109,61 @@ static void the_client_renegotiates(void) {
     pair_free(&p);
 }
 
+/* A client begins a renegotiation of its own just before the server asks for its certificate: the server's request stands for a
+ * handshake of its own, and a client that shows nothing is refused in that. */
+static void a_request_during_the_client_s_renegotiation(void) {
+    for (int shows = 0; shows < 2; shows++) {
+        pair p = open_as(TLS1_2_VERSION, shows ? &client_a : NULL, 0);
+        CHECK_INT(reshake(p.client, -1, 0), 0);
+        carry(&p, p.client, p.server);                          /* its hello; the answer is on its way, and asks for nothing */
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        CHECK_INT(reshake(p.server, -1, 0), -1);                /* one at a time */
+        carry(&p, p.server, p.client);
+        carry(&p, p.client, p.server);
+        CHECK(!p.server->rehandshake_done && p.server->rehandshake_asked);
+        pump(&p);
+        CHECK_INT(p.server->rehandshake_done, shows);
+        if (shows) CHECK(knows(&p, &client_a));
+        else broken_by(p.server, TIO_FAULT_SSL);
+        if (shows) still_talks(&p);
+        pair_free(&p);
+    }
+}
+
+/* The client's own wish while its hello answers the server's: one handshake is both. */
+static void the_client_s_wish_during_the_server_s(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    carry(&p, p.server, p.client);
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    CHECK_INT(reshake(p.client, -1, 0), -1);
+    pump(&p);
+    CHECK(p.client->rehandshake_done && p.server->rehandshake_done && knows(&p, &client_a));
+    p.client->rehandshake_done = p.server->rehandshake_done = 0;
+    still_talks(&p);
+    CHECK(!p.client->rehandshake_done && !p.server->rehandshake_done);
+    pair_free(&p);
+}
+
+/* Asked for twice, as after a cancelled call: the second is refused, and nothing is left behind that would begin it later. */
+static void one_request_at_a_time(int v) {
+    pair p = open_as(v, &client_a, 0);
+    tio_conn *asking = v == TLS1_2_VERSION ? p.client : p.server;
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(reshake(asking, v == TLS1_2_VERSION ? -1 : MUST, 0), 0);
+        CHECK_INT(reshake(asking, -1, 0), -1);
+        CHECK_INT(asking->phase, TIO_OPEN);
+        pump(&p);
+        CHECK(asking->rehandshake_done);
+        p.client->rehandshake_done = p.server->rehandshake_done = 0;
+        still_talks(&p);
+        CHECK(!asking->rehandshake_done);
+    }
+    pair_free(&p);
+}
+
+static void another_request_is_refused(void) { each_version(one_request_at_a_time); }
+
 /* The client's messages wait in the wire while we write: the write waits for them, and a read takes them. */
 static void a_write_waits_for_another_handshake(void) {
     pair p = open_as(TLS1_2_VERSION, &client_a, TIO_WANT_CLIENT);
@@ -214,7 +269,7 @@ static void who_cannot_be_asked_stays(void) {
     pair_free(&p);
     p = open_as(TLS1_3_VERSION, &client_a, 0);
     CHECK_INT(reshake(p.server, MUST, 0), 0);
-    CHECK_INT(reshake(p.server, MUST, 0), SSL_R_REQUEST_SENT);
+    CHECK_INT(reshake(p.server, MUST, 0), -1);
     pump(&p);
     CHECK(p.server->rehandshake_done);
     still_talks(&p);
@@ -485,6 +540,9 @@ static void the_user_is_asked_about_a_renegotiation(void) {
 void reshake_tests(void) {
     RUN(a_certificate_is_asked_for_later);
     RUN(the_client_renegotiates);
+    RUN(a_request_during_the_client_s_renegotiation);
+    RUN(the_client_s_wish_during_the_server_s);
+    RUN(another_request_is_refused);
     RUN(a_write_waits_for_another_handshake);
     RUN(data_before_a_renegotiation_is_read);
     RUN(a_write_behind_unread_data_does_not_spin);

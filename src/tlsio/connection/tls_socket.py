@@ -274,7 +274,7 @@ class TLSSocket(SocketClosing):
             HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
                 (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
             HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
-            TLSError: it failed, and with it the connection. Cancelled: it goes on.
+            TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can be asked for until it is done.
         """
         self._connection.check_caller()
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
@@ -309,8 +309,8 @@ class TLSSocket(SocketClosing):
 
     def _check_askable(self) -> None:
         """Raise why no other handshake can be asked for now."""
-        if self._reshaker is not None:
-            raise UsageStateError("A handshake is asked for already")
+        if self._reshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
+            raise UsageStateError("A handshake was asked for already, and is not done")
         if self._phase is not OPEN or self._output is not WRITABLE:
             raise UsageStateError("Only an open connection can shake hands again")
         if self._connection.input_ended:

@@ -310,6 +310,8 @@ class Connection:
     def refuse_renegotiation(self) -> None:
         """A renegotiation by the peer ends the connection from now on."""
 
+    @property
+    def awaits_rehandshake(self) -> bool: ...
     def reshake(self, verify: int | None, soft: bool) -> str | None:
         """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be."""
 

@@ -158,6 +158,11 @@ cdef class Connection(Plaintext):
         self._schedule()
         return None
 
+    @property
+    def awaits_rehandshake(self):
+        """Another handshake was asked for and is not done."""
+        return bool(tio_conn_awaits_rehandshake(self.c))
+
     def record(self, bint keys=False, bint offer=False, bint trace=False):
         """From now on. Lines of the key log go to `_keylogged`, a trace to `_traced`; the hello is `offer`."""
         if trace:

@@ -241,8 +241,9 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
 /* After each call that reads: has the peer's Finished come, and is OpenSSL done?  Then who came is asked about again. */
 static void look_for_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
-    c->rehandshake_finished = c->rehandshake_asked = c->rehandshake_begins = 0;
-    c->rehandshake_done = 1;
+    c->rehandshake_finished = c->rehandshake_begins = 0;
+    c->rehandshake_asked = c->rehandshake_deferred;     /* that was the client's own, ours follows it */
+    c->rehandshake_done = !c->rehandshake_deferred;
     c->write_stop = TIO_GO;                             /* a write that met it may go on */
     c->handshake_done_ns = tio_clock_coarse();
     if (c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
@@ -254,20 +255,14 @@ static void look_for_rehandshake(tio_conn *c) {
 static void input_failed(tio_conn *c, int r);
 static void peek_record(tio_conn *c);
 
-int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
-    int r;
-    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
+static int begin_rehandshake(tio_conn *c) {
     begin(c);
-    if (verify_mode >= 0) {
-        SSL_set_verify(c->ssl, verify_mode, NULL);
-        c->accept_unverified = (int8_t)accept_unverified;
+    if (c->rehandshake_verify >= 0) {
+        SSL_set_verify(c->ssl, c->rehandshake_verify, NULL);
+        c->accept_unverified = c->rehandshake_soft;
     }
-    r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
-    if (r != 1) {
-        *code = ERR_peek_error();
-        ERR_clear_error();
-        return -1;
-    }
+    int r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
+    if (r != 1) return -1;
     c->rehandshake_asked = 1;
     if (c->role == TIO_CLIENT) {
         c->rehandshake_begins = 1;
@@ -278,6 +273,30 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
     c->read_stop = TIO_GO;
     if (r <= 0) input_failed(c, r);
     return 0;
+}
+
+/* The peer may be in the middle of a renegotiation of its own (TLS 1.2).  A client's wish is fulfilled by that.  A server's is not:
+ * the certificate that it asks for may not have been asked for in time.  Its own follows. */
+int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
+    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
+    if (c->rehandshake_asked) return -1;                /* SSL_renegotiate() would be carried out much later, and unasked */
+    c->rehandshake_verify = (int8_t)verify_mode;
+    c->rehandshake_soft = (int8_t)accept_unverified;
+    if (is_renegotiating(c)) {
+        c->rehandshake_asked = 1;
+        c->rehandshake_deferred = c->role == TIO_SERVER;
+        return 0;
+    }
+    if (!begin_rehandshake(c)) return 0;
+    *code = ERR_peek_error();
+    ERR_clear_error();
+    return -1;
+}
+
+static void begin_deferred(tio_conn *c) {
+    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || is_renegotiating(c)) return;
+    c->rehandshake_deferred = 0;
+    if (begin_rehandshake(c)) record_failure(c);
 }
 
 int tio_conn_rehandshake_done(tio_conn *c) {
@@ -499,6 +518,7 @@ static void end_descriptor(tio_conn *c) {
 void tio_conn_turn(tio_conn *c) {
     tio_wire *w = &c->wire;
     tio_wire_settle(c);
+    if (c->rehandshake_deferred) begin_deferred(c);
     if (c->end_due) send_close_notify(c);
     if (w->fd >= 0) {
         if (tio_wire_unsent(w)) tio_conn_flush(c);
