@@ -242,7 +242,7 @@ async def test_cancelled_call_goes_on_and_no_other_begins(net12: Net, asker: str
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        with pytest.raises(tlsio.UsageStateError, match="already"):
+        with pytest.raises(tlsio.UsageError, match="already"):
             await side.renegotiate()
         for here, there in ((side, other), (other, side)):
             here.write(b"data")
