@@ -127,7 +127,7 @@ def test_ciphers_are_listed_in_lower_case() -> None:
 
 
 def test_listed_ciphers_are_taken_in_upper_case() -> None:
-    """All by their names; the lower case alone is no cipher before OpenSSL 4.0, as in Node."""
+    """Each listed name is accepted in upper case. Lower case is rejected, as in Node, before OpenSSL 4.0."""
     create_secure_context(ciphers=":".join(name.upper() for name in get_ciphers()))
     if openssl_version < "OpenSSL 4":
         with pytest.raises(ConfigError) as caught:

@@ -155,7 +155,7 @@ class TestHook:
             assert (asked[0][0], heard) == (other.cert_der, [ANY])
             sock.destroy()
 
-    @pytest.mark.skipif(openssl_version >= "OpenSSL 4", reason="secp256k1 is no group of OpenSSL 4.0")
+    @pytest.mark.skipif(openssl_version >= "OpenSSL 4", reason="OpenSSL 4.0 does not support the group secp256k1")
     async def test_certificate_that_tls_1_3_does_not_know(self, driver: Driver) -> None:
         """The version is what it would be without the hook."""
         who = pki.leaf("localhost", issuer=pki.ca1(), key=ec.generate_private_key(ec.SECP256K1()), names=["localhost"])

@@ -137,7 +137,7 @@ async def test_ciphers_of_tls_1_2(client: str | None, server: str | None, outcom
 @pytest.mark.node("tls-set-ciphers-error")
 @pytest.mark.parametrize("ciphers", ["FOOBARBAZ", "TLS_not_a_cipher"])
 def test_unknown_cipher(ciphers: str) -> None:
-    """None that OpenSSL has."""
+    """A name that OpenSSL does not know is an error of the option."""
     with pytest.raises(tlsio.ConfigError, match="no cipher match") as caught:
         tlsio.create_secure_context(ciphers=ciphers)
     assert caught.value.code == "ERR_SSL_NO_CIPHER_MATCH"

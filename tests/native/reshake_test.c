@@ -109,15 +109,21 @@ static void the_client_renegotiates(void) {
     pair_free(&p);
 }
 
-/* A client begins a renegotiation of its own just before the server asks for its certificate: the server's request stands for a
- * handshake of its own, and a client that shows nothing is refused in that. */
+/* The client has sent the hello of its own renegotiation, and the server has answered without a request for a certificate. */
+static pair open_and_renegotiating(const identity *who) {
+    pair p = open_as(TLS1_2_VERSION, who, 0);
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    carry(&p, p.client, p.server);
+    CHECK(SSL_in_init(p.server->ssl));
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    CHECK_INT(reshake(p.server, -1, 0), -1);                    /* one at a time */
+    return p;
+}
+
+/* The server's request needs a handshake of its own, in which a client without a certificate is refused. */
 static void a_request_during_the_client_s_renegotiation(void) {
     for (int shows = 0; shows < 2; shows++) {
-        pair p = open_as(TLS1_2_VERSION, shows ? &client_a : NULL, 0);
-        CHECK_INT(reshake(p.client, -1, 0), 0);
-        carry(&p, p.client, p.server);                          /* its hello; the answer is on its way, and asks for nothing */
-        CHECK_INT(reshake(p.server, MUST, 0), 0);
-        CHECK_INT(reshake(p.server, -1, 0), -1);                /* one at a time */
+        pair p = open_and_renegotiating(shows ? &client_a : NULL);
         carry(&p, p.server, p.client);
         carry(&p, p.client, p.server);
         CHECK(!p.server->rehandshake_done && p.server->rehandshake_asked);
@@ -130,8 +136,65 @@ static void a_request_during_the_client_s_renegotiation(void) {
     }
 }
 
-/* The client's own wish while its hello answers the server's: one handshake is both. */
-static void the_client_s_wish_during_the_server_s(void) {
+/* After our end or close the client's own handshake is done and the deferred one is dropped: never reported, and no clock runs. */
+static void an_end_drops_a_deferred_request(void) {
+    for (int closes = 0; closes < 2; closes++) {
+        pair p = open_and_renegotiating(&client_a);
+        if (closes) tio_conn_close(p.server);
+        else tio_conn_end(p.server);
+        pump(&p);
+        CHECK(!p.server->rehandshake_done && !knows(&p, &client_a));
+        CHECK(!p.server->rehandshake_asked && !p.server->rehandshake_deferred && !p.server->rehandshake_due);
+        CHECK_INT(p.client->in, TIO_IN_ENDED);
+        pair_free(&p);
+    }
+}
+
+/* The question about the client's own handshake is answered first. */
+static void a_deferred_request_waits_for_the_answer(void) {
+    for (int ends = 0; ends < 2; ends++) {
+        tio_context *client = client_context(TLS1_2_VERSION, &client_a), *server = server_context(TLS1_2_VERSION, &server_a, WANT_CERT);
+        pair p = pair_new(client, server, TIO_WANT_CLIENT);
+        tio_context_release(client);
+        tio_context_release(server);
+        p.server->policy.renegotiation = (tio_renegotiation){ 2, INT64_C(3600000000000) };
+        pump(&p);
+        CHECK_INT(reshake(p.client, -1, 0), 0);
+        carry(&p, p.client, p.server);
+        CHECK_INT(reshake(p.server, MUST, 0), 0);
+        p.held = 1;
+        pump(&p);
+        CHECK_INT(p.server->question, TIO_ASK_CLIENT);
+        CHECK(p.server->rehandshake_deferred && !p.server->rehandshake_done);
+        if (ends) tio_conn_end(p.server);
+        p.held = 0;
+        tio_answer_client(p.server);
+        tio_conn_turn(p.server);
+        CHECK_INT(p.server->rehandshake_asked, !ends);
+        pump(&p);
+        CHECK_INT(p.server->rehandshake_done, !ends);
+        CHECK_INT(p.client_questions, ends ? 1 : 2);
+        CHECK_INT(p.server->phase, TIO_OPEN);
+        pair_free(&p);
+    }
+}
+
+/* A client that never finishes its own renegotiation does not keep the server's request waiting. */
+static void a_deferred_request_has_the_handshake_s_bound(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    p.server->policy.handshake_ns = 1;
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    carry(&p, p.client, p.server);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    tio_conn_turn(p.server);
+    CHECK(tio_conn_deadline(p.server) > 0);
+    tio_conn_expire(p.server);
+    broken_by(p.server, TIO_FAULT_TIMEOUT);
+    pair_free(&p);
+}
+
+/* The server's request and the client's own are satisfied by one handshake. */
+static void a_client_s_request_during_the_server_s(void) {
     pair p = open_as(TLS1_2_VERSION, &client_a, 0);
     CHECK_INT(reshake(p.server, MUST, 0), 0);
     carry(&p, p.server, p.client);
@@ -145,7 +208,7 @@ static void the_client_s_wish_during_the_server_s(void) {
     pair_free(&p);
 }
 
-/* Asked for twice, as after a cancelled call: the second is refused, and nothing is left behind that would begin it later. */
+/* A second request, as after a cancelled call, is refused, and leaves nothing behind that would begin it later. */
 static void one_request_at_a_time(int v) {
     pair p = open_as(v, &client_a, 0);
     tio_conn *asking = v == TLS1_2_VERSION ? p.client : p.server;
@@ -541,7 +604,10 @@ void reshake_tests(void) {
     RUN(a_certificate_is_asked_for_later);
     RUN(the_client_renegotiates);
     RUN(a_request_during_the_client_s_renegotiation);
-    RUN(the_client_s_wish_during_the_server_s);
+    RUN(an_end_drops_a_deferred_request);
+    RUN(a_deferred_request_waits_for_the_answer);
+    RUN(a_deferred_request_has_the_handshake_s_bound);
+    RUN(a_client_s_request_during_the_server_s);
     RUN(another_request_is_refused);
     RUN(a_write_waits_for_another_handshake);
     RUN(data_before_a_renegotiation_is_read);

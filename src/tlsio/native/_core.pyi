@@ -311,7 +311,8 @@ class Connection:
         """A renegotiation by the peer ends the connection from now on."""
 
     @property
-    def awaits_rehandshake(self) -> bool: ...
+    def awaits_rehandshake(self) -> bool:
+        """Whether another handshake was asked for and is not done."""
     def reshake(self, verify: int | None, soft: bool) -> str | None:
         """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be."""
 

@@ -242,7 +242,7 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
 static void look_for_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
     c->rehandshake_finished = c->rehandshake_begins = 0;
-    c->rehandshake_asked = c->rehandshake_deferred;     /* that was the client's own, ours follows it */
+    c->rehandshake_asked = c->rehandshake_deferred;     /* the client's own is done, the server's follows */
     c->rehandshake_done = !c->rehandshake_deferred;
     c->write_stop = TIO_GO;                             /* a write that met it may go on */
     c->handshake_done_ns = tio_clock_coarse();
@@ -275,11 +275,11 @@ static int begin_rehandshake(tio_conn *c) {
     return 0;
 }
 
-/* The peer may be in the middle of a renegotiation of its own (TLS 1.2).  A client's wish is fulfilled by that.  A server's is not:
- * the certificate that it asks for may not have been asked for in time.  Its own follows. */
+/* The peer may be renegotiating already (TLS 1.2).  That handshake satisfies a client's request.  It does not satisfy a server's,
+ * because its hello may have been answered without a request for a certificate: the server's own handshake follows it. */
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
     if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
-    if (c->rehandshake_asked) return -1;                /* SSL_renegotiate() would be carried out much later, and unasked */
+    if (c->rehandshake_asked) return -1;        /* OpenSSL would begin a second one with some later read or write */
     c->rehandshake_verify = (int8_t)verify_mode;
     c->rehandshake_soft = (int8_t)accept_unverified;
     if (is_renegotiating(c)) {
@@ -293,10 +293,12 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
     return -1;
 }
 
+/* Not before the client's own handshake is done: until then that one must not pass for the answer.  An end of either side drops it. */
 static void begin_deferred(tio_conn *c) {
-    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || is_renegotiating(c)) return;
+    if (c->question != TIO_NO_QUESTION || is_renegotiating(c)) return;
     c->rehandshake_deferred = 0;
-    if (begin_rehandshake(c)) record_failure(c);
+    if (c->phase != TIO_OPEN || c->in != TIO_IN_OPEN || c->out != TIO_OUT_OPEN) c->rehandshake_asked = 0;
+    else if (begin_rehandshake(c)) record_failure(c);
 }
 
 int tio_conn_rehandshake_done(tio_conn *c) {

@@ -392,8 +392,8 @@ size_t tio_conn_write(tio_conn *, const void *data, size_t size);
 void tio_conn_end(tio_conn *);          /* close_notify goes behind what was written; FIN follows */
 void tio_conn_close(tio_conn *);        /* end, and from now on steps throw input away until the peer has ended too */
 /* OPEN: another handshake.  TLS 1.2: renegotiation; TLS 1.3: a server asks the client for its certificate.  verify_mode: -1 as
- * it is, else SSL_VERIFY_*, and accept_unverified beside it.  -1: cannot be, OpenSSL's code says why; without a code the connection is not open, or one that was
- * asked for is not done.  A server's begins after a renegotiation that the client has begun by itself. */
+ * it is, else SSL_VERIFY_*, and accept_unverified beside it.  -1: cannot be, OpenSSL's code says why; without a code the connection is not open, or the
+ * handshake that was asked for before is not done.  A server's begins after a renegotiation that the client has begun itself. */
 int tio_conn_rehandshake(tio_conn *, int verify_mode, int accept_unverified, unsigned long *code);
 int tio_conn_awaits_rehandshake(const tio_conn *);  /* asked for and not done */
 int tio_conn_rehandshake_done(tio_conn *);           /* another handshake is done since the last call that said so */
