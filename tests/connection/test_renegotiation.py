@@ -14,6 +14,7 @@ import tlsio
 from net import Net
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from net import Driver, Pair
@@ -250,6 +251,56 @@ async def test_cancelled_call_goes_on_and_no_other_begins(net12: Net, asker: str
         reading = asyncio.ensure_future(other.read())
         await side.renegotiate()
         reading.cancel()
+
+
+async def test_own_end_drops_a_request_that_was_not_sent(net12: Net) -> None:
+    """The server ends while the client renegotiates by itself: the call fails at once, and the client's data still arrives."""
+    options = {"allow_renegotiation": True, "allow_half_open": True, "ca": pki.ca1().cert_pem}
+    dropped = 0
+    for delay in range(1, 7):  # turns of the loop: after some of them the client's hello was answered, and its handshake is not done
+        async with net12.pair(server=options, client={"allow_half_open": True, **CLIENT}) as (client, peer, _server):
+            for side in (client, peer):
+                side.on("error", lambda _error: None)
+            own = asyncio.ensure_future(client.renegotiate())
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+            await asyncio.sleep(0)
+            peer.end()
+            reading = asyncio.ensure_future(peer.readexactly(4))
+            await asyncio.wait([own, asking], timeout=5, return_when=asyncio.FIRST_EXCEPTION)
+            if asking.done() and "before the request could be sent" in str(asking.exception()):
+                dropped += 1
+                client.write(b"data")
+                assert await reading == b"data"
+            for task in (own, asking, reading):
+                task.cancel()
+            await asyncio.gather(own, asking, reading, return_exceptions=True)
+    assert dropped
+
+
+async def test_request_of_a_listener_during_the_client_s_renegotiation(net12: Net) -> None:
+    """Begun by an event of the client's own handshake, the call does not take that handshake for the answer."""
+    async with net12.pair(server={"allow_renegotiation": True, "ca": pki.ca1().cert_pem}) as (client, peer, _server):
+        asked: list[tuple[Coroutine[Any, Any, None], asyncio.Future[None]]] = []
+
+        def ask(_line: bytes) -> None:
+            if not asked:
+                call = peer.renegotiate(request_cert=True)
+                asked.append((call, call.send(None)))  # like an eager task
+
+        for side in (client, peer):
+            side.on("error", lambda _error: None)
+            side.on("data", lambda _chunk: None)
+        peer.on("keylog", ask)
+        with suppress(tlsio.TLSError):
+            await client.renegotiate()
+        ((call, waiter),) = asked
+        waiter._asyncio_future_blocking = False
+        await asyncio.wait([waiter])
+        with pytest.raises((tlsio.CertificateError, tlsio.HandshakeError)):
+            call.send(None)
+        assert peer.closed
 
 
 async def test_client_may_write_while_what_came_before_its_answer_is_unread(net12: Net) -> None:

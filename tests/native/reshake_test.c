@@ -136,14 +136,16 @@ static void a_request_during_the_client_s_renegotiation(void) {
     }
 }
 
-/* After our end or close the client's own handshake is done and the deferred one is dropped: never reported, and no clock runs. */
+/* After our end or close the client's own handshake is done and the deferred one is dropped: reported as that, and no clock runs. */
 static void an_end_drops_a_deferred_request(void) {
     for (int closes = 0; closes < 2; closes++) {
         pair p = open_and_renegotiating(&client_a);
         if (closes) tio_conn_close(p.server);
         else tio_conn_end(p.server);
         pump(&p);
-        CHECK(!p.server->rehandshake_done && !knows(&p, &client_a));
+        CHECK_INT(p.server->rehandshake_done, TIO_REHANDSHAKE_DROPPED);
+        CHECK_INT(tio_conn_rehandshake_done(p.server), closes ? 0 : TIO_REHANDSHAKE_DROPPED);       /* of interest while it is open */
+        CHECK(!knows(&p, &client_a));
         CHECK(!p.server->rehandshake_asked && !p.server->rehandshake_deferred && !p.server->rehandshake_due);
         CHECK_INT(p.client->in, TIO_IN_ENDED);
         pair_free(&p);
@@ -172,7 +174,7 @@ static void a_deferred_request_waits_for_the_answer(void) {
         tio_conn_turn(p.server);
         CHECK_INT(p.server->rehandshake_asked, !ends);
         pump(&p);
-        CHECK_INT(p.server->rehandshake_done, !ends);
+        CHECK_INT(p.server->rehandshake_done, ends ? TIO_REHANDSHAKE_DROPPED : TIO_REHANDSHAKE_DONE);
         CHECK_INT(p.client_questions, ends ? 1 : 2);
         CHECK_INT(p.server->phase, TIO_OPEN);
         pair_free(&p);
@@ -191,6 +193,38 @@ static void a_deferred_request_has_the_handshake_s_bound(void) {
     tio_conn_expire(p.server);
     broken_by(p.server, TIO_FAULT_TIMEOUT);
     pair_free(&p);
+}
+
+/* The client's own handshake is done and not reported yet when the server asks: it is not the answer. */
+static void an_unreported_handshake_is_not_the_answer(void) {
+    pair p = open_as(TLS1_2_VERSION, NULL, 0);
+    CHECK_INT(reshake(p.client, -1, 0), 0);
+    pump(&p);
+    CHECK(p.server->rehandshake_done);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    CHECK_INT(tio_conn_rehandshake_done(p.server), 0);
+    pump(&p);
+    CHECK_INT(tio_conn_rehandshake_done(p.server), 0);
+    broken_by(p.server, TIO_FAULT_SSL);
+    pair_free(&p);
+}
+
+/* The server's request covers one hello.  What the client begins in the middle of that counts as its own. */
+static void a_request_covers_one_hello(void) {
+    for (int limit = 0; limit < 2; limit++) {
+        pair p = open_as(TLS1_2_VERSION, NULL, 0);
+        p.server->policy.renegotiation.limit = limit;
+        CHECK_INT(reshake(p.server, SSL_VERIFY_NONE, 0), 0);
+        pump(&p);
+        CHECK_INT(tio_conn_rehandshake_done(p.server), 1);
+        CHECK_INT(p.server->renegotiations, 0);
+        CHECK_INT(reshake(p.server, SSL_VERIFY_NONE, 0), 0);
+        p.server->rehandshake_hello = 1;                        /* as when the answer and the next hello come with one read */
+        pump(&p);
+        if (limit) CHECK_INT(p.server->phase, TIO_OPEN);
+        else broken_by(p.server, TIO_FAULT_LIMIT);
+        pair_free(&p);
+    }
 }
 
 /* The server's request and the client's own are satisfied by one handshake. */
@@ -607,6 +641,8 @@ void reshake_tests(void) {
     RUN(an_end_drops_a_deferred_request);
     RUN(a_deferred_request_waits_for_the_answer);
     RUN(a_deferred_request_has_the_handshake_s_bound);
+    RUN(an_unreported_handshake_is_not_the_answer);
+    RUN(a_request_covers_one_hello);
     RUN(a_client_s_request_during_the_server_s);
     RUN(another_request_is_refused);
     RUN(a_write_waits_for_another_handshake);

@@ -273,6 +273,7 @@ class TLSSocket(SocketClosing):
             UsageStateError: not open, asked already, or (TLS 1.3) not a server.
             HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
                 (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
+                The same code: `end` was called before a server's request could be sent; the connection goes on.
             HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
             TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can be asked for until it is done.
         """
@@ -321,9 +322,16 @@ class TLSSocket(SocketClosing):
         """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
         self._connection.refuse_renegotiation()
 
-    def _reshaken(self) -> None:
+    def _reshaken(self, dropped: bool) -> None:  # noqa: FBT001 - called by the engine
         self._set_deadline(None)
-        if self._reshaker is not None and not self._reshaker.done():
+        if self._reshaker is None or self._reshaker.done():
+            return
+        if dropped:
+            message = "The handshake was not repeated: this side ended the connection before the request could be sent"
+            hint = "Call end() after renegotiate() has returned."
+            self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
+            self._reshaker.set_exception(error)
+        else:
             self._reshaker.set_result(None)
 
     # ---- blocks

@@ -297,6 +297,7 @@ cdef class Connection(Plaintext):
 
     cdef object _settle(self):
         """Bring out what has gathered, then report."""
+        cdef int done
         self.dirty = False
         self.pushed = 0
         if tio_conn_has_news(self.c):
@@ -305,8 +306,10 @@ cdef class Connection(Plaintext):
         # A question of another handshake may be answered at once: what it has held back leaves now.
         while self.told_open and tio_conn_question(self.c) != TIO_NO_QUESTION and self._ask():
             self._move_out()
-        if self.told_open and tio_conn_rehandshake_done(self.c) and self.owner is not None:
-            self.owner._reshaken()
+        if self.told_open and self.owner is not None:
+            done = tio_conn_rehandshake_done(self.c)
+            if done:
+                self.owner._reshaken(done == TIO_REHANDSHAKE_DROPPED)
         self._report()
 
     cdef object _move_out(self):

@@ -238,6 +238,7 @@ cdef extern from "engine.h" nogil:
     void tio_conn_close(tio_conn *)
     int tio_conn_rehandshake(tio_conn *, int, int, unsigned long *)
     int tio_conn_awaits_rehandshake(const tio_conn *)
+    int TIO_REHANDSHAKE_DROPPED
     int tio_conn_rehandshake_done(tio_conn *)
     void tio_conn_refuse_renegotiation(tio_conn *)
     void tio_conn_turn(tio_conn *)

@@ -69,7 +69,10 @@ static int resumes_by_lists(tio_conn *c, SSL *ssl) {
 /* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
 static int on_renegotiation(tio_conn *c, int *alert) {
     int64_t now = tio_clock_coarse();
-    if (c->rehandshake_asked) return SSL_CLIENT_HELLO_SUCCESS;  /* at our request */
+    if (c->rehandshake_asked && !c->rehandshake_deferred && !c->rehandshake_hello) {
+        c->rehandshake_hello = 1;                       /* at our request, once: one read may meet another hello behind it */
+        return SSL_CLIENT_HELLO_SUCCESS;
+    }
     c->renegotiations = now - c->handshake_done_ns >= c->policy.renegotiation.window_ns ? 1 : c->renegotiations + 1;
     if (c->policy.renegotiation.window_ns < 0) c->limit_exceeded = TIO_LIMIT_RENEGOTIATION_OFF;
     else if (c->renegotiations > c->policy.renegotiation.limit) c->limit_exceeded = TIO_LIMIT_RENEGOTIATIONS;

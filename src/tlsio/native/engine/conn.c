@@ -241,9 +241,9 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
 /* After each call that reads: has the peer's Finished come, and is OpenSSL done?  Then who came is asked about again. */
 static void look_for_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
-    c->rehandshake_finished = c->rehandshake_begins = 0;
+    c->rehandshake_finished = c->rehandshake_begins = c->rehandshake_hello = 0;
     c->rehandshake_asked = c->rehandshake_deferred;     /* the client's own is done, the server's follows */
-    c->rehandshake_done = !c->rehandshake_deferred;
+    c->rehandshake_done = c->rehandshake_deferred ? 0 : TIO_REHANDSHAKE_DONE;
     c->write_stop = TIO_GO;                             /* a write that met it may go on */
     c->handshake_done_ns = tio_clock_coarse();
     if (c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
@@ -282,6 +282,7 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
     if (c->rehandshake_asked) return -1;        /* OpenSSL would begin a second one with some later read or write */
     c->rehandshake_verify = (int8_t)verify_mode;
     c->rehandshake_soft = (int8_t)accept_unverified;
+    c->rehandshake_done = 0;                    /* an earlier one that was not reported is not the answer */
     if (is_renegotiating(c)) {
         c->rehandshake_asked = 1;
         c->rehandshake_deferred = c->role == TIO_SERVER;
@@ -293,17 +294,22 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
     return -1;
 }
 
-/* Not before the client's own handshake is done: until then that one must not pass for the answer.  An end of either side drops it. */
+/* Not before the client's own handshake is done: until then that one must not pass for the answer.  An end of either side drops it, which is reported. */
 static void begin_deferred(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || is_renegotiating(c)) return;
     c->rehandshake_deferred = 0;
-    if (c->phase != TIO_OPEN || c->in != TIO_IN_OPEN || c->out != TIO_OUT_OPEN) c->rehandshake_asked = 0;
-    else if (begin_rehandshake(c)) record_failure(c);
+    if (c->phase == TIO_OPEN && c->in == TIO_IN_OPEN && c->out == TIO_OUT_OPEN) {
+        if (begin_rehandshake(c)) record_failure(c);
+    } else {
+        c->rehandshake_asked = 0;
+        c->rehandshake_done = TIO_REHANDSHAKE_DROPPED;
+    }
 }
 
 int tio_conn_rehandshake_done(tio_conn *c) {
-    int done = c->rehandshake_done && c->question == TIO_NO_QUESTION && c->phase == TIO_OPEN;
-    if (done) c->rehandshake_done = 0;
+    if (c->question != TIO_NO_QUESTION || c->phase != TIO_OPEN) return 0;
+    int done = c->rehandshake_done;
+    c->rehandshake_done = 0;
     return done;
 }
 

@@ -396,7 +396,9 @@ void tio_conn_close(tio_conn *);        /* end, and from now on steps throw inpu
  * handshake that was asked for before is not done.  A server's begins after a renegotiation that the client has begun itself. */
 int tio_conn_rehandshake(tio_conn *, int verify_mode, int accept_unverified, unsigned long *code);
 int tio_conn_awaits_rehandshake(const tio_conn *);  /* asked for and not done */
-int tio_conn_rehandshake_done(tio_conn *);           /* another handshake is done since the last call that said so */
+/* What became of it since the last call that returned so: TIO_REHANDSHAKE_DONE, or dropped because this side has ended; else 0. */
+enum { TIO_REHANDSHAKE_DONE = 1, TIO_REHANDSHAKE_DROPPED };
+int tio_conn_rehandshake_done(tio_conn *);
 void tio_conn_refuse_renegotiation(tio_conn *);      /* from now on a renegotiation by the peer ends the connection */
 
 /* The end of each piece of work, for both wires: borrowed input becomes private, what has gathered is sent, FIN follows when

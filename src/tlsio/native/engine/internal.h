@@ -89,11 +89,12 @@ struct tio_conn {
     uint8_t limit_exceeded;             /* the tio_limit that a callback found exceeded */
     uint8_t peer_finished;              /* the peer's Finished of the first handshake has come */
     uint8_t rehandshake_asked;          /* we have asked for another handshake */
+    uint8_t rehandshake_hello;          /* server: the client's hello that answers it has come */
     uint8_t rehandshake_deferred;       /* server: after the one that the client has begun itself */
     int8_t rehandshake_verify, rehandshake_soft;    /* what was asked for: SSL_VERIFY_*, -1 as it is, and accept_unverified */
     uint8_t rehandshake_begins;         /* client, TLS 1.2: its hello is due */
     uint8_t rehandshake_finished;       /* the peer's Finished of another handshake has come */
-    uint8_t rehandshake_done;           /* another handshake is done and was not reported yet */
+    uint8_t rehandshake_done;           /* TIO_REHANDSHAKE_*: not reported yet */
     int8_t accept_unverified;           /* in place of the context's, -1 = as that has it */
     uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
     uint8_t counted_peer;               /* and the count of its address */
