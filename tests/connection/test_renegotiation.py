@@ -253,6 +253,32 @@ async def test_cancelled_call_goes_on_and_no_other_begins(net12: Net, asker: str
         reading.cancel()
 
 
+@pytest.mark.parametrize("ours", [False, True], ids=["lost", "destroyed"])
+async def test_ended_connection_does_not_report_that_it_waits(pair: Pair, *, ours: bool) -> None:
+    """After a cancelled call, what has ended the connection is raised; a program that tries again until it is done would never end."""
+    async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):
+        asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        if ours:
+            peer.destroy()
+        client.destroy()
+        with pytest.raises(tlsio.TLSError) as ended:
+            await peer.read()
+        with pytest.raises(tlsio.UsageError if ours else type(ended.value)) as caught:
+            await peer.renegotiate(request_cert=True)
+        assert "already" not in str(caught.value)
+
+
+async def test_tls_1_3_asks_for_a_certificate_or_not_at_all(driver: Driver) -> None:
+    """There is no other reason for another handshake: the mistake is the caller's, not the client's."""
+    async with Net(driver, "TLSv1.3").pair() as (_client, peer, _server):
+        with pytest.raises(tlsio.UsageError, match="request_cert=False") as wrong:
+            await peer.renegotiate(request_cert=False)
+        assert wrong.value.code == "ERR_INVALID_ARG_VALUE"
+
+
 async def test_own_end_drops_a_request_that_was_not_sent(net12: Net) -> None:
     """The server ends while the client renegotiates by itself: the call fails at once, and the client's data still arrives."""
     options = {"allow_renegotiation": True, "allow_half_open": True, "ca": pki.ca1().cert_pem}

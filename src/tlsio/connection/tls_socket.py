@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from tlsio.connection.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
 from tlsio.connection.socket_closing import SocketClosing
 from tlsio.model.checks import check_bytes, check_filled_text
-from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError
+from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import NO_ANSWER_HINT
 from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
 
@@ -271,6 +271,7 @@ class TLSSocket(SocketClosing):
 
         Raises:
             UsageStateError: not open, asked already, or (TLS 1.3) not a server.
+            UsageValueError: `request_cert=False` in TLS 1.3.
             HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
                 (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
                 The same code: `end` was called before a server's request could be sent; the connection goes on.
@@ -285,6 +286,8 @@ class TLSSocket(SocketClosing):
         modern = self.get_protocol() == "TLSv1.3"
         if modern and not self._side.is_server:
             raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
+        if request_cert is False and modern:
+            raise UsageValueError("request_cert=False: in TLS 1.3 another handshake is nothing but the request for a certificate")
         if request_cert is None and modern:
             request_cert = True
         verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
@@ -294,7 +297,9 @@ class TLSSocket(SocketClosing):
                 f"The handshake cannot be repeated: {reason}",
                 code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
                 reason=reason,
-                hint="The client has to offer post-handshake authentication." if modern else None,
+                hint="The client must offer post-handshake authentication. A client of tlsio does when it has cert= and key=."
+                if modern
+                else None,
             )
             raise error
         self._set_deadline(self._settings.handshake_timeout)
@@ -309,11 +314,13 @@ class TLSSocket(SocketClosing):
             self._raise_closed()
 
     def _check_askable(self) -> None:
-        """Raise why no other handshake can be asked for now."""
-        if self._reshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
-            raise UsageStateError("A handshake was asked for already, and is not done")
+        """Raise why no other handshake can be asked for now: first the error that has ended the connection."""
+        if self._error is not None:
+            self._raise(self._error)
         if self._phase is not OPEN or self._output is not WRITABLE:
             raise UsageStateError("Only an open connection can shake hands again")
+        if self._reshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
+            raise UsageStateError("A handshake was asked for already, and is not done")
         if self._connection.input_ended:
             message = "The handshake cannot be repeated: the peer has ended the connection"
             raise HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=NO_ANSWER_HINT)
