@@ -126,6 +126,9 @@ _SCENES = (
     ("flow", "renegotiate", "fetch", "peer_write", "flush"),
     ("renegotiate", "write", "fetch", "write", "flush"),
     ("write", "peer_renegotiate", "flush", "fetch", "peer_write", "flush"),
+    ("peer_renegotiate", "flush", "renegotiate", "fetch", "peer_write", "flush", "write"),
+    ("peer_renegotiate", "flush", "turn", "renegotiate", "end", "fetch", "flush"),
+    ("peer_renegotiate", "flush", "turn", "renegotiate", "cancel", "renegotiate", "fetch", "flush"),
     ("write", "update_key", "flush", "update_key", "flush"),
     ("write", "write", "update_key", "flush", "renegotiate", "flush"),
     ("peer_write", "flush", "peer_end", "flush", "read", "flow"),
@@ -175,7 +178,7 @@ _ACTS: dict[str, tuple[int, Callable[[random.Random, Setting], Act]]] = {
     "no_flow": (3, _nothing),
     "pause": (3, _nothing),
     "resume": (3, _nothing),
-    "renegotiate": (3, _nothing),
+    "renegotiate": (3, lambda rng, _: (rng.choice([None, None, True]),)),
     "end": (2, lambda rng, _: (rng.choice([0, 0, 1, 50_000]),)),
     "close": (1, _nothing),
     "destroy": (1, lambda rng, _: (rng.random() < 0.5,)),
@@ -294,6 +297,7 @@ class Play:
         self.listener: Any = None
         self.raise_in: dict[str, str] = {}
         self.owes_report = False  # data was lost
+        self.forgiven = 0  # bytes that the application wrote, whose loss nobody can know
 
     def _make_peer(self) -> WirePeer:
         setting = self.setting
@@ -622,8 +626,10 @@ class Play:
             # Both directions have ended: what the kernel has taken cannot be reported as lost any more.
             sock = self.sock
             both_ended = self.clean_end or (self.end_at is not None and self.flushed >= self.end_at and not self.closed_by_us)
-            finished = sock is not None and both_ended and not sock.writable and not sock.writable_length
-            self.gave_up = self.gave_up or self._is_closed or finished
+            all_taken = sock is not None and both_ended and not sock.writable_length
+            self.gave_up = self.gave_up or self._is_closed or bool(all_taken and sock and not sock.writable)
+            if all_taken and isinstance(self.wire, StreamWire):  # sent is what a stream has taken; only a later write finds that it broke
+                self.forgiven = self.written
             self.wire.reset()
 
     def do_garbage(self, at: int) -> None:
@@ -771,10 +777,11 @@ class Play:
         if self.sock is not None:
             self.sock.resume()
 
-    def do_renegotiate(self) -> None:
-        """Another handshake: renegotiation, or post-handshake authentication."""
-        if self.sock is not None and not self.peer.is_shaking and not self.peer.end_sent:
-            self._spawn("renegotiate", self.sock.renegotiate)
+    def do_renegotiate(self, request_cert: bool | None) -> None:  # noqa: FBT001
+        """Another handshake: renegotiation, or post-handshake authentication. A server may ask while the client renegotiates."""
+        sock, is_server = self.sock, self.setting.role == "server"
+        if sock is not None and not self.peer.end_sent and (is_server or not self.peer.is_shaking):
+            self._spawn("renegotiate", lambda: sock.renegotiate(request_cert=request_cert if is_server else None))
 
     @property
     def _is_asking(self) -> bool:
@@ -1053,11 +1060,11 @@ class Play:
         heard = self.heard
         lost = self.written - len(self.peer.received)
         taken = self.closed_by_us and self.reset_sent  # the peer's kernel has acknowledged it, and its program did not read it
-        if lost and not self.gave_up and not taken and not self.peer.failed and not heard.had_error:
+        if self.written > self.forgiven and lost and not self.gave_up and not taken and not self.peer.failed and not heard.had_error:
             raise Fault("data was lost and close(False) emitted", f"{lost} of {self.written}; {self._describe()}")
         # After its own close() a program need not take the error: only `error` listeners and close(True) tell it.
         is_excused = self.setting.role == "server" or self.gave_up or self.closed_by_us
-        self.owes_report = bool(lost and not self.peer.failed and not is_excused)
+        self.owes_report = bool(self.written > self.forgiven and lost and not self.peer.failed and not is_excused)
         if not self.clean_end and not self.gave_up and not self.closed_by_us and not heard.had_error:
             raise Fault("neither an end nor an error", self._describe())
 

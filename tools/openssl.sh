@@ -60,7 +60,9 @@ done
 bits=()
 [ "$(getconf LONG_BIT)" = 32 ] || bits=(enable-ec_nistp_64_gcc_128)
 echo "Building OpenSSL $found"
-./Configure linux-"$(uname -m)" --prefix=/usr --openssldir=/etc/ssl --libdir=lib -fPIC no-shared no-module no-tests "${bits[@]}" >"$work/log" 2>&1 &&
+hardened=(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) # as distributions build it
+./Configure linux-"$(uname -m)" --prefix=/usr --openssldir=/etc/ssl --libdir=lib -fPIC no-shared no-module no-tests "${bits[@]}" \
+    "${hardened[@]}" >"$work/log" 2>&1 &&
     make -s -j"$(nproc)" build_libs >>"$work/log" 2>&1 &&
     make -s DESTDIR="$work/made" install_dev >>"$work/log" 2>&1 ||
     { tail -n 20 "$work/log"; exit 1; }

@@ -22,5 +22,6 @@ pip=("$work/venv/bin/python" -m pip -q --disable-pip-version-check)
 mkdir "$work/include"
 ln -s "/usr/include/$(gcc -print-multiarch)" "$work/include/"
 flags=$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))')
-export TLSIO_OPENSSL CFLAGS="$flags -g0 -isystem $work/include" LDFLAGS="-Wl,--strip-all -Wl,-z,relro,-z,now"
+hardened="-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
+export TLSIO_OPENSSL CFLAGS="$flags $hardened -g0 -isystem $work/include" LDFLAGS="-Wl,--strip-all -Wl,-z,relro,-z,now"
 "${pip[@]}" wheel --no-build-isolation --no-deps --wheel-dir "$folder" "$sdist"

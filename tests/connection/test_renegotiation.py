@@ -383,6 +383,27 @@ async def test_server_that_ends_without_an_answer_is_an_error_at_once(net12: Net
             await asking
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ended", [False, True], ids=["open", "ended"])
+async def test_cancelled_request_is_bounded_while_it_holds_up_writes(pair: Pair, *, ended: bool) -> None:
+    """The client does not answer. Until our end that breaks the connection in time; then nothing waits for the answer."""
+    server = {"ca": pki.ca1().cert_pem, "handshake_timeout": 0.5}
+    async with pair(server=server, client={**CLIENT, "allow_half_open": True}) as (client, peer, _server):
+        peer.write(b"unread")
+        asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
+        await asyncio.sleep(0)
+        asking.cancel()
+        if ended:
+            peer.end()
+            await asyncio.sleep(0.8)
+            client.end(b"late")
+            assert await peer.read() == b"late"
+            assert await peer.read() == b""
+        else:
+            with pytest.raises(tlsio.HandshakeTimeoutError):
+                await peer.read()
+
+
 async def test_answer_before_the_end_is_an_answer(pair: Pair) -> None:
     """The client ends right behind it: another handshake is done, and the end is an end."""
     async with pair(server={"ca": pki.ca1().cert_pem}, client=CLIENT) as (client, peer, _server):

@@ -145,6 +145,27 @@ async def test_async_listener_is_awaited_before_the_next_chunk(pair: Pair) -> No
             assert await collector.wait_for(len(sent)) == sent
 
 
+async def test_async_listener_may_be_cancelled_before_it_begins(pair: Pair) -> None:
+    """As when a program ends: nobody complains of a coroutine that was never awaited, and the next chunk flows."""
+    async with pair() as (client, peer, _server):
+        loop, chunks = asyncio.get_running_loop(), asyncio.Queue[bytes]()
+
+        def cancel(before: set[asyncio.Task[Any]]) -> None:
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+
+        def listen(chunk: bytes) -> Any:
+            loop.call_soon(cancel, asyncio.all_tasks())
+            chunks.put_nowait(chunk)
+            return asyncio.sleep(0)
+
+        peer.on("data", listen)
+        for sent in (b"one", b"two"):
+            client.write(sent)
+            assert await chunks.get() == sent
+        peer.off("data", listen)
+
+
 async def test_end_waits_for_async_listeners(pair: Pair) -> None:
     """`end`, and our own end after it, come when the last chunk was dealt with: the listener may answer first."""
     async with pair() as (client, peer, _server):

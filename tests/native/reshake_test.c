@@ -109,6 +109,24 @@ static void the_client_renegotiates(void) {
     pair_free(&p);
 }
 
+/* A request without an answer holds up nothing after our end: no clock runs, and an answer is still one. */
+static void asked_and_ended(int v) {
+    pair p = open_as(v, &client_a, 0);
+    p.server->policy.handshake_ns = INT64_C(1000000000);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    carry(&p, p.server, p.client);
+    tio_conn_turn(p.server);
+    CHECK(p.server->rehandshake_due);
+    tio_conn_end(p.server);
+    tio_conn_turn(p.server);
+    CHECK(!p.server->rehandshake_due && p.server->rehandshake_asked);
+    pump(&p);
+    CHECK_INT(p.server->phase, TIO_OPEN);
+    pair_free(&p);
+}
+
+static void no_clock_runs_after_our_end(void) { each_version(asked_and_ended); }
+
 /* The client has sent the hello of its own renegotiation, and the server has answered without a request for a certificate. */
 static pair open_and_renegotiating(const identity *who) {
     pair p = open_as(TLS1_2_VERSION, who, 0);
@@ -638,6 +656,7 @@ void reshake_tests(void) {
     RUN(a_certificate_is_asked_for_later);
     RUN(the_client_renegotiates);
     RUN(a_request_during_the_client_s_renegotiation);
+    RUN(no_clock_runs_after_our_end);
     RUN(an_end_drops_a_deferred_request);
     RUN(a_deferred_request_waits_for_the_answer);
     RUN(a_deferred_request_has_the_handshake_s_bound);

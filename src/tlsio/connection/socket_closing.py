@@ -43,7 +43,7 @@ from tlsio.model.errors import (
 from tlsio.model.faults import TRUNCATION_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Self
 
 __all__ = ["SocketClosing"]
@@ -432,21 +432,22 @@ class SocketClosing(SocketReading):
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
         """Run an async listener as a task of this socket."""
-        self._run_listener(as_coroutine(awaitable))
+        self._run_listener(as_coroutine(awaitable), self._listener_done)
 
-    def _run_listener(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None:
         if self._tasks is None:
             self._tasks = set()
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._task_done)
+        task.add_done_callback(done)
 
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
+    def _listener_done(self, task: asyncio.Task[Any]) -> None:
+        self._task_done(task, failure_of_task(task))
+
+    def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
         if self._tasks is not None:
             self._tasks.discard(task)
-        if task.cancelled() and task.cancelling():
-            self._update_flow()
-        elif isinstance(error := failure_of_task(task), KeyboardInterrupt | SystemExit):  # the loop has raised it
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop has raised it
             self.destroy()
         elif error is not None:
             self._listener_failed(error)

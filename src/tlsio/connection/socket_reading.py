@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.emitter import Once, find_awaitable
+from tlsio.connection.emitter import Once, as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
 from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
 from tlsio.model.errors import UsageStateError, UsageValueError
@@ -22,7 +22,7 @@ from tlsio.native._core import run_in
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import AsyncIterator, Awaitable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import NoReturn, Self
 
     from tlsio.connection.emitter import Listener
@@ -77,7 +77,8 @@ class SocketReading(Lifecycle):
         def _report(self, error: BaseException, *, of_user: bool) -> None: ...
         def _settle_end(self) -> None: ...
         def _tell(self) -> None: ...
-        def _run_listener(self, coroutine: Coroutine[Any, Any, Any]) -> None: ...
+        def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None: ...
+        def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None: ...
 
     # ---- pull
 
@@ -345,19 +346,17 @@ class SocketReading(Lifecycle):
         if awaitable is not None:
             self._connection.set_flow(None)
             self._awaited += 1
-            self._run_listener(self._finish_listener(awaitable))
+            self._run_listener(as_coroutine(awaitable), self._data_listener_done)
 
-    async def _finish_listener(self, result: Awaitable[Any]) -> None:
-        try:
-            await result
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            self._report(error, of_user=True)  # it awaited something that was cancelled: the next chunk may fare better
-        finally:
-            self._awaited -= 1
-        self._update_flow()
+    def _data_listener_done(self, task: asyncio.Task[Any]) -> None:
+        self._awaited -= 1
+        error = failure_of_task(task)
+        if isinstance(error, asyncio.CancelledError):  # it awaited something that was cancelled: the next chunk may fare better
+            self._report(error, of_user=True)
+            error = None
+        self._task_done(task, error)
+        if error is None:
+            self._update_flow()
 
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():

@@ -308,6 +308,7 @@ class TLSSocket(SocketClosing):
             await self._reshaker
         finally:
             self._reshaker = None
+            self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
         if self._error is not None:
             self._raise(self._error)
         if self._phase >= CLOSED:

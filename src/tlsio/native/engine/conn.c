@@ -500,10 +500,11 @@ void tio_conn_close(tio_conn *c) {
 
 /* ---- the end of each piece of work ------------------------------------------------------------------------------- */
 
-/* Another handshake, of either side's wish, holds up our writes, and in TLS 1.3 somebody who waits for a certificate. */
+/* Another handshake, of either side's wish, holds up our writes: a request that has no answer no longer does after our end. */
 static void watch_rehandshake(tio_conn *c) {
+    int holds_up = is_renegotiating(c) || (c->rehandshake_asked && c->out == TIO_OUT_OPEN);
     int waits = (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->policy.handshake_ns && c->question == TIO_NO_QUESTION &&
-                c->in == TIO_IN_OPEN && (c->rehandshake_asked || is_renegotiating(c));
+                c->in == TIO_IN_OPEN && holds_up;
     if (!waits) c->rehandshake_due = 0;
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
