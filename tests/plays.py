@@ -626,10 +626,10 @@ class Play:
             # Both directions have ended: what the kernel has taken cannot be reported as lost any more.
             sock = self.sock
             both_ended = self.clean_end or (self.end_at is not None and self.flushed >= self.end_at and not self.closed_by_us)
-            all_taken = sock is not None and both_ended and not sock.writable_length
-            self.gave_up = self.gave_up or self._is_closed or bool(all_taken and sock and not sock.writable)
-            if all_taken and isinstance(self.wire, StreamWire):  # sent is what a stream has taken; only a later write finds that it broke
-                self.forgiven = self.written
+            all_sent = sock is not None and both_ended and not sock.writable and not sock.writable_length
+            self.gave_up = self.gave_up or self._is_closed or all_sent
+            if isinstance(self.wire, StreamWire) and sock is not None and both_ended and not sock._undelivered:
+                self.forgiven = self.written  # sent is what a stream has taken; only a later write finds that it broke
             self.wire.reset()
 
     def do_garbage(self, at: int) -> None:
