@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import pki
-from tlsio.connection.context import create_secure_context
+from tlsio.connection.context.secure_context import create_secure_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

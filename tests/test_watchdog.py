@@ -13,7 +13,7 @@ import pytest
 
 import watchdog
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent / "support"
 CONFTEST = """
 from watchdog import Watchdog
 
@@ -30,7 +30,7 @@ def run_pytest(folder: Path, text: str, *arguments: str, limit: float = 1, slow_
     """Run pytest with the watchdog on tests of this text, in a process of its own."""
     folder.joinpath("conftest.py").write_text(CONFTEST.format(limit=limit, slow_limit=slow_limit))
     folder.joinpath("test_it.py").write_text(f"import ctypes, threading, time, pytest\n{text}")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={TESTS}", *arguments, str(folder)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", f"pythonpath={SUPPORT}", *arguments, str(folder)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 

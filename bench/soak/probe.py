@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.context import SecureContext
-from tlsio.connection.tls_socket import TLSSocket
+from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:

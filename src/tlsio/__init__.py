@@ -5,16 +5,21 @@ This package re-exports what most programs need; `import tlsio` loads neither HT
 
 from typing import TYPE_CHECKING
 
-from tlsio.connection.authorities import get_ca_certificates, set_default_ca_certificates
-from tlsio.connection.client import connect
-from tlsio.connection.context import SecureContext, create_secure_context, get_certificate_compression_algorithms, get_ciphers
-from tlsio.connection.crl_cache import CrlCache
-from tlsio.connection.metrics import ServerCollector
+from tlsio.connection.client.connect import connect
+from tlsio.connection.context.default_roots import get_ca_certificates, set_default_ca_certificates
+from tlsio.connection.context.secure_context import (
+    SecureContext,
+    create_secure_context,
+    get_certificate_compression_algorithms,
+    get_ciphers,
+)
 from tlsio.connection.pair import SecurePair, create_secure_pair
-from tlsio.connection.server import Server, create_server, serve
-from tlsio.connection.stapling import Stapler
-from tlsio.connection.stream_errors import IncompleteReadError, LimitOverrunError
-from tlsio.connection.tls_socket import TLSSocket
+from tlsio.connection.revocation.crl_cache import CrlCache
+from tlsio.connection.revocation.stapler import Stapler
+from tlsio.connection.server.prometheus import ServerCollector
+from tlsio.connection.server.server import Server, create_server, serve
+from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
+from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.model import constants
 from tlsio.model.constants import defaults
 from tlsio.model.errors import (
@@ -34,12 +39,12 @@ from tlsio.model.errors import (
 from tlsio.model.options import ConnectOptionsDict as ConnectOptions
 from tlsio.model.options import ContextOptionsDict as ContextOptions
 from tlsio.model.options import ServerOptionsDict as ServerOptions
-from tlsio.model.values import ServerStats, StoreStats
+from tlsio.model.statistics import ServerStats, StoreStats
 from tlsio.native._core import openssl_version
 from tlsio.session.client_cache import ClientSessionCache
 from tlsio.session.memory_store import MemorySessionStore
 from tlsio.session.redis_store import RedisSessionStore
-from tlsio.session.redis_tickets import RedisTicketKeys
+from tlsio.session.redis_ticket_keys import RedisTicketKeys
 from tlsio.session.store import SessionStore
 from tlsio.session.ticket_keys import TicketKeyRing
 from tlsio.trust.identity import check_server_identity

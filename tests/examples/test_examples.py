@@ -15,7 +15,7 @@ import pytest
 
 import pki
 import tlsio
-from peers import find, find_node_24
+from foreign_peers import find, find_node_24
 from redis_server import RedisServer
 
 if TYPE_CHECKING:

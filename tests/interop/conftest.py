@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from foreign_peers import PEERS, Part, find_node, find_node_24
 from net import Net
 from node import Node
-from peers import PEERS, Part, find_node, find_node_24
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from foreign_peers import Peer
     from net import Version
-    from peers import Peer
 
 
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])

@@ -9,13 +9,13 @@ import pytest
 
 import pki
 import tlsio
-from peers import PEERS
+from foreign_peers import PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from foreign_peers import Part, Peer
     from net import Net
-    from peers import Part, Peer
 
 LINE = b"let me in\n"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import matrices
+import expectation_tables
 import pki
 import tlsio
 
@@ -23,9 +23,9 @@ DISPUTED = {"bücher.example.com", "BÜCHER.example.com", "fe80::1%eth0", "::1"}
 @pytest.mark.node("tls-check-server-identity")
 async def test_identity_table_is_nodes(node: Node) -> None:
     """Row by row, to the letter."""
-    table = [(host, {} if name is None else {"CN": name}, names) for host, name, names, _ in matrices.IDENTITIES]
+    table = [(host, {} if name is None else {"CN": name}, names) for host, name, names, _ in expectation_tables.IDENTITIES]
     said = await node.check(table)
-    others = [(row, one) for row, one in zip(matrices.IDENTITIES, said, strict=True) if one != row[-1]]
+    others = [(row, one) for row, one in zip(expectation_tables.IDENTITIES, said, strict=True) if one != row[-1]]
     assert [(row, one) for row, one in others if row[0] not in DISPUTED] == []
     assert len(others) <= 2
 

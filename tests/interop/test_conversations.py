@@ -11,8 +11,8 @@ import pki
 import tlsio
 
 if TYPE_CHECKING:
+    from foreign_peers import Part, Peer
     from net import Net
-    from peers import Part, Peer
 
 LINE = b"a word from afar\n"
 

@@ -11,11 +11,11 @@ import pytest
 
 import pki
 import tlsio
-from peers import find
+from foreign_peers import find
 
 if TYPE_CHECKING:
+    from foreign_peers import Part
     from net import Net
-    from peers import Part
 
 VERSIONS = {"TLSv1.2": ["--tlsv1.2", "--tls-max", "1.2"], "TLSv1.3": ["--tlsv1.3"]}
 

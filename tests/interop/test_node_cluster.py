@@ -9,14 +9,14 @@ import pytest
 
 import pki
 import tlsio
-from peers import PEERS, Heard, Peer
+from foreign_peers import PEERS, Heard, Peer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from foreign_peers import Part
     from net import Net
     from node import Node
-    from peers import Part
 
 pytestmark = pytest.mark.only_loop("asyncio")
 

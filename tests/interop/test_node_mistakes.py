@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import tlsio
-from peers import find_node_24
+from foreign_peers import find_node_24
 
-SCRIPT = Path(__file__).parent / "mistakes.js"
+SCRIPT = Path(__file__).parent / "option_errors.js"
 
 VALUES: dict[str, Any] = {
     "an int": 1,

@@ -13,15 +13,15 @@ import pytest
 
 import pki
 import tlsio
-from peers import PATIENCE, OpenSSL, find
+from foreign_peers import PATIENCE, OpenSSL, find
 from responder import ok, serve_http, with_responder
 from responses import GOOD, REVOKED, respond
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from foreign_peers import Part
     from net import Net
-    from peers import Part
 
 
 class OpenSSLResponder:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tlsio
+from foreign_peers import PATIENCE, OpenSSL, Part, find_node, find_node_24, start
 from net import Net, once
-from peers import PATIENCE, OpenSSL, Part, find_node, find_node_24, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ import pytest
 
 import pki
 import tlsio
+from foreign_peers import PEERS
 from net import Net
-from peers import PEERS
 
 if TYPE_CHECKING:
+    from foreign_peers import Part, Peer
     from net import Driver, Version
-    from peers import Part, Peer
 
 LINE = b"here I am again\n"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import greeters
+import foreign_servers
 import pki
 import tlsio
 from asn1 import elements, split, tlv
@@ -18,9 +18,9 @@ from tlsio.session.client_session import ClientSession
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from foreign_peers import Part
     from net import Version
     from node import Node
-    from peers import Part
 
 pytestmark = pytest.mark.only_loop("asyncio")
 
@@ -36,15 +36,15 @@ def net(request: pytest.FixtureRequest, version: Version) -> Net:
 @pytest.fixture(scope="session")
 def nginx() -> Iterator[dict[bool, int]]:
     """One for all tests."""
-    with greeters.nginx() as ports:
+    with foreign_servers.nginx() as ports:
         yield ports
 
 
 async def visit(net: Net, port: int, sessions: list[bytes], **options: Any) -> bool:
     """Come, and tell whether the session was resumed; new ones are added to `sessions`."""
     async with await net.reach(port, on={"session": sessions.append}, **options) as sock:
-        await sock.send(greeters.QUESTION)
-        assert greeters.was_resumed(await sock.read()) == sock.is_session_reused()
+        await sock.send(foreign_servers.QUESTION)
+        assert foreign_servers.was_resumed(await sock.read()) == sock.is_session_reused()
         assert sock.authorized
         return sock.is_session_reused()
 
@@ -62,14 +62,14 @@ async def come_back(net: Net, port: int, *, resumes: bool = True) -> None:
 @KEPT
 async def test_openssl(net: Net, part: Part, *, tickets: bool) -> None:
     """Its command line."""
-    with greeters.openssl(replace(part, identity=pki.localhost()), tickets=tickets) as port:
+    with foreign_servers.openssl(replace(part, identity=pki.localhost()), tickets=tickets) as port:
         await come_back(net, port)
 
 
 @KEPT
 async def test_python(net: Net, part: Part, *, tickets: bool) -> None:
     """The standard library."""
-    with greeters.python(replace(part, identity=pki.localhost()), tickets=tickets) as port:
+    with foreign_servers.python(replace(part, identity=pki.localhost()), tickets=tickets) as port:
         await come_back(net, port)
 
 
@@ -122,7 +122,7 @@ async def offer_spoilt(net: Net, port: int) -> None:
 
 async def test_openssl_and_spoilt_sessions(net: Net, part: Part) -> None:
     """It shakes hands in full."""
-    with greeters.openssl(replace(part, identity=pki.localhost()), tickets=True) as port:
+    with foreign_servers.openssl(replace(part, identity=pki.localhost()), tickets=True) as port:
         await offer_spoilt(net, port)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from foreign_peers import PATIENCE, find
 from net import Net
-from peers import PATIENCE, find
 from sessions import Store
 
 pytestmark = pytest.mark.only_loop("asyncio")

@@ -11,9 +11,9 @@ import pytest
 import pki
 import responses
 import tlsio
+from foreign_peers import find_node_24
 from net import once
 from node import NodeError
-from peers import find_node_24
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

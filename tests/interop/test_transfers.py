@@ -12,13 +12,13 @@ import pytest
 
 import pki
 import tlsio
-from peers import PEERS, OpenSSL, exchange
+from foreign_peers import PEERS, OpenSSL, exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from foreign_peers import Part, Peer
     from net import Net
-    from peers import Part, Peer
 
 MEBIBYTE = 1 << 20
 MUCH = random.Random(8).randbytes(4 * MEBIBYTE)  # noqa: S311 - the same for everybody

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import matrices
+import expectation_tables
 import pki
 import tlsio
-from peers import find_node, find_node_24
+from foreign_peers import find_node, find_node_24
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
 SCRIPT = Path(__file__).parent / "versions.js"
 OLD = {"ciphers": "ALL@SECLEVEL=0"}
-ROWS = [row.values for row in matrices.versions()]
+ROWS = [row.values for row in expectation_tables.versions()]
 NAMES = {"min_version": "minVersion", "max_version": "maxVersion", "secure_protocol": "secureProtocol"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.only_loop("asyncio")]

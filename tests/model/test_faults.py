@@ -8,7 +8,7 @@ import pytest
 
 from tlsio.model import errors, faults
 from tlsio.model.faults import error_from_fault
-from tlsio.model.values import Fault, FaultKind, Role, ServerStats
+from tlsio.model.statistics import Fault, FaultKind, Role, ServerStats
 
 HELLO = b"\x16\x03\x01\x02\x00\x01"
 ERR_LIB_SSL = 20

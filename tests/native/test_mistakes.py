@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tlsio.native.mistakes import explain
+from tlsio.model.content_hints import explain
 
 CERTIFICATE = "a certificate"
 KEY = "a private key"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 import pki
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client, std_server
-from tlsio.connection.context import create_secure_context
+from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.errors import ConfigError, TLSError, UsageValueError
 from tlsio.native._core import Context, Roots
 from tlsio.native.context_spec import ContextSpec, Piece

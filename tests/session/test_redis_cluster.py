@@ -11,7 +11,7 @@ import redis.asyncio
 
 from redis_server import SECRET, RedisServer
 from tlsio.session.redis_store import RedisSessionStore
-from tlsio.session.redis_tickets import RedisTicketKeys
+from tlsio.session.redis_ticket_keys import RedisTicketKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

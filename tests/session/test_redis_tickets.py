@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ports import own_port
 from redis_server import SECRET, RedisServer, pretender
 from tlsio.model.errors import UsageTypeError, UsageValueError
-from tlsio.session.redis_tickets import RedisTicketKeys
+from tlsio.session.redis_ticket_keys import RedisTicketKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

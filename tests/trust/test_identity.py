@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import matrices
+import expectation_tables
 import pki
 from asn1 import extension
 from tlsio.model.errors import UsageTypeError, UsageValueError
@@ -35,7 +35,7 @@ def reason(error: CertificateAltNameError | None) -> str:
 
 
 @pytest.mark.node("tls-check-server-identity", "x509-escaping")
-@pytest.mark.parametrize(("host", "common_name", "alt_text", "expected"), matrices.IDENTITIES)
+@pytest.mark.parametrize(("host", "common_name", "alt_text", "expected"), expectation_tables.IDENTITIES)
 def test_agrees_with_node(host: str, common_name: str | list[str] | None, alt_text: str | None, expected: str) -> None:
     """Every row says what Node says, to the letter."""
     assert reason(check_server_identity(host, mapping(common_name, alt_text))) == expected

@@ -12,11 +12,11 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context import SecureContext
-from tlsio.connection.hooks import no_loop
-from tlsio.connection.server_side import HOOKS
-from tlsio.connection.socket_facts import SocketFacts
-from tlsio.connection.wrap import make_connection, make_side
+from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.handshake.questions import no_loop
+from tlsio.connection.handshake.server_handshake import HOOKS
+from tlsio.connection.handshake.start import make_connection, make_side
+from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
 from tlsio.model.options import HIGH_WATER_MARK
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Self
 
-    from tlsio.connection.client_side import ClientSide
-    from tlsio.connection.server_side import ServerSide
+    from tlsio.connection.handshake.client_handshake import ClientSide
+    from tlsio.connection.handshake.server_handshake import ServerSide
     from tlsio.native._core import Connection
 
     Buffer = bytes | bytearray | memoryview

@@ -24,7 +24,7 @@ from tlsio.model.errors import (
     TLSError,
     TruncatedError,
 )
-from tlsio.model.values import Fault
+from tlsio.model.statistics import Fault
 
 __all__ = [
     "ALERTS",

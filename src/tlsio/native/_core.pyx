@@ -17,7 +17,7 @@ import sys
 import weakref
 
 from tlsio.model.faults import error_from_fault
-from tlsio.model.values import Fault
+from tlsio.model.statistics import Fault
 
 include "border.pxi"
 include "context.pxi"

@@ -9,7 +9,7 @@ from libc.limits cimport INT_MAX
 from libc.string cimport memcpy
 
 from tlsio.model.errors import ConfigError
-from tlsio.native.mistakes import explain
+from tlsio.model.content_hints import explain
 from tlsio.native.context_spec import Piece
 
 # The libraries that Node names in a code (its `Decorate` in src/crypto/crypto_util.cc): ERR_OSSL_PEM_NO_START_LINE, but

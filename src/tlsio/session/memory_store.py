@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from tlsio.model.checks import check_limit
-from tlsio.model.values import StoreStats
+from tlsio.model.statistics import StoreStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_int, check_text
 from tlsio.model.errors import StoreError
-from tlsio.model.values import StoreStats
+from tlsio.model.statistics import StoreStats
 
 from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink, expect_ok
 from .sealing import OVERHEAD_BYTES, derive_key, seal, unseal

@@ -1,0 +1,1 @@
+"""Secure contexts: what many connections share."""

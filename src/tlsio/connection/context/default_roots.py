@@ -1,0 +1,98 @@
+"""The default roots: whom a context without `ca` trusts, what a program may ask about them, and how it replaces them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from tlsio.connection.context.files import read_file
+from tlsio.model.checks import check_choice, wrong_type
+from tlsio.model.environment import read_variable
+from tlsio.model.material import parse_authorities
+from tlsio.native._core import Roots, default_cert_directory, default_cert_file
+from tlsio.native.context_spec import Piece
+from tlsio.trust import roots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cryptography.x509 import Certificate
+
+    from tlsio.model.material import Content
+
+__all__ = ["default_roots", "get_ca_certificates", "set_default_ca_certificates"]
+
+_Kind: TypeAlias = Literal["default", "system", "bundled", "extra"]
+
+
+class _DefaultRoots:
+    """What `set_default_ca_certificates` has set, the one thing here that calls change; None: what the process began with."""
+
+    __slots__ = ("chosen",)
+
+    def __init__(self) -> None:
+        self.chosen: tuple[str, ...] | None = None
+
+
+_default = _DefaultRoots()
+
+
+def get_ca_certificates(type: _Kind = "default") -> tuple[str, ...]:  # noqa: A002 - Node's name
+    """Return root certificates in PEM, the same object each time.
+
+    (Node: `tls.getCACertificates`.)
+
+    Args:
+        type: `"default"`: whom a context without `ca` trusts. `"bundled"`: Mozilla's, as they come with `certifi`; also
+            `tlsio.root_certificates`. `"system"`: the machine's, from `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are
+            set. `"extra"`: those of the file that `TLSIO_EXTRA_CA_CERTS` names.
+
+    Raises:
+        UsageError: another type.
+    """
+    return _SOURCES[check_choice("type", type, tuple(_SOURCES))]()
+
+
+def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
+    """Replace the default roots for contexts made from now on.
+
+    (Node: `tls.setDefaultCACertificates`.) What the environment adds is replaced too. Repetitions are dropped. All or nothing: after an error the old ones stay.
+
+    Args:
+        certs: As the elements of the option `ca`; `[]` trusts nobody.
+
+    Raises:
+        UsageError: no list, or an element that is no certificate; the message names it, `certs[2]`.
+        ConfigError: a certificate that cannot be read. OSError: a file that cannot be read.
+    """
+    if not isinstance(certs, list | tuple):
+        raise wrong_type("certs", "a list of certificates", certs)
+    materials = parse_authorities("certs", certs)
+    labels = [f"certs[{index}]" for index in range(len(materials))]
+    pieces = [Piece(label, read_file(label, material).data) for label, material in zip(labels, materials, strict=True)]
+    _default.chosen = roots.to_pem(Roots(pieces).certificates)
+
+
+def default_roots() -> tuple[str, ...]:
+    """Return whom a context without `ca` trusts, in PEM."""
+    return _first_roots() if _default.chosen is None else _default.chosen
+
+
+@functools.cache
+def _first_roots() -> tuple[str, ...]:
+    """Return the bundled roots, with the system's and the extra ones as the environment wishes; read once."""
+    system = _system() if read_variable("TLSIO_USE_SYSTEM_CA") == "1" else ()
+    added = (*system, *roots.extra())
+    return tuple(dict.fromkeys((*roots.bundled(), *added))) if added else roots.bundled()
+
+
+def _system() -> tuple[str, ...]:
+    return roots.system(default_cert_file(), default_cert_directory())
+
+
+_SOURCES: Mapping[str, Callable[[], tuple[str, ...]]] = {
+    "default": default_roots,
+    "system": _system,
+    "bundled": roots.bundled,
+    "extra": roots.extra,
+}

@@ -1,0 +1,401 @@
+"""SecureContext: options read from their files, completed by the defaults, and made into a native context, once.
+
+Every choice is made here: which roots, which ciphers belong to TLS 1.3, what a name's context takes from its server, and
+which sessions may be resumed under which trust. `native` is told only what to do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
+
+from tlsio.connection.context.default_roots import default_roots
+from tlsio.connection.context.files import read_file
+from tlsio.connection.handshake.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
+from tlsio.model.constants import defaults
+from tlsio.model.errors import UsageTypeError
+from tlsio.model.material import Material
+from tlsio.model.options import parse_context_options
+from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
+from tlsio.native.context_spec import ContextSpec, Piece
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from tlsio.model.options import ContextOptions, ContextOptionsDict
+
+__all__ = [
+    "SESSION_TIMEOUT",
+    "SecureContext",
+    "create_secure_context",
+    "derive",
+    "for_server",
+    "get_certificate_compression_algorithms",
+    "get_ciphers",
+    "parse_context",
+]
+
+# The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
+_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+_TLS_1_2 = _VERSIONS["TLSv1.2"]
+_TLS_1_3 = _VERSIONS["TLSv1.3"]
+
+# OpenSSL's TLS_DEFAULT_CIPHERSUITES: what a list with nothing but exclusions excludes from.
+_DEFAULT_SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
+
+# Node's documented default. RFC 8446 §4.6.1 allows seven days.
+SESSION_TIMEOUT = 300
+
+# NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits of strength.
+_WEAK_DH = 2048
+
+# Bytes of the names of authorities in a CertificateRequest, two of length each. RFC 8446 §4.3.2 has a length of 16 bits for all of
+# its extensions: 4 KiB are left for the others, such as the signature algorithms.
+_MOST_CA_NAMES = 2**16 - 4096
+
+_FILES = ("ca", "extra_ca", "cert", "key", "pfx", "crl")
+_IDENTITY = ("cert", "key", "pfx")
+
+
+def create_secure_context(**options: Unpack[ContextOptionsDict]) -> SecureContext:
+    """Make a context for servers and clients.
+
+    Everything is read, checked and loaded before it returns. Made once, it serves any number of connections.
+    (Node: `tls.createSecureContext`.)
+
+    Raises:
+        UsageError: an option that does not exist, or of the wrong type or value.
+        ConfigError: a certificate, key, list of ciphers ... that cannot be used; `code` is Node's, `hint` says what to do.
+        OSError: a file that cannot be read.
+    """
+    return SecureContext(parse_context_options(options))
+
+
+def get_ciphers() -> list[str]:
+    """Return the names of all cipher suites that the option `ciphers` may name, sorted, in lower case.
+
+    (Node: `tls.getCiphers`.) As the option takes them they are in upper case.
+    """
+    return sorted({name.lower() for name in cipher_names()})
+
+
+def get_certificate_compression_algorithms() -> list[str]:
+    """Return what the option `certificate_compression` may name: those of zlib, brotli and zstd that this OpenSSL has.
+
+    (Node: `tls.getCertificateCompressionAlgorithms`.)
+    """
+    return list(compression_algorithms())
+
+
+class SecureContext:
+    """What a TLS connection of ours needs to know of certificates, trust and protocol. Immutable, for any thread.
+
+    Made by `create_secure_context`. Files were read when it was made: later changes of a file do not reach it, nor its
+    copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
+    """
+
+    __slots__ = ("__weakref__", "_adapted", "_identity", "_native", "_options", "_policy", "_roots", "_trust", "_variants")
+
+    # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
+    _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
+
+    _identity: bytes
+    _native: Context
+    _options: ContextOptions
+    _policy: ServerPolicy
+    _roots: Roots
+    _trust: bytes
+    _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `_insisting`
+
+    def __init__(self, options: ContextOptions, *, home: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
+        """Make a context of parsed options; `home`, whose policy it takes, is explained at `for_server`."""
+        self._adapted = None
+        self._variants = {}
+        options = _read_files(options)
+        bundles = tuple(Pfx(piece) for piece in _pieces(options, "pfx"))
+        trusted = _choose_roots(options, bundles)
+        self._options = options
+        self._roots = trusted
+        self._policy = policy or (home._policy if home is not None else ServerPolicy())  # noqa: SLF001 - its own class
+        chain = digest_chain(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
+        self._trust = digest_context(options, chain)
+        self._identity = digest_identity(options)
+        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home), chain, self._policy))
+        if 0 < self._native.dh_bits < _WEAK_DH:
+            warnings.warn(f"DH parameter of {self._native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
+
+    @property
+    def options(self) -> ContextOptions:
+        """The options it was made of, files already read."""
+        return self._options
+
+    @property
+    def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
+        """A function that finds trusted certificates by their subject, for explanations; DER in and out."""
+        return self._roots.find
+
+    @property
+    def trust_digest(self) -> bytes:
+        """32 bytes, equal in all processes for equal trust: everything that decides a verdict."""
+        return self._trust
+
+    @property
+    def lists_end(self) -> int:
+        """POSIX seconds: when the first list of the option `crl` has to be replaced; 0: never."""
+        return self._roots.lists_end
+
+    @property
+    def identity_digest(self) -> bytes:
+        """32 bytes that differ between contexts that show different certificates."""
+        return self._identity
+
+    def replace(self, **options: Unpack[ContextOptionsDict]) -> SecureContext:
+        """Make a changed copy: what is given here wins, the rest stays.
+
+        A `cert` or `key` takes the place of a `pfx` and the reverse; `ca` takes the place of `extra_ca` too.
+
+        Raises:
+            As `create_secure_context`; this context stays what it is.
+        """
+        return SecureContext(derive(self._options, parse_context_options(options)))
+
+    def _adapt(self, current: SecureContext, home: SecureContext) -> SecureContext:
+        """Do what `for_server` says."""
+        if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is home:
+            return self._adapted[2]
+        options = derive(current.options, self._options)
+        fits = options.session_id_context is None or self._trust == home.trust_digest
+        if options == self._options and self._policy == home._policy and fits:
+            return self
+        made = SecureContext(options, home=home)
+        self._adapted = (current, home, made)
+        return made
+
+    def _under(self, policy: ServerPolicy) -> SecureContext:
+        """This context, or a copy, as a server of that policy uses it."""
+        return self if policy == self._policy else SecureContext(self._options, policy=policy)
+
+    def _insisting(self, *, request: bool, reject: bool) -> SecureContext:
+        """This context, or a copy, with these for `request_cert` and `reject_unauthorized`; made once, so that sessions last."""
+        if (request, reject) == (bool(self._options.request_cert), self._options.reject_unauthorized is not False):
+            return self
+        if (made := self._variants.get((request, reject))) is not None:
+            return made
+        return self._variants.setdefault((request, reject), self.replace(request_cert=request, reject_unauthorized=reject))
+
+    def _choose_session_id_context(self, home: SecureContext | None) -> bytes:
+        given = self._options.session_id_context
+        if given is None:
+            return self._trust
+        if home is None or self._trust == home.trust_digest:
+            return given
+        return sha256(b"tlsio session id context" + self._trust + given).digest()
+
+    def __repr__(self) -> str:
+        return f"<SecureContext of {', '.join(sorted(self._options.given)) or 'defaults'}>"
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise UsageTypeError("A SecureContext holds private keys and is neither pickled nor copied", hint="Share it, or use replace().")
+
+
+def parse_context(given: object) -> SecureContext | ContextOptions:
+    """A SecureContext as it is, or options, checked.
+
+    Raises:
+        UsageError: neither (ERR_TLS_INVALID_CONTEXT), or a wrong option.
+    """
+    if isinstance(given, SecureContext):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+    return parse_context_options(given)
+
+
+def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:
+    """Complete `over` with what it leaves unset from `base`: a name's context from its server's, a reload from what was.
+
+    What belongs together goes together. A certificate, key or PKCS#12 in `over` drops the PKCS#12 of `base`, and a PKCS#12
+    drops certificate and key as well; `ca` drops `extra_ca`, else a narrower trust would silently keep more than it names.
+    """
+    dropped: dict[str, Any] = {}
+    if over.given.intersection(_IDENTITY):
+        dropped["pfx"] = None
+    if over.pfx is not None:
+        dropped |= {"cert": None, "key": None}
+    if over.ca is not None:
+        dropped["extra_ca"] = None
+    return replace(base, **dropped).merged(over)
+
+
+def for_server(given: SecureContext | ContextOptions, *, current: SecureContext, home: SecureContext) -> SecureContext:
+    """Return what a server uses for a name, or from now on: `given`, completed from its current context.
+
+    Sessions never cross trust: OpenSSL resumes one only under an equal session id context. That is a digest of the trust
+    unless the option `session_id_context` was given, which holds as it is for the trust of `home` alone; for any other
+    trust it is mixed with the digest. With one id for all, a client that showed no certificate to one name could resume
+    into another one that demands it (the class of CVE-2025-23419).
+
+    Args:
+        given: From `add_context`, `sni_callback` or `set_secure_context`.
+        current: The server's default context now.
+        home: The context the server was created with.
+    """
+    if isinstance(given, SecureContext):
+        return given._adapt(current, home)  # noqa: SLF001 - its own module
+    return SecureContext(derive(current.options, given), home=home)
+
+
+# --- files ---
+
+
+def _read_files(options: ContextOptions) -> ContextOptions:
+    """Put the content in place of each path, which stays for messages."""
+    given = options.given.intersection(_FILES)
+    changes: dict[str, Any] = {name: tuple(read_file(f"options.{name}", item) for item in getattr(options, name)) for name in given}
+    if isinstance(options.dhparam, Material):
+        changes["dhparam"] = read_file("options.dhparam", options.dhparam)
+    return replace(options, **changes)
+
+
+def _pieces(options: ContextOptions, name: str) -> tuple[Piece, ...]:
+    """Return what `native` reads, each labelled by option and file, with the passphrase it may need."""
+    materials: tuple[Material, ...] = getattr(options, name) or ()
+    several = len(materials) > 1
+    return tuple(
+        _piece(options, f"options.{name}[{index}]" if several else f"options.{name}", item) for index, item in enumerate(materials)
+    )
+
+
+def _piece(options: ContextOptions, label: str, material: Material) -> Piece:
+    passphrase = options.passphrase if material.passphrase is None else material.passphrase
+    return Piece(f"{label} ({material.path})" if material.path else label, material.data, passphrase)
+
+
+# --- trust ---
+
+
+def _choose_roots(options: ContextOptions, bundles: tuple[Pfx, ...]) -> Roots:
+    """Return the trust; the default roots alone are parsed once and shared."""
+    base = _parse_once(default_roots()) if options.ca is None else None
+    added = (*_pieces(options, "ca"), *_pieces(options, "extra_ca"), *_authorities(bundles))
+    crls = _pieces(options, "crl")
+    if base is not None and not added and not crls:
+        return base
+    return Roots(added, crls=crls, base=base)
+
+
+@lru_cache(maxsize=1)
+def _parse_once(pems: tuple[str, ...]) -> Roots:
+    return Roots([Piece("the default roots", "".join(pems).encode())]) if pems else Roots()
+
+
+def _authorities(bundles: tuple[Pfx, ...]) -> tuple[Piece, ...]:
+    """Return the certificates beside the identity of each PKCS#12, which are trusted, as in Node."""
+    return tuple(piece for bundle in bundles for piece in bundle.authorities)
+
+
+def _client_ca_names(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots) -> tuple[bytes, ...]:
+    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long.
+
+    With more of them than one message holds, none are sent, which is allowed: then clients choose without that help.
+    """
+    names = trusted.subject_names if options.ca is not None else Roots(_authorities(bundles)).subject_names
+    return names if sum(len(name) + 2 for name in names) <= _MOST_CA_NAMES else ()
+
+
+@lru_cache(maxsize=64)
+def _find_security_level(cipher_list: str) -> int:
+    return security_level(cipher_list)
+
+
+# --- protocol ---
+
+
+def _specify(
+    options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes, chain: bytes, policy: ServerPolicy
+) -> ContextSpec:
+    """Say everything to `native`, defaults filled in."""
+    ciphers = _ciphers_of(options)
+    min_version = _VERSIONS[options.min_version or defaults.min_version]
+    max_version = _VERSIONS[options.max_version or defaults.max_version]
+    curves = options.ecdh_curve or defaults.ecdh_curve
+    if ciphers.only_1_3 and max_version == _TLS_1_3:
+        min_version = _TLS_1_3
+    if ciphers.never_1_3 and min_version < _TLS_1_3:
+        max_version = min(max_version, _TLS_1_2)
+    return ContextSpec(
+        roots=trusted,
+        min_version=min_version,
+        max_version=max_version,
+        secure_options=options.secure_options or 0,
+        # On for clients too, where it has no effect: whether a context serves, only its connections know.
+        server_preference=options.honor_cipher_order is not False,
+        cipher_list=ciphers.older,
+        cipher_suites=ciphers.suites,
+        certs=_pieces(options, "cert"),
+        keys=_pieces(options, "key"),
+        bundles=bundles,
+        partial_chain=bool(options.allow_partial_trust_chain),
+        client_ca_names=_client_ca_names(options, bundles, trusted),
+        request_client=bool(options.request_cert),
+        require_client=options.reject_unauthorized is not False,
+        sigalgs=options.sigalgs,
+        groups=None if curves == "auto" else curves,
+        dh=_piece(options, "options.dhparam", options.dhparam) if isinstance(options.dhparam, Material) else options.dhparam == "auto",
+        session_id_context=session_id_context,
+        session_timeout=options.session_timeout or SESSION_TIMEOUT,
+        alpn=_to_wire(options.alpn_protocols),
+        npn=_to_wire(options.npn_protocols),
+        ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # a source's are the server's matter
+        pins=options.pins or (),
+        compression=options.certificate_compression or (),
+        trust=chain,
+        lists=policy.lists,
+        resume_unmarked=policy.resume_unmarked,
+    )
+
+
+def _to_wire(names: tuple[bytes, ...] | None) -> bytes:
+    """Put a byte of length before each name."""
+    return b"".join(bytes([len(name)]) + name for name in names or ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Ciphers:
+    """A cipher list, taken apart: OpenSSL has a list for TLS 1.3 and one for all before it.
+
+    Attributes:
+        suites: TLS 1.3; None leaves OpenSSL's own.
+        older: What is no TLS 1.3 suite, `@SECLEVEL=n` included.
+    """
+
+    suites: str | None
+    older: str
+
+    @property
+    def only_1_3(self) -> bool:
+        return bool(self.suites) and all(word.startswith("@") for word in self.older.split(":") if word)
+
+    @property
+    def never_1_3(self) -> bool:
+        return self.suites == ""
+
+
+def _ciphers_of(options: ContextOptions) -> _Ciphers:
+    return _split_ciphers(options.ciphers or defaults.ciphers)
+
+
+def _split_ciphers(ciphers: str) -> _Ciphers:
+    """Take a list apart as Node does, by `TLS_` and `!TLS_`; exclusions are applied here, since OpenSSL ignores them."""
+    words = [word.strip() for word in ciphers.split(":")]
+    named = [word for word in words if word.startswith("TLS_")]
+    excluded = {word[1:] for word in words if word.startswith("!TLS_")}
+    older = ":".join(word for word in words if word and not word.startswith(("TLS_", "!TLS_")))
+    if not named and not excluded:
+        return _Ciphers(None, older)
+    return _Ciphers(":".join(suite for suite in named or _DEFAULT_SUITES if suite not in excluded), older)

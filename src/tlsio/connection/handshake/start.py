@@ -1,0 +1,83 @@
+"""Sockets over streams that exist already."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.drivers.portable import PortableDriver
+from tlsio.connection.handshake.client_handshake import ClientSide
+from tlsio.connection.handshake.server_handshake import ServerSide
+from tlsio.model.errors import UsageTypeError
+from tlsio.model.options import parse_connect_options, parse_server_options
+from tlsio.native._core import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.native._core import Driver, Gate
+
+__all__ = ["accept_stream", "make_connection", "make_side", "wrap_stream"]
+
+
+def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) -> None:
+    """Set up a new socket over `stream`, which it owns from now on."""
+    loop = asyncio.get_running_loop()
+    driver = PortableDriver(loop, stream)
+    driver.connection = connection = make_connection(side, driver)
+    made._set_up(connection, side, loop, driver)  # noqa: SLF001
+
+
+def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection:
+    """Make a connection that knows all but its owner."""
+    context = side.names.default if isinstance(side, ServerSide) else side.context
+    connection = Connection(context._native, side.is_server, driver)  # noqa: SLF001
+    if isinstance(side, ServerSide):
+        connection.set_wants(
+            hello=side.asks_name,
+            alpn=side.asks_protocol,
+            client=side.asks_client,
+            status=side.asks_status,
+            psk=side.asks_key,
+            alpn_continue=side.options.alpn_mismatch == "continue",
+            sessions=side.session_wants,
+        )
+        connection.set_psk_hint(side.options.psk_identity_hint)
+        connection.record(offer=side.asks_with_hello)
+        connection.set_renegotiation(*side.renegotiation)
+        connection.set_timeouts(side.options.handshake_timeout or 0.0, side.options.partial_record_timeout or 0.0)
+    else:
+        side.prepare(connection)
+    return connection
+
+
+def accept_stream(stream: object, side: ServerSide, gate: Gate) -> TLSSocket:
+    """Make a server's socket over `stream`; tickets, counters and limits are those of the server."""
+    from tlsio.connection.socket.tls_socket import TLSSocket  # noqa: PLC0415  (it knows this module)
+
+    made = TLSSocket.__new__(TLSSocket)
+    wrap_stream(made, stream, side)
+    made._connection.use_ring(gate)  # noqa: SLF001
+    return made
+
+
+def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientSide | ServerSide:
+    """Check the options of a socket that stands alone."""
+    if not isinstance(is_server, bool):
+        raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
+    if is_server:
+        side = ServerSide(parse_server_options(options))
+        if not isinstance(side.names.home.options.ticket_keys, tuple | None):
+            raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
+        if side.options.stapling is True:
+            raise UsageTypeError(
+                "stapling=True needs a server that keeps the responses: use create_server and upgrade, or give its Stapler"
+            )
+        return side
+    given = parse_connect_options(options)
+    context = given.secure_context
+    if context is not None and not isinstance(context, SecureContext):
+        raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
+    return ClientSide(given, context or SecureContext(given.context), given.host)

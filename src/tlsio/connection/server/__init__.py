@@ -1,0 +1,1 @@
+"""Servers: listening, accepting, ticket keys, statistics."""

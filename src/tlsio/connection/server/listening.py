@@ -1,0 +1,206 @@
+"""Sockets to listen on: by port and host, by path, or given.
+
+Those we open belong to the reactor alone once it listens: after a fork the child's copies are closed with it. Of those given
+the reactor gets a duplicate, and the given objects are closed when the server closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket as _socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from tlsio.connection.drivers.given_sockets import check_bound, is_listening
+from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
+from tlsio.model.errors import UsageTypeError
+from tlsio.trust.identity import to_lookup_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlsio.native._core import Gate, Reactor
+
+__all__ = ["Listening", "ServerAddress", "open_listening"]
+
+_MAX_BACKLOG = 2**31 - 1
+
+
+class ServerAddress(TypedDict):
+    """Where a server listens."""
+
+    address: str
+    family: str
+    port: int
+
+
+class Listening:
+    """Sockets that are bound, then listen until they are closed."""
+
+    def __init__(self, sockets: Sequence[_socket.socket], *, are_given: bool = False, path: str | None = None) -> None:
+        """Take bound sockets over; `path` is removed at the end."""
+        self._sockets = list(sockets)
+        self._are_given = are_given
+        self._path = path
+        self._inode = Path(path).stat().st_ino if path is not None else 0
+        self._name = self._sockets[0].getsockname()
+
+    def start(self, gate: Gate, reactor: Reactor, backlog: int) -> None:
+        """Let the reactor accept from now on.
+
+        Raises:
+            OSError: the kernel refused; `abandon` is still due.
+        """
+        before = [(one, one.gettimeout(), is_listening(one)) for one in self._sockets]
+        try:
+            for one in self._sockets:
+                one.setblocking(False)  # noqa: FBT003
+                one.listen(backlog)
+            for one in self._sockets:
+                gate.listen(reactor, os.dup(one.fileno()))
+        except BaseException:
+            for one, timeout, listened in before:
+                _put_back(one, timeout, listened=listened)
+            raise
+        if not self._are_given:
+            self._close_sockets()
+
+    @property
+    def address(self) -> ServerAddress | str:
+        """Of the first socket; the path of a Unix socket."""
+        if isinstance(self._name, tuple):
+            return {"address": self._name[0], "family": "IPv6" if ":" in self._name[0] else "IPv4", "port": self._name[1]}
+        return os.fsdecode(self._name)
+
+    def close(self) -> None:
+        """Close what is ours, and remove the path."""
+        self._close_sockets()
+        if self._path is not None:
+            _unlink(self._path, self._inode)
+
+    def abandon(self) -> None:
+        """Close what we have opened; given sockets are their giver's again."""
+        if not self._are_given:
+            self.close()
+
+    def _close_sockets(self) -> None:
+        for one in self._sockets:
+            one.close()
+        self._sockets = []
+
+
+async def open_listening(
+    port: object, host: object, *, path: object, sock: object, reuse_port: object, backlog: object
+) -> tuple[Listening, int]:
+    """Check what `listen` was given and bind it.
+
+    Returns:
+        What was bound, and the checked backlog.
+
+    Raises:
+        UsageError: a wrong argument. OSError: the address cannot be had, or is not known.
+    """
+    backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
+    reuse_port = check_bool("reuse_port", reuse_port)
+    port = 0 if port is None else check_int("port", port, 0, 65535)
+    host = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
+    if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
+        raise UsageTypeError("Give port and host, or path, or sock", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+    if sock is not None:
+        return Listening(_check_given(sock), are_given=True), backlog
+    if path is not None:
+        return _bind_path(check_socket_path("path", path)), backlog
+    return Listening(await _bind_hosts(port, host, reuse_port=reuse_port)), backlog
+
+
+def _check_given(sock: object) -> list[_socket.socket]:
+    sockets: list[Any] = list(sock) if isinstance(sock, list | tuple) else [sock]
+    if not sockets:
+        raise wrong_value("sock", "holds no socket")
+    for one in sockets:
+        if not isinstance(one, _socket.socket):
+            raise wrong_type("sock", "a socket or a list of them", one)
+        check_bound("sock", one)
+    if len({one.fileno() for one in sockets}) < len(sockets):
+        raise wrong_value("sock", "holds a socket twice")
+    return sockets
+
+
+async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool) -> list[_socket.socket]:
+    if host is None:
+        return [_bind_all(port, reuse_port=reuse_port)]
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE)
+    except _socket.gaierror as error:
+        error.add_note(f"while listening on {host!r}: give an address or a name of this machine, or leave host out for all addresses.")
+        raise
+    sockets: list[_socket.socket] = []
+    try:
+        for family, _kind, _protocol, _name, address in dict.fromkeys(found):
+            if sockets and port == 0:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901  (one port for all addresses of a name)
+            sockets.append(_bind(family, address, reuse_port=reuse_port))
+    except OSError:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _bind_all(port: int, *, reuse_port: bool) -> _socket.socket:
+    """One socket for IPv4 and IPv6; where the system has no IPv6, one for IPv4."""
+    if _socket.has_dualstack_ipv6():
+        return _bind(_socket.AF_INET6, ("::", port), reuse_port=reuse_port, only_v6=False)
+    return _bind(_socket.AF_INET, ("0.0.0.0", port), reuse_port=reuse_port)  # noqa: S104  (asked for: all addresses)
+
+
+def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) -> _socket.socket:
+    one = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        one.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            one.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
+        if family == _socket.AF_INET6:
+            one.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, int(only_v6))
+        one.bind(address)
+    except OSError as error:
+        one.close()
+        error.add_note(f"while listening on {address[0]} port {address[1]}")
+        raise
+    return one
+
+
+def _bind_path(path: str) -> Listening:
+    one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        one.bind(path)
+        return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name is no file to remove
+    except OSError as error:
+        one.close()
+        error.add_note(f"while listening on {path}; when nobody listens there any more, remove it first.")
+        raise
+
+
+def _put_back(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:
+    """Make a socket what it was before it listened. A Unix socket cannot stop to listen, but with its end."""
+    with contextlib.suppress(OSError):
+        if not listened and is_listening(one) and one.family != _socket.AF_UNIX:
+            name = one.getsockname()
+            one.shutdown(_socket.SHUT_RDWR)
+            one.bind(name)  # a port that the kernel chose is free again; one that was asked for is still bound, which raises
+    with contextlib.suppress(OSError):
+        one.settimeout(timeout)
+
+
+def _unlink(path: str, inode: int) -> None:
+    """Remove our Unix socket, unless somebody has put another in its place."""
+    try:
+        found = Path(path).stat()
+        if found.st_ino == inode and stat.S_ISSOCK(found.st_mode):
+            Path(path).unlink()
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,578 @@
+"""The half of a TLSSocket that ends it: closing, errors, and the events that come last.
+
+Theory of operation. `_fail` is the one way to end by an error, `_close_now` the one way to be closed: it lets the stream go, wakes
+everything that waits and emits `close`. What a listener has to be told once (`end`, `error`, `close`) goes into `_kept` first and is
+emitted by `_tell`, in that order, as soon as there is a listener and the data before it was given out.
+
+Closing takes two phases, and no wait in them can be prolonged by what the peer sends.
+- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress; over a stream also one that the
+  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is
+  not cut as long as its kernel acknowledges something within that time.
+- Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in all.
+
+Invariants.
+- An error is told to somebody: it is raised by the call that waits or comes next, given to `error` listeners, or reported by
+  `_report`; `_error_taken` says whether the first two have happened.
+- After `close` no event is emitted but an `error` that was kept for a listener that comes later.
+"""
+
+# ruff: noqa: SLF001 - a socket, its server and its close know each other
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+from errno import errorcode
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tlsio.connection.socket.emitter import as_coroutine, failure_of_task
+from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError
+from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
+from tlsio.connection.socket.reading import SocketReading
+from tlsio.model.errors import (
+    ConnectionLostError,
+    HandshakeTimeoutError,
+    PeerError,
+    TruncatedError,
+    UsageStateError,
+    UsageTypeError,
+    UsageValueError,
+)
+from tlsio.model.faults import TRUNCATION_HINT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Self
+
+__all__ = ["SocketClosing"]
+
+_log = logging.getLogger("tlsio")
+
+_CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
+_LOOKS = 4  # how often a close looks for progress within close_timeout
+_LONGEST_PACE = 2.0  # seconds
+_FIRST_LOOK = 0.01  # seconds; when only acknowledgements are missing, which take a round trip
+_EARLY = 0.001  # seconds; a loop's timer may come early by the resolution of its clock
+_FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
+
+
+class SocketClosing(SocketReading):
+    """Everything that ends."""
+
+    __slots__ = (
+        "_close_waiters",
+        "_closing",
+        "_drainers",
+        "_error_taken",
+        "_idle_timeout",
+        "_idle_timer",
+        "_opener",
+        "_reshaker",
+        "_tasks",
+        "_timer",
+    )
+
+    _close_waiters: set[asyncio.Future[None]] | None
+    _closing: _CloseWatch | None  # while `close` is under way
+    _drainers: set[asyncio.Future[None]] | None
+    _error_taken: bool
+    _idle_timeout: float | None
+    _idle_timer: asyncio.TimerHandle | None
+    _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
+    _reshaker: asyncio.Future[None] | None  # the call that waits for another handshake
+    _tasks: set[asyncio.Task[Any]] | None
+    _timer: asyncio.TimerHandle | None  # the deadline of a handshake
+
+    if TYPE_CHECKING:  # the socket's
+
+        def _end(self) -> None: ...
+
+    # ---- closing
+
+    def close(self) -> None:
+        """End, discard what still comes, and be closed when the peer has ended too.
+
+        While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte end the connection: with an
+        error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. When the peer has all, it has `close_timeout` seconds to end.
+        """
+        self._connection.check_caller()
+        if self._phase >= CLOSED or self._input is DROPPED:
+            return
+        if self._error is not None or (self._phase < OPEN and not self._connection.holds_plaintext):
+            self.destroy()
+            return
+        self._stop_writing()
+        self._drop_input()
+        self._set_idle_timer(None)
+        self._connection.set_flow(None)
+        self._connection.close()
+        self._wake_reader()
+        if self._driver is not None:
+            self._driver.watch()
+        self._closing = _CloseWatch(self, math.inf if self._settings.close_timeout is None else self._settings.close_timeout)
+
+    def destroy(self, error: BaseException | None = None) -> Self:
+        """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
+        self._connection.check_caller(in_child=True)  # which has copies to be closed
+        if self._phase >= CLOSED:
+            return self
+        if error is not None and self._error is None:
+            self._die(error, ours=True)
+        self._stop_writing()
+        self._drop_input()
+        self._close_now()
+        return self
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed; when it ended in order its stream is closed too. Never raises its error.
+
+        Raises:
+            UsageStateError: an async `data` listener of an open socket waits: the socket waits for its listener.
+        """
+        if self._phase is RELEASED:
+            return
+        self._connection.check_caller()
+        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._is_waited_for(asyncio.current_task()):
+            raise UsageStateError(
+                "A data listener waits for the end of its own socket",
+                code="ERR_TLS_SELF_WAIT",
+                hint="Call close() first, or await wait_closed() outside of the socket's listeners.",
+            )
+        if self._close_waiters is None:
+            self._close_waiters = set()
+        await self._wait_in(self._close_waiters)
+
+    async def aclose(self) -> None:
+        """Close and wait; cancelled: closed at once."""
+        self.close()
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.destroy()
+            raise
+
+    async def _wait_in(self, waiters: set[asyncio.Future[None]]) -> None:
+        waiter = self._loop.create_future()
+        waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.discard(waiter)
+
+    def _stop_writing(self) -> None:
+        if self._output is WRITABLE:
+            self._finish_output()
+
+    def _drop_input(self) -> None:
+        """Give out nothing any more."""
+        self._buffer = None
+        self._kept &= ~Kept.END
+        if self._input is not DROPPED:
+            self._move_input(DROPPED)
+
+    @property
+    def _progress(self) -> object:
+        """Changes whenever the peer acknowledges something."""
+        return self._connection.acknowledged if self._driver is None else self._driver.progress
+
+    @property
+    def _undelivered(self) -> int:
+        """Bytes of data, encrypted, that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
+        if isinstance(self._addresses()[0], str | bytes):
+            return 0
+        return self._connection.count_undelivered() if self._driver is None else self._driver.undelivered
+
+    def _not_delivered(self) -> None:
+        """The peer has not acknowledged a byte for the whole of `close_timeout`."""
+        hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
+        self._fail(CloseTimeoutError(hint=hint), stuck=True)
+
+    # ---- the end of input
+
+    def _input_ended(self, truncated: bool) -> None:  # noqa: FBT001  (the engine's way to call)
+        if self._input is not READABLE:
+            return
+        if truncated and not self._settings.allow_truncation:
+            self._fail(TruncatedError(hint=TRUNCATION_HINT))
+            return
+        self._move_input(ENDED)
+        self._kept |= Kept.END
+        if self._reader is not None:
+            self._wake_reader()
+        self._settle_end()
+
+    def _finished(self) -> None:
+        """Both directions have ended."""
+        if self._connection.out_error:
+            self._fail_output()
+        elif self._input is not DROPPED:
+            self._settle_end()
+        elif self._closing is None or not self._closing.waits_for_acknowledgement():
+            self._close_now()
+
+    def _settle_end(self) -> None:
+        """Do what follows from the end of input, or from an error, when the data listeners are done with what came before it."""
+        if self._phase < CLOSED and not self._is_held:
+            if self._error is not None:
+                self._close_now()
+                if self._has("data"):
+                    self._tell_untaken(of_user=False)
+            elif self._input is ENDED:
+                self._end_in_turn()
+            if self._phase >= CLOSED:
+                return  # closing has told what there was to tell
+        if self._kept:
+            self._tell()
+
+    def _end_in_turn(self) -> None:
+        """The peer has ended. A flow is answered by our end; a socket whose both directions have ended is closed."""
+        flowing = self._has("data")
+        if flowing and self._paused:
+            return  # `resume` comes here again
+        finished = self._connection.output_ended
+        if self._kept & Kept.END and (finished or self._buffer is None):
+            self._tell_one(Kept.END, "end")
+        if flowing and not self._settings.allow_half_open:
+            self._end()
+        if finished and self._phase < CLOSED:
+            self._close_now()
+
+    # ---- the last events
+
+    def _tell(self) -> None:
+        """Emit what is kept, as far as there are listeners, in the order in which it happened."""
+        if self._emitting or (self._is_held and self._input is not DROPPED):
+            return
+        if self._kept & Kept.END and self._buffer is None and not (self._paused and self._has("data")):
+            self._tell_one(Kept.END, "end")
+        if self._kept & Kept.ERROR and self._tell_one(Kept.ERROR, "error", self._error):
+            self._error_taken = True
+        if self._kept & Kept.CLOSE:
+            if self._tell_one(Kept.CLOSE, "close", self._error is not None):
+                self._kept &= ~Kept.END  # `close` is the last event; an error still waits for somebody
+            elif self._input is DROPPED and self._error is None:  # the application has closed it, and knows
+                self._kept &= ~Kept.CLOSE
+
+    def _tell_one(self, kept: int, event: str, *args: object) -> bool:
+        if not self._has(event):
+            return False
+        self._kept &= ~kept
+        return self._emit(event, *args)
+
+    # ---- the end
+
+    def _die(self, error: BaseException, *, ours: bool = False) -> None:
+        """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
+        if self._secure or self._server is None:
+            self._fail(error, ours=ours, of_user=error is self._mistake and self._side.is_server)  # a client's is always reported
+        elif self._phase < CLOSED and self._error is None:
+            self._error = error
+            self._error_taken = True
+            self._server._handshake_failed(self, error)
+            self._close_now()
+
+    def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
+        """Die of an error: all who wait get it, all later calls too, and the listeners.
+
+        Args:
+            error: What to tell.
+            ours: Not the peer's doing: what was read and not given out is dropped, and the end does not wait for listeners.
+            of_user: Raised by the user's code, so that even a server's is reported when nobody takes it.
+            stuck: The stream takes nothing any more: do not wait for it.
+        """
+        if self._phase >= CLOSED or self._error is not None:
+            return
+        closing = self._input is DROPPED
+        self._error = error
+        self._error_taken = closing  # a program that has called close() may not want to know
+        self._kept = (self._kept | Kept.ERROR) & ~Kept.END
+        lost = closing and isinstance(error, ConnectionLostError)  # by now that means data
+        if not closing or lost:
+            self._count(error)
+        if lost and self._side.is_server and not self._has("error"):
+            _log.debug("%r: %s", self, error)
+        waiting = bool(self._opener or self._reader or self._reshaker or self._drainers)
+        if ours or of_user:
+            self._drop_input()
+        elif self._is_held:
+            self._wake_all()
+            return
+        self._close_now(stuck=stuck)
+        if not waiting and (of_user or self._has("data")):  # no call will come and ask
+            self._tell_untaken(of_user=of_user)
+
+    def _close_now(self, *, stuck: bool = False) -> None:
+        if self._phase >= CLOSED:
+            return
+        at_once = not self._secure and self._error is None
+        self._move_phase(CLOSED)
+        self._kept |= Kept.CLOSE
+        if self._hook is not None:
+            self._hook.cancel()
+            self._hook = None
+        self._side.gone()
+        if self._idle_timer is not None:
+            self._set_idle_timer(None)
+        if self._timer is not None:
+            self._set_deadline(None)
+        if self._closing is not None:
+            self._closing.stop()
+        connection = self._connection
+        connection.destroy(linger=not at_once)
+        connection.release()
+        self._wake_all()
+        self._tell()
+        drain = not at_once and not connection.input_ended
+        if self._driver is None:
+            self._release()
+        elif drain:  # last words leave in the background: no call is to wait for a peer that goes on
+            self._driver.close(at_once=stuck, drain=True)
+            self._release()
+        else:
+            self._driver.close(at_once=at_once or stuck, drain=False, gone=self._release)
+
+    def _release(self) -> None:
+        """The stream is let go."""
+        self._move_phase(RELEASED)
+        if self._server is not None:
+            self._server._closed_socket(self)
+        if self._close_waiters:
+            self._wake(self._close_waiters)
+
+    def _wake_all(self) -> None:
+        if self._reader is not None:
+            self._wake_reader()
+        for waiter in (self._reshaker, self._opener):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        if self._drainers:
+            self._wake(self._drainers)
+
+    @staticmethod
+    def _wake(waiters: set[asyncio.Future[None]]) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # ---- errors
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Tell the connection's error to a caller."""
+        self._error_taken = True
+        self._raised = error
+        raise error
+
+    def _raise_closed(self) -> NoReturn:
+        self._raise(ConnectionLostError("The socket is closed", code="ERR_SOCKET_CLOSED"))
+
+    def _find_output_error(self) -> ConnectionLostError:
+        number = self._connection.out_error
+        error = ConnectionLostError(f"The peer takes no data any more: {os.strerror(number)}", code=errorcode.get(number))
+        if self._driver is not None:
+            error.__cause__ = self._driver.failure
+        return error
+
+    def _fail_output(self) -> None:
+        """Sending has failed, and the peer has said all that it had to say."""
+        self._fail(self._find_output_error())
+
+    def _broken(self) -> None:
+        error = self._find_failure()
+        if self._driver is not None and error is not self._refused:
+            error.__cause__ = self._driver.failure
+        if self._closing is not None and self._closing.has_delivered():
+            self._close_now()  # the peer has all that it was to get
+        else:
+            self._die(error)
+
+    def _listener_failed(self, error: BaseException) -> None:
+        """Code of the user raised: the socket ends with that. What it only passed on is the connection's error."""
+        if error is self._raised:
+            if self._kept & Kept.ERROR or error is not self._error:  # else the error listeners have had it
+                self._report(error, of_user=False)
+            self.destroy()
+        elif self._phase >= CLOSED or self._error is not None:
+            self._report(error, of_user=True)
+            self._settle_end()
+        else:
+            self._fail(error, of_user=True)
+
+    def _crashed(self, error: BaseException) -> None:
+        """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
+        try:
+            if self._phase < CLOSED and self._error is None and (self._secure or self._server is None):
+                self._fail(error, of_user=True)
+            else:
+                self._die(error)
+                self._report(error, of_user=True)
+        finally:
+            self.destroy()
+
+    def _count(self, error: BaseException) -> None:
+        """A server counts what its peers and the network do to open connections, told or not."""
+        if self._secure and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
+            self._server._connection_failed(error)
+
+    def _tell_untaken(self, *, of_user: bool) -> None:
+        if self._error is not None and not self._error_taken and not self._has("error"):
+            self._report(self._error, of_user=of_user)
+
+    def _report(self, error: BaseException, *, of_user: bool) -> None:
+        """Report an error that no call and no listener has taken. A server's peers fail every day; all else is the application's matter."""
+        self._error_taken = True
+        if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
+            _log.debug("%r: %s", self, error)
+        elif not self._loop.is_closed():
+            what = "a listener failed" if of_user else "an unhandled error"
+            self._loop.call_exception_handler({"message": f"tlsio: {what} ({self!r})", "exception": error})
+
+    # ---- tasks
+
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
+        """Run an async listener as a task of this socket."""
+        self._run_listener(as_coroutine(awaitable), self._listener_done)
+
+    def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None:
+        if self._tasks is None:
+            self._tasks = set()
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    def _listener_done(self, task: asyncio.Task[Any]) -> None:
+        self._task_done(task, failure_of_task(task))
+
+    def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop has raised it
+            self.destroy()
+        elif error is not None:
+            self._listener_failed(error)
+
+    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        return bool(self._tasks and task in self._tasks) or (self._hook is not None and self._hook.is_run_by(task))
+
+    # ---- timers
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        """Set or take away the deadline of a handshake, the first or another."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._phase is HANDSHAKING:
+            self._connection.expire()
+        else:
+            hint = "The peer may hold the answer back, or its answer stands after data that is not read: read, or raise handshake_timeout."
+            self._fail(HandshakeTimeoutError("The peer has not answered the renegotiation in time", hint=hint), ours=True)
+
+    def set_timeout(self, seconds: float | None) -> Self:
+        """Emit `timeout` when no plaintext moved for so long; without a listener the socket is destroyed. None: never."""
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
+            raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise UsageValueError(f"seconds must be more than 0, got {seconds}", code="ERR_OUT_OF_RANGE")
+        self._connection.check_caller()
+        if self._phase < CLOSED and self._input is not DROPPED:
+            self._idle_timeout = seconds
+            self._silent_since = None
+            self._set_idle_timer(seconds)
+        return self
+
+    def _set_idle_timer(self, seconds: float | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        self._idle_timer = None if seconds is None else self._loop.call_later(seconds, self._check_idle)
+
+    def _check_idle(self) -> None:
+        assert self._idle_timeout is not None  # noqa: S101 - for the type checker
+        last = self._connection.last_activity
+        left = last + _CLOCK_STEP + self._idle_timeout - self._loop.time()
+        if left > 0:
+            self._set_idle_timer(left)
+        elif not self._has("timeout"):
+            self._fail(IdleTimeoutError(), ours=True)
+        else:
+            told = self._silent_since
+            self._silent_since = last
+            # What is queued may move without a call of the application; all else ends the silence by a call (`_end_silence`).
+            self._set_idle_timer(self._idle_timeout if self._connection.writable_length else None)
+            if self._connection.has_flow:
+                self._connection.set_flow(self._find_flow())
+            if told != last:  # once for each time it falls silent
+                self._emit("timeout")
+
+    def _end_silence(self) -> None:
+        """Data moves after a `timeout` event: look for the next silence."""
+        self._silent_since = None
+        if self._idle_timeout is not None and self._phase < CLOSED and self._input is not DROPPED:
+            self._set_idle_timer(self._idle_timeout)
+        if self._connection.has_flow:
+            self._connection.set_flow(self._find_flow())
+
+
+class _CloseWatch:
+    """Looks for progress while a socket closes, and ends the wait."""
+
+    __slots__ = ("_longest_pace", "_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
+
+    def __init__(self, socket: SocketClosing, timeout: float) -> None:
+        self._socket = socket
+        self._loop = socket._loop
+        self._timeout = timeout
+        self._pace = self._longest_pace = min(timeout / _LOOKS, _LONGEST_PACE)
+        self._progress = socket._progress
+        self._moved = self._looked = self._loop.time()
+        self.is_delivered = False  # the peer has acknowledged everything
+        self._timer = self._loop.call_later(self._pace, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def has_delivered(self) -> bool:
+        """Everything has been sent, our end included, and the peer has acknowledged all but that."""
+        connection = self._socket._connection
+        sent = connection.output_ended and not connection.writable_length and not connection.out_error
+        return sent and not self._socket._undelivered
+
+    def waits_for_acknowledgement(self) -> bool:
+        """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
+        if not self._socket._undelivered:
+            return False
+        self._pace = min(_FIRST_LOOK, self._pace)
+        self._look_later(self._pace)
+        return True
+
+    def _look_later(self, seconds: float) -> None:
+        self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if not self.is_delivered:
+            self._look_at_output(now)
+        left = self._moved + self._timeout - now
+        if left > _EARLY and not (self.is_delivered and self._socket._connection.input_ended):
+            self._pace = min(self._pace * 2, self._longest_pace)
+            self._look_later(min(left, _LONGEST_PACE if self.is_delivered else self._pace))
+        elif self.is_delivered:
+            self._socket._close_now()
+        else:
+            self._socket._not_delivered()
+
+    def _look_at_output(self, now: float) -> None:
+        progress = self._socket._progress
+        if self.has_delivered():
+            self.is_delivered = True
+            self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
+        elif progress != self._progress:
+            self._progress, self._moved = progress, now
+        else:
+            (self._socket._driver or self._socket._connection).look_for_reset()
+        self._looked = now

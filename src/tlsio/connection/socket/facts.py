@@ -1,0 +1,483 @@
+"""What a socket tells about its connection: who the peer is, what was agreed, where it runs.
+
+All of it stays readable after the close: the engine's connection is kept for as long as the socket.
+"""
+
+from __future__ import annotations
+
+import socket as _socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.context.secure_context import SecureContext, parse_context
+from tlsio.connection.handshake.diagnostics import warn_of_trace
+from tlsio.connection.handshake.questions import failure_of, is_mistake, pass_on
+from tlsio.connection.socket.channel_binding import find_binding, invalid_state
+from tlsio.connection.socket.emitter import Emitter
+from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
+from tlsio.model.client_hello import parse_client_hello
+from tlsio.model.codes import alert_name
+from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.trust.certificate import link, parse
+
+if TYPE_CHECKING:
+    import asyncio
+    from typing import Self, TextIO
+
+    from cryptography.x509 import Certificate
+
+    from tlsio.connection.drivers.portable import PortableDriver
+    from tlsio.connection.handshake.client_handshake import ClientSide
+    from tlsio.connection.handshake.questions import Question
+    from tlsio.connection.handshake.server_handshake import ServerSide
+    from tlsio.model.client_hello import ClientHello
+    from tlsio.model.options import ContextOptionsDict
+    from tlsio.native._core import Connection
+    from tlsio.trust.certificate import PeerCertificate
+
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = ["SocketFacts"]
+
+_RECORD = 16384  # RFC 8446 §5.1: the largest plaintext of one record
+
+
+class SocketFacts(Emitter):
+    """The half of a TLSSocket that moves no data."""
+
+    __slots__ = (
+        "_address",
+        "_connection",
+        "_context",
+        "_driver",
+        "_hook",
+        "_loop",
+        "_mistake",
+        "_refused",
+        "_secure",
+        "_server",
+        "_side",
+        "_trace_file",
+    )
+
+    _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
+    _connection: Connection
+    _context: SecureContext | None  # chosen by name, where it is not the default
+    _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
+    _hook: Question | None
+    _loop: asyncio.AbstractEventLoop | None
+    _mistake: BaseException | None  # what a hook raised by mistake: when nothing takes it, the loop's handler must
+    _refused: BaseException | None  # why we refused the peer, in the words of whoever did
+    _secure: bool
+    _server: Any
+    _trace_file: TextIO | None
+    _side: ClientSide | ServerSide
+
+    if TYPE_CHECKING:
+
+        @property
+        def _closed(self) -> bool:
+            """The connection is over."""
+
+    # ---- who the peer is
+
+    @property
+    def authorized(self) -> bool:
+        """The peer has shown who it is and was found good (Node: `authorized`)."""
+        return self._secure and self._side.is_authorized(self)
+
+    @property
+    def authorization_error(self) -> str | None:
+        """The code of what speaks against the peer, None when nothing does (Node: `authorizationError`)."""
+        return self._side.find_error(self)
+
+    def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
+        """Return the peer's certificate, None when it sent none. `detailed`: with `issuer_certificate`, up to the root."""
+        own = self._connection.peer_certificate
+        if own is None:
+            return None
+        return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else parse(own)
+
+    def get_certificate(self) -> PeerCertificate | None:
+        """Return our own certificate, None when we have none."""
+        own = self._connection.certificate
+        return None if own is None else parse(own)
+
+    def get_peer_x509_certificate(self) -> Certificate | None:
+        """Return the peer's certificate as `cryptography` has it."""
+        found = self.get_peer_certificate()
+        return None if found is None else found.x509
+
+    def get_x509_certificate(self) -> Certificate | None:
+        """Return our own certificate as `cryptography` has it."""
+        found = self.get_certificate()
+        return None if found is None else found.x509
+
+    def get_verified_chain(self) -> tuple[Certificate, ...]:
+        """Return the chain as it was verified, leaf first; () when it was not."""
+        if not self.authorized:
+            return ()
+        return tuple(parse(one).x509 for one in self._connection.verified_chain)
+
+    def _find_failure(self) -> BaseException:
+        """What broke the connection: why we refused the peer, or what the engine met."""
+        fault = self._connection.fault()
+        error = self._refused or self._side.explain(self, fault)
+        if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
+            error.alert = alert_name(fault.alert_sent)
+        return error
+
+    def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
+        """For OpenSSL, which waits: identity and pre-shared key, or None. Given is the client's identity, or the server's hint."""
+        return self._side.find_key(self, given)
+
+    def _key_failed(self, error: BaseException) -> None:
+        """No key could be found, and the handshake fails."""
+        failure = failure_of("psk_callback", error)
+        if isinstance(failure, TLSError):
+            failure.alert = None  # OpenSSL picks it
+        self._refused = failure
+        self._mistake = failure if is_mistake(failure) else None
+        pass_on(self._connection.later, error)
+
+    # ---- what was agreed
+
+    @property
+    def secure_connecting(self) -> bool:
+        """The handshake is not done yet."""
+        return not self._secure and not self._closed
+
+    @property
+    def encrypted(self) -> bool:
+        """Always True, as in Node."""
+        return True
+
+    @property
+    def alpn_protocol(self) -> str | None:
+        """The protocol both sides agreed on, or None (Node: `alpnProtocol`, false for none)."""
+        name = self._connection.alpn_protocol
+        return None if name is None else name.decode("latin-1")
+
+    @property
+    def npn_protocol(self) -> str | None:
+        """The protocol both sides have by NPN, which ALPN has replaced, or None (Node v4: `npnProtocol`)."""
+        name = self._connection.npn_protocol
+        return None if name is None else name.decode("latin-1")
+
+    @property
+    def servername(self) -> str | None:
+        """The name of the hello, a lower-case A-label, or None."""
+        return self._connection.server_name
+
+    def get_protocol(self) -> str | None:
+        """Return the version, such as "TLSv1.3"; None before the handshake."""
+        return self._connection.protocol if self._secure else None
+
+    def get_cipher(self) -> dict[str, str] | None:
+        """Return `name` and `version` as OpenSSL has them, `standard_name` as the RFCs; None before the handshake."""
+        cipher = self._connection.cipher if self._secure else None
+        return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
+
+    def is_session_reused(self) -> bool:
+        """Tell whether an earlier session was resumed: no certificate was sent then."""
+        return self._connection.session_reused
+
+    def get_session(self) -> bytes | None:
+        """Return the session as it is now, for `session=` of a later connection; None before the handshake. A secret.
+
+        (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket: listen to `session`. On a
+        server: what `new_session` is given.
+        """
+        data = self._connection.session if self._secure else None
+        return None if data is None else self._side.seal_session(self, data)
+
+    def get_tls_ticket(self) -> bytes | None:
+        """Return the ticket of the session, as the server gave it; None on servers and before. A secret (Node: `getTLSTicket`)."""
+        return self._connection.ticket if self._secure and not self._side.is_server else None
+
+    def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
+        """Return how the secret was agreed on; on servers too. None before the handshake.
+
+        `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with `name` and `size`, or "TLSGroup"
+        with `name` where the group is no curve, such as X25519MLKEM768.
+        """
+        if not self._secure:
+            return None
+        found = self._connection.key_info
+        if found is None:
+            return {}
+        kind, name, bits = found
+        info: dict[str, str | int] = {"type": kind}
+        if name is not None:
+            info["name"] = name
+        if bits:
+            info["size"] = bits
+        return info
+
+    def get_shared_sigalgs(self) -> list[str]:
+        """Return the signature algorithms both sides take, such as "ECDSA+SHA256", the most wanted first.
+
+        What the client offers in its hello, and the server in its wish for a certificate: a client that was not asked has none.
+        """
+        return self._connection.shared_sigalgs
+
+    def get_finished(self) -> bytes | None:
+        """Return the Finished message we sent last; None before the handshake."""
+        return self._connection.finished[0] if self._secure else None
+
+    def get_peer_finished(self) -> bytes | None:
+        """Return the Finished message the peer sent last; None before the handshake."""
+        return self._connection.finished[1] if self._secure else None
+
+    def export_keying_material(self, length: int, label: str, context: Buffer | None = None) -> bytes:
+        """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
+
+        Args:
+            length: Bytes wanted.
+            label: What it is for; both ends use the same, registered with IANA or of one's own, "EXPERIMENTAL...".
+            context: Mixed in. Before TLS 1.3 none and an empty one differ.
+
+        Raises:
+            UsageStateError: before the handshake (ERR_TLS_INVALID_STATE).
+            UsageError: an argument of a wrong type, or that OpenSSL does not take.
+        """
+        _check_integer("length", length, 1, _MAX_EXPORT)
+        check_text("label", label)
+        given = None if context is None else check_bytes("context", context)
+        if not self._secure:
+            raise invalid_state("There is nothing to export keying material from before the handshake")
+        return self._connection.export_keying_material(length, label.encode(), given)
+
+    def get_channel_binding(self, type: str = "tls-exporter") -> bytes:  # noqa: A002  (Python's name for it)
+        """Return what names this very connection to a protocol above, such as SCRAM-PLUS; equal on both sides.
+
+        Args:
+            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: names the server's certificate, so a connection
+                that was opened by whoever has its key), "tls-unique" (RFC 5929, up to TLS 1.2).
+
+        Raises:
+            UsageStateError: this connection has none of the type (ERR_TLS_INVALID_STATE).
+            UsageValueError: there is no such type.
+        """
+        return find_binding(self, self._connection, type)
+
+    def set_max_send_fragment(self, size: int = _RECORD) -> bool:
+        """Put at most `size` bytes of plaintext into one record: smaller ones can be read sooner, larger ones cost less.
+
+        Returns:
+            Whether it was taken: 512 to 16384.
+        """
+        _check_integer("size", size, -(2**31), 2**31 - 1)
+        return self._connection.set_max_send_fragment(size)
+
+    @property
+    def client_hello(self) -> ClientHello | None:
+        """What the client offered, on a server's socket: inside hooks, later too. None before it has come, and on clients.
+
+        Raises:
+            UsageStateError: it was not recorded: the server has neither a hook nor the option `client_hello=True`.
+        """
+        message = self._connection.offer
+        if message is not None:
+            return parse_client_hello(message)
+        if self._secure and self._side.is_server:
+            raise UsageStateError("The client's hello was not recorded", hint="Give the server the option client_hello=True.")
+        return None
+
+    # ---- what may be set before the handshake
+
+    def set_key_cert(self, context: SecureContext | ContextOptionsDict) -> None:
+        """Show another certificate than the context's, in this server's connection: its certificates with their keys and chains.
+
+        All else stays as it is: versions, trust, ALPN ... (Node also takes the trust.) To be called before the handshake, or
+        within `sni_callback` and `alpn_callback`, whichever context they choose.
+
+        Raises:
+            UsageStateError: it is too late, or a client. UsageError: no context, or a wrong option.
+            ConfigError: there is no certificate in it, or OpenSSL refuses one.
+        """
+        given = parse_context(context)
+        made = given if isinstance(given, SecureContext) else SecureContext(given)
+        if not self._side.is_server:
+            raise invalid_state("A client cannot change its certificate", hint="Give cert and key with the other options.")
+        if self._closed or not self._connection.set_identity(made._native):  # noqa: SLF001 - a context is for connections
+            raise invalid_state("It is too late for another certificate", hint="Call it before the handshake or in a hook of the hello.")
+
+    # ---- for who looks on
+
+    def enable_trace(self, file: TextIO | None = None) -> None:
+        """Write from now on what TLS says, as OpenSSL prints it; the format may change. It exposes sensitive data.
+
+        Args:
+            file: Takes text; None: `sys.stderr`.
+
+        Raises:
+            UsageStateError: OpenSSL was built without it.
+        """
+        self._connection.record(trace=True)
+        self._trace_file = file
+        warn_of_trace()
+
+    def _traced(self, text: bytes) -> None:
+        try:
+            (self._trace_file or sys.stderr).write(text.decode("utf-8", "replace"))
+        except Exception as error:  # noqa: BLE001  (the user's file)
+            self._listener_failed(error)
+
+    def _listeners_changed(self, event: str) -> None:
+        if event == "keylog":
+            self._connection.record(keys=True)
+        elif event == "session" and not self._side.is_server:
+            self._connection.want_sessions()
+
+    def _session_made(self, data: bytes, lifetime: int) -> None:
+        self._emit("session", self._side.seal_session(self, data, lifetime))
+
+    def _keylogged(self, lines: bytes) -> None:
+        self._side.records.keep(lines)
+        for line in lines.splitlines(keepends=True):
+            self._emit("keylog", line)
+            if self._server is not None:
+                self._server._emit("keylog", line, self)  # noqa: SLF001
+
+    # ---- how much has moved
+
+    @property
+    def truncated(self) -> bool:
+        """The peer's FIN came without close_notify: data may be missing."""
+        return self._connection.truncated
+
+    @property
+    def writable_length(self) -> int:
+        """Bytes written but not yet sent."""
+        return self._connection.writable_length
+
+    @property
+    def bytes_read(self) -> int:
+        """Plaintext received."""
+        return self._connection.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        """Plaintext encrypted; what still waits is in `writable_length`."""
+        return self._connection.bytes_written
+
+    @property
+    def wire_bytes_read(self) -> int:
+        """Bytes received, TLS overhead included (Node v4: `CryptoStream.bytesWritten` of the other side)."""
+        return self._connection.wire_bytes_read
+
+    @property
+    def wire_bytes_written(self) -> int:
+        """Bytes sent, TLS overhead included."""
+        return self._connection.wire_bytes_written
+
+    # ---- where it runs
+
+    def _addresses(self) -> tuple[Any, Any]:
+        if self._address is not None:
+            return self._address
+        return self._connection.local_address, self._connection.peer_address
+
+    @property
+    def local_address(self) -> str | None:
+        """Our IP address; None where there is none: a Unix socket, a stream."""
+        return _host(self._addresses()[0])
+
+    @property
+    def local_port(self) -> int | None:
+        """Our port."""
+        return _port(self._addresses()[0])
+
+    @property
+    def local_family(self) -> str | None:
+        """Ours: "IPv4" or "IPv6"."""
+        return _family(self._addresses()[0])
+
+    @property
+    def remote_address(self) -> str | None:
+        """The peer's IP address."""
+        return _host(self._addresses()[1])
+
+    @property
+    def remote_port(self) -> int | None:
+        """The peer's port."""
+        return _port(self._addresses()[1])
+
+    @property
+    def remote_family(self) -> str | None:
+        """The peer's: "IPv4" or "IPv6"."""
+        return _family(self._addresses()[1])
+
+    def address(self) -> dict[str, Any]:
+        """Return our end as `address`, `family` and `port`; empty when there is none."""
+        local = self._addresses()[0]
+        return {"address": local[0], "family": _family(local), "port": local[1]} if _is_internet(local) else {}
+
+    def set_no_delay(self, enable: bool = True) -> Self:  # noqa: FBT001, FBT002  (Node's)
+        """Send small writes at once (TCP_NODELAY). Nothing happens where there is no TCP."""
+        self._set_option(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, int(_checked_bool(enable)))
+        return self
+
+    def set_keep_alive(self, enable: bool = True, initial_delay: float = 0.0) -> Self:  # noqa: FBT001, FBT002
+        """Probe an idle peer, for the first time after `initial_delay` seconds; below one second: the system's default."""
+        if isinstance(initial_delay, bool) or not isinstance(initial_delay, int | float):
+            raise UsageTypeError(f"initial_delay must be a number, got {type(initial_delay).__name__}")
+        if not 0 <= initial_delay < _MAX_KEEP_ALIVE:
+            raise UsageValueError(f"initial_delay must be 0 to {_MAX_KEEP_ALIVE} seconds, got {initial_delay}", code="ERR_OUT_OF_RANGE")
+        self._set_option(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, int(_checked_bool(enable)))
+        if enable and initial_delay >= 1:
+            self._set_option(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(initial_delay))
+        return self
+
+    def _fileno(self) -> int:
+        """The descriptor all bytes go through, -1 when there is none (any more)."""
+        if self._closed:
+            return -1
+        return self._connection.fileno if self._driver is None else self._driver.fileno()
+
+    def _set_option(self, level: int, name: int, value: int) -> None:
+        descriptor = self._fileno()
+        if descriptor < 0:
+            return
+        borrowed = _socket.socket(fileno=descriptor)
+        try:
+            borrowed.setsockopt(level, name, value)
+        except OSError:  # a Unix socket has none of these
+            pass
+        finally:
+            borrowed.detach()
+
+
+_MAX_EXPORT = 65535  # RFC 8446 §7.1: HkdfLabel has two bytes for the length
+_MAX_KEEP_ALIVE = 32768  # tcp(7): MAX_TCP_KEEPIDLE is 32767
+
+
+def _checked_bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageTypeError(f"enable must be a bool, got {type(value).__name__}")
+    return value
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, float):  # Node's numbers are floats: it calls 1.5 and NaN out of range
+        raise out_of_range(name, "an integer", value)
+    check_int(name, value, low, high)
+
+
+def _is_internet(address: object) -> bool:
+    return isinstance(address, tuple)
+
+
+def _host(address: Any) -> str | None:
+    return str(address[0]) if _is_internet(address) else None
+
+
+def _port(address: Any) -> int | None:
+    return int(address[1]) if _is_internet(address) else None
+
+
+def _family(address: Any) -> str | None:
+    if not _is_internet(address):
+        return None
+    return "IPv6" if ":" in address[0] else "IPv4"

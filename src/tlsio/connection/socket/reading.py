@@ -1,0 +1,363 @@
+"""The half of a TLSSocket that gives out plaintext: by reads, by iteration, or to `data` listeners.
+
+What the engine has is asked for, never handed up unasked: a read takes it when it comes, a flow has it called with each chunk.
+
+Invariants.
+- `_buffer` holds what was read but belongs to the next call: the bytes after a line. It is never empty: then it is None.
+- What was read is given out before the end or the peer's error. After our own `close` or `destroy` nothing is given out: the
+  buffer is dropped, and the engine is not asked again, so that no byte follows a hole.
+- A flow that holds data (`_is_held`) holds back the end, the error and the close that follow the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.socket.emitter import Once, as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
+from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
+from tlsio.model.errors import UsageStateError, UsageValueError
+from tlsio.native._core import run_in
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from typing import NoReturn, Self
+
+    from tlsio.connection.socket.emitter import Listener
+    from tlsio.model.options import ConnectOptions, ServerOptions
+
+__all__ = ["SocketReading"]
+
+_DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
+
+
+class SocketReading(Lifecycle):
+    """One reader at a time, in one of three habits."""
+
+    __slots__ = (
+        "_awaited",
+        "_buffer",
+        "_context_vars",
+        "_emitting",
+        "_error",
+        "_high_water",
+        "_kept",
+        "_loop",
+        "_paused",
+        "_raised",
+        "_reader",
+        "_reading",
+        "_settings",
+        "_silent_since",
+    )
+
+    _awaited: int  # async data listeners that are not done yet
+    _buffer: bytearray | None
+    _context_vars: contextvars.Context
+    _emitting: int  # events whose listeners are being called: `close` waits for them
+    _error: BaseException | None
+    _high_water: int
+    _kept: int  # bits of `Kept`
+    _loop: asyncio.AbstractEventLoop
+    _paused: bool
+    _raised: BaseException | None  # what a call of ours raised last about the connection
+    _reader: asyncio.Future[None] | None  # the read that waits for input
+    _reading: bool
+    _settings: ServerOptions | ConnectOptions
+    _silent_since: float | None  # the last activity that a `timeout` event has reported; None: no such event, or data has moved since
+
+    if TYPE_CHECKING:  # the socket's
+
+        def _begin(self) -> None: ...
+        def _end_silence(self) -> None: ...
+        def _raise(self, error: BaseException) -> NoReturn: ...
+        def _raise_closed(self) -> NoReturn: ...
+        def _report(self, error: BaseException, *, of_user: bool) -> None: ...
+        def _settle_end(self) -> None: ...
+        def _tell(self) -> None: ...
+        def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None: ...
+        def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None: ...
+
+    # ---- pull
+
+    async def read(self, n: int = -1) -> bytes:
+        """Read what is there, at most `n` bytes; waits for at least one. b"" at the end, every time.
+
+        A cancellation loses nothing, here and in the calls below.
+
+        Raises:
+            TLSError: what ended the connection, after all bytes that came before it.
+            UsageStateError: somebody else reads.
+        """
+        if n < -1:
+            raise UsageValueError(f"n must be -1 or more, got {n}", code="ERR_OUT_OF_RANGE")
+        if n == 0:
+            return b""
+        self._claim()
+        try:
+            limit = _DATA_CHUNK if n < 0 else n
+            while (data := self._take(limit)) is None:
+                await self._more()
+            return data
+        finally:
+            self._reading = False
+
+    async def readexactly(self, n: int) -> bytes:
+        """Read `n` bytes.
+
+        Raises:
+            IncompleteReadError: the end came first; `partial` has what there was.
+        """
+        if n < 0:
+            raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
+        if n == 0:
+            return b""
+        self._claim()
+        try:
+            while (held := len(self._buffer or b"")) < n:
+                await self._grow(n, min(n - held, _DATA_CHUNK))
+            return self._cut(n)
+        finally:
+            self._reading = False
+
+    async def readuntil(self, sep: bytes = b"\n") -> bytes:
+        """Read up to and including `sep`.
+
+        Raises:
+            IncompleteReadError: the end came first.
+            LimitOverrunError: no `sep` within `read_limit`; nothing is lost.
+        """
+        if not sep:
+            raise UsageValueError("sep must not be empty")
+        limit, searched = self._settings.read_limit, 0
+        self._claim()
+        try:
+            while (found := -1 if self._buffer is None else self._buffer.find(sep, searched)) < 0:
+                held = len(self._buffer or b"")
+                searched = max(0, held - len(sep) + 1)
+                if held >= limit:
+                    raise LimitOverrunError(f"No {sep!r} within read_limit ({limit} bytes)", searched)
+                await self._grow(None, _DATA_CHUNK)
+            if found + len(sep) > limit:
+                raise LimitOverrunError(f"{sep!r} comes after read_limit ({limit} bytes)", found)
+            return self._cut(found + len(sep))
+        finally:
+            self._reading = False
+
+    async def readline(self) -> bytes:
+        """Read a line with its end; at the end of the stream what is left, then b""."""
+        try:
+            return await self.readuntil(b"\n")
+        except IncompleteReadError as error:
+            return error.partial
+
+    async def pipe(self, destination: Any, *, end: bool = True) -> int:
+        """Write all that comes to `destination`, at its pace; then end it. Returns the bytes moved.
+
+        A cancellation leaves what was read written, and `destination` open.
+
+        Args:
+            destination: A TLSSocket, an asyncio StreamWriter, or whatever has `write`, `drain`, and `end` or `write_eof`.
+            end: Whether to end it.
+        """
+        total = 0
+        async for chunk in self:
+            destination.write(chunk)
+            await destination.drain()
+            total += len(chunk)
+        if end:
+            (destination.end if hasattr(destination, "end") else destination.write_eof)()
+        return total
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.read()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    def _claim(self) -> None:
+        self._connection.check_caller()
+        if self._reading:
+            raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
+        if self._has("data"):
+            raise UsageStateError("This socket has a data listener", hint='Either on("data") or reads: off("data", ...) first.')
+        if self._phase is IDLE:
+            self._begin()
+        self._reading = True
+
+    def _take(self, limit: int) -> bytes | None:
+        """What can be had now; None: nothing yet. b"": the end."""
+        return self._take_new(limit) if self._buffer is None else self._cut(limit)
+
+    def _take_new(self, limit: int) -> bytes | None:
+        """The same, of what the engine has."""
+        if self._phase is OPEN and self._input is not DROPPED:
+            data = self._connection.read(limit)
+            if data is not None:
+                if self._silent_since is not None:
+                    self._end_silence()
+                return data
+        if self._error is not None:
+            self._raise(self._error)
+        if self._input is ENDED:
+            return b""
+        if self._input is DROPPED or self._phase >= CLOSED:
+            self._raise_closed()
+        return None
+
+    async def _more(self) -> None:
+        """Wait until there may be something to take."""
+        self._reader = self._loop.create_future()
+        self._connection.await_input()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+            self._connection.cancel_await()
+
+    async def _grow(self, expected: int | None, limit: int) -> None:
+        """Add to what is held; the end is an error here."""
+        while (data := self._take_new(limit)) is None:
+            await self._more()
+        if not data:
+            self._raised = error = IncompleteReadError(b"" if self._buffer is None else self._cut(len(self._buffer)), expected)
+            raise error
+        if self._buffer is None:
+            self._buffer = bytearray()
+        self._buffer += data
+
+    def _cut(self, n: int) -> bytes:
+        """The first bytes of what is held."""
+        held = self._buffer
+        assert held is not None  # noqa: S101 - for the type checker
+        data = bytes(held[:n])
+        del held[:n]
+        if not held:
+            self._buffer = None
+            if self._kept:
+                self._tell_soon()
+        return data
+
+    # ---- flow
+
+    def pause(self) -> Self:
+        """Give no `data` until `resume`, and no `end`. Tickets and alerts are still seen."""
+        self._connection.check_caller()
+        self._paused = True
+        self._connection.set_flow(None)
+        return self
+
+    def resume(self) -> Self:
+        """Let `data` flow again."""
+        self._connection.check_caller()
+        self._paused = False
+        self._update_flow()
+        return self
+
+    def _listeners_changed(self, event: str) -> None:
+        super()._listeners_changed(event)
+        if event != "data":
+            if self._kept:
+                self._tell_soon()
+            return
+        if self._reading and self._has("data"):
+            self._listeners_of("data").pop()
+            raise UsageStateError("Somebody reads from this socket", hint="Either read or listen to data, not both.")
+        self._update_flow()
+
+    def _update_flow(self) -> None:
+        """Start or stop the flow, as listeners, pause and async listeners allow it."""
+        listeners = self._listeners_of("data")
+        if self._awaited or (self._paused and listeners):
+            return
+        if self._paused:
+            self._tell_soon()  # what the flow has held back
+            return
+        if listeners and self._buffer is not None:
+            self._loop.call_soon(run_in, self._context_vars, self._flow_held)
+        elif self._phase is OPEN and self._error is None and self._input is not DROPPED:
+            self._connection.set_flow(self._find_flow())
+        elif listeners and self._phase is IDLE:
+            self._begin()
+        if self._kept or self._error is not None or self._input is ENDED:
+            self._tell_soon()
+
+    def _find_flow(self) -> Listener | None:
+        """Who is given the data. A listener that is alone is called by the engine itself: that is the shortest way."""
+        listeners = self._listeners_of("data")
+        if len(listeners) == 1 and self._silent_since is None and not isinstance(alone := listeners[0], Once):
+            return alone
+        return self._emit_data if listeners else None
+
+    @property
+    def _is_held(self) -> bool:
+        """The data listeners have not had all that was read."""
+        return (self._awaited > 0 or self._buffer is not None) and self._has("data")
+
+    def _tell_soon(self) -> None:
+        """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""
+        self._loop.call_soon(run_in, self._context_vars, self._settle_end)
+
+    def _flow_held(self) -> None:
+        """What reads have left over flows first."""
+        if self._buffer is not None and self._has("data") and not self._paused and not self._awaited:
+            try:
+                self._emit_data(self._cut(len(self._buffer)))
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
+                self._listener_failed(error)
+            self._update_flow()
+
+    def _emit_data(self, chunk: bytes) -> None:
+        if self._silent_since is not None:
+            self._end_silence()
+        self._emitting += 1
+        try:
+            for listener in self._callables("data"):
+                if self._input is DROPPED:  # by the listener before
+                    return
+                self._take_result(listener(chunk))
+        finally:
+            self._emitted()
+
+    def _emit(self, event: str, *args: object) -> bool:
+        if self._listeners is None or not self._listeners.get(event):
+            return False  # the usual case, three times in the life of a socket
+        self._emitting += 1
+        try:
+            return super()._emit(event, *args)
+        finally:
+            self._emitted()
+
+    def _emitted(self) -> None:
+        self._emitting -= 1
+        if self._kept and not self._emitting and self._phase >= CLOSED:
+            self._tell()
+
+    def _take_result(self, result: object) -> None:
+        """Hold the flow until an async data listener is done; any other result is ignored."""
+        awaitable = find_awaitable(result)
+        if awaitable is not None:
+            self._connection.set_flow(None)
+            self._awaited += 1
+            self._run_listener(as_coroutine(awaitable), self._data_listener_done)
+
+    def _data_listener_done(self, task: asyncio.Task[Any]) -> None:
+        self._awaited -= 1
+        error = failure_of_task(task)
+        if isinstance(error, asyncio.CancelledError):  # it awaited something that was cancelled: the next chunk may fare better
+            self._report(error, of_user=True)
+            error = None
+        self._task_done(task, error)
+        if error is None:
+            self._update_flow()
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

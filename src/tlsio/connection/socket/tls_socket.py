@@ -1,0 +1,406 @@
+"""TLSSocket: what the user holds of one connection.
+
+Here are the handshakes and writing; reading is in `socket_reading`, ending in `socket_closing`, and the states with the table of
+their moves in `lifecycle`. The engine's connection below tells its news by `_asked`, `_opened`, `_readable`, `_drained`,
+`_input_ended`, `_finished`, `_broken`, `_reshaken`, `_take_result` and `_listener_failed`, always from the loop, never from inside
+an OpenSSL call; what our own code raises at that comes back by `_crashed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from tlsio.connection.socket.closing import SocketClosing
+from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
+from tlsio.model.checks import check_bytes, check_filled_text
+from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.faults import NO_ANSWER_HINT
+from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from tlsio.connection.drivers.portable import PortableDriver
+    from tlsio.connection.handshake.client_handshake import ClientSide
+    from tlsio.connection.handshake.server_handshake import ServerSide
+    from tlsio.connection.socket.events import SocketEvents
+    from tlsio.native._core import Connection
+
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = ["TLSSocket"]
+
+
+class TLSSocket(SocketClosing):
+    """One TLS connection (Node: `tls.TLSSocket`).
+
+    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
+    anyio ByteStream or another TLSSocket, and owns it from then on. The client side of such a socket verifies as `connect` does.
+
+    Events:
+        secure: the handshake is done. `secure_connect`: and the server was let in (clients).
+        ocsp_response(bytes or None): what the server stapled, before it is let in (clients that asked for it).
+        data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`: writing may go on.
+        session(bytes): the server gave a session to resume (clients); in TLS 1.3 more than one, after the handshake.
+        timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last `close(had_error)`.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    _EVENTS: ClassVar[frozenset[str]] = frozenset(
+        {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "session", "error", "close"}
+    )
+
+    if TYPE_CHECKING:
+        on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
+        once: SocketEvents  # type: ignore[assignment]
+
+    def __init__(self, stream: object, *, is_server: bool = False, **options: Any) -> None:
+        """Wrap `stream`; `handshake`, or the first read or write, starts TLS.
+
+        Args:
+            stream: Connected; closed with the socket. What it holds already goes into TLS.
+            is_server: Speak the server's part.
+            options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
+        """
+        from tlsio.connection.handshake.start import make_side, wrap_stream  # noqa: PLC0415  (it makes sockets, so it knows this module)
+
+        wrap_stream(self, stream, make_side(options, is_server=is_server))
+
+    def _set_up(
+        self,
+        connection: Connection,
+        side: ClientSide | ServerSide,
+        loop: asyncio.AbstractEventLoop,
+        driver: PortableDriver | None = None,
+        variables: contextvars.Context | None = None,
+    ) -> None:
+        super().__init__()
+        self._connection = connection
+        self._side = side
+        self._settings = side.options
+        self._loop = loop
+        self._context_vars = contextvars.copy_context() if variables is None else variables
+        self._driver = driver
+        self._address = None
+        self._context = None
+        self._server: Any = None
+        self._begin_life(HANDSHAKING if side.is_server and driver is None else IDLE)  # a reactor shakes hands by itself
+        self._secure = self._paused = self._reading = self._error_taken = False
+        self._awaited = self._emitting = 0
+        self._kept = Kept.NONE
+        self._opener = self._reader = self._reshaker = None
+        self._drainers = self._close_waiters = self._tasks = None
+        self._buffer = self._closing = self._hook = self._mistake = None
+        self._error = self._refused = self._raised = None
+        self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
+        self._trace_file: Any = None
+        if driver is not None:
+            self._address = driver.addresses
+        mark = side.options.high_water_mark
+        usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
+        self._high_water = usual if mark is None else mark
+        side.records.begin(connection)
+        connection.bind(self, self._context_vars, self._high_water)
+
+    # ---- the handshake
+
+    async def handshake(self) -> Self:
+        """Do the handshake of a wrapped stream; the first read or write starts it too. Done already: returns at once.
+
+        Raises:
+            TLSError: why it failed.
+            CancelledError: the connection is destroyed.
+        """
+        self._begin()
+        if self._phase is HANDSHAKING:
+            if self._opener is None:
+                self._opener = self._loop.create_future()
+            try:
+                await asyncio.shield(self._opener)
+            except asyncio.CancelledError:
+                self.destroy()
+                raise
+            if self._secure:  # an error that came right after the handshake is the next call's
+                return self
+        if self._error is not None:
+            self._raise(self._error)
+        if not self._secure:
+            self._raise_closed()
+        return self
+
+    def set_servername(self, name: str) -> None:
+        """Send this name to the server, and verify it: `servername` given late (Node: `setServername`, which verifies nothing).
+
+        Raises:
+            UsageTypeError: not a str. UsageValueError: no host name. UsageStateError: on a server (ERR_TLS_SNI_FROM_SERVER), the
+                handshake has begun, or a session was offered, which is bound to the name before.
+        """
+        checked = check_filled_text("name", name)
+        if self._phase is not IDLE:
+            raise UsageStateError("The name is sent with the first message", code="ERR_TLS_INVALID_STATE")
+        self._side.rename(self._connection, checked)
+
+    def set_session(self, data: Buffer) -> None:
+        """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
+
+        Raises:
+            UsageTypeError: not bytes-like. UsageStateError: on a server, or the handshake has begun.
+        """
+        session = check_bytes("data", data)
+        if self._phase is not IDLE:
+            raise UsageStateError("A session is offered before the handshake", code="ERR_TLS_INVALID_STATE")
+        self._side.offer_session(self._connection, session)
+
+    def _begin(self) -> None:
+        if self._phase is not IDLE:
+            return
+        self._move_phase(HANDSHAKING)
+        self._set_deadline(self._settings.handshake_timeout)
+        if self._driver is not None:
+            self._driver.start()
+        self._connection.start()
+
+    def _opened(self) -> None:
+        self._move_phase(OPEN)
+        self._secure = True
+        if self._timer is not None:
+            self._set_deadline(None)
+        if self._server is not None:
+            self._server._secured(self)  # noqa: SLF001
+        if self._phase is OPEN:
+            self._emit("secure")
+        if self._phase is OPEN and not self._side.is_server:
+            self._emit("secure_connect")
+        if self._opener is not None and not self._opener.done():
+            self._opener.set_result(None)
+        self._opener = None
+        if not self._connection.has_flow:
+            self._update_flow()
+
+    # ---- writing
+
+    def write(self, data: Buffer) -> bool:
+        """Queue plaintext; it is copied before this returns. False: above the high-water mark, wait for `drain`.
+
+        When the peer has failed the data is dropped and False returned: `drain`, `send` and `read` tell the error.
+
+        Raises:
+            UsageStateError: after our own end, close or destroy (ERR_STREAM_WRITE_AFTER_END).
+            UsageTypeError: not bytes-like.
+        """
+        if type(data) is not bytes:
+            _check_bytes(data)
+        if self._output is not WRITABLE:
+            raise UsageStateError("write after end", code="ERR_STREAM_WRITE_AFTER_END")
+        if self._error is not None:
+            return False
+        if self._phase is IDLE:
+            self._begin()
+        elif self._silent_since is not None:
+            self._end_silence()
+        return self._connection.write(data)
+
+    async def drain(self) -> None:
+        """Wait until at most the high-water mark waits to be sent. Many may wait.
+
+        Raises:
+            TLSError: what ended the connection.
+        """
+        self._connection.check_caller()
+        self._check_writable()
+        if self._connection.writable_length <= self._high_water:
+            return
+        if self._drainers is None:
+            self._drainers = set()
+        self._connection.await_drain()
+        await self._wait_in(self._drainers)
+        self._check_writable()
+
+    async def send(self, data: Buffer) -> None:
+        """Write and drain. Cancelled: the data stays queued."""
+        self.write(data)
+        await self.drain()
+
+    def end(self, data: Buffer | None = None) -> Self:
+        """End our direction: what is queued, close_notify, FIN. Reading goes on."""
+        self._connection.check_caller()
+        if data is not None:
+            self.write(data)
+        self._end()
+        return self
+
+    def _end(self) -> None:
+        if self._output is WRITABLE:
+            self._finish_output()
+            if self._phase is IDLE:
+                self._begin()
+            if self._phase < CLOSED:
+                self._connection.end()
+
+    def _check_writable(self) -> None:
+        if self._error is not None:
+            self._raise(self._error)
+        if self._connection.out_error:
+            self._raise(self._find_output_error())
+        if self._phase >= CLOSED and not self._connection.output_ended:
+            self._raise_closed()
+
+    def _drained(self) -> None:
+        if self._drainers:
+            self._wake(self._drainers)
+        if not self._connection.out_error:
+            self._emit("drain")
+        elif self._connection.input_ended:  # else the engine looks for the peer's reason first
+            self._fail_output()
+
+    # ---- another handshake
+
+    async def renegotiate(self, *, request_cert: bool | None = None, reject_unauthorized: bool | None = None) -> None:
+        """Shake hands again. TLS 1.2: renegotiation, of either side. TLS 1.3: a server asks the client for its certificate.
+
+        The answer comes between the peer's data: somebody has to read what is sent before it. `check_client` is asked again.
+
+        Args:
+            request_cert: Servers: ask for a certificate; None leaves it as it is (TLS 1.3: asks).
+            reject_unauthorized: A bad certificate, or none, ends the connection; None: as the context has it.
+
+        Raises:
+            UsageStateError: not open, asked already, or (TLS 1.3) not a server.
+            UsageValueError: `request_cert=False` in TLS 1.3.
+            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
+                (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
+                The same code: `end` was called before a server's request could be sent; the connection goes on.
+            HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
+            TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can be asked for until it is done.
+        """
+        self._connection.check_caller()
+        for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
+            if value is not None and not isinstance(value, bool):
+                raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")
+        self._check_askable()
+        modern = self.get_protocol() == "TLSv1.3"
+        if modern and not self._side.is_server:
+            raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
+        if request_cert is False and modern:
+            raise UsageValueError("request_cert=False: in TLS 1.3 another handshake is nothing but the request for a certificate")
+        if request_cert is None and modern:
+            request_cert = True
+        verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
+        reason = self._connection.reshake(verify, soft)
+        if reason is not None:
+            self._raised = error = HandshakeError(
+                f"The handshake cannot be repeated: {reason}",
+                code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
+                reason=reason,
+                hint="The client must offer post-handshake authentication. A client of tlsio does when it has cert= and key=."
+                if modern
+                else None,
+            )
+            raise error
+        self._set_deadline(self._settings.handshake_timeout)
+        self._reshaker = self._loop.create_future()
+        try:
+            await self._reshaker
+        finally:
+            self._reshaker = None
+            self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
+        if self._error is not None:
+            self._raise(self._error)
+        if self._phase >= CLOSED:
+            self._raise_closed()
+
+    def _check_askable(self) -> None:
+        """Raise why no other handshake can be asked for now: first the error that has ended the connection."""
+        if self._error is not None:
+            self._raise(self._error)
+        if self._phase is not OPEN or self._output is not WRITABLE:
+            raise UsageStateError("Only an open connection can shake hands again")
+        if self._reshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
+            raise UsageStateError("A handshake was asked for already, and is not done")
+        if self._connection.input_ended:
+            message = "The handshake cannot be repeated: the peer has ended the connection"
+            raise HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=NO_ANSWER_HINT)
+
+    def disable_renegotiation(self) -> None:
+        """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
+        self._connection.refuse_renegotiation()
+
+    def _reshaken(self, dropped: bool) -> None:  # noqa: FBT001 - called by the engine
+        self._set_deadline(None)
+        if self._reshaker is None or self._reshaker.done():
+            return
+        if dropped:
+            message = "The handshake was not repeated: this side ended the connection before the request could be sent"
+            hint = "Call end() after renegotiate() has returned."
+            self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
+            self._reshaker.set_exception(error)
+        else:
+            self._reshaker.set_result(None)
+
+    # ---- blocks
+
+    async def __aenter__(self) -> Self:
+        return await self.handshake()
+
+    async def __aexit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        if kind is not None:
+            self.destroy()
+        await self.aclose()
+
+    # ---- news from the engine that goes on to others
+
+    def _asked(self, question: int) -> None:
+        self._side.asked(self, question)
+
+    def _readable(self) -> None:
+        self._wake_reader()
+
+    # ---- state
+
+    @property
+    def closed(self) -> bool:
+        """Both directions are over."""
+        return self._phase >= CLOSED
+
+    _closed = closed
+
+    @property
+    def readable(self) -> bool:
+        """There may be more to read."""
+        return self._phase < CLOSED and self._input is READABLE and not self._connection.input_ended
+
+    @property
+    def writable(self) -> bool:
+        """What is written will be sent."""
+        return self._output is WRITABLE and self._error is None and not self._connection.out_error
+
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is None:
+            return
+        self._tell_untaken(of_user=False)
+        if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.is_parents:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
+
+    def __repr__(self) -> str:
+        role = "server" if self._side.is_server else "client"
+        closing = self._phase < CLOSED and self._input is DROPPED
+        state = "closing" if closing else ("connecting", "connecting", "open", "closed", "closed")[self._phase]
+        peer = f"{self.remote_address}:{self.remote_port}" if self.remote_address is not None else "stream"
+        return f"<TLSSocket {role} {state} peer={peer} {self.get_protocol() or 'no TLS yet'}>"
+
+    def __reduce_ex__(self, _protocol: Any) -> NoReturn:
+        raise UsageTypeError("A TLSSocket is neither pickled nor copied")
+
+
+def _check_bytes(data: object) -> None:
+    if isinstance(data, str):
+        raise UsageTypeError("write takes bytes, got str", hint="Encode it: write(text.encode()).")
+    try:
+        memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None

@@ -1,0 +1,86 @@
+"""Several identities at once: RSA and ECDSA, and who gets which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+from tlsio.connection.context.secure_context import create_secure_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from net import Net
+
+# Node's `test-tls-multi-key.js`: each identity has an intermediate, the roots are the client's.
+ROOTS = {"ec": pki.ca5, "rsa": pki.ca2}
+
+
+def keys_and_certs(*, swapped: bool = False, chained: bool = True) -> dict[str, Any]:
+    """Return both as `cert` and `key`; `swapped`: the keys in the other order."""
+    both = [pki.ec10(), pki.agent10()]
+    certs = [who.chain_pem if chained else who.cert_pem for who in both]
+    return {"cert": certs, "key": [who.key_pem for who in (both[::-1] if swapped else both)]}
+
+
+def intermediates_from_ca() -> dict[str, Any]:
+    """Return both without their chains, which are found in `ca`."""
+    return keys_and_certs(chained=False) | {"ca": [pki.ca4().cert_pem, pki.ca6().cert_pem, pki.ca2().cert_pem, pki.ca5().cert_pem]}
+
+
+def key_beside_pfx(in_pfx: Callable[[], pki.Identity], beside: Callable[[], pki.Identity]) -> dict[str, Any]:
+    """Return one as PKCS#12, the other as `cert` and `key`."""
+    return {"pfx": in_pfx().pfx(b"sample"), "passphrase": "sample", "cert": beside().chain_pem, "key": beside().key_pem}
+
+
+WAYS: dict[str, Callable[[], dict[str, Any]]] = {
+    "same order": keys_and_certs,
+    "other order": lambda: keys_and_certs(swapped=True),
+    "intermediates in ca": intermediates_from_ca,
+    "ec in pfx": lambda: key_beside_pfx(pki.ec10, pki.agent10),
+    "rsa in pfx": lambda: key_beside_pfx(pki.agent10, pki.ec10),
+    "both in pfx": lambda: {"pfx": [{"buf": who.pfx(b"sample"), "passphrase": "sample"} for who in (pki.agent10(), pki.ec10())]},
+}
+
+# What makes a client take only one of them: the suite up to TLS 1.2, the signature in TLS 1.3.
+WANTS = {
+    ("TLSv1.2", "ec"): {"ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"},
+    ("TLSv1.2", "rsa"): {"ciphers": "ECDHE-RSA-AES256-GCM-SHA384"},
+    ("TLSv1.3", "ec"): {"sigalgs": "ecdsa_secp256r1_sha256"},
+    ("TLSv1.3", "rsa"): {"sigalgs": "rsa_pss_rsae_sha256"},
+}
+
+
+@pytest.mark.node("tls-multi-key")
+@pytest.mark.parametrize("kind", ["ec", "rsa"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_client_gets_the_identity_it_can_verify(way: str, kind: str, net: Net) -> None:
+    """Whatever way they were given, and with the intermediate of its own."""
+    options = {"cert": None, "key": None} | WAYS[way]()
+    wants = WANTS[net.version, kind] | {"ca": ROOTS[kind]().cert_pem, "servername": "agent10.example.com"}
+    async with net.pair(server=options, client=wants) as (client, _peer, _server):
+        certificate = client.get_peer_certificate()
+        assert certificate is not None
+        assert certificate["subject"]["CN"] == "agent10.example.com"
+        assert client.get_verified_chain()[0].public_bytes(pki.PEM) == (pki.ec10() if kind == "ec" else pki.agent10()).cert_pem
+        assert len(client.get_verified_chain()) == 3
+
+
+async def test_client_that_can_do_both_gets_one_that_verifies(net: Net) -> None:
+    """Which of the two is OpenSSL's choice."""
+    options = keys_and_certs()
+    wants = {"ca": [pki.ca2().cert_pem, pki.ca5().cert_pem], "servername": "agent10.example.com"}
+    async with net.pair(server=options, client=wants) as (client, _peer, _server):
+        assert client.authorized
+        assert client.get_verified_chain()[0].public_bytes(pki.PEM) in {pki.ec10().cert_pem, pki.agent10().cert_pem}
+
+
+def test_key_of_neither_is_refused() -> None:
+    """Named by the option and its place."""
+    both = keys_and_certs()
+    with pytest.raises(tlsio.ConfigError, match=r"options\.key\[2\]") as caught:
+        create_secure_context(cert=both["cert"], key=[*both["key"], pki.client().key_pem])
+    assert caught.value.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
