@@ -9,7 +9,7 @@ CancelledError of its own included; a call that does not return is cancelled, an
 (`_Job`), so that no task outlives the stream.
 
 Letting go. The last bytes, an alert above all, get their chance: they are sent, then the stream's end, then what the peer still
-sends is received and thrown away until it ends too. Each of these has `_LINGER` seconds; then the stream is closed at once.
+sends is received and thrown away until it ends too. Each of these has `LINGER` seconds; then the stream is closed at once.
 
 Invariants.
 - A task does nothing in its first step, so that it makes no difference whether that runs at once (eager tasks, Python 3.12).
@@ -24,17 +24,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import io
 import os
 import socket as _socket
 import sys
 import types
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.drivers.given_sockets import check_connected
-from tlsio.model.checks import wrong_type
-from tlsio.model.errors import TruncatedError
+from tlsio.connection.drivers.streams import LINGER, Stream, find_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -43,9 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PortableDriver", "Stream"]
 
-_CHUNK = 65536  # one receive; what the native driver takes from the kernel at once
 _HELD = 65536  # ciphertext that no reader takes: beyond it the stream is left alone
-_LINGER = 2.0  # as the native driver: seconds for the peer to take our last words
 _LAST_WORDS = 0.5  # seconds for the peer's alert to come in after sending has failed
 _PATIENCE = 0.5  # seconds for a cancelled call of the stream to clean up
 _PIECE = 65536  # what the stream is given at once: progress shows after each piece
@@ -56,35 +51,6 @@ _SIOCOUTQ = 0x5411  # tcp(7): "the amount of unsent data in the socket send queu
 
 # Not settings but a registry: the open drivers of each loop. A closed loop's are forgotten with the next loop that needs one.
 _open: dict[asyncio.AbstractEventLoop, set[PortableDriver]] = {}
-
-
-class Stream(Protocol):
-    """What the driver needs of a byte stream; made by `find_adapter` for the kinds we know."""
-
-    addresses: tuple[Any, Any]
-    """The local and the remote one, None where there is none."""
-
-    @property
-    def close_timeout(self) -> float | None:
-        """Seconds that `aclose` may take; None where the stream has a bound of its own."""
-
-    async def receive(self) -> bytes:
-        """Some bytes, b"" at the end; any exception: it is broken."""
-
-    async def send(self, data: bytes) -> None:
-        """Send all of it, and return when the stream has taken it."""
-
-    async def send_eof(self) -> bool:
-        """End our direction; False when the stream knows no such thing."""
-
-    async def aclose(self) -> None:
-        """Close what has ended in order."""
-
-    async def abort(self) -> None:
-        """Close at once."""
-
-    def fileno(self) -> int:
-        """The socket's descriptor, -1 when there is none."""
 
 
 class PortableDriver:
@@ -233,9 +199,9 @@ class PortableDriver:
         try:
             await asyncio.sleep(0)
             jobs = [job for job in (self._sender, self._receiver) if job is not None]
-            quiet = not at_once and self._sender is not None and await self._sender.finish(_LINGER) and self._sender.error is None
+            quiet = not at_once and self._sender is not None and await self._sender.finish(LINGER) and self._sender.error is None
             if quiet and drain and self._half_closes and self._receiver is not None:  # else the peer does not know that we wait for it
-                await self._receiver.finish(_LINGER)
+                await self._receiver.finish(LINGER)
             for job in jobs:
                 await job.stop()
             await self._close_stream(quiet=quiet)
@@ -439,189 +405,3 @@ def _number_of(error: BaseException, default: int) -> int:
     if number == errno.ENOTCONN:  # a socket that was reset and has told it once
         return errno.ECONNRESET
     return number if isinstance(number, int) and 0 < number <= _MAX_ERRNO else default
-
-
-# ---- the kinds of streams we know
-
-
-def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
-    """Return what makes a `Stream` of `stream`; `label` is the caller's name for it.
-
-    Raises:
-        UsageError: it is none of those we know.
-    """
-    if isinstance(stream, _socket.socket):
-        check_connected(label, stream)
-        return _Socket
-    if isinstance(stream, tuple) and len(stream) == 2 and hasattr(stream[0], "read") and hasattr(stream[1], "drain"):  # noqa: PLR2004
-        if not isinstance(stream[0], io.IOBase):  # a pipe or file, whose read blocks the loop
-            return lambda pair: _ReaderWriter(*pair)
-    elif isinstance(stream, type) or _is_datagram(stream):
-        pass
-    elif hasattr(stream, "receive") and hasattr(stream, "send") and hasattr(stream, "aclose"):
-        return _ByteStream
-    elif hasattr(stream, "read") and hasattr(stream, "send") and hasattr(stream, "wait_closed"):
-        return _TLSSocketStream
-    hint = "A connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
-    raise wrong_type(label, "a byte stream", stream, hint=hint)
-
-
-def _is_datagram(stream: object) -> bool:
-    """Whether it is one of anyio's streams that lose or reorder what is sent, such as a connected UDP socket."""
-    abc: Any = sys.modules.get("anyio.abc")
-    return abc is not None and isinstance(stream, abc.UnreliableObjectReceiveStream) and not isinstance(stream, abc.ByteReceiveStream)
-
-
-class _Socket:
-    """A connected socket."""
-
-    close_timeout = _LINGER
-
-    def __init__(self, sock: _socket.socket) -> None:
-        sock.settimeout(0)
-        self._socket = sock
-        self._loop = asyncio.get_running_loop()
-        try:
-            self.addresses: tuple[Any, Any] = (sock.getsockname(), sock.getpeername())
-        except OSError:
-            self.addresses = (None, None)
-
-    async def receive(self) -> bytes:
-        return await self._loop.sock_recv(self._socket, _CHUNK)
-
-    async def send(self, data: bytes) -> None:
-        await self._loop.sock_sendall(self._socket, data)
-
-    async def send_eof(self) -> bool:
-        self._socket.shutdown(_socket.SHUT_WR)
-        return True
-
-    async def aclose(self) -> None:
-        self._socket.close()
-
-    abort = aclose
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-
-class _ReaderWriter:
-    """An asyncio stream pair. What the reader holds already goes into TLS."""
-
-    close_timeout = _LINGER
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        writer.transport.set_write_buffer_limits(0)  # `drain` then waits until the kernel has all, and not only most of it
-        self.addresses: tuple[Any, Any] = (writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
-
-    async def receive(self) -> bytes:
-        return await self._reader.read(_CHUNK)
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def send_eof(self) -> bool:
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
-            return True
-        return False
-
-    async def aclose(self) -> None:
-        self._writer.close()
-        await self._writer.wait_closed()
-
-    async def abort(self) -> None:
-        self._writer.transport.abort()
-        await self.aclose()
-
-    def fileno(self) -> int:
-        sock = self._writer.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
-
-class _ByteStream:
-    """An anyio ByteStream."""
-
-    close_timeout = _LINGER
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        sock = self._find_socket()
-        self.addresses: tuple[Any, Any] = (None, None)
-        if sock is not None:
-            with suppress(OSError):
-                self.addresses = (sock.getsockname(), sock.getpeername())
-
-    async def receive(self) -> bytes:
-        from anyio import EndOfStream  # noqa: PLC0415  (whoever has such a stream has anyio)
-
-        try:
-            return bytes(await self._stream.receive(_CHUNK))
-        except EndOfStream:
-            return b""
-
-    async def send(self, data: bytes) -> None:
-        await self._stream.send(data)
-
-    async def send_eof(self) -> bool:
-        try:
-            await self._stream.send_eof()
-        except NotImplementedError:
-            return False
-        return True
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def abort(self) -> None:
-        from anyio import aclose_forcefully  # noqa: PLC0415
-
-        await aclose_forcefully(self._stream)
-
-    def fileno(self) -> int:
-        sock = self._find_socket()
-        return -1 if sock is None else int(sock.fileno())
-
-    def _find_socket(self) -> Any:
-        extra = getattr(self._stream, "extra", None)
-        if extra is None:
-            return None
-        from anyio.abc import SocketAttribute  # noqa: PLC0415
-
-        return extra(SocketAttribute.raw_socket, None)
-
-
-class _TLSSocketStream:
-    """Another TLSSocket: TLS in TLS."""
-
-    close_timeout = None  # it has its own
-
-    def __init__(self, sock: Any) -> None:
-        self._socket = sock
-        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001
-
-    async def receive(self) -> bytes:
-        try:
-            return bytes(await self._socket.read())
-        except TruncatedError:
-            return b""  # whether that was too early, the TLS above knows
-
-    async def send(self, data: bytes) -> None:
-        await self._socket.send(data)
-
-    async def send_eof(self) -> bool:
-        self._socket.end()
-        return True
-
-    async def aclose(self) -> None:
-        await self._socket.aclose()
-
-    async def abort(self) -> None:
-        self._socket.destroy()
-        await self._socket.wait_closed()
-
-    def fileno(self) -> int:
-        return int(self._socket._fileno())  # noqa: SLF001

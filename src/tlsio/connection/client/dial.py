@@ -1,0 +1,130 @@
+"""Connecting by TCP or to a path, before TLS: addresses, local ports, and what to do when nobody answers."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as _socket
+from typing import TYPE_CHECKING, Any
+
+import aiohappyeyeballs
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from tlsio.model.options import ConnectOptions
+
+__all__ = ["connect_path", "connect_tcp"]
+
+# RFC 8305 §8: "Connection Attempt Delay ... RECOMMENDED value is 250 milliseconds".
+_ATTEMPT_DELAY = 0.25
+
+_FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
+
+
+async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:
+    """Connect to the first address of `host` that answers (RFC 8305).
+
+    Raises:
+        OSError: none did, or the local address or port cannot be had; a note says what to do.
+    """
+    try:
+        found = await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
+        local = _local_addresses(options)
+        made = await aiohappyeyeballs.start_connection(
+            found,
+            local_addr_infos=local,
+            happy_eyeballs_delay=_ATTEMPT_DELAY,
+            interleave=1,
+            loop=loop,
+            socket_factory=_make_shared if options.local_port else None,
+        )
+    except OSError as error:
+        error.add_note(_hint_for(error, f"{host} port {port}"))
+        raise
+    try:
+        _set_options(made, options)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _set_options(made: _socket.socket, options: ConnectOptions) -> None:
+    if options.no_delay:
+        made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    if options.keep_alive:
+        made.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+        if options.keep_alive_initial_delay >= 1:
+            made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, int(options.keep_alive_initial_delay))
+
+
+def _family_of(options: ConnectOptions) -> int:
+    """Which addresses can be reached: those of the family that was asked for, or that the local address has."""
+    if options.family is None and options.local_address is not None:
+        return _socket.AF_INET6 if ":" in options.local_address else _socket.AF_INET
+    return _FAMILIES[options.family]
+
+
+def _local_addresses(options: ConnectOptions) -> list[Any] | None:
+    """Where a socket of each family is bound; None: anywhere."""
+    if options.local_address is None and options.local_port is None:
+        return None
+    hosts = ("::", "0.0.0.0") if options.local_address is None else (options.local_address,)  # noqa: S104  (any address)
+    return [_local_address(host, options.local_port or 0) for host in hosts]
+
+
+def _local_address(host: str, port: int) -> Any:
+    if ":" not in host:
+        return _socket.AF_INET, _socket.SOCK_STREAM, 0, "", (host, port)
+    host, _, zone = host.partition("%")
+    number = 0 if not zone else int(zone) if zone.isdecimal() else _socket.if_nametoindex(zone)
+    return _socket.AF_INET6, _socket.SOCK_STREAM, 0, "", (host, port, 0, number)
+
+
+def _make_shared(found: Any) -> _socket.socket:
+    """Make a socket for one of several attempts that are bound to the same local port at the same time."""
+    family, kind, protocol, _, address = found
+    made = _socket.socket(family, kind, protocol)
+    made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+    if family == _socket.AF_INET6 and not address[0].startswith("::ffff:"):  # an IPv4 address inside
+        made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+    return made
+
+
+async def connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[str]) -> _socket.socket:
+    """Connect to a Unix socket.
+
+    Raises:
+        OSError: as `connect_tcp`.
+    """
+    made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    made.setblocking(False)  # noqa: FBT003
+    try:
+        await loop.sock_connect(made, os.fspath(path))
+    except BaseException as error:
+        made.close()
+        if isinstance(error, OSError):
+            error.add_note(_hint_for(error, os.fspath(path)))
+        raise
+    return made
+
+
+def _hint_for(error: OSError, where: str) -> str:
+    """What to do about a failure before TLS."""
+    if isinstance(error, _socket.gaierror):
+        return f"While looking up {where}: check the name's spelling, and whether this machine reaches its name servers."
+    return f"While connecting to {where}: {_HINTS.get(error.errno or 0, 'check the address, and whether anything on the way forbids it.')}"
+
+
+_HINTS: Mapping[int, str] = {
+    errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port?",
+    errno.ENOENT: "there is no such socket. Is the server running, and is this its path?",
+    errno.EACCES: "this user may not. Look at the permissions of the socket and its folder.",
+    errno.ETIMEDOUT: "nobody answers. Is the machine up, and does nothing on the way drop the packets?",
+    errno.ENETUNREACH: "there is no route. Is this machine connected, and does it have this address family?",
+    errno.EHOSTUNREACH: "there is no route. Is that machine up, and in this network?",
+    errno.EADDRNOTAVAIL: "local_address is none of this machine's, or all local ports are taken.",
+    errno.EADDRINUSE: "local_port is taken.",
+}

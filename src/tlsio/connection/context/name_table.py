@@ -1,0 +1,117 @@
+"""Which context answers for which server name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tlsio.connection.context.secure_context import SecureContext, for_server
+from tlsio.model.errors import (
+    UsageTypeError,
+    UsageValueError,
+)
+from tlsio.trust.identity import to_server_name
+
+if TYPE_CHECKING:
+    from tlsio.model.options import ContextOptions
+
+__all__ = ["NamedContexts"]
+
+_ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
+
+
+class NamedContexts:
+    """The table behind `add_context`: names and patterns with a context each. The last added match wins, as in Node.
+
+    Changed by one thread at a time, under the server's lock; `find` may run beside that. So a dict here is never iterated
+    while it may change, and what is iterated is replaced as a whole.
+    """
+
+    def __init__(self, context: SecureContext) -> None:
+        self.home = self.default = context
+        self._given: dict[str, SecureContext | ContextOptions] = {}
+        self._exact: dict[str, tuple[int, SecureContext]] = {}
+        self._patterns: dict[str, tuple[int, re.Pattern[str], SecureContext]] = {}
+        self._added = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def add(self, hostname: str, given: SecureContext | ContextOptions) -> None:
+        """Serve `hostname` with `given`, completed from the default; a name that is there is replaced."""
+        name = _table_name(hostname)
+        context = self.complete(given)
+        self._given.pop(name, None)
+        self._given[name] = given
+        self._put(name, context)
+
+    def complete(self, given: SecureContext | ContextOptions) -> SecureContext:
+        """What a name is served with: `given`, and from the default what that leaves unset.
+
+        Raises:
+            UsageTypeError: it says otherwise than the default about what one server has once, for all its names.
+        """
+        options = given.options if isinstance(given, SecureContext) else given
+        for option in _ONCE_FOR_ALL:
+            if getattr(options, option) not in (None, getattr(self.default.options, option)):
+                raise UsageTypeError(
+                    f"{option} of a name is of no effect: a server has one for all its names",
+                    code="ERR_INCOMPATIBLE_OPTION_PAIR",
+                    hint=f"Give {option} to the server, and leave it out here.",
+                )
+        return for_server(given, current=self.default, home=self.home)
+
+    def _put(self, name: str, context: SecureContext) -> None:
+        self._added += 1
+        if "*" in name:
+            # Node's rule: each star stands for a part of one label.
+            pattern = re.compile("[^.]*".join(map(re.escape, name.split("*"))))
+            self._patterns = {**self._patterns, name: (self._added, pattern, context)}
+        else:
+            self._exact[name] = (self._added, context)
+
+    def remove(self, hostname: str) -> None:
+        """Forget `hostname`."""
+        name = _table_name(hostname)
+        self._given.pop(name, None)
+        self._exact.pop(name, None)
+        self._patterns = {other: found for other, found in self._patterns.items() if other != name}
+
+    def replace_default(self, context: SecureContext) -> None:
+        """Take another default. What the names leave unset is the new one's; all are made before any is exchanged."""
+        made = {name: for_server(given, current=context, home=self.home) for name, given in self._given.items()}
+        self.default = context
+        for name, one in made.items():
+            self._put(name, one)
+
+    def find(self, name: str) -> SecureContext | None:
+        """The context of a name (lower case), or None: the default."""
+        added, found = self._exact.get(name, (0, None))
+        for when, pattern, context in self._patterns.values():
+            if when > added and pattern.fullmatch(name):
+                added, found = when, context
+        return found
+
+    @property
+    def any_chooses_protocol(self) -> bool:
+        """Some context has an `alpn_callback` of its own."""
+        return any(context.options.alpn_callback is not None for context in self._contexts())
+
+    @property
+    def identities(self) -> list[tuple[bytes, bytes | None]]:
+        """Every certificate there is, with its issuer where that is known; DER."""
+        return [identity for context in self._contexts() for identity in context._native.identities]
+
+    def _contexts(self) -> list[SecureContext]:
+        return [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
+
+
+def _table_name(hostname: object) -> str:
+    """A name or pattern as hellos have names: A-labels, lower case, no dot at the end."""
+    if not isinstance(hostname, str):
+        raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
+    if not hostname:
+        raise UsageValueError("A hostname is needed to serve it with a context of its own", code="ERR_TLS_REQUIRED_SERVER_NAME")
+    if hostname.isascii():
+        return hostname.lower().removesuffix(".")
+    return ".".join(label.lower() if label.isascii() else to_server_name(label) for label in hostname.removesuffix(".").split("."))
