@@ -113,19 +113,19 @@ async def test_old_tickets_after_a_change(net: Net, node: Node) -> None:
     async with net.serve(cluster.echo, ticket_keys=OLD, session_id_context="cluster") as server:
         sessions: list[bytes] = []
 
-        async def come(port: int, **options: Any) -> bool:
+        async def visit(port: int, **options: Any) -> bool:
             async with await net.reach(port, on={"session": sessions.append}, **options) as sock:
                 await sock.send(LINE)
                 assert await sock.readline() == LINE
                 return sock.is_session_reused()
 
-        await come(theirs)
+        await visit(theirs)
         old = sessions[-1]
         server.set_ticket_keys(NEW)
         await node.setTicketKeys(NEW)
-        assert not await come(theirs, session=old)
-        assert await come(net.port(server), session=old)
-        assert await come(theirs, session=sessions[-1])
+        assert not await visit(theirs, session=old)
+        assert await visit(net.port(server), session=old)
+        assert await visit(theirs, session=sessions[-1])
 
 
 @pytest.mark.parametrize("other", [{}, {"sessionIdContext": "another"}], ids=["Node's default", "another"])

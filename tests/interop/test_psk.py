@@ -73,7 +73,7 @@ def serve(net: Net, suite: str, **options: Any) -> AbstractAsyncContextManager[t
     return net.serve(echo, **given)
 
 
-async def come(net: Net, port: int, suite: str, key: bytes = KEY) -> tuple[bytes, str | None]:
+async def visit(net: Net, port: int, suite: str, key: bytes = KEY) -> tuple[bytes, str | None]:
     """Talk to a foreign server; returns what came back, and the hint."""
     hints: list[str | None] = []
     options: dict[str, Any] = {"ciphers": suite, "min_version": net.version, "max_version": net.version}
@@ -122,7 +122,7 @@ async def test_s_server_knows_us_by_key(version: Version, suite: str, tmp_path: 
     part = Part(folder=tmp_path, version=version)
     options = ["-rev", "-nocert", "-psk_identity", NAME, "-psk", KEY.hex(), "-psk_hint", "of the plant", *suite_options(version, suite)]
     with OpenSSL().start_server(part, *options) as (_, port):
-        back, hint = await come(Net("native", version), port, suite)
+        back, hint = await visit(Net("native", version), port, suite)
         assert back == b"54321\n"
         assert hint == ("of the plant" if version == "TLSv1.2" else None)
 
@@ -132,7 +132,7 @@ async def test_s_server_with_another_key_is_not_believed(version: Version, suite
     part = Part(folder=tmp_path, version=version)
     options = ["-rev", "-nocert", "-psk_identity", NAME, "-psk", "aabbccdd", *suite_options(version, suite)]
     with OpenSSL().start_server(part, *options) as (_, port), pytest.raises(tlsio.TLSError) as caught:
-        await come(Net("native", version), port, suite)
+        await visit(Net("native", version), port, suite)
     assert isinstance(caught.value, tlsio.AlertReceived)
 
 
@@ -168,7 +168,7 @@ async def test_node_knows_us_by_key(version: Version, suite: str, node: str) -> 
     command = [NODES[node](), SCRIPT, "server", say(version, suite, pskIdentityHint="of Node")]
     with start(*command) as process:
         port = int(await asyncio.to_thread(process.stdout.readline))
-        back, hint = await come(Net("native", version), port, suite)
+        back, hint = await visit(Net("native", version), port, suite)
         assert (back, hint) == (b"12345\n", "of Node" if version == "TLSv1.2" else None)
         report = json.loads(await asyncio.to_thread(process.stderr.readline))
         assert report == {"given": NAME, "authorized": False, "reused": version == "TLSv1.3", "cipher": suite, "error": ""}

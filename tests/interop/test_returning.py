@@ -12,7 +12,7 @@ import pki
 import tlsio
 from asn1 import elements, split, tlv
 from net import Net
-from sessions import TICKET, come, greet, retold
+from sessions import TICKET, greet, retold, visit
 from tlsio.session.client_session import ClientSession
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def nginx() -> Iterator[dict[bool, int]]:
         yield ports
 
 
-async def visit(net: Net, port: int, sessions: list[bytes], **options: Any) -> bool:
+async def return_to(net: Net, port: int, sessions: list[bytes], **options: Any) -> bool:
     """Come, and tell whether the session was resumed; new ones are added to `sessions`."""
     async with await net.reach(port, on={"session": sessions.append}, **options) as sock:
         await sock.send(foreign_servers.QUESTION)
@@ -52,11 +52,11 @@ async def visit(net: Net, port: int, sessions: list[bytes], **options: Any) -> b
 async def come_back(net: Net, port: int, *, resumes: bool = True) -> None:
     """Return with a session by hand, and with a cache, which has one for the third visit from the second."""
     sessions: list[bytes] = []
-    assert not await visit(net, port, sessions)
-    assert await visit(net, port, sessions, session=sessions[-1]) is resumes
-    assert await visit(net, port, sessions, session=sessions[-1]) is resumes
+    assert not await return_to(net, port, sessions)
+    assert await return_to(net, port, sessions, session=sessions[-1]) is resumes
+    assert await return_to(net, port, sessions, session=sessions[-1]) is resumes
     cache = tlsio.ClientSessionCache()
-    assert [await visit(net, port, sessions, session_cache=cache) for _ in range(3)] == [False, resumes, resumes]
+    assert [await return_to(net, port, sessions, session_cache=cache) for _ in range(3)] == [False, resumes, resumes]
 
 
 @KEPT
@@ -108,16 +108,16 @@ def spoilt(encoded: bytes, at: int) -> bytes:
 async def offer_spoilt(net: Net, port: int) -> None:
     """Come with tickets of which a bit was flipped, with one of a stranger, and with the session for another cipher."""
     sessions: list[bytes] = []
-    await visit(net, port, sessions)
+    await return_to(net, port, sessions)
     for at in SPOILT.values():
-        assert not await visit(net, port, sessions, session=spoilt(sessions[-1], at))
+        assert not await return_to(net, port, sessions, session=spoilt(sessions[-1], at))
     async with net.serve(greet) as ours:
-        stranger = await come(net, ours)
-    assert not await visit(net, port, sessions, session=stranger.session)
+        stranger = await visit(net, ours)
+    assert not await return_to(net, port, sessions, session=stranger.session)
     if net.version == "TLSv1.2":
         strong, weak = "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256"
-        await visit(net, port, sessions, ciphers=weak)
-        assert not await visit(net, port, sessions, ciphers=strong, session=sessions[-1])
+        await return_to(net, port, sessions, ciphers=weak)
+        assert not await return_to(net, port, sessions, ciphers=strong, session=sessions[-1])
 
 
 async def test_openssl_and_spoilt_sessions(net: Net, part: Part) -> None:

@@ -12,7 +12,7 @@ import pytest
 import pki
 import tlsio
 from tlsio.native._core import Connection, Context, Gate, Pfx, Ring, Roots
-from tlsio.native.context_spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "context: cut ALPN": (lambda: Context(replace(spec(), alpn=b"\x02h2\x08http")), "length before each"),
     "context: empty ALPN name": (lambda: Context(replace(spec(), alpn=b"\x00\x02h2")), "length before each"),
     "context: compression twice": (lambda: Context(replace(spec(), compression=("zlib",) * 4)), "names one twice"),
-    "pfx: passphrase with a NUL": (lambda: Pfx(Piece("pfx", pki.localhost().pfx(), b"secret\0more")), "null character"),
+    "pfx: passphrase with a NUL": (lambda: Pfx(LabelledMaterial("pfx", pki.localhost().pfx(), b"secret\0more")), "null character"),
     "connection: negative read": (lambda: client().read(-1), "limit must be 1 or more, got -1"),
     "connection: read of the lowest number": (lambda: client().read(-(2**63)), "limit must be 1 or more"),
     "connection: long name": (lambda: client().set_server_name("x" * 256), "from 1 to 255 bytes, got 256 bytes"),

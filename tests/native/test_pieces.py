@@ -18,7 +18,7 @@ from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client, std_server
 from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.errors import ConfigError, TLSError, UsageValueError
 from tlsio.native._core import Context, Roots
-from tlsio.native.context_spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 from tlsio.trust import roots
 
 if TYPE_CHECKING:
@@ -324,8 +324,8 @@ def test_security_level_is_set_before_the_certificate_is_loaded() -> None:
 
 def test_roots_share_and_extend() -> None:
     """The base stays what it is."""
-    base = Roots([Piece("one", pki.ca1().cert_pem)])
-    more = Roots([Piece("two", pki.ca2().cert_pem)], base=base)
+    base = Roots([LabelledMaterial("one", pki.ca1().cert_pem)])
+    more = Roots([LabelledMaterial("two", pki.ca2().cert_pem)], base=base)
     assert (len(base), len(more)) == (1, 2)
     assert base.digest != more.digest
     assert more.subject_names == (pki.ca1().certificate.subject.public_bytes(), pki.ca2().certificate.subject.public_bytes())
@@ -333,7 +333,7 @@ def test_roots_share_and_extend() -> None:
 
 def test_all_bundled_roots_are_parsed() -> None:
     """Each PEM of the bundle is one certificate."""
-    assert len(Roots([Piece("bundled", "".join(roots.bundled()).encode())])) == len(roots.bundled())
+    assert len(Roots([LabelledMaterial("bundled", "".join(roots.bundled()).encode())])) == len(roots.bundled())
 
 
 def test_too_many_ticket_keys_are_refused() -> None:
@@ -403,17 +403,18 @@ def test_settings_of_a_trusted_certificate_stay() -> None:
     """They decide what it is trusted for, and so which trust this is; the least trusting copy counts, whatever the order."""
     plain, rejected = pki.ca1().cert_pem, pki.with_settings(pki.ca1(), "-addreject", "serverAuth")
     digests = {
-        Roots([Piece("ca", data)]).digest for data in (plain, rejected, pki.with_settings(pki.ca1(), "-addtrust", "emailProtection"))
+        Roots([LabelledMaterial("ca", data)]).digest
+        for data in (plain, rejected, pki.with_settings(pki.ca1(), "-addtrust", "emailProtection"))
     }
     assert len(digests) == 3
-    assert Roots([Piece("ca", pki.with_settings(pki.ca1()))]).digest == Roots([Piece("ca", plain)]).digest
+    assert Roots([LabelledMaterial("ca", pki.with_settings(pki.ca1()))]).digest == Roots([LabelledMaterial("ca", plain)]).digest
     for ca in (rejected, [plain, rejected], [rejected, plain], plain + rejected):
         assert not shake(create_secure_context(ca=ca), std_server(pki.localhost()), is_server=False).opened
 
 
 def test_certificates_are_found_by_subject() -> None:
     """As OpenSSL compares names."""
-    trusted = Roots([Piece("ca", pki.ca1().cert_pem + pki.ca2().cert_pem)])
+    trusted = Roots([LabelledMaterial("ca", pki.ca1().cert_pem + pki.ca2().cert_pem)])
     assert trusted.find(pki.ca1().certificate.subject.public_bytes()) == (pki.ca1().cert_der,)
     assert trusted.find(pki.ca3().certificate.subject.public_bytes()) == ()
     assert trusted.find(b"nonsense") == ()

@@ -173,7 +173,7 @@ class TestSecrecy:
             assert secret not in told
 
 
-async def check_bad_weather(store: RedisSessionStore, caplog: pytest.LogCaptureFixture) -> None:
+async def check_failing_redis(store: RedisSessionStore, caplog: pytest.LogCaptureFixture) -> None:
     """No call raises but `delete`; all are counted; each kind is told once."""
     for _ in range(3):
         assert await store.get(ID) is None
@@ -193,7 +193,7 @@ class TestBadWeather:
         """Nobody listens."""
         with own_port() as port:
             async with store_at(f"redis://127.0.0.1:{port}") as store:
-                await check_bad_weather(store, caplog)
+                await check_failing_redis(store, caplog)
 
     async def test_slow(self, redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
         """It takes the connection and says nothing. Three calls wait, then the breaker spares the others."""
@@ -299,12 +299,12 @@ class TestBadWeather:
             return (b"+OK\r\n" * heard.count(b"CLIENT"), True) if greets else (b"$100\r\nhalf an answer", False)
 
         async with pretender(answer) as url, store_at(url) as store:
-            await check_bad_weather(store, caplog)
+            await check_failing_redis(store, caplog)
 
     async def test_hangs_up(self, caplog: pytest.LogCaptureFixture) -> None:
         """At the first word."""
         async with pretender(lambda _: (b"", False)) as url, store_at(url) as store:
-            await check_bad_weather(store, caplog)
+            await check_failing_redis(store, caplog)
 
     @pytest.mark.slow
     async def test_too_many_wait(self, redis_server: RedisServer) -> None:

@@ -89,7 +89,7 @@ class Memory:
     def __init__(self, context: SecureContext, *, is_server: bool) -> None:
         self.sent = bytearray()
         self.opened = self.broken = False
-        self.connection = Connection(context._native, is_server, self)
+        self.connection = Connection(context.native, is_server, self)
         self.connection.bind(self, None, 65536)
 
     def wake(self) -> None:

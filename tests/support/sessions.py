@@ -65,7 +65,7 @@ def greet(sock: tlsio.TLSSocket) -> None:
 
 
 @dataclass
-class Back:
+class Visit:
     """What a client came back with."""
 
     reused: bool
@@ -79,10 +79,10 @@ class Back:
         return self.sessions[-1]
 
 
-async def come(net: Net, server: tlsio.Server, **options: Any) -> Back:
+async def visit(net: Net, server: tlsio.Server, **options: Any) -> Visit:
     """Connect, read to the end, close."""
     sessions: list[bytes] = []
     async with await net.connect(server, on={"session": sessions.append}, **options) as sock:
         assert await sock.readexactly(5) == b"hello"
         assert await sock.read() == b""
-        return Back(sock.is_session_reused(), sock.authorized, sock.authorization_error, sessions)
+        return Visit(sock.is_session_reused(), sock.authorized, sock.authorization_error, sessions)

@@ -14,7 +14,7 @@ import pki
 from tlsio.model.codes import X509_TEXTS
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageTypeError
 from tlsio.native._core import Roots
-from tlsio.native.context_spec import Piece
+from tlsio.native.context_spec import LabelledMaterial
 from tlsio.trust.pins import print_pin
 from tlsio.trust.verdict import PeerFacts, Verdict, VerifyPolicy, judge
 
@@ -47,7 +47,7 @@ def hint(given: PeerFacts) -> str:
 
 def roots(*identities: pki.Identity) -> Any:
     """Return how trusted roots are found by their subject."""
-    return Roots([Piece("ca", identity.cert_pem) for identity in identities]).find
+    return Roots([LabelledMaterial("ca", identity.cert_pem) for identity in identities]).find
 
 
 # --- chain, name, and a peer that is good ---
@@ -358,7 +358,7 @@ def test_malformed_issuer_is_called_so() -> None:
     text = told(facts(chain=(leaf, broken.cert_der), verified_chain=(leaf,), verify_errors=LEAF_ONLY))
     assert '"CN=ca3,O=tlsio tests" was sent, but is not the issuer' in text
     assert "the server needs" in text
-    trusted = Roots([Piece("ca", broken.cert_pem)]).find
+    trusted = Roots([LabelledMaterial("ca", broken.cert_pem)]).find
     text = told(facts(chain=(leaf,), verified_chain=(leaf,), verify_errors=LEAF_ONLY, find_roots=trusted))
     assert "is one of the trusted certificates here" in text
 

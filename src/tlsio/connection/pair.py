@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Self
 
-    from tlsio.connection.handshake.client_handshake import ClientSide
-    from tlsio.connection.handshake.server_handshake import ServerSide
+    from tlsio.connection.handshake.client_handshake import ClientHandshake
+    from tlsio.connection.handshake.server_handshake import ServerHandshake
 
     Buffer = bytes | bytearray | memoryview
 
@@ -105,7 +105,9 @@ def _insist(context: SecureContext, *, is_server: bool, request: bool, reject: b
     request = request or bool(own.request_cert)
     if is_server and not request:
         return context
-    return context._insisting(request=request if is_server else bool(own.request_cert), reject=reject or own.reject_unauthorized is True)  # noqa: SLF001
+    return context.with_verification(
+        request=request if is_server else bool(own.request_cert), reject=reject or own.reject_unauthorized is True
+    )
 
 
 class SecurePair:
@@ -128,7 +130,7 @@ class SecurePair:
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
 
-    def __init__(self, side: ClientSide | ServerSide) -> None:
+    def __init__(self, side: ClientHandshake | ServerHandshake) -> None:
         wire = MemoryWire()
         self.cleartext = Cleartext(side, wire)
         self.encrypted = Encrypted(wire)
@@ -202,7 +204,7 @@ class Cleartext(SocketFacts):
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
     _closed: bool
 
-    def __init__(self, side: ClientSide | ServerSide, wire: MemoryWire) -> None:
+    def __init__(self, side: ClientHandshake | ServerHandshake, wire: MemoryWire) -> None:
         super().__init__()
         self._wire = wire
         self._side = side
@@ -285,7 +287,7 @@ class Cleartext(SocketFacts):
     # ---- news from the engine
 
     def _asked(self, question: int) -> None:
-        self._side.asked(self, question)
+        self._side.on_question(self, question)
 
     def _opened(self) -> None:
         self._secure = True
@@ -299,14 +301,14 @@ class Cleartext(SocketFacts):
     def _finished(self) -> None:
         """Let go of what was made for the connection alone: the pair is free when nobody holds it."""
         self._closed = self._wire.ended = True
-        self._side.gone()
+        self._side.cancel()
         self._connection.destroy(linger=True)
         self._connection.release()
 
     def _ignore(self, *_news: object) -> None:
         """Of interest to somebody who waits."""
 
-    _take_result = _drained = _input_ended = _readable = _reshaken = _ignore
+    _take_result = _drained = _input_ended = _readable = _rehandshake_done = _ignore
 
     # ---- listeners
 

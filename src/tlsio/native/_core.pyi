@@ -6,7 +6,7 @@ from contextvars import Context as ContextVars
 from typing import Final, Protocol, TypeAlias, final
 
 from tlsio.model.statistics import Fault
-from tlsio.native.context_spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
 # What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
@@ -38,11 +38,11 @@ class Pfx:
         ConfigError: not PKCS#12, another passphrase, an algorithm that OpenSSL no longer has, no key or no certificate.
     """
 
-    def __init__(self, piece: Piece) -> None: ...
+    def __init__(self, piece: LabelledMaterial) -> None: ...
     @property
     def label(self) -> str: ...
     @property
-    def authorities(self) -> tuple[Piece, ...]:
+    def authorities(self) -> tuple[LabelledMaterial, ...]:
         """The certificates beside the identity, DER each. They are sent as its chain and, as in Node, trusted."""
 
 @final
@@ -58,7 +58,9 @@ class Roots:
         ConfigError: a piece that cannot be read.
     """
 
-    def __init__(self, pieces: Iterable[Piece] = (), *, crls: Iterable[Piece] = (), base: Roots | None = None) -> None: ...
+    def __init__(
+        self, pieces: Iterable[LabelledMaterial] = (), *, crls: Iterable[LabelledMaterial] = (), base: Roots | None = None
+    ) -> None: ...
     @property
     def lists_end(self) -> int:
         """When the first CRL has to be replaced, POSIX seconds; 0: never."""
@@ -313,7 +315,7 @@ class Connection:
     @property
     def awaits_rehandshake(self) -> bool:
         """Whether another handshake was asked for and is not done."""
-    def reshake(self, verify: int | None, soft: bool) -> str | None:
+    def rehandshake(self, verify: int | None, soft: bool) -> str | None:
         """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be."""
 
     def start(self) -> None:
@@ -556,13 +558,13 @@ class GateKeeper(Protocol):
     def _check_closed(self) -> None:
         """While the gate is `closing`: a connection has gone that was no socket."""
 
-class SessionsAtOnce(Protocol):
+class SyncSessionStore(Protocol):
     """Where sessions are kept, if that answers at once: it is asked before there is a socket."""
 
     def find(self, session_id: bytes, id_context: bytes) -> bytes | None: ...
     def keep(self, made: list[tuple[bytes, bytes, int]], id_context: bytes) -> None:
         """Take id, DER and seconds of life of each new session."""
-    def spoilt(self) -> None:
+    def reject_last(self) -> None:
         """What `find` gave last was no session."""
 
 @final
@@ -577,7 +579,7 @@ class Gate:
     closing: bool
     wants_failures: bool
     wants_socket: bool
-    store: SessionsAtOnce | None
+    store: SyncSessionStore | None
 
     def __init__(
         self,

@@ -148,7 +148,7 @@ cdef class Connection(Plaintext):
         self.gate = gate
         tio_conn_set_gate(self.c, &gate.gate)
 
-    def reshake(self, verify, bint accept_unverified):
+    def rehandshake(self, verify, bint accept_unverified):
         """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be, else None."""
         cdef unsigned long code = 0
         if tio_in_psk_callback():
@@ -309,7 +309,7 @@ cdef class Connection(Plaintext):
         if self.told_open and self.owner is not None:
             done = tio_conn_rehandshake_done(self.c)
             if done:
-                self.owner._reshaken(done == TIO_REHANDSHAKE_DROPPED)
+                self.owner._rehandshake_done(done == TIO_REHANDSHAKE_DROPPED)
         self._report()
 
     cdef object _move_out(self):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tlsio.native._core import Lists, Pfx, Roots
 
-__all__ = ["ContextSpec", "Piece"]
+__all__ = ["ContextSpec", "LabelledMaterial"]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LabelledMaterial:
     """One certificate, key, CRL, PKCS#12 or parameter file, PEM or DER.
 
     Attributes:
@@ -59,8 +59,8 @@ class ContextSpec:
     server_preference: bool = True
     cipher_list: str | None = None
     cipher_suites: str | None = None
-    certs: tuple[Piece, ...] = ()
-    keys: tuple[Piece, ...] = ()
+    certs: tuple[LabelledMaterial, ...] = ()
+    keys: tuple[LabelledMaterial, ...] = ()
     bundles: tuple[Pfx, ...] = ()
     partial_chain: bool = False
     client_ca_names: tuple[bytes, ...] = ()
@@ -68,7 +68,7 @@ class ContextSpec:
     require_client: bool = True
     sigalgs: str | None = None
     groups: str | None = None
-    dh: Piece | bool = False
+    dh: LabelledMaterial | bool = False
     session_id_context: bytes = b""
     session_timeout: int = 300
     ticket_keys: tuple[bytes, ...] | None = field(default=None, repr=False)

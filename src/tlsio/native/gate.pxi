@@ -35,7 +35,7 @@ cdef class Ring:
 cdef class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
-    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `spoilt()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
+    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `reject_last()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
     `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
     """
 
@@ -270,7 +270,7 @@ cdef class Gate:
         cdef size_t size = tio_conn_asked_session(c, &wanted)
         cdef bytes found = self.store.find((<const char *>wanted)[:size], id_context_of(context)) if size else None
         if found is not None and (not _is_session_size(found) or tio_answer_session(c, _start(found), <size_t>len(found))):
-            self.store.spoilt()
+            self.store.reject_last()
 
 
 cdef bytes id_context_of(tio_context *context):

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from tlsio.model.errors import ConfigError
 from tlsio.model.content_hints import explain
-from tlsio.native.context_spec import Piece
+from tlsio.native.context_spec import LabelledMaterial
 
 # The libraries that Node names in a code (its `Decorate` in src/crypto/crypto_util.cc): ERR_OSSL_PEM_NO_START_LINE, but
 # ERR_OSSL_BAD_DECRYPT for a provider's error. Those of libssl are ERR_SSL_NO_CIPHER_MATCH, without "OSSL".
@@ -168,7 +168,7 @@ cdef class Pfx:
 
     @property
     def authorities(self):
-        return tuple(Piece(self.label, _der_of(<_Certificate>other)) for other in self.others)
+        return tuple(LabelledMaterial(self.label, _der_of(<_Certificate>other)) for other in self.others)
 
 
 cdef int _unpack(Pfx self, piece) except -1:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from types import TracebackType
 
-__all__ = ["REDIS_TIMEOUT", "OverRedis", "RedisLink", "expect_ok"]
+__all__ = ["REDIS_TIMEOUT", "RedisBacked", "RedisLink", "expect_ok"]
 
 # A healthy Redis answers in a millisecond. A lookup saves a handshake's CPU time and one round trip of the client: to wait longer than
 # such a trip takes around the world would cost more than it saves.
@@ -114,7 +114,7 @@ class RedisLink:
             task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
             self._working.add(task)
             task.add_done_callback(self._worker_ended)
-        # As _patience has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
+        # As _loop_aware_timeout has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
         clock = loop.call_later(self._timeout, _give_up, future, f"no answer within {self._timeout:g} s", _TURNS)
         try:
             answer = await future
@@ -163,7 +163,7 @@ class RedisLink:
 
     async def _send(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[_Answer]:
         try:
-            async with _patience(self._timeout):
+            async with _loop_aware_timeout(self._timeout):
                 pipeline = self._client.pipeline(transaction=False)
                 for command in commands:
                     pipeline.execute_command(*command)
@@ -200,7 +200,7 @@ class RedisLink:
             await self._client.aclose()
 
 
-class OverRedis:
+class RedisBacked:
     """What has a link, and is closed with it."""
 
     _link: RedisLink
@@ -217,7 +217,7 @@ class OverRedis:
 
 
 @asynccontextmanager
-async def _patience(seconds: float) -> AsyncIterator[None]:
+async def _loop_aware_timeout(seconds: float) -> AsyncIterator[None]:
     """Raise TimeoutError when Redis takes longer than `seconds`, but not when this loop does.
 
     A call takes about ten turns of the loop. On a server that shakes hands as fast as it can these may be longer than the timeout, with the

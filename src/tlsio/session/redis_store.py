@@ -12,7 +12,7 @@ from tlsio.model.checks import check_int, check_text
 from tlsio.model.errors import StoreError
 from tlsio.model.statistics import StoreStats
 
-from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink, expect_ok
+from .redis_link import REDIS_TIMEOUT, RedisBacked, RedisLink, expect_ok
 from .sealing import OVERHEAD_BYTES, derive_key, seal, unseal
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["RedisSessionStore"]
 _MAX_ENTRY_BYTES = 32 * 1024
 
 
-class RedisSessionStore(OverRedis):
+class RedisSessionStore(RedisBacked):
     """A `SessionStore` in Redis or Valkey, for all who know its secret.
 
     Sessions are encrypted and authenticated. The name and the key of each come from its id by HMAC-SHA512, so ids cannot be read there,

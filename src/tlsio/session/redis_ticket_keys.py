@@ -17,7 +17,7 @@ from tlsio.model.checks import check_text
 from tlsio.model.errors import StoreError
 from tlsio.model.options import MAX_TICKET_KEYS
 
-from .redis_link import REDIS_TIMEOUT, OverRedis, RedisLink
+from .redis_link import REDIS_TIMEOUT, RedisBacked, RedisLink
 from .sealing import derive_key, seal, unseal
 from .ticket_keys import Snapshot, TicketKeyRing, check_interval, check_overlap
 from .ticket_plan import TicketPlan
@@ -52,7 +52,7 @@ return 1"""
 _log = logging.getLogger("tlsio")
 
 
-class RedisTicketKeys(OverRedis):
+class RedisTicketKeys(RedisBacked):
     """Ticket keys for all nodes that know a secret: each can resume what another has begun.
 
     A key encrypts for `interval` and decrypts for `overlap` more. All nodes know the next key long before anyone uses it and change to

@@ -17,7 +17,7 @@ import certifi
 from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 from tlsio.native._core import Roots
-from tlsio.native.context_spec import Piece
+from tlsio.native.context_spec import LabelledMaterial
 
 from . import der
 from .certificate import parse
@@ -96,7 +96,7 @@ def _holds_settings(data: bytes) -> bool:
 def _read_settings(data: bytes) -> tuple[bytes, ...]:
     """Have OpenSSL read a certificate with its settings; when it cannot, nothing may be trusted by it."""
     try:
-        return Roots([Piece("a trusted certificate", _encode(data).encode())]).certificates
+        return Roots([LabelledMaterial("a trusted certificate", _encode(data).encode())]).certificates
     except ConfigError:
         return ()
 

@@ -12,7 +12,7 @@ import pytest
 import pki
 import tlsio
 from net import Net
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.session.client_session import ClientSession
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ async def test_session_of_the_event_is_resumed(net: Net) -> None:
     """TLS 1.2 gives one with the handshake; TLS 1.3 two behind it, and one more with each resumption."""
     modern = net.version == "TLSv1.3"
     async with net.serve(greet) as server:
-        first = await come(net, server)
+        first = await visit(net, server)
         assert (first.reused, first.authorized, len(first.sessions)) == (False, True, 2 if modern else 1)
-        second = await come(net, server, session=first.session)
+        second = await visit(net, server, session=first.session)
         assert (second.reused, second.authorized, len(second.sessions)) == (True, True, 1 if modern else 0)
         stats = server.stats()
         assert (stats.handshakes_full, stats.handshakes_resumed) == (1, 1)
@@ -64,14 +64,14 @@ async def test_server_has_a_session_and_no_ticket(net: Net) -> None:
         greet(sock)
 
     async with net.serve(look) as server:
-        await come(net, server)
+        await visit(net, server)
     assert seen == [True, None, "ERR_TLS_INVALID_STATE"]
 
 
 async def test_set_session_is_for_before_the_handshake(net: Net) -> None:
     """A wrapped stream has a time before it."""
     async with net.serve(greet) as server:
-        first = await come(net, server)
+        first = await visit(net, server)
         sock = tlsio.TLSSocket(await net.dial(server), **net.client_options(servername="localhost"))
         sock.set_session(first.session)
         await sock.handshake()
@@ -97,11 +97,11 @@ OTHERS: dict[str, dict[str, Any]] = {
 async def test_session_is_bound_to_what_it_was_made_under(net: Net, other: str) -> None:
     """Under other trust, or with another certificate of ours, it is as if there were none; both ways."""
     async with net.serve(greet, ca=pki.ca1().cert_pem) as server:
-        plain = await come(net, server)
-        assert not (await come(net, server, session=plain.session, **OTHERS[other])).reused
-        special = await come(net, server, **OTHERS[other])
-        assert not (await come(net, server, session=special.session)).reused
-        assert (await come(net, server, session=special.session, **OTHERS[other])).reused
+        plain = await visit(net, server)
+        assert not (await visit(net, server, session=plain.session, **OTHERS[other])).reused
+        special = await visit(net, server, **OTHERS[other])
+        assert not (await visit(net, server, session=special.session)).reused
+        assert (await visit(net, server, session=special.session, **OTHERS[other])).reused
 
 
 @pytest.mark.node("26: sessions keep to their name")
@@ -109,9 +109,9 @@ async def test_session_is_bound_to_the_name(net: Net) -> None:
     """One that was verified as a name opens no other one, though the certificate has both."""
     who = pki.leaf("one.example", issuer=pki.ca1(), names=["one.example", "two.example"])
     async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
-        first = await come(net, server, servername="one.example")
-        assert not (await come(net, server, servername="two.example", session=first.session)).reused
-        assert (await come(net, server, servername="one.example", session=first.session)).reused
+        first = await visit(net, server, servername="one.example")
+        assert not (await visit(net, server, servername="two.example", session=first.session)).reused
+        assert (await visit(net, server, servername="one.example", session=first.session)).reused
 
 
 def spoilt(session: bytes, **changes: Any) -> bytes:
@@ -136,8 +136,8 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 async def test_spoilt_session_is_a_full_handshake(net: Net, how: str) -> None:
     """Never an error for anybody."""
     async with net.serve(greet) as server:
-        first = await come(net, server)
-        second = await come(net, server, session=SPOILT[how](first.session))
+        first = await visit(net, server)
+        second = await visit(net, server, session=SPOILT[how](first.session))
         assert (second.reused, second.authorized) == (False, True)
 
 
@@ -145,8 +145,8 @@ async def test_pins_are_judged_again(net: Net) -> None:
     """By the keys that were verified then: here they are changed as whoever can write the client's disk would."""
     pins = [pki.ca1().spki_sha256]
     async with net.serve(greet) as server:
-        first = await come(net, server, pins=pins)
-        assert (await come(net, server, pins=pins, session=first.session)).reused
+        first = await visit(net, server, pins=pins)
+        assert (await visit(net, server, pins=pins, session=first.session)).reused
         forged = spoilt(first.session, spki_digests=(bytes(32),))
         told, error = await net.refused(server, pins=pins, session=forged)
         assert error.code == "ERR_TLS_PIN_MISMATCH"
@@ -175,8 +175,8 @@ async def test_own_check_is_asked_again(net: Net, later: bool) -> None:  # noqa:
         greet(sock)
 
     async with net.serve(listen) as server:
-        first = await come(net, server, check_server_identity=hook)
-        assert (await come(net, server, check_server_identity=hook, session=first.session)).reused
+        first = await visit(net, server, check_server_identity=hook)
+        assert (await visit(net, server, check_server_identity=hook, session=first.session)).reused
         answer[0] = tlsio.HandshakeError("not today")
         told, error = await net.refused(server, check_server_identity=hook, session=first.session)
         assert error is answer[0]
@@ -189,8 +189,8 @@ async def test_what_was_let_pass_is_as_unauthorized_as_before(net: Net) -> None:
     """A session of a server that was not verified tells the same of it again."""
     async with net.serve(greet) as server:
         options = {"ca": pki.ca2().cert_pem, "reject_unauthorized": False}
-        first = await come(net, server, **options)
-        second = await come(net, server, session=first.session, **options)
+        first = await visit(net, server, **options)
+        second = await visit(net, server, session=first.session, **options)
         assert (first.reused, first.authorized, second.reused, second.authorized) == (False, False, True, False)
         assert first.error == second.error == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 
@@ -198,9 +198,9 @@ async def test_what_was_let_pass_is_as_unauthorized_as_before(net: Net) -> None:
 async def test_raw_session_is_taken_where_nothing_is_verified(net: Net) -> None:
     """As in Node: with `reject_unauthorized=False` there is nothing to lose, and nobody is authorized by it."""
     async with net.serve(greet) as server:
-        first = await come(net, server, reject_unauthorized=False)
+        first = await visit(net, server, reject_unauthorized=False)
         raw = first.session[first.session.index(b"\x30\x82") :]
-        second = await come(net, server, session=raw, reject_unauthorized=False)
+        second = await visit(net, server, session=raw, reject_unauthorized=False)
         assert (second.reused, second.authorized, second.error) == (True, False, "UNSPECIFIED")
 
 
@@ -211,7 +211,7 @@ class TestCache:
         """And each one after it."""
         cache = tlsio.ClientSessionCache()
         async with net.serve(greet) as server:
-            visits = [(await come(net, server, session_cache=cache)).reused for _ in range(5)]
+            visits = [(await visit(net, server, session_cache=cache)).reused for _ in range(5)]
         assert visits == [False, True, True, True, True]
 
     async def test_ticket_of_tls_1_3_is_used_once(self, net: Net) -> None:
@@ -227,40 +227,40 @@ class TestCache:
             await all_there.wait()
 
         async with net.serve(greet) as server:
-            await come(net, server, session_cache=cache)
+            await visit(net, server, session_cache=cache)
             server.on("sni_callback", wait_for_all)
-            visits = await asyncio.gather(*(come(net, server, session_cache=cache) for _ in range(4)))
+            visits = await asyncio.gather(*(visit(net, server, session_cache=cache) for _ in range(4)))
         assert sum(visit.reused for visit in visits) == (2 if net.version == "TLSv1.3" else 4)
 
     async def test_other_servers_and_other_trust_are_other_entries(self, net: Net) -> None:
         """Nothing is offered to whom it does not come from."""
         cache = tlsio.ClientSessionCache()
         async with net.serve(greet) as one, net.serve(greet) as two:
-            await come(net, one, session_cache=cache)
+            await visit(net, one, session_cache=cache)
             if net.is_native:  # over a stream nobody knows the port
-                assert not (await come(net, two, session_cache=cache)).reused
+                assert not (await visit(net, two, session_cache=cache)).reused
                 assert two.stats().handshakes_full == 1
-            assert not (await come(net, one, session_cache=cache, pins=[pki.ca1().spki_sha256])).reused
-            assert (await come(net, one, session_cache=cache)).reused
+            assert not (await visit(net, one, session_cache=cache, pins=[pki.ca1().spki_sha256])).reused
+            assert (await visit(net, one, session_cache=cache)).reused
 
     async def test_session_of_a_failed_handshake_is_forgotten(self, net: Net) -> None:
         """Or a server that fails over it would never be reached again."""
         cache = tlsio.ClientSessionCache()
         async with net.serve(greet) as server:
-            await come(net, server, session_cache=cache)
+            await visit(net, server, session_cache=cache)
             assert len(cache) == 1
             server.on("sni_callback", refuse)
             with pytest.raises(tlsio.AlertReceived):
-                await come(net, server, session_cache=cache)
+                await visit(net, server, session_cache=cache)
             assert len(cache) == 0
 
     async def test_given_session_goes_before_the_cache(self, net: Net) -> None:
         """What the call names is what is offered."""
         cache = tlsio.ClientSessionCache()
         async with net.serve(greet) as server:
-            await come(net, server, session_cache=cache)
-            assert not (await come(net, server, session_cache=cache, session=b"nonsense")).reused
-            assert (await come(net, server, session_cache=cache)).reused
+            await visit(net, server, session_cache=cache)
+            assert not (await visit(net, server, session_cache=cache, session=b"nonsense")).reused
+            assert (await visit(net, server, session_cache=cache)).reused
 
 
 def refuse(_name: str, _socket: tlsio.TLSSocket) -> None:
@@ -271,13 +271,13 @@ def refuse(_name: str, _socket: tlsio.TLSSocket) -> None:
 async def test_renewed_ticket_is_told(net: Net) -> None:
     """After the server's key has changed a resumed client has a session for the new one; in TLS 1.2 OpenSSL does not say so."""
     async with net.serve(greet, ticket_keys=bytes(48)) as server:
-        first = await come(net, server)
+        first = await visit(net, server)
         server.set_ticket_keys(b"x" * 48)
-        second = await come(net, server, session=first.session)
+        second = await visit(net, server, session=first.session)
         assert second.reused
         server.set_ticket_keys([b"x" * 48])
-        assert (await come(net, server, session=second.session)).reused
-        assert not (await come(net, server, session=first.session)).reused
+        assert (await visit(net, server, session=second.session)).reused
+        assert not (await visit(net, server, session=first.session)).reused
 
 
 async def test_resumed_client_may_renegotiate() -> None:
@@ -329,14 +329,14 @@ async def test_servers_with_the_same_keys_resume_each_others_sessions(net: Net) 
     ):
         servers = (one, two, three)
         assert [server.get_ticket_keys() for server in servers] == [keys] * 3
-        first = await come(net, one)
-        assert [(await come(net, server, session=first.session)).reused for server in servers] == [True] * 3
+        first = await visit(net, one)
+        assert [(await visit(net, server, session=first.session)).reused for server in servers] == [True] * 3
         for server in servers:
             server.set_ticket_keys([others])
-        changed = await come(net, two, session=first.session)
+        changed = await visit(net, two, session=first.session)
         assert (changed.reused, changed.authorized) == (False, True)
-        assert [(await come(net, server, session=changed.session)).reused for server in servers] == [True] * 3
+        assert [(await visit(net, server, session=changed.session)).reused for server in servers] == [True] * 3
         for server in servers:
             server.set_ticket_keys([keys])
-        assert [(await come(net, server, session=first.session)).reused for server in servers] == [True] * 3
-        assert not (await come(net, three, session=changed.session)).reused
+        assert [(await visit(net, server, session=first.session)).reused for server in servers] == [True] * 3
+        assert not (await visit(net, three, session=changed.session)).reused

@@ -33,7 +33,7 @@ SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128
 
 def test_defaults_are_tls_1_2_and_1_3() -> None:
     """Nothing given: Node's versions."""
-    native = create_secure_context()._native
+    native = create_secure_context().native
     assert (native.min_version, native.max_version) == (TLS_1_2, TLS_1_3)
 
 
@@ -89,7 +89,7 @@ def test_replace_makes_a_changed_copy() -> None:
     """The original stays what it is."""
     first = server_of(pki.localhost())
     second = first.replace(min_version="TLSv1.3")
-    assert (first._native.min_version, second._native.min_version) == (TLS_1_2, TLS_1_3)
+    assert (first.native.min_version, second.native.min_version) == (TLS_1_2, TLS_1_3)
     assert second.options.cert == first.options.cert
     assert shake(second, std_client(ca=pki.ca1())).opened
 
@@ -261,7 +261,7 @@ def test_certificates_beside_the_identity_of_a_pfx_are_trusted_and_named_to_clie
 )
 def test_ciphers_narrow_the_versions(ciphers: str, versions: tuple[int, int]) -> None:
     """Only TLS 1.3 names leave only TLS 1.3; older names alone keep the default suites on."""
-    native = create_secure_context(ciphers=ciphers)._native
+    native = create_secure_context(ciphers=ciphers).native
     assert (native.min_version, native.max_version) == versions
 
 
@@ -303,7 +303,7 @@ def test_no_common_cipher() -> None:
 def test_default_ciphers_are_read_when_a_context_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tlsio.defaults` reaches contexts made later."""
     monkeypatch.setattr(defaults, "ciphers", SUITES[1])
-    assert create_secure_context()._native.min_version == TLS_1_3
+    assert create_secure_context().native.min_version == TLS_1_3
 
 
 # --- versions, options, groups, algorithms ---
@@ -321,7 +321,7 @@ def test_default_ciphers_are_read_when_a_context_is_made(monkeypatch: pytest.Mon
 )
 def test_versions(low: Any, high: Any, expected: tuple[int, int]) -> None:
     """Both bounds; a minimum above the maximum fails handshakes only, as in Node."""
-    native = create_secure_context(min_version=low, max_version=high)._native
+    native = create_secure_context(min_version=low, max_version=high).native
     assert (native.min_version, native.max_version) == expected
 
 
@@ -330,7 +330,7 @@ def test_default_versions_are_read_when_a_context_is_made(monkeypatch: pytest.Mo
     """`tlsio.defaults` reaches contexts made later."""
     monkeypatch.setattr(defaults, "min_version", "TLSv1.1")
     monkeypatch.setattr(defaults, "max_version", "TLSv1.2")
-    native = create_secure_context()._native
+    native = create_secure_context().native
     assert (native.min_version, native.max_version) == (0x0302, 0x0303)
 
 

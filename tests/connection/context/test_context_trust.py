@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def id_context(context: SecureContext) -> bytes:
     """Return what OpenSSL compares before it resumes a session."""
-    return context._native.session_id_context
+    return context.native.session_id_context
 
 
 TRUST: dict[str, Callable[[], dict[str, Any]]] = {
@@ -82,7 +82,7 @@ def test_session_id_context_is_equal_in_another_process(tmp_path: Path) -> None:
     path.write_bytes(pki.ca1().cert_pem)
     source = (
         "import sys, pathlib; from tlsio.connection.context.secure_context import create_secure_context as make;"
-        "print(make(ca=pathlib.Path(sys.argv[1]), request_cert=True, pins=[bytes(32)])._native.session_id_context.hex())"
+        "print(make(ca=pathlib.Path(sys.argv[1]), request_cert=True, pins=[bytes(32)]).native.session_id_context.hex())"
     )
     run = subprocess.run([sys.executable, "-c", source, str(path)], check=True, capture_output=True, text=True)
     assert run.stdout.strip() == id_context(create_secure_context(ca=path, request_cert=True, pins=[bytes(32)])).hex()

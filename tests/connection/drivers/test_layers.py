@@ -13,7 +13,7 @@ import pki
 import stdlib_peer
 import tlsio
 from net import let_go
-from sessions import come, greet
+from sessions import greet, visit
 
 if TYPE_CHECKING:
     from net import Net, Version
@@ -210,7 +210,7 @@ class TestSetServername:
     async def test_session_is_bound_to_the_name_before(self, net: Net) -> None:
         """Else it could open another name unseen; set first, the name is that of the session."""
         async with net.serve(greet) as server:
-            session = (await come(net, server)).session
+            session = (await visit(net, server)).session
             client = tlsio.TLSSocket(await net.dial(server), **net.client_options(servername="localhost"), session=session)
             with pytest.raises(tlsio.UsageError) as caught:
                 client.set_servername("other.example")

@@ -13,7 +13,7 @@ import odd
 import pki
 import tlsio
 from net import once
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.trust import der
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ async def test_odd_server(net: Net, shape: str) -> None:
     """Is a server like any other: for sessions, lists, bindings, checks of one's own; what cannot be shown says so."""
     who = odd.SHAPES[shape](listed("localhost"))
     async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-        first = await come(net, server)
-        assert (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert (await visit(net, server, session=first.session)).reused
         sock = await net.connect(server, fetch_crl=lists(), check_server_identity=lambda _host, cert: None if cert else OSError())
         assert sock.authorized
         assert len(sock.get_channel_binding("tls-server-end-point")) == 32
@@ -100,8 +100,8 @@ async def test_session_of_a_certificate_whose_end_cannot_be_read(net: Net) -> No
     validity = asn1.tlv(der.SEQUENCE, *[asn1.tlv(der.UTC_TIME, b"269902030405Z")] * 2)  # OpenSSL 3.5 refuses what is too short
     who = odd.change(listed("localhost"), lambda fields: [*fields[:4], validity, *fields[5:]])
     async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-        first = await come(net, server, reject_unauthorized=False)
-        assert not (await come(net, server, session=first.session, reject_unauthorized=False)).reused
+        first = await visit(net, server, reject_unauthorized=False)
+        assert not (await visit(net, server, session=first.session, reject_unauthorized=False)).reused
 
 
 def long_client(size: int = 66_000) -> dict[str, Any]:
@@ -116,16 +116,16 @@ async def test_client_whose_certificate_does_not_fit_into_a_ticket(net: Net) -> 
     asking, client = {"request_cert": True, "ca": pki.ca1().cert_pem}, long_client()
     async with net.serve(greet, **asking) as server:
         if net.version == "TLSv1.3":
-            first = await come(net, server, **client)
-            assert not (await come(net, server, session=first.session, **client)).reused
+            first = await visit(net, server, **client)
+            assert not (await visit(net, server, session=first.session, **client)).reused
         else:
             told, _ = await net.refused(server, **client)
             assert isinstance(told, tlsio.TLSError)
             assert "SSL_OP_NO_TICKET" in (told.hint or "")
     store = tlsio.MemorySessionStore()
     async with net.serve(greet, session_store=store, secure_options=tlsio.constants.SSL_OP_NO_TICKET, **asking) as server:
-        first = await come(net, server, **client)
-        assert (await come(net, server, session=first.session, **client)).reused
+        first = await visit(net, server, **client)
+        assert (await visit(net, server, session=first.session, **client)).reused
 
 
 async def test_name_constraints_are_not_gone_around(net: Net) -> None:
@@ -146,8 +146,8 @@ async def test_refusal_by_name_constraints_is_not_forgotten_by_resumption(net: N
     authority = pki.leaf("narrow", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None), excluded])
     who = pki.leaf("somebody", issuer=authority, names=["localhost."])
     async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
-        first = await come(net, server, reject_unauthorized=False)
-        second = await come(net, server, session=first.session, reject_unauthorized=False)
+        first = await visit(net, server, reject_unauthorized=False)
+        second = await visit(net, server, session=first.session, reject_unauthorized=False)
         assert (first.authorized, second.authorized, second.reused) == (False, False, False)
 
 
@@ -157,7 +157,7 @@ async def test_check_of_ones_own_leaves_no_session_that_gets_around_name_constra
     authority = pki.leaf("narrow", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None), excluded])
     who = pki.leaf("*.sub.localhost", issuer=authority)  # OpenSSL compares no common name with a wildcard
     async with net.serve(greet, cert=who.chain_pem, key=who.key_pem) as server:
-        first = await come(net, server, servername="a.sub.localhost", check_server_identity=lambda _host, _cert: None)
+        first = await visit(net, server, servername="a.sub.localhost", check_server_identity=lambda _host, _cert: None)
         _, got = await net.refused(server, servername="a.sub.localhost", session=first.session)
         assert got.code == "ERR_TLS_CERT_ALTNAME_INVALID"
 

@@ -182,11 +182,11 @@ async def test_many_at_once_are_told_apart(net: Net) -> None:
 
     async with net.serve(**serving(net) | {"psk_callback": find}) as server:
 
-        async def come(name: str) -> None:
+        async def visit(name: str) -> None:
             await end(await net.connect(server, **by_key(net, psk_callback=lambda _hint: (name, name.encode() * 8))))
 
         names = [f"client {n}" for n in range(20)]
-        await asyncio.gather(*map(come, names))
+        await asyncio.gather(*map(visit, names))
         assert sorted(asked) == sorted(names)
 
 

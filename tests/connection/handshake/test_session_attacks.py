@@ -16,7 +16,7 @@ import stdlib_peer
 import tlsio
 from asn1 import elements, split, tlv
 from net import Net
-from sessions import TICKET, Store, come, greet, retold
+from sessions import TICKET, Store, greet, retold, visit
 from tlsio.session.client_session import ClientSession
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ async def offer_tampered(net: Net, server: tlsio.Server, change: Callable[[bytes
     """Come with a changed ticket, and then with the one that was given for it."""
     failed: list[Any] = []
     server.on("tls_client_error", lambda error, _socket: failed.append(error))
-    first = await come(net, server)
-    second = await come(net, server, session=with_ticket(first.session, change))
+    first = await visit(net, server)
+    second = await visit(net, server, session=with_ticket(first.session, change))
     assert (second.reused, second.authorized) == (False, True)
-    assert (await come(net, server, session=second.session)).reused
+    assert (await visit(net, server, session=second.session)).reused
     assert failed == []
 
 
@@ -129,12 +129,12 @@ async def test_session_that_does_not_fit(net: Net, how: str, kept: str) -> None:
         return session if how == "untouched" else SESSIONS[how](session, net.version)
 
     async with net.serve(greet, **options) as server:
-        offered = (await come(net, server)).session
+        offered = (await visit(net, server)).session
         if kept == "in a store":
             store.kept = {name: change(session) for name, session in store.kept.items()}
         else:
             offered = with_ticket(offered, lambda ticket: sealed(change(opened(ticket))))
-        second = await come(net, server, session=offered)
+        second = await visit(net, server, session=offered)
         assert (second.reused, second.authorized) == (how == "untouched", True)
 
 
@@ -166,18 +166,18 @@ class TestCiphers:
         """It is not brought back by a session."""
         store = Store() if kept == "in a store" else None
         async with net.serve(greet, ciphers=WEAK, session_store=store) as server:
-            first = await come(net, server)
-            assert (await come(net, server, session=first.session)).reused
+            first = await visit(net, server)
+            assert (await visit(net, server, session=first.session)).reused
             server.set_secure_context(ciphers=STRONG)
-            assert not (await come(net, server, session=first.session)).reused
+            assert not (await visit(net, server, session=first.session)).reused
 
     async def test_client_that_has_dropped_it(self, net: Net, kept: str) -> None:
         """It offers no session that the server would have to refuse it for (RFC 5246 §7.4.1.2)."""
         store = Store() if kept == "in a store" else None
         async with net.serve(greet, session_store=store) as server:
-            first = await come(net, server, ciphers=WEAK)
-            assert not (await come(net, server, ciphers=STRONG, session=first.session)).reused
-            assert (await come(net, server, ciphers=f"{STRONG}:{WEAK}", session=first.session)).reused
+            first = await visit(net, server, ciphers=WEAK)
+            assert not (await visit(net, server, ciphers=STRONG, session=first.session)).reused
+            assert (await visit(net, server, ciphers=f"{STRONG}:{WEAK}", session=first.session)).reused
 
 
 async def test_session_of_another_version(net: Net) -> None:
@@ -185,10 +185,10 @@ async def test_session_of_another_version(net: Net) -> None:
     versions = {"min_version": "TLSv1.2", "max_version": "TLSv1.3"}
     [other] = {"TLSv1.2", "TLSv1.3"} - {net.version}
     async with net.serve(greet, **versions) as server:
-        first = await come(net, server)
-        again = await come(net, server, session=first.session, min_version=other, max_version=other)
+        first = await visit(net, server)
+        again = await visit(net, server, session=first.session, min_version=other, max_version=other)
         assert (again.reused, again.authorized) == (False, True)
-        assert (await come(net, server, session=first.session, **versions)).reused == (net.version == "TLSv1.3")
+        assert (await visit(net, server, session=first.session, **versions)).reused == (net.version == "TLSv1.3")
 
 
 STRANGERS: dict[str, pki.Identity | None] = {"nobody": None, "self-signed": pki.self_signed(), "of another authority": pki.agent4()}
@@ -203,10 +203,10 @@ async def test_session_of_a_lenient_server_does_not_open_a_strict_one(net: Net, 
     options: dict[str, Any] = {"session_store": Store()} if kept == "in a store" else {"ticket_keys": KEYS}
     options |= {"session_id_context": "cluster", "ca": pki.ca1().cert_pem, "request_cert": True}
     async with net.serve(greet, reject_unauthorized=False, **options) as lenient, net.serve(greet, **options) as strict:
-        first = await come(net, lenient, **me)
-        assert (await come(net, lenient, session=first.session, **me)).reused
+        first = await visit(net, lenient, **me)
+        assert (await visit(net, lenient, session=first.session, **me)).reused
         if who == "a friend":
-            assert (await come(net, strict, session=first.session, **me)).reused
+            assert (await visit(net, strict, session=first.session, **me)).reused
         else:
             told, _error = await net.refused(strict, session=first.session, **me)
             assert isinstance(told, tlsio.PeerError)

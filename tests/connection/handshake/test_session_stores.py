@@ -13,7 +13,7 @@ import pki
 import stdlib_peer
 import tlsio
 from net import Net, once
-from sessions import Store, come, greet
+from sessions import Store, greet, visit
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -44,9 +44,9 @@ async def test_kept_session_is_resumed(net: Net, how: str, later: bool) -> None:
     """By id in TLS 1.2, by stateful ticket in TLS 1.3."""
     store = Store(later=later)
     async with net.serve(greet, **kept_by(how, store)) as server:
-        first = await come(net, server)
+        first = await visit(net, server)
         assert len(store.kept) == (2 if net.version == "TLSv1.3" else 1)
-        second = await come(net, server, session=first.session)
+        second = await visit(net, server, session=first.session)
         assert (first.reused, second.reused, second.authorized) == (False, True, True)
         stats = server.stats()
         assert (stats.handshakes_full, stats.handshakes_resumed, stats.session_hits, stats.session_misses) == (1, 1, 1, 0)
@@ -63,8 +63,8 @@ class TestMemory:
         for options in ({}, {"sni_callback": lambda _name, _socket: None}):
             async with net.serve(greet, session_store=tlsio.MemorySessionStore(), **options) as server:
                 server.add_context("localhost", {"honor_cipher_order": True})
-                first = await come(net, server)
-                second = await come(net, server, session=first.session)
+                first = await visit(net, server)
+                second = await visit(net, server, session=first.session)
                 assert (first.reused, second.reused) == (False, True)
                 stats = server.stats()
                 assert (stats.handshakes_full, stats.handshakes_resumed, stats.session_hits, stats.session_misses) == (1, 1, 1, 0)
@@ -76,7 +76,7 @@ class TestMemory:
         async with net.serve(greet, ca=pki.ca1().cert_pem, session_store=tlsio.MemorySessionStore()) as server:
             server.add_context("strict.example", {"request_cert": True})
             who = {"check_server_identity": lambda _host, _certificate: None}
-            first = await come(net, server, servername="localhost", **who)
+            first = await visit(net, server, servername="localhost", **who)
             told, _error = await net.refused(server, servername="strict.example", session=renamed(first.session, "strict.example"), **who)
             assert told.code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"  # type: ignore[attr-defined]
             assert server.stats().session_misses == 1
@@ -85,15 +85,15 @@ class TestMemory:
         """A full handshake, counted as what it is."""
         store = tlsio.MemorySessionStore()
         async with net.serve(greet, session_store=store) as server:
-            first = await come(net, server)
+            first = await visit(net, server)
             for name in tuple(store._entries):
                 store.put(name, b"nonsense", 60.0)
-            assert not (await come(net, server, session=first.session)).reused
+            assert not (await visit(net, server, session=first.session)).reused
             stats = server.stats()
             assert (stats.session_hits, stats.session_misses, stats.session_errors) == (0, 0, 1)
             for name in tuple(store._entries):
                 store.delete(name)
-            assert not (await come(net, server, session=first.session)).reused
+            assert not (await visit(net, server, session=first.session)).reused
             assert server.stats().session_misses == 1
 
 
@@ -110,7 +110,7 @@ async def test_store_is_told_how_long(net: Net) -> None:
     """A session lives for `session_timeout`."""
     store = Store()
     async with net.serve(greet, session_store=store, session_timeout=77) as server:
-        await come(net, server)
+        await visit(net, server)
     assert set(store.lives) == {77.0}
 
 
@@ -119,9 +119,9 @@ async def test_names_in_the_store_are_not_ids(net: Net) -> None:
     store = Store()
     ids: list[bytes] = []
     async with net.serve(greet, session_store=store) as server:
-        await come(net, server)
+        await visit(net, server)
     async with net.serve(greet, **hooks(Store()) | {"new_session": lambda session_id, _data: ids.append(session_id)}) as server:
-        await come(net, server)
+        await visit(net, server)
     assert {len(name) for name in (*store.kept, *ids)} == {32}
     data = b"".join(store.kept.values())
     assert not [name for name in store.kept if name in data]
@@ -131,10 +131,10 @@ async def test_two_servers_share_a_store(net: Net) -> None:
     """Under equal trust; a third one of other trust does not even find it."""
     store = Store()
     async with net.serve(greet, session_store=store) as one, net.serve(greet, session_store=store) as two:
-        first = await come(net, one)
-        assert (await come(net, two, session=first.session)).reused
+        first = await visit(net, one)
+        assert (await visit(net, two, session=first.session)).reused
         async with net.serve(greet, session_store=store, ca=pki.ca2().cert_pem) as other:
-            assert not (await come(net, other, session=first.session)).reused
+            assert not (await visit(net, other, session=first.session)).reused
             assert other.stats().session_misses == 1
 
 
@@ -148,7 +148,7 @@ class TestTrust:
         async with net.serve(greet, ca=pki.ca1().cert_pem, **kept_by(how, store)) as server:
             server.add_context("strict.example", {"request_cert": True})
             who = {"check_server_identity": lambda _host, _certificate: None}
-            first = await come(net, server, servername="localhost", **who)
+            first = await visit(net, server, servername="localhost", **who)
             told, _error = await net.refused(server, servername="strict.example", session=renamed(first.session, "strict.example"), **who)
             assert told.code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"  # type: ignore[attr-defined]
 
@@ -156,9 +156,9 @@ class TestTrust:
         """After `set_secure_context` it is a full handshake, also where hooks know nothing of trust."""
         store = Store()
         async with net.serve(greet, ca=pki.ca1().cert_pem, **hooks(store)) as server:
-            first = await come(net, server)
+            first = await visit(net, server)
             server.set_secure_context(crl=pki.ca1_crl())
-            assert not (await come(net, server, session=first.session)).reused
+            assert not (await visit(net, server, session=first.session)).reused
             assert server.stats().session_hits == 1  # it was found, and OpenSSL would not have it
 
 
@@ -183,7 +183,7 @@ async def test_nothing_flows_before_the_session_is_stored(net: Net) -> None:
 
     async with net.serve(greet, new_session=new_session, secure_options=NO_TICKET) as server:
         opened = once(server, "secure_connection")
-        coming = asyncio.ensure_future(come(net, server))
+        coming = asyncio.ensure_future(visit(net, server))
         await asked.wait()
         assert not opened.done()
         assert server.connections == 1
@@ -204,7 +204,7 @@ async def test_client_that_is_gone_cancels_the_hook(net: Net) -> None:
             cancelled.set()
 
     async with net.serve(greet, new_session=wait, secure_options=NO_TICKET) as server:
-        coming = asyncio.ensure_future(come(net, server))
+        coming = asyncio.ensure_future(visit(net, server))
         await asked.wait()
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
@@ -225,7 +225,7 @@ async def test_hooks_that_have_not_begun_end_with_the_connection(net: Net) -> No
         return begun[-1]
 
     async with net.serve(greet, new_session=keep, secure_options=NO_TICKET) as server:
-        await asyncio.gather(come(net, server), return_exceptions=True)
+        await asyncio.gather(visit(net, server), return_exceptions=True)
         await server.wait_closed()
     assert begun
     assert {inspect.getcoroutinestate(one) for one in begun} == {inspect.CORO_CLOSED}
@@ -246,8 +246,8 @@ class TestFailures:
         async with net.serve(greet, **kept_by(how, store)) as server:
             heard: list[Exception] = []
             server.on("error", heard.append)
-            first = await come(net, server)
-            second = await come(net, server, session=first.session)
+            first = await visit(net, server)
+            second = await visit(net, server, session=first.session)
             assert (first.reused, second.reused) == (False, False)
             assert {str(error) for error in heard} == {"the store is down"}
             assert server.stats().session_errors == len(heard) == 3
@@ -258,13 +258,13 @@ class TestFailures:
         store = Store(broken=RuntimeError("the store is down"))
         with caplog.at_level(logging.WARNING, "tlsio"):
             async with net.serve(greet, session_store=store) as server:
-                await come(net, server)
-                await come(net, server)
+                await visit(net, server)
+                await visit(net, server)
                 assert len(caplog.records) == 1
                 store.broken = None
-                await come(net, server)
+                await visit(net, server)
                 store.broken = RuntimeError("again")
-                await come(net, server)
+                await visit(net, server)
                 assert [record.message for record in caplog.records][1].endswith("again")
 
     @pytest.mark.parametrize("answer", list(WRONG))
@@ -275,8 +275,8 @@ class TestFailures:
         async with net.serve(greet, **options) as server:
             heard: list[Exception] = []
             server.on("error", heard.append)
-            first = await come(net, server)
-            assert not (await come(net, server, session=first.session)).reused
+            first = await visit(net, server)
+            assert not (await visit(net, server, session=first.session)).reused
             assert [type(error).__mro__[1:3] for error in heard] == [type(heard[0]).__mro__[1:3]]
             assert isinstance(heard[0], tlsio.UsageError)
             assert isinstance(heard[0], TypeError)
@@ -286,8 +286,8 @@ class TestFailures:
         """Bytes that are no session are counted as an error, not as a hit."""
         options = hooks(Store()) | {"resume_session": lambda _id: GARBAGE[answer]}
         async with net.serve(greet, **options) as server:
-            first = await come(net, server)
-            assert not (await come(net, server, session=first.session)).reused
+            first = await visit(net, server)
+            assert not (await visit(net, server, session=first.session)).reused
             stats = server.stats()
             assert (stats.session_hits, stats.session_errors) == (0, 1)
 
@@ -296,8 +296,8 @@ class TestFailures:
         store = Store()
         options = hooks(store) | {"resume_session": lambda _id: memoryview([*store.kept.values()][-1] + bytes(300_000))}
         async with net.serve(greet, **options) as server:
-            first = await come(net, server)
-            assert not (await come(net, server, session=first.session)).reused
+            first = await visit(net, server)
+            assert not (await visit(net, server, session=first.session)).reused
             stats = server.stats()
             assert (stats.session_hits, stats.session_errors) == (0, 1)
 
@@ -305,12 +305,12 @@ class TestFailures:
         """A store that mixes them up is not believed: the id is inside."""
         store = Store()
         async with net.serve(greet, **hooks(store)) as server:
-            first = await come(net, server)
-            await come(net, server)
+            first = await visit(net, server)
+            await visit(net, server)
             values = list(store.kept.values())
             for name in store.kept:
                 store.kept[name] = values[0] if store.kept[name] is not values[0] else values[-1]
-            assert not (await come(net, server, session=first.session)).reused
+            assert not (await visit(net, server, session=first.session)).reused
 
     async def test_late_answer(self, net: Net) -> None:
         """`hook_timeout` bounds the wait."""
@@ -322,8 +322,8 @@ class TestFailures:
         async with net.serve(greet, **hooks(store) | {"resume_session": never}, hook_timeout=0.01) as server:
             heard: list[Any] = []
             server.on("error", heard.append)
-            first = await come(net, server)
-            assert not (await come(net, server, session=first.session)).reused
+            first = await visit(net, server)
+            assert not (await visit(net, server, session=first.session)).reused
             assert [error.code for error in heard] == ["ERR_TLS_HOOK_TIMEOUT"]
 
 
@@ -334,10 +334,10 @@ async def test_check_client_and_store(net: Net) -> None:
     options = {"ca": pki.ca1().cert_pem, "request_cert": True, "check_client": lambda _certificate, _socket: verdict[0]}
     me = {"cert": pki.client().chain_pem, "key": pki.client().key_pem}
     async with net.serve(greet, session_store=store, **options) as server:
-        first = await come(net, server, **me)
+        first = await visit(net, server, **me)
         modern = net.version == "TLSv1.3"
         assert len(store.kept) == (2 if modern else 0)
-        assert (await come(net, server, session=first.session, **me)).reused == modern
+        assert (await visit(net, server, session=first.session, **me)).reused == modern
         count = len(store.kept)
         verdict[0] = tlsio.HandshakeError("not you", alert="access_denied")
         told, _error = await net.refused(server, session=first.session, **me)
@@ -349,13 +349,13 @@ async def test_ticket_keys_keep_tickets(net: Net) -> None:
     """Whoever gives keys wants tickets; the store is for clients of TLS 1.2 that take none."""
     store = Store()
     async with net.serve(greet, session_store=store, ticket_keys=bytes(48)) as server:
-        first = await come(net, server)
-        assert (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert (await visit(net, server, session=first.session)).reused
         assert not store.kept
         if net.version == "TLSv1.2":
-            plain = await come(net, server, secure_options=NO_TICKET)
+            plain = await visit(net, server, secure_options=NO_TICKET)
             assert len(store.kept) == 1
-            assert (await come(net, server, session=plain.session, secure_options=NO_TICKET)).reused
+            assert (await visit(net, server, session=plain.session, secure_options=NO_TICKET)).reused
 
 
 async def test_hooks_alone_leave_tickets_to_tls_1_2(net: Net) -> None:
@@ -364,16 +364,16 @@ async def test_hooks_alone_leave_tickets_to_tls_1_2(net: Net) -> None:
     options = hooks(store)
     del options["secure_options"]
     async with net.serve(greet, **options) as server:
-        first = await come(net, server)
-        assert (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert (await visit(net, server, session=first.session)).reused
         assert bool(store.kept) == (net.version == "TLSv1.3")
 
 
 async def test_lookup_alone_stores_nothing(net: Net) -> None:
     """Without `new_session` there is nobody to give a session to, and the numbers do not say otherwise."""
     async with net.serve(greet, resume_session=Store().get, secure_options=NO_TICKET) as server:
-        first = await come(net, server)
-        assert not (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert not (await visit(net, server, session=first.session)).reused
         stats = server.stats()
         assert (stats.sessions_stored, stats.session_misses) == (0, 1)
 
@@ -384,7 +384,7 @@ async def test_hooks_come_and_go(net: Net) -> None:
     async with net.serve(greet) as server:
         server.on("new_session", hooks(store)["new_session"])
         server.on("resume_session", store.get)
-        await come(net, server)
+        await visit(net, server)
         assert bool(store.kept) == (net.version == "TLSv1.3")
         with pytest.raises(tlsio.UsageError):
             server.on("resume_session", store.get)
@@ -424,7 +424,7 @@ async def test_puts_that_have_not_begun_are_closed(net: Net) -> None:
 
         store.put = put_and_close  # type: ignore[method-assign]
         with pytest.raises(tlsio.TLSError):
-            await come(net, server)
+            await visit(net, server)
         assert not store.kept
 
 

@@ -18,7 +18,7 @@ import tlsio
 from asn1 import elements, tlv
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
 from net import once
-from sessions import Store, come, greet, retold
+from sessions import Store, greet, retold, visit
 from tlsio.session.client_session import ClientSession
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ async def test_renewal_keeps_the_first_instant(net: Net, asks: bool) -> None:  #
     store = Store()
     options = MUTUAL if asks else {}
     async with net.serve(greet, session_store=store, session_timeout=1000, **options) as server:
-        session = (await come(net, server, **CLIENT)).session
+        session = (await visit(net, server, **CLIENT)).session
         for _ in range(2):
             for key, data in store.kept.items():
                 store.kept[key] = moved(data, first=-300, end=-300)
-            back = await come(net, server, session=session, **CLIENT)
+            back = await visit(net, server, session=session, **CLIENT)
             assert back.reused
             session = back.sessions[-1] if back.sessions else session  # TLS 1.2 goes on with the one
         found = [instants(data) for data in store.kept.values()]
@@ -80,7 +80,7 @@ async def test_renewal_keeps_the_first_instant(net: Net, asks: bool) -> None:  #
             assert min(store.lives) < 500  # what a store is told
         for key, data in store.kept.items():
             store.kept[key] = moved(data, first=-500, end=-500)
-        again = await come(net, server, session=session, **CLIENT)
+        again = await visit(net, server, session=session, **CLIENT)
         assert (again.reused, again.authorized) == (False, True)
 
 
@@ -89,10 +89,10 @@ async def test_stored_session_whose_time_is_over(net: Net, first: int, end: int)
     """It is replayed as it was."""
     store = Store()
     async with net.serve(greet, session_store=store, session_timeout=1000, **MUTUAL) as server:
-        back = await come(net, server, **CLIENT)
+        back = await visit(net, server, **CLIENT)
         for key, data in store.kept.items():
             store.kept[key] = moved(data, first=first, end=end)
-        assert not (await come(net, server, session=back.session, **CLIENT)).reused
+        assert not (await visit(net, server, session=back.session, **CLIENT)).reused
 
 
 async def test_session_without_a_mark(net: Net) -> None:
@@ -100,22 +100,22 @@ async def test_session_without_a_mark(net: Net) -> None:
     for options, reused in (({}, True), (MUTUAL, False), (MUTUAL | {"resume_unmarked": True}, True)):
         store = Store()
         async with net.serve(greet, session_store=store, **options) as server:
-            back = await come(net, server, **CLIENT)
+            back = await visit(net, server, **CLIENT)
             for key, data in store.kept.items():
                 assert APPDATA in dict(elements(data))
                 store.kept[key] = unmarked(data)
-            assert (await come(net, server, session=back.session, **CLIENT)).reused == reused
+            assert (await visit(net, server, session=back.session, **CLIENT)).reused == reused
 
 
 async def test_shorter_session_timeout_ends_older_sessions(net: Net) -> None:
     """A reload decides for what was made before it, too."""
     store = Store()
     async with net.serve(greet, session_store=store, session_timeout=1000) as server:
-        back = await come(net, server)
+        back = await visit(net, server)
         for key, data in store.kept.items():
             store.kept[key] = moved(data, first=-300)
         server.set_secure_context(session_timeout=200)
-        assert not (await come(net, server, session=back.session)).reused
+        assert not (await visit(net, server, session=back.session)).reused
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
@@ -173,12 +173,12 @@ def read(encoded: bytes) -> ClientSession:
 async def test_clients_renewal_keeps_the_first_instant(net: Net) -> None:
     """And the end: `session_timeout` behind the first handshake."""
     async with net.serve(greet) as server:
-        first = await come(net, server, session_timeout=1000)
+        first = await visit(net, server, session_timeout=1000)
         made = read(first.session)
         assert abs(made.verified_at - time.time()) < 30
         assert made.valid_until == made.verified_at + 1000
         older = dataclasses.replace(made, verified_at=made.verified_at - 600, valid_until=made.valid_until - 600).encode()
-        second = await come(net, server, session_timeout=1000, session=older)
+        second = await visit(net, server, session_timeout=1000, session=older)
         assert second.reused
         for session in second.sessions:
             assert read(session).verified_at == made.verified_at - 600
@@ -196,16 +196,16 @@ SPENT: dict[str, Callable[[ClientSession], ClientSession]] = {
 async def test_client_offers_no_session_whose_time_is_over(net: Net, how: str) -> None:
     """It verifies the server again."""
     async with net.serve(greet) as server:
-        first = await come(net, server, session_timeout=1000)
+        first = await visit(net, server, session_timeout=1000)
         spent = SPENT[how](read(first.session)).encode()
-        assert not (await come(net, server, session_timeout=1000, session=spent)).reused
+        assert not (await visit(net, server, session_timeout=1000, session=spent)).reused
 
 
 async def test_servers_certificate_bounds_the_clients_session(net: Net) -> None:
     """Also that of an intermediate."""
     who = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_after=pki.NOW + HOUR)
     async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-        back = await come(net, server, session_timeout=DAY)
+        back = await visit(net, server, session_timeout=DAY)
         assert read(back.session).valid_until == int((pki.NOW + HOUR).timestamp())
 
 
@@ -216,11 +216,11 @@ async def test_list_that_has_to_be_replaced_ends_the_clients_sessions(net: Net, 
     context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, crl=crl, session_timeout=DAY, **versions)
     assert context.lists_end == int((pki.NOW + HOUR).timestamp())
     async with net.serve(greet) as server:
-        first = await come(net, server, secure_context=context)
-        assert (await come(net, server, secure_context=context, session=first.session)).reused
+        first = await visit(net, server, secure_context=context)
+        assert (await visit(net, server, secure_context=context, session=first.session)).reused
         later = time.time() + 3601
         monkeypatch.setattr("tlsio.connection.handshake.client_handshake.time.time", lambda: later)
-        assert not (await come(net, server, secure_context=context, session=first.session)).reused
+        assert not (await visit(net, server, secure_context=context, session=first.session)).reused
 
 
 @pytest.mark.parametrize("ocsp", ["check", "require"])
@@ -229,7 +229,7 @@ async def test_response_bounds_the_clients_session(net: Net, ocsp: str) -> None:
     end = pki.NOW + HOUR
     good = responses.respond(pki.localhost(), next_update=end)
     async with net.serve(greet, ocsp_request=lambda *_: good) as server:
-        assert read((await come(net, server, ocsp=ocsp, session_timeout=DAY)).session).valid_until == int(end.timestamp())
+        assert read((await visit(net, server, ocsp=ocsp, session_timeout=DAY)).session).valid_until == int(end.timestamp())
 
 
 async def test_refusal_by_a_response_is_remembered(net: Net) -> None:
@@ -237,11 +237,11 @@ async def test_refusal_by_a_response_is_remembered(net: Net) -> None:
     bad = responses.respond(pki.localhost(), status=responses.REVOKED)
     options = {"ocsp": "check", "reject_unauthorized": False}
     async with net.serve(greet, ocsp_request=lambda *_: bad) as server:
-        back = await come(net, server, **options)
+        back = await visit(net, server, **options)
         assert (back.reused, back.authorized, back.error) == (False, False, "CERT_REVOKED")
         session = back.session
         for _ in range(2):
-            back = await come(net, server, session=session, **options)
+            back = await visit(net, server, session=session, **options)
             assert (back.reused, back.authorized, back.error) == (True, False, "CERT_REVOKED")
             session = back.sessions[-1] if back.sessions else session
 
@@ -255,9 +255,9 @@ async def test_what_was_not_looked_at_is_not_found_good_later(net: Net) -> None:
         return ValueError("not this one")
 
     async with net.serve(greet, ocsp_request=lambda *_: bad) as server:
-        back = await come(net, server, check_server_identity=refuse, **options)
+        back = await visit(net, server, check_server_identity=refuse, **options)
         assert (back.authorized, back.error) == (False, "not this one")
-        again = await come(net, server, session=back.session, check_server_identity=lambda *_: None, **options)
+        again = await visit(net, server, session=back.session, check_server_identity=lambda *_: None, **options)
         assert (again.reused, again.authorized, again.error) == (True, False, "not this one")
 
 

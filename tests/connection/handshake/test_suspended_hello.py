@@ -10,7 +10,7 @@ import pytest
 
 import tlsio
 from net import Net
-from sessions import Store, come, greet
+from sessions import Store, greet, visit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,9 +56,9 @@ async def test_hello_waits_for_a_late_answer(net: Net, way: str) -> None:
 
     options: dict[str, Any] = {"alpn_protocols": LARGE} if way == "large" else {}
     async with net.serve(greet, session_store=Store(later=True), sni_callback=choose) as server:
-        first = await come(net, server, **options)
+        first = await visit(net, server, **options)
         async with dripping(net, server) if way == "in pieces" else contextlib.nullcontext():
-            second = await come(net, server, session=first.session, **options)
+            second = await visit(net, server, session=first.session, **options)
     assert (first.reused, second.reused) == (False, True)
     assert asked == ["localhost"] * 2
 
@@ -79,11 +79,11 @@ async def test_session_that_is_found_after_the_client_has_left(driver: Driver) -
 
     hooks = {"new_session": lambda session_id, data: store.put(session_id, data, 0), "resume_session": resume}
     async with net.serve(greet, secure_options=tlsio.constants.SSL_OP_NO_TICKET, **hooks) as server:
-        first = await come(net, server)
+        first = await visit(net, server)
         assert len(store.kept) == 1
-        coming = asyncio.ensure_future(come(net, server, session=first.session))
+        coming = asyncio.ensure_future(visit(net, server, session=first.session))
         await asked.wait()
         coming.cancel()
         await answered.wait()
         await asyncio.gather(coming, return_exceptions=True)
-        assert (await come(net, server)).authorized
+        assert (await visit(net, server)).authorized

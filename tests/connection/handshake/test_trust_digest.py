@@ -18,10 +18,10 @@ import responses
 import tlsio
 from asn1 import tlv
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.connection.context.secure_context import SecureContext, create_secure_context
-from tlsio.connection.handshake.client_handshake import ClientSide
-from tlsio.connection.handshake.server_handshake import ServerSide
+from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.trust_digest import CANNOT_DECIDE, DECIDES
 from tlsio.model.options import ConnectOptions, ContextOptions, ServerOptions, parse_connect_options, parse_server_options
 from tlsio.native._core import security_level
@@ -57,13 +57,13 @@ CLIENT: dict[str, Callable[[], list[Any]]] = {name: values for name, values in S
 
 def of_server(**options: Any) -> bytes:
     """Return the session id context of a server."""
-    return ServerSide(parse_server_options(options)).names.default._native.session_id_context
+    return ServerHandshake(parse_server_options(options)).names.default.native.session_id_context
 
 
 def of_client(**options: Any) -> bytes:
     """Return what a client's session is bound to."""
     given = parse_connect_options({"host": "localhost", "passphrase": pki.PASSPHRASE, **options})
-    return ClientSide(given, SecureContext(given.context), None).trust
+    return ClientHandshake(given, SecureContext(given.context), None).trust
 
 
 def test_every_option_is_named_once() -> None:
@@ -112,7 +112,7 @@ def test_trust_settings_of_a_root_change_the_digest() -> None:
 def test_policy_of_a_server_reaches_the_contexts_of_its_names() -> None:
     """Also those that were made before, and those that `sni_callback` gives."""
     context = create_secure_context(ca=pki.ca1().cert_pem)
-    side = ServerSide(parse_server_options({"fetch_crl": "require", "secure_context": context}))
+    side = ServerHandshake(parse_server_options({"fetch_crl": "require", "secure_context": context}))
     assert side.names.default.trust_digest != context.trust_digest
     assert side.names.complete(context).trust_digest == side.names.default.trust_digest
     assert side.names.complete(context) is side.names.complete(context)  # made once
@@ -208,7 +208,7 @@ def client_sets() -> dict[str, dict[str, Any]]:
 async def result_of(net: Net, server: tlsio.Server, **options: Any) -> tuple[Any, list[bytes], bool]:
     """Connect; what was found, the sessions, and whether one was resumed."""
     try:
-        back = await come(net, server, **options)
+        back = await visit(net, server, **options)
     except tlsio.CertificateError as error:
         return error.code, [], False
     return (back.authorized, back.error), back.sessions, back.reused

@@ -15,7 +15,7 @@ import pki
 import tlsio
 from net import once
 from responder import ok, serve_http
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.native._core import list_keys
 from tlsio.trust import der
 
@@ -393,13 +393,13 @@ class TestConnections:
         lists, who = Lists("check"), named(URL)
         lists.put()
         async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-            first = await come(net, server)
-            assert not (await come(net, server, fetch_crl=lists.cache, session=first.session)).reused
-            second = await come(net, server, fetch_crl=lists.cache)
-            assert (await come(net, server, fetch_crl=lists.cache, session=second.session)).reused
-            assert not (await come(net, server, fetch_crl=Lists("check").cache, session=second.session)).reused
+            first = await visit(net, server)
+            assert not (await visit(net, server, fetch_crl=lists.cache, session=first.session)).reused
+            second = await visit(net, server, fetch_crl=lists.cache)
+            assert (await visit(net, server, fetch_crl=lists.cache, session=second.session)).reused
+            assert not (await visit(net, server, fetch_crl=Lists("check").cache, session=second.session)).reused
             lists.now += dt.timedelta(hours=2)  # a newer list may be had
-            assert not (await come(net, server, fetch_crl=lists.cache, session=second.session)).reused
+            assert not (await visit(net, server, fetch_crl=lists.cache, session=second.session)).reused
 
     @pytest.mark.parametrize("policy", ["check", "require"])
     async def test_server_without_a_list_is_resumed_where_it_passes(self, net: Net, policy: str) -> None:
@@ -408,20 +408,20 @@ class TestConnections:
         if policy == "require":
             lists.put()
         async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-            first = await come(net, server, fetch_crl=lists.cache)
-            assert (await come(net, server, fetch_crl=lists.cache, session=first.session)).reused
+            first = await visit(net, server, fetch_crl=lists.cache)
+            assert (await visit(net, server, fetch_crl=lists.cache, session=first.session)).reused
 
     async def test_server_that_was_revoked_since(self, net: Net) -> None:
         """The list that says so was fetched for another connection."""
         lists, who = Lists("require"), named(URL)
         lists.put()
         async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
-            first = await come(net, server, fetch_crl=lists.cache)
+            first = await visit(net, server, fetch_crl=lists.cache)
             lists.put(revoked=[who])
             lists.now += dt.timedelta(hours=2)
             assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
             with pytest.raises(tlsio.CertificateError) as caught:
-                await come(net, server, fetch_crl=lists.cache, session=first.session)
+                await visit(net, server, fetch_crl=lists.cache, session=first.session)
         assert caught.value.code == "CERT_REVOKED"
 
     async def test_client_that_was_revoked_since(self, net: Net) -> None:
@@ -431,12 +431,12 @@ class TestConnections:
         options = {"request_cert": True, "ca": pki.ca1().cert_pem, "fetch_crl": lists.cache, "ticket_keys": bytes(range(48))}
         shown = {"cert": who.cert_pem, "key": who.key_pem}
         async with net.serve(greet, **options) as server:
-            first = await come(net, server, **shown)
-            second = await come(net, server, session=first.session, **shown)
+            first = await visit(net, server, **shown)
+            second = await visit(net, server, session=first.session, **shown)
             assert second.reused == (net.version == "TLSv1.3")  # what is asked after the handshake cannot be refused in TLS 1.2
             lists.put(revoked=[who])
             lists.now += dt.timedelta(minutes=59)
-            assert (await come(net, server, session=second.session, **shown)).reused == second.reused
+            assert (await visit(net, server, session=second.session, **shown)).reused == second.reused
             lists.now += dt.timedelta(minutes=2)  # a newer list is fetched, in a full handshake
             told, got = await net.refused(server, session=second.session, **shown)
         assert (told.code, got.alert) == ("CERT_REVOKED", "certificate_revoked")  # type: ignore[attr-defined]
@@ -450,10 +450,10 @@ class TestConnections:
         one.put()
         other.put()
         async with net.serve(greet, **keys, fetch_crl=one.cache) as server, net.serve(greet, **keys, fetch_crl=other.cache) as restarted:
-            first = await come(net, server, **shown)
-            second = await come(net, restarted, session=first.session, **shown)
+            first = await visit(net, server, **shown)
+            second = await visit(net, restarted, session=first.session, **shown)
             assert (first.reused, second.reused) == (False, False)
-            assert (await come(net, restarted, session=second.session, **shown)).reused
+            assert (await visit(net, restarted, session=second.session, **shown)).reused
 
     @pytest.mark.parametrize("version", ["TLSv1.3"])
     async def test_certificate_that_a_resumed_client_shows_later(self, net: Net) -> None:

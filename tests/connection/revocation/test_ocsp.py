@@ -14,7 +14,7 @@ import tlsio
 from asn1 import split
 from net import Net, once
 from responses import REVOKED, enclose, respond
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.native._core import openssl_version
 from tlsio.trust.ocsp import MAX_RESPONSE
 
@@ -370,7 +370,7 @@ class TestPolicy:
         asked: Asked = []
         heard: list[bytes | None] = []
         async with net.serve(greet, ocsp_request=stapling(respond(pki.localhost()), asked)) as server:
-            first = await come(net, server, ocsp="require")
+            first = await visit(net, server, ocsp="require")
             again = await net.connect(server, ocsp="require", session=first.session, on={"ocsp_response": heard.append})
             assert (again.is_session_reused(), again.authorized) == (True, True)
             again.destroy()

@@ -54,7 +54,7 @@ class Visitors:
         self.resumed = self.visits = 0
         self.keys: set[bytes] = set()  # names of ticket keys: they stand before each ticket, in the clear
 
-    async def come(self, client: int) -> None:
+    async def visit(self, client: int) -> None:
         """Visit; a first visit does not count."""
         session = self._sessions.pop(client, None)
         given: list[bytes] = []

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import pki
 import tlsio
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.connection.server import prometheus as metrics
 from tlsio.model.statistics import ServerStats, StoreStats
 
@@ -33,8 +33,8 @@ async def test_counts_what_the_server_counts(net: Net) -> None:
     """Handshakes by kind and code, connections, bytes, sessions."""
     async with net.serve(greet, session_store=tlsio.MemorySessionStore()) as server:
         read = registry(web=server).get_sample_value
-        first = await come(net, server)
-        await come(net, server, session=first.session)
+        first = await visit(net, server)
+        await visit(net, server, session=first.session)
         await net.refused(server, ca=pki.ca2().cert_pem)
         (code,) = server.stats().handshakes_failed
         assert read("tlsio_handshakes_total", {"server": "web", "kind": "full"}) == 1

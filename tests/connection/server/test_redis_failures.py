@@ -11,13 +11,13 @@ import pytest
 import tlsio
 from ports import own_port
 from redis_server import SECRET, RedisServer, pretender
-from sessions import come, greet
+from sessions import greet, visit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from net import Net
-    from sessions import Back
+    from sessions import Visit
 
 
 @pytest.mark.slow
@@ -27,8 +27,8 @@ async def test_nodes_resume_each_others_sessions(net: Net) -> None:
         for option, make in (("session_store", tlsio.RedisSessionStore), ("ticket_keys", tlsio.RedisTicketKeys)):
             one, two = (make(redis.url, secret=SECRET, timeout=5.0) for _ in range(2))
             async with one, two, net.serve(greet, **{option: one}) as here, net.serve(greet, **{option: two}) as there:
-                first = await come(net, here)
-                second = await come(net, there, session=first.session)
+                first = await visit(net, here)
+                second = await visit(net, there, session=first.session)
                 assert (first.reused, second.reused) == (False, True)
 
 
@@ -39,10 +39,10 @@ async def test_store_of_another_trust_finds_nothing(net: Net) -> None:
         async with tlsio.RedisSessionStore(redis.url, secret=SECRET, timeout=5.0) as store:
             strict = {"request_cert": True, "reject_unauthorized": False}
             async with net.serve(greet, session_store=store) as here, net.serve(greet, session_store=store, **strict) as there:
-                first = await come(net, here)
-                assert not (await come(net, there, session=first.session)).reused
+                first = await visit(net, here)
+                assert not (await visit(net, there, session=first.session)).reused
                 assert there.stats().session_misses == 1
-                assert (await come(net, here, session=first.session)).reused
+                assert (await visit(net, here, session=first.session)).reused
 
 
 class Weather:
@@ -59,7 +59,7 @@ class Weather:
 
 
 @asynccontextmanager
-async def weather(kind: str) -> AsyncIterator[Weather]:
+async def failing_redis(kind: str) -> AsyncIterator[Weather]:
     """Make one of its kinds."""
     if kind == "never there":
         with own_port() as port:
@@ -91,11 +91,11 @@ def _cut(heard: bytes) -> tuple[bytes, bool]:
 KINDS = ["never there", "nonsense", "cut in the middle", "down", "slow", "full", "restarted"]
 
 
-async def visit(net: Net, server: tlsio.Server, times: int, session: bytes | None = None) -> list[Back]:
+async def visit_often(net: Net, server: tlsio.Server, times: int, session: bytes | None = None) -> list[Visit]:
     """Come so often, with the newest session each time."""
     visits = []
     for _ in range(times):
-        visits.append(await come(net, server, session=session))
+        visits.append(await visit(net, server, session=session))
         session = visits[-1].session if visits[-1].sessions else session
     return visits
 
@@ -104,14 +104,14 @@ async def visit(net: Net, server: tlsio.Server, times: int, session: bytes | Non
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_client_is_refused(net: Net, kind: str) -> None:
     """Eight clients come and come again while it happens; each is served each time."""
-    async with weather(kind) as place, tlsio.RedisSessionStore(place.url, secret=SECRET, timeout=0.1) as store:
+    async with failing_redis(kind) as place, tlsio.RedisSessionStore(place.url, secret=SECRET, timeout=0.1) as store:
         async with net.serve(greet, session_store=store) as server:
-            await asyncio.gather(*(visit(net, server, 2) for _ in range(4)))
-            clients = [asyncio.create_task(visit(net, server, 6)) for _ in range(8)]
-            await come(net, server)
+            await asyncio.gather(*(visit_often(net, server, 2) for _ in range(4)))
+            clients = [asyncio.create_task(visit_often(net, server, 6)) for _ in range(8)]
+            await visit(net, server)
             place.strike()
             await asyncio.gather(*clients)
-            await visit(net, server, 2)
+            await visit_often(net, server, 2)
             stats = server.stats()
         assert stats.handshakes_failed == {}
         assert stats.handshakes_full + stats.handshakes_resumed == 4 * 2 + 8 * 6 + 1 + 2
@@ -123,12 +123,12 @@ async def test_no_client_is_refused(net: Net, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_ticket_is_lost_on_its_own_node(net: Net, kind: str) -> None:
     """Each client resumes where it was before, while it happens; a server starts beside it all the same."""
-    async with weather(kind) as place, tlsio.RedisTicketKeys(place.url, secret=SECRET, timeout=0.1) as keys:
+    async with failing_redis(kind) as place, tlsio.RedisTicketKeys(place.url, secret=SECRET, timeout=0.1) as keys:
         async with net.serve(greet, ticket_keys=keys) as server:
-            first = await come(net, server)
+            first = await visit(net, server)
             place.strike()
             await keys.refresh()
-            assert all(back.reused for back in await visit(net, server, 3, first.session))
+            assert all(back.reused for back in await visit_often(net, server, 3, first.session))
             async with tlsio.RedisTicketKeys(place.url, secret=SECRET, timeout=0.1) as others, net.serve(greet, ticket_keys=others) as late:
-                assert [back.reused for back in await visit(net, late, 2)] == [False, True]
+                assert [back.reused for back in await visit_often(net, late, 2)] == [False, True]
         assert server.stats().handshakes_failed == {}

@@ -10,7 +10,7 @@ import pytest
 
 import tlsio
 from net import let_go
-from sessions import come, greet
+from sessions import greet, visit
 from tlsio.session.ticket_keys import Snapshot
 
 if TYPE_CHECKING:
@@ -54,16 +54,16 @@ async def test_keys_are_there_before_the_first_client(net: Net) -> None:
     """Two servers with one source resume each other's tickets, and follow it when it changes."""
     source = Source(OLD)
     async with net.serve(greet, ticket_keys=source) as one, net.serve(greet, ticket_keys=source) as two:
-        first = await come(net, one)
+        first = await visit(net, one)
         assert one.get_ticket_keys() == OLD
-        assert (await come(net, two, session=first.session)).reused
+        assert (await visit(net, two, session=first.session)).reused
         source.keys = (NEW, OLD)
         if net.is_native:
             await installed(one, NEW)
             await installed(two, NEW)
-        second = await come(net, two, session=first.session)
+        second = await visit(net, two, session=first.session)
         assert second.reused
-        assert (await come(net, one, session=second.session)).reused
+        assert (await visit(net, one, session=second.session)).reused
 
 
 async def test_source_that_fails_leaves_the_keys(net: Net, caplog: pytest.LogCaptureFixture) -> None:
@@ -71,8 +71,8 @@ async def test_source_that_fails_leaves_the_keys(net: Net, caplog: pytest.LogCap
     source = Source(OLD)
     source.failing = True
     async with net.serve(greet, ticket_keys=source) as server:
-        first = await come(net, server)
-        assert (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert (await visit(net, server, session=first.session)).reused
         assert source.refreshed >= 1
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
@@ -81,7 +81,7 @@ async def test_closed_server_lets_the_source_go(net: Net) -> None:
     """No task is left; listening again asks it again."""
     source = Source(OLD)
     async with net.serve(greet, ticket_keys=source) as server:
-        await come(net, server)
+        await visit(net, server)
     await let_go()
     await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "tlsio ticket keys"]
@@ -113,8 +113,8 @@ def test_what_is_neither_raises(value: Any) -> None:
 async def test_ring_of_the_library_serves(net: Net) -> None:
     """The usual one, with an hour to go."""
     async with net.serve(greet, ticket_keys=tlsio.TicketKeyRing()) as server:
-        first = await come(net, server)
-        assert (await come(net, server, session=first.session)).reused
+        first = await visit(net, server)
+        assert (await visit(net, server, session=first.session)).reused
 
 
 async def test_lone_socket_takes_no_source() -> None:

@@ -13,7 +13,7 @@ from tlsio.connection.client.dial import connect_path, connect_tcp
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.drivers.streams import find_adapter
-from tlsio.connection.handshake.client_handshake import ClientSide
+from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.start import wrap_stream
 from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.model.checks import check_socket_path
@@ -116,7 +116,7 @@ def connect(
 
 
 async def _establish(
-    where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientSide
+    where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientHandshake
 ) -> TLSSocket:
     options = side.options
     loop = asyncio.get_running_loop()
@@ -178,21 +178,21 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     return dict(on)
 
 
-def _make_side(options: ConnectOptions, place: object) -> ClientSide:
+def _make_side(options: ConnectOptions, place: object) -> ClientHandshake:
     given = options.secure_context
     if given is not None and not isinstance(given, SecureContext):
         raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    return ClientSide(options, given or SecureContext(options.context), options.host, place)
+    return ClientHandshake(options, given or SecureContext(options.context), options.host, place)
 
 
-def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientSide) -> TLSSocket:
+def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientHandshake) -> TLSSocket:
     """Give a connected socket to the native driver, or to the portable one where there is no other."""
     made = TLSSocket.__new__(TLSSocket)
     try:
         if not has_reactor:
             wrap_stream(made, sock, side)
             return made
-        connection = Connection(side.context._native, False)  # noqa: FBT003
+        connection = Connection(side.context.native, False)  # noqa: FBT003
         side.prepare(connection)
         made._set_up(connection, side, loop)
         made._address = _names_of(sock)

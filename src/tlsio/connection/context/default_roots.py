@@ -10,7 +10,7 @@ from tlsio.model.checks import check_choice, wrong_type
 from tlsio.model.environment import read_variable
 from tlsio.model.material import parse_authorities
 from tlsio.native._core import Roots, default_cert_directory, default_cert_file
-from tlsio.native.context_spec import Piece
+from tlsio.native.context_spec import LabelledMaterial
 from tlsio.trust import roots
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
         raise wrong_type("certs", "a list of certificates", certs)
     materials = parse_authorities("certs", certs)
     labels = [f"certs[{index}]" for index in range(len(materials))]
-    pieces = [Piece(label, read_file(label, material).data) for label, material in zip(labels, materials, strict=True)]
+    pieces = [LabelledMaterial(label, read_file(label, material).data) for label, material in zip(labels, materials, strict=True)]
     _default.chosen = roots.to_pem(Roots(pieces).certificates)
 
 

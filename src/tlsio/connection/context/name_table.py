@@ -28,7 +28,7 @@ class NamedContexts:
     """
 
     def __init__(self, context: SecureContext) -> None:
-        self.home = self.default = context
+        self.initial = self.default = context
         self._given: dict[str, SecureContext | ContextOptions] = {}
         self._exact: dict[str, tuple[int, SecureContext]] = {}
         self._patterns: dict[str, tuple[int, re.Pattern[str], SecureContext]] = {}
@@ -59,7 +59,7 @@ class NamedContexts:
                     code="ERR_INCOMPATIBLE_OPTION_PAIR",
                     hint=f"Give {option} to the server, and leave it out here.",
                 )
-        return for_server(given, current=self.default, home=self.home)
+        return for_server(given, current=self.default, initial=self.initial)
 
     def _put(self, name: str, context: SecureContext) -> None:
         self._added += 1
@@ -79,7 +79,7 @@ class NamedContexts:
 
     def replace_default(self, context: SecureContext) -> None:
         """Take another default. What the names leave unset is the new one's; all are made before any is exchanged."""
-        made = {name: for_server(given, current=context, home=self.home) for name, given in self._given.items()}
+        made = {name: for_server(given, current=context, initial=self.initial) for name, given in self._given.items()}
         self.default = context
         for name, one in made.items():
             self._put(name, one)
@@ -100,7 +100,7 @@ class NamedContexts:
     @property
     def identities(self) -> list[tuple[bytes, bytes | None]]:
         """Every certificate there is, with its issuer where that is known; DER."""
-        return [identity for context in self._contexts() for identity in context._native.identities]
+        return [identity for context in self._contexts() for identity in context.native.identities]
 
     def _contexts(self) -> list[SecureContext]:
         return [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]

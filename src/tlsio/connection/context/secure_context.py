@@ -21,7 +21,7 @@ from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material
 from tlsio.model.options import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
-from tlsio.native.context_spec import ContextSpec, Piece
+from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,21 +99,21 @@ class SecureContext:
     copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
     """
 
-    __slots__ = ("__weakref__", "_adapted", "_identity", "_native", "_options", "_policy", "_roots", "_trust", "_variants")
+    __slots__ = ("__weakref__", "_adapted", "_identity", "_options", "_policy", "_roots", "_trust", "_variants", "native")
 
     # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
     _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
 
     _identity: bytes
-    _native: Context
+    native: Context  # for the engine; not public
     _options: ContextOptions
     _policy: ServerPolicy
     _roots: Roots
     _trust: bytes
-    _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `_insisting`
+    _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `with_verification`
 
-    def __init__(self, options: ContextOptions, *, home: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
-        """Make a context of parsed options; `home`, whose policy it takes, is explained at `for_server`."""
+    def __init__(self, options: ContextOptions, *, initial: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
+        """Make a context of parsed options; `initial`, whose policy it takes, is explained at `for_server`."""
         self._adapted = None
         self._variants = {}
         options = _read_files(options)
@@ -121,13 +121,13 @@ class SecureContext:
         trusted = _choose_roots(options, bundles)
         self._options = options
         self._roots = trusted
-        self._policy = policy or (home._policy if home is not None else ServerPolicy())  # noqa: SLF001 - its own class
+        self._policy = policy or (initial._policy if initial is not None else ServerPolicy())  # noqa: SLF001 - its own class
         chain = digest_chain(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
         self._trust = digest_context(options, chain)
         self._identity = digest_identity(options)
-        self._native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(home), chain, self._policy))
-        if 0 < self._native.dh_bits < _WEAK_DH:
-            warnings.warn(f"DH parameter of {self._native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
+        self.native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(initial), chain, self._policy))
+        if 0 < self.native.dh_bits < _WEAK_DH:
+            warnings.warn(f"DH parameter of {self.native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
 
     @property
     def options(self) -> ContextOptions:
@@ -164,23 +164,23 @@ class SecureContext:
         """
         return SecureContext(derive(self._options, parse_context_options(options)))
 
-    def _adapt(self, current: SecureContext, home: SecureContext) -> SecureContext:
+    def _adapt(self, current: SecureContext, initial: SecureContext) -> SecureContext:
         """Do what `for_server` says."""
-        if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is home:
+        if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is initial:
             return self._adapted[2]
         options = derive(current.options, self._options)
-        fits = options.session_id_context is None or self._trust == home.trust_digest
-        if options == self._options and self._policy == home._policy and fits:
+        fits = options.session_id_context is None or self._trust == initial.trust_digest
+        if options == self._options and self._policy == initial._policy and fits:
             return self
-        made = SecureContext(options, home=home)
-        self._adapted = (current, home, made)
+        made = SecureContext(options, initial=initial)
+        self._adapted = (current, initial, made)
         return made
 
-    def _under(self, policy: ServerPolicy) -> SecureContext:
+    def with_policy(self, policy: ServerPolicy) -> SecureContext:
         """This context, or a copy, as a server of that policy uses it."""
         return self if policy == self._policy else SecureContext(self._options, policy=policy)
 
-    def _insisting(self, *, request: bool, reject: bool) -> SecureContext:
+    def with_verification(self, *, request: bool, reject: bool) -> SecureContext:
         """This context, or a copy, with these for `request_cert` and `reject_unauthorized`; made once, so that sessions last."""
         if (request, reject) == (bool(self._options.request_cert), self._options.reject_unauthorized is not False):
             return self
@@ -188,11 +188,11 @@ class SecureContext:
             return made
         return self._variants.setdefault((request, reject), self.replace(request_cert=request, reject_unauthorized=reject))
 
-    def _choose_session_id_context(self, home: SecureContext | None) -> bytes:
+    def _choose_session_id_context(self, initial: SecureContext | None) -> bytes:
         given = self._options.session_id_context
         if given is None:
             return self._trust
-        if home is None or self._trust == home.trust_digest:
+        if initial is None or self._trust == initial.trust_digest:
             return given
         return sha256(b"tlsio session id context" + self._trust + given).digest()
 
@@ -232,22 +232,22 @@ def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:
     return replace(base, **dropped).merged(over)
 
 
-def for_server(given: SecureContext | ContextOptions, *, current: SecureContext, home: SecureContext) -> SecureContext:
+def for_server(given: SecureContext | ContextOptions, *, current: SecureContext, initial: SecureContext) -> SecureContext:
     """Return what a server uses for a name, or from now on: `given`, completed from its current context.
 
     Sessions never cross trust: OpenSSL resumes one only under an equal session id context. That is a digest of the trust
-    unless the option `session_id_context` was given, which holds as it is for the trust of `home` alone; for any other
+    unless the option `session_id_context` was given, which holds as it is for the trust of `initial` alone; for any other
     trust it is mixed with the digest. With one id for all, a client that showed no certificate to one name could resume
     into another one that demands it (the class of CVE-2025-23419).
 
     Args:
         given: From `add_context`, `sni_callback` or `set_secure_context`.
         current: The server's default context now.
-        home: The context the server was created with.
+        initial: The context the server was created with.
     """
     if isinstance(given, SecureContext):
-        return given._adapt(current, home)  # noqa: SLF001 - its own module
-    return SecureContext(derive(current.options, given), home=home)
+        return given._adapt(current, initial)  # noqa: SLF001 - its own module
+    return SecureContext(derive(current.options, given), initial=initial)
 
 
 # --- files ---
@@ -262,7 +262,7 @@ def _read_files(options: ContextOptions) -> ContextOptions:
     return replace(options, **changes)
 
 
-def _pieces(options: ContextOptions, name: str) -> tuple[Piece, ...]:
+def _pieces(options: ContextOptions, name: str) -> tuple[LabelledMaterial, ...]:
     """Return what `native` reads, each labelled by option and file, with the passphrase it may need."""
     materials: tuple[Material, ...] = getattr(options, name) or ()
     several = len(materials) > 1
@@ -271,9 +271,9 @@ def _pieces(options: ContextOptions, name: str) -> tuple[Piece, ...]:
     )
 
 
-def _piece(options: ContextOptions, label: str, material: Material) -> Piece:
+def _piece(options: ContextOptions, label: str, material: Material) -> LabelledMaterial:
     passphrase = options.passphrase if material.passphrase is None else material.passphrase
-    return Piece(f"{label} ({material.path})" if material.path else label, material.data, passphrase)
+    return LabelledMaterial(f"{label} ({material.path})" if material.path else label, material.data, passphrase)
 
 
 # --- trust ---
@@ -291,10 +291,10 @@ def _choose_roots(options: ContextOptions, bundles: tuple[Pfx, ...]) -> Roots:
 
 @lru_cache(maxsize=1)
 def _parse_once(pems: tuple[str, ...]) -> Roots:
-    return Roots([Piece("the default roots", "".join(pems).encode())]) if pems else Roots()
+    return Roots([LabelledMaterial("the default roots", "".join(pems).encode())]) if pems else Roots()
 
 
-def _authorities(bundles: tuple[Pfx, ...]) -> tuple[Piece, ...]:
+def _authorities(bundles: tuple[Pfx, ...]) -> tuple[LabelledMaterial, ...]:
     """Return the certificates beside the identity of each PKCS#12, which are trusted, as in Node."""
     return tuple(piece for bundle in bundles for piece in bundle.authorities)
 

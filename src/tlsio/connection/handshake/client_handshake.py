@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from tlsio.connection.context.secure_context import SESSION_TIMEOUT
-from tlsio.connection.handshake.diagnostics import Records
+from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_identity
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, ask
 from tlsio.connection.handshake.trust_digest import digest_client
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict
 
-__all__ = ["ClientSide"]
+__all__ = ["ClientHandshake"]
 
 _FOR_EVER = 2**62
 _SKEW = 60  # seconds that a clock may be set back; of a session from further in the future the age cannot be known
@@ -48,7 +48,7 @@ _VERIFY_ERRORS = {"CERT_REVOKED": 23, "UNABLE_TO_GET_CRL": 3}  # X509_V_ERR numb
 _APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
 
 
-class ClientSide:
+class ClientHandshake:
     """Whom one client connection looks for, and the verdict about who answered."""
 
     __slots__ = (
@@ -83,7 +83,7 @@ class ClientSide:
             UsageError: there is no name to check the server's certificate against.
         """
         self.options = options
-        self.records = Records(options)
+        self.records = Diagnostics(options)
         self.context = context
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
@@ -120,7 +120,7 @@ class ClientSide:
         elif cache is not None and (kept := cache.take(self._cache_key)) is not None:
             self.offer_session(connection, kept)
 
-    def rename(self, connection: Connection, name: str) -> None:
+    def set_server_name(self, connection: Connection, name: str) -> None:
         """Look for a server of another name."""
         if self.session is not None:
             raise UsageStateError("A session was offered that is bound to another name", hint="Set the name before the session.")
@@ -171,7 +171,7 @@ class ClientSide:
     def _session_timeout(self) -> int:
         return self.context.options.session_timeout or SESSION_TIMEOUT
 
-    def seal_session(self, socket: SocketFacts, data: bytes, lifetime: int | None = None) -> bytes:
+    def export_session(self, socket: SocketFacts, data: bytes, lifetime: int | None = None) -> bytes:
         """Put a session of this connection together with what it stands for; a new one, of so many seconds, into the cache too."""
         session = self._describe_session(socket, data)
         sealed = session.encode()
@@ -209,7 +209,7 @@ class ClientSide:
 
     # ---- the verdict
 
-    def asked(self, socket: SocketFacts, question: int) -> None:
+    def on_question(self, socket: SocketFacts, question: int) -> None:
         """Judge the server's certificate, then its OCSP response; the handshake goes on, or ends with the fitting alert."""
         if question == ASK_STATUS:
             self._look_at_response(socket)
@@ -364,7 +364,7 @@ class ClientSide:
         """A client verifies in each handshake as in the first."""
         return None, False
 
-    def gone(self) -> None:
+    def cancel(self) -> None:
         """The connection has ended: nobody wants the answer of a hook any more."""
         if self._question is not None:
             self._question.cancel()

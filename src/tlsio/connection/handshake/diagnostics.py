@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from tlsio.model.options import ConnectOptions, ServerOptions
     from tlsio.native._core import Connection
 
-__all__ = ["Records", "warn_of_trace"]
+__all__ = ["Diagnostics", "warn_of_trace"]
 
 _log = logging.getLogger("tlsio")
 
 
-class Records:
+class Diagnostics:
     """What one server, or one client connection, was told to write down."""
 
     __slots__ = ("_key_file", "offer", "trace")

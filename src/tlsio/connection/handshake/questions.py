@@ -26,7 +26,7 @@ __all__ = [
     "failure_of",
     "is_mistake",
     "no_loop",
-    "pass_on",
+    "reraise_later",
     "wrong_answer",
 ]
 
@@ -51,7 +51,7 @@ def ask(
         result = hook(*args)
     except BaseException as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
         answer(None, failure_of(name, error))
-        pass_on(None if loop is None else loop.call_soon, error)
+        reraise_later(None if loop is None else loop.call_soon, error)
         return None
     if not inspect.isawaitable(result):
         answer(result, None)
@@ -97,7 +97,7 @@ class Question:
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
         self._tell(value, None if error is None else failure_of(self._name, error))
         if error is not None:
-            pass_on(self._loop.call_soon, error)
+            reraise_later(self._loop.call_soon, error)
 
     def _tell(self, value: object, error: Exception | None) -> None:
         answer, self._answer = self._answer, None
@@ -180,7 +180,7 @@ def ends_task(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
-def pass_on(later: Callable[..., object] | None, error: BaseException) -> None:
+def reraise_later(later: Callable[..., object] | None, error: BaseException) -> None:
     """Let the program end that was told to, when the turn is done, which has news of others to tell: `later` calls it then."""
     if not isinstance(error, KeyboardInterrupt | SystemExit):
         return

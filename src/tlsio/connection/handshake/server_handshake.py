@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.name_table import NamedContexts
 from tlsio.connection.context.secure_context import SecureContext
-from tlsio.connection.handshake.diagnostics import Records
+from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, ask, is_mistake, wrong_answer
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tlsio.native._core import Connection, Context
     from tlsio.trust.verdict import Verdict
 
-__all__ = ["HOOKS", "NamedContexts", "ServerSide"]
+__all__ = ["HOOKS", "NamedContexts", "ServerHandshake"]
 
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
@@ -58,7 +58,7 @@ _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
 
-class ServerSide:
+class ServerHandshake:
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
@@ -74,9 +74,9 @@ class ServerSide:
         if given is not None and not isinstance(given, SecureContext):
             raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
         self.options = options
-        self.records = Records(options)
+        self.records = Diagnostics(options)
         self.crls = make_cache(options.fetch_crl)
-        self.names = NamedContexts(_make_home(given, options, self.crls))
+        self.names = NamedContexts(_make_initial(given, options, self.crls))
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
@@ -116,7 +116,7 @@ class ServerSide:
     @property
     def session_wants(self) -> int:
         """A hello that names a session stops for it, and what was made waits to be stored."""
-        return self.sessions.find_wants(self.names.home)
+        return self.sessions.find_wants(self.names.initial)
 
     @property
     def renegotiation(self) -> tuple[int, float]:
@@ -135,7 +135,7 @@ class ServerSide:
 
     # ---- questions
 
-    def asked(self, socket: SocketFacts, question: int) -> None:
+    def on_question(self, socket: SocketFacts, question: int) -> None:
         """Answer the engine's question, at once or later."""
         if question == ASK_CLIENT:
             self._ask_client(socket)
@@ -170,7 +170,7 @@ class ServerSide:
 
     def _ask_protocol(self, socket: SocketFacts, context: SecureContext | None) -> None:
         connection = socket._connection
-        chosen = context._native if context else None
+        chosen = context.native if context else None
         if context is not None:
             socket._context = context
         offered = connection.offered_protocols
@@ -221,7 +221,7 @@ class ServerSide:
             self._session_failed(socket, error)
             connection.answer_hello(context, protocol)
 
-        kept_under = (context or self.names.default._native).session_id_context
+        kept_under = (context or self.names.default.native).session_id_context
         self._ask(socket, "resume_session", take, self.sessions.find, wanted, kept_under, fail=fail)
 
     def _ask_store(self, socket: SocketFacts) -> None:
@@ -238,7 +238,7 @@ class ServerSide:
             self._session_failed(socket, error)
             connection.answer_store()
 
-        kept_under = (socket._context or self.names.default)._native.session_id_context
+        kept_under = (socket._context or self.names.default).native.session_id_context
         self._ask(socket, "new_session", take, self.sessions.keep, made, kept_under, fail=fail)
 
     def _session_failed(self, socket: SocketFacts, error: Exception) -> None:
@@ -361,11 +361,11 @@ class ServerSide:
             return None
         return getattr(socket._refused, "code", None) or self.judge(socket).authorization_error
 
-    def seal_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
+    def export_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
         """A server's session is as OpenSSL has it: what it stands for is in its id context."""
         return data
 
-    def rename(self, _connection: Connection, _name: str) -> None:
+    def set_server_name(self, _connection: Connection, _name: str) -> None:
         """Names are sent by clients."""
         raise UsageStateError("A server sends no name: it is told one", code="ERR_TLS_SNI_FROM_SERVER")
 
@@ -373,7 +373,7 @@ class ServerSide:
         """Sessions are offered by clients."""
         raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
 
-    def gone(self) -> None:
+    def cancel(self) -> None:
         """The connection has ended; its hooks are tasks of the socket."""
 
     def judge(self, socket: SocketFacts, answer: object = NOT_ASKED) -> Verdict:
@@ -413,13 +413,13 @@ def _nobody_hears(_error: BaseException) -> bool:
     return False
 
 
-def _make_home(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
+def _make_initial(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
     """The context the server begins with; what the server decides beside it is part of its trust."""
     policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
     if crls is not None:
         policy = replace(policy, fetch_crl=crls.policy, lists=crls.at_hand)
     if given is not None:
-        return given._under(policy)
+        return given.with_policy(policy)
     # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
     return SecureContext(replace(options.context, alpn_callback=None), policy=policy)
 

@@ -40,7 +40,7 @@ class ServerSessions:
         self.hits = self.misses = self.stored = self.errors = 0
         self.seconds = 0.0
 
-    def find_wants(self, home: SecureContext) -> int:
+    def find_wants(self, initial: SecureContext) -> int:
         """What the engine is told to ask.
 
         A store takes the place of tickets that carry their session. The hooks alone do so in TLS 1.3, which knows no session
@@ -48,14 +48,14 @@ class ServerSessions:
         """
         if self.store is None and SESSION_HOOKS.isdisjoint(self._hooks):
             return 0
-        if home.options.ticket_keys is not None:
+        if initial.options.ticket_keys is not None:
             return SESSIONS
         return SESSIONS | (STATEFUL_13 if self.store is None else STATEFUL)
 
     @property
-    def at_once(self) -> SessionsAtOnce | None:
+    def at_once(self) -> SyncSessionStore | None:
         """The short way, if the store is one that answers at once and raises nothing."""
-        return SessionsAtOnce(self) if type(self.store) is MemorySessionStore else None
+        return SyncSessionStore(self) if type(self.store) is MemorySessionStore else None
 
     @property
     def store_stats(self) -> StoreStats | None:
@@ -127,7 +127,7 @@ class ServerSessions:
             self._warned = True
 
 
-class SessionsAtOnce:
+class SyncSessionStore:
     """The way to the store in memory: no socket is made for it, and nobody waits."""
 
     __slots__ = ("_sessions", "_store")
@@ -150,7 +150,7 @@ class SessionsAtOnce:
         self._sessions.keep(made, id_context)
         self._sessions.stored += len(made)
 
-    def spoilt(self) -> None:
+    def reject_last(self) -> None:
         """What was found was no session."""
         self._sessions.hits -= 1
         self._sessions.errors += 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.portable import PortableDriver
-from tlsio.connection.handshake.client_handshake import ClientSide
-from tlsio.connection.handshake.server_handshake import ServerSide
+from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.options import parse_connect_options, parse_server_options
 from tlsio.native._core import Connection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["accept_stream", "make_connection", "make_side", "wrap_stream"]
 
 
-def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) -> None:
+def wrap_stream(made: TLSSocket, stream: object, side: ClientHandshake | ServerHandshake) -> None:
     """Set up a new socket over `stream`, which it owns from now on."""
     loop = asyncio.get_running_loop()
     driver = PortableDriver(loop, stream)
@@ -30,11 +30,11 @@ def wrap_stream(made: TLSSocket, stream: object, side: ClientSide | ServerSide) 
     made._set_up(connection, side, loop, driver)  # noqa: SLF001
 
 
-def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection:
+def make_connection(side: ClientHandshake | ServerHandshake, driver: Driver) -> Connection:
     """Make a connection that knows all but its owner."""
-    context = side.names.default if isinstance(side, ServerSide) else side.context
-    connection = Connection(context._native, side.is_server, driver)  # noqa: SLF001
-    if isinstance(side, ServerSide):
+    context = side.names.default if isinstance(side, ServerHandshake) else side.context
+    connection = Connection(context.native, side.is_server, driver)
+    if isinstance(side, ServerHandshake):
         connection.set_wants(
             hello=side.asks_name,
             alpn=side.asks_protocol,
@@ -53,7 +53,7 @@ def make_connection(side: ClientSide | ServerSide, driver: Driver) -> Connection
     return connection
 
 
-def accept_stream(stream: object, side: ServerSide, gate: Gate) -> TLSSocket:
+def accept_stream(stream: object, side: ServerHandshake, gate: Gate) -> TLSSocket:
     """Make a server's socket over `stream`; tickets, counters and limits are those of the server."""
     from tlsio.connection.socket.tls_socket import TLSSocket  # noqa: PLC0415  (it knows this module)
 
@@ -63,13 +63,13 @@ def accept_stream(stream: object, side: ServerSide, gate: Gate) -> TLSSocket:
     return made
 
 
-def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientSide | ServerSide:
+def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientHandshake | ServerHandshake:
     """Check the options of a socket that stands alone."""
     if not isinstance(is_server, bool):
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
     if is_server:
-        side = ServerSide(parse_server_options(options))
-        if not isinstance(side.names.home.options.ticket_keys, tuple | None):
+        side = ServerHandshake(parse_server_options(options))
+        if not isinstance(side.names.initial.options.ticket_keys, tuple | None):
             raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
         if side.options.stapling is True:
             raise UsageTypeError(
@@ -80,4 +80,4 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientSide | Se
     context = given.secure_context
     if context is not None and not isinstance(context, SecureContext):
         raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    return ClientSide(given, context or SecureContext(given.context), given.host)
+    return ClientHandshake(given, context or SecureContext(given.context), given.host)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
-from tlsio.connection.handshake.server_handshake import HOOKS, ServerSide
+from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.handshake.start import accept_stream
 from tlsio.connection.server.listening import ServerAddress, open_listening
@@ -115,7 +115,7 @@ class Server(Emitter):
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
         super().__init__()
         self._options = parse_server_options(options)
-        self._side = ServerSide(self._options)
+        self._side = ServerHandshake(self._options)
         self._rotation: TicketRotation | None = None
         self._ring = self._make_ring()
         self._gate = self._make_gate()
@@ -155,7 +155,7 @@ class Server(Emitter):
         options = self._options
         return Gate(
             self,
-            self._side.names.default._native,
+            self._side.names.default.native,
             self._ring,
             handshake_timeout=options.handshake_timeout or 0.0,
             partial_record_timeout=options.partial_record_timeout or 0.0,
@@ -345,12 +345,12 @@ class Server(Emitter):
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
             names = self._side.names
-            made = for_server(given, current=names.default, home=names.home)
+            made = for_server(given, current=names.default, initial=names.initial)
             if keys is not None:
                 self._check_keys_are_given()
                 self._ring.set(parse_ticket_keys("options.ticket_keys", keys))
             names.replace_default(made)
-            self._gate.set_context(made._native)
+            self._gate.set_context(made.native)
         self._update_wants()
         self._identities_changed()
 
@@ -438,7 +438,7 @@ class Server(Emitter):
     def _find(self, name: str) -> Context | None:
         """The native context for a name; None: the default. No socket is made for it."""
         found = self._side.names.find(name)
-        return None if found is None else found._native
+        return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
         sock = TLSSocket.__new__(TLSSocket)

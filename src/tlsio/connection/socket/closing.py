@@ -69,7 +69,7 @@ class SocketClosing(SocketReading):
         "_idle_timeout",
         "_idle_timer",
         "_opener",
-        "_reshaker",
+        "_rehandshaker",
         "_tasks",
         "_timer",
     )
@@ -81,7 +81,7 @@ class SocketClosing(SocketReading):
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
-    _reshaker: asyncio.Future[None] | None  # the call that waits for another handshake
+    _rehandshaker: asyncio.Future[None] | None  # the call that waits for another handshake
     _tasks: set[asyncio.Task[Any]] | None
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
 
@@ -293,7 +293,7 @@ class SocketClosing(SocketReading):
             self._count(error)
         if lost and self._side.is_server and not self._has("error"):
             _log.debug("%r: %s", self, error)
-        waiting = bool(self._opener or self._reader or self._reshaker or self._drainers)
+        waiting = bool(self._opener or self._reader or self._rehandshaker or self._drainers)
         if ours or of_user:
             self._drop_input()
         elif self._is_held:
@@ -312,7 +312,7 @@ class SocketClosing(SocketReading):
         if self._hook is not None:
             self._hook.cancel()
             self._hook = None
-        self._side.gone()
+        self._side.cancel()
         if self._idle_timer is not None:
             self._set_idle_timer(None)
         if self._timer is not None:
@@ -344,7 +344,7 @@ class SocketClosing(SocketReading):
     def _wake_all(self) -> None:
         if self._reader is not None:
             self._wake_reader()
-        for waiter in (self._reshaker, self._opener):
+        for waiter in (self._rehandshaker, self._opener):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         if self._drainers:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext, parse_context
 from tlsio.connection.handshake.diagnostics import warn_of_trace
-from tlsio.connection.handshake.questions import failure_of, is_mistake, pass_on
+from tlsio.connection.handshake.questions import failure_of, is_mistake, reraise_later
 from tlsio.connection.socket.channel_binding import find_binding, invalid_state
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from tlsio.connection.drivers.portable import PortableDriver
-    from tlsio.connection.handshake.client_handshake import ClientSide
+    from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.questions import Question
-    from tlsio.connection.handshake.server_handshake import ServerSide
+    from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options import ContextOptionsDict
     from tlsio.native._core import Connection
@@ -71,7 +71,7 @@ class SocketFacts(Emitter):
     _secure: bool
     _server: Any
     _trace_file: TextIO | None
-    _side: ClientSide | ServerSide
+    _side: ClientHandshake | ServerHandshake
 
     if TYPE_CHECKING:
 
@@ -138,7 +138,7 @@ class SocketFacts(Emitter):
             failure.alert = None  # OpenSSL picks it
         self._refused = failure
         self._mistake = failure if is_mistake(failure) else None
-        pass_on(self._connection.later, error)
+        reraise_later(self._connection.later, error)
 
     # ---- what was agreed
 
@@ -189,7 +189,7 @@ class SocketFacts(Emitter):
         server: what `new_session` is given.
         """
         data = self._connection.session if self._secure else None
-        return None if data is None else self._side.seal_session(self, data)
+        return None if data is None else self._side.export_session(self, data)
 
     def get_tls_ticket(self) -> bytes | None:
         """Return the ticket of the session, as the server gave it; None on servers and before. A secret (Node: `getTLSTicket`)."""
@@ -300,7 +300,7 @@ class SocketFacts(Emitter):
         made = given if isinstance(given, SecureContext) else SecureContext(given)
         if not self._side.is_server:
             raise invalid_state("A client cannot change its certificate", hint="Give cert and key with the other options.")
-        if self._closed or not self._connection.set_identity(made._native):  # noqa: SLF001 - a context is for connections
+        if self._closed or not self._connection.set_identity(made.native):
             raise invalid_state("It is too late for another certificate", hint="Call it before the handshake or in a hook of the hello.")
 
     # ---- for who looks on
@@ -331,7 +331,7 @@ class SocketFacts(Emitter):
             self._connection.want_sessions()
 
     def _session_made(self, data: bytes, lifetime: int) -> None:
-        self._emit("session", self._side.seal_session(self, data, lifetime))
+        self._emit("session", self._side.export_session(self, data, lifetime))
 
     def _keylogged(self, lines: bytes) -> None:
         self._side.records.keep(lines)

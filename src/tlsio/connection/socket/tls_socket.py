@@ -2,7 +2,7 @@
 
 Here are the handshakes and writing; reading is in `socket_reading`, ending in `socket_closing`, and the states with the table of
 their moves in `lifecycle`. The engine's connection below tells its news by `_asked`, `_opened`, `_readable`, `_drained`,
-`_input_ended`, `_finished`, `_broken`, `_reshaken`, `_take_result` and `_listener_failed`, always from the loop, never from inside
+`_input_ended`, `_finished`, `_broken`, `_rehandshake_done`, `_take_result` and `_listener_failed`, always from the loop, never from inside
 an OpenSSL call; what our own code raises at that comes back by `_crashed`.
 """
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tlsio.connection.drivers.portable import PortableDriver
-    from tlsio.connection.handshake.client_handshake import ClientSide
-    from tlsio.connection.handshake.server_handshake import ServerSide
+    from tlsio.connection.handshake.client_handshake import ClientHandshake
+    from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.connection.socket.events import SocketEvents
     from tlsio.native._core import Connection
 
@@ -74,7 +74,7 @@ class TLSSocket(SocketClosing):
     def _set_up(
         self,
         connection: Connection,
-        side: ClientSide | ServerSide,
+        side: ClientHandshake | ServerHandshake,
         loop: asyncio.AbstractEventLoop,
         driver: PortableDriver | None = None,
         variables: contextvars.Context | None = None,
@@ -93,7 +93,7 @@ class TLSSocket(SocketClosing):
         self._secure = self._paused = self._reading = self._error_taken = False
         self._awaited = self._emitting = 0
         self._kept = Kept.NONE
-        self._opener = self._reader = self._reshaker = None
+        self._opener = self._reader = self._rehandshaker = None
         self._drainers = self._close_waiters = self._tasks = None
         self._buffer = self._closing = self._hook = self._mistake = None
         self._error = self._refused = self._raised = None
@@ -143,7 +143,7 @@ class TLSSocket(SocketClosing):
         checked = check_filled_text("name", name)
         if self._phase is not IDLE:
             raise UsageStateError("The name is sent with the first message", code="ERR_TLS_INVALID_STATE")
-        self._side.rename(self._connection, checked)
+        self._side.set_server_name(self._connection, checked)
 
     def set_session(self, data: Buffer) -> None:
         """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
@@ -291,7 +291,7 @@ class TLSSocket(SocketClosing):
         if request_cert is None and modern:
             request_cert = True
         verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
-        reason = self._connection.reshake(verify, soft)
+        reason = self._connection.rehandshake(verify, soft)
         if reason is not None:
             self._raised = error = HandshakeError(
                 f"The handshake cannot be repeated: {reason}",
@@ -303,11 +303,11 @@ class TLSSocket(SocketClosing):
             )
             raise error
         self._set_deadline(self._settings.handshake_timeout)
-        self._reshaker = self._loop.create_future()
+        self._rehandshaker = self._loop.create_future()
         try:
-            await self._reshaker
+            await self._rehandshaker
         finally:
-            self._reshaker = None
+            self._rehandshaker = None
             self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
         if self._error is not None:
             self._raise(self._error)
@@ -320,7 +320,7 @@ class TLSSocket(SocketClosing):
             self._raise(self._error)
         if self._phase is not OPEN or self._output is not WRITABLE:
             raise UsageStateError("Only an open connection can shake hands again")
-        if self._reshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
+        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
             raise UsageStateError("A handshake was asked for already, and is not done")
         if self._connection.input_ended:
             message = "The handshake cannot be repeated: the peer has ended the connection"
@@ -330,17 +330,17 @@ class TLSSocket(SocketClosing):
         """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
         self._connection.refuse_renegotiation()
 
-    def _reshaken(self, dropped: bool) -> None:  # noqa: FBT001 - called by the engine
+    def _rehandshake_done(self, dropped: bool) -> None:  # noqa: FBT001 - called by the engine
         self._set_deadline(None)
-        if self._reshaker is None or self._reshaker.done():
+        if self._rehandshaker is None or self._rehandshaker.done():
             return
         if dropped:
             message = "The handshake was not repeated: this side ended the connection before the request could be sent"
             hint = "Call end() after renegotiate() has returned."
             self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
-            self._reshaker.set_exception(error)
+            self._rehandshaker.set_exception(error)
         else:
-            self._reshaker.set_result(None)
+            self._rehandshaker.set_result(None)
 
     # ---- blocks
 
@@ -355,7 +355,7 @@ class TLSSocket(SocketClosing):
     # ---- news from the engine that goes on to others
 
     def _asked(self, question: int) -> None:
-        self._side.asked(self, question)
+        self._side.on_question(self, question)
 
     def _readable(self) -> None:
         self._wake_reader()
