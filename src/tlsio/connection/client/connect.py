@@ -14,8 +14,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.drivers.streams import find_adapter
 from tlsio.connection.handshake.client_handshake import ClientHandshake
-from tlsio.connection.handshake.start import wrap_stream
-from tlsio.connection.socket.tls_socket import TLSSocket
+from tlsio.connection.socket.tls_socket import TLSSocket, make_socket, wrap_stream
 from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options import parse_connect_options
@@ -124,8 +123,7 @@ async def _establish(
     try:
         async with scope:
             if stream is not None:
-                made = TLSSocket.__new__(TLSSocket)
-                wrap_stream(made, stream, side)
+                made = wrap_stream(stream, side)
             elif path is not None:
                 made = _make_socket(loop, await connect_path(loop, path), side)
             else:
@@ -187,14 +185,12 @@ def _make_side(options: ConnectOptions, place: object) -> ClientHandshake:
 
 def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientHandshake) -> TLSSocket:
     """Give a connected socket to the native driver, or to the portable one where there is no other."""
-    made = TLSSocket.__new__(TLSSocket)
     try:
         if not has_reactor:
-            wrap_stream(made, sock, side)
-            return made
+            return wrap_stream(sock, side)
         connection = Connection(side.context.native, False)  # noqa: FBT003
         side.prepare(connection)
-        made._set_up(connection, side, loop)
+        made = make_socket(connection, side, loop)
         made._address = _names_of(sock)
         reactor = current_reactor()
         connection.attach(reactor, sock.detach())  # which has the descriptor from here on, also when it raises

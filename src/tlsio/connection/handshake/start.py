@@ -1,12 +1,10 @@
-"""Sockets over streams that exist already."""
+"""The start of a handshake: a connection of the engine that knows what its side wants, and the side of a socket that stands alone."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext
-from tlsio.connection.drivers.portable import PortableDriver
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.model.errors import UsageTypeError
@@ -16,18 +14,9 @@ from tlsio.native._core import Connection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.native._core import Driver, Gate
+    from tlsio.native._core import Driver
 
-__all__ = ["accept_stream", "make_connection", "make_side", "wrap_stream"]
-
-
-def wrap_stream(made: TLSSocket, stream: object, side: ClientHandshake | ServerHandshake) -> None:
-    """Set up a new socket over `stream`, which it owns from now on."""
-    loop = asyncio.get_running_loop()
-    driver = PortableDriver(loop, stream)
-    driver.connection = connection = make_connection(side, driver)
-    made._set_up(connection, side, loop, driver)  # noqa: SLF001
+__all__ = ["make_connection", "make_side"]
 
 
 def make_connection(side: ClientHandshake | ServerHandshake, driver: Driver) -> Connection:
@@ -51,16 +40,6 @@ def make_connection(side: ClientHandshake | ServerHandshake, driver: Driver) -> 
     else:
         side.prepare(connection)
     return connection
-
-
-def accept_stream(stream: object, side: ServerHandshake, gate: Gate) -> TLSSocket:
-    """Make a server's socket over `stream`; tickets, counters and limits are those of the server."""
-    from tlsio.connection.socket.tls_socket import TLSSocket  # noqa: PLC0415  (it knows this module)
-
-    made = TLSSocket.__new__(TLSSocket)
-    wrap_stream(made, stream, side)
-    made._connection.use_ring(gate)  # noqa: SLF001
-    return made
 
 
 def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientHandshake | ServerHandshake:

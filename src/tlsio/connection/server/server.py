@@ -21,11 +21,10 @@ from tlsio.connection.context.secure_context import SESSION_TIMEOUT, SecureConte
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
-from tlsio.connection.handshake.start import accept_stream
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.ticket_keys import TicketRotation
 from tlsio.connection.socket.emitter import Emitter, as_coroutine, failure_of_task, find_awaitable
-from tlsio.connection.socket.tls_socket import TLSSocket
+from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options import parse_server_options, parse_ticket_keys
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
+    from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
     from tlsio.native._core import Address, Connection, Context
 
@@ -441,9 +441,8 @@ class Server(Emitter):
         return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
-        sock = TLSSocket.__new__(TLSSocket)
         # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
-        sock._set_up(connection, self._side, asyncio.get_running_loop(), variables=self._context_vars.copy())
+        sock = make_socket(connection, self._side, asyncio.get_running_loop(), self._context_vars.copy())
         self._keep(sock, connection.server_name)
 
     def _keep(self, sock: TLSSocket, name: str | None) -> None:
@@ -570,8 +569,9 @@ class Server(Emitter):
         self._check_process()
         self._loop = asyncio.get_running_loop()
         closes = self._closes
-        sock = accept_stream(stream, self._side, self._gate)  # which owns the stream from here on
+        sock = wrap_stream(stream, self._side)
         try:
+            sock._connection.use_ring(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
             if self._rotation is not None:

@@ -13,6 +13,8 @@ import contextvars
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from tlsio.connection.drivers.portable import PortableDriver
+from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
 from tlsio.model.checks import check_bytes, check_filled_text
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tlsio.connection.drivers.portable import PortableDriver
     from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.connection.socket.events import SocketEvents
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["TLSSocket"]
+__all__ = ["TLSSocket", "make_socket", "wrap_stream"]
 
 
 class TLSSocket(SocketClosing):
@@ -67,9 +68,13 @@ class TLSSocket(SocketClosing):
             is_server: Speak the server's part.
             options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
         """
-        from tlsio.connection.handshake.start import make_side, wrap_stream  # noqa: PLC0415  (it makes sockets, so it knows this module)
+        self._wrap(stream, make_side(options, is_server=is_server))
 
-        wrap_stream(self, stream, make_side(options, is_server=is_server))
+    def _wrap(self, stream: object, side: ClientHandshake | ServerHandshake) -> None:
+        loop = asyncio.get_running_loop()
+        driver = PortableDriver(loop, stream)
+        driver.connection = connection = make_connection(side, driver)
+        self._set_up(connection, side, loop, driver)
 
     def _set_up(
         self,
@@ -404,3 +409,22 @@ def _check_bytes(data: object) -> None:
         memoryview(data)  # type: ignore[arg-type]
     except TypeError:
         raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None
+
+
+def make_socket(
+    connection: Connection,
+    side: ClientHandshake | ServerHandshake,
+    loop: asyncio.AbstractEventLoop,
+    variables: contextvars.Context | None = None,
+) -> TLSSocket:
+    """Make the socket of a connection of the native driver. Its listeners run in `variables`; None: in a copy of the caller's."""
+    made = TLSSocket.__new__(TLSSocket)
+    made._set_up(connection, side, loop, variables=variables)  # noqa: SLF001 - its own module
+    return made
+
+
+def wrap_stream(stream: object, side: ClientHandshake | ServerHandshake) -> TLSSocket:
+    """Make a socket over `stream`, which it owns from now on."""
+    made = TLSSocket.__new__(TLSSocket)
+    made._wrap(stream, side)  # noqa: SLF001 - its own module
+    return made
