@@ -14,8 +14,8 @@ from tlsio.model.codes import x509_text
 from tlsio.native._core import check_issued, has_valid_extensions
 
 from .certificate import PeerCertificate, print_time, read_all, read_verified
-from .facts import PeerFacts
 from .names import printable
+from .peer_facts import PeerFacts
 
 # Earlier than this library: such a clock was never set.
 _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)

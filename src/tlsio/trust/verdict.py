@@ -22,8 +22,8 @@ from . import pins
 from .advice import advise
 from .certificate import PeerCertificate, read_all, read_verified
 from .constraints import may_constrain
-from .facts import PeerFacts
 from .identity import check_rfc9525, check_server_identity
+from .peer_facts import PeerFacts
 
 __all__ = ["NOT_ASKED", "PeerFacts", "Verdict", "VerifyPolicy", "judge"]
 
