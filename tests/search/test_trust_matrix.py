@@ -89,7 +89,7 @@ class TestOptions:
 
     def test_each_is_named_once(self) -> None:
         """A new option has to be put on one of the lists."""
-        from tlsio.connection.handshake.trust_digest import CANNOT_DECIDE, DECIDES  # noqa: PLC0415 - the other tests do without
+        from tlsio.connection.context.trust_digest import CANNOT_DECIDE, DECIDES  # noqa: PLC0415 - the other tests do without
 
         every = set(_CONTEXT) | set(_SERVER) | set(_CONNECT)
         assert not DECIDES & set(CANNOT_DECIDE)
@@ -98,7 +98,7 @@ class TestOptions:
     @pytest.mark.parametrize("role", ROLES)
     def test_each_that_decides_is_among_the_pairs(self, role: str) -> None:
         """What no pair changes, no pair can find."""
-        from tlsio.connection.handshake.trust_digest import DECIDES  # noqa: PLC0415
+        from tlsio.connection.context.trust_digest import DECIDES  # noqa: PLC0415
 
         options = (
             _CONTEXT | _SERVER if role == "server" else _CONNECT | {name: _CONTEXT[name] for name in _CONTEXT if name != "request_cert"}
@@ -108,7 +108,7 @@ class TestOptions:
     @pytest.mark.parametrize(("role", "option"), [(role, option) for role in ROLES for option in TABLES[role]])
     def test_digest(self, role: str, option: str) -> None:
         """Two values that decide differently have two digests; values of other options have one."""
-        from tlsio.connection.handshake.trust_digest import DECIDES  # noqa: PLC0415
+        from tlsio.connection.context.trust_digest import DECIDES  # noqa: PLC0415
 
         if option in {"ca", "pfx", "cert"}:
             found = {digest(role, {option: value}) for value in FILES[option]}

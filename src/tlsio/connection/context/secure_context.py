@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from tlsio.connection.context.default_roots import default_roots
 from tlsio.connection.context.files import read_file
-from tlsio.connection.handshake.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
+from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material

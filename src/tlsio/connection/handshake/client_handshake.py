@@ -11,10 +11,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from tlsio.connection.context.secure_context import SESSION_TIMEOUT
+from tlsio.connection.context.trust_digest import digest_client
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_identity
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, ask
-from tlsio.connection.handshake.trust_digest import digest_client
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError

@@ -22,7 +22,6 @@ __all__ = [
     "Together",
     "alert_of",
     "ask",
-    "ends_task",
     "failure_of",
     "is_mistake",
     "no_loop",
@@ -167,17 +166,6 @@ def is_mistake(failure: BaseException) -> bool:
     if isinstance(failure.__cause__, KeyboardInterrupt | SystemExit):
         return False
     return not isinstance(failure, PeerError) or failure.code in _FAILED
-
-
-def ends_task(error: BaseException) -> bool:
-    """Tell whether what the user's code raised must end the task of ours that called it: the task was cancelled, or the program ends.
-
-    Anything else is a failure of that code, a CancelledError of something that it waited for included.
-    """
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is None or task.cancelling() > 0
-    return isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
 def reraise_later(later: Callable[..., object] | None, error: BaseException) -> None:

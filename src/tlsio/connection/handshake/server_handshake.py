@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.name_table import NamedContexts
 from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, ask, is_mistake, wrong_answer
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
-from tlsio.connection.handshake.trust_digest import ServerPolicy
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.connection.revocation.stapler import Stapler
 from tlsio.model.constants import defaults

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tlsio.connection.handshake.questions import ends_task
 from tlsio.connection.revocation.http_fetch import fetch as fetch_by_http
+from tlsio.connection.tasks import ends_task
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
 from tlsio.native._core import Lists, list_keys

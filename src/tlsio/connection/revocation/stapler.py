@@ -20,8 +20,8 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tlsio.connection.handshake.questions import ends_task
 from tlsio.connection.revocation.http_fetch import fetch as fetch_by_http
+from tlsio.connection.tasks import ends_task
 from tlsio.model.checks import check_function, check_int, check_seconds
 from tlsio.trust.certificate import parse
 from tlsio.trust.ocsp import MAX_RESPONSE, CertificateStatus, judge_response, make_request

@@ -23,8 +23,9 @@ from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.ticket_keys import TicketRotation
-from tlsio.connection.socket.emitter import Emitter, as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
+from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options import parse_server_options, parse_ticket_keys

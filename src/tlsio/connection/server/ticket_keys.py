@@ -7,7 +7,7 @@ import contextvars
 import logging
 from typing import TYPE_CHECKING
 
-from tlsio.connection.handshake.questions import ends_task
+from tlsio.connection.tasks import ends_task
 from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tlsio.connection.socket.emitter import as_coroutine, failure_of_task
 from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
 from tlsio.connection.socket.reading import SocketReading
+from tlsio.connection.tasks import as_coroutine, failure_of_task
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,

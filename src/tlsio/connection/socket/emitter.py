@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from tlsio.connection.tasks import find_awaitable
 from tlsio.model.errors import UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable
 
-__all__ = ["Emitter", "Listener", "Once", "as_coroutine", "failure_of_task", "find_awaitable"]
+__all__ = ["Emitter", "Listener", "Once"]
 
 Listener = Callable[..., Any]
 _F = TypeVar("_F", bound=Listener)
@@ -132,30 +131,3 @@ class Emitter:
 
     def _listener_failed(self, error: BaseException) -> None:
         raise NotImplementedError
-
-
-def find_awaitable(result: object) -> Awaitable[Any] | None:
-    """What an async listener returned: a coroutine of any making, a task, a future. None: the listener was not async."""
-    if result is None or result is True or result is False or not inspect.isawaitable(result):
-        return None
-    return result
-
-
-def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
-    """Make what a task can run."""
-    return awaitable if inspect.iscoroutine(awaitable) else _wait_for(awaitable)
-
-
-async def _wait_for(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
-
-
-def failure_of_task(task: asyncio.Task[Any]) -> BaseException | None:
-    """What the task of an async listener failed with.
-
-    A task that was asked to end by `cancel`, as a server that closes and a loop that ends do, has not failed. One that ends by
-    CancelledError all the same, because it awaited something that was cancelled, has: its listener did not do its work.
-    """
-    if task.cancelled():
-        return None if task.cancelling() else asyncio.CancelledError("a listener awaited something that was cancelled")
-    return task.exception()

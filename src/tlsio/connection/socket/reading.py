@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.socket.emitter import Once, as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.socket.emitter import Once
 from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
+from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.model.errors import UsageStateError, UsageValueError
 from tlsio.native._core import run_in
 

@@ -20,9 +20,9 @@ from asn1 import tlv
 from memory import TLS_1_2, TLS_1_3, server_of, shake, std_client
 from sessions import greet, visit
 from tlsio.connection.context.secure_context import SecureContext, create_secure_context
+from tlsio.connection.context.trust_digest import CANNOT_DECIDE, DECIDES
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
-from tlsio.connection.handshake.trust_digest import CANNOT_DECIDE, DECIDES
 from tlsio.model.options import ConnectOptions, ContextOptions, ServerOptions, parse_connect_options, parse_server_options
 from tlsio.native._core import security_level
 
