@@ -8,26 +8,23 @@ handler's contexts, and removes from it what it expected. There are no async fix
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import inspect
 import ipaddress
 import socket
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import uvloop
 
+from loops import LOOPS, open_descriptors, warm_up
 from watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 TEST_TIMEOUT = 30.0
 SLOW_TEST_TIMEOUT = 300.0
 # A closed connection still drains for up to 2 s, so that the peer gets our alert; its descriptor may live that long.
@@ -88,22 +85,6 @@ async def _watch(test: Coroutine[Any, Any, None], timeout: float) -> list[str]: 
     while time.monotonic() < deadline and any(target.startswith("socket:") for _, target in open_descriptors() - before):  # noqa: ASYNC110 - a descriptor's end is no event
         await asyncio.sleep(0.01)
     return [repr(task) for task in tasks if not task.done()]
-
-
-@cache
-def warm_up(loop_name: str) -> None:
-    """Let the loop open what it keeps for the whole process, such as libuv's pipe for signals."""
-    with asyncio.Runner(loop_factory=LOOPS[loop_name]) as runner:
-        runner.run(asyncio.sleep(0))
-
-
-def open_descriptors() -> set[tuple[int, str]]:
-    """Return the open file descriptors of this process, each with what it stands for."""
-    found = set()
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the descriptor that lists this folder is gone by now
-            found.add((int(entry.name), str(entry.readlink())))
-    return found
 
 
 @pytest.fixture(autouse=True)

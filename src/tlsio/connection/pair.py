@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.memory import MemoryWire
+from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.questions import no_loop
 from tlsio.connection.handshake.server_handshake import HOOKS
 from tlsio.connection.handshake.start import make_connection, make_side
@@ -20,6 +21,7 @@ from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
 from tlsio.model.options import HIGH_WATER_MARK
+from tlsio.native._core import ASK_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -208,11 +210,12 @@ class Cleartext(SocketFacts):
         super().__init__()
         self._wire = wire
         self._side = side
-        self._secure = self._closed = self._end_called = False
+        self._closed = self._end_called = False
         self._address = (None, None)
-        self._context = self._driver = self._hook = self._loop = self._mistake = self._refused = self._server = self._trace_file = None
+        self._driver = self._loop = self._server = self._trace_file = None
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
+        self._handshake = Handshake(self._connection, None)
         side.records.begin(self._connection)
         mark = side.options.high_water_mark
         self._high_water = HIGH_WATER_MARK if mark is None else mark
@@ -287,10 +290,14 @@ class Cleartext(SocketFacts):
     # ---- news from the engine
 
     def _asked(self, question: int) -> None:
-        self._side.on_question(self, question)
+        if question == ASK_STATUS and not self._side.is_server:
+            self._emit("ocsp_response", self._connection.stapled)
+            if self._closed:  # by a listener
+                return
+        self._handshake.answer(self._side, question, self)
 
     def _opened(self) -> None:
-        self._secure = True
+        self._handshake.is_done = True
         self._emit("secure")
 
     def _broken(self) -> None:
@@ -301,7 +308,7 @@ class Cleartext(SocketFacts):
     def _finished(self) -> None:
         """Let go of what was made for the connection alone: the pair is free when nobody holds it."""
         self._closed = self._wire.ended = True
-        self._side.cancel()
+        self._handshake.cancel()
         self._connection.destroy(linger=True)
         self._connection.release()
 
@@ -324,7 +331,7 @@ class Cleartext(SocketFacts):
 
     def _describe(self) -> str:
         role = "server" if self._side.is_server else "client"
-        state = "closed" if self._closed else "open" if self._secure else "connecting"
+        state = "closed" if self._closed else "open" if self._handshake.is_done else "connecting"
         return f"{role} {state} {self.get_protocol() or 'no TLS yet'}"
 
     def __repr__(self) -> str:

@@ -9,12 +9,12 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import open_descriptors
 from cryptography import x509
 
 import pki
 import stdlib_peer
 import tlsio
+from loops import open_descriptors
 from net import Net
 from sessions import greet
 

@@ -8,12 +8,12 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import LOOPS, open_descriptors, warm_up
 
 import pki
 import stdlib_peer
 import tlsio
 import watchdog
+from loops import LOOPS, open_descriptors, warm_up
 from net import once
 from ports import own_port
 

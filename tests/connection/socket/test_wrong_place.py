@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import LOOPS
 
 import pki
 import tlsio
 import watchdog
+from loops import LOOPS
 from net import let_go
 
 if TYPE_CHECKING:

@@ -1,7 +1,5 @@
 """The client's half of a handshake: whom it looks for, and whether it was found."""
 
-# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
-
 from __future__ import annotations
 
 import time
@@ -14,7 +12,7 @@ from tlsio.connection.context.secure_context import SESSION_TIMEOUT
 from tlsio.connection.context.trust_digest import digest_client
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_identity
-from tlsio.connection.handshake.questions import INTERNAL_ERROR, ask
+from tlsio.connection.handshake.questions import INTERNAL_ERROR
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
@@ -29,9 +27,8 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 
 if TYPE_CHECKING:
     from tlsio.connection.context.secure_context import SecureContext
-    from tlsio.connection.handshake.questions import Question
+    from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.revocation.crl_cache import CrlCache
-    from tlsio.connection.socket.facts import SocketFacts
     from tlsio.model.errors import TLSError
     from tlsio.model.options import ConnectOptions
     from tlsio.model.statistics import Fault
@@ -55,7 +52,6 @@ class ClientHandshake:
         "_crls",
         "_objections",
         "_place",
-        "_question",
         "_trust",
         "_valid_until",
         "_verified_at",
@@ -99,7 +95,6 @@ class ClientHandshake:
         self._verified_at = 0
         self._valid_until = _FOR_EVER
         self._objections: tuple[tuple[str, str], ...] = ()
-        self._question: Question | None = None
 
     def prepare(self, connection: Connection) -> None:
         """Tell a new connection what it has to know before its first step."""
@@ -171,18 +166,18 @@ class ClientHandshake:
     def _session_timeout(self) -> int:
         return self.context.options.session_timeout or SESSION_TIMEOUT
 
-    def export_session(self, socket: SocketFacts, data: bytes, lifetime: int | None = None) -> bytes:
+    def export_session(self, handshake: Handshake, data: bytes, lifetime: int | None = None) -> bytes:
         """Put a session of this connection together with what it stands for; a new one, of so many seconds, into the cache too."""
-        session = self._describe_session(socket, data)
+        session = self._describe_session(handshake, data)
         sealed = session.encode()
         cache = self.options.session_cache
         if cache is not None and lifetime is not None:
             end = min(time.time() + lifetime, session.valid_until)
-            cache.put(self._cache_key, sealed, single_use=socket.get_protocol() == "TLSv1.3", expires=end)
+            cache.put(self._cache_key, sealed, single_use=handshake.connection.protocol == "TLSv1.3", expires=end)
         return sealed
 
-    def _describe_session(self, socket: SocketFacts, data: bytes) -> ClientSession:
-        connection = socket._connection
+    def _describe_session(self, handshake: Handshake, data: bytes) -> ClientSession:
+        connection = handshake.connection
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
         end, entries, digests = connection.memory
@@ -209,92 +204,77 @@ class ClientHandshake:
 
     # ---- the verdict
 
-    def on_question(self, socket: SocketFacts, question: int) -> None:
+    def on_question(self, handshake: Handshake, question: int) -> None:
         """Judge the server's certificate, then its OCSP response; the handshake goes on, or ends with the fitting alert."""
         if question == ASK_STATUS:
-            self._look_at_response(socket)
+            self._look_at_response(handshake)
         else:
-            self._look_at_certificate(socket)
+            self._look_at_certificate(handshake)
 
-    def _look_at_certificate(self, socket: SocketFacts) -> None:
+    def _look_at_certificate(self, handshake: Handshake) -> None:
         check = self.options.check_server_identity
         if check is None:
-            self._decide(socket, NOT_ASKED if self.host is not None else _no_name())
+            self._decide(handshake, NOT_ASKED if self.host is not None else _no_name())
             return
-        later = False
 
         def answer(result: object, error: BaseException | None) -> None:
-            self._question = None
-            if socket._closed:  # the check itself has destroyed it
-                return
-            self._decide(socket, result if error is None else error)
-            if later and self._question is None:  # else there are lists to be looked at
-                socket._connection.resume()
+            self._decide(handshake, result if error is None else error)
 
-        certificate = _link_verified(socket._connection)
-        name, timeout = "check_server_identity", self.options.hook_timeout
-        self._question = ask(socket._loop, name, timeout, answer, check, self.host, certificate) or self._question
-        later = True
+        certificate = _link_verified(handshake.connection)
+        handshake.ask("check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
 
-    def find_key(self, _socket: SocketFacts, hint: bytes | None) -> tuple[bytes, bytes] | None:
+    def find_key(self, _socket: object, hint: bytes | None) -> tuple[bytes, bytes] | None:
         """Who to be, and with which pre-shared key; None: nobody. Called from inside OpenSSL, which waits for it."""
         hook = self.options.psk_callback
         return None if hook is None else ask_for_identity(hook, None if hint is None else hint.decode(errors="replace"))
 
-    def _decide(self, socket: SocketFacts, answer: object) -> None:
+    def _decide(self, handshake: Handshake, answer: object) -> None:
         """Tell the engine; a verdict that cannot be made is a refusal."""
-        connection = socket._connection
+        connection = handshake.connection
         self._verified_at = int(time.time())
         try:
-            self.verdict = self._judge(socket, answer)
+            self.verdict = self._judge(handshake, answer)
         except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
-            socket._refused = error
+            handshake.refused = error
             connection.answer_verify(_APPLICATION_VERIFICATION)
             return
         if self.verdict.refused and self.verdict.error is not None:
             if self.options.psk_callback is not None and not connection.psk_used:
                 self.verdict.error.add_note(_NOT_BY_KEY)
-            socket._refused = self.verdict.error
+            handshake.refused = self.verdict.error
         if connection.resumed and self.session is not None:
-            self._remember(socket, self.session)
+            self._remember(handshake, self.session)
             connection.answer_verify(self.verdict.verify_error)
             return
         if self.verdict.authorized and self._crls is not None and not connection.psk_used:
-            self._look_at_lists(socket, self._crls)
+            self._look_at_lists(handshake, self._crls)
             return
         if self.verdict.error is not None and (self._crls is not None or self.options.ocsp != "off"):
             # Revocation is not looked at now. So whatever is found later, say by another check of the name, this server stays refused.
             self._objections = (_describe(self.verdict.error),)
         connection.answer_verify(self.verdict.verify_error)
 
-    def _remember(self, socket: SocketFacts, session: ClientSession) -> None:
+    def _remember(self, handshake: Handshake, session: ClientSession) -> None:
         """Take over from the resumed session what this connection cannot find out by itself."""
         assert self.verdict is not None  # noqa: S101 - for the type checker
         self._verified_at, self._valid_until, self._objections = session.verified_at, session.valid_until, session.objections
         for code, text in session.objections:
             if self.verdict.authorized:
-                self._object(socket, CertificateError(text, code=code))
+                self._object(handshake, CertificateError(text, code=code))
 
-    def _look_at_lists(self, socket: SocketFacts, crls: CrlCache) -> None:
+    def _look_at_lists(self, handshake: Handshake, crls: CrlCache) -> None:
         """Ask whether one of the chain was revoked; where the answer fails, so does the handshake."""
-        later = False
 
         def answer(result: CertificateError | None, failed: BaseException | None) -> None:
-            self._question = None
-            if socket._closed:
-                return
             failure = failed if isinstance(failed, Exception) else result
-            refused = failure is not None and self._object(socket, failure)
+            refused = failure is not None and self._object(handshake, failure)
             number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), _APPLICATION_VERIFICATION)
-            socket._connection.answer_verify(number if refused else 0)
-            if later:
-                socket._connection.resume()
+            handshake.connection.answer_verify(number if refused else 0)
 
-        chain = socket._connection.verified_chain
-        self._question = ask(socket._loop, "fetch_crl", self.options.hook_timeout, answer, crls.check, chain)
-        later = True
+        chain = handshake.connection.verified_chain
+        handshake.ask("fetch_crl", self.options.hook_timeout, answer, crls.check, chain)
 
-    def _object(self, socket: SocketFacts, error: Exception) -> bool:
+    def _object(self, handshake: Handshake, error: Exception) -> bool:
         """Add to a verdict that was good what speaks against the server; whether that refuses it."""
         assert self.verdict is not None  # noqa: S101 - for the type checker
         self._objections = (_describe(error),)
@@ -302,11 +282,11 @@ class ClientHandshake:
         reasons = error.reasons if isinstance(error, CertificateError) else (str(error),)
         self.verdict = replace(self.verdict, authorized=False, refused=refused, error=error, reasons=reasons)
         if refused:
-            socket._refused = error
+            handshake.refused = error
         return refused
 
-    def _judge(self, socket: SocketFacts, answer: object) -> Verdict:
-        connection = socket._connection
+    def _judge(self, handshake: Handshake, answer: object) -> Verdict:
+        connection = handshake.connection
         context = self.context.options
         session = self.session if connection.resumed else None
         errors = connection.verify_errors if session is None else session.verify_errors
@@ -331,18 +311,15 @@ class ClientHandshake:
         )
         return judge(facts, policy)
 
-    def _look_at_response(self, socket: SocketFacts) -> None:
-        connection, verdict = socket._connection, self.verdict
-        socket._emit("ocsp_response", connection.stapled)
-        if socket._closed:  # by a listener
-            return
+    def _look_at_response(self, handshake: Handshake) -> None:
+        connection, verdict = handshake.connection, self.verdict
         # Of a certificate that is not good, but let in all the same, a response could say nothing.
         judged = verdict is not None and verdict.authorized and self.options.ocsp != "off"
         status = self._judge_response(connection) if judged else CertificateStatus()
         if status.next_update is not None:
             self._valid_until = min(self._valid_until, int(status.next_update.timestamp()))
         error = status.error
-        if error is not None and self._object(socket, error):
+        if error is not None and self._object(handshake, error):
             connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
         else:
             connection.answer_status()
@@ -353,28 +330,22 @@ class ClientHandshake:
             return judge_absence(leaf, required=self.options.ocsp == "require")
         return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC))
 
-    def explain(self, _socket: SocketFacts, fault: Fault) -> TLSError:
+    def explain(self, _handshake: Handshake, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
             cache.forget(self._cache_key)  # as Node's agent: it may have been the session
         return error_from_fault(fault, host=self.host)
 
-    def verification(self, _socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
+    def verification(self, _handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
         """A client verifies in each handshake as in the first."""
         return None, False
 
-    def cancel(self) -> None:
-        """The connection has ended: nobody wants the answer of a hook any more."""
-        if self._question is not None:
-            self._question.cancel()
-            self._question = None
-
-    def is_authorized(self, _socket: SocketFacts) -> bool:
+    def is_authorized(self, _handshake: Handshake) -> bool:
         """Tell whether the server was found good."""
         return self.verdict is not None and self.verdict.authorized
 
-    def find_error(self, _socket: SocketFacts) -> str | None:
+    def find_error(self, _handshake: Handshake) -> str | None:
         """Return the code of what speaks against the server."""
         return self.verdict.authorization_error if self.verdict is not None else None
 

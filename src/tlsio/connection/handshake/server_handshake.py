@@ -1,7 +1,5 @@
 """The server's half of a handshake: which context a name gets, which protocol, and who is let in."""
 
-# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
-from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, ask, is_mistake, wrong_answer
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_mistake, wrong_answer
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.connection.revocation.stapler import Stapler
@@ -40,8 +38,8 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.revocation.crl_cache import CrlCache
-    from tlsio.connection.socket.facts import SocketFacts
     from tlsio.model.options import ServerOptions
     from tlsio.model.statistics import Fault
     from tlsio.native._core import Connection, Context
@@ -80,6 +78,7 @@ class ServerHandshake:
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
+        self.tell_failure: Callable[[BaseException], bool] = _nobody_hears  # of sessions; whether a listener was there
 
     # ---- which questions are asked
 
@@ -124,41 +123,41 @@ class ServerHandshake:
         limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
         return limit, min(defaults.client_reneg_window or _ALWAYS, _ALWAYS)
 
-    def verification(self, socket: SocketFacts, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
+    def verification(self, handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
         if request is None and reject is None:
             return None, False
-        options = (socket._context or self.names.default).options
+        options = (handshake.context or self.names.default).options
         wanted = bool(options.request_cert) if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
 
     # ---- questions
 
-    def on_question(self, socket: SocketFacts, question: int) -> None:
+    def on_question(self, handshake: Handshake, question: int) -> None:
         """Answer the engine's question, at once or later."""
         if question == ASK_CLIENT:
-            self._ask_client(socket)
+            self._ask_client(handshake)
         elif question == ASK_STATUS:
-            self._ask_status(socket, socket._connection.identities, [])
+            self._ask_status(handshake, handshake.connection.identities, [])
         elif question == ASK_STORE:
-            self._ask_store(socket)
+            self._ask_store(handshake)
         else:
             if self.crls is not None:  # the engine looks into the lists when this is answered
                 self.crls.expire()
-            self._ask_name(socket)
+            self._ask_name(handshake)
 
-    def _ask_name(self, socket: SocketFacts) -> None:
-        name = socket._connection.server_name
+    def _ask_name(self, handshake: Handshake) -> None:
+        name = handshake.connection.server_name
         hook = self.hooks.get("sni_callback")
         if hook is None or name is None:
-            self._ask_protocol(socket, self.names.find(name) if name else None)
+            self._ask_protocol(handshake, self.names.find(name) if name else None)
             return
 
         def take(result: object) -> None:
-            self._ask_protocol(socket, self._context_of(result, name))
+            self._ask_protocol(handshake, self._context_of(result, name))
 
-        self._ask(socket, "sni_callback", take, hook, name, socket)
+        self._ask(handshake, "sni_callback", take, hook, name, handshake.socket)
 
     def _context_of(self, result: object, name: str) -> SecureContext | None:
         if result is None:
@@ -168,21 +167,23 @@ class ServerHandshake:
         given = result if isinstance(result, SecureContext) else parse_context_options(result)
         return self.names.complete(given)
 
-    def _ask_protocol(self, socket: SocketFacts, context: SecureContext | None) -> None:
-        connection = socket._connection
+    def _ask_protocol(self, handshake: Handshake, context: SecureContext | None) -> None:
+        connection = handshake.connection
         chosen = context.native if context else None
         if context is not None:
-            socket._context = context
+            handshake.context = context
         offered = connection.offered_protocols
         hook = self._protocol_hook(context or self.names.default)
         if hook is None or not offered:
-            self._ask_session(socket, chosen, None)
+            self._ask_session(handshake, chosen, None)
             return
 
         def take(result: object) -> None:
-            self._ask_session(socket, chosen, _check_protocol(result, offered))
+            self._ask_session(handshake, chosen, _check_protocol(result, offered))
 
-        self._ask(socket, "alpn_callback", take, hook, connection.server_name, [one.decode("latin-1") for one in offered], socket)
+        self._ask(
+            handshake, "alpn_callback", take, hook, connection.server_name, [one.decode("latin-1") for one in offered], handshake.socket
+        )
 
     def _protocol_hook(self, context: SecureContext) -> Callable[..., Any] | None:
         """What the context sets decides; the server's hook is for contexts that set nothing."""
@@ -191,22 +192,22 @@ class ServerHandshake:
             return own.alpn_callback
         return self.hooks.get("alpn_callback")
 
-    def _ask_status(self, socket: SocketFacts, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
+    def _ask_status(self, handshake: Handshake, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
         """Ask for one response after the other; which certificate this client is shown, OpenSSL decides behind this question."""
         hook = self.hooks.get("ocsp_request") if self.stapler is None else self.stapler.staple
         if hook is None or len(responses) == len(identities):
-            socket._connection.answer_status(responses)
+            handshake.connection.answer_status(responses)
             return
 
         def take(result: object) -> None:
-            self._ask_status(socket, identities, [*responses, _check_response(result)])
+            self._ask_status(handshake, identities, [*responses, _check_response(result)])
 
         certificate, issuer = identities[len(responses)]
-        self._ask(socket, "ocsp_request", take, hook, certificate, issuer, socket)
+        self._ask(handshake, "ocsp_request", take, hook, certificate, issuer, handshake.socket)
 
-    def _ask_session(self, socket: SocketFacts, context: Context | None, protocol: bytes | None) -> None:
+    def _ask_session(self, handshake: Handshake, context: Context | None, protocol: bytes | None) -> None:
         """Look for the session that the client wants to resume; the last of what a hello is asked about."""
-        connection = socket._connection
+        connection = handshake.connection
         wanted = connection.asked_session
         if wanted is None:
             connection.answer_hello(context, protocol)
@@ -218,15 +219,15 @@ class ServerHandshake:
             connection.answer_hello(context, protocol)
 
         def fail(error: Exception) -> None:
-            self._session_failed(socket, error)
+            self._session_failed(error)
             connection.answer_hello(context, protocol)
 
         kept_under = (context or self.names.default.native).session_id_context
-        self._ask(socket, "resume_session", take, self.sessions.find, wanted, kept_under, fail=fail)
+        self._ask(handshake, "resume_session", take, self.sessions.find, wanted, kept_under, fail=fail)
 
-    def _ask_store(self, socket: SocketFacts) -> None:
+    def _ask_store(self, handshake: Handshake) -> None:
         """Have new sessions stored. Nothing of the connection leaves before."""
-        connection = socket._connection
+        connection = handshake.connection
         made = connection.take_sessions()
         since = perf_counter()
 
@@ -235,38 +236,38 @@ class ServerHandshake:
             connection.answer_store()
 
         def fail(error: Exception) -> None:
-            self._session_failed(socket, error)
+            self._session_failed(error)
             connection.answer_store()
 
-        kept_under = (socket._context or self.names.default).native.session_id_context
-        self._ask(socket, "new_session", take, self.sessions.keep, made, kept_under, fail=fail)
+        kept_under = (handshake.context or self.names.default).native.session_id_context
+        self._ask(handshake, "new_session", take, self.sessions.keep, made, kept_under, fail=fail)
 
-    def _session_failed(self, socket: SocketFacts, error: Exception) -> None:
-        self.sessions.failed(error, socket._server._session_failed if socket._server is not None else _nobody_hears)
+    def _session_failed(self, error: Exception) -> None:
+        self.sessions.failed(error, self.tell_failure)
 
-    def _ask_client(self, socket: SocketFacts) -> None:
+    def _ask_client(self, handshake: Handshake) -> None:
         """Look for the client in revocation lists, then ask the hook.
 
         Of a resumed session the engine has consulted the lists at hand before it resumed it.
         """
-        connection = socket._connection
-        if self.crls is None or connection.resumed or not self.is_authorized(socket):
-            self._ask_hook(socket)
+        connection = handshake.connection
+        if self.crls is None or connection.resumed or not self.is_authorized(handshake):
+            self._ask_hook(handshake)
             return
 
         def take(error: CertificateError | None) -> None:
             _raise_if(error)
-            self._ask_hook(socket)
+            self._ask_hook(handshake)
 
-        self._ask(socket, "fetch_crl", take, self.crls.check, connection.verified_chain)
+        self._ask(handshake, "fetch_crl", take, self.crls.check, connection.verified_chain)
 
-    def _ask_hook(self, socket: SocketFacts) -> None:
-        connection = socket._connection
+    def _ask_hook(self, handshake: Handshake) -> None:
+        connection = handshake.connection
 
         def take(result: object) -> None:
             if result is not None:
                 raise result if isinstance(result, Exception) else wrong_answer("check_client", "None or an exception", result)
-            verdict = self.judge(socket, None)
+            verdict = self.judge(handshake, None)
             if verdict.refused and verdict.error is not None:
                 raise verdict.error
             connection.answer_client()
@@ -275,11 +276,11 @@ class ServerHandshake:
         if hook is None:
             take(None)
             return
-        chain = _peer_chain(connection)
+        chain, socket = _peer_chain(connection), handshake.socket
         # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
-        self._ask(socket, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
+        self._ask(handshake, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
-    def find_key(self, socket: SocketFacts, identity: bytes | None) -> tuple[bytes, bytes] | None:
+    def find_key(self, socket: object, identity: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
         hook = self.hooks.get("psk_callback")
         if hook is None or identity is None:  # taken away meanwhile
@@ -293,7 +294,7 @@ class ServerHandshake:
 
     def _ask(
         self,
-        socket: SocketFacts,
+        handshake: Handshake,
         name: str,
         take: Callable[[Any], None],
         hook: Callable[..., Any],
@@ -301,41 +302,33 @@ class ServerHandshake:
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
         """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
-        later = False
         returned: object = None
 
         def refuse(failure: Exception) -> None:
-            socket._refused = failure
-            socket._mistake = failure if failure is not returned and is_mistake(failure) else None
-            socket._connection.refuse(alert_of(failure, _usual_alert(name, failure)))
+            handshake.refused = failure
+            handshake.mistake = failure if failure is not returned and is_mistake(failure) else None
+            handshake.connection.refuse(alert_of(failure, _usual_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
             nonlocal returned
-            socket._hook, returned = None, result  # an exception that is returned is an answer, whatever it is
-            if socket._closed:  # the hook itself has destroyed it
-                return
+            returned = result  # an exception that is returned is an answer, whatever it is
             try:
                 _raise_if(error)
                 take(result)
             except Exception as failure:  # noqa: BLE001  (the hook's, or of its answer: the handshake fails closed)
                 (fail or refuse)(failure)
-            if later and socket._hook is None:  # otherwise the next hook's answer goes on
-                socket._connection.resume()
 
-        question = ask(socket._loop, name, self.options.hook_timeout, answer, hook, *args)
-        if question is not None:
-            socket._hook = question
-        later = True
+        handshake.ask(name, self.options.hook_timeout, answer, hook, *args)
 
     # ---- verdict
 
-    def explain(self, socket: SocketFacts, fault: Fault) -> TLSError:
+    def explain(self, handshake: Handshake, fault: Fault) -> TLSError:
         """What broke the connection, in words."""
-        refused = self.judge(socket).error if fault.kind == "verify" else None
+        refused = self.judge(handshake).error if fault.kind == "verify" else None
         if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
-        size = len(socket._connection.peer_certificate or b"")
+        size = len(handshake.connection.peer_certificate or b"")
         if size > _LONG_FOR_A_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
             error.hint = (
                 f"Up to TLS 1.2 the client's certificate has to fit into a session ticket, and it has {size} bytes. Leave tickets out "
@@ -343,25 +336,27 @@ class ServerHandshake:
             )
             error.add_note(error.hint)
         # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
-        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and socket._connection.certificate is None and not fault.psk:
+        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and handshake.connection.certificate is None and not fault.psk:
             return ConfigError(
                 "TLS with the client failed: there is no certificate to show", code=error.code, alert=error.alert, reason=error.reason,
                 hint="Give cert and key.", openssl_errors=error.openssl_errors,
             )  # fmt: skip
         return error
 
-    def is_authorized(self, socket: SocketFacts) -> bool:
+    def is_authorized(self, handshake: Handshake) -> bool:
         """Tell whether the client has shown a certificate that was found good, and that no hook or list has refused."""
-        connection = socket._connection
-        return socket._refused is None and bool(connection.peer_certificate and not connection.verify_errors and not connection.pins_failed)
+        connection = handshake.connection
+        return handshake.refused is None and bool(
+            connection.peer_certificate and not connection.verify_errors and not connection.pins_failed
+        )
 
-    def find_error(self, socket: SocketFacts) -> str | None:
+    def find_error(self, handshake: Handshake) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
-        if not socket._secure or not socket._connection.asks_certificate:
+        if not handshake.is_done or not handshake.connection.asks_certificate:
             return None
-        return getattr(socket._refused, "code", None) or self.judge(socket).authorization_error
+        return getattr(handshake.refused, "code", None) or self.judge(handshake).authorization_error
 
-    def export_session(self, _socket: SocketFacts, data: bytes, _lifetime: int | None = None) -> bytes:
+    def export_session(self, _handshake: Handshake, data: bytes, _lifetime: int | None = None) -> bytes:
         """A server's session is as OpenSSL has it: what it stands for is in its id context."""
         return data
 
@@ -373,18 +368,15 @@ class ServerHandshake:
         """Sessions are offered by clients."""
         raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
 
-    def cancel(self) -> None:
-        """The connection has ended; its hooks are tasks of the socket."""
-
-    def judge(self, socket: SocketFacts, answer: object = NOT_ASKED) -> Verdict:
+    def judge(self, handshake: Handshake, answer: object = NOT_ASKED) -> Verdict:
         """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.
 
         Args:
-            socket: Whose client.
+            handshake: Whose client.
             answer: What `check_client` said.
         """
-        connection = socket._connection
-        context = socket._context or self.names.default
+        connection = handshake.connection
+        context = handshake.context or self.names.default
         options = context.options
         errors = connection.verify_errors
         chain = _peer_chain(connection)

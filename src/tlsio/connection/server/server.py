@@ -117,6 +117,7 @@ class Server(Emitter):
         super().__init__()
         self._options = parse_server_options(options)
         self._side = ServerHandshake(self._options)
+        self._side.tell_failure = self._session_failed
         self._rotation: TicketRotation | None = None
         self._ring = self._make_ring()
         self._gate = self._make_gate()
@@ -449,7 +450,7 @@ class Server(Emitter):
     def _keep(self, sock: TLSSocket, name: str | None) -> None:
         names = self._side.names
         sock._server = self
-        sock._context = (names.find(name) if name else None) or names.default
+        sock._handshake.context = (names.find(name) if name else None) or names.default
         self._open.add(sock)
 
     def _connected(self, address: Address) -> None:
@@ -493,7 +494,7 @@ class Server(Emitter):
         heard = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or heard:
             return
-        if error is sock._mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
+        if error is sock._handshake.mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
             self._report(error, f"a hook failed ({sock!r})")
         else:
             _log.debug("%r: handshake failed: %s", sock, error)

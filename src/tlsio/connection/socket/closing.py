@@ -265,8 +265,8 @@ class SocketClosing(SocketReading):
 
     def _die(self, error: BaseException, *, ours: bool = False) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
-        if self._secure or self._server is None:
-            self._fail(error, ours=ours, of_user=error is self._mistake and self._side.is_server)  # a client's is always reported
+        if self._handshake.is_done or self._server is None:
+            self._fail(error, ours=ours, of_user=error is self._handshake.mistake and self._side.is_server)  # a client's is always reported
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_taken = True
@@ -306,13 +306,10 @@ class SocketClosing(SocketReading):
     def _close_now(self, *, stuck: bool = False) -> None:
         if self._phase >= CLOSED:
             return
-        at_once = not self._secure and self._error is None
+        at_once = not self._handshake.is_done and self._error is None
         self._move_phase(CLOSED)
         self._kept |= Kept.CLOSE
-        if self._hook is not None:
-            self._hook.cancel()
-            self._hook = None
-        self._side.cancel()
+        self._handshake.cancel()
         if self._idle_timer is not None:
             self._set_idle_timer(None)
         if self._timer is not None:
@@ -380,7 +377,7 @@ class SocketClosing(SocketReading):
 
     def _broken(self) -> None:
         error = self._find_failure()
-        if self._driver is not None and error is not self._refused:
+        if self._driver is not None and error is not self._handshake.refused:
             error.__cause__ = self._driver.failure
         if self._closing is not None and self._closing.has_delivered():
             self._close_now()  # the peer has all that it was to get
@@ -402,7 +399,7 @@ class SocketClosing(SocketReading):
     def _crashed(self, error: BaseException) -> None:
         """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
         try:
-            if self._phase < CLOSED and self._error is None and (self._secure or self._server is None):
+            if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._server is None):
                 self._fail(error, of_user=True)
             else:
                 self._die(error)
@@ -412,7 +409,7 @@ class SocketClosing(SocketReading):
 
     def _count(self, error: BaseException) -> None:
         """A server counts what its peers and the network do to open connections, told or not."""
-        if self._secure and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
+        if self._handshake.is_done and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
             self._server._connection_failed(error)
 
     def _tell_untaken(self, *, of_user: bool) -> None:
@@ -454,7 +451,7 @@ class SocketClosing(SocketReading):
 
     def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
-        return bool(self._tasks and task in self._tasks) or (self._hook is not None and self._hook.is_run_by(task))
+        return bool(self._tasks and task in self._tasks) or self._handshake.is_asked_by(task)
 
     # ---- timers
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext, parse_context
 from tlsio.connection.handshake.diagnostics import warn_of_trace
-from tlsio.connection.handshake.questions import failure_of, is_mistake, reraise_later
 from tlsio.connection.socket.channel_binding import find_binding, invalid_state
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from tlsio.connection.drivers.portable import PortableDriver
     from tlsio.connection.handshake.client_handshake import ClientHandshake
-    from tlsio.connection.handshake.questions import Question
+    from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options import ContextOptionsDict
@@ -48,13 +47,9 @@ class SocketFacts(Emitter):
     __slots__ = (
         "_address",
         "_connection",
-        "_context",
         "_driver",
-        "_hook",
+        "_handshake",
         "_loop",
-        "_mistake",
-        "_refused",
-        "_secure",
         "_server",
         "_side",
         "_trace_file",
@@ -62,13 +57,9 @@ class SocketFacts(Emitter):
 
     _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
     _connection: Connection
-    _context: SecureContext | None  # chosen by name, where it is not the default
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
-    _hook: Question | None
+    _handshake: Handshake
     _loop: asyncio.AbstractEventLoop | None
-    _mistake: BaseException | None  # what a hook raised by mistake: when nothing takes it, the loop's handler must
-    _refused: BaseException | None  # why we refused the peer, in the words of whoever did
-    _secure: bool
     _server: Any
     _trace_file: TextIO | None
     _side: ClientHandshake | ServerHandshake
@@ -84,12 +75,12 @@ class SocketFacts(Emitter):
     @property
     def authorized(self) -> bool:
         """The peer has shown who it is and was found good (Node: `authorized`)."""
-        return self._secure and self._side.is_authorized(self)
+        return self._handshake.is_done and self._side.is_authorized(self._handshake)
 
     @property
     def authorization_error(self) -> str | None:
         """The code of what speaks against the peer, None when nothing does (Node: `authorizationError`)."""
-        return self._side.find_error(self)
+        return self._side.find_error(self._handshake)
 
     def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
         """Return the peer's certificate, None when it sent none. `detailed`: with `issuer_certificate`, up to the root."""
@@ -122,7 +113,7 @@ class SocketFacts(Emitter):
     def _find_failure(self) -> BaseException:
         """What broke the connection: why we refused the peer, or what the engine met."""
         fault = self._connection.fault()
-        error = self._refused or self._side.explain(self, fault)
+        error = self._handshake.refused or self._side.explain(self._handshake, fault)
         if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
             error.alert = alert_name(fault.alert_sent)
         return error
@@ -133,19 +124,14 @@ class SocketFacts(Emitter):
 
     def _key_failed(self, error: BaseException) -> None:
         """No key could be found, and the handshake fails."""
-        failure = failure_of("psk_callback", error)
-        if isinstance(failure, TLSError):
-            failure.alert = None  # OpenSSL picks it
-        self._refused = failure
-        self._mistake = failure if is_mistake(failure) else None
-        reraise_later(self._connection.later, error)
+        self._handshake.fail_key(error)
 
     # ---- what was agreed
 
     @property
     def secure_connecting(self) -> bool:
         """The handshake is not done yet."""
-        return not self._secure and not self._closed
+        return not self._handshake.is_done and not self._closed
 
     @property
     def encrypted(self) -> bool:
@@ -171,11 +157,11 @@ class SocketFacts(Emitter):
 
     def get_protocol(self) -> str | None:
         """Return the version, such as "TLSv1.3"; None before the handshake."""
-        return self._connection.protocol if self._secure else None
+        return self._connection.protocol if self._handshake.is_done else None
 
     def get_cipher(self) -> dict[str, str] | None:
         """Return `name` and `version` as OpenSSL has them, `standard_name` as the RFCs; None before the handshake."""
-        cipher = self._connection.cipher if self._secure else None
+        cipher = self._connection.cipher if self._handshake.is_done else None
         return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
 
     def is_session_reused(self) -> bool:
@@ -188,12 +174,12 @@ class SocketFacts(Emitter):
         (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket: listen to `session`. On a
         server: what `new_session` is given.
         """
-        data = self._connection.session if self._secure else None
-        return None if data is None else self._side.export_session(self, data)
+        data = self._connection.session if self._handshake.is_done else None
+        return None if data is None else self._side.export_session(self._handshake, data)
 
     def get_tls_ticket(self) -> bytes | None:
         """Return the ticket of the session, as the server gave it; None on servers and before. A secret (Node: `getTLSTicket`)."""
-        return self._connection.ticket if self._secure and not self._side.is_server else None
+        return self._connection.ticket if self._handshake.is_done and not self._side.is_server else None
 
     def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
         """Return how the secret was agreed on; on servers too. None before the handshake.
@@ -201,7 +187,7 @@ class SocketFacts(Emitter):
         `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with `name` and `size`, or "TLSGroup"
         with `name` where the group is no curve, such as X25519MLKEM768.
         """
-        if not self._secure:
+        if not self._handshake.is_done:
             return None
         found = self._connection.key_info
         if found is None:
@@ -223,11 +209,11 @@ class SocketFacts(Emitter):
 
     def get_finished(self) -> bytes | None:
         """Return the Finished message we sent last; None before the handshake."""
-        return self._connection.finished[0] if self._secure else None
+        return self._connection.finished[0] if self._handshake.is_done else None
 
     def get_peer_finished(self) -> bytes | None:
         """Return the Finished message the peer sent last; None before the handshake."""
-        return self._connection.finished[1] if self._secure else None
+        return self._connection.finished[1] if self._handshake.is_done else None
 
     def export_keying_material(self, length: int, label: str, context: Buffer | None = None) -> bytes:
         """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
@@ -244,7 +230,7 @@ class SocketFacts(Emitter):
         _check_integer("length", length, 1, _MAX_EXPORT)
         check_text("label", label)
         given = None if context is None else check_bytes("context", context)
-        if not self._secure:
+        if not self._handshake.is_done:
             raise invalid_state("There is nothing to export keying material from before the handshake")
         return self._connection.export_keying_material(length, label.encode(), given)
 
@@ -280,7 +266,7 @@ class SocketFacts(Emitter):
         message = self._connection.offer
         if message is not None:
             return parse_client_hello(message)
-        if self._secure and self._side.is_server:
+        if self._handshake.is_done and self._side.is_server:
             raise UsageStateError("The client's hello was not recorded", hint="Give the server the option client_hello=True.")
         return None
 
@@ -331,7 +317,7 @@ class SocketFacts(Emitter):
             self._connection.want_sessions()
 
     def _session_made(self, data: bytes, lifetime: int) -> None:
-        self._emit("session", self._side.export_session(self, data, lifetime))
+        self._emit("session", self._side.export_session(self._handshake, data, lifetime))
 
     def _keylogged(self, lines: bytes) -> None:
         self._side.records.keep(lines)

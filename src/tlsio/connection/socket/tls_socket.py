@@ -14,6 +14,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from tlsio.connection.drivers.portable import PortableDriver
+from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
@@ -21,6 +22,7 @@ from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import NO_ANSWER_HINT
 from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
+from tlsio.native._core import ASK_STATUS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -92,16 +94,16 @@ class TLSSocket(SocketClosing):
         self._context_vars = contextvars.copy_context() if variables is None else variables
         self._driver = driver
         self._address = None
-        self._context = None
+        self._handshake = Handshake(connection, loop)
         self._server: Any = None
         self._begin_life(HANDSHAKING if side.is_server and driver is None else IDLE)  # a reactor shakes hands by itself
-        self._secure = self._paused = self._reading = self._error_taken = False
+        self._paused = self._reading = self._error_taken = False
         self._awaited = self._emitting = 0
         self._kept = Kept.NONE
         self._opener = self._reader = self._rehandshaker = None
         self._drainers = self._close_waiters = self._tasks = None
-        self._buffer = self._closing = self._hook = self._mistake = None
-        self._error = self._refused = self._raised = None
+        self._buffer = self._closing = None
+        self._error = self._raised = None
         self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None
         if driver is not None:
@@ -130,11 +132,11 @@ class TLSSocket(SocketClosing):
             except asyncio.CancelledError:
                 self.destroy()
                 raise
-            if self._secure:  # an error that came right after the handshake is the next call's
+            if self._handshake.is_done:  # an error that came right after the handshake is the next call's
                 return self
         if self._error is not None:
             self._raise(self._error)
-        if not self._secure:
+        if not self._handshake.is_done:
             self._raise_closed()
         return self
 
@@ -172,7 +174,7 @@ class TLSSocket(SocketClosing):
 
     def _opened(self) -> None:
         self._move_phase(OPEN)
-        self._secure = True
+        self._handshake.is_done = True
         if self._timer is not None:
             self._set_deadline(None)
         if self._server is not None:
@@ -295,7 +297,7 @@ class TLSSocket(SocketClosing):
             raise UsageValueError("request_cert=False: in TLS 1.3 another handshake is nothing but the request for a certificate")
         if request_cert is None and modern:
             request_cert = True
-        verify, soft = self._side.verification(self, request=request_cert, reject=reject_unauthorized)
+        verify, soft = self._side.verification(self._handshake, request=request_cert, reject=reject_unauthorized)
         reason = self._connection.rehandshake(verify, soft)
         if reason is not None:
             self._raised = error = HandshakeError(
@@ -360,7 +362,11 @@ class TLSSocket(SocketClosing):
     # ---- news from the engine that goes on to others
 
     def _asked(self, question: int) -> None:
-        self._side.on_question(self, question)
+        if question == ASK_STATUS and not self._side.is_server:
+            self._emit("ocsp_response", self._connection.stapled)
+            if self._phase >= CLOSED:  # by a listener
+                return
+        self._handshake.answer(self._side, question, self)
 
     def _readable(self) -> None:
         self._wake_reader()

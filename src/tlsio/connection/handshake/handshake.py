@@ -1,0 +1,97 @@
+"""What is known while one connection shakes hands: shared by the side that decides and the socket that the application holds.
+
+The socket refers to it, and it to the socket only while a question is open: so a socket that nobody holds is free at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.handshake.questions import ask, failure_of, is_mistake, reraise_later
+from tlsio.model.errors import TLSError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from tlsio.connection.context.secure_context import SecureContext
+    from tlsio.connection.handshake.client_handshake import ClientHandshake
+    from tlsio.connection.handshake.questions import Answer, Question
+    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.native._core import Connection
+
+__all__ = ["Handshake"]
+
+
+class Handshake:
+    """One connection's handshakes, the first and those that follow.
+
+    Attributes:
+        connection: The engine's.
+        context: Chosen by name; None: the side's default.
+        is_done: The first handshake is done.
+        is_over: The connection has ended.
+        mistake: What a hook raised by mistake: when nothing takes it, the loop's handler must.
+        refused: Why we refused the peer, in the words of whoever did.
+        socket: What a hook is given as its socket; None when no question is open.
+    """
+
+    __slots__ = ("_loop", "_question", "connection", "context", "is_done", "is_over", "mistake", "refused", "socket")
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Begin one; without a loop hooks have to answer at once."""
+        self.connection = connection
+        self.context: SecureContext | None = None
+        self.is_done = self.is_over = False
+        self.mistake: BaseException | None = None
+        self.refused: BaseException | None = None
+        self.socket: Any = None
+        self._loop = loop
+        self._question: Question | None = None  # to an async hook
+
+    def answer(self, side: ClientHandshake | ServerHandshake, question: int, socket: object) -> None:
+        """Have the engine's question answered by `side`, at once or later."""
+        self.socket = socket
+        side.on_question(self, question)
+        if self._question is None:
+            self.socket = None
+
+    def ask(self, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object) -> None:
+        """Put one question to a hook. `answer(result, error)` tells the engine, and may ask the next hook; once the connection is over
+        it is not called any more.
+        """  # noqa: D205
+        later = False
+
+        def take(result: object, error: BaseException | None) -> None:
+            self._question = None
+            if self.is_over:  # the hook itself may have destroyed it
+                return
+            answer(result, error)
+            if later and self._question is None:  # otherwise the next hook's answer goes on
+                self.socket = None
+                self.connection.resume()
+
+        question = ask(self._loop, name, timeout, take, hook, *args)
+        if question is not None:
+            self._question = question
+        later = True
+
+    def is_asked_by(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether this is the task of the hook that is asked."""
+        return self._question is not None and self._question.is_run_by(task)
+
+    def fail_key(self, error: BaseException) -> None:
+        """`psk_callback` has failed, and with it the handshake."""
+        failure = failure_of("psk_callback", error)
+        if isinstance(failure, TLSError):
+            failure.alert = None  # OpenSSL picks it
+        self.refused = failure
+        self.mistake = failure if is_mistake(failure) else None
+        reraise_later(self.connection.later, error)
+
+    def cancel(self) -> None:
+        """The connection has ended: nobody wants an answer any more."""
+        self.is_over = True
+        question, self._question, self.socket = self._question, None, None
+        if question is not None:
+            question.cancel()
