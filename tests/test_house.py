@@ -34,6 +34,8 @@ FLOORS = {
     "cli": 7,
 }
 HIGHEST_EXPORTED = 3
+# Within `connection`: what each room, or file beside them, may know. Lower ones know nothing of higher ones.
+ROOMS = {"tasks": 0, "context": 0, "drivers": 0, "revocation": 1, "handshake": 2, "socket": 3, "server": 4, "client": 4, "pair": 4}
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
 PURE = {"model", "trust"}
@@ -124,6 +126,16 @@ class TestModule:
             if package == "tlsio" and target in FLOORS and target != folder(path):
                 allowed = floor(path) if not folder(path) else floor(path) - 1
                 assert FLOORS[target] <= allowed, f"{folder(path) or path.stem} imports {name}"
+
+    def test_imports_from_lower_rooms(self, path: Path) -> None:
+        """So there is no circle among them."""
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] != "connection" or parts[1] == "__init__":
+            return
+        for name in imports(path):
+            names = name.split(".")
+            if names[:2] == ["tlsio", "connection"] and names[2] != parts[1]:
+                assert ROOMS[names[2]] < ROOMS[parts[1]], f"{parts[1]} imports {name}"
 
     def test_imports_no_other_tls_library(self, path: Path) -> None:
         """Only `native` knows libssl, and it is the one that we link."""

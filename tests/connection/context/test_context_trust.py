@@ -106,68 +106,68 @@ def test_session_id_context_has_1_to_32_bytes(given: bytes) -> None:
 # --- what a server makes of a context ---
 
 
-def served(given: SecureContext | ContextOptions, home: SecureContext) -> SecureContext:
-    """Return what a server created with `home`, and not changed since, uses for a name."""
-    return for_server(given, current=home, home=home)
+def served(given: SecureContext | ContextOptions, initial: SecureContext) -> SecureContext:
+    """Return what a server created with `initial`, and not changed since, uses for a name."""
+    return for_server(given, current=initial, initial=initial)
 
 
 def test_given_session_id_context_holds_for_the_trust_of_home() -> None:
     """Another certificate under the same trust shares the sessions."""
-    home = server_of(pki.localhost(), session_id_context=b"cluster")
-    name = served(parse_context_options({"cert": pki.wildcard().cert_pem, "key": pki.wildcard().key_pem}), home)
+    initial = server_of(pki.localhost(), session_id_context=b"cluster")
+    name = served(parse_context_options({"cert": pki.wildcard().cert_pem, "key": pki.wildcard().key_pem}), initial)
     assert id_context(name) == b"cluster"
 
 
 @pytest.mark.parametrize("changed", [name for name in TRUST if name != "defaults"])
 def test_given_session_id_context_is_mixed_for_another_trust(changed: str) -> None:
     """Else a session without a certificate would resume where one is demanded."""
-    home = server_of(pki.localhost(), session_id_context=b"cluster")
+    initial = server_of(pki.localhost(), session_id_context=b"cluster")
     own = create_secure_context(**TRUST[changed](), session_id_context=b"cluster")
-    without = served(parse_context_options(TRUST[changed]()), home)
-    assert id_context(served(own, home)) == id_context(without)
+    without = served(parse_context_options(TRUST[changed]()), initial)
+    assert id_context(served(own, initial)) == id_context(without)
     assert id_context(without) not in (b"cluster", without.trust_digest)
     assert len(id_context(without)) == 32
 
 
 def test_reload_with_another_trust_is_mixed_until_the_trust_comes_back() -> None:
     """What counts is the trust the server was created with, not the last one."""
-    home = create_secure_context(ca=pki.ca1().cert_pem, session_id_context=b"cluster")
-    reloaded = for_server(parse_context_options({"ca": pki.ca2().cert_pem}), current=home, home=home)
-    back = for_server(parse_context_options({"ca": pki.ca1().cert_pem}), current=reloaded, home=home)
+    initial = create_secure_context(ca=pki.ca1().cert_pem, session_id_context=b"cluster")
+    reloaded = for_server(parse_context_options({"ca": pki.ca2().cert_pem}), current=initial, initial=initial)
+    back = for_server(parse_context_options({"ca": pki.ca1().cert_pem}), current=reloaded, initial=initial)
     assert id_context(reloaded) != b"cluster"
     assert id_context(back) == b"cluster"
 
 
 def test_two_given_session_id_contexts_stay_apart() -> None:
     """A name may have a cluster of its own."""
-    home = create_secure_context(session_id_context=b"one")
-    mixed = {id_context(served(parse_context_options({"ca": [], "session_id_context": name}), home)) for name in (b"one", b"two")}
+    initial = create_secure_context(session_id_context=b"one")
+    mixed = {id_context(served(parse_context_options({"ca": [], "session_id_context": name}), initial)) for name in (b"one", b"two")}
     assert len(mixed) == 2
 
 
 def test_complete_context_of_the_same_trust_is_used_as_it_is() -> None:
     """Nothing to add: nothing is built."""
-    home = create_secure_context()
+    initial = create_secure_context()
     name = server_of(pki.wildcard())
-    assert served(name, home) is name
-    assert served(home, home) is home
+    assert served(name, initial) is name
+    assert served(initial, initial) is initial
 
 
 def test_completed_context_is_made_once() -> None:
     """An `sni_callback` may give the same one with every connection; another default context makes another one."""
-    home = create_secure_context(min_version="TLSv1.3")
+    initial = create_secure_context(min_version="TLSv1.3")
     name = server_of(pki.wildcard())
-    first = served(name, home)
-    assert served(name, home) is first
-    changed = home.replace(max_version="TLSv1.3")
-    assert for_server(name, current=changed, home=home) is not first
+    first = served(name, initial)
+    assert served(name, initial) is first
+    changed = initial.replace(max_version="TLSv1.3")
+    assert for_server(name, current=changed, initial=initial) is not first
 
 
 def test_name_keeps_the_trust_of_its_server() -> None:
     """What an SNI context leaves unset, `ca` included, stays the server's."""
-    home = server_of(pki.localhost(), ca=pki.ca1().cert_pem, request_cert=True)
-    name = served(server_of(pki.wildcard()), home)
-    assert name.trust_digest == home.trust_digest
+    initial = server_of(pki.localhost(), ca=pki.ca1().cert_pem, request_cert=True)
+    name = served(server_of(pki.wildcard()), initial)
+    assert name.trust_digest == initial.trust_digest
     assert shake(name, std_client(version=TLS_1_2)).code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"
 
 
