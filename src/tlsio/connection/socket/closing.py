@@ -70,6 +70,7 @@ class SocketClosing(SocketReading):
         "_idle_timer",
         "_opener",
         "_rehandshaker",
+        "_reported",
         "_tasks",
         "_timer",
     )
@@ -81,6 +82,7 @@ class SocketClosing(SocketReading):
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
+    _reported: BaseException | None  # by the loop's handler: several listeners may pass on one error
     _rehandshaker: asyncio.Future[None] | None  # the call that waits for another handshake
     _tasks: set[asyncio.Task[Any]] | None
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
@@ -106,6 +108,8 @@ class SocketClosing(SocketReading):
         self._stop_writing()
         self._drop_input()
         self._set_idle_timer(None)
+        if self._phase is OPEN:
+            self._set_deadline(None)  # of another handshake: from now on close_timeout is the bound
         self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
@@ -286,7 +290,7 @@ class SocketClosing(SocketReading):
             return
         closing = self._input is DROPPED
         self._error = error
-        self._error_taken = closing  # a program that has called close() may not want to know
+        self._error_taken = closing and not of_user  # a program that has called close() may not want to know of the connection
         self._kept = (self._kept | Kept.ERROR) & ~Kept.END
         lost = closing and isinstance(error, ConnectionLostError)  # by now that means data
         if not closing or lost:
@@ -387,7 +391,8 @@ class SocketClosing(SocketReading):
     def _listener_failed(self, error: BaseException) -> None:
         """Code of the user raised: the socket ends with that. What it only passed on is the connection's error."""
         if error is self._raised:
-            if self._kept & Kept.ERROR or error is not self._error:  # else the error listeners have had it
+            is_told = error is self._error and (not self._kept & Kept.ERROR or self._has("error"))  # or `destroy` tells it
+            if not is_told:
                 self._report(error, of_user=False)
             self.destroy()
         elif self._phase >= CLOSED or self._error is not None:
@@ -418,7 +423,12 @@ class SocketClosing(SocketReading):
 
     def _report(self, error: BaseException, *, of_user: bool) -> None:
         """Report an error that no call and no listener has taken. A server's peers fail every day; all else is the application's matter."""
-        self._error_taken = True
+        if error is self._reported:
+            return
+        self._reported = error
+        if error is self._error:
+            self._error_taken = True
+            self._kept &= ~Kept.ERROR
         if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
             _log.debug("%r: %s", self, error)
         elif not self._loop.is_closed():

@@ -274,7 +274,11 @@ class SocketReading(Lifecycle):
     def _update_flow(self) -> None:
         """Start or stop the flow, as listeners, pause and async listeners allow it."""
         listeners = self._listeners_of("data")
-        if self._awaited or (self._paused and listeners):
+        if self._awaited:
+            return
+        if self._paused and listeners:
+            if self._error is not None:  # which a pause does not hold back
+                self._tell_soon()
             return
         if self._paused:
             self._tell_soon()  # what the flow has held back
@@ -297,8 +301,8 @@ class SocketReading(Lifecycle):
 
     @property
     def _is_held(self) -> bool:
-        """The data listeners have not had all that was read."""
-        return (self._awaited > 0 or self._buffer is not None) and self._has("data")
+        """The data listeners have not had all that was read, or one that may have left meanwhile is not done with it."""
+        return self._awaited > 0 or (self._buffer is not None and self._has("data"))
 
     def _tell_soon(self) -> None:
         """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""

@@ -103,7 +103,7 @@ class TLSSocket(SocketClosing):
         self._opener = self._reader = self._rehandshaker = None
         self._drainers = self._close_waiters = self._tasks = None
         self._buffer = self._closing = None
-        self._error = self._raised = None
+        self._error = self._raised = self._reported = None
         self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None
         if driver is not None:

@@ -307,7 +307,7 @@ static void begin_deferred(tio_conn *c) {
 }
 
 int tio_conn_rehandshake_done(tio_conn *c) {
-    if (c->question != TIO_NO_QUESTION || c->phase != TIO_OPEN) return 0;
+    if (c->question != TIO_NO_QUESTION || (c->phase != TIO_OPEN && c->phase != TIO_CLOSING)) return 0;
     int done = c->rehandshake_done;
     c->rehandshake_done = 0;
     return done;
@@ -485,6 +485,7 @@ static void send_close_notify(tio_conn *c) {
     begin(c);
     c->wire.unbounded = 1;
     if (SSL_shutdown(c->ssl) < 0) ERR_clear_error();
+    c->wire.sealed = 1;
 }
 
 void tio_conn_end(tio_conn *c) {
@@ -519,6 +520,7 @@ void tio_conn_look_for_reset(tio_conn *c) {
 /* Also when both have ended: close() would not say it while a child forked in C has a copy. */
 static void end_descriptor(tio_conn *c) {
     int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
+    if (error == ENOTCONN) error = ECONNRESET;                  /* it was reset, and nobody has read that yet */
     if (c->in != TIO_IN_OPEN) tio_conn_look_for_reset(c);
     else if (error) tio_conn_send_failed(c, error);
     tio_conn_fin_sent(c);

@@ -27,6 +27,7 @@ typedef struct {
     uint8_t starved;                    /* OpenSSL wanted bytes in this call, and there were none */
     uint8_t borrowed;                   /* `in` points into a buffer of the caller or of the reactor */
     uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
+    uint8_t sealed;                     /* close_notify is the last: what OpenSSL writes after it, say tickets, is dropped */
     uint8_t out_lent;                   /* `out` is the reactor's send buffer */
     const uint8_t *in;                  /* unread wire bytes */
     size_t in_size;

@@ -105,7 +105,7 @@ static int read_wire(BIO *bio, char *to, int size) {
 static int gather(BIO *bio, const char *from, int size) {
     tio_conn *c = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (c->wire.out_error) return size;                 /* nothing leaves any more; the input is read to its end all the same */
+    if (c->wire.out_error || c->wire.sealed) return size;       /* nothing leaves any more; the input is read to its end all the same */
     if (tio_wire_unsent(&c->wire) >= TIO_GATHER && !c->wire.unbounded) {
         BIO_set_retry_write(bio);
         return -1;
