@@ -83,7 +83,7 @@ class SocketClosing(SocketReading):
     _idle_timer: asyncio.TimerHandle | None
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
     _reported: BaseException | None  # by the loop's handler: several listeners may pass on one error
-    _rehandshaker: asyncio.Future[None] | None  # the call that waits for another handshake
+    _rehandshaker: asyncio.Future[bool | None] | None  # the call that waits for another handshake
     _tasks: set[asyncio.Task[Any]] | None
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
 

@@ -312,10 +312,12 @@ class TLSSocket(SocketClosing):
         self._set_deadline(self._settings.handshake_timeout)
         self._rehandshaker = self._loop.create_future()
         try:
-            await self._rehandshaker
+            is_done = await self._rehandshaker
         finally:
             self._rehandshaker = None
             self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
+        if is_done:  # what has ended the connection right after it is the next call's
+            return
         if self._error is not None:
             self._raise(self._error)
         if self._phase >= CLOSED:
@@ -347,7 +349,7 @@ class TLSSocket(SocketClosing):
             self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
             self._rehandshaker.set_exception(error)
         else:
-            self._rehandshaker.set_result(None)
+            self._rehandshaker.set_result(True)
 
     # ---- blocks
 

@@ -307,7 +307,7 @@ static void begin_deferred(tio_conn *c) {
 }
 
 int tio_conn_rehandshake_done(tio_conn *c) {
-    if (c->question != TIO_NO_QUESTION || (c->phase != TIO_OPEN && c->phase != TIO_CLOSING)) return 0;
+    if (c->question != TIO_NO_QUESTION || c->phase == TIO_BROKEN) return 0;
     int done = c->rehandshake_done;
     c->rehandshake_done = 0;
     return done;

@@ -44,7 +44,7 @@ unsigned tio_conn_next(const tio_conn *c) {
     if (c->phase == TIO_BROKEN) return next;
     if (c->in == TIO_IN_OPEN) next |= next_input(c);
     else if (c->wire.out_error || c->end_due) next |= TIO_NEXT_TURN;        /* nothing more will come that could explain or delay it */
-    if (may_write(c) || (c->rehandshake_done && c->phase == TIO_OPEN)) next |= TIO_NEXT_TURN;     /* the latter is to be reported */
+    if (may_write(c) || (c->rehandshake_done && (c->phase == TIO_OPEN || c->phase == TIO_CLOSING))) next |= TIO_NEXT_TURN;     /* the latter is to be reported */
     if (c->wire.out_error && !c->has_plaintext) next |= TIO_NEXT_TURN;      /* reported by the next step */
     return next;
 }
