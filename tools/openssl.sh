@@ -60,7 +60,7 @@ done
 bits=()
 [ "$(getconf LONG_BIT)" = 32 ] || bits=(enable-ec_nistp_64_gcc_128)
 echo "Building OpenSSL $found"
-hardened=(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) # as distributions build it
+hardened=(-fstack-protector-strong -Wp,-U_FORTIFY_SOURCE -Wp,-D_FORTIFY_SOURCE=2) # as distributions build it; -Wp keeps the order
 ./Configure linux-"$(uname -m)" --prefix=/usr --openssldir=/etc/ssl --libdir=lib -fPIC no-shared no-module no-tests "${bits[@]}" \
     "${hardened[@]}" >"$work/log" 2>&1 &&
     make -s -j"$(nproc)" build_libs >>"$work/log" 2>&1 &&
