@@ -316,11 +316,9 @@ class TLSSocket(SocketClosing):
         finally:
             self._rehandshaker = None
             self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
-        if is_done:  # what has ended the connection right after it is the next call's
-            return
         if self._error is not None:
             self._raise(self._error)
-        if self._phase >= CLOSED:
+        if self._phase >= CLOSED and not is_done:
             self._raise_closed()
 
     def _check_askable(self) -> None:
