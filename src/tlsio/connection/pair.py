@@ -21,7 +21,6 @@ from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
 from tlsio.model.options import HIGH_WATER_MARK
-from tlsio.native._core import ASK_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -288,13 +287,6 @@ class Cleartext(SocketFacts):
             raise self._error
 
     # ---- news from the engine
-
-    def _asked(self, question: int) -> None:
-        if question == ASK_STATUS and not self._side.is_server:
-            self._emit("ocsp_response", self._connection.stapled)
-            if self._closed:  # by a listener
-                return
-        self._handshake.answer(self._side, question, self)
 
     def _opened(self) -> None:
         self._handshake.is_done = True

@@ -551,7 +551,7 @@ cdef class Connection(Plaintext):
         self.told_open = self.told_end = self.told_broken = self.told_done = True
 
     def fault(self):
-        """What broke the connection, as a `model.values.Fault`; None while nothing did."""
+        """What broke the connection, as a `model.statistics.Fault`; None while nothing did."""
         return fault_of(self.c, self.told_open) if tio_conn_phase(self.c) == TIO_BROKEN else None
 
 

@@ -57,9 +57,7 @@ class Handshake:
             self.socket = None
 
     def ask(self, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object) -> None:
-        """Put one question to a hook. `answer(result, error)` tells the engine, and may ask the next hook; once the connection is over
-        it is not called any more.
-        """  # noqa: D205
+        """Put one question to a hook. `answer(result, error)` tells the engine, or asks the next hook; not once the connection is over."""
         later = False
 
         def take(result: object, error: BaseException | None) -> None:

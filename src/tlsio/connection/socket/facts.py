@@ -17,6 +17,7 @@ from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
 from tlsio.model.codes import alert_name
 from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.native._core import ASK_STATUS
 from tlsio.trust.certificate import link, parse
 
 if TYPE_CHECKING:
@@ -117,6 +118,13 @@ class SocketFacts(Emitter):
         if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
             error.alert = alert_name(fault.alert_sent)
         return error
+
+    def _asked(self, question: int) -> None:
+        if question == ASK_STATUS and not self._side.is_server:
+            self._emit("ocsp_response", self._connection.stapled)
+            if self._handshake.is_over:  # by a listener
+                return
+        self._handshake.answer(self._side, question, self)
 
     def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
         """For OpenSSL, which waits: identity and pre-shared key, or None. Given is the client's identity, or the server's hint."""

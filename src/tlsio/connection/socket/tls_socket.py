@@ -1,6 +1,6 @@
 """TLSSocket: what the user holds of one connection.
 
-Here are the handshakes and writing; reading is in `socket_reading`, ending in `socket_closing`, and the states with the table of
+Here are the handshakes and writing; reading is in `reading`, ending in `closing`, and the states with the table of
 their moves in `lifecycle`. The engine's connection below tells its news by `_asked`, `_opened`, `_readable`, `_drained`,
 `_input_ended`, `_finished`, `_broken`, `_rehandshake_done`, `_take_result` and `_listener_failed`, always from the loop, never from inside
 an OpenSSL call; what our own code raises at that comes back by `_crashed`.
@@ -22,7 +22,6 @@ from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import NO_ANSWER_HINT
 from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
-from tlsio.native._core import ASK_STATUS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -360,13 +359,6 @@ class TLSSocket(SocketClosing):
         await self.aclose()
 
     # ---- news from the engine that goes on to others
-
-    def _asked(self, question: int) -> None:
-        if question == ASK_STATUS and not self._side.is_server:
-            self._emit("ocsp_response", self._connection.stapled)
-            if self._phase >= CLOSED:  # by a listener
-                return
-        self._handshake.answer(self._side, question, self)
 
     def _readable(self) -> None:
         self._wake_reader()
