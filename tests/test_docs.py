@@ -10,7 +10,9 @@ import pytest
 
 import tlsio
 from tlsio.connection.pair import Cleartext, Encrypted
-from tlsio.model.options import ConnectOptionsDict, ContextOptionsDict, ServerOptionsDict
+from tlsio.model.options.connect import ConnectOptionsDict
+from tlsio.model.options.context import ContextOptionsDict
+from tlsio.model.options.server import ServerOptionsDict
 
 ROOT = Path(__file__).parent.parent
 # Their code lists signatures and is read by people only.

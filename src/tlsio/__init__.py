@@ -36,9 +36,9 @@ from tlsio.model.errors import (
     TruncatedError,
     UsageError,
 )
-from tlsio.model.options import ConnectOptionsDict as ConnectOptions
-from tlsio.model.options import ContextOptionsDict as ContextOptions
-from tlsio.model.options import ServerOptionsDict as ServerOptions
+from tlsio.model.options.connect import ConnectOptionsDict as ConnectOptions
+from tlsio.model.options.context import ContextOptionsDict as ContextOptions
+from tlsio.model.options.server import ServerOptionsDict as ServerOptions
 from tlsio.model.statistics import ServerStats, StoreStats
 from tlsio.native._core import openssl_version
 from tlsio.session.client_cache import ClientSessionCache

@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tlsio.model import options
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageError, UsageTypeError
-from tlsio.model.options import (
-    ConnectOptions,
-    ContextOptions,
-    ServerOptions,
-    parse_connect_options,
-    parse_context_options,
-    parse_server_options,
-)
+from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
+from tlsio.model.options.context import CLIENT_CONTEXT_CHECKS, CONTEXT_CHECKS, ContextOptions, ContextOptionsDict
+from tlsio.model.options.parse import CONNECT_CHECKS, SERVER_CHECKS, parse_connect_options, parse_context_options, parse_server_options
+from tlsio.model.options.server import ServerOptions, ServerOptionsDict
 
 KEY = b"k" * 48
 PIN = bytes(range(32))
@@ -231,7 +226,7 @@ def test_certificate_compression_needs_tls_1_3(monkeypatch: pytest.MonkeyPatch) 
     """TLS 1.2 has no message for it: by option or by default."""
     with pytest.raises(UsageError, match=r"^options\.certificate_compression needs TLS 1\.3"):
         parse_context_options({"certificate_compression": ["zlib"], "max_version": "TLSv1.2"})
-    monkeypatch.setattr(options.defaults, "max_version", "TLSv1.2")
+    monkeypatch.setattr(defaults, "max_version", "TLSv1.2")
     with pytest.raises(UsageError, match="max_version") as caught:
         parse_context_options({"certificate_compression": ["zlib"]})
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
@@ -459,17 +454,17 @@ def test_secure_context_excludes_context_options(parse: object) -> None:
 @pytest.mark.parametrize(
     ("typed", "parse", "own"),
     [
-        (options.ContextOptionsDict, parse_context_options, set()),
-        (options.ServerOptionsDict, parse_server_options, set()),
-        (options.ConnectOptionsDict, parse_connect_options, {"host", "timeout"}),
+        (ContextOptionsDict, parse_context_options, set()),
+        (ServerOptionsDict, parse_server_options, set()),
+        (ConnectOptionsDict, parse_connect_options, {"host", "timeout"}),
     ],
 )
 def test_typed_dict_has_the_options(typed: type, parse: object, own: set[str]) -> None:
     """Each key is an option; `connect` has two of them as parameters of its own."""
     names = set(typed.__annotations__)
     assert parse(dict.fromkeys(names)) is not None
-    checked = {options.ContextOptionsDict: options._CONTEXT, options.ServerOptionsDict: options._CONTEXT | options._SERVER}
-    assert names | own == set(checked.get(typed, options._CLIENT_CONTEXT | options._CONNECT))
+    checked = {ContextOptionsDict: CONTEXT_CHECKS, ServerOptionsDict: CONTEXT_CHECKS | SERVER_CHECKS}
+    assert names | own == set(checked.get(typed, CLIENT_CONTEXT_CHECKS | CONNECT_CHECKS))
 
 
 def test_ticket_keys_of_another_type_are_refused_with_what_a_source_needs() -> None:

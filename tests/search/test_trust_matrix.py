@@ -15,7 +15,8 @@ import pytest
 import pki
 import tlsio
 from tlsio.connection.handshake.start import make_side
-from tlsio.model.options import _CONNECT, _CONTEXT, _SERVER
+from tlsio.model.options.context import CLIENT_CONTEXT_CHECKS, CONTEXT_CHECKS
+from tlsio.model.options.parse import CONNECT_CHECKS, SERVER_CHECKS
 from trust_pairs import CLIENT, SERVER, World, compose, expiring_pair, play
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class TestOptions:
         """A new option has to be put on one of the lists."""
         from tlsio.connection.context.trust_digest import CANNOT_DECIDE, DECIDES  # noqa: PLC0415 - the other tests do without
 
-        every = set(_CONTEXT) | set(_SERVER) | set(_CONNECT)
+        every = set(CONTEXT_CHECKS) | set(SERVER_CHECKS) | set(CONNECT_CHECKS)
         assert not DECIDES & set(CANNOT_DECIDE)
         assert every - DECIDES - set(CANNOT_DECIDE) - {"secure_protocol"} == set()  # that one is two others
 
@@ -100,9 +101,7 @@ class TestOptions:
         """What no pair changes, no pair can find."""
         from tlsio.connection.context.trust_digest import DECIDES  # noqa: PLC0415
 
-        options = (
-            _CONTEXT | _SERVER if role == "server" else _CONNECT | {name: _CONTEXT[name] for name in _CONTEXT if name != "request_cert"}
-        )
+        options = CONTEXT_CHECKS | SERVER_CHECKS if role == "server" else CLIENT_CONTEXT_CHECKS | CONNECT_CHECKS
         assert DECIDES & set(options) - set(TABLES[role]) - ({"cert"} if role == "server" else set()) == set()
 
     @pytest.mark.parametrize(("role", "option"), [(role, option) for role in ROLES for option in TABLES[role]])

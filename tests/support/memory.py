@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from tlsio.connection.context.secure_context import create_secure_context
-from tlsio.model.faults import error_from_fault
+from tlsio.model.explanations import error_from_fault
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from cryptography import x509
 
 import pki
 import tlsio
-from tlsio.model.options import _CONTEXT
+from tlsio.model.options.context import CONTEXT_CHECKS
 from wire_peer import StreamWire, WirePeer
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def compose(seed: int) -> Pair:
     for name in [*rng.sample(sorted(table), rng.choice([0, 1, 1, 2, 3])), *rng.sample(speaking, min(len(speaking), rng.choice([0, 1])))]:
         first[name] = rng.choice(table[name](world))
     way: Any = rng.choice(["other", "other", "reload", "name"]) if role == "server" else "other"
-    changeable = sorted(name for name in table if way == "other" or name in _CONTEXT)
+    changeable = sorted(name for name in table if way == "other" or name in CONTEXT_CHECKS)
     second = dict(first)
     wanted = [name for name in speaking if name in changeable]
     speaks = wanted and rng.random() < SPEAKING
@@ -398,7 +398,7 @@ class _ServerVisits(_Visits):
 
     @staticmethod
     def _context_options(options: dict[str, Any]) -> Any:
-        return {name: value for name, value in options.items() if name in _CONTEXT and value is not None}
+        return {name: value for name, value in options.items() if name in CONTEXT_CHECKS and value is not None}
 
     async def play(self) -> Outcome:
         """Make the visits."""

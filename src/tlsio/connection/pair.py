@@ -20,7 +20,7 @@ from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
-from tlsio.model.options import HIGH_WATER_MARK
+from tlsio.model.options.connection import HIGH_WATER_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

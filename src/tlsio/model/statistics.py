@@ -1,57 +1,9 @@
-"""The values that pass between floors. Frozen, without behaviour."""
+"""What servers and session stores count, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
-__all__ = ["Fault", "FaultKind", "FaultLimit", "Role", "ServerStats", "StoreStats"]
-
-Role: TypeAlias = Literal["client", "server"]
-FaultKind: TypeAlias = Literal["ssl", "alert", "verify", "truncated", "hangup", "unanswered", "os", "limit", "timeout", "refused", "memory"]
-FaultLimit: TypeAlias = Literal[
-    "", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off", "certificate_requests"
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What the engine saw when a connection failed: OpenSSL's queue, alerts and verify result in one struct.
-
-    Attributes:
-        kind: What ended the connection. `"hangup"`: the peer was gone before the handshake was done.
-            `"unanswered"`: it has ended, and another handshake will not be done.
-            `"refused"`: an answer of ours refused the peer.
-        role: Our side.
-        opened: The handshake was complete.
-        library: OpenSSL's name of the library that failed, `"SSL routines"`.
-        reason: OpenSSL's text, `"wrong version number"`. It changes between versions.
-        reason_code: OpenSSL's number for it (`ERR_GET_REASON`). It does not change.
-        stack: OpenSSL's whole error queue, oldest first.
-        alert_sent: Number of the fatal alert we sent, -1 for none.
-        alert_received: Number of the fatal alert that came, -1 for none.
-        verify_errors: Pairs of X509_V_ERR number and depth in the order found. Node's code is the last one.
-        os_errno: errno of the failed system call, 0 for none.
-        first_bytes: The first bytes from the peer, at most 16.
-        limit: Which limit was passed, for `kind="limit"`.
-        certificate_requested: We are the client, and the server asked for our certificate.
-        psk: A `psk_callback` is set.
-    """
-
-    kind: FaultKind
-    role: Role
-    opened: bool = False
-    library: str = ""
-    reason: str = ""
-    reason_code: int = 0
-    stack: tuple[str, ...] = ()
-    alert_sent: int = -1
-    alert_received: int = -1
-    verify_errors: tuple[tuple[int, int], ...] = ()
-    os_errno: int = 0
-    first_bytes: bytes = b""
-    limit: FaultLimit = ""
-    certificate_requested: bool = False
-    psk: bool = False
+__all__ = ["ServerStats", "StoreStats"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

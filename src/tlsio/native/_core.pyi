@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
 from typing import Final, Protocol, TypeAlias, final
 
-from tlsio.model.statistics import Fault
+from tlsio.model.faults import Fault
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
 # What a connection may ask its owner (engine.h, tio_question).

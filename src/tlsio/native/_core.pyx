@@ -16,8 +16,8 @@ import socket
 import sys
 import weakref
 
-from tlsio.model.faults import error_from_fault
-from tlsio.model.statistics import Fault
+from tlsio.model.explanations import error_from_fault
+from tlsio.model.faults import Fault
 
 include "border.pxi"
 include "context.pxi"

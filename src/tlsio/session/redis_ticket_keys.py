@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_text
 from tlsio.model.errors import StoreError
-from tlsio.model.options import MAX_TICKET_KEYS
+from tlsio.model.options.context import MAX_TICKET_KEYS
 
 from .redis_link import REDIS_TIMEOUT, RedisBacked, RedisLink
 from .sealing import derive_key, seal, unseal

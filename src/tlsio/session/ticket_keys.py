@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tlsio.model.checks import check_seconds, out_of_range, wrong_type
-from tlsio.model.options import TICKET_KEY_BYTES
+from tlsio.model.options.context import TICKET_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

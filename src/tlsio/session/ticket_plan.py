@@ -20,7 +20,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tlsio.model.options import TICKET_KEY_BYTES
+from tlsio.model.options.context import TICKET_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

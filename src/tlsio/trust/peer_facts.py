@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tlsio.model.statistics import Role
+from tlsio.model.faults import Role
 
 
 def _trusts_nobody(_subject: bytes) -> Sequence[bytes]:

@@ -16,7 +16,7 @@ from tlsio.model.errors import (
     UsageStateError,
     UsageTypeError,
 )
-from tlsio.model.options import IdentityPolicy
+from tlsio.model.options.connect import IdentityPolicy
 
 from . import pins
 from .advice import advise

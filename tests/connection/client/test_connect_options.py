@@ -12,7 +12,7 @@ import pytest
 import pki
 import tlsio
 from net import Net, once
-from tlsio.model.options import ContextOptions
+from tlsio.model.options.context import ContextOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

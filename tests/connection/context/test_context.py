@@ -17,7 +17,7 @@ from memory import CERTIFICATE_REQUEST, TLS_1_2, TLS_1_3, server_of, shake, std_
 from tlsio.connection.context.secure_context import create_secure_context, get_ciphers
 from tlsio.model.constants import SSL_OP_NO_TLSv1_3, defaults
 from tlsio.model.errors import ConfigError, UsageTypeError
-from tlsio.model.options import ContextOptions
+from tlsio.model.options.context import ContextOptions
 from tlsio.native._core import openssl_version
 
 if TYPE_CHECKING:

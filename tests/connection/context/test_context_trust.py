@@ -12,7 +12,8 @@ import pki
 from memory import TLS_1_2, server_of, shake, std_client
 from tlsio.connection.context.secure_context import create_secure_context, derive, for_server
 from tlsio.model.errors import UsageError
-from tlsio.model.options import ContextOptions, parse_context_options
+from tlsio.model.options.context import ContextOptions
+from tlsio.model.options.parse import parse_context_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,10 @@ from tlsio.connection.context.secure_context import SecureContext, create_secure
 from tlsio.connection.context.trust_digest import CANNOT_DECIDE, DECIDES
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
-from tlsio.model.options import ConnectOptions, ContextOptions, ServerOptions, parse_connect_options, parse_server_options
+from tlsio.model.options.connect import ConnectOptions
+from tlsio.model.options.context import ContextOptions
+from tlsio.model.options.parse import parse_connect_options, parse_server_options
+from tlsio.model.options.server import ServerOptions
 from tlsio.native._core import security_level
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.socket.tls_socket import TLSSocket, make_socket, wrap_stream
 from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
-from tlsio.model.options import parse_connect_options
+from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import Connection, has_reactor
 from tlsio.trust.identity import to_lookup_name
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
-    from tlsio.model.options import ConnectOptions, ConnectOptionsDict
+    from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
 
 __all__ = ["connect"]
 

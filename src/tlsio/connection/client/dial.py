@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
 
-    from tlsio.model.options import ConnectOptions
+    from tlsio.model.options.connect import ConnectOptions
 
 __all__ = ["connect_path", "connect_tcp"]
 

@@ -13,7 +13,7 @@ from tlsio.model.errors import (
 from tlsio.trust.identity import to_server_name
 
 if TYPE_CHECKING:
-    from tlsio.model.options import ContextOptions
+    from tlsio.model.options.context import ContextOptions
 
 __all__ = ["NamedContexts"]
 

@@ -19,7 +19,7 @@ from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, di
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.material import Material
-from tlsio.model.options import parse_context_options
+from tlsio.model.options.parse import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
-    from tlsio.model.options import ContextOptions, ContextOptionsDict
+    from tlsio.model.options.context import ContextOptions, ContextOptionsDict
 
 __all__ = [
     "SESSION_TIMEOUT",

@@ -15,7 +15,8 @@ from tlsio.model.constants import defaults
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tlsio.model.options import ConnectOptions, ContextOptions
+    from tlsio.model.options.connect import ConnectOptions
+    from tlsio.model.options.context import ContextOptions
     from tlsio.native._core import Lists
 
 __all__ = ["CANNOT_DECIDE", "DECIDES", "ServerPolicy", "digest_chain", "digest_client", "digest_context", "digest_identity"]

@@ -16,7 +16,7 @@ from tlsio.connection.handshake.questions import INTERNAL_ERROR
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
-from tlsio.model.faults import error_from_fault
+from tlsio.model.explanations import error_from_fault
 from tlsio.native._core import ASK_STATUS
 from tlsio.session.client_session import ClientSession
 from tlsio.trust import identity
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.revocation.crl_cache import CrlCache
     from tlsio.model.errors import TLSError
-    from tlsio.model.options import ConnectOptions
-    from tlsio.model.statistics import Fault
+    from tlsio.model.faults import Fault
+    from tlsio.model.options.connect import ConnectOptions
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict

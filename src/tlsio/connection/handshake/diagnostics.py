@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from tlsio.model.environment import read_variable
 
 if TYPE_CHECKING:
-    from tlsio.model.options import ConnectOptions, ServerOptions
+    from tlsio.model.options.connect import ConnectOptions
+    from tlsio.model.options.server import ServerOptions
     from tlsio.native._core import Connection
 
 __all__ = ["Diagnostics", "warn_of_trace"]

@@ -28,8 +28,8 @@ from tlsio.model.errors import (
     UsageTypeError,
     UsageValueError,
 )
-from tlsio.model.faults import error_from_fault
-from tlsio.model.options import parse_context_options
+from tlsio.model.explanations import error_from_fault
+from tlsio.model.options.parse import parse_context_options
 from tlsio.native._core import ASK_CLIENT, ASK_STATUS, ASK_STORE, is_ocsp_response
 from tlsio.trust.certificate import link, read_all
 from tlsio.trust.ocsp import MAX_RESPONSE
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.revocation.crl_cache import CrlCache
-    from tlsio.model.options import ServerOptions
-    from tlsio.model.statistics import Fault
+    from tlsio.model.faults import Fault
+    from tlsio.model.options.server import ServerOptions
     from tlsio.native._core import Connection, Context
     from tlsio.trust.verdict import Verdict
 

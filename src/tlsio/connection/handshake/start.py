@@ -8,7 +8,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.model.errors import UsageTypeError
-from tlsio.model.options import parse_connect_options, parse_server_options
+from tlsio.model.options.parse import parse_connect_options, parse_server_options
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
-from tlsio.model.options import parse_server_options, parse_ticket_keys
+from tlsio.model.options.context import parse_ticket_keys
+from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
 from tlsio.native._core import Gate, Ring
 from tlsio.trust.certificate import parse
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
+    from tlsio.model.options.context import ContextOptionsDict
+    from tlsio.model.options.server import ServerOptionsDict
     from tlsio.native._core import Address, Connection, Context
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]

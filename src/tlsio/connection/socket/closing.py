@@ -40,7 +40,7 @@ from tlsio.model.errors import (
     UsageTypeError,
     UsageValueError,
 )
-from tlsio.model.faults import TRUNCATION_HINT
+from tlsio.model.explanations import TRUNCATION_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

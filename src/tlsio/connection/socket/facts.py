@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.model.client_hello import ClientHello
-    from tlsio.model.options import ContextOptionsDict
+    from tlsio.model.options.context import ContextOptionsDict
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
 

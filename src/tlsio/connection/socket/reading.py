@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from typing import NoReturn, Self
 
     from tlsio.connection.socket.emitter import Listener
-    from tlsio.model.options import ConnectOptions, ServerOptions
+    from tlsio.model.options.connect import ConnectOptions
+    from tlsio.model.options.server import ServerOptions
 
 __all__ = ["SocketReading"]
 

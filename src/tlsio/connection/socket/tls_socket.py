@@ -20,8 +20,8 @@ from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
-from tlsio.model.faults import NO_ANSWER_HINT
-from tlsio.model.options import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
+from tlsio.model.explanations import NO_ANSWER_HINT
+from tlsio.model.options.connection import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -6,9 +6,10 @@ from functools import cache
 
 import pytest
 
-from tlsio.model import errors, faults
-from tlsio.model.faults import error_from_fault
-from tlsio.model.statistics import Fault, FaultKind, Role, ServerStats
+from tlsio.model import errors, explanations
+from tlsio.model.explanations import error_from_fault
+from tlsio.model.faults import Fault, FaultKind, Role
+from tlsio.model.statistics import ServerStats
 
 HELLO = b"\x16\x03\x01\x02\x00\x01"
 ERR_LIB_SSL = 20
@@ -26,7 +27,7 @@ def openssl_reason(number: int) -> str:
     return subprocess.run(["openssl", "errstr", code], check=True, capture_output=True, text=True).stdout.strip().split(":")[4]
 
 
-@pytest.mark.parametrize("number", sorted({*faults._REASON_CAUSES, *faults._CONFIG_CAUSES, *faults._BAD_RECORDS, 134, 199}))
+@pytest.mark.parametrize("number", sorted({*explanations._REASON_CAUSES, *explanations._CONFIG_CAUSES, *explanations._BAD_RECORDS, 134, 199}))
 def test_reason_numbers_exist(number: int) -> None:
     """OpenSSL's command line knows them; a typo here would explain the wrong thing."""
     assert not openssl_reason(number).startswith("reason(")
@@ -211,7 +212,7 @@ def test_alert_is_explained(fault: Fault, text: str, mend: str) -> None:
     assert ("ended the connection" in str(error)) is fault.opened
 
 
-@pytest.mark.parametrize("alert", sorted(faults._ALERT_CAUSES))
+@pytest.mark.parametrize("alert", sorted(explanations._ALERT_CAUSES))
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_every_alert_has_a_mend(alert: int, role: Role) -> None:
     """Both sides are told something, in a whole sentence."""
@@ -328,12 +329,8 @@ def test_failed_system_call_keeps_its_errno(number: int, opened: bool, code: str
     assert (error.hint is None) is opened
 
 
-def test_truncation_and_memory() -> None:
-    """A FIN without close_notify is the peer's fault, missing memory nobody's."""
-    truncated = error_from_fault(Fault(kind="truncated", role="client", opened=True), host="h")
-    assert type(truncated) is errors.TruncatedError
-    assert str(truncated).startswith("The server h closed the connection without close_notify")
-    assert "allow_truncation=True" in str(truncated.hint)
+def test_memory() -> None:
+    """Missing memory is neither side's fault."""
     assert error_from_fault(Fault(kind="memory", role="client")).code == "ERR_TLS_OUT_OF_MEMORY"
 
 

@@ -1,0 +1,337 @@
+"""The options of a SecureContext."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from tlsio.model.checks import (
+    BytesLike,
+    check_bool,
+    check_bytes,
+    check_choice,
+    check_ciphers,
+    check_filled_text,
+    check_function,
+    check_int,
+    check_text,
+    check_text_or_bytes,
+    check_version,
+    out_of_range,
+    wrong_type,
+    wrong_value,
+)
+from tlsio.model.constants import defaults
+from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.model.material import (
+    Material,
+    parse_authorities,
+    parse_certificates,
+    parse_dh_parameters,
+    parse_keys,
+    parse_pfx,
+    parse_revocations,
+)
+from tlsio.model.options.option import checks_of, option
+
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from collections.abc import Sequence
+
+    from cryptography.x509 import Certificate, CertificateRevocationList
+
+    from tlsio.model.material import Content, DhParameters, KeyWithPassphrase, PfxWithPassphrase, PrivateKey
+
+__all__ = [
+    "CLIENT_CONTEXT_CHECKS",
+    "CONTEXT_CHECKS",
+    "ContextOptions",
+    "ContextOptionsDict",
+    "SharedContextOptionsDict",
+    "make_context",
+    "parse_alpn_protocols",
+    "parse_pins",
+    "parse_ticket_keys",
+]
+
+CompressionAlgorithm: TypeAlias = Literal["zlib", "brotli", "zstd"]
+ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
+_Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
+
+# RFC 7301 §3.1: one byte of length before each name, two before the list, which an extension of 65,535 bytes holds.
+MAX_ALPN_NAME = 255
+MAX_ALPN_LIST = 65533
+
+# SSL_MAX_SID_CTX_LENGTH.
+MAX_SESSION_ID_CONTEXT = 32
+
+PIN_BYTES = 32
+TICKET_KEY_BYTES = 48
+# The engine's ring remembers as many; each is tried in turn by name, a memcmp of 16 bytes.
+MAX_TICKET_KEYS = 16
+
+
+def parse_alpn_protocols(label: str, value: object) -> tuple[bytes, ...]:
+    """Take a list of names (str or bytes), or bytes in wire form: a length before each name."""
+    if isinstance(value, BytesLike):
+        names = _split_wire_names(label, bytes(value))
+    elif isinstance(value, list | tuple):
+        names = tuple(_check_alpn_name(f"{label}[{index}]", item) for index, item in enumerate(value))
+    else:
+        raise wrong_type(label, "a list of str or bytes, or bytes in wire form", value)
+    if sum(len(name) + 1 for name in names) > MAX_ALPN_LIST:
+        raise UsageValueError(f"{label} is longer than {MAX_ALPN_LIST} bytes", code="ERR_OUT_OF_RANGE")
+    return names
+
+
+def _check_alpn_name(label: str, value: object) -> bytes:
+    name = check_text_or_bytes(label, value)
+    if not name:
+        raise wrong_value(label, "must not be empty")
+    if len(name) > MAX_ALPN_NAME:
+        raise out_of_range(label, f"at most {MAX_ALPN_NAME} bytes", f"{len(name)} bytes")
+    return name
+
+
+def _split_wire_names(label: str, wire: bytes) -> tuple[bytes, ...]:
+    names = []
+    while wire:
+        length = wire[0]
+        if length == 0:
+            raise wrong_value(label, "must not contain a zero-length protocol")
+        if len(wire) <= length:
+            raise wrong_value(label, "contains a truncated protocol", hint="One name? Put it into a list: [b'h2'].")
+        names.append(wire[1 : 1 + length])
+        wire = wire[1 + length :]
+    return tuple(names)
+
+
+def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
+    """Take a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
+    if not isinstance(value, list | tuple):
+        raise wrong_type(label, "a list of 32 bytes or 'sha256/BASE64'", value)
+    if not value:
+        raise wrong_value(label, "holds no pin", hint="Leave the option out to pin nothing.")
+    return tuple(_parse_pin(f"{label}[{index}]", item) for index, item in enumerate(value))
+
+
+def _parse_pin(label: str, value: object) -> bytes:
+    if isinstance(value, str):
+        algorithm, _, text = value.partition("/")
+        try:
+            digest = base64.b64decode(text, validate=True)
+        except ValueError:
+            digest = b""
+        if algorithm != "sha256" or len(digest) != PIN_BYTES:
+            raise wrong_value(label, f"must be 'sha256/' and 44 characters of Base64, got {value!r:.80}")
+        return digest
+    digest = check_bytes(label, value)
+    if len(digest) != PIN_BYTES:
+        raise wrong_value(label, f"must be exactly 32 bytes, the SHA-256 of the SPKI, got {len(digest)}")
+    return digest
+
+
+def parse_ticket_key_option(label: str, value: object) -> object:
+    """Take what `parse_ticket_keys` does, or a source of keys as it is."""
+    if all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock")):
+        return value
+    if not isinstance(value, bytes | bytearray | memoryview | list | tuple):
+        got = type(value).__name__
+        raise UsageTypeError(f"{label} must be 48 bytes, a list of them, or a source with snapshot, refresh and clock, got {got}")
+    return parse_ticket_keys(label, value)
+
+
+def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
+    """Take 48 bytes or a list of them; the first encrypts, all decrypt."""
+    if not isinstance(value, list | tuple):
+        return (_check_ticket_key(label, value),)
+    if not value:
+        raise wrong_value(label, "holds no key", hint="Leave the option out for random keys.")
+    if len(value) > MAX_TICKET_KEYS:
+        raise out_of_range(label, f"at most {MAX_TICKET_KEYS} keys", len(value))
+    return tuple(_check_ticket_key(f"{label}[{index}]", item) for index, item in enumerate(value))
+
+
+def _check_ticket_key(label: str, value: object) -> bytes:
+    key = check_bytes(label, value)
+    if len(key) != TICKET_KEY_BYTES:
+        raise wrong_value(label, f"must be exactly 48 bytes, got {len(key)}")
+    return key
+
+
+def _check_session_id_context(label: str, value: object) -> bytes:
+    session_id_context = check_text_or_bytes(label, value)
+    if not 1 <= len(session_id_context) <= MAX_SESSION_ID_CONTEXT:
+        raise out_of_range(label, "from 1 to 32 bytes", f"{len(session_id_context)} bytes")
+    return session_id_context
+
+
+def _check_secure_options(label: str, value: object) -> int:
+    return check_int(label, value, 0, 2**64 - 1)
+
+
+def _check_session_timeout(label: str, value: object) -> int:
+    return check_int(label, value, 1, 2**31 - 1)
+
+
+def _check_compression(label: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise wrong_type(label, "a list of 'zlib', 'brotli' and 'zstd'", value)
+    names = tuple(check_choice(f"{label}[{index}]", name, ("zlib", "brotli", "zstd")) for index, name in enumerate(value))
+    if len(set(names)) < len(names):
+        raise wrong_value(label, "names an algorithm twice")
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class ContextOptions:
+    """What makes a SecureContext. None: not given.
+
+    Attributes:
+        ca: Trusted instead of the default roots; `()` trusts nothing. `extra_ca`: trusted besides.
+        passphrase: For each key and PKCS#12 that has none of its own.
+        ciphers: Never empty.
+        dhparam: Parameters, or `"auto"` for a size that fits the key.
+        alpn_protocols: Names in order of preference; `()` is no ALPN. `npn_protocols`: the same for NPN.
+        secure_options: `SSL_OP_*` bits.
+        pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
+        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt. Or a source of such keys.
+        session_timeout: Seconds.
+        certificate_compression: Algorithms, most wanted first; `()` is none.
+    """
+
+    ca: tuple[Material, ...] | None = option(parse_authorities)
+    extra_ca: tuple[Material, ...] | None = option(parse_authorities)
+    cert: tuple[Material, ...] | None = option(parse_certificates)
+    key: tuple[Material, ...] | None = option(parse_keys)
+    passphrase: bytes | None = option(check_text_or_bytes, is_secret=True)
+    pfx: tuple[Material, ...] | None = option(parse_pfx)
+    crl: tuple[Material, ...] | None = option(parse_revocations)
+    ciphers: str | None = option(check_ciphers)
+    min_version: str | None = option(check_version)
+    max_version: str | None = option(check_version)
+    sigalgs: str | None = option(check_filled_text)
+    ecdh_curve: str | None = option(check_filled_text)
+    dhparam: Material | Literal["auto"] | None = option(parse_dh_parameters)
+    honor_cipher_order: bool | None = option(check_bool)
+    alpn_protocols: tuple[bytes, ...] | None = option(parse_alpn_protocols)
+    alpn_callback: Callable[..., Any] | None = option(check_function, only_servers=True)
+    npn_protocols: tuple[bytes, ...] | None = option(parse_alpn_protocols)
+    session_id_context: bytes | None = option(_check_session_id_context, is_secret=True)
+    secure_options: int | None = option(_check_secure_options)
+    allow_partial_trust_chain: bool | None = option(check_bool)
+    request_cert: bool | None = option(check_bool, only_servers=True)
+    reject_unauthorized: bool | None = option(check_bool)
+    pins: tuple[bytes, ...] | None = option(parse_pins)
+    ticket_keys: Any = option(parse_ticket_key_option, is_secret=True)
+    session_timeout: int | None = option(_check_session_timeout)
+    certificate_compression: tuple[str, ...] | None = option(_check_compression)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the options that were given."""
+        return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
+
+    def merged(self, over: "ContextOptions") -> "ContextOptions":
+        """Make a copy in which what `over` gives wins.
+
+        Of `alpn_protocols` and `alpn_callback`, which exclude each other, the one `over` gives replaces the other.
+        """
+        changes: dict[str, Any] = {name: getattr(over, name) for name in over.given}
+        if "alpn_protocols" in changes or "alpn_callback" in changes:
+            changes = {"alpn_protocols": None, "alpn_callback": None, **changes}
+        return replace(self, **changes)
+
+
+class SharedContextOptionsDict(TypedDict, total=False):
+    """The context options that servers and clients share, for `Unpack`."""
+
+    ca: "Content | Certificate | Sequence[Content | Certificate] | None"
+    extra_ca: "Content | Certificate | Sequence[Content | Certificate] | None"
+    cert: "Content | Certificate | Sequence[Content | Certificate] | None"
+    key: "Content | PrivateKey | Sequence[Content | PrivateKey | KeyWithPassphrase] | None"
+    passphrase: str | BytesLike | None
+    pfx: "_Pfx | Sequence[_Pfx | PfxWithPassphrase] | None"
+    crl: "Content | CertificateRevocationList | Sequence[Content | CertificateRevocationList] | None"
+    ciphers: str | None
+    min_version: "ProtocolVersion | ssl.TLSVersion | None"
+    max_version: "ProtocolVersion | ssl.TLSVersion | None"
+    secure_protocol: str | None
+    sigalgs: str | None
+    ecdh_curve: str | None
+    dhparam: "Content | DhParameters | None"
+    honor_cipher_order: bool | None
+    alpn_protocols: "Sequence[str | BytesLike] | bytes | None"
+    npn_protocols: "Sequence[str | BytesLike] | bytes | None"
+    session_id_context: str | BytesLike | None
+    secure_options: int | None
+    allow_partial_trust_chain: bool | None
+    reject_unauthorized: bool | None
+    pins: "Sequence[str | BytesLike] | None"
+    ticket_keys: "BytesLike | Sequence[BytesLike] | Any | None"
+    session_timeout: int | None
+    certificate_compression: "Sequence[CompressionAlgorithm] | None"
+
+
+class ContextOptionsDict(SharedContextOptionsDict, total=False):
+    """The options of `create_secure_context`, for `Unpack`."""
+
+    request_cert: bool | None
+    alpn_callback: Callable[..., Any] | None
+
+
+CONTEXT_CHECKS = checks_of(ContextOptions) | {"secure_protocol": check_text}
+CLIENT_CONTEXT_CHECKS = checks_of(ContextOptions, for_client=True) | {"secure_protocol": check_text}
+
+# Node's: the fixed ones, TLS_method for all there are, SSLv23_method for up to TLS 1.2 from the default minimum on.
+_METHODS: Mapping[str, dict[str, str]] = {
+    "TLS_method": {"min_version": "TLSv1", "max_version": "TLSv1.3"},
+    "SSLv23_method": {"max_version": "TLSv1.2"},
+    "TLSv1_method": {"min_version": "TLSv1", "max_version": "TLSv1"},
+    "TLSv1_1_method": {"min_version": "TLSv1.1", "max_version": "TLSv1.1"},
+    "TLSv1_2_method": {"min_version": "TLSv1.2", "max_version": "TLSv1.2"},
+}
+
+
+def make_context(checked: dict[str, Any]) -> ContextOptions:
+    """Make the frozen options of what was checked one by one.
+
+    Raises:
+        UsageError: options that cannot be combined.
+    """
+    method = checked.pop("secure_protocol", None)
+    if method is not None:
+        checked |= _versions_of_method(method, checked)
+    options = ContextOptions(**checked)
+    if options.certificate_compression and (options.max_version or defaults.max_version) != "TLSv1.3":
+        raise wrong_value("options.certificate_compression", "needs TLS 1.3, which max_version leaves out")
+    if options.alpn_protocols is not None and options.alpn_callback is not None:
+        raise UsageTypeError(
+            "options.alpn_callback and options.alpn_protocols exclude each other",
+            code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
+            hint="Leave alpn_protocols out: the callback is told what the client offers.",
+        )
+    return options
+
+
+def _versions_of_method(method: str, checked: dict[str, Any]) -> dict[str, str]:
+    """Return the versions that a name of OpenSSL's old methods stands for; like Node, whether it is for servers or clients is no matter."""
+    beside = [name for name in ("min_version", "max_version") if name in checked]
+    if beside:
+        raise UsageTypeError(
+            f"options.secure_protocol cannot be combined with {' and '.join(beside)}",
+            code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
+            hint="min_version and max_version say all that it can say.",
+        )
+    if found := re.match(r"SSLv[23]_", method):
+        problem = f"{found[0].removesuffix('_')} methods disabled"
+    else:
+        family = re.sub(r"_(server|client)_method$", "_method", method)
+        if family in _METHODS:
+            return _METHODS[family]
+        problem = f"Unknown method: {method:.80}"
+    raise UsageTypeError(
+        f"options.secure_protocol: {problem}", code="ERR_TLS_INVALID_PROTOCOL_METHOD", hint="Use min_version and max_version."
+    )

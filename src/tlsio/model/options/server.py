@@ -1,0 +1,112 @@
+"""The options of a server."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from tlsio.model.checks import (
+    BytesLike,
+    check_bool,
+    check_choice,
+    check_filled_text,
+    check_function,
+    check_limit,
+    check_plain_function,
+    check_seconds,
+    wrong_type,
+    wrong_value,
+)
+from tlsio.model.errors import UsageValueError
+from tlsio.model.options.connection import ConnectionOptions, ConnectionOptionsDict
+from tlsio.model.options.context import ContextOptionsDict
+from tlsio.model.options.option import option, take_as_given
+
+__all__ = ["ServerOptions", "ServerOptionsDict"]
+
+AlpnMismatch: TypeAlias = Literal["alert", "continue"]
+
+# OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
+# SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.
+MAX_HANDSHAKE_BYTES = 262144
+
+# PSK_MAX_IDENTITY_LEN, of hints too.
+MAX_PSK_HINT = 256
+
+
+def _check_psk_hint(label: str, value: object) -> bytes:
+    hint = check_filled_text(label, value).encode()
+    if b"\0" in hint:
+        raise wrong_value(label, "has a NUL in it")
+    if len(hint) > MAX_PSK_HINT:
+        raise UsageValueError(
+            f"Failed to set PSK identity hint: {label} is longer than {MAX_PSK_HINT} bytes", code="ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED"
+        )
+    return hint
+
+
+def _check_store(label: str, value: object) -> object:
+    if not all(callable(getattr(value, name, None)) for name in ("get", "put", "delete")):
+        raise wrong_type(label, "a SessionStore: an object with get, put and delete", value)
+    return value
+
+
+def _check_alpn_mismatch(label: str, value: object) -> str:
+    return check_choice(label, value, ("alert", "continue"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions(ConnectionOptions):
+    """The options of a Server. Times are in seconds; None for a time or a limit means no limit.
+
+    Attributes:
+        resume_unmarked: Sessions of other programs, which do not carry the verdict they were made under, resume even where a
+            client certificate is requested.
+        session_store: Has `get`, `put` and `delete`; cannot be combined with `new_session` and `resume_session`.
+        max_handshake_bytes: The bytes of one handshake on the wire, in both directions.
+        psk_identity_hint: Encoded as UTF-8.
+    """
+
+    sni_callback: Callable[..., Any] | None = option(check_function)
+    check_client: Callable[..., Any] | None = option(check_function)
+    ocsp_request: Callable[..., Any] | None = option(check_function)
+    new_session: Callable[..., Any] | None = option(check_function)
+    resume_session: Callable[..., Any] | None = option(check_function)
+    session_store: Any = option(_check_store)
+    resume_unmarked: bool = option(check_bool, default=False)
+    stapling: object | None = option(take_as_given)
+    psk_callback: Callable[..., Any] | None = option(check_plain_function)
+    psk_identity_hint: bytes | None = option(_check_psk_hint)
+    alpn_mismatch: AlpnMismatch = option(_check_alpn_mismatch, default="alert")
+    allow_renegotiation: bool = option(check_bool, default=False)
+    shutdown_timeout: float | None = option(check_seconds, default=10.0, none_is_no_limit=True)
+    max_connections: int | None = option(check_limit, none_is_no_limit=True)
+    max_handshakes: int | None = option(check_limit, none_is_no_limit=True)
+    max_handshake_bytes: int | None = option(check_limit, default=MAX_HANDSHAKE_BYTES, none_is_no_limit=True)
+    client_hello: bool = option(check_bool, default=False)
+
+    @property
+    def alpn_callback(self) -> Callable[..., Any] | None:
+        """The hook that chooses the ALPN protocol. It is a context option; the server calls it like its own hooks."""
+        return self.context.alpn_callback
+
+
+class ServerOptionsDict(ContextOptionsDict, ConnectionOptionsDict, total=False):
+    """The options of `create_server`, for `Unpack`."""
+
+    sni_callback: Callable[..., Any] | None
+    check_client: Callable[..., Any] | None
+    ocsp_request: Callable[..., Any] | None
+    new_session: Callable[..., Any] | None
+    resume_session: Callable[..., Any] | None
+    session_store: Any
+    resume_unmarked: bool | None
+    stapling: object | None
+    psk_callback: Callable[[Any, str], BytesLike | None] | None
+    psk_identity_hint: str | None
+    alpn_mismatch: AlpnMismatch | None
+    allow_renegotiation: bool | None
+    shutdown_timeout: float | None
+    max_connections: int | None
+    max_handshakes: int | None
+    max_handshake_bytes: int | None
+    client_hello: bool | None
