@@ -27,7 +27,9 @@ def openssl_reason(number: int) -> str:
     return subprocess.run(["openssl", "errstr", code], check=True, capture_output=True, text=True).stdout.strip().split(":")[4]
 
 
-@pytest.mark.parametrize("number", sorted({*explanations._REASON_CAUSES, *explanations._CONFIG_CAUSES, *explanations._BAD_RECORDS, 134, 199}))
+@pytest.mark.parametrize(
+    "number", sorted({*explanations._REASON_CAUSES, *explanations._CONFIG_CAUSES, *explanations._BAD_RECORDS, 134, 199})
+)
 def test_reason_numbers_exist(number: int) -> None:
     """OpenSSL's command line knows them; a typo here would explain the wrong thing."""
     assert not openssl_reason(number).startswith("reason(")
