@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.model.checks import BytesLike
 
-    Buffer = bytes | bytearray | memoryview
 
 __all__ = ["Cleartext", "Encrypted", "SecurePair", "create_secure_pair"]
 
@@ -160,7 +160,7 @@ class Encrypted:
     def __init__(self, wire: MemoryWire) -> None:
         self._wire = wire
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: BytesLike) -> None:
         """Take what the peer has sent. What comes after the end of the connection is thrown away.
 
         Raises:
@@ -249,7 +249,7 @@ class Cleartext(SocketFacts):
     def _is_truncated(self) -> bool:
         return self._connection.truncated and not self._side.options.allow_truncation
 
-    def write(self, data: Buffer) -> bool:
+    def write(self, data: BytesLike) -> bool:
         """Encrypt `data`, after the handshake if that is not done yet. False: more than the high-water mark waits to be sent.
 
         Raises:
@@ -263,7 +263,7 @@ class Cleartext(SocketFacts):
         self._wire.turn()
         return self.writable_length <= self._high_water
 
-    def end(self, data: Buffer | None = None) -> Self:
+    def end(self, data: BytesLike | None = None) -> Self:
         """End our direction: what was written, then close_notify. Reading goes on.
 
         Raises:

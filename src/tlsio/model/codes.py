@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from enum import IntEnum
 
 from tlsio.model.errors import UsageValueError
 
@@ -45,6 +46,37 @@ ALERTS: Mapping[int, str] = {
 }
 
 _ALERT_NUMBERS: Mapping[str, int] = {name: number for number, name in ALERTS.items()}
+
+
+class VerifyError(IntEnum):
+    """The `X509_V_ERR_*` numbers that something here decides by, under their names in `openssl/x509_vfy.h`."""
+
+    UNSPECIFIED = 1
+    UNABLE_TO_GET_ISSUER_CERT = 2
+    UNABLE_TO_GET_CRL = 3
+    CERT_SIGNATURE_FAILURE = 7
+    CERT_NOT_YET_VALID = 9
+    CERT_HAS_EXPIRED = 10
+    CRL_HAS_EXPIRED = 12
+    DEPTH_ZERO_SELF_SIGNED_CERT = 18
+    SELF_SIGNED_CERT_IN_CHAIN = 19
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY = 20
+    UNABLE_TO_VERIFY_LEAF_SIGNATURE = 21
+    CERT_REVOKED = 23
+    NO_ISSUER_PUBLIC_KEY = 24
+    PATH_LENGTH_EXCEEDED = 25
+    INVALID_PURPOSE = 26
+    CERT_REJECTED = 28
+    AKID_SKID_MISMATCH = 30
+    AKID_ISSUER_SERIAL_MISMATCH = 31
+    KEYUSAGE_NO_CERTSIGN = 32
+    APPLICATION_VERIFICATION = 50
+    HOSTNAME_MISMATCH = 62
+    EE_KEY_TOO_SMALL = 66
+    CA_KEY_TOO_SMALL = 67
+    CA_MD_TOO_WEAK = 68
+    INVALID_CA = 79
+
 
 # Node's codes for `X509_V_ERR_*` (numbers: `openssl/x509_vfy.h`). Node has none for the others.
 X509_CODES: Mapping[int, str] = {

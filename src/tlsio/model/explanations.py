@@ -271,26 +271,8 @@ def _explain_verify(fault: Fault, peer: str) -> CertificateError:
         reasons=tuple(dict.fromkeys(map(x509_code, numbers))),
         alert=_sent(fault),
         reason=x509_text(numbers[-1]),
-        hint=_VERIFY_HINTS.get(numbers[-1]),
         openssl_errors=fault.stack,
     )
-
-
-_UNKNOWN_AUTHORITY = "Give the authority that signed it in ca or extra_ca; a missing intermediate has to be sent by the peer."
-
-_VERIFY_HINTS: Mapping[int, str] = {
-    2: _UNKNOWN_AUTHORITY,
-    3: "Give the list of each authority of the chain in crl: one list turns on checking for all of them.",
-    9: "Check the clock of this machine; else the certificate was made for later.",
-    10: "The peer has to renew its certificate; if it did, check the clock of this machine.",
-    12: "Give a newer list in crl.",
-    18: "If this very certificate is to be trusted, give it in ca, and pin it where you can.",
-    19: "If its root is to be trusted, give the root in ca or extra_ca.",
-    20: _UNKNOWN_AUTHORITY,
-    21: _UNKNOWN_AUTHORITY,
-    23: "The peer has to get a new certificate: this one was revoked by its authority.",
-    26: "The peer has to use a certificate made for its role: serverAuth for servers, clientAuth for clients.",
-}
 
 
 # From OpenSSL 3.6 on. Older ones hand the bytes on, and `trust.ocsp` finds the same.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeAlias
 
-from tlsio.model.codes import x509_text
+from tlsio.model.codes import VerifyError, x509_text
 from tlsio.native._core import check_issued, has_valid_extensions
 
 from .certificate import PeerCertificate, print_time, read_all, read_verified
@@ -25,10 +25,17 @@ _CLOCK_DOUBTFUL = timedelta(days=365)
 # certificates that all have the issuer's name.
 _MOST_ADVICE, _MOST_CANDIDATES = 8, 4
 
-# X509_V_ERR numbers of X509_check_issued.
-_OTHER_KEY, _OTHER_SERIAL, _MAY_NOT_SIGN = 30, 31, 32
 # Errors that come of malformed extensions too: OpenSSL then finds no issuer, no purpose and no authority.
-_MAY_COME_OF_EXTENSIONS = {2, 18, 19, 20, 21, 24, 26, 79}
+_MAY_COME_OF_EXTENSIONS = {
+    VerifyError.UNABLE_TO_GET_ISSUER_CERT,
+    VerifyError.DEPTH_ZERO_SELF_SIGNED_CERT,
+    VerifyError.SELF_SIGNED_CERT_IN_CHAIN,
+    VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+    VerifyError.UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+    VerifyError.NO_ISSUER_PUBLIC_KEY,
+    VerifyError.INVALID_PURPOSE,
+    VerifyError.INVALID_CA,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,12 @@ def _explain_mismatch(facts: PeerFacts, certificate: PeerCertificate, candidates
     malformed = next((one for one in candidates if not has_valid_extensions(one.raw)), None)
     if malformed is not None:
         return cause, _malformed(facts, malformed)[0] + f": {_have_reissued(facts, malformed)}"
-    if reasons & {_OTHER_KEY, _OTHER_SERIAL}:
+    if reasons & {VerifyError.AKID_SKID_MISMATCH, VerifyError.AKID_ISSUER_SERIAL_MISMATCH}:
         return cause, (
             f'An authority named "{issuer}" {where}, but "{subject}" names another key or certificate of its issuer '
             "(authorityKeyIdentifier): the authority was renewed, or another one has the same name."
         )
-    if _MAY_NOT_SIGN in reasons:
+    if VerifyError.KEYUSAGE_NO_CERTSIGN in reasons:
         return cause, f'The key usage of "{issuer}" does not allow it to sign certificates: it has to be reissued.'
     return cause, f"OpenSSL says why: {x509_text(max(reasons))}."
 
@@ -231,24 +238,25 @@ _WEAK_HASH = _simply(
 
 _SERVER_AUTH, _CLIENT_AUTH, _ANY_USAGE = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2", "2.5.29.37.0"
 
-# By X509_V_ERR number (openssl/x509_vfy.h).
-_UNKNOWN_ISSUER = {20, 21}
+_UNKNOWN_ISSUER = {VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY, VerifyError.UNABLE_TO_VERIFY_LEAF_SIGNATURE}
 _EXPLANATIONS: Mapping[int, _Explain] = {
-    2: _no_root,
-    3: _simply('crl= checks the whole chain: add the revocation list of "{issuer}".'),
-    7: _simply(
+    VerifyError.UNABLE_TO_GET_ISSUER_CERT: _no_root,
+    VerifyError.UNABLE_TO_GET_CRL: _simply('crl= checks the whole chain: add the revocation list of "{issuer}".'),
+    VerifyError.CERT_SIGNATURE_FAILURE: _simply(
         '"{issuer}" has not signed it with the key that is known here: it has several keys of one name, or the certificate was altered.'
     ),
-    9: _not_yet_valid,
-    10: _expired,
-    12: _simply('Get the present revocation list of "{issuer}".'),
-    18: _self_signed,
-    19: _root_sent,
-    23: _simply('"{issuer}" has withdrawn this certificate: the {peer} needs a new one.'),
-    25: _simply("An authority in the chain may not have as many authorities below it: it has to be reissued with a longer path length."),
-    26: _purpose,
-    66: _WEAK,
-    67: _WEAK,
-    68: _WEAK_HASH,
-    79: _no_authority,
+    VerifyError.CERT_NOT_YET_VALID: _not_yet_valid,
+    VerifyError.CERT_HAS_EXPIRED: _expired,
+    VerifyError.CRL_HAS_EXPIRED: _simply('Get the present revocation list of "{issuer}".'),
+    VerifyError.DEPTH_ZERO_SELF_SIGNED_CERT: _self_signed,
+    VerifyError.SELF_SIGNED_CERT_IN_CHAIN: _root_sent,
+    VerifyError.CERT_REVOKED: _simply('"{issuer}" has withdrawn this certificate: the {peer} needs a new one.'),
+    VerifyError.PATH_LENGTH_EXCEEDED: _simply(
+        "An authority in the chain may not have as many authorities below it: it has to be reissued with a longer path length."
+    ),
+    VerifyError.INVALID_PURPOSE: _purpose,
+    VerifyError.EE_KEY_TOO_SMALL: _WEAK,
+    VerifyError.CA_KEY_TOO_SMALL: _WEAK,
+    VerifyError.CA_MD_TOO_WEAK: _WEAK_HASH,
+    VerifyError.INVALID_CA: _no_authority,
 }

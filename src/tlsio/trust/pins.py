@@ -1,6 +1,8 @@
 """Pins: SHA-256 digests of public keys, one of which has to be in the peer's chain (RFC 7469 §2.4, without its header).
 
-How the option is written is checked with all others, in `model.options`.
+`model.options.context` parses them. This is the one place that judges a server's chain, and that explains a mismatch on either side.
+A client's chain is compared in the engine too (`callbacks.c`): only a client's handshake can be paused while Python decides about a
+certificate (`SSL_set_retry_verify`).
 """
 
 import base64

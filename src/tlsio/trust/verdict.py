@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tlsio.model.codes import x509_code, x509_text
+from tlsio.model.codes import VerifyError, x509_code, x509_text
 from tlsio.model.errors import (
     CertificateAltNameError,
     CertificateError,
@@ -32,10 +32,8 @@ NOT_ASKED: Final = object()
 
 # Bytes of a certificate whose names are not looked at when its chain was refused: 5,000 names of a stranger would take 80 ms.
 _LONG = 16_384
-# X509_V_ERR numbers that stand for causes OpenSSL did not find itself; both make it send bad_certificate.
-_HOSTNAME_MISMATCH, _CERT_REJECTED = 62, 28
-# Node's code for a peer without a certificate, though X509_V_ERR 2 means another thing in OpenSSL.
-_NO_CERTIFICATE_SENT = 2
+# Node reports a peer without a certificate as this, which has another meaning in OpenSSL.
+_NO_CERTIFICATE_SENT = VerifyError.UNABLE_TO_GET_ISSUER_CERT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +132,7 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
     if not facts.verify_errors:
         # OpenSSL takes some forms that are not DER. Nothing could be said about whose certificate that is.
         unreadable = f"The {facts.peer}'s certificate cannot be read"
-        return None if leaf else CertificateError(unreadable, code=x509_code(_CERT_REJECTED))
+        return None if leaf else CertificateError(unreadable, code=x509_code(VerifyError.CERT_REJECTED))
     advice = advise(facts)
     numbers = [number for number, _ in facts.verify_errors]
     return CertificateError(
@@ -227,4 +225,5 @@ def _code(error: Exception) -> str:
 def _verify_error(facts: PeerFacts, deciding: Exception) -> int:
     if facts.verify_errors:
         return facts.verify_errors[-1][0]
-    return _HOSTNAME_MISMATCH if isinstance(deciding, CertificateAltNameError) else _CERT_REJECTED
+    # OpenSSL did not find these causes itself. For both it sends bad_certificate.
+    return VerifyError.HOSTNAME_MISMATCH if isinstance(deciding, CertificateAltNameError) else VerifyError.CERT_REJECTED

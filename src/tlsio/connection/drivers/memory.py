@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from tlsio.native._core import Connection
 
-    Buffer = bytes | bytearray | memoryview
 
 __all__ = ["MemoryWire"]
 

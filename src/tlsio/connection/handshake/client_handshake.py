@@ -14,7 +14,7 @@ from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_identity
 from tlsio.connection.handshake.questions import INTERNAL_ERROR
 from tlsio.connection.revocation.crl_cache import make_cache
-from tlsio.model.codes import alert_number
+from tlsio.model.codes import VerifyError, alert_number
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
 from tlsio.model.explanations import error_from_fault
 from tlsio.native._core import ASK_STATUS
@@ -40,9 +40,9 @@ __all__ = ["ClientHandshake"]
 
 _FOR_EVER = 2**62
 _SKEW = 60  # seconds that a clock may be set back; of a session from further in the future the age cannot be known
-_UNKNOWN = ((1, 0),)  # X509_V_ERR_UNSPECIFIED: who that was, nobody has verified
-_VERIFY_ERRORS = {"CERT_REVOKED": 23, "UNABLE_TO_GET_CRL": 3}  # X509_V_ERR numbers, which pick the alert
-_APPLICATION_VERIFICATION = 50  # X509_V_ERR_APPLICATION_VERIFICATION: its alert is handshake_failure
+_UNKNOWN = ((VerifyError.UNSPECIFIED, 0),)  # nobody has verified who the server was
+# They pick the alert.
+_VERIFY_ERRORS = {name: VerifyError[name] for name in ("CERT_REVOKED", "UNABLE_TO_GET_CRL")}
 
 
 class ClientHandshake:
@@ -236,7 +236,7 @@ class ClientHandshake:
             self.verdict = self._judge(handshake, answer)
         except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
             handshake.refused = error
-            connection.answer_verify(_APPLICATION_VERIFICATION)
+            connection.answer_verify(VerifyError.APPLICATION_VERIFICATION)
             return
         if self.verdict.refused and self.verdict.error is not None:
             if self.options.psk_callback is not None and not connection.psk_used:
@@ -268,7 +268,7 @@ class ClientHandshake:
         def answer(result: CertificateError | None, failed: BaseException | None) -> None:
             failure = failed if isinstance(failed, Exception) else result
             refused = failure is not None and self._object(handshake, failure)
-            number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), _APPLICATION_VERIFICATION)
+            number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), VerifyError.APPLICATION_VERIFICATION)
             handshake.connection.answer_verify(number if refused else 0)
 
         chain = handshake.connection.verified_chain

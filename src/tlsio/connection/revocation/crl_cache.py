@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -72,7 +73,7 @@ class CrlCache:
         self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
         self._timeout = check_seconds("timeout", timeout)
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
-        self._now = now or _now
+        self._now = now or partial(datetime.now, UTC)
         self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
         self._newest: OrderedDict[tuple[str, bytes], Edition] = OrderedDict()
         self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
@@ -222,7 +223,3 @@ def _check_der(data: object) -> bytes:
 
 async def _get(url: str) -> bytes:
     return await fetch_by_http(url, max_bytes=_MAX_BYTES)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -18,6 +18,7 @@ import contextvars
 import logging
 from collections import OrderedDict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tlsio.connection.revocation.http_fetch import fetch as fetch_by_http
@@ -70,7 +71,7 @@ class Stapler:
         """
         self._timeout = check_seconds("timeout", timeout)
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _post
-        self._now = now or _now
+        self._now = now or partial(datetime.now, UTC)
         self._sleep = sleep or asyncio.sleep
         self._max_entries = check_int("max_entries", max_entries, 1, 2**31 - 1)
         self._entries: dict[bytes, _Entry] = {}
@@ -250,7 +251,3 @@ class _Entry:
 
 async def _post(url: str, request: bytes) -> bytes:
     return await fetch_by_http(url, request, content_type="application/ocsp-request", max_bytes=MAX_RESPONSE)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

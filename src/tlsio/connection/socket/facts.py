@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.model.checks import BytesLike
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options.context import ContextOptionsDict
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
 
-    Buffer = bytes | bytearray | memoryview
 
 __all__ = ["SocketFacts"]
 
@@ -223,7 +223,7 @@ class SocketFacts(Emitter):
         """Return the Finished message the peer sent last; None before the handshake."""
         return self._connection.finished[1] if self._handshake.is_done else None
 
-    def export_keying_material(self, length: int, label: str, context: Buffer | None = None) -> bytes:
+    def export_keying_material(self, length: int, label: str, context: BytesLike | None = None) -> bytes:
         """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
 
         Args:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.server_handshake import ServerHandshake
     from tlsio.connection.socket.events import SocketEvents
+    from tlsio.model.checks import BytesLike
     from tlsio.native._core import Connection
 
-    Buffer = bytes | bytearray | memoryview
 
 __all__ = ["TLSSocket", "make_socket", "wrap_stream"]
 
@@ -151,7 +151,7 @@ class TLSSocket(SocketClosing):
             raise UsageStateError("The name is sent with the first message", code="ERR_TLS_INVALID_STATE")
         self._side.set_server_name(self._connection, checked)
 
-    def set_session(self, data: Buffer) -> None:
+    def set_session(self, data: BytesLike) -> None:
         """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
 
         Raises:
@@ -190,7 +190,7 @@ class TLSSocket(SocketClosing):
 
     # ---- writing
 
-    def write(self, data: Buffer) -> bool:
+    def write(self, data: BytesLike) -> bool:
         """Queue plaintext; it is copied before this returns. False: above the high-water mark, wait for `drain`.
 
         When the peer has failed the data is dropped and False returned: `drain`, `send` and `read` tell the error.
@@ -227,12 +227,12 @@ class TLSSocket(SocketClosing):
         await self._wait_in(self._drainers)
         self._check_writable()
 
-    async def send(self, data: Buffer) -> None:
+    async def send(self, data: BytesLike) -> None:
         """Write and drain. Cancelled: the data stays queued."""
         self.write(data)
         await self.drain()
 
-    def end(self, data: Buffer | None = None) -> Self:
+    def end(self, data: BytesLike | None = None) -> Self:
         """End our direction: what is queued, close_notify, FIN. Reading goes on."""
         self._connection.check_caller()
         if data is not None:
