@@ -184,7 +184,7 @@ def build() -> None:
 
 def make_certificates(folder: Path) -> None:
     """Write certificates and keys with the names that the commands below use."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import pki  # noqa: PLC0415 - takes `cryptography`, which --help can do without
 
     for name, who in {"ecdsa": pki.localhost(), "rsa": pki.localhost_rsa(), "client": pki.client()}.items():

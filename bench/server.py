@@ -98,7 +98,7 @@ async def main(options: argparse.Namespace) -> None:
 def keep(where: str | None) -> Iterator[object]:
     """Make the store of sessions; a Redis is started for it, and ends with us."""
     if where == "redis":
-        sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+        sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
         from redis_server import SECRET, RedisServer  # noqa: PLC0415  (it takes the tests' packages)
 
         with RedisServer() as redis:

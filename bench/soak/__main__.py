@@ -29,7 +29,7 @@ from picture import draw
 from verdict import GROWTH, MOST_IDLE_CPU, Sample, can_judge_memory, growth, judge
 
 ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 import pki  # noqa: E402 - of the tests
 from redis_server import RedisServer  # noqa: E402
 

@@ -77,9 +77,9 @@ class Visitors:
 async def live(port: int, redis: RedisServer) -> Visitors:
     """Let the clients come again and again, at the pace that fills the time."""
     visitors, start, restarted = Visitors(port), time.monotonic(), False
-    await asyncio.gather(*map(visitors.come, range(CLIENTS)))
+    await asyncio.gather(*map(visitors.visit, range(CLIENTS)))
     while visitors.visits < VISITS:
-        await asyncio.gather(*map(visitors.come, random.sample(range(CLIENTS), 8)))
+        await asyncio.gather(*map(visitors.visit, random.sample(range(CLIENTS), 8)))
         share = visitors.visits / VISITS
         if not restarted and share > RESTART:
             restarted = True
