@@ -17,20 +17,20 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context.secure_context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
+from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.server.listening import ServerAddress, open_listening
-from tlsio.connection.server.ticket_keys import TicketRotation
+from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
-from tlsio.model.options import parse_server_options, parse_ticket_keys
+from tlsio.model.options import parse_server_options
 from tlsio.model.statistics import ServerStats
-from tlsio.native._core import Gate, Ring
+from tlsio.native._core import Gate
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ class Server(Emitter):
         self._options = parse_server_options(options)
         self._side = ServerHandshake(self._options)
         self._side.tell_failure = self._session_failed
-        self._rotation: TicketRotation | None = None
-        self._ring = self._make_ring()
+        self._ticket_keys = TicketKeys(self._side.names.default.options)
         self._gate = self._make_gate()
         self._listening: Listening | None = None
         self._process = 0  # that has listened
@@ -144,21 +143,12 @@ class Server(Emitter):
             self.on("secure_connection", listener)
         self._update_wants()
 
-    def _make_ring(self) -> Ring:
-        options = self._side.names.default.options
-        ring = Ring(options.session_timeout or SESSION_TIMEOUT)
-        if isinstance(options.ticket_keys, tuple):
-            ring.set(options.ticket_keys)
-        elif options.ticket_keys is not None:
-            self._rotation = TicketRotation(options.ticket_keys, ring.set)
-        return ring
-
     def _make_gate(self) -> Gate:
         options = self._options
         return Gate(
             self,
             self._side.names.default.native,
-            self._ring,
+            self._ticket_keys.ring,
             handshake_timeout=options.handshake_timeout or 0.0,
             partial_record_timeout=options.partial_record_timeout or 0.0,
             max_connections=options.max_connections,
@@ -203,8 +193,7 @@ class Server(Emitter):
         closes = self._closes
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
-            if self._rotation is not None:
-                await self._rotation.start()
+            await self._ticket_keys.start()
             self._check_not_listening()  # all that takes time
             self._check_not_closed(closes)
             self._warn_of_missing_staples()
@@ -212,7 +201,7 @@ class Server(Emitter):
         except BaseException:
             if not self.listening:
                 self._gate.unlisten_all()
-                self._stop_rotation()
+                self._ticket_keys.stop()
             opened.abandon()
             raise
         self._listening = opened
@@ -224,10 +213,6 @@ class Server(Emitter):
         self._start_stapling()
         self._emit("listening")
         return self
-
-    def _stop_rotation(self) -> None:
-        if self._rotation is not None:
-            self._rotation.stop()
 
     def _check_not_listening(self) -> None:
         if self.listening:
@@ -349,8 +334,7 @@ class Server(Emitter):
             names = self._side.names
             made = for_server(given, current=names.default, initial=names.initial)
             if keys is not None:
-                self._check_keys_are_given()
-                self._ring.set(parse_ticket_keys("options.ticket_keys", keys))
+                self._ticket_keys.replace(keys)
             names.replace_default(made)
             self._gate.set_context(made.native)
         self._update_wants()
@@ -358,7 +342,7 @@ class Server(Emitter):
 
     def get_ticket_keys(self) -> bytes:
         """The key that encrypts session tickets, 48 bytes: 16 name, 16 HMAC, 16 AES. A secret."""
-        return self._ring.first()
+        return self._ticket_keys.ring.first()
 
     def set_ticket_keys(self, keys: Any) -> None:
         """Use other ticket keys. Any thread.
@@ -369,16 +353,7 @@ class Server(Emitter):
         Raises:
             UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they come from a source.
         """
-        parsed = parse_ticket_keys("keys", keys)
-        self._check_keys_are_given()
-        if isinstance(keys, list | tuple):
-            self._ring.set(parsed)
-        else:
-            self._ring.push(parsed[0])
-
-    def _check_keys_are_given(self) -> None:
-        if self._rotation is not None:
-            raise UsageStateError("This server's ticket keys come from a source, which changes them by itself")
+        self._ticket_keys.use(keys)
 
     # ---- hooks and listeners
 
@@ -576,8 +551,7 @@ class Server(Emitter):
             sock._connection.use_ring(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
-            if self._rotation is not None:
-                await self._rotation.start()
+            await self._ticket_keys.start()
             self._check_room(sock, closes)  # after the last wait: others may have come
             if self._has("keylog"):
                 sock._connection.record(keys=True)
@@ -609,7 +583,7 @@ class Server(Emitter):
             self._listening.close()
             self._listening = None
         self._closing = self._gate.closing = True
-        self._stop_rotation()
+        self._ticket_keys.stop()
         self._stop_stapling()
         _wake(self._close_waiters)
         if seconds is not None:
