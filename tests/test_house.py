@@ -35,7 +35,18 @@ FLOORS = {
 }
 HIGHEST_EXPORTED = 3
 # Within `connection`: what each room, or file beside them, may know. Lower ones know nothing of higher ones.
-ROOMS = {"tasks": 0, "context": 0, "drivers": 0, "revocation": 1, "handshake": 2, "socket": 3, "server": 4, "client": 4, "pair": 4}
+ROOMS = {
+    "tasks": 0,
+    "waiters": 0,
+    "context": 0,
+    "drivers": 0,
+    "revocation": 1,
+    "handshake": 2,
+    "socket": 3,
+    "server": 4,
+    "client": 4,
+    "pair": 4,
+}
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
 PURE = {"model", "trust"}

@@ -26,6 +26,7 @@ from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options import parse_server_options
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
     from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.connection.waiters import Waiters
     from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
     from tlsio.native._core import Address, Connection, Context
 
@@ -136,8 +138,8 @@ class Server(Emitter):
         self._is_stapling = False
         self._telling_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._close_waiters: list[asyncio.Future[None]] = []
-        self._end_waiters: list[asyncio.Future[None]] = []
+        self._close_waiters: Waiters = set()
+        self._end_waiters: Waiters = set()
         self._lock = threading.Lock()  # contexts are exchanged by any thread
         if listener is not None:
             self.on("secure_connection", listener)
@@ -585,7 +587,7 @@ class Server(Emitter):
         self._closing = self._gate.closing = True
         self._ticket_keys.stop()
         self._stop_stapling()
-        _wake(self._close_waiters)
+        wake(self._close_waiters)
         if seconds is not None:
             self._stop_deadline()
             if seconds and self._loop is not None and not self._is_idle:
@@ -625,7 +627,7 @@ class Server(Emitter):
             self._told_close = True
             self._emit("close")
         if self._is_idle:  # an async listener of `close` may run still
-            _wake(self._end_waiters)
+            wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
         """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors.
@@ -636,7 +638,7 @@ class Server(Emitter):
         self._check_process()
         self._check_no_self_wait()
         while not self._closing or not self._is_idle:
-            await _wait(self._end_waiters)
+            await wait_in(self._end_waiters)
 
     def _check_no_self_wait(self) -> None:
         task = asyncio.current_task()
@@ -659,7 +661,7 @@ class Server(Emitter):
         if self._closing:
             return
         try:
-            await _wait(self._close_waiters)
+            await wait_in(self._close_waiters)
         except asyncio.CancelledError:
             self.close()
             raise
@@ -717,20 +719,3 @@ def _current_task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:  # no loop runs: close() in a program that is about to end
         return None
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    waiters.clear()
-
-
-async def _wait(waiters: list[asyncio.Future[None]]) -> None:
-    waiter = asyncio.get_running_loop().create_future()
-    waiters.append(waiter)
-    try:
-        await waiter
-    finally:
-        if waiter in waiters:
-            waiters.remove(waiter)

@@ -31,6 +31,7 @@ from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, 
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
 from tlsio.connection.socket.reading import SocketReading
 from tlsio.connection.tasks import as_coroutine, failure_of_task
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,
@@ -45,6 +46,8 @@ from tlsio.model.faults import TRUNCATION_HINT
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Self
+
+    from tlsio.connection.waiters import Waiters
 
 __all__ = ["SocketClosing"]
 
@@ -75,9 +78,9 @@ class SocketClosing(SocketReading):
         "_timer",
     )
 
-    _close_waiters: set[asyncio.Future[None]] | None
+    _close_waiters: Waiters | None
     _closing: _CloseWatch | None  # while `close` is under way
-    _drainers: set[asyncio.Future[None]] | None
+    _drainers: Waiters | None
     _error_taken: bool
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
@@ -146,7 +149,7 @@ class SocketClosing(SocketReading):
             )
         if self._close_waiters is None:
             self._close_waiters = set()
-        await self._wait_in(self._close_waiters)
+        await wait_in(self._close_waiters)
 
     async def aclose(self) -> None:
         """Close and wait; cancelled: closed at once."""
@@ -156,14 +159,6 @@ class SocketClosing(SocketReading):
         except asyncio.CancelledError:
             self.destroy()
             raise
-
-    async def _wait_in(self, waiters: set[asyncio.Future[None]]) -> None:
-        waiter = self._loop.create_future()
-        waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            waiters.discard(waiter)
 
     def _stop_writing(self) -> None:
         if self._output is WRITABLE:
@@ -340,7 +335,7 @@ class SocketClosing(SocketReading):
         if self._server is not None:
             self._server._closed_socket(self)
         if self._close_waiters:
-            self._wake(self._close_waiters)
+            wake(self._close_waiters)
 
     def _wake_all(self) -> None:
         if self._reader is not None:
@@ -349,13 +344,7 @@ class SocketClosing(SocketReading):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         if self._drainers:
-            self._wake(self._drainers)
-
-    @staticmethod
-    def _wake(waiters: set[asyncio.Future[None]]) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            wake(self._drainers)
 
     # ---- errors
 

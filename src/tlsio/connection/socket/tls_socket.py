@@ -18,6 +18,7 @@ from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.faults import NO_ANSWER_HINT
@@ -224,7 +225,7 @@ class TLSSocket(SocketClosing):
         if self._drainers is None:
             self._drainers = set()
         self._connection.await_drain()
-        await self._wait_in(self._drainers)
+        await wait_in(self._drainers)
         self._check_writable()
 
     async def send(self, data: Buffer) -> None:
@@ -258,7 +259,7 @@ class TLSSocket(SocketClosing):
 
     def _drained(self) -> None:
         if self._drainers:
-            self._wake(self._drainers)
+            wake(self._drainers)
         if not self._connection.out_error:
             self._emit("drain")
         elif self._connection.input_ended:  # else the engine looks for the peer's reason first
