@@ -22,6 +22,7 @@ from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.server.listening import ServerAddress, open_listening
+from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
@@ -30,7 +31,6 @@ from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options import parse_server_options
-from tlsio.model.statistics import ServerStats
 from tlsio.native._core import Gate
 from tlsio.trust.certificate import parse
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.connection.waiters import Waiters
     from tlsio.model.options import ContextOptionsDict, ServerOptionsDict
+    from tlsio.model.statistics import ServerStats
     from tlsio.native._core import Address, Connection, Context
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
@@ -122,15 +123,13 @@ class Server(Emitter):
         self._side.tell_failure = self._session_failed
         self._ticket_keys = TicketKeys(self._side.names.default.options)
         self._gate = self._make_gate()
+        self._statistics = Statistics(self._gate, self._side.sessions)
         self._listening: Listening | None = None
         self._process = 0  # that has listened
         self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
         self._open: set[TLSSocket] = set()
         self._ending: set[TLSSocket] = set()  # sockets that are closed, but whose async listeners still run
         self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
-        self._failed: dict[str, int] = {}
-        self._broken: dict[str, int] = {}  # after the handshake
-        self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._closes = 0  # how often `close` was called
@@ -275,7 +274,7 @@ class Server(Emitter):
     @property
     def connections(self) -> int:
         """Open connections, those in a handshake included."""
-        return self._gate.open_connections + sum(1 for one in tuple(self._open) if one._driver is not None)
+        return self._statistics.connections
 
     @property
     def max_connections(self) -> int | None:
@@ -467,7 +466,7 @@ class Server(Emitter):
             sock.close()
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
-        _count(self._failed, error)
+        self._statistics.handshake_failed(error)
         heard = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or heard:
             return
@@ -477,15 +476,13 @@ class Server(Emitter):
             _log.debug("%r: handshake failed: %s", sock, error)
 
     def _connection_failed(self, error: BaseException) -> None:
-        _count(self._broken, error)
+        self._statistics.connection_failed(error)
 
     def _session_failed(self, error: BaseException) -> bool:
         return self._emit("error", error)
 
     def _closed_socket(self, sock: TLSSocket) -> None:
-        if sock in self._open and sock._driver is not None:
-            self._upgraded_bytes[0] += sock.bytes_read
-            self._upgraded_bytes[1] += sock.bytes_written
+        self._statistics.closed(sock)
         self._open.discard(sock)
         if sock._tasks:
             self._ending.add(sock)
@@ -561,6 +558,7 @@ class Server(Emitter):
             sock.destroy()
             raise
         self._keep(sock, None)
+        self._statistics.upgraded.add(sock)
         return await sock.handshake()
 
     def _check_room(self, sock: TLSSocket, closes: int) -> None:
@@ -683,35 +681,10 @@ class Server(Emitter):
 
     def stats(self) -> ServerStats:
         """What the server has done so far. Any thread."""
-        gate, live, sessions = self._gate, tuple(self._open), self._side.sessions
-        failed = dict(gate.handshakes_failed)
-        for code, count in tuple(self._failed.items()):
-            failed[code] = failed.get(code, 0) + count
-        return ServerStats(
-            handshakes_full=gate.handshakes_full,
-            handshakes_resumed=gate.handshakes_resumed,
-            handshakes_failed=failed,
-            connections_failed=dict(self._broken),
-            open_connections=self.connections,
-            accepted=gate.accepted,
-            dropped=gate.dropped,
-            bytes_read=gate.bytes_read + self._upgraded_bytes[0] + sum(one.bytes_read for one in live),
-            bytes_written=gate.bytes_written + self._upgraded_bytes[1] + sum(one.bytes_written for one in live),
-            session_hits=sessions.hits,
-            session_misses=sessions.misses,
-            sessions_stored=sessions.stored,
-            session_errors=sessions.errors,
-            session_seconds=sessions.seconds,
-            store=sessions.store_stats,
-        )
+        return self._statistics.read(self._open)
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
-
-
-def _count(counts: dict[str, int], error: BaseException) -> None:
-    code = getattr(error, "code", None) or type(error).__name__
-    counts[code] = counts.get(code, 0) + 1
 
 
 def _current_task() -> asyncio.Task[Any] | None:
