@@ -23,6 +23,7 @@ from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.statistics import Statistics
+from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
@@ -36,7 +37,7 @@ from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
@@ -128,8 +129,7 @@ class Server(Emitter):
         self._process = 0  # that has listened
         self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
         self._open: set[TLSSocket] = set()
-        self._ending: set[TLSSocket] = set()  # sockets that are closed, but whose async listeners still run
-        self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
+        self._tasks = TaskGroup(self._check_closed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._closes = 0  # how often `close` was called
@@ -453,7 +453,7 @@ class Server(Emitter):
                 sock._listener_failed(error)
                 return
             if (awaitable := find_awaitable(result)) is not None:
-                self._run(as_coroutine(awaitable), partial(self._release, sock))
+                self._tasks.run(as_coroutine(awaitable), partial(self._release, sock))
 
     @staticmethod
     def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
@@ -484,16 +484,9 @@ class Server(Emitter):
     def _closed_socket(self, sock: TLSSocket) -> None:
         self._statistics.closed(sock)
         self._open.discard(sock)
-        if sock._tasks:
-            self._ending.add(sock)
-            for task in sock._tasks:
-                task.add_done_callback(partial(self._listener_ended, sock))
+        for task in sock._tasks or ():
+            self._tasks.add(task)
         self._check_closed()
-
-    def _listener_ended(self, sock: TLSSocket, _task: asyncio.Task[Any]) -> None:
-        if not sock._tasks:
-            self._ending.discard(sock)
-            self._check_closed()
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
         failed = self._report if self._telling_error else self._listener_failed
@@ -503,16 +496,7 @@ class Server(Emitter):
             if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # those the loop has raised
                 failed(error)
 
-        self._run(as_coroutine(awaitable), ended)
-
-    def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[task] = ended
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task)(task)
-        self._check_closed()
+        self._tasks.run(as_coroutine(awaitable), ended)
 
     def _listener_failed(self, error: BaseException) -> None:
         """A listener of the server raised: `error` listeners hear it, else the loop's handler; that hears what those raise."""
@@ -601,20 +585,16 @@ class Server(Emitter):
 
     def _close_all(self) -> None:
         self._gate.evict()
-        for task in tuple(self._tasks):
-            if task is not _current_task():
-                task.cancel()
-        for sock in (*self._open, *self._ending):
+        self._tasks.cancel()
+        for sock in tuple(self._open):
             running = tuple(sock._tasks or ())  # a listener of `close`, which is about to be called, may run to its end
             sock.destroy()
-            for task in running:
-                if task is not _current_task():
-                    task.cancel()
+            cancel_others(running)
         self._check_closed()
 
     @property
     def _is_idle(self) -> bool:
-        return not self._open and not self._ending and not self._tasks and not self._gate.open_connections
+        return not self._open and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
         """Also called by the gate, when a connection has gone that was no socket yet."""
@@ -640,7 +620,7 @@ class Server(Emitter):
 
     def _check_no_self_wait(self) -> None:
         task = asyncio.current_task()
-        if task in self._tasks or any(sock._is_waited_for(task) for sock in (*self._open, *self._ending)):
+        if task in self._tasks or any(sock._is_waited_for(task) for sock in self._open):
             raise UsageStateError(
                 "A listener of the server waits for its own end",
                 code="ERR_TLS_SELF_WAIT",
@@ -685,10 +665,3 @@ class Server(Emitter):
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs: close() in a program that is about to end
-        return None
