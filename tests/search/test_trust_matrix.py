@@ -133,4 +133,4 @@ def digest(role: str, options: dict[str, Any]) -> bytes:
         return server._side.names.default.trust_digest
     if "cert" in given:
         given["key"] = pki.client().key_pem
-    return make_side({"ca": pki.ca1().cert_pem, "servername": "localhost"} | given, is_server=False).trust  # type: ignore[union-attr]
+    return make_side({"ca": pki.ca1().cert_pem, "servername": "localhost"} | given, is_server=False).trust  # type: ignore[attr-defined]

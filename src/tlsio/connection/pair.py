@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Self
 
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
 
     Buffer = bytes | bytearray | memoryview
 
@@ -131,7 +130,7 @@ class SecurePair:
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
 
-    def __init__(self, side: ClientHandshake | ServerHandshake) -> None:
+    def __init__(self, side: HandshakeSide) -> None:
         wire = MemoryWire()
         self.cleartext = Cleartext(side, wire)
         self.encrypted = Encrypted(wire)
@@ -205,7 +204,7 @@ class Cleartext(SocketFacts):
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
     _closed: bool
 
-    def __init__(self, side: ClientHandshake | ServerHandshake, wire: MemoryWire) -> None:
+    def __init__(self, side: HandshakeSide, wire: MemoryWire) -> None:
         super().__init__()
         self._wire = wire
         self._side = side

@@ -14,11 +14,12 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.drivers.streams import find_adapter
 from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.handshake.start import make_connection
 from tlsio.connection.socket.tls_socket import TLSSocket, make_socket, wrap_stream
 from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options import parse_connect_options
-from tlsio.native._core import Connection, has_reactor
+from tlsio.native._core import has_reactor
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
@@ -188,8 +189,7 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
     try:
         if not has_reactor:
             return wrap_stream(sock, side)
-        connection = Connection(side.context.native, False)  # noqa: FBT003
-        side.prepare(connection)
+        connection = make_connection(side)
         made = make_socket(connection, side, loop)
         made._address = _names_of(sock)
         reactor = current_reactor()

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tlsio.connection.context.secure_context import SecureContext
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.questions import Answer, Question
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.native._core import Connection
 
 __all__ = ["Handshake"]
@@ -49,7 +48,7 @@ class Handshake:
         self._loop = loop
         self._question: Question | None = None  # to an async hook
 
-    def answer(self, side: ClientHandshake | ServerHandshake, question: int, socket: object) -> None:
+    def answer(self, side: HandshakeSide, question: int, socket: object) -> None:
         """Have the engine's question answered by `side`, at once or later."""
         self.socket = socket
         side.on_question(self, question)

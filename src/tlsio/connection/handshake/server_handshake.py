@@ -15,6 +15,7 @@ from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_mistake, wrong_answer
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
+from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.connection.revocation.stapler import Stapler
 from tlsio.model.constants import defaults
@@ -24,7 +25,6 @@ from tlsio.model.errors import (
     HandshakeError,
     TLSError,
     UsageError,
-    UsageStateError,
     UsageTypeError,
     UsageValueError,
 )
@@ -56,11 +56,11 @@ _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
 
-class ServerHandshake:
+class ServerHandshake(HandshakeSide):
     """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
-    host = None
+    options: ServerOptions
 
     def __init__(self, options: ServerOptions) -> None:
         """Make the default context.
@@ -131,6 +131,27 @@ class ServerHandshake:
         wanted = bool(options.request_cert) if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
+
+    @property
+    def context(self) -> SecureContext:
+        """The default context: a connection gets another by the name in its hello."""
+        return self.names.default
+
+    def prepare(self, connection: Connection) -> None:
+        """Tell the engine what to ask."""
+        connection.set_wants(
+            hello=self.asks_name,
+            alpn=self.asks_protocol,
+            client=self.asks_client,
+            status=self.asks_status,
+            psk=self.asks_key,
+            alpn_continue=self.options.alpn_mismatch == "continue",
+            sessions=self.session_wants,
+        )
+        connection.set_psk_hint(self.options.psk_identity_hint)
+        connection.record(offer=self.asks_with_hello)
+        connection.set_renegotiation(*self.renegotiation)
+        connection.set_timeouts(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
 
     # ---- questions
 
@@ -280,17 +301,17 @@ class ServerHandshake:
         # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
         self._ask(handshake, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
-    def find_key(self, socket: object, identity: bytes | None) -> tuple[bytes, bytes] | None:
+    def find_key(self, socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
         hook = self.hooks.get("psk_callback")
-        if hook is None or identity is None:  # taken away meanwhile
+        if hook is None or given is None:  # taken away meanwhile
             return None
         try:
-            name = identity.decode()
+            name = given.decode()
         except UnicodeDecodeError:  # RFC 4279 §5.1: identities are UTF-8
             return None
         key = ask_for_key(hook, socket, name)
-        return None if key is None else (identity, key)
+        return None if key is None else (given, key)
 
     def _ask(
         self,
@@ -355,18 +376,6 @@ class ServerHandshake:
         if not handshake.is_done or not handshake.connection.asks_certificate:
             return None
         return getattr(handshake.refused, "code", None) or self.judge(handshake).authorization_error
-
-    def export_session(self, _handshake: Handshake, data: bytes, _lifetime: int | None = None) -> bytes:
-        """A server's session is as OpenSSL has it: what it stands for is in its id context."""
-        return data
-
-    def set_server_name(self, _connection: Connection, _name: str) -> None:
-        """Names are sent by clients."""
-        raise UsageStateError("A server sends no name: it is told one", code="ERR_TLS_SNI_FROM_SERVER")
-
-    def offer_session(self, _connection: Connection, _encoded: bytes) -> None:
-        """Sessions are offered by clients."""
-        raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
 
     def judge(self, handshake: Handshake, answer: object = NOT_ASKED) -> Verdict:
         """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.

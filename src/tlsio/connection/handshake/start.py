@@ -14,35 +14,20 @@ from tlsio.native._core import Connection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.native._core import Driver
 
 __all__ = ["make_connection", "make_side"]
 
 
-def make_connection(side: ClientHandshake | ServerHandshake, driver: Driver) -> Connection:
+def make_connection(side: HandshakeSide, driver: Driver | None = None) -> Connection:
     """Make a connection that knows all but its owner."""
-    context = side.names.default if isinstance(side, ServerHandshake) else side.context
-    connection = Connection(context.native, side.is_server, driver)
-    if isinstance(side, ServerHandshake):
-        connection.set_wants(
-            hello=side.asks_name,
-            alpn=side.asks_protocol,
-            client=side.asks_client,
-            status=side.asks_status,
-            psk=side.asks_key,
-            alpn_continue=side.options.alpn_mismatch == "continue",
-            sessions=side.session_wants,
-        )
-        connection.set_psk_hint(side.options.psk_identity_hint)
-        connection.record(offer=side.asks_with_hello)
-        connection.set_renegotiation(*side.renegotiation)
-        connection.set_timeouts(side.options.handshake_timeout or 0.0, side.options.partial_record_timeout or 0.0)
-    else:
-        side.prepare(connection)
+    connection = Connection(side.context.native, side.is_server, driver)
+    side.prepare(connection)
     return connection
 
 
-def make_side(options: Mapping[str, Any], *, is_server: bool) -> ClientHandshake | ServerHandshake:
+def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
     """Check the options of a socket that stands alone."""
     if not isinstance(is_server, bool):
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from tlsio.connection.drivers.portable import PortableDriver
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.handshake import Handshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options import ContextOptionsDict
     from tlsio.native._core import Connection
@@ -63,7 +62,7 @@ class SocketFacts(Emitter):
     _loop: asyncio.AbstractEventLoop | None
     _server: Any
     _trace_file: TextIO | None
-    _side: ClientHandshake | ServerHandshake
+    _side: HandshakeSide
 
     if TYPE_CHECKING:
 

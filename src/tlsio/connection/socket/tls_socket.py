@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.connection.socket.events import SocketEvents
     from tlsio.native._core import Connection
 
@@ -72,7 +71,7 @@ class TLSSocket(SocketClosing):
         """
         self._wrap(stream, make_side(options, is_server=is_server))
 
-    def _wrap(self, stream: object, side: ClientHandshake | ServerHandshake) -> None:
+    def _wrap(self, stream: object, side: HandshakeSide) -> None:
         loop = asyncio.get_running_loop()
         driver = PortableDriver(loop, stream)
         driver.connection = connection = make_connection(side, driver)
@@ -81,7 +80,7 @@ class TLSSocket(SocketClosing):
     def _set_up(
         self,
         connection: Connection,
-        side: ClientHandshake | ServerHandshake,
+        side: HandshakeSide,
         loop: asyncio.AbstractEventLoop,
         driver: PortableDriver | None = None,
         variables: contextvars.Context | None = None,
@@ -412,7 +411,7 @@ def _check_bytes(data: object) -> None:
 
 def make_socket(
     connection: Connection,
-    side: ClientHandshake | ServerHandshake,
+    side: HandshakeSide,
     loop: asyncio.AbstractEventLoop,
     variables: contextvars.Context | None = None,
 ) -> TLSSocket:
@@ -422,7 +421,7 @@ def make_socket(
     return made
 
 
-def wrap_stream(stream: object, side: ClientHandshake | ServerHandshake) -> TLSSocket:
+def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:
     """Make a socket over `stream`, which it owns from now on."""
     made = TLSSocket.__new__(TLSSocket)
     made._wrap(stream, side)  # noqa: SLF001 - its own module
