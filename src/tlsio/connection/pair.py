@@ -15,7 +15,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.memory import MemoryWire
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.questions import no_loop
-from tlsio.connection.handshake.server_handshake import HOOKS
+from tlsio.connection.handshake.server_policy import HOOKS
 from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int

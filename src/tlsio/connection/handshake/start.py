@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
+from tlsio.connection.handshake.server_policy import HandshakePolicy
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.options import parse_connect_options, parse_server_options
 from tlsio.native._core import Connection
@@ -32,14 +33,14 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
     if not isinstance(is_server, bool):
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
     if is_server:
-        side = ServerHandshake(parse_server_options(options))
-        if not isinstance(side.names.initial.options.ticket_keys, tuple | None):
+        policy = HandshakePolicy(parse_server_options(options))
+        if not isinstance(policy.names.initial.options.ticket_keys, tuple | None):
             raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
-        if side.options.stapling is True:
+        if policy.options.stapling is True:
             raise UsageTypeError(
                 "stapling=True needs a server that keeps the responses: use create_server and upgrade, or give its Stapler"
             )
-        return side
+        return ServerHandshake(policy)
     given = parse_connect_options(options)
     context = given.secure_context
     if context is not None and not isinstance(context, SecureContext):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
-from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
+from tlsio.connection.handshake.server_handshake import ServerHandshake
+from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.statistics import Statistics
@@ -120,11 +121,12 @@ class Server(Emitter):
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
         super().__init__()
         self._options = parse_server_options(options)
-        self._side = ServerHandshake(self._options)
+        self._policy = HandshakePolicy(self._options)
+        self._side = ServerHandshake(self._policy)
         self._side.tell_failure = self._session_failed
-        self._ticket_keys = TicketKeys(self._side.names.default.options)
+        self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
-        self._statistics = Statistics(self._gate, self._side.sessions)
+        self._statistics = Statistics(self._gate, self._policy.sessions)
         self._listening: Listening | None = None
         self._process = 0  # that has listened
         self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
@@ -148,7 +150,7 @@ class Server(Emitter):
         options = self._options
         return Gate(
             self,
-            self._side.names.default.native,
+            self._policy.names.default.native,
             self._ticket_keys.ring,
             handshake_timeout=options.handshake_timeout or 0.0,
             partial_record_timeout=options.partial_record_timeout or 0.0,
@@ -158,8 +160,8 @@ class Server(Emitter):
             no_delay=options.no_delay,
             keep_alive=int(options.keep_alive_initial_delay) if options.keep_alive else -1,
             alpn_continue=options.alpn_mismatch == "continue",
-            renegotiation_limit=self._side.renegotiation[0],
-            renegotiation_window=self._side.renegotiation[1],
+            renegotiation_limit=self._policy.renegotiation[0],
+            renegotiation_window=self._policy.renegotiation[1],
             psk_hint=options.psk_identity_hint,
         )
 
@@ -232,19 +234,19 @@ class Server(Emitter):
             )
 
     def _warn_of_missing_staples(self) -> None:
-        if self._side.asks_status:
+        if self._policy.asks_status:
             return
-        for certificate in (parse(one) for one, _ in self._side.names.identities):
+        for certificate in (parse(one) for one, _ in self._policy.names.identities):
             if certificate.requires_staple:
                 name = certificate.subject_name.describe()
                 _log.warning('The certificate "%s" is good only with an OCSP response (must-staple): set stapling=True', name)
 
     def _start_stapling(self) -> None:
         """Let the stapler look after what there is now."""
-        if self._side.stapler is not None and not self._closing:
+        if self._policy.stapler is not None and not self._closing:
             with self._lock:
-                identities = self._side.names.identities
-            self._side.stapler.watch(self, identities)
+                identities = self._policy.names.identities
+            self._policy.stapler.watch(self, identities)
             self._is_stapling = True
 
     def _identities_changed(self) -> None:
@@ -252,8 +254,8 @@ class Server(Emitter):
             self._loop.call_soon_threadsafe(self._start_stapling)
 
     def _stop_stapling(self) -> None:
-        if self._is_stapling and self._side.stapler is not None and self._loop is not None and not self._loop.is_closed():
-            self._side.stapler.release(self)
+        if self._is_stapling and self._policy.stapler is not None and self._loop is not None and not self._loop.is_closed():
+            self._policy.stapler.release(self)
         self._is_stapling = False
 
     def address(self) -> ServerAddress | str | None:
@@ -310,14 +312,14 @@ class Server(Emitter):
         """
         given = parse_context(context)
         with self._lock:
-            self._side.names.add(hostname, given)
+            self._policy.names.add(hostname, given)
         self._update_wants()
         self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
         """Serve `hostname` with the default context again; one that is not there is fine. Any thread."""
         with self._lock:
-            self._side.names.remove(hostname)
+            self._policy.names.remove(hostname)
         self._update_wants()
         self._identities_changed()
 
@@ -332,7 +334,7 @@ class Server(Emitter):
         given = parse_context(options if context is None else context)
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
-            names = self._side.names
+            names = self._policy.names
             made = for_server(given, current=names.default, initial=names.initial)
             if keys is not None:
                 self._ticket_keys.replace(keys)
@@ -365,17 +367,17 @@ class Server(Emitter):
         (check_plain_function if event == "psk_callback" else check_function)(event, fn)
         if entry is not fn:
             raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
-        default = self._side.names.default.options
-        if event in SESSION_HOOKS and self._side.sessions.store is not None:
+        default = self._policy.names.default.options
+        if event in SESSION_HOOKS and self._policy.sessions.store is not None:
             raise UsageTypeError(f"{event} and session_store exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-        taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._side.stapler}
-        if event in self._side.hooks or taken.get(event) is not None:
+        taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._policy.stapler}
+        if event in self._policy.hooks or taken.get(event) is not None:
             raise UsageStateError(
                 f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
             )
         if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback and alpn_protocols exclude each other", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
-        self._side.hooks[event] = fn
+        self._policy.hooks[event] = fn
         self._update_wants()
         return fn
 
@@ -384,8 +386,8 @@ class Server(Emitter):
         self._check_event(event)
         if event not in HOOKS:
             super().off(event, fn)
-        elif self._side.hooks.get(event) == fn:
-            del self._side.hooks[event]
+        elif self._policy.hooks.get(event) == fn:
+            del self._policy.hooks[event]
             self._update_wants()
 
     def _listeners_changed(self, event: str) -> None:
@@ -394,28 +396,19 @@ class Server(Emitter):
 
     def _update_wants(self) -> None:
         """Tell the gate which questions and notices are worth a call."""
-        side = self._side
-        self._gate.set_wants(
-            hello=side.asks_name,
-            alpn=side.asks_protocol,
-            client=side.asks_client,
-            status=side.asks_status,
-            psk=side.asks_key,
-            accepted=self._has("connection"),
-            dropped=self._has("drop"),
-            sessions=side.session_wants,
-        )
-        records = side.records
-        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or side.asks_with_hello, trace=records.trace)
-        self._gate.store = side.sessions.at_once
-        self._gate.wants_socket = bool(side.hooks or side.crls or (side.session_wants and self._gate.store is None)) or side.asks_protocol
+        policy, records = self._policy, self._side.records
+        wants = policy.wants
+        self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
+        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or policy.asks_with_hello, trace=records.trace)
+        self._gate.store = policy.sessions.at_once
+        self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate
 
     def _find(self, name: str) -> Context | None:
         """The native context for a name; None: the default. No socket is made for it."""
-        found = self._side.names.find(name)
+        found = self._policy.names.find(name)
         return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
@@ -424,7 +417,7 @@ class Server(Emitter):
         self._keep(sock, connection.server_name)
 
     def _keep(self, sock: TLSSocket, name: str | None) -> None:
-        names = self._side.names
+        names = self._policy.names
         sock._server = self
         sock._handshake.context = (names.find(name) if name else None) or names.default
         self._open.add(sock)
