@@ -27,6 +27,7 @@ import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tlsio.connection.socket.close_watch import CloseWatch
 from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
 from tlsio.connection.socket.reading import SocketReading
@@ -54,10 +55,6 @@ __all__ = ["SocketClosing"]
 _log = logging.getLogger("tlsio")
 
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
-_LOOKS = 4  # how often a close looks for progress within close_timeout
-_LONGEST_PACE = 2.0  # seconds
-_FIRST_LOOK = 0.01  # seconds; when only acknowledgements are missing, which take a round trip
-_EARLY = 0.001  # seconds; a loop's timer may come early by the resolution of its clock
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
@@ -79,7 +76,7 @@ class SocketClosing(SocketReading):
     )
 
     _close_waiters: Waiters | None
-    _closing: _CloseWatch | None  # while `close` is under way
+    _closing: CloseWatch | None  # while `close` is under way
     _drainers: Waiters | None
     _error_taken: bool
     _idle_timeout: float | None
@@ -118,7 +115,9 @@ class SocketClosing(SocketReading):
         self._wake_reader()
         if self._driver is not None:
             self._driver.watch()
-        self._closing = _CloseWatch(self, math.inf if self._settings.close_timeout is None else self._settings.close_timeout)
+        is_local = isinstance(self._addresses()[0], str | bytes)
+        timeout = math.inf if self._settings.close_timeout is None else self._settings.close_timeout
+        self._closing = CloseWatch(self._loop, self._connection, self._driver or self._connection, is_local, timeout, self._close_ended)
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
@@ -171,22 +170,12 @@ class SocketClosing(SocketReading):
         if self._input is not DROPPED:
             self._move_input(DROPPED)
 
-    @property
-    def _progress(self) -> object:
-        """Changes whenever the peer acknowledges something."""
-        return self._connection.acknowledged if self._driver is None else self._driver.progress
-
-    @property
-    def _undelivered(self) -> int:
-        """Bytes of data, encrypted, that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
-        if isinstance(self._addresses()[0], str | bytes):
-            return 0
-        return self._connection.count_undelivered() if self._driver is None else self._driver.undelivered
-
-    def _not_delivered(self) -> None:
-        """The peer has not acknowledged a byte for the whole of `close_timeout`."""
-        hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
-        self._fail(CloseTimeoutError(hint=hint), stuck=True)
+    def _close_ended(self, delivered: bool) -> None:  # noqa: FBT001 - called by the watch
+        if delivered:
+            self._close_now()
+        else:  # the peer has not acknowledged a byte for the whole of `close_timeout`
+            hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
+            self._fail(CloseTimeoutError(hint=hint), stuck=True)
 
     # ---- the end of input
 
@@ -511,64 +500,3 @@ class SocketClosing(SocketReading):
             self._set_idle_timer(self._idle_timeout)
         if self._connection.has_flow:
             self._connection.set_flow(self._find_flow())
-
-
-class _CloseWatch:
-    """Looks for progress while a socket closes, and ends the wait."""
-
-    __slots__ = ("_longest_pace", "_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
-
-    def __init__(self, socket: SocketClosing, timeout: float) -> None:
-        self._socket = socket
-        self._loop = socket._loop
-        self._timeout = timeout
-        self._pace = self._longest_pace = min(timeout / _LOOKS, _LONGEST_PACE)
-        self._progress = socket._progress
-        self._moved = self._looked = self._loop.time()
-        self.is_delivered = False  # the peer has acknowledged everything
-        self._timer = self._loop.call_later(self._pace, self._look)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def has_delivered(self) -> bool:
-        """Everything has been sent, our end included, and the peer has acknowledged all but that."""
-        connection = self._socket._connection
-        sent = connection.output_ended and not connection.writable_length and not connection.out_error
-        return sent and not self._socket._undelivered
-
-    def waits_for_acknowledgement(self) -> bool:
-        """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
-        if not self._socket._undelivered:
-            return False
-        self._pace = min(_FIRST_LOOK, self._pace)
-        self._look_later(self._pace)
-        return True
-
-    def _look_later(self, seconds: float) -> None:
-        self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if not self.is_delivered:
-            self._look_at_output(now)
-        left = self._moved + self._timeout - now
-        if left > _EARLY and not (self.is_delivered and self._socket._connection.input_ended):
-            self._pace = min(self._pace * 2, self._longest_pace)
-            self._look_later(min(left, _LONGEST_PACE if self.is_delivered else self._pace))
-        elif self.is_delivered:
-            self._socket._close_now()
-        else:
-            self._socket._not_delivered()
-
-    def _look_at_output(self, now: float) -> None:
-        progress = self._socket._progress
-        if self.has_delivered():
-            self.is_delivered = True
-            self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
-        elif progress != self._progress:
-            self._progress, self._moved = progress, now
-        else:
-            (self._socket._driver or self._socket._connection).look_for_reset()
-        self._looked = now
