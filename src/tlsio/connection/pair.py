@@ -210,7 +210,7 @@ class Cleartext(SocketFacts):
         self._side = side
         self._closed = self._end_called = False
         self._address = (None, None)
-        self._driver = self._loop = self._server = self._trace_file = None
+        self._driver = self._loop = self._owner = self._trace_file = None
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
         self._handshake = Handshake(self._connection, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.drivers.portable import PortableDriver
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HandshakePolicy
@@ -13,12 +14,13 @@ from tlsio.model.options import parse_connect_options, parse_server_options
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.native._core import Driver
 
-__all__ = ["make_connection", "make_side"]
+__all__ = ["make_connection", "make_side", "open_driver"]
 
 
 def make_connection(side: HandshakeSide, driver: Driver | None = None) -> Connection:
@@ -26,6 +28,13 @@ def make_connection(side: HandshakeSide, driver: Driver | None = None) -> Connec
     connection = Connection(side.context.native, side.is_server, driver)
     side.prepare(connection)
     return connection
+
+
+def open_driver(stream: object, side: HandshakeSide, loop: asyncio.AbstractEventLoop) -> PortableDriver:
+    """Make a connection over `stream`, which its driver owns from now on."""
+    driver = PortableDriver(loop, stream)
+    driver.connection = make_connection(side, driver)
+    return driver
 
 
 def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:

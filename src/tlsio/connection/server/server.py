@@ -4,8 +4,6 @@ The gate accepts, limits and counts in C; what becomes a socket is adopted here,
 `secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
 """
 
-# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
-
 from __future__ import annotations
 
 import asyncio
@@ -19,15 +17,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
+from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
+from tlsio.connection.handshake.start import open_driver
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
-from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
+from tlsio.connection.socket.owner import SocketOwner
+from tlsio.connection.socket.tls_socket import make_socket
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
@@ -130,8 +131,15 @@ class Server(Emitter):
         self._listening: Listening | None = None
         self._process = 0  # that has listened
         self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
-        self._open: set[TLSSocket] = set()
+        self._open: dict[TLSSocket, Handshake] = {}
         self._tasks = TaskGroup(self._check_closed)
+        self._owner = SocketOwner(
+            secured=self._secured,
+            handshake_failed=self._handshake_failed,
+            connection_failed=self._statistics.connection_failed,
+            keylogged=partial(self._emit, "keylog"),
+            closed=self._socket_closed,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._closes = 0  # how often `close` was called
@@ -412,15 +420,11 @@ class Server(Emitter):
         return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
+        loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name
+        handshake = Handshake(connection, loop, (names.find(name) if name else None) or names.default)
         # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
-        sock = make_socket(connection, self._side, asyncio.get_running_loop(), self._context_vars.copy())
-        self._keep(sock, connection.server_name)
-
-    def _keep(self, sock: TLSSocket, name: str | None) -> None:
-        names = self._policy.names
-        sock._server = self
-        sock._handshake.context = (names.find(name) if name else None) or names.default
-        self._open.add(sock)
+        sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
+        self._open[sock] = handshake
 
     def _connected(self, address: Address) -> None:
         self._context_vars.copy().run(self._emit, "connection", address)
@@ -436,48 +440,28 @@ class Server(Emitter):
 
     # ---- news from sockets
 
-    def _secured(self, sock: TLSSocket) -> None:
+    def _secured(self, sock: TLSSocket, ended: Callable[[asyncio.Task[Any]], object]) -> None:
         for function in self._callables("secure_connection"):
-            try:
-                result = function(sock)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:  # noqa: BLE001  (code of the user)
-                sock._listener_failed(error)
-                return
-            if (awaitable := find_awaitable(result)) is not None:
-                self._tasks.run(as_coroutine(awaitable), partial(self._release, sock))
+            if (awaitable := find_awaitable(function(sock))) is not None:
+                self._tasks.run(as_coroutine(awaitable), ended)
 
-    @staticmethod
-    def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
-        """An async listener owns the socket: its return closes it, its exception destroys it."""
-        if (error := failure_of_task(owner)) is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-            sock._listener_failed(error)
-        elif error is not None or owner.cancelled():
-            sock.destroy()
-        elif not sock._has("data"):
-            sock.close()
-
-    def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
+    def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
         self._statistics.handshake_failed(error)
         heard = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or heard:
             return
-        if error is sock._handshake.mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
+        if of_hook:
             self._report(error, f"a hook failed ({sock!r})")
         else:
             _log.debug("%r: handshake failed: %s", sock, error)
 
-    def _connection_failed(self, error: BaseException) -> None:
-        self._statistics.connection_failed(error)
-
     def _session_failed(self, error: BaseException) -> bool:
         return self._emit("error", error)
 
-    def _closed_socket(self, sock: TLSSocket) -> None:
+    def _socket_closed(self, sock: TLSSocket) -> None:
         self._statistics.closed(sock)
-        self._open.discard(sock)
-        for task in sock._tasks or ():
+        handshake = self._open.pop(sock, None)
+        for task in (handshake and handshake.tasks) or ():
             self._tasks.add(task)
         self._check_closed()
 
@@ -520,29 +504,32 @@ class Server(Emitter):
             Whatever else is raised, and when it is cancelled: the stream is closed.
         """
         self._check_process()
-        self._loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         closes = self._closes
-        sock = wrap_stream(stream, self._side)
+        driver = open_driver(stream, self._side, loop)
+        connection = driver.connection
+        handshake = Handshake(connection, loop, self._policy.names.default)
+        sock = make_socket(handshake, self._side, loop, driver=driver, owner=self._owner)
         try:
-            sock._connection.use_ring(self._gate)  # tickets, counters and limits
+            connection.use_ring(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
             await self._ticket_keys.start()
-            self._check_room(sock, closes)  # after the last wait: others may have come
+            self._check_room(driver.addresses[1], closes)  # after the last wait: others may have come
             if self._has("keylog"):
-                sock._connection.record(keys=True)
+                connection.record(keys=True)
         except BaseException:
             sock.destroy()
             raise
-        self._keep(sock, None)
+        self._open[sock] = handshake
         self._statistics.upgraded.add(sock)
         return await sock.handshake()
 
-    def _check_room(self, sock: TLSSocket, closes: int) -> None:
+    def _check_room(self, peer: Any, closes: int) -> None:
         if closes != self._closes:
             raise ConnectionLostError("The server was closed", code="ERR_SERVER_NOT_RUNNING")
         if self.max_connections is not None and self.connections >= self.max_connections:
-            self._emit("drop", sock._addresses()[1])
+            self._emit("drop", peer)
             raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
 
     # ---- closing
@@ -579,8 +566,8 @@ class Server(Emitter):
     def _close_all(self) -> None:
         self._gate.evict()
         self._tasks.cancel()
-        for sock in tuple(self._open):
-            running = tuple(sock._tasks or ())  # a listener of `close`, which is about to be called, may run to its end
+        for sock, handshake in tuple(self._open.items()):
+            running = tuple(handshake.tasks or ())  # a listener of `close`, which is about to be called, may run to its end
             sock.destroy()
             cancel_others(running)
         self._check_closed()
@@ -613,7 +600,7 @@ class Server(Emitter):
 
     def _check_no_self_wait(self) -> None:
         task = asyncio.current_task()
-        if task in self._tasks or any(sock._is_waited_for(task) for sock in self._open):
+        if task in self._tasks or any(one.is_waited_for(task) for one in self._open.values()):
             raise UsageStateError(
                 "A listener of the server waits for its own end",
                 code="ERR_TLS_SELF_WAIT",

@@ -16,8 +16,6 @@ Invariants.
 - After `close` no event is emitted but an `error` that was kept for a listener that comes later.
 """
 
-# ruff: noqa: SLF001 - a socket, its server and its close know each other
-
 from __future__ import annotations
 
 import asyncio
@@ -71,7 +69,6 @@ class SocketClosing(SocketReading):
         "_opener",
         "_rehandshaker",
         "_reported",
-        "_tasks",
         "_timer",
     )
 
@@ -84,7 +81,6 @@ class SocketClosing(SocketReading):
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
     _reported: BaseException | None  # by the loop's handler: several listeners may pass on one error
     _rehandshaker: asyncio.Future[bool | None] | None  # the call that waits for another handshake
-    _tasks: set[asyncio.Task[Any]] | None
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
 
     if TYPE_CHECKING:  # the socket's
@@ -140,7 +136,7 @@ class SocketClosing(SocketReading):
         if self._phase is RELEASED:
             return
         self._connection.check_caller()
-        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._is_waited_for(asyncio.current_task()):
+        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._handshake.is_waited_for(asyncio.current_task()):
             raise UsageStateError(
                 "A data listener waits for the end of its own socket",
                 code="ERR_TLS_SELF_WAIT",
@@ -253,12 +249,12 @@ class SocketClosing(SocketReading):
 
     def _die(self, error: BaseException, *, ours: bool = False) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
-        if self._handshake.is_done or self._server is None:
+        if self._handshake.is_done or self._owner is None:
             self._fail(error, ours=ours, of_user=error is self._handshake.mistake and self._side.is_server)  # a client's is always reported
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_taken = True
-            self._server._handshake_failed(self, error)
+            self._owner.handshake_failed(self, error, error is self._handshake.mistake and self._opener is None)
             self._close_now()
 
     def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
@@ -321,8 +317,8 @@ class SocketClosing(SocketReading):
     def _release(self) -> None:
         """The stream is let go."""
         self._move_phase(RELEASED)
-        if self._server is not None:
-            self._server._closed_socket(self)
+        if self._owner is not None:
+            self._owner.closed(self)
         if self._close_waiters:
             wake(self._close_waiters)
 
@@ -382,7 +378,7 @@ class SocketClosing(SocketReading):
     def _crashed(self, error: BaseException) -> None:
         """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
         try:
-            if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._server is None):
+            if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._owner is None):
                 self._fail(error, of_user=True)
             else:
                 self._die(error)
@@ -392,8 +388,8 @@ class SocketClosing(SocketReading):
 
     def _count(self, error: BaseException) -> None:
         """A server counts what its peers and the network do to open connections, told or not."""
-        if self._handshake.is_done and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
-            self._server._connection_failed(error)
+        if self._handshake.is_done and self._owner is not None and isinstance(error, _FAULTS_OF_PEERS):
+            self._owner.connection_failed(error)
 
     def _tell_untaken(self, *, of_user: bool) -> None:
         if self._error is not None and not self._error_taken and not self._has("error"):
@@ -420,26 +416,32 @@ class SocketClosing(SocketReading):
         self._run_listener(as_coroutine(awaitable), self._listener_done)
 
     def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None:
-        if self._tasks is None:
-            self._tasks = set()
+        if self._handshake.tasks is None:
+            self._handshake.tasks = set()
         task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
+        self._handshake.tasks.add(task)
         task.add_done_callback(done)
 
     def _listener_done(self, task: asyncio.Task[Any]) -> None:
         self._task_done(task, failure_of_task(task))
 
     def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
-        if self._tasks is not None:
-            self._tasks.discard(task)
+        if self._handshake.tasks is not None:
+            self._handshake.tasks.discard(task)
         if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop has raised it
             self.destroy()
         elif error is not None:
             self._listener_failed(error)
 
-    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
-        return bool(self._tasks and task in self._tasks) or self._handshake.is_asked_by(task)
+    def _owning_listener_done(self, task: asyncio.Task[Any]) -> None:
+        """An async `secure_connection` listener owns the socket: its return closes it, its exception destroys it."""
+        error = failure_of_task(task)
+        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            self._listener_failed(error)
+        elif error is not None or task.cancelled():
+            self.destroy()
+        elif not self._has("data"):
+            self.close()
 
     # ---- timers
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tlsio.connection.drivers.portable import PortableDriver
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.handshake.side import HandshakeSide
+    from tlsio.connection.socket.owner import SocketOwner
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options import ContextOptionsDict
     from tlsio.native._core import Connection
@@ -50,7 +51,7 @@ class SocketFacts(Emitter):
         "_driver",
         "_handshake",
         "_loop",
-        "_server",
+        "_owner",
         "_side",
         "_trace_file",
     )
@@ -60,7 +61,7 @@ class SocketFacts(Emitter):
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
     _handshake: Handshake
     _loop: asyncio.AbstractEventLoop | None
-    _server: Any
+    _owner: SocketOwner | None  # the server that it belongs to
     _trace_file: TextIO | None
     _side: HandshakeSide
 
@@ -330,8 +331,8 @@ class SocketFacts(Emitter):
         self._side.records.keep(lines)
         for line in lines.splitlines(keepends=True):
             self._emit("keylog", line)
-            if self._server is not None:
-                self._server._emit("keylog", line, self)  # noqa: SLF001
+            if self._owner is not None:
+                self._owner.keylogged(line, self)
 
     # ---- how much has moved
 
