@@ -460,9 +460,10 @@ class Server(Emitter):
 
     def _socket_closed(self, sock: TLSSocket) -> None:
         self._statistics.closed(sock)
-        handshake = self._open.pop(sock, None)
-        for task in (handshake and handshake.tasks) or ():
-            self._tasks.add(task)
+        handshake = self._open.pop(sock, None)  # None: `upgrade` found no room for it
+        if handshake is not None and handshake.tasks:
+            for task in handshake.tasks:
+                self._tasks.add(task)
         self._check_closed()
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:

@@ -74,14 +74,13 @@ class TLSSocket(SocketClosing):
         side = make_side(options, is_server=is_server)
         loop = asyncio.get_running_loop()
         driver = open_driver(stream, side, loop)
-        self._set_up(Handshake(driver.connection, loop), side, loop, driver=driver)
+        self._set_up(Handshake(driver.connection, loop), side, loop, driver)
 
-    def _set_up(  # noqa: PLR0913  (those of make_socket)
+    def _set_up(  # noqa: PLR0913, PLR0917  (those of make_socket)
         self,
         handshake: Handshake,
         side: HandshakeSide,
         loop: asyncio.AbstractEventLoop,
-        *,
         driver: PortableDriver | None = None,
         addresses: tuple[Any, Any] | None = None,
         variables: contextvars.Context | None = None,
@@ -436,7 +435,7 @@ def make_socket(  # noqa: PLR0913
         owner: Its server, if that wants to hear of it.
     """
     made = TLSSocket.__new__(TLSSocket)
-    made._set_up(handshake, side, loop, driver=driver, addresses=addresses, variables=variables, owner=owner)  # noqa: SLF001 - its own module
+    made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - its own module
     return made
 
 
