@@ -174,6 +174,10 @@ class TestModule:
         if path != PACKAGE / "model" / "environment.py":
             assert not re.search(r"\b(?:environ|getenv)\b", path.read_text(encoding="utf-8"))
 
+    def test_marks_each_look_into_another_object(self, path: Path) -> None:
+        """What objects share is declared. An exception stands on its line, with its reason."""
+        assert not re.search(r"^# ruff: noqa(?:$|:.*\bSLF001\b)", path.read_text(encoding="utf-8"), re.MULTILINE)
+
     def test_is_a_noun_for_one_thing(self, path: Path) -> None:
         """A vague name collects what has no place."""
         assert path.stem not in VAGUE

@@ -148,7 +148,7 @@ class SecurePair:
         self.cleartext.off(event, fn)
 
     def __repr__(self) -> str:
-        return f"<SecurePair {self.cleartext._describe()}>"  # noqa: SLF001
+        return f"<SecurePair {self.cleartext._describe()}>"  # noqa: SLF001 - its own module
 
 
 class Encrypted:

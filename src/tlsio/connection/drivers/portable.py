@@ -124,7 +124,7 @@ class PortableDriver:
     def _crashed(self, error: BaseException) -> None:
         owner = self.connection.owner
         if owner is not None:
-            owner._crashed(error)  # noqa: SLF001
+            owner._crashed(error)  # noqa: SLF001 - declared by `Owner`
 
     @property
     def _has_room(self) -> bool:
