@@ -35,7 +35,18 @@ FLOORS = {
 }
 HIGHEST_EXPORTED = 3
 # Within `connection`: what each room, or file beside them, may know. Lower ones know nothing of higher ones.
-ROOMS = {"tasks": 0, "context": 0, "drivers": 0, "revocation": 1, "handshake": 2, "socket": 3, "server": 4, "client": 4, "pair": 4}
+ROOMS = {
+    "tasks": 0,
+    "waiters": 0,
+    "context": 0,
+    "drivers": 0,
+    "revocation": 1,
+    "handshake": 2,
+    "socket": 3,
+    "server": 4,
+    "client": 4,
+    "pair": 4,
+}
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
 PURE = {"model", "trust"}
@@ -162,6 +173,10 @@ class TestModule:
         """There it is ignored for programs that have more rights than the user who started them."""
         if path != PACKAGE / "model" / "environment.py":
             assert not re.search(r"\b(?:environ|getenv)\b", path.read_text(encoding="utf-8"))
+
+    def test_marks_each_look_into_another_object(self, path: Path) -> None:
+        """What objects share is declared. An exception stands on its line, with its reason."""
+        assert not re.search(r"^# ruff: noqa(?:$|:.*\bSLF001\b)", path.read_text(encoding="utf-8"), re.MULTILINE)
 
     def test_is_a_noun_for_one_thing(self, path: Path) -> None:
         """A vague name collects what has no place."""

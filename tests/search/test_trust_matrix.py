@@ -129,7 +129,7 @@ def digest(role: str, options: dict[str, Any]) -> bytes:
     given = {name: value for name, value in options.items() if value is not None}
     if role == "server":
         server = tlsio.create_server(**{"request_cert": True, "ca": pki.ca1().cert_pem} | given)
-        return server._side.names.default.trust_digest
+        return server._policy.names.default.trust_digest
     if "cert" in given:
         given["key"] = pki.client().key_pem
-    return make_side({"ca": pki.ca1().cert_pem, "servername": "localhost"} | given, is_server=False).trust  # type: ignore[union-attr]
+    return make_side({"ca": pki.ca1().cert_pem, "servername": "localhost"} | given, is_server=False).trust  # type: ignore[attr-defined]

@@ -628,7 +628,7 @@ class Play:
             both_ended = self.clean_end or (self.end_at is not None and self.flushed >= self.end_at and not self.closed_by_us)
             all_sent = sock is not None and both_ended and not sock.writable and not sock.writable_length
             self.gave_up = self.gave_up or self._is_closed or all_sent
-            if isinstance(self.wire, StreamWire) and sock is not None and both_ended and not sock._undelivered:
+            if isinstance(self.wire, StreamWire) and sock is not None and both_ended and not sock._driver.count_undelivered():
                 self.forgiven = self.written  # sent is what a stream has taken; only a later write finds that it broke
             self.wire.reset()
 

@@ -15,7 +15,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.memory import MemoryWire
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.questions import no_loop
-from tlsio.connection.handshake.server_handshake import HOOKS
+from tlsio.connection.handshake.server_policy import HOOKS
 from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Self
 
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.model.checks import BytesLike
 
 
@@ -131,7 +130,7 @@ class SecurePair:
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
 
-    def __init__(self, side: ClientHandshake | ServerHandshake) -> None:
+    def __init__(self, side: HandshakeSide) -> None:
         wire = MemoryWire()
         self.cleartext = Cleartext(side, wire)
         self.encrypted = Encrypted(wire)
@@ -149,7 +148,7 @@ class SecurePair:
         self.cleartext.off(event, fn)
 
     def __repr__(self) -> str:
-        return f"<SecurePair {self.cleartext._describe()}>"  # noqa: SLF001
+        return f"<SecurePair {self.cleartext._describe()}>"  # noqa: SLF001 - its own module
 
 
 class Encrypted:
@@ -205,13 +204,13 @@ class Cleartext(SocketFacts):
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"secure", "ocsp_response", "keylog", "session", "error"})
     _closed: bool
 
-    def __init__(self, side: ClientHandshake | ServerHandshake, wire: MemoryWire) -> None:
+    def __init__(self, side: HandshakeSide, wire: MemoryWire) -> None:
         super().__init__()
         self._wire = wire
         self._side = side
         self._closed = self._end_called = False
         self._address = (None, None)
-        self._driver = self._loop = self._server = self._trace_file = None
+        self._driver = self._loop = self._owner = self._trace_file = None
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
         self._handshake = Handshake(self._connection, None)

@@ -22,7 +22,7 @@ from sessions import greet, visit
 from tlsio.connection.context.secure_context import SecureContext, create_secure_context
 from tlsio.connection.context.trust_digest import CANNOT_DECIDE, DECIDES
 from tlsio.connection.handshake.client_handshake import ClientHandshake
-from tlsio.connection.handshake.server_handshake import ServerHandshake
+from tlsio.connection.handshake.server_policy import HandshakePolicy
 from tlsio.model.options.connect import ConnectOptions
 from tlsio.model.options.context import ContextOptions
 from tlsio.model.options.parse import parse_connect_options, parse_server_options
@@ -60,7 +60,7 @@ CLIENT: dict[str, Callable[[], list[Any]]] = {name: values for name, values in S
 
 def of_server(**options: Any) -> bytes:
     """Return the session id context of a server."""
-    return ServerHandshake(parse_server_options(options)).names.default.native.session_id_context
+    return HandshakePolicy(parse_server_options(options)).names.default.native.session_id_context
 
 
 def of_client(**options: Any) -> bytes:
@@ -115,10 +115,10 @@ def test_trust_settings_of_a_root_change_the_digest() -> None:
 def test_policy_of_a_server_reaches_the_contexts_of_its_names() -> None:
     """Also those that were made before, and those that `sni_callback` gives."""
     context = create_secure_context(ca=pki.ca1().cert_pem)
-    side = ServerHandshake(parse_server_options({"fetch_crl": "require", "secure_context": context}))
-    assert side.names.default.trust_digest != context.trust_digest
-    assert side.names.complete(context).trust_digest == side.names.default.trust_digest
-    assert side.names.complete(context) is side.names.complete(context)  # made once
+    policy = HandshakePolicy(parse_server_options({"fetch_crl": "require", "secure_context": context}))
+    assert policy.names.default.trust_digest != context.trust_digest
+    assert policy.names.complete(context).trust_digest == policy.names.default.trust_digest
+    assert policy.names.complete(context) is policy.names.complete(context)  # made once
 
 
 # --- the matrix: sessions that were made under one set of options and come back under another ---

@@ -416,6 +416,33 @@ async def test_listener_of_a_closed_socket_is_waited_for(net: Net) -> None:
         assert ended.is_set()
 
 
+async def test_listener_that_is_added_to_a_closed_socket_holds_up_nothing(net: Net) -> None:
+    """One that a listener adds which the server waits for already, and that ends after it."""
+    gate, ended = asyncio.Event(), asyncio.Event()
+
+    async def hear_close(_had_error: bool) -> None:  # noqa: FBT001
+        gate.set()
+        await asyncio.sleep(0.01)
+        ended.set()
+
+    def accept(sock: tlsio.TLSSocket) -> None:
+        async def hear() -> None:
+            await sock.wait_closed()
+            await asyncio.sleep(0)
+            sock.on("close", hear_close)
+            await gate.wait()
+
+        sock.on("data", lambda _data: None)
+        sock.on("secure", hear)
+
+    async with net.serve(accept) as server, asyncio.timeout(5):
+        sock = await net.connect(server)
+        await sock.aclose()
+        await ended.wait()
+        server.close()
+        await server.wait_closed()
+
+
 @pytest.mark.parametrize("where", ["secure_connection", "data", "check_client", "connection", "block"])
 async def test_listener_that_waits_for_its_own_end_is_refused(net: Net, where: str) -> None:
     """With an error that says so; the server ends all the same."""

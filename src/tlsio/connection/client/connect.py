@@ -1,7 +1,5 @@
 """Clients: `connect`."""
 
-# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
-
 from __future__ import annotations
 
 import asyncio
@@ -14,11 +12,13 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.drivers.streams import find_adapter
 from tlsio.connection.handshake.client_handshake import ClientHandshake
-from tlsio.connection.socket.tls_socket import TLSSocket, make_socket, wrap_stream
+from tlsio.connection.handshake.handshake import Handshake
+from tlsio.connection.handshake.start import make_connection
+from tlsio.connection.socket.tls_socket import SOCKET_EVENTS, make_socket, wrap_stream
 from tlsio.model.checks import check_socket_path
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options.parse import parse_connect_options
-from tlsio.native._core import Connection, has_reactor
+from tlsio.native._core import has_reactor
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
 
 __all__ = ["connect"]
@@ -169,7 +170,7 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     if not isinstance(on, Mapping):
         raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
     for event, listener in on.items():
-        if not isinstance(event, str) or event not in TLSSocket._EVENTS:
+        if not isinstance(event, str) or event not in SOCKET_EVENTS:
             raise UsageValueError(f"on names {event!r}, which is no event of sockets", code="ERR_TLS_UNKNOWN_EVENT")
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
@@ -188,10 +189,8 @@ def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: Cl
     try:
         if not has_reactor:
             return wrap_stream(sock, side)
-        connection = Connection(side.context.native, False)  # noqa: FBT003
-        side.prepare(connection)
-        made = make_socket(connection, side, loop)
-        made._address = _names_of(sock)
+        connection = make_connection(side)
+        made = make_socket(Handshake(connection, loop), side, loop, addresses=_names_of(sock))
         reactor = current_reactor()
         connection.attach(reactor, sock.detach())  # which has the descriptor from here on, also when it raises
     except BaseException:

@@ -124,7 +124,7 @@ class PortableDriver:
     def _crashed(self, error: BaseException) -> None:
         owner = self.connection.owner
         if owner is not None:
-            owner._crashed(error)  # noqa: SLF001
+            owner._crashed(error)  # noqa: SLF001 - declared by `Owner`
 
     @property
     def _has_room(self) -> bool:
@@ -136,19 +136,18 @@ class PortableDriver:
         """The descriptor below it all, -1 when there is none."""
         return self._stream.fileno()
 
-    @property
-    def undelivered(self) -> int:
+    def count_undelivered(self) -> int:
         """Bytes of data that the peer has not acknowledged; without a descriptor: that the stream has not taken."""
         return self.connection.count_undelivered(self._ask_kernel())
 
     @property
-    def progress(self) -> tuple[int, int]:
+    def acknowledged(self) -> tuple[int, int]:
         """Changes whenever the stream takes a piece, or the peer acknowledges something."""
         return self._taken, self._ask_kernel()
 
     def look_for_reset(self) -> None:
         """Report a reset that has cost data: after the peer's end nobody reads from the stream any more."""
-        if self._copy is not None and self.connection.input_ended and self.undelivered:
+        if self._copy is not None and self.connection.input_ended and self.count_undelivered():
             number = self._copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if number:
                 self._deliver(self.connection.unsent, number)
@@ -252,7 +251,7 @@ class PortableDriver:
         number = _number_of(self.failure, errno.ECONNRESET)
         if not self.connection.input_ended:  # what the stream gives for an end after a failed send is none
             self._deliver(self.connection.feed_error, number)
-        elif self.undelivered:
+        elif self.count_undelivered():
             self._deliver(self.connection.unsent, number)
 
     async def _send(self) -> None:
@@ -280,7 +279,9 @@ class PortableDriver:
             self._note(failed.error)
             await self._hear_last_words()
             self._outgoing.clear()
-            if (connection.input_ended or self.is_watched) and not self.undelivered:  # the peer has all but our end, and does not want that
+            if (
+                connection.input_ended or self.is_watched
+            ) and not self.count_undelivered():  # the peer has all but our end, and does not want that
                 connection.sent()
                 connection.fin_sent()
                 self._deliver(connection.settle)

@@ -210,7 +210,7 @@ class _TLSSocketStream:
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
-        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001
+        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001 - a TLSSocket, which has no public word for it
 
     async def receive(self) -> bytes:
         try:
@@ -233,4 +233,4 @@ class _TLSSocketStream:
         await self._socket.wait_closed()
 
     def fileno(self) -> int:
-        return int(self._socket._fileno())  # noqa: SLF001
+        return int(self._socket._fileno())  # noqa: SLF001 - as above

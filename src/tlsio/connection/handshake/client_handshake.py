@@ -13,6 +13,7 @@ from tlsio.connection.context.trust_digest import digest_client
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_identity
 from tlsio.connection.handshake.questions import INTERNAL_ERROR
+from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.model.codes import VerifyError, alert_number
 from tlsio.model.errors import CertificateAltNameError, CertificateError, UsageStateError, UsageValueError
@@ -45,7 +46,7 @@ _UNKNOWN = ((VerifyError.UNSPECIFIED, 0),)  # nobody has verified who the server
 _VERIFY_ERRORS = {name: VerifyError[name] for name in ("CERT_REVOKED", "UNABLE_TO_GET_CRL")}
 
 
-class ClientHandshake:
+class ClientHandshake(HandshakeSide):
     """Whom one client connection looks for, and the verdict about who answered."""
 
     __slots__ = (
@@ -65,6 +66,8 @@ class ClientHandshake:
     )
 
     is_server = False
+    context: SecureContext
+    options: ConnectOptions
 
     def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None, place: object = None) -> None:
         """Decide on the names.
@@ -223,10 +226,10 @@ class ClientHandshake:
         certificate = _link_verified(handshake.connection)
         handshake.ask("check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
 
-    def find_key(self, _socket: object, hint: bytes | None) -> tuple[bytes, bytes] | None:
+    def find_key(self, _socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
         """Who to be, and with which pre-shared key; None: nobody. Called from inside OpenSSL, which waits for it."""
         hook = self.options.psk_callback
-        return None if hook is None else ask_for_identity(hook, None if hint is None else hint.decode(errors="replace"))
+        return None if hook is None else ask_for_identity(hook, None if given is None else given.decode(errors="replace"))
 
     def _decide(self, handshake: Handshake, answer: object) -> None:
         """Tell the engine; a verdict that cannot be made is a refusal."""
@@ -336,10 +339,6 @@ class ClientHandshake:
         if cache is not None and self.session is not None and not fault.opened:
             cache.forget(self._cache_key)  # as Node's agent: it may have been the session
         return error_from_fault(fault, host=self.host)
-
-    def verification(self, _handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
-        """A client verifies in each handshake as in the first."""
-        return None, False
 
     def is_authorized(self, _handshake: Handshake) -> bool:
         """Tell whether the server was found good."""

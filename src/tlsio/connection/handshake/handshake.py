@@ -1,4 +1,4 @@
-"""What is known while one connection shakes hands: shared by the side that decides and the socket that the application holds.
+"""What is known of one connection: shared by the side that decides, the socket that the application holds, and its server.
 
 The socket refers to it, and it to the socket only while a question is open: so a socket that nobody holds is free at once.
 """
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tlsio.connection.context.secure_context import SecureContext
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.questions import Answer, Question
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.native._core import Connection
 
 __all__ = ["Handshake"]
@@ -34,22 +33,24 @@ class Handshake:
         mistake: What a hook raised by mistake: when nothing takes it, the loop's handler must.
         refused: Why we refused the peer, in the words of whoever did.
         socket: What a hook is given as its socket; None when no question is open.
+        tasks: Those of the socket's async listeners that still run; None when there was none.
     """
 
-    __slots__ = ("_loop", "_question", "connection", "context", "is_done", "is_over", "mistake", "refused", "socket")
+    __slots__ = ("_loop", "_question", "connection", "context", "is_done", "is_over", "mistake", "refused", "socket", "tasks")
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop | None, context: SecureContext | None = None) -> None:
         """Begin one; without a loop hooks have to answer at once."""
         self.connection = connection
-        self.context: SecureContext | None = None
+        self.context = context
         self.is_done = self.is_over = False
         self.mistake: BaseException | None = None
         self.refused: BaseException | None = None
         self.socket: Any = None
+        self.tasks: set[asyncio.Task[Any]] | None = None
         self._loop = loop
         self._question: Question | None = None  # to an async hook
 
-    def answer(self, side: ClientHandshake | ServerHandshake, question: int, socket: object) -> None:
+    def answer(self, side: HandshakeSide, question: int, socket: object) -> None:
         """Have the engine's question answered by `side`, at once or later."""
         self.socket = socket
         side.on_question(self, question)
@@ -74,9 +75,9 @@ class Handshake:
             self._question = question
         later = True
 
-    def is_asked_by(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether this is the task of the hook that is asked."""
-        return self._question is not None and self._question.is_run_by(task)
+    def is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        return bool(self.tasks and task in self.tasks) or (self._question is not None and self._question.is_run_by(task))
 
     def fail_key(self, error: BaseException) -> None:
         """`psk_callback` has failed, and with it the handshake."""

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.context.name_table import NamedContexts
 from tlsio.connection.context.secure_context import SecureContext
-from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_mistake, wrong_answer
-from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
-from tlsio.connection.revocation.crl_cache import make_cache
-from tlsio.connection.revocation.stapler import Stapler
-from tlsio.model.constants import defaults
+from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.model.errors import (
     CertificateError,
     ConfigError,
     HandshakeError,
     TLSError,
     UsageError,
-    UsageStateError,
     UsageTypeError,
     UsageValueError,
 )
@@ -39,95 +32,51 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tlsio.connection.handshake.handshake import Handshake
-    from tlsio.connection.revocation.crl_cache import CrlCache
+    from tlsio.connection.handshake.server_policy import HandshakePolicy
     from tlsio.model.faults import Fault
     from tlsio.model.options.server import ServerOptions
     from tlsio.native._core import Connection, Context
     from tlsio.trust.verdict import Verdict
 
-__all__ = ["HOOKS", "NamedContexts", "ServerHandshake"]
+__all__ = ["ServerHandshake"]
 
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
-_ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
 _LONG_FOR_A_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for all of a session
 _NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
 
-HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
-
-class ServerHandshake:
-    """One server's contexts, hooks and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
+class ServerHandshake(HandshakeSide):
+    """One server's questions and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
 
     is_server = True
-    host = None
+    options: ServerOptions
 
-    def __init__(self, options: ServerOptions) -> None:
-        """Make the default context.
-
-        Raises:
-            UsageError, ConfigError: as `create_secure_context`.
-        """
-        given = options.secure_context
-        if given is not None and not isinstance(given, SecureContext):
-            raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-        self.options = options
-        self.records = Diagnostics(options)
-        self.crls = make_cache(options.fetch_crl)
-        self.names = NamedContexts(_make_initial(given, options, self.crls))
-        self.stapler = _make_stapler(options)
-        self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
-        self.sessions = ServerSessions(options.session_store, self.hooks)
+    def __init__(self, policy: HandshakePolicy) -> None:
+        self.policy = policy
+        self.options = policy.options
+        self.records = Diagnostics(policy.options)
         self.tell_failure: Callable[[BaseException], bool] = _nobody_hears  # of sessions; whether a listener was there
 
-    # ---- which questions are asked
-
     @property
-    def asks_name(self) -> bool:
-        """A hello with a server name stops for its context."""
-        return "sni_callback" in self.hooks or bool(self.names)
+    def context(self) -> SecureContext:
+        """The default context: a connection gets another by the name in its hello."""
+        return self.policy.names.default
 
-    @property
-    def asks_protocol(self) -> bool:
-        """A hello with ALPN stops for the choice. What `sni_callback` will give may have a callback of its own."""
-        return "alpn_callback" in self.hooks or "sni_callback" in self.hooks or self.names.any_chooses_protocol
-
-    @property
-    def asks_status(self) -> bool:
-        """A client that wants an OCSP response stops for it."""
-        return self.stapler is not None or "ocsp_request" in self.hooks
-
-    @property
-    def asks_client(self) -> bool:
-        """A finished handshake stops before anything of it is released."""
-        return self.crls is not None or "check_client" in self.hooks
-
-    @property
-    def asks_key(self) -> bool:
-        """Who comes by a pre-shared key is looked up."""
-        return "psk_callback" in self.hooks
-
-    @property
-    def asks_with_hello(self) -> bool:
-        """Some hook is given a socket whose `client_hello` it may look at."""
-        return not SESSION_HOOKS.issuperset(self.hooks)
-
-    @property
-    def session_wants(self) -> int:
-        """A hello that names a session stops for it, and what was made waits to be stored."""
-        return self.sessions.find_wants(self.names.initial)
-
-    @property
-    def renegotiation(self) -> tuple[int, float]:
-        """How often a client may renegotiate within how many seconds; 0: never."""
-        limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
-        return limit, min(defaults.client_reneg_window or _ALWAYS, _ALWAYS)
+    def prepare(self, connection: Connection) -> None:
+        """Tell the engine what to ask."""
+        policy = self.policy
+        connection.set_wants(**policy.wants, alpn_continue=self.options.alpn_mismatch == "continue")
+        connection.set_psk_hint(self.options.psk_identity_hint)
+        connection.record(offer=policy.asks_with_hello)
+        connection.set_renegotiation(*policy.renegotiation)
+        connection.set_timeouts(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
 
     def verification(self, handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
         if request is None and reject is None:
             return None, False
-        options = (handshake.context or self.names.default).options
+        options = (handshake.context or self.policy.names.default).options
         wanted = bool(options.request_cert) if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
@@ -143,15 +92,15 @@ class ServerHandshake:
         elif question == ASK_STORE:
             self._ask_store(handshake)
         else:
-            if self.crls is not None:  # the engine looks into the lists when this is answered
-                self.crls.expire()
+            if self.policy.crls is not None:  # the engine looks into the lists when this is answered
+                self.policy.crls.expire()
             self._ask_name(handshake)
 
     def _ask_name(self, handshake: Handshake) -> None:
         name = handshake.connection.server_name
-        hook = self.hooks.get("sni_callback")
+        hook = self.policy.hooks.get("sni_callback")
         if hook is None or name is None:
-            self._ask_protocol(handshake, self.names.find(name) if name else None)
+            self._ask_protocol(handshake, self.policy.names.find(name) if name else None)
             return
 
         def take(result: object) -> None:
@@ -161,11 +110,11 @@ class ServerHandshake:
 
     def _context_of(self, result: object, name: str) -> SecureContext | None:
         if result is None:
-            return self.names.find(name)
+            return self.policy.names.find(name)
         if not isinstance(result, SecureContext | Mapping):
             raise wrong_answer("sni_callback", "a SecureContext, options or None", result)
         given = result if isinstance(result, SecureContext) else parse_context_options(result)
-        return self.names.complete(given)
+        return self.policy.names.complete(given)
 
     def _ask_protocol(self, handshake: Handshake, context: SecureContext | None) -> None:
         connection = handshake.connection
@@ -173,7 +122,7 @@ class ServerHandshake:
         if context is not None:
             handshake.context = context
         offered = connection.offered_protocols
-        hook = self._protocol_hook(context or self.names.default)
+        hook = self._protocol_hook(context or self.policy.names.default)
         if hook is None or not offered:
             self._ask_session(handshake, chosen, None)
             return
@@ -190,11 +139,11 @@ class ServerHandshake:
         own = context.options
         if own.alpn_callback is not None or own.alpn_protocols is not None:
             return own.alpn_callback
-        return self.hooks.get("alpn_callback")
+        return self.policy.hooks.get("alpn_callback")
 
     def _ask_status(self, handshake: Handshake, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
         """Ask for one response after the other; which certificate this client is shown, OpenSSL decides behind this question."""
-        hook = self.hooks.get("ocsp_request") if self.stapler is None else self.stapler.staple
+        hook = self.policy.hooks.get("ocsp_request") if self.policy.stapler is None else self.policy.stapler.staple
         if hook is None or len(responses) == len(identities):
             handshake.connection.answer_status(responses)
             return
@@ -215,15 +164,15 @@ class ServerHandshake:
         since = perf_counter()
 
         def take(result: object) -> None:
-            self.sessions.found(result, perf_counter() - since, connection.answer_session)
+            self.policy.sessions.found(result, perf_counter() - since, connection.answer_session)
             connection.answer_hello(context, protocol)
 
         def fail(error: Exception) -> None:
             self._session_failed(error)
             connection.answer_hello(context, protocol)
 
-        kept_under = (context or self.names.default.native).session_id_context
-        self._ask(handshake, "resume_session", take, self.sessions.find, wanted, kept_under, fail=fail)
+        kept_under = (context or self.policy.names.default.native).session_id_context
+        self._ask(handshake, "resume_session", take, self.policy.sessions.find, wanted, kept_under, fail=fail)
 
     def _ask_store(self, handshake: Handshake) -> None:
         """Have new sessions stored. Nothing of the connection leaves before."""
@@ -232,18 +181,18 @@ class ServerHandshake:
         since = perf_counter()
 
         def take(_result: object) -> None:
-            self.sessions.kept(len(made), perf_counter() - since)
+            self.policy.sessions.kept(len(made), perf_counter() - since)
             connection.answer_store()
 
         def fail(error: Exception) -> None:
             self._session_failed(error)
             connection.answer_store()
 
-        kept_under = (handshake.context or self.names.default).native.session_id_context
-        self._ask(handshake, "new_session", take, self.sessions.keep, made, kept_under, fail=fail)
+        kept_under = (handshake.context or self.policy.names.default).native.session_id_context
+        self._ask(handshake, "new_session", take, self.policy.sessions.keep, made, kept_under, fail=fail)
 
     def _session_failed(self, error: Exception) -> None:
-        self.sessions.failed(error, self.tell_failure)
+        self.policy.sessions.failed(error, self.tell_failure)
 
     def _ask_client(self, handshake: Handshake) -> None:
         """Look for the client in revocation lists, then ask the hook.
@@ -251,7 +200,7 @@ class ServerHandshake:
         Of a resumed session the engine has consulted the lists at hand before it resumed it.
         """
         connection = handshake.connection
-        if self.crls is None or connection.resumed or not self.is_authorized(handshake):
+        if self.policy.crls is None or connection.resumed or not self.is_authorized(handshake):
             self._ask_hook(handshake)
             return
 
@@ -259,7 +208,7 @@ class ServerHandshake:
             _raise_if(error)
             self._ask_hook(handshake)
 
-        self._ask(handshake, "fetch_crl", take, self.crls.check, connection.verified_chain)
+        self._ask(handshake, "fetch_crl", take, self.policy.crls.check, connection.verified_chain)
 
     def _ask_hook(self, handshake: Handshake) -> None:
         connection = handshake.connection
@@ -272,7 +221,7 @@ class ServerHandshake:
                 raise verdict.error
             connection.answer_client()
 
-        hook = self.hooks.get("check_client")
+        hook = self.policy.hooks.get("check_client")
         if hook is None:
             take(None)
             return
@@ -280,17 +229,17 @@ class ServerHandshake:
         # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
         self._ask(handshake, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
-    def find_key(self, socket: object, identity: bytes | None) -> tuple[bytes, bytes] | None:
+    def find_key(self, socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
         """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
-        hook = self.hooks.get("psk_callback")
-        if hook is None or identity is None:  # taken away meanwhile
+        hook = self.policy.hooks.get("psk_callback")
+        if hook is None or given is None:  # taken away meanwhile
             return None
         try:
-            name = identity.decode()
+            name = given.decode()
         except UnicodeDecodeError:  # RFC 4279 §5.1: identities are UTF-8
             return None
         key = ask_for_key(hook, socket, name)
-        return None if key is None else (identity, key)
+        return None if key is None else (given, key)
 
     def _ask(
         self,
@@ -356,18 +305,6 @@ class ServerHandshake:
             return None
         return getattr(handshake.refused, "code", None) or self.judge(handshake).authorization_error
 
-    def export_session(self, _handshake: Handshake, data: bytes, _lifetime: int | None = None) -> bytes:
-        """A server's session is as OpenSSL has it: what it stands for is in its id context."""
-        return data
-
-    def set_server_name(self, _connection: Connection, _name: str) -> None:
-        """Names are sent by clients."""
-        raise UsageStateError("A server sends no name: it is told one", code="ERR_TLS_SNI_FROM_SERVER")
-
-    def offer_session(self, _connection: Connection, _encoded: bytes) -> None:
-        """Sessions are offered by clients."""
-        raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
-
     def judge(self, handshake: Handshake, answer: object = NOT_ASKED) -> Verdict:
         """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.
 
@@ -376,7 +313,7 @@ class ServerHandshake:
             answer: What `check_client` said.
         """
         connection = handshake.connection
-        context = handshake.context or self.names.default
+        context = handshake.context or self.policy.names.default
         options = context.options
         errors = connection.verify_errors
         chain = _peer_chain(connection)
@@ -403,28 +340,6 @@ class ServerHandshake:
 def _nobody_hears(_error: BaseException) -> bool:
     """A socket that stands alone has no server with listeners."""
     return False
-
-
-def _make_initial(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
-    """The context the server begins with; what the server decides beside it is part of its trust."""
-    policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
-    if crls is not None:
-        policy = replace(policy, fetch_crl=crls.policy, lists=crls.at_hand)
-    if given is not None:
-        return given.with_policy(policy)
-    # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
-    return SecureContext(replace(options.context, alpn_callback=None), policy=policy)
-
-
-def _make_stapler(options: ServerOptions) -> Stapler | None:
-    given = options.stapling
-    if given is None or given is False:
-        return None
-    if given is not True and not isinstance(given, Stapler):
-        raise UsageTypeError(f"options.stapling must be a bool or a Stapler, got {type(given).__name__}")
-    if options.ocsp_request is not None:
-        raise UsageTypeError("options.stapling cannot be combined with ocsp_request", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-    return Stapler() if given is True else given
 
 
 def _raise_if(error: BaseException | None) -> None:

@@ -4,8 +4,6 @@ The gate accepts, limits and counts in C; what becomes a socket is adopted here,
 `secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
 """
 
-# ruff: noqa: SLF001 - sockets, their server and the two sides of a handshake know each other
-
 from __future__ import annotations
 
 import asyncio
@@ -17,34 +15,42 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context.secure_context import SESSION_TIMEOUT, SecureContext, for_server, parse_context
+from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
-from tlsio.connection.handshake.server_handshake import HOOKS, ServerHandshake
+from tlsio.connection.handshake.handshake import Handshake
+from tlsio.connection.handshake.server_handshake import ServerHandshake
+from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
+from tlsio.connection.handshake.start import open_driver
 from tlsio.connection.server.listening import ServerAddress, open_listening
-from tlsio.connection.server.ticket_keys import TicketRotation
+from tlsio.connection.server.statistics import Statistics
+from tlsio.connection.server.task_group import TaskGroup, cancel_others
+from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.emitter import Emitter
-from tlsio.connection.socket.tls_socket import make_socket, wrap_stream
+from tlsio.connection.socket.owner import SocketOwner
+from tlsio.connection.socket.tls_socket import make_socket
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
-from tlsio.model.options.context import parse_ticket_keys
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
-from tlsio.native._core import Gate, Ring
+from tlsio.native._core import Gate
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
     from typing import Self, Unpack
 
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
     from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.connection.waiters import Waiters
     from tlsio.model.options.context import ContextOptionsDict
     from tlsio.model.options.server import ServerOptionsDict
+    from tlsio.model.statistics import ServerStats
     from tlsio.native._core import Address, Connection, Context
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
@@ -118,20 +124,24 @@ class Server(Emitter):
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
         super().__init__()
         self._options = parse_server_options(options)
-        self._side = ServerHandshake(self._options)
+        self._policy = HandshakePolicy(self._options)
+        self._side = ServerHandshake(self._policy)
         self._side.tell_failure = self._session_failed
-        self._rotation: TicketRotation | None = None
-        self._ring = self._make_ring()
+        self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
+        self._statistics = Statistics(self._gate, self._policy.sessions)
         self._listening: Listening | None = None
         self._process = 0  # that has listened
         self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
-        self._open: set[TLSSocket] = set()
-        self._ending: set[TLSSocket] = set()  # sockets that are closed, but whose async listeners still run
-        self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object]] = {}  # and what follows from their end
-        self._failed: dict[str, int] = {}
-        self._broken: dict[str, int] = {}  # after the handshake
-        self._upgraded_bytes = [0, 0]  # read and written by sockets of `upgrade` that are gone
+        self._open: dict[TLSSocket, Handshake] = {}
+        self._tasks = TaskGroup(self._check_closed)
+        self._owner = SocketOwner(
+            secured=self._secured,
+            handshake_failed=self._handshake_failed,
+            connection_failed=self._statistics.connection_failed,
+            keylogged=partial(self._emit, "keylog"),
+            closed=self._socket_closed,
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._closes = 0  # how often `close` was called
@@ -139,28 +149,19 @@ class Server(Emitter):
         self._is_stapling = False
         self._telling_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._close_waiters: list[asyncio.Future[None]] = []
-        self._end_waiters: list[asyncio.Future[None]] = []
+        self._close_waiters: Waiters = set()
+        self._end_waiters: Waiters = set()
         self._lock = threading.Lock()  # contexts are exchanged by any thread
         if listener is not None:
             self.on("secure_connection", listener)
         self._update_wants()
 
-    def _make_ring(self) -> Ring:
-        options = self._side.names.default.options
-        ring = Ring(options.session_timeout or SESSION_TIMEOUT)
-        if isinstance(options.ticket_keys, tuple):
-            ring.set(options.ticket_keys)
-        elif options.ticket_keys is not None:
-            self._rotation = TicketRotation(options.ticket_keys, ring.set)
-        return ring
-
     def _make_gate(self) -> Gate:
         options = self._options
         return Gate(
             self,
-            self._side.names.default.native,
-            self._ring,
+            self._policy.names.default.native,
+            self._ticket_keys.ring,
             handshake_timeout=options.handshake_timeout or 0.0,
             partial_record_timeout=options.partial_record_timeout or 0.0,
             max_connections=options.max_connections,
@@ -169,8 +170,8 @@ class Server(Emitter):
             no_delay=options.no_delay,
             keep_alive=int(options.keep_alive_initial_delay) if options.keep_alive else -1,
             alpn_continue=options.alpn_mismatch == "continue",
-            renegotiation_limit=self._side.renegotiation[0],
-            renegotiation_window=self._side.renegotiation[1],
+            renegotiation_limit=self._policy.renegotiation[0],
+            renegotiation_window=self._policy.renegotiation[1],
             psk_hint=options.psk_identity_hint,
         )
 
@@ -205,8 +206,7 @@ class Server(Emitter):
         closes = self._closes
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
-            if self._rotation is not None:
-                await self._rotation.start()
+            await self._ticket_keys.start()
             self._check_not_listening()  # all that takes time
             self._check_not_closed(closes)
             self._warn_of_missing_staples()
@@ -214,7 +214,7 @@ class Server(Emitter):
         except BaseException:
             if not self.listening:
                 self._gate.unlisten_all()
-                self._stop_rotation()
+                self._ticket_keys.stop()
             opened.abandon()
             raise
         self._listening = opened
@@ -226,10 +226,6 @@ class Server(Emitter):
         self._start_stapling()
         self._emit("listening")
         return self
-
-    def _stop_rotation(self) -> None:
-        if self._rotation is not None:
-            self._rotation.stop()
 
     def _check_not_listening(self) -> None:
         if self.listening:
@@ -248,19 +244,19 @@ class Server(Emitter):
             )
 
     def _warn_of_missing_staples(self) -> None:
-        if self._side.asks_status:
+        if self._policy.asks_status:
             return
-        for certificate in (parse(one) for one, _ in self._side.names.identities):
+        for certificate in (parse(one) for one, _ in self._policy.names.identities):
             if certificate.requires_staple:
                 name = certificate.subject_name.describe()
                 _log.warning('The certificate "%s" is good only with an OCSP response (must-staple): set stapling=True', name)
 
     def _start_stapling(self) -> None:
         """Let the stapler look after what there is now."""
-        if self._side.stapler is not None and not self._closing:
+        if self._policy.stapler is not None and not self._closing:
             with self._lock:
-                identities = self._side.names.identities
-            self._side.stapler.watch(self, identities)
+                identities = self._policy.names.identities
+            self._policy.stapler.watch(self, identities)
             self._is_stapling = True
 
     def _identities_changed(self) -> None:
@@ -268,8 +264,8 @@ class Server(Emitter):
             self._loop.call_soon_threadsafe(self._start_stapling)
 
     def _stop_stapling(self) -> None:
-        if self._is_stapling and self._side.stapler is not None and self._loop is not None and not self._loop.is_closed():
-            self._side.stapler.release(self)
+        if self._is_stapling and self._policy.stapler is not None and self._loop is not None and not self._loop.is_closed():
+            self._policy.stapler.release(self)
         self._is_stapling = False
 
     def address(self) -> ServerAddress | str | None:
@@ -290,7 +286,7 @@ class Server(Emitter):
     @property
     def connections(self) -> int:
         """Open connections, those in a handshake included."""
-        return self._gate.open_connections + sum(1 for one in tuple(self._open) if one._driver is not None)
+        return self._statistics.connections
 
     @property
     def max_connections(self) -> int | None:
@@ -326,14 +322,14 @@ class Server(Emitter):
         """
         given = parse_context(context)
         with self._lock:
-            self._side.names.add(hostname, given)
+            self._policy.names.add(hostname, given)
         self._update_wants()
         self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
         """Serve `hostname` with the default context again; one that is not there is fine. Any thread."""
         with self._lock:
-            self._side.names.remove(hostname)
+            self._policy.names.remove(hostname)
         self._update_wants()
         self._identities_changed()
 
@@ -348,11 +344,10 @@ class Server(Emitter):
         given = parse_context(options if context is None else context)
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
-            names = self._side.names
+            names = self._policy.names
             made = for_server(given, current=names.default, initial=names.initial)
             if keys is not None:
-                self._check_keys_are_given()
-                self._ring.set(parse_ticket_keys("options.ticket_keys", keys))
+                self._ticket_keys.replace(keys)
             names.replace_default(made)
             self._gate.set_context(made.native)
         self._update_wants()
@@ -360,7 +355,7 @@ class Server(Emitter):
 
     def get_ticket_keys(self) -> bytes:
         """The key that encrypts session tickets, 48 bytes: 16 name, 16 HMAC, 16 AES. A secret."""
-        return self._ring.first()
+        return self._ticket_keys.ring.first()
 
     def set_ticket_keys(self, keys: Any) -> None:
         """Use other ticket keys. Any thread.
@@ -371,16 +366,7 @@ class Server(Emitter):
         Raises:
             UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they come from a source.
         """
-        parsed = parse_ticket_keys("keys", keys)
-        self._check_keys_are_given()
-        if isinstance(keys, list | tuple):
-            self._ring.set(parsed)
-        else:
-            self._ring.push(parsed[0])
-
-    def _check_keys_are_given(self) -> None:
-        if self._rotation is not None:
-            raise UsageStateError("This server's ticket keys come from a source, which changes them by itself")
+        self._ticket_keys.use(keys)
 
     # ---- hooks and listeners
 
@@ -391,17 +377,17 @@ class Server(Emitter):
         (check_plain_function if event == "psk_callback" else check_function)(event, fn)
         if entry is not fn:
             raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
-        default = self._side.names.default.options
-        if event in SESSION_HOOKS and self._side.sessions.store is not None:
+        default = self._policy.names.default.options
+        if event in SESSION_HOOKS and self._policy.sessions.store is not None:
             raise UsageTypeError(f"{event} and session_store exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-        taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._side.stapler}
-        if event in self._side.hooks or taken.get(event) is not None:
+        taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._policy.stapler}
+        if event in self._policy.hooks or taken.get(event) is not None:
             raise UsageStateError(
                 f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
             )
         if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback and alpn_protocols exclude each other", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
-        self._side.hooks[event] = fn
+        self._policy.hooks[event] = fn
         self._update_wants()
         return fn
 
@@ -410,8 +396,8 @@ class Server(Emitter):
         self._check_event(event)
         if event not in HOOKS:
             super().off(event, fn)
-        elif self._side.hooks.get(event) == fn:
-            del self._side.hooks[event]
+        elif self._policy.hooks.get(event) == fn:
+            del self._policy.hooks[event]
             self._update_wants()
 
     def _listeners_changed(self, event: str) -> None:
@@ -420,40 +406,27 @@ class Server(Emitter):
 
     def _update_wants(self) -> None:
         """Tell the gate which questions and notices are worth a call."""
-        side = self._side
-        self._gate.set_wants(
-            hello=side.asks_name,
-            alpn=side.asks_protocol,
-            client=side.asks_client,
-            status=side.asks_status,
-            psk=side.asks_key,
-            accepted=self._has("connection"),
-            dropped=self._has("drop"),
-            sessions=side.session_wants,
-        )
-        records = side.records
-        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or side.asks_with_hello, trace=records.trace)
-        self._gate.store = side.sessions.at_once
-        self._gate.wants_socket = bool(side.hooks or side.crls or (side.session_wants and self._gate.store is None)) or side.asks_protocol
+        policy, records = self._policy, self._side.records
+        wants = policy.wants
+        self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
+        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or policy.asks_with_hello, trace=records.trace)
+        self._gate.store = policy.sessions.at_once
+        self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
     # ---- news from the gate
 
     def _find(self, name: str) -> Context | None:
         """The native context for a name; None: the default. No socket is made for it."""
-        found = self._side.names.find(name)
+        found = self._policy.names.find(name)
         return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
+        loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name
+        handshake = Handshake(connection, loop, (names.find(name) if name else None) or names.default)
         # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
-        sock = make_socket(connection, self._side, asyncio.get_running_loop(), self._context_vars.copy())
-        self._keep(sock, connection.server_name)
-
-    def _keep(self, sock: TLSSocket, name: str | None) -> None:
-        names = self._side.names
-        sock._server = self
-        sock._handshake.context = (names.find(name) if name else None) or names.default
-        self._open.add(sock)
+        sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
+        self._open[sock] = handshake
 
     def _connected(self, address: Address) -> None:
         self._context_vars.copy().run(self._emit, "connection", address)
@@ -469,59 +442,31 @@ class Server(Emitter):
 
     # ---- news from sockets
 
-    def _secured(self, sock: TLSSocket) -> None:
+    def _secured(self, sock: TLSSocket, ended: Callable[[asyncio.Task[Any]], object]) -> None:
         for function in self._callables("secure_connection"):
-            try:
-                result = function(sock)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:  # noqa: BLE001  (code of the user)
-                sock._listener_failed(error)
-                return
-            if (awaitable := find_awaitable(result)) is not None:
-                self._run(as_coroutine(awaitable), partial(self._release, sock))
+            if (awaitable := find_awaitable(function(sock))) is not None:
+                self._tasks.run(as_coroutine(awaitable), ended)
 
-    @staticmethod
-    def _release(sock: TLSSocket, owner: asyncio.Task[Any]) -> None:
-        """An async listener owns the socket: its return closes it, its exception destroys it."""
-        if (error := failure_of_task(owner)) is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
-            sock._listener_failed(error)
-        elif error is not None or owner.cancelled():
-            sock.destroy()
-        elif not sock._has("data"):
-            sock.close()
-
-    def _handshake_failed(self, sock: TLSSocket, error: BaseException) -> None:
-        _count(self._failed, error)
+    def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
+        self._statistics.handshake_failed(error)
         heard = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or heard:
             return
-        if error is sock._handshake.mistake and sock._opener is None:  # otherwise the caller of `upgrade` gets it
+        if of_hook:
             self._report(error, f"a hook failed ({sock!r})")
         else:
             _log.debug("%r: handshake failed: %s", sock, error)
 
-    def _connection_failed(self, error: BaseException) -> None:
-        _count(self._broken, error)
-
     def _session_failed(self, error: BaseException) -> bool:
         return self._emit("error", error)
 
-    def _closed_socket(self, sock: TLSSocket) -> None:
-        if sock in self._open and sock._driver is not None:
-            self._upgraded_bytes[0] += sock.bytes_read
-            self._upgraded_bytes[1] += sock.bytes_written
-        self._open.discard(sock)
-        if sock._tasks:
-            self._ending.add(sock)
-            for task in sock._tasks:
-                task.add_done_callback(partial(self._listener_ended, sock))
+    def _socket_closed(self, sock: TLSSocket) -> None:
+        self._statistics.closed(sock)
+        handshake = self._open.pop(sock, None)  # None: `upgrade` found no room for it
+        if handshake is not None and handshake.tasks:
+            for task in handshake.tasks:
+                self._tasks.add(task)
         self._check_closed()
-
-    def _listener_ended(self, sock: TLSSocket, _task: asyncio.Task[Any]) -> None:
-        if not sock._tasks:
-            self._ending.discard(sock)
-            self._check_closed()
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
         failed = self._report if self._telling_error else self._listener_failed
@@ -531,16 +476,7 @@ class Server(Emitter):
             if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # those the loop has raised
                 failed(error)
 
-        self._run(as_coroutine(awaitable), ended)
-
-    def _run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks[task] = ended
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.pop(task)(task)
-        self._check_closed()
+        self._tasks.run(as_coroutine(awaitable), ended)
 
     def _listener_failed(self, error: BaseException) -> None:
         """A listener of the server raised: `error` listeners hear it, else the loop's handler; that hears what those raise."""
@@ -571,29 +507,32 @@ class Server(Emitter):
             Whatever else is raised, and when it is cancelled: the stream is closed.
         """
         self._check_process()
-        self._loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         closes = self._closes
-        sock = wrap_stream(stream, self._side)
+        driver = open_driver(stream, self._side, loop)
+        connection = driver.connection
+        handshake = Handshake(connection, loop, self._policy.names.default)
+        sock = make_socket(handshake, self._side, loop, driver=driver, owner=self._owner)
         try:
-            sock._connection.use_ring(self._gate)  # tickets, counters and limits
+            connection.use_ring(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
-            if self._rotation is not None:
-                await self._rotation.start()
-            self._check_room(sock, closes)  # after the last wait: others may have come
+            await self._ticket_keys.start()
+            self._check_room(driver.addresses[1], closes)  # after the last wait: others may have come
             if self._has("keylog"):
-                sock._connection.record(keys=True)
+                connection.record(keys=True)
         except BaseException:
             sock.destroy()
             raise
-        self._keep(sock, None)
+        self._open[sock] = handshake
+        self._statistics.upgraded.add(sock)
         return await sock.handshake()
 
-    def _check_room(self, sock: TLSSocket, closes: int) -> None:
+    def _check_room(self, peer: Any, closes: int) -> None:
         if closes != self._closes:
             raise ConnectionLostError("The server was closed", code="ERR_SERVER_NOT_RUNNING")
         if self.max_connections is not None and self.connections >= self.max_connections:
-            self._emit("drop", sock._addresses()[1])
+            self._emit("drop", peer)
             raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
 
     # ---- closing
@@ -611,9 +550,9 @@ class Server(Emitter):
             self._listening.close()
             self._listening = None
         self._closing = self._gate.closing = True
-        self._stop_rotation()
+        self._ticket_keys.stop()
         self._stop_stapling()
-        _wake(self._close_waiters)
+        wake(self._close_waiters)
         if seconds is not None:
             self._stop_deadline()
             if seconds and self._loop is not None and not self._is_idle:
@@ -629,20 +568,16 @@ class Server(Emitter):
 
     def _close_all(self) -> None:
         self._gate.evict()
-        for task in tuple(self._tasks):
-            if task is not _current_task():
-                task.cancel()
-        for sock in (*self._open, *self._ending):
-            running = tuple(sock._tasks or ())  # a listener of `close`, which is about to be called, may run to its end
+        self._tasks.cancel()
+        for sock, handshake in tuple(self._open.items()):
+            running = tuple(handshake.tasks or ())  # a listener of `close`, which is about to be called, may run to its end
             sock.destroy()
-            for task in running:
-                if task is not _current_task():
-                    task.cancel()
+            cancel_others(running)
         self._check_closed()
 
     @property
     def _is_idle(self) -> bool:
-        return not self._open and not self._ending and not self._tasks and not self._gate.open_connections
+        return not self._open and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
         """Also called by the gate, when a connection has gone that was no socket yet."""
@@ -653,7 +588,7 @@ class Server(Emitter):
             self._told_close = True
             self._emit("close")
         if self._is_idle:  # an async listener of `close` may run still
-            _wake(self._end_waiters)
+            wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
         """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors.
@@ -664,11 +599,11 @@ class Server(Emitter):
         self._check_process()
         self._check_no_self_wait()
         while not self._closing or not self._is_idle:
-            await _wait(self._end_waiters)
+            await wait_in(self._end_waiters)
 
     def _check_no_self_wait(self) -> None:
         task = asyncio.current_task()
-        if task in self._tasks or any(sock._is_waited_for(task) for sock in (*self._open, *self._ending)):
+        if task in self._tasks or any(one.is_waited_for(task) for one in self._open.values()):
             raise UsageStateError(
                 "A listener of the server waits for its own end",
                 code="ERR_TLS_SELF_WAIT",
@@ -687,7 +622,7 @@ class Server(Emitter):
         if self._closing:
             return
         try:
-            await _wait(self._close_waiters)
+            await wait_in(self._close_waiters)
         except asyncio.CancelledError:
             self.close()
             raise
@@ -709,56 +644,7 @@ class Server(Emitter):
 
     def stats(self) -> ServerStats:
         """What the server has done so far. Any thread."""
-        gate, live, sessions = self._gate, tuple(self._open), self._side.sessions
-        failed = dict(gate.handshakes_failed)
-        for code, count in tuple(self._failed.items()):
-            failed[code] = failed.get(code, 0) + count
-        return ServerStats(
-            handshakes_full=gate.handshakes_full,
-            handshakes_resumed=gate.handshakes_resumed,
-            handshakes_failed=failed,
-            connections_failed=dict(self._broken),
-            open_connections=self.connections,
-            accepted=gate.accepted,
-            dropped=gate.dropped,
-            bytes_read=gate.bytes_read + self._upgraded_bytes[0] + sum(one.bytes_read for one in live),
-            bytes_written=gate.bytes_written + self._upgraded_bytes[1] + sum(one.bytes_written for one in live),
-            session_hits=sessions.hits,
-            session_misses=sessions.misses,
-            sessions_stored=sessions.stored,
-            session_errors=sessions.errors,
-            session_seconds=sessions.seconds,
-            store=sessions.store_stats,
-        )
+        return self._statistics.read(self._open)
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
-
-
-def _count(counts: dict[str, int], error: BaseException) -> None:
-    code = getattr(error, "code", None) or type(error).__name__
-    counts[code] = counts.get(code, 0) + 1
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # no loop runs: close() in a program that is about to end
-        return None
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    waiters.clear()
-
-
-async def _wait(waiters: list[asyncio.Future[None]]) -> None:
-    waiter = asyncio.get_running_loop().create_future()
-    waiters.append(waiter)
-    try:
-        await waiter
-    finally:
-        if waiter in waiters:
-            waiters.remove(waiter)

@@ -1,21 +1,25 @@
-"""Keeps a server's ticket keys up to date while it listens."""
+"""A server's ticket keys: random ones, given ones, or those of a source, which are kept up to date while the server listens."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.context.secure_context import SESSION_TIMEOUT
 from tlsio.connection.tasks import ends_task
-from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
+from tlsio.model.errors import UsageError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.options.context import parse_ticket_keys
+from tlsio.native._core import Ring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tlsio.model.options.context import ContextOptions
     from tlsio.session.ticket_keys import TicketKeySource
 
-__all__ = ["TicketRotation"]
+__all__ = ["TicketKeys", "TicketRotation"]
 
 # A source that raises is asked again after a moment; the keys that were installed last stay.
 _RETRY = 1.0
@@ -23,6 +27,57 @@ _RETRY = 1.0
 _LONGEST = 86400.0
 
 _log = logging.getLogger("tlsio")
+
+
+class TicketKeys:
+    """The keys of one server.
+
+    Attributes:
+        ring: The engine's, which gates and connections use.
+    """
+
+    def __init__(self, options: ContextOptions) -> None:
+        """Make the keys that the options of the default context ask for."""
+        self.ring = Ring(options.session_timeout or SESSION_TIMEOUT)
+        self._rotation: TicketRotation | None = None
+        if isinstance(options.ticket_keys, tuple):
+            self.ring.set(options.ticket_keys)
+        elif options.ticket_keys is not None:
+            self._rotation = TicketRotation(options.ticket_keys, self.ring.set)
+
+    async def start(self) -> None:
+        """Let a source's keys change by themselves until `stop`. Raises as `TicketRotation.start`."""
+        if self._rotation is not None:
+            await self._rotation.start()
+
+    def stop(self) -> None:
+        """Leave the keys as they are."""
+        if self._rotation is not None:
+            self._rotation.stop()
+
+    def use(self, keys: Any) -> None:
+        """Use other keys: one is put in front of those there are, a list replaces them.
+
+        Raises:
+            UsageTypeError: not keys.
+            UsageValueError: keys of a wrong length.
+            UsageStateError: a source gives the keys.
+        """
+        parsed = parse_ticket_keys("keys", keys)
+        self._check_given()
+        if isinstance(keys, list | tuple):
+            self.ring.set(parsed)
+        else:
+            self.ring.push(parsed[0])
+
+    def replace(self, option: Any) -> None:
+        """Use the keys of another default context in place of all. Raises as `use`."""
+        self._check_given()
+        self.ring.set(parse_ticket_keys("options.ticket_keys", option))
+
+    def _check_given(self) -> None:
+        if self._rotation is not None:
+            raise UsageStateError("This server's ticket keys come from a source, which changes them by itself")
 
 
 class TicketRotation:

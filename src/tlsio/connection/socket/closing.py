@@ -16,8 +16,6 @@ Invariants.
 - After `close` no event is emitted but an `error` that was kept for a listener that comes later.
 """
 
-# ruff: noqa: SLF001 - a socket, its server and its close know each other
-
 from __future__ import annotations
 
 import asyncio
@@ -27,10 +25,12 @@ import os
 from errno import errorcode
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from tlsio.connection.socket.close_watch import CloseWatch
 from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
 from tlsio.connection.socket.reading import SocketReading
 from tlsio.connection.tasks import as_coroutine, failure_of_task
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.errors import (
     ConnectionLostError,
     HandshakeTimeoutError,
@@ -46,15 +46,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Self
 
+    from tlsio.connection.waiters import Waiters
+
 __all__ = ["SocketClosing"]
 
 _log = logging.getLogger("tlsio")
 
 _CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
-_LOOKS = 4  # how often a close looks for progress within close_timeout
-_LONGEST_PACE = 2.0  # seconds
-_FIRST_LOOK = 0.01  # seconds; when only acknowledgements are missing, which take a round trip
-_EARLY = 0.001  # seconds; a loop's timer may come early by the resolution of its clock
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
@@ -71,20 +69,18 @@ class SocketClosing(SocketReading):
         "_opener",
         "_rehandshaker",
         "_reported",
-        "_tasks",
         "_timer",
     )
 
-    _close_waiters: set[asyncio.Future[None]] | None
-    _closing: _CloseWatch | None  # while `close` is under way
-    _drainers: set[asyncio.Future[None]] | None
+    _close_waiters: Waiters | None
+    _closing: CloseWatch | None  # while `close` is under way
+    _drainers: Waiters | None
     _error_taken: bool
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
     _reported: BaseException | None  # by the loop's handler: several listeners may pass on one error
     _rehandshaker: asyncio.Future[bool | None] | None  # the call that waits for another handshake
-    _tasks: set[asyncio.Task[Any]] | None
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
 
     if TYPE_CHECKING:  # the socket's
@@ -115,7 +111,9 @@ class SocketClosing(SocketReading):
         self._wake_reader()
         if self._driver is not None:
             self._driver.watch()
-        self._closing = _CloseWatch(self, math.inf if self._settings.close_timeout is None else self._settings.close_timeout)
+        is_local = isinstance(self._addresses()[0], str | bytes)
+        timeout = math.inf if self._settings.close_timeout is None else self._settings.close_timeout
+        self._closing = CloseWatch(self._loop, self._connection, self._driver or self._connection, is_local, timeout, self._close_ended)
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
@@ -138,7 +136,7 @@ class SocketClosing(SocketReading):
         if self._phase is RELEASED:
             return
         self._connection.check_caller()
-        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._is_waited_for(asyncio.current_task()):
+        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._handshake.is_waited_for(asyncio.current_task()):
             raise UsageStateError(
                 "A data listener waits for the end of its own socket",
                 code="ERR_TLS_SELF_WAIT",
@@ -146,7 +144,7 @@ class SocketClosing(SocketReading):
             )
         if self._close_waiters is None:
             self._close_waiters = set()
-        await self._wait_in(self._close_waiters)
+        await wait_in(self._close_waiters)
 
     async def aclose(self) -> None:
         """Close and wait; cancelled: closed at once."""
@@ -156,14 +154,6 @@ class SocketClosing(SocketReading):
         except asyncio.CancelledError:
             self.destroy()
             raise
-
-    async def _wait_in(self, waiters: set[asyncio.Future[None]]) -> None:
-        waiter = self._loop.create_future()
-        waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            waiters.discard(waiter)
 
     def _stop_writing(self) -> None:
         if self._output is WRITABLE:
@@ -176,22 +166,12 @@ class SocketClosing(SocketReading):
         if self._input is not DROPPED:
             self._move_input(DROPPED)
 
-    @property
-    def _progress(self) -> object:
-        """Changes whenever the peer acknowledges something."""
-        return self._connection.acknowledged if self._driver is None else self._driver.progress
-
-    @property
-    def _undelivered(self) -> int:
-        """Bytes of data, encrypted, that TCP has not delivered to the peer's kernel. A Unix socket delivers at once."""
-        if isinstance(self._addresses()[0], str | bytes):
-            return 0
-        return self._connection.count_undelivered() if self._driver is None else self._driver.undelivered
-
-    def _not_delivered(self) -> None:
-        """The peer has not acknowledged a byte for the whole of `close_timeout`."""
-        hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
-        self._fail(CloseTimeoutError(hint=hint), stuck=True)
+    def _close_ended(self, delivered: bool) -> None:  # noqa: FBT001 - called by the watch
+        if delivered:
+            self._close_now()
+        else:  # the peer has not acknowledged a byte for the whole of `close_timeout`
+            hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
+            self._fail(CloseTimeoutError(hint=hint), stuck=True)
 
     # ---- the end of input
 
@@ -269,12 +249,12 @@ class SocketClosing(SocketReading):
 
     def _die(self, error: BaseException, *, ours: bool = False) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
-        if self._handshake.is_done or self._server is None:
+        if self._handshake.is_done or self._owner is None:
             self._fail(error, ours=ours, of_user=error is self._handshake.mistake and self._side.is_server)  # a client's is always reported
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_taken = True
-            self._server._handshake_failed(self, error)
+            self._owner.handshake_failed(self, error, error is self._handshake.mistake and self._opener is None)
             self._close_now()
 
     def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
@@ -337,10 +317,10 @@ class SocketClosing(SocketReading):
     def _release(self) -> None:
         """The stream is let go."""
         self._move_phase(RELEASED)
-        if self._server is not None:
-            self._server._closed_socket(self)
+        if self._owner is not None:
+            self._owner.closed(self)
         if self._close_waiters:
-            self._wake(self._close_waiters)
+            wake(self._close_waiters)
 
     def _wake_all(self) -> None:
         if self._reader is not None:
@@ -349,13 +329,7 @@ class SocketClosing(SocketReading):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         if self._drainers:
-            self._wake(self._drainers)
-
-    @staticmethod
-    def _wake(waiters: set[asyncio.Future[None]]) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            wake(self._drainers)
 
     # ---- errors
 
@@ -404,7 +378,7 @@ class SocketClosing(SocketReading):
     def _crashed(self, error: BaseException) -> None:
         """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
         try:
-            if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._server is None):
+            if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._owner is None):
                 self._fail(error, of_user=True)
             else:
                 self._die(error)
@@ -414,8 +388,8 @@ class SocketClosing(SocketReading):
 
     def _count(self, error: BaseException) -> None:
         """A server counts what its peers and the network do to open connections, told or not."""
-        if self._handshake.is_done and self._server is not None and isinstance(error, _FAULTS_OF_PEERS):
-            self._server._connection_failed(error)
+        if self._handshake.is_done and self._owner is not None and isinstance(error, _FAULTS_OF_PEERS):
+            self._owner.connection_failed(error)
 
     def _tell_untaken(self, *, of_user: bool) -> None:
         if self._error is not None and not self._error_taken and not self._has("error"):
@@ -442,26 +416,32 @@ class SocketClosing(SocketReading):
         self._run_listener(as_coroutine(awaitable), self._listener_done)
 
     def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None:
-        if self._tasks is None:
-            self._tasks = set()
+        if self._handshake.tasks is None:
+            self._handshake.tasks = set()
         task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
+        self._handshake.tasks.add(task)
         task.add_done_callback(done)
 
     def _listener_done(self, task: asyncio.Task[Any]) -> None:
         self._task_done(task, failure_of_task(task))
 
     def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
-        if self._tasks is not None:
-            self._tasks.discard(task)
+        if self._handshake.tasks is not None:
+            self._handshake.tasks.discard(task)
         if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop has raised it
             self.destroy()
         elif error is not None:
             self._listener_failed(error)
 
-    def _is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
-        return bool(self._tasks and task in self._tasks) or self._handshake.is_asked_by(task)
+    def _owning_listener_done(self, task: asyncio.Task[Any]) -> None:
+        """An async `secure_connection` listener owns the socket: its return closes it, its exception destroys it."""
+        error = failure_of_task(task)
+        if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
+            self._listener_failed(error)
+        elif error is not None or task.cancelled():
+            self.destroy()
+        elif not self._has("data"):
+            self.close()
 
     # ---- timers
 
@@ -522,64 +502,3 @@ class SocketClosing(SocketReading):
             self._set_idle_timer(self._idle_timeout)
         if self._connection.has_flow:
             self._connection.set_flow(self._find_flow())
-
-
-class _CloseWatch:
-    """Looks for progress while a socket closes, and ends the wait."""
-
-    __slots__ = ("_longest_pace", "_looked", "_loop", "_moved", "_pace", "_progress", "_socket", "_timeout", "_timer", "is_delivered")
-
-    def __init__(self, socket: SocketClosing, timeout: float) -> None:
-        self._socket = socket
-        self._loop = socket._loop
-        self._timeout = timeout
-        self._pace = self._longest_pace = min(timeout / _LOOKS, _LONGEST_PACE)
-        self._progress = socket._progress
-        self._moved = self._looked = self._loop.time()
-        self.is_delivered = False  # the peer has acknowledged everything
-        self._timer = self._loop.call_later(self._pace, self._look)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def has_delivered(self) -> bool:
-        """Everything has been sent, our end included, and the peer has acknowledged all but that."""
-        connection = self._socket._connection
-        sent = connection.output_ended and not connection.writable_length and not connection.out_error
-        return sent and not self._socket._undelivered
-
-    def waits_for_acknowledgement(self) -> bool:
-        """Both directions have ended; whether the peer has yet to acknowledge data. Then look soon: that takes a round trip."""
-        if not self._socket._undelivered:
-            return False
-        self._pace = min(_FIRST_LOOK, self._pace)
-        self._look_later(self._pace)
-        return True
-
-    def _look_later(self, seconds: float) -> None:
-        self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        now = self._loop.time()
-        if not self.is_delivered:
-            self._look_at_output(now)
-        left = self._moved + self._timeout - now
-        if left > _EARLY and not (self.is_delivered and self._socket._connection.input_ended):
-            self._pace = min(self._pace * 2, self._longest_pace)
-            self._look_later(min(left, _LONGEST_PACE if self.is_delivered else self._pace))
-        elif self.is_delivered:
-            self._socket._close_now()
-        else:
-            self._socket._not_delivered()
-
-    def _look_at_output(self, now: float) -> None:
-        progress = self._socket._progress
-        if self.has_delivered():
-            self.is_delivered = True
-            self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
-        elif progress != self._progress:
-            self._progress, self._moved = progress, now
-        else:
-            (self._socket._driver or self._socket._connection).look_for_reset()
-        self._looked = now

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from tlsio.connection.drivers.portable import PortableDriver
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
     from tlsio.connection.handshake.handshake import Handshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.handshake.side import HandshakeSide
+    from tlsio.connection.socket.owner import SocketOwner
     from tlsio.model.checks import BytesLike
     from tlsio.model.client_hello import ClientHello
     from tlsio.model.options.context import ContextOptionsDict
@@ -51,7 +51,7 @@ class SocketFacts(Emitter):
         "_driver",
         "_handshake",
         "_loop",
-        "_server",
+        "_owner",
         "_side",
         "_trace_file",
     )
@@ -61,9 +61,9 @@ class SocketFacts(Emitter):
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
     _handshake: Handshake
     _loop: asyncio.AbstractEventLoop | None
-    _server: Any
+    _owner: SocketOwner | None  # the server that it belongs to
     _trace_file: TextIO | None
-    _side: ClientHandshake | ServerHandshake
+    _side: HandshakeSide
 
     if TYPE_CHECKING:
 
@@ -331,8 +331,8 @@ class SocketFacts(Emitter):
         self._side.records.keep(lines)
         for line in lines.splitlines(keepends=True):
             self._emit("keylog", line)
-            if self._server is not None:
-                self._server._emit("keylog", line, self)  # noqa: SLF001
+            if self._owner is not None:
+                self._owner.keylogged(line, self)
 
     # ---- how much has moved
 

@@ -13,11 +13,11 @@ import contextvars
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from tlsio.connection.drivers.portable import PortableDriver
 from tlsio.connection.handshake.handshake import Handshake
-from tlsio.connection.handshake.start import make_connection, make_side
+from tlsio.connection.handshake.start import make_side, open_driver
 from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.explanations import NO_ANSWER_HINT
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from tlsio.connection.handshake.client_handshake import ClientHandshake
-    from tlsio.connection.handshake.server_handshake import ServerHandshake
+    from tlsio.connection.drivers.portable import PortableDriver
+    from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.connection.socket.events import SocketEvents
+    from tlsio.connection.socket.owner import SocketOwner
     from tlsio.model.checks import BytesLike
-    from tlsio.native._core import Connection
 
 
-__all__ = ["TLSSocket", "make_socket", "wrap_stream"]
+__all__ = ["SOCKET_EVENTS", "TLSSocket", "make_socket", "wrap_stream"]
+
+SOCKET_EVENTS = frozenset(
+    {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "session", "error", "close"}
+)
 
 
 class TLSSocket(SocketClosing):
@@ -53,9 +57,7 @@ class TLSSocket(SocketClosing):
 
     __slots__ = ("__weakref__",)
 
-    _EVENTS: ClassVar[frozenset[str]] = frozenset(
-        {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "session", "error", "close"}
-    )
+    _EVENTS: ClassVar[frozenset[str]] = SOCKET_EVENTS
 
     if TYPE_CHECKING:
         on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
@@ -69,44 +71,41 @@ class TLSSocket(SocketClosing):
             is_server: Speak the server's part.
             options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
         """
-        self._wrap(stream, make_side(options, is_server=is_server))
-
-    def _wrap(self, stream: object, side: ClientHandshake | ServerHandshake) -> None:
+        side = make_side(options, is_server=is_server)
         loop = asyncio.get_running_loop()
-        driver = PortableDriver(loop, stream)
-        driver.connection = connection = make_connection(side, driver)
-        self._set_up(connection, side, loop, driver)
+        driver = open_driver(stream, side, loop)
+        self._set_up(Handshake(driver.connection, loop), side, loop, driver)
 
-    def _set_up(
+    def _set_up(  # noqa: PLR0913, PLR0917  (those of make_socket)
         self,
-        connection: Connection,
-        side: ClientHandshake | ServerHandshake,
+        handshake: Handshake,
+        side: HandshakeSide,
         loop: asyncio.AbstractEventLoop,
         driver: PortableDriver | None = None,
+        addresses: tuple[Any, Any] | None = None,
         variables: contextvars.Context | None = None,
+        owner: SocketOwner | None = None,
     ) -> None:
         super().__init__()
-        self._connection = connection
+        self._handshake = handshake
+        self._connection = connection = handshake.connection
         self._side = side
         self._settings = side.options
         self._loop = loop
         self._context_vars = contextvars.copy_context() if variables is None else variables
         self._driver = driver
-        self._address = None
-        self._handshake = Handshake(connection, loop)
-        self._server: Any = None
+        self._address = addresses if driver is None else driver.addresses
+        self._owner = owner
         self._begin_life(HANDSHAKING if side.is_server and driver is None else IDLE)  # a reactor shakes hands by itself
         self._paused = self._reading = self._error_taken = False
         self._awaited = self._emitting = 0
         self._kept = Kept.NONE
         self._opener = self._reader = self._rehandshaker = None
-        self._drainers = self._close_waiters = self._tasks = None
+        self._drainers = self._close_waiters = None
         self._buffer = self._closing = None
         self._error = self._raised = self._reported = None
         self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None
-        if driver is not None:
-            self._address = driver.addresses
         mark = side.options.high_water_mark
         usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
         self._high_water = usual if mark is None else mark
@@ -176,8 +175,13 @@ class TLSSocket(SocketClosing):
         self._handshake.is_done = True
         if self._timer is not None:
             self._set_deadline(None)
-        if self._server is not None:
-            self._server._secured(self)  # noqa: SLF001
+        if self._owner is not None:
+            try:
+                self._owner.secured(self, self._owning_listener_done)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
+                self._listener_failed(error)
         if self._phase is OPEN:
             self._emit("secure")
         if self._phase is OPEN and not self._side.is_server:
@@ -224,7 +228,7 @@ class TLSSocket(SocketClosing):
         if self._drainers is None:
             self._drainers = set()
         self._connection.await_drain()
-        await self._wait_in(self._drainers)
+        await wait_in(self._drainers)
         self._check_writable()
 
     async def send(self, data: BytesLike) -> None:
@@ -258,7 +262,7 @@ class TLSSocket(SocketClosing):
 
     def _drained(self) -> None:
         if self._drainers:
-            self._wake(self._drainers)
+            wake(self._drainers)
         if not self._connection.out_error:
             self._emit("drain")
         elif self._connection.input_ended:  # else the engine looks for the peer's reason first
@@ -409,20 +413,34 @@ def _check_bytes(data: object) -> None:
         raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None
 
 
-def make_socket(
-    connection: Connection,
-    side: ClientHandshake | ServerHandshake,
+def make_socket(  # noqa: PLR0913
+    handshake: Handshake,
+    side: HandshakeSide,
     loop: asyncio.AbstractEventLoop,
+    *,
+    driver: PortableDriver | None = None,
+    addresses: tuple[Any, Any] | None = None,
     variables: contextvars.Context | None = None,
+    owner: SocketOwner | None = None,
 ) -> TLSSocket:
-    """Make the socket of a connection of the native driver. Its listeners run in `variables`; None: in a copy of the caller's."""
+    """Make the socket of a connection that was made already.
+
+    Args:
+        handshake: The connection's.
+        side: Ours.
+        loop: Where it runs.
+        driver: None: a reactor has the descriptor.
+        addresses: Local and remote, where neither the engine nor a driver knows them.
+        variables: In which its listeners run; None: a copy of the caller's.
+        owner: Its server, if that wants to hear of it.
+    """
     made = TLSSocket.__new__(TLSSocket)
-    made._set_up(connection, side, loop, variables=variables)  # noqa: SLF001 - its own module
+    made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - its own module
     return made
 
 
-def wrap_stream(stream: object, side: ClientHandshake | ServerHandshake) -> TLSSocket:
+def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:
     """Make a socket over `stream`, which it owns from now on."""
-    made = TLSSocket.__new__(TLSSocket)
-    made._wrap(stream, side)  # noqa: SLF001 - its own module
-    return made
+    loop = asyncio.get_running_loop()
+    driver = open_driver(stream, side, loop)
+    return make_socket(Handshake(driver.connection, loop), side, loop, driver=driver)
