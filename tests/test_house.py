@@ -34,18 +34,19 @@ FLOORS = {
     "cli": 7,
 }
 HIGHEST_EXPORTED = 3
-# Within `connection`: what each room, or file beside them, may know. Lower ones know nothing of higher ones.
+# Within `connection`: what each room, or file next to the rooms, may know. Lower ones know nothing of higher ones.
 ROOMS = {
     "tasks": 0,
     "waiters": 0,
-    "context": 0,
-    "drivers": 0,
+    "drivers": 1,
+    "emitter": 1,
     "revocation": 1,
-    "handshake": 2,
-    "socket": 3,
-    "server": 4,
-    "client": 4,
-    "pair": 4,
+    "context": 2,
+    "handshake": 3,
+    "socket": 4,
+    "client": 5,
+    "pair": 5,
+    "server": 5,
 }
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}

@@ -11,7 +11,7 @@ import inspect
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.context.secure_context import check_secure_context
 from tlsio.connection.drivers.memory import MemoryWire
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.questions import no_loop
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import Self
 
+    from tlsio.connection.context.secure_context import SecureContext
     from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.model.checks import BytesLike
 
@@ -99,9 +100,7 @@ def create_secure_pair(
 
 def _insist(context: SecureContext, *, is_server: bool, request: bool, reject: bool) -> SecureContext:
     """Be as strict as the arguments or the context, whichever is stricter."""
-    if not isinstance(context, SecureContext):
-        raise UsageTypeError("context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    own = context.options
+    own = check_secure_context("context", context).options
     request = request or bool(own.request_cert)
     if is_server and not request:
         return context

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.client.dial import connect_path, connect_tcp
-from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.drivers.streams import find_adapter
 from tlsio.connection.handshake.client_handshake import ClientHandshake
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
+    from tlsio.model.options.connect import ConnectOptionsDict
 
 __all__ = ["connect"]
 
@@ -110,7 +110,7 @@ def connect(
         given["host"] = str(host)
     parsed = parse_connect_options(given)
     place = port if path is None else os.fspath(path)
-    side = _make_side(parsed, place)
+    side = ClientHandshake(parsed, for_client(parsed), parsed.host, place)
     where = to_lookup_name(parsed.host or "localhost", "host")
     return _Connecting(_establish(where, port or 0, path, socket, listeners, side))
 
@@ -175,13 +175,6 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
     return dict(on)
-
-
-def _make_side(options: ConnectOptions, place: object) -> ClientHandshake:
-    given = options.secure_context
-    if given is not None and not isinstance(given, SecureContext):
-        raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    return ClientHandshake(options, given or SecureContext(options.context), options.host, place)
 
 
 def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientHandshake) -> TLSSocket:

@@ -203,6 +203,29 @@ class SecureContext:
         raise UsageTypeError("A SecureContext holds private keys and is neither pickled nor copied", hint="Share it, or use replace().")
 
 
+def check_secure_context(label: str, value: object) -> SecureContext:
+    """Return `value` when it is a SecureContext.
+
+    Raises:
+        UsageTypeError: it is something else (ERR_TLS_INVALID_CONTEXT).
+    """
+    if not isinstance(value, SecureContext):
+        raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+    return value
+
+
+def for_client(options: ConnectOptions) -> SecureContext:
+    """Return the context of a client connection: the given one, or one made of the context options.
+
+    Raises:
+        UsageTypeError: `secure_context` is something else.
+        ConfigError: a certificate or key cannot be used.
+    """
+    if options.secure_context is None:
+        return SecureContext(options.context)
+    return check_secure_context("options.secure_context", options.secure_context)
+
+
 def parse_context(given: object) -> SecureContext | ContextOptions:
     """A SecureContext as it is, or options, checked.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.connection.context.name_table import NamedContexts
-from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.context.secure_context import SecureContext, check_secure_context
 from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
 from tlsio.connection.revocation.crl_cache import make_cache
@@ -63,9 +63,11 @@ class HandshakePolicy:
             UsageError: a wrong option.
             ConfigError: as `create_secure_context`.
         """
-        given = options.secure_context
-        if given is not None and not isinstance(given, SecureContext):
-            raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
+        given = (
+            options.secure_context
+            if options.secure_context is None
+            else check_secure_context("options.secure_context", options.secure_context)
+        )
         self.options = options
         self.crls = make_cache(options.fetch_crl)
         self.names = NamedContexts(_make_initial(given, options, self.crls))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.context.secure_context import SecureContext
+from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.drivers.portable import PortableDriver
 from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
@@ -51,7 +51,4 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
             )
         return ServerHandshake(policy)
     given = parse_connect_options(options)
-    context = given.secure_context
-    if context is not None and not isinstance(context, SecureContext):
-        raise UsageTypeError("options.secure_context must be a SecureContext", code="ERR_TLS_INVALID_CONTEXT")
-    return ClientHandshake(given, context or SecureContext(given.context), given.host)
+    return ClientHandshake(given, for_client(given), given.host)

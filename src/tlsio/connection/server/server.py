@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
 from tlsio.connection.drivers.native import current_reactor
+from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
@@ -26,7 +27,6 @@ from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
-from tlsio.connection.socket.emitter import Emitter
 from tlsio.connection.socket.owner import SocketOwner
 from tlsio.connection.socket.tls_socket import make_socket
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable

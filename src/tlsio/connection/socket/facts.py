@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext, parse_context
+from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.diagnostics import warn_of_trace
 from tlsio.connection.socket.channel_binding import find_binding, invalid_state
-from tlsio.connection.socket.emitter import Emitter
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
 from tlsio.model.codes import alert_name

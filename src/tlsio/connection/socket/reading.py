@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.socket.emitter import Once
+from tlsio.connection.emitter import Once
 from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, IDLE, OPEN, Lifecycle
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import NoReturn, Self
 
-    from tlsio.connection.socket.emitter import Listener
+    from tlsio.connection.emitter import Listener
     from tlsio.model.options.connect import ConnectOptions
     from tlsio.model.options.server import ServerOptions
 

@@ -10,7 +10,7 @@ import pytest
 
 import tlsio
 from net import once
-from tlsio.connection.socket.emitter import Emitter
+from tlsio.connection.emitter import Emitter
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
