@@ -51,10 +51,10 @@ TIME = 3600.0  # s that a command may take; the tests take a quarter of it
 INTERRUPTED = {-signal.SIGINT, 128 + signal.SIGINT}  # how make ends when Ctrl-C came: by the signal, whatever its child returned
 SUMMARY = re.compile(r"=+ (?=.*\d \w+ in [\d.]+s)(.*) in .* =+")
 
-HEAD = """# Systems
+HEAD = """# Tested systems
 
-The README's two commands, `make run` and `make test`, in fresh installations of these systems, with the Python and the OpenSSL that each
-ships. `make elsewhere` runs them and writes this page; that is done before each release.
+The results of the README's two commands, `make run` and `make test`, in fresh installations of these systems, with the Python and the OpenSSL that
+each ships. `make elsewhere` runs them and writes this page, before each release.
 
 | system | Python | OpenSSL | `make run` | passed | failed | skipped | on |
 |---|---|---|---|--:|--:|--:|---|
