@@ -1,5 +1,5 @@
-# Each target does its own set-up: system packages (Debian, Ubuntu), virtual environment, build. The second run is quick.
-# Another interpreter or OpenSSL, each after `make clean`:  PYTHON=python3.13 make test    TLSIO_OPENSSL=/prefix make test
+# Each target sets up what it needs: system packages (Debian, Ubuntu), a virtual environment, the build. Later runs are quick.
+# For another interpreter or OpenSSL, after `make clean`:  PYTHON=python3.13 make test    TLSIO_OPENSSL=/prefix make test
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -21,22 +21,22 @@ endif
 .PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere soak wheels portable examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
-help:  ## say what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/built  ## an echo server with mutual TLS, and a client that talks to it
+run: $(VENV)/built  ## start an echo server with mutual TLS, and a client
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/built $(VENV)/peers  ## the tests, without the slow ones
+test: $(VENV)/built $(VENV)/peers  ## run the tests, except the slow ones
 	@$(PYTEST) -n 2 -m "not slow"
 
-test-slow: $(VENV)/built $(VENV)/peers  ## the slow tests
+test-slow: $(VENV)/built $(VENV)/peers  ## run the slow tests
 	@$(PYTEST) -n 2 -m slow
 
-coverage: $(VENV)/built $(VENV)/peers  ## all tests, with line and branch coverage
+coverage: $(VENV)/built $(VENV)/peers  ## run all tests, with line and branch coverage
 	@$(PYTEST) -n 2 --cov --cov-report=term
 
-check: $(VENV)/built  ## format, lint, types, house rules, warnings of the C engine
+check: $(VENV)/built  ## check format, lint, types, house rules, warnings of the C engine
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict src tests/typing
@@ -50,11 +50,11 @@ format: $(VENV)/built  ## rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-sanitize: build/sanitize/engine_test  ## the C engine under AddressSanitizer and UBSan, leaks included
+sanitize: build/sanitize/engine_test  ## test the C engine under AddressSanitizer (with leaks) and UBSan
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 $<
 
-# The tests put failing allocations and a clock of their own in the place of libc's.
+# The tests replace libc's allocation and clock functions by failing ones and a clock of their own.
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=clock_gettime,--wrap=timerfd_settime
 
 HARNESS := tests/native/harness.c tests/native/world.c tests/native/chaos.c $(wildcard $(ENGINE)/*.c)
@@ -66,14 +66,14 @@ build/sanitize/engine_test: $(wildcard tests/native/*_test.c) $(HARNESS) $(HEADE
 	$(CC) $(SANITIZED) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
-thread-sanitize: build/sanitize/threads  ## what threads share, under ThreadSanitizer
+thread-sanitize: build/sanitize/threads  ## test what threads share, under ThreadSanitizer
 	$<
 
 build/sanitize/threads: tests/native/threads.c $(HARNESS) $(HEADERS) | $(VENV)/tools
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZED) -fsanitize=thread $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
-fuzz: build/fuzz/fuzz  ## look for scripts that break the engine, SECONDS=300 long (needs clang and libclang-rt-dev)
+fuzz: build/fuzz/fuzz  ## fuzz the engine for SECONDS=300 (needs clang and libclang-rt-dev)
 	@mkdir -p build/fuzz/corpus
 	$< -max_total_time=$(SECONDS) -max_len=400 -timeout=20 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
@@ -84,11 +84,11 @@ build/fuzz/fuzz: tests/native/fuzz.c tests/native/quiet_test.c $(HARNESS) $(HEAD
 	clang $(SANITIZED) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
-bench: $(VENV)/built  ## measure against the C server on the same OpenSSL
+bench: $(VENV)/built  ## compare the speed with a C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
 
 MINUTES ?= 60
-soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, and a verdict on what it leaves behind; MINUTES=15 for less
+soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, then a report of leaks and idle CPU use; MINUTES=15 for a shorter run
 	@$(BIN)/python bench/soak --minutes $(MINUTES)
 
 instructions: build/bench/engine_count  ## count the engine's instructions for a handshake and an echo (needs valgrind)
@@ -102,10 +102,10 @@ build/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	$(CC) $(WARNINGS) $(OPENSSL_CFLAGS) $< -o $@ $(OPENSSL_LIBS)
 
-examples: $(VENV)/built $(VENV)/peers  ## run every example once
+examples: $(VENV)/built $(VENV)/peers  ## test every example
 	@$(PYTEST) tests/examples
 
-docs: $(VENV)/docs  ## the documentation, into docs/_build
+docs: $(VENV)/docs  ## build the documentation in docs/_build
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
@@ -115,24 +115,24 @@ parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in 
 changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
 	@$(BIN)/python tools/changelog.py
 
-elsewhere: $(VENV)/tools  ## make run and make test in other systems (as root); SYSTEMS="trixie" for one, FRESH=1 for new roots
+elsewhere: $(VENV)/tools  ## make run and make test on other systems (as root); SYSTEMS="trixie" for one, FRESH=1 for new installations
 	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
 	@$(BIN)/python tools/elsewhere.py $(if $(FRESH),--fresh) $(SYSTEMS)
 
-portable: $(VENV)/built  ## the tests of the portable driver, on a build that has no other
+portable: $(VENV)/built  ## test the portable driver, on a build without epoll
 	@rm -rf build/portable
 	@TLSIO_PORTABLE=1 $(BIN)/python setup.py -q build --build-base build/portable
 	@PYTHONPATH=$$(echo build/portable/lib.*) $(PYTEST) -n 2 -m "not slow" -k portable tests/connection
 
-wheels: $(VENV)/tools  ## wheels with OpenSSL within, built and tried in systems of their own (as root), into dist/
+wheels: $(VENV)/tools  ## build wheels that bundle OpenSSL in dist/, and test them in separate systems (as root)
 	@command -v debootstrap >/dev/null || tools/install.sh debootstrap
 	@$(BIN)/pip install -q --disable-pip-version-check --group wheels
 	@BIN=$(BIN) tools/wheels.sh dist $(TARGETS)
 
-dist: $(VENV)/tools  ## sdist and wheel, into dist/
+dist: $(VENV)/tools  ## build the sdist and a wheel in dist/
 	@$(BIN)/python -m build -q .
 
-clean:  ## remove everything that was made here
+clean:  ## remove everything that the targets made
 	rm -rf $(VENV) build dist docs/_build src/*.egg-info src/tlsio/native/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -140,13 +140,13 @@ $(VENV)/tools: pyproject.toml tools/prepare.sh
 	@tools/prepare.sh $(VENV)
 	@touch $@
 
-# --no-build-isolation: the tools are in the environment already, and each build would fetch them anew.
+# --no-build-isolation: the tools are already in the environment; an isolated build would download them each time.
 $(VENV)/built: $(SOURCES) | $(VENV)/tools
 	@echo "Building the extension"
 	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
-# Whom the tests talk to; a newer Node comes with the tools.
+# The programs that the tests connect to. A newer Node is installed with the tools.
 $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server

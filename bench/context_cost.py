@@ -1,4 +1,4 @@
-"""What making a SecureContext costs: the default one first and again, with an identity, with trust of its own.
+"""The cost of making a SecureContext: the default one, the first time and again, with a certificate, with its own trust.
 
     python bench/context_cost.py
 
@@ -39,7 +39,7 @@ def cost(**options: Any) -> float:
 
 
 def median(make: Callable[[], float]) -> float:
-    """Return the middle of many rounds: what other programs on the machine cost does not count."""
+    """Return the median of many rounds, which other programs on the machine hardly affect."""
     return statistics.median(make() for _ in range(ROUNDS))
 
 

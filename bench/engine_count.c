@@ -1,10 +1,10 @@
-/* engine_count.c - a server's engine at work over memory, for counting its instructions (bench/instructions.sh).
+/* engine_count.c - runs a server's engine over memory, to count its instructions (bench/instructions.py).
  *
  *   engine_count handshake VERSION TIMES       VERSION 1.2 or 1.3: a connection is made, opened, closed and freed
- *   engine_count resume VERSION TIMES          the same by a ticket of a connection before
+ *   engine_count resume VERSION TIMES          the same, resumed by a ticket of an earlier connection
  *   engine_count echo BYTES TIMES              a message is read and written back
  *
- * Only what is called through the functions counted_...() is to be counted.  The peer is plain libssl. */
+ * Only calls through the functions counted_...() are counted.  The peer is plain libssl. */
 #include "engine.h"
 
 #include <openssl/x509.h>

@@ -1,10 +1,10 @@
-"""Count the instructions of a server's engine for one handshake and one echo: the same on a crowded machine as on a quiet one.
+"""Count the instructions of a server's engine for one handshake and one echo. The load of the machine does not affect them.
 
     make instructions
 
-Callgrind runs bench/engine_count.c, the engine over memory, once with one operation and once with some more; the difference by their
-number is what one operation takes, without whatever is done only once. The counts of the engine and of libssl are exact. libcrypto's
-depend on random numbers a little, and on the processor as Valgrind shows it: newer vector instructions are hidden.
+Callgrind runs bench/engine_count.c, the engine over memory, once with one operation and once with some more. The difference divided by
+their number is the count for one operation, without one-time work. The counts of the engine and of libssl are exact. libcrypto's
+depend slightly on random numbers, and on the processor that Valgrind emulates, which lacks newer vector instructions.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def main() -> None:
 
 def count(case: list[str], times: int) -> Counter[str]:
     """Run the program under Callgrind and return its instructions by place, those below its counted_...() functions only."""
-    with tempfile.NamedTemporaryFile() as told:
-        valgrind = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=counted_*", f"--callgrind-out-file={told.name}"]
+    with tempfile.NamedTemporaryFile() as output:
+        valgrind = ["valgrind", "-q", "--tool=callgrind", "--toggle-collect=counted_*", f"--callgrind-out-file={output.name}"]
         subprocess.run([*valgrind, PROGRAM, *case, str(times)], check=True)
-        return by_place(Path(told.name).read_text(encoding="utf-8"))
+        return by_place(Path(output.name).read_text(encoding="utf-8"))
 
 
 def by_place(profile: str) -> Counter[str]:
-    """Add up the self costs of Callgrind's format: object names are told once and numbered, a call's line repeats what is inside."""
+    """Add up the self costs of Callgrind's format: object names are given once and numbered; the line of a call repeats the costs inside it."""
     names: dict[str, str] = {}
     found: Counter[str] = Counter()
     place, is_call = "", False

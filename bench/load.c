@@ -3,13 +3,13 @@
  *   load handshake|resume|echo|download|upload|idle --port N --server PID
  *        [--connections N] [--bytes N] [--seconds S] [--warm-up S] [--tls 1.2|1.3] [--cert FILE --key FILE]
  *
- * First a warm-up, then the measured part, then one line of JSON: how many operations, in how many seconds, what CPU time the
- * process PID used meanwhile and by how many KiB its resident memory grew.  A connection that fails ends the run.  The operations:
+ * First a warm-up, then the measured part, then one line of JSON: the number of operations, the seconds, the CPU time that
+ * process PID used in them, and by how many KiB its resident memory grew.  A connection that fails ends the run.  The operations:
  *   handshake, resume   connect, handshake, close_notify both ways; resume by the latest ticket of the connection before
  *   echo                a message of --bytes and its echo
  *   download, upload    --bytes once over each connection; the warm-up moves a sixteenth
  *   idle                none: each connection has echoed one message and is silent for --seconds
- * The protocol is told in reference.c. */
+ * reference.c describes the protocol. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -187,7 +187,7 @@ static void shake(connection *c) {
     }
     c->open = 1;
     if (is_handshaking()) {
-        if (resuming && !SSL_session_reused(c->ssl)) die("a ticket was refused");
+        if (resuming && !SSL_session_reused(c->ssl)) die("the server did not resume a ticket");
         say_goodbye(c);
     } else {
         busy--;                         /* dialling ends; the first operation is the warm-up of this connection */

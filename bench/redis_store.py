@@ -1,8 +1,8 @@
-"""What RedisSessionStore costs the server's process, and how long its answers take, with a Redis on the same machine.
+"""The CPU time of RedisSessionStore in the server's process, and its latency, with a Redis on the same machine.
 
     python bench/redis_store.py
 
-Callers put sessions and get them again, so many at a time, as the clients of a server would.
+Concurrent callers store sessions and get them again, as the clients of a server would.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SESSION = bytes(200)
 
 
 async def measure(url: str, callers: int, calls: int) -> str:
-    """Return the line for so many callers at a time."""
+    """Return the row for a number of concurrent callers."""
     async with tlsio.RedisSessionStore(url, secret=SECRET, timeout=5.0) as store:
 
         async def call(number: int) -> None:

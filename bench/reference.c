@@ -1,15 +1,15 @@
-/* reference.c - the floor: what one core gives when nothing stands between this libssl and the kernel.
+/* reference.c - the lower bound: a server on one core with nothing between libssl and the kernel.
  *
  *   reference --cert FILE --key FILE [--ca FILE] [--gather] [--port N]
  *   reference --version                  OpenSSL's
  *
- * Listens on 127.0.0.1 and says `READY port`.  One thread, level-triggered epoll.  --ca: a client certificate of that
+ * Listens on 127.0.0.1 and prints `READY port`.  One thread, level-triggered epoll.  --ca: a client certificate of that
  * authority is required.  --gather: the records of one turn leave in one send(), not each in its own.
  *
  * The first byte after the handshake is a command:
- *   E   every further byte comes back
- *   D   counts follow, 8 bytes each, big-endian; each is answered by so many bytes
- *   U   a count, then so many bytes; the answer is one byte K; then the next count */
+ *   E   every further byte is echoed
+ *   D   counts follow, 8 bytes each, big-endian; each is answered by that many bytes
+ *   U   a count, then that many bytes; the answer is one byte K; then the next count */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
@@ -43,7 +43,7 @@ typedef struct {
     uint64_t count;                     /* D: bytes to send, U: bytes to come; while `digits`, what is known of it */
     rest plain, records;
     uint8_t full, over;                 /* of this turn: the kernel has no room; nothing more will happen here */
-    uint8_t watches_room;               /* what epoll was told */
+    uint8_t watches_room;               /* EPOLLOUT is set */
 } connection;
 
 static int epoll, gathering, storing;
@@ -206,7 +206,7 @@ static void shake(connection *c) {
     if (r != 1) stopped(c, r);
 }
 
-/* Level-triggered epoll tells of what is left in the kernel, but not of what is left in OpenSSL. */
+/* Level-triggered epoll reports bytes left in the kernel, but not bytes left in OpenSSL. */
 static void read_on(connection *c) {
     static uint8_t input[RECORD];
     for (int reads = 0; !c->over && !is_owing(c) && (reads < TURN_READS || SSL_has_pending(c->ssl)); reads++) {
@@ -286,7 +286,7 @@ static int listen_on(int port) {
 
 static void prepare_context(const char *cert, const char *key, const char *ca) {
     context = SSL_CTX_new(TLS_server_method());
-    /* NO_AUTO_CHAIN: what the files hold is sent; otherwise libssl builds the chain anew in each handshake. */
+    /* NO_AUTO_CHAIN: the chain in the file is sent; otherwise libssl builds it again in each handshake. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                      SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(context, 1);

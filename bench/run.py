@@ -1,10 +1,10 @@
 """Measure the server of bench/server.py against the C server of bench/reference.c on the same OpenSSL.
 
-    python bench/run.py                          every row of the table
-    python bench/run.py --row echo-64 --rounds 1 the rows whose name begins so, once
-    python bench/run.py --check                  exit status 1 when a row is over its limit
+    python bench/run.py                          all rows of the table
+    python bench/run.py --row echo-64 --rounds 1 the rows whose name begins with "echo-64", once
+    python bench/run.py --check                  exit status 1 when a row exceeds its limit
 
-bench/README.md tells how it measures and what was reached.
+bench/README.md describes the method and has the results.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOT = BENCH.parent
 BUILT = ROOT / "build" / "bench"
 MIB = 1 << 20
 PATIENCE = 300  # seconds: the longest run, a warm-up and 1 GiB, takes about ten
-FAVOURED = -15  # nice: what else runs then disturbs the caches, but seldom interrupts
+FAVOURED = -15  # nice: other programs then still evict caches, but seldom preempt
 CROWDED = 0.10  # of a core used by others: figures then move by more than the limits leave room for
 
 
@@ -105,7 +105,7 @@ class Cost:
     """What one operation cost the server: microseconds of CPU, or KiB for the row of idle connections."""
 
     amount: float
-    others: float  # cores used by everything else on the machine meanwhile
+    others: float  # cores that other programs used during the run
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,12 @@ class Result:
 
     @property
     def is_over(self) -> bool:
-        """Whether the table's figure, two digits behind the point, is above the limit."""
+        """Whether the table's figure, with two decimals, exceeds the limit."""
         return self.row.limit is not None and round(self.ratio, 2) > self.row.limit
 
     @property
     def others(self) -> float:
-        """How crowded the machine was in the worst round."""
+        """The load by other programs in the worst round."""
         return max(cost.others for cost in self.ours + self.reference)
 
 
@@ -160,12 +160,12 @@ def parse_options() -> argparse.Namespace:
     """Read the command line; `rows` and `cpus` of the answer are resolved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="only this row; the beginning of a name will do")
-    parser.add_argument("--rounds", type=int, default=5, help="each starts both servers anew (5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each row; a round restarts both servers (5)")
     parser.add_argument("--seconds", type=float, default=2, help="measured part of handshakes, echoes and silence (2)")
     parser.add_argument("--warm-up", type=float, default=1, help="seconds before it (1)")
     parser.add_argument("--cpus", default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="our server's event loop (uvloop)")
-    parser.add_argument("--check", action="store_true", help="exit status 1 when a row is over its limit")
+    parser.add_argument("--check", action="store_true", help="exit status 1 when a row exceeds its limit")
     parser.add_argument("--markdown", action="store_true", help="print the table of bench/README.md at the end")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round there")
     options = parser.parse_args()
@@ -194,7 +194,7 @@ def make_certificates(folder: Path) -> None:
 
 
 def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
-    """Run the rounds of one row: the two servers take turns, so that a slow minute of the machine meets both."""
+    """Run the rounds of one row: the two servers take turns, so that a slow minute of the machine affects both."""
     identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
     trust = ["--ca", str(folder / "ca.pem")] if row.mutual else []
     client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
@@ -215,7 +215,7 @@ def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
 
 
 def run_once(row: Row, server: list[str], load: list[str]) -> Cost:
-    """Start a fresh server, put the load on it, and return what one operation cost it."""
+    """Start a new server, run the load, and return the cost of one operation."""
     with started(server) as serving:
         ready = serving.stdout.readline().split()
         if ready[:1] != ["READY"]:
@@ -240,12 +240,12 @@ def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
                 favour(process.pid)
             yield process
         finally:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                os.killpg(process.pid, signal.SIGKILL)  # the whole group: a Redis of the server's would stay
+            with suppress(ProcessLookupError):  # it has already ended
+                os.killpg(process.pid, signal.SIGKILL)  # the whole group, which includes the Redis of the server
 
 
 def favour(pid: int) -> None:
-    """Let a process go before the others of the machine; where sessions are weighed as a whole (autogroup), its session too."""
+    """Raise the priority of a process and, where the kernel schedules sessions as groups (autogroup), of its session."""
     os.setpriority(os.PRIO_PROCESS, pid, FAVOURED)
     group = Path(f"/proc/{pid}/autogroup")
     if group.exists():

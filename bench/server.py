@@ -1,8 +1,8 @@
-"""The server under load: echo, download and upload, by the first byte after the handshake.
+"""The server under load: the first byte after the handshake chooses echo, download or upload.
 
-`E`: all further bytes are echoed. `D`: counts follow, 8 bytes big-endian each; that many bytes are the answer. `U`: a count, that
-many bytes, and one byte `K` is the answer; then the next count. The same protocol as the C server beside this file. `READY` and the
-port are printed when it listens.
+`E`: all further bytes are echoed. `D`: counts follow, 8 bytes big-endian each; each is answered by that many bytes. `U`: a count and
+that many bytes follow, answered by one byte `K`; then the next count. reference.c has the same protocol. The server prints `READY`
+and its port when it listens.
 
     python bench/server.py --port 8443 --cert server.pem --key server.key [--ca ca.pem] [--loop uvloop|asyncio] [--style data|await]
                            [--store memory|redis]
@@ -36,12 +36,12 @@ def on_data(socket: tlsio.TLSSocket) -> None:
 
 
 def echo(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
-    """Answer with what came."""
+    """Echo all bytes."""
     return socket.write
 
 
 def download(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
-    """Answer a count with so many bytes, as fast as the peer takes them."""
+    """Answer a count with that many bytes, as fast as the peer reads them."""
     owed = 0
 
     def send() -> None:
@@ -62,7 +62,7 @@ def download(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
 
 
 def upload(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:
-    """Answer K when as many bytes have come as the count said."""
+    """Answer K after as many bytes as the count says."""
     due = 0
 
     def take(data: bytes) -> None:
@@ -96,7 +96,7 @@ async def main(options: argparse.Namespace) -> None:
 
 @contextmanager
 def keep(where: str | None) -> Iterator[object]:
-    """Make the store of sessions; a Redis is started for it, and ends with us."""
+    """Make the session store; a Redis is started for it, and stopped with this process."""
     if where == "redis":
         sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
         from redis_server import SECRET, RedisServer  # noqa: PLC0415  (it takes the tests' packages)

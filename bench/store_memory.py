@@ -1,4 +1,4 @@
-"""What a session in MemorySessionStore costs: memory beside id and data, time to put and to get.
+"""The cost of a session in MemorySessionStore: memory in addition to id and data, time to put and to get.
 
 python bench/store_memory.py
 python bench/store_memory.py --entries 100000 --data 1200
@@ -19,13 +19,13 @@ ID_BYTES = 32
 
 
 def main() -> None:
-    """Fill a store, look everything up in disorder, and print what it took."""
+    """Fill a store, look all sessions up in random order, and print the cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--data", type=int, default=180, help="bytes of a session; 180 has one of TLS 1.3 without certificates")
     given = parser.parse_args()
     store = MemorySessionStore(max_entries=None, max_bytes=None)
-    # Made in the loop, as a server does: each id and each session is an object of its own.
+    # Made in the loop, as in a server: each id and each session is a separate object.
     before, start = resident_bytes(), time.process_time()
     for _ in range(given.entries):
         store.put(os.urandom(ID_BYTES), os.urandom(given.data), 300.0)
@@ -33,14 +33,14 @@ def main() -> None:
     start = time.perf_counter()
     gc.collect()
     collect = time.perf_counter() - start
-    ids = list(store._entries)  # noqa: SLF001 - nobody else remembers a million of them
+    ids = list(store._entries)  # noqa: SLF001 - the benchmark does not keep a million ids itself
     random.shuffle(ids)
     start = time.process_time()
     for one in ids:
         store.get(one)
     get = time.process_time() - start
     one = (after - before) / given.entries
-    print(f"{given.entries:,} sessions of {given.data} bytes: {one:.0f} bytes each, {one - given.data - ID_BYTES:.0f} beside id and data")
+    print(f"{given.entries:,} sessions of {given.data} bytes: {one:.0f} bytes each, {one - given.data - ID_BYTES:.0f} without id and data")
     print(f"put {put / given.entries * 1e6:.2f} µs with making id and data, get {get / given.entries * 1e6:.2f} µs")
     print(f"a full garbage collection {collect * 1e3:.0f} ms")
 

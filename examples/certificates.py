@@ -1,7 +1,8 @@
-"""Throw-away certificates for the examples, in files that live in memory and go with the process.
+"""Temporary certificates for the examples, in memory files that disappear with the process.
 
-Yours come from an authority and lie on disk; tlsio takes them the same way, as `pathlib.Path`. While the process runs, other
-programs of the same user open these files by their path, /proc/PID/fd/NUMBER (memfd_create(2)).
+Yours come from an authority and are on disk; tlsio takes them the same way, as `pathlib.Path`.
+While the process runs, other programs of the same user can open these files by their path,
+/proc/PID/fd/NUMBER (memfd_create(2)).
 """
 
 import os
@@ -18,16 +19,16 @@ from cryptography.x509.oid import NameOID
 
 
 class Identity(NamedTuple):
-    """Files that say who somebody is, and prove it."""
+    """The files of a certificate and its private key."""
 
     cert: Path
     key: Path
 
 
 class Authority:
-    """Issues certificates to whoever asks; trusted by those who are given its file `cert`."""
+    """Issues certificates; peers that have its file `cert` as a root trust them."""
 
-    def __init__(self, name: str = "throw-away authority") -> None:
+    def __init__(self, name: str = "temporary authority") -> None:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.cert = _put(name, self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None)))
@@ -41,7 +42,7 @@ class Authority:
         return Identity(_put(f"{names[0]} certificate", cert), _put(f"{names[0]} key", secret))
 
     def respond(self, certificate: bytes, *, revoked: bool) -> bytes:
-        """Say of a certificate of ours, in DER, whether it was revoked: an OCSP response."""
+        """Make an OCSP response, in DER, about a certificate issued here, given in DER."""
         now, issuer = datetime.now(UTC), x509.load_pem_x509_certificate(self.cert.read_bytes())
         status = ocsp.OCSPCertStatus.REVOKED if revoked else ocsp.OCSPCertStatus.GOOD
         response = (

@@ -1,4 +1,4 @@
-"""Processes that share a port and, through Redis, their ticket keys: a client is known at whichever it reaches.
+"""Processes that share a port and, through Redis, ticket keys: each resumes the others' sessions.
 
 python cluster.py redis://localhost:6379 [processes] [visits]       # pip install 'tlsio[redis]'
 """
@@ -17,7 +17,7 @@ import tlsio
 
 
 async def serve(port: int, url: str, secret: str, own: Identity, ready: Any) -> None:
-    """Be one of the processes: tell each client which one it has reached."""
+    """Run one of the processes: send each client the process id."""
     async with tlsio.RedisTicketKeys(url, secret=secret) as keys:
         server = tlsio.create_server(lambda sock: sock.end(b"%d" % os.getpid()), cert=own.cert, key=own.key, ticket_keys=keys)
         await server.listen(port, "127.0.0.1", reuse_port=True)
@@ -25,8 +25,8 @@ async def serve(port: int, url: str, secret: str, own: Identity, ready: Any) -> 
         await server.serve_forever()
 
 
-async def come(port: int, authority: Authority, visits: int) -> None:
-    """Be a client that comes again and again."""
+async def visit(port: int, authority: Authority, visits: int) -> None:
+    """Connect several times as one client."""
     cache, reached, resumed = tlsio.ClientSessionCache(), set(), 0
     for _ in range(visits):
         async with tlsio.connect(port, "127.0.0.1", servername="localhost", ca=authority.cert, session_cache=cache) as sock:
@@ -36,17 +36,17 @@ async def come(port: int, authority: Authority, visits: int) -> None:
 
 
 def main(url: str, processes: int = 4, visits: int = 100) -> None:
-    """Start the processes, visit them; they end with this one."""
+    """Start the processes and connect to them; they end with this one."""
     authority, secret, forking = Authority(), secrets.token_urlsafe(32), multiprocessing.get_context("fork")
     own, ready = authority.issue("localhost"), forking.Barrier(processes + 1)
-    with socket.socket() as reserved:  # bound, not listening: the port is ours until all are there
+    with socket.socket() as reserved:  # bound, not listening: reserves the port until all processes listen
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         for _ in range(processes):
             forking.Process(target=lambda: asyncio.run(serve(port, url, secret, own, ready)), daemon=True).start()
         ready.wait()
-        asyncio.run(come(port, authority, visits))
+        asyncio.run(visit(port, authority, visits))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Send lines to an echo server and show what comes back: python echo_client.py PORT CA < text (CA: a PEM file)."""
+"""Send lines to an echo server: python echo_client.py PORT CA < text (CA: a PEM file)."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ import tlsio
 
 
 async def main(port: int, ca: Path) -> None:
-    """Connect to localhost, for that is the name the server has to prove."""
+    """Connect to localhost, the name that the server's certificate must have."""
     try:
         async with tlsio.connect(port, "localhost", ca=ca, timeout=10.0) as socket:
             print(f"connected to {socket.remote_address} with {socket.get_protocol()}")

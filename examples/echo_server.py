@@ -1,4 +1,4 @@
-"""An echo server: python echo_server.py PORT CERTIFICATE KEY (0: a free port; certificate and key are PEM files)."""
+"""An echo server: python echo_server.py PORT CERTIFICATE KEY (0: a free port; PEM files)."""
 
 import asyncio
 import sys
@@ -8,13 +8,13 @@ import tlsio
 
 
 async def echo(socket: tlsio.TLSSocket) -> None:
-    """Send back what comes; the socket is closed on return."""
+    """Send back what the client sends; the socket is closed on return."""
     async for chunk in socket:
         await socket.send(chunk)
 
 
 async def main(port: int, cert: Path, key: Path) -> None:
-    """Serve until Ctrl-C, then give open connections a while to end."""
+    """Serve until Ctrl-C, then wait a while for open connections to end."""
     async with tlsio.serve(echo, port, "localhost", cert=cert, key=key) as server:
         server.on("tls_client_error", lambda error, socket: print(f"{socket.remote_address}: {error}"))
         print("listening on port", server.port, flush=True)

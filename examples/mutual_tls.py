@@ -1,4 +1,4 @@
-"""Mutual TLS: who has a certificate of our authority is greeted by name, who has none is refused."""
+"""Mutual TLS: the server greets clients with a certificate by name, and rejects the others."""
 
 import asyncio
 
@@ -8,12 +8,12 @@ import tlsio
 
 
 async def greet(socket: tlsio.TLSSocket) -> None:
-    """Only clients who were verified come here."""
+    """Greet a client. The server calls this for verified clients only."""
     await socket.send(f"Hello, {socket.get_peer_certificate()['subject']['CN']}!\n".encode())
 
 
 async def main() -> None:
-    """Serve, come with a certificate, and come without."""
+    """Serve, connect with a certificate, and connect without one."""
     authority = Authority()
     server_files, alice = authority.issue("localhost"), authority.issue("Alice")
     options = {"cert": server_files.cert, "key": server_files.key, "ca": authority.cert, "request_cert": True}
@@ -25,9 +25,9 @@ async def main() -> None:
 
         try:
             async with tlsio.connect(server.port, "localhost", ca=authority.cert) as socket:
-                await socket.read()  # a TLS 1.3 client is done before the server has judged it: the refusal comes here
+                await socket.read()  # a TLS 1.3 client connects before the server verifies it: the alert arrives here
         except tlsio.AlertReceived as error:
-            print(f"nobody: {error}\n        {error.hint}")
+            print(f"no certificate: {error}\n        {error.hint}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Node's example of `tls.connect()`, line by line: python node_client.py [PORT] < text, beside the files that it names."""
+"""Node's example of `tls.connect()`, line by line: python node_client.py [PORT] < text."""
 
 import asyncio
 import sys
@@ -7,18 +7,18 @@ from pathlib import Path
 import tlsio
 
 options = {
-    # Only where the server asks for a certificate.
+    # Necessary only if the server requests a client certificate.
     "key": Path("client-key.pem"),
     "cert": Path("client-cert.pem"),
-    # Only where the server's certificate is self-signed.
+    # Necessary only if the server's certificate is self-signed.
     "ca": [Path("server-cert.pem")],
-    # Only where it is for another name than localhost: None accepts.
+    # Necessary only if the certificate is not for localhost. None accepts.
     "check_server_identity": lambda _host, _cert: None,
 }
 
 
 async def main(port: int) -> None:
-    """Send what is typed, show what comes back."""
+    """Send what is typed, print what the server sends."""
     socket = await tlsio.connect(port, **options)
     print("client connected", "authorized" if socket.authorized else "unauthorized")
     socket.on("data", lambda data: print(data.decode(), end=""))

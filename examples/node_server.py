@@ -1,4 +1,4 @@
-"""Node's example of `tls.createServer()`, line by line: python node_server.py [PORT], beside the four files that it names."""
+"""Node's example of `tls.createServer()`, line by line: python node_server.py [PORT]."""
 
 import asyncio
 import sys
@@ -9,15 +9,15 @@ import tlsio
 options = {
     "key": Path("server-key.pem"),
     "cert": Path("server-cert.pem"),
-    # Only where clients have to show a certificate.
+    # Necessary only for client certificate authentication.
     "request_cert": True,
-    # Only where the client's certificate is self-signed.
+    # Necessary only if the client's certificate is self-signed.
     "ca": [Path("client-cert.pem")],
 }
 
 
 async def listener(socket: tlsio.TLSSocket) -> None:
-    """Greet, and send back what comes."""
+    """Greet, and send back what the client sends."""
     print("server connected", "authorized" if socket.authorized else "unauthorized", flush=True)
     socket.write(b"welcome!\n")
     await socket.pipe(socket)

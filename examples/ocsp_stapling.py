@@ -1,4 +1,4 @@
-"""OCSP stapling: a server sends along what its certificate's issuer says about it, and clients insist on that."""
+"""OCSP stapling: a server sends the OCSP response about its certificate, and clients require it."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ import tlsio
 
 
 async def main() -> None:
-    """Connect while the certificate is good, and when it was revoked."""
-    authority, stolen = Authority(), set[str]()
+    """Connect while the certificate is good, and after it was revoked."""
+    authority, revoked = Authority(), set[str]()
     files = authority.issue("localhost")
 
     def staple(certificate: bytes, _issuer: bytes | None, _socket: tlsio.TLSSocket) -> bytes:
-        # Where the certificate names a responder, stapling=True asks that one, ahead of the clients.
-        return authority.respond(certificate, revoked="the key" in stolen)
+        # For a certificate that names a responder, use stapling=True instead.
+        return authority.respond(certificate, revoked="the certificate" in revoked)
 
     async with tlsio.serve(lambda socket: socket.end(), 0, "localhost", cert=files.cert, key=files.key, ocsp_request=staple) as server:
         for _ in range(2):
@@ -23,7 +23,7 @@ async def main() -> None:
                     print("The issuer says that the certificate is good.")
             except tlsio.CertificateError as error:
                 print(error)
-            stolen.add("the key")
+            revoked.add("the certificate")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pinning, and the change of a key without an outage: the client lists the old pin and the new one."""
+"""Pinning, and changing a key without an outage: the client lists the old pin and the new one."""
 
 import asyncio
 from base64 import b64encode
@@ -19,9 +19,9 @@ def pin(cert: Path) -> str:
 
 
 async def main() -> None:
-    """Serve under the old key, the new one, and one that nobody has heard of."""
+    """Serve with the old key, the new one, and one that is not pinned."""
     authority = Authority()
-    keys = {name: authority.issue("localhost") for name in ("old", "new", "unheard-of")}
+    keys = {name: authority.issue("localhost") for name in ("old", "new", "unpinned")}
     pins = [pin(keys["old"].cert), pin(keys["new"].cert)]
     async with tlsio.serve(lambda socket: socket.end(b"Hello\n"), 0, "localhost", cert=keys["old"].cert, key=keys["old"].key) as server:
         for name, files in keys.items():

@@ -1,4 +1,4 @@
-"""Pre-shared keys: a gateway knows its sensors by keys, no certificates anywhere."""
+"""Pre-shared keys: a gateway authenticates its sensors by keys, without certificates."""
 
 import asyncio
 import secrets
@@ -11,23 +11,23 @@ sensor: ContextVar[str] = ContextVar("sensor")
 
 
 def find_key(_socket: tlsio.TLSSocket, identity: str) -> bytes | None:
-    """Tell the key of a sensor, and remember who comes."""
+    """Return the key of a sensor, and remember its identity for this connection."""
     sensor.set(identity)
     return KEYS.get(identity)
 
 
 async def take_reading(socket: tlsio.TLSSocket) -> None:
-    """Take one line from a sensor."""
+    """Read one line from a sensor."""
     line = await socket.readline()
     print(f"{sensor.get()} says {line.decode().strip()}")
 
 
 async def main() -> None:
-    """Let two sensors come, and one that is not known; then one that has guessed."""
+    """Connect two known sensors, an unknown one, and one with a wrong key."""
     async with tlsio.serve(take_reading, 0, "localhost", psk_callback=find_key) as server:
         for name, key in [*KEYS.items(), ("sensor-3", bytes(32)), ("sensor-1", bytes(32))]:
             try:
-                async with tlsio.connect(server.port, "localhost", psk_callback=lambda _hint, who=(name, key): who) as socket:
+                async with tlsio.connect(server.port, "localhost", psk_callback=lambda _hint, pair=(name, key): pair) as socket:
                     await socket.send(b"21.5\n")
             except tlsio.AlertReceived as error:
                 print(f"{name} is refused: {error}")

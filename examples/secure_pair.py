@@ -1,4 +1,4 @@
-"""TLS without asyncio: a SecurePair at each end of two blocking sockets, one of them in a thread."""
+"""TLS without asyncio: a SecurePair on each of two blocking sockets, one of them in a thread."""
 
 import socket
 import threading
@@ -9,7 +9,7 @@ import tlsio
 
 
 def receive(sock: socket.socket, pair: tlsio.SecurePair) -> bytes:
-    """Wait for plaintext; b"" at the end."""
+    """Wait for plaintext and return it; b"" at the end."""
     try:
         while not (data := pair.cleartext.read()) and not pair.cleartext.eof:
             sock.sendall(pair.encrypted.read())
@@ -19,11 +19,11 @@ def receive(sock: socket.socket, pair: tlsio.SecurePair) -> bytes:
                 pair.encrypted.write_eof()
         return data
     finally:
-        sock.sendall(pair.encrypted.read())  # when reading has failed this is the alert
+        sock.sendall(pair.encrypted.read())  # after an error this is the alert
 
 
 def greet(sock: socket.socket, identity: Identity) -> None:
-    """Be the server of one client."""
+    """Serve one client."""
     pair = tlsio.create_secure_pair(is_server=True, cert=identity.cert, key=identity.key)
     pair.cleartext.end(b"Hello, " + receive(sock, pair))
     sock.sendall(pair.encrypted.read())

@@ -1,4 +1,4 @@
-"""One port, many names: a table for those that are known before, a function for those that are looked up."""
+"""One port, many names: a table for known names, a function for names that are looked up."""
 
 import asyncio
 
@@ -8,21 +8,21 @@ import tlsio
 
 
 def greet(socket: tlsio.TLSSocket) -> None:
-    """Say the name the client came for, and goodbye."""
+    """Send the name that the client requested, and end."""
     socket.end(f"Welcome to {socket.servername}\n".encode())
 
 
 async def main() -> None:
-    """Serve three kinds of names and ask for each."""
+    """Serve three kinds of names and connect to each."""
     authority = Authority()
     default, shop = authority.issue("localhost"), authority.issue("shop.example")
 
     async def choose(servername: str, _socket: tlsio.TLSSocket) -> tlsio.SecureContext | None:
         if not servername.endswith(".tenants.example"):
-            return None  # the table, then the server's own certificate
+            return None  # the table, then the server's default
         if servername.startswith("closed."):
             raise tlsio.HandshakeError("that tenant has left", alert="unrecognized_name")
-        await asyncio.sleep(0)  # a database, say: this handshake waits, the others do not
+        await asyncio.sleep(0)  # a database query: only this handshake waits
         tenant = authority.issue(servername)
         return tlsio.create_secure_context(cert=tenant.cert, key=tenant.key)
 

@@ -1,12 +1,12 @@
-"""Run the README's two commands in other systems, and write docs/reference/systems.md from what came of it.
+"""Run the README's two commands on other systems, and write the results to docs/reference/systems.md.
 
 python tools/elsewhere.py [--fresh] [SYSTEM ...]      make run and make test in each, in fresh copies of the tree
 python tools/elsewhere.py SYSTEM -- COMMAND ...       a command in the copy that the last run left there
 
 SYSTEM is the name of a Debian suite; without one it is all of bookworm, trixie and testing. Each gets a root of its own, made by
 debootstrap in TLSIO_ELSEWHERE (by default tlsio/elsewhere in the user's cache), kept, and brought up to date by the next run;
-`--fresh` makes it anew. DEBIAN_MIRROR names another mirror. What the host's pip needs to reach its index is handed in: its
-configuration, its variables, proxies, certificates of authorities, folders of packages.
+`--fresh` creates it again. DEBIAN_MIRROR names another mirror. The settings that the host's pip needs to reach its index are passed
+in: its configuration, its variables, proxies, CA certificates, folders of packages.
 
 It mounts and changes root, in namespaces of its own, and so needs to be root: what it mounts and starts there ends with it.
 """
@@ -51,10 +51,10 @@ TIME = 3600.0  # s that a command may take; the tests take a quarter of it
 INTERRUPTED = {-signal.SIGINT, 128 + signal.SIGINT}  # how make ends when Ctrl-C came: by the signal, whatever its child returned
 SUMMARY = re.compile(r"=+ (?=.*\d \w+ in [\d.]+s)(.*) in .* =+")
 
-HEAD = """# Systems
+HEAD = """# Tested systems
 
-The README's two commands, `make run` and `make test`, in fresh installations of these systems, with the Python and the OpenSSL that each
-ships. `make elsewhere` runs them and writes this page; that is done before each release.
+The results of the README's two commands, `make run` and `make test`, in fresh installations of these systems, with the Python and the OpenSSL that
+each ships. `make elsewhere` runs them and writes this page, before each release.
 
 | system | Python | OpenSSL | `make run` | passed | failed | skipped | on |
 |---|---|---|---|--:|--:|--:|---|
@@ -289,7 +289,7 @@ def main() -> None:
     """Try the systems of the command line, each after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="*", default=SYSTEMS, metavar="SYSTEM")
-    parser.add_argument("--fresh", action="store_true", help="make the roots anew")
+    parser.add_argument("--fresh", action="store_true", help="create the roots again")
     parser.add_argument("--within", action="store_true", help=argparse.SUPPRESS)
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)

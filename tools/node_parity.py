@@ -1,7 +1,7 @@
-"""Write docs/reference/node-parity.md: what Node's own tests assert, and which of our tests hold it.
+"""Write docs/reference/node-parity.md: what Node's own tests assert, and which of our tests assert it too.
 
-The rows stand in tests/node_rows.toml, our tests carry `@pytest.mark.node("row", ...)`. A row without a test has to say why, and
-one with a test must not say that there is none.
+The rows are in tests/node_rows.toml; our tests carry `@pytest.mark.node("row", ...)`. A row without a
+test must give the reason, and a row with a test must not claim that there is none.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "node-parity.md"
 
-# What may be said of a row besides what it asserts, and what the page calls it.
+# The states of a row, with their names on the page.
 STATES = {"done": "done", "changed": "changed on purpose", "left_out": "left out", "not_yet": "not yet"}
 PROVEN = {"done", "changed"}
 
 HEAD = """# Node's own tests
 
-What the tests of Node's `tls` assert, under Node's names for them (without `test-` and `.js`), and the tests of ours that hold it.
-`make parity` writes this page from the marks in the tests. The tests of Node's `https` are not in it.
+What the tests of Node's `tls` assert, under Node's names for them (without `test-` and `.js`), and our tests that assert the same.
+`make parity` writes this page from the marks in the tests. The tests of Node's `https` are not included.
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """One test of Node's: what it asserts, and how it stands with us."""
+    """One test of Node's: what it asserts, its state here, and our tests."""
 
     name: str
     subject: str
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it, if anything."""
+        """What is wrong with the row, or None."""
         if self.state not in STATES:
             return f"{self.name}: {self.state} is none of {', '.join(STATES)}"
         if self.state in PROVEN and not self.tests:
@@ -67,13 +67,13 @@ def rows(text: str, marks: Mapping[str, list[str]]) -> list[Row]:
 
 
 def problems(found: list[Row], marks: Mapping[str, list[str]]) -> list[str]:
-    """Return what keeps the page from being true."""
+    """Return the contradictions between rows and marks."""
     unknown = [f"{tests[0]}: {name} is no row" for name, tests in marks.items() if name not in {row.name for row in found}]
     return unknown + [row.problem for row in found if row.problem]
 
 
 def marks_of(folder: Path) -> dict[str, list[str]]:
-    """Return the tests below a folder by the rows they are marked with."""
+    """Return the tests below a folder, by the rows they are marked with."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def marks_of(folder: Path) -> dict[str, list[str]]:
 
 
 def marks_in(node: ast.AST, within: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each row with the test that is marked with it; a class is a test here, marks of parameters are their test's."""
+    """Yield each row with the test marked with it; a class counts as a test, marks of parameters as its test's."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             test = f"{within}{child.name.removeprefix('test_')}"
@@ -99,28 +99,28 @@ def page(found: list[Row]) -> str:
     """Return the page."""
     counts = Counter(row.state for row in found)
     lines = [HEAD, "| | rows |", "|---|--:|", *(f"| {title} | {counts[state]} |" for state, title in STATES.items())]
-    lines.append(f"| together | {len(found)} |")
+    lines.append(f"| total | {len(found)} |")
     subject = ""
     for row in found:
         if row.subject != subject:
             subject = row.subject
-            lines += ["", f"## {subject}", "", "| Node's test | asserts | with us |", "|---|---|---|"]
-        lines.append(f"| `{row.name}` | {row.asserts} | {with_us(row)} |")
+            lines += ["", f"## {subject}", "", "| Node's test | asserts | our tests |", "|---|---|---|"]
+        lines.append(f"| `{row.name}` | {row.asserts} | {our_tests(row)} |")
     return "\n".join(lines) + "\n"
 
 
-def with_us(row: Row) -> str:
-    """Return a row's last cell: how it stands, and the tests by file."""
+def our_tests(row: Row) -> str:
+    """Return a row's last cell: its state if there is a reason, and the tests by file."""
     files: dict[str, list[str]] = {}
     for test in row.tests:
         file, _, name = test.partition(": ")
         files.setdefault(file, []).append(f"`{name}`")
-    told = [f"**{STATES[row.state]}**: {row.reason}"] if row.reason else []
-    return ". ".join(told + [f"{file}: {', '.join(names)}" for file, names in files.items()])
+    state = [f"**{STATES[row.state]}**: {row.reason}"] if row.reason else []
+    return ". ".join(state + [f"{file}: {', '.join(names)}" for file, names in files.items()])
 
 
 def main() -> None:
-    """Write the page, or say what is wrong."""
+    """Write the page, or exit with the contradictions."""
     marks = marks_of(ROOT / "tests")
     found = rows((ROOT / "tests" / "node_rows.toml").read_text(encoding="utf-8"), marks)
     if wrong := problems(found, marks):

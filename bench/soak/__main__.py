@@ -1,11 +1,11 @@
-"""An hour of mixed load on tlsio, and a verdict on what it leaves behind.
+"""An hour of mixed load on tlsio, then a report of leaks and idle CPU use.
 
 python bench/soak                       an hour
 python bench/soak --minutes 0.3         a short one: memory is not judged
 python bench/soak --seed 7              the choices of that run again
 
-Each cycle has a time of load, a short time in which many connections are silent, and a quiet one when all have left. What
-processes hold then, and the CPU time they use, is sampled and judged by the rules of verdict.py. Samples and picture are written
+Each cycle has a time of load, a short time in which many connections are idle, and one without connections. The objects and memory
+of the processes then, and the CPU time they use, are sampled and judged by the rules of verdict.py. Samples and plot are written
 after each cycle. Exit status 1: the soak failed, and stderr says why.
 """
 
@@ -36,9 +36,9 @@ from redis_server import RedisServer  # noqa: E402
 LONGEST_CYCLE, SHORTEST_CYCLE = 60.0, 4.0  # seconds; between them a twentieth of the run
 # Of a cycle: silent connections, then none. A second at least, because CPU time is read in ticks on some machines.
 QUIET, LEAST_QUIET = 1 / 12, 1.0
-WINDOWS = 6  # a process that uses CPU time in each of them has not come to rest
+WINDOWS = 6  # a process that uses CPU time in each of them is not idle
 RELOADS = 8  # of certificates, names and keys in a cycle
-# Seconds after which what is still there is not going any more: twice the close_timeout of the servers.
+# Seconds after which a connection that is still open will not end: twice the close_timeout of the servers.
 PATIENCE = 120.0
 SILENCE = 600.0  # seconds that an answer may take beyond what was ordered: longer than an action that hangs, on any machine
 LONGEST_LINE = 1 << 20  # of an answer
@@ -46,11 +46,11 @@ CPUCLOCK_SCHED = 2  # of Linux's posix-timers.h: the clock of a process is ~pid 
 
 
 class ChildError(Exception):
-    """A process ended, or answers no more."""
+    """A process has ended, or does not answer."""
 
 
 class Child:
-    """A process that obeys orders."""
+    """A process that executes orders."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -89,13 +89,13 @@ class Child:
     async def stop(self) -> None:
         """End it."""
         if self._process.returncode is None:
-            self._process.kill()  # one that spins would not hear of anything less
+            self._process.kill()  # a busy loop would not react to a softer signal
             await self._process.wait()
 
 
 @dataclass
 class Soak:
-    """A run: its processes, and what was seen."""
+    """A run: its processes and results."""
 
     given: argparse.Namespace
     redis: RedisServer
@@ -114,16 +114,16 @@ class Soak:
 
     @property
     def seconds(self) -> float:
-        """How long it is to last."""
+        """The length of the run."""
         return float(self.given.minutes) * 60
 
     @property
     def left(self) -> float:
-        """Seconds to go."""
+        """The seconds that remain."""
         return self.start + self.seconds - time.monotonic()
 
     async def run(self) -> None:
-        """Go through cycles until the time is over."""
+        """Run cycles until the time is over."""
         length = max(SHORTEST_CYCLE, min(LONGEST_CYCLE, self.seconds / 20))
         quiet = max(LEAST_QUIET, length * QUIET)
         while self.left > 0:
@@ -172,7 +172,7 @@ class Soak:
         await self.server.ask("leave")
 
     async def _settle(self) -> None:
-        """Wait for what ends by itself; what is then still there the sample tells."""
+        """Wait for connections that end by themselves; the sample then shows those that did not."""
         start = time.monotonic()
         most = next((one.tasks for one in self.samples if one.process == "server"), None)
         while (waited := time.monotonic() - start) < PATIENCE:
@@ -183,7 +183,7 @@ class Soak:
         self.settled = waited
 
     async def _watch_cpu(self, seconds: float) -> dict[str, float]:
-        """Return the share of a core that each process uses: the least of some windows, since what load left behind may take its time."""
+        """Return the share of a core that each process uses: the lowest of several windows, since work left by the load takes a while."""
         least: dict[str, float] = {}
         for _ in range(WINDOWS):
             self.windows += 1
@@ -236,7 +236,7 @@ class Soak:
         (folder / "soak.svg").write_text(draw(self.samples, title), encoding="utf-8")
 
     def conclude(self) -> list[str]:
-        """Print what was seen, and return what is wrong."""
+        """Print the results, and return what is wrong."""
         wrong = self.failures if self.samples else [*self.failures, "no cycle came to its end"]
         print("done:", ", ".join(f"{count:,} {name}" for name, count in self.actions.most_common()))
         for name in ("server", "clients"):
@@ -283,7 +283,7 @@ async def main(given: argparse.Namespace) -> int:
                 asyncio.get_running_loop().add_signal_handler(number, run.cancel)
             try:
                 await run
-            except asyncio.CancelledError:  # what was seen until then is judged
+            except asyncio.CancelledError:  # judge the results so far
                 print("interrupted")
             except ChildError as error:
                 soak.failures.append(f"cycle {soak.cycle}: {error}")
@@ -302,7 +302,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=24, help="at a time, of each of the two kinds of clients")
-    parser.add_argument("--hold", type=int, default=300, help="silent connections of each of the two kinds of clients")
+    parser.add_argument("--hold", type=int, default=300, help="idle connections of each of the two kinds of clients")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="of the server")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 - a seeded choice
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak")

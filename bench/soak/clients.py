@@ -1,6 +1,6 @@
-"""The clients of tlsio under soak: they check what they are answered, and are sampled as the server is.
+"""The tlsio clients of the soak: they check every answer, and are sampled like the server.
 
-An order `work` has workers choose among ACTIONS until its seconds are over, beside connections that stay open; `leave` ends those.
+The order `work` makes workers choose among ACTIONS until its seconds are over, and opens connections that stay; `leave` ends those.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Clients:
         """Have bytes come back, heard by a listener."""
         data, heard = rng.randbytes(rng.choice(SIZES)), bytearray()
         socket = await self._connect(rng)
-        socket.on("error", lambda _error: None)  # told by the comparison below
+        socket.on("error", lambda _error: None)  # the comparison below reports it
 
         def listen(piece: bytes) -> None:
             heard.extend(piece)
@@ -262,7 +262,7 @@ ACTIONS = {
 
 
 async def main(folder: Path, ports: dict[str, int]) -> None:
-    """Obey orders."""
+    """Execute orders."""
     clients = Clients(folder, ports)
     await obey({"work": clients.work, "leave": clients.leave, "state": clients.state, "sample": clients.sample})
 

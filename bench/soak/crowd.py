@@ -1,4 +1,4 @@
-"""What both kinds of clients have in common: what they expect, what they did, and how they are started."""
+"""What both kinds of clients share: expectations, tallies, and how they are started."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Tally:
             self._failures.append(f"{name}: {error!r}{f' ({hint})' if hint else ''}")
 
     def take(self) -> dict[str, Any]:
-        """Return it, and begin anew."""
+        """Return the tally, and reset it."""
         taken = {"counts": dict(self._counts), "failures": self._failures, "slowest": self._slowest}
         self._counts, self._failures, self._slowest = Counter(), [], (0.0, "")
         return taken

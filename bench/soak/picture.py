@@ -1,4 +1,4 @@
-"""The picture of a soak: a panel for each quantity, a line for each process, as SVG."""
+"""The plot of a soak as SVG: a panel for each quantity, a line for each process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process still holds, looked at from within, and the orders by which the soak directs its processes.
+"""Sample the objects and memory of this process, and execute the orders of the soak.
 
 An order is one line of JSON on stdin, its answer one line of JSON on stdout.
 """
@@ -74,7 +74,7 @@ class Complaints:
 
 
 async def obey(answers: dict[str, Callable[..., Awaitable[dict[str, Any]]]]) -> None:
-    """Carry out orders until stdin ends."""
+    """Execute orders until stdin ends."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     reader = asyncio.StreamReader()

@@ -4,9 +4,9 @@
     tickets   native driver; ticket keys from Redis; clients may show a certificate, an asynchronous hook judges it
     plain     native driver; no hooks; ticket keys are set by hand, sessions in memory
     upgrade   portable driver, by `upgrade`; ticket keys change every few seconds
-    strict    native driver; short times and small limits, for peers that are to be thrown out
+    strict    native driver; short times and small limits, for peers that must be disconnected
 
-The first byte of a connection says what is to be done with it: see ORDERS, and `H` for a connection that is held.
+The first byte of a connection chooses what the server does with it: see ORDERS, and `H` for a connection that is held.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class Servers:
             socket.destroy()
 
     async def _hold(self, socket: tlsio.TLSSocket) -> None:
-        """Keep the connection after the peer's end, until `leave`: TCP does not tell whether such a peer is still there."""
-        socket.on("error", lambda _error: None)  # it may be reset meanwhile
+        """Keep the connection after the peer's end, until `leave`: TCP does not show whether such a peer is still there."""
+        socket.on("error", lambda _error: None)  # it may be reset before
         while await socket.read():
             pass
         await asyncio.wait({self._leaving})

@@ -1,4 +1,4 @@
-"""The load that is not tlsio: Python's ssl, OpenSSL's command line, and bare sockets that reset, stay silent, flood and trickle.
+"""The load by other programs: Python's ssl, OpenSSL's command line, and plain sockets that reset, stay silent, flood or send slowly.
 
 The same orders as `clients.py`. Each worker is a thread with blocking sockets.
 """

@@ -1,8 +1,8 @@
-"""The rules by which a soak is judged. Nothing here depends on how fast things went, only on what remained.
+"""The rules by which a soak is judged. They depend on what is left after each cycle, never on speed.
 
-Memory is judged per 1,000 connections served. A leak grows for as long as there is load; a cache that fills, or a heap that finds
-its shape, stops. So the time after the warm-up is cut in three parts, and memory fails when it grew in each of them. The slope of a
-part is Theil and Sen's, the median of the slopes between all pairs of samples, which a few odd samples do not move.
+Memory is judged per 1,000 connections served. A leak grows as long as there is load; a cache that fills, or a heap that reaches
+its size, stops growing. So the time after the warm-up is split into three parts, and memory fails if it grew in each of them. The slope
+of a part is the Theil-Sen estimator, the median of the slopes between all pairs of samples, which a few outliers do not affect.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def test_pinning() -> None:
     old, new, third = run("pinning.py")
     assert old == r"the old key is accepted: b'Hello\n'"
     assert new == r"the new key is accepted: b'Hello\n'"
-    assert third.startswith("the unheard-of key is refused: ")
+    assert third.startswith("the unpinned key is refused: ")
     assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
 
 
@@ -213,11 +213,11 @@ class TestDemo:
     def test_shows_what_was_negotiated_and_who_was_verified(self) -> None:
         """On both sides."""
         lines = run("demo.py", "--once")
-        shown = "TLSv1.3 with TLS_AES_256_GCM_SHA384; the peer is {!r}, vouched for by 'demo authority': verified"
+        shown = "TLSv1.3 with TLS_AES_256_GCM_SHA384; the peer is {!r}, issued by 'demo authority': verified"
         assert re.fullmatch(r"An echo server with mutual TLS listens on localhost:\d+\.", lines[0])
         assert f"client: {shown.format('localhost')}" in lines
         assert f"server: {shown.format('demo client')}" in lines
-        assert r"client: back came b'Hello, TLS!\n'" in lines
+        assert r"client: received b'Hello, TLS!\n'" in lines
 
     @staticmethod
     @contextmanager

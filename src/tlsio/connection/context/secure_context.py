@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
+    from tlsio.model.options.connect import ConnectOptions
     from tlsio.model.options.context import ContextOptions, ContextOptionsDict
 
 __all__ = [
     "SESSION_TIMEOUT",
     "SecureContext",
+    "check_secure_context",
     "create_secure_context",
     "derive",
+    "for_client",
     "for_server",
     "get_certificate_compression_algorithms",
     "get_ciphers",

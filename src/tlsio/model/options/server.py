@@ -62,7 +62,7 @@ class ServerOptions(ConnectionOptions):
         resume_unmarked: Sessions of other programs, which do not carry the verdict they were made under, resume even where a
             client certificate is requested.
         session_store: Has `get`, `put` and `delete`; cannot be combined with `new_session` and `resume_session`.
-        max_handshake_bytes: The bytes of one handshake on the wire, in both directions.
+        max_handshake_bytes: The bytes that one handshake may receive.
         psk_identity_hint: Encoded as UTF-8.
     """
 
