@@ -223,13 +223,13 @@ cdef class Connection(Plaintext):
         cdef size_t size = tio_conn_keys(self.c, &data)
         if size:
             lines = (<const char *>data)[:size]
-            tio_conn_keys_told(self.c)
+            tio_conn_clear_keys(self.c)
             if self.owner is not None:
                 self.owner._keylogged(lines)
         size = tio_conn_trace(self.c, &data)
         if size:
             text = (<const char *>data)[:size]
-            tio_conn_trace_told(self.c)
+            tio_conn_clear_trace(self.c)
             if self.owner is not None:
                 self.owner._traced(text)
         if self.told_open and tio_conn_role(self.c) == TIO_CLIENT:
@@ -240,7 +240,7 @@ cdef class Connection(Plaintext):
     def take_sessions(self):
         """(id, DER, seconds it may live) of each session that was made and not fetched yet: secrets."""
         taken = sessions_of(self.c)
-        tio_conn_sessions_told(self.c)
+        tio_conn_clear_sessions(self.c)
         return taken
 
     cdef object _tell_open(self):
@@ -441,7 +441,7 @@ cdef class Connection(Plaintext):
         if self.taken or self.silent or tio_conn_send_error(self.c):
             return None
         self.taken = tio_conn_output(self.c, &data)
-        tio_conn_hand_out(self.c, self.taken)
+        tio_conn_output_copied(self.c, self.taken)
         return PyBytes_FromStringAndSize(<const char *>data, self.taken) if self.taken else None
 
     def sent(self):
