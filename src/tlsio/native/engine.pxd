@@ -1,4 +1,4 @@
-# The engine's contract for Cython: what engine.h says, no more.
+# The declarations of engine.h for Cython, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tlsio.native.libssl cimport ASN1_TIME, SSL, SSL_CTX, X509, X509_STACK

@@ -575,7 +575,7 @@ class Server(Emitter):
         closes = self._closes
         sock = wrap_stream(stream, self._side)
         try:
-            sock._connection.use_ring(self._gate)  # tickets, counters and limits
+            sock._connection.use_gate(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
             if self._rotation is not None:
