@@ -25,7 +25,7 @@ typedef struct {
     uint8_t eof;                        /* the peer's FIN was read */
     /* the last recv() was short: no further recv() in this turn */
     uint8_t would_block;
-    /* OpenSSL was told that nothing is left, although there is input */
+    /* the BIO reported that there is no input, although there is */
     uint8_t budget_spent;
     uint8_t starved;                    /* OpenSSL wanted input in this call, and there was none */
     /* `in` points into a buffer of the caller or of the reactor */

@@ -39,9 +39,9 @@ enum {
     PAUSED = EPOLLRDHUP | EPOLLET
 };
 static const int64_t second = 1000000000;
-/* of one turn; the loop's other connections wait this long */
+/* Length of a turn; the loop's other connections wait this long. */
 static const int64_t work_ns = 2000000;
-/* a listener that ran out of descriptors (EMFILE): its first pause */
+/* First pause of a listener that ran out of descriptors (EMFILE); doubled by each failure. */
 static const int64_t pause_ns = second / 10;
 static const int64_t max_pause_ns = 3200000000;
 
@@ -367,7 +367,7 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
     for (int i = 0; i < ACCEPTS; i++) {
         int full = is_full(g);
         if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && g->queues_beyond)) {
-            pause_listener(r, s, pause_ns);                        /* connections wait in the kernel's queue */
+            pause_listener(r, s, pause_ns);     /* connections wait in the kernel's queue */
             return;
         }
         struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };

@@ -27,7 +27,7 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #endif
-/* no reactor there, and so no descriptors */
+/* Only a reactor's connections have a descriptor; systems without MSG_NOSIGNAL have no reactor. */
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
