@@ -667,11 +667,11 @@ static void records(int v) {
     CHECK(p.server->has_news && p.client->has_news);
     CHECK(size > 100 && data[size - 1] == '\n');
     CHECK_INT(tio_conn_keys(p.client, &again), size);
-    tio_conn_keys_told(p.server);
+    tio_conn_clear_keys(p.server);
     CHECK_INT(tio_conn_keys(p.server, &data), 0);
     CHECK_INT(p.server->has_news, TIO_TRACES);
     CHECK_INT(tio_conn_trace(p.server, &data) > 0, TIO_TRACES);
-    tio_conn_trace_told(p.server);
+    tio_conn_clear_trace(p.server);
     CHECK(!p.server->has_news);
     if (CHECK(p.server->records->offer != NULL)) CHECK_INT(p.server->records->offer[0], SSL3_MT_CLIENT_HELLO);
     both_open(&p);                                      /* the client's secrets are wiped with it */

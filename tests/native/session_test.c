@@ -40,7 +40,7 @@ static void fetch_client(world *w, tio_conn *c) {
     free(w->given);
     w->given = copy(&made[count - 1]);
     w->given_size = made[count - 1].size;
-    tio_conn_sessions_told(c);
+    tio_conn_clear_sessions(c);
     CHECK_INT(c->has_news, 0);
 }
 

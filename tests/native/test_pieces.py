@@ -59,7 +59,7 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "key is DH parameters": (lambda: {"key": pki.dh_parameters(2048)}, "ERR_OSSL_UNSUPPORTED", "Give them as dhparam"),
     "key is garbage": (lambda: {"key": b"garbage"}, "ERR_OSSL_UNSUPPORTED", ""),
     "key is spoilt": (lambda: {"key": pem("PRIVATE KEY")}, "ERR_OSSL_UNSUPPORTED", ""),
-    "passphrase is missing": (lambda: {"key": pki.localhost().encrypted_key_pem()}, "ERR_OSSL_BAD_DECRYPT", "give passphrase"),
+    "passphrase is missing": (lambda: {"key": pki.localhost().encrypted_key_pem()}, "ERR_OSSL_BAD_DECRYPT", "set passphrase="),
     "passphrase is wrong": (
         lambda: {"key": pki.localhost().encrypted_key_pem(), "passphrase": "x"},
         "ERR_OSSL_BAD_DECRYPT",
@@ -73,22 +73,22 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
     "key of another certificate": (
         lambda: {"cert": pki.localhost().cert_pem, "key": pki.client().key_pem},
         "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
-        "look for the other file of the pair",
+        "are not a pair",
     ),
     "key of another kind": (
         lambda: {"cert": pki.localhost().cert_pem, "key": pki.localhost_rsa().key_pem},
         "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
-        "look for the other file of the pair",
+        "are not a pair",
     ),
     "leaf is not the first": (
         lambda: {"cert": pki.ca3().cert_pem + pki.chained().cert_pem, "key": pki.chained().key_pem},
         "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
-        "Certificate 2 of options.cert fits the key: the leaf has to come first",
+        "Certificate 2 of options.cert fits the key: put the leaf first",
     ),
     "intermediate as an identity": (
         lambda: {"cert": [pki.chained().cert_pem, pki.ca3().cert_pem], "key": pki.chained().key_pem},
         "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
-        "put intermediates behind their leaf",
+        "put intermediates after their leaf",
     ),
     "key without its certificate": (
         lambda: {"cert": pki.localhost().cert_pem, "key": [pki.localhost().key_pem, pki.client().key_pem]},
@@ -100,18 +100,18 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
         "ERR_SSL_EE_KEY_TOO_SMALL",
         "lower @SECLEVEL",
     ),
-    "pfx without passphrase": (lambda: {"pfx": pki.localhost().pfx()}, "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE", "give passphrase"),
+    "pfx without passphrase": (lambda: {"pfx": pki.localhost().pfx()}, "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE", "set passphrase="),
     "pfx with a wrong passphrase": (
         lambda: {"pfx": pki.localhost().pfx(), "passphrase": "x"},
         "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE",
-        "not the right one",
+        "The passphrase is wrong",
     ),
     "pfx without MAC, wrong passphrase": (
         lambda: {"pfx": pki.pfx_without_mac(), "passphrase": "x"},
         "ERR_OSSL_BAD_DECRYPT",
-        "not the right one",
+        "The passphrase is wrong",
     ),
-    "pfx without MAC or passphrase": (lambda: {"pfx": pki.pfx_without_mac()}, "ERR_OSSL_BAD_DECRYPT", "give passphrase"),
+    "pfx without MAC or passphrase": (lambda: {"pfx": pki.pfx_without_mac()}, "ERR_OSSL_BAD_DECRYPT", "set passphrase="),
     "pfx is garbage": (lambda: {"pfx": b"garbage"}, "ERR_OSSL_ASN1_TOO_LONG", ""),
     "pfx is PEM": (lambda: {"pfx": pki.localhost().cert_pem}, "ERR_OSSL_ASN1_WRONG_TAG", "Give it as cert or ca"),
     "pfx under RC2": (

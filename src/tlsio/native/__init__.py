@@ -4,18 +4,22 @@ import sys
 
 
 def require_lock(gil: int | None) -> None:
-    """Refuse to be loaded where the interpreter's lock was turned off for good; `gil` is `sys.flags.gil` (3.13 and newer).
+    """Refuse to load if the interpreter's lock is off for good.
 
-    A free-threaded Python turns its lock on again when it loads an extension that has not declared that it works without it, and
-    warns of that; ours has not. With PYTHON_GIL=0 it does not, and two threads could work on the memory of one connection.
+    A free-threaded Python turns its lock on, with a warning, when it loads an extension that does
+    not declare that it works without the lock. Ours does not declare that. With PYTHON_GIL=0 the
+    lock stays off, and two threads could work on the memory of one connection.
+
+    Args:
+        gil: `sys.flags.gil` (3.13 and newer), else None.
 
     Raises:
-        ImportError: it is off.
+        ImportError: the lock is off.
     """
     if gil == 0:
         raise ImportError(
-            "tlsio needs the global interpreter lock, and this Python was told to stay without it."
-            " Unset PYTHON_GIL and leave out -X gil=0: the lock is then turned on when tlsio is imported."
+            "tlsio needs the global interpreter lock, but this Python runs with the lock disabled."
+            " Unset PYTHON_GIL and do not use -X gil=0: importing tlsio then turns the lock on."
         )
 
 

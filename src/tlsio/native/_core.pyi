@@ -8,10 +8,11 @@ from typing import Final, Protocol, TypeAlias, final
 from tlsio.model.faults import Fault
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 
-# What a connection may ask its owner (engine.h, tio_question).
 MAX_PSK_IDENTITY: Final[int]  # bytes
 MAX_PSK_KEY: Final[int]
 MAX_SESSION_BYTES: Final[int]
+
+# ASK_*: the questions that a connection asks its owner (tio_question in engine.h).
 ASK_HELLO: Final[int]
 ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
@@ -19,77 +20,79 @@ ASK_STATUS: Final[int]
 ASK_STORE: Final[int]
 
 SESSIONS: Final[int]
-"""A server's `set_wants`: ask for the sessions to resume, and tell those that are made."""
+"""For `set_wants`: report new sessions; a server also asks for the session to resume."""
 STATEFUL: Final[int]
-"""And give out ids of sessions, no tickets that carry them."""
+"""In addition: issue session ids instead of tickets that contain the session."""
 STATEFUL_13: Final[int]
-"""The same, to clients of TLS 1.3 only."""
+"""The same, only for TLS 1.3 clients."""
 
-# (host, port), with flow and scope for IPv6; "" for a Unix socket, None when unknown.
+# (host, port), with flow and scope for IPv6; "" for a Unix socket, None if unknown.
 Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | str | None
 
 # --- contexts (context.pxi, material.pxi) ---
 
 @final
 class Pfx:
-    """One opened PKCS#12: a private key, its certificate, and the certificates beside it.
+    """An opened PKCS#12: a private key, its certificate, and further certificates.
 
     Raises:
-        ConfigError: not PKCS#12, another passphrase, an algorithm that OpenSSL no longer has, no key or no certificate.
+        ConfigError: not PKCS#12, a wrong passphrase, an algorithm that OpenSSL no longer has, no
+            key or no certificate.
     """
 
-    def __init__(self, piece: LabelledMaterial) -> None: ...
+    def __init__(self, material: LabelledMaterial) -> None: ...
     @property
     def label(self) -> str: ...
     @property
     def authorities(self) -> tuple[LabelledMaterial, ...]:
-        """The certificates beside the identity, DER each. They are sent as its chain and, as in Node, trusted."""
+        """The further certificates in DER. They are sent as the chain and, as in Node, trusted."""
 
 @final
 class Roots:
-    """Parsed trust: certificates and CRLs, shared by reference between contexts and never changed.
+    """Parsed roots and CRLs, shared by reference between contexts and never changed.
 
     Args:
-        pieces: Certificates to trust: PEM with at least one, or DER.
-        crls: With any, every issuer in a chain needs its own here: the whole chain is checked.
-        base: What is trusted besides; it stays as it is.
+        materials: Certificates to trust: PEM with at least one, or DER.
+        crls: If there are any, every issuer in a chain must have one here: the whole chain is
+            checked.
+        base: Roots and CRLs to add to; it stays unchanged.
 
     Raises:
-        ConfigError: a piece that cannot be read.
+        ConfigError: a material cannot be read.
     """
 
     def __init__(
-        self, pieces: Iterable[LabelledMaterial] = (), *, crls: Iterable[LabelledMaterial] = (), base: Roots | None = None
+        self, materials: Iterable[LabelledMaterial] = (), *, crls: Iterable[LabelledMaterial] = (), base: Roots | None = None
     ) -> None: ...
     @property
     def lists_end(self) -> int:
-        """When the first CRL has to be replaced, POSIX seconds; 0: never."""
+        """When the first CRL expires, in POSIX seconds; 0: never."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:
-        """DER of each, in the order given; OpenSSL's settings follow where a TRUSTED CERTIFICATE brought any."""
+        """DER in the order given, with OpenSSL's settings if it is a TRUSTED CERTIFICATE."""
     def find(self, subject: bytes) -> tuple[bytes, ...]:
         """Return the DER of the trusted certificates with this subject (a Name in DER)."""
     @property
     def digest(self) -> bytes:
-        """SHA-256, equal for the same certificates and CRLs in whatever order and encoding."""
+        """SHA-256 of the certificates and CRLs, independent of order and encoding."""
     @property
     def subject_names(self) -> tuple[bytes, ...]:
-        """DER of the subjects, without repetition, in the order given."""
+        """DER of the subjects, without duplicates, in the order given."""
 
 openssl_version: str
-"""The name, version and date of the OpenSSL that is in use."""
+"""The name, version and date of the OpenSSL in use."""
 
 def default_cert_file() -> str:
     """Return where this OpenSSL looks for the system's roots: one file."""
 
 def default_cert_directory() -> str:
-    """Return where this OpenSSL looks for the system's roots: directories with a colon between."""
+    """Return where this OpenSSL looks for the system's roots: directories, separated by colons."""
 
 # --- signatures and revocation (proofs.pxi) ---
 
 def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
-    """Tell whether a key has signed one element of DER.
+    """Return whether a key has signed one element of DER.
 
     Args:
         spki: SubjectPublicKeyInfo.
@@ -99,74 +102,83 @@ def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: byte
     """
 
 def has_valid_extensions(certificate: bytes) -> bool:
-    """Tell whether OpenSSL finds nothing malformed, doubled or critical and unknown among a certificate's extensions."""
+    """Return whether OpenSSL accepts all extensions of a certificate.
+
+    It rejects those that are malformed, duplicate, or critical and unknown.
+    """
 
 def is_ocsp_response(data: bytes) -> bool:
-    """Tell whether this is one OCSPResponse (RFC 6960 §4.2.1) in DER, which OpenSSL would write in the same bytes.
+    """Return whether this is one OCSPResponse (RFC 6960 §4.2.1), encoded as OpenSSL would.
 
-    What a successful one holds, the answer itself, is not looked at.
+    The content of a successful response is not examined.
     """
 
 def check_issued(issuer: bytes, certificate: bytes) -> int:
-    """Return why OpenSSL does not take one certificate for the issuer of the other, as X509_V_ERR number; 0: it does."""
+    """Return 0 if `issuer` can have issued `certificate`, else an X509_V_ERR number."""
 
 @final
 class RevokedSerials:
-    """The serial numbers of a revocation list, in 8 bytes each beside the DER, which is copied.
+    """The serial numbers of a CRL, in 8 bytes each plus a copy of their DER.
 
     Args:
-        content: What revokedCertificates holds.
+        content: The content of revokedCertificates.
 
     Raises:
-        ValueError: an entry is malformed, names an issuer of its own, or has a critical extension that is not known.
+        ValueError: an entry is malformed, names an issuer of its own, or has an unknown critical
+            extension.
     """
 
     def __init__(self, content: bytes) -> None: ...
     def __len__(self) -> int: ...
     def find(self, serial: bytes) -> bytes | None:
-        """Return the date of revocation (a Time in DER) of a serial number (an INTEGER in DER); None: it is not there."""
+        """Return the revocation date (a Time in DER) of a serial number (an INTEGER in DER)."""
 
 def compression_algorithms() -> tuple[str, ...]:
-    """Return how this OpenSSL can compress certificates."""
+    """Return the algorithms with which this OpenSSL can compress certificates."""
 
 def security_level(cipher_list: str) -> int:
-    """Return the security level under a cipher list: its `@SECLEVEL`, or the library's default."""
+    """Return the security level of a cipher list: its `@SECLEVEL`, or the library's default."""
 
 def list_keys(chain: Sequence[bytes]) -> list[bytes]:
-    """Return the key in `Lists` for each certificate of a verified chain but the last; DER, leaf first."""
+    """Return the key in `Lists` of each certificate of a verified chain except the last.
+
+    Args:
+        chain: DER, leaf first.
+    """
 
 @final
 class Lists:
-    """Revocation lists at hand, for sessions that are to be resumed. Any thread may change it.
+    """The CRLs that the engine can consult for sessions to be resumed. Any thread may change it.
 
     Args:
-        required: A certificate of which no list is to be had does not pass.
-        room: Lists it keeps; the least recently used leaves first.
+        required: A certificate without an available CRL does not pass.
+        room: The most CRLs it holds; the least recently used is removed first.
     """
 
     def __init__(self, *, required: bool, room: int) -> None: ...
     def put(self, key: bytes, serials: RevokedSerials | None, until: int) -> None:
-        """Publish a list that was found good, or, `serials` None, that there is none.
+        """Publish a validated CRL or, with `serials` None, the fact that there is none.
 
         Args:
-            key: 32 bytes, of `list_keys`.
-            serials: What the list revokes.
-            until: POSIX seconds; afterwards no certificate passes by it.
+            key: 32 bytes, from `list_keys`.
+            serials: What the CRL revokes.
+            until: POSIX seconds; afterwards no certificate passes by this entry.
         """
     def until(self, key: bytes) -> int:
-        """Return until when what was published counts, POSIX seconds; 0: nothing was."""
+        """Return when a published entry expires, in POSIX seconds; 0: nothing was published."""
     def passes(self, entries: bytes, now: int) -> bool:
-        """Tell whether none of the certificates is in its list, and each list is known and fresh."""
+        """Return whether no certificate is revoked, and each one's CRL is known and fresh."""
 
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
 
 @final
 class Context:
-    """One SSL_CTX and its row, for connections of either role and of any thread; never changed.
+    """One SSL_CTX and its settings, for connections of either role and any thread; never changed.
 
     Raises:
-        ConfigError: OpenSSL refused something; the code is Node's, `reason` and `openssl_errors` are OpenSSL's own.
+        ConfigError: OpenSSL rejected a setting; `code` is Node's, `reason` and `openssl_errors` are
+            OpenSSL's own.
         UsageValueError: Diffie-Hellman parameters below 1024 bits.
     """
 
@@ -179,203 +191,221 @@ class Context:
     def session_id_context(self) -> bytes: ...
     @property
     def identities(self) -> tuple[tuple[bytes, bytes | None], ...]:
-        """Our certificates, DER, each with its issuer where that is in the chain or the trust."""
+        """Our certificates in DER, each with its issuer, or None if the issuer is unknown."""
     @property
     def dh_bits(self) -> int:
-        """Size of the Diffie-Hellman parameters that were given, 0 without."""
+        """Size of the given Diffie-Hellman parameters; 0: none were given."""
 
 # --- pre-shared keys (psk.pxi) ---
 
 def run_in(context: ContextVars, call: Callable[..., object], *args: object) -> object:
-    """Call in a connection's context variables, unless this runs in them already."""
+    """Call in a connection's context variables, unless this code runs in them already."""
 
-def asking() -> bool:
-    """This thread is inside a call of OpenSSL that waits for somebody's `psk_callback`."""
+def in_psk_callback() -> bool:
+    """Return whether this thread is inside an OpenSSL call that runs a `psk_callback`."""
 
 # --- connections (connection.pxi) ---
 
 class Owner(Protocol):
-    """Who is told a connection's news: always from the loop, never from inside an OpenSSL call."""
+    """Receives a connection's events: always from the loop, never from inside an OpenSSL call."""
 
     def _asked(self, question: int) -> None:
-        """The handshake stands still until `question`, an ASK_*, is answered; at once or later."""
+        """Answer `question`, an ASK_*, at once or later; until then the handshake pauses."""
     def _opened(self) -> None: ...
     def _readable(self) -> None:
-        """Once for each `await_input`: there is input, or its end."""
+        """Read: called once for each `await_input`, when there is input or its end."""
     def _drained(self) -> None:
-        """At most the high-water mark waits again."""
+        """At most the high-water mark is waiting."""
     def _input_ended(self, truncated: bool) -> None: ...
     def _finished(self) -> None:
         """Both directions have ended."""
     def _keylogged(self, lines: bytes) -> None:
-        """Take lines of the key log, each with its newline: secrets."""
+        """Take lines of the key log, each with its newline. Secret!"""
     def _traced(self, text: bytes) -> None: ...
     def _session_made(self, der: bytes, lifetime: int) -> None:
-        """Take a session that may be resumed for `lifetime` seconds: a secret. Clients, after `want_sessions`."""
+        """Take a session that may be resumed for `lifetime` seconds. Secret!
+
+        Clients only, after `want_sessions`.
+        """
     def _broken(self) -> None:
-        """`fault()` tells why."""
+        """The connection broke; `fault()` has the reason."""
     def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
-        """Identity and pre-shared key. This, and what follows, is called from inside OpenSSL."""
+        """Return identity and pre-shared key. This and `_key_failed` are called inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
-        """What `_find_key` raised; the handshake fails."""
+        """Take the exception of `_find_key`; the handshake fails."""
     def _take_result(self, result: object) -> None:
-        """What the flow returned, where it is not None and no bool."""
+        """Take the result of the flow, unless it is None or a bool."""
     def _listener_failed(self, error: BaseException) -> None:
-        """What the flow raised."""
+        """Take the exception of the flow."""
     def _crashed(self, error: BaseException) -> None:
-        """What our own code raised while news were delivered: the connection ends."""
+        """Take an exception of our own code during a report: the connection ends."""
 
 class Driver(Protocol):
-    """What carries a connection's ciphertext when no reactor does."""
+    """Transports a connection's ciphertext if no reactor does."""
 
     def wake(self) -> None:
-        """There is ciphertext to take by `output`, or the end is due (`fin_due`)."""
+        """There is ciphertext for `output`, or the stream must be shut down (`fin_due`)."""
     def set_deadline(self, when: float | None) -> None:
-        """Call `expire` at that instant of CLOCK_MONOTONIC; None: not any more."""
+        """Call `expire` at that instant of CLOCK_MONOTONIC; None: cancel that."""
     def later(self, call: Callable[..., object], *args: object) -> None:
-        """Call it when no OpenSSL call is under way."""
+        """Call it when no OpenSSL call is running."""
     def schedule(self, connection: Connection) -> None:
-        """Call `settle` in the loop's next turn."""
+        """Call `settle` in the loop's next pass."""
 
 @final
 class Connection:
     """One TLS connection: the engine's, and a queue of plaintext above it.
 
-    Its ciphertext goes through a reactor (`attach`, or accepted by a gate) or through a driver. Of one thread.
+    Its ciphertext goes through a reactor (`attach`, or accepted by a gate) or through a driver. It
+    belongs to one thread.
     """
 
     def __init__(self, context: Context, is_server: bool, driver: Driver | None = None) -> None: ...
     def bind(self, owner: Owner, context_vars: ContextVars | None, high_water: int) -> None:
-        """Name the owner, which is told the news, and the context it is told them in: the owner's thread and process are these.
+        """Set the owner, which receives the events, and the context variables in which it does.
 
-        Without a context there is no loop, and the connection may be used anywhere.
+        The connection belongs to the calling thread and process. Without a context there is no
+        loop, and any thread may use it.
         """
     @property
-    def is_parents(self) -> bool:
-        """It was made before a fork, and this is the child."""
+    def inherited(self) -> bool:
+        """Whether this process is a child that was forked after the connection was made."""
     def check_caller(self, in_child: bool = False) -> None:
-        """Check that this is the owner's thread and process; reading, writing and ending do so themselves.
+        """Check that this is the owner's thread and process; read, write and end do so themselves.
 
         Args:
-            in_child: It may be a child of the process as well.
+            in_child: Also allow a forked child.
 
         Raises:
-            UsageStateError: it is not.
+            UsageStateError: it is another one.
         """
     def attach(self, reactor: Reactor, fd: int) -> None:
-        """Give it a connected descriptor, which is the connection's from now on, also when this raises.
+        """Use a connected descriptor. The connection owns it from now on, even if this raises.
 
         Raises:
             OSError: the kernel refused.
-            UsageStateError: the reactor is another process's, or its loop is closed.
+            UsageStateError: the reactor belongs to another process, or its loop is closed.
         """
     def set_server_name(self, name: str) -> None:
         """Set the name for SNI, an A-label."""
     def set_session(self, der: bytes) -> bool:
-        """Resume a session, if the server will; whether that is one at all. Then ASK_VERIFY is asked without a certificate."""
+        """Offer a session for resumption. Return False if the bytes are not a session.
+
+        If the server resumes it, ASK_VERIFY is asked without a certificate.
+        """
     def want_sessions(self) -> None:
-        """Hand the sessions that the server gives to `_session_made`, from now on."""
+        """From now on pass the sessions that the server issues to `_session_made`."""
     def take_sessions(self) -> list[tuple[bytes, bytes, int]]:
-        """Return id, DER and seconds of life of each session that was made and not fetched yet: secrets."""
+        """Return id, DER and lifetime in seconds of each new session. Secret!"""
     def set_identity(self, context: Context) -> bool:
-        """Show the certificates of `context`, with their keys and chains. False: it is too late.
+        """Use the certificates, keys and chains of `context`. Return False if it is too late.
 
         Raises:
-            ConfigError: OpenSSL refuses one, or there is none.
+            ConfigError: OpenSSL rejects one, or there is none.
         """
     def set_min_dh_size(self, bits: int) -> None:
-        """Have a client refuse smaller Diffie-Hellman groups."""
+        """Client: refuse smaller Diffie-Hellman groups."""
     def record(self, keys: bool = False, offer: bool = False, trace: bool = False) -> None:
-        """From now on. Lines of the key log go to `_keylogged`, a trace to `_traced`; the hello is `offer`.
+        """Record the key log (`_keylogged`), the hello (`offer`) or a trace (`_traced`).
 
         Raises:
-            UsageStateError: this OpenSSL cannot trace.
+            UsageStateError: this OpenSSL was built without SSL_trace.
         """
     @property
     def offer(self) -> bytes | None:
-        """The client's hello, where it was recorded: handshake header and body."""
+        """The client's hello, if it was recorded: handshake header and body."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0) -> None:
-        """Say which questions a server asks."""
+        """Set which questions a server asks."""
     def set_timeouts(self, handshake: float, partial_record: float) -> None:
-        """Seconds for another handshake, and for a record to be whole; 0: no limit."""
+        """Set the seconds for a repeated handshake, and for a complete record; 0: no limit."""
     def request_status(self) -> None:
-        """Ask the server for an OCSP response; the question about it comes also when it has none."""
-    def use_keys(self) -> None:
-        """Use a pre-shared key, which the owner is asked for."""
+        """Request an OCSP response; ASK_STATUS is asked even if the server has none."""
+    def use_psk(self) -> None:
+        """Ask the owner for a pre-shared key."""
     def set_psk_hint(self, hint: bytes | None) -> None:
-        """What a server tells before TLS 1.3, to help the client to choose an identity; at most 256 bytes."""
-    def use_ring(self, gate: Gate) -> None:
-        """Take ticket keys and counters of a server."""
+        """Set what a server sends before TLS 1.3 to help the client choose; at most 256 bytes."""
+    def use_gate(self, gate: Gate) -> None:
+        """Use the ticket keys and counters of a server."""
     def set_renegotiation(self, limit: int, window: float) -> None:
-        """How often the peer may renegotiate within `window` seconds; 0: not at all."""
+        """Limit how often the peer may renegotiate within `window` seconds; 0: never."""
 
     def refuse_renegotiation(self) -> None:
-        """A renegotiation by the peer ends the connection from now on."""
+        """From now on a renegotiation by the peer ends the connection."""
 
     @property
     def awaits_rehandshake(self) -> bool:
-        """Whether another handshake was asked for and is not done."""
-    def rehandshake(self, verify: int | None, soft: bool) -> str | None:
-        """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be."""
+        """Whether another handshake was requested and is not complete."""
+    def rehandshake(self, verify: int | None, accept_unverified: bool) -> str | None:
+        """Start another handshake. Return OpenSSL's reason if that is not possible, else None.
+
+        `verify`: SSL_VERIFY_* bits; None leaves them unchanged.
+        """
 
     def start(self) -> None:
         """Begin the handshake."""
     def later(self, call: Callable[..., object], *args: object) -> None:
-        """Do it when the call of OpenSSL is over that a `psk_callback` runs in."""
+        """Call it when the OpenSSL call that runs a `psk_callback` has returned."""
 
     # answers
     def answer_hello(self, context: Context | None = None, protocol: bytes | None = None) -> None: ...
     def answer_verify(self, error: int) -> None:
-        """0 accepts; an X509_V_ERR number refuses with the alert that fits it."""
+        """Answer with 0 to accept, or an X509_V_ERR number, which selects the alert."""
     def answer_session(self, der: bytes) -> bool:
-        """Give what was found for `asked_session`, before `answer_hello`; whether that is a session at all."""
+        """Answer with the session found for `asked_session`, before `answer_hello`.
+
+        Returns:
+            False if the bytes are not a session.
+        """
     def answer_store(self) -> None:
-        """What was made is stored, or lost."""
+        """The new sessions are stored, or lost."""
     def answer_client(self) -> None:
         """Accept."""
     def answer_status(self, responses: Sequence[bytes | None] = ()) -> None:
-        """Server: staple these, one or None for each of `identities`. Client: accept what was stapled."""
+        """Server: staple a response for each of `identities`. Client: accept the response."""
     def refuse(self, alert: int) -> None: ...
     def resume(self) -> None:
-        """Go on after an answer that came later than the question's own call."""
+        """Continue after an answer that was given after `_asked` had returned."""
 
     # a driver's side
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take ciphertext, and do all that follows from it."""
+        """Process received ciphertext and all that follows from it."""
     def feed_eof(self) -> None: ...
     def feed_error(self, error: int) -> None:
-        """Tell that receiving failed; `error` is an errno. What came before is still read."""
-    def unsent(self, error: int) -> None:
-        """Tell that sending failed; `error` is an errno."""
+        """Receiving failed; `error` is an errno. Earlier input is still read."""
+    def send_failed(self, error: int) -> None:
+        """Sending failed; `error` is an errno."""
     def output(self) -> bytes | None:
-        """Take the ciphertext that may leave now; None: there is none, or `sent` is still due for what was taken before."""
+        """Return ciphertext to send. None: there is none, or `sent` is due for the previous one."""
     def sent(self) -> None:
-        """Tell that the stream has taken what `output` gave. Until then it counts as unsent."""
+        """The stream has accepted the result of `output`, which counted as unsent until now."""
     @property
     def fin_due(self) -> bool:
-        """All has been sent: the stream's writing side may be ended; then `fin_sent` is due."""
+        """Whether all is sent and the stream must be shut down; then call `fin_sent`."""
     def fin_sent(self) -> None: ...
     @property
     def acknowledged(self) -> int:
-        """Ciphertext bytes that the peer's kernel has acknowledged, or that the stream has taken: grows while a slow reader reads."""
+        """Ciphertext that the peer's kernel or the stream has accepted."""
     def count_undelivered(self, held: int | None = None) -> int:
-        """Bytes of data, encrypted, that the peer has not acknowledged. `held`: what the kernel has, where a stream stands between."""
+        """Count the wire bytes with data that the peer has not acknowledged.
+
+        `held`: the bytes in the kernel's send buffer, for a connection over a stream.
+        """
     def look_for_reset(self) -> None:
-        """Report a reset that has cost data and that no read will find."""
+        """Report a reset that has lost data and that no read will notice."""
     def expire(self) -> None:
-        """End a handshake that takes too long."""
+        """Handle a passed deadline: the handshake's, or the one given to the driver."""
     def settle(self) -> None:
-        """Take a turn: go on reading, bring out what has gathered, and tell what has become of the connection."""
+        """Run a turn: continue reading, send gathered output, and report the results."""
     @property
     def held_input(self) -> int:
         """Ciphertext bytes that wait for a reader."""
     @property
     def needs_turn(self) -> bool:
-        """There are bytes to go on with that no new input will announce."""
+        """Whether progress is possible that no new input will announce."""
 
     # plaintext
     def read(self, limit: int) -> bytes | None:
-        """Return at most `limit` bytes; None: nothing now, look at `input_ended`.
+        """Return at most `limit` bytes. None: nothing now, check `input_ended`.
 
         Raises:
             UsageValueError: `limit` is less than 1.
@@ -383,27 +413,27 @@ class Connection:
     def await_input(self) -> None: ...
     def cancel_await(self) -> None: ...
     def set_flow(self, flow: Callable[[bytes], object] | None) -> None:
-        """Hand each chunk to `flow`; None stops."""
+        """Pass each chunk to `flow`; None stops."""
     @property
     def has_flow(self) -> bool: ...
     def write(self, data: bytes | bytearray | memoryview) -> bool:
-        """Queue a copy; whether at most the high-water mark waits now."""
+        """Queue a copy. Return whether at most the high-water mark is waiting."""
     def await_drain(self) -> None: ...
     def end(self) -> None:
-        """Send what is queued, close_notify, FIN."""
+        """Send what is queued, close_notify and FIN."""
     def close(self) -> None:
-        """End, and throw away what still comes."""
+        """End, and discard further input."""
     def destroy(self, linger: bool = False) -> None:
-        """Let the descriptor go. `linger`: what has gathered, and FIN, still leave."""
+        """Release the descriptor. `linger`: gathered output and FIN are still sent."""
     def release(self) -> None:
-        """Stop the flow for good."""
+        """Forget the owner and the flow for good."""
     @property
     def holds_plaintext(self) -> bool:
-        """Something was written that is not encrypted yet."""
+        """Whether written data is not encrypted yet."""
 
     @property
     def writable_length(self) -> int:
-        """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
+        """Waiting bytes: plaintext in the queue and unsent ciphertext."""
 
     # state
     @property
@@ -418,10 +448,10 @@ class Connection:
     def output_ended(self) -> bool: ...
     @property
     def out_error(self) -> int:
-        """Number of the system error of a send that failed, or 0."""
+        """The errno of a failed send, or 0."""
     @property
     def fileno(self) -> int:
-        """The descriptor, -1 when there is none (any more)."""
+        """The descriptor, or -1."""
     @property
     def bytes_read(self) -> int: ...
     @property
@@ -432,7 +462,7 @@ class Connection:
     def wire_bytes_written(self) -> int: ...
     @property
     def last_activity(self) -> float:
-        """When plaintext last moved, on the loop's clock."""
+        """When plaintext was last read or written, on the loop's clock."""
     @property
     def peer_address(self) -> Address: ...
     @property
@@ -440,18 +470,18 @@ class Connection:
     def fault(self) -> Fault:
         """Return why it broke."""
 
-    # what was agreed; readable after the end
+    # what was agreed on; readable after the end
     @property
     def server_name(self) -> str | None: ...
     @property
     def offered_protocols(self) -> list[bytes]:
-        """ALPN names of the hello, while they are asked about."""
+        """ALPN names of the hello, during ASK_HELLO."""
     @property
     def identities(self) -> tuple[tuple[bytes, bytes | None], ...]:
-        """Server, while OCSP responses are asked for: certificate and issuer, DER; the client is shown one of them."""
+        """Server, during ASK_STATUS: (certificate, issuer) in DER; the client gets one."""
     @property
     def stapled(self) -> bytes | None:
-        """Client, while it is asked about it: the server's OCSP response."""
+        """Client, during ASK_STATUS: the server's OCSP response."""
     @property
     def alpn_protocol(self) -> bytes | None: ...
     @property
@@ -460,43 +490,47 @@ class Connection:
     def protocol(self) -> str | None: ...
     @property
     def cipher(self) -> tuple[str, str, str] | None:
-        """OpenSSL's name, the standard's name, the first version that has it."""
+        """OpenSSL's name, the standard name, the first version that has it."""
     @property
     def session_reused(self) -> bool: ...
     @property
     def resumed(self) -> bool:
-        """The verdict on the peer is the one of an earlier connection."""
+        """Whether the verdict on the peer is that of an earlier connection."""
     @property
-    def memory(self) -> tuple[int, bytes, tuple[bytes, ...]]:
-        """Client: the first notAfter of the verified chain (POSIX seconds), entries for `Lists`, SHA-256 of each SPKI, leaf first."""
+    def chain_facts(self) -> tuple[int, bytes, tuple[bytes, ...]]:
+        """Client: what a session must record of the verified chain.
+
+        The earliest notAfter (POSIX seconds), entries for `Lists`, SHA-256 of each SPKI, leaf
+        first.
+        """
     @property
     def asked_session(self) -> bytes | None:
-        """Id of the session that the client wants to resume, while the hello is asked about."""
+        """Id of the session that the client wants to resume, during ASK_HELLO."""
     @property
     def session(self) -> bytes | None:
-        """The session as it is now, DER: a secret."""
+        """The current session in DER. Secret!"""
     @property
     def ticket(self) -> bytes | None:
         """The session's ticket."""
     @property
     def certificate(self) -> bytes | None:
-        """Our own certificate, DER."""
+        """Our own certificate in DER."""
     @property
     def psk_used(self) -> bool:
-        """An external pre-shared key, not a certificate, has shown who the peer is."""
+        """Whether the peer authenticated by an external pre-shared key, not by a certificate."""
     @property
     def asks_certificate(self) -> bool:
-        """The peer is asked for its certificate: always, by a client."""
+        """Whether the peer must show a certificate; a client always requests one."""
 
     @property
     def peer_certificate(self) -> bytes | None:
-        """The peer's own certificate, DER."""
+        """The peer's own certificate in DER."""
     @property
     def peer_chain(self) -> tuple[bytes, ...]:
-        """All certificates the peer sent, DER, its own first; when resumed only that one."""
+        """All certificates that the peer sent, in DER, its own first; only its own if resumed."""
     @property
     def verified_chain(self) -> tuple[bytes, ...]:
-        """The chain as it was verified, DER, leaf first; () when there is none."""
+        """The verified chain in DER, leaf first; () if there is none."""
     @property
     def verify_errors(self) -> tuple[tuple[int, int], ...]:
         """X509_V_ERR number and depth, in the order found."""
@@ -504,74 +538,84 @@ class Connection:
     def pins_failed(self) -> bool: ...
     @property
     def key_info(self) -> tuple[str, str | None, int] | None:
-        """Kind (DH, ECDH, TLSGroup), name, bits; None: no ephemeral key was exchanged."""
+        """Kind (DH, ECDH, TLSGroup), name and bits; None: no ephemeral key was exchanged."""
     @property
     def shared_sigalgs(self) -> list[str]: ...
     @property
     def finished(self) -> tuple[bytes | None, bytes | None]:
-        """Our Finished message and the peer's."""
+        """The verify_data of our Finished and of the peer's."""
     @property
     def has_extended_master_secret(self) -> bool:
-        """Once it is open: the secret belongs to this handshake alone (RFC 7627; always so in TLS 1.3)."""
+        """Once open: the secret is bound to this handshake (RFC 7627; always in TLS 1.3)."""
     def export_keying_material(self, length: int, label: bytes, context: bytes | None = None) -> bytes:
-        """Derive a secret, once it is open.
+        """Derive a secret, once the connection is open.
 
         Raises:
             UsageStateError: before the handshake.
-            UsageValueError: OpenSSL refuses the label or the length, or `length` or `context` is above 65535 bytes.
+            UsageValueError: OpenSSL rejects the label or the length, or `length` or `context` is
+                above 65535 bytes.
         """
     def set_max_send_fragment(self, size: int) -> bool:
-        """Whether it was taken: 512 to 16384."""
+        """Limit the plaintext per record, 512 to 16384. Return whether OpenSSL accepts the size."""
 
 # --- servers and loops (reactor.pxi) ---
 
 @final
 class Ring:
-    """Session ticket keys, 48 bytes each: 16 name, 16 HMAC, 16 AES. The first encrypts, all decrypt. For any thread."""
+    """Session ticket keys, 48 bytes each: 16 name, 16 HMAC, 16 AES. Any thread may change it.
+
+    The first key encrypts, all decrypt.
+    """
 
     def __init__(self, keep: float = 0) -> None:
-        """Make one random key. `keep`: seconds for which a key still decrypts behind one that was pushed; 0: for ever."""
+        """Make one random key.
+
+        Args:
+            keep: Seconds for which a replaced key still decrypts; 0: without limit.
+        """
     def set(self, keys: Sequence[bytes]) -> None:
         """Replace all keys. Of more than 16, the first 16 are kept.
 
         Raises:
-            UsageError: no list, an empty one, or a key that is not 48 bytes long. The keys stay as they are.
+            UsageError: not a list, an empty one, or a key that is not 48 bytes long. The keys are
+                unchanged.
         """
     def push(self, key: bytes) -> None:
-        """Put a key in front; the oldest beyond 16 is forgotten.
+        """Add a key in front; if there are more than 16, the oldest is removed.
 
         Raises:
             UsageError: the key is not 48 bytes long.
         """
     def first(self) -> bytes: ...
 
-class GateKeeper(Protocol):
-    """The server that a gate tells its news."""
+class GateOwner(Protocol):
+    """The server of a gate, which receives the gate's events."""
 
     def _find(self, name: str) -> Context | None:
-        """Return the context of a name; None: the default."""
+        """Return the context for a server name; None: the default."""
     def _adopt(self, connection: Connection) -> None:
-        """Make a socket of a connection, by `connection.bind`."""
+        """Make a socket of a connection, with `connection.bind`."""
     def _connected(self, address: Address) -> None: ...
     def _dropped(self, address: Address) -> None: ...
     def _accept_failed(self, number: int) -> None: ...
     def _check_closed(self) -> None:
-        """While the gate is `closing`: a connection has gone that was no socket."""
+        """While the gate is `closing`: a connection without a socket has gone."""
 
 class SyncSessionStore(Protocol):
-    """Where sessions are kept, if that answers at once: it is asked before there is a socket."""
+    """A session store that answers synchronously: it is used before there is a socket."""
 
     def find(self, session_id: bytes, id_context: bytes) -> bytes | None: ...
     def keep(self, made: list[tuple[bytes, bytes, int]], id_context: bytes) -> None:
-        """Take id, DER and seconds of life of each new session."""
+        """Store id, DER and lifetime in seconds of each new session."""
     def reject_last(self) -> None:
-        """What `find` gave last was no session."""
+        """The last result of `find` was not a session."""
 
 @final
 class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
-    Times in seconds, 0 for none; limits None for none; `keep_alive` in seconds before the first probe, -1 for off.
+    Times are seconds, 0: none. Limits: None for none. `keep_alive`: seconds before the first probe,
+    -1: off.
     """
 
     max_connections: int | None
@@ -583,7 +627,7 @@ class Gate:
 
     def __init__(
         self,
-        server: GateKeeper,
+        server: GateOwner,
         context: Context,
         ring: Ring,
         *,
@@ -601,18 +645,18 @@ class Gate:
         max_per_peer: int | None = None,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
-        """Exchange the default context, for new connections. Any thread."""
+        """Replace the default context, for new connections. Any thread may call it."""
     def set_wants(
         self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, accepted: bool, dropped: bool, sessions: int = 0
     ) -> None: ...
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
-        """What new connections record, as `Connection.record`."""
+        """Set what new connections record, as `Connection.record` does."""
     def listen(self, reactor: Reactor, fd: int) -> None:
-        """Accept on a listening descriptor, which is the gate's from now on, also when this raises.
+        """Accept on a listening descriptor. The gate owns it from now on, even if this raises.
 
         Raises:
             OSError: the kernel refused.
-            UsageStateError: the reactor is another process's, or its loop is closed.
+            UsageStateError: the reactor belongs to another process, or its loop is closed.
         """
     def unlisten_all(self) -> None: ...
     def evict(self) -> None:
@@ -627,37 +671,37 @@ class Gate:
     def dropped(self) -> int: ...
     @property
     def bytes_read(self) -> int:
-        """Of connections that are gone."""
+        """Of closed connections."""
     @property
     def bytes_written(self) -> int:
-        """Of connections that are gone."""
+        """Of closed connections."""
     @property
     def handshakes_full(self) -> int: ...
     @property
     def handshakes_resumed(self) -> int: ...
     @property
     def handshakes_failed(self) -> Mapping[str, int]:
-        """How many handshakes failed, by error code."""
+        """The number of failed handshakes, by error code."""
 
 has_reactor: bool
-"""Whether this build has the native driver: on Linux, unless it was built with TLSIO_PORTABLE=1."""
+"""Whether this build has the native driver: on Linux, unless built with TLSIO_PORTABLE=1."""
 
 @final
 class Reactor:
     """The engine's reactor in one event loop. Belongs to the loop's thread.
 
     Raises:
-        OSError: no epoll descriptor to be had.
+        OSError: epoll is not available, or there are no descriptors left.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None: ...
     def close(self) -> None:
-        """Give the loop and the kernel back what was taken."""
+        """Remove the reader from the loop and close all descriptors."""
     @property
     def forked(self) -> bool:
-        """It belongs to the parent process."""
+        """Whether it belongs to the parent process."""
     @property
     def is_closed(self) -> bool: ...
     @property
     def load(self) -> int:
-        """Descriptors in its care: listeners, connections, and what is on its way out."""
+        """Number of descriptors: listeners, connections, and those that are being closed."""

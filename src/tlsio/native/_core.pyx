@@ -1,5 +1,6 @@
 # distutils: language = c
-# The engine's binding: contexts, connections and reactors as Python objects. Logic only; libssl.pxd and engine.pxd declare.
+# The engine's binding: contexts, connections and reactors as Python objects. Logic only: libssl.pxd
+# and engine.pxd declare.
 
 cimport cython
 from libc.errno cimport errno

@@ -1,11 +1,13 @@
-# One TLS connection: the engine's tio_conn with its driver, and the way its news reach the socket.
+# One TLS connection: the engine's tio_conn, its driver, and the events that reach the socket.
 #
-# What is due is asked of tio_conn_next() alone, over a descriptor and over a stream; `_turn` does it and reports what has become
-# of the connection.  The socket (`owner`) hears by calls of `_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`,
-# `_finished`, `_broken`, `_rehandshake_done` and `_listener_failed`: from `_turn` alone, never from inside an engine call.
+# tio_conn_next() alone says what is due, on a descriptor and on a stream; `_turn` does it and
+# reports the results. It reports by calling methods of the socket (`owner`): `_asked`, `_opened`,
+# `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_rehandshake_done` and
+# `_listener_failed`. Only `_turn` calls them, never code inside an engine call.
 #
-# Code of the user runs in most of these calls. It may close, destroy or fork, and it may run the loop again: so after each call
-# nothing is taken from before it, and `_turn` may be entered while it is under way.
+# Most of these methods run user code, which may close, destroy or fork, or run the loop again. So
+# no value read before such a call is used after it, and `_turn` may be entered while it is already
+# running.
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 
@@ -22,16 +24,16 @@ STATEFUL_13 = TIO_STATEFUL_13
 
 @cython.no_gc_clear
 cdef class Connection(Plaintext):
-    cdef Reactor reactor                # native driver, while attached; None over memory
+    cdef Reactor reactor                # native driver, while attached; None on a memory wire
     cdef Gate gate
     cdef object driver                  # portable driver, or None
     cdef object context_vars
-    cdef size_t taken                   # ciphertext that the driver has, and its stream not yet
-    cdef bint silent                    # destroyed: nothing leaves any more
-    cdef bint attached, dirty, told_open, told_end, told_broken, told_done
-    cdef int64_t deadline               # as the driver knows it
-    cdef uint8_t told_question          # the one the owner is thinking about
-    cdef bytes psk_hint                 # what the engine's points to
+    cdef size_t taken    # ciphertext that the driver has copied and the stream has not accepted yet
+    cdef bint silent                    # destroyed: nothing is sent any more
+    cdef bint attached, dirty, reported_open, reported_end, reported_broken, reported_done
+    cdef int64_t deadline               # as last given to the driver
+    cdef uint8_t asked_question         # the question that the owner has not answered yet
+    cdef bytes psk_hint                 # keeps the engine's pointer valid
     cdef object __weakref__
 
     def __cinit__(self):
@@ -57,7 +59,8 @@ cdef class Connection(Plaintext):
         return self
 
     cdef void _attached_to(self, Reactor reactor):
-        # The reactor's reference: what is open stays alive, and is never collected while another thread works on it.
+        # A reference held by the reactor: an open connection stays alive, and is never collected
+        # while another thread works on it.
         tio_conn_set_owner(self.c, <void *>self)
         self.reactor = reactor
         self.attached = True
@@ -85,28 +88,28 @@ cdef class Connection(Plaintext):
 
     def set_server_name(self, str name not None):
         if not name.isascii():
-            raise wrong_value("The server name", "must be ASCII: an A-label")
+            raise wrong_value("The server name", "must be ASCII: write other names as an A-label (xn--...)")
         if tio_conn_set_server_name(self.c, _text_up_to("The server name", name.encode(), _MAX_NAME)):
             raise MemoryError
 
     def set_identity(self, Context context not None):
-        """Show the certificates of `context`; False: it is too late."""
+        """Use the certificates of `context`. False: it is too late."""
         if tio_conn_phase(self.c) != TIO_IDLE and tio_conn_question(self.c) != TIO_ASK_HELLO:
             return False
         ERR_clear_error()
         if tio_conn_set_identity(self.c, context.ptr):
-            raise _refused("Cannot show the certificate of that context")
+            raise _unusable("Cannot use the certificates of that context")
         return True
 
     def set_min_dh_size(self, int bits):
         tio_conn_policy(self.c).min_dh_bits = bits
 
     def set_session(self, bytes der not None):
-        """Resume it, if the server will; whether that is a session at all."""
+        """Offer a session for resumption. False: the bytes are not a session."""
         return _is_session_size(der) and tio_conn_set_session(self.c, _start(der), <size_t>len(der)) == 0
 
     def want_sessions(self):
-        """Hand those that the server gives to `_session_made`, from now on."""
+        """From now on pass the sessions that the server issues to `_session_made`."""
         tio_conn_policy(self.c).wants |= TIO_WANT_SESSIONS
 
     def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint alpn_continue, uint16_t sessions=0):
@@ -116,40 +119,44 @@ cdef class Connection(Plaintext):
         policy.alpn_continue = alpn_continue
 
     def set_timeouts(self, double handshake, double partial_record):
-        """Seconds for another handshake, and for a record to be whole; 0: no limit."""
+        """Set the seconds for a repeated handshake, and for a record to be complete; 0: no limit.
+        """
         cdef tio_policy *policy = tio_conn_policy(self.c)
         policy.handshake_ns = _nanoseconds("handshake_timeout", handshake)
         policy.partial_ns = _nanoseconds("partial_record_timeout", partial_record)
 
     def request_status(self):
-        """Client: ask for an OCSP response."""
+        """Client: request an OCSP response."""
         tio_conn_policy(self.c).wants |= TIO_WANT_STATUS
 
-    def use_keys(self):
+    def use_psk(self):
         """Client: ask the owner for a pre-shared key."""
         tio_conn_policy(self.c).wants |= TIO_WANT_PSK
 
     def set_psk_hint(self, bytes hint):
-        self.psk_hint = None if hint is None else _text_up_to("The hint", hint, TIO_PSK_IDENTITY)
+        self.psk_hint = None if hint is None else _text_up_to("The PSK identity hint", hint, TIO_PSK_IDENTITY)
         tio_conn_policy(self.c).psk_hint = PyBytes_AS_STRING(hint) if hint is not None else NULL
 
     def set_renegotiation(self, uint32_t limit, double window):
-        """How often the peer may renegotiate within `window` seconds; 0: not at all."""
+        """Limit how often the peer may renegotiate within `window` seconds; 0: never."""
         cdef tio_policy *policy = tio_conn_policy(self.c)
         policy.renegotiation.limit = limit
         policy.renegotiation.window_ns = _nanoseconds("The window of renegotiations", window)
 
     def refuse_renegotiation(self):
-        """A renegotiation by the peer ends the connection from now on."""
+        """From now on a renegotiation by the peer ends the connection."""
         tio_conn_refuse_renegotiation(self.c)
 
-    def use_ring(self, Gate gate not None):
-        """Ticket keys are those of a server."""
+    def use_gate(self, Gate gate not None):
+        """Use the ticket keys and counters of a server."""
         self.gate = gate
         tio_conn_set_gate(self.c, &gate.gate)
 
     def rehandshake(self, verify, bint accept_unverified):
-        """Ask for another handshake. `verify`: SSL_VERIFY_* bits, None as it is. OpenSSL's reason when it cannot be, else None."""
+        """Start another handshake. Returns OpenSSL's reason if that is not possible, else None.
+
+        `verify`: SSL_VERIFY_* bits; None leaves them unchanged.
+        """
         cdef unsigned long code = 0
         if tio_in_psk_callback():
             return "not now"
@@ -160,18 +167,20 @@ cdef class Connection(Plaintext):
 
     @property
     def awaits_rehandshake(self):
-        """Another handshake was asked for and is not done."""
+        """Whether another handshake was requested and is not complete."""
         return bool(tio_conn_awaits_rehandshake(self.c))
 
     def record(self, bint keys=False, bint offer=False, bint trace=False):
-        """From now on. Lines of the key log go to `_keylogged`, a trace to `_traced`; the hello is `offer`."""
+        """From now on record lines of the key log (passed to `_keylogged`), the hello (see
+        `offer`), or a trace (passed to `_traced`).
+        """
         if trace:
             _check_trace()
         tio_conn_record(self.c, TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
 
     @property
     def offer(self):
-        """The client's hello, where it was recorded."""
+        """The client's hello, if it was recorded."""
         cdef const tio_records *records = tio_conn_records(self.c)
         return (<const char *>records.offer)[:records.offer_size] if records != NULL and records.offer != NULL else None
 
@@ -181,20 +190,20 @@ cdef class Connection(Plaintext):
     # ---- a turn
 
     cdef object _handle(self, uint32_t what):
-        """What the reactor has to report."""
+        """Handle a notice of the reactor."""
         if what & TIO_NOTICE_FAILED:
             self._detached()
         self._turn(what & TIO_NOTICE_QUESTION != 0)
 
     cdef object _turn(self, bint asked=False):
-        """Do all that is due, and report what has become of the connection, in its own context variables."""
+        """Do all that is due and report the results, in the connection's own context variables."""
         context = self.context_vars
         cdef bint entered = enter(context)
         try:
             if asked:
                 self._ask()
-            self._tell_open()
-            if self.told_open and tio_conn_next(self.c) & TIO_NEXT_TURN:
+            self._report_open()
+            if self.reported_open and tio_conn_next(self.c) & TIO_NEXT_TURN:
                 self._input()
             self._settle()
         finally:
@@ -202,57 +211,61 @@ cdef class Connection(Plaintext):
                 PyContext_Exit(context)
 
     cdef object _ask(self):
-        """Put the question that is open to the owner, once. True: it was answered at once, and the connection has gone on."""
+        """Ask the owner the open question, once. Returns True if it was answered at once and the
+        connection has continued.
+        """
         cdef uint8_t question = tio_conn_question(self.c)
         cdef bint answered = False
         if tio_conn_has_news(self.c):
-            self._tell_records()
-        while question != TIO_NO_QUESTION and question != self.told_question and self.owner is not None:
-            self.told_question = question
+            self._report_news()
+        while question != TIO_NO_QUESTION and question != self.asked_question and self.owner is not None:
+            self.asked_question = question
             self.owner._asked(question)
             if tio_conn_question(self.c) == question:
                 return answered         # the answer comes later
-            self.told_question = TIO_NO_QUESTION
+            self.asked_question = TIO_NO_QUESTION
             answered = True
             self._step()
             question = tio_conn_question(self.c)
         return answered
 
-    cdef object _tell_records(self):
+    cdef object _report_news(self):
         cdef const uint8_t *data
         cdef size_t size = tio_conn_keys(self.c, &data)
         if size:
             lines = (<const char *>data)[:size]
-            tio_conn_keys_told(self.c)
+            tio_conn_clear_keys(self.c)
             if self.owner is not None:
                 self.owner._keylogged(lines)
         size = tio_conn_trace(self.c, &data)
         if size:
             text = (<const char *>data)[:size]
-            tio_conn_trace_told(self.c)
+            tio_conn_clear_trace(self.c)
             if self.owner is not None:
                 self.owner._traced(text)
-        if self.told_open and tio_conn_role(self.c) == TIO_CLIENT:
+        if self.reported_open and tio_conn_role(self.c) == TIO_CLIENT:
             for _, der, lifetime in self.take_sessions():
                 if self.owner is not None:
                     self.owner._session_made(der, lifetime)
 
     def take_sessions(self):
-        """(id, DER, seconds it may live) of each session that was made and not fetched yet: secrets."""
+        """Return (id, DER, lifetime in seconds) of each session that was made and not fetched yet.
+        Secret!
+        """
         taken = sessions_of(self.c)
-        tio_conn_sessions_told(self.c)
+        tio_conn_clear_sessions(self.c)
         return taken
 
-    cdef object _tell_open(self):
+    cdef object _report_open(self):
         if tio_conn_has_news(self.c):
-            self._tell_records()
-        if not self.told_open and tio_conn_phase(self.c) == TIO_OPEN:
-            self.told_open = True
+            self._report_news()
+        if not self.reported_open and tio_conn_phase(self.c) == TIO_OPEN:
+            self.reported_open = True
             if self.gate is not None:
                 self.gate._opened(self.c)
             self.owner._opened()
-            if tio_conn_has_news(self.c):       # sessions of TLS 1.2 were made in the handshake
-                self._tell_records()
+            if tio_conn_has_news(self.c):       # TLS 1.2 makes its sessions during the handshake
+                self._report_news()
 
     cdef void _step(self):
         if self.attached:
@@ -260,25 +273,28 @@ cdef class Connection(Plaintext):
             return
         tio_conn_step(self.c)
         while tio_conn_phase(self.c) == TIO_HANDSHAKING and tio_conn_next(self.c) & TIO_NEXT_TURN:
-            tio_conn_step(self.c)       # what is left of the input: nothing will announce it
+            tio_conn_step(self.c)       # process the rest of the input, which no event announces
 
     cdef object _resume(self):
-        """Go on after an answer or a start from outside a turn."""
+        """Continue after an answer or a start from outside a turn."""
         if tio_in_psk_callback():
             self.later(self.resume)
             return
-        self.told_question = TIO_NO_QUESTION
+        self.asked_question = TIO_NO_QUESTION
         self._step()
         self._turn(True)
         if self.attached:
-            self.reactor._look()        # what was received behind the question the kernel does not announce
+            # the kernel does not announce input that was received along with the question's
+            self.reactor._run_if_busy()
         elif self.driver is not None:
-            self._schedule()            # and the driver's own part of a turn: there may be room for input again
+            self._schedule()        # the driver's part of a turn: there may be room for input again
 
     cdef object _input(self):
-        """There is progress to be made by reading: by the flow, by a reader who waits, or by a look at what comes next."""
+        """Make progress by reading: into the flow, for a waiting reader, or up to the next record.
+        """
         if self.pumping:
-            tio_conn_want(self.c, 0, -1)        # a listener has its chunk still, and turns the loop: the next one waits for it
+            # a listener still has its chunk and runs the loop: do not read the next one
+            tio_conn_want(self.c, 0, -1)
             if not self.attached:
                 self._step()
         elif self.flow is not None and not self.closing:
@@ -286,7 +302,7 @@ cdef class Connection(Plaintext):
         elif self.waiting:
             self._wake_reader()
         elif not self.attached:
-            self._step()                # the reactor does so by itself
+            self._step()                # an attached connection's reactor does so itself
 
     cdef object _wake_reader(self):
         self.waiting = False
@@ -296,24 +312,27 @@ cdef class Connection(Plaintext):
         self.owner._readable()
 
     cdef object _settle(self):
-        """Bring out what has gathered, then report."""
+        """Send gathered output, then report."""
         cdef int done
         self.dirty = False
         self.pushed = 0
         if tio_conn_has_news(self.c):
-            self._tell_records()
+            self._report_news()
         self._move_out()
-        # A question of another handshake may be answered at once: what it has held back leaves now.
-        while self.told_open and tio_conn_question(self.c) != TIO_NO_QUESTION and self._ask():
+        # A question of another handshake may be answered at once, which releases the output it held
+        # back.
+        while self.reported_open and tio_conn_question(self.c) != TIO_NO_QUESTION and self._ask():
             self._move_out()
-        if self.told_open and self.owner is not None:
+        if self.reported_open and self.owner is not None:
             done = tio_conn_rehandshake_done(self.c)
             if done:
                 self.owner._rehandshake_done(done == TIO_REHANDSHAKE_DROPPED)
         self._report()
 
     cdef object _move_out(self):
-        """From the queue into the engine, and from there to whoever sends. When that fails, the peer may have said why: look."""
+        """Move data from the queue into the engine, and from there to the sender. If sending fails,
+        read on: the peer may have said why.
+        """
         if tio_conn_phase(self.c) == TIO_OPEN:
             self._pump_out()
         if tio_conn_phase(self.c) != TIO_BROKEN:
@@ -332,26 +351,28 @@ cdef class Connection(Plaintext):
             self._let_go(True)
             if self.driver is not None:
                 self._send()
-            if not self.told_broken and self.owner is not None:
-                self.told_broken = True
+            if not self.reported_broken and self.owner is not None:
+                self.reported_broken = True
                 self.owner._broken()
             return
         next = tio_conn_next(self.c)
-        if next & TIO_NEXT_END and not self.told_end:
-            self.told_end = True
+        if next & TIO_NEXT_END and not self.reported_end:
+            self.reported_end = True
             self.owner._input_ended(tio_conn_in(self.c) == TIO_IN_TRUNCATED)
-        if next & TIO_NEXT_END and tio_conn_out(self.c) == TIO_OUT_ENDED and not self.told_done:
-            self.told_done = True
+        if next & TIO_NEXT_END and tio_conn_out(self.c) == TIO_OUT_ENDED and not self.reported_done:
+            self.reported_done = True
             self.owner._finished()
             return
         if self.wants_drain and (self._waiting_bytes() <= self.high_water or tio_conn_send_error(self.c)):
             self.wants_drain = False
             self.owner._drained()
         if self.driver is not None:
-            self._tell_driver()
+            self._update_driver()
 
-    cdef object _tell_driver(self):
-        """What a reactor would see by itself: clocks, and progress that nothing will announce."""
+    cdef object _update_driver(self):
+        """Pass on what a reactor would find itself: deadlines, and progress that no event
+        announces.
+        """
         cdef int64_t deadline = tio_conn_deadline(self.c)
         if deadline != self.deadline:
             self.deadline = deadline
@@ -362,11 +383,11 @@ cdef class Connection(Plaintext):
     cdef void _let_go(self, bint wait):
         if self.attached:
             tio_reactor_drop(self.reactor.r, self.c, wait)
-            self.reactor._left()
+            self.reactor._close_if_empty()
             self._detached()
 
     def later(self, call, *args):
-        """Do it when the call of OpenSSL is over that the `psk_callback` of some connection runs in."""
+        """Call it when the OpenSSL call that runs some connection's `psk_callback` has returned."""
         if self.driver is not None:
             self.driver.later(call, *args)
         elif self.reactor is not None:
@@ -386,11 +407,11 @@ cdef class Connection(Plaintext):
     # ---- the portable driver's side
 
     def settle(self):
-        """A turn, when something was written or sent, or a reader has come."""
+        """Run a turn after a write, after sending, or for a new reader."""
         self._turn()
 
     def feed(self, const uint8_t[::1] data not None):
-        """Take ciphertext, and do all that follows from it."""
+        """Process received ciphertext and all that follows from it."""
         if data.shape[0] and tio_conn_feed(self.c, &data[0], data.shape[0]):
             raise MemoryError
         self._fed()
@@ -406,7 +427,9 @@ cdef class Connection(Plaintext):
         self._fed()
 
     cdef void _hung_up(self, int error):
-        """The peer is not there any more to hear the answer of a handshake's question, unless it has finished its part."""
+        """A peer that has gone during a handshake's question cannot receive the answer, unless it
+        has sent its Finished.
+        """
         cdef bint asked = tio_conn_phase(self.c) == TIO_HANDSHAKING and tio_conn_question(self.c) != TIO_NO_QUESTION
         if asked and (error or not tio_conn_peer_finished(self.c)):
             tio_conn_break(self.c, TIO_FAULT_OS if error else TIO_FAULT_HANGUP, TIO_NO_LIMIT, error)
@@ -418,15 +441,15 @@ cdef class Connection(Plaintext):
                 self._step()
             self._turn(phase == TIO_IDLE or phase == TIO_HANDSHAKING)
         finally:
-            tio_conn_turn(self.c)       # what was fed is the caller's again
+            tio_conn_turn(self.c)       # `data` belongs to the caller again
 
-    def unsent(self, int error):
+    def send_failed(self, int error):
         tio_conn_send_failed(self.c, error)
         self._turn()
 
     def expire(self):
-        """A deadline has passed: of a handshake, or the one given to the driver."""
-        self.deadline = 0               # a loop's clock may be early: what is not due yet is set once more
+        """Handle a passed deadline: the handshake's, or the one given to the driver."""
+        self.deadline = 0            # so that a deadline is set again if the loop's clock was early
         tio_conn_expire(self.c)
         self._turn()
 
@@ -436,52 +459,60 @@ cdef class Connection(Plaintext):
             self.driver.wake()
 
     def output(self):
-        """Ciphertext that may leave now, or None. It counts as unsent until `sent` is called; nothing more is given out before."""
+        """Return ciphertext to send, or None. It counts as unsent until `sent` is called; until
+        then there is no more.
+        """
         cdef const uint8_t *data
         if self.taken or self.silent or tio_conn_send_error(self.c):
             return None
         self.taken = tio_conn_output(self.c, &data)
-        tio_conn_hand_out(self.c, self.taken)
+        tio_conn_output_copied(self.c, self.taken)
         return PyBytes_FromStringAndSize(<const char *>data, self.taken) if self.taken else None
 
     def sent(self):
-        """The stream has taken what `output` gave."""
+        """The stream has accepted the result of `output`."""
         cdef size_t size = self.taken
         self.taken = 0
         tio_conn_sent(self.c, size)
 
     @property
     def fin_due(self):
-        """All has been sent: the stream's writing side may be ended."""
+        """Whether all is sent and the stream's writing side must be shut down."""
         return tio_conn_next(self.c) & TIO_NEXT_FIN != 0 and not self.silent
 
     def fin_sent(self):
         tio_conn_fin_sent(self.c)
 
     def count_undelivered(self, held=None):
-        """Bytes of data, encrypted, that the peer has not acknowledged. `held`: what the kernel has, where a stream stands between."""
+        """Count the wire bytes with data that the peer has not acknowledged.
+
+        `held`: the bytes in the kernel's send buffer, for a connection over a stream.
+        """
         return tio_conn_undelivered(self.c, tio_conn_unacknowledged(self.c) if held is None else held)
 
     def look_for_reset(self):
-        """Report a reset that has cost data and that no read will find."""
+        """Report a reset that has lost data and that no read will notice."""
         tio_conn_look_for_reset(self.c)
         if tio_conn_send_error(self.c):
             self._schedule()
 
     @property
     def acknowledged(self):
-        """Ciphertext that the peer has acknowledged, or that the stream has taken: it grows with the progress of a slow reader."""
+        """Ciphertext that the peer has acknowledged, or that the stream has accepted: it grows
+        while a slow reader reads.
+        """
         return <int64_t>tio_conn_counts(self.c).wire_written - <int64_t>tio_conn_unacknowledged(self.c)
 
     @property
     def held_input(self):
-        """Ciphertext bytes that wait for a reader: the driver stops its stream when they are many."""
+        """Ciphertext bytes that wait for a reader: the driver pauses its stream if there are many.
+        """
         return tio_conn_held(self.c)
 
     @property
     def needs_turn(self):
-        """There is progress to be made that no new input will announce."""
-        return self.told_open and tio_conn_next(self.c) & TIO_NEXT_TURN != 0
+        """Whether progress is possible that no new input will announce."""
+        return self.reported_open and tio_conn_next(self.c) & TIO_NEXT_TURN != 0
 
     # ---- answers
 
@@ -496,7 +527,9 @@ cdef class Connection(Plaintext):
         tio_answer_verify(self.c, error)
 
     def answer_session(self, bytes der not None):
-        """What was found for `asked_session`; whether that is a session at all. Before `answer_hello`."""
+        """Answer with the session found for `asked_session`, before `answer_hello`. False: the
+        bytes are not a session.
+        """
         return _is_session_size(der) and tio_answer_session(self.c, _start(der), <size_t>len(der)) == 0
 
     def answer_store(self):
@@ -506,7 +539,9 @@ cdef class Connection(Plaintext):
         tio_answer_client(self.c)
 
     def answer_status(self, responses=()):
-        """Server: staple these, one or None for each of `identities`. Client: the response is accepted."""
+        """Server: staple these responses, one or None for each of `identities`. Client: accept the
+        response.
+        """
         cdef bytes response
         for index, response in enumerate(responses):
             if response is not None:
@@ -519,13 +554,15 @@ cdef class Connection(Plaintext):
         tio_refuse(self.c, alert)
 
     def resume(self):
-        """Go on after an answer that came later than the question's own call."""
+        """Continue after an answer that was given after `_asked` had returned."""
         self._resume()
 
     # ---- the end
 
     def destroy(self, bint linger=False):
-        """Let the descriptor or the driver go at once. `linger`: what has gathered, and FIN, still leave."""
+        """Release the descriptor or the driver at once. `linger`: gathered output and FIN are still
+        sent.
+        """
         if tio_in_psk_callback():
             self.later(self._destroy_late, linger)
             return
@@ -544,19 +581,23 @@ cdef class Connection(Plaintext):
             self.gate._check_closed()
 
     def release(self):
-        """Forget the owner, who is closed for good: no news any more, and no cycle to be collected."""
+        """Forget the owner, which is closed for good: report nothing more, and leave no reference
+        cycle.
+        """
         self.flow = self.owner = self.context_vars = None
         self.waiting = self.wants_drain = False
         tio_conn_want(self.c, 0, 0)
-        self.told_open = self.told_end = self.told_broken = self.told_done = True
+        self.reported_open = self.reported_end = self.reported_broken = self.reported_done = True
 
     def fault(self):
-        """What broke the connection, as a `model.statistics.Fault`; None while nothing did."""
-        return fault_of(self.c, self.told_open) if tio_conn_phase(self.c) == TIO_BROKEN else None
+        """Return what broke the connection, as a `model.faults.Fault`; None if nothing did."""
+        return fault_of(self.c, self.reported_open) if tio_conn_phase(self.c) == TIO_BROKEN else None
 
 
 cdef bint enter(context) except -1:
-    """Enter a connection's context variables; False: there are none, or this runs in them already."""
+    """Enter a connection's context variables. False: there are none, or this code runs in them
+    already.
+    """
     if context is None:
         return False
     try:
@@ -567,7 +608,9 @@ cdef bint enter(context) except -1:
 
 
 def run_in(context, call, *args):
-    """Call in a connection's context variables, unless this runs in them already: by a listener that turns the loop."""
+    """Call in a connection's context variables, unless this code runs in them already (in a
+    listener that runs the loop).
+    """
     cdef bint entered = enter(context)
     try:
         return call(*args)

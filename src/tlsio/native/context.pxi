@@ -1,8 +1,9 @@
-# Contexts: what one SSL_CTX is told, once, and what stands beside it in the engine's settings.
+# Contexts: the settings of one SSL_CTX, and those that the engine keeps next to it.
 #
-# The order is Node's, and it matters: versions, options, ciphers (@SECLEVEL decides which certificates are strong enough),
-# roots, certificates with their keys, then the rest. Nothing is changed afterwards: connections share it, of any thread.
-# A failure raises and leaves nothing behind: all there is belongs to the object being made.
+# The order is Node's, and it matters: versions, options, ciphers (@SECLEVEL decides which
+# certificates are strong enough), roots, certificates with their keys, then the rest. Nothing is
+# changed afterwards, because connections of any thread share it. A failure raises and leaks
+# nothing: all parts belong to the object under construction.
 
 from hashlib import sha256
 
@@ -11,38 +12,39 @@ from libc.string cimport strdup
 
 include "material.pxi"
 
-# Numbers on the wire (RFC 8879 §7.3), in Node's order.
+# Wire values (RFC 8879 §7.3), in Node's order.
 cdef dict _COMPRESSIONS = {"zlib": 1, "brotli": 2, "zstd": 3}
 
-# Longer chains than this are refused by most verifiers; OpenSSL itself stops at 100. Bounds the walk through cross-signed loops.
+# Most verifiers reject longer chains (OpenSSL itself stops at 100). Bounds the walk through
+# cross-signing loops.
 cdef int _LONGEST_CHAIN = 20
 
 
 @cython.final
 cdef class Roots:
     cdef X509_STORE *store
-    cdef list certs, revocations
-    cdef set fingerprints               # of what is trusted and of the CRLs: order and encoding do not count
+    cdef list certs, crls
+    cdef set fingerprints               # of the roots and CRLs, independent of order and encoding
     cdef readonly bytes digest
     cdef readonly int64_t lists_end
 
-    def __cinit__(self, pieces=(), *, crls=(), Roots base=None):
+    def __cinit__(self, materials=(), *, crls=(), Roots base=None):
         self.store = X509_STORE_new()
         if self.store is NULL:
             raise MemoryError
         self.certs = [] if base is None else list(base.certs)
-        self.revocations = [] if base is None else list(base.revocations)
+        self.crls = [] if base is None else list(base.crls)
         self.fingerprints = set() if base is None else set(base.fingerprints)
-        for piece in pieces:
-            added = _read_certificates(piece)
+        for material in materials:
+            added = _read_certificates(material)
             self.certs += added
             self.fingerprints.update([_fingerprint(<_Certificate>certificate) for certificate in added])
-        for piece in crls:
-            added = _read_revocations(piece)
-            self.revocations += added
-            self.fingerprints.update([_fingerprint_of_crl(<_Revocations>crl) for crl in added])
+        for material in crls:
+            added = _read_crls(material)
+            self.crls += added
+            self.fingerprints.update([_fingerprint_of_crl(<_Crl>crl) for crl in added])
         _fill_store(self)
-        self.lists_end = _end_of(self.revocations)
+        self.lists_end = _end_of(self.crls)
         self.digest = sha256(b"".join(sorted(self.fingerprints))).digest()
 
     def __dealloc__(self):
@@ -65,15 +67,16 @@ cdef class Roots:
 
 cdef int _fill_store(Roots self) except -1:
     cdef _Certificate certificate
-    cdef _Revocations revocations
+    cdef _Crl crl
     ERR_clear_error()
-    # Of several copies of one certificate the store keeps the first: the one that OpenSSL's settings trust least.
+    # Of several copies of one certificate the store keeps the first: the one that OpenSSL's
+    # settings trust least.
     for certificate in sorted(self.certs, key=_order_of_trust):
         if not X509_STORE_add_cert(self.store, certificate.x509):
-            raise _failure("Cannot add a certificate to the trust")
-    for revocations in self.revocations:
-        if not X509_STORE_add_crl(self.store, revocations.crl):
-            raise _failure("Cannot add a CRL to the trust")
+            raise _failure("Cannot add a certificate to the trusted roots")
+    for crl in self.crls:
+        if not X509_STORE_add_crl(self.store, crl.crl):
+            raise _failure("Cannot add a CRL to the trusted roots")
     return 0
 
 
@@ -83,12 +86,12 @@ def _order_of_trust(_Certificate certificate):
     return 1 if X509_get0_trust_objects(certificate.x509) is not NULL else 2
 
 
-cdef int64_t _end_of(list revocations) except -1:
-    """When the first of them has to be replaced, POSIX seconds; 0: never."""
-    cdef _Revocations one
+cdef int64_t _end_of(list crls) except -1:
+    """Return when the first CRL expires, in POSIX seconds; 0: never."""
+    cdef _Crl one
     cdef const ASN1_TIME *next_update
     ends = []
-    for one in revocations:
+    for one in crls:
         next_update = X509_CRL_get0_nextUpdate(one.crl)
         if next_update != NULL:
             ends.append(tio_instant(next_update))
@@ -96,19 +99,19 @@ cdef int64_t _end_of(list revocations) except -1:
 
 
 cdef bytes _fingerprint(_Certificate certificate):
-    """With the settings of a TRUSTED CERTIFICATE, since they decide what it is trusted for."""
+    """Include the settings of a TRUSTED CERTIFICATE, since they decide what it is trusted for."""
     return b"certificate" + sha256(_trusted_der_of(certificate)).digest()
 
 
-cdef bytes _fingerprint_of_crl(_Revocations revocations):
+cdef bytes _fingerprint_of_crl(_Crl crl):
     cdef unsigned char digest[32]
-    if not X509_CRL_digest(revocations.crl, EVP_sha256(), digest, NULL):
+    if not X509_CRL_digest(crl.crl, EVP_sha256(), digest, NULL):
         raise MemoryError
     return b"crl" + (<const char *>digest)[:32]
 
 
 cdef tuple _find_named(X509_STORE *store, bytes subject):
-    """DER of the certificates of a store that have this subject, compared as OpenSSL compares names."""
+    """Return the certificates of a store with this subject, in DER. OpenSSL compares the names."""
     cdef const unsigned char *at = _start(subject)
     cdef X509_NAME *name = d2i_X509_NAME(NULL, &at, _size(subject))
     cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
@@ -146,7 +149,7 @@ def default_cert_directory():
     return X509_get_default_cert_dir().decode()
 
 
-# All that RFC 8446 B.4 has: the two CCM suites are off unless they are named.
+# All suites of RFC 8446 B.4: OpenSSL enables the two CCM suites only if they are named.
 cdef bytes _SUITES = (
     b"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
 )
@@ -168,12 +171,12 @@ def cipher_names():
 
 
 def security_level(str cipher_list not None):
-    """What certificates have to be worth under a cipher list: `@SECLEVEL`, or the library's default."""
+    """Return the security level of a cipher list: its `@SECLEVEL`, or the library's default."""
     cdef SSL_CTX *ssl = SSL_CTX_new(TLS_method())
     cdef bytes names = cipher_list.encode()
     if ssl is NULL:
         raise MemoryError
-    SSL_CTX_set_cipher_list(ssl, names)                 # a wrong list is refused where the context is made
+    SSL_CTX_set_cipher_list(ssl, names)       # an invalid list is reported when the context is made
     ERR_clear_error()
     level = SSL_CTX_get_security_level(ssl)
     SSL_CTX_free(ssl)
@@ -239,7 +242,7 @@ cdef class Context:
 
 cdef int _set_versions(SSL_CTX *ssl, spec) except -1:
     if not SSL_CTX_set_min_proto_version(ssl, spec.min_version) or not SSL_CTX_set_max_proto_version(ssl, spec.max_version):
-        raise _failure("OpenSSL was built without the wanted protocol version")
+        raise _failure("OpenSSL was built without the requested protocol version")
     return 0
 
 
@@ -268,14 +271,16 @@ cdef int _set_ciphers(SSL_CTX *ssl, spec) except -1:
 
 
 cdef bint _names_no_cipher(str ciphers):
-    """Tell whether a list only sets the security level, or is empty: OpenSSL calls that a failure, but does what was asked."""
+    """Whether a list is empty or only sets the security level. OpenSSL reports that as a failure,
+    but applies it.
+    """
     return all(word.startswith("@") for word in ciphers.split(":") if word)
 
 
 def _no_cipher(what, names):
-    hint = "Names are OpenSSL's, in upper case, with colons between; tlsio.get_ciphers() lists them."
+    hint = "Use OpenSSL's names in upper case, separated by colons; tlsio.get_ciphers() lists them."
     if _names_no_cipher(names):
-        hint = f"Name ciphers too: 'DEFAULT:{names}'."
+        hint = f"Add ciphers to the list: 'DEFAULT:{names}'."
     return _failure(f"Failed to set {what} {names[:200]!r}", hint=hint)
 
 
@@ -287,8 +292,8 @@ cdef int _set_trust(SSL_CTX *ssl, spec) except -1:
     cdef unsigned long flags = 0
     cdef int mode = SSL_VERIFY_NONE
     SSL_CTX_set1_cert_store(ssl, roots.store)
-    # On the context's parameters and not on the store, which others share.
-    if roots.revocations:
+    # Set on the context's parameters, not on the store, which other contexts share.
+    if roots.crls:
         flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
     if spec.partial_chain:
         flags |= X509_V_FLAG_PARTIAL_CHAIN
@@ -324,66 +329,70 @@ cdef int _set_client_ca_names(SSL_CTX *ssl, names) except -1:
 
 
 cdef int _set_identities(SSL_CTX *ssl, spec) except -1:
-    """Set every certificate with the key that fits it; a certificate or key type may come once, the last one stays."""
+    """Set every certificate with its key. Each type of key may occur once; of several the last one
+    stays.
+    """
     cdef X509_STORE *store = (<Roots>spec.roots).store
     cdef Pfx bundle
-    chains = [(piece, _read_certificates(piece)) for piece in spec.certs]
-    keys = [(piece, _read_key(piece)) for piece in spec.keys]
-    for piece, chain in chains:
-        _use(ssl, store, piece.label, chain, _key_for(piece, chain, keys))
+    chains = [(material, _read_certificates(material)) for material in spec.certs]
+    keys = [(material, _read_key(material)) for material in spec.keys]
+    for material, chain in chains:
+        _use(ssl, store, material.label, chain, _key_for(material, chain, keys))
     _refuse_keys_without_certificate(chains, keys)
     if not chains:
-        for piece, key in keys:
-            _use_key(ssl, piece.label, key)
+        for material, key in keys:
+            _use_key(ssl, material.label, key)
     for bundle in spec.bundles:
         _use(ssl, store, bundle.label, [bundle.certificate, *bundle.others], bundle.key)
     return 0
 
 
-cdef _Key _key_for(piece, list chain, list keys):
-    """The key that fits the first certificate; None when there are no keys at all, which is legal and fails handshakes."""
+cdef _Key _key_for(material, list chain, list keys):
+    """Return the key of the first certificate; None if there are no keys at all, which is legal but
+    fails handshakes.
+    """
     cdef _Key key
     if not keys:
         return None
     for _, key in keys:
         if _fits(chain[0], key):
             return key
-    raise _mismatch(piece, chain, keys)
+    raise _mismatch(material, chain, keys)
 
 
 cdef bint _fits(_Certificate certificate, _Key key):
     cdef EVP_PKEY *public = X509_get0_pubkey(certificate.x509)
     fits = public is not NULL and EVP_PKEY_eq(public, key.pkey) == 1
-    ERR_clear_error()                                   # keys of two kinds are no failure here
+    ERR_clear_error()                                # keys of different types are not an error here
     return fits
 
 
-cdef object _mismatch(piece, list chain, list keys):
+cdef object _mismatch(material, list chain, list keys):
     cdef _Certificate leaf = chain[0]
     cdef _Key key
-    hint = "Certificate and key have to be made for each other: look for the other file of the pair."
+    hint = "Certificate and key are not a pair: cert= and key= must be files that were made together."
     for position, certificate in enumerate(chain[1:], start=2):
         if any(_fits(certificate, key) for _, key in keys):
-            hint = f"Certificate {position} of {piece.label} fits the key: the leaf has to come first, its issuers behind it."
-    if len(keys) == 1 and "[" in piece.label:
-        hint = "Each element of cert is an identity of its own: put intermediates behind their leaf, into the same PEM."
+            hint = f"Certificate {position} of {material.label} fits the key: put the leaf first and its issuers after it."
+    if len(keys) == 1 and "[" in material.label:
+        hint = "Each element of cert= is a separate identity: put intermediates after their leaf, in the same PEM."
     key = keys[0][1]
-    X509_check_private_key(leaf.x509, key.pkey)         # for OpenSSL's own words
-    names = ", ".join(key_piece.label for key_piece, _ in keys)
-    return _failure(f"No private key of {names} fits the certificate of {piece.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint=hint)
+    X509_check_private_key(leaf.x509, key.pkey)         # adds OpenSSL's own message to the queue
+    names = ", ".join(key_material.label for key_material, _ in keys)
+    return _failure(f"No private key of {names} fits the certificate of {material.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint=hint)
 
 
 cdef int _refuse_keys_without_certificate(list chains, list keys) except -1:
     cdef _Key key
     cdef _Certificate leaf
-    for piece, key in keys:
+    for material, key in keys:
         if chains and not any(_fits(chain[0], key) for _, chain in chains):
             leaf = chains[0][1][0]
             X509_check_private_key(leaf.x509, key.pkey)
-            names = ", ".join(cert_piece.label for cert_piece, _ in chains)
+            names = ", ".join(cert_material.label for cert_material, _ in chains)
             raise _failure(
-                f"No certificate of {names} fits the private key of {piece.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH",
-                hint="Every key needs its certificate in cert; leave out the keys that are not used.",
+                f"No certificate of {names} fits the private key of {material.label}", code="ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+                hint="Every key needs its certificate in cert=; leave out unused keys.",
             )
     return 0
 
@@ -392,33 +401,33 @@ cdef int _use(SSL_CTX *ssl, X509_STORE *store, label, list given, _Key key) exce
     cdef _Certificate leaf = given[0]
     cdef list chain = _complete(store, leaf, given[1:])
     cdef X509_STACK *stack = _borrow(chain)
-    cdef bint well
+    cdef bint ok
     if key is not None:
-        well = SSL_CTX_use_cert_and_key(ssl, leaf.x509, key.pkey, stack, 1)
+        ok = SSL_CTX_use_cert_and_key(ssl, leaf.x509, key.pkey, stack, 1)
     else:
-        well = SSL_CTX_use_certificate(ssl, leaf.x509) and SSL_CTX_set1_chain(ssl, stack)
+        ok = SSL_CTX_use_certificate(ssl, leaf.x509) and SSL_CTX_set1_chain(ssl, stack)
     sk_X509_free(stack)
-    if not well:
-        raise _refused(f"Cannot use the certificate of {label}")
+    if not ok:
+        raise _unusable(f"Cannot use the certificate of {label}")
     return 0
 
 
 cdef int _use_key(SSL_CTX *ssl, label, _Key key) except -1:
     if not SSL_CTX_use_PrivateKey(ssl, key.pkey):
-        raise _refused(f"Cannot use the private key of {label}")
+        raise _unusable(f"Cannot use the private key of {label}")
     return 0
 
 
-def _refused(message):
+def _unusable(message):
     errors = _drain_errors()
     hint = None
     if errors and ("too small" in errors[0][2] or "too weak" in errors[0][2]):
-        hint = "It is weaker than OpenSSL's security level allows; make a new one (RSA 2048 or EC P-256, SHA-256), or lower @SECLEVEL in ciphers."
+        hint = "It is weaker than OpenSSL's security level allows; create a new one (RSA 2048 or EC P-256, SHA-256), or lower @SECLEVEL in ciphers=."
     return _failure(message, hint=hint, errors=errors)
 
 
 cdef X509_STACK *_borrow(list certificates) except NULL:
-    """A stack of the same certificates, owned by the list; the caller frees the stack alone."""
+    """Return a stack of the certificates that the list owns; the caller frees only the stack."""
     cdef X509_STACK *stack = sk_X509_new_null()
     cdef _Certificate certificate
     for certificate in certificates:
@@ -431,10 +440,12 @@ cdef X509_STACK *_borrow(list certificates) except NULL:
 
 
 cdef list _complete(X509_STORE *store, _Certificate leaf, list given):
-    """Order the chain to send: issuer after issuer, from what was given, then from the trust; then given ones that fit nowhere.
+    """Order the chain to send: issuer after issuer, from `given`, then from the trusted roots; then
+    the rest of `given`.
 
-    Done once, here: OpenSSL would look for the missing ones in each handshake. What was given is sent, a root included; a
-    root is not added, since whoever verifies has it or does not trust it (RFC 8446 §4.4.2).
+    This is done once, here: otherwise OpenSSL would search for missing issuers in each handshake.
+    All of `given` is sent, including a root. A root is not added: a verifier either has it or does
+    not trust it (RFC 8446 §4.4.2).
     """
     cdef list chain = []
     cdef list pool = list(given)
@@ -483,18 +494,21 @@ cdef bint _holds(list chain, _Certificate wanted):
 
 
 cdef int _set_compression(SSL_CTX *ssl, names) except -1:
-    """Compress certificates, and take compressed ones, as named, most wanted first; with no name not at all, whatever OpenSSL's default is."""
+    """Enable certificate compression with these algorithms, in order of preference; none disables
+    it, whatever OpenSSL's default is.
+    """
     cdef int algorithms[3]
     cdef size_t count = 0
     if len(set(names)) < len(names):
-        raise wrong_value("The list of compression algorithms", "names one twice")     # and has room for each of them once
+        # `algorithms` has room for each of them once.
+        raise wrong_value("The list of compression algorithms", "contains an algorithm twice")
     for name in names:
         algorithms[count] = _COMPRESSIONS[name]
         if not tio_can_compress(algorithms[count]):
             have = ", ".join(compression_algorithms()) or "none"
             raise ConfigError(
-                f"options.certificate_compression: {OpenSSL_version(0).decode()} cannot do {name} (it has {have})",
-                code="ERR_CRYPTO_UNSUPPORTED_OPERATION", hint="Build tlsio with OpenSSL 3.2 or newer that has it, or leave the option out.",
+                f"options.certificate_compression: {OpenSSL_version(0).decode()} does not support {name} (it supports {have})",
+                code="ERR_CRYPTO_UNSUPPORTED_OPERATION", hint="Build tlsio with an OpenSSL (3.2 or newer) that supports it, or leave out certificate_compression=.",
             )
         count += 1
     if not tio_prefer_compression(ssl, algorithms, count):
@@ -522,13 +536,15 @@ cdef int _set_key_exchange(SSL_CTX *ssl, spec) except -1:
         if not SSL_CTX_set1_groups_list(ssl, groups):
             raise _failure(
                 f"options.ecdh_curve: Failed to set ECDH curve {spec.groups[:200]!r}", code="ERR_CRYPTO_OPERATION_FAILED",
-                hint="Write groups that this OpenSSL has, with colons between: 'X25519:P-256'; or 'auto'.",
+                hint="List groups that this OpenSSL supports, separated by colons: 'X25519:P-256'; or use 'auto'.",
             )
     return 0
 
 
 cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
-    """Allow DHE suites; returns the size of the parameters in bits, 0 when they follow the key or are off."""
+    """Enable DHE suites. Returns the size of the parameters in bits; 0 if they follow the key, or
+    DHE is off.
+    """
     cdef _Key parameters
     cdef int bits
     if isinstance(dh, bool):
@@ -541,13 +557,13 @@ cdef int _set_dh(SSL_CTX *ssl, dh) except -1:
     if not SSL_CTX_set0_tmp_dh_pkey(ssl, parameters.pkey):
         raise _failure(
             f"Error setting temp DH parameter from {dh.label} ({bits} bits)", code="ERR_CRYPTO_OPERATION_FAILED",
-            hint="The security level wants at least 2048 bits. Use dhparam='auto'.",
+            hint="The security level requires at least 2048 bits. Use dhparam='auto'.",
         )
-    parameters.pkey = NULL                              # the SSL_CTX has it now
+    parameters.pkey = NULL                              # the SSL_CTX owns it now
     return bits
 
 
-# ---- sessions and the settings beside OpenSSL's ----
+# ---- sessions, and the settings that the engine keeps ----
 
 
 cdef int _set_sessions(tio_context *context, spec) except -1:
@@ -594,7 +610,7 @@ cdef int _set_npn(tio_context *context, bytes protocols) except -1:
     if not TIO_SPEAKS_NPN:
         raise ConfigError(
             f"options.npn_protocols: {OpenSSL_version(0).decode()} was built without NPN", code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
-            hint="Use alpn_protocols: what replaced NPN in 2014.",
+            hint="Use alpn_protocols=: ALPN replaced NPN in 2014.",
         )
     context.settings.npn = _copy(_wire_names("The list of NPN protocols", protocols))
     context.settings.npn_size = <size_t>len(protocols)
@@ -603,7 +619,7 @@ cdef int _set_npn(tio_context *context, bytes protocols) except -1:
 
 
 cdef unsigned char *_copy(bytes data) except? NULL:
-    """Memory for the engine, which frees it; NULL for no bytes."""
+    """Return a copy that the engine frees; NULL for b""."""
     cdef unsigned char *copy
     if not data:
         return NULL

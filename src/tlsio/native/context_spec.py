@@ -1,4 +1,4 @@
-"""What a native context is made from: bytes that were read and choices that were made, nothing left to decide."""
+"""What a native context is made from: bytes already read and choices already made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LabelledMaterial:
     Attributes:
         label: Where it came from, for messages: `options.key[1]`, `options.cert (server.pem)`.
         data: Its content.
-        passphrase: What decrypts it, None when there is none.
+        passphrase: Decrypts it; None if there is none.
     """
 
     label: str
@@ -28,28 +28,33 @@ class LabelledMaterial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ContextSpec:
-    """Everything one SSL_CTX and its row are told.
+    """All settings of one SSL_CTX, and those that the engine keeps next to it.
 
     Attributes:
-        roots: The trust, CRLs included; shared, never changed.
-        min_version, max_version: Numbers of the protocol: 0x0303 is TLS 1.2.
-        secure_options: `SSL_OP_*` bits set besides our own.
-        cipher_list: For TLS 1.2 and older, `@SECLEVEL=n` included; None leaves OpenSSL's, "" is none.
-        cipher_suites: For TLS 1.3; None leaves OpenSSL's, "" is none.
-        certs: PEM each, leaf first, then its intermediates. `keys`: in any order, matched by public key.
+        roots: The trusted roots and CRLs; shared, never changed.
+        min_version, max_version: Wire numbers of the protocol: 0x0303 is TLS 1.2.
+        secure_options: `SSL_OP_*` bits to set in addition to our own.
+        cipher_list: For TLS 1.2 and older, `@SECLEVEL=n` included; None: OpenSSL's default, "":
+            none.
+        cipher_suites: For TLS 1.3; None: OpenSSL's default, "": none.
+        certs: One PEM each, leaf first, then its intermediates.
+        keys: In any order, matched by public key.
         bundles: Identities read from PKCS#12.
-        client_ca_names: DER of the names a server sends when it asks for a certificate; none: any will do.
-        require_client: With `request_client`: no certificate, or a bad one, ends the handshake.
-        groups: Colon list in order of preference; None leaves OpenSSL's.
+        client_ca_names: DER of the names that a server sends with a certificate request; none: any
+            CA.
+        require_client: With `request_client`: a missing or bad certificate ends the handshake.
+        groups: Colon-separated, in order of preference; None: OpenSSL's default.
         dh: Parameters, True for a size that fits the key, False for no DHE suites.
         session_id_context: At most 32 bytes.
         ticket_keys: 48 bytes each; the first encrypts. None: random.
-        alpn: Wire form: one byte of length before each name. `npn`: the same; b"" is no NPN.
-        pins: 32 bytes each, what a server checks clients against.
-        trust: 32 bytes, of what finds a client's certificate good: its session is not resumed under other ones. b"" stands for zeros.
-        lists: Revocation lists that a server consults before it resumes a client's session.
-        resume_unmarked: Sessions without a mark of ours resume where a certificate is asked for.
-        compression: Of certificates: "zlib", "brotli", "zstd", each at most once.
+        alpn: Wire format: a length byte before each name.
+        npn: Wire format; b"": no NPN.
+        pins: 32 bytes each; a server checks clients against them.
+        trust: 32 bytes, digest of the trust settings: a client's session is not resumed under
+            others. b"" stands for zeros.
+        lists: The CRLs that a server consults before it resumes a client's session.
+        resume_unmarked: Resume sessions without a mark of ours although a certificate is requested.
+        compression: For certificates: "zlib", "brotli", "zstd", each at most once.
     """
 
     roots: Roots

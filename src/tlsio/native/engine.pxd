@@ -1,4 +1,4 @@
-# The engine's contract for Cython: what engine.h says, no more.
+# The declarations of engine.h for Cython, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from tlsio.native.libssl cimport ASN1_TIME, SSL, SSL_CTX, X509, X509_STACK
@@ -249,7 +249,7 @@ cdef extern from "engine.h" nogil:
     void tio_conn_send_failed(tio_conn *, int)
     int tio_conn_send_error(const tio_conn *)
     size_t tio_conn_output(tio_conn *, const uint8_t **)
-    void tio_conn_hand_out(tio_conn *, size_t)
+    void tio_conn_output_copied(tio_conn *, size_t)
     void tio_conn_sent(tio_conn *, size_t)
     void tio_conn_fin_sent(tio_conn *)
     size_t tio_conn_unsent(const tio_conn *)
@@ -270,15 +270,15 @@ cdef extern from "engine.h" nogil:
     void tio_answer_store(tio_conn *)
     void tio_refuse(tio_conn *, int)
     size_t tio_conn_sessions(const tio_conn *, const tio_session **)
-    void tio_conn_sessions_told(tio_conn *)
+    void tio_conn_clear_sessions(tio_conn *)
     tio_key_info tio_conn_key_info(tio_conn *)
     int tio_conn_set_max_fragment(tio_conn *, long)
     size_t tio_conn_npn(const tio_conn *, const uint8_t **)
     void tio_conn_record(tio_conn *, unsigned)
     size_t tio_conn_keys(const tio_conn *, const uint8_t **)
-    void tio_conn_keys_told(tio_conn *)
+    void tio_conn_clear_keys(tio_conn *)
     size_t tio_conn_trace(const tio_conn *, const uint8_t **)
-    void tio_conn_trace_told(tio_conn *)
+    void tio_conn_clear_trace(tio_conn *)
     void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int)
 
     ctypedef struct tio_reactor

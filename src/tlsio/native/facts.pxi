@@ -1,4 +1,5 @@
-# What a connection has agreed on, and what became of it: OpenSSL's and the engine's facts as Python's values.
+# What a connection has agreed on and what became of it: OpenSSL's and the engine's facts as Python
+# values.
 
 cdef tuple FAULT_KINDS = ("ssl", "alert", "verify", "hangup", "unanswered", "os", "limit", "timeout", "refused", "memory")
 cdef tuple FAULT_LIMITS = ("", "handshake_bytes", "key_updates", "partial_record", "dh_size", "renegotiations", "renegotiation_off",
@@ -8,7 +9,8 @@ cdef uint16_t WANT_RECORDS = TIO_WANT_KEYS | TIO_WANT_OFFER | TIO_WANT_TRACE
 
 cdef tuple _KEY_KINDS = (None, "DH", "ECDH", "TLSGroup")
 
-# Node's words (its GetSharedSigalgs in src/crypto/crypto_tls.cc); others have OpenSSL's short name.
+# Node's names (GetSharedSigalgs in its src/crypto/crypto_tls.cc); all others have OpenSSL's short
+# name.
 cdef dict _SIGNATURES = {
     EVP_PKEY_RSA: "RSA", EVP_PKEY_RSA_PSS: "RSA-PSS", EVP_PKEY_DSA: "DSA", EVP_PKEY_EC: "ECDSA",
     EVP_PKEY_ED25519: "Ed25519", EVP_PKEY_ED448: "Ed448",
@@ -16,7 +18,7 @@ cdef dict _SIGNATURES = {
 
 
 cdef tuple key_info_of(tio_conn *c):
-    """(kind, name or None, bits), or None: no ephemeral key."""
+    """Return (kind, name or None, bits); None: no ephemeral key."""
     cdef tio_key_info info = tio_conn_key_info(c)
     if info.kind == TIO_KEY_NONE:
         return None
@@ -38,7 +40,9 @@ cdef str name_of(int number):
 
 
 cdef bytes finished_of(SSL *ssl, bint peer):
-    """The verify_data of a Finished message; EVP_MAX_MD_SIZE is 64. None before there is one."""
+    """Return the verify_data of a Finished message (EVP_MAX_MD_SIZE is 64), or None before there is
+    one.
+    """
     cdef unsigned char data[64]
     cdef size_t size = SSL_get_peer_finished(ssl, data, sizeof(data)) if peer else SSL_get_finished(ssl, data, sizeof(data))
     return (<const char *>data)[:size] if size else None
@@ -47,7 +51,7 @@ cdef bytes finished_of(SSL *ssl, bint peer):
 cdef bytes exported_of(SSL *ssl, Py_ssize_t length, bytes label, bytes context):
     cdef bytes secret, given = b"" if context is None else _sized("context", context, 0, _MAX_EXPORT)
     if ssl == NULL:
-        raise UsageStateError("There is nothing to export keying material from before the handshake", code="ERR_TLS_INVALID_STATE")
+        raise UsageStateError("Keying material cannot be exported before the handshake", code="ERR_TLS_INVALID_STATE")
     if not 1 <= length <= _MAX_EXPORT:
         raise out_of_range("length", f"from 1 to {_MAX_EXPORT}", length)
     secret = PyBytes_FromStringAndSize(NULL, length)
@@ -59,7 +63,7 @@ cdef bytes exported_of(SSL *ssl, Py_ssize_t length, bytes label, bytes context):
     errors = _drain_errors()
     library, _, reason, _ = errors[0] if errors else (ERR_LIB_SSL, 0, "internal error", "")
     raise UsageValueError(f"Keying material cannot be exported: {reason}", code=_code_of(library, reason),
-                          hint="TLS 1.3 gives at most 255 hashes; TLS 1.2 keeps its own labels to itself.")
+                          hint="TLS 1.3 exports at most 255 times the hash size; TLS 1.2 reserves the labels that it uses itself.")
 
 
 cdef object _check_trace():
@@ -69,7 +73,7 @@ cdef object _check_trace():
 
 @cython.no_gc_clear
 cdef class Facts:
-    """What can be read of a connection at any time, also after its end."""
+    """What can be read from a connection at any time, also after its end."""
 
     cdef tio_conn *c
 
@@ -91,7 +95,7 @@ cdef class Facts:
 
     @property
     def out_error(self):
-        """errno of a send that failed, or 0."""
+        """errno of a failed send, or 0."""
         return tio_conn_send_error(self.c)
 
     @property
@@ -112,12 +116,12 @@ cdef class Facts:
 
     @property
     def last_activity(self):
-        """When plaintext last moved, on the loop's clock."""
+        """When plaintext was last read or written, on the loop's clock."""
         return tio_conn_last_activity(self.c) / 1e9
 
     @property
     def fileno(self):
-        """The descriptor, -1 when there is none (any more)."""
+        """The descriptor, or -1."""
         return tio_conn_fd(self.c)
 
     @property
@@ -127,7 +131,7 @@ cdef class Facts:
 
     @property
     def offered_protocols(self):
-        """ALPN names of the hello, while they are asked about."""
+        """ALPN names of the hello, during ASK_HELLO."""
         cdef const uint8_t *offered
         cdef size_t at = 0, size, end = tio_conn_offered(self.c, &offered)
         names = []
@@ -139,13 +143,15 @@ cdef class Facts:
 
     @property
     def identities(self):
-        """Server, while responses are asked for: (certificate, issuer or None) in DER; the client is shown one of them."""
+        """Server, during ASK_STATUS: (certificate, issuer or None) in DER; the client receives one
+        of them.
+        """
         cdef const tio_status *status = tio_conn_status(self.c)
         return identities_of(status) if status != NULL else ()
 
     @property
     def stapled(self):
-        """Client, while it is asked about it: the server's OCSP response, or None."""
+        """Client, during ASK_STATUS: the server's OCSP response, or None."""
         cdef const uint8_t *data
         cdef size_t size = tio_status_get(self.c, &data)
         return (<const char *>data)[:size] if size else None
@@ -171,7 +177,7 @@ cdef class Facts:
 
     @property
     def cipher(self):
-        """(OpenSSL's name, the standard's name, first version that has it), or None."""
+        """(OpenSSL's name, the standard name, the first version that has it), or None."""
         cdef const SSL_CIPHER *cipher = SSL_get_current_cipher(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
         if cipher == NULL:
             return None
@@ -184,38 +190,40 @@ cdef class Facts:
 
     @property
     def resumed(self):
-        """The verdict on the peer is the one of an earlier connection.
+        """Whether the verdict on the peer is that of an earlier connection.
 
-        An external pre-shared key only looks like that. And a server that asks later (TLS 1.3) verifies what it is shown then.
+        An external pre-shared key only looks like a resumption. And a server that requests a
+        certificate later (TLS 1.3) verifies that one.
         """
         if tio_conn_role(self.c) == TIO_SERVER and tio_conn_verify(self.c) != NULL:
             return False
         return self.session_reused and not self.psk_used
 
     @property
-    def memory(self):
-        """Client: what a session has to remember of the chain that was verified.
+    def chain_facts(self):
+        """Client: what a session must record of the verified chain.
 
         Returns:
-            POSIX seconds of the first notAfter, entries for `Lists.passes`, SHA-256 of each SPKI, leaf first.
+            The earliest notAfter in POSIX seconds, entries for `Lists.passes`, SHA-256 of each
+                SPKI, leaf first.
         """
-        return memory_of(self.c)
+        return chain_facts_of(self.c)
 
     @property
     def psk_used(self):
-        """An external pre-shared key has shown who the peer is."""
+        """Whether the peer authenticated by an external pre-shared key."""
         return tio_conn_psk_used(self.c) == 1
 
     @property
     def asked_session(self):
-        """Id of the session that the client wants to resume, while the hello is asked about; None: it names none."""
+        """Id of the session that the client wants to resume, during ASK_HELLO, or None."""
         cdef const uint8_t *name
         cdef size_t size = tio_conn_asked_session(self.c, &name)
         return (<const char *>name)[:size] if size else None
 
     @property
     def session(self):
-        """DER of the session as it is now, or None: a secret."""
+        """DER of the current session, or None. Secret!"""
         cdef SSL_SESSION *session = SSL_get0_session(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
         cdef unsigned char *der = NULL
         cdef int size = i2d_SSL_SESSION(session, &der) if session != NULL else 0
@@ -238,7 +246,7 @@ cdef class Facts:
 
     @property
     def asks_certificate(self):
-        """The peer is asked for its certificate: always, by a client."""
+        """Whether the peer must show a certificate; a client always requests one."""
         return tio_conn_ssl(self.c) != NULL and SSL_get_verify_mode(tio_conn_ssl(self.c)) & SSL_VERIFY_PEER != 0
 
     @property
@@ -248,18 +256,20 @@ cdef class Facts:
 
     @property
     def peer_chain(self):
-        """DER of all certificates the peer sent, its own first. Empty when resumed."""
+        """DER of all certificates that the peer sent, its own first. Only its own after a
+        resumption.
+        """
         if tio_conn_ssl(self.c) == NULL:
             return ()
         chain = ders_of(SSL_get_peer_cert_chain(tio_conn_ssl(self.c)))
         own = self.peer_certificate
-        if own is not None and chain[:1] != (own,):     # a server's peer, or who has resumed
+        if own is not None and chain[:1] != (own,):     # on a server, or after a resumption
             chain = (own, *chain)
         return chain
 
     @property
     def verified_chain(self):
-        """DER of the chain as it was verified, leaf first; () when there is none."""
+        """DER of the verified chain, leaf first; () if there is none."""
         cdef const tio_verify *verify = tio_conn_verify(self.c)
         if verify != NULL and verify.chain != NULL:
             return ders_of(verify.chain)
@@ -290,12 +300,12 @@ cdef class Facts:
 
     @property
     def finished(self):
-        """(ours, the peer's): bytes, or None."""
+        """The verify_data of our Finished and of the peer's; None before they exist."""
         return (finished_of(tio_conn_ssl(self.c), False), finished_of(tio_conn_ssl(self.c), True)) if tio_conn_ssl(self.c) != NULL else (None, None)
 
     @property
     def has_extended_master_secret(self):
-        """RFC 7627, or TLS 1.3, which has it always."""
+        """RFC 7627; always true in TLS 1.3."""
         return SSL_version(tio_conn_ssl(self.c)) >= TLS1_3_VERSION or SSL_get_extms_support(tio_conn_ssl(self.c)) == 1
 
     def export_keying_material(self, Py_ssize_t length, bytes label not None, bytes context=None):
@@ -312,7 +322,9 @@ cdef class Facts:
         return verify.pins_failed != 0
 
     cdef long _resumed_result(self):
-        """What on_certificate found when the session was made; it passed only where nothing is insisted on."""
+        """The result of on_certificate when the session was made. It may be an error if
+        verification was not required.
+        """
         return SSL_get_verify_result(tio_conn_ssl(self.c)) if self.resumed else X509_V_OK
 
     @property
@@ -366,7 +378,9 @@ cdef str text_of(const char *text):
 
 
 cdef str entry_text(const tio_fault_entry *entry):
-    """As OpenSSL prints it: error:0A00010B:SSL routines:ssl3_get_record:wrong version number:data."""
+    """Format as OpenSSL does: error:0A00010B:SSL routines:ssl3_get_record:wrong version
+    number:data.
+    """
     line = f"error:{entry.code:08X}:{text_of(ERR_lib_error_string(entry.code))}:{text_of(entry.function)}:"
     line += text_of(ERR_reason_error_string(entry.code))
     return f"{line}:{text_of(entry.data)}" if entry.data[0] else line
@@ -398,7 +412,7 @@ cdef tuple ders_of(const X509_STACK *chain):
 
 
 cdef object address_of(const sockaddr_in6 *address):
-    """(host, port) as the socket module has it, "" for a Unix socket, None when unknown."""
+    """Return an address in the socket module's format, "" for a Unix socket, None if unknown."""
     cdef char text[64]
     cdef const sockaddr_in *four = <const sockaddr_in *>address
     if address.sin6_family == AF_INET:

@@ -18,7 +18,9 @@ cdef class Ring:
         tio_ring_release(self.ring)
 
     def set(self, keys):
-        """Replace all keys, each of 48 bytes: 16 name, 16 HMAC, 16 AES. Of more than there is room for, the first ones."""
+        """Replace all keys; each has 48 bytes: 16 name, 16 HMAC, 16 AES. If there are too many, the
+        first ones are kept.
+        """
         joined, count = _ticket_keys(keys)
         tio_ring_set(self.ring, joined, count)
 
@@ -35,20 +37,23 @@ cdef class Ring:
 cdef class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
-    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `reject_last()`. The server is told by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`, `_dropped(address)`,
-    `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While it listens its reactor keeps it alive.
+    `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `reject_last()`. Events are
+    reported to the server by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`,
+    `_dropped(address)`, `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While the
+    server listens, its reactor keeps the gate alive.
     """
 
     cdef tio_gate gate
     cdef Reactor reactor
     cdef bytes psk_hint
     cdef object server
-    cdef dict failures                  # what failed, as numbers -> how often
-    cdef dict failure_codes             # the same numbers -> code
-    cdef public bint wants_failures     # somebody listens to failed handshakes, or a hook needs the socket
+    cdef dict failures                  # the numbers of a failure -> how often it occurred
+    cdef dict failure_codes             # the numbers of a failure -> its code
+    # there is a listener for failed handshakes, or a hook that needs the socket
+    cdef public bint wants_failures
     cdef public bint wants_socket
-    cdef public object store            # where sessions are kept, if that answers at once
-    cdef public bint closing            # somebody waits for the last connection to go
+    cdef public object store            # the session store, if it answers synchronously
+    cdef public bint closing            # the server waits until its last connection has gone
     cdef readonly uint64_t handshakes_full, handshakes_resumed
 
     def __cinit__(self):
@@ -62,7 +67,7 @@ cdef class Gate:
         self.failure_codes = {}
         self.gate.owner = <void *>self
         self.gate.policy.ask_psk = find_psk
-        self.psk_hint = None if psk_hint is None else _text_up_to("The hint", psk_hint, TIO_PSK_IDENTITY)
+        self.psk_hint = None if psk_hint is None else _text_up_to("The PSK identity hint", psk_hint, TIO_PSK_IDENTITY)
         self.gate.policy.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
         tio_ring_retain(ring.ring)
         self.gate.ring = ring.ring
@@ -87,7 +92,7 @@ cdef class Gate:
         tio_gate_free(&self.gate)
 
     def set_context(self, Context context not None):
-        """For new connections. Any thread."""
+        """Replace the default context, for new connections. Any thread may call it."""
         tio_gate_set_context(&self.gate, context.ptr)
 
     def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0):
@@ -96,13 +101,13 @@ cdef class Gate:
                            | TIO_WANT_DROPPED * dropped)
 
     def record(self, bint keys, bint offer, bint trace):
-        """What new connections record."""
+        """Set what new connections record."""
         if trace:
             _check_trace()
         self.gate.wants = (self.gate.wants & ~WANT_RECORDS | TIO_WANT_KEYS * keys | TIO_WANT_OFFER * offer | TIO_WANT_TRACE * trace)
 
     def listen(self, Reactor reactor not None, int fd):
-        """Accept on this descriptor, which is ours from now on, also when this raises."""
+        """Accept on this descriptor. The gate owns it from now on, even if this raises."""
         reactor._check_for(fd)
         self.reactor = reactor
         if tio_reactor_listen(reactor.r, &self.gate, fd):
@@ -117,7 +122,7 @@ cdef class Gate:
                 return
             tio_reactor_unlisten(self.reactor.r, &self.gate)
             self.reactor.gates.discard(self)
-            self.reactor._left()
+            self.reactor._close_if_empty()
 
     def evict(self):
         """End the connections that are not sockets yet."""
@@ -126,7 +131,7 @@ cdef class Gate:
                 self.reactor.later(self._evict_late)
                 return
             tio_reactor_evict(self.reactor.r, &self.gate)
-            self.reactor._left()
+            self.reactor._close_if_empty()
 
     def _evict_late(self):
         self.evict()
@@ -170,7 +175,7 @@ cdef class Gate:
 
     @property
     def bytes_read(self):
-        """Of connections that are gone."""
+        """Of closed connections."""
         return self.gate.bytes_in
 
     @property
@@ -179,15 +184,18 @@ cdef class Gate:
 
     @property
     def handshakes_failed(self):
-        """How many handshakes failed, by error code."""
+        """The number of failed handshakes, by error code."""
         counts = {}
-        for numbers, count in dict(self.failures).items():      # a copy: this may be another thread
+        # a copy, because another thread may be reading
+        for numbers, count in dict(self.failures).items():
             code = self.failure_codes[numbers]
             counts[code] = counts.get(code, 0) + count
         return counts
 
     cdef object _count(self, tio_conn *c):
-        """A flood of one failure makes an error object for the first of it only."""
+        """Count a failed handshake. Only the first one of a kind makes an error object, which
+        bounds the cost of a flood.
+        """
         cdef const tio_fault *fault = tio_conn_fault(c)
         cdef const tio_verify *found = tio_conn_verify(c)
         cdef unsigned long first = fault.entries[0].code if fault != NULL and fault.count else 0
@@ -206,7 +214,9 @@ cdef class Gate:
             self.handshakes_full += 1
 
     cdef Connection _take(self, Reactor reactor, tio_notice *notice):
-        """A notice about a connection that is not a socket yet. Only what a socket is needed for makes one."""
+        """Handle a notice about a connection that is not a socket yet. A socket is made only if one
+        is needed.
+        """
         cdef tio_conn *c = notice.conn
         cdef bint failed = notice.what & TIO_NOTICE_FAILED != 0
         if notice.what & TIO_NOTICE_ACCEPTED:
@@ -248,7 +258,9 @@ cdef class Gate:
         return connection
 
     cdef bint _answer(self, tio_conn *c) except -1:
-        """What can be answered without a socket: a context from the table, sessions from a store that answers at once."""
+        """Answer what needs no socket: a context from the table, a session from a synchronous
+        store.
+        """
         cdef Context context
         cdef tio_context *chosen = NULL
         cdef const char *name = tio_conn_server_name(c)

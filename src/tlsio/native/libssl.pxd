@@ -1,4 +1,4 @@
-"""What the binding uses of OpenSSL, 3.0 and newer. Declarations only; names are OpenSSL's."""
+"""The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
 from libc.stdint cimport uint64_t
 
@@ -194,7 +194,7 @@ cdef extern from "openssl/ssl.h" nogil:
     long SSL_CTX_set_timeout(SSL_CTX *ssl, long seconds)
     int SSL_CTX_get_security_level(const SSL_CTX *ssl)
 
-# Of a connection.
+# Connections.
 cdef extern from "openssl/ssl.h" nogil:
     ctypedef struct SSL_CIPHER
     void SSL_get0_alpn_selected(const SSL *ssl, const unsigned char **name, unsigned int *size)
@@ -234,7 +234,8 @@ cdef extern from "openssl/objects.h" nogil:
     int EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_DSA, EVP_PKEY_EC, EVP_PKEY_ED25519, EVP_PKEY_ED448
     const char *OBJ_nid2sn(int number)
 
-# Compression of certificates (RFC 8879): OpenSSL 3.2 and newer, with what it was built with.
+# Certificate compression (RFC 8879): OpenSSL 3.2 and newer, with the algorithms that it was built
+# with.
 cdef extern from *:
     """
     #include <openssl/ssl.h>

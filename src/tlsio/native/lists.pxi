@@ -1,4 +1,5 @@
-# Revocation lists at hand, and what a session remembers of a certificate to look it up in them.
+# The CRLs that the engine can consult, and what a session records of a certificate to find it
+# there.
 
 
 @cython.final
@@ -17,13 +18,13 @@ cdef class Lists:
 
     def put(self, bytes key not None, RevokedSerials serials, int64_t until):
         if len(key) != TIO_LIST_KEY:
-            raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
+            raise ValueError(f"a key must have {TIO_LIST_KEY} bytes, got {len(key)}")
         if tio_lists_put(self.ptr, _start(key), NULL if serials is None else serials.ptr, until):
             raise MemoryError
 
     def until(self, bytes key not None):
         if len(key) != TIO_LIST_KEY:
-            raise ValueError(f"a key has {TIO_LIST_KEY} bytes, got {len(key)}")
+            raise ValueError(f"a key must have {TIO_LIST_KEY} bytes, got {len(key)}")
         return tio_lists_until(self.ptr, _start(key))
 
     def passes(self, bytes entries not None, int64_t now):
@@ -31,7 +32,9 @@ cdef class Lists:
 
 
 def list_keys(chain):
-    """One key for each certificate of a verified chain but the last. A session remembers fewer of a long one."""
+    """Return one key for each certificate of a verified chain except the last. A session records
+    fewer of a long chain.
+    """
     certificates = [_decode_certificate(der) for der in chain]
     return [_entries_of(certificates[i:i + 2])[:TIO_LIST_KEY] for i in range(len(certificates) - 1)]
 
@@ -59,8 +62,10 @@ cdef bytes entries_of(X509_STACK *chain):
     return (<const char *>entries)[:size]
 
 
-cdef tuple memory_of(tio_conn *c):
-    """(the first notAfter, entries, SPKI digests) of the chain that a client has verified; see `Connection.memory`."""
+cdef tuple chain_facts_of(tio_conn *c):
+    """Return (earliest notAfter, entries, SPKI digests) of the chain that a client has verified;
+    see `Facts.chain_facts`.
+    """
     cdef const tio_verify *verify = tio_conn_verify(c)
     cdef SSL *ssl = tio_conn_ssl(c)
     cdef X509_STACK *chain = verify.chain if verify != NULL and verify.chain != NULL else SSL_get0_verified_chain(ssl)

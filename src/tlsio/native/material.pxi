@@ -1,8 +1,10 @@
-# Certificates, keys, CRLs and PKCS#12: from bytes to OpenSSL's objects, and OpenSSL's complaints to ours.
+# Certificates, keys, CRLs and PKCS#12: from bytes to OpenSSL's objects, and from OpenSSL's errors
+# to ours.
 #
-# Each object of OpenSSL belongs to one Python object made before it, which frees it: an exception in between leaks nothing.
-# The error queue is cleared before each attempt and drained into the error that is raised. PEM is never read with OpenSSL's
-# own passphrase callback, which would ask on the terminal.
+# Each OpenSSL object is owned by a Python object that is made before it and frees it, so an
+# exception in between leaks nothing. The error queue is cleared before each attempt and drained
+# into the error that is raised. OpenSSL's own passphrase callback is never used: it would prompt on
+# the terminal.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.limits cimport INT_MAX
@@ -12,8 +14,9 @@ from tlsio.model.errors import ConfigError
 from tlsio.model.content_hints import explain
 from tlsio.native.context_spec import LabelledMaterial
 
-# The libraries that Node names in a code (its `Decorate` in src/crypto/crypto_util.cc): ERR_OSSL_PEM_NO_START_LINE, but
-# ERR_OSSL_BAD_DECRYPT for a provider's error. Those of libssl are ERR_SSL_NO_CIPHER_MATCH, without "OSSL".
+# The libraries that Node names in a code (`Decorate` in its src/crypto/crypto_util.cc):
+# ERR_OSSL_PEM_NO_START_LINE, but ERR_OSSL_BAD_DECRYPT for a provider's error. Codes of libssl have
+# no "OSSL": ERR_SSL_NO_CIPHER_MATCH.
 cdef dict _NAMED_LIBRARIES = {
     ERR_LIB_SYS: "SYS_", ERR_LIB_BN: "BN_", ERR_LIB_RSA: "RSA_", ERR_LIB_DH: "DH_", ERR_LIB_EVP: "EVP_", ERR_LIB_OBJ: "OBJ_",
     ERR_LIB_PEM: "PEM_", ERR_LIB_DSA: "DSA_", ERR_LIB_X509: "X509_", ERR_LIB_ASN1: "ASN1_", ERR_LIB_CONF: "CONF_",
@@ -39,7 +42,7 @@ cdef class _Key:
         EVP_PKEY_free(self.pkey)
 
 
-cdef class _Revocations:
+cdef class _Crl:
     cdef X509_CRL *crl
 
     def __dealloc__(self):
@@ -49,9 +52,9 @@ cdef class _Revocations:
 # ---- readers ----
 
 
-cdef list _read_certificates(piece):
-    """Read the certificates of a PEM, at least one, or the one of a DER."""
-    cdef bytes data = _content(piece)
+cdef list _read_certificates(material):
+    """Read the certificates of a PEM file, at least one, or the one of a DER file."""
+    cdef bytes data = _content(material)
     cdef list found = []
     cdef _Certificate owner
     cdef const unsigned char *at = _start(data)
@@ -60,7 +63,7 @@ cdef list _read_certificates(piece):
         owner = _Certificate.__new__(_Certificate)
         owner.x509 = d2i_X509(NULL, &at, _size(data))
         if owner.x509 is NULL or at != _start(data) + _size(data):
-            raise _unreadable(piece, "a certificate")
+            raise _unreadable(material, "a certificate")
         return [owner]
     cdef BIO *bio = _open(data)
     try:
@@ -72,43 +75,43 @@ cdef list _read_certificates(piece):
             found.append(owner)
     finally:
         BIO_free(bio)
-    if not found or not _came_to_the_end():
-        raise _unreadable(piece, "a certificate")
+    if not found or not _reached_end():
+        raise _unreadable(material, "a certificate")
     return found
 
 
-cdef list _read_revocations(piece):
-    """Read the CRLs of a PEM, at least one, or the one of a DER."""
-    cdef bytes data = _content(piece)
+cdef list _read_crls(material):
+    """Read the CRLs of a PEM file, at least one, or the one of a DER file."""
+    cdef bytes data = _content(material)
     cdef list found = []
-    cdef _Revocations owner
+    cdef _Crl owner
     cdef const unsigned char *at = _start(data)
     ERR_clear_error()
     if _is_der(data):
-        owner = _Revocations.__new__(_Revocations)
+        owner = _Crl.__new__(_Crl)
         owner.crl = d2i_X509_CRL(NULL, &at, _size(data))
         if owner.crl is NULL or at != _start(data) + _size(data):
-            raise _unreadable_crl(piece)
+            raise _unreadable_crl(material)
         return [owner]
     cdef BIO *bio = _open(data)
     try:
         while True:
-            owner = _Revocations.__new__(_Revocations)
+            owner = _Crl.__new__(_Crl)
             owner.crl = PEM_read_bio_X509_CRL(bio, NULL, _no_passphrase, NULL)
             if owner.crl is NULL:
                 break
             found.append(owner)
     finally:
         BIO_free(bio)
-    if not found or not _came_to_the_end():
-        raise _unreadable_crl(piece)
+    if not found or not _reached_end():
+        raise _unreadable_crl(material)
     return found
 
 
-cdef _Key _read_key(piece):
-    """Read one private key, decrypting it with the piece's passphrase when it is encrypted."""
-    cdef bytes data = _content(piece)
-    cdef bytes secret = piece.passphrase if piece.passphrase is not None else b""
+cdef _Key _read_key(material):
+    """Read one private key; if it is encrypted, decrypt it with the passphrase."""
+    cdef bytes data = _content(material)
+    cdef bytes secret = material.passphrase if material.passphrase is not None else b""
     cdef _Passphrase passphrase = _Passphrase(_text(secret), PyBytes_GET_SIZE(secret), False)
     cdef _Key owner = _Key.__new__(_Key)
     cdef const unsigned char *at = _start(data)
@@ -116,25 +119,25 @@ cdef _Key _read_key(piece):
     ERR_clear_error()
     try:
         if not _is_der(data):
-            owner.pkey = PEM_read_bio_PrivateKey(bio, NULL, _tell_passphrase, &passphrase)
+            owner.pkey = PEM_read_bio_PrivateKey(bio, NULL, _supply_passphrase, &passphrase)
         else:
             owner.pkey = d2i_AutoPrivateKey(NULL, &at, _size(data))
             if owner.pkey is NULL:
                 ERR_clear_error()
-                owner.pkey = d2i_PKCS8PrivateKey_bio(bio, NULL, _tell_passphrase, &passphrase)
+                owner.pkey = d2i_PKCS8PrivateKey_bio(bio, NULL, _supply_passphrase, &passphrase)
     finally:
         BIO_free(bio)
     if owner.pkey is NULL:
         if passphrase.asked:
-            raise _undecryptable(piece)
-        raise _unreadable(piece, "a private key")
+            raise _undecryptable(material)
+        raise _unreadable(material, "a private key")
     ERR_clear_error()
     return owner
 
 
-cdef _Key _read_dh(piece):
+cdef _Key _read_dh(material):
     """Read Diffie-Hellman parameters."""
-    cdef bytes data = _content(piece)
+    cdef bytes data = _content(material)
     cdef _Key owner = _Key.__new__(_Key)
     cdef const unsigned char *at = _start(data)
     cdef BIO *bio
@@ -148,7 +151,7 @@ cdef _Key _read_dh(piece):
         finally:
             BIO_free(bio)
     if owner.pkey is NULL or not (EVP_PKEY_is_a(owner.pkey, b"DH") or EVP_PKEY_is_a(owner.pkey, b"DHX")):
-        raise _unreadable(piece, "Diffie-Hellman parameters")
+        raise _unreadable(material, "Diffie-Hellman parameters")
     return owner
 
 
@@ -159,43 +162,44 @@ cdef class Pfx:
     cdef _Certificate certificate
     cdef list others
 
-    def __cinit__(self, piece):
-        self.label = piece.label
+    def __cinit__(self, material):
+        self.label = material.label
         self.key = _Key.__new__(_Key)
         self.certificate = _Certificate.__new__(_Certificate)
         self.others = []
-        _unpack(self, piece)
+        _unpack(self, material)
 
     @property
     def authorities(self):
         return tuple(LabelledMaterial(self.label, _der_of(<_Certificate>other)) for other in self.others)
 
 
-cdef int _unpack(Pfx self, piece) except -1:
-    cdef bytes data = _content(piece)
+cdef int _unpack(Pfx self, material) except -1:
+    cdef bytes data = _content(material)
     cdef const unsigned char *at = _start(data)
     cdef X509_STACK *others = NULL
     cdef PKCS12 *pfx
     cdef int opened
     cdef _Certificate owner
-    cdef bytes passphrase = piece.passphrase
+    cdef bytes passphrase = material.passphrase
     cdef const char *secret = NULL
     if passphrase is not None:
         secret = _text(passphrase)
-        if b"\0" in passphrase:         # OpenSSL would stop there
+        if b"\0" in passphrase:         # OpenSSL would stop at the NUL
             raise wrong_value("The passphrase of a PKCS#12", "must not contain a null character")
     ERR_clear_error()
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:
-        raise _unreadable(piece, "PKCS#12")
-    # The MAC is optional (RFC 7292 4), but OpenSSL's reader insists on it: a file without one gets one.
-    sealed = PKCS12_mac_present(pfx) != 0
-    if not sealed:
+        raise _unreadable(material, "PKCS#12")
+    # The MAC is optional (RFC 7292 4), but OpenSSL's reader requires one, so a file without it gets
+    # one.
+    has_mac = PKCS12_mac_present(pfx) != 0
+    if not has_mac:
         if secret is NULL:
-            secret = b""                                # where there is a MAC, OpenSSL finds out which of the two was meant
+            secret = b""       # with a MAC, OpenSSL tries both the empty and the missing passphrase
         if not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
             PKCS12_free(pfx)
-            raise _failure(f"Cannot open the PKCS#12 of {piece.label}")
+            raise _failure(f"Cannot open the PKCS#12 of {material.label}")
     opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
     PKCS12_free(pfx)
     try:
@@ -206,12 +210,12 @@ cdef int _unpack(Pfx self, piece) except -1:
     finally:
         sk_X509_free(others)
     if not opened:
-        raise _unopenable(piece, sealed)
+        raise _unopenable(material, has_mac)
     if self.key.pkey is NULL or self.certificate.x509 is NULL:
         missing = "private key" if self.key.pkey is NULL else "certificate"
         raise ConfigError(
-            f"Unable to load {missing} from PFX data: {piece.label} holds none", code="ERR_CRYPTO_OPERATION_FAILED",
-            hint=f"Export it again with its {missing}, or give its certificates as ca.",
+            f"Unable to load {missing} from PFX data: {material.label} contains none", code="ERR_CRYPTO_OPERATION_FAILED",
+            hint=f"Export it again with its {missing}, or pass its certificates as ca=.",
         )
     ERR_clear_error()
     return 0
@@ -220,12 +224,14 @@ cdef int _unpack(Pfx self, piece) except -1:
 # ---- bytes and passphrases ----
 
 
-cdef bytes _content(piece):
-    """The bytes of a piece; a byte order mark, as Windows editors leave it, would hide the first PEM line."""
-    cdef bytes data = piece.data
+cdef bytes _content(material):
+    """Return the bytes without a byte order mark, which Windows editors add and which would hide
+    the first PEM line.
+    """
+    cdef bytes data = material.data
     data = data.removeprefix(b"\xef\xbb\xbf")
     if PyBytes_GET_SIZE(data) > INT_MAX:
-        raise UsageValueError(f"{piece.label} is longer than 2 GiB")
+        raise UsageValueError(f"{material.label} is longer than 2 GiB")
     return data
 
 
@@ -246,7 +252,7 @@ cdef int _size(bytes data):
 
 
 cdef BIO *_open(bytes data) except NULL:
-    """A BIO that reads `data`, which the caller keeps alive and whose BIO the caller frees."""
+    """Return a BIO that reads `data`. The caller keeps `data` alive and frees the BIO."""
     cdef BIO *bio = BIO_new_mem_buf(PyBytes_AS_STRING(data), _size(data))
     if bio is NULL:
         raise MemoryError
@@ -265,7 +271,9 @@ cdef bytes _der_of(_Certificate certificate):
 
 
 cdef bytes _trusted_der_of(_Certificate certificate):
-    """The certificate, and behind it OpenSSL's settings where it came with any (a TRUSTED CERTIFICATE in PEM)."""
+    """Return the certificate, followed by OpenSSL's trust settings if it has any (a TRUSTED
+    CERTIFICATE in PEM).
+    """
     cdef unsigned char *der = NULL
     cdef int size
     if X509_get0_trust_objects(certificate.x509) is NULL and X509_get0_reject_objects(certificate.x509) is NULL:
@@ -285,8 +293,10 @@ cdef struct _Passphrase:
     bint asked
 
 
-cdef int _tell_passphrase(char *buffer, int size, int writing, void *argument) noexcept nogil:
-    """Without a passphrase an empty one is told, as by Node: "bad decrypt" then, instead of "interrupted or cancelled"."""
+cdef int _supply_passphrase(char *buffer, int size, int writing, void *argument) noexcept nogil:
+    """Supply the passphrase, or an empty one as Node does: the error is then "bad decrypt" instead
+    of "interrupted or cancelled".
+    """
     cdef _Passphrase *passphrase = <_Passphrase *>argument
     passphrase.asked = True
     if passphrase.size > size:
@@ -302,8 +312,10 @@ cdef int _no_passphrase(char *buffer, int size, int writing, void *argument) noe
 # ---- errors ----
 
 
-cdef bint _came_to_the_end():
-    """Tell whether the last PEM read found nothing more, rather than something spoilt; forgets the complaint."""
+cdef bint _reached_end():
+    """Whether the last PEM read failed because there is nothing more, and not because of corrupt
+    data. If so, clear the error.
+    """
     cdef unsigned long error = ERR_peek_last_error()
     if ERR_GET_LIB(error) != ERR_LIB_PEM or ERR_GET_REASON(error) != PEM_R_NO_START_LINE:
         return False
@@ -312,7 +324,9 @@ cdef bint _came_to_the_end():
 
 
 cdef list _drain_errors():
-    """Empty OpenSSL's error queue: (library, reason number, reason, whole text) each, oldest first."""
+    """Empty OpenSSL's error queue. Returns (library, reason number, reason, whole text) for each,
+    oldest first.
+    """
     cdef const char *function
     cdef const char *data
     cdef const char *text
@@ -333,7 +347,9 @@ cdef list _drain_errors():
 
 
 def _failure(message, *, code=None, hint=None, errors=None):
-    """Make the ConfigError for what just failed; the oldest entry of OpenSSL's queue decides code and reason, as in Node."""
+    """Make the ConfigError for the last failure. As in Node, the oldest entry of OpenSSL's queue
+    decides code and reason.
+    """
     errors = _drain_errors() if errors is None else errors
     if not errors:
         return ConfigError(message, code=code or "ERR_CRYPTO_OPERATION_FAILED", hint=hint)
@@ -348,39 +364,39 @@ def _failure(message, *, code=None, hint=None, errors=None):
 
 
 def _code_of(library, reason):
-    """Node's code for an entry of OpenSSL's queue."""
+    """Return Node's code for an entry of OpenSSL's queue."""
     name = reason.replace(" ", "_").upper()
     return f"ERR_SSL_{name}" if library == ERR_LIB_SSL else f"ERR_OSSL_{_NAMED_LIBRARIES.get(library, '')}{name}"
 
 
-def _unreadable(piece, wanted):
-    return _failure(f"Cannot read {wanted} from {piece.label}", hint=explain(piece.data, wanted))
+def _unreadable(material, wanted):
+    return _failure(f"Cannot read {wanted} from {material.label}", hint=explain(material.data, wanted))
 
 
-def _unreadable_crl(piece):
-    hint = explain(piece.data, "a certificate revocation list")
-    return _failure(f"Failed to parse CRL from {piece.label}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint)
+def _unreadable_crl(material):
+    hint = explain(material.data, "a certificate revocation list")
+    return _failure(f"Failed to parse CRL from {material.label}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint)
 
 
-def _undecryptable(piece):
-    if piece.passphrase is None:
-        hint = "The private key is encrypted: give passphrase."
+def _undecryptable(material):
+    if material.passphrase is None:
+        hint = "The private key is encrypted: set passphrase=."
     else:
         hint = "The passphrase is not the one the key was encrypted with."
-    return _failure(f"Cannot decrypt the private key of {piece.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
+    return _failure(f"Cannot decrypt the private key of {material.label}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _unopenable(piece, sealed):
+def _unopenable(material, has_mac):
     errors = _drain_errors()
     if any(reason == ERR_R_UNSUPPORTED for _, reason, _, _ in errors):
         return _failure(
-            f"Unsupported PKCS12 PFX data: {piece.label} is encrypted with an algorithm OpenSSL 3 no longer offers",
+            f"Unsupported PKCS12 PFX data: {material.label} is encrypted with an algorithm OpenSSL 3 no longer offers",
             code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
-            hint="Export it again with a modern one: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.",
+            hint="Export it again with a modern algorithm: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.",
             errors=errors,
         )
     hint = None
-    # Without a MAC another passphrase looks like contents that are corrupted.
-    if not sealed or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
-        hint = "It has a passphrase: give passphrase." if piece.passphrase is None else "The passphrase is not the right one."
-    return _failure(f"Cannot open the PKCS#12 of {piece.label}", hint=hint, errors=errors)
+    # Without a MAC, a wrong passphrase has the same effect as corrupt contents.
+    if not has_mac or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
+        hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."
+    return _failure(f"Cannot open the PKCS#12 of {material.label}", hint=hint, errors=errors)

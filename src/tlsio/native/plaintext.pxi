@@ -1,7 +1,9 @@
-# Plaintext in and out: the queue above the engine, single reads, and the flow into a `data` listener.
+# Plaintext in and out: the queue above the engine, single reads, and the flow into a `data`
+# listener.
 #
-# Every object that holds plaintext is made of what a read has returned, after it has returned it: a question may open inside
-# any read, and what was said to be pending before is then not there.
+# Every object that holds plaintext is sized by what a read has returned, after it has returned. A
+# question may open inside any read, and then the plaintext that was reported as pending before is
+# not available.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
@@ -13,29 +15,35 @@ cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **, Py_ssize_t) except -1
     unsigned long PyThread_get_thread_ident()
 
-cdef unsigned forks             # how often this process is the child of a fork, which has connections that are its parent's
+# number of forks this process is the child of; older connections belong to a parent
+cdef unsigned forks
 
 cdef enum:
-    PUSH_BUDGET = 1048576       # plaintext that a run of writes sends in a turn; then the other connections have their turn
-    BIG_READ = 8192             # after a chunk of that size the next one is read without the small buffer
-    FLOW_BUDGET = 262144        # plaintext one connection gets in a turn; then the other connections have their turn
+    # plaintext sent in a turn by a run of writes, before other connections get their turn
+    PUSH_BUDGET = 1048576
+    BIG_READ = 8192             # after a chunk of this size, the next read needs no small buffer
+    # plaintext delivered in a turn to one connection, before the others get their turn
+    FLOW_BUDGET = 262144
 
 
 @cython.no_gc_clear
 cdef class Plaintext(Facts):
-    """The half of a connection that the socket reads and writes."""
+    """The part of a connection that the socket reads and writes."""
 
     cdef readonly object owner
     cdef object flow                    # called with each chunk of plaintext, or None
-    cdef object queue                   # bytes objects not yet taken by the engine
-    cdef Py_ssize_t queued, head        # bytes in the queue not yet taken; how much of its first is
+    cdef object queue                   # bytes objects that the engine has not accepted yet
+    # bytes in the queue not accepted yet; accepted bytes of its first object
+    cdef Py_ssize_t queued, head
     cdef Py_ssize_t high_water, last_size, pushed
     cdef bint waiting, ending, closing, pumping, wants_drain
-    cdef unsigned long thread           # the loop's, 0 where there is no loop
+    cdef unsigned long thread           # the loop's, 0 if there is no loop
     cdef unsigned forks_before
 
     cdef int _check_caller(self) except -1:
-        """Refuse calls from other threads and other processes, before anything has happened: mostly two comparisons."""
+        """Reject calls from other threads and processes before they have an effect. Usually this
+        costs two comparisons.
+        """
         if self.thread and self.thread != PyThread_get_thread_ident():
             self._check_thread()
         if self.thread and self.forks_before != forks:
@@ -46,7 +54,9 @@ cdef class Plaintext(Facts):
         return 0
 
     cdef int _check_thread(self) except -1:
-        """A loop that is not running may be run by another thread next time: only one that runs elsewhere is in the way."""
+        """Allow another thread if the loop is not running: the thread that runs it next may be a
+        different one.
+        """
         loop = self.owner._loop if self.owner is not None else None
         if loop is not None and asyncio._get_running_loop() is not loop and loop.is_running():
             raise UsageStateError(
@@ -57,8 +67,8 @@ cdef class Plaintext(Facts):
         return 0
 
     @property
-    def is_parents(self):
-        """It was made before a fork, and this is the child."""
+    def inherited(self):
+        """Whether this process is a child that was forked after the connection was made."""
         return self.thread != 0 and self.forks_before != forks
 
     def check_caller(self, bint in_child=False):
@@ -66,11 +76,11 @@ cdef class Plaintext(Facts):
             self._check_caller()
 
     cdef object _schedule(self):
-        """A turn of this connection is due. The driver's part is in the class below."""
+        """Schedule a turn of this connection. `Connection` implements it."""
         raise NotImplementedError
 
     cdef bint _can_push(self):
-        """A descriptor takes what has gathered at once; a stream takes it in its own time."""
+        """Whether output can be sent at once: on a descriptor, but not on a stream."""
         return False
 
     # ---- in
@@ -85,7 +95,9 @@ cdef class Plaintext(Facts):
         return PyBytes_FromStringAndSize(room, n) if n else None
 
     cdef bytes _take_big(self):
-        """After a full record another is likely: straight into the object that the user gets, which is cut to what was read."""
+        """Read into the object that the user gets, and shorten it if necessary: after a full record
+        another is likely.
+        """
         cdef PyObject *chunk = PyBytes_FromStringAndSize_(NULL, TIO_RECORD)
         cdef size_t n
         if chunk == NULL:
@@ -104,19 +116,21 @@ cdef class Plaintext(Facts):
         return result
 
     def read(self, Py_ssize_t limit):
-        """Up to `limit` bytes, or None: nothing now."""
+        """Read up to `limit` bytes. None: nothing now."""
         cdef bytes chunk
         self._check_caller()
         if limit < 1:
             raise out_of_range("limit", "1 or more", limit)
         if self.closing or tio_in_psk_callback():
-            return None                 # what still comes is thrown away; or it cannot be had now
+            # while closing, input is discarded; inside a psk_callback nothing can be read
+            return None
         if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
             return None
         chunk = self._take(limit)
         if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN \
                 or tio_conn_has_news(self.c) or (chunk is None and tio_conn_deadline(self.c)):
-            self._schedule()            # it has become something else, has something to answer or to report, or a clock to be set
+            # There is something to report or to answer, or a deadline to set.
+            self._schedule()
         return chunk
 
     def await_input(self):
@@ -132,7 +146,7 @@ cdef class Plaintext(Facts):
         tio_conn_want(self.c, self.flow is not None, -1)
 
     def set_flow(self, flow):
-        """Hand each chunk of plaintext to `flow`; None stops, in a child of the process too."""
+        """Pass each chunk of plaintext to `flow`. None stops, also in a forked child."""
         if flow is not None:
             self._check_caller()
         self.flow = flow
@@ -145,11 +159,12 @@ cdef class Plaintext(Facts):
         return self.flow is not None
 
     cdef object _pump_in(self):
-        """Give out what is there, as far as this turn's budget goes. What was received already is given out as well, so that
-        nothing has to be put aside; over memory that may be any amount."""
+        """Deliver plaintext, up to this turn's budget. Input that was already received is delivered
+        beyond the budget, so that nothing has to be stored; on a memory wire the budget is strict.
+        """
         cdef Py_ssize_t budget = FLOW_BUDGET
         cdef bytes chunk
-        owner = self.owner              # a listener may close it, and raise all the same
+        owner = self.owner              # a listener may clear self.owner and then raise
         self.pumping = True
         try:
             while self.flow is not None and (budget > 0 or (tio_conn_fd(self.c) >= 0 and tio_conn_held(self.c))):
@@ -160,7 +175,7 @@ cdef class Plaintext(Facts):
                 try:
                     result = self.flow(chunk)
                     if result is not None and result is not True and result is not False:
-                        owner._take_result(result)      # a coroutine, or whatever can be awaited
+                        owner._take_result(result)      # an awaitable, such as a coroutine
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:
@@ -172,7 +187,7 @@ cdef class Plaintext(Facts):
     # ---- out
 
     def write(self, data):
-        """Queue plaintext; whether less than the high-water mark waits now."""
+        """Queue plaintext. Returns whether at most the high-water mark is waiting."""
         cdef bytes chunk
         cdef Py_ssize_t size, done = 0
         self._check_caller()
@@ -194,12 +209,12 @@ cdef class Plaintext(Facts):
         return tio_conn_send_error(self.c) == 0
 
     def await_drain(self):
-        """Call `_drained` when at most the high-water mark waits."""
+        """Call `_drained` when at most the high-water mark is waiting."""
         self._check_caller()
         self.wants_drain = True
 
     cdef void _push_out(self):
-        """A long run of writes: send what has gathered before it becomes too much."""
+        """Send during a long run of writes, before too much gathers."""
         cdef uint64_t before = tio_conn_counts(self.c).wire_written
         while tio_conn_flush(self.c) == 1 and self.queued and self._pump_out():
             pass
@@ -215,7 +230,7 @@ cdef class Plaintext(Facts):
         tio_conn_want(self.c, -1, 1)
 
     cdef Py_ssize_t _pump_out(self):
-        """Move the queue into the engine as far as it takes it; then the end, if that is due."""
+        """Move the queue into the engine as far as it accepts data; then end, if that is due."""
         cdef bytes chunk
         cdef Py_ssize_t size, done, total = 0
         if tio_conn_send_error(self.c):
@@ -250,14 +265,14 @@ cdef class Plaintext(Facts):
         self._schedule()
 
     def close(self):
-        """End, and throw away what still comes."""
+        """End, and discard further input."""
         self._check_caller()
         self.closing = True
         self._schedule()
 
     @property
     def holds_plaintext(self):
-        """Something was written that is not encrypted yet."""
+        """Whether written data is not encrypted yet."""
         return self.queued > 0
 
     cdef Py_ssize_t _waiting_bytes(self):
@@ -265,5 +280,5 @@ cdef class Plaintext(Facts):
 
     @property
     def writable_length(self):
-        """Bytes that wait: plaintext in the queue and ciphertext not yet sent."""
+        """Waiting bytes: plaintext in the queue and unsent ciphertext."""
         return self._waiting_bytes()

@@ -1,7 +1,9 @@
-# What libcrypto thinks of signatures, certificates and revoked serial numbers, without any connection.
+# libcrypto's judgement on signatures, certificates and revoked serial numbers, without a
+# connection.
 #
-# Decisions about a peer use OpenSSL's view: it takes certificates, keys and signature algorithms that other parsers refuse.
-# All input is DER of strangers. Each function clears OpenSSL's error queue and leaves it empty.
+# Decisions about a peer follow OpenSSL, which accepts certificates, keys and signature algorithms
+# that other parsers reject. All input is untrusted DER. Each function clears OpenSSL's error queue
+# and leaves it empty.
 
 
 def verify_signature(bytes spki, bytes algorithm, bytes data, bytes signature):
@@ -15,25 +17,25 @@ def verify_signature(bytes spki, bytes algorithm, bytes data, bytes signature):
     cdef X509_ALGOR *how = NULL
     cdef ASN1_BIT_STRING *bits = NULL
     cdef ASN1_TYPE *signed = NULL
-    cdef bint well = False
-    with nogil:                                         # hashing a list of 10 MB takes 25 ms
+    cdef bint ok = False
+    with nogil:                                         # hashing a CRL of 10 MB takes 25 ms
         key = d2i_PUBKEY(NULL, &key_at, key_size)
         how = d2i_X509_ALGOR(NULL, &how_at, how_size)
         bits = d2i_ASN1_BIT_STRING(NULL, &bits_at, bits_size)
-        # As ANY, a sequence is kept and encoded again as it stands: the bytes that are hashed are the ones given.
+        # As ANY, a sequence is stored and encoded unchanged, so exactly the given bytes are hashed.
         signed = d2i_ASN1_TYPE(NULL, &data_at, data_size)
         if key is not NULL and how is not NULL and bits is not NULL and signed is not NULL:
-            well = ASN1_item_verify(ASN1_ANY_it(), how, bits, signed, key) == 1
+            ok = ASN1_item_verify(ASN1_ANY_it(), how, bits, signed, key) == 1
         ASN1_TYPE_free(signed)
         ASN1_BIT_STRING_free(bits)
         X509_ALGOR_free(how)
         EVP_PKEY_free(key)
         ERR_clear_error()
-    return well
+    return ok
 
 
 cdef _Certificate _certificate_in(bytes data):
-    """The certificate in DER, or None."""
+    """Return the certificate in DER, or None."""
     cdef const unsigned char *at = _start(data)
     cdef _Certificate owner = _Certificate.__new__(_Certificate)
     owner.x509 = d2i_X509(NULL, &at, _size(data))
@@ -83,7 +85,7 @@ cdef class RevokedSerials:
         if failed == TIO_SERIALS_MEMORY:
             raise MemoryError
         if failed:
-            raise ValueError("it has an entry that is malformed, or that has a critical extension")
+            raise ValueError("an entry is malformed, names an issuer of its own, or has an unknown critical extension")
 
     def __dealloc__(self):
         tio_serials_release(self.ptr)

@@ -8,20 +8,22 @@ cdef extern from "Python.h":
 has_reactor = bool(TIO_HAS_REACTOR)
 
 cdef object _reactors = weakref.WeakSet()          # for fork only
-# The task that each loop runs.  Before 3.12 `asyncio.current_task` is Python, and would cost an echo a tenth of its time.
+# The task that each loop runs. Before 3.12 `asyncio.current_task` is written in Python and would
+# cost an echo a tenth of its time.
 cdef dict _tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 12) else None
 
 cdef enum:
-    NOTICES = 256       # reported in one pass of the loop; the others wait for the next, so that it is not held up
+    # reported in one pass of the loop; the others wait for the next, so that they do not block it
+    NOTICES = 256
 
 
 cdef class Reactor:
     """The engine's reactor in one event loop. Belongs to the loop's thread."""
 
     cdef tio_reactor *r
-    cdef object loop                    # a weak reference: the loop holds us, not we the loop
-    cdef object dirty                   # connections with something to send or to tell
-    cdef set gates                      # that listen: whoever listens lives
+    cdef object loop                    # weak, because the loop refers to the reactor
+    cdef object dirty                   # connections with something to send or to report
+    cdef set gates                      # those that listen, which keeps them alive
     cdef bint in_turn, scheduled, woke
     cdef bint working                   # without the interpreter's lock: another thread may fork
     cdef readonly bint forked
@@ -36,7 +38,8 @@ cdef class Reactor:
         if self.r == NULL:
             raise OSError(errno, os.strerror(errno))
         self.loop = weakref.ref(loop)
-        # In a context of its own: the loop would keep the variables of whatever connection happened to be the first.
+        # In a context of its own: otherwise the loop would keep the variables of the first
+        # connection.
         contextvars.Context().run(loop.add_reader, tio_reactor_fd(self.r), self._ready, _CloseWithLoop(self))
         _reactors.add(self)
 
@@ -44,7 +47,7 @@ cdef class Reactor:
         tio_reactor_free(self.r, self.forked)
 
     def close(self):
-        """Give the loop and the kernel back what we took."""
+        """Remove the reader from the loop and close all descriptors."""
         cdef Connection connection
         if self.r == NULL:
             return
@@ -71,7 +74,7 @@ cdef class Reactor:
 
     @property
     def load(self):
-        """Descriptors in our care: listeners, connections, and what is on its way out."""
+        """Number of descriptors: listeners, connections, and those that are being closed."""
         return tio_reactor_load(self.r) if self.r != NULL else 0
 
     @property
@@ -88,7 +91,7 @@ cdef class Reactor:
             raise UsageStateError("The event loop of this server or socket is closed")
 
     cdef object _check_for(self, int fd):
-        """Check, or close the descriptor that was given away."""
+        """Check, and close the descriptor if the check fails: the caller has passed it on."""
         try:
             self._check()
         except UsageStateError:
@@ -97,13 +100,15 @@ cdef class Reactor:
 
     cdef object _schedule(self, Connection connection):
         self._check_process()
-        if self.r == NULL:              # nothing is left to look after, but an error may still be to be reported
+        # There are no descriptors left, but an error may have to be reported.
+        if self.r == NULL:
             self._check_loop()
         if connection.dirty:
             return
         connection.dirty = True
         self.dirty.append(connection)
-        # A turn ends with what it has made dirty; but a task runs in it only if code of the user turns the loop.
+        # A turn serves what it has made dirty. But if a task runs within it, user code runs the
+        # loop, and the turn may not end soon.
         if not self.scheduled and (not self.in_turn or self._runs_task()):
             self._flush_soon()
 
@@ -112,7 +117,7 @@ cdef class Reactor:
         return (asyncio.current_task(loop) if _tasks is None else _tasks.get(loop)) is not None
 
     def later(self, call, *args):
-        """In the loop's next pass."""
+        """Call it in the loop's next pass."""
         self._call_soon(call, args)
 
     cdef object _check_loop(self):
@@ -129,26 +134,28 @@ cdef class Reactor:
         self.scheduled = True
 
     def _flush(self):
-        """What was written since the last turn leaves, all of a connection in one send."""
+        """Send what was written since the last turn, one send per connection."""
         self.scheduled = False
         self._serve_dirty()
         if self.r != NULL:
-            self._go_on()
+            self._finish_turn()
 
-    cdef object _go_on(self):
-        """The end of a turn: come again for what is left, or leave the loop when there is nothing to look after."""
+    cdef object _finish_turn(self):
+        """Finish a turn: schedule another if work is left, or leave the loop if there are no
+        descriptors.
+        """
         if tio_reactor_is_busy(self.r):
             self._call_soon(self._turn)
         elif tio_reactor_load(self.r) == 0 and not self.scheduled and not self.dirty and not self.in_turn:
             self.close()
 
-    cdef object _look(self):
-        """Something may have become ready outside of a turn."""
+    cdef object _run_if_busy(self):
+        """Schedule a turn if something has become ready outside of a turn."""
         if self.r != NULL and not self.in_turn and not self.scheduled and tio_reactor_is_busy(self.r):
             self._flush_soon()
 
-    cdef object _left(self):
-        """Something was let go outside a turn; was it the last?"""
+    cdef object _close_if_empty(self):
+        """Close the reactor if the last descriptor was released outside of a turn."""
         if self.r == NULL or self.in_turn or self.scheduled or self.forked or tio_reactor_load(self.r):
             return
         loop = self.loop()
@@ -158,7 +165,9 @@ cdef class Reactor:
             self._flush_soon()
 
     cdef object _serve_dirty(self):
-        """Those that are dirty now. Code of the user may turn the loop within it: what is left is served by the inner one."""
+        """Serve the connections that are dirty now. If user code runs the loop within this, the
+        inner turn serves the rest.
+        """
         cdef Connection connection
         cdef Py_ssize_t left = len(self.dirty)
         while left and self.dirty:
@@ -168,14 +177,14 @@ cdef class Reactor:
                 self._deliver(connection, 0)
 
     cdef object _deliver(self, Connection connection, uint32_t what):
-        """Report to one connection. An error of ours ends that one, and the others go on."""
+        """Report to one connection. An error in our code ends that one; the others continue."""
         try:
             connection._handle(what)
         except BaseException as error:
             owner = connection.owner
             connection._let_go(False)
             if owner is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
-                self._report("tlsio: a connection's news could not be reported", error)
+                self._report("tlsio: a connection's events could not be reported", error)
             if owner is not None:
                 self._crash(owner, error)
 
@@ -186,7 +195,9 @@ cdef class Reactor:
             self._report("tlsio: a connection could not be ended", worse)
 
     cdef object _report(self, str message, error):
-        """What ends the program does so after this turn: others' news are lost with it, and their connections with those."""
+        """Report an error. One that ends the program is raised after this turn, which would
+        otherwise lose the events of other connections.
+        """
         loop = self.loop()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             loop.call_soon(_raise, error)
@@ -194,8 +205,10 @@ cdef class Reactor:
             loop.call_exception_handler({"message": message, "exception": error})
 
     def _ready(self, _close_with_loop):
-        """The kernel has something. Code of the user may turn the loop within this, and the loop then calls it again: so it leaves
-        the context that it was called in, which the loop could not enter a second time."""
+        """Handle events of the kernel. User code may run the loop within this, and the loop then
+        calls this again in the same context, which cannot be entered twice: so leave the context
+        first.
+        """
         cdef PyObject *entered = PyThreadState_Get().context
         if entered == NULL:
             self._turn()
@@ -208,7 +221,9 @@ cdef class Reactor:
             PyContext_Enter(context)
 
     def _turn(self):
-        """Work, then report. Code of the user may turn the loop within it: what is left is reported by the inner turn."""
+        """Work, then report. If user code runs the loop within this, the inner turn reports the
+        rest.
+        """
         cdef tio_notice notice
         cdef bint was_in_turn = self.in_turn
         cdef int count = 0
@@ -216,7 +231,8 @@ cdef class Reactor:
             return
         if not self._has_notices():
             if tio_reactor_poll(self.r):
-                # A handshake costs 250 us and more; each release beside a busy thread up to 5 ms: worth it for handshakes only.
+                # A handshake costs 250 us or more; releasing the lock next to a busy thread up to 5
+                # ms. So only handshakes are worth a release.
                 self.working = True
                 try:
                     with nogil:
@@ -236,11 +252,13 @@ cdef class Reactor:
             self._after_turn()
 
     cdef bint _has_notices(self):
-        """Left by a turn that had too many, or that this one runs within."""
+        """Whether there are notices left, by a turn that had too many or by the one that this one
+        runs within.
+        """
         return tio_reactor_has_notices(self.r) != 0
 
     cdef object _after_turn(self):
-        if self.woke:                   # readers that were woken run first, then all they wrote leaves together
+        if self.woke:             # woken readers run first, so that all they write is sent together
             self.woke = False
             if not self.scheduled:
                 self._flush_soon()
@@ -249,14 +267,14 @@ cdef class Reactor:
             if self.dirty and not self.scheduled:
                 self._flush_soon()
         if not self.scheduled and self.r != NULL:
-            self._go_on()
+            self._finish_turn()
 
     cdef object _dispatch(self, tio_notice *notice):
         cdef Connection connection
         cdef Gate gate
         cdef tio_conn *c = notice.conn
         if c == NULL:
-            self._refused(notice)
+            self._handle_refused(notice)
             return
         if tio_conn_owner(c) == NULL:
             gate = <Gate>notice.gate.owner
@@ -274,8 +292,10 @@ cdef class Reactor:
             connection = <Connection>tio_conn_owner(c)
         self._deliver(connection, notice.what)
 
-    cdef object _refused(self, tio_notice *notice):
-        """A listener failed, or a limit has refused a connection, whose descriptor is ours to close."""
+    cdef object _handle_refused(self, tio_notice *notice):
+        """Handle a notice without a connection: a listener failed, or a limit refused a descriptor,
+        which is closed here.
+        """
         cdef Gate gate = <Gate>notice.gate.owner if notice.gate != NULL else None
         cdef int fd = notice.fd
         if notice.what & TIO_NOTICE_LISTENER:
@@ -296,7 +316,9 @@ def _raise(error):
 
 
 cdef class _CloseWithLoop:
-    """Dies with the loop's reader. A loop that was closed comes no more: what it left open is closed now."""
+    """Closes the reactor when the loop drops its reader. A closed loop makes no further calls, so
+    this is the last chance.
+    """
 
     cdef Reactor reactor
 
@@ -310,14 +332,17 @@ cdef class _CloseWithLoop:
 
 
 def _after_fork():
-    """In the child: close our copies of the descriptors, and nothing else; the parent's registrations stay."""
+    """In a forked child, close our copies of the descriptors and nothing else; the parent's
+    registrations stay.
+    """
     global forks
     cdef Reactor reactor
     forks += 1
     for reactor in list(_reactors):
         reactor.forked = True
-        # While a connection is worked on, by OpenSSL around a `psk_callback` or in a thread that the child does not have, none is
-        # touched: they stay until the child ends.
+        # A connection may be in use, by OpenSSL around a `psk_callback` or in a thread that the
+        # child does not have. Then nothing is touched: the descriptors stay open until the child
+        # ends.
         if not tio_in_psk_callback() and not reactor.working:
             reactor.close()
 

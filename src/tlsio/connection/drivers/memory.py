@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tlsio.native._core import asking
+from tlsio.native._core import in_psk_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class MemoryWire:
         A listener may call either end: what that leaves to be done is done by the turn that runs the listener. Nothing moves
         while a `psk_callback` runs, of this pair or of another.
         """
-        if self._turning or asking():
+        if self._turning or in_psk_callback():
             return False
         self._turning, moved = True, False
         try:

@@ -150,7 +150,7 @@ class PortableDriver:
         if self._copy is not None and self.connection.input_ended and self.count_undelivered():
             number = self._copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if number:
-                self._deliver(self.connection.unsent, number)
+                self._deliver(self.connection.send_failed, number)
 
     def watch(self) -> None:
         """A close looks for progress from now on."""
@@ -252,7 +252,7 @@ class PortableDriver:
         if not self.connection.input_ended:  # what the stream gives for an end after a failed send is none
             self._deliver(self.connection.feed_error, number)
         elif self.count_undelivered():
-            self._deliver(self.connection.unsent, number)
+            self._deliver(self.connection.send_failed, number)
 
     async def _send(self) -> None:
         """Send what the engine has, in order: ciphertext, then the end. Once closing, end when there is no more."""
@@ -287,7 +287,7 @@ class PortableDriver:
                 self._deliver(connection.settle)
                 return
             number = _number_of(failed.error, errno.EPIPE)
-            self._deliver(connection.unsent, number)
+            self._deliver(connection.send_failed, number)
             self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
 
     async def _send_all(self, job: _Job, data: bytes) -> None:

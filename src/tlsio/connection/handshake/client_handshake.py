@@ -109,7 +109,7 @@ class ClientHandshake(HandshakeSide):
         if self.options.request_ocsp or self.options.ocsp != "off":
             connection.request_status()
         if self.options.psk_callback is not None:
-            connection.use_keys()
+            connection.use_psk()
         cache = self.options.session_cache
         if cache is not None:
             connection.want_sessions()
@@ -183,7 +183,7 @@ class ClientHandshake(HandshakeSide):
         connection = handshake.connection
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
-        end, entries, digests = connection.memory
+        end, entries, digests = connection.chain_facts
         # Without a certificate (a pre-shared key) nothing could be judged again.
         end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
         # It ends at once when the issuers' name constraints may decide about the name, and the default check has not let it pass: a

@@ -514,7 +514,7 @@ class Server(Emitter):
         handshake = Handshake(connection, loop, self._policy.names.default)
         sock = make_socket(handshake, self._side, loop, driver=driver, owner=self._owner)
         try:
-            connection.use_ring(self._gate)  # tickets, counters and limits
+            connection.use_gate(self._gate)  # tickets, counters and limits
             if not self._is_stapling:
                 self._start_stapling()
             await self._ticket_keys.start()

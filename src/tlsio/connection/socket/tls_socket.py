@@ -390,7 +390,7 @@ class TLSSocket(SocketClosing):
         if getattr(self, "_connection", None) is None:
             return
         self._tell_untaken(of_user=False)
-        if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.is_parents:
+        if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.inherited:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:

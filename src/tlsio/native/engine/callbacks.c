@@ -1,8 +1,12 @@
-/* callbacks.c - OpenSSL's callbacks.  Each records a fact or asks for a pause; none runs code of the user (those that do are in
- * psk.c).
+/* callbacks.c - OpenSSL's callbacks.
  *
- * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() some are looked up in the new one and some in the
- * first.  They find their connection through the BIO and so need no argument of a context. */
+ * Theory of operation. Each callback records a fact, or returns the value that makes OpenSSL pause;
+ * the connection then has a question, and OpenSSL calls the same callback again after the answer.
+ * None runs user code (the callbacks in psk.c do).
+ *
+ * All are installed on every SSL_CTX, because after SSL_set_SSL_CTX() OpenSSL looks some of them up
+ * in the new context and some in the first. They find their connection through the BIO and so need
+ * no argument from a context. */
 #include "internal.h"
 
 #include <openssl/err.h>
@@ -10,17 +14,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REFUSAL_EXTENSION = 65301 };     /* of the private range; never sent, see add_refusal() */
+enum { REFUSAL_EXTENSION = 65301 };     /* from the private range; never sent, see add_refusal() */
 enum {
-    REQUESTS = 32,                      /* by a server, for another handshake or a certificate, within REQUESTS_NS */
-    ANSWER_TICKETS = 2                  /* that a server sends when its request is answered: they are no idle messages */
+    /* by a server, for another handshake or a certificate, within REQUESTS_NS */
+    MAX_REQUESTS = 32,
+    /* sent by a server when its request was answered; they do not count as messages without data */
+    ANSWER_TICKETS = 2
 };
-static const int64_t REQUESTS_NS = 600 * INT64_C(1000000000);       /* as the window of renegotiations */
+/* the default window for renegotiations */
+static const int64_t REQUESTS_NS = 600 * INT64_C(1000000000);
 
-/* ---- ClientHello: server name, ALPN -------------------------------------------------------------------------- */
+/* ---- ClientHello: server name, ALPN ---------------------------------------------------------- */
 
-/* RFC 6066 3: ServerNameList with one host_name.  A name that is not plain ASCII text is left for OpenSSL to judge.
- * -1: no memory. */
+/* RFC 6066 3: ServerNameList with one host_name. A name that is not plain ASCII text is left for
+ * OpenSSL to judge. -1: out of memory. */
 static int record_name(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
@@ -29,10 +36,10 @@ static int record_name(tio_conn *c, SSL *ssl) {
     if (n + 5 > size || n == 0 || n > 255) return 0;
     for (size_t i = 0; i < n; i++)
         if (p[5 + i] < 0x21 || p[5 + i] > 0x7e) return 0;
-    if (p[4 + n] == '.') n--;                           /* "example.com." and "example.com" are one name */
+    if (p[4 + n] == '.') n--;           /* "example.com." and "example.com" are the same name */
     if (!n) return 0;
     if (!(c->server_name = malloc(n + 1))) return -1;
-    for (size_t i = 0; i < n; i++) {                    /* not tolower(): a Turkish locale has its own idea of 'I' */
+    for (size_t i = 0; i < n; i++) {    /* not tolower(): a Turkish locale maps 'I' differently */
         unsigned char letter = p[5 + i];
         c->server_name[i] = (char)(letter >= 'A' && letter <= 'Z' ? letter + ('a' - 'A') : letter);
     }
@@ -40,14 +47,14 @@ static int record_name(tio_conn *c, SSL *ssl) {
     return 0;
 }
 
-/* RFC 7301 3.1: a list of names with a byte of length before each, none empty. */
+/* RFC 7301 3.1: a list of non-empty names, each with a length byte. */
 static int is_protocol_list(const unsigned char *p, size_t size) {
     size_t at = 0;
     while (at < size && p[at]) at += 1 + (size_t)p[at];
     return size && at == size;
 }
 
-/* A malformed list is left for OpenSSL to judge.  -1: no memory. */
+/* A malformed list is left for OpenSSL to judge. -1: out of memory. */
 static int record_protocols(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
@@ -59,18 +66,19 @@ static int record_protocols(tio_conn *c, SSL *ssl) {
     return 0;
 }
 
-/* The lists at hand decide about a client that resumes (TLS 1.3): the binding may look after them first. */
+/* TLS 1.3: CRLs decide whether this client may resume, so the binding may update them first. */
 static int resumes_by_lists(tio_conn *c, SSL *ssl) {
     const unsigned char *p;
     size_t size;
     return c->context->settings.lists && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_psk, &p, &size);
 }
 
-/* The peer begins another handshake: TLS 1.2 or older.  OpenSSL 3 has no limit of its own. */
+/* The peer starts another handshake (TLS 1.2 or older). OpenSSL 3 has no limit for that. */
 static int on_renegotiation(tio_conn *c, int *alert) {
     int64_t now = tio_clock_coarse();
     if (c->rehandshake_asked && !c->rehandshake_deferred && !c->rehandshake_hello) {
-        c->rehandshake_hello = 1;                       /* at our request, once: one read may meet another hello behind it */
+        /* our request, once: the same read may find another hello after it */
+        c->rehandshake_hello = 1;
         return SSL_CLIENT_HELLO_SUCCESS;
     }
     c->renegotiations = now - c->handshake_done_ns >= c->policy.renegotiation.window_ns ? 1 : c->renegotiations + 1;
@@ -81,8 +89,8 @@ static int on_renegotiation(tio_conn *c, int *alert) {
     return SSL_CLIENT_HELLO_ERROR;
 }
 
-/* The context stands; what depends on the hello besides is set. */
-static int go_on(tio_conn *c, int *alert) {
+/* The context is final. Set what else depends on the hello. */
+static int finish_hello(tio_conn *c, int *alert) {
     tio_status_hello(c);
     if (!tio_psk_hello(c)) return SSL_CLIENT_HELLO_SUCCESS;
     *alert = SSL_AD_INTERNAL_ERROR;
@@ -92,20 +100,22 @@ static int go_on(tio_conn *c, int *alert) {
 static int on_hello(SSL *ssl, int *alert, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
-    if (c->phase != TIO_HANDSHAKING) return on_renegotiation(c, alert);     /* no question, no switch */
+    /* another handshake: no question, no other context */
+    if (c->phase != TIO_HANDSHAKING) return on_renegotiation(c, alert);
     if (c->refusal >= 0) {
         *alert = c->refusal;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (c->asked & TIO_WANT_HELLO) return go_on(c, alert);      /* answered, or the hello after a retry */
+    /* answered, or the hello after a HelloRetryRequest */
+    if (c->asked & TIO_WANT_HELLO) return finish_hello(c, alert);
     c->asked |= TIO_WANT_HELLO;
     if (record_name(c, ssl) || ((c->policy.wants & TIO_WANT_ALPN) && record_protocols(c, ssl)) || tio_sessions_hello(c)) {
-        *alert = SSL_AD_INTERNAL_ERROR;                 /* without the name the question could not be put */
+        *alert = SSL_AD_INTERNAL_ERROR;  /* without the name the question cannot be asked */
         return SSL_CLIENT_HELLO_ERROR;
     }
     if (!((c->policy.wants & TIO_WANT_HELLO) && c->server_name) && !((c->policy.wants & TIO_WANT_ALPN) && c->offered)
         && !(c->sessions && c->sessions->asked_size) && !resumes_by_lists(c, ssl))
-        return go_on(c, alert);
+        return finish_hello(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
@@ -125,12 +135,12 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *n
     if (!settings->alpn_size) return SSL_TLSEXT_ERR_NOACK;
     if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, n, settings->alpn, (unsigned)settings->alpn_size, in, size) == OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_OK;
-    /* RFC 7301 3.2: "In the event that the server supports no protocols that the client advertises, then the server SHALL
-     * respond with a fatal "no_application_protocol" alert." */
+    /* RFC 7301 3.2: "In the event that the server supports no protocols that the client advertises,
+     * then the server SHALL respond with a fatal "no_application_protocol" alert." */
     return c->policy.alpn_continue ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-/* ---- NPN, only on contexts that want it: a client that has the callback offers it ------------------------------- */
+/* ---- NPN, only on contexts that want it: a client with the callback offers NPN --------------- */
 
 #ifdef OPENSSL_NO_NEXTPROTONEG
 void tio_context_speak_npn(tio_context *context) { (void)context; }
@@ -158,22 +168,25 @@ void tio_context_speak_npn(tio_context *context) {
 }
 #endif
 
-/* ---- the peer's certificate ---------------------------------------------------------------------------------- */
+/* ---- the peer's certificate ------------------------------------------------------------------ */
 
 static tio_conn *conn_of_store(X509_STORE_CTX *xs) {
     return tio_conn_of(X509_STORE_CTX_get_ex_data(xs, SSL_get_ex_data_X509_STORE_CTX_idx()));
 }
 
-/* In a chain of strangers OpenSSL checks each signature for the sake of the list of causes, 1 ms with the slowest curves, and a
- * chain may have 100.  Real ones have two to five; a longer one stops at its first error. */
+/* In a chain that does not lead to a trusted root, OpenSSL still checks each signature to list all
+ * causes: 1 ms each with the slowest curves, and a chain may have 100 certificates. Real chains
+ * have two to five; a longer one stops at its first error. */
 enum { LONG_CHAIN = 8 };
 
-/* Go on after each error, so that all causes are known; the verdict is made from the list, never from our return value. */
+/* Continue after each error, so that all causes are known. The verdict is derived from the list,
+ * not from our return value. */
 static int record_error(int ok, X509_STORE_CTX *xs) {
     tio_verify *v = conn_of_store(xs)->verify;
     int max = (int)(sizeof v->errors / sizeof *v->errors);
     if (!ok) {
-        int at = v->count < max ? v->count++ : max - 1; /* the last one decides the code, as in Node: keep that */
+        /* the last error decides the code, as in Node: keep it */
+        int at = v->count < max ? v->count++ : max - 1;
         v->errors[at].error = X509_STORE_CTX_get_error(xs);
         v->errors[at].depth = X509_STORE_CTX_get_error_depth(xs);
     }
@@ -200,7 +213,8 @@ static void verify_chain(tio_conn *c, X509_STORE_CTX *xs) {
     sk_X509_pop_free(v->chain, X509_free);
     X509_STORE_CTX_set_verify_cb(xs, record_error);
     int r = X509_verify_cert(xs);
-    if (r <= 0 && !v->count) {                          /* failed without telling: out of memory, or a bad argument */
+    /* a failure without a callback: out of memory, or a bad argument */
+    if (r <= 0 && !v->count) {
         v->errors[0].error = X509_STORE_CTX_get_error(xs) ? X509_STORE_CTX_get_error(xs) : X509_V_ERR_UNSPECIFIED;
         v->count = 1;
     }
@@ -208,28 +222,32 @@ static void verify_chain(tio_conn *c, X509_STORE_CTX *xs) {
     ERR_clear_error();
 }
 
-/* Renegotiation of TLS 1.2, started by the server: nobody is asked again, so only who was accepted may answer. */
-static int is_still_the_same(tio_conn *c, X509_STORE_CTX *xs) {
+/* TLS 1.2 renegotiation started by the server: no question is asked again, so only the certificate
+ * that was accepted before passes. */
+static int is_same_certificate(tio_conn *c, X509_STORE_CTX *xs) {
     tio_verify *v = c->verify;
     if (!v || !v->leaf || X509_cmp(v->leaf, X509_STORE_CTX_get0_cert(xs))) {
         X509_STORE_CTX_set_error(xs, X509_V_ERR_CERT_REJECTED);
         return 0;
     }
-    verify_chain(c, xs);                                /* for the chain that OpenSSL shows; the verdict stands */
+    /* only for the chain that OpenSSL reports; the verdict is unchanged */
+    verify_chain(c, xs);
     sk_X509_pop_free(v->chain, X509_free);
     v->chain = NULL;
     X509_STORE_CTX_set_error(xs, c->verify_answer);
     return c->verify_answer == X509_V_OK;
 }
 
-/* Client: the chain is verified once and kept; then everything stops until somebody has judged it (names, pins, the user's
- * own check), before our certificate, Finished or data leave.  SSL_set_retry_verify() is honoured by the client's state
- * machine only: on a server it would accept everyone, so there the decision is made here, by chain and pins. */
+/* Client: verify the chain once and keep it; then pause until the binding has judged it (names,
+ * pins, the user's own check), before our certificate, Finished or data are sent. Only the client's
+ * state machine supports SSL_set_retry_verify(). On a server it would accept every certificate, so
+ * there the chain and the pins decide at once. */
 static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     tio_conn *c = conn_of_store(xs);
     (void)unused;
-    if (c->role == TIO_CLIENT && c->phase != TIO_HANDSHAKING) return is_still_the_same(c, xs);
-    if (c->role == TIO_CLIENT && (c->asked & TIO_WANT_VERIFY)) {            /* the second call: the answer is there */
+    if (c->role == TIO_CLIENT && c->phase != TIO_HANDSHAKING) return is_same_certificate(c, xs);
+    /* the second call, after the answer */
+    if (c->role == TIO_CLIENT && (c->asked & TIO_WANT_VERIFY)) {
         X509_STORE_CTX_set0_verified_chain(xs, c->verify->chain);
         c->verify->chain = NULL;
         X509_STORE_CTX_set_error(xs, c->verify_answer);
@@ -249,26 +267,28 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
         }
         return SSL_set_retry_verify(c->ssl) > 0;
     }
-    c->marked = 0;                                      /* the sessions made from now on remember this verification */
+    c->marked = 0;                      /* new sessions must record this verification */
     tio_verify *v = c->verify;
     v->pins_failed = !pins_hold(&c->context->settings, v->chain);
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */
     v->chain = NULL;
     int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
-    X509_STORE_CTX_set_error(xs, error);                /* picks the alert; and a session remembers it, also when it is let pass */
+    /* It selects the alert. A session records it, also when the certificate is accepted
+     * unverified. */
+    X509_STORE_CTX_set_error(xs, error);
     return error == X509_V_OK || (c->accept_unverified < 0 ? c->context->settings.accept_unverified : c->accept_unverified);
 }
 
-/* ---- Diffie-Hellman groups that a client finds too small ------------------------------------------------------ */
+/* ---- Diffie-Hellman groups that are too small for the client --------------------------------- */
 
-/* RFC 7919 2: ffdhe2048 and those behind it.  0: another group. */
+/* RFC 7919 2: ffdhe2048 and the groups after it. 0: another group. */
 static int bits_of_group(const unsigned char id[2]) {
     static const int bits[] = { 2048, 3072, 4096, 6144, 8192 };
     return id[0] == 1 && id[1] < sizeof bits / sizeof *bits ? bits[id[1]] : 0;
 }
 
-/* Up to TLS 1.2 it is asked about the server's parameters while nothing of ours has left but the hello.  Of the named groups of
- * TLS 1.3 the small ones are not even offered. */
+/* Up to TLS 1.2 OpenSSL asks about the server's parameters when nothing but our hello was sent. In
+ * TLS 1.3 groups that are too small are not even offered. */
 static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int nid, void *other, void *ex) {
     tio_conn *c = tio_conn_of(ssl);
     if (op == SSL_SECOP_TMP_DH && other && EVP_PKEY_get_bits(other) < c->policy.min_dh_bits) {
@@ -279,11 +299,12 @@ static int on_security(const SSL *ssl, const SSL_CTX *ctx, int op, int bits, int
     return SSL_CTX_get_security_callback(SSL_get_SSL_CTX(ssl))(ssl, ctx, op, bits, nid, other, ex);
 }
 
-/* ---- what passes by ------------------------------------------------------------------------------------------ */
+/* ---- messages -------------------------------------------------------------------------------- */
 
-/* Messages that cost us work and bring no data.  OpenSSL bounds none of them.  Each that asks a client for its certificate, and
- * each HelloRequest, costs a signature: a server that is honest asks rarely. */
-static void count_between_data(tio_conn *c, unsigned char type) {
+/* Count messages that cost work and bring no data; OpenSSL limits none of them. Each request for a
+ * client's certificate and each HelloRequest costs a signature, and an honest server asks
+ * rarely. */
+static void count_dataless_message(tio_conn *c, unsigned char type) {
     if (type == SSL3_MT_KEY_UPDATE || type == SSL3_MT_NEWSESSION_TICKET) c->key_updates++;
     if (c->role != TIO_CLIENT || (type != SSL3_MT_CERTIFICATE_REQUEST && type != SSL3_MT_HELLO_REQUEST)) return;
     c->key_updates -= c->key_updates < ANSWER_TICKETS ? c->key_updates : ANSWER_TICKETS;
@@ -292,7 +313,7 @@ static void count_between_data(tio_conn *c, unsigned char type) {
         c->requests_ns = now;
         c->certificate_requests = 0;
     }
-    if (++c->certificate_requests > REQUESTS) c->limit_exceeded = TIO_LIMIT_CERTIFICATE_REQUESTS;
+    if (++c->certificate_requests > MAX_REQUESTS) c->limit_exceeded = TIO_LIMIT_CERTIFICATE_REQUESTS;
 }
 
 static void on_message(int written, int version, int type, const void *buffer, size_t size, SSL *ssl, void *arg) {
@@ -301,17 +322,19 @@ static void on_message(int written, int version, int type, const void *buffer, s
     (void)ssl;
     if (c->policy.wants & TIO_WANT_TRACE) tio_records_trace(c, written, version, type, buffer, size);
     if (type == SSL3_RT_ALERT && size == 2) {
-        /* close_notify and user_canceled end, they do not complain; warnings of TLS 1.2 do not end. */
+        /* close_notify and user_canceled end a connection without an error; TLS 1.2 warnings do not
+         * end it. */
         if (p[1] == SSL_AD_CLOSE_NOTIFY || p[1] == SSL_AD_USER_CANCELLED) return;
-        int chosen = SSL_get_pending_cipher(c->ssl) != NULL;           /* before that there is no version either */
+        /* Without a cipher there is no version either. */
+        int chosen = SSL_get_pending_cipher(c->ssl) != NULL;
         if (p[0] != SSL3_AL_FATAL && (!chosen || SSL_version(c->ssl) < TLS1_3_VERSION)) return;
         if (written) c->alert_sent = p[1];
         else c->alert_received = p[1];
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
-        if (c->phase != TIO_HANDSHAKING) count_between_data(c, p[0]);
+        if (c->phase != TIO_HANDSHAKING) count_dataless_message(c, p[0]);
         if (p[0] == SSL3_MT_HELLO_REQUEST) c->rehandshake_begins = 1;
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
-        if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticketed = 1;
+        if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticket_received = 1;
         if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_HANDSHAKING) c->peer_finished = 1;
         else if (p[0] == SSL3_MT_FINISHED) c->rehandshake_finished = 1;
         if (p[0] == SSL3_MT_CLIENT_HELLO && (c->policy.wants & TIO_WANT_OFFER)) tio_records_offer(c, buffer, size);
@@ -322,13 +345,13 @@ static void on_message(int written, int version, int type, const void *buffer, s
     }
 }
 
-/* TLS 1.3 has no call to send an alert of our choice.  A NewSessionTicket extension whose writer fails with it makes OpenSSL
- * send it, encrypted, in place of the ticket. */
+/* TLS 1.3 has no call to send an alert of our choice. But if the writer of a NewSessionTicket
+ * extension fails with an alert, OpenSSL sends that alert, encrypted, in place of the ticket. */
 static int add_refusal(SSL *ssl, unsigned type, unsigned context, const unsigned char **out, size_t *size, X509 *x, size_t index,
                        int *alert, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)type, (void)context, (void)out, (void)size, (void)x, (void)index, (void)unused;
-    if (c->refusal < 0) return 0;                       /* not armed: the extension is left out */
+    if (c->refusal < 0) return 0;                       /* no refusal: leave the extension out */
     *alert = c->refusal;
     return -1;
 }

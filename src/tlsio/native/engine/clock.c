@@ -11,7 +11,7 @@ static int64_t read_clock(clockid_t id) {
 
 int64_t tio_clock(void) { return read_clock(CLOCK_MONOTONIC); }
 
-#ifdef CLOCK_MONOTONIC_COARSE           /* Linux has it: the time of the last tick, at a fraction of the price */
+#ifdef CLOCK_MONOTONIC_COARSE           /* Linux: the time of the last tick, much cheaper */
 int64_t tio_clock_coarse(void) { return read_clock(CLOCK_MONOTONIC_COARSE); }
 #else
 int64_t tio_clock_coarse(void) { return tio_clock(); }

@@ -1,16 +1,21 @@
 /* conn.c - one connection as steps that never block.
  *
- * Theory of operation.  Every call into OpenSSL goes through the same three lines: clear the error queue and set the
- * budget (begin), call, and let one function read the result (handshake_failed, input_failed).  That function stores why
- * OpenSSL stopped, and next.c derives from it what the connection waits for: an SSL_read() that stopped because the output is
- * full waits for room, whatever input lies there.  What OpenSSL wants to send has gathered in the wire meanwhile; sending is
- * the caller's next call, so nothing leaves between the steps of one flight, nor before a question is answered.
+ * Theory of operation. Every call into OpenSSL has three parts: begin_call() clears the error queue
+ * and sets the read budget; OpenSSL runs; then one function reads the result (do_handshake() itself
+ * for a handshake, input_failed() for a read). That function stores why OpenSSL stopped, and next.c
+ * derives from it what the connection waits for. For example, an SSL_read() that stopped because
+ * the output is full waits for room, even if input is available.
  *
- * Any call may open a question: a read meets the peer's messages of another handshake, and so does a write.  So each call
- * looks for that afterwards (rehandshake), and no caller may conclude from the state before a call what holds after it.
+ * Output gathers in the wire (wire.c) while OpenSSL runs. Sending it is a separate call, so nothing
+ * is sent between the steps of one flight, nor before a question is answered.
  *
- * All questions are put from callbacks, except the one about a finished client certificate, which has to wait until OpenSSL is
- * done with the handshake. */
+ * Any call may open a question: not only a read but also a write can process the peer's messages of
+ * another handshake. So each call checks for that when OpenSSL has returned
+ * (look_for_rehandshake()), and a caller must read the state again after each call.
+ *
+ * Questions are asked from OpenSSL's callbacks, with two kinds of exceptions: those that must wait
+ * until OpenSSL has completed the handshake (about a client's certificate, a resumed session or
+ * sessions to be stored), and the one about bytes that come before TLS. */
 #include "internal.h"
 
 #include <openssl/err.h>
@@ -33,7 +38,7 @@ tio_conn *tio_conn_new(tio_context *context, tio_role role) {
 
 void tio_conn_free(tio_conn *c) {
     if (!c) return;
-    SSL_free(c->ssl);                                   /* its BIO with it; the error queue is not touched */
+    SSL_free(c->ssl);                   /* frees the BIO too; leaves the error queue alone */
     tio_wire_close(c);
     if (c->verify) {
         sk_X509_pop_free(c->verify->chain, X509_free);
@@ -53,7 +58,7 @@ void tio_conn_free(tio_conn *c) {
     free(c);
 }
 
-static void begin(tio_conn *c) {
+static void begin_call(tio_conn *c) {
     ERR_clear_error();
     c->wire.budget = TIO_LOOK_BUDGET;
     c->wire.budget_spent = c->wire.starved = 0;
@@ -67,14 +72,15 @@ int tio_conn_set_server_name(tio_conn *c, const char *name) {
     return 0;
 }
 
-/* What came before TLS may have begun it. */
+/* After a preface (TIO_ASK_PREFACE) the phase is HANDSHAKING already. */
 static int begin_handshake(tio_conn *c) { return c->phase == TIO_IDLE ? tio_move_phase(c, TIO_HANDSHAKING) : 0; }
 
-/* The SSL is made with the first step, so a peer that connects and stays silent costs no more than this struct. */
+/* The SSL is created by the first step, so a peer that connects and stays silent costs only this
+ * struct. */
 static int start(tio_conn *c) {
     const tio_context_settings *settings = &c->context->settings;
     BIO *bio = NULL;
-    begin(c);
+    begin_call(c);
     c->ssl = SSL_new(c->context->ssl);
     if (!c->ssl || !(bio = tio_wire_bio(c))) return -1;
     SSL_set_bio(c->ssl, bio, bio);
@@ -83,20 +89,24 @@ static int start(tio_conn *c) {
     if (tio_context_identity(c)) return -1;
     if (tio_psk_attach(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
-    /* Neither of the two has a result. Without memory OpenSSL 3.5 leaves an SSL behind that has no record layer. */
+    /* Neither call has a result. Out of memory, OpenSSL 3.5 leaves an SSL without a record
+     * layer. */
     if (c->role == TIO_SERVER) SSL_set_accept_state(c->ssl);
     else SSL_set_connect_state(c->ssl);
     if (ERR_peek_error()) return -1;
     if (c->role == TIO_SERVER) {
         tio_conn_set_options(c);
         if (c->policy.wants & TIO_WANT_CLIENT) {
-            SSL_set_num_tickets(c->ssl, 0);             /* they wait for the answer */
-            SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);    /* and so does data right behind another handshake's Finished */
+            SSL_set_num_tickets(c->ssl, 0);  /* handshake_done() sends them after the answer */
+            /* stop at the Finished of another handshake, before data that follows it */
+            SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);
         }
         return begin_handshake(c);
     }
-    SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);      /* always: so that the question is always put */
-    SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);   /* offered where it can be answered */
+    /* always verify, so that the question is always asked */
+    SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+    /* offer it only with a certificate */
+    SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
     if (c->policy.wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
     if (settings->alpn_size && SSL_set_alpn_protos(c->ssl, settings->alpn, (unsigned)settings->alpn_size)) return -1;
@@ -104,7 +114,7 @@ static int start(tio_conn *c) {
     return begin_handshake(c);
 }
 
-/* OpenSSL reported a failure: whose fault is it? */
+/* OpenSSL reported a failure: find its cause. */
 static void record_failure(tio_conn *c) {
     tio_fault_kind kind = TIO_FAULT_SSL;
     if (c->limit_exceeded) kind = TIO_FAULT_LIMIT;
@@ -120,17 +130,18 @@ static void wire_failed(tio_conn *c, int error) {
     tio_conn_break(c, error == ENOMEM ? TIO_FAULT_MEMORY : TIO_FAULT_OS, TIO_NO_LIMIT, error);
 }
 
-/* Nothing can be written before it is done, which takes the peer. */
+/* TLS 1.2: while a renegotiation runs, nothing can be written, and its end depends on the peer. */
 static int is_renegotiating(const tio_conn *c) { return SSL_in_init(c->ssl) && SSL_version(c->ssl) < TLS1_3_VERSION; }
 
-/* close_notify.  RFC 8446 6.1: "Any data received after a closure alert has been received MUST be ignored": a handshake that we
- * have asked for is never answered.  Where our direction has ended too, nothing waits for it. */
+/* The peer sent close_notify. RFC 8446 6.1: "Any data received after a closure alert has been
+ * received MUST be ignored", so a handshake that we requested will never be answered. If our
+ * direction has ended too, nothing waits for it. */
 static void input_ended(tio_conn *c) {
     tio_move_in(c, TIO_IN_ENDED);
     if (c->rehandshake_asked && c->out == TIO_OUT_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
 }
 
-/* No more input will come: what does that mean here?  A failed send is reported now, after the peer's alert had its chance. */
+/* No more input will come. A failed send is reported here, after the peer's alert could be read. */
 static void input_over(tio_conn *c) {
     int error = c->wire.error ? c->wire.error : c->wire.out_error;
     if (error) wire_failed(c, error);
@@ -138,19 +149,22 @@ static void input_over(tio_conn *c) {
     else tio_move_in(c, TIO_IN_TRUNCATED);
 }
 
-static int is_over(const tio_conn *c) { return c->wire.starved && (c->wire.eof || c->wire.error); }
+static int is_input_over(const tio_conn *c) { return c->wire.starved && (c->wire.eof || c->wire.error); }
 
-/* OpenSSL says that it wants more input.  It says so too behind a message that brought no data (AUTO_RETRY is off where clients
- * are asked about), and when the budget kept bytes from it: then the next call goes on. */
+/* OpenSSL wants more input. It also says so after a message without data (AUTO_RETRY is off where
+ * clients are asked about) and when the budget withheld bytes: in both cases the next call can
+ * continue. */
 static tio_stop stop_of_input(const tio_conn *c) { return c->wire.starved ? TIO_AWAITS_INPUT : TIO_GO; }
 
-/* ---- handshake ----------------------------------------------------------------------------------------------- */
+/* ---- handshake ------------------------------------------------------------------------------- */
 
-/* A client's session was resumed: who is there is asked about now, since no certificate has come.  -1: no memory. */
+/* A client's session was resumed. Ask about the server now, since there was no certificate to ask
+ * about. -1: out of memory. */
 static int ask_resumed(tio_conn *c) {
     if (!(c->verify = calloc(1, sizeof *c->verify))) return -1;
     c->verify->leaf = SSL_get1_peer_certificate(c->ssl);
-    if (c->ticketed && (c->policy.wants & TIO_WANT_SESSIONS)) tio_sessions_keep(c, SSL_get0_session(c->ssl));  /* OpenSSL does not tell */
+    /* OpenSSL calls no callback for a ticket in a resumed TLS 1.2 handshake. */
+    if (c->ticket_received && (c->policy.wants & TIO_WANT_SESSIONS)) tio_sessions_keep(c, SSL_get0_session(c->ssl));
     return tio_move_question(c, TIO_ASK_VERIFY);
 }
 
@@ -161,10 +175,12 @@ static void handshake_done(tio_conn *c) {
         tio_move_question(c, TIO_ASK_CLIENT);           /* our last flight stays in the wire */
         return;
     }
-    if (tio_sessions_ask(c)) return;                    /* nothing leaves before they are stored */
+    if (tio_sessions_ask(c)) return;                    /* nothing is sent before they are stored */
     if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {
-        if (tio_conn_psk_used(c)) tio_move_question(c, TIO_ASK_VERIFY);     /* it is the server; more may be wanted of it */
-        else if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);    /* an anonymous suite */
+        /* The key authenticates the server; the caller may require more. */
+        if (tio_conn_psk_used(c)) tio_move_question(c, TIO_ASK_VERIFY);
+        /* an anonymous suite */
+        else if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);
         else if (ask_resumed(c)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
@@ -181,7 +197,7 @@ static void handshake_done(tio_conn *c) {
 }
 
 static void do_handshake(tio_conn *c) {
-    begin(c);
+    begin_call(c);
     int r = SSL_do_handshake(c->ssl);
     c->read_stop = TIO_GO;
     if (r == 1) {
@@ -191,11 +207,11 @@ static void do_handshake(tio_conn *c) {
     switch (SSL_get_error(c->ssl, r)) {
     case SSL_ERROR_WANT_READ:
         c->read_stop = stop_of_input(c);
-        if (is_over(c)) input_over(c);
+        if (is_input_over(c)) input_over(c);
         else if (c->policy.max_handshake_bytes && c->wire.bytes_in > c->policy.max_handshake_bytes)
             tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
         return;
-    case SSL_ERROR_ZERO_RETURN:                         /* close_notify */
+    case SSL_ERROR_ZERO_RETURN:                         /* the peer sent close_notify */
         tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
         return;
     case SSL_ERROR_WANT_WRITE:
@@ -210,10 +226,11 @@ static void do_handshake(tio_conn *c) {
     }
 }
 
-/* What comes before TLS is the binding's to read.  It is asked when bytes are there, and again when it wanted more. */
+/* The binding reads what comes before TLS. It is asked when there are bytes, and again after more
+ * input if it asked for more. */
 static int ask_preface(tio_conn *c) {
-    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->prefaced || !tio_conn_is_handshake(c)) return 0;
-    begin(c);
+    if (!(c->policy.wants & TIO_WANT_PREFACE) || c->preface_done || !tio_conn_is_handshake(c)) return 0;
+    begin_call(c);
     c->read_stop = TIO_GO;
     if (c->wire.in_size || tio_wire_refill(c)) {
         tio_move_phase(c, TIO_HANDSHAKING);
@@ -231,20 +248,22 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
     if (c->question != TIO_ASK_PREFACE) return;
     tio_move_question(c, TIO_NO_QUESTION);
     tio_wire_drop_input(c, taken);
-    c->first_size = 0;                                  /* what the peer speaks is judged by what comes now */
-    c->prefaced = !more;
+    c->first_size = 0;                  /* start afresh: the next bytes show the peer's protocol */
+    c->preface_done = !more;
     c->read_stop = more ? TIO_AWAITS_INPUT : TIO_GO;
 }
 
-/* ---- another handshake ----------------------------------------------------------------------------------------- */
+/* ---- another handshake ----------------------------------------------------------------------- */
 
-/* After each call that reads: has the peer's Finished come, and is OpenSSL done?  Then who came is asked about again. */
+/* After each call that reads: if the peer's Finished was received and OpenSSL is done, ask about
+ * the peer again. */
 static void look_for_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
     c->rehandshake_finished = c->rehandshake_begins = c->rehandshake_hello = 0;
-    c->rehandshake_asked = c->rehandshake_deferred;     /* the client's own is done, the server's follows */
+    /* the client's own is complete, the server's follows */
+    c->rehandshake_asked = c->rehandshake_deferred;
     c->rehandshake_done = c->rehandshake_deferred ? 0 : TIO_REHANDSHAKE_DONE;
-    c->write_stop = TIO_GO;                             /* a write that met it may go on */
+    c->write_stop = TIO_GO;             /* a write that was blocked by it may continue */
     c->handshake_done_ns = tio_clock_coarse();
     if (c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
         tio_move_question(c, TIO_ASK_CLIENT);
@@ -256,17 +275,17 @@ static void input_failed(tio_conn *c, int r);
 static void peek_record(tio_conn *c);
 
 static int begin_rehandshake(tio_conn *c) {
-    begin(c);
+    begin_call(c);
     if (c->rehandshake_verify >= 0) {
         SSL_set_verify(c->ssl, c->rehandshake_verify, NULL);
-        c->accept_unverified = c->rehandshake_soft;
+        c->accept_unverified = c->rehandshake_accept_unverified;
     }
     int r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
     if (r != 1) return -1;
     c->rehandshake_asked = 1;
     if (c->role == TIO_CLIENT) {
         c->rehandshake_begins = 1;
-        peek_record(c);                                 /* what the server has sent before its answer comes first */
+        peek_record(c);                 /* first process what the server sent before its answer */
         return 0;
     }
     r = SSL_do_handshake(c->ssl);
@@ -275,14 +294,16 @@ static int begin_rehandshake(tio_conn *c) {
     return 0;
 }
 
-/* The peer may be renegotiating already (TLS 1.2).  That handshake satisfies a client's request.  It does not satisfy a server's,
- * because its hello may have been answered without a request for a certificate: the server's own handshake follows it. */
+/* The peer may be renegotiating already (TLS 1.2). That handshake satisfies a client's request. It
+ * does not satisfy a server's, because its hello may have been answered without a certificate
+ * request: the server's own handshake follows it. */
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
     if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
-    if (c->rehandshake_asked) return -1;        /* OpenSSL would begin a second one with some later read or write */
+    /* OpenSSL would start a second one in a later read or write */
+    if (c->rehandshake_asked) return -1;
     c->rehandshake_verify = (int8_t)verify_mode;
-    c->rehandshake_soft = (int8_t)accept_unverified;
-    c->rehandshake_done = 0;                    /* an earlier one that was not reported is not the answer */
+    c->rehandshake_accept_unverified = (int8_t)accept_unverified;
+    c->rehandshake_done = 0;            /* an earlier result that was not reported does not count */
     if (is_renegotiating(c)) {
         c->rehandshake_asked = 1;
         c->rehandshake_deferred = c->role == TIO_SERVER;
@@ -294,7 +315,8 @@ int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, un
     return -1;
 }
 
-/* Not before the client's own handshake is done: until then that one must not pass for the answer.  An end of either side drops it, which is reported. */
+/* Wait for the end of the client's own handshake, which must not count as the answer. If either
+ * side has ended, the request is dropped, which is reported. */
 static void begin_deferred(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || is_renegotiating(c)) return;
     c->rehandshake_deferred = 0;
@@ -315,16 +337,17 @@ int tio_conn_rehandshake_done(tio_conn *c) {
 
 void tio_conn_refuse_renegotiation(tio_conn *c) {
     c->policy.renegotiation.window_ns = -1;
-    if (c->ssl) SSL_set_options(c->ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);     /* or OpenSSL warns, and no callback is called */
+    /* Otherwise OpenSSL answers with a warning and calls no callback. */
+    if (c->ssl) SSL_set_options(c->ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 }
 
-/* ---- data ---------------------------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 static int may_read(const tio_conn *c) {
     return (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->in == TIO_IN_OPEN && c->question == TIO_NO_QUESTION;
 }
 
-/* A server has a way to an alert of its choice, see add_refusal(). */
+/* A server can send an alert of its choice in place of a ticket: see add_refusal(). */
 static void refuse_key_updates(tio_conn *c) {
     if (c->role == TIO_SERVER && SSL_version(c->ssl) >= TLS1_3_VERSION && SSL_new_session_ticket(c->ssl)) {
         c->refusal = SSL_AD_UNEXPECTED_MESSAGE;
@@ -335,20 +358,22 @@ static void refuse_key_updates(tio_conn *c) {
 
 static int is_in_body(const SSL *ssl) { return SSL_rstate_string(ssl)[1] == 'B'; }
 
-/* SSL_has_pending() is silent when OpenSSL has read a header and nothing of its record: its state then says "read body". */
+/* SSL_has_pending() is 0 when OpenSSL has read a header and nothing of its record; its state is
+ * then "read body". */
 static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || is_in_body(ssl); }
 
-/* Three bytes of a header pin a buffer of 16.7 KiB, so a record has to be whole after a while.  More of the same record does
- * not set the clock back, another record does. */
+/* Three bytes of a header pin a buffer of 16.7 KiB, so a record must be complete within a time
+ * limit. More bytes of the same record do not extend the limit; a new record restarts it. */
 static void watch_partial_record(tio_conn *c) {
     int partial = c->phase == TIO_OPEN && c->policy.partial_ns && !c->has_plaintext && is_in_record(c->ssl);
-    uint32_t record = c->headers + !is_in_body(c->ssl);                 /* its number, with a whole header or without */
+    /* number of the record, with or without its header */
+    uint32_t record = c->headers + !is_in_body(c->ssl);
     if (!partial) c->partial_due = 0;
     else if (!c->partial_due || c->partial_record != record) c->partial_due = tio_clock() + c->policy.partial_ns;
     c->partial_record = record;
 }
 
-/* A read came to its end without plaintext: why? */
+/* A read returned no plaintext: find out why. */
 static void input_failed(tio_conn *c, int r) {
     int error = SSL_get_error(c->ssl, r);
     if (error == SSL_ERROR_ZERO_RETURN) {
@@ -362,23 +387,24 @@ static void input_failed(tio_conn *c, int r) {
     c->read_stop = error == SSL_ERROR_WANT_WRITE ? TIO_AWAITS_ROOM : (uint8_t)stop_of_input(c);
     if (c->limit_exceeded) tio_conn_break(c, TIO_FAULT_LIMIT, c->limit_exceeded, 0);
     else if (c->key_updates > TIO_KEY_UPDATES) refuse_key_updates(c);
-    else if (error == SSL_ERROR_WANT_READ && is_over(c)) input_over(c);
+    else if (error == SSL_ERROR_WANT_READ && is_input_over(c)) input_over(c);
     watch_partial_record(c);
 }
 
-/* Sending has failed.  The peer's alert may explain it, so the input was read first; it has nothing more to say now, or is the
- * reader's to take. */
+/* Sending has failed. The peer's alert may explain it, so this reports the failure only when the
+ * input has been processed, apart from plaintext that the caller has to take. */
 static void report_send_failure(tio_conn *c) {
     int says_more = c->in == TIO_IN_OPEN && (c->read_stop == TIO_GO || c->has_plaintext);
     if (c->wire.out_error && c->question == TIO_NO_QUESTION && !says_more) wire_failed(c, c->wire.out_error);
 }
 
 static size_t take(tio_conn *c, void *room, size_t size) {
-    begin(c);
+    begin_call(c);
     tio_poison(room, size);
     int r = SSL_read(c->ssl, room, size < INT32_MAX ? (int)size : INT32_MAX);
     c->read_stop = TIO_GO;
-    c->has_plaintext = r > 0 && (size_t)r == size && SSL_pending(c->ssl) > 0;     /* a read that was not filled has emptied the record */
+    /* A read that was not filled has emptied the record. */
+    c->has_plaintext = r > 0 && (size_t)r == size && SSL_pending(c->ssl) > 0;
     look_for_rehandshake(c);
     if (r <= 0) {
         input_failed(c, r);
@@ -386,23 +412,25 @@ static size_t take(tio_conn *c, void *room, size_t size) {
     }
     c->key_updates = 0;
     c->partial_due = 0;
-    if (c->write_stop == TIO_AWAITS_INPUT) c->write_stop = TIO_GO;      /* what stood in the way of its handshake may be gone */
+    /* The plaintext that blocked a handshake may have been read. */
+    if (c->write_stop == TIO_AWAITS_INPUT) c->write_stop = TIO_GO;
     c->bytes_read += (size_t)r;
     c->last_activity = tio_clock_coarse();
     return (size_t)r;
 }
 
 size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
-    /* OpenSSL takes a read of nothing for a failure. */
+    /* OpenSSL treats a read of 0 bytes as a failure. */
     size_t n = size && may_read(c) ? take(c, room, size) : 0;
     if (!n && c->wire.out_error) report_send_failure(c);
     return n;
 }
 
-/* Nobody reads: go on until one record of data stands, so that tickets, alerts and close_notify are seen. */
+/* The caller does not read: process input up to the next record of data, so that tickets, alerts
+ * and close_notify are noticed. */
 static void peek_record(tio_conn *c) {
     char byte;
-    begin(c);
+    begin_call(c);
     int r = SSL_peek(c->ssl, &byte, 1);
     c->read_stop = TIO_GO;
     c->has_plaintext = r > 0 || SSL_pending(c->ssl) > 0;
@@ -411,14 +439,14 @@ static void peek_record(tio_conn *c) {
     if (r <= 0) input_failed(c, r);
 }
 
-static void discard(tio_conn *c) {
+static void discard_input(tio_conn *c) {
     char bin[TIO_RECORD];
     for (int i = 0; i < 8 && tio_conn_take(c, bin, sizeof bin); i++) {}
 }
 
-/* TLS 1.3: the refused client learns it in place of a ticket. */
+/* TLS 1.3: the refused client receives the alert in place of a ticket. */
 static void refuse_open(tio_conn *c) {
-    begin(c);
+    begin_call(c);
     if (SSL_do_handshake(c->ssl) <= 0) record_failure(c);
     else tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
 }
@@ -431,8 +459,9 @@ void tio_conn_step(tio_conn *c) {
     }
     if (c->phase == TIO_HANDSHAKING) do_handshake(c);
     else if (c->phase == TIO_OPEN && c->refusal >= 0) refuse_open(c);
-    else if (c->phase == TIO_CLOSING) discard(c);
-    else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM)) peek_record(c);     /* the latter: a message of ours */
+    else if (c->phase == TIO_CLOSING) discard_input(c);
+    /* With plaintext, only to write a pending message of ours. */
+    else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM)) peek_record(c);
     if (c->wire.out_error) report_send_failure(c);
 }
 
@@ -440,13 +469,15 @@ static int may_write(const tio_conn *c) {
     return c->phase == TIO_OPEN && c->out == TIO_OUT_OPEN && c->question == TIO_NO_QUESTION && !c->wire.out_error;
 }
 
-/* TLS 1.2: nothing is written during another handshake.  SSL_write() would go on with that handshake, and take data that the
- * peer has sent before its part for an error, which SSL_read() gives out.  So it is begun and done by reads, and a write waits. */
+/* TLS 1.2: nothing is written during another handshake. SSL_write() would continue that handshake
+ * and treat data that the peer sent before its part as an error, which SSL_read() would return. So
+ * reads start and complete the handshake, and a write waits. */
 static int awaits_handshake(tio_conn *c) {
     if (c->rehandshake_begins && !is_renegotiating(c) && c->write_stop != TIO_AWAITS_ROOM) peek_record(c);
     if (!may_write(c) || !is_renegotiating(c)) return 0;
     c->write_stop = TIO_AWAITS_INPUT;
-    if (c->in != TIO_IN_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);     /* the peer's own wish, and no more of it */
+    /* The peer started it and has ended, so it will never be complete. */
+    if (c->in != TIO_IN_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
     return 1;
 }
 
@@ -454,12 +485,13 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     const uint8_t *p = data;
     size_t done = 0;
     if (!may_write(c) || awaits_handshake(c) || !may_write(c)) return 0;
-    begin(c);
+    begin_call(c);
     while (done < size && tio_wire_unsent(&c->wire) < TIO_GATHER) {
-        /* All that is left: OpenSSL takes one record of it, and keeps its buffer for the next. A retry repeats the same. */
+        /* Pass all that is left: OpenSSL takes one record of it and keeps its buffer for the next.
+         * A retry passes the same data. */
         int r = SSL_write(c->ssl, p + done, size - done < INT32_MAX ? (int)(size - done) : INT32_MAX);
         c->write_stop = TIO_GO;
-        look_for_rehandshake(c);                        /* the peer's messages may have waited in the wire */
+        look_for_rehandshake(c);        /* the peer's messages may have been waiting in the wire */
         if (r <= 0) {
             int error = SSL_get_error(c->ssl, r);
             if (error == SSL_ERROR_WANT_WRITE) c->write_stop = TIO_AWAITS_ROOM;
@@ -476,13 +508,13 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     return done;
 }
 
-/* OpenSSL refuses to end while a handshake is under way, a KeyUpdate that waits for room included: then it is done by a later
- * turn, and FIN waits for it, because without close_notify the peer would take the end for a truncation.  A peer that has ended
- * will not finish any handshake. */
+/* OpenSSL refuses to end during a handshake, or while a KeyUpdate waits for room. Then a later turn
+ * sends close_notify, and FIN waits for it: without close_notify the peer would report a
+ * truncation. Once the peer has ended, no handshake will be completed, so nothing is waited for. */
 static void send_close_notify(tio_conn *c) {
     if (!c->end_due || (SSL_in_init(c->ssl) && c->in == TIO_IN_OPEN && !c->wire.out_error)) return;
     c->end_due = 0;
-    begin(c);
+    begin_call(c);
     c->wire.unbounded = 1;
     if (SSL_shutdown(c->ssl) < 0) ERR_clear_error();
     c->wire.sealed = 1;
@@ -499,9 +531,10 @@ void tio_conn_close(tio_conn *c) {
     if (c->phase == TIO_OPEN) tio_move_phase(c, TIO_CLOSING);
 }
 
-/* ---- the end of each piece of work ------------------------------------------------------------------------------- */
+/* ---- the end of each piece of work ----------------------------------------------------------- */
 
-/* Another handshake, of either side's wish, holds up our writes: a request that has no answer no longer does after our end. */
+/* A handshake started by either side blocks our writes, so it has a deadline. A request without an
+ * answer no longer blocks anything once our direction has ended. */
 static void watch_rehandshake(tio_conn *c) {
     int holds_up = is_renegotiating(c) || (c->rehandshake_asked && c->out == TIO_OUT_OPEN);
     int waits = (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->policy.handshake_ns && c->question == TIO_NO_QUESTION &&
@@ -510,17 +543,19 @@ static void watch_rehandshake(tio_conn *c) {
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
-/* A reset has cost the peer what it had not acknowledged.  After its end nobody reads any more who would find it. */
+/* A reset has discarded data that the peer had not acknowledged. Once the peer has ended, no read
+ * would find that. */
 void tio_conn_look_for_reset(tio_conn *c) {
     if (c->wire.fd < 0 || c->in == TIO_IN_OPEN || c->wire.out_error || !tio_conn_undelivered(c, tio_conn_unacknowledged(c))) return;
     int error = tio_wire_socket_error(&c->wire);
     if (error) tio_conn_send_failed(c, error);
 }
 
-/* Also when both have ended: close() would not say it while a child forked in C has a copy. */
+/* Called even if both directions have ended: close() sends no FIN while a forked child has a
+ * copy. */
 static void end_descriptor(tio_conn *c) {
     int error = shutdown(c->wire.fd, SHUT_WR) ? errno : 0;
-    if (error == ENOTCONN) error = ECONNRESET;                  /* it was reset, and nobody has read that yet */
+    if (error == ENOTCONN) error = ECONNRESET;       /* a reset that no read has reported yet */
     if (c->in != TIO_IN_OPEN) tio_conn_look_for_reset(c);
     else if (error) tio_conn_send_failed(c, error);
     tio_conn_fin_sent(c);
@@ -548,7 +583,7 @@ int64_t tio_conn_deadline(const tio_conn *c) {
     return partial < c->rehandshake_due ? partial : c->rehandshake_due;
 }
 
-/* The peer is not late while bytes of it lie here that nobody has read: look again soon. */
+/* The peer is not late while unread bytes of it are held here: check again soon. */
 static void partial_overdue(tio_conn *c, int64_t now) {
     if (c->read_stop == TIO_AWAITS_INPUT && c->question == TIO_NO_QUESTION) tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_PARTIAL_RECORD, 0);
     else c->partial_due = now + c->policy.partial_ns / 8 + 1000000;
@@ -561,7 +596,7 @@ void tio_conn_expire(tio_conn *c) {
     else if (c->rehandshake_due && c->rehandshake_due <= now) tio_conn_break(c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 void tio_answer_hello(tio_conn *c, tio_context *context, const uint8_t *protocol, size_t size) {
     if (c->question != TIO_ASK_HELLO) return;
@@ -570,7 +605,7 @@ void tio_answer_hello(tio_conn *c, tio_context *context, const uint8_t *protocol
         memcpy(c->chosen, protocol, size);
         c->chosen_size = size;
     }
-    begin(c);
+    begin_call(c);
     if ((protocol && !c->chosen) || (context && context != c->context && tio_context_switch(c, context)))
         c->refusal = SSL_AD_INTERNAL_ERROR;
 }
@@ -605,7 +640,7 @@ void tio_refuse(tio_conn *c, int alert) {
     } else if (question == TIO_ASK_PREFACE) {
         tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
     } else if (question == TIO_ASK_CLIENT || question == TIO_ASK_STORE) {
-        begin(c);
+        begin_call(c);
         if (SSL_version(c->ssl) < TLS1_3_VERSION || !SSL_new_session_ticket(c->ssl)) tio_refuse_in_plaintext(c, alert);
     } else if (question == TIO_ASK_STATUS) {
         tio_status_refuse(c, alert);

@@ -1,8 +1,9 @@
-/* deadlines.c - what is due when: one list per length of time, all woken by one timer.
+/* deadlines.c - deadlines: one list per length of time, one timer for all.
  *
- * Deadlines of one length are set in the order in which they pass, so a list of them needs no sorting.  There are few lengths
- * (handshake, linger, rest, partial record).  Without memory for another list a deadline is sorted into the first one: a
- * deadline that could not be set would be a wait without an end. */
+ * Deadlines of one length are set in the order in which they expire, so their list needs no
+ * sorting. There are few lengths (handshake, linger, pause, partial record). If there is no memory
+ * for another list, the deadline is sorted into the base list: a deadline that could not be set
+ * would be a wait without end. */
 #include "reactor.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ void tio_list_remove(tio_list *l, tio_slot *s) {
 
 int tio_deadlines_init(tio_deadlines *d) {
     d->base.slots.which = TIO_DEADLINE;
-    d->base.ns = -1;                                    /* no length of its own */
+    d->base.ns = -1;                                    /* any length */
     d->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     return d->timer < 0 ? -1 : 0;
 }
@@ -47,7 +48,8 @@ void tio_deadlines_free(tio_deadlines *d) {
 }
 
 static void arm(tio_deadlines *d, int64_t due) {
-    if (d->armed && d->armed <= due) return;            /* it fires early enough; a wake-up for nothing is cheap */
+    /* it fires early enough, and a spurious wake-up is cheap */
+    if (d->armed && d->armed <= due) return;
     struct itimerspec t = { .it_value = { .tv_sec = due / second, .tv_nsec = due % second } };
     if (!timerfd_settime(d->timer, TFD_TIMER_ABSTIME, &t, NULL)) d->armed = due;
 }
@@ -61,7 +63,7 @@ static tio_span *span_of(tio_deadlines *d, int64_t ns) {
     return d->base.next = made;
 }
 
-/* In order: nearly always it is the last. */
+/* Insert in order of `due`, from the end, where a new deadline nearly always belongs. */
 static void insert(tio_list *l, tio_slot *s) {
     tio_slot *after = l->last;
     while (after && after->due > s->due) after = after->links[TIO_DEADLINE].before;
@@ -84,7 +86,8 @@ void tio_deadline_set_at(tio_deadlines *d, tio_slot *s, int64_t due, int64_t ns)
     arm(d, due);
 }
 
-/* Not from the start of the turn: outside of one that is as old as the last one. */
+/* Count from the current time, not from r->now: outside a turn that is the start of the previous
+ * turn. */
 void tio_deadline_set(tio_deadlines *d, tio_slot *s, int64_t ns) { tio_deadline_set_at(d, s, tio_clock() + ns, ns); }
 
 void tio_deadline_clear(tio_slot *s) {

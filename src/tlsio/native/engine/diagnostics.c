@@ -1,7 +1,9 @@
-/* diagnostics.c - what a connection records for onlookers who ask for it: secrets for a key log, a trace, the client's hello.
+/* diagnostics.c - what a connection records on request: secrets for a key log, a trace, the
+ * client's hello.
  *
- * Records cost nothing unless wanted.  They gather on the connection while OpenSSL works and are reported after its call,
- * because no code of the user runs inside one.  Without memory a record is lost, never the connection. */
+ * Nothing is recorded, and nothing is allocated, unless it was requested. Records gather on the
+ * connection while OpenSSL runs and are reported after its call, because no user code runs inside
+ * one. Out of memory a record is lost, not the connection. */
 #include "internal.h"
 
 #include <openssl/crypto.h>
@@ -13,7 +15,7 @@ static tio_records *records(tio_conn *c) {
     return c->records;
 }
 
-/* Not realloc(): what it leaves behind would hold secrets. */
+/* Not realloc(), which would leave secrets in the memory that it frees. */
 static int reserve(tio_records *r, size_t size) {
     if (r->keys_size + size <= r->keys_room) return 0;
     size_t room = (r->keys_size + size) * 2;
@@ -67,19 +69,19 @@ size_t tio_conn_keys(const tio_conn *c, const uint8_t **lines) {
     return c->records ? c->records->keys_size : 0;
 }
 
-void tio_records_look(tio_conn *c) {
+void tio_records_update_news(tio_conn *c) {
     const tio_records *r = c->records;
     c->has_news = (r && (r->keys_size || (r->trace && BIO_pending(r->trace)))) || (c->role == TIO_CLIENT && c->sessions && c->sessions->count);
 }
 
-void tio_conn_keys_told(tio_conn *c) {
+void tio_conn_clear_keys(tio_conn *c) {
     tio_records *r = c->records;
     if (!r) return;
     OPENSSL_cleanse(r->keys, r->keys_size);
     free(r->keys);
     r->keys = NULL;
     r->keys_size = r->keys_room = 0;
-    tio_records_look(c);
+    tio_records_update_news(c);
 }
 
 size_t tio_conn_trace(const tio_conn *c, const uint8_t **text) {
@@ -89,16 +91,16 @@ size_t tio_conn_trace(const tio_conn *c, const uint8_t **text) {
     return size > 0 ? (size_t)size : 0;
 }
 
-void tio_conn_trace_told(tio_conn *c) {
+void tio_conn_clear_trace(tio_conn *c) {
     if (!c->records) return;
     BIO_free(c->records->trace);
     c->records->trace = NULL;
-    tio_records_look(c);
+    tio_records_update_news(c);
 }
 
 void tio_records_free(tio_conn *c) {
     if (!c->records) return;
-    tio_conn_keys_told(c);
+    tio_conn_clear_keys(c);
     BIO_free(c->records->trace);
     free(c->records->offer);
     free(c->records);

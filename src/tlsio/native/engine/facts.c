@@ -1,4 +1,4 @@
-/* facts.c - what a connection has agreed on, where one getter of OpenSSL does not tell. */
+/* facts.c - what a connection has agreed on, where OpenSSL has no single getter. */
 #include "internal.h"
 
 #include <openssl/crypto.h>
@@ -6,14 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the key exchange ---------------------------------------------------------------------------------------- */
+/* ---- the key exchange ------------------------------------------------------------------------ */
 
 static const char *curve_name(const EVP_PKEY *key) {
     char name[64];
     if (EVP_PKEY_is_a(key, "X25519")) return "X25519";
     if (EVP_PKEY_is_a(key, "X448")) return "X448";
     if (!EVP_PKEY_is_a(key, "EC") || EVP_PKEY_get_group_name(key, name, sizeof name, NULL) != 1) return NULL;
-    return OBJ_nid2sn(OBJ_txt2nid(name));               /* of a table that lives as long as the library */
+    return OBJ_nid2sn(OBJ_txt2nid(name));               /* from a static table of OpenSSL */
 }
 
 static tio_key_info describe(const EVP_PKEY *key) {
@@ -23,7 +23,8 @@ static tio_key_info describe(const EVP_PKEY *key) {
     return info;
 }
 
-/* TLS 1.2: OpenSSL forgets a server's key with the handshake, so it is looked at when it leaves. */
+/* TLS 1.2: OpenSSL frees a server's ephemeral key at the end of the handshake, so it is described
+ * when the message that contains it is sent. */
 void tio_facts_own_key(tio_conn *c) {
     EVP_PKEY *key = NULL;
     if (!SSL_get_tmp_key(c->ssl, &key)) return;
@@ -41,8 +42,9 @@ tio_key_info tio_conn_key_info(tio_conn *c) {
     }
     if (info.kind == TIO_KEY_NONE) info = c->own_key;
 #if OPENSSL_VERSION_NUMBER >= 0x30200000L
-    /* A key encapsulation (RFC 9370 has the idea, ML-KEM is one): there is no key of the peer's to look at.  A resumption
-     * without any exchange would name the group of the first connection; it has to be allowed by an option. */
+    /* ML-KEM and other key encapsulations: the peer has no key to look at, but the group has a
+     * name. A resumption without a key exchange, which must be allowed by an option, would report
+     * the group of the first connection. */
     int without = SSL_session_reused(c->ssl) && (SSL_get_options(c->ssl) & SSL_OP_ALLOW_NO_DHE_KEX);
     if (info.kind == TIO_KEY_NONE && SSL_version(c->ssl) >= TLS1_3_VERSION && !without) {
         info.name = SSL_get0_group_name(c->ssl);
@@ -52,8 +54,8 @@ tio_key_info tio_conn_key_info(tio_conn *c) {
     return info;
 }
 
-/* Without anything in common a client still has to choose, and tells its own first (draft-agl-tls-nextprotoneg-04 4): that is
- * nothing both have agreed on. */
+/* If the lists have nothing in common, an NPN client must still choose and sends its own first
+ * protocol (draft-agl-tls-nextprotoneg-04 4). That is not a protocol of both. */
 size_t tio_conn_npn(const tio_conn *c, const uint8_t **name) {
     const tio_context_settings *settings = &c->context->settings;
     unsigned size = 0;
@@ -67,7 +69,7 @@ size_t tio_conn_npn(const tio_conn *c, const uint8_t **name) {
 }
 
 int tio_conn_set_max_fragment(tio_conn *c, long size) {
-    if (size < 512 || size > TIO_RECORD) return -1;     /* what OpenSSL takes */
+    if (size < 512 || size > TIO_RECORD) return -1;     /* OpenSSL's limits */
     c->max_fragment = (uint16_t)size;
     return c->ssl && SSL_set_max_send_fragment(c->ssl, size) != 1 ? -1 : 0;
 }

@@ -1,5 +1,5 @@
-/* gate.c - one server's limits and counters.  Several threads may accept for one gate: counters are atomic, the context and the
- * table of peers are under its lock. */
+/* gate.c - one server's limits and counters. Several threads may accept for one gate: counters are
+ * atomic; the lock protects the context and the table of peers. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -33,8 +33,9 @@ tio_context *tio_gate_context(tio_gate *g) {
     return ctx;
 }
 
-/* A connection that is let go is drained for a while, and keeps its descriptor.  A stranger whose handshakes fail must not hold
- * more of them that way than the server's limits allow open. */
+/* A released connection is drained for a while and keeps its descriptor. A client whose handshakes
+ * fail must not hold more descriptors that way than the server's limits allow for open
+ * connections. */
 unsigned tio_gate_max_lingering(const tio_gate *g) {
     unsigned connections = g ? atomic_load(&g->max_connections) : 0, handshakes = g ? g->max_handshakes : 0, max = LINGERING;
     if (connections && connections < max) max = connections;
@@ -42,14 +43,15 @@ unsigned tio_gate_max_lingering(const tio_gate *g) {
     return max < LINGERING_LEAST ? LINGERING_LEAST : max;
 }
 
-/* ---- limits per peer address ------------------------------------------------------------------------------------ */
+/* ---- limits per peer address ----------------------------------------------------------------- */
 
-/* A hash table with linear probing, as large as twice the addresses in it.  A place that is left moves those behind it up, so
- * that no tombstones gather. */
+/* A hash table with linear probing, at most half full. Removing an entry moves later ones up, so
+ * there are no tombstones. */
 typedef struct { uint64_t key; uint32_t count; } place;         /* count 0: free */
 struct tio_peers { size_t room, used; place places[]; };        /* room: a power of two */
 
-/* IPv6: what one customer is given is 64 bits long at least (RFC 6177); whoever has one has all the addresses in it. */
+/* IPv6: a customer gets at least 64 bits of addresses (RFC 6177), so those with the same first 64
+ * bits count as one. */
 static uint64_t key_of(const struct sockaddr_in6 *address) {
     uint64_t key = 0;
     if (address->sin6_family == AF_INET) {
@@ -87,15 +89,15 @@ static int reserve(tio_gate *g) {
 }
 
 int tio_gate_enter_peer(tio_gate *g, const struct sockaddr_in6 *address) {
-    int well = 0;
+    int ok = 0;
     pthread_mutex_lock(&g->lock);
-    if (!reserve(g)) {                                  /* without memory nobody is let in: a limit that cannot count refuses */
+    if (!reserve(g)) {                  /* out of memory, a limit that cannot count refuses */
         place *p = find(g->peers, key_of(address));
-        well = p->count < g->max_per_peer;
-        if (well && !p->count++) p->key = key_of(address), g->peers->used++;
+        ok = p->count < g->max_per_peer;
+        if (ok && !p->count++) p->key = key_of(address), g->peers->used++;
     }
     pthread_mutex_unlock(&g->lock);
-    return well;
+    return ok;
 }
 
 static void leave_place(struct tio_peers *t, place *p) {
@@ -105,7 +107,8 @@ static void leave_place(struct tio_peers *t, place *p) {
         at = (at + 1) & (t->room - 1);
         if (!t->places[at].count) break;
         size_t home = home_of(t, t->places[at].key);
-        if (((at - home) & (t->room - 1)) < ((at - hole) & (t->room - 1))) continue;    /* it may not move in front of its home */
+        /* The entry must not move in front of its home. */
+        if (((at - home) & (t->room - 1)) < ((at - hole) & (t->room - 1))) continue;
         t->places[hole] = t->places[at];
         hole = at;
     }
@@ -116,7 +119,7 @@ void tio_gate_leave_peer(tio_gate *g, const struct sockaddr_in6 *address) {
     pthread_mutex_lock(&g->lock);
     place *p = g->peers ? find(g->peers, key_of(address)) : NULL;
     if (p && p->count && !--p->count) {
-        p->count = 1;                                   /* it is found by its neighbours until it is left */
+        p->count = 1;                   /* leave_place() must not see a free place */
         leave_place(g->peers, p);
     }
     pthread_mutex_unlock(&g->lock);

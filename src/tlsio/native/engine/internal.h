@@ -1,4 +1,4 @@
-/* internal.h - what the engine's files share among themselves.  Users read engine.h. */
+/* internal.h - what the engine's files share with each other. Callers read engine.h. */
 #ifndef TLSIO_INTERNAL_H
 #define TLSIO_INTERNAL_H
 
@@ -6,7 +6,7 @@
 
 #include <openssl/err.h>
 
-/* ---- the wire ------------------------------------------------------------------------------------------------ */
+/* ---- the wire -------------------------------------------------------------------------------- */
 
 enum { TIO_SEND_ROOM = TIO_GATHER + 2 * TIO_RECORD };
 
@@ -18,43 +18,52 @@ typedef struct {
 } tio_buffers;
 
 typedef struct {
-    int fd;                             /* -1: memory */
+    int fd;                             /* -1: memory wire */
     int error;                          /* errno of a failed recv, sticky */
-    int out_error;                      /* errno of a failed send, sticky: the peer's alert may still be read */
+    /* errno of a failed send, sticky; the peer's alert may still be read */
+    int out_error;
     uint8_t eof;                        /* the peer's FIN was read */
-    uint8_t would_block;                /* the last recv() came back short: do not ask the kernel again this turn */
-    uint8_t budget_spent;               /* bytes are left although OpenSSL was told "none" */
-    uint8_t starved;                    /* OpenSSL wanted bytes in this call, and there were none */
-    uint8_t borrowed;                   /* `in` points into a buffer of the caller or of the reactor */
-    uint8_t unbounded;                  /* closing: the alert is gathered even when the bound is reached */
-    uint8_t sealed;                     /* close_notify is the last: what OpenSSL writes after it, say tickets, is dropped */
+    /* the last recv() was short: no further recv() in this turn */
+    uint8_t would_block;
+    /* the BIO reported that there is no input, although there is */
+    uint8_t budget_spent;
+    uint8_t starved;                    /* OpenSSL wanted input in this call, and there was none */
+    /* `in` points into a buffer of the caller or of the reactor */
+    uint8_t borrowed;
+    uint8_t unbounded;                  /* closing: the alert is gathered even beyond the limit */
+    /* close_notify was the last: later output, such as tickets, is dropped */
+    uint8_t sealed;
     uint8_t out_lent;                   /* `out` is the reactor's send buffer */
-    const uint8_t *in;                  /* unread wire bytes */
+    const uint8_t *in;                  /* wire bytes that OpenSSL has not read */
     size_t in_size;
-    uint8_t *block;                     /* private block behind `in`, when it is not borrowed */
+    uint8_t *block;                     /* private memory of `in`, when `in` is not borrowed */
     size_t budget;
-    uint8_t *out;                       /* gathered records: out[out_start .. out_end) wait to be sent */
+    uint8_t *out;                       /* gathered records: out[out_start .. out_end) is unsent */
     size_t out_start, out_end, out_room;
-    size_t out_taken;                   /* of it the driver has so much, see tio_conn_hand_out() */
-    uint64_t bytes_in, bytes_out;       /* TLS overhead included */
-    tio_buffers *buffers;               /* the reactor's; NULL over memory */
+    /* bytes of it that the driver has copied; see tio_conn_output_copied() */
+    size_t out_taken;
+    uint64_t bytes_in, bytes_out;       /* including TLS overhead */
+    tio_buffers *buffers;               /* the reactor's; NULL on a memory wire */
 } tio_wire;
 
 static inline size_t tio_wire_unsent(const tio_wire *w) { return w->out_end - w->out_start; }
 
-BIO *tio_wire_bio(tio_conn *);                       /* a new BIO on the connection's wire; NULL without memory */
-void tio_wire_close(tio_conn *);                     /* frees buffers; the descriptor is the reactor's */
+/* a new BIO on the connection's wire; NULL: out of memory */
+BIO *tio_wire_bio(tio_conn *);
+void tio_wire_close(tio_conn *);        /* frees the buffers; the reactor owns the descriptor */
 int tio_wire_append(tio_conn *, const void *, size_t);
-int tio_wire_socket_error(const tio_wire *);         /* errno that the socket holds, which is taken from it; 0: none */
-int tio_wire_refill(tio_conn *);                     /* asks the kernel; 1 = there are bytes now */
-void tio_wire_settle(tio_conn *);                    /* borrowed input becomes private; without memory the wire has failed */
-void tio_wire_drop_input(tio_conn *, size_t);        /* the first bytes of what has come were not TLS */
-void tio_wire_drop_output(tio_conn *);               /* but what the driver has taken */
-void tio_wire_keep_output(tio_conn *);               /* what is unsent moves from the lent buffer to one of its own */
+/* returns and clears the socket's SO_ERROR; 0: none */
+int tio_wire_socket_error(const tio_wire *);
+int tio_wire_refill(tio_conn *);        /* reads from the kernel; 1 = there are bytes now */
+void tio_wire_settle(tio_conn *);       /* copies borrowed input; out of memory, the wire fails */
+void tio_wire_drop_input(tio_conn *, size_t);        /* the first bytes of the input were not TLS */
+void tio_wire_drop_output(tio_conn *);               /* except what the driver has copied */
+/* moves unsent output from the lent buffer to a private one */
+void tio_wire_keep_output(tio_conn *);
 
-/* ---- one connection ------------------------------------------------------------------------------------------ */
+/* ---- one connection -------------------------------------------------------------------------- */
 
-/* Why the last call that reads (or writes) came to its end: what the next one has to wait for. */
+/* Why the last call that reads (or writes) stopped: what the next one must wait for. */
 typedef enum { TIO_GO, TIO_AWAITS_INPUT, TIO_AWAITS_ROOM } tio_stop;
 
 typedef struct tio_psk tio_psk;
@@ -62,75 +71,87 @@ typedef struct tio_psk tio_psk;
 struct tio_conn {
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
-    tio_context *identity;              /* its certificates are shown in place of the context's own, or NULL */
-    tio_gate *gate;                     /* of a server, else NULL */
-    tio_reactor *reactor;               /* while it has a slot there */
-    void *owner;                        /* the binding's */
+    /* its certificates replace those of the context; may be NULL */
+    tio_context *identity;
+    tio_gate *gate;                     /* a server's, else NULL */
+    tio_reactor *reactor;               /* while the connection has a slot in it */
+    void *owner;                        /* the binding's object */
     tio_policy policy;
     tio_wire wire;
     tio_fault *fault;                   /* set when BROKEN */
     tio_verify *verify;                 /* what verification found, or NULL */
     uint8_t role, phase, question, in, out;
     uint8_t read_stop, write_stop;      /* tio_stop */
-    uint8_t reading, writing;           /* the caller would take plaintext now; it has plaintext to write */
-    size_t held;                        /* what was unacknowledged when it broke and its descriptor went */
-    uint32_t headers, partial_record;   /* records that have begun with a whole header; the number of the one that is not whole */
-    uint64_t data_end;                  /* where the last record of data ends, counted in bytes on the wire */
-    uint8_t end_due;                    /* close_notify waits for a handshake to be done */
-    uint8_t has_plaintext;              /* a record of plaintext stands inside OpenSSL */
-    uint8_t asked;                      /* questions already answered: TIO_WANT_* */
-    uint8_t prefaced;                   /* what came before TLS has been taken off */
-    uint8_t has_news;                   /* `records` holds lines or a trace to be taken, or a client's `sessions` new ones */
-    uint8_t read_paused;                /* the reactor has stopped watching for input */
-    uint8_t certificate_requested;      /* the peer asked for ours */
-    uint8_t npn_agreed;                 /* client: the server advertised what was chosen */
-    uint8_t stateful;                   /* server: gives out ids of sessions, no tickets that carry them */
-    uint8_t marked;                     /* server: a session carries the mark of what was verified last */
-    uint8_t ticketed;                   /* client: a ticket has come */
-    uint8_t limit_exceeded;             /* the tio_limit that a callback found exceeded */
-    uint8_t peer_finished;              /* the peer's Finished of the first handshake has come */
-    uint8_t rehandshake_asked;          /* we have asked for another handshake */
-    uint8_t rehandshake_hello;          /* server: the client's hello that answers it has come */
-    uint8_t rehandshake_deferred;       /* server: after the one that the client has begun itself */
-    int8_t rehandshake_verify, rehandshake_soft;    /* what was asked for: SSL_VERIFY_*, -1 as it is, and accept_unverified */
+    /* the caller would accept plaintext now; it has plaintext to write */
+    uint8_t reading, writing;
+    /* unacknowledged bytes when a BROKEN connection lost its descriptor */
+    size_t unacknowledged;
+    /* records with a complete header so far; number of the incomplete one */
+    uint32_t headers, partial_record;
+    /* position after the last record of data, in wire bytes sent */
+    uint64_t data_end;
+    uint8_t end_due;                    /* close_notify waits for the end of a handshake */
+    uint8_t has_plaintext;              /* OpenSSL holds a record of plaintext */
+    uint8_t asked;                      /* TIO_WANT_*: questions that are not asked again */
+    uint8_t preface_done;                   /* the bytes before TLS were consumed */
+    /* key lines, a trace or a client's new sessions can be fetched */
+    uint8_t has_news;
+    uint8_t read_paused;                /* the reactor does not watch for input */
+    uint8_t certificate_requested;      /* the peer asked for our certificate */
+    uint8_t npn_agreed;                 /* client: the server advertised the chosen protocol */
+    uint8_t stateful;                   /* server: issues session ids instead of tickets */
+    /* server: the session has the mark of the last verification */
+    uint8_t marked;
+    uint8_t ticket_received;                   /* client: a ticket was received */
+    uint8_t limit_exceeded;             /* tio_limit: what a callback found exceeded */
+    /* the peer's Finished of the first handshake was received */
+    uint8_t peer_finished;
+    uint8_t rehandshake_asked;          /* we have requested another handshake */
+    uint8_t rehandshake_hello;          /* server: the client's hello for it was received */
+    /* server: ours follows the one that the client has started */
+    uint8_t rehandshake_deferred;
+    /* the requested SSL_VERIFY_* (-1: unchanged) and accept_unverified */
+    int8_t rehandshake_verify, rehandshake_accept_unverified;
     uint8_t rehandshake_begins;         /* client, TLS 1.2: its hello is due */
-    uint8_t rehandshake_finished;       /* the peer's Finished of another handshake has come */
-    uint8_t rehandshake_done;           /* TIO_REHANDSHAKE_*: not reported yet */
-    int8_t accept_unverified;           /* in place of the context's, -1 = as that has it */
-    uint8_t counted;                    /* 1 handshaking, 2 open: which counter of the gate holds us */
-    uint8_t counted_peer;               /* and the count of its address */
-    int16_t alert_sent, alert_received; /* -1 = none; else the description */
-    int16_t refusal;                    /* alert an answer chose, -1 = none */
-    int verify_answer;                  /* X509_V_*, the binding's word on the peer */
-    uint32_t key_updates;               /* and other messages between data that bring none, in a row */
-    uint32_t certificate_requests;      /* after the handshake, within the window from requests_ns */
+    uint8_t rehandshake_finished;       /* the peer's Finished of another handshake was received */
+    uint8_t rehandshake_done;           /* TIO_REHANDSHAKE_*, not reported yet */
+    int8_t accept_unverified;           /* overrides the context's; -1 = not set */
+    uint8_t counted;                    /* the gate counts us as: 0 not, 1 handshaking, 2 open */
+    uint8_t counted_peer;               /* the gate counts us for our address */
+    int16_t alert_sent, alert_received; /* the alert's description, -1 = none */
+    int16_t refusal;                    /* the alert that an answer chose, -1 = none */
+    int verify_answer;                  /* X509_V_*: the binding's verdict */
+    uint32_t key_updates;               /* KeyUpdates and other messages without data, in a row */
+    /* repeated requests in the window that began at requests_ns */
+    uint32_t certificate_requests;
     int64_t requests_ns;
-    uint32_t renegotiations;            /* by the peer, within the window */
-    int64_t handshake_done_ns;          /* when the last handshake was done */
+    uint32_t renegotiations;            /* by the peer, in the current window */
+    int64_t handshake_done_ns;          /* when the last handshake was complete */
     int64_t partial_due, rehandshake_due;       /* CLOCK_MONOTONIC, ns, 0 = none */
-    uint32_t slot;                      /* index in the reactor */
+    uint32_t slot;                      /* index in the reactor's table */
     int64_t last_activity;
     uint64_t bytes_read, bytes_written; /* plaintext */
     struct sockaddr_in6 peer, local;
-    uint8_t first[16];                  /* the peer's first wire bytes, for telling what it spoke */
+    uint8_t first[16];                  /* the peer's first wire bytes, which show its protocol */
     uint8_t first_size;
     char *server_name;
-    uint8_t *offered;                   /* server: ALPN list of the hello in wire form, kept while it is asked for */
+    /* server: the client's ALPN list, wire format, kept during TIO_ASK_HELLO */
+    uint8_t *offered;
     size_t offered_size;
-    uint8_t *chosen;                    /* ALPN answer: one protocol */
+    uint8_t *chosen;                    /* one ALPN protocol, from the answer */
     size_t chosen_size;
     tio_psk *psk;                       /* NULL unless TIO_WANT_PSK */
     tio_records *records;
     tio_status *status;
     tio_sessions *sessions;
-    tio_key_info own_key;               /* server, TLS 1.2: the key it exchanged with */
-    uint16_t max_fragment;              /* plaintext of one record we send at most; 0 = OpenSSL's, 16384 */
+    tio_key_info own_key;               /* server, TLS 1.2: its ephemeral key */
+    uint16_t max_fragment;              /* plaintext per record sent; 0 = OpenSSL's 16384 */
 };
 
-/* The connection behind an SSL: our BIO carries it, which costs nothing, unlike ex_data. */
+/* The connection of an SSL. Our BIO carries it, which is free, unlike ex_data. */
 static inline tio_conn *tio_conn_of(const SSL *ssl) { return BIO_get_data(SSL_get_rbio(ssl)); }
 
-/* Under AddressSanitizer a byte that was promised and not read shows as this value. */
+/* Under AddressSanitizer a byte that was reported as read but not written has this value. */
 static inline void tio_poison(void *room, size_t size) {
 #ifdef __SANITIZE_ADDRESS__
     __builtin_memset(room, 0xDB, size);
@@ -141,27 +162,31 @@ static inline void tio_poison(void *room, size_t size) {
 
 static inline int tio_conn_is_handshake(const tio_conn *c) { return c->phase == TIO_IDLE || c->phase == TIO_HANDSHAKING; }
 
-/* New bytes of the peer may be there: what waited for input may go on.  A write that waits for another handshake may not while
- * plaintext stands: OpenSSL reads nothing before that is taken, and an end behind it is announced again and again. */
+/* The peer may have sent more: continue what waited for input. A write that waits for another
+ * handshake stays blocked while OpenSSL holds plaintext, because OpenSSL reads nothing before that
+ * is taken. */
 static inline void tio_conn_input_came(tio_conn *c) {
-    if (c->in != TIO_IN_OPEN) return;                   /* an end is announced again and again */
+    if (c->in != TIO_IN_OPEN) return;   /* the end of file is reported again and again */
     c->wire.would_block = 0;
     if (c->read_stop == TIO_AWAITS_INPUT) c->read_stop = TIO_GO;
     if (c->write_stop == TIO_AWAITS_INPUT && !c->has_plaintext) c->write_stop = TIO_GO;
 }
 
-/* Options that depend on the connection, beside the context's. */
+/* Set the options that depend on the connection, in addition to the context's. */
 static inline void tio_conn_set_options(tio_conn *c) {
-    uint64_t options = SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;   /* or a certificate asked for would not come */
+    /* or a requested certificate would not be sent */
+    uint64_t options = SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION;
     const tio_renegotiation *r = &c->policy.renegotiation;
-    if (r->limit || r->window_ns < 0) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;     /* < 0: to be refused */
+    /* < 0: on_renegotiation() refuses */
+    if (r->limit || r->window_ns < 0) options |= SSL_OP_ALLOW_CLIENT_RENEGOTIATION;
     if (c->stateful) options |= SSL_OP_NO_TICKET;
     SSL_set_options(c->ssl, options);
 }
 
-void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);    /* BROKEN with that fault, unless it is final already */
+/* unless the phase is final */
+void tio_conn_break(tio_conn *, tio_fault_kind, tio_limit, int os_error);
 
-/* state.c - every move of the four fields; an impossible one is a bug and is refused (-1). */
+/* state.c - all changes of the four fields. An impossible one is a bug and is rejected (-1). */
 int tio_move_phase(tio_conn *, tio_phase);
 int tio_move_question(tio_conn *, tio_question);
 int tio_move_in(tio_conn *, tio_in);
@@ -169,46 +194,51 @@ int tio_move_out(tio_conn *, tio_out);
 
 /* clock.c */
 int64_t tio_clock(void);                             /* CLOCK_MONOTONIC, ns */
-int64_t tio_clock_coarse(void);                      /* the same, 4 ms behind and cheap */
+int64_t tio_clock_coarse(void);                      /* the same, up to 4 ms late and cheap */
 
 /* faults.c */
-void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);     /* reads the error queue, BROKEN */
-void tio_refuse_in_plaintext(tio_conn *, int alert); /* while all that was said is in the clear: an alert in place of what is unsent */
+/* reads the error queue; BROKEN */
+void tio_fault_set(tio_conn *, tio_fault_kind, tio_limit, int os_error);
+/* before anything encrypted was sent: replaces the unsent output by an alert */
+void tio_refuse_in_plaintext(tio_conn *, int alert);
 
 /* ocsp.c */
 void tio_status_install(SSL_CTX *);
-void tio_status_hello(tio_conn *);                   /* the context is the right one, the version not chosen yet */
+void tio_status_hello(tio_conn *);      /* the context is final, the version is not chosen yet */
 void tio_status_refuse(tio_conn *, int alert);
-void tio_status_done(tio_conn *);                    /* the handshake is: nothing is kept for an idle connection */
+/* the handshake is complete: frees what an idle connection does not need */
+void tio_status_done(tio_conn *);
 
 /* callbacks.c */
 int tio_callbacks_install(SSL_CTX *);
 void tio_callbacks_attach(tio_conn *);
 
 /* psk.c */
-int tio_psk_attach(tio_conn *);                      /* -1: no memory */
-int tio_psk_hello(tio_conn *);                       /* server: the context is chosen, the hello can be read */
-void tio_psk_settle(tio_conn *);                     /* the handshake is done */
+int tio_psk_attach(tio_conn *);                      /* -1: out of memory */
+int tio_psk_hello(tio_conn *);          /* server: the context is final, the hello can be read */
+void tio_psk_settle(tio_conn *);                     /* the handshake is complete */
 void tio_psk_free(tio_conn *);
 
 /* facts.c */
-void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange leaves */
+void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange is being sent */
 
 /* diagnostics.c */
 void tio_records_install(const tio_conn *, SSL_CTX *);
-void tio_records_offer(tio_conn *, const void *, size_t);                /* a ClientHello has come */
+void tio_records_offer(tio_conn *, const void *, size_t);  /* a ClientHello was received */
 void tio_records_trace(tio_conn *, int written, int version, int type, const void *, size_t);
-void tio_records_look(tio_conn *);                   /* is anything left to be taken? */
+void tio_records_update_news(tio_conn *);                   /* set `has_news` */
 void tio_records_free(tio_conn *);
 
 /* context.c */
 int tio_context_switch(tio_conn *, tio_context *);
-int tio_context_identity(tio_conn *);                /* `identity` into a new SSL */
+int tio_context_identity(tio_conn *);   /* copy the certificates of `identity` into a new SSL */
 
 /* gate.c */
-tio_context *tio_gate_context(tio_gate *);           /* retained for the caller */
-unsigned tio_gate_max_lingering(const tio_gate *);   /* descriptors that may be drained at once; NULL: of connections without a gate */
-int tio_gate_enter_peer(tio_gate *, const struct sockaddr_in6 *);        /* 0: this address has as many as it may */
+tio_context *tio_gate_context(tio_gate *);           /* the caller must release it */
+/* descriptors that may be drained at once; NULL: for connections without a gate */
+unsigned tio_gate_max_lingering(const tio_gate *);
+/* 0: the address has reached its limit */
+int tio_gate_enter_peer(tio_gate *, const struct sockaddr_in6 *);
 void tio_gate_leave_peer(tio_gate *, const struct sockaddr_in6 *);
 
 /* tickets.c */
@@ -217,16 +247,18 @@ int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX
 /* sessions.c */
 void tio_sessions_install(SSL_CTX *);
 void tio_sessions_start(tio_conn *);                 /* client: before the handshake */
-void tio_sessions_decide(tio_conn *);                /* server, in the hello: ids or tickets? */
-int tio_sessions_hello(tio_conn *);                  /* server: which session is to be resumed; -1: no memory */
+void tio_sessions_decide(tio_conn *);   /* server, in the hello: session ids or tickets? */
+/* server: which session the client wants to resume; -1: out of memory */
+int tio_sessions_hello(tio_conn *);
 void tio_sessions_keep(tio_conn *, SSL_SESSION *);
-int tio_sessions_resumed(const tio_conn *);          /* client: the session given was taken */
-int tio_sessions_ask(tio_conn *);                    /* server: the question is put, if something was made */
+int tio_sessions_resumed(const tio_conn *);  /* client: the server has resumed the given session */
+int tio_sessions_ask(tio_conn *);       /* server: opens TIO_ASK_STORE if sessions were made */
 void tio_sessions_free(tio_conn *);
 
 
 /* marks.c */
-int tio_mark_session(tio_conn *, SSL_SESSION *);     /* server: what a session made now remembers; 0: no memory */
-int tio_mark_holds(tio_conn *, SSL_SESSION *);       /* server: the verdict that a session was made by still counts */
+/* server: write the mark of a new session; 0: out of memory */
+int tio_mark_session(tio_conn *, SSL_SESSION *);
+int tio_mark_holds(tio_conn *, SSL_SESSION *);       /* server: the mark still permits resumption */
 
 #endif

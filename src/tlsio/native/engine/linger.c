@@ -1,9 +1,11 @@
-/* linger.c - a connection's last words: what is unsent is sent, then FIN, then what the peer still sends is read and thrown away.
+/* linger.c - closing a descriptor: send what is unsent, then FIN, then read and discard what the
+ * peer still sends.
  *
- * Closing at once while the peer sends makes the kernel answer with RST, and the RST kills our alert in the peer's receive
- * queue: it is lost ten times of ten.  So the descriptor stays for 256 KiB or 2 s at most, whatever the peer does, and only so
- * many stay at once as the server's limits allow: beyond that the oldest is closed.  Whoever floods a server with handshakes
- * that fail loses the alerts about them, and holds none of its descriptors. */
+ * Closing while the peer sends makes the kernel answer with RST, which discards our alert in the
+ * peer's receive queue: it is lost ten times out of ten. So the descriptor stays open for 256 KiB
+ * or 2 s, whichever is reached first. The server's limits also bound the number of lingering
+ * descriptors; beyond that the oldest is closed. A client that floods a server with failing
+ * handshakes may lose the alerts, but does not use up the server's descriptors. */
 #include "reactor.h"
 
 #include <errno.h>
@@ -25,7 +27,8 @@ void tio_linger_end(tio_reactor *r, tio_slot *s) {
     tio_slot_close(r, s);
 }
 
-/* All of them have one length of time, so they stand in one list, the oldest first. */
+/* All lingering descriptors have the same length of time and so are in one list, the oldest
+ * first. */
 static tio_slot *oldest(const tio_slot *like, const tio_gate *g) {
     tio_slot *s = like->span->slots.first;
     while (s && (s->kind != TIO_LINGER || s->gate != g)) s = s->links[TIO_DEADLINE].after;
@@ -40,14 +43,14 @@ void tio_linger_begin(tio_reactor *r, tio_slot *s, tio_gate *g) {
     count(r, g, 1);
     while (lingering(r, g) > tio_gate_max_lingering(g)) {
         tio_slot *first = oldest(s, g);
-        if (!first) break;                              /* another thread's */
+        if (!first) break;              /* they belong to another thread's reactor */
         tio_linger_end(r, first);
         if (first == s) return;
     }
     tio_linger_step(r, s);
 }
 
-/* 1: all is sent */
+/* returns 1 if all is sent */
 static int send_rest(tio_reactor *r, tio_slot *s) {
     while (s->out_start < s->out_end) {
         ssize_t n = send(s->fd, s->out + s->out_start, s->out_end - s->out_start, MSG_NOSIGNAL);
@@ -60,14 +63,14 @@ static int send_rest(tio_reactor *r, tio_slot *s) {
             break;
         }
     }
-    int well = s->out_start == s->out_end;
+    int ok = s->out_start == s->out_end;
     free(s->out);
     s->out = NULL;
-    if (!well) tio_linger_end(r, s);
-    return well;
+    if (!ok) tio_linger_end(r, s);
+    return ok;
 }
 
-/* One recv() a turn: what a peer sends without end costs no more than that. */
+/* One recv() per turn bounds the cost of a peer that sends without end. */
 void tio_linger_step(tio_reactor *r, tio_slot *s) {
     if (s->out && !send_rest(r, s)) return;
     if (!s->ended) {

@@ -1,12 +1,14 @@
-/* lists.c - the revocation lists at hand, for sessions that are to be resumed.
+/* lists.c - the CRLs that the engine can consult when a session is to be resumed.
  *
- * Whether a session is resumed is decided inside OpenSSL's call, where no question can be put.  So the binding publishes here
- * what it has fetched, and the engine looks up the certificates that a session remembers.  The rule is that a resumption lets in
- * nobody whom a full handshake could refuse: a certificate passes only when its list, or that there is none to be had, is known
- * and fresh.  All else is a full handshake, in which the binding fetches what is missing.
+ * OpenSSL decides about a resumption inside a call in which no question can be asked. So the
+ * binding publishes here the CRLs that it has fetched, and the engine looks up the certificates
+ * that a session has recorded. A resumption must not accept a client that a full handshake could
+ * reject: a certificate passes only if its CRL, or the fact that it has none, is known and fresh.
+ * Otherwise there is a full handshake, in which the binding fetches what is missing.
  *
- * An entry stands for one certificate: TIO_LIST_KEY bytes that name the list, a byte with the size of the serial number in DER,
- * and that number.  Size 0: it was too long to be remembered, and never passes. */
+ * An entry describes one certificate: TIO_LIST_KEY bytes that identify its CRL, one byte with the
+ * size of the serial number in DER, and that number. Size 0: the number was too long to be
+ * recorded; such an entry never passes. */
 #include "internal.h"
 
 #include <openssl/err.h>
@@ -18,17 +20,18 @@
 
 typedef struct {
     uint8_t key[TIO_LIST_KEY];
-    int64_t until;                      /* POSIX seconds; afterwards only a full handshake may look */
+    /* POSIX seconds; afterwards only a full handshake can check */
+    int64_t until;
     uint64_t used;
-    tio_serials *serials;               /* NULL: there is no list to be had */
+    tio_serials *serials;               /* NULL: there is no CRL */
 } published;
 
 struct tio_lists {
-    pthread_mutex_t lock;               /* published by the binding, read by handshakes of any thread */
+    pthread_mutex_t lock;               /* the binding writes, handshakes of any thread read */
     atomic_int owners;
     int required;
     uint64_t turn;
-    size_t count, held, room;           /* memory for `held` of the `room` there may be */
+    size_t count, held, room;           /* `all` has memory for `held`, and may grow to `room` */
     published *all;
 };
 
@@ -65,7 +68,7 @@ static published *least_used(tio_lists *l) {
     return least;
 }
 
-/* A row for one more list, or the one of that which leaves.  NULL: no memory. */
+/* A free element, or the least recently used one. NULL: out of memory. */
 static published *make_room(tio_lists *l) {
     if (l->count == l->held && l->count < l->room) {
         size_t held = l->held ? 2 * l->held : 8;
@@ -118,17 +121,17 @@ static int passes(tio_lists *l, const uint8_t *entry, int64_t now) {
 
 int tio_lists_pass(tio_lists *l, const uint8_t *entries, size_t size, int64_t now) {
     size_t at = 0;
-    int well = 1;
+    int ok = 1;
     pthread_mutex_lock(&l->lock);
-    while (well && at < size) {
-        well = size - at > TIO_LIST_KEY && size - at - TIO_LIST_KEY - 1 >= entries[at + TIO_LIST_KEY] && passes(l, entries + at, now);
-        if (well) at += TIO_LIST_KEY + 1 + (size_t)entries[at + TIO_LIST_KEY];
+    while (ok && at < size) {
+        ok = size - at > TIO_LIST_KEY && size - at - TIO_LIST_KEY - 1 >= entries[at + TIO_LIST_KEY] && passes(l, entries + at, now);
+        if (ok) at += TIO_LIST_KEY + 1 + (size_t)entries[at + TIO_LIST_KEY];
     }
     pthread_mutex_unlock(&l->lock);
-    return well;
+    return ok;
 }
 
-/* ---- what a list needs to know of a certificate ---------------------------------------------------------------------- */
+/* ---- the entry of a certificate -------------------------------------------------------------- */
 
 int tio_spki_digest(const X509 *cert, uint8_t digest[SHA256_DIGEST_LENGTH]) {
     unsigned char *der = NULL;
@@ -139,7 +142,8 @@ int tio_spki_digest(const X509 *cert, uint8_t digest[SHA256_DIGEST_LENGTH]) {
     return 0;
 }
 
-/* The places a certificate names, its issuer's key and whether it is an authority's decide which list is its own. */
+/* Which CRL covers a certificate depends on its distribution points, its issuer's key and whether
+ * it is a CA. */
 static int list_key(X509 *cert, X509 *issuer, uint8_t key[TIO_LIST_KEY]) {
     uint8_t parts[2 * SHA256_DIGEST_LENGTH + 1] = { 0 };
     int at = X509_get_ext_by_NID(cert, NID_crl_distribution_points, -1);
@@ -168,7 +172,8 @@ size_t tio_chain_entries(STACK_OF(X509) *chain, uint8_t entries[TIO_ENTRIES]) {
     size_t size = 0;
     int pairs = sk_X509_num(chain) - 1;
     for (int i = 0; i < pairs && i < TIO_LISTED; i++) size += write_entry(sk_X509_value(chain, i), sk_X509_value(chain, i + 1), entries + size);
-    if (pairs > TIO_LISTED) {           /* the rest could not be looked up */
+    /* an entry without a serial: the rest could not be checked */
+    if (pairs > TIO_LISTED) {
         memset(entries + size, 0, TIO_LIST_KEY + 1);
         size += TIO_LIST_KEY + 1;
     }

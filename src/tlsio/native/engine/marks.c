@@ -1,13 +1,18 @@
-/* marks.c - what a server's session remembers of the verdict it was made by, and when that verdict ends.
+/* marks.c - what a server's session records of the verdict on its client, and when that verdict
+ * expires.
  *
- * A resumed connection is not verified, and OpenSSL gives every new ticket a full new lifetime.  So a session carries a mark, the
- * ticket_appdata of SSL_SESSION, which is encrypted in tickets and part of the DER that stores keep: when the first full handshake
- * was, under which trust, when its verdict ends, and what a revocation list needs to know of each certificate.  A renewed session
- * keeps the mark of the one it was resumed from, hence a chain of resumptions never outlives the first verification.
+ * A resumed connection is not verified, and OpenSSL gives every new ticket a full lifetime. So a
+ * session carries a mark in the ticket_appdata of its SSL_SESSION, which is encrypted in tickets
+ * and part of the DER that stores keep. The mark says when the first full handshake took place,
+ * under which trust settings, when the verdict expires, and which CRL entries to check. A renewed
+ * session keeps the mark of the session it was resumed from, so a chain of resumptions never
+ * outlives the first verification.
  *
- * Layout, integers big-endian: 8 bytes of magic, 32 of the trust's digest, int64 first, int64 end (both POSIX seconds), then the
- * entries of lists.c.  The session id context keeps trusts apart too, but a given one may be shared by servers that differ.
- * Without a mark (sessions of other programs and of older versions) nothing is known about the client's certificate. */
+ * Layout, integers big-endian: 8 bytes of magic, 32 bytes digest of the trust settings, int64
+ * first, int64 end (both POSIX seconds), then the entries of lists.c. The session id context
+ * separates trust settings too, but servers with different settings may be given the same one.
+ * Without a mark (sessions of other programs and of older versions) nothing is known about the
+ * client's certificate. */
 #include "internal.h"
 
 #include <openssl/x509.h>
@@ -15,19 +20,21 @@
 #include <time.h>
 
 enum { TRUST = 8, FIRST = TRUST + TIO_TRUST, END = FIRST + 8, HEAD = END + 8 };        /* offsets */
-/* Clocks of a cluster differ, and may be set back.  A session from further in the future has an age that cannot be known. */
+/* Clocks of a cluster differ, and may be set back. The age of a session from further in the future
+ * cannot be known. */
 enum { SKEW = 60 };
 
 static const uint8_t magic[8] = { 't', 'l', 's', 'i', 'o', 'm', 'k', '1' };
 
 typedef struct {
-    const uint8_t *trust;               /* as is `entries`, or in the row */
+    /* in the session's memory, as is `entries`, or in the context's settings */
+    const uint8_t *trust;
     int64_t first, end;
-    const uint8_t *entries;             /* in the session's own memory */
+    const uint8_t *entries;             /* borrowed */
     size_t size;
 } mark;
 
-static int64_t wall(void) {
+static int64_t wall_clock(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return t.tv_sec;
@@ -89,8 +96,9 @@ int64_t tio_chain_end(STACK_OF(X509) *chain, const X509 *leaf) {
 
 static int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* The lifetime that clients are told, and that stores get, must not be longer than the verdict.  Not 0, which OpenSSL 3.0 reads back
- * as 3 and then fails the handshake, because the ticket has grown; the mark refuses such a session anyway. */
+/* The lifetime that clients and stores get must not exceed the verdict's. It must not be 0: OpenSSL
+ * 3.0 would read that back as 3 and fail the handshake, because the ticket has grown. The mark
+ * refuses such a session anyway. */
 static void shorten(SSL_SESSION *session, int64_t end) {
     int64_t left = end - made_at(session);
     if (left < (int64_t)SSL_SESSION_get_timeout(session)) SSL_SESSION_set_timeout(session, left > 1 ? (long)left : 1);
@@ -100,12 +108,13 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
     mark m;
     uint8_t entries[TIO_ENTRIES];
     X509 *leaf = SSL_SESSION_get0_peer(session);
-    STACK_OF(X509) *chain = leaf && !c->marked ? SSL_get0_verified_chain(c->ssl) : NULL;    /* NULL when resumed */
+    /* NULL when resumed. */
+    STACK_OF(X509) *chain = leaf && !c->marked ? SSL_get0_verified_chain(c->ssl) : NULL;
     int known = read_mark(session, &m);
     if (!known || chain) {
-        if (!known) m.first = wall();
+        if (!known) m.first = wall_clock();
         m.end = lesser(m.first + (int64_t)SSL_CTX_get_timeout(c->context->ssl), tio_chain_end(chain, leaf));
-        /* Lists are about certificates that were found good; the others are refused by their verify result. */
+        /* CRLs matter for accepted certificates; the verify result refuses the others. */
         m.size = chain && SSL_get_verify_result(c->ssl) == X509_V_OK ? tio_chain_entries(chain, entries) : 0;
         m.entries = entries;
         m.trust = c->context->settings.trust;
@@ -116,7 +125,7 @@ int tio_mark_session(tio_conn *c, SSL_SESSION *session) {
     return 1;
 }
 
-/* A session without a mark gets one when it is taken, so that its renewals do not begin anew. */
+/* A session without a mark gets one when it is resumed, so that renewals do not extend its life. */
 static int adopt(tio_conn *c, SSL_SESSION *session, mark *m) {
     int64_t first = made_at(session), end = first + (int64_t)SSL_CTX_get_timeout(c->context->ssl);
     *m = (mark){ c->context->settings.trust, first, lesser(end, tio_chain_end(NULL, SSL_SESSION_get0_peer(session))), NULL, 0 };
@@ -125,16 +134,18 @@ static int adopt(tio_conn *c, SSL_SESSION *session, mark *m) {
 
 int tio_mark_holds(tio_conn *c, SSL_SESSION *session) {
     const tio_context_settings *settings = &c->context->settings;
-    /* After post-handshake authentication there is a certificate although the context asks for none. */
+    /* After post-handshake authentication there may be a certificate although the context requests
+     * none. */
     int judged = (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER) || SSL_SESSION_get0_peer(session);
-    int64_t now = wall();
+    int64_t now = wall_clock();
     mark m;
     if (!read_mark(session, &m)) {
-        /* The option cannot bring back the chain, in which lists and pins are looked for. */
+        /* The option cannot restore the chain, which CRLs and pins need. */
         if ((judged && (!settings->resume_unmarked || settings->lists || settings->pin_count)) || !adopt(c, session, &m)) return 0;
     }
     if (m.first > now + SKEW || now >= m.end || now - m.first >= (int64_t)SSL_CTX_get_timeout(c->context->ssl)) return 0;
     if (!judged) return 1;
-    if (settings->lists_end && now >= settings->lists_end) return 0;      /* a full handshake fails for want of a current list */
+    /* A full handshake reports that the CRL has expired. */
+    if (settings->lists_end && now >= settings->lists_end) return 0;
     return !memcmp(m.trust, settings->trust, TIO_TRUST) && (!settings->lists || tio_lists_pass(settings->lists, m.entries, m.size, now));
 }

@@ -1,34 +1,42 @@
-/* next.c - what now?  The one answer to the question what a connection waits for, and the getters of what it is.
+/* next.c - what a connection waits for, and getters.
  *
- * Theory of operation.  A connection moves when the peer's bytes come, when the kernel or the stream takes ours, when the caller
- * takes plaintext or has some to write, when a question is answered, and when a clock runs out.  Whoever drives it must know
- * which of these it waits for: if a wait is missed the connection stands still for ever, and if one is seen that is none the
- * driver turns for ever.  Neither can be derived from what is held: wire bytes may lie there that OpenSSL does not look at
- * because it wants to write first, and data may be queued that it does not take because it wants to read first.  So the reason
- * of the last stop is kept for each direction (conn.c), it is taken back by the event it named (tio_conn_input_came, room in the
- * wire), and everything is derived from it here.
+ * Theory of operation. A connection can progress when the peer sends bytes, when the kernel or the
+ * stream accepts ours, when the caller takes plaintext or has some to write, when a question is
+ * answered, and when a deadline passes. Its driver must know which of these it waits for. If a wait
+ * is missed, the connection stalls; if a wait is reported that does not exist, the driver loops
+ * forever.
  *
- * The rule that keeps drivers silent: TIO_NEXT_TURN is said only when the next call is not the one that has just stopped. */
+ * The buffers alone do not show it: OpenSSL may leave wire bytes unread because it must write
+ * first, or refuse data because it must read first. So conn.c stores for each direction why the
+ * last call stopped. The awaited event clears that reason: tio_conn_input_came() for input; for
+ * output, room in the wire. Everything else is derived here.
+ *
+ * To keep drivers from spinning, TIO_NEXT_TURN is only set if the next call differs from the one
+ * that has just stopped. */
 #include "internal.h"
 
 static int has_room(const tio_conn *c) { return tio_wire_unsent(&c->wire) < TIO_GATHER || c->wire.unbounded; }
 
-/* Bytes that OpenSSL has not seen yet, or an end that it was not asked about yet. */
+/* Is there input that OpenSSL has not seen, or an end of file that it has not been asked about? */
 static int holds_input(const tio_conn *c) { return c->wire.in_size || c->wire.budget_spent || c->wire.eof || c->wire.error; }
 
-/* The reading side, of a handshake too.  A client's handshake begins with its first step, not with the peer's bytes. */
+/* The reading side, including handshakes. A client's handshake starts with its first step, not with
+ * the peer's bytes. */
 static unsigned next_input(const tio_conn *c) {
     if (c->phase == TIO_IDLE && c->role == TIO_CLIENT) return 0;
-    if (c->phase == TIO_OPEN && c->refusal >= 0) return TIO_NEXT_TURN;      /* the refusal is not written yet */
+    /* The refusal is not written yet. */
+    if (c->phase == TIO_OPEN && c->refusal >= 0) return TIO_NEXT_TURN;
     if (c->read_stop == TIO_AWAITS_ROOM) return has_room(c) ? TIO_NEXT_TURN : TIO_NEXT_ROOM;
     if (c->has_plaintext) return TIO_NEXT_READABLE | (c->reading || c->phase == TIO_CLOSING ? TIO_NEXT_TURN : 0);
-    unsigned next = c->read_paused ? TIO_NEXT_INPUT | TIO_NEXT_TURN : TIO_NEXT_INPUT;       /* the kernel is to be told to wake us again */
+    /* A turn makes the reactor watch for input again. */
+    unsigned next = c->read_paused ? TIO_NEXT_INPUT | TIO_NEXT_TURN : TIO_NEXT_INPUT;
     if (c->read_stop == TIO_AWAITS_INPUT) return next;
-    if (c->wire.fd >= 0 && !c->wire.would_block) return next | TIO_NEXT_TURN;               /* the kernel may have more */
+    /* The kernel may have more. */
+    if (c->wire.fd >= 0 && !c->wire.would_block) return next | TIO_NEXT_TURN;
     return holds_input(c) ? TIO_NEXT_TURN : next;
 }
 
-/* The writing side: plaintext above the engine, and an end behind it. */
+/* Can queued plaintext be written? */
 static int may_write(const tio_conn *c) {
     if (!c->writing || c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->wire.out_error) return 0;
     return c->write_stop != TIO_AWAITS_INPUT && has_room(c);
@@ -43,9 +51,12 @@ unsigned tio_conn_next(const tio_conn *c) {
     else if (c->out == TIO_OUT_ENDING && !c->end_due) next |= TIO_NEXT_FIN;
     if (c->phase == TIO_BROKEN) return next;
     if (c->in == TIO_IN_OPEN) next |= next_input(c);
-    else if (c->wire.out_error || c->end_due) next |= TIO_NEXT_TURN;        /* nothing more will come that could explain or delay it */
-    if (may_write(c) || (c->rehandshake_done && (c->phase == TIO_OPEN || c->phase == TIO_CLOSING))) next |= TIO_NEXT_TURN;     /* the latter is to be reported */
-    if (c->wire.out_error && !c->has_plaintext) next |= TIO_NEXT_TURN;      /* reported by the next step */
+    /* No further input can explain the failure or delay the end. */
+    else if (c->wire.out_error || c->end_due) next |= TIO_NEXT_TURN;
+    /* The result of another handshake must be reported. */
+    if (may_write(c) || (c->rehandshake_done && (c->phase == TIO_OPEN || c->phase == TIO_CLOSING))) next |= TIO_NEXT_TURN;
+    /* The next step reports the failed send. */
+    if (c->wire.out_error && !c->has_plaintext) next |= TIO_NEXT_TURN;
     return next;
 }
 
@@ -54,7 +65,7 @@ void tio_conn_want(tio_conn *c, int reading, int writing) {
     if (writing >= 0) c->writing = writing != 0;
 }
 
-/* ---- getters ------------------------------------------------------------------------------------------------------ */
+/* ---- getters --------------------------------------------------------------------------------- */
 
 tio_policy *tio_conn_policy(tio_conn *c) { return &c->policy; }
 void tio_conn_set_gate(tio_conn *c, tio_gate *g) { c->gate = g; }

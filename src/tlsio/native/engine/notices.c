@@ -1,9 +1,10 @@
-/* notices.c - what the reactor has to report, oldest first.
+/* notices.c - what the reactor reports, oldest first.
  *
- * A notice is a set of bits in the slot that it is about, and the slot's place in a list: so it needs no memory and cannot be
- * lost, several about one connection are one, and one about a connection that has gone goes with it.  What is handed out
- * carries a handle; code of the user that runs between two notices may free, close, fork or turn the loop, and the handle shows
- * whether its connection is still there. */
+ * A notice is a set of bits in the slot that it is about, and the slot's position in a list. So it
+ * needs no memory and cannot be lost; several notices about one connection are merged, and freeing
+ * the connection removes them. A notice carries a handle: user code that runs between two notices
+ * may free, close, fork or run the loop, and the handle shows whether the connection still
+ * exists. */
 #include "reactor.h"
 
 #include <unistd.h>
@@ -38,7 +39,7 @@ int tio_reactor_next_notice(tio_reactor *r, tio_notice *n) {
     *n = (tio_notice){ .what = s->news, .handle = tio_handle(s), .conn = s->conn, .fd = s->fd, .error = s->error };
     n->gate = s->conn ? s->conn->gate : s->gate;
     s->news = 0;
-    if (s->kind == TIO_GONE) {                          /* the binding's alone from now on */
+    if (s->kind == TIO_GONE) {          /* from now on it belongs to the binding alone */
         s->conn->reactor = NULL;
         tio_slot_free(r, s);
     }

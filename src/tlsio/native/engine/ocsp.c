@@ -1,13 +1,16 @@
-/* ocsp.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446 4.4.2.1).
+/* ocsp.c - certificate status: the OCSP response that a server staples (RFC 6066 8, RFC 8446
+ * 4.4.2.1).
  *
- * A server is asked before OpenSSL has chosen among its certificates, because that is the last place where it lets us pause:
- * in cert_cb the chosen one is not known yet, and in the status callback, where it is, nobody can wait.  So a response is
- * asked for each of the context's certificates, mostly one, and the status callback picks.  (SSL_check_chain() does not tell
- * which of them are out of the question: it refuses chains that OpenSSL sends all the same.)
+ * Server: the question is asked in cert_cb, the last callback that can pause. OpenSSL has not
+ * chosen a certificate there; it has in the status callback, which cannot pause. So the binding
+ * provides a response for each of the context's certificates (usually one), and the status callback
+ * picks one. SSL_check_chain() cannot narrow the choice: it rejects chains that OpenSSL sends all
+ * the same.
  *
- * A client is asked when it has judged the certificate itself.  In TLS 1.3 the response comes with the certificate, so that is
- * still within the pause of the verification.  In TLS 1.2 it comes behind; the question is put when the server's flight has
- * been read.  OpenSSL goes on and writes ours, but nothing leaves while a question is open. */
+ * Client: the question is asked after the client has judged the certificate. In TLS 1.3 the
+ * response comes with the certificate, so that is still in the pause of the verification. In TLS
+ * 1.2 it comes later; the question is asked when the server's flight was read. OpenSSL goes on and
+ * writes our flight, but nothing is sent while a question is open. */
 #include "internal.h"
 
 #include <openssl/err.h>
@@ -15,12 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A new reference, or NULL: signed by itself, or nobody knows. */
+/* Returns a new reference, or NULL: self-signed, or the issuer is unknown. */
 static X509 *find_issuer(SSL *ssl, X509 *cert) {
     STACK_OF(X509) *chain = NULL;
     X509 *found = NULL;
     if (X509_get_extension_flags(cert) & EXFLAG_SS) return NULL;
-    SSL_get0_chain_certs(ssl, &chain);                  /* of the current one */
+    SSL_get0_chain_certs(ssl, &chain);                  /* of the current certificate */
     for (int i = 0; i < sk_X509_num(chain); i++)
         if (X509_check_issued(sk_X509_value(chain, i), cert) == X509_V_OK) {
             X509_up_ref(sk_X509_value(chain, i));
@@ -44,28 +47,29 @@ static tio_status *collect(SSL *ssl) {
         s->of[s->count++] = (tio_stapled){ .cert = cert, .issuer = find_issuer(ssl, cert) };
     }
     if (current) SSL_select_current_cert(ssl, current);
-    ERR_clear_error();                                  /* an unknown issuer is no failure */
+    ERR_clear_error();                                  /* an unknown issuer is not a failure */
     return s;
 }
 
 tio_status *tio_context_status(tio_context *ctx) {
-    SSL *ssl = SSL_new(ctx->ssl);                       /* its own, because looking at one after the other changes it */
+    SSL *ssl = SSL_new(ctx->ssl);       /* a temporary one, because collect() changes it */
     tio_status *s = ssl ? collect(ssl) : NULL;
     SSL_free(ssl);
     return s;
 }
 
-/* cert_cb.  A hello that is sent again after a HelloRetryRequest comes here again: it is answered already. */
+/* cert_cb. Called again for the hello after a HelloRetryRequest; then the question is answered
+ * already. */
 static int on_choice(SSL *ssl, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
     if (c->phase != TIO_HANDSHAKING || c->status || SSL_get_tlsext_status_type(ssl) != TLSEXT_STATUSTYPE_ocsp) return 1;
     if (!(c->status = collect(ssl))) return 0;
-    if (!c->status->count) return 1;                    /* nothing to show: OpenSSL will say so */
+    if (!c->status->count) return 1;                    /* no certificate: OpenSSL reports that */
     return tio_move_question(c, TIO_ASK_STATUS) ? 0 : -1;
 }
 
-/* RFC 8446 4.2.3 has ECDSA with these curves only, and no DSA. */
+/* RFC 8446 4.2.3: ECDSA with these curves only, and no DSA. */
 static int has_certificate_for_13(SSL *ssl) {
     X509 *current = SSL_get_certificate(ssl);
     char curve[32];
@@ -81,8 +85,9 @@ static int has_certificate_for_13(SSL *ssl) {
     return found;
 }
 
-/* In the hello pause, contexts are switched.  OpenSSL does not offer TLS 1.3 without a certificate for it, unless there is a
- * cert_cb, which might bring one, or a way to pre-shared keys.  Ours does not, so the version has to be held down here. */
+/* In the ClientHello callback, after a possible switch of the context. Without a certificate that
+ * TLS 1.3 can use, OpenSSL does not offer TLS 1.3, unless a cert_cb might provide one or pre-shared
+ * keys are enabled. Ours provides none, so the version is limited here. */
 void tio_status_hello(tio_conn *c) {
     if (!(c->policy.wants & TIO_WANT_STATUS)) return;
     SSL_set_cert_cb(c->ssl, on_choice, NULL);
@@ -96,14 +101,16 @@ static int staple(tio_conn *c, SSL *ssl) {
         if (s->cert != chosen || !s->size) continue;
         unsigned char *copy = OPENSSL_memdup(s->response, s->size);     /* OpenSSL frees it */
         if (copy && SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s->size)) return SSL_TLSEXT_ERR_OK;
-        OPENSSL_free(copy);                                             /* not taken: OpenSSL 3.6, out of memory */
+        /* OpenSSL 3.6 has not taken it: out of memory. */
+        OPENSSL_free(copy);
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
     return SSL_TLSEXT_ERR_NOACK;
 }
 
-/* Client: called when the server's flight is over, and in TLS 1.3 its Finished is good; 0 is bad_certificate_status_response. */
-static int look(tio_conn *c, SSL *ssl) {
+/* Client: called after the server's flight, in TLS 1.3 with a verified Finished. 0 sends
+ * bad_certificate_status_response. */
+static int check_response(tio_conn *c, SSL *ssl) {
     if (c->refusal >= 0) return 0;
     if (SSL_version(ssl) >= TLS1_3_VERSION || c->phase != TIO_HANDSHAKING || !(c->asked & TIO_WANT_VERIFY)) return 1;
     return tio_move_question(c, TIO_ASK_STATUS) ? -1 : 1;
@@ -112,7 +119,7 @@ static int look(tio_conn *c, SSL *ssl) {
 static int on_status(SSL *ssl, void *unused) {
     tio_conn *c = tio_conn_of(ssl);
     (void)unused;
-    return c->role == TIO_SERVER ? staple(c, ssl) : look(c, ssl);
+    return c->role == TIO_SERVER ? staple(c, ssl) : check_response(c, ssl);
 }
 
 void tio_status_install(SSL_CTX *ctx) { SSL_CTX_set_tlsext_status_cb(ctx, on_status); }
@@ -138,8 +145,8 @@ void tio_answer_status(tio_conn *c) {
     if (c->question == TIO_ASK_STATUS) tio_move_question(c, TIO_NO_QUESTION);
 }
 
-/* A client of TLS 1.3 is still within its verification, or comes to look() next.  All others have said nothing yet that is
- * encrypted. */
+/* A TLS 1.3 client is still in its verification, or check_response() follows. All others have sent
+ * nothing encrypted yet. */
 void tio_status_refuse(tio_conn *c, int alert) {
     if (c->role == TIO_SERVER || SSL_version(c->ssl) < TLS1_3_VERSION) tio_refuse_in_plaintext(c, alert);
     else if (alert == SSL_AD_CERTIFICATE_REVOKED) c->verify_answer = X509_V_ERR_CERT_REVOKED;

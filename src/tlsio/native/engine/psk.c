@@ -1,11 +1,14 @@
-/* psk.c - external pre-shared keys: the one place where code of the binding runs inside a call of OpenSSL.
+/* psk.c - external pre-shared keys: the only callbacks that run code of the binding inside an
+ * OpenSSL call.
  *
- * OpenSSL asks for a key by callbacks that cannot wait.  Up to TLS 1.2 a server is asked when the client's ClientKeyExchange
- * is there, a client when it makes it (RFC 4279); in TLS 1.3 while a hello is read, or made (RFC 8446 4.2.11).  Both kinds are
- * installed; those for TLS 1.2 are called for a hello of TLS 1.3 too, when the others had no key, and then say so again.
+ * OpenSSL asks for a key by callbacks that cannot wait. Up to TLS 1.2 (RFC 4279) a server is asked
+ * when it reads the ClientKeyExchange, a client when it writes it. In TLS 1.3 (RFC 8446 4.2.11)
+ * both are asked while a hello is read or written. Callbacks for both are installed. Those for TLS
+ * 1.2 are also called for a TLS 1.3 hello if the others had no key; then they return none.
  *
- * The fence: while somebody is asked, tio_in_psk_callback() is true in this thread, and no connection or reactor may be changed: one
- * that is freed now is freed under OpenSSL's feet.  Whoever wants to has to remember it until the call is over. */
+ * The guard: while such a callback runs, tio_in_psk_callback() is true in this thread, and no
+ * connection or reactor may be changed: OpenSSL still uses the connection that it asks about.
+ * Callers must defer changes until the OpenSSL call has returned. */
 #include "internal.h"
 
 #include <openssl/asn1.h>
@@ -20,23 +23,25 @@ struct tio_psk {
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int mark;                        /* index of a session's ex_data: the tio_psk whose key it stands for */
+/* ex_data index of sessions: the tio_psk whose key the session represents */
+static int mark;
 
 static void make_mark(void) { mark = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
 
-static _Thread_local int asking;
+static _Thread_local int in_callback;
 
-int tio_in_psk_callback(void) { return asking; }
+int tio_in_psk_callback(void) { return in_callback; }
 
 static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
-    asking++;
+    in_callback++;
     int size = c->policy.ask_psk(c, given, identity, key);
-    asking--;
+    in_callback--;
     return size;
 }
 
-/* RFC 4279 5.1: "The identity MUST be first converted to a character string, and then encoded to octets using UTF-8".  In
- * TLS 1.3 tickets stand in the same list: those are random, and as good as never text. */
+/* RFC 4279 5.1: "The identity MUST be first converted to a character string, and then encoded to
+ * octets using UTF-8". TLS 1.3 has tickets in the same list: they are random, and practically never
+ * text. */
 static int is_text(const unsigned char *p, size_t size) {
     unsigned long letter;
     if (size > TIO_PSK_IDENTITY || memchr(p, 0, size)) return 0;
@@ -49,8 +54,8 @@ static int is_text(const unsigned char *p, size_t size) {
     return 1;
 }
 
-/* RFC 8446 4.2.11: "the Hash algorithm MUST be set when the PSK is established or default to SHA-256 if no such algorithm is
- * defined".  The suite stands for the hash alone. */
+/* RFC 8446 4.2.11: "the Hash algorithm MUST be set when the PSK is established or default to
+ * SHA-256 if no such algorithm is defined". The suite only stands for its hash. */
 static SSL_SESSION *session_of(tio_conn *c, const uint8_t *key, int size) {
     static const unsigned char suite[] = { 0x13, 0x01 };        /* TLS_AES_128_GCM_SHA256 */
     SSL_SESSION *s = SSL_SESSION_new();
@@ -63,8 +68,8 @@ static SSL_SESSION *session_of(tio_conn *c, const uint8_t *key, int size) {
 
 static int is_sha256(const EVP_MD *md) { return md && EVP_MD_is_a(md, "SHA256"); }
 
-/* RFC 8446 4.2.11: "The server MUST ensure that it selects a compatible PSK (if any) and cipher suite."  OpenSSL chooses the
- * suite first, and would leave the key aside for one with SHA-384. */
+/* RFC 8446 4.2.11: "The server MUST ensure that it selects a compatible PSK (if any) and cipher
+ * suite." OpenSSL chooses the suite first, and would ignore the key for a suite with SHA-384. */
 static int prefer_sha256(SSL *ssl) {
     char names[512] = "";
     STACK_OF(SSL_CIPHER) *all = SSL_get_ciphers(ssl);
@@ -79,13 +84,14 @@ static int prefer_sha256(SSL *ssl) {
     return !*names || SSL_set_ciphersuites(ssl, names + 1) == 1 ? 0 : -1;
 }
 
-/* ---- server -------------------------------------------------------------------------------------------------- */
+/* ---- server ---------------------------------------------------------------------------------- */
 
 static unsigned on_identity(SSL *ssl, const char *identity, unsigned char *key, unsigned room) {
     if (SSL_version(ssl) >= TLS1_3_VERSION) return 0;   /* on_identity_13 was asked */
     if (!is_text((const unsigned char *)identity, strlen(identity))) return 0;
     int size = ask(tio_conn_of(ssl), identity, NULL, key);
-    return size < 0 ? room + 1 : (unsigned)size;        /* too long: an internal error, instead of an unknown identity */
+    /* A size above `room` is reported as an internal error, 0 as an unknown identity. */
+    return size < 0 ? room + 1 : (unsigned)size;
 }
 
 static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, SSL_SESSION **session) {
@@ -101,7 +107,8 @@ static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, 
     return n == 0 || *session;
 }
 
-/* RFC 8446 4.2.11: identities <7..2^16-1>, each a length of two bytes, so much text, and four bytes of age. */
+/* RFC 8446 4.2.11: identities <7..2^16-1>; each has two length bytes, the identity and four bytes
+ * of age. */
 static int offers_text(SSL *ssl) {
     const unsigned char *p;
     size_t size;
@@ -124,7 +131,7 @@ int tio_psk_hello(tio_conn *c) {
     return offers_text(c->ssl) ? prefer_sha256(c->ssl) : 0;
 }
 
-/* ---- client -------------------------------------------------------------------------------------------------- */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 static unsigned on_hint(SSL *ssl, const char *hint, char *identity, unsigned identity_room, unsigned char *key, unsigned room) {
     (void)identity_room;
@@ -141,7 +148,8 @@ static int on_offer(SSL *ssl, const EVP_MD *md, const unsigned char **identity, 
     *identity = NULL;
     *size = 0;
     *session = NULL;
-    if (!md) {                                          /* else the hello after a retry: what was offered stands, if it fits */
+    /* `md` is set for the hello after a HelloRetryRequest: repeat the offer, if it fits. */
+    if (!md) {
         SSL_SESSION_free(p->offered);
         p->offered = NULL;
         n = ask(c, NULL, p->identity, key);
@@ -157,7 +165,7 @@ static int on_offer(SSL *ssl, const EVP_MD *md, const unsigned char **identity, 
     return 1;
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 int tio_psk_attach(tio_conn *c) {
     if (!(c->policy.wants & TIO_WANT_PSK)) return 0;
@@ -177,8 +185,9 @@ void tio_psk_free(tio_conn *c) {
     free(c->psk);
 }
 
-/* Up to TLS 1.2 the suite says what authenticates.  In TLS 1.3 an external key looks like a resumed session: one with our mark,
- * which copies of it have too, but none that was ever resumed: those come from tickets. */
+/* Up to TLS 1.2 the suite shows what authenticates. In TLS 1.3 an external key looks like a resumed
+ * session, but one with our mark. Copies of a session keep the mark; sessions from tickets never
+ * have it. */
 void tio_psk_settle(tio_conn *c) {
     if (!c->psk) return;
     int reused = SSL_session_reused(c->ssl);
@@ -186,7 +195,7 @@ void tio_psk_settle(tio_conn *c) {
         c->psk->used = reused && SSL_SESSION_get_ex_data(SSL_get0_session(c->ssl), mark) == c->psk;
     else
         c->psk->used = !reused && SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(c->ssl)) == NID_auth_psk;
-    SSL_SESSION_free(c->psk->offered);                  /* its key is wiped with the last copy */
+    SSL_SESSION_free(c->psk->offered);                  /* the key is wiped with the last copy */
     c->psk->offered = NULL;
 }
 

@@ -1,22 +1,28 @@
 /* reactor.c - epoll for many connections: accept, handshake, send, deadlines, in batches.
  *
- * Theory of operation.  The reactor's epoll descriptor stands in the loop of the binding.  When it is readable the binding
- * calls poll (what is there?), work (accept, handshake, send, time out: all that needs no interpreter) and then takes the
- * notices.  Plaintext is not touched here, but to be thrown away.
+ * Theory of operation. The binding's event loop watches the reactor's epoll descriptor. When it is
+ * readable the binding calls tio_reactor_poll() (fetch the events), tio_reactor_work() (accept,
+ * handshake, send, time out: everything that needs no interpreter) and then
+ * tio_reactor_next_notice() until there are none. The reactor does not read plaintext, except to
+ * discard it.
  *
- * What a connection needs is asked of tio_conn_next() alone.  TURN puts it into the ready list, because the kernel will not wake
- * us for what we hold; ROOM and INPUT are the kernel's to report.  Input is watched level-triggered.  A connection that does not
- * want input (a question is open, a record stands and nobody reads) is paused by the first event that proves it useless:
- * EPOLLRDHUP|EPOLLET wakes us for a hang-up only.  A kernel that wakes us for nothing would do so 900,000 times a second.
- * EPOLLHUP and EPOLLERR are reported whatever is watched for, so a descriptor that has them leaves the set.
+ * tio_conn_next() alone decides what a connection needs. TURN puts it into the ready list, because
+ * the kernel sends no event for work that needs no input. ROOM and INPUT are left to epoll.
  *
- * A descriptor leaves the set by EPOLL_CTL_DEL before it is closed: a child that was forked in C may hold a copy of it, and the
- * kernel keeps a registration for as long as any copy is open.
+ * Input is watched level-triggered. If a connection does not want input (a question is open, or
+ * there is plaintext and the caller does not read), its first useless event pauses it: from then on
+ * EPOLLRDHUP|EPOLLET reports only a hang-up. Without the pause, epoll would report the unread input
+ * 900,000 times a second. EPOLLHUP and EPOLLERR are reported whatever the mask is, so a descriptor
+ * in that state is removed from the set.
  *
- * Every loop over connections ends with the turn's time: what is left is taken up by the next turn.
+ * A descriptor is removed by EPOLL_CTL_DEL before it is closed: a child forked by C code may hold a
+ * copy of it, and the kernel keeps a registration while any copy is open.
  *
- * Handles: an epoll event carries slot number and generation, so an event of a descriptor that is gone is recognised. */
-#define _GNU_SOURCE                     /* accept4 */
+ * Every loop over connections stops when the turn's time is used up; the next turn continues.
+ *
+ * Handles: an epoll event carries slot number and generation, so events of released descriptors are
+ * recognised and ignored. */
+#define _GNU_SOURCE                     /* for accept4 */
 #include "reactor.h"
 
 #include <errno.h>
@@ -29,15 +35,17 @@
 
 enum {
     ACCEPTS = 64,                       /* per listener and turn */
-    TIMER = UINT32_MAX,                 /* slot number of the timer in an event */
+    TIMER = UINT32_MAX,                 /* slot number of the timer's events */
     PAUSED = EPOLLRDHUP | EPOLLET
 };
 static const int64_t second = 1000000000;
-static const int64_t work_ns = 2000000;             /* of one turn: the other connections of the loop wait this long */
-static const int64_t rest_ns = second / 10;         /* a listener without descriptors (EMFILE), the first time */
-static const int64_t longest_rest_ns = 3200000000;
+/* Length of a turn; the loop's other connections wait this long. */
+static const int64_t work_ns = 2000000;
+/* First pause of a listener that ran out of descriptors (EMFILE); doubled by each failure. */
+static const int64_t pause_ns = second / 10;
+static const int64_t max_pause_ns = 3200000000;
 
-/* ---- making, freeing ------------------------------------------------------------------------------------------ */
+/* ---- creating, freeing ----------------------------------------------------------------------- */
 
 tio_reactor *tio_reactor_new(void) {
     tio_reactor *r = calloc(1, sizeof *r);
@@ -62,7 +70,8 @@ static void hang_up(const tio_reactor *r, int fd);
 void tio_reactor_free(tio_reactor *r, int forked) {
     if (!r) return;
     r->forked = forked;
-    for (uint32_t i = 0; i < r->size; i++)              /* first: a connection that goes would wake them, by epoll_ctl */
+    /* Listeners first: closing a connection would wake them with epoll_ctl. */
+    for (uint32_t i = 0; i < r->size; i++)
         if (r->table[i]->kind == TIO_LISTENER) tio_slot_close(r, r->table[i]);
     for (uint32_t i = 0; i < r->size; i++) {
         tio_slot *s = r->table[i];
@@ -95,7 +104,7 @@ size_t tio_reactor_owners(const tio_reactor *r, void **owners) {
     return count;
 }
 
-/* ---- slots ---------------------------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------- */
 
 tio_slot *tio_slot_new(tio_reactor *r, tio_kind kind, int fd) {
     tio_slot *s = r->free;
@@ -129,7 +138,8 @@ void tio_slot_free(tio_reactor *r, tio_slot *s) {
     r->load--;
 }
 
-/* The connection ends, whatever copy of the descriptor a child has that was forked in C.  A child of ours only lets its copy go. */
+/* shutdown() ends the connection even if a child forked by C code holds a copy of the descriptor.
+ * In our own forked child, only close its copy. */
 static void hang_up(const tio_reactor *r, int fd) {
     if (!r->forked) shutdown(fd, SHUT_RDWR);
     close(fd);
@@ -157,18 +167,18 @@ int tio_slot_watch(tio_reactor *r, tio_slot *s, uint32_t mask) {
     return 0;
 }
 
-/* ---- letting go ------------------------------------------------------------------------------------------------- */
+/* ---- releasing a connection ------------------------------------------------------------------ */
 
 static void wake_listeners(tio_reactor *r, const tio_gate *g);
 
-static void left_handshake(tio_reactor *r, tio_gate *g) {
+static void uncount_handshake(tio_reactor *r, tio_gate *g) {
     if (atomic_fetch_sub(&g->handshaking, 1) == g->max_handshakes && g->max_handshakes) wake_listeners(r, g);
 }
 
-static void count_out(tio_reactor *r, tio_conn *c) {
+static void uncount(tio_reactor *r, tio_conn *c) {
     tio_gate *g = c->gate;
     if (!g || !c->counted) return;
-    if (c->counted == 1) left_handshake(r, g);
+    if (c->counted == 1) uncount_handshake(r, g);
     if (c->counted_peer) tio_gate_leave_peer(g, &c->peer);
     unsigned open = atomic_fetch_sub(&g->open, 1);
     if (g->queues_beyond && open == atomic_load(&g->max_connections)) wake_listeners(r, g);
@@ -177,16 +187,16 @@ static void count_out(tio_reactor *r, tio_conn *c) {
     c->counted = c->counted_peer = 0;
 }
 
-/* The connection leaves the reactor's care; the slot's descriptor is the caller's.  While a notice about it waits it keeps the
- * slot, as a place to be found in. */
+/* Remove the connection from the reactor. The caller takes over the descriptor. While a notice
+ * about the connection is queued, it keeps its slot, so that the notice still finds it. */
 static void detach(tio_reactor *r, tio_conn *c) {
     tio_slot *s = r->table[c->slot];
     tio_wire_settle(c);
     tio_wire_keep_output(c);
-    count_out(r, c);
+    uncount(r, c);
     c->wire.fd = -1;
     c->wire.buffers = NULL;
-    tio_move_phase(c, TIO_CLOSED);                      /* unless it is BROKEN, which is final too */
+    tio_move_phase(c, TIO_CLOSED);      /* fails if it is BROKEN, which is final too */
     tio_deadline_clear(s);
     tio_list_remove(&r->ready, s);
     s->fd = -1;
@@ -200,16 +210,17 @@ static void detach(tio_reactor *r, tio_conn *c) {
 }
 
 void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
-    if (c->reactor != r || c->wire.fd < 0) return;      /* let go already */
+    if (c->reactor != r || c->wire.fd < 0) return;      /* already released */
     tio_wire *w = &c->wire;
     tio_slot *s = r->table[c->slot], *rest = NULL;
     tio_gate *g = c->gate;
     int fd = w->fd;
-    /* The peer's close_notify or FIN was read: it sends no more, so nothing can provoke an RST. */
+    /* The peer's close_notify or FIN was read: it sends nothing more, so no RST can follow. */
     int quiet = c->in == TIO_IN_ENDED || w->eof, ended = c->out == TIO_OUT_ENDED;
     if (wait && !w->out_error) tio_conn_flush(c);
     size_t unsent = c->question == TIO_NO_QUESTION ? tio_wire_unsent(w) : 0;
-    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
+    /* draining uses the same buffer */
+    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);
     tio_wire_keep_output(c);
     if (s->mask && !r->forked) tio_slot_watch(r, s, 0);
     if (wait && !w->error && !w->out_error && (!quiet || unsent)) rest = tio_slot_new(r, TIO_LINGER, fd);
@@ -220,7 +231,7 @@ void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
         w->out = NULL;
         w->out_start = w->out_end = w->out_room = 0;
     }
-    if (c->phase == TIO_BROKEN) c->held = tio_conn_unacknowledged(c);
+    if (c->phase == TIO_BROKEN) c->unacknowledged = tio_conn_unacknowledged(c);
     detach(r, c);
     if (rest) tio_linger_begin(r, rest, g);
     else if (ended) close(fd);
@@ -232,12 +243,12 @@ void tio_reactor_discard(tio_conn *c) {
     tio_reactor *r = c->reactor;
     if (r) {
         tio_reactor_drop(r, c, 0);
-        if (c->reactor) tio_slot_free(r, r->table[c->slot]);    /* a notice about it, which is not to be handed out any more */
+        if (c->reactor) tio_slot_free(r, r->table[c->slot]);    /* removes the queued notice */
     }
     tio_conn_free(c);
 }
 
-/* ---- interest --------------------------------------------------------------------------------------------------- */
+/* ---- events to watch for --------------------------------------------------------------------- */
 
 static void update_interest(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
@@ -247,7 +258,8 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
         c->read_paused = 0;
         next = tio_conn_next(c);
     }
-    if (c->read_paused) mask = s->mask ? (c->in == TIO_IN_OPEN ? PAUSED : EPOLLET) : 0;     /* ended: readable for ever, and of no use */
+    /* If the input has ended, level-triggered epoll would report it without end. */
+    if (c->read_paused) mask = s->mask ? (c->in == TIO_IN_OPEN ? PAUSED : EPOLLET) : 0;
     if (next & TIO_NEXT_ROOM) mask |= EPOLLOUT;
     if (next & TIO_NEXT_TURN) tio_list_append(&r->ready, s);
     if (tio_slot_watch(r, s, mask)) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, errno);
@@ -256,7 +268,8 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
 /* An event that is of no use now. */
 static void pause_reading(tio_reactor *r, tio_slot *s, uint32_t events) {
     s->conn->read_paused = 1;
-    if (events & (EPOLLHUP | EPOLLERR)) tio_slot_watch(r, s, 0);        /* reported for ever, whatever we ask for */
+    /* These two are reported whatever the mask is. */
+    if (events & (EPOLLHUP | EPOLLERR)) tio_slot_watch(r, s, 0);
     else update_interest(r, s);
 }
 
@@ -276,11 +289,12 @@ void tio_reactor_update(tio_reactor *r, tio_conn *c) {
     update_interest(r, s);
 }
 
-/* ---- accepting -------------------------------------------------------------------------------------------------- */
+/* ---- accepting ------------------------------------------------------------------------------- */
 
 static void prepare_socket(const tio_gate *g, int fd) {
     int one = 1;
-    if (g->no_delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);     /* a Unix socket refuses, harmlessly */
+    /* fails on a Unix socket, harmlessly */
+    if (g->no_delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (g->keep_alive < 0) return;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
     if (g->keep_alive) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &g->keep_alive, sizeof g->keep_alive);
@@ -325,20 +339,22 @@ static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct socka
     if (c->policy.wants & TIO_WANT_ACCEPTED) tio_notify(r, r->table[c->slot], TIO_NOTICE_ACCEPTED);
 }
 
-/* It leaves the set: a listener that was shut down is readable for ever. */
-static void rest(tio_reactor *r, tio_slot *s, int64_t ns) {
+/* A paused listener leaves the epoll set, because one that was shut down is readable all the time.
+ * ns: 0 = for good. */
+static void pause_listener(tio_reactor *r, tio_slot *s, int64_t ns) {
     tio_slot_watch(r, s, 0);
     if (ns) tio_deadline_set(&r->deadlines, s, ns);
 }
 
-/* No descriptors, no memory: it may get better.  Anything else is the end of this listener, reported once. */
+/* A lack of descriptors or memory may pass: pause and retry. Any other error ends the listener, and
+ * is reported once. */
 static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
     int may_end = error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-    int64_t ns = !may_end ? 0 : s->rest_ns ? s->rest_ns : rest_ns;
-    s->rest_ns = ns * 2 < longest_rest_ns ? ns * 2 : longest_rest_ns;
+    int64_t ns = !may_end ? 0 : s->pause_ns ? s->pause_ns : pause_ns;
+    s->pause_ns = ns * 2 < max_pause_ns ? ns * 2 : max_pause_ns;
     s->error = error;
     tio_notify(r, s, TIO_NOTICE_LISTENER);
-    rest(r, s, ns);
+    pause_listener(r, s, ns);
 }
 
 static int is_full(const tio_gate *g) {
@@ -351,7 +367,7 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
     for (int i = 0; i < ACCEPTS; i++) {
         int full = is_full(g);
         if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && g->queues_beyond)) {
-            rest(r, s, rest_ns);                        /* they wait in the kernel's queue */
+            pause_listener(r, s, pause_ns);     /* connections wait in the kernel's queue */
             return;
         }
         struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };
@@ -363,7 +379,7 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
             if (errno != EAGAIN) accept_failed(r, s, errno);
             return;
         }
-        s->rest_ns = 0;
+        s->pause_ns = 0;
         if (full) drop_accepted(r, s, fd);
         else admit(r, s, fd, &peer);
     }
@@ -371,14 +387,15 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
 
 static void wake_listener(tio_reactor *r, tio_slot *s) {
     tio_deadline_clear(s);
-    if (tio_slot_watch(r, s, EPOLLIN)) rest(r, s, rest_ns);
+    if (tio_slot_watch(r, s, EPOLLIN)) pause_listener(r, s, pause_ns);
 }
 
-/* Those that rest have a deadline, and stand in the two lists of such lengths: no others are looked at. */
+/* Paused listeners have a deadline of pause_ns, or one in the base list, so only these two lists
+ * are searched. */
 static void wake_listeners(tio_reactor *r, const tio_gate *g) {
     if (r->forked) return;
     for (tio_span *p = &r->deadlines.base; p; p = p->next) {
-        if (p->ns != rest_ns && p != &r->deadlines.base) continue;
+        if (p->ns != pause_ns && p != &r->deadlines.base) continue;
         for (tio_slot *s = p->slots.first, *next; s; s = next) {
             next = s->links[TIO_DEADLINE].after;
             if (s->kind == TIO_LISTENER && s->gate == g) wake_listener(r, s);
@@ -432,41 +449,42 @@ int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) {
     return -1;
 }
 
-/* ---- a turn ----------------------------------------------------------------------------------------------------- */
+/* ---- a turn ---------------------------------------------------------------------------------- */
 
-static void failed(tio_reactor *r, tio_conn *c) {
+static void report_failure(tio_reactor *r, tio_conn *c) {
     if (c->reactor != r || c->wire.fd < 0) return;
     tio_notify(r, r->table[c->slot], TIO_NOTICE_FAILED);
     tio_reactor_drop(r, c, 1);
 }
 
-static void leave_handshake(tio_reactor *r, tio_conn *c) {
+static void handshake_completed(tio_reactor *r, tio_conn *c) {
     tio_deadline_clear(r->table[c->slot]);
     if (!c->gate || c->counted != 1) return;
     c->counted = 2;
-    left_handshake(r, c->gate);
+    uncount_handshake(r, c->gate);
 }
 
 void tio_reactor_resume(tio_reactor *r, tio_conn *c) {
     int was_handshake = tio_conn_is_handshake(c);
     tio_conn_step(c);
     if (c->reactor != r || c->wire.fd < 0) return;
-    if (c->phase == TIO_OPEN && was_handshake) leave_handshake(r, c);
+    if (c->phase == TIO_OPEN && was_handshake) handshake_completed(r, c);
     if (c->phase != TIO_BROKEN) tio_reactor_update(r, c);
 }
 
-/* One step that no interpreter is needed for, and what is to be reported of it. */
+/* One step that needs no interpreter, and the notice about its result. */
 static void step(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     uint8_t question = c->question, was_handshake = (uint8_t)tio_conn_is_handshake(c);
     tio_reactor_resume(r, c);
-    if (c->phase == TIO_BROKEN) failed(r, c);
+    if (c->phase == TIO_BROKEN) report_failure(r, c);
     else if (was_handshake && c->phase == TIO_OPEN) tio_notify(r, s, TIO_NOTICE_OPENED);
     else if (c->question != question && c->question != TIO_NO_QUESTION) tio_notify(r, s, TIO_NOTICE_QUESTION);
     else if (!was_handshake && (c->in != TIO_IN_OPEN || c->rehandshake_done || c->has_news)) tio_notify(r, s, TIO_NOTICE_TURN);
 }
 
-/* What is established: the binding takes plaintext if it wants some, else the step is done here; and it brings plaintext. */
+/* An open connection: if the binding reads, it gets a notice and takes the plaintext; otherwise the
+ * step is done here. If it has plaintext to write, it gets a notice too. */
 static void serve(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     if (c->phase == TIO_OPEN && c->reading) {
@@ -477,32 +495,34 @@ static void serve(tio_reactor *r, tio_slot *s) {
     if (s->conn == c && c->writing && (tio_conn_next(c) & TIO_NEXT_TURN)) tio_notify(r, s, TIO_NOTICE_TURN);
 }
 
-static void hung_up(tio_reactor *r, tio_conn *c) {
+static void break_hung_up(tio_reactor *r, tio_conn *c) {
     int error = tio_wire_socket_error(&c->wire);
     c->wire.error = error;
     tio_conn_break(c, error ? TIO_FAULT_OS : TIO_FAULT_HANGUP, TIO_NO_LIMIT, error);
-    failed(r, c);
+    report_failure(r, c);
 }
 
-/* A client that has sent its Finished may end its direction while we still ask about it: what it sent before counts. */
+/* During the question about a client, the client may end its direction once it has sent its
+ * Finished: what it sent before is still valid. */
 static int is_hang_up(const tio_conn *c, uint32_t events) {
     return (events & EPOLLERR) || ((events & (EPOLLRDHUP | EPOLLHUP)) && !c->peer_finished);
 }
 
-/* 1 = a handshake wants its step */
+/* returns 1 if a handshake needs its step */
 static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     tio_conn *c = s->conn;
     uint32_t input = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
     if (input) tio_conn_input_came(c);
     if (tio_conn_is_handshake(c) && c->question != TIO_NO_QUESTION) {
-        if (is_hang_up(c, events)) hung_up(r, c);
+        if (is_hang_up(c, events)) break_hung_up(r, c);
         else pause_reading(r, s, events);
-        if (c->phase == TIO_BROKEN) failed(r, c);       /* the kernel has refused to watch it */
+        if (c->phase == TIO_BROKEN) report_failure(r, c);       /* the kernel refused to watch it */
         return 0;
     }
     if (tio_conn_is_handshake(c)) return 1;
     if (events & EPOLLOUT) {
-        if (tio_conn_flush(c) != 0) tio_notify(r, s, TIO_NOTICE_TURN);  /* all has left, or nothing more will */
+        /* all is sent, or sending failed */
+        if (tio_conn_flush(c) != 0) tio_notify(r, s, TIO_NOTICE_TURN);
         tio_reactor_update(r, c);
     }
     if (input && c->phase != TIO_BROKEN) {
@@ -510,11 +530,11 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
         if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
         else pause_reading(r, s, events);
     }
-    if (s->conn == c && c->phase == TIO_BROKEN) failed(r, c);
+    if (s->conn == c && c->phase == TIO_BROKEN) report_failure(r, c);
     return 0;
 }
 
-static void expired(tio_reactor *r, tio_slot *s) {
+static void deadline_passed(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     tio_deadline_clear(s);
     if (s->kind == TIO_LISTENER) {
@@ -523,7 +543,7 @@ static void expired(tio_reactor *r, tio_slot *s) {
         tio_linger_end(r, s);
     } else {
         tio_conn_expire(c);
-        if (c->phase == TIO_BROKEN) failed(r, c);
+        if (c->phase == TIO_BROKEN) report_failure(r, c);
         else update_deadline(r, s);
     }
 }
@@ -533,7 +553,7 @@ static int is_over_time(const tio_reactor *r) { return tio_clock() - r->now > wo
 static void check_deadlines(tio_reactor *r) {
     tio_slot *s;
     for (int i = 1; (s = tio_deadlines_due(&r->deadlines, r->now)) != NULL; i++) {
-        expired(r, s);
+        deadline_passed(r, s);
         if (i % 16 == 0 && is_over_time(r)) break;      /* the timer fires again at once */
     }
     tio_deadlines_rearm(&r->deadlines);
@@ -554,8 +574,9 @@ int tio_reactor_poll(tio_reactor *r) {
     return handshakes;
 }
 
-/* As many as there are now: what is added meanwhile waits for the next turn, as what the time does not suffice for. */
-static void take_ready(tio_reactor *r) {
+/* Stop at the slot that was last when the loop began: slots added during it wait for the next turn,
+ * as do those that exceed the time. */
+static void run_ready(tio_reactor *r) {
     tio_slot *last = r->ready.last, *s;
     while ((s = r->ready.first) != NULL) {
         tio_list_remove(&r->ready, s);
@@ -565,10 +586,12 @@ static void take_ready(tio_reactor *r) {
     }
 }
 
-/* What is established comes first; handshakes take what is left of the turn, the rest is reported again by the kernel. */
+/* Open connections come first. Handshakes get the rest of the turn; the kernel reports those that
+ * remain again. */
 void tio_reactor_work(tio_reactor *r) {
     int timer = 0, waiting = 0;
-    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);      /* draining uses the same buffer */
+    /* draining uses the same buffer */
+    if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);
     if (r->event_count < 0) return;
     for (int i = 0; i < r->event_count; i++) {
         struct epoll_event *ev = &r->events[i];
@@ -578,8 +601,9 @@ void tio_reactor_work(tio_reactor *r) {
         else if (s && s->kind == TIO_CONNECTION && connection_event(r, s, ev->events)) r->events[waiting++] = *ev;
         else if (s && s->kind == TIO_LISTENER) r->events[waiting++] = *ev;
     }
-    take_ready(r);
-    for (int i = 0; i < waiting && (!i || !is_over_time(r)); i++) {         /* one at least, or they might never have their turn */
+    run_ready(r);
+    /* At least one per turn, or handshakes might never progress. */
+    for (int i = 0; i < waiting && (!i || !is_over_time(r)); i++) {
         tio_slot *s = tio_slot_of(r, r->events[i].data.u64);
         if (s && s->kind == TIO_LISTENER) accept_some(r, s);
         else if (s && s->kind == TIO_CONNECTION) step(r, s);

@@ -1,7 +1,18 @@
-/* sessions.c - sessions to and from DER, and the answer of a lookup that waits to be picked up.
+/* sessions.c - sessions to and from DER, and the session that a server's lookup has found.
  *
- * The engine keeps no session: what is made is handed up as DER, what shall be resumed comes back as DER.  An SSL_SESSION
- * would not do: OpenSSL marks the one of an SSL that is freed without a shutdown as not resumable. */
+ * Theory of operation. The engine stores no session. A new session is serialised to DER and kept on
+ * its connection until the binding fetches it; a session to be resumed is given as DER. An
+ * SSL_SESSION would not do: OpenSSL marks the session of an SSL that is freed without a shutdown as
+ * not resumable.
+ *
+ * Server. While it reads the ClientHello the engine decides between session ids and tickets
+ * (tio_sessions_decide()) and finds the id that the client wants to resume (tio_sessions_hello()).
+ * TIO_ASK_HELLO then asks the binding, which answers with tio_answer_session(). When OpenSSL looks
+ * the id up a little later, on_lookup() returns that session. Tickets need no lookup. Either way
+ * may_resume() decides.
+ *
+ * Client. tio_conn_set_session() sets the session to offer before the first step. New ones are
+ * reported through `has_news`. */
 #include "internal.h"
 
 #include <openssl/err.h>
@@ -30,7 +41,7 @@ void tio_sessions_free(tio_conn *c) {
     free(c->sessions);
 }
 
-/* Without memory it is not kept: a full handshake more, later. */
+/* Out of memory the session is not kept: that costs one full handshake later. */
 void tio_sessions_keep(tio_conn *c, SSL_SESSION *session) {
     int size = i2d_SSL_SESSION(session, NULL);
     unsigned id_size;
@@ -39,7 +50,7 @@ void tio_sessions_keep(tio_conn *c, SSL_SESSION *session) {
     if (size <= 0 || id_size > TIO_SESSION_ID || !sessions(c) || !(der = end = malloc((size_t)size))) return;
     tio_sessions *all = c->sessions;
     i2d_SSL_SESSION(session, &end);
-    if (all->count == TIO_SESSIONS) {                   /* nobody has fetched them: the oldest goes */
+    if (all->count == TIO_SESSIONS) {   /* the binding has not fetched them: drop the oldest */
         forget(all->made);
         memmove(all->made, all->made + 1, (TIO_SESSIONS - 1) * sizeof *all->made);
         all->count--;
@@ -58,62 +69,67 @@ size_t tio_conn_sessions(const tio_conn *c, const tio_session **made) {
     return c->sessions ? c->sessions->count : 0;
 }
 
-void tio_conn_sessions_told(tio_conn *c) {
+void tio_conn_clear_sessions(tio_conn *c) {
     forget_made(c);
-    tio_records_look(c);
+    tio_records_update_news(c);
 }
 
-/* A ticket that carries its session itself is nothing to store. */
+/* A ticket that contains its session needs no storage. */
 static int is_stateful(const tio_conn *c) {
     if (SSL_version(c->ssl) < TLS1_3_VERSION) return !(c->policy.wants & TIO_WANT_CLIENT);
     return (SSL_get_options(c->ssl) & SSL_OP_NO_TICKET) != 0;
 }
 
-/* ---- which sessions fit? ------------------------------------------------------------------------------------------- */
+/* ---- which sessions may be resumed? ---------------------------------------------------------- */
 
-static int speaks_cipher(STACK_OF(SSL_CIPHER) *known, const SSL_SESSION *session) {
+static int has_cipher(STACK_OF(SSL_CIPHER) *known, const SSL_SESSION *session) {
     const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);
     for (int i = 0; i < sk_SSL_CIPHER_num(known); i++)
         if (sk_SSL_CIPHER_value(known, i) == cipher) return 1;
     return 0;
 }
 
-/* Before TLS 1.3 a session belongs to a name; OpenSSL notes it only for servers with a callback of its own. */
-static int note_name(tio_conn *c, SSL_SESSION *session) {
+/* Before TLS 1.3 a session belongs to a server name. OpenSSL records it only for servers with a
+ * servername callback. */
+static int record_hostname(tio_conn *c, SSL_SESSION *session) {
     return SSL_version(c->ssl) >= TLS1_3_VERSION || SSL_SESSION_set1_hostname(session, c->server_name);
 }
 
-/* OpenSSL tells it only of a connection. */
+/* OpenSSL has a getter for the verify result of a connection only, not of a session. */
 static int was_verified(SSL *like, SSL_SESSION *session) {
     SSL *ssl = SSL_new(SSL_get_SSL_CTX(like));
-    int well = ssl && SSL_SESSION_get0_peer(session) && SSL_set_session(ssl, session) && SSL_get_verify_result(ssl) == X509_V_OK;
+    int ok = ssl && SSL_SESSION_get0_peer(session) && SSL_set_session(ssl, session) && SSL_get_verify_result(ssl) == X509_V_OK;
     SSL_free(ssl);
-    return well;
+    return ok;
 }
 
-/* OpenSSL looks at the id context, the version and the age.  A server that shares its keys and has an id context given may meet
- * sessions that were made under other rules: they are resumed only where a full handshake could have come to the same. */
-static int fits(tio_conn *c, SSL_SESSION *session) {
+/* OpenSSL checks the id context, the version and the age. Servers that share ticket keys and an
+ * explicit id context may receive sessions that were made under other rules: resume them only where
+ * a full handshake could have had the same result. */
+static int may_resume(tio_conn *c, SSL_SESSION *session) {
     const char *name = SSL_SESSION_get0_hostname(session);
     if (SSL_version(c->ssl) < TLS1_3_VERSION) {
-        /* RFC 6066 3: "A server that implements this extension MUST NOT accept the request to resume the session if the
-         * server_name extension contains a different name."  RFC 8446 4.6.1 takes that back. */
+        /* RFC 6066 3: "A server that implements this extension MUST NOT accept the request to
+         * resume the session if the server_name extension contains a different name." RFC 8446
+         * 4.6.1 lifts that rule. */
         if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
-        if (!speaks_cipher(SSL_get_ciphers(c->ssl), session)) return 0;         /* it was taken away since */
+        /* its cipher is no longer enabled */
+        if (!has_cipher(SSL_get_ciphers(c->ssl), session)) return 0;
     }
     if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) && !was_verified(c->ssl, session)) return 0;
     return tio_mark_holds(c, session);
 }
 
-/* A ticket has a length of 16 bits, and OpenSSL fails the connection when the session, which holds the client's certificate, is
- * longer than this (construct_stateless_ticket in statem_srvr.c). */
+/* The size of a ticket has 16 bits. OpenSSL fails the connection if the session, which contains the
+ * client's certificate, is longer than this (construct_stateless_ticket in statem_srvr.c). */
 enum { LONGEST_TICKET = 0xff00 };
 
 static int on_ticket(SSL *ssl, void *unused) {
     SSL_SESSION *session = SSL_get_session(ssl);
     (void)unused;
-    if (!note_name(tio_conn_of(ssl), session) || !tio_mark_session(tio_conn_of(ssl), session)) return 0;
-    /* In TLS 1.3 it becomes an id instead, by which a store may know the session.  Up to TLS 1.2 a ticket was promised already. */
+    if (!record_hostname(tio_conn_of(ssl), session) || !tio_mark_session(tio_conn_of(ssl), session)) return 0;
+    /* In TLS 1.3 send an id instead, under which a store may find the session. Up to TLS 1.2 a
+     * ticket was promised already. */
     if (SSL_version(ssl) >= TLS1_3_VERSION && SSL_SESSION_get0_peer(session) && i2d_SSL_SESSION(session, NULL) > LONGEST_TICKET)
         SSL_set_options(ssl, SSL_OP_NO_TICKET);
     return 1;
@@ -123,17 +139,17 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
                                         void *unused) {
     (void)key, (void)size, (void)unused;
     if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW) return SSL_TICKET_RETURN_IGNORE_RENEW;
-    if (!fits(tio_conn_of(ssl), session)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (!may_resume(tio_conn_of(ssl), session)) return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
-/* ---- OpenSSL's callbacks ------------------------------------------------------------------------------------------- */
+/* ---- OpenSSL's callbacks --------------------------------------------------------------------- */
 
-static int on_made(SSL *ssl, SSL_SESSION *session) {
+static int on_new_session(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
-    if (c->role == TIO_SERVER && (!note_name(c, session) || !tio_mark_session(c, session))) return 0;
+    if (c->role == TIO_SERVER && (!record_hostname(c, session) || !tio_mark_session(c, session))) return 0;
     if ((c->policy.wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
-    return 0;                                           /* no reference is kept */
+    return 0;                                           /* keep no reference */
 }
 
 static SSL_SESSION *on_lookup(SSL *ssl, const unsigned char *id, int size, int *copy) {
@@ -142,20 +158,20 @@ static SSL_SESSION *on_lookup(SSL *ssl, const unsigned char *id, int size, int *
     unsigned own_size = 0;
     const unsigned char *own = given ? SSL_SESSION_get_id(given, &own_size) : NULL;
     *copy = 1;
-    /* A store that gives one client the session of another is not believed. */
-    return own && size > 0 && own_size == (unsigned)size && !memcmp(own, id, own_size) && is_stateful(c) && fits(c, given) ? given : NULL;
+    /* A store may return another client's session: compare the id. */
+    return own && size > 0 && own_size == (unsigned)size && !memcmp(own, id, own_size) && is_stateful(c) && may_resume(c, given) ? given : NULL;
 }
 
 void tio_sessions_install(SSL_CTX *ctx) {
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR);
-    SSL_CTX_sess_set_new_cb(ctx, on_made);
+    SSL_CTX_sess_set_new_cb(ctx, on_new_session);
     SSL_CTX_sess_set_get_cb(ctx, on_lookup);
     SSL_CTX_set_session_ticket_cb(ctx, on_ticket, on_ticket_read, NULL);
 }
 
-/* ---- which session does the client want to resume? ---------------------------------------------------------------- */
+/* ---- which session does the client want to resume? ------------------------------------------- */
 
-/* RFC 8446 4.2.1: one byte of length, then versions of two. */
+/* RFC 8446 4.2.1: one length byte, then versions of two bytes. */
 static int offers_tls13(SSL *ssl) {
     const unsigned char *p;
     size_t size;
@@ -165,8 +181,9 @@ static int offers_tls13(SSL *ssl) {
     return 0;
 }
 
-/* RFC 8446 4.2.11: PskIdentity has two bytes of length, the identity, four bytes of age.  A stateful ticket is the session's
- * id, and nothing else is as long; OpenSSL looks at each in turn, we ask the store about the first. */
+/* RFC 8446 4.2.11: a PskIdentity has two length bytes, the identity and four bytes of age. A
+ * stateful ticket is the session's id; nothing else has its length. OpenSSL tries each identity in
+ * turn, we ask the store about the first. */
 static size_t find_ticket(SSL *ssl, const unsigned char **id) {
     const unsigned char *p;
     size_t size, at = 2;
@@ -174,7 +191,7 @@ static size_t find_ticket(SSL *ssl, const unsigned char **id) {
     size_t end = 2 + ((size_t)p[0] << 8 | p[1]);
     while (end <= size && at + 2 <= end) {
         size_t n = (size_t)p[at] << 8 | p[at + 1];
-        if (at + 2 + n + 4 > end) return 0;             /* OpenSSL will judge it */
+        if (at + 2 + n + 4 > end) return 0;             /* left for OpenSSL to judge */
         *id = p + at + 2;
         if (n == TIO_SESSION_ID) return n;
         at += 2 + n + 4;
@@ -186,32 +203,34 @@ static size_t find_id(SSL *ssl, const unsigned char **id) {
     const unsigned char *p;
     size_t size;
     if (!(SSL_get_options(ssl) & SSL_OP_NO_TICKET) && SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_session_ticket, &p, &size) && size)
-        return 0;                                       /* it has a ticket: the id is there to tell whether that was taken */
+        /* with a ticket, the id only shows whether the server accepted it */
+        return 0;
     return SSL_client_hello_get0_session_id(ssl, id);
 }
 
-/* TLS 1.3 will be spoken, as far as the hello and the context can tell. */
-static int will_be_modern(SSL *ssl) {
+/* Will the handshake use TLS 1.3, as far as the hello and the context show? */
+static int expects_tls13(SSL *ssl) {
     int max = (int)SSL_get_max_proto_version(ssl);
     return offers_tls13(ssl) && (!max || max >= TLS1_3_VERSION);
 }
 
-/* Also after another context was chosen, whose versions may be others. */
+/* Also called after a switch to another context, which may have other versions. */
 void tio_sessions_decide(tio_conn *c) {
     int wants = c->policy.wants;
-    c->stateful = (wants & TIO_WANT_SESSIONS) && ((wants & TIO_STATEFUL) || ((wants & TIO_STATEFUL_13) && will_be_modern(c->ssl)));
+    c->stateful = (wants & TIO_WANT_SESSIONS) && ((wants & TIO_STATEFUL) || ((wants & TIO_STATEFUL_13) && expects_tls13(c->ssl)));
     tio_conn_set_options(c);
 }
 
 int tio_sessions_hello(tio_conn *c) {
     SSL *ssl = c->ssl;
-    int modern = will_be_modern(ssl);
+    int tls13 = expects_tls13(ssl);
     const unsigned char *id = NULL;
     size_t size = 0;
     if (!(c->policy.wants & TIO_WANT_SESSIONS)) return 0;
     tio_sessions_decide(c);
-    /* In TLS 1.3 the id in the hello is there for middleboxes (RFC 8446 D.4) and names no session. */
-    if (!modern) size = c->policy.wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
+    /* In TLS 1.3 the id in the hello is there for middleboxes (RFC 8446 D.4) and identifies no
+     * session. */
+    if (!tls13) size = c->policy.wants & TIO_WANT_CLIENT ? 0 : find_id(ssl, &id);
     else if (SSL_get_options(ssl) & SSL_OP_NO_TICKET) size = find_ticket(ssl, &id);
     if (!size || size > TIO_SESSION_ID) return 0;
     if (!sessions(c)) return -1;
@@ -220,9 +239,9 @@ int tio_sessions_hello(tio_conn *c) {
     return 0;
 }
 
-/* ---- what is to be resumed ---------------------------------------------------------------------------------------- */
+/* ---- the session to be resumed --------------------------------------------------------------- */
 
-static int take(tio_conn *c, const uint8_t *der, size_t size) {
+static int set_given(tio_conn *c, const uint8_t *der, size_t size) {
     const unsigned char *at = der;
     if (size > INT32_MAX || !sessions(c)) return -1;
     SSL_SESSION_free(c->sessions->given);
@@ -232,26 +251,28 @@ static int take(tio_conn *c, const uint8_t *der, size_t size) {
 }
 
 int tio_conn_set_session(tio_conn *c, const uint8_t *der, size_t size) {
-    return c->phase == TIO_IDLE && c->role == TIO_CLIENT ? take(c, der, size) : -1;
+    return c->phase == TIO_IDLE && c->role == TIO_CLIENT ? set_given(c, der, size) : -1;
 }
 
 int tio_answer_session(tio_conn *c, const uint8_t *der, size_t size) {
-    return c->question == TIO_ASK_HELLO ? take(c, der, size) : -1;
+    return c->question == TIO_ASK_HELLO ? set_given(c, der, size) : -1;
 }
 
-/* RFC 5246 7.4.1.2: "If the session_id field is not empty (implying a session resumption request), this vector MUST include at
- * least the cipher_suite from that session."  Servers answer with a fatal alert to who does not. */
+/* RFC 5246 7.4.1.2: "If the session_id field is not empty (implying a session resumption request),
+ * this vector MUST include at least the cipher_suite from that session." Servers answer a violation
+ * with a fatal alert. */
 static int may_offer(SSL *ssl, const SSL_SESSION *session) {
     if (SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION) return 1;
     STACK_OF(SSL_CIPHER) *ours = SSL_get1_supported_ciphers(ssl);
-    int known = speaks_cipher(ours, session);
+    int known = has_cipher(ours, session);
     sk_SSL_CIPHER_free(ours);
     return known;
 }
 
 void tio_sessions_start(tio_conn *c) {
     SSL_SESSION *given = c->sessions ? c->sessions->given : NULL;
-    /* OpenSSL fails a handshake that resumes under another id context, and an SSL takes its context's, which is the server's. */
+    /* OpenSSL fails a handshake that resumes under another id context. A new SSL has its context's,
+     * which is meant for servers. */
     SSL_set_session_id_context(c->ssl, NULL, 0);
     if (given && may_offer(c->ssl, given)) SSL_set_session(c->ssl, given);
     ERR_clear_error();
@@ -261,7 +282,7 @@ int tio_sessions_resumed(const tio_conn *c) {
     return c->sessions && c->sessions->given && SSL_session_reused(c->ssl) == 1 && !tio_conn_psk_used(c);
 }
 
-/* ---- what was made ------------------------------------------------------------------------------------------------- */
+/* ---- new sessions ---------------------------------------------------------------------------- */
 
 int tio_sessions_ask(tio_conn *c) {
     return c->role == TIO_SERVER && c->sessions && c->sessions->count && !tio_move_question(c, TIO_ASK_STORE);

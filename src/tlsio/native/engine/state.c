@@ -1,8 +1,9 @@
-/* state.c - the state table, and the one door that moves a field of it.
+/* state.c - the state table, and the functions that change its fields.
  *
- * A connection's state is four fields, because they move independently: a half-closed connection can break, an open one
- * can be asked about again (post-handshake authentication).  No rule here depends on the role.  An impossible move is a
- * bug of the caller; it is refused, so that the connection stays in a state that exists. */
+ * A connection's state is four fields, because they change independently: a half-closed connection
+ * can break, and an open one can have a question again (post-handshake authentication). No rule
+ * here depends on the role. An impossible change is a bug of the caller; it is rejected, so that
+ * the state stays valid. */
 #include "internal.h"
 
 #define BIT(x) (1u << (x))
@@ -19,7 +20,8 @@ static const unsigned phase_to[] = {
 int tio_move_phase(tio_conn *c, tio_phase to) {
     if (!(phase_to[c->phase] & BIT(to))) return -1;
     c->phase = (uint8_t)to;
-    if (to == TIO_BROKEN || to == TIO_CLOSED) c->question = TIO_NO_QUESTION;    /* nobody will be listened to */
+    /* No answer is possible any more. */
+    if (to == TIO_BROKEN || to == TIO_CLOSED) c->question = TIO_NO_QUESTION;
     return 0;
 }
 

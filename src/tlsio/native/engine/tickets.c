@@ -1,8 +1,9 @@
 /* tickets.c - the ring of session ticket keys.
  *
- * Node's 48 bytes, AES-128-CBC with HMAC-SHA256, so that Node and we can serve one address.  The first key encrypts, all
- * decrypt; a ticket under an older key is renewed.  OpenSSL's other way in, SSL_CTX_set_tlsext_ticket_keys(), wants 80
- * bytes since 1.1.0 and knows one key: not used. */
+ * Keys have Node's format: 48 bytes, AES-128-CBC with HMAC-SHA256, so that Node and tlsio can share
+ * one address. The first key encrypts, all decrypt; a ticket under an older key is renewed.
+ * OpenSSL's SSL_CTX_set_tlsext_ticket_keys() is not used: it takes 80 bytes since 1.1.0, and only
+ * one key. */
 #include "internal.h"
 
 #include <openssl/core_names.h>
@@ -13,18 +14,19 @@
 #include <string.h>
 
 struct tio_ring {
-    pthread_mutex_t lock;               /* handshakes of other threads read while the owner rotates */
+    pthread_mutex_t lock;               /* other threads' handshakes read while the owner rotates */
     atomic_int owners;
     size_t count;
     uint8_t keys[TIO_TICKET_KEYS][TIO_TICKET_KEY];
-    int64_t until[TIO_TICKET_KEYS];     /* CLOCK_MONOTONIC, ns; 0 = it is not replaced, or kept for ever */
+    int64_t until[TIO_TICKET_KEYS];     /* CLOCK_MONOTONIC, ns; 0: current key, or without limit */
     int64_t keep;
 };
 
 static EVP_CIPHER *aes;
 static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 
-static void fetch(void) { aes = EVP_CIPHER_fetch(NULL, "AES-128-CBC", NULL); }       /* once: a fetch costs a lock each */
+/* Fetched once, because each fetch takes a lock. */
+static void fetch(void) { aes = EVP_CIPHER_fetch(NULL, "AES-128-CBC", NULL); }
 
 tio_ring *tio_ring_new(void) {
     pthread_once(&fetched, fetch);
@@ -66,7 +68,8 @@ void tio_ring_keep(tio_ring *r, int64_t ns) {
     pthread_mutex_unlock(&r->lock);
 }
 
-/* Whoever steals a key later can forge tickets and read old ones: so it stays no longer than its tickets.  The oldest is last. */
+/* A stolen key can forge tickets and decrypt old ones, so a key is kept no longer than its tickets
+ * live. The oldest is last. */
 static void forget_old(tio_ring *r) {
     while (r->count > 1 && r->until[r->count - 1] && r->until[r->count - 1] <= tio_clock()) {
         OPENSSL_cleanse(r->keys[--r->count], TIO_TICKET_KEY);
@@ -93,13 +96,13 @@ void tio_ring_first(tio_ring *r, uint8_t key[TIO_TICKET_KEY]) {
     pthread_mutex_unlock(&r->lock);
 }
 
-/* 0 = the newest key, > 0 an older one, -1 none of that name */
+/* returns 0 for the newest key, > 0 for an older one, -1 if no key has that name */
 static int find(tio_ring *r, const unsigned char *name, uint8_t key[TIO_TICKET_KEY]) {
     int at = -1;
     pthread_mutex_lock(&r->lock);
     forget_old(r);
     for (size_t i = 0; i < r->count && at < 0; i++)
-        if (!memcmp(r->keys[i], name, 16)) {            /* the name is public: it stands in the ticket */
+        if (!memcmp(r->keys[i], name, 16)) {            /* not secret: tickets contain the name */
             memcpy(key, r->keys[i], TIO_TICKET_KEY);
             at = (int)i;
         }
@@ -116,7 +119,7 @@ static int set_mac(EVP_MAC_CTX *mac, uint8_t *key) {
     return EVP_MAC_CTX_set_params(mac, params);
 }
 
-/* -1 error, 0 no key: full handshake, 1 fine, 2 fine and send a new ticket */
+/* returns -1: error; 0: no key, full handshake; 1: success; 2: success, send a new ticket */
 int tio_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypt) {
     tio_conn *c = tio_conn_of(ssl);
     tio_ring *ring = c->gate && c->gate->ring ? c->gate->ring : c->context->ring;
@@ -128,14 +131,14 @@ int tio_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_
         done = RAND_bytes(iv, 16) == 1 && EVP_EncryptInit_ex2(cipher, aes, key + 32, iv, NULL) == 1 && set_mac(mac, key) == 1;
         result = done ? 1 : -1;
     } else {
-        /* After an abbreviated TLS 1.2 handshake no alert can be sent any more, so a user who decides about clients
-         * decides about full handshakes only. */
+        /* After an abbreviated TLS 1.2 handshake no alert can be sent, so a user function that
+         * decides about clients gets full handshakes only. */
         int may_resume = !(c->policy.wants & TIO_WANT_CLIENT) || SSL_version(ssl) >= TLS1_3_VERSION;
         at = may_resume ? find(ring, name, key) : -1;
         if (at < 0) return 0;
         done = set_mac(mac, key) == 1 && EVP_DecryptInit_ex2(cipher, aes, key + 32, iv, NULL) == 1;
-        /* TLS 1.3 tickets are for one use (RFC 8446 C.4), so each resumption gives a new one; when the user is still to
-         * be asked, tickets wait for the answer. */
+        /* TLS 1.3 tickets are for one use (RFC 8446 C.4), so each resumption issues a new one. If
+         * the user's function must still be asked, tickets wait for its answer. */
         int renew = at > 0 || SSL_version(ssl) >= TLS1_3_VERSION;
         result = !done ? -1 : renew && !(c->policy.wants & TIO_WANT_CLIENT) ? 2 : 1;
     }

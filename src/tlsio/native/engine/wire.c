@@ -1,14 +1,21 @@
 /* wire.c - our BIO: bytes from a descriptor or from memory.
  *
- * In: one recv() of up to 64 KiB goes into a buffer lent by the reactor; OpenSSL takes its records from there.  A caller that
- * stops with bytes left gets them as a private block (tio_wire_settle), so an idle connection owns no buffer at all.
- * Out: records gather in a block that exists only while something is unsent.
- * A call into OpenSSL may swallow TIO_LOOK_BUDGET wire bytes; then it is told "none", so that a flood of records without
- * data (2,000 KeyUpdates in one SSL_read, otherwise) cannot hold the thread.
- * End of file is never shown here: see invariant 8.
+ * Theory of operation. Input: one recv() of up to 64 KiB fills a buffer that the reactor lends, and
+ * OpenSSL takes its records from there. If bytes are left at the end of a turn they are copied into
+ * a private block (tio_wire_settle()). So an idle connection owns no buffer.
  *
- * When memory runs out, bytes of the stream are lost and nothing may follow them.  The wire then records ENOMEM as the error of
- * its reading or writing side, and the connection ends by the path of any other failed wire. */
+ * Output: records gather in a block that exists only while something is unsent, usually the
+ * reactor's second buffer.
+ *
+ * Budget: a call into OpenSSL may consume TIO_LOOK_BUDGET wire bytes. Beyond that the BIO reports
+ * that there is no more input, so that a flood of records without data cannot occupy the thread.
+ * (Without the budget one SSL_read() processes 2,000 KeyUpdates.)
+ *
+ * The end of the file is never reported to OpenSSL: see invariant 8 in engine.h.
+ *
+ * Out of memory, bytes of the stream are lost, and nothing may follow them. The wire then records
+ * ENOMEM as the error of its reading or writing side, and the connection ends like one whose recv()
+ * or send() failed. */
 #include "internal.h"
 
 #include <errno.h>
@@ -20,11 +27,12 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #endif
-#ifndef MSG_NOSIGNAL                    /* only a reactor's connections have a descriptor */
+/* Only a reactor's connections have a descriptor; systems without MSG_NOSIGNAL have no reactor. */
+#ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
 
-enum { FIN = 1 };                       /* TCP counts it as a byte */
+enum { FIN = 1 };                       /* TCP counts FIN as one byte */
 
 static BIO_METHOD *method;
 static pthread_once_t made = PTHREAD_ONCE_INIT;
@@ -35,7 +43,7 @@ static void remember_first(tio_conn *c, const uint8_t *data, size_t size) {
     c->first_size = (uint8_t)(c->first_size + n);
 }
 
-/* ---- the reactor's buffers, lent to one connection at a time --------------------------------------------------- */
+/* ---- the reactor's buffers, lent to one connection at a time --------------------------------- */
 
 static uint8_t *lend(tio_conn *c) {
     tio_buffers *b = c->wire.buffers;
@@ -48,7 +56,8 @@ static void give_back(tio_conn *c) {
     if (c->wire.buffers && c->wire.buffers->borrower == c) c->wire.buffers->borrower = NULL;
 }
 
-/* The send buffer: memory that stays in the cache, and no malloc for each burst (0.8 of the CPU in bulk). */
+/* The send buffer stays in the CPU cache and saves a malloc per burst (0.8 of the CPU time in
+ * bulk). */
 static int lend_out(tio_conn *c) {
     tio_wire *w = &c->wire;
     if (!w->buffers || w->buffers->out_borrower) return 0;
@@ -59,7 +68,7 @@ static int lend_out(tio_conn *c) {
     return 1;
 }
 
-/* ---- the BIO --------------------------------------------------------------------------------------------------- */
+/* ---- the BIO --------------------------------------------------------------------------------- */
 
 int tio_wire_refill(tio_conn *c) {
     tio_wire *w = &c->wire;
@@ -105,7 +114,8 @@ static int read_wire(BIO *bio, char *to, int size) {
 static int gather(BIO *bio, const char *from, int size) {
     tio_conn *c = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (c->wire.out_error || c->wire.sealed) return size;       /* nothing leaves any more; the input is read to its end all the same */
+    /* Nothing more is sent, but input is still read to its end. */
+    if (c->wire.out_error || c->wire.sealed) return size;
     if (tio_wire_unsent(&c->wire) >= TIO_GATHER && !c->wire.unbounded) {
         BIO_set_retry_write(bio);
         return -1;
@@ -113,7 +123,7 @@ static int gather(BIO *bio, const char *from, int size) {
     return tio_wire_append(c, from, (size_t)size) ? -1 : size;
 }
 
-/* FLUSH alone is answered; 1 to everything would make OpenSSL 3.0 believe in kernel TLS and fail. */
+/* Only FLUSH succeeds. If every command did, OpenSSL 3.0 would assume kernel TLS and fail. */
 static long control(BIO *bio, int command, long number, void *pointer) {
     (void)bio, (void)number, (void)pointer;
     return command == BIO_CTRL_FLUSH;
@@ -137,7 +147,7 @@ BIO *tio_wire_bio(tio_conn *c) {
     return bio;
 }
 
-/* ---- out --------------------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void discard_output(tio_wire *w) {
     if (w->out_lent) w->buffers->out_borrower = NULL;
@@ -159,8 +169,9 @@ static int grow(tio_wire *w, size_t room) {
     return 0;
 }
 
-/* Room for `size` bytes more.  Growth follows what is held, never what has passed: a slow reader may leave something unsent
- * for ever.  Closing up at half the room keeps the copying in proportion. */
+/* Make room for `size` more bytes. The size follows what is unsent, not the total so far: with a
+ * slow reader something may always be unsent. Moving data only when at most half of the room is
+ * needed limits the copying. */
 static int reserve(tio_wire *w, tio_conn *c, size_t size) {
     size_t held = tio_wire_unsent(w), need = held + size;
     if (w->out_end + size <= w->out_room) return 0;
@@ -186,13 +197,15 @@ int tio_wire_append(tio_conn *c, const void *data, size_t size) {
 
 void tio_wire_drop_output(tio_conn *c) {
     tio_wire *w = &c->wire;
-    if (w->out_taken) w->out_end = w->out_start + w->out_taken;     /* that much leaves in any case */
+    /* the driver sends that much in any case */
+    if (w->out_taken) w->out_end = w->out_start + w->out_taken;
     else discard_output(w);
 }
 
 static void fail_output(tio_wire *w, int os_error) {
     w->out_error = os_error;
-    w->would_block = 0;                                 /* what the peer said before it went away: the kernel is asked again */
+    /* ask the kernel again for what the peer sent before it went away */
+    w->would_block = 0;
     w->out_taken = 0;
     discard_output(w);
 }
@@ -215,7 +228,7 @@ void tio_wire_close(tio_conn *c) {
     discard_output(w);
 }
 
-/* ---- in ---------------------------------------------------------------------------------------------------------- */
+/* ---- input ----------------------------------------------------------------------------------- */
 
 void tio_wire_settle(tio_conn *c) {
     tio_wire *w = &c->wire;
@@ -225,13 +238,13 @@ void tio_wire_settle(tio_conn *c) {
         w->block = NULL;
     } else if (w->borrowed) {
         uint8_t *block = malloc(w->in_size);
-        free(w->block);                                 /* used up before new bytes were borrowed behind it */
+        free(w->block);                 /* was used up before new bytes were borrowed */
         if (block) {
             memcpy(block, w->in, w->in_size);
         } else {
             w->in_size = 0;
             w->error = ENOMEM;
-            tio_conn_input_came(c);                     /* the error is to be met */
+            tio_conn_input_came(c);                     /* so that a read reports the error */
         }
         w->in = w->block = block;
     }
@@ -286,7 +299,7 @@ void tio_conn_feed_error(tio_conn *c, int os_error) {
 
 size_t tio_conn_held(const tio_conn *c) { return c->wire.in_size; }
 
-/* ---- sending ----------------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 void tio_conn_send_failed(tio_conn *c, int os_error) {
     fail_output(&c->wire, os_error);
@@ -301,14 +314,14 @@ size_t tio_conn_output(tio_conn *c, const uint8_t **data) {
     return c->question == TIO_NO_QUESTION ? tio_wire_unsent(w) : 0;
 }
 
-void tio_conn_hand_out(tio_conn *c, size_t size) { c->wire.out_taken = size; }
+void tio_conn_output_copied(tio_conn *c, size_t size) { c->wire.out_taken = size; }
 
 void tio_conn_sent(tio_conn *c, size_t size) {
     tio_wire *w = &c->wire;
     size_t held = tio_wire_unsent(w);
     w->out_taken = 0;
     w->bytes_out += size;
-    w->out_start += size < held ? size : held;          /* less is held when sending has failed meanwhile */
+    w->out_start += size < held ? size : held;       /* less is left if sending has failed since */
     if (w->out_start == w->out_end) discard_output(w);
 }
 
@@ -318,14 +331,15 @@ size_t tio_conn_unsent(const tio_conn *c) { return tio_wire_unsent(&c->wire); }
 
 size_t tio_conn_unacknowledged(const tio_conn *c) {
     int held = 0;
-    if (c->wire.fd < 0) return c->held;
+    if (c->wire.fd < 0) return c->unacknowledged;
 #ifndef TIO_PORTABLE
     if (ioctl(c->wire.fd, SIOCOUTQ, &held)) return 0;
 #endif
     return (size_t)held;
 }
 
-/* Tickets and our end do not count: a peer that closes as soon as it has read all answers them with a reset, and has lost nothing. */
+/* Tickets and close_notify do not count: a peer that closes as soon as it has read everything
+ * answers them with a reset, and has lost no data. */
 size_t tio_conn_undelivered(const tio_conn *c, size_t held) {
     uint64_t given = c->wire.bytes_out + (c->out == TIO_OUT_ENDED ? FIN : 0), acknowledged = given > held ? given - held : 0;
     return c->data_end > acknowledged ? (size_t)(c->data_end - acknowledged) : 0;
@@ -337,7 +351,7 @@ int tio_wire_socket_error(const tio_wire *w) {
     return getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &size) ? errno : error;
 }
 
-/* Only our end is left, and the peer, which has ended, does not wait for it. */
+/* Only our end is unsent, and the peer, which has ended, does not wait for it. */
 static int has_delivered(const tio_conn *c) {
     return c->in != TIO_IN_OPEN && c->out != TIO_OUT_OPEN && !tio_conn_undelivered(c, tio_conn_unacknowledged(c));
 }

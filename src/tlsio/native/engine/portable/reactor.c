@@ -1,7 +1,7 @@
-/* portable/reactor.c - for systems without epoll, in the place of reactor.c and its files: there is no reactor.
+/* portable/reactor.c - replaces reactor.c and its files on systems without epoll.
  *
- * tio_reactor_new() always fails, so of what takes a tio_reactor nothing can be called.  Connections over memory are all there
- * is, and they are freed as ever. */
+ * tio_reactor_new() always fails, so no function that takes a tio_reactor can be called. All
+ * connections have memory wires; tio_reactor_discard() just frees them. */
 #include "internal.h"
 
 #include <errno.h>
