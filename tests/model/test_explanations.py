@@ -186,7 +186,7 @@ def test_alert_is_found_wherever_it_stands(fault: Fault, code: str) -> None:
     error = error_from_fault(fault)
     assert type(error) is errors.AlertReceived
     assert (error.alert, error.code) == ("handshake_failure", code)
-    assert "no cipher" in str(error)
+    assert "no common cipher" in str(error)
     assert "ciphers" in str(error.hint)
 
 

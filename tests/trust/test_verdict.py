@@ -357,7 +357,7 @@ def test_malformed_issuer_is_called_so() -> None:
     leaf = below_ca3().cert_der
     text = told(facts(chain=(leaf, broken.cert_der), verified_chain=(leaf,), verify_errors=LEAF_ONLY))
     assert '"CN=ca3,O=tlsio tests" was sent, but is not the issuer' in text
-    assert "the server needs" in text
+    assert "the server has to have" in text
     trusted = Roots([LabelledMaterial("ca", broken.cert_pem)]).find
     text = told(facts(chain=(leaf,), verified_chain=(leaf,), verify_errors=LEAF_ONLY, find_roots=trusted))
     assert "is one of the trusted roots" in text
@@ -466,7 +466,7 @@ def test_unreadable_date_is_no_reason_to_doubt_the_clock() -> None:
     [
         (3, "crl="),
         (7, "was altered"),
-        (12, "revocation list"),
+        (12, "current CRL"),
         (18, "extra_ca="),
         (19, "extra_ca="),
         (23, "has revoked"),
