@@ -82,7 +82,8 @@ class TLSError(Exception):
         openssl_errors: tuple[str, ...] = (),
     ) -> None:
         self.message = self.default_message if message is None else message
-        Exception.__init__(self, self.message)  # super() would call OSError
+        # Not super(): the built-in base of a subclass, such as OSError, takes other arguments.
+        Exception.__init__(self, self.message)
         self.code = self.default_code if code is None else code
         self.alert = alert
         self.reason = reason
