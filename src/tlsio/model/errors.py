@@ -104,7 +104,7 @@ class UsageError(TLSError):
 
 
 class UsageTypeError(UsageError, TypeError):
-    """An argument of the wrong type, an option that does not exist, or two that exclude each other."""
+    """An argument of the wrong type, an unknown option, or two options that exclude each other."""
 
     default_code = "ERR_INVALID_ARG_TYPE"
     default_message = "An argument has the wrong type"
