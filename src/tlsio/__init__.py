@@ -1,6 +1,7 @@
-"""TLS, HTTPS and certificates for Python: Node's `tls`, in Python's manner.
+"""TLS, HTTPS and certificates for Python: Node's `tls` API with Python's conventions.
 
-This package re-exports what most programs need; `import tlsio` loads neither HTTP nor the command line.
+This package re-exports what most programs need. `import tlsio` loads neither HTTP nor the command
+line.
 """
 
 from typing import TYPE_CHECKING
@@ -105,10 +106,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take every misspelt name for this one
+if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
 
     def __getattr__(name: str) -> tuple[str, ...]:
-        """Read the bundled roots when they are asked for: most programs never do."""
+        """Load the bundled roots on first use: most programs never need them."""
         if name == "root_certificates":
             return get_ca_certificates("bundled")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -107,4 +107,4 @@ async def test_a_server_that_wants_our_certificate(frank_server: Peer, net: Net,
                 await socket.read()
         await service.heard()
     assert caught.value.alert == {"TLSv1.2": "handshake_failure", "TLSv1.3": "certificate_required"}[net.version]
-    assert "cert and key" in (caught.value.hint or "")
+    assert "cert= and key=" in (caught.value.hint or "")

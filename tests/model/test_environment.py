@@ -31,7 +31,7 @@ def test_setuid_program_reads_none(monkeypatch: pytest.MonkeyPatch, name: str) -
 def test_program_with_file_capabilities_reads_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its users and groups are as usual; the kernel marks it all the same (AT_SECURE)."""
     monkeypatch.setenv("TLSIO_TEST", "value")
-    monkeypatch.setattr(environment, "_started_with_more_rights", lambda: True)
+    monkeypatch.setattr(environment, "_started_privileged", lambda: True)
     assert read_variable("TLSIO_TEST") is None
 
 
@@ -55,6 +55,6 @@ def test_kernel_is_asked(monkeypatch: pytest.MonkeyPatch, answer: bytes | OSErro
 
     monkeypatch.setenv("TLSIO_TEST", "value")
     monkeypatch.setattr(Path, "read_bytes", read)
-    environment._started_with_more_rights.cache_clear()
+    environment._started_privileged.cache_clear()
     assert read_variable("TLSIO_TEST") == expected
-    environment._started_with_more_rights.cache_clear()
+    environment._started_privileged.cache_clear()

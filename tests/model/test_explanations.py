@@ -61,18 +61,18 @@ def test_reason_numbers_are_openssls(number: int, name: str) -> None:
 @pytest.mark.parametrize(
     ("first_bytes", "role", "text", "mend"),
     [
-        (b"GET / HTTP/1.1\r\n", "server", "The client spoke plain HTTP to a TLS port", "https://"),
-        (b"PRI * HTTP/2.0\r\n", "server", "The client spoke plain HTTP", "https://"),
-        (b"CONNECT a:443 HT", "server", "The client asks for a proxy", "proxy settings"),
+        (b"GET / HTTP/1.1\r\n", "server", "The client sent a plain HTTP request to a TLS port", "https://"),
+        (b"PRI * HTTP/2.0\r\n", "server", "The client sent a plain HTTP", "https://"),
+        (b"CONNECT a:443 HT", "server", "The client sent an HTTP CONNECT request for a proxy", "proxy settings"),
         (b"HTTP/1.1 400 Bad", "client", "The server example.org answered in plain HTTP", "HTTPS port"),
-        (b"SSH-2.0-OpenSSH_", "client", "The server example.org speaks SSH, not TLS", "Check port"),
-        (b"SSH-2.0-OpenSSH_", "server", "The client speaks SSH", "SSH server"),
-        (b"220 mx ESMTP\r\n", "client", "The server example.org greets in plain text", "STARTTLS"),
-        (b"* OK IMAP4rev1", "client", "The server example.org greets in plain text", "STARTTLS"),
+        (b"SSH-2.0-OpenSSH_", "client", "The server example.org uses SSH, not TLS", "Check port"),
+        (b"SSH-2.0-OpenSSH_", "server", "The client uses SSH", "SSH client"),
+        (b"220 mx ESMTP\r\n", "client", "The server example.org sent a plain-text greeting", "STARTTLS"),
+        (b"* OK IMAP4rev1", "client", "The server example.org sent a plain-text greeting", "STARTTLS"),
         (b"PROXY TCP4 1.2.3", "server", "The client sent a PROXY protocol header", "load balancer"),
         (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00", "server", "The client sent a PROXY protocol header", "load balancer"),
-        (b"EHLO me\r\n", "server", "The client spoke plain text, not TLS", "use TLS"),
-        (b"-ERR unknown", "client", "The server example.org spoke plain text, not TLS", "does not speak TLS"),
+        (b"EHLO me\r\n", "server", "The client sent plain text instead of TLS", "use TLS"),
+        (b"-ERR unknown", "client", "The server example.org sent plain text instead of TLS", "does not use TLS"),
     ],
 )
 def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: str, mend: str) -> None:
@@ -91,8 +91,8 @@ def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: st
         (b"", "not TLS"),
         (b"\x00\x01\x02\x03", "not TLS"),
         (b"J\x00\x00\x00\x0a8.0", "not TLS"),
-        (HELLO, "began as TLS"),
-        (b"\x80\x2e\x01\x03", "began as TLS"),
+        (HELLO, "first bytes were TLS"),
+        (b"\x80\x2e\x01\x03", "first bytes were TLS"),
     ],
 )
 def test_what_is_not_plain_text_stays_openssls_word(first_bytes: bytes, mend: str) -> None:
@@ -114,11 +114,11 @@ def test_text_after_the_handshake_is_not_another_protocol() -> None:
     [
         (258, "unsupported protocol", "server", "TLS with the client failed: no common protocol version", "min_version"),
         (193, "no shared cipher", "server", "TLS with the client failed: no common cipher", "ciphers"),
-        (193, "no shared cipher", "server", "no common cipher", "without a certificate"),
+        (193, "no shared cipher", "server", "no common cipher", "no certificate is configured"),
         (101, "no suitable key share", "server", "no common group", "ecdh_curve"),
         (378, "wrong curve", "client", "TLS with the server failed: no common group", "ecdh_curve"),
         (376, "no shared signature algorithms", "server", "no common signature algorithm", "sigalgs"),
-        (118, "no suitable signature algorithm", "server", "no common signature algorithm", "without a certificate"),
+        (118, "no suitable signature algorithm", "server", "no common signature algorithm", "no certificate is configured"),
         (235, "no application protocol", "server", "no common ALPN protocol", "alpn_mismatch"),
         (338, "unsafe legacy renegotiation disabled", "client", "RFC 5746", "SSL_OP_LEGACY_SERVER_CONNECT"),
         (394, "dh key too small", "client", "Diffie-Hellman", "larger"),
@@ -186,22 +186,22 @@ def test_alert_is_found_wherever_it_stands(fault: Fault, code: str) -> None:
     error = error_from_fault(fault)
     assert type(error) is errors.AlertReceived
     assert (error.alert, error.code) == ("handshake_failure", code)
-    assert "no cipher" in str(error)
+    assert "no common cipher" in str(error)
     assert "ciphers" in str(error.hint)
 
 
 @pytest.mark.parametrize(
     ("fault", "text", "mend"),
     [
-        (Fault(kind="alert", role="client", alert_received=40, certificate_requested=True), "client certificate", "Give cert and key"),
-        (Fault(kind="alert", role="client", alert_received=116, opened=True), "client certificate", "Give cert and key"),
-        (Fault(kind="alert", role="server", alert_received=48), "does not trust the authority of our certificate", "intermediates"),
-        (Fault(kind="alert", role="client", alert_received=48), "does not trust the authority of our certificate", "client certificate"),
-        (Fault(kind="alert", role="server", alert_received=45), "our certificate has expired", "Renew"),
-        (Fault(kind="alert", role="server", alert_received=42), "does not accept our certificate", "The client judges"),
+        (Fault(kind="alert", role="client", alert_received=40, certificate_requested=True), "client certificate", "Give cert= and key="),
+        (Fault(kind="alert", role="client", alert_received=116, opened=True), "client certificate", "Give cert= and key="),
+        (Fault(kind="alert", role="server", alert_received=48), "does not trust the CA of this side's certificate", "intermediates"),
+        (Fault(kind="alert", role="client", alert_received=48), "does not trust the CA of this side's certificate", "client certificate"),
+        (Fault(kind="alert", role="server", alert_received=45), "this side's certificate has expired", "Renew"),
+        (Fault(kind="alert", role="server", alert_received=42), "does not accept this side's certificate", "The client checks"),
         (Fault(kind="alert", role="client", alert_received=70), "no common protocol version", "max_version"),
         (Fault(kind="alert", role="client", alert_received=120), "no common ALPN protocol", "alpn_protocols"),
-        (Fault(kind="alert", role="client", alert_received=112), "serves no such name", "servername"),
+        (Fault(kind="alert", role="client", alert_received=112), "does not serve the requested name", "servername"),
         (Fault(kind="alert", role="client", alert_received=200), "alert 200", "server's log"),
     ],
 )
@@ -272,8 +272,8 @@ def test_refusal_without_a_cause() -> None:
 @pytest.mark.parametrize(
     ("fault", "message", "mend"),
     [
-        (Fault(kind="hangup", role="server"), "socket hang up", "port check"),
-        (Fault(kind="hangup", role="client"), "Client network socket disconnected", "without a byte"),
+        (Fault(kind="hangup", role="server"), "socket hang up", "checked the port"),
+        (Fault(kind="hangup", role="client"), "Client network socket disconnected", "without sending a byte"),
         (Fault(kind="hangup", role="client", first_bytes=HELLO), "Client network socket disconnected", "servername"),
         (Fault(kind="hangup", role="client", first_bytes=HELLO, certificate_requested=True), "Client network", "client certificate"),
         (Fault(kind="hangup", role="client", first_bytes=b"HTTP"), "Client network socket", "plain text"),
@@ -294,7 +294,7 @@ def test_end_in_place_of_an_answer(role: Role, who: str) -> None:
     error = error_from_fault(Fault(kind="unanswered", role=role, opened=True))
     assert type(error) is errors.HandshakeError
     assert error.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
-    assert error.message == f"{who} ended the connection and left another handshake unanswered"
+    assert error.message == f"{who} closed the connection without answering another handshake"
     assert "renegotiate()" in str(error.hint)
 
 
@@ -339,10 +339,10 @@ def test_passed_limit_is_named(limit: str, opened: bool, code: str, kind: type) 
     ("role", "first_bytes", "mend"),
     [
         ("server", b"", "sent nothing"),
-        ("server", HELLO, "stopped half-way"),
+        ("server", HELLO, "stalled during the handshake"),
         ("server", b"GE", "plain text"),
-        ("client", b"", "may not speak TLS"),
-        ("client", HELLO, "stopped half-way"),
+        ("client", b"", "may not use TLS"),
+        ("client", HELLO, "stalled during the handshake"),
     ],
 )
 def test_timeout_says_how_far_it_came(role: Role, first_bytes: bytes, mend: str) -> None:

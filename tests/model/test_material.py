@@ -121,7 +121,7 @@ def test_authority_without_certificate_raises(value: object) -> None:
 
 def test_authority_that_is_a_key_says_so() -> None:
     """The labels found are named."""
-    with pytest.raises(UsageError, match=r"options\.ca\[1\] holds no certificate, but PRIVATE KEY"):
+    with pytest.raises(UsageError, match=r"options\.ca\[1\] contains no certificate, but PRIVATE KEY"):
         material.parse_authorities("options.ca", [pki.ca1().cert_pem, pki.ca1().key_pem])
 
 
@@ -144,12 +144,12 @@ def test_authority_forms() -> None:
         (material.parse_keys, True, "ERR_INVALID_ARG_TYPE", "options.x must be PEM as str or bytes"),
         (material.parse_keys, [b"x", 1], "ERR_INVALID_ARG_TYPE", "options.x[1] must be"),
         (material.parse_keys, {"pem": b"x"}, "ERR_INVALID_ARG_TYPE", "options.x must be"),
-        (material.parse_keys, [{}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict of 'pem'"),
-        (material.parse_keys, [{"pem": b"x", "password": "y"}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict of 'pem'"),
-        (material.parse_keys, [{"pem": {"pem": b"x"}}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict of 'pem'"),
+        (material.parse_keys, [{}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict with 'pem'"),
+        (material.parse_keys, [{"pem": b"x", "password": "y"}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict with 'pem'"),
+        (material.parse_keys, [{"pem": {"pem": b"x"}}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict with 'pem'"),
         (material.parse_keys, [{"pem": b"x", "passphrase": 1}], "ERR_INVALID_ARG_TYPE", "options.x[0]['passphrase'] must be"),
         (material.parse_pfx, {"buf": b"x"}, "ERR_INVALID_ARG_TYPE", "options.x must be bytes"),
-        (material.parse_pfx, [{"pem": b"x"}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict of 'buf'"),
+        (material.parse_pfx, [{"pem": b"x"}], "ERR_INVALID_ARG_VALUE", "options.x[0] must be a dict with 'buf'"),
         (material.parse_certificates, {}, "ERR_INVALID_ARG_TYPE", "options.x must be PEM"),
         (material.parse_certificates, None, "ERR_INVALID_ARG_TYPE", "got None"),
     ],

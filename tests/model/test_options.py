@@ -418,11 +418,11 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
         (parse_server_options, "ALPNProtocols", "spelled alpn_protocols"),
         (parse_server_options, "SNICallback", "spelled sni_callback"),
         (parse_connect_options, "checkServerIdentity", "spelled check_server_identity"),
-        (parse_connect_options, "reject_unauthorised", "nearest is reject_unauthorized"),
+        (parse_connect_options, "reject_unauthorised", "closest is reject_unauthorized"),
         (parse_connect_options, "sni_callback", "option of servers"),
         (parse_connect_options, "requestCert", "option of servers"),
         (parse_context_options, "servername", "option of client connections"),
-        (parse_context_options, "", "nearest is"),
+        (parse_context_options, "", "closest is"),
         (parse_connect_options, "minDHSize", "it is spelled min_dh_size"),
     ],
 )

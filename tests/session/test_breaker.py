@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def fail(breaker: Breaker, times: int = 1) -> None:
     """Let calls fail."""
     for _ in range(times):
-        assert breaker.lets_pass()
+        assert breaker.admit()
         breaker.failed()
 
 
@@ -21,10 +21,10 @@ def test_two_failures_are_nothing(clock: Clock) -> None:
     """A success makes them forgotten."""
     breaker = Breaker(clock)
     fail(breaker, 2)
-    assert breaker.lets_pass()
+    assert breaker.admit()
     breaker.succeeded()
     fail(breaker, 2)
-    assert breaker.lets_pass()
+    assert breaker.admit()
 
 
 def test_three_failures_open_it(clock: Clock) -> None:
@@ -32,9 +32,9 @@ def test_three_failures_open_it(clock: Clock) -> None:
     breaker = Breaker(clock)
     fail(breaker, 3)
     clock.now += 1.999
-    assert not breaker.lets_pass()
+    assert not breaker.admit()
     clock.now += 0.001
-    assert breaker.lets_pass()
+    assert breaker.admit()
 
 
 def test_one_at_a_time_tries_again(clock: Clock) -> None:
@@ -42,15 +42,15 @@ def test_one_at_a_time_tries_again(clock: Clock) -> None:
     breaker = Breaker(clock)
     fail(breaker, 3)
     clock.now += 2.0
-    assert breaker.lets_pass()
-    assert not breaker.lets_pass()
+    assert breaker.admit()
+    assert not breaker.admit()
     breaker.failed()
-    assert not breaker.lets_pass()
+    assert not breaker.admit()
     clock.now += 2.0
-    assert breaker.lets_pass()
+    assert breaker.admit()
     breaker.succeeded()
-    assert breaker.lets_pass()
-    assert breaker.lets_pass()
+    assert breaker.admit()
+    assert breaker.admit()
 
 
 def test_abandoned_try_lets_another_one(clock: Clock) -> None:
@@ -58,6 +58,6 @@ def test_abandoned_try_lets_another_one(clock: Clock) -> None:
     breaker = Breaker(clock)
     fail(breaker, 3)
     clock.now += 2.0
-    assert breaker.lets_pass()
+    assert breaker.admit()
     breaker.abandoned()
-    assert breaker.lets_pass()
+    assert breaker.admit()

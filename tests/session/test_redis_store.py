@@ -250,8 +250,8 @@ class TestBadWeather:
                 await store.put(ID, DATA, 60.0)
                 assert await store.get(ID) == DATA
         failed, works = [record.getMessage() for record in caplog.records if record.name == "tlsio"]
-        assert failed.startswith("Keeping a session in Redis failed")
-        assert works == "Keeping a session in Redis works again, after 2.0 s"
+        assert failed.startswith("Storing a session in Redis failed")
+        assert works == "Storing a session in Redis works again after 2.0 s"
 
     async def test_one_that_comes_and_goes_is_told_once_a_minute(self, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
         """Each outage by itself would be news."""

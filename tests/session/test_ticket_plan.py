@@ -105,7 +105,7 @@ def test_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize("data", [b"x", bytes(55), bytes(57)])
 def test_something_else_is_no_plan(data: bytes) -> None:
     """By its length."""
-    with pytest.raises(ValueError, match="no plan"):
+    with pytest.raises(ValueError, match="not a plan"):
         TicketPlan.unpack(data)
 
 

@@ -95,11 +95,11 @@ def test_lists_of_something_else(extension: Any, for_ca: bool) -> None:  # noqa:
 
 
 @pytest.mark.parametrize(
-    "extension", [(x509.DeltaCRLIndicator(1), True), (asn1.extension("1.2.3.4", b"\5\0"), True)], ids=["changes only", "unknown"]
+    "extension", [(x509.DeltaCRLIndicator(1), True), (asn1.extension("1.2.3.4", b"\5\0"), True)], ids=["delta CRL", "unknown"]
 )
 def test_critical_extensions(extension: Any) -> None:
     """RFC 5280 §5.2: a list with one that is not known "MUST NOT" be used."""
-    with pytest.raises(ValueError, match="not known here"):
+    with pytest.raises(ValueError, match=r"delta CRL|unsupported critical extension"):
         read(issue(extensions=[extension]))
 
 
@@ -118,18 +118,18 @@ def test_times(now: dt.datetime, fits: bool) -> None:  # noqa: FBT001
     if fits:
         assert read(data, now=now).next_update == pki.NOW + 60 * MINUTE
     else:
-        with pytest.raises(ValueError, match="it counts from"):
+        with pytest.raises(ValueError, match="it is valid only from"):
             read(data, now=now)
 
 
 def test_who_has_signed() -> None:
     """The issuer, by its name and its key, and as one that may."""
-    with pytest.raises(ValueError, match="has not signed"):
+    with pytest.raises(ValueError, match="not signed by the issuer"):
         read(issue(signer=pki.ca2()))
     with pytest.raises(ValueError, match="another issuer"):
         read(issue(), issuer=pki.ca3())
     may_not = pki.selfsigned_no_keycertsign()
-    with pytest.raises(ValueError, match="has not signed"):
+    with pytest.raises(ValueError, match="not signed by the issuer"):
         read(pki.revocation_list(may_not, revoked=[], encoding=pki.DER), issuer=may_not)
 
 
@@ -157,9 +157,9 @@ def test_places_of_a_certificate() -> None:
     partial = point(places("http://partial.example/"), None, frozenset([x509.ReasonFlags.key_compromise]), None)
     relative = point(None, x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")]), None, None)
     who = pki.leaf("x", issuer=pki.ca1(), extensions=[x509.CRLDistributionPoints([*usual, partial, relative])])
-    assert parse(who.cert_der).crl_places == (URL, "ldap://x/", "http://second.example/")
-    assert parse(pki.localhost().cert_der).crl_places == ()
-    assert parse(pki.leaf("x", extensions=[asn1.extension("2.5.29.31", b"\5")]).cert_der).crl_places == ()
+    assert parse(who.cert_der).crl_urls == (URL, "ldap://x/", "http://second.example/")
+    assert parse(pki.localhost().cert_der).crl_urls == ()
+    assert parse(pki.leaf("x", extensions=[asn1.extension("2.5.29.31", b"\5")]).cert_der).crl_urls == ()
 
 
 # --- the place ---
@@ -236,7 +236,7 @@ def test_rsa_pss() -> None:
     key, scheme = who.key, padding.PSS(padding.MGF1(hashes.SHA256()), 32)
     data = resign(who, pss("2.16.840.1.101.3.4.2.1"), lambda tbs: key.sign(tbs, scheme, hashes.SHA256()))
     assert read(data, issuer=who).next_update
-    with pytest.raises(ValueError, match="has not signed"):
+    with pytest.raises(ValueError, match="not signed by the issuer"):
         read(data[:-1] + bytes([data[-1] ^ 1]), issuer=who)
 
 
@@ -264,7 +264,7 @@ def test_algorithm_that_differs_inside() -> None:
     tbs = next(der.read(data).children())
     version, _, *rest = (field.encoded for field in tbs.children())
     other = asn1.tlv(der.SEQUENCE, asn1.oid("1.2.840.10045.4.3.3"))
-    with pytest.raises(ValueError, match="has not signed"):
+    with pytest.raises(ValueError, match="not signed by the issuer"):
         read(odd.sign(asn1.tlv(der.SEQUENCE, version, other, *rest), pki.ca1()))
 
 

@@ -86,7 +86,7 @@ def test_no_extra_roots(value: str | None, monkeypatch: pytest.MonkeyPatch) -> N
     assert roots.extra() == ()
 
 
-@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), (b"no certificate", "holds no certificate")])
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), (b"no certificate", "contains no certificate")])
 def test_extra_file_that_is_no_use_warns_once(content: bytes | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and the program goes on with the other roots."""
     path = tmp_path / "extra.pem"

@@ -1,5 +1,5 @@
-"""Floor 0: the words of the library.
+"""Floor 0: the vocabulary of the library.
 
-Every exception, every option checked and frozen, and the values that pass between floors.
-Nothing here knows OpenSSL, files, sockets, asyncio or the time of day.
+Exceptions, options with their checks, and the values that pass between floors. Nothing here uses
+OpenSSL, sockets, asyncio or the clock.
 """

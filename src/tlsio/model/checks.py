@@ -1,8 +1,8 @@
 """The checks that options, defaults and arguments share.
 
-Each takes the label the caller knows the value by (`"options.ciphers"`) and the value, and returns the value in the
-form the floors above work with, or raises with Node's code. A message shows a type, and a value only where it cannot
-be a secret.
+Each takes the caller's name of the value (`"options.ciphers"`) and the value. It returns the value
+in the form that the floors above use, or raises with Node's code. A message shows the value's type,
+and the value itself only if it cannot be a secret.
 """
 
 import inspect
@@ -16,10 +16,11 @@ from tlsio.model.errors import UsageTypeError, UsageValueError
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
-# Oldest first. SSLv3 and older are not in OpenSSL's default build any more.
+# Oldest first. OpenSSL's default build no longer has SSLv3 and older.
 PROTOCOL_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
-# `ssl.TLSVersion` by the names of its members: importing `ssl` for its class would load a second OpenSSL.
+# `ssl.TLSVersion` by the names of its members: importing `ssl` for its class would load a second
+# OpenSSL.
 _STDLIB_VERSIONS = {
     "MINIMUM_SUPPORTED": "TLSv1",
     "TLSv1": "TLSv1",
@@ -29,42 +30,42 @@ _STDLIB_VERSIONS = {
     "MAXIMUM_SUPPORTED": "TLSv1.3",
 }
 
-# Nobody waits an hour for a handshake; Node's 120000 means milliseconds.
+# No handshake needs an hour. A larger value is probably in milliseconds, such as Node's 120000.
 MAX_HANDSHAKE_TIMEOUT = 3600.0
 
 
 def wrong_type(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageTypeError:
-    """Make the error for a value of the wrong type."""
+    """Return the error for a value of the wrong type."""
     found = "None" if value is None else type(value).__name__
     return UsageTypeError(f"{label} must be {expected}, got {found}", hint=hint)
 
 
 def wrong_value(label: str, problem: str, *, hint: str | None = None) -> UsageValueError:
-    """Make the error for a value that cannot be used; `problem` continues the sentence that `label` begins."""
+    """Return the error for an invalid value; `problem` continues the sentence begun by `label`."""
     return UsageValueError(f"{label} {problem}", hint=hint)
 
 
 def out_of_range(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageValueError:
-    """Make the error for a number or a length outside its bounds."""
+    """Return the error for a number or a length outside its bounds."""
     return UsageValueError(f"{label} must be {expected}, got {value}", code="ERR_OUT_OF_RANGE", hint=hint)
 
 
 def check_bool(label: str, value: object) -> bool:
-    """Take True and False only: `1`, `"yes"` or an empty list may mean anything."""
+    """Accept only True and False: the meaning of `1`, `"yes"` or an empty list is unclear."""
     if not isinstance(value, bool):
         raise wrong_type(label, "True or False", value)
     return value
 
 
 def check_text(label: str, value: object) -> str:
-    """Take a str."""
+    """Accept a str."""
     if not isinstance(value, str):
         raise wrong_type(label, "a str", value)
     return value
 
 
 def check_filled_text(label: str, value: object) -> str:
-    """Take a str that is not empty, and that C reads to its end."""
+    """Accept a str that is not empty and has no null character, which would end it in C."""
     text = check_text(label, value)
     if not text:
         raise wrong_value(label, "must not be empty")
@@ -75,22 +76,22 @@ def check_filled_text(label: str, value: object) -> str:
 
 
 def encode(label: str, text: str) -> bytes:
-    """Return text as UTF-8. Python's own error would carry all of it, which may be a passphrase."""
+    """Return text as UTF-8. Python's error is dropped: it contains the text, maybe a passphrase."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise wrong_value(label, "holds half of a surrogate pair, which is no character") from None
+        raise wrong_value(label, "contains a lone surrogate, which cannot be encoded as UTF-8") from None
 
 
 def check_bytes(label: str, value: object) -> bytes:
-    """Take bytes-like, and copy: what the caller writes into a bytearray later is not seen here."""
+    """Accept a bytes-like object and copy it, so that later changes to it have no effect."""
     if not isinstance(value, BytesLike):
         raise wrong_type(label, "bytes-like", value)
     return bytes(value)
 
 
 def check_text_or_bytes(label: str, value: object) -> bytes:
-    """Take a str (as UTF-8) or bytes-like."""
+    """Accept a str (as UTF-8) or a bytes-like object."""
     if isinstance(value, str):
         return encode(label, value)
     if not isinstance(value, BytesLike):
@@ -99,7 +100,7 @@ def check_text_or_bytes(label: str, value: object) -> bytes:
 
 
 def check_path(label: str, value: object) -> str:
-    """Take the path of a file: a str or os.PathLike."""
+    """Accept the path of a file: a str or os.PathLike."""
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(path, str):
         raise wrong_type(label, "a str or os.PathLike", value)
@@ -109,12 +110,15 @@ def check_path(label: str, value: object) -> str:
 
 
 def check_socket_path(label: str, value: object) -> str:
-    """Take the path of a Unix socket; Linux's abstract names begin with a null character (unix(7))."""
+    """Accept the path of a Unix socket; abstract names begin with a null character (unix(7))."""
     return value if isinstance(value, str) and value.startswith("\0") else check_path(label, value)
 
 
 def check_host(label: str, value: object) -> str:
-    """Take a name or an address that can be looked up. Names that are not ASCII are checked where their A-labels are made."""
+    """Accept a name or an address that can be looked up.
+
+    Non-ASCII names are checked when they are converted to A-labels.
+    """
     text = check_filled_text(label, value)
     try:
         if text.isascii():
@@ -125,7 +129,7 @@ def check_host(label: str, value: object) -> str:
 
 
 def check_int(label: str, value: object, low: int, high: int) -> int:
-    """Take an int from `low` to `high`, both included; a bool is not one."""
+    """Accept an int from `low` to `high`, both included, but no bool."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong_type(label, "an int", value)
     if not low <= value <= high:
@@ -134,50 +138,50 @@ def check_int(label: str, value: object, low: int, high: int) -> int:
 
 
 def check_limit(label: str, value: object) -> int | None:
-    """Take a limit of 1 or more, or None for no limit. 0 raises: it might be meant as either extreme."""
+    """Accept a limit of 1 or more, or None for no limit. 0 raises: it could mean either extreme."""
     if value is None:
         return None
     if type(value) is int and value == 0:
-        raise out_of_range(label, "1 or more", value, hint="None is no limit.")
+        raise out_of_range(label, "1 or more", value, hint="Use None for no limit.")
     return check_int(label, value, 1, 2**32 - 1)
 
 
 def check_seconds(label: str, value: object) -> float | None:
-    """Take a time limit in seconds above 0, or None for no limit."""
+    """Accept a time limit in seconds above 0, or None for no limit."""
     if value is None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise wrong_type(label, "a number of seconds or None", value)
     if not 0 < value <= sys.float_info.max:
-        raise out_of_range(label, "above 0 seconds", value, hint="None is no limit.")
+        raise out_of_range(label, "above 0 seconds", value, hint="Use None for no limit.")
     return float(value)
 
 
 def check_handshake_timeout(label: str, value: object) -> float | None:
-    """Take a time limit in seconds that cannot have been meant as milliseconds."""
+    """Accept a time limit in seconds, unless it is so large that milliseconds must be meant."""
     seconds = check_seconds(label, value)
     if seconds is not None and seconds > MAX_HANDSHAKE_TIMEOUT:
-        raise out_of_range(label, "at most 3600 seconds", value, hint="Times are seconds here; Node's 120000 milliseconds are 120.0.")
+        raise out_of_range(label, "at most 3600 seconds", value, hint="Times are in seconds: write Node's 120000 milliseconds as 120.0.")
     return seconds
 
 
 def check_function(label: str, value: object) -> Callable[..., Any]:
-    """Take anything that can be called."""
+    """Accept any callable."""
     if not callable(value):
         raise wrong_type(label, "a function", value)
     return value
 
 
 def check_plain_function(label: str, value: object) -> Callable[..., Any]:
-    """Take a function that answers at once."""
+    """Accept a function that returns its result directly."""
     function = check_function(label, value)
     if inspect.iscoroutinefunction(function):
-        raise wrong_type(label, "a plain function: nothing can be waited for there", value)
+        raise wrong_type(label, "a plain function, because it is called during the handshake and cannot be awaited", value)
     return function
 
 
 def check_choice(label: str, value: object, choices: tuple[str, ...]) -> str:
-    """Take one of a few words."""
+    """Accept one of a few words."""
     text = check_text(label, value)
     if text not in choices:
         raise wrong_value(label, f"must be {' or '.join(map(repr, choices))}, got {text!r:.80}")
@@ -185,7 +189,7 @@ def check_choice(label: str, value: object, choices: tuple[str, ...]) -> str:
 
 
 def check_version(label: str, value: object) -> str:
-    """Take a protocol version by Node's name, or a member of `ssl.TLSVersion`."""
+    """Accept a protocol version by Node's name, or a member of `ssl.TLSVersion`."""
     found = _STDLIB_VERSIONS.get(value.name) if isinstance(value, IntEnum) else value
     if not isinstance(found, str) or found not in PROTOCOL_VERSIONS:
         kind = UsageValueError if isinstance(value, str | IntEnum) else UsageTypeError
@@ -197,8 +201,8 @@ def check_version(label: str, value: object) -> str:
 
 
 def check_ciphers(label: str, value: object) -> str:
-    """Take an OpenSSL cipher list; TLS 1.3 suites and older ciphers may be mixed."""
+    """Accept an OpenSSL cipher list; TLS 1.3 suites and older ciphers may be mixed."""
     text = check_filled_text(label, value)
     if not text.replace(":", "").strip():
-        raise wrong_value(label, f"names no cipher: {text!r:.40}")
+        raise wrong_value(label, f"contains no cipher: {text!r:.40}")
     return text

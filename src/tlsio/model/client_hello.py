@@ -1,7 +1,7 @@
-"""What a client offers: its first message, taken apart, and the JA4 fingerprint of it.
+"""Parses a ClientHello, and computes its JA4 fingerprint.
 
-Pure. The message is read as RFC 8446 §4.1.2 writes it; numbers are those of IANA's registries, in the order they came and with
-the values that clients strew in so that servers learn to ignore the unknown (GREASE, RFC 8701).
+Pure. The format is that of RFC 8446 §4.1.2. Numbers are those of IANA's registries, in the order of
+the message, including GREASE values (RFC 8701).
 """
 
 from __future__ import annotations
@@ -20,22 +20,25 @@ _SERVER_NAME, _GROUPS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 13, 16, 43
 
 _VERSION_NAMES = {0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 
-# JA4 (FoxIO, technical_details/JA4.md): how it writes versions, and what stands for an empty list.
+# JA4 (FoxIO, technical_details/JA4.md): its names of versions, and its hash of an empty list.
 _JA4_VERSIONS = {0x0002: "s2", 0x0300: "s3", 0x0301: "10", 0x0302: "11", 0x0303: "12", 0x0304: "13"}
 _JA4_NOTHING = "0" * 12
-_JA4_MOST = 99  # two digits
+_JA4_MAX_COUNT = 99  # two digits
 
 
 @dataclass(frozen=True)
 class ClientHello:
-    """A client's offer.
+    """The contents of a ClientHello.
 
     Attributes:
-        legacy_version: The version field of the message; TLS 1.3 says 0x0303 there.
-        version_numbers: What the client speaks, most wanted first.
-        cipher_suites, groups, signature_algorithms, extensions: Numbers, in the order they came.
-        alpn_protocols: Names, most wanted first.
-        server_name: As it came, None without SNI.
+        legacy_version: The version field of the message, which is 0x0303 in TLS 1.3.
+        version_numbers: The versions that the client supports, in order of preference.
+        cipher_suites: Numbers, in the order of the message.
+        groups: Numbers, in the order of the message.
+        signature_algorithms: Numbers, in the order of the message.
+        extensions: Numbers, in the order of the message.
+        alpn_protocols: Names, in order of preference.
+        server_name: The unchanged name, None without SNI.
     """
 
     legacy_version: int
@@ -49,12 +52,15 @@ class ClientHello:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """The versions that have a name, "TLSv1.3" and so on, most wanted first."""
+        """The versions that have a name, such as "TLSv1.3", in order of preference."""
         return tuple(_VERSION_NAMES[number] for number in self.version_numbers if number in _VERSION_NAMES)
 
     @cached_property
     def ja4(self) -> str:
-        """The JA4 fingerprint, "t13d1516h2_8daaf6152771_e5627efa2ab1": equal for clients that are made alike."""
+        """The JA4 fingerprint, such as "t13d1516h2_8daaf6152771_e5627efa2ab1".
+
+        It is equal for clients with the same implementation and settings.
+        """
         suites = sorted(_without_grease(self.cipher_suites))
         extensions = _without_grease(self.extensions)
         return f"{self._ja4_start(len(suites), len(extensions))}_{_hash(_hex(suites))}_{self._ja4_end(extensions)}"
@@ -62,7 +68,8 @@ class ClientHello:
     def _ja4_start(self, suites: int, extensions: int) -> str:
         version = _JA4_VERSIONS.get(max(_without_grease(self.version_numbers), default=0), "00")
         name = "d" if _SERVER_NAME in self.extensions else "i"
-        return f"t{version}{name}{min(suites, _JA4_MOST):02}{min(extensions, _JA4_MOST):02}{_ja4_protocol(self.alpn_protocols)}"
+        counts = f"{min(suites, _JA4_MAX_COUNT):02}{min(extensions, _JA4_MAX_COUNT):02}"
+        return f"t{version}{name}{counts}{_ja4_protocol(self.alpn_protocols)}"
 
     def _ja4_end(self, extensions: list[int]) -> str:
         listed = _hex(sorted(set(extensions) - {_SERVER_NAME, _ALPN}))
@@ -73,7 +80,10 @@ class ClientHello:
 
 
 def _ja4_protocol(protocols: tuple[bytes, ...]) -> str:
-    """The first and the last character of the first protocol; of its hexadecimal form when one of them is no letter or digit."""
+    """Return the first and last character of the first protocol.
+
+    If one of them is not a letter or digit, those of its hexadecimal form.
+    """
     first = next(iter(protocols), b"")
     if not first:
         return "00"
@@ -84,7 +94,7 @@ def _ja4_protocol(protocols: tuple[bytes, ...]) -> str:
 
 
 def _without_grease(numbers: Iterable[int]) -> list[int]:
-    """RFC 8701 §2: 0x0A0A, 0x1A1A ... 0xFAFA."""
+    """Remove GREASE values: 0x0A0A, 0x1A1A ... 0xFAFA (RFC 8701 §2)."""
     return [number for number in numbers if number & 0x0F0F != 0x0A0A or number >> 8 != number & 0xFF]  # noqa: PLR2004
 
 
@@ -97,12 +107,13 @@ def _hash(text: str) -> str:
 
 
 def parse_client_hello(message: bytes) -> ClientHello:
-    """Read a ClientHello: handshake header and body.
+    """Parse a ClientHello: handshake header and body.
 
-    OpenSSL has judged the message or will; here it has to be whole, no more. A malformed extension counts as empty.
+    OpenSSL validates the message; here it only has to be complete. A malformed extension counts as
+    empty.
 
     Raises:
-        ValueError: it is cut off.
+        ValueError: the message is truncated.
     """
     body = _Reader(message)
     body.take(4)  # type and length
@@ -132,14 +143,14 @@ def parse_client_hello(message: bytes) -> ClientHello:
 
 
 class _Reader:
-    """Bytes that are taken from the front."""
+    """Reads bytes from the front."""
 
     def __init__(self, data: bytes) -> None:
         self.left = data
 
     def take(self, size: int) -> bytes:
         if len(self.left) < size:
-            raise ValueError("a ClientHello is cut off")
+            raise ValueError("the ClientHello is truncated")
         taken, self.left = self.left[:size], self.left[size:]
         return taken
 
@@ -147,7 +158,7 @@ class _Reader:
         return int.from_bytes(self.take(size), "big")
 
     def block(self, size: int) -> _Reader:
-        """What stands behind a length of `size` bytes."""
+        """Read a vector that begins with a length of `size` bytes."""
         return _Reader(self.take(self.number(size)))
 
     def numbers(self) -> tuple[int, ...]:
@@ -173,7 +184,7 @@ def _protocols(extension: _Reader | None) -> tuple[bytes, ...]:
 
 
 def _server_name(extension: _Reader | None) -> str | None:
-    """RFC 6066 §3: a list with one entry of type 0, host_name."""
+    """Read the list of names, which has one entry of type 0, host_name (RFC 6066 §3)."""
     try:
         entry = extension.block(2) if extension is not None else _Reader(b"")
         return entry.block(2).left.decode("ascii") if entry.left and entry.number(1) == 0 else None

@@ -6,7 +6,8 @@ from enum import IntEnum
 
 from tlsio.model.errors import UsageValueError
 
-# RFC 8446 §6, RFC 9849 (ech_required), and from RFC 5246, 4346 and 6101 what older peers still send.
+# RFC 8446 §6, RFC 9849 (ech_required), and those of RFC 5246, 4346 and 6101 that older peers still
+# send.
 ALERTS: Mapping[int, str] = {
     0: "close_notify",
     10: "unexpected_message",
@@ -49,7 +50,7 @@ _ALERT_NUMBERS: Mapping[str, int] = {name: number for number, name in ALERTS.ite
 
 
 class VerifyError(IntEnum):
-    """The `X509_V_ERR_*` numbers that something here decides by, under their names in `openssl/x509_vfy.h`."""
+    """The `X509_V_ERR_*` numbers that the library uses, by their names in `openssl/x509_vfy.h`."""
 
     UNSPECIFIED = 1
     UNABLE_TO_GET_ISSUER_CERT = 2
@@ -210,24 +211,24 @@ X509_TEXTS: Mapping[int, str] = {
 
 
 def alert_name(number: int) -> str:
-    """Name an alert; one that nobody has registered is called by its number."""
+    """Return the name of an alert; an unregistered one is named by its number."""
     return ALERTS.get(number, f"alert {number}")
 
 
 def alert_number(name: str) -> int:
-    """Number an alert by its name, as a hook gives it.
+    """Return the number of an alert by its name, which a hook may give.
 
     Raises:
         UsageValueError: no alert has this name.
     """
     if name not in _ALERT_NUMBERS:
         nearest = get_close_matches(name, _ALERT_NUMBERS, n=1, cutoff=0.0)[0]
-        raise UsageValueError(f"There is no TLS alert {name!r:.80}: the nearest is {nearest}")
+        raise UsageValueError(f"There is no TLS alert {name!r:.80}: the closest name is {nearest!r}")
     return _ALERT_NUMBERS[name]
 
 
 def x509_code(number: int) -> str:
-    """Return Node's code for a verify result; `"UNSPECIFIED"` where Node has none."""
+    """Return Node's code for a verify result, or `"UNSPECIFIED"` if Node has none."""
     return X509_CODES.get(number, "UNSPECIFIED")
 
 

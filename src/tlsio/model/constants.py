@@ -1,6 +1,7 @@
-"""Numbers and names that users may need, and the defaults they may change.
+"""Constants for users, and the defaults that they can change.
 
-The `SSL_OP_*` numbers are those of OpenSSL 3 (`include/openssl/ssl.h`, the same from 3.0 to 3.5), for `secure_options`.
+The `SSL_OP_*` numbers, for `secure_options`, are those of OpenSSL 3 (`include/openssl/ssl.h`, the
+same from 3.0 to 3.5).
 """
 
 from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ SSL_OP_NO_RENEGOTIATION = 1 << 30
 SSL_OP_CRYPTOPRO_TLSEXT_BUG = 1 << 31
 SSL_OP_ALL = SSL_OP_CRYPTOPRO_TLSEXT_BUG | SSL_OP_DONT_INSERT_EMPTY_FRAGMENTS | SSL_OP_TLSEXT_PADDING | SSL_OP_SAFARI_ECDHE_ECDSA_BUG
 
-# Node's `tls.DEFAULT_CIPHERS`, so that both can serve one address alike.
+# Node's `tls.DEFAULT_CIPHERS`, so that a server behaves like Node's for every client.
 DEFAULT_CIPHERS = (
     "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
     "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:"
@@ -57,18 +58,21 @@ DEFAULT_CIPHERS = (
 
 
 class Defaults:
-    """What options that are not given stand for. Assignments are checked; contexts made later use them.
+    """The defaults of options. Assignments are checked and apply to contexts created later.
 
-    Three begin as the environment says, with Node's flags in parentheses: `TLSIO_CIPHER_LIST` (`--tls-cipher-list`),
-    `TLSIO_MIN_VERSION` (`--tls-min-v1.2`), `TLSIO_MAX_VERSION` (`--tls-max-v1.2`). Empty is the same as not set.
+    The environment sets the initial values of three (Node's flags in parentheses):
+    `TLSIO_CIPHER_LIST` (`--tls-cipher-list`), `TLSIO_MIN_VERSION` (`--tls-min-v1.2`),
+    `TLSIO_MAX_VERSION` (`--tls-max-v1.2`). An empty variable is ignored.
 
     Attributes:
         ciphers: OpenSSL cipher list, TLS 1.3 suites included. (Node: `DEFAULT_CIPHERS`.)
-        ecdh_curve: `"auto"` or groups in order of preference, separated by colons. (Node: `DEFAULT_ECDH_CURVE`.)
+        ecdh_curve: `"auto"` or groups in order of preference, separated by colons. (Node:
+            `DEFAULT_ECDH_CURVE`.)
         min_version: Oldest protocol version. (Node: `DEFAULT_MIN_VERSION`.)
         max_version: Newest protocol version. (Node: `DEFAULT_MAX_VERSION`.)
         handshake_timeout: Seconds, or None for no limit.
-        client_reneg_limit: Renegotiations a client may ask for within the window. (Node: `CLIENT_RENEG_LIMIT`.)
+        client_reneg_limit: Renegotiations that a client may start within the window. (Node:
+            `CLIENT_RENEG_LIMIT`.)
         client_reneg_window: Seconds. (Node: `CLIENT_RENEG_WINDOW`.)
     """
 
@@ -91,10 +95,10 @@ class Defaults:
     client_reneg_window: float | None
 
     def __init__(self) -> None:
-        """Take the environment's values.
+        """Read the environment's values.
 
         Raises:
-            UsageError: a variable with a value that cannot be used.
+            UsageError: a variable has an invalid value.
         """
         self.ciphers = _from_environment("TLSIO_CIPHER_LIST", check_ciphers, DEFAULT_CIPHERS)
         self.ecdh_curve = "auto"
@@ -109,7 +113,7 @@ class Defaults:
         check = _CHECKS.get(name)
         if check is None:
             nearest = get_close_matches(name, _CHECKS, n=1, cutoff=0.0)[0]
-            raise UsageTypeError(f"There is no default {name!r}", hint=f"Did you mean {nearest!r}?")
+            raise UsageTypeError(f"tlsio.defaults has no attribute {name!r}", hint=f"Did you mean {nearest!r}?")
         object.__setattr__(self, name, check(f"defaults.{name}", value))
 
     def __delattr__(self, name: str) -> None:
@@ -128,9 +132,9 @@ def _from_environment(name: str, check: Callable[[str, object], str], default: s
 def _refuse_empty_range(low: str, high: str) -> None:
     if PROTOCOL_VERSIONS.index(low) > PROTOCOL_VERSIONS.index(high):
         raise UsageValueError(
-            f"TLSIO_MIN_VERSION ({low}) and TLSIO_MAX_VERSION ({high}) leave no version: set one of them, not both, or lower the minimum",
+            f"TLSIO_MIN_VERSION ({low}) is above TLSIO_MAX_VERSION ({high}): no protocol version is left",
             code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
-            hint="What is not set is TLSv1.2 to TLSv1.3.",
+            hint="Set the minimum to the maximum or below. A variable that is not set means TLSv1.2 or TLSv1.3, respectively.",
         )
 
 

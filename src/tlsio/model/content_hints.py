@@ -1,6 +1,6 @@
-"""Recognise what somebody gave in place of a certificate, key, CRL or PKCS#12: the hint of the error that follows.
+"""Recognises what was given instead of a certificate, key, CRL or PKCS#12, for an error's hint.
 
-Pure: looks at labels and first bytes only, after OpenSSL has refused the content.
+Pure: reads only labels and the first bytes, after OpenSSL has rejected the content.
 """
 
 import re
@@ -14,7 +14,7 @@ _CERTIFICATE = "a certificate"
 _PRIVATE_KEY = "a private key"
 _REQUEST = "a certificate request (CSR)"
 _PUBLIC_KEY = "a public key"
-_OPENSSH_KEY = "a private key in OpenSSH's own form"
+_OPENSSH_KEY = "a private key in OpenSSH's own format"
 _CRL = "a certificate revocation list"
 _PKCS7 = "PKCS#7"
 _PFX = "PKCS#12"
@@ -40,39 +40,40 @@ _KINDS = {
 }
 
 _ADVICE = {
-    _PRIVATE_KEY: "Were cert and key swapped?",
-    _REQUEST: "An authority has to sign it first; use the certificate that comes back.",
-    _PUBLIC_KEY: "The certificate holds the public key already; the private key is what key needs.",
+    _PRIVATE_KEY: "Were cert= and key= swapped?",
+    _REQUEST: "Let a CA sign it, and use the certificate that the CA returns.",
+    _PUBLIC_KEY: "The certificate already contains the public key; key= needs the private key.",
     _OPENSSH_KEY: "Convert it: ssh-keygen -p -m PKCS8 -f FILE.",
-    _CRL: "Give it as crl.",
+    _CRL: "Give it with crl=.",
     _PKCS7: "Convert it: openssl pkcs7 -print_certs.",
-    _PFX: "Give it as pfx; it holds certificate and key.",
-    _DH: "Give them as dhparam.",
+    _PFX: "Give it with pfx=; it contains certificate and key.",
+    _DH: "Give them with dhparam=.",
 }
 
 
 def explain(data: bytes, wanted: str) -> str | None:
-    """Say what `data` is, when that is something else than `wanted` or spoilt in a usual way; None when nothing is known.
+    """Return a hint if `data` is not of the `wanted` kind or has a common defect, else None.
 
     Args:
-        data: The content that OpenSSL refused.
-        wanted: "a certificate", "a private key", "a certificate revocation list", "PKCS#12" or "Diffie-Hellman parameters".
+        data: The content that OpenSSL rejected.
+        wanted: "a certificate", "a private key", "a certificate revocation list", "PKCS#12" or
+            "Diffie-Hellman parameters".
     """
     if not data.strip():
         return "It is empty."
     if _INDENTED.search(data):
-        return "The PEM is indented: each line has to start at the margin (textwrap.dedent)."
+        return "The PEM is indented: remove the blanks before each line (textwrap.dedent)."
     found = _kinds_of(data)
     if not found or wanted in found:
         return None
     what = found[0]
     if what == _CERTIFICATE:
-        advice = "Were cert and key swapped?" if wanted == _PRIVATE_KEY else "Give it as cert or ca."
+        advice = "Were cert= and key= swapped?" if wanted == _PRIVATE_KEY else "Give it with cert= or ca=."
     elif what == _PRIVATE_KEY and wanted != _CERTIFICATE:
-        advice = "Give it as key."
+        advice = "Give it with key=."
     else:
         advice = _ADVICE[what]
-    return f"It holds {what}, not {wanted}. {advice}"
+    return f"It contains {what}, not {wanted}. {advice}"
 
 
 def _kinds_of(data: bytes) -> list[str]:
@@ -84,7 +85,7 @@ def _kinds_of(data: bytes) -> list[str]:
 
 
 def _kind_of_der(data: bytes) -> str | None:
-    """Tell by the first element inside the outer SEQUENCE."""
+    """Recognise DER by the first element inside the outer SEQUENCE."""
     if not data.startswith(b"\x30"):
         return None
     length = data[1] if data[1:] else 0

@@ -1,4 +1,4 @@
-"""Environment variables: which of them count, and for whom."""
+"""Reads environment variables, unless the program runs with raised privileges."""
 
 import os
 import struct
@@ -11,23 +11,27 @@ _AT_SECURE = 23  # getauxval(3)
 
 
 def read_variable(name: str) -> str | None:
-    """Return an environment variable, None when it is not set.
+    """Return an environment variable, None if it is not set.
 
-    None too for a program that runs with other rights than those of the user who started it (setuid, setgid, file capabilities): that
-    user must not choose what the program trusts, nor where it writes. (secure_getenv(3); Node does the same.)
+    Also None if the program has other privileges than the user who started it (setuid, setgid, file
+    capabilities): that user must not choose what the program trusts or where it writes.
+    (secure_getenv(3); Node does the same.)
     """
-    if os.getuid() != os.geteuid() or os.getgid() != os.getegid() or _started_with_more_rights():
+    if os.getuid() != os.geteuid() or os.getgid() != os.getegid() or _started_privileged():
         return None
     return os.environ.get(name)
 
 
 @cache
-def _started_with_more_rights() -> bool:
-    """What the kernel said when the program was started: it knows of file capabilities, and of rights given up since."""
+def _started_privileged() -> bool:
+    """Return the kernel's AT_SECURE.
+
+    It covers file capabilities, and privileges that the program has dropped since its start.
+    """
     try:
         words = struct.iter_unpack("@LL", Path("/proc/self/auxv").read_bytes())
-    except FileNotFoundError:  # no Linux, or no /proc: the numbers of users and groups have to do
+    except FileNotFoundError:  # not Linux, or /proc is not mounted: only user and group ids can be compared
         return False
-    except PermissionError:  # such a program may not look at itself (proc(5), PR_SET_DUMPABLE)
+    except PermissionError:  # the kernel denies this to privileged programs (proc(5), PR_SET_DUMPABLE)
         return True
     return any(kind == _AT_SECURE and value for kind, value in words)

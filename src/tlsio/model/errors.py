@@ -1,22 +1,22 @@
-"""Every exception the core raises. The class names the guilty side, the code is stable.
+"""Every exception of the core. The class says which side is at fault, and the code is stable.
 
     TLSError
-      UsageError              the caller: a wrong argument, a wrong moment
+      UsageError              the caller: a wrong argument, or a call at the wrong time
         UsageTypeError          also TypeError
         UsageValueError         also ValueError
         UsageStateError         also RuntimeError
-      ConfigError             the owner of the configuration: certificate, key, cipher list
-      PeerError               the other side
-        HandshakeError          no agreement, or bytes that are not TLS
-        AlertReceived           the other side gave up and said why
-        CertificateError        its certificate is missing or not good enough
-          CertificateAltNameError   good, but for another name
-        TruncatedError          it ended without saying goodbye
-      ConnectionLostError     the way between, also ConnectionError
+      ConfigError             the local configuration: certificate, key, trust, cipher list
+      PeerError               the peer
+        HandshakeError          no common parameters, or bytes that are not TLS
+        AlertReceived           the peer sent a fatal alert
+        CertificateError        the peer's certificate is missing or was refused
+          CertificateAltNameError   the certificate is for another name
+        TruncatedError          the peer closed without close_notify
+      ConnectionLostError     the network, also ConnectionError
       HandshakeTimeoutError   also TimeoutError
-      StoreError              a session store or what stands behind it
+      StoreError              a session store or its backend
 
-Constructors are public: a test or a hook may raise any of these.
+Constructors are public: tests and hooks may raise any of these.
 """
 
 import errno
@@ -50,14 +50,14 @@ __all__ = [
 class TLSError(Exception):
     """Root of all errors of this library.
 
-    Pickling and copying keep every attribute: what `args` cannot carry travels in `__dict__`.
+    Pickling and copying keep every attribute: those that are not in `args` are in `__dict__`.
 
     Args:
-        message: What was attempted, what was found. Default: the class's own sentence.
-        code: Stable and meant for programs: Node's where Node has one.
+        message: What was attempted and what was found. Default: the class's own message.
+        code: Stable, for programs; Node's code if Node has one.
         alert: Name of the TLS alert sent or received, such as `"handshake_failure"`.
-        reason: OpenSSL's own words, never shortened.
-        hint: One sentence that says what to do; also added as a note (PEP 678).
+        reason: OpenSSL's own text, never shortened.
+        hint: What to do; also added as a note (PEP 678).
         openssl_errors: OpenSSL's whole error queue, oldest first.
     """
 
@@ -82,7 +82,8 @@ class TLSError(Exception):
         openssl_errors: tuple[str, ...] = (),
     ) -> None:
         self.message = self.default_message if message is None else message
-        Exception.__init__(self, self.message)  # not super(): the built-in classes beside us want arguments of their own
+        # Not super(): the built-in base of a subclass, such as OSError, takes other arguments.
+        Exception.__init__(self, self.message)
         self.code = self.default_code if code is None else code
         self.alert = alert
         self.reason = reason
@@ -96,14 +97,14 @@ class TLSError(Exception):
 
 
 class UsageError(TLSError):
-    """The call is wrong; nothing was done."""
+    """The call is wrong and had no effect."""
 
     default_code = "ERR_TLS_USAGE"
     default_message = "The call is wrong"
 
 
 class UsageTypeError(UsageError, TypeError):
-    """An argument of the wrong type, an option that does not exist, or two that exclude each other."""
+    """An argument of the wrong type, an unknown option, or two options that exclude each other."""
 
     default_code = "ERR_INVALID_ARG_TYPE"
     default_message = "An argument has the wrong type"
@@ -113,32 +114,32 @@ class UsageValueError(UsageError, ValueError):
     """An argument of the right type whose value cannot be used."""
 
     default_code = "ERR_INVALID_ARG_VALUE"
-    default_message = "An argument has a value that cannot be used"
+    default_message = "An argument has an invalid value"
 
 
 class UsageStateError(UsageError, RuntimeError):
-    """The right call at the wrong moment."""
+    """A valid call at the wrong time."""
 
     default_code = "ERR_TLS_INVALID_STATE"
-    default_message = "This cannot be done now"
+    default_message = "The call is not possible in the current state"
 
 
 class ConfigError(TLSError):
-    """Our own certificate, key, trust or cipher list cannot be used."""
+    """The local certificate, key, trust or cipher list cannot be used."""
 
     default_code = "ERR_TLS_CONFIG"
-    default_message = "The configuration cannot be used"
+    default_message = "The local TLS configuration cannot be used"
 
 
 class PeerError(TLSError):
-    """The other side is at fault, or it says that we are."""
+    """The peer is at fault, or it reports that the local side is."""
 
     default_code = "ERR_TLS_PEER"
-    default_message = "The peer broke the connection's rules"
+    default_message = "The peer violated the protocol"
 
 
 class HandshakeError(PeerError):
-    """No connection came about: no agreement, a refusal, or bytes that are not TLS.
+    """The handshake failed: no common parameters, a refusal, or bytes that are not TLS.
 
     A hook may raise it to choose the alert: `raise HandshakeError(alert="unrecognized_name")`.
     """
@@ -148,14 +149,14 @@ class HandshakeError(PeerError):
 
 
 class AlertReceived(PeerError):  # noqa: N818  (public name, kept from the reference; it reads as an event)
-    """The peer gave up and sent a fatal alert; `alert` is its name."""
+    """The peer ended the connection with a fatal alert; `alert` is its name."""
 
     default_code = "ERR_SSL_ALERT_RECEIVED"
     default_message = "The peer ended the connection with a fatal alert"
 
 
 class CertificateError(PeerError):
-    """The peer's certificate is missing, or refused.
+    """The peer's certificate is missing or was refused.
 
     Attributes:
         reasons: The code of every cause, chain causes first. `code` is the deciding one.
@@ -185,9 +186,9 @@ class CertificateAltNameError(CertificateError):
     """The peer's certificate is for another name.
 
     Attributes:
-        reason: Which names were compared.
-        host: The name that was looked for.
-        cert: The certificate as it was given to the check.
+        reason: The names that were compared.
+        host: The expected name.
+        cert: The certificate that was passed to the check.
     """
 
     default_code = "ERR_TLS_CERT_ALTNAME_INVALID"
@@ -204,14 +205,14 @@ class CertificateAltNameError(CertificateError):
 
 
 class TruncatedError(PeerError):
-    """The peer ended the connection without close_notify, so data may be missing."""
+    """The peer closed the connection without close_notify, so data may be missing."""
 
     default_code = "ERR_TLS_TRUNCATED"
     default_message = "The peer closed the connection without close_notify: data may be missing"
 
 
 class ConnectionLostError(TLSError, ConnectionError):
-    """The connection under TLS is gone. `errno` follows from `code` where that is an errno name."""
+    """The underlying connection was lost. `errno` is set if `code` is the name of one."""
 
     default_code = "ECONNRESET"
     default_message = "The connection was lost"
@@ -230,25 +231,25 @@ class ConnectionLostError(TLSError, ConnectionError):
         self.errno = getattr(errno, self.code, None)
 
     def __setstate__(self, state: dict[str, Any] | None) -> None:
-        # OSError keeps errno outside __dict__, so a copy would keep the default's.
+        # OSError keeps errno outside __dict__, so a copy would have the default's errno.
         super().__setstate__(state)
         self.errno = getattr(errno, self.code, None)
 
 
 class HandshakeTimeoutError(TLSError, TimeoutError):
-    """The handshake was not done in time."""
+    """The handshake did not finish in time."""
 
     default_code = "ERR_TLS_HANDSHAKE_TIMEOUT"
     default_message = "TLS handshake timeout"
 
 
 class StoreError(TLSError):
-    """A session store did not do what it was asked for: no answer in time, no connection, no room."""
+    """A session store failed: no answer in time, no connection, no room."""
 
     default_code = "ERR_TLS_STORE"
     default_message = "The session store failed"
 
 
 def missing_extra(package: str, extra: str) -> ConfigError:
-    """Make the error for a package that only a part of tlsio needs."""
+    """Return the error for a missing package that only part of tlsio needs."""
     return ConfigError(f"The package {package} is not installed", code="ERR_TLS_MISSING_EXTRA", hint=f"pip install 'tlsio[{extra}]'")

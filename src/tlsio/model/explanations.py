@@ -1,9 +1,10 @@
-"""Turns what the engine saw into an error that names the cause, the side at fault and the remedy.
+"""Turns a fault of the engine into an error that names the cause, the side at fault and the remedy.
 
-OpenSSL says "wrong version number" when a port speaks HTTP, and "handshake failure" when a client certificate is missing. So the
-first bytes of the peer, the alerts and OpenSSL's reason numbers are read together. Numbers decide, not texts: the texts changed
-with OpenSSL 3.2 ("sslv3 alert ..." became "ssl/tls alert ...") and 4.0 ("tls alert ..."). Codes stay Node's, which are made of
-those texts: `ERR_SSL_` and the reason in capitals.
+OpenSSL reports "wrong version number" if a port speaks HTTP, and "handshake failure" if a client
+certificate is missing. So the peer's first bytes, the alerts and OpenSSL's reason numbers are
+combined. Reasons are recognised by number, because their texts changed in OpenSSL 3.2 ("sslv3 alert
+..." became "ssl/tls alert ...") and 4.0 ("tls alert ..."). Codes are built from those texts, as in
+Node: `ERR_SSL_` and the reason in capitals.
 """
 
 import errno
@@ -27,45 +28,53 @@ from tlsio.model.faults import Fault
 
 __all__ = ["NO_ANSWER_HINT", "TRUNCATION_HINT", "error_from_fault"]
 
-# Node's words.
+# Node's messages.
 _CLIENT_HANGUP = "Client network socket disconnected before secure TLS connection was established"
 _SERVER_HANGUP = "socket hang up"
 
-# OpenSSL reports an alert that came as SSL_AD_REASON_OFFSET and its number.
+# OpenSSL reports a received alert as SSL_AD_REASON_OFFSET plus its number.
 _ALERT_REASONS = range(1000, 1256)
 
 _SSL_LIBRARY = "SSL routines"
 
-# A fatal alert as the peer's first record, in the clear: type 21, version 3.x, two bytes, level 2.
+# A fatal alert as the peer's first record, in plaintext: type 21, version 3.x, two bytes, level 2.
 _ALERT_RECORD = re.compile(rb"\x15\x03.\x00\x02\x02(.)", re.DOTALL)
 
-# Record types 20 to 24 of version 3.x; or an SSL 2.0 hello, which some old clients still begin with.
+# Record types 20 to 24 of version 3.x, or an SSL 2.0 hello, which some old clients still send
+# first.
 _TLS_RECORD = re.compile(rb"[\x14-\x18]\x03|\x80.\x01", re.DOTALL)
 
 
 class _Cause(NamedTuple):
-    """A usual mistake, and its remedy as seen from each side."""
+    """A common mistake, and its remedy for each side.
+
+    Attributes:
+        text: Continues a sentence about the peer.
+        client: The hint if the local side is the client.
+        server: The hint if the local side is the server.
+    """
 
     text: str
     client: str
     server: str
 
-    def mend(self, fault: Fault) -> str:
+    def remedy(self, fault: Fault) -> str:
         return self.client if fault.role == "client" else self.server
 
 
 def error_from_fault(fault: Fault, *, host: str | None = None) -> TLSError:
-    """Turn what the engine saw into the error that the user gets.
+    """Turn a fault of the engine into the error for the user.
 
-    Pure: nothing is read but the arguments. Verdicts on certificates with all their causes are made in `trust`; this
-    knows those that the engine met on its own.
+    Pure: depends only on the arguments. Verdicts on certificates with all their causes come from
+    `trust`; this function covers the verify errors that the engine met on its own.
 
     Args:
-        fault: What the engine saw.
-        host: What the peer was looked for as, for the message.
+        fault: What the engine recorded.
+        host: The requested name of the peer, for the message.
 
     Returns:
-        The error, not raised: class by whose fault it is, Node's code, alert, OpenSSL's reason, hint.
+        The error, not raised: its class says which side is at fault; it has Node's code, the alert,
+        OpenSSL's reason and a hint.
     """
     if fault.kind == "ssl" and fault.alert_sent == _BAD_STATUS_RESPONSE:
         return _explain_status(fault)
@@ -82,12 +91,12 @@ def _name_peer(fault: Fault, host: str | None) -> str:
     return f"{peer} {host}" if host else peer
 
 
-def _sent(fault: Fault) -> str | None:
+def _sent_alert(fault: Fault) -> str | None:
     return alert_name(fault.alert_sent) if fault.alert_sent >= 0 else None
 
 
 def _find_alert_received(fault: Fault) -> int:
-    """Find the fatal alert that came: told by the engine, by OpenSSL's reason, or seen as the peer's only record."""
+    """Find the received fatal alert: in the fault, in OpenSSL's reason, or in the first record."""
     if fault.alert_received >= 0:
         return fault.alert_received
     if _is_ssl_reason(fault) and fault.reason_code in _ALERT_REASONS:
@@ -99,7 +108,7 @@ def _find_alert_received(fault: Fault) -> int:
 
 
 def _is_ssl_reason(fault: Fault) -> bool:
-    """Tell whether the reason's number is one of libssl's; each library of OpenSSL counts from 100."""
+    """Tell whether the reason is one of libssl's: each OpenSSL library numbers from 100."""
     return fault.library in ("", _SSL_LIBRARY)
 
 
@@ -107,194 +116,206 @@ def _node_code(fault: Fault, default: str) -> str:
     return f"ERR_SSL_{fault.reason.upper().replace(' ', '_')}" if fault.reason else default
 
 
-# ---- alerts that came ------------------------------------------------------------------------------------------------
+# ---- received alerts -----------------------------------------------------------------------------
 
 
 def _explain_alert(fault: Fault, peer: str, alert: int) -> AlertReceived:
     name = alert_name(alert)
     cause = (fault.psk and _PSK_ALERT_CAUSES.get(alert)) or _ALERT_CAUSES.get(alert, _UNKNOWN_ALERT)
     if alert == _HANDSHAKE_FAILURE and fault.certificate_requested:
-        cause = _CLIENT_CERTIFICATE_WANTED
+        cause = _CLIENT_CERTIFICATE_REQUIRED
     did = "ended the connection" if fault.opened else "refused the handshake"
     return AlertReceived(
         f"{peer} {did} with the alert {name}: {cause.text}",
         code=_node_code(fault, f"ERR_SSL_ALERT_{name.upper().replace(' ', '_')}"),
         alert=name,
         reason=fault.reason or None,
-        hint=cause.mend(fault),
+        hint=cause.remedy(fault),
         openssl_errors=fault.stack,
     )
 
 
 _HANDSHAKE_FAILURE = 40
 
-_NOT_OF_SERVERS = "We are a server, and clients do not ask for this: the fault is on the client's side."
-_PEER_LOG = "Look into the server's log."
+_ONLY_FROM_SERVERS = "Only servers should send this alert: the client's TLS implementation is at fault."
+_SERVER_LOG = "See the server's log."
+_CLIENT_LOG = "See the client's log."
 
-_UNKNOWN_ALERT = _Cause("it gave no reason that is known", _PEER_LOG, "Look into the client's log.")
+_UNKNOWN_ALERT = _Cause("the alert does not say why", _SERVER_LOG, _CLIENT_LOG)
 
-_CLIENT_CERTIFICATE_WANTED = _Cause(
-    "it asked for a client certificate and got none that it accepts",
-    "Give cert and key, with a certificate of an authority that the server trusts.",
-    _NOT_OF_SERVERS,
+_CLIENT_CERTIFICATE_REQUIRED = _Cause(
+    "it requires a client certificate and got none that it accepts",
+    "Give cert= and key=, with a certificate from a CA that the server trusts.",
+    _ONLY_FROM_SERVERS,
 )
 
-_BROKEN_BYTES = _Cause(
-    "what reached it was not what we sent, or not what it understands",
-    "Something between may change the bytes (a proxy, a middlebox), or the server's TLS is at fault.",
-    "Something between may change the bytes (a proxy, a middlebox), or the client's TLS is at fault.",
+_CORRUPTED_BYTES = _Cause(
+    "it received corrupted or unexpected bytes",
+    "A proxy or another middlebox may change the bytes, or the server's TLS implementation is at fault.",
+    "A proxy or another middlebox may change the bytes, or the client's TLS implementation is at fault.",
 )
 
-_OUR_CERTIFICATE = _Cause(
-    "it does not accept our certificate",
-    "Give a client certificate, in cert and key, that the server accepts; it judges trust, dates, purpose and name.",
-    "The client judges trust, dates, name and pins: check what it connects to, and which authorities it trusts.",
+_CERTIFICATE_REFUSED = _Cause(
+    "it does not accept this side's certificate",
+    "Give cert= and key= with a client certificate that the server accepts: it checks trust, dates, purpose and name.",
+    "The client checks trust, dates, name and pins: check the name it connects to and the CAs it trusts.",
 )
 
 _NO_COMMON_VERSION = _Cause(
     "no common protocol version",
-    "Compare min_version and max_version with the versions the server speaks; an old server has to be updated.",
-    "Compare min_version and max_version with the versions the client offers; an old client has to be updated.",
+    "Compare min_version= and max_version= with the versions that the server supports; an old server has to be updated.",
+    "Compare min_version= and max_version= with the versions that the client offers; an old client has to be updated.",
 )
 
 _NO_COMMON_ALPN = _Cause(
     "no common ALPN protocol",
-    "Offer in alpn_protocols what the server speaks, or leave the option out.",
-    "Add what the client offers to alpn_protocols, or set alpn_mismatch='continue'.",
+    "Offer a protocol that the server supports in alpn_protocols=, or leave the option out.",
+    "Add a protocol that the client offers to alpn_protocols=, or set alpn_mismatch='continue'.",
 )
 
 _TOO_WEAK = _Cause(
-    "what we offer is too weak for it",
-    "Leave ciphers, sigalgs and ecdh_curve at their defaults, and use larger keys.",
-    "Leave ciphers, sigalgs and ecdh_curve at their defaults, and use larger keys.",
+    "the parameters that this side offers are too weak for it",
+    "Leave ciphers=, sigalgs= and ecdh_curve= at their defaults, and use larger keys.",
+    "Leave ciphers=, sigalgs= and ecdh_curve= at their defaults, and use larger keys.",
 )
 
 _ALERT_CAUSES: Mapping[int, _Cause] = {
     0: _Cause(
         "it closed before the handshake was done",
-        "Look into the server's log; it may refuse this address or name.",
-        "The client gave up: it may have been stopped, or not liked our certificate.",
+        "See the server's log: it may refuse this address or name.",
+        "The client may have been stopped, or may have refused the server's certificate.",
     ),
-    10: _BROKEN_BYTES,
-    20: _BROKEN_BYTES,
-    22: _BROKEN_BYTES,
+    10: _CORRUPTED_BYTES,
+    20: _CORRUPTED_BYTES,
+    22: _CORRUPTED_BYTES,
     _HANDSHAKE_FAILURE: _Cause(
-        "nothing in common, most often no cipher",
-        "Compare ciphers, sigalgs and ecdh_curve with what the server speaks; it may also want another servername, or have no certificate.",
-        "Compare ciphers, sigalgs and ecdh_curve with what the client speaks, and the type of the certificate's key.",
+        "no common parameters, most often no common cipher",
+        "Compare ciphers=, sigalgs= and ecdh_curve= with what the server supports. "
+        "The server may also need another servername=, or have no certificate.",
+        "Compare ciphers=, sigalgs=, ecdh_curve= and the type of the certificate's key with what the client offers.",
     ),
-    41: _OUR_CERTIFICATE,
-    42: _OUR_CERTIFICATE,
-    43: _OUR_CERTIFICATE._replace(text="it cannot use the type of our certificate or its purpose"),
-    44: _Cause("our certificate is revoked", "Get a new client certificate.", "Get a new certificate and set it in cert and key."),
+    41: _CERTIFICATE_REFUSED,
+    42: _CERTIFICATE_REFUSED,
+    43: _CERTIFICATE_REFUSED._replace(text="it does not support the type or the purpose of this side's certificate"),
+    44: _Cause(
+        "this side's certificate is revoked",
+        "Get a new client certificate with a new key and give it with cert= and key=.",
+        "Get a new certificate with a new key and give it with cert= and key=.",
+    ),
     45: _Cause(
-        "our certificate has expired, or its clock is wrong",
-        "Renew the client certificate.",
-        "Renew the certificate in cert, and check the client's clock.",
+        "this side's certificate has expired, or the peer's clock is wrong",
+        "Renew the client certificate in cert=, and check the server's clock.",
+        "Renew the certificate in cert=, and check the client's clock.",
     ),
-    46: _OUR_CERTIFICATE,
-    47: _BROKEN_BYTES,
+    46: _CERTIFICATE_REFUSED,
+    47: _CORRUPTED_BYTES,
     48: _Cause(
-        "it does not trust the authority of our certificate",
-        "Use a client certificate of an authority that the server has in its ca, and send the intermediates in cert.",
-        "Give the client our authority (its option ca), and send the intermediates behind our certificate in cert.",
+        "it does not trust the CA of this side's certificate",
+        "Use a client certificate from a CA that the server trusts, and put the intermediates after it in cert=.",
+        "Add the CA of the server's certificate to the client's trusted roots, and put the intermediates after the certificate in cert=.",
     ),
     49: _Cause(
-        "it accepts our certificate, but not us",
+        "it accepts this side's certificate, but denies access",
         "Ask the server's owner for access.",
         "The client's own rules refuse this server.",
     ),
-    50: _BROKEN_BYTES,
+    50: _CORRUPTED_BYTES,
     51: _Cause(
-        "a signature or a secret does not fit",
-        "Check that key belongs to cert and, with pre-shared keys, that both sides have the same.",
-        "Check that key belongs to cert and, with pre-shared keys, that both sides have the same.",
+        "a signature or a secret is wrong",
+        "Check that key= belongs to cert= and, with pre-shared keys, that both sides have the same key.",
+        "Check that key= belongs to cert= and, with pre-shared keys, that both sides have the same key.",
     ),
     70: _NO_COMMON_VERSION,
     71: _TOO_WEAK,
-    80: _Cause("it failed for reasons of its own", _PEER_LOG, "Look into the client's log."),
+    80: _Cause("it had an internal error", _SERVER_LOG, _CLIENT_LOG),
     86: _Cause(
-        "it takes us for a client that was pushed to an older version",
-        "Leave max_version out: the server speaks a newer one.",
-        _NOT_OF_SERVERS,
+        "it supports a newer version than this client offers in a retry",
+        "Leave max_version= out.",
+        _ONLY_FROM_SERVERS,
     ),
-    90: _Cause("its user stopped it", "Try again.", "The client's user stopped it; there is nothing to mend."),
+    90: _Cause("its user cancelled the handshake", "Try again.", "The client's user cancelled it; there is nothing to fix on the server."),
     112: _Cause(
-        "it serves no such name",
-        "Check servername: it is host unless given, and '' sends none.",
-        _NOT_OF_SERVERS,
+        "it does not serve the requested name",
+        "Check servername=: it defaults to host, and '' sends no name.",
+        _ONLY_FROM_SERVERS,
     ),
-    115: _Cause("it does not know the identity of our pre-shared key", "Compare identities with the server's.", _NOT_OF_SERVERS),
-    116: _CLIENT_CERTIFICATE_WANTED,
+    115: _Cause(
+        "it does not know the identity of the pre-shared key",
+        "Compare the identity that psk_callback returns with those that the server knows.",
+        _ONLY_FROM_SERVERS,
+    ),
+    116: _CLIENT_CERTIFICATE_REQUIRED,
     120: _NO_COMMON_ALPN,
 }
 
 
-_PSK_SUITES = "Up to TLS 1.2 both sides have to name PSK suites in ciphers ('PSK' is all of them); in TLS 1.3 one with SHA-256."
+_PSK_SUITES = "Up to TLS 1.2, both sides have to include PSK suites in ciphers ('PSK' means all of them); in TLS 1.3, a suite with SHA-256."
 
-_OTHER_KEY = _Cause(
-    "most likely the pre-shared keys differ",
-    "Compare the key that psk_callback returns with the server's for that identity.",
-    "Compare the key that psk_callback returns for the identity with the client's.",
+_KEYS_DIFFER = _Cause(
+    "the pre-shared keys probably differ",
+    "Compare the key that psk_callback returns with the server's key for that identity.",
+    "Compare the key that psk_callback returns for the identity with the client's key.",
 )
 
-# Where a `psk_callback` is set. In TLS 1.2 a wrong key shows as a Finished that cannot be read; OpenSSL 3.0 has 47 for 51.
+# If a `psk_callback` is set. In TLS 1.2 a wrong key makes the Finished message unreadable. OpenSSL
+# 3.0 sends 47 instead of 51.
 _PSK_ALERT_CAUSES: Mapping[int, _Cause] = {
-    **dict.fromkeys((20, 47, 51), _OTHER_KEY),
+    **dict.fromkeys((20, 47, 51), _KEYS_DIFFER),
     _HANDSHAKE_FAILURE: _Cause(
-        "no cipher in common, or it knows no key for us",
+        "no common cipher, or no pre-shared key for this identity",
         f"{_PSK_SUITES} Or the server does not know the identity and has no certificate.",
         f"{_PSK_SUITES} Or the client's psk_callback returned None.",
     ),
 }
 
 
-# ---- certificates that were refused ----------------------------------------------------------------------------------
+# ---- refused certificates ------------------------------------------------------------------------
 
 
 def _explain_verify(fault: Fault, peer: str) -> CertificateError:
-    if fault.role == "client" and fault.opened:  # the engine lets only the certificate renegotiate that was verified
+    if fault.role == "client" and fault.opened:  # a renegotiation fails verification only if the certificate differs
         return CertificateError(
-            f"{peer} renegotiated with another certificate than the one that was verified",
+            f"{peer} renegotiated with a certificate other than the verified one",
             code="ERR_TLS_CERTIFICATE_CHANGED",
-            alert=_sent(fault),
+            alert=_sent_alert(fault),
             reason=fault.reason or None,
-            hint="Either the server changed its certificate after the session was made that this connection resumed: connect without that "
-            "session. Or the connection is intercepted.",
+            hint="The server may have changed its certificate since the session that this connection resumed: connect without that "
+            "session. Otherwise the connection is being intercepted.",
         )
     numbers = [number for number, _depth in fault.verify_errors]
     if not numbers:
-        return CertificateError(f"{peer}'s certificate was refused", alert=_sent(fault), reason=fault.reason or None)
+        return CertificateError(f"{peer}'s certificate was refused", alert=_sent_alert(fault), reason=fault.reason or None)
     return CertificateError(
         f"{peer}'s certificate was refused: {'; '.join(dict.fromkeys(map(x509_text, numbers)))}",
         code=x509_code(numbers[-1]),
         reasons=tuple(dict.fromkeys(map(x509_code, numbers))),
-        alert=_sent(fault),
+        alert=_sent_alert(fault),
         reason=x509_text(numbers[-1]),
         openssl_errors=fault.stack,
     )
 
 
-# From OpenSSL 3.6 on. Older ones hand the bytes on, and `trust.ocsp` finds the same.
+# OpenSSL 3.6 and newer parse the response themselves. With older ones, `trust.ocsp` reports the
+# same error.
 _BAD_STATUS_RESPONSE = alert_number("bad_certificate_status_response")
 
 
 def _explain_status(fault: Fault) -> CertificateError:
     return CertificateError(
-        f"The OCSP response about the certificate cannot be read: {fault.reason or 'no reason given'}",
+        f"The OCSP response for the server's certificate cannot be read: {fault.reason or 'no reason given'}",
         code="OCSP_RESPONSE_MALFORMED",
-        alert=_sent(fault),
+        alert=_sent_alert(fault),
         reason=fault.reason or None,
         openssl_errors=fault.stack,
     )
 
 
-# ---- what OpenSSL refused --------------------------------------------------------------------------------------------
+# ---- errors of OpenSSL ---------------------------------------------------------------------------
 
 
 def _explain_ssl(fault: Fault, peer: str) -> TLSError:
-    if not fault.opened and (spoken := _find_plain_text(fault)):
-        return _make_ssl_error(fault, f"{peer} {spoken.text}", spoken.mend(fault))
+    if not fault.opened and (other := _find_other_protocol(fault)):
+        return _make_ssl_error(fault, f"{peer} {other.text}", other.remedy(fault))
     reason = fault.reason_code if _is_ssl_reason(fault) else 0
     if reason == _CERTIFICATE_VERIFY_FAILED:
         return _explain_verify(fault, peer)
@@ -303,12 +324,17 @@ def _explain_ssl(fault: Fault, peer: str) -> TLSError:
     if reason in _CONFIG_CAUSES:
         text, hint = _CONFIG_CAUSES[reason]
         return ConfigError(
-            text, code=_node_code(fault, "ERR_SSL"), alert=_sent(fault), reason=fault.reason or None, hint=hint, openssl_errors=fault.stack
+            text,
+            code=_node_code(fault, "ERR_SSL"),
+            alert=_sent_alert(fault),
+            reason=fault.reason or None,
+            hint=hint,
+            openssl_errors=fault.stack,
         )
-    earlier = (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
-    cause = _LATER_REASON_CAUSES.get(reason) if fault.opened else earlier
+    in_handshake = (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
+    cause = _OPEN_REASON_CAUSES.get(reason) if fault.opened else in_handshake
     if cause:
-        return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.mend(fault))
+        return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.remedy(fault))
     return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bytes(fault))
 
 
@@ -317,7 +343,7 @@ def _make_ssl_error(fault: Fault, message: str, hint: str | None) -> PeerError:
     return kind(
         message,
         code=_node_code(fault, kind.default_code),
-        alert=_sent(fault),
+        alert=_sent_alert(fault),
         reason=fault.reason or None,
         hint=hint,
         openssl_errors=fault.stack,
@@ -332,9 +358,9 @@ def _explain_missing_certificate(fault: Fault, peer: str) -> CertificateError:
     return CertificateError(
         f"{peer} sent no certificate",
         code=_node_code(fault, "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"),
-        alert=_sent(fault),
+        alert=_sent_alert(fault),
         reason=fault.reason or None,
-        hint="Give the client a certificate and key, or serve it without: request_cert=False, or reject_unauthorized=False.",
+        hint="Give the client a certificate and key, or accept clients without one: request_cert=False, or reject_unauthorized=False.",
         openssl_errors=fault.stack,
     )
 
@@ -343,33 +369,38 @@ def _hint_for_bytes(fault: Fault) -> str | None:
     if fault.reason_code not in _BAD_RECORDS or not _is_ssl_reason(fault):
         return None
     if fault.opened:
-        return "Something between may change the bytes, or somebody else writes into the same connection."
+        return "A proxy or another middlebox may change the bytes, or another writer uses the same connection."
     if _TLS_RECORD.match(fault.first_bytes):
-        return "It began as TLS: compare min_version and max_version on both sides; else something between changes the bytes."
-    return "Check host, port and what is spoken there: these bytes are not TLS."
+        return (
+            "The first bytes were TLS: compare min_version= and max_version= on both sides. "
+            "If they match, a proxy or another middlebox changes the bytes."
+        )
+    return "The peer's bytes are not TLS: check host and port, and which protocol the peer uses there."
 
 
 # Numbers of `openssl/sslerr.h`, which never change.
 _CERTIFICATE_VERIFY_FAILED = 134
 _NO_PEER_CERTIFICATE = 199
 
-# wrong version number, packet length too long, bad record type, unexpected record, bad record mac, length mismatch
+# wrong version number, packet length too long, bad record type, unexpected record, bad record mac,
+# length mismatch
 _BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213})
 
 _NO_COMMON_CIPHER = _Cause(
     "no common cipher",
-    "Compare ciphers with what the server speaks.",
-    "Compare ciphers, in TLS 1.2 ecdh_curve and sigalgs too, with what the client offers; a server without a certificate that fits them fails alike.",
+    "Compare ciphers= with what the server supports.",
+    "Compare ciphers= (in TLS 1.2 also ecdh_curve= and sigalgs=) with what the client offers. "
+    "The same happens if no certificate is configured that fits them.",
 )
 _NO_COMMON_GROUP = _Cause(
     "no common group for the key exchange",
-    "Compare ecdh_curve with what the server speaks.",
-    "Compare ecdh_curve with what the client offers.",
+    "Compare ecdh_curve= with what the server supports.",
+    "Compare ecdh_curve= with what the client offers.",
 )
 _NO_COMMON_SIGNATURE = _Cause(
     "no common signature algorithm",
-    "Compare sigalgs with what the server speaks, and with the type of our key.",
-    "Compare sigalgs and the type of the certificate's key with what the client offers; a server without a certificate fails alike.",
+    "Compare sigalgs= and the type of the client's key with what the server supports.",
+    "Compare sigalgs= and the type of the certificate's key with what the client offers. The same happens if no certificate is configured.",
 )
 
 _REASON_CAUSES: Mapping[int, _Cause] = {
@@ -379,166 +410,176 @@ _REASON_CAUSES: Mapping[int, _Cause] = {
     **dict.fromkeys((376, 118, 297, 370, 333), _NO_COMMON_SIGNATURE),
     235: _NO_COMMON_ALPN,
     338: _Cause(
-        "the peer does not know secure renegotiation (RFC 5746)",
-        "The server has to be updated; SSL_OP_LEGACY_SERVER_CONNECT in secure_options accepts it with that hole.",
+        "the peer does not support secure renegotiation (RFC 5746)",
+        "The server has to be updated. SSL_OP_LEGACY_SERVER_CONNECT in secure_options= allows it, and the attack that RFC 5746 prevents.",
         "The client has to be updated.",
     ),
     373: _Cause(
-        "the client was pushed to an older version than both speak",
-        "Leave max_version out.",
-        "An old client retries with less after a failure: look for the failure before this one.",
+        "the client retried with an older version than both sides support",
+        "Leave max_version= out.",
+        "An old client retries with an older version after a failure: look for the failure before this one.",
     ),
     394: _Cause(
         "the Diffie-Hellman parameters are too small",
-        "The server has to use larger ones; leave DHE out of ciphers to do without.",
+        "The server has to use larger ones. To connect without them, exclude DHE from ciphers=.",
         "Use dhparam='auto'.",
     ),
     152: _Cause(
         "a handshake message is too large",
-        "The server's certificate chain is most likely too long: it need not send its root.",
-        "The client's certificate chain is most likely too long: it need not send its root.",
+        "The server's certificate chain is probably too long: it can leave out its root.",
+        "The client's certificate chain is probably too long: it can leave out its root.",
     ),
 }
 
 _NO_KEY = _Cause(
-    "there is no pre-shared key for it",
-    "psk_callback returned None: there is nothing to identify us with.",
-    "psk_callback returned None for the client's identity, or it is not UTF-8.",
+    "no pre-shared key is configured for it",
+    "psk_callback returned None.",
+    "psk_callback returned None for the client's identity, or the identity is not UTF-8.",
 )
 _NO_COMMON_KEY = _Cause(
-    "no pre-shared key in common, and no certificate to show instead",
+    "no common pre-shared key, and no certificate to use instead",
     _PSK_SUITES,
     f"{_PSK_SUITES} Or psk_callback returned None, or the client offered no key.",
 )
 
 _RENEGOTIATION_HINT = (
-    "Many peers allow none. Ask for a certificate in the first handshake (request_cert=True), or use TLS 1.3, which asks later too."
+    "Many peers do not allow renegotiation. Request the certificate in the first handshake (request_cert=True), "
+    "or use TLS 1.3, which can request it later."
 )
 
-# Of open connections.
-_LATER_REASON_CAUSES: Mapping[int, _Cause] = {339: _Cause("it refuses to renegotiate", _RENEGOTIATION_HINT, _RENEGOTIATION_HINT)}
+# On open connections.
+_OPEN_REASON_CAUSES: Mapping[int, _Cause] = {339: _Cause("it refuses to renegotiate", _RENEGOTIATION_HINT, _RENEGOTIATION_HINT)}
 
-# psk identity not found; binder does not verify, decryption failed; no shared cipher, no suitable signature algorithm
+# psk identity not found; binder does not verify, decryption failed; no shared cipher, no suitable
+# signature algorithm
 _PSK_REASON_CAUSES: Mapping[int, _Cause] = {
     223: _NO_KEY,
-    **dict.fromkeys((253, 281), _OTHER_KEY),
+    **dict.fromkeys((253, 281), _KEYS_DIFFER),
     **dict.fromkeys((193, 118), _NO_COMMON_KEY),
 }
 
 _CONFIG_CAUSES: Mapping[int, tuple[str, str]] = {
-    191: ("No protocol version is left", "min_version must not be above max_version, nor secure_options exclude what lies between."),
-    181: ("No cipher is left", "ciphers must name some for the versions from min_version to max_version."),
-    177: ("There is no certificate to show", "Give cert and key."),
-    179: ("There is no certificate to show", "Give cert and key."),
-    190: ("There is no key for the certificate", "Give key."),
+    191: (
+        "No protocol version is enabled",
+        "Set min_version= to max_version= or below, and do not exclude all versions in secure_options=.",
+    ),
+    181: ("No cipher is enabled", "Include ciphers for the versions from min_version= to max_version= in ciphers=."),
+    177: ("No certificate is configured", "Give cert= and key=."),
+    179: ("No certificate is configured", "Give cert= and key=."),
+    190: ("No key is configured for the certificate", "Give key=."),
 }
 
 
-# ---- peers that do not speak TLS -------------------------------------------------------------------------------------
+# ---- peers that do not speak TLS -----------------------------------------------------------------
 
 
-def _find_plain_text(fault: Fault) -> _Cause | None:
+def _find_other_protocol(fault: Fault) -> _Cause | None:
     """Recognise another protocol by its first bytes."""
     if not fault.first_bytes or _TLS_RECORD.match(fault.first_bytes):
         return None
-    return next((cause for pattern, cause in _PLAIN_TEXTS if pattern.match(fault.first_bytes)), None)
+    return next((cause for pattern, cause in _OTHER_PROTOCOLS if pattern.match(fault.first_bytes)), None)
 
 
-_PLAIN_TEXTS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
+_OTHER_PROTOCOLS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
     (
         re.compile(rb"CONNECT "),
         _Cause(
-            "asks for a proxy: it spoke plain HTTP to a TLS port",
-            "Nobody should ask a client for that: check port.",
-            "This port is no proxy: correct the client's proxy settings.",
+            "sent an HTTP CONNECT request for a proxy instead of TLS",
+            "A server does not send requests: check host and port.",
+            "This port is not a proxy: correct the client's proxy settings.",
         ),
     ),
     (
         re.compile(rb"(GET|POST|PUT|HEAD|DELETE|OPTIONS|PATCH|TRACE|PRI) "),
         _Cause(
-            "spoke plain HTTP to a TLS port",
-            "Nobody should ask a client for that: check port.",
-            "Let the client use https://, or serve plain HTTP on another port.",
+            "sent a plain HTTP request to a TLS port",
+            "A server does not send requests: check host and port.",
+            "The client has to use https://, or a port with plain HTTP.",
         ),
     ),
     (
         re.compile(rb"HTTP/"),
         _Cause(
-            "answered in plain HTTP: the port does not speak TLS",
-            "Use the server's HTTPS port (443 where plain HTTP is on 80), or speak HTTP without TLS.",
-            "Whoever connected sends answers before questions: check what connects here.",
+            "answered in plain HTTP: the port does not use TLS",
+            "Use the server's HTTPS port (443 if plain HTTP is on 80), or use HTTP without TLS.",
+            "A client does not send responses: check which program connects here.",
         ),
     ),
     (
         re.compile(rb"SSH-"),
         _Cause(
-            "speaks SSH, not TLS",
-            "Check port: 22 is SSH's, 443 HTTPS's.",
-            "The client takes this port for an SSH server.",
+            "uses SSH, not TLS",
+            "Check port: SSH uses 22, HTTPS uses 443.",
+            "An SSH client connects to this port: correct its port.",
         ),
     ),
     (
         re.compile(rb"220[ -]|\* OK|\+OK"),
         _Cause(
-            "greets in plain text, as mail and FTP servers do",
-            "Use the port for TLS (465, 993, 995, 990), or send STARTTLS first and wrap the stream with TLSSocket.",
-            "Whoever connected greets like a server: check what connects here.",
+            "sent a plain-text greeting, like a mail or FTP server",
+            "Use the port for TLS (465, 993, 995 or 990), or send STARTTLS first and wrap the stream with tlsio.TLSSocket.",
+            "A client does not send a greeting: check which program connects here.",
         ),
     ),
     (
         re.compile(rb"PROXY |\r\n\r\n\x00\r\nQUIT\n"),
         _Cause(
             "sent a PROXY protocol header before TLS",
-            "Nobody should send a client that: check port.",
-            "Turn the PROXY protocol off in the load balancer, or read the header before TLS begins.",
+            "A server does not send this header: check host and port.",
+            "Turn off the PROXY protocol in the load balancer, or read the header before TLS begins.",
         ),
     ),
     (
         re.compile(rb"[\t\r\n\x20-\x7e]+\Z"),
         _Cause(
-            "spoke plain text, not TLS",
-            "Check port: the server does not speak TLS there, or only after STARTTLS.",
-            "Let the client use TLS, or serve it on another port.",
+            "sent plain text instead of TLS",
+            "Check port: the server does not use TLS there, or only after STARTTLS.",
+            "The client has to use TLS, or a port without TLS.",
         ),
     ),
 )
 
 
-# ---- the way between -------------------------------------------------------------------------------------------------
+# ---- the network ---------------------------------------------------------------------------------
 
 
-TRUNCATION_HINT = "Treat what was read as incomplete. If the protocol itself marks the end of its messages, use allow_truncation=True."
+TRUNCATION_HINT = "Treat the data as incomplete. If the application protocol marks the end of its messages, use allow_truncation=True."
 
 
 def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
     if fault.opened:
-        message = f"{peer} ended the connection in the middle of a renegotiation"
+        message = f"{peer} closed the connection during a renegotiation"
         return ConnectionLostError(message, code="ECONNRESET", hint=_RENEGOTIATION_HINT)
     message = _CLIENT_HANGUP if fault.role == "client" else _SERVER_HANGUP
     return ConnectionLostError(message, hint=_hint_for_hangup(fault))
 
 
-NO_ANSWER_HINT = "After its end the peer can send no answer. Call renegotiate() while the peer still has something to send."
+NO_ANSWER_HINT = "The peer has closed its side, so it cannot answer. Call renegotiate() before the peer sends its end."
 
 
 def _explain_no_answer(_fault: Fault, peer: str) -> HandshakeError:
     return HandshakeError(
-        f"{peer} ended the connection and left another handshake unanswered",
+        f"{peer} closed the connection without answering another handshake",
         code="ERR_TLS_HANDSHAKE_UNANSWERED",
         hint=NO_ANSWER_HINT,
     )
 
 
 def _hint_for_hangup(fault: Fault) -> str:
-    if spoken := _find_plain_text(fault):
-        return f"The peer {spoken.text}. {spoken.mend(fault)}"
+    if other := _find_other_protocol(fault):
+        return f"The peer {other.text}. {other.remedy(fault)}"
     if fault.role == "server":
-        return "The client left before the handshake was done: a port check, a cancelled connection, or it did not like our certificate."
+        return (
+            "The client disconnected before the handshake was done: "
+            "it only checked the port, cancelled the connection, or refused the server's certificate."
+        )
     if fault.certificate_requested:
-        return "The server asked for a client certificate and hung up: give cert and key of an authority that it trusts."
+        return (
+            "The server requested a client certificate and disconnected: give cert= and key= with a certificate from a CA that it trusts."
+        )
     if fault.first_bytes:
-        return "The server began TLS and hung up: look into its log, check servername and whether it wants a client certificate."
-    return "The server hung up without a byte of TLS: check port, servername, and whether it accepts this address."
+        return "The server began TLS and disconnected: see its log, check servername=, and check whether it needs a client certificate."
+    return "The server disconnected without sending a byte: check port and servername=, and whether it accepts this address."
 
 
 def _explain_os(fault: Fault, peer: str) -> ConnectionLostError:
@@ -551,17 +592,17 @@ def _explain_os(fault: Fault, peer: str) -> ConnectionLostError:
 def _explain_limit(fault: Fault, peer: str) -> PeerError:
     text, code, hint = _LIMITS.get(fault.limit, _UNKNOWN_LIMIT)
     kind = PeerError if fault.opened else HandshakeError
-    return kind(f"{peer} {text}", code=code, alert=_sent(fault), hint=hint)
+    return kind(f"{peer} {text}", code=code, alert=_sent_alert(fault), hint=hint)
 
 
-_UNKNOWN_LIMIT = ("passed a limit", "ERR_TLS_LIMIT", "Raise the limit if the peer is to be trusted.")
+_UNKNOWN_LIMIT = ("exceeded a limit", "ERR_TLS_LIMIT", "Raise the limit if you trust the peer.")
 
 _LIMITS: Mapping[str, tuple[str, str, str]] = {
-    # Node's words and codes; here the connection ends with it.
+    # Node's texts and codes; unlike Node, the connection is closed.
     "renegotiations": (
-        "renegotiated more often than it may: TLS session renegotiation attack detected",
+        "renegotiated too often: TLS session renegotiation attack detected",
         "ERR_TLS_SESSION_ATTACK",
-        "See defaults.client_reneg_limit and defaults.client_reneg_window.",
+        "See tlsio.defaults.client_reneg_limit and tlsio.defaults.client_reneg_window.",
     ),
     "renegotiation_off": (
         "renegotiated: TLS session renegotiation disabled for this socket",
@@ -569,52 +610,52 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "disable_renegotiation() was called on this socket.",
     ),
     "handshake_bytes": (
-        "sent more bytes in the handshake than max_handshake_bytes",
+        "exceeded max_handshake_bytes in the handshake",
         "ERR_TLS_HANDSHAKE_TOO_LARGE",
-        "Raise max_handshake_bytes if peers with very long certificate chains are to be served.",
+        "Raise max_handshake_bytes= to accept peers with very long certificate chains.",
     ),
     "certificate_requests": (
-        "asked for our certificate, or for another handshake, again and again",
+        "requested a certificate or another handshake too often",
         "ERR_TLS_TOO_MANY_CERTIFICATE_REQUESTS",
-        "Each costs a signature: 32 within ten minutes are answered.",
+        "Each request costs a signature: at most 32 within ten minutes are answered.",
     ),
     "key_updates": (
         "sent more than 32 key updates and session tickets without data between them",
         "ERR_TLS_TOO_MANY_KEY_UPDATES",
-        "Honest peers rarely do this. A server sends new tickets after each client certificate that it asks for: send data in between.",
+        "Well-behaved peers rarely do this. A server sends tickets after each client certificate that it requests: send data in between.",
     ),
     "partial_record": (
         "began a record and did not finish it in time",
         "ERR_TLS_PARTIAL_RECORD_TIMEOUT",
-        "The peer or the network stopped half-way: raise partial_record_timeout if the network is that slow.",
+        "The peer or the network stalled: raise partial_record_timeout= if the network is that slow.",
     ),
     "dh_size": (
         "has Diffie-Hellman parameters smaller than min_dh_size",
         "ERR_TLS_DH_PARAM_SIZE",
-        "The server has to use larger ones; leave DHE suites out of ciphers, or lower min_dh_size.",
+        "The server has to use larger ones. Otherwise exclude DHE from ciphers=, or lower min_dh_size=.",
     ),
 }
 
 
 def _explain_timeout(fault: Fault, _peer: str) -> HandshakeTimeoutError:
-    return HandshakeTimeoutError(alert=_sent(fault), hint=_hint_for_silence(fault))
+    return HandshakeTimeoutError(alert=_sent_alert(fault), hint=_hint_for_silence(fault))
 
 
 def _hint_for_silence(fault: Fault) -> str:
-    if spoken := _find_plain_text(fault):
-        return f"The peer {spoken.text}. {spoken.mend(fault)}"
+    if other := _find_other_protocol(fault):
+        return f"The peer {other.text}. {other.remedy(fault)}"
     if fault.opened:
         return (
-            "The answer to renegotiate() comes after the data that the peer sent before it: read that data meanwhile. "
-            "If the peer is slow, raise handshake_timeout."
+            "The answer to renegotiate() follows data that the peer sent before it: read that data while renegotiate() waits. "
+            "If the peer is slow, raise handshake_timeout=."
         )
     if fault.role == "server":
         if fault.first_bytes:
-            return "The client stopped half-way: raise handshake_timeout if its network is that slow."
-        return "The client sent nothing: a port check, or it waits for a greeting in plain text."
+            return "The client stalled during the handshake: raise handshake_timeout= if its network is that slow."
+        return "The client sent nothing: it only checked the port, or it waits for a plain-text greeting."
     if fault.first_bytes:
-        return "The server stopped half-way: raise handshake_timeout if the network or the server is that slow."
-    return "The server sent nothing: it may not speak TLS on this port, or wait for STARTTLS."
+        return "The server stalled during the handshake: raise handshake_timeout= if the network or the server is that slow."
+    return "The server sent nothing: it may not use TLS on this port, or it may wait for STARTTLS."
 
 
 def _explain_memory(fault: Fault, _peer: str) -> TLSError:

@@ -1,7 +1,7 @@
-"""Certificates, keys, CRLs and PKCS#12 as users give them, brought into one form.
+"""Certificates, keys, CRLs and PKCS#12 from users, converted to one form.
 
-Content stays content and a path stays a path: files are read by whoever builds a context. Objects of `cryptography`
-become DER here, since that library carries an OpenSSL of its own.
+Files are not read here but by the code that builds a context. Objects of `cryptography` are
+converted to DER, since that library has its own copy of OpenSSL.
 """
 
 import os
@@ -29,7 +29,7 @@ _CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CER
 
 @runtime_checkable
 class PrivateKey(Protocol):
-    """Any private key of `cryptography`, those of algorithms to come included."""
+    """Any private key of `cryptography`, including those of future algorithms."""
 
     def private_bytes(
         self, encoding: Encoding, private_format: PrivateFormat, encryption_algorithm: KeySerializationEncryption, /
@@ -39,7 +39,7 @@ class PrivateKey(Protocol):
 
 @runtime_checkable
 class DhParameters(Protocol):
-    """`DHParameters` of `cryptography`, whose own module warns on import that it will go."""
+    """`DHParameters` of `cryptography`, whose module emits a deprecation warning on import."""
 
     def parameter_bytes(self, encoding: Encoding, parameter_format: ParameterFormat, /) -> bytes:
         """Serialise the parameters."""
@@ -61,12 +61,13 @@ class PfxWithPassphrase(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One piece of certificates, key, CRL or parameters.
+    """One certificate file, key, CRL, PKCS#12 or set of DH parameters.
 
     Attributes:
         kind: `"pem"` or `"der"`: `data` is the content. `"path"`: `path` names the file.
-        data: The content, empty for a path. Bytes that are not PEM are `"der"`, whatever they are.
-        passphrase: Its own passphrase, which beats the option `passphrase`.
+        data: The content, empty for a path. All bytes that are not PEM have the kind `"der"`.
+        path: The file, None for content.
+        passphrase: Its own passphrase, which overrides the option `passphrase`.
     """
 
     kind: Literal["pem", "der", "path"]
@@ -76,7 +77,7 @@ class Material:
 
 
 def pem_labels(data: bytes) -> tuple[str, ...]:
-    """List the labels of the PEM blocks in `data`, in order: `("PRIVATE KEY", "CERTIFICATE")`."""
+    """Return the labels of the PEM blocks in `data`, in order: `("PRIVATE KEY", "CERTIFICATE")`."""
     return tuple(label.decode("latin-1") for label in _PEM_LABEL.findall(data))
 
 
@@ -86,36 +87,42 @@ def holds_certificate(data: bytes) -> bool:
 
 
 def parse_certificates(label: str, value: object) -> tuple[Material, ...]:
-    """Take `cert`: content, a path, an `x509.Certificate` or a list of them."""
+    """Parse `cert`: content, a path, an `x509.Certificate` or a list of them."""
     return _parse_each(label, value, _parse_certificate)
 
 
 def parse_authorities(label: str, value: object) -> tuple[Material, ...]:
-    """Take `ca` or `extra_ca`: as `cert`, and content has to hold a certificate. An empty list trusts nothing."""
+    """Parse `ca` or `extra_ca`: like `cert`, but content must contain a certificate.
+
+    An empty list trusts nothing.
+    """
     return _parse_each(label, value, _parse_authority)
 
 
 def parse_revocations(label: str, value: object) -> tuple[Material, ...]:
-    """Take `crl`: content, a path, an `x509.CertificateRevocationList` or a list of them."""
+    """Parse `crl`: content, a path, an `x509.CertificateRevocationList` or a list of them."""
     return _parse_each(label, value, _parse_revocation)
 
 
 def parse_keys(label: str, value: object) -> tuple[Material, ...]:
-    """Take `key`: content, a path, a private key of `cryptography`, or a list of these and of `{"pem", "passphrase"}`."""
+    """Parse `key`: content, a path, a private key of `cryptography`, or a list of items.
+
+    An item of a list may also be a dict with `pem` and `passphrase`.
+    """
     if isinstance(value, Mapping):
         raise wrong_type(label, f"{_FORMS}, or a list", value, hint='Put the dict into a list: key=[{"pem": ...}].')
     return _parse_each(label, value, _parse_key)
 
 
 def parse_pfx(label: str, value: object) -> tuple[Material, ...]:
-    """Take `pfx`: bytes, a path, or a list of these and of `{"buf", "passphrase"}`."""
+    """Parse `pfx`: bytes, a path, or a list of these and of dicts with `buf` and `passphrase`."""
     if isinstance(value, Mapping):
         raise wrong_type(label, "bytes, a path or a list", value, hint='Put the dict into a list: pfx=[{"buf": ...}].')
     return _parse_each(label, value, _parse_one_pfx)
 
 
 def parse_dh_parameters(label: str, value: object) -> "Material | Literal['auto']":
-    """Take `dhparam`: `"auto"`, content, a path or DH parameters of `cryptography`."""
+    """Parse `dhparam`: `"auto"`, content, a path or DH parameters of `cryptography`."""
     if isinstance(value, str) and value == "auto":
         return "auto"
     if isinstance(value, DhParameters):
@@ -142,7 +149,7 @@ def _parse_authority(label: str, value: object) -> Material:
     material = _parse_certificate(label, value)
     if material.kind == "pem" and not holds_certificate(material.data):
         found = ", ".join(sorted(set(pem_labels(material.data)))) or "no PEM block"
-        raise wrong_value(label, f"holds no certificate, but {found}", hint="An empty list trusts nobody.")
+        raise wrong_value(label, f"contains no certificate, but {found}", hint="To trust nothing, give an empty list.")
     return material
 
 
@@ -164,14 +171,14 @@ def _parse_one_pfx(label: str, value: object) -> Material:
     if isinstance(value, Mapping):
         return _parse_with_passphrase(label, value, "buf", _parse_one_pfx)
     if isinstance(value, str):
-        raise wrong_type(label, "bytes or an os.PathLike", value, hint="A path? Use pathlib.Path.")
+        raise wrong_type(label, "bytes or an os.PathLike", value, hint="Give a path as pathlib.Path.")
     content = _parse_content(label, value, forms="bytes or an os.PathLike")
     return Material("der", content.data) if content.kind == "pem" else content
 
 
 def _parse_with_passphrase(label: str, given: Mapping[object, object], name: str, parse: Callable[[str, object], Material]) -> Material:
     if name not in given or not given.keys() <= {name, "passphrase"} or isinstance(given[name], Mapping):
-        raise wrong_value(label, f"must be a dict of {name!r} and, if it has one, 'passphrase'")
+        raise wrong_value(label, f"must be a dict with {name!r} and, optionally, 'passphrase'")
     content = parse(f"{label}[{name!r}]", given[name])
     passphrase = given.get("passphrase")
     if passphrase is None:
@@ -184,15 +191,15 @@ def _parse_content(label: str, value: object, *, forms: str = _FORMS) -> Materia
     if isinstance(value, os.PathLike):
         path = os.fsdecode(value)
         if "\0" in path:
-            raise wrong_value(label, "is a path with a null character in it")
+            raise wrong_value(label, "is a path that contains a null character")
         return Material("path", path=path)
     if not isinstance(value, str | BytesLike):
         raise wrong_type(label, forms, value)
     data = check_text_or_bytes(label, value)
     if not data:
-        raise wrong_value(label, "is empty", hint="None is the same as leaving the option out.")
+        raise wrong_value(label, "is empty", hint="To leave the option out, give None.")
     if pem_labels(data):
         return Material("pem", data)
     if isinstance(value, str):
-        raise wrong_value(label, "is a str that is not PEM", hint="A path? Use pathlib.Path. DER is bytes.")
+        raise wrong_value(label, "is a str that is not PEM", hint="Give a path as pathlib.Path, and DER as bytes.")
     return Material("der", data)

@@ -1,4 +1,4 @@
-"""What servers and session stores count, as frozen values."""
+"""The counters of servers and session stores, as frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,18 +8,25 @@ __all__ = ["ServerStats", "StoreStats"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStats:
-    """What a server has done since it was made.
+    """The counters of a server since it was created.
 
     Attributes:
+        handshakes_full: Full handshakes.
+        handshakes_resumed: Handshakes that resumed a session.
         handshakes_failed: Number of failed handshakes by error code.
-        connections_failed: Of connections that the peer or the network broke after the handshake, by error code.
-        accepted: Connections taken from the kernel, those in a handshake included.
+        connections_failed: Number of connections that failed after the handshake, by error code.
+        open_connections: Connections that are open now.
+        accepted: Connections accepted from the kernel, including those in a handshake.
         dropped: Connections refused by a limit before TLS.
-        session_hits: Lookups of `resume_session` or the store that found a session. `session_misses`: that found none.
-        sessions_stored: Given to `new_session` or the store. `session_errors`: either went wrong; a full handshake, no more.
-        session_seconds: What lookups and storing have taken, all together; the mean latency by `session_calls`.
-        store: What the `session_store` has counted itself, where it counts.
-        bytes_read: Application data received. `bytes_written`: sent.
+        bytes_read: Application data received.
+        bytes_written: Application data sent.
+        session_hits: Lookups by `resume_session` or the store that found a session.
+        session_misses: Lookups that found none.
+        sessions_stored: Sessions passed to `new_session` or the store.
+        session_errors: Lookups and stores that failed. Each costs only a full handshake.
+        session_seconds: Total time of lookups and stores; divided by `session_calls`, their mean
+            latency.
+        store: The counters of the `session_store` itself, if it has any.
     """
 
     handshakes_full: int = 0
@@ -40,21 +47,25 @@ class ServerStats:
 
     @property
     def session_calls(self) -> int:
-        """Lookups and stores, those that failed included."""
+        """Lookups and stores, including failed ones."""
         return self.session_hits + self.session_misses + self.sessions_stored + self.session_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
-    """What a session store has done since it was made.
+    """The counters of a session store since it was created.
 
     Attributes:
-        hits: Sessions found. `misses`: not found, errors included. `puts`: sessions kept.
-        dropped: Sessions not kept: too large, or an error.
-        errors: Calls that failed: no answer in time, no connection, an answer that makes no sense.
-        evicted: Sessions that left for want of room.
-        entries: Sessions held now. `bytes`: memory that they take. Both 0 where only the server behind the store knows.
-        calls: Calls that went to that server. `seconds`: how long they took together, failed ones included.
+        hits: Sessions found.
+        misses: Sessions not found, including errors.
+        puts: Sessions stored.
+        dropped: Sessions not stored: too large, or an error.
+        errors: Calls that failed: no answer in time, no connection, or an invalid answer.
+        evicted: Sessions removed to make room.
+        entries: Sessions stored now; 0 if only the store's backend knows.
+        bytes: Memory that they use; 0 if only the store's backend knows.
+        calls: Calls to the backend.
+        seconds: Total time of these calls, including failed ones.
     """
 
     hits: int = 0

@@ -1,5 +1,5 @@
-"""Floor 2: what is remembered.
+"""Floor 2: the memory of past connections.
 
-Stores of sessions, sources of ticket keys, sessions of clients. No TLS, no sockets and no OpenSSL; clocks and randomness are arguments
-of the constructors.
+Session stores, sources of ticket keys, and clients' sessions. No TLS and no OpenSSL; clocks and
+randomness are arguments of the constructors.
 """

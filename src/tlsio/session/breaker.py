@@ -1,4 +1,4 @@
-"""A circuit breaker: who does not answer is left alone for a while, instead of costing every caller the whole wait."""
+"""A circuit breaker: suspends calls to a server that does not answer, to save the timeouts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Breaker"]
 
-# One failure may be a connection that had died unseen, two a restart; the third says that it will go on.
+# One failure may be a connection that had died unnoticed, two a restart; a third one is an outage.
 _FAILURES = 3
-# A caller pays one wait for the probe: twice a minute would notice the recovery too late, ten times a second would be felt.
+# Each probe costs one caller the whole timeout. Two probes a minute would notice a recovery too
+# late, ten a second would slow callers down.
 _PAUSE = 2.0
 
 
 class Breaker:
-    """Closed: all pass. Open, after three failures in a row: none passes, for two seconds. Then one passes, and its fate decides.
+    """Admits calls, or rejects them during an outage.
+
+    Closed, it admits all calls. After three failures in a row it opens and admits none for two
+    seconds. Then it admits a single call, the probe, whose result closes or reopens it.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -29,8 +33,11 @@ class Breaker:
         self._retry_at = -math.inf
         self._probing = False
 
-    def lets_pass(self) -> bool:
-        """Whether the call may be made; `succeeded`, `failed` or `abandoned` must follow."""
+    def admit(self) -> bool:
+        """Return whether the call may be made.
+
+        If so, `succeeded`, `failed` or `abandoned` must follow.
+        """
         if self._failures < _FAILURES:
             return True
         if self._probing or self._clock() < self._retry_at:
@@ -39,16 +46,16 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """The call was answered."""
+        """Record that the call was answered."""
         self._failures = 0
         self._probing = False
 
     def failed(self) -> None:
-        """It was not."""
+        """Record that the call was not answered."""
         self._failures += 1
         self._probing = False
         self._retry_at = self._clock() + _PAUSE
 
     def abandoned(self) -> None:
-        """Nobody waited for the answer: another may try."""
+        """Record that the call was given up before its result, so that another can probe."""
         self._probing = False

@@ -1,4 +1,4 @@
-"""Sessions that a client has been given, for its next connections."""
+"""A cache of the sessions that servers have issued to a client."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientSessionCache"]
 
-# What Node's https.Agent keeps (maxCachedSessions).
+# As Node's https.Agent (maxCachedSessions).
 _MAX_ENTRIES = 100
-# A server gives one or two for each connection; four let as many connections open at once.
-_TICKETS = 4
+# A server issues one or two for each connection. With four, as many connections can be opened at
+# once.
+_MAX_TICKETS = 4
 
 
 class _Ticket(NamedTuple):
@@ -29,16 +30,17 @@ class _Ticket(NamedTuple):
 
 
 class ClientSessionCache:
-    """Remembers sessions of servers, newest first; bounded, the least recently used server leaves first.
+    """A bounded cache of sessions by server, which evicts the least recently used server first.
 
-    RFC 8446 Appendix C.4: "Clients SHOULD NOT reuse a ticket for multiple connections", for who does can be recognised. So a session
-    of TLS 1.3 is given once, and up to four of them are kept; of older versions the newest is kept and given again and again.
+    RFC 8446 Appendix C.4: "Clients SHOULD NOT reuse a ticket for multiple connections", because
+    reuse lets an observer link them. So a TLS 1.3 session is used once, and up to four are kept for
+    each server. Of older versions, the newest is kept and used repeatedly.
 
-    Sessions are secrets: they stay in memory. For clients of one thread; all of them may share it.
+    Sessions are secrets and stay in memory. All clients of one thread may share a cache.
 
     Args:
-        max_entries: Servers it keeps sessions of.
-        clock: Seconds of the clock that `expires` is told by.
+        max_entries: Number of servers whose sessions are kept.
+        clock: The current time, in seconds of the clock that `expires` uses.
     """
 
     def __init__(self, max_entries: int = _MAX_ENTRIES, *, clock: Callable[[], float] = time.time) -> None:
@@ -47,10 +49,11 @@ class ClientSessionCache:
         self._tickets: OrderedDict[Hashable, list[_Ticket]] = OrderedDict()  # the newest ticket last
 
     def take(self, key: Hashable) -> bytes | None:
-        """Return the newest session for `key`; one for single use is forgotten.
+        """Return the newest session for `key`, and remove it if it is for single use.
 
         Args:
-            key: Everything that decides whom the client trusts, and the server: a session never comes back under another key.
+            key: The server, and everything that determines which servers the client trusts: a
+                session is returned only for the same key.
         """
         now = self._clock()
         tickets = [ticket for ticket in self._tickets.pop(key, ()) if ticket.expires > now]
@@ -62,20 +65,28 @@ class ClientSessionCache:
         return ticket.data
 
     def put(self, key: Hashable, data: bytes, *, single_use: bool, expires: float) -> None:
-        """Keep a session until `expires`, an instant of the clock. `single_use`: it is one of TLS 1.3."""
+        """Keep a session until `expires`.
+
+        Args:
+            key: As for `take`.
+            data: The encoded session.
+            single_use: It is a TLS 1.3 session.
+            expires: A time of the clock.
+        """
         before = self._tickets.pop(key, [])
-        # What the server gave under another version is worth nothing to the one that it speaks now.
-        kept = [ticket for ticket in before if single_use and ticket.single_use][1 - _TICKETS :]
+        # Sessions of another protocol version are dropped: the server no longer negotiates that
+        # version.
+        kept = [ticket for ticket in before if single_use and ticket.single_use][1 - _MAX_TICKETS :]
         self._tickets[key] = [*kept, _Ticket(data, single_use, expires)]
         if len(self._tickets) > self._max_entries:
             self._tickets.popitem(last=False)
 
     def forget(self, key: Hashable) -> None:
-        """Drop the sessions for `key`: a handshake that offered one has failed, and the next one is to be in full."""
+        """Drop the sessions for `key`: after a failed resumption, the next handshake is full."""
         self._tickets.pop(key, None)
 
     def __len__(self) -> int:
-        """How many servers it has sessions of."""
+        """Return the number of servers with sessions."""
         return len(self._tickets)
 
     def __repr__(self) -> str:

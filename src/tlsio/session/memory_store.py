@@ -1,7 +1,7 @@
-"""Sessions in the memory of one process: bounded, expiring, the least recently used leave first.
+"""Sessions in the memory of one process: bounded, expiring, the least recently used evicted first.
 
-Lean, for a million of them: one `bytes` for an entry, its first eight the instant at which it ends. No objects that the garbage
-collector would visit.
+An entry is a single `bytes` object that begins with its expiry time in eight bytes. So a million
+entries use little memory, and the garbage collector does not visit them.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 
 __all__ = ["MemorySessionStore"]
 
-# What OpenSSL keeps (SSL_SESSION_CACHE_MAX_SIZE_DEFAULT).
+# As OpenSSL's own cache (SSL_SESSION_CACHE_MAX_SIZE_DEFAULT).
 _MAX_ENTRIES = 1024 * 20
-# A session with a client's certificate takes about 3 KiB: as many of those.
+# Holds _MAX_ENTRIES sessions with a client certificate, which take about 3 KiB each.
 _MAX_BYTES = 64 * 1024 * 1024
-# Of an entry beside id and data, measured by bench/store_memory.py: two headers of `bytes`, the instant, the tables of the dictionary.
+# Bytes of an entry in addition to id and data, measured by bench/store_memory.py: two `bytes`
+# headers, the expiry time, the dictionary's tables.
 _ENTRY_OVERHEAD = 216
 _EXPIRES = struct.Struct("d")
-# Two for each that comes: so the expired ones leave faster than others arrive.
+# With two for each new entry, expired entries are removed faster than new ones are added.
 _EXPIRED_PER_PUT = 2
 
 
 class MemorySessionStore:
     """A `SessionStore` in memory.
 
-    Its methods answer at once. For servers of one thread; several may share it.
+    Its methods are synchronous. All servers of one thread may share it.
 
     Args:
-        max_entries: Sessions it keeps; None: no limit.
-        max_bytes: Memory that they take; None: no limit.
-        clock: Seconds that never go back.
+        max_entries: Maximum number of sessions; None for no limit.
+        max_bytes: Maximum memory for them; None for no limit.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class MemorySessionStore:
         self._hits = self._misses = self._puts = self._dropped = self._evicted = 0
 
     def get(self, session_id: bytes) -> bytes | None:
-        """Return what was put, None when there is nothing or it has expired."""
+        """Return the data of a session, None if it is unknown or has expired."""
         entry = self._entries.get(session_id)
         if entry is not None and self._is_expired(entry):
             self.delete(session_id)
@@ -66,7 +67,7 @@ class MemorySessionStore:
         return entry[_EXPIRES.size :]
 
     def put(self, session_id: bytes, data: bytes, ttl: float) -> None:
-        """Keep `data` for `ttl` seconds, in place of what was there. What is larger than `max_bytes` is dropped."""
+        """Keep `data` for `ttl` seconds, replacing earlier data; drop it if over `max_bytes`."""
         self.delete(session_id)
         size = _ENTRY_OVERHEAD + len(session_id) + len(data)
         if ttl <= 0 or size > self._max_bytes:
@@ -81,13 +82,13 @@ class MemorySessionStore:
         self._puts += 1
 
     def delete(self, session_id: bytes) -> None:
-        """Forget a session; one that is not there is fine."""
+        """Forget a session; do nothing if it is unknown."""
         entry = self._entries.pop(session_id, None)
         if entry is not None:
             self._bytes -= _size(session_id, entry)
 
     def stats(self) -> StoreStats:
-        """What it has done so far, and what it holds."""
+        """Return the counters, and the current number and size of the entries."""
         return StoreStats(
             hits=self._hits,
             misses=self._misses,

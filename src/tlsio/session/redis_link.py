@@ -1,12 +1,15 @@
-"""Commands to Redis or Valkey: bounded in time and number, many in one round trip, given up on while nobody answers.
+"""Commands to Redis or Valkey: pipelined, bounded in time and number, and paused during an outage.
 
-Theory of operation. Commands of one turn of the loop wait in a queue; a task takes all of them, sends them as one pipeline over one
-connection and hands out the answers. Up to four such tasks run side by side, so one slow answer does not hold up the rest. The task
-does not belong to a caller: a caller that is cancelled or out of time leaves, the others get their answers. A task that is cancelled by
-the application, even before its first step, fails the commands that no other task would send; the next call starts a new task.
+Theory of operation. The commands of one turn of the loop are queued. A worker task takes all of
+them, sends them as one pipeline over one connection and distributes the answers. Up to four workers
+run concurrently, so one slow answer does not delay the rest. A worker does not belong to a caller:
+if a caller is cancelled or times out, the others still get their answers. If the application
+cancels a worker, even before its first step, the commands that no other worker would send fail; the
+next call starts a new worker.
 
-Whatever fails is a `StoreError` for the caller. A failure to answer opens the breaker; an answer that is an error ("OOM", "READONLY")
-does not, for it costs no time. The log hears of an outage once, when it begins, and once more when it has ended.
+Every failure is a `StoreError` for the caller. A missing answer counts as a failure for the
+breaker; an error answer ("OOM", "READONLY") does not, since it costs no time. An outage is logged
+once when it begins and once when it has ended.
 """
 
 from __future__ import annotations
@@ -30,32 +33,34 @@ if TYPE_CHECKING:
 
 __all__ = ["REDIS_TIMEOUT", "RedisBacked", "RedisLink", "expect_ok"]
 
-# A healthy Redis answers in a millisecond. A lookup saves a handshake's CPU time and one round trip of the client: to wait longer than
-# such a trip takes around the world would cost more than it saves.
+# A healthy Redis answers in a millisecond. A lookup saves a handshake's CPU time and one round trip
+# of the client; a wait longer than a round trip around the world would cost more than it saves.
 REDIS_TIMEOUT = 0.25
-_PIPELINES = 4
-_PIPELINE_COMMANDS = 128  # some 100 KiB: sent and answered well within the timeout
-_WAITING_COMMANDS = 4096  # far more than are answered within the timeout; each holds a session of some kilobytes
-_TURNS = 16  # of the loop; a call takes ten
-_CLOSED = "it is closed"
-_CANCELLED = "the task that asks Redis was cancelled"
-_QUIET = 60.0  # an outage that comes and goes is told once a minute
+_MAX_WORKERS = 4
+_PIPELINE_COMMANDS = 128  # about 100 KiB: sent and answered well within the timeout
+_MAX_QUEUED = 4096  # far more than are answered within the timeout; each holds a session of a few kilobytes
+_GRACE_TURNS = 16  # turns of the loop after the timeout; a call needs about ten
+_CLOSED = "the connection to Redis was closed by aclose()"
+_CANCELLED = "the task that sends commands to Redis was cancelled"
+_LOG_INTERVAL = 60.0  # a recurring outage is logged at most once a minute
 
 _log = logging.getLogger("tlsio")
-_Answer: TypeAlias = Any  # bytes, str, int, None, or the exception that came instead
+_Answer: TypeAlias = Any  # bytes, str, int, None, or an exception in place of the answer
 _T = TypeVar("_T")
 
 
 class RedisLink:
-    """One client of Redis, for a store or a source of ticket keys.
+    """One Redis client, for a store or a source of ticket keys.
 
     Args:
-        url_or_client: `redis://`, `rediss://` or `unix://`, or a client of `redis.asyncio`, which stays the caller's to close.
-        timeout: Seconds until a command is given up.
-        clock: Seconds that never go back.
+        url_or_client: `redis://`, `rediss://` or `unix://`, or a client of `redis.asyncio`, which
+            the caller has to close.
+        timeout: Seconds until a command fails.
+        clock: Monotonic seconds.
 
     Raises:
-        ConfigError: the package `redis` is missing. UsageError: no URL and no client.
+        ConfigError: the package `redis` is missing.
+        UsageError: neither a URL nor a client.
     """
 
     def __init__(self, url_or_client: object, *, timeout: float = REDIS_TIMEOUT, clock: Callable[[], float] = time.monotonic) -> None:
@@ -64,62 +69,65 @@ class RedisLink:
             raise wrong_type("timeout", "a number of seconds", timeout)
         self._timeout = seconds
         self._client = _make_client(url_or_client, seconds)
-        self._is_ours = isinstance(url_or_client, str)
+        self._owns_client = isinstance(url_or_client, str)
         self._clock = clock
         self._breaker = Breaker(clock)
         self._queue: deque[tuple[tuple[Any, ...], asyncio.Future[_Answer]]] = deque()
-        self._working: set[asyncio.Task[None]] = set()  # that will look at the queue again
+        self._workers: set[asyncio.Task[None]] = set()  # the tasks that will check the queue again
         self._closed = False
-        self._outages: dict[str, float] = {}  # what fails, and since when
-        self._told: dict[str, float] = {}  # what has failed, and when the log heard of it
+        self._outages: dict[str, float] = {}  # by operation: when it began to fail
+        self._logged: dict[str, float] = {}  # by operation: when its last outage was logged
         self.calls = 0
         self.seconds = 0.0
 
     async def call(self, what: str, *command: Any, read: Callable[[Any], _T]) -> _T:
-        """Send a command and return its answer.
+        """Send a command and return its answer. A cancelled command may have been executed.
 
         Args:
-            what: What is lost while it fails, for the log.
+            what: The operation, for the log and the error.
             command: Its name and arguments.
-            read: Takes the answer and returns what is wanted of it, or raises ValueError when it makes no sense.
+            read: Converts the answer, or raises ValueError if it is invalid.
 
         Raises:
-            StoreError: no answer in time, or one that is an error or makes no sense. Cancelled: it may have been carried out.
+            StoreError: no answer in time, an error as the answer, or an invalid one.
         """
         start = self._clock()
         self.calls += 1
         try:
-            result = read(await self._ask(command))
+            result = read(await self._execute(command))
         except Exception as error:
-            self._tell_failure(what, error)
+            self._log_failure(what, error)
             raise StoreError(f"{what} failed: {_describe(error)}") from error
         finally:
             self.seconds += self._clock() - start
-        self._tell_success(what)
+        self._log_recovery(what)
         return result
 
-    async def _ask(self, command: tuple[Any, ...]) -> Any:
+    async def _execute(self, command: tuple[Any, ...]) -> Any:
         if self._closed:
             raise ConnectionError(_CLOSED)
-        if len(self._queue) >= _WAITING_COMMANDS:
+        if len(self._queue) >= _MAX_QUEUED:
             raise ConnectionError("too many commands are waiting for Redis")
-        if not self._breaker.lets_pass():
-            raise ConnectionError("Redis has not answered of late")
+        if not self._breaker.admit():
+            raise ConnectionError("Redis did not answer recently and is not asked for two seconds")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Answer] = loop.create_future()
         self._queue.append((command, future))
-        # Where others wait already, a task is about to take this one too, or four of them are at work.
-        if not self._working or (len(self._queue) == 1 and len(self._working) < _PIPELINES):
-            # In a context of its own: the task works for all callers, and must not keep the variables of the first one.
+        # If commands are already queued, either a worker is about to take this one too, or all four
+        # are busy.
+        if not self._workers or (len(self._queue) == 1 and len(self._workers) < _MAX_WORKERS):
+            # With an empty context, since the worker serves all callers and must not keep the first
+            # one's variables.
             task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
-            self._working.add(task)
+            self._workers.add(task)
             task.add_done_callback(self._worker_ended)
-        # As _loop_aware_timeout has it; without its scope and its generator, which cost a lookup as much as its way to Redis.
-        clock = loop.call_later(self._timeout, _give_up, future, f"no answer within {self._timeout:g} s", _TURNS)
+        # Like _loop_aware_timeout, but without its scope and generator, which cost as much as the
+        # rest of a lookup.
+        timer = loop.call_later(self._timeout, _time_out, future, f"no answer within {self._timeout:g} s", _GRACE_TURNS)
         try:
             answer = await future
         finally:
-            clock.cancel()
+            timer.cancel()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -127,24 +135,24 @@ class RedisLink:
     async def _work(self) -> None:
         try:
             while self._queue:
-                await self._send_some()
+                await self._send_batch()
         finally:
-            # Now and not in the callback, which comes a moment later: a call in between must start a new task.
-            self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            # Not in the done callback, which runs later: a call in between must start a new worker.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
-        self._working.discard(task)  # a task that was cancelled before its first step is still there
-        if not self._working and self._queue:
-            self._fail_waiting(_CANCELLED)
+        self._workers.discard(task)  # a task cancelled before its first step has not removed itself
+        if not self._workers and self._queue:
+            self._fail_queued(_CANCELLED)
 
-    def _fail_waiting(self, why: str) -> None:
+    def _fail_queued(self, why: str) -> None:
         for _, future in self._queue:
             if not future.done():
                 future.set_result(ConnectionError(why))
         self._queue.clear()
         self._breaker.abandoned()
 
-    async def _send_some(self) -> None:
+    async def _send_batch(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), _PIPELINE_COMMANDS))]
         batch = [(command, future) for command, future in batch if not future.done()]
         if not batch:
@@ -153,13 +161,13 @@ class RedisLink:
         answers: Sequence[_Answer] = [ConnectionError(_CLOSED if self._closed else _CANCELLED)] * len(batch)
         try:
             answers = await self._send([command for command, _ in batch])
-        except BaseException:  # cancelled: neither an answer nor a failure to answer
+        except BaseException:  # cancelled: it is unknown whether Redis answers
             self._breaker.abandoned()
             raise
         finally:
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
-                    future.set_result(answer)  # an exception too: nobody complains about a result that is not looked at
+                    future.set_result(answer)  # exceptions too: asyncio logs an exception that is never retrieved
 
     async def _send(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[_Answer]:
         try:
@@ -168,45 +176,45 @@ class RedisLink:
                 for command in commands:
                     pipeline.execute_command(*command)
                 answers = await pipeline.execute(raise_on_error=False)
-            paired = list(zip(commands, answers, strict=True))  # one too few, and somebody would be given another's
-        except Exception as error:  # noqa: BLE001  (the top of a task: who answers nonsense can make the client raise anything)
+            paired = list(zip(commands, answers, strict=True))  # a missing answer would shift the others to wrong callers
+        except Exception as error:  # noqa: BLE001  (the top of a task; invalid answers can make the client raise anything)
             self._breaker.failed()
             return [error] * len(commands)
         self._breaker.succeeded()
         return [answer for _, answer in paired]
 
-    def _tell_failure(self, what: str, error: Exception) -> None:
+    def _log_failure(self, what: str, error: Exception) -> None:
         if what in self._outages:
             return
         now = self._outages[what] = self._clock()
-        if now - self._told.get(what, now - _QUIET) >= _QUIET:
-            self._told[what] = now
-            _log.warning("%s failed, and goes on failing quietly: %s", what, _describe(error))
+        if now - self._logged.get(what, now - _LOG_INTERVAL) >= _LOG_INTERVAL:
+            self._logged[what] = now
+            _log.warning("%s failed; further failures are not logged until it works again: %s", what, _describe(error))
 
-    def _tell_success(self, what: str) -> None:
+    def _log_recovery(self, what: str) -> None:
         since = self._outages.pop(what, None)
-        if since is not None and self._told[what] == since:
-            _log.info("%s works again, after %.1f s", what, self._clock() - since)
+        if since is not None and self._logged[what] == since:
+            _log.info("%s works again after %.1f s", what, self._clock() - since)
 
     async def aclose(self) -> None:
-        """Let go of what is under way, and of the client if it was made here; later calls fail."""
+        """Fail pending and later calls, and close the client if it was created here."""
         self._closed = True
-        tasks = tuple(self._working)
+        tasks = tuple(self._workers)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._fail_waiting(_CLOSED)
-        if self._is_ours:
+        self._fail_queued(_CLOSED)
+        if self._owns_client:
             await self._client.aclose()
 
 
 class RedisBacked:
-    """What has a link, and is closed with it."""
+    """Base class of objects that own a `RedisLink`."""
 
     _link: RedisLink
 
     async def aclose(self) -> None:
-        """Close the connections to Redis; a client that was given stays open."""
+        """Close the connections to Redis. A client that was passed in stays open."""
         await self._link.aclose()
 
     async def __aenter__(self) -> Self:
@@ -218,11 +226,12 @@ class RedisBacked:
 
 @asynccontextmanager
 async def _loop_aware_timeout(seconds: float) -> AsyncIterator[None]:
-    """Raise TimeoutError when Redis takes longer than `seconds`, but not when this loop does.
+    """Raise TimeoutError if Redis takes longer than `seconds`, but not if only this loop does.
 
-    A call takes about ten turns of the loop. On a server that shakes hands as fast as it can these may be longer than the timeout, with the
-    answer here all the time: every client would be given a full handshake, and the server more to do. So some turns come after the
-    time, in which what has arrived is taken; they take no time where the loop has nothing else to do.
+    A call takes about ten turns of the loop. On a server that is busy with handshakes these may
+    take longer than the timeout although the answer has arrived: every client would then get a full
+    handshake, which increases the load. So after the timeout some more turns follow, in which
+    answers that have arrived are processed. On an idle loop they take no time.
     """
     loop = asyncio.get_running_loop()
     handle: asyncio.Handle
@@ -235,42 +244,44 @@ async def _loop_aware_timeout(seconds: float) -> AsyncIterator[None]:
             scope.reschedule(loop.time())
 
     async with asyncio.timeout(None) as scope:
-        handle = loop.call_later(seconds, end, _TURNS)
+        handle = loop.call_later(seconds, end, _GRACE_TURNS)
         try:
             yield
         finally:
             handle.cancel()
 
 
-def _give_up(future: asyncio.Future[_Answer], why: str, turns: int) -> None:
+def _time_out(future: asyncio.Future[_Answer], why: str, turns: int) -> None:
     if future.done():
         return
     if turns:
-        future.get_loop().call_soon(_give_up, future, why, turns - 1)
+        future.get_loop().call_soon(_time_out, future, why, turns - 1)
     else:
         future.set_result(TimeoutError(why))
 
 
 def _make_client(given: object, timeout: float) -> Any:
     try:
-        from redis import asyncio as redis  # noqa: PLC0415  (an extra, loaded where it is used)
+        from redis import asyncio as redis  # noqa: PLC0415  (an extra, imported only when used)
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise missing_extra("redis", "redis") from error
     client = given
     if isinstance(given, str):
-        # Once more at once, for a connection that died unseen; beyond that the breaker decides.
+        # One immediate retry, for a connection that had died unnoticed; further failures are the
+        # breaker's.
         retry = Retry(NoBackoff(), 1)
         try:
-            # RESP2: nothing of RESP3 is used here, and redis-py reads it faster.
+            # RESP2, since nothing of RESP3 is used here, and redis-py parses RESP2 faster.
             client = redis.Redis.from_url(given, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout, retry=retry)
-        except ValueError:  # its words may hold the password
-            raise wrong_value("url_or_client", "is no URL of Redis", hint="redis://host:6379/0, rediss:// or unix://") from None
+        except ValueError:  # its text may contain the password
+            hint = "Use redis://host:6379/0, rediss:// or unix://."
+            raise wrong_value("url_or_client", "is not a Redis URL", hint=hint) from None
     if not isinstance(client, redis.Redis | redis.RedisCluster):
         raise wrong_type("url_or_client", "a URL or a client of redis.asyncio", given)
     if client.get_encoder().decode_responses:
-        raise wrong_value("url_or_client", "must be made with decode_responses=False: values are bytes")
+        raise wrong_value("url_or_client", "must be a client with decode_responses=False, because values are bytes")
     return client
 
 
@@ -278,13 +289,13 @@ def expect_ok(answer: object) -> None:
     """Read the answer of a SET.
 
     Raises:
-        ValueError: it was not done.
+        ValueError: the value was not set.
     """
     if answer not in {True, b"OK", "OK"}:
         raise ValueError("the answer is not OK")
 
 
 def _describe(error: Exception) -> str:
-    """Say what went wrong, in one printable line: these may be words of whoever answers in Redis' place."""
-    words = ascii(str(error))[1:-1]
-    return f"{type(error).__name__}: {words:.200}" if words else type(error).__name__
+    """Return the error as one printable line: its text may come from another program than Redis."""
+    text = ascii(str(error))[1:-1]
+    return f"{type(error).__name__}: {text:.200}" if text else type(error).__name__

@@ -20,31 +20,38 @@ if TYPE_CHECKING:
 
 __all__ = ["RedisSessionStore"]
 
-# A session with a client's certificate takes 1 to 4 KiB; one of an odd chain more. What is larger is not worth the network.
+# A session with a client certificate takes 1 to 4 KiB, with an unusual chain more. For a larger
+# one, a lookup costs more than it saves.
 _MAX_ENTRY_BYTES = 32 * 1024
 
 
 class RedisSessionStore(RedisBacked):
-    """A `SessionStore` in Redis or Valkey, for all who know its secret.
+    """A `SessionStore` in Redis or Valkey, shared by all nodes with the same secret.
 
-    Sessions are encrypted and authenticated. The name and the key of each come from its id by HMAC-SHA512, so ids cannot be read there,
-    and a value answers to no other id. Redis forgets it when its time is over.
+    Sessions are encrypted and authenticated. The name and the key of each are derived from its id
+    by HMAC-SHA512, so Redis does not contain the ids, and a value cannot be used for another id.
+    Redis deletes it when it expires.
 
-    No client is refused for the sake of the store: when Redis is down, slow, full, or answers nonsense, `get` gives None and `put`
-    drops, both are counted, and the log hears of the outage once. After three failures in a row it is asked every two seconds only.
+    A failing store does not affect clients beyond a full handshake: if Redis is down, slow, full,
+    or sends invalid answers, `get` returns None and `put` drops the session. Both are counted, and
+    the outage is logged once. After three failures in a row, Redis is called only every two
+    seconds.
 
-    For servers of one loop. `async with` or `aclose` closes the connections.
+    All servers of one loop may share it. `async with` or `aclose` closes the connections.
 
     Args:
-        url_or_client: `redis://`, `rediss://` or `unix://`, or a client of `redis.asyncio`, which stays yours to close.
-        secret: 32 random bytes or more, as str or bytes, the same on all nodes. Whoever has it and Redis reads the sessions.
-        prefix: What the names in Redis begin with.
-        timeout: Seconds until an operation is given up.
+        url_or_client: `redis://`, `rediss://` or `unix://`, or a client of `redis.asyncio`, which
+            the caller has to close.
+        secret: 32 or more random bytes, as str or bytes, the same on all nodes. With it and access
+            to Redis, sessions can be read.
+        prefix: Prefix of the names in Redis.
+        timeout: Seconds until an operation fails.
         max_entry_bytes: Larger sessions are dropped.
-        clock: Seconds that never go back.
+        clock: Monotonic seconds.
 
     Raises:
-        ConfigError: the package `redis` is missing (`tlsio[redis]`). UsageError: a wrong argument.
+        ConfigError: the package `redis` is missing (`tlsio[redis]`).
+        UsageError: an invalid argument.
     """
 
     def __init__(
@@ -64,7 +71,7 @@ class RedisSessionStore(RedisBacked):
         self._hits = self._misses = self._puts = self._dropped = self._errors = 0
 
     async def get(self, session_id: bytes) -> bytes | None:
-        """Return what was put; None when there is nothing, or Redis does not tell in time."""
+        """Return the data of a session, None if it is unknown or Redis fails."""
         data = await self._read(session_id)
         if data is None:
             self._misses += 1
@@ -84,18 +91,18 @@ class RedisSessionStore(RedisBacked):
         if sealed is None:
             return None
         if not isinstance(sealed, bytes) or len(sealed) > self._max_entry_bytes + OVERHEAD_BYTES:
-            raise ValueError("something else stands in a session's place")
+            raise ValueError("the value is not a session of this store")
         return unseal(key, sealed, name)
 
     async def put(self, session_id: bytes, data: bytes, ttl: float) -> None:
-        """Keep `data` for `ttl` seconds; dropped when it is too large, or Redis does not take it in time."""
+        """Keep `data` for `ttl` seconds. Drop it if it is too large or Redis fails."""
         if ttl <= 0 or len(data) > self._max_entry_bytes:
             self._dropped += 1
             return
         name, key = self._name_and_key(session_id)
         milliseconds = max(1, int(ttl * 1000))
         try:
-            await self._link.call("Keeping a session in Redis", "SET", name, seal(key, data, name), "PX", milliseconds, read=expect_ok)
+            await self._link.call("Storing a session in Redis", "SET", name, seal(key, data, name), "PX", milliseconds, read=expect_ok)
         except StoreError:
             self._errors += 1
             self._dropped += 1
@@ -106,7 +113,8 @@ class RedisSessionStore(RedisBacked):
         """Forget a session.
 
         Raises:
-            StoreError: Redis does not confirm it; the session may be given until its time is over.
+            StoreError: Redis did not confirm it; the session may still be returned until it
+                expires.
         """
         try:
             await self._link.call("Deleting a session in Redis", "DEL", self._name_and_key(session_id)[0], read=int)
@@ -115,7 +123,7 @@ class RedisSessionStore(RedisBacked):
             raise
 
     def stats(self) -> StoreStats:
-        """What this node has done with it so far."""
+        """Return the counters of this node."""
         return StoreStats(
             hits=self._hits,
             misses=self._misses,
@@ -127,7 +135,11 @@ class RedisSessionStore(RedisBacked):
         )
 
     def _name_and_key(self, session_id: bytes) -> tuple[bytes, bytes]:
-        """A key of its own for each session: no number of them wears a key out, and no value can be moved to another name."""
+        """Return the name and the encryption key of a session.
+
+        Each session has its own key, so the number of values under one key stays small, and a value
+        cannot be moved to another name.
+        """
         digest = hmac.digest(self._key, session_id, "sha512")
         return self._prefix + base64.urlsafe_b64encode(digest[:32]).rstrip(b"="), digest[32:]
 

@@ -1,5 +1,5 @@
-"""Floor 2: who may be talked to.
+"""Floor 2: whether a peer is accepted.
 
-Certificates read, names compared, pins, roots, and the one verdict over all of it. No sockets, no asyncio, no clock:
-bytes and times come as arguments.
+Reads certificates, compares names, checks pins and roots, and combines the results into one
+verdict. No sockets, no asyncio, no clock: bytes and times are arguments.
 """

@@ -1,7 +1,8 @@
-"""A certificate as Node shows it: a mapping with the keys of Node's legacy object, computed when asked for.
+"""A certificate as a mapping with the keys of Node's legacy object, computed on access.
 
-Everything is read from the DER itself. `cryptography` serves only those who want its object (`x509`): it refuses a whole
-certificate for one odd extension, and an odd certificate must still be shown, for that is when people look.
+Everything is read from the DER itself. `cryptography` is used only for its own object (`x509`): it
+rejects a whole certificate for one odd extension, and odd certificates are the ones that users need
+to inspect.
 """
 
 import hashlib
@@ -23,11 +24,11 @@ from .signatures import Signed
 
 _AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
 _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
-_KEY_USAGE, _EXTENDED_KEY_USAGE, _CRL_PLACES = "2.5.29.15", "2.5.29.37", "2.5.29.31"
+_KEY_USAGE, _EXTENDED_KEY_USAGE, _CRL_DISTRIBUTION_POINTS = "2.5.29.15", "2.5.29.37", "2.5.29.31"
 _AUTHORITY_INFO_ACCESS, _TLS_FEATURE = "1.3.6.1.5.5.7.1.1", "1.3.6.1.5.5.7.1.24"
 _STATUS_REQUEST = 5  # the extension's number in TLS (RFC 6066 §8), which is the feature's too (RFC 7633 §4.1)
 
-# OpenSSL's long names: that is what i2t_ASN1_OBJECT prints, and so what Node's keys begin with.
+# OpenSSL's long names, which i2t_ASN1_OBJECT prints; Node's keys begin with them.
 _ACCESS_METHODS = {
     "1.3.6.1.5.5.7.48.1": "OCSP",
     "1.3.6.1.5.5.7.48.2": "CA Issuers",
@@ -56,10 +57,13 @@ _CURVES: dict[str, tuple[str, str | None, int]] = {
     "1.3.36.3.3.2.8.1.1.13": ("brainpoolP512r1", None, 512),
 }
 _KEY_CERT_SIGN, _CRL_SIGN = 0x04, 0x02  # bits 5 and 6, counted from the highest, of keyUsage's first octet (RFC 5280 §4.2.1.3)
-# Of the certificates of a peer: as many as OpenSSL's chains have at most (X509_VERIFY_PARAM_set_depth). It sends what it likes.
-_LONGEST_CHAIN = 100
-_FEW, _FEW_BYTES = 16, 32_768  # so many may be compared name by name: no real chain has more, and a stranger's would take 30 ms
-_LONG_NAME = 4096  # bytes of a name that is not printed: real ones have some hundred
+# A peer may send any number of certificates. OpenSSL's chains have at most this many
+# (X509_VERIFY_PARAM_set_depth).
+_MAX_CHAIN = 100
+# Up to these limits, names are parsed and compared. No real chain exceeds them, and a hostile one
+# would take 30 ms.
+_MAX_PARSED_NAMES, _MAX_PARSED_BYTES = 16, 32_768
+_MAX_PRINTED_NAME = 4096  # bytes; real names have a few hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -69,40 +73,42 @@ _T = TypeVar("_T")
 def parse(data: bytes) -> "PeerCertificate":
     """Read a certificate.
 
-    Only the frame is read at once, some ten microseconds; fields and extensions when they are asked for. A field that
-    is malformed is None, it never raises.
+    Only the outer structure is read at once, in about ten microseconds; fields and extensions are
+    read on access. A malformed field is None and never raises.
 
     Args:
         data: The certificate in DER.
 
     Raises:
-        UsageValueError: this is no X.509 certificate.
+        UsageValueError: `data` is not an X.509 certificate.
     """
     return PeerCertificate(data)
 
 
 def link(chain: Sequence[bytes], extra: Iterable[bytes] = ()) -> "PeerCertificate":
-    """Read a chain and return its leaf, each certificate knowing its issuer: Node's `getPeerCertificate(true)`.
+    """Read a chain and return its leaf, with each certificate linked to its issuer.
 
-    The issuer is looked for among the rest of `chain` in any order and in `extra`, as far as a certificate that
-    issued itself, or one whose issuer is unknown or was here before: the walk ends also when authorities have signed
-    each other (Node's does not). **A self-issued certificate is its own issuer**, so whoever follows
-    `issuer_certificate` has to stop there.
+    (Node: `getPeerCertificate(true)`.) Issuers are searched for in the rest of `chain`, in any
+    order, and in `extra`. The search ends at a self-issued certificate, or where the issuer is
+    unknown or already linked; so it also ends when CAs have signed each other (Node's does not).
+    **A self-issued certificate is its own issuer**, so a caller that follows `issuer_certificate`
+    has to stop there.
 
-    Names and key identifiers are compared, no signature is checked: this shows, it does not verify. What cannot be read is
-    passed over, and so is what comes after the first 100 certificates: a stranger may send thousands.
+    Names and key identifiers are compared, but no signature is checked: the result is for display,
+    not for verification. Certificates that cannot be read are skipped, and so are those after the
+    first 100: a peer may send thousands.
 
     Args:
         chain: Certificates in DER, the leaf first.
         extra: More candidates in DER, such as the verified chain or the trusted roots.
 
     Raises:
-        UsageValueError: the chain is empty, or its leaf is no certificate.
+        UsageValueError: the chain is empty, or its leaf is not a certificate.
     """
     if not chain:
-        raise UsageValueError("A chain without any certificate has no leaf to return")
+        raise UsageValueError("The chain is empty: it must contain at least the leaf certificate")
     current = leaf = parse(chain[0])
-    candidates = dict.fromkeys(read_all((*chain[1:_LONGEST_CHAIN], *extra)))
+    candidates = dict.fromkeys(read_all((*chain[1:_MAX_CHAIN], *extra)))
     candidates.pop(leaf, None)
     issuers = _Issuers(candidates)
     while current.issuer != current.subject or not current.is_issued_by(current):
@@ -116,7 +122,7 @@ def link(chain: Sequence[bytes], extra: Iterable[bytes] = ()) -> "PeerCertificat
 
 
 def read_all(chain: Iterable[bytes]) -> "Iterator[PeerCertificate]":
-    """Read the certificates that can be read."""
+    """Yield the certificates that can be read, and skip the others."""
     for data in chain:
         try:
             yield parse(data)
@@ -125,9 +131,10 @@ def read_all(chain: Iterable[bytes]) -> "Iterator[PeerCertificate]":
 
 
 def read_verified(chain: Iterable[bytes]) -> "list[PeerCertificate]":
-    """Read a chain that OpenSSL has built, leaf first: each certificate knows the next one as its issuer.
+    """Read a chain that OpenSSL built, leaf first, and link each certificate to its issuer.
 
-    It ends before one that cannot be read: what stands behind that has lost its place.
+    The result ends before a certificate that cannot be read, since those after it can no longer be
+    linked.
     """
     found: list[PeerCertificate] = []
     for data in chain:
@@ -141,25 +148,28 @@ def read_verified(chain: Iterable[bytes]) -> "list[PeerCertificate]":
 
 
 class _Issuers:
-    """Certificates by subject and key identifier, each given out once: a walk through n of them takes n steps."""
+    """Certificates by subject and key identifier.
+
+    Each is returned once, so that linking n of them takes n steps.
+    """
 
     def __init__(self, candidates: "Iterable[PeerCertificate]") -> None:
         pool = list(candidates)
-        self._is_small = len(pool) <= _FEW and sum(len(one.raw) for one in pool) <= _FEW_BYTES
+        self._is_small = len(pool) <= _MAX_PARSED_NAMES and sum(len(one.raw) for one in pool) <= _MAX_PARSED_BYTES
         self._by_subject: dict[NameKey | bytes, list[PeerCertificate]] = {}
         self._by_key: dict[NameKey | bytes, dict[bytes | None, deque[PeerCertificate]]] = {}
         for one in pool:
             self._by_subject.setdefault(one.subject_key if self._is_small else one.subject, []).append(one)
 
     def take(self, certificate: "PeerCertificate") -> "PeerCertificate | None":
-        """Return the first that may have issued the certificate, and forget it."""
+        """Remove and return the first candidate that may have issued the certificate."""
         name = certificate.issuer_key if self._is_small else certificate.issuer
         if name not in self._by_key:
-            made: dict[bytes | None, deque[PeerCertificate]] = {}
-            self._by_key[name] = made
+            by_key_id: dict[bytes | None, deque[PeerCertificate]] = {}
+            self._by_key[name] = by_key_id
             for one in self._by_subject.get(name, ()):
                 if one.may_sign_certificates:
-                    made.setdefault(one.subject_key_id, deque()).append(one)
+                    by_key_id.setdefault(one.subject_key_id, deque()).append(one)
         groups = self._by_key[name]
         wanted = certificate.authority_key_id
         for key in (wanted, None) if wanted else list(groups):
@@ -172,17 +182,19 @@ class _Issuers:
 
 
 class PeerCertificate(Mapping[str, Any]):
-    """A certificate: Node's legacy object in snake_case, and behind it what was parsed.
+    """A certificate: a mapping like Node's legacy object in snake_case, and parsed fields.
 
-    Keys: `subject`, `issuer`, `subjectaltname`, `info_access`, `ca`, `modulus`, `exponent`, `bits`, `pubkey`, `asn1_curve`,
-    `nist_curve`, `valid_from`, `valid_to`, `fingerprint`, `fingerprint256`, `fingerprint512`, `ext_key_usage`, `serial_number`
-    and `raw` are always there, None where the certificate has nothing to say; `issuer_certificate` is there when the issuer
-    is known. Two are equal when their DER is.
+    The keys `subject`, `issuer`, `subjectaltname`, `info_access`, `ca`, `modulus`, `exponent`,
+    `bits`, `pubkey`, `asn1_curve`, `nist_curve`, `valid_from`, `valid_to`, `fingerprint`,
+    `fingerprint256`, `fingerprint512`, `ext_key_usage`, `serial_number` and `raw` always exist; the
+    value is None if the certificate lacks the field. `issuer_certificate` exists if the issuer is
+    known. Two certificates are equal if their DER is.
 
     Attributes:
         raw: The DER.
-        issuer_certificate: The issuer, when `link` found one; a self-issued certificate is its own.
-        signed: What its issuer has signed, and how.
+        issuer_certificate: The issuer, if `link` found one; a self-issued certificate is its own
+            issuer.
+        signed: The part that the issuer signed, with algorithm and signature.
     """
 
     raw: bytes
@@ -197,7 +209,7 @@ class PeerCertificate(Mapping[str, Any]):
             fields = list(self.signed.data.expect(der.SEQUENCE).children())
             if fields[0].tag == _VERSION:
                 del fields[0]
-            self._serial, self._signed_by, self._issuer, self._validity, self._subject, self._key, *optional = fields
+            self._serial, self._signature_algorithm, self._issuer, self._validity, self._subject, self._key, *optional = fields
         except (ValueError, IndexError, TypeError) as error:
             raise UsageValueError(f"Not an X.509 certificate in DER ({len(self.raw)} bytes)") from error
         self._optional = optional
@@ -229,13 +241,14 @@ class PeerCertificate(Mapping[str, Any]):
         return f"<PeerCertificate {self.subject_text!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
 
     def __reduce__(self) -> tuple[Callable[..., "PeerCertificate"], tuple[Any, ...]]:
-        # By its bytes: what was parsed holds objects that do not pickle, and linked issuers go in circles.
+        # Pickle the DER only: parsed fields hold objects that cannot be pickled, and linked issuers
+        # are cyclic.
         if self.issuer_certificate is None:
             return parse, (self.raw,)
         return link, (tuple(certificate.raw for certificate in self.chain()),)
 
     def chain(self) -> "Iterator[PeerCertificate]":
-        """Yield this certificate, its issuer and so on as far as they are linked, each once."""
+        """Yield this certificate, its issuer and so on as far as they are linked, each one once."""
         seen = set[PeerCertificate]()
         current: PeerCertificate | None = self
         while current is not None and current not in seen:
@@ -243,11 +256,11 @@ class PeerCertificate(Mapping[str, Any]):
             seen.add(current)
             current = current.issuer_certificate
 
-    # What the rest of this floor asks for. Malformed input gives an empty answer.
+    # For the rest of this floor. Malformed fields give empty results.
 
     @cached_property
     def names(self) -> ParsedNames:
-        """The names that identity is decided by."""
+        """The names that identity checks compare."""
         common_names = self.subject_name.values("CN")
         try:
             general = self._general_names()
@@ -264,7 +277,7 @@ class PeerCertificate(Mapping[str, Any]):
         """The object of `cryptography`.
 
         Raises:
-            CertificateError: `cryptography` does not take this certificate, whatever OpenSSL thinks of it.
+            CertificateError: `cryptography` rejects this certificate, even if OpenSSL accepts it.
         """
         try:
             return x509.load_der_x509_certificate(self.raw)
@@ -272,12 +285,12 @@ class PeerCertificate(Mapping[str, Any]):
             raise CertificateError(
                 f'The package cryptography cannot read the certificate "{self.subject_text}": {error}',
                 code="ERR_TLS_CERTIFICATE_UNREADABLE",
-                hint="OpenSSL takes forms that cryptography refuses. get_peer_certificate() shows it, with its DER as raw.",
+                hint="OpenSSL accepts some forms that cryptography rejects. get_peer_certificate() has the fields, and the DER as raw.",
             ) from error
 
     @cached_property
     def spki_sha256(self) -> bytes:
-        """SHA-256 of the SubjectPublicKeyInfo, 32 bytes: what a pin names (RFC 7469 §2.4)."""
+        """SHA-256 of the SubjectPublicKeyInfo, 32 bytes: the digest in a pin (RFC 7469 §2.4)."""
         return hashlib.sha256(self.spki).digest()
 
     @property
@@ -287,10 +300,10 @@ class PeerCertificate(Mapping[str, Any]):
 
     @property
     def public_key_bits(self) -> bytes:
-        """The public key alone, as OCSP names it (RFC 6960 §4.1.1).
+        """The public key alone, which OCSP hashes (RFC 6960 §4.1.1).
 
         Raises:
-            ValueError: it is malformed.
+            ValueError: the key is malformed.
         """
         return _pair(self._key)[1].bits()
 
@@ -309,110 +322,114 @@ class PeerCertificate(Mapping[str, Any]):
         """The serial number.
 
         Raises:
-            ValueError: it is malformed.
+            ValueError: the serial number is malformed.
         """
         return self._serial.integer()
 
     @cached_property
     def subject_name(self) -> Name:
         """The subject."""
-        return _or(Name(()), parse_name, self._subject)
+        return _read_or(Name(()), parse_name, self._subject)
 
     @cached_property
     def issuer_name(self) -> Name:
         """The issuer's name."""
-        return _or(Name(()), parse_name, self._issuer)
+        return _read_or(Name(()), parse_name, self._issuer)
 
     @cached_property
     def subject_text(self) -> str:
-        """The subject for messages; that of a stranger may have 100 KB, and is not looked at then."""
-        return self.subject_name.describe() if len(self.subject) <= _LONG_NAME else f"(a name of {len(self.subject)} bytes)"
+        """The subject for messages. A peer's may have 100 KB, which is not parsed."""
+        return self.subject_name.describe() if len(self.subject) <= _MAX_PRINTED_NAME else f"(a name of {len(self.subject)} bytes)"
 
     @cached_property
     def issuer_text(self) -> str:
         """The issuer's name for messages."""
-        return self.issuer_name.describe() if len(self.issuer) <= _LONG_NAME else f"(a name of {len(self.issuer)} bytes)"
+        return self.issuer_name.describe() if len(self.issuer) <= _MAX_PRINTED_NAME else f"(a name of {len(self.issuer)} bytes)"
 
     @cached_property
     def subject_key(self) -> NameKey:
-        """The subject as names are compared."""
+        """The subject in the form in which names are compared."""
         return self.subject_name.key()
 
     @cached_property
     def issuer_key(self) -> NameKey:
-        """The issuer's name as names are compared."""
+        """The issuer's name in the form in which names are compared."""
         return self.issuer_name.key()
 
     @property
     def subject_key_id(self) -> bytes | None:
-        """The identifier of its key (subjectKeyIdentifier)."""
-        return _or(None, self._subject_key_id)
+        """The identifier of its own key (subjectKeyIdentifier)."""
+        return _read_or(None, self._subject_key_id)
 
     @property
     def authority_key_id(self) -> bytes | None:
-        """The identifier of the key it was signed with (authorityKeyIdentifier)."""
-        return _or(None, self._authority_key_id)
+        """The identifier of the key that signed it (authorityKeyIdentifier)."""
+        return _read_or(None, self._authority_key_id)
 
     @property
     def may_sign_certificates(self) -> bool:
-        """Its keyUsage does not deny that it signs certificates."""
-        return _or(False, self._has_usage, _KEY_CERT_SIGN)  # noqa: FBT003  (the value on malformed input)
+        """Whether its keyUsage, if any, allows it to sign certificates."""
+        return _read_or(False, self._has_usage, _KEY_CERT_SIGN)  # noqa: FBT003  (the value on malformed input)
 
     @property
     def is_ca(self) -> bool:
-        """It may issue certificates: basicConstraints say so, and keyUsage does not deny it."""
-        return _or(False, self._is_ca)  # noqa: FBT003  (the value on malformed input)
+        """Whether basicConstraints, and keyUsage if any, allow it to issue certificates."""
+        return _read_or(False, self._is_ca)  # noqa: FBT003  (the value on malformed input)
 
     @property
     def not_before(self) -> datetime | None:
         """The first moment of its validity, aware and in UTC."""
-        return _or(None, self._time, 0)
+        return _read_or(None, self._time, 0)
 
     @property
     def not_after(self) -> datetime | None:
         """The last moment of its validity, aware and in UTC."""
-        return _or(None, self._time, 1)
+        return _read_or(None, self._time, 1)
 
     @property
     def ca_issuers(self) -> tuple[str, ...]:
-        """Where the issuer's certificate can be fetched (authorityInfoAccess, RFC 5280 §4.2.2.1)."""
+        """URLs of the issuer's certificate (authorityInfoAccess, RFC 5280 §4.2.2.1)."""
         return tuple((self["info_access"] or {}).get("CA Issuers - URI", ()))
 
     @property
     def ocsp_responders(self) -> tuple[str, ...]:
-        """Who can be asked whether it is revoked (authorityInfoAccess, RFC 6960 §3.1)."""
+        """URLs of OCSP responders for this certificate (authorityInfoAccess, RFC 6960 §3.1)."""
         return tuple((self["info_access"] or {}).get("OCSP - URI", ()))
 
     @property
-    def crl_places(self) -> tuple[str, ...]:
-        """Where a revocation list of its issuer can be fetched (cRLDistributionPoints, RFC 5280 §4.2.1.13)."""
-        return _or((), self._crl_places)
+    def crl_urls(self) -> tuple[str, ...]:
+        """URLs of its issuer's CRL (cRLDistributionPoints, RFC 5280 §4.2.1.13)."""
+        return _read_or((), self._crl_urls)
 
     @property
-    def may_sign_lists(self) -> bool:
-        """Its keyUsage does not deny that it signs revocation lists."""
-        return _or(False, self._has_usage, _CRL_SIGN)  # noqa: FBT003  (the value on malformed input)
+    def may_sign_crls(self) -> bool:
+        """Whether its keyUsage, if any, allows it to sign CRLs."""
+        return _read_or(False, self._has_usage, _CRL_SIGN)  # noqa: FBT003  (the value on malformed input)
 
     @property
     def requires_staple(self) -> bool:
-        """Its server has to send an OCSP response along: "must-staple" (RFC 7633)."""
-        return _or(False, self._requires_staple)  # noqa: FBT003  (the value on malformed input)
+        """Whether its server has to staple an OCSP response: "must-staple" (RFC 7633)."""
+        return _read_or(False, self._requires_staple)  # noqa: FBT003  (the value on malformed input)
 
     @property
     def authority_issuers(self) -> tuple[bytes, ...]:
-        """Who issued the issuer's certificate, when authorityKeyIdentifier tells (authorityCertIssuer, RFC 5280 §4.2.1.1); in DER."""
-        return _or((), self._authority_issuers)
+        """Names, in DER, of the issuer's own issuer (authorityCertIssuer, RFC 5280 §4.2.1.1)."""
+        return _read_or((), self._authority_issuers)
 
     def is_signed_by(self, issuer: "PeerCertificate") -> bool:
-        """Tell whether the issuer has signed it: `is_issued_by`, and the signature fits and can be relied on."""
+        """Tell whether the issuer signed it: `is_issued_by`, with a valid and strong signature."""
         try:
-            agree = self.signed.algorithm.encoded == self._signed_by.encoded  # "MUST contain the same" (RFC 5280 §4.1.1.2)
-            return agree and self.is_issued_by(issuer) and not self.signed.find_flaw() and self.signed.is_by(issuer.spki)
+            # RFC 5280 §4.1.1.2: both "MUST contain the same algorithm identifier".
+            is_same_algorithm = self.signed.algorithm.encoded == self._signature_algorithm.encoded
+            return is_same_algorithm and self.is_issued_by(issuer) and not self.signed.find_flaw() and self.signed.is_by(issuer.spki)
         except ValueError:
             return False
 
     def is_issued_by(self, issuer: "PeerCertificate") -> bool:
-        """Tell whether `issuer` may be the issuer, by what X509_check_issued compares: names, key identifiers, key usage."""
+        """Tell whether `issuer` may be the issuer.
+
+        Compares what X509_check_issued does: names, key identifiers, key usage.
+        """
         if self.issuer != issuer.subject and self.issuer_key != issuer.subject_key:
             return False
         wanted, found = self.authority_key_id, issuer.subject_key_id
@@ -422,8 +439,8 @@ class PeerCertificate(Mapping[str, Any]):
 
     @cached_property
     def _extensions(self) -> dict[str, bytes]:
-        # "A certificate MUST NOT include more than one instance of a particular extension" (RFC 5280 §4.2). Should it,
-        # the first one counts, as with X509_get_ext_by_NID.
+        # "A certificate MUST NOT include more than one instance of a particular extension" (RFC
+        # 5280 §4.2). If it does, the first one counts, as with X509_get_ext_by_NID.
         found: dict[str, bytes] = {}
         wrapped = (e for e in self._optional if e.tag == _EXTENSIONS)
         for extension in (e for w in wrapped for e in der.read(w.content).expect(der.SEQUENCE).children()):
@@ -432,7 +449,7 @@ class PeerCertificate(Mapping[str, Any]):
         return found
 
     def extension(self, oid: str) -> der.Element | None:
-        """Return the content of an extension, None when it is not there.
+        """Return the content of an extension, None if the certificate lacks it.
 
         Raises:
             ValueError: the extensions are malformed.
@@ -447,16 +464,17 @@ class PeerCertificate(Mapping[str, Any]):
     def _is_ca(self) -> bool:
         constraints = self.extension(_BASIC_CONSTRAINTS)
         first = next(constraints.expect(der.SEQUENCE).children(), None) if constraints else None
-        # cA is DEFAULT FALSE, so a pathLenConstraint may stand first.
+        # cA is DEFAULT FALSE, so the first field may be pathLenConstraint.
         return first is not None and first.tag == der.BOOLEAN and first.boolean() and self.may_sign_certificates
 
     def _requires_staple(self) -> bool:
         features = self.extension(_TLS_FEATURE)
         return features is not None and _STATUS_REQUEST in [one.integer() for one in features.expect(der.SEQUENCE).children()]
 
-    def _crl_places(self) -> tuple[str, ...]:
-        # A point that has more than a name is for some reasons only, or its list is somebody else's: neither is looked at.
-        content = self.extension(_CRL_PLACES)
+    def _crl_urls(self) -> tuple[str, ...]:
+        # Points with more fields than a name are skipped: their CRL covers some reasons only, or
+        # comes from another issuer.
+        content = self.extension(_CRL_DISTRIBUTION_POINTS)
         points = [list(point.children()) for point in content.expect(der.SEQUENCE).children()] if content else []
         names = [der.read(point[0].content) for point in points if len(point) == 1 and point[0].tag == _POINT_NAME]
         found = (parse_general_name(one) for name in names if name.tag == _FULL_NAME for one in name.children())
@@ -500,7 +518,7 @@ class PeerCertificate(Mapping[str, Any]):
             return None, None, None
         return _CURVES.get(parameters.oid(), (None, None, None))
 
-    # The legacy keys.
+    # The values of Node's legacy keys.
 
     def _subjectaltname(self) -> str | None:
         return None if self.extension(_SUBJECT_ALT_NAME) is None else ", ".join(map(str, self._general_names()))
@@ -528,7 +546,8 @@ class PeerCertificate(Mapping[str, Any]):
         return rsa[0].bit_length() if rsa else self._curve()[2]
 
     def _pubkey(self) -> bytes | None:
-        # Node's odd pair: the whole SubjectPublicKeyInfo for RSA, the bare point for EC, nothing for other kinds.
+        # As in Node: the whole SubjectPublicKeyInfo for RSA, only the point for EC, nothing for
+        # other keys.
         algorithm, _ = self._algorithm()
         if algorithm == _EC_KEY:
             return _pair(self._key)[1].bits()
@@ -540,7 +559,7 @@ class PeerCertificate(Mapping[str, Any]):
 
     def _serial_number(self) -> str:
         number = self._serial.integer()
-        # As BN_bn2hex: whole octets, but zero as one digit.
+        # Like BN_bn2hex: whole octets, but zero is one digit.
         digits = abs(number).to_bytes((number.bit_length() + 7) // 8, "big").hex().upper() or "0"
         return f"-{digits}" if number < 0 else digits
 
@@ -567,7 +586,7 @@ class PeerCertificate(Mapping[str, Any]):
     }
 
 
-def _or(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
+def _read_or(default: _T, read: Callable[..., _T], *arguments: object) -> _T:
     try:
         return read(*arguments)
     except ValueError:
@@ -580,12 +599,12 @@ def _pair(element: der.Element) -> tuple[der.Element, der.Element]:
 
 
 def print_time(moment: datetime | None) -> str:
-    """Print a time of UTC as ASN1_TIME_print does, which pads the day with a blank and has a word for what it cannot read."""
+    """Print a UTC time like ASN1_TIME_print: the day padded, and a fixed text for None."""
     if moment is None:
         return "Bad time value"
     return f"{_MONTHS[moment.month - 1]} {moment.day:2} {moment:%H:%M:%S} {moment.year} GMT"
 
 
 def _fingerprint(algorithm: str, data: bytes) -> str:
-    # Not for security: SHA-1 too is only shown, as Node shows it.
+    # Not used for security: Node shows SHA-1 as well.
     return hashlib.new(algorithm, data, usedforsecurity=False).digest().hex(":").upper()

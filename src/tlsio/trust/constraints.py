@@ -1,8 +1,9 @@
-"""Name constraints (RFC 5280 §4.2.1.10): may the authorities of a chain vouch for the host that was looked for?
+"""Name constraints (RFC 5280 §4.2.1.10): whether the CAs of a chain may certify the requested host.
 
-OpenSSL compares them with the names *in* the certificate. That leaves ways around them: a name that ends in a dot is another
-text than the one excluded, a wildcard stands for hosts that are excluded one by one, and a common name with a `*`, or of one
-label, is not looked at. So the host itself is compared too, by the same rules.
+OpenSSL compares the constraints with the names *in* the certificate, which can be circumvented: a
+name that ends in a dot differs from the excluded one, a wildcard covers hosts that are excluded
+individually, and common names with a `*` or with one label are not compared at all. So the host
+itself is compared too, by the same rules.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,11 +21,12 @@ _DNS, _IP = 0x82, 0x87  # [2] dNSName and [7] iPAddress of GeneralName
 
 
 class NameConstraints(NamedTuple):
-    """What one authority may vouch for, as tags of GeneralName with their content.
+    """The names that one CA may certify, as GeneralName tags with their content.
 
     Attributes:
-        authority: Whose certificate says so, for messages.
-        permitted, excluded: Subtrees. None permitted of one kind: all of that kind are.
+        authority: Subject of the CA's certificate, for messages.
+        permitted: Subtrees. A kind of name without a permitted subtree is not restricted.
+        excluded: Subtrees.
     """
 
     authority: str
@@ -32,7 +34,12 @@ class NameConstraints(NamedTuple):
     excluded: tuple[tuple[int, bytes], ...]
 
     def allows(self, host: str, address: IPv4Address | IPv6Address | None) -> bool:
-        """Tell whether the host, a name in A-labels or an address, is within what is permitted and not within what is excluded."""
+        """Tell whether the host is permitted and not excluded.
+
+        Args:
+            host: The name in A-labels; unused if there is an `address`.
+            address: The address, if the host is one.
+        """
         kind, value = (_IP, address.packed) if address else (_DNS, host.lower().encode("ascii", "replace"))
         permitted = [base for tag, base in self.permitted if tag == kind]
         excluded = [base for tag, base in self.excluded if tag == kind]
@@ -41,15 +48,15 @@ class NameConstraints(NamedTuple):
 
 
 def may_constrain(certificate: bytes) -> bool:
-    """Tell at little cost whether a certificate in DER may have name constraints."""
+    """Tell quickly, by a search for the OID, whether a certificate may have name constraints."""
     return _ENCODED in certificate
 
 
 def read_constraints(chain: Iterable[PeerCertificate]) -> Iterator[NameConstraints]:
-    """Yield the constraints of the authorities in a chain; the first certificate is the peer's.
+    """Yield the constraints of the CAs in a chain; the first certificate is the peer's.
 
     Raises:
-        ValueError: some are malformed.
+        ValueError: constraints are malformed.
     """
     authorities = iter(chain)
     next(authorities, None)
@@ -67,7 +74,8 @@ def _subtrees(fields: list[der.Element], tag: int) -> tuple[tuple[int, bytes], .
 
 
 def _is_name_within(name: bytes, base: bytes) -> bool:
-    # As OpenSSL's nc_dns: "" holds every name; "example.com" itself and what is below it; ".example.com" only what is below.
+    # Like OpenSSL's nc_dns: "" contains every name, "example.com" itself and its subdomains,
+    # ".example.com" only subdomains.
     base = base.lower().removesuffix(b".")
     return not base or name == base or name.endswith(base if base.startswith(b".") else b"." + base)
 

@@ -1,7 +1,7 @@
-"""Reads DER: just enough ASN.1 to take a certificate apart.
+"""Reads DER: just enough ASN.1 to parse a certificate.
 
-`cryptography` refuses a whole certificate for one extension it dislikes; OpenSSL, which has verified it, does not.
-So names, dates and keys are read here, and whatever is malformed stays the trouble of the one field that holds it.
+`cryptography` rejects a whole certificate for one malformed extension, while OpenSSL may have
+verified it. So names, dates and keys are read here, and a malformed field affects that field only.
 """
 
 from datetime import UTC, datetime
@@ -15,10 +15,10 @@ UTF8_STRING, IA5_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x16, 0x17, 0x18
 SEQUENCE, SET = 0x30, 0x31
 
 _LONG_FORM, _TAG_CONTINUES, _CONSTRUCTED = 0x80, 0x1F, 0x20  # X.690 §8.1.3.5, §8.1.2.4 and §8.1.2.5
-_END = b"\0\0"  # of an element of indefinite length
-_OID_OCTETS = 255
+_END = b"\0\0"  # ends an element of indefinite length
+_MAX_OID_OCTETS = 255
 
-# Bytes per character as in OpenSSL's ASN1_STRING_to_UTF8: it reads T61String as Latin-1, like everyone else.
+# As in OpenSSL's ASN1_STRING_to_UTF8. It reads T61String as Latin-1, like other implementations.
 _ENCODINGS = {
     UTF8_STRING: "utf-8",
     0x12: "latin-1",  # NumericString
@@ -32,7 +32,7 @@ _ENCODINGS = {
 
 
 class DerError(ValueError):
-    """These bytes are not the DER that was expected here."""
+    """The bytes are not the DER that was expected."""
 
 
 class Element(NamedTuple):
@@ -41,7 +41,7 @@ class Element(NamedTuple):
     Attributes:
         tag: The identifier octet, class and constructed bit included.
         content: The value alone.
-        encoded: The element as it stood in the input, header included.
+        encoded: The unchanged bytes of the input, header included.
     """
 
     tag: int
@@ -49,7 +49,7 @@ class Element(NamedTuple):
     encoded: bytes
 
     def children(self) -> "Iterator[Element]":
-        """Yield the elements that the content is made of."""
+        """Yield the elements in the content."""
         start = 0
         while start < len(self.content):
             child = _read_at(self.content, start)
@@ -57,7 +57,7 @@ class Element(NamedTuple):
             start += len(child.encoded)
 
     def expect(self, tag: int) -> "Element":
-        """Return the element itself, if it has this tag."""
+        """Return the element itself, or raise if it has another tag."""
         if self.tag != tag:
             raise DerError(f"expected tag 0x{tag:02x}, found 0x{self.tag:02x}")
         return self
@@ -67,13 +67,13 @@ class Element(NamedTuple):
         return int.from_bytes(self.expect(INTEGER).content, "big", signed=True)
 
     def boolean(self) -> bool:
-        """Read a BOOLEAN; any value but zero is true, as in BER."""
+        """Read a BOOLEAN; every value except zero is true, as in BER."""
         return any(self.expect(BOOLEAN).content)
 
     def bits(self) -> bytes:
         """Read a BIT STRING, without its leading count of unused bits."""
         if not self.expect(BIT_STRING).content:
-            raise DerError("a BIT STRING without its count of unused bits")
+            raise DerError("a BIT STRING lacks its count of unused bits")
         return self.content[1:]
 
     def oid(self) -> str:
@@ -81,44 +81,45 @@ class Element(NamedTuple):
         return read_oid(self.expect(OID).content)
 
     def text(self) -> str:
-        """Read a character string of any of ASN.1's kinds."""
+        """Read a character string of any ASN.1 type."""
         if self.tag not in _ENCODINGS:
-            raise DerError(f"tag 0x{self.tag:02x} is no character string")
+            raise DerError(f"tag 0x{self.tag:02x} is not a character string")
         try:
             return self.content.decode(_ENCODINGS[self.tag])
         except UnicodeDecodeError as error:
-            raise DerError("a character string with bytes that its type does not allow") from error
+            raise DerError("a character string has bytes that its type does not allow") from error
 
     def time(self) -> datetime:
-        """Read a UTCTime or GeneralizedTime in the only form RFC 5280 §4.1.2.5 allows: in seconds and ending in Z."""
+        """Read a UTCTime or GeneralizedTime: whole seconds, ending in Z (RFC 5280 §4.1.2.5)."""
         digits = self.content[:-1].decode("latin-1")
         if self.tag == UTC_TIME and len(digits) == len("YYMMDDhhmmss"):
-            # "Where YY is greater than or equal to 50, the year SHALL be interpreted as 19YY" (RFC 5280 §4.1.2.5.1)
+            # "Where YY is greater than or equal to 50, the year SHALL be interpreted as 19YY" (RFC
+            # 5280 §4.1.2.5.1)
             digits = ("19" if digits >= "5" else "20") + digits
         elif self.tag != GENERALIZED_TIME:
-            raise DerError("neither UTCTime nor GeneralizedTime")
+            raise DerError("a time is neither UTCTime nor GeneralizedTime")
         if self.content[-1:] != b"Z" or len(digits) != len("YYYYMMDDhhmmss") or not digits.isdecimal():
-            raise DerError("a time that is not written in full seconds of UTC")
+            raise DerError("a time is not in whole seconds of UTC")
         try:
             return datetime.strptime(f"{digits}+0000", "%Y%m%d%H%M%S%z").astimezone(UTC)
         except ValueError as error:
-            raise DerError("a time that no calendar has") from error
+            raise DerError("a time has a day or an hour that does not exist") from error
 
 
 def read(data: bytes, *, trailing: bool = False) -> Element:
     """Read the first element of `data`, which must be all of it unless `trailing`.
 
-    What BER allows and DER does not, lengths that are longer than needed or indefinite, is read, since OpenSSL reads it; tags of
-    several octets are not: no certificate has them.
+    Overlong and indefinite lengths, which BER allows and DER does not, are accepted because OpenSSL
+    accepts them. Tags of several octets are rejected: no certificate has them.
     """
     element = _read_at(data, 0)
     if len(element.encoded) < len(data) and not trailing:
-        raise DerError("followed by bytes that do not belong to it")
+        raise DerError("an element is followed by extra bytes")
     return element
 
 
 def make(tag: int, *contents: bytes) -> bytes:
-    """Return one element: tag, length, and the contents one after the other."""
+    """Return one element: tag, length, and the concatenated contents."""
     content = b"".join(contents)
     size = len(content)
     if size < _LONG_FORM:
@@ -128,23 +129,25 @@ def make(tag: int, *contents: bytes) -> bytes:
 
 
 def make_integer(value: int) -> bytes:
-    """Return an INTEGER, in as few octets as it needs."""
+    """Return an INTEGER in as few octets as possible."""
     bits = value.bit_length() if value >= 0 else (value + 1).bit_length()
     return make(INTEGER, value.to_bytes(bits // 8 + 1, "big", signed=True))
 
 
 def read_oid(content: bytes) -> str:
-    """Turn the content of an OBJECT IDENTIFIER into dotted decimal."""
-    # Far above the 30 or so octets of real ones, and below what makes an arc too long to print.
-    if not 0 < len(content) <= _OID_OCTETS or content[-1] & 0x80:
-        raise DerError("an object identifier that is cut off or too long")
+    """Convert the content of an OBJECT IDENTIFIER to dotted decimal."""
+    # The limit is far above the 30 or so octets of real ones, and low enough that every arc can be
+    # printed.
+    if not 0 < len(content) <= _MAX_OID_OCTETS or content[-1] & 0x80:
+        raise DerError("an object identifier is truncated or too long")
     arcs, arc = list[int](), 0
     for octet in content:
         arc = arc << 7 | octet & 0x7F
         if not octet & 0x80:
             arcs.append(arc)
             arc = 0
-    # "The numerical value of the first subidentifier is derived from ... (X*40) + Y", X at most 2 (X.690 §8.19.4)
+    # "The numerical value of the first subidentifier is derived from ... (X*40) + Y", X at most 2
+    # (X.690 §8.19.4)
     root = min(arcs[0] // 40, 2)
     return ".".join(map(str, (root, arcs[0] - 40 * root, *arcs[1:])))
 
@@ -156,30 +159,30 @@ def _read_at(data: bytes, start: int) -> Element:
         return Element(tag, data[content : end - len(_END)], data[start:end])
     end = content + length
     if end > len(data):
-        raise DerError("cut off")
+        raise DerError("an element is truncated")
     return Element(tag, data[content:end], data[start:end])
 
 
 def _read_header(data: bytes, start: int) -> tuple[int, int, int | None]:
-    """Return the tag, where the content begins, and how long it is; None: as long as it takes."""
+    """Return the tag, the start of the content, and its length (None if indefinite)."""
     content = start + 2
     if content > len(data):
-        raise DerError("cut off in a header")
+        raise DerError("a header is truncated")
     tag, length = data[start], data[start + 1]
     if tag & _TAG_CONTINUES == _TAG_CONTINUES:
-        raise DerError("a tag of several octets, which no certificate has")
+        raise DerError("a tag has several octets, which certificates do not use")
     if length < _LONG_FORM:
         return tag, content, length
     if length == _LONG_FORM and tag & _CONSTRUCTED:
         return tag, content, None
     end = content + length - _LONG_FORM
     if not content < end <= len(data):
-        raise DerError("cut off in a length, or without one")
+        raise DerError("a length is truncated or invalid")
     return tag, end, int.from_bytes(data[content:end])
 
 
 def _find_end(data: bytes, at: int) -> int:
-    """Return where an element of indefinite length ends, its two zero octets included (X.690 §8.1.5)."""
+    """Return the end of an element of indefinite length, after its zero octets (X.690 §8.1.5)."""
     depth = 1
     while depth:
         if data[at : at + len(_END)] == _END:

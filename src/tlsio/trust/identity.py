@@ -1,10 +1,10 @@
-"""Is this certificate for that name? Node's table to the letter, and the stricter RFC 9525.
+"""Compares certificates with host names: by Node's rules exactly, or by the stricter RFC 9525.
 
-What was read from a certificate is compared as parsed names. Only a plain mapping has its `subjectaltname` text taken
-apart.
+Certificates are compared by their parsed names. Only for a plain mapping is the text of
+`subjectaltname` parsed.
 
-Where a host name can be read in more than one way nobody guesses here: it matches nothing. (Node compares what a URL
-parser would make of it: `ex%61mple.com` becomes `example.com`, `127.1` an address, U+3002 a dot.)
+An ambiguous host name matches nothing. (Node normalises it like a URL parser: `ex%61mple.com`
+becomes `example.com`, `127.1` becomes an address, U+3002 a dot.)
 """
 
 import json
@@ -27,82 +27,86 @@ from .names import IPAddress, ParsedNames, printable
 
 AnyCertificate: TypeAlias = PeerCertificate | Mapping[str, Any] | x509.Certificate
 
-# "any valid JSON string literal. This MUST match the JSON specification (ECMA-404 / RFC8259) exactly" (Node, lib/tls.js)
+# "any valid JSON string literal. This MUST match the JSON specification (ECMA-404 / RFC8259)
+# exactly" (Node, lib/tls.js)
 _JSON_STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 
-# Printable, but not part of a name in any URL (WHATWG URL §3.2, forbidden domain code points).
-_NOT_IN_A_NAME = frozenset("#/:<>?@[\\]^|%")
+# Printable, but not allowed in the host of a URL (WHATWG URL §3.2, forbidden domain code points).
+_FORBIDDEN_IN_HOST = frozenset("#/:<>?@[\\]^|%")
 _NO_NAME = "Cert does not contain a DNS name"
-_MAX_NAME = 255  # of a host name in SNI as OpenSSL sends it (TLSEXT_MAXLEN_host_name); DNS allows two less
-_MIN_WILDCARD_LABELS = 3  # "*.com" would stand for half the world
-_HINTED_NAMES = 5
+_MAX_NAME = 255  # OpenSSL's limit for a host name in SNI (TLSEXT_MAXLEN_host_name); DNS allows 253
+_MIN_WILDCARD_LABELS = 3  # "*.com" would match a whole top-level domain
+_MAX_HINTED_NAMES = 5
 
 
 def check_server_identity(hostname: str, cert: AnyCertificate) -> CertificateAltNameError | None:
-    """Tell whether a certificate is for a host, by the rules of Node's `tls.checkServerIdentity`.
+    """Check whether a certificate is for a host, by the rules of Node's `tls.checkServerIdentity`.
 
-    An IP address has to stand in the certificate as an IP address. A name is looked for among the DNS names; only when there
-    is none, in the subject's CN. One `*` may stand in the first label of a pattern with three labels or more, alone or as
-    part of it, but not in an A-label.
+    An IP address must be in the certificate as an IP address. A name is compared with the DNS
+    names, or with the subject's CN if there are no DNS names. The first label of a pattern with
+    three or more labels may be or contain one `*`, unless it is an A-label.
 
-    A trailing dot of the name does not count, nor does the case of ASCII letters. Names beyond ASCII are compared as A-labels.
+    A trailing dot of the name and the case of ASCII letters are ignored. Non-ASCII names are
+    compared as A-labels.
 
-    Where a certificate knows its issuers (`issuer_certificate`) and one of these has name constraints, the host has to be within
-    them. Then names that end in a dot, and common names with a `*`, count for nothing: OpenSSL has not compared them.
+    If the certificate is linked to its issuers (`issuer_certificate`) and one of these has name
+    constraints, the host must satisfy them. In that case, names that end in a dot and common names
+    with a `*` are ignored, because OpenSSL has not compared them with the constraints.
 
     Args:
         hostname: A DNS name or an IP address as text, an IPv6 zone allowed.
-        cert: What `get_peer_certificate()` returns, a plain mapping of that shape (`subject`, `subjectaltname`), or a
-            certificate of `cryptography`.
+        cert: What `get_peer_certificate()` returns, a plain mapping of that shape (`subject`,
+            `subjectaltname`), or a certificate of `cryptography`.
 
     Returns:
-        None when the certificate is for that host, else an error to raise or to return.
+        None if the certificate is for that host, otherwise an error to raise or return.
 
     Raises:
-        UsageTypeError: `hostname` is no str, or `cert` none of the three.
-        UsageValueError: a plain mapping's `subjectaltname` is wrongly quoted (`ERR_TLS_CERT_ALTNAME_FORMAT`).
+        UsageTypeError: `hostname` is not a str, or `cert` is none of these three types.
+        UsageValueError: a plain mapping's `subjectaltname` is wrongly quoted
+            (`ERR_TLS_CERT_ALTNAME_FORMAT`).
     """
     return _check(hostname, cert, _node_reason)
 
 
 def check_rfc9525(hostname: str, cert: AnyCertificate) -> CertificateAltNameError | None:
-    """Tell whether a certificate is for a host, by RFC 9525.
+    """Check whether a certificate is for a host, by RFC 9525.
 
-    As `check_server_identity`, but stricter: the CN is never looked at ("the service identity ... MUST NOT" come from it,
-    §2), and a wildcard stands for exactly one whole label on the left: "the wildcard character appears only as the complete
-    content of the left-most label" (§6.3). A name in the certificate that ends in a dot is none ("preferred name syntax",
-    RFC 5280 §4.2.1.6).
+    Like `check_server_identity`, but stricter: the CN is never compared ("the service identity ...
+    MUST NOT" come from it, §2), and a wildcard matches exactly one whole label: "the wildcard
+    character appears only as the complete content of the left-most label" (§6.3). Names in the
+    certificate that end in a dot are ignored ("preferred name syntax", RFC 5280 §4.2.1.6).
     """
     return _check(hostname, cert, _rfc9525_reason)
 
 
 def to_server_name(hostname: str, label: str = "hostname") -> str:
-    """Return a host name as SNI carries it: A-labels in lower case, "without a trailing dot" (RFC 6066 §3).
+    """Return a host name for SNI: A-labels in lower case, "without a trailing dot" (RFC 6066 §3).
 
     Args:
         hostname: A-labels or U-labels.
-        label: What the caller calls it, for the message.
+        label: The caller's name of the argument, for the message.
 
     Raises:
-        UsageValueError: this is no host name, or one that can be read in more than one way.
+        UsageValueError: this is not a host name, or it is ambiguous.
     """
     name = ".".join(_host_labels(hostname.removesuffix(".")))
     if not name or ".." in f".{name}." or len(name) > _MAX_NAME:
         raise UsageValueError(
-            f'{label} "{printable(hostname)}" is no host name',
-            hint="Write it with plain dots, without a port or a path; an address in full.",
+            f'{label} "{printable(hostname)}" is not a host name',
+            hint="Give the name alone, with ASCII dots and without a port or a path; give an IP address with all its parts.",
         )
     return name
 
 
 def to_lookup_name(hostname: str, label: str = "hostname") -> str:
-    """Return what the resolver must be asked for: the very name that is verified.
+    """Return the name to look up in DNS, which must be the name that is verified.
 
-    A name in other letters becomes the A-labels of IDNA 2008. Python's socket module would make IDNA 2003 of it, which for some names
-    ("faß.de") is another domain.
+    A non-ASCII name becomes A-labels by IDNA 2008. Python's socket module would use IDNA 2003,
+    which gives another domain for some names ("faß.de").
 
     Raises:
-        UsageValueError: as `to_server_name`, for names that are not ASCII.
+        UsageValueError: a non-ASCII name that `to_server_name` rejects.
     """
     if hostname.isascii():
         return hostname
@@ -110,7 +114,7 @@ def to_lookup_name(hostname: str, label: str = "hostname") -> str:
 
 
 class _Host:
-    """What is looked for: an address, or the labels of a name; neither when it cannot be read in one way only."""
+    """The requested host: an address, or the labels of a name; neither if it is ambiguous."""
 
     def __init__(self, hostname: str) -> None:
         self.text = hostname.removesuffix(".")
@@ -124,15 +128,15 @@ _FindReason: TypeAlias = Callable[[_Host, ParsedNames, Mapping[str, Any]], str |
 def _check(hostname: str, cert: AnyCertificate, find_reason: _FindReason) -> CertificateAltNameError | None:
     if not isinstance(hostname, str):
         raise wrong_type("hostname", "a str", hostname)
-    host, shown = _Host(hostname), _as_mapping(cert)
-    names = shown.names if isinstance(shown, PeerCertificate) else _names_of_mapping(shown)
-    constraints = _find_constraints(shown)
-    reason = find_reason(host, _constrain(names) if constraints else names, shown) or _outside_reason(host, constraints)
-    return None if reason is None else CertificateAltNameError(reason, host.text, cert, hint=_hint(host, names))
+    host, mapping = _Host(hostname), _as_mapping(cert)
+    names = mapping.names if isinstance(mapping, PeerCertificate) else _names_of_mapping(mapping)
+    constraints = _find_constraints(mapping)
+    reason = find_reason(host, _drop_unconstrained(names) if constraints else names, mapping) or _constraint_reason(host, constraints)
+    return None if reason is None else CertificateAltNameError(reason, host.text, cert, hint=_mismatch_hint(host, names))
 
 
 def _find_constraints(cert: Mapping[str, Any]) -> list[NameConstraints | None]:
-    """Return the constraints of the issuers that are known; None for some that cannot be read."""
+    """Return the name constraints of the linked issuers; a single None if some are malformed."""
     if not isinstance(cert, PeerCertificate) or cert.issuer_certificate is None:
         return []
     try:
@@ -141,8 +145,8 @@ def _find_constraints(cert: Mapping[str, Any]) -> list[NameConstraints | None]:
         return [None]
 
 
-def _constrain(names: ParsedNames) -> ParsedNames:
-    """Return names with "" in place of those that OpenSSL has not compared with the constraints: it matches nothing."""
+def _drop_unconstrained(names: ParsedNames) -> ParsedNames:
+    """Replace names that OpenSSL has not compared with constraints by "", which matches nothing."""
     return replace(
         names,
         dns=tuple("" if name.endswith(".") else name for name in names.dns),
@@ -150,12 +154,12 @@ def _constrain(names: ParsedNames) -> ParsedNames:
     )
 
 
-def _outside_reason(host: _Host, constraints: Iterable[NameConstraints | None]) -> str | None:
+def _constraint_reason(host: _Host, constraints: Iterable[NameConstraints | None]) -> str | None:
     for one in constraints:
         if one is None:
             return f"Host: {host.text}. cannot be compared with the name constraints of its issuers, which are malformed"
         if not one.allows(".".join(host.labels), host.ip):
-            return f'Host: {host.text}. is outside of the name constraints of "{one.authority}"'
+            return f'Host: {host.text}. is outside the name constraints of "{one.authority}"'
     return None
 
 
@@ -172,7 +176,8 @@ def _node_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) -> st
         return _ip_reason(host, names)
     if names.dns:
         return _dns_reason(host, names, cert, _matches_node)
-    # A list of names that could not be read may have held any name: its certificate gets no second chance by the CN.
+    # If the list of names is malformed, the CN must not be used in its place: the list may restrict
+    # the names.
     if not names.is_readable or not names.common_names:
         return _NO_NAME
     if any(_matches_node(host.labels, pattern) for pattern in names.common_names):
@@ -202,7 +207,8 @@ def _matches_node(host: list[str], pattern: str) -> bool:
     labels = _pattern_labels(pattern)
     if not labels or len(host) != len(labels) or host[1:] != labels[1:]:
         return False
-    # "RFC 6125 does not allow wildcard substitution for components containing IDNA A-labels" (Node, lib/tls.js)
+    # "RFC 6125 does not allow wildcard substitution for components containing IDNA A-labels" (Node,
+    # lib/tls.js)
     if "*" not in labels[0] or "xn--" in labels[0]:
         return host[0] == labels[0]
     prefix, *suffix = labels[0].split("*")
@@ -225,7 +231,8 @@ def _matches_rfc9525(host: list[str], pattern: str) -> bool:
 
 
 def _pattern_labels(pattern: str) -> list[str]:
-    # Node's rule: no empty label, and nothing outside of U+0021 to U+007F: "nothing good can come from accepting them".
+    # Node's rule: no empty label, and nothing outside of U+0021 to U+007F: "nothing good can come
+    # from accepting them".
     labels = pattern.removesuffix(".").split(".")
     if "" in labels or not all("\x21" <= character <= "\x7f" for character in pattern):
         return []
@@ -235,17 +242,19 @@ def _pattern_labels(pattern: str) -> list[str]:
 def _host_labels(text: str) -> list[str]:
     name = text if text.isascii() else _to_ascii(text)
     labels = name.lower().split(".")
-    if any(not "\x21" <= character < "\x7f" or character in _NOT_IN_A_NAME for character in name):
+    if any(not "\x21" <= character < "\x7f" or character in _FORBIDDEN_IN_HOST for character in name):
         return []
-    # "127.1" and "2130706433" are addresses to those who connect, so they are no names (WHATWG URL §3.5, "ends in a number").
+    # Resolvers read "127.1" and "2130706433" as addresses, so they are not names (WHATWG URL §3.5,
+    # "ends in a number").
     return [] if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]) else labels
 
 
 def _to_ascii(text: str) -> str:
-    """Return the A-label form, or "" when there is none, or none beyond doubt."""
+    """Return the A-label form, or "" if there is none or it is ambiguous."""
     try:
         mapped = idna.uts46_remap(text, std3_rules=False, transitional=False)
-        # U+3002, U+FF0E and others become dots: whoever looks up the name may see fewer labels than whoever compares it.
+        # U+3002, U+FF0E and others become dots: the resolver may see other labels than the
+        # comparison.
         if mapped.count(".") != text.count("."):
             return ""
         return ".".join(label if label.isascii() else idna.alabel(label).decode("ascii") for label in mapped.split("."))
@@ -258,12 +267,13 @@ def _parse_ip(text: str) -> IPAddress | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A zone says by which interface to go there; it is no part of who is there.
+    # A zone selects the local interface and does not identify the peer.
     return IPv6Address(address.packed) if isinstance(address, IPv6Address) else address
 
 
 def _print_ip(address: IPAddress) -> str:
-    # uv_inet_ntop, which Node prints with, writes addresses that hold an IPv4 one with dots (so does Python from 3.13 on).
+    # Node's uv_inet_ntop writes the IPv4 address in an IPv4-mapped one with dots (so does Python
+    # from 3.13).
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return f"::ffff:{mapped}" if mapped else str(address)
 
@@ -275,8 +285,8 @@ def _names_of_mapping(cert: Mapping[str, Any]) -> ParsedNames:
     common_name = subject.get("CN") if isinstance(subject, Mapping) else None
     entries = _split_alt_names(alt_text)
     return ParsedNames(
-        dns=tuple(_after("DNS:", entries)),
-        ip=tuple(ip for ip in map(_parse_ip, _after("IP Address:", entries)) if ip),
+        dns=tuple(_values_of("DNS:", entries)),
+        ip=tuple(ip for ip in map(_parse_ip, _values_of("IP Address:", entries)) if ip),
         common_names=_common_names(common_name),
     )
 
@@ -287,12 +297,15 @@ def _common_names(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
 
 
-def _after(prefix: str, entries: Iterable[str]) -> Iterable[str]:
+def _values_of(prefix: str, entries: Iterable[str]) -> Iterable[str]:
     return (entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix))
 
 
 def _split_alt_names(text: str) -> list[str]:
-    """Split Node's `subjectaltname`; quoted parts are JSON strings and may hold commas (CVE-2021-44532)."""
+    """Split Node's `subjectaltname`.
+
+    Quoted parts are JSON strings and may contain commas (CVE-2021-44532).
+    """
     if '"' not in text:
         return text.split(", ")
     entries, entry, offset = list[str](), "", 0
@@ -312,16 +325,22 @@ def _split_alt_names(text: str) -> list[str]:
     return [*entries, entry]
 
 
-def _hint(host: _Host, names: ParsedNames) -> str:
+def _mismatch_hint(host: _Host, names: ParsedNames) -> str:
     wanted = f'"{printable(host.text)}"'
+    reissue = f"the server needs it reissued with {wanted} as subjectAltName."
     if not names.is_readable:
-        return f"The certificate's list of names is malformed: have it made again with {wanted} as subjectAltName."
+        return f"The certificate's list of names is malformed: {reissue}"
     if any(_matches_node(host.labels, name) for name in names.common_names):
-        why = "DNS names are there, and they count alone" if names.dns else 'RFC 9525 does not look there (identity_policy="node" does)'
-        return f"Only the common name of the certificate is {wanted}, but {why}: have it made again with {wanted} as subjectAltName."
+        why = (
+            "it has DNS names too, so the common name does not count"
+            if names.dns
+            else 'RFC 9525 ignores it (identity_policy="node" accepts it)'
+        )
+        return f"Only the common name of the certificate is {wanted}, but {why}: {reissue}"
     found = [*names.dns, *map(_print_ip, names.ip)] or names.common_names
     if not found:
-        return f"The certificate names no host at all: have it made again with {wanted} as subjectAltName."
-    listed = ", ".join(f'"{printable(name)}"' for name in found[:_HINTED_NAMES])
-    more = f" and {len(found) - _HINTED_NAMES} more" if len(found) > _HINTED_NAMES else ""
-    return f"The certificate is for {listed}{more}: connect by that name, give it as servername, or have {wanted} added to the certificate."
+        return f"The certificate contains no host name: {reissue}"
+    listed = ", ".join(f'"{printable(name)}"' for name in found[:_MAX_HINTED_NAMES])
+    more = f" and {len(found) - _MAX_HINTED_NAMES} more" if len(found) > _MAX_HINTED_NAMES else ""
+    remedy = f"connect by one of these names, give one as servername=, or have the certificate reissued with {wanted}."
+    return f"The certificate is for {listed}{more}: {remedy}"

@@ -1,7 +1,8 @@
-"""Names as certificates carry them: X.500 names, general names, and the few that identity is decided by.
+"""Names in certificates: X.500 names, general names, and the subset that identity checks compare.
 
-The printed forms are Node's (ncrypto's `SafeX509SubjectAltNamePrint`, `X509_NAME_print_ex` with RFC 2253 flags): other
-programs split `subjectaltname` at commas, so a name that holds one must never look like two.
+The printed forms are Node's (ncrypto's `SafeX509SubjectAltNamePrint`, `X509_NAME_print_ex` with RFC
+2253 flags). Other programs split `subjectaltname` at commas, so a name that contains a comma must
+never look like two names.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,7 +15,8 @@ from . import der
 IPAddress: TypeAlias = IPv4Address | IPv6Address
 NameKey: TypeAlias = tuple[frozenset[tuple[str, str]], ...]
 
-# OpenSSL's short names (crypto/objects/objects.txt) of the attributes that stand in names; others are shown as numbers.
+# OpenSSL's short names (crypto/objects/objects.txt) of name attributes; others are shown as
+# numbers.
 _SHORT_NAMES = {
     "2.5.4.3": "CN",
     "2.5.4.4": "SN",
@@ -54,7 +56,8 @@ _SHORT_NAMES = {
     "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
 }
 
-# The othernames that OpenSSL prints (GENERAL_NAME_print), each with the one string type it accepts there.
+# The othernames that OpenSSL prints (GENERAL_NAME_print), each with the only string type it
+# accepts.
 _OTHER_NAMES = {
     "1.3.6.1.5.5.7.8.9": ("SmtpUTF8Mailbox", der.UTF8_STRING),
     "1.3.6.1.5.5.7.8.5": ("XmppAddr", der.UTF8_STRING),
@@ -68,12 +71,12 @@ DIRECTORY_NAME = 0xA4  # [4] EXPLICIT of GeneralName (RFC 5280 §4.2.1.6)
 
 _IPV4_OCTETS, _IPV6_OCTETS = 4, 16
 _PRINTABLE_ASCII = range(0x20, 0x7F)
-_MESSAGE_LENGTH = 160  # of a name in a message: two lines of a terminal, while a hostile name may have 64 KiB
+_MAX_MESSAGE_NAME = 160  # characters: two lines of a terminal, while a hostile name may have 64 KiB
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One attribute of an X.500 name. `text` is None when its value is no character string."""
+    """One attribute of an X.500 name. `text` is None if its value is not a character string."""
 
     oid: str
     text: str | None
@@ -81,26 +84,29 @@ class Attribute:
 
     @property
     def short_name(self) -> str:
-        """OpenSSL's short name, else the dotted number."""
+        """OpenSSL's short name, or the dotted OID."""
         return _SHORT_NAMES.get(self.oid, self.oid)
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """An X.500 name: relative names in order, each of one or more attributes."""
+    """An X.500 name: relative names in order, each with one or more attributes."""
 
     relative: tuple[tuple[Attribute, ...], ...]
 
     def attributes(self) -> Iterable[Attribute]:
-        """Yield all attributes, their grouping forgotten."""
+        """Yield all attributes without their grouping."""
         return (attribute for group in self.relative for attribute in group)
 
     def values(self, short_name: str) -> tuple[str, ...]:
-        """Return what is given under a short name, in order."""
+        """Return the values of a short name, in order."""
         return tuple(a.text for a in self.attributes() if a.short_name == short_name and a.text is not None)
 
     def as_dict(self) -> dict[str, str | list[str]] | None:
-        """Return Node's legacy form: a repeated attribute becomes a list. None when a value is no text."""
+        """Return Node's legacy form, with a list for a repeated attribute.
+
+        None if a value is not text.
+        """
         found: dict[str, list[str]] = {}
         for attribute in self.attributes():
             if attribute.text is None:
@@ -109,14 +115,17 @@ class Name:
         return {key: texts[0] if len(texts) == 1 else texts for key, texts in found.items()}
 
     def key(self) -> NameKey:
-        """Return what two names have in common when X509_NAME_cmp calls them equal: case and runs of blanks do not count."""
+        """Return a key that is equal for two names that X509_NAME_cmp calls equal.
+
+        Case and runs of blanks are ignored.
+        """
         return tuple(
             frozenset((a.oid, a.encoded.hex() if a.text is None else " ".join(a.text.lower().split())) for a in group)
             for group in self.relative
         )
 
     def rfc2253(self) -> str:
-        """Return the text of RFC 2253, last relative name first. Control characters stay as they are."""
+        """Return the text of RFC 2253, last relative name first, control characters unescaped."""
         return ",".join("+".join(_print_attribute(a) for a in reversed(group)) for group in reversed(self.relative))
 
     def describe(self) -> str:
@@ -130,8 +139,9 @@ class GeneralName:
 
     Attributes:
         kind: Node's prefix: `DNS`, `IP Address`, `URI`, `email`, `DirName`, `othername`, ...
-        text: The value as characters; dNSName, rfc822Name and URI are read as Latin-1, so that every byte has one.
-        ascii_only: Characters beyond ASCII are quoted too when printed.
+        text: The value as characters. dNSName, rfc822Name and URI are read as Latin-1, which
+            decodes every byte.
+        ascii_only: Printing quotes non-ASCII characters too.
         ip: The address of a well-formed `IP Address`.
     """
 
@@ -144,12 +154,13 @@ class GeneralName:
         return f"{self.kind}:{self.text if self._is_safe() else self._quoted()}"
 
     def _is_safe(self) -> bool:
-        # ncrypto's IsSafeAltName: quotes and backslashes would disturb the quoting, commas the list, and a single
-        # quote could make a value look as if it were quoted.
+        # ncrypto's IsSafeAltName: quotes and backslashes would break the quoting, commas the list,
+        # and a single quote could make a value look quoted.
         return not any(character in "\"\\,'" or self._must_escape(character) for character in self.text)
 
     def _quoted(self) -> str:
-        # A JSON string, with the comma escaped for the sake of readers who split at commas without looking at quotes.
+        # A JSON string, with commas escaped for programs that split at commas without parsing
+        # quotes.
         return f'"{"".join(map(self._escape, self.text))}"'
 
     def _escape(self, character: str) -> str:
@@ -163,14 +174,14 @@ class GeneralName:
 
 @dataclass(frozen=True, slots=True)
 class ParsedNames:
-    """All that an identity check looks at.
+    """The names that an identity check compares.
 
     Attributes:
-        dns: dNSName values as they stand, wildcards included.
+        dns: dNSName values, unchanged, wildcards included.
         ip: iPAddress values.
-        common_names: The subject's CN values; what is left when there is no subjectAltName.
-        is_readable: False when the subjectAltName extension is malformed. Then nothing in the certificate counts as a
-            name: whoever could not read the list must not fall back to the CN.
+        common_names: The subject's CN values; used only if there are no dNSName values.
+        is_readable: False if the subjectAltName extension is malformed. Then the certificate
+            matches no host: the check must not fall back to the CN.
     """
 
     dns: tuple[str, ...] = ()
@@ -180,9 +191,9 @@ class ParsedNames:
 
 
 def printable(text: str) -> str:
-    """Make a text of a stranger fit for a message: bounded, on one line, without control characters."""
-    if len(text) > _MESSAGE_LENGTH:
-        text = text[: _MESSAGE_LENGTH - 1] + "…"
+    """Make untrusted text safe for a message: bounded, on one line, without control characters."""
+    if len(text) > _MAX_MESSAGE_NAME:
+        text = text[: _MAX_MESSAGE_NAME - 1] + "…"
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -200,7 +211,7 @@ def parse_general_names(element: der.Element) -> tuple[GeneralName, ...]:
 def parse_general_name(element: der.Element) -> GeneralName:
     """Read one GeneralName. An unknown choice is an error, as it is for OpenSSL."""
     if element.tag not in _GENERAL_NAMES:
-        raise der.DerError(f"tag 0x{element.tag:02x} is no general name")
+        raise der.DerError(f"tag 0x{element.tag:02x} is not a general name")
     return _GENERAL_NAMES[element.tag](element)
 
 
@@ -228,7 +239,7 @@ def _ip_address(element: der.Element) -> GeneralName:
     if len(octets) == _IPV4_OCTETS:
         return GeneralName("IP Address", ".".join(map(str, octets)), ip=IPv4Address(octets))
     if len(octets) == _IPV6_OCTETS:
-        # Upper case and not compressed: OpenSSL's form, which Node keeps.
+        # Upper case and not compressed, like OpenSSL and Node.
         groups = ":".join(f"{octets[at] << 8 | octets[at + 1]:X}" for at in range(0, len(octets), 2))
         return GeneralName("IP Address", groups, ip=IPv6Address(octets))
     return GeneralName("IP Address", f"<invalid length={len(octets)}>")
@@ -264,8 +275,8 @@ def _print_attribute(attribute: Attribute) -> str:
 
 
 def _escape_rfc2253(text: str) -> str:
-    # RFC 2253 §2.4: these anywhere, "#" and a blank at the beginning, a blank at the end. For OpenSSL a lone character
-    # is at the end only.
+    # RFC 2253 §2.4 escapes these characters anywhere, "#" and a blank at the beginning, a blank at
+    # the end. OpenSSL treats a single character as the end only.
     escaped = "".join("\\" + c if c in ',+"\\<>;' else c for c in text)
     if escaped.startswith((" ", "#")) and escaped != "#":
         escaped = "\\" + escaped

@@ -1,4 +1,4 @@
-"""What is known about a peer when the verdict over it is due. Plain values, without behaviour beyond reading them."""
+"""The facts about a peer that the verdict is based on, as plain values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,31 @@ from datetime import datetime
 from tlsio.model.faults import Role
 
 
-def _trusts_nobody(_subject: bytes) -> Sequence[bytes]:
+def _find_no_roots(_subject: bytes) -> Sequence[bytes]:
     return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerFacts:
-    """What OpenSSL found out about the peer, and what it was looked for under.
+    """What OpenSSL found out about the peer, and the name the client expects.
 
     Attributes:
-        role: Our side.
+        role: The local side.
         now: The time of the verdict, aware.
-        chain: Certificates in DER as the peer sent them, its own first. On a resumed connection only the first, or none.
-        verified_chain: The chain OpenSSL built, leaf first: down to a trusted root, or as far as it came.
+        chain: Certificates in DER as the peer sent them, its own first. On a resumed connection
+            only the first, or none.
+        verified_chain: The chain that OpenSSL built, leaf first, up to a trusted root; partial if
+            none was found.
         verify_errors: Pairs of X509_V_ERR number and depth, in the order found.
-        server_name: Whom a client wanted to talk to: an A-label or an IP address as text.
-        resumed: No certificate was exchanged this time.
-        spki_digests: When resumed: SHA-256 of the SPKI of each certificate of the chain verified then, leaf first.
-        asked: The peer was asked for a certificate; a server may not have done so.
-        psk: An external pre-shared key stands for the certificate.
-        explicit_ca: The caller named all the roots (`ca`) rather than adding to the default ones.
-        find_roots: Returns the DER of the trusted certificates with a subject (a Name in DER). For hints alone.
+        server_name: The server that a client expects: an A-label or an IP address as text.
+        resumed: The session was resumed, so no certificate was exchanged.
+        spki_digests: If resumed: SHA-256 of the SPKI of each certificate of the chain verified in
+            the full handshake, leaf first.
+        certificate_requested: The peer was asked for a certificate. A server may not ask.
+        psk: An external pre-shared key authenticated the connection instead of a certificate.
+        explicit_ca: The caller replaced the default roots (`ca`) instead of adding to them.
+        find_roots: Returns the DER of the trusted certificates with a given subject (a Name in
+            DER). Only for hints.
     """
 
     role: Role
@@ -38,10 +42,10 @@ class PeerFacts:
     server_name: str | None = None
     resumed: bool = False
     spki_digests: tuple[bytes, ...] = ()
-    asked: bool = True
+    certificate_requested: bool = True
     psk: bool = False
     explicit_ca: bool = False
-    find_roots: Callable[[bytes], Sequence[bytes]] = _trusts_nobody
+    find_roots: Callable[[bytes], Sequence[bytes]] = _find_no_roots
 
     @property
     def peer(self) -> str:

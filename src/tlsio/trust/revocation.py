@@ -1,7 +1,7 @@
-"""Revocation lists (CRLs, RFC 5280 §5) that were fetched: whether one can be relied on, and whether a certificate is in it.
+"""Fetched CRLs (RFC 5280 §5): whether a CRL is valid, and whether it contains a certificate.
 
-A list is read here, from its DER, and OpenSSL checks the signature; what follows is decided here. The time is an argument,
-nothing is fetched. The lists given by the option `crl` are OpenSSL's business.
+The CRL is parsed here, from its DER; OpenSSL checks only the signature. The time is an argument,
+and nothing is fetched. The CRLs given with the option `crl` are handled by OpenSSL instead.
 """
 
 from collections.abc import Iterable
@@ -24,41 +24,44 @@ _SKEW = timedelta(minutes=5)  # as for OCSP
 _TIMES = (der.UTC_TIME, der.GENERALIZED_TIME)
 _EXTENSIONS = 0xA0  # [0] EXPLICIT of TBSCertList
 _NUMBER, _DELTA, _SCOPE = "2.5.29.20", "2.5.29.27", "2.5.29.28"
-# authorityKeyIdentifier, cRLNumber, issuingDistributionPoint: what is understood, critical or not. Where the list of changes is
-# (freshestCRL), and issuerAltName, need not be.
-_KNOWN = {"2.5.29.35", _NUMBER, _SCOPE}
+# The extensions that are supported, critical or not: authorityKeyIdentifier, cRLNumber,
+# issuingDistributionPoint. freshestCRL and issuerAltName are never critical, so they can be
+# ignored.
+_SUPPORTED = {"2.5.29.35", _NUMBER, _SCOPE}
 
-# IssuingDistributionPoint (§5.2.5). The place is a CHOICE, so its tag is explicit; the flags are DEFAULT FALSE.
-_PLACE, _FULL_NAME = 0xA0, 0xA0
-_ONLY_USERS, _ONLY_AUTHORITIES, _INDIRECT, _ONLY_ATTRIBUTES = 0x81, 0x82, 0x84, 0x85
-_FLAGS = {_ONLY_USERS, _ONLY_AUTHORITIES, _INDIRECT, _ONLY_ATTRIBUTES}
+# IssuingDistributionPoint (§5.2.5). The point is a CHOICE, so its tag is explicit; the flags are
+# DEFAULT FALSE.
+_POINT, _FULL_NAME = 0xA0, 0xA0
+_ONLY_USERS, _ONLY_CAS, _INDIRECT, _ONLY_ATTRIBUTES = 0x81, 0x82, 0x84, 0x85
+_FLAGS = {_ONLY_USERS, _ONLY_CAS, _INDIRECT, _ONLY_ATTRIBUTES}
 
 
 class Edition(NamedTuple):
-    """Which of the lists that one place has had over time.
+    """Orders the successive CRLs of one distribution point.
 
     Attributes:
-        this_update: The moment it is about.
-        number: Its cRLNumber, "a monotonically increasing sequence number" (§5.2.3); None where it has none.
+        this_update: Its thisUpdate.
+        number: Its cRLNumber, "a monotonically increasing sequence number" (§5.2.3); None if it has
+            none.
     """
 
     this_update: datetime
     number: int | None
 
     def is_older_than(self, other: "Edition") -> bool:
-        """Tell whether the other list was made later, by its number or by its time."""
+        """Tell whether the other CRL was issued later, by its number or by its time."""
         is_lower = self.number is not None and other.number is not None and self.number < other.number
         return is_lower or self.this_update < other.this_update
 
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A list that its issuer has signed and that counts now.
+    """A CRL with a valid signature that is current.
 
     Attributes:
-        edition: To compare it with others from the same place.
-        next_update: The end of its time.
-        serials: What it revokes.
+        edition: Orders it among the CRLs of the same distribution point.
+        next_update: The end of its validity.
+        serials: The serial numbers that it revokes.
     """
 
     edition: Edition
@@ -66,7 +69,7 @@ class RevocationList:
     serials: RevokedSerials
 
     def find(self, certificate: PeerCertificate) -> CertificateError | None:
-        """Return what the list says against a certificate of its issuer.
+        """Return an error if the CRL revokes a certificate of its issuer, otherwise None.
 
         Raises:
             ValueError: the certificate's serial number is malformed.
@@ -75,45 +78,46 @@ class RevocationList:
         if date is None:
             return None
         return CertificateError(
-            f'The certificate "{certificate.subject_text}" was revoked on {_print_day(date)}: its issuer\'s list says so',
+            f'The certificate "{certificate.subject_text}" was revoked by its issuer on {_print_day(date)}, according to the CRL',
             code="CERT_REVOKED",
             alert="certificate_revoked",
-            hint="Nobody should trust it any more. Whoever it belongs to needs a new certificate with a new key.",
+            hint="Do not trust this certificate any more. Its owner needs a new certificate with a new key.",
         )
 
 
 def read_list(data: bytes, url: str, issuer: PeerCertificate, *, for_ca: bool, now: datetime) -> RevocationList:
-    """Read a list and check that it is the one that was looked for (RFC 5280 §6.3.3).
+    """Read a CRL, and check that it is valid and covers these certificates (RFC 5280 §6.3.3).
 
     Args:
-        data: DER.
-        url: Where it was fetched. A list that belongs to another place may not know the certificate.
-        issuer: Of the certificates in question.
-        for_ca: The certificate in question is an authority's.
-        now: Aware.
+        data: The CRL in DER.
+        url: The URL it was fetched from. A CRL of another distribution point may not cover the
+            certificate.
+        issuer: The issuer of the certificates in question.
+        for_ca: The certificate in question is a CA's.
+        now: The current time, aware.
 
     Raises:
-        ValueError: it cannot be relied on; why.
+        ValueError: the CRL is rejected; the text says why.
     """
     signed = Signed(*_read(der.read(data), 3))
     fields = list(signed.data.expect(der.SEQUENCE).children())
     if fields and fields[0].tag == der.INTEGER:  # the version
         del fields[0]
-    if len(fields) < 3:  # noqa: PLR2004  (those that are not optional)
+    if len(fields) < 3:  # noqa: PLR2004  (the mandatory ones)
         raise ValueError("it cannot be read: too few fields")
     algorithm, name, start, *rest = fields
     if name.encoded != issuer.subject and parse_name(name).key() != issuer.subject_key:
-        raise ValueError("it is of another issuer")
-    # The algorithm stands inside and outside of what is signed; "MUST contain the same" (§5.1.1.2).
-    if not issuer.may_sign_lists or algorithm.encoded != signed.algorithm.encoded or not signed.is_by(issuer.spki):
-        raise ValueError("the issuer has not signed it")
+        raise ValueError("it is from another issuer")
+    # The algorithm is inside and outside the signed part; both "MUST contain the same" (§5.1.1.2).
+    if not issuer.may_sign_crls or algorithm.encoded != signed.algorithm.encoded or not signed.is_by(issuer.spki):
+        raise ValueError("it is not signed by the issuer")
     if flaw := signed.find_flaw():
         raise ValueError(f"it {flaw}")
     end = rest.pop(0) if rest and rest[0].tag in _TIMES else None
     entries = rest.pop(0).content if rest and rest[0].tag == der.SEQUENCE else b""
     first, last = start.time(), end.time() if end else None
     if first > now + _SKEW or last is None or last < now - _SKEW:
-        raise ValueError(f"it counts from {first:%Y-%m-%d %H:%M} to {last or first:%Y-%m-%d %H:%M} UTC only")
+        raise ValueError(f"it is valid only from {first:%Y-%m-%d %H:%M} to {last or first:%Y-%m-%d %H:%M} UTC")
     number = _check_extensions(rest, url, for_ca=for_ca)
     return RevocationList(Edition(first, number), last, RevokedSerials(entries))
 
@@ -126,7 +130,7 @@ def _read(element: der.Element, count: int) -> list[der.Element]:
 
 
 def _check_extensions(fields: Iterable[der.Element], url: str, *, for_ca: bool) -> int | None:
-    """Refuse lists of something else: of another place, of other certificates, of some reasons, of changes only; return the number."""
+    """Return the CRL number; reject delta CRLs and CRLs that do not cover these certificates."""
     number, seen = None, set[str]()
     for field in fields:
         for extension in der.read(field.expect(_EXTENSIONS).content).expect(der.SEQUENCE).children():
@@ -140,29 +144,30 @@ def _check_extensions(fields: Iterable[der.Element], url: str, *, for_ca: bool) 
             elif oid == _NUMBER:
                 number = der.read(content).integer()
             elif oid == _DELTA:
-                raise ValueError("it is a list of changes only, which is not known here")
-            elif oid not in _KNOWN and any(flag.boolean() for flag in critical):
-                raise ValueError(f"it has an extension that is not known here ({oid})")
+                raise ValueError("it is a delta CRL, which is not supported")
+            elif oid not in _SUPPORTED and any(flag.boolean() for flag in critical):
+                raise ValueError(f"it has an unsupported critical extension ({oid})")
     return number
 
 
 def _check_scope(scope: der.Element, url: str, *, for_ca: bool) -> None:
-    """Refuse a list unless its issuingDistributionPoint names this place, if any, and holds all certificates of this kind.
+    """Reject a CRL if its issuingDistributionPoint excludes this URL or certificates of this kind.
 
-    A name in another form (a directory's, relative to the issuer) may be of the same place, but nothing here tells so.
+    A point that is named in another form (a directory name, or relative to the issuer) is rejected
+    too, since it cannot be compared with the URL.
     """
     for field in scope.expect(der.SEQUENCE).children():
-        if field.tag == _PLACE:
-            fits = url in _places(der.read(field.content))
-        elif field.tag == (_ONLY_AUTHORITIES if for_ca else _ONLY_USERS):
+        if field.tag == _POINT:
+            fits = url in _urls_of(der.read(field.content))
+        elif field.tag == (_ONLY_CAS if for_ca else _ONLY_USERS):
             fits = True
-        else:  # other certificates, those of another issuer, or some reasons only
+        else:  # covers other certificates, those of another issuer, or only some reasons
             fits = field.tag in _FLAGS and not any(field.content)
         if not fits:
             raise ValueError("it is about other certificates")
 
 
-def _places(name: der.Element) -> list[str]:
+def _urls_of(name: der.Element) -> list[str]:
     if name.tag != _FULL_NAME:
         return []
     return [one.text for one in map(parse_general_name, name.children()) if one.kind == "URI"]

@@ -1,7 +1,7 @@
-"""Where trust may come from: the roots bundled with the library, the system's, and those the environment adds.
+"""The sources of default trust: bundled roots, the system's roots, and those the environment adds.
 
-All are read once per process and given as PEM. `ca=` replaces them, `extra_ca=` adds to them: that is decided where a
-context is built.
+Each is read once per process and returned as PEM. The code that builds a context applies `ca=`,
+which replaces them, and `extra_ca=`, which adds to them.
 """
 
 import functools
@@ -22,9 +22,11 @@ from tlsio.native.context_spec import LabelledMaterial
 from . import der
 from .certificate import parse
 
-# RFC 7468 §5; OpenSSL's two older labels count too, as in Node. The text between is left to the decoder.
+# RFC 7468 §5, and OpenSSL's two older labels, as in Node. The text between the labels is left to
+# the decoder.
 _BLOCK = re.compile(rb"-----BEGIN ((?:TRUSTED |X509 )?CERTIFICATE)-----(.*?)-----END \1-----", re.DOTALL)
-# What X509_LOOKUP_hash_dir opens: the hash of a subject and a number. Other files beside them are not trusted.
+# The file names that X509_LOOKUP_hash_dir opens: the hash of a subject and a number. Other files
+# are not trusted.
 _HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 _PEM_LINE = 64  # "Generators MUST wrap the base64-encoded lines so that each line consists of exactly 64 characters" (RFC 7468 §2)
@@ -32,7 +34,7 @@ _PEM_LINE = 64  # "Generators MUST wrap the base64-encoded lines so that each li
 
 @functools.cache
 def bundled() -> tuple[str, ...]:
-    """Return Mozilla's roots as they come with `certifi`, in PEM."""
+    """Return Mozilla's roots from `certifi`, in PEM."""
     return _unique([Path(certifi.where())])
 
 
@@ -40,16 +42,16 @@ def bundled() -> tuple[str, ...]:
 def system(default_file: str, default_directory: str) -> tuple[str, ...]:
     """Return the system's roots in PEM, as OpenSSL would find them.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` (several directories, separated as in `PATH`) take the place of the defaults. What
-    cannot be read is left out: an empty result means that nothing is trusted.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` (several directories, separated as in `PATH`) replace the
+    defaults. Files that cannot be read are skipped; an empty result means that nothing is trusted.
 
     Args:
         default_file: `X509_get_default_cert_file()` of the OpenSSL in use.
-        default_directory: `X509_get_default_cert_dir()`; files in it count under their hashed names only.
+        default_directory: `X509_get_default_cert_dir()`; only files with hashed names are read.
     """
     file, directories = read_variable("SSL_CERT_FILE"), read_variable("SSL_CERT_DIR")
-    places = (default_directory if directories is None else directories).split(os.pathsep)
-    hashed = (path for place in places if place for path in _hashed_files(Path(place)))
+    names = (default_directory if directories is None else directories).split(os.pathsep)
+    hashed = (path for name in names if name for path in _hashed_files(Path(name)))
     return _unique([Path(default_file if file is None else file), *hashed])
 
 
@@ -57,14 +59,15 @@ def system(default_file: str, default_directory: str) -> tuple[str, ...]:
 def extra() -> tuple[str, ...]:
     """Return the roots of the file that `TLSIO_EXTRA_CA_CERTS` names, in PEM.
 
-    (Node: `NODE_EXTRA_CA_CERTS`.) A file that cannot be read or holds no certificate is passed over with a warning.
+    (Node: `NODE_EXTRA_CA_CERTS`.) A file that cannot be read or contains no certificate is ignored
+    with a warning.
     """
     name = read_variable("TLSIO_EXTRA_CA_CERTS")
     if not name:
         return ()
     try:
         found = to_pem(read_pem(Path(name).read_bytes()))
-        problem = "" if found else f"{name} holds no certificate in PEM"
+        problem = "" if found else f"{name} contains no certificate in PEM"
     except OSError as error:
         found, problem = (), str(error)
     if problem:
@@ -73,10 +76,11 @@ def extra() -> tuple[str, ...]:
 
 
 def read_pem(text: bytes) -> list[bytes]:
-    """Return the certificates in a PEM text as DER; what is none is left out, as OpenSSL leaves it out of a CA file.
+    """Return the certificates in a PEM text as DER; like OpenSSL, skip anything else.
 
-    A TRUSTED CERTIFICATE carries OpenSSL's own settings behind the certificate: for what it is trusted, and for what it is
-    not. They stay, since without them an authority that was rejected would be trusted.
+    In a TRUSTED CERTIFICATE, OpenSSL's own trust settings follow the certificate: the usages for
+    which it is trusted or rejected. They are kept, since without them a rejected CA would be
+    trusted.
     """
     found = list[bytes]()
     for _, body in _BLOCK.findall(text):
@@ -94,7 +98,7 @@ def _holds_settings(data: bytes) -> bool:
 
 
 def _read_settings(data: bytes) -> tuple[bytes, ...]:
-    """Have OpenSSL read a certificate with its settings; when it cannot, nothing may be trusted by it."""
+    """Let OpenSSL read a certificate with its settings; skip it if OpenSSL cannot."""
     try:
         return Roots([LabelledMaterial("a trusted certificate", _encode(data).encode())]).certificates
     except ConfigError:
@@ -102,7 +106,7 @@ def _read_settings(data: bytes) -> tuple[bytes, ...]:
 
 
 def to_pem(certificates: Iterable[bytes]) -> tuple[str, ...]:
-    """Return certificates in DER, with OpenSSL's settings or without, as PEM; repetitions are left out."""
+    """Return certificates in DER, with or without OpenSSL's settings, as PEM without duplicates."""
     return tuple(map(_encode, dict.fromkeys(certificates)))
 
 

@@ -1,6 +1,7 @@
-"""Signatures over DER: what certificates, revocation lists and OCSP responses have in common.
+"""Signatures over DER, which certificates, CRLs and OCSP responses have in common.
 
-OpenSSL checks them, with the parameters that stand beside them; which hashes are strong enough is decided here.
+OpenSSL checks them with the parameters of their AlgorithmIdentifier; this module decides which
+hashes are strong enough.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,8 @@ _PLAIN_HASHES = {
     **{f"{_NIST}.2.{arc}": name for arc, name in ((5, "sha512_224"), (6, "sha512_256"))},
     **{f"{_NIST}.2.{arc}": name for arc, name in enumerate(("sha3_224", "sha3_256", "sha3_384", "sha3_512"), 7)},
 }
-# Ed25519 and Ed448 (RFC 8410), ML-DSA-44, -65 and -87 (RFC 9881): what is hashed within is strong and no choice.
+# Ed25519 and Ed448 (RFC 8410), ML-DSA-44, -65 and -87 (RFC 9881): their internal hash is strong and
+# fixed.
 _WITHOUT_HASH = {"1.3.101.112", "1.3.101.113", *(f"{_NIST}.3.{arc}" for arc in (17, 18, 19))}
 _WEAK = {"md5", "sha1"}
 
@@ -42,7 +44,7 @@ class Signed(NamedTuple):
     """An element with the signature over it.
 
     Attributes:
-        data: What is signed.
+        data: The signed element.
         algorithm: AlgorithmIdentifier.
         signature: BIT STRING.
     """
@@ -52,15 +54,15 @@ class Signed(NamedTuple):
     signature: der.Element
 
     def is_by(self, spki: bytes) -> bool:
-        """Tell whether the owner of a key (SubjectPublicKeyInfo) has signed it."""
+        """Tell whether the signature was made with this key (a SubjectPublicKeyInfo)."""
         return verify_signature(spki, self.algorithm.encoded, self.data.encoded, self.signature.encoded)
 
     @property
     def hash_name(self) -> str | None:
-        """`hashlib`'s name of the hash that was signed; None: the algorithm has none, or is not known here.
+        """`hashlib`'s name of the signed hash; None if the algorithm has none or is unknown.
 
         Raises:
-            ValueError: it is malformed.
+            ValueError: the algorithm is malformed.
         """
         oid, *parameters = self.algorithm.expect(der.SEQUENCE).children()
         if oid.oid() != _PSS:
@@ -72,7 +74,7 @@ class Signed(NamedTuple):
         return _PLAIN_HASHES.get(next(der.read(given.content).expect(der.SEQUENCE).children()).oid())
 
     def find_flaw(self) -> str | None:
-        """Return why nobody should rely on this signature, however well it fits; None: one may.
+        """Return why this signature must not be relied on even if it is valid, None if it may be.
 
         Raises:
             ValueError: the algorithm is malformed.
@@ -81,4 +83,4 @@ class Signed(NamedTuple):
         if name in _WEAK:
             return f"is signed with {name}, which can be forged"
         oid = next(self.algorithm.children()).oid()
-        return None if name or oid in _WITHOUT_HASH else f"is signed by an algorithm that is not known here ({oid})"
+        return None if name or oid in _WITHOUT_HASH else f"is signed with an unsupported algorithm ({oid})"

@@ -1,8 +1,8 @@
-"""The one place that decides whether a peer may be talked to: chain, then name, then pins.
+"""The one place that decides whether a peer is accepted: chain, then name, then pins.
 
-In: what OpenSSL found (`PeerFacts`) and what the caller accepts (`VerifyPolicy`). Out: a `Verdict`. A user's own check has run
-before; its answer comes in as a value. Nothing here can be asked to skip the chain: `reject_unauthorized=False` lets a refused
-peer in, but says so in `authorized`.
+Input: what OpenSSL found (`PeerFacts`) and what the caller accepts (`VerifyPolicy`). Output: a
+`Verdict`. The caller's own check has run before; its result is an input. The chain check cannot be
+skipped: `reject_unauthorized=False` accepts a refused peer, but reports that in `authorized`.
 """
 
 from collections.abc import Iterator
@@ -28,11 +28,12 @@ from .peer_facts import PeerFacts
 __all__ = ["NOT_ASKED", "PeerFacts", "Verdict", "VerifyPolicy", "judge"]
 
 NOT_ASKED: Final = object()
-"""In place of an answer: the caller has no check of its own."""
+"""Instead of an answer: the caller has no check of its own."""
 
-# Bytes of a certificate whose names are not looked at when its chain was refused: 5,000 names of a stranger would take 80 ms.
-_LONG = 16_384
-# Node reports a peer without a certificate as this, which has another meaning in OpenSSL.
+# If the chain was refused, the names of a certificate larger than this are not compared: 5,000
+# names would take 80 ms.
+_MAX_UNTRUSTED_BYTES = 16_384
+# Node reports a peer without a certificate as this error, which has another meaning in OpenSSL.
 _NO_CERTIFICATE_SENT = VerifyError.UNABLE_TO_GET_ISSUER_CERT
 
 
@@ -41,11 +42,12 @@ class VerifyPolicy:
     """What the caller accepts.
 
     Attributes:
-        reject_unauthorized: False lets a refused peer in; the verdict is the same otherwise, but for pins: see `judge`.
+        reject_unauthorized: False accepts a refused peer. The verdict is otherwise the same, except
+            for pins: see `judge`.
         pins: SHA-256 digests of SPKI, 32 bytes each; () pins nothing.
-        identity_policy: How names are compared when there is no check of the caller's own.
-        answer: What the caller's own check (`check_server_identity`, `check_client`) returned, or the exception it raised.
-            It replaces the default check of the name, and nothing else.
+        identity_policy: How names are compared if the caller has no check of its own.
+        answer: The result of the caller's own check (`check_server_identity`, `check_client`), or
+            the exception it raised. It replaces the default check of the name, and nothing else.
     """
 
     reject_unauthorized: bool = True
@@ -56,14 +58,15 @@ class VerifyPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was decided.
+    """The decision.
 
     Attributes:
-        authorized: The peer has shown who it is, and nothing speaks against it.
-        refused: It must not be talked to.
-        error: The deciding cause, an exception to raise or to report; also when `refused` is False.
+        authorized: The peer has authenticated itself, and every check has passed.
+        refused: The connection must be closed.
+        error: The deciding cause, an exception to raise or report; set even if `refused` is False.
         reasons: The code of every cause, chain causes first.
-        verify_error: X509_V_ERR number for OpenSSL, which picks the alert by it; 0 when the peer is let in.
+        verify_error: X509_V_ERR number from which OpenSSL chooses the alert; 0 if the peer is
+            accepted.
     """
 
     authorized: bool
@@ -75,42 +78,46 @@ class Verdict:
     @property
     def authorization_error(self) -> str | None:
         """Node's `authorizationError`: the code of the deciding cause."""
-        return None if self.error is None else _code(self.error)
+        return None if self.error is None else _error_code(self.error)
 
 
 def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
-    """Decide whether the peer may be talked to.
+    """Decide whether the peer is accepted.
 
-    Pure and quick: reads no clock and no file; `facts.now` is the time used.
-    Source: node-api §8.4 for the order (chain, then identity), RFC 9525 §6 for names, RFC 7469 §2.6 for pins.
-    (Node: `authorized`, `authorizationError`.)
+    Pure and quick: reads no clock and no file; `facts.now` is the time used. Source: node-api §8.4
+    for the order (chain, then identity), RFC 9525 §6 for names, RFC 7469 §2.6 for pins. (Node:
+    `authorized`, `authorizationError`.)
 
-    A pre-shared key that has authenticated a server stands for chain and name. It does not stand for pins: they want a certificate.
+    If a pre-shared key has authenticated a server, chain and name are not checked. Pins still are,
+    and fail: they need a certificate.
 
-    Pins are looked for in the chain that OpenSSL verified. With `reject_unauthorized=False` there may be no such chain, and
-    anybody can append a certificate to what he sends: then only the peer's own key counts, the one it has proved to have.
+    Pins are compared with the chain that OpenSSL verified. With `reject_unauthorized=False` there
+    may be no such chain, and a peer can append any certificate to its own: then only the peer's own
+    key counts, whose possession it has proved.
 
     Args:
         facts: What was found.
         policy: What is accepted.
 
     Returns:
-        A verdict; when something speaks against the peer, `reasons` lists every cause and the error's notes say them.
+        A verdict. If a check failed, `reasons` lists every cause, and the error has the others as
+        notes.
 
     Raises:
-        UsageStateError: a client without a name to check, and without a check of its own.
+        UsageStateError: a client has neither a name to check nor a check of its own.
     """
     causes = list(_causes(facts, policy))
     if not causes:
-        # On a server, a peer without a certificate (resumed, pre-shared key) is fine, but nobody whose certificate we know.
+        # A server accepts a client without a certificate (resumed, pre-shared key), but does not
+        # report it as authorized.
         return Verdict(authorized=facts.leaf is not None or (facts.psk and facts.role == "client"))
-    reasons = tuple(reason for cause in causes for reason in _reasons(cause))
+    reasons = tuple(reason for cause in causes for reason in _reason_codes(cause))
     return Verdict(
         authorized=False,
         refused=policy.reject_unauthorized,
-        error=_with_all(causes, reasons),
+        error=_combine(causes, reasons),
         reasons=reasons,
-        verify_error=_verify_error(facts, causes[0]) if policy.reject_unauthorized else 0,
+        verify_error=_verify_error_number(facts, causes[0]) if policy.reject_unauthorized else 0,
     )
 
 
@@ -122,7 +129,7 @@ def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
 
 
 def _read_constrained(facts: PeerFacts) -> list[PeerCertificate]:
-    """Read the verified chain, so that its name constraints count for the leaf; [] where there are none, as nearly always."""
+    """Read and link the verified chain if it may have name constraints; otherwise return []."""
     return read_verified(facts.verified_chain) if any(map(may_constrain, facts.verified_chain[1:])) else []
 
 
@@ -130,14 +137,16 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
     if facts.leaf is None:
         return _judge_absence(facts)
     if not facts.verify_errors:
-        # OpenSSL takes some forms that are not DER. Nothing could be said about whose certificate that is.
-        unreadable = f"The {facts.peer}'s certificate cannot be read"
+        # OpenSSL accepts some forms that are not DER. The names of such a certificate cannot be
+        # compared.
+        unreadable = f"The {facts.peer}'s certificate is not valid DER, so its names cannot be compared"
         return None if leaf else CertificateError(unreadable, code=x509_code(VerifyError.CERT_REJECTED))
     advice = advise(facts)
     numbers = [number for number, _ in facts.verify_errors]
     return CertificateError(
         f"The {facts.peer}'s certificate was refused: {'; '.join(item.cause for item in advice)}",
-        # Node's callback lets OpenSSL go on, so the last error is the result it reads (SSL_get_verify_result).
+        # Node's callback makes OpenSSL continue after each error, so SSL_get_verify_result returns
+        # the last one.
         code=x509_code(numbers[-1]),
         reasons=tuple(dict.fromkeys(map(x509_code, numbers))),
         reason=x509_text(numbers[-1]),
@@ -146,10 +155,11 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
 
 
 def _judge_absence(facts: PeerFacts) -> CertificateError | None:
-    # A server may resume a session that was made without a client certificate. A client's session always has one.
-    if facts.psk or not facts.asked or (facts.resumed and facts.role == "server"):
+    # A server may resume a session that has no client certificate. A client's session always has
+    # the server's.
+    if facts.psk or not facts.certificate_requested or (facts.resumed and facts.role == "server"):
         return None
-    hint = "Give the client a certificate (cert= and key=)." if facts.role == "server" else None
+    hint = "The client has to send a certificate (in tlsio: cert= and key=)." if facts.role == "server" else None
     return CertificateError(f"The {facts.peer} sent no certificate", code=x509_code(_NO_CERTIFICATE_SENT), hint=hint)
 
 
@@ -159,13 +169,14 @@ def _judge_identity(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificat
     if facts.role == "server":
         return None
     if facts.server_name is None:
-        raise UsageStateError("There is no name to check the server's certificate against: give servername or host")
-    if facts.verify_errors and leaf and len(leaf.raw) > _LONG:
+        raise UsageStateError("There is no name to compare with the server's certificate: give servername= or host=")
+    if facts.verify_errors and leaf and len(leaf.raw) > _MAX_UNTRUSTED_BYTES:
         return None
     check = check_server_identity if policy.identity_policy == "node" else check_rfc9525
-    # Whoever has the pre-shared key is whom it was shared with. Node wants a check of the caller's own here, up to TLS 1.2: but
-    # one that accepts everything would accept any certificate too, when the server comes with one after all.
-    return check(facts.server_name, leaf) if leaf else None  # without one the chain has failed
+    # Without a leaf, a pre-shared key has authenticated the server, or the chain check has failed.
+    # Up to TLS 1.2, Node requires a check of the caller's own with a pre-shared key; but one that
+    # accepts everything would also accept any certificate if the server sends one after all.
+    return check(facts.server_name, leaf) if leaf else None
 
 
 def _read_answer(facts: PeerFacts, answer: object) -> Exception | None:
@@ -173,7 +184,7 @@ def _read_answer(facts: PeerFacts, answer: object) -> Exception | None:
         return answer
     option = "check_server_identity" if facts.role == "client" else "check_client"
     found = repr(answer) if isinstance(answer, bool) else type(answer).__name__
-    return UsageTypeError(f"{option} must return None to accept, or an exception; it returned {found}")
+    return UsageTypeError(f"{option} must return None to accept the peer or an exception to refuse it, but it returned {found}")
 
 
 def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | None:
@@ -185,25 +196,25 @@ def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | No
     return CertificateError(
         f"None of the pinned keys is in the {facts.peer}'s chain; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
         code="ERR_TLS_PIN_MISMATCH",
-        hint=_PINS_AND_PSK if facts.psk else _PINS,
+        hint=_PSK_PIN_HINT if facts.psk else _PIN_HINT,
     )
 
 
-_PINS = "If the peer has a new key, add one of these to pins= once you know by another way that it is the peer's."
-_PINS_AND_PSK = "The server was authenticated by a pre-shared key and has shown no certificate: use either pins or psk_callback."
+_PIN_HINT = "If the peer has a new key, add one of these to pins= after you have confirmed it with the peer's owner."
+_PSK_PIN_HINT = "The server was authenticated by a pre-shared key and sent no certificate: use either pins= or psk_callback=."
 
 
 def _spki_digests(facts: PeerFacts, *, leaf_only: bool) -> tuple[bytes, ...]:
     if facts.resumed:
         digests = facts.spki_digests
     else:
-        # Never the chain as it was sent: a pinned certificate at its end would prove nothing.
+        # The chain as sent is not used: anyone can append a pinned certificate to it.
         trusted = facts.verified_chain or facts.chain[:1]
         digests = tuple(certificate.spki_sha256 for certificate in read_all(facts.chain[:1] if leaf_only else trusted))
     return digests[:1] if leaf_only else digests
 
 
-def _with_all(causes: list[Exception], reasons: tuple[str, ...]) -> Exception:
+def _combine(causes: list[Exception], reasons: tuple[str, ...]) -> Exception:
     deciding, *others = causes
     if isinstance(deciding, CertificateError):
         deciding.reasons = reasons
@@ -212,18 +223,18 @@ def _with_all(causes: list[Exception], reasons: tuple[str, ...]) -> Exception:
     return deciding
 
 
-def _reasons(cause: Exception) -> tuple[str, ...]:
-    return cause.reasons if isinstance(cause, CertificateError) else (_code(cause),)
+def _reason_codes(cause: Exception) -> tuple[str, ...]:
+    return cause.reasons if isinstance(cause, CertificateError) else (_error_code(cause),)
 
 
-def _code(error: Exception) -> str:
-    """Return an error's code; its words where it has none, as Node does."""
+def _error_code(error: Exception) -> str:
+    """Return an error's code, or its text if it has none, as in Node."""
     code = getattr(error, "code", None)
     return code if isinstance(code, str) else str(error) or type(error).__name__
 
 
-def _verify_error(facts: PeerFacts, deciding: Exception) -> int:
+def _verify_error_number(facts: PeerFacts, deciding: Exception) -> int:
     if facts.verify_errors:
         return facts.verify_errors[-1][0]
-    # OpenSSL did not find these causes itself. For both it sends bad_certificate.
+    # OpenSSL did not find these causes itself. It sends bad_certificate for both numbers.
     return VerifyError.HOSTNAME_MISMATCH if isinstance(deciding, CertificateAltNameError) else VerifyError.CERT_REJECTED

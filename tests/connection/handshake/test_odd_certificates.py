@@ -171,7 +171,7 @@ async def test_malformed_certificate_is_explained(net: Net) -> None:
             assert got.alert == "handshake_failure"
             return
         assert got.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
-        assert "malformed, doubled" in got.message
+        assert "malformed, duplicated" in got.message
         assert "reissued" in (got.hint or "")
 
 

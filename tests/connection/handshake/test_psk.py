@@ -284,8 +284,8 @@ async def test_wrong_key_is_refused(net: Net, key: bytes) -> None:
         wanted = "ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC" if net.version == "TLSv1.2" else "ERR_SSL_BINDER_DOES_NOT_VERIFY"
         assert getattr(error, "code", None) == wanted
         assert isinstance(alert, tlsio.AlertReceived)
-        assert "keys differ" in str(error)
-        assert "keys differ" in str(alert)
+        assert "keys probably differ" in str(error)
+        assert "keys probably differ" in str(alert)
 
 
 async def test_wrong_key_of_the_server_is_refused(net: Net) -> None:
@@ -310,8 +310,8 @@ async def test_suites_have_to_be_named_up_to_tls_12(net: Net) -> None:
         async with net.serve(**NO_CERTIFICATE, psk_callback=find, **server_options) as server:
             error, alert = await net.refused(server, psk_callback=come_as("alice"), **client_options)
             assert getattr(error, "code", None) == "ERR_SSL_NO_SHARED_CIPHER"
-            assert "name PSK suites" in (error.hint or "")  # type: ignore[attr-defined]
-            assert "name PSK suites" in (alert.hint or "")
+            assert "include PSK suites" in (error.hint or "")  # type: ignore[attr-defined]
+            assert "include PSK suites" in (alert.hint or "")
 
 
 # --- limits and wrong answers ---

@@ -73,13 +73,13 @@ def with_issuers(address: str) -> pki.Identity:
     return pki.Identity(made.key, made.certificate)
 
 
-UNKNOWN_CA = ("unknown_ca", "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "Give the client our authority (its option ca)")
+UNKNOWN_CA = ("unknown_ca", "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA", "Add the CA of the server's certificate to the client's trusted roots")
 NEEDS = "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 
 MISTAKES: dict[str, Mistake] = {
     "name not in certificate": Mistake(
         "bad_certificate",
-        refused_by_client("bad_certificate", "ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "The client judges trust, dates, name and pins"),
+        refused_by_client("bad_certificate", "ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE", "The client checks trust, dates, name and pins"),
         Told(tlsio.CertificateAltNameError, "ERR_TLS_CERT_ALTNAME_INVALID", "example.org", 'The certificate is for "localhost"'),
         client_options=lambda: {"servername": "example.org"},
     ),
@@ -99,32 +99,32 @@ MISTAKES: dict[str, Mistake] = {
     "missing intermediate, with an address": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, NEEDS, "CN=ca3", "It can be had from http://ca.example/ca3.cer"),
+        Told(tlsio.CertificateError, NEEDS, "CN=ca3", "It can be downloaded from http://ca.example/ca3.cer"),
         lambda: identity(with_issuers("http://ca.example/ca3.cer")),
     ),
     "unknown authority": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, NEEDS, "CN=ca1", "is an authority unknown here: if you trust it, add its root certificate"),
+        Told(tlsio.CertificateError, NEEDS, "CN=ca1", "is not in the trusted roots: if you trust it, add its root certificate"),
         client_options=lambda: {"ca": None},
     ),
     "root sent by the server": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, "SELF_SIGNED_CERT_IN_CHAIN", "came from the server and is not trusted", "If you trust the authority"),
+        Told(tlsio.CertificateError, "SELF_SIGNED_CERT_IN_CHAIN", "which is not trusted", "If you trust the CA"),
         lambda: {"cert": pki.localhost().cert_pem + pki.ca1().cert_pem, "key": pki.localhost().key_pem},
         lambda: {"ca": None},
     ),
     "self-signed": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, "DEPTH_ZERO_SELF_SIGNED_CERT", "vouches for itself", "If you know this certificate, trust it"),
+        Told(tlsio.CertificateError, "DEPTH_ZERO_SELF_SIGNED_CERT", "is self-signed", "If you trust this certificate, add it"),
         lambda: identity(pki.self_signed()),
     ),
     "expired": Mistake(
         "certificate_expired",
         refused_by_client("certificate_expired", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "Renew the certificate in cert"),
-        Told(tlsio.CertificateError, "CERT_HAS_EXPIRED", "and the local clock says", "has to be renewed on the side of the server"),
+        Told(tlsio.CertificateError, "CERT_HAS_EXPIRED", "and the local clock says", "The server has to renew"),
         lambda: identity(pki.expired()),
     ),
     "not yet valid": Mistake(
@@ -136,7 +136,7 @@ MISTAKES: dict[str, Mistake] = {
     "revoked": Mistake(
         "certificate_revoked",
         refused_by_client("certificate_revoked", "ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED", "Get a new certificate"),
-        Told(tlsio.CertificateError, "CERT_REVOKED", "certificate revoked", "has withdrawn this certificate: the server needs a new one"),
+        Told(tlsio.CertificateError, "CERT_REVOKED", "certificate revoked", "has revoked this certificate: the server needs a new one"),
         lambda: identity(pki.revoked()),
         lambda: {"crl": pki.ca1_crl()},
     ),
@@ -152,16 +152,21 @@ MISTAKES: dict[str, Mistake] = {
         Told(
             tlsio.AlertReceived,
             "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA",
-            "does not trust the authority of our certificate",
-            "that the server has in its ca",
+            "does not trust the CA of this side's certificate",
+            "from a CA that the server trusts",
         ),
         asking,
         lambda: identity(pki.agent3()),
     ),
     "client certificate expired": Mistake(
         "certificate_expired",
-        Told(tlsio.CertificateError, "CERT_HAS_EXPIRED", "The client's certificate was refused", "on the side of the client"),
-        Told(tlsio.AlertReceived, "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED", "our certificate has expired", "Renew the client certificate"),
+        Told(tlsio.CertificateError, "CERT_HAS_EXPIRED", "The client's certificate was refused", "The client has to renew"),
+        Told(
+            tlsio.AlertReceived,
+            "ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED",
+            "this side's certificate has expired",
+            "Renew the client certificate",
+        ),
         asking,
         lambda: identity(pki.expired()),
     ),
@@ -170,14 +175,14 @@ MISTAKES: dict[str, Mistake] = {
         Told(
             tlsio.CertificateError, "INVALID_PURPOSE", "purpose", "The client needs a certificate whose extendedKeyUsage allows clientAuth"
         ),
-        Told(tlsio.AlertReceived, "ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "its purpose", "Give a client certificate"),
+        Told(tlsio.AlertReceived, "ERR_SSL_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE", "the purpose", "with a client certificate"),
         asking,
         lambda: identity(pki.localhost()),
     ),
     "no common ALPN": Mistake(
         "no_application_protocol",
         Told(tlsio.HandshakeError, "ERR_SSL_NO_APPLICATION_PROTOCOL", "no common ALPN protocol", "alpn_mismatch='continue'"),
-        Told(tlsio.AlertReceived, "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "no common ALPN protocol", "Offer in alpn_protocols"),
+        Told(tlsio.AlertReceived, "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "no common ALPN protocol", "in alpn_protocols="),
         lambda: {"alpn_protocols": ["h2"]},
         lambda: {"alpn_protocols": ["http/1.1"]},
     ),
@@ -203,7 +208,7 @@ async def test_missing_client_certificate(net: Net) -> None:
     Told(tlsio.CertificateError, "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE", "The client sent no certificate", "Give the client").check(
         ours, alert
     )
-    Told(tlsio.AlertReceived, code, "asked for a client certificate and got none", "Give cert and key").check(theirs, alert)
+    Told(tlsio.AlertReceived, code, "requires a client certificate and got none", "Give cert= and key=").check(theirs, alert)
 
 
 async def test_server_without_certificate(net: Net) -> None:
@@ -220,10 +225,10 @@ async def test_no_common_version(net: Net) -> None:
     other = {"TLSv1.2": "TLSv1.3", "TLSv1.3": "TLSv1.2"}[net.version]
     async with net.serve(lambda sock: sock.close()) as server:
         ours, theirs = await net.refused(server, min_version=other, max_version=other)
-    Told(tlsio.HandshakeError, "ERR_SSL_UNSUPPORTED_PROTOCOL", "no common protocol version", "min_version and max_version").check(
+    Told(tlsio.HandshakeError, "ERR_SSL_UNSUPPORTED_PROTOCOL", "no common protocol version", "min_version= and max_version=").check(
         ours, "protocol_version"
     )
-    Told(tlsio.AlertReceived, "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "no common protocol version", "min_version and max_version").check(
+    Told(tlsio.AlertReceived, "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION", "no common protocol version", "min_version= and max_version=").check(
         theirs, "protocol_version"
     )
 
@@ -237,7 +242,7 @@ async def test_no_common_cipher(net: Net) -> None:
     async with net.serve(lambda sock: sock.close(), ciphers=one) as server:
         ours, theirs = await net.refused(server, ciphers=other)
     Told(tlsio.HandshakeError, "ERR_SSL_NO_SHARED_CIPHER", "no common cipher", "Compare ciphers").check(ours, "handshake_failure")
-    Told(tlsio.AlertReceived, "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "most often no cipher", "Compare ciphers").check(
+    Told(tlsio.AlertReceived, "ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE", "most often no common cipher", "Compare ciphers").check(
         theirs, "handshake_failure"
     )
 
@@ -256,9 +261,9 @@ class Banner:
     "banner",
     [
         Banner(b"HTTP/1.1 400 Bad Request\r\n\r\n", "answered in plain HTTP", "HTTPS port", waits=True),
-        Banner(b"SSH-2.0-OpenSSH_9.2p1\r\n", "speaks SSH, not TLS", "22 is SSH's"),
-        Banner(b"220 mail.example.com ESMTP\r\n", "greets in plain text", "STARTTLS"),
-        Banner(b"\xde\xad\xbe\xef" * 4, "wrong version number", "these bytes are not TLS"),
+        Banner(b"SSH-2.0-OpenSSH_9.2p1\r\n", "uses SSH, not TLS", "SSH uses 22"),
+        Banner(b"220 mail.example.com ESMTP\r\n", "sent a plain-text greeting", "STARTTLS"),
+        Banner(b"\xde\xad\xbe\xef" * 4, "wrong version number", "bytes are not TLS"),
     ],
     ids=["HTTP", "SSH", "SMTP", "garbage"],
 )
@@ -283,11 +288,11 @@ async def test_port_that_does_not_speak_tls(banner: Banner) -> None:
 @pytest.mark.parametrize(
     ("sent", "code", "message", "hint"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", "ERR_SSL_HTTP_REQUEST", "plain HTTP to a TLS port", "https://"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "plain HTTP to a TLS port", "https://"),
-        (b"CONNECT a:443 HTTP/1.1\r\n\r\n", "ERR_SSL_HTTPS_PROXY_REQUEST", "asks for a proxy", "proxy settings"),
-        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "speaks SSH, not TLS", "SSH server"),
-        (b"EHLO example.com\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "plain text, not TLS", "use TLS"),
+        (b"GET / HTTP/1.1\r\n\r\n", "ERR_SSL_HTTP_REQUEST", "plain HTTP request to a TLS port", "https://"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "plain HTTP request to a TLS port", "https://"),
+        (b"CONNECT a:443 HTTP/1.1\r\n\r\n", "ERR_SSL_HTTPS_PROXY_REQUEST", "request for a proxy", "proxy settings"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "uses SSH, not TLS", "SSH client"),
+        (b"EHLO example.com\r\n", "ERR_SSL_WRONG_VERSION_NUMBER", "plain text instead of TLS", "use TLS"),
     ],
     ids=["HTTP", "HTTP/2", "proxy", "SSH", "SMTP"],
 )

@@ -324,7 +324,7 @@ class ServerHandshake(HandshakeSide):
             verified_chain=connection.verified_chain,
             verify_errors=errors,
             resumed=connection.resumed,
-            asked=connection.asks_certificate,
+            certificate_requested=connection.asks_certificate,
             psk=connection.psk_used,
             # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
             spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),

@@ -120,7 +120,7 @@ class CrlCache:
     async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
         until = self._now() + _KEPT
-        for url in certificate.crl_places:
+        for url in certificate.crl_urls:
             kept = await self._find(url, issuer, for_ca=certificate.is_ca)
             if kept.found is not None:
                 self._publish(key, kept.found, kept.until)

@@ -1,1 +1,1 @@
-"""Every option of contexts, servers and clients: checked once at the door, then frozen."""
+"""The options of contexts, servers and clients: checked once on entry, then frozen."""

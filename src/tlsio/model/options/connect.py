@@ -38,7 +38,7 @@ def _check_servername(label: str, value: object) -> str:
         raise wrong_value(
             label,
             f"must be a name, got the IP address {name}",
-            hint="Leave servername out: host alone is checked, and nothing is sent as SNI.",
+            hint="Leave servername= out: then the certificate is checked for host=, and no SNI is sent.",
         )
     return name
 
@@ -59,7 +59,7 @@ def _is_ip_address(text: str) -> bool:
 
 
 def _check_family(label: str, value: object) -> int | None:
-    # `socket.AF_INET` is taken by its name: its number differs between systems.
+    # `socket.AF_INET` is recognised by its name, since its number differs between systems.
     found = {"AF_INET": 4, "AF_INET6": 6}.get(value.name) if isinstance(value, IntEnum) else value
     if type(found) is not int or found not in (0, 4, 6):
         raise wrong_value(label, f"must be 4, 6, or 0 for both, got {value!r:.40}")
@@ -93,11 +93,12 @@ class ConnectOptions(ConnectionOptions):
     """The options of a client connection. Times are in seconds; None for a time means no limit.
 
     Attributes:
-        servername: Never an IP address. `""` turns SNI off; None: not given.
+        servername: A name, never an IP address. `""` turns SNI off; None if not given.
         family: 4, 6, or None for both.
-        min_dh_size: In bits; smaller Diffie-Hellman groups are refused. None: only OpenSSL's own minimum applies.
-        local_address: The text of the IP address to bind to.
-        local_port: The port to bind to; 0 is any.
+        min_dh_size: In bits; smaller Diffie-Hellman groups are refused. With None, only OpenSSL's
+            own minimum applies.
+        local_address: The IP address to bind to, as text.
+        local_port: The port to bind to; 0 means any port.
     """
 
     servername: str | None = option(_check_servername)
@@ -117,7 +118,7 @@ class ConnectOptions(ConnectionOptions):
 
 
 class ConnectOptionsDict(SharedContextOptionsDict, ConnectionOptionsDict, total=False):
-    """The options of `connect` beside its own parameters (`host` and `timeout` are two of them), for `Unpack`."""
+    """The options of `connect` besides its own parameters, such as `host`, for `Unpack`."""
 
     servername: str | None
     check_server_identity: Callable[..., Any] | None

@@ -1,4 +1,4 @@
-"""The options of every connection, which servers and clients share."""
+"""The connection options, which servers and clients share."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
@@ -24,7 +24,8 @@ __all__ = ["HIGH_WATER_MARK", "READ_LIMIT", "STREAM_HIGH_WATER_MARK", "Connectio
 # asyncio's default for its streams.
 READ_LIMIT = 65536
 
-# The engine gathers as much for one send. Node's 64 KiB would mean four sends instead, 1.15 x the CPU of a download.
+# The engine collects as much for one send. With Node's 64 KiB there would be four sends instead,
+# which costs a download 1.15 times the CPU time.
 HIGH_WATER_MARK = 262144
 # The default over a byte stream: the size of one receive, and asyncio's own high-water mark.
 STREAM_HIGH_WATER_MARK = 65536
@@ -52,11 +53,13 @@ def _check_initial_delay(label: str, value: object) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionOptions:
-    """The options that servers and client connections share. Times are in seconds; None for a time means no limit.
+    """The options that servers and client connections share.
+
+    Times are in seconds; None for a time means no limit.
 
     Attributes:
-        context: The context options that were given with the others; empty when `secure_context` is given.
-        secure_context: A SecureContext, whose class `connection` knows and checks.
+        context: The context options among the given ones; empty if `secure_context` is given.
+        secure_context: A SecureContext; `connection`, which has the class, checks it.
     """
 
     context: ContextOptions = ContextOptions()
@@ -74,7 +77,7 @@ class ConnectionOptions:
     no_delay: bool = option(check_bool, default=True)
     keep_alive: bool = option(check_bool, default=False)
     keep_alive_initial_delay: float = option(_check_initial_delay, default=0.0)
-    high_water_mark: int | None = option(_check_high_water_mark)  # None: the driver's own
+    high_water_mark: int | None = option(_check_high_water_mark)  # None: the driver's default
     keylog_file: str | None = option(check_path)
     enable_trace: bool = option(check_bool, default=False)
 

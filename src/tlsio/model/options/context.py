@@ -60,7 +60,8 @@ CompressionAlgorithm: TypeAlias = Literal["zlib", "brotli", "zstd"]
 ProtocolVersion: TypeAlias = Literal["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"]
 _Pfx: TypeAlias = "BytesLike | os.PathLike[str] | os.PathLike[bytes]"
 
-# RFC 7301 §3.1: one byte of length before each name, two before the list, which an extension of 65,535 bytes holds.
+# RFC 7301 §3.1: a length of one byte before each name and of two before the list; the extension has
+# at most 65,535 bytes.
 MAX_ALPN_NAME = 255
 MAX_ALPN_LIST = 65533
 
@@ -69,12 +70,12 @@ MAX_SESSION_ID_CONTEXT = 32
 
 PIN_BYTES = 32
 TICKET_KEY_BYTES = 48
-# The engine's ring remembers as many; each is tried in turn by name, a memcmp of 16 bytes.
+# The size of the engine's key ring, which compares the 16-byte names of all keys for each ticket.
 MAX_TICKET_KEYS = 16
 
 
 def parse_alpn_protocols(label: str, value: object) -> tuple[bytes, ...]:
-    """Take a list of names (str or bytes), or bytes in wire form: a length before each name."""
+    """Parse a list of names (str or bytes), or bytes in wire form: a length before each name."""
     if isinstance(value, BytesLike):
         names = _split_wire_names(label, bytes(value))
     elif isinstance(value, list | tuple):
@@ -102,18 +103,18 @@ def _split_wire_names(label: str, wire: bytes) -> tuple[bytes, ...]:
         if length == 0:
             raise wrong_value(label, "must not contain a zero-length protocol")
         if len(wire) <= length:
-            raise wrong_value(label, "contains a truncated protocol", hint="One name? Put it into a list: [b'h2'].")
+            raise wrong_value(label, "contains a truncated protocol", hint="Put a single name into a list: [b'h2'].")
         names.append(wire[1 : 1 + length])
         wire = wire[1 + length :]
     return tuple(names)
 
 
 def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
-    """Take a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
+    """Parse a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
     if not isinstance(value, list | tuple):
-        raise wrong_type(label, "a list of 32 bytes or 'sha256/BASE64'", value)
+        raise wrong_type(label, "a list of pins, each 32 bytes or 'sha256/BASE64'", value)
     if not value:
-        raise wrong_value(label, "holds no pin", hint="Leave the option out to pin nothing.")
+        raise wrong_value(label, "contains no pin", hint="To pin nothing, leave the option out.")
     return tuple(_parse_pin(f"{label}[{index}]", item) for index, item in enumerate(value))
 
 
@@ -125,7 +126,7 @@ def _parse_pin(label: str, value: object) -> bytes:
         except ValueError:
             digest = b""
         if algorithm != "sha256" or len(digest) != PIN_BYTES:
-            raise wrong_value(label, f"must be 'sha256/' and 44 characters of Base64, got {value!r:.80}")
+            raise wrong_value(label, f"must be 'sha256/' followed by 44 characters of Base64, got {value!r:.80}")
         return digest
     digest = check_bytes(label, value)
     if len(digest) != PIN_BYTES:
@@ -134,7 +135,7 @@ def _parse_pin(label: str, value: object) -> bytes:
 
 
 def parse_ticket_key_option(label: str, value: object) -> object:
-    """Take what `parse_ticket_keys` does, or a source of keys as it is."""
+    """Parse ticket keys as `parse_ticket_keys` does, or return a source of keys unchanged."""
     if all(callable(getattr(value, name, None)) for name in ("snapshot", "refresh", "clock")):
         return value
     if not isinstance(value, bytes | bytearray | memoryview | list | tuple):
@@ -144,11 +145,11 @@ def parse_ticket_key_option(label: str, value: object) -> object:
 
 
 def parse_ticket_keys(label: str, value: object) -> tuple[bytes, ...]:
-    """Take 48 bytes or a list of them; the first encrypts, all decrypt."""
+    """Parse one ticket key of 48 bytes or a list of them; the first encrypts, all decrypt."""
     if not isinstance(value, list | tuple):
         return (_check_ticket_key(label, value),)
     if not value:
-        raise wrong_value(label, "holds no key", hint="Leave the option out for random keys.")
+        raise wrong_value(label, "contains no key", hint="For random keys, leave the option out.")
     if len(value) > MAX_TICKET_KEYS:
         raise out_of_range(label, f"at most {MAX_TICKET_KEYS} keys", len(value))
     return tuple(_check_ticket_key(f"{label}[{index}]", item) for index, item in enumerate(value))
@@ -181,25 +182,28 @@ def _check_compression(label: str, value: object) -> tuple[str, ...]:
         raise wrong_type(label, "a list of 'zlib', 'brotli' and 'zstd'", value)
     names = tuple(check_choice(f"{label}[{index}]", name, ("zlib", "brotli", "zstd")) for index, name in enumerate(value))
     if len(set(names)) < len(names):
-        raise wrong_value(label, "names an algorithm twice")
+        raise wrong_value(label, "contains an algorithm twice")
     return names
 
 
 @dataclass(frozen=True, slots=True)
 class ContextOptions:
-    """What makes a SecureContext. None: not given.
+    """The options of a SecureContext. None: not given.
 
     Attributes:
-        ca: Trusted instead of the default roots; `()` trusts nothing. `extra_ca`: trusted besides.
-        passphrase: For each key and PKCS#12 that has none of its own.
+        ca: Trusted instead of the default roots; `()` trusts nothing.
+        extra_ca: Trusted in addition to the roots.
+        passphrase: For each key and PKCS#12 without its own.
         ciphers: Never empty.
         dhparam: Parameters, or `"auto"` for a size that fits the key.
-        alpn_protocols: Names in order of preference; `()` is no ALPN. `npn_protocols`: the same for NPN.
+        alpn_protocols: Names in order of preference; `()` turns ALPN off.
+        npn_protocols: The same for NPN.
         secure_options: `SSL_OP_*` bits.
         pins: SHA-256 digests of SPKI, 32 bytes each, at least one.
-        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all decrypt. Or a source of such keys.
+        ticket_keys: 48 bytes each: 16 name, 16 HMAC key, 16 AES key. The first encrypts, all
+            decrypt. Or a source of such keys.
         session_timeout: Seconds.
-        certificate_compression: Algorithms, most wanted first; `()` is none.
+        certificate_compression: Algorithms in order of preference; `()` turns compression off.
     """
 
     ca: tuple[Material, ...] | None = option(parse_authorities)
@@ -235,9 +239,10 @@ class ContextOptions:
         return frozenset(item.name for item in fields(self) if getattr(self, item.name) is not None)
 
     def merged(self, over: "ContextOptions") -> "ContextOptions":
-        """Make a copy in which what `over` gives wins.
+        """Return a copy in which the options given in `over` replace those of this one.
 
-        Of `alpn_protocols` and `alpn_callback`, which exclude each other, the one `over` gives replaces the other.
+        `alpn_protocols` and `alpn_callback` exclude each other, so the one given in `over` also
+        removes the other.
         """
         changes: dict[str, Any] = {name: getattr(over, name) for name in over.given}
         if "alpn_protocols" in changes or "alpn_callback" in changes:
@@ -285,7 +290,8 @@ class ContextOptionsDict(SharedContextOptionsDict, total=False):
 CONTEXT_CHECKS = checks_of(ContextOptions) | {"secure_protocol": check_text}
 CLIENT_CONTEXT_CHECKS = checks_of(ContextOptions, for_client=True) | {"secure_protocol": check_text}
 
-# Node's: the fixed ones, TLS_method for all there are, SSLv23_method for up to TLS 1.2 from the default minimum on.
+# Node's methods: TLS_method enables all versions, SSLv23_method those from the default minimum to
+# TLS 1.2, the others a fixed one.
 _METHODS: Mapping[str, dict[str, str]] = {
     "TLS_method": {"min_version": "TLSv1", "max_version": "TLSv1.3"},
     "SSLv23_method": {"max_version": "TLSv1.2"},
@@ -296,7 +302,7 @@ _METHODS: Mapping[str, dict[str, str]] = {
 
 
 def make_context(checked: dict[str, Any]) -> ContextOptions:
-    """Make the frozen options of what was checked one by one.
+    """Return the frozen options from individually checked ones.
 
     Raises:
         UsageError: options that cannot be combined.
@@ -306,24 +312,27 @@ def make_context(checked: dict[str, Any]) -> ContextOptions:
         checked |= _versions_of_method(method, checked)
     options = ContextOptions(**checked)
     if options.certificate_compression and (options.max_version or defaults.max_version) != "TLSv1.3":
-        raise wrong_value("options.certificate_compression", "needs TLS 1.3, which max_version leaves out")
+        raise wrong_value("options.certificate_compression", "needs TLS 1.3, which max_version= excludes")
     if options.alpn_protocols is not None and options.alpn_callback is not None:
         raise UsageTypeError(
             "options.alpn_callback and options.alpn_protocols exclude each other",
             code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS",
-            hint="Leave alpn_protocols out: the callback is told what the client offers.",
+            hint="Leave alpn_protocols= out: the callback receives the protocols that the client offers.",
         )
     return options
 
 
 def _versions_of_method(method: str, checked: dict[str, Any]) -> dict[str, str]:
-    """Return the versions that a name of OpenSSL's old methods stands for; like Node, whether it is for servers or clients is no matter."""
-    beside = [name for name in ("min_version", "max_version") if name in checked]
-    if beside:
+    """Return the versions of one of OpenSSL's old methods by its name.
+
+    Like Node, methods for servers and clients are treated alike.
+    """
+    conflicting = [name for name in ("min_version", "max_version") if name in checked]
+    if conflicting:
         raise UsageTypeError(
-            f"options.secure_protocol cannot be combined with {' and '.join(beside)}",
+            f"options.secure_protocol cannot be combined with {' and '.join(conflicting)}",
             code="ERR_TLS_PROTOCOL_VERSION_CONFLICT",
-            hint="min_version and max_version say all that it can say.",
+            hint="Leave secure_protocol= out: min_version= and max_version= can express the same.",
         )
     if found := re.match(r"SSLv[23]_", method):
         problem = f"{found[0].removesuffix('_')} methods disabled"
@@ -333,5 +342,5 @@ def _versions_of_method(method: str, checked: dict[str, Any]) -> dict[str, str]:
             return _METHODS[family]
         problem = f"Unknown method: {method:.80}"
     raise UsageTypeError(
-        f"options.secure_protocol: {problem}", code="ERR_TLS_INVALID_PROTOCOL_METHOD", hint="Use min_version and max_version."
+        f"options.secure_protocol: {problem}", code="ERR_TLS_INVALID_PROTOCOL_METHOD", hint="Use min_version= and max_version= instead."
     )

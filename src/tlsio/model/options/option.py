@@ -1,4 +1,4 @@
-"""An option: a field of a frozen dataclass that knows how its value is checked."""
+"""Declares options as fields of frozen dataclasses, each with its check."""
 
 from collections.abc import Callable
 from dataclasses import field, fields
@@ -6,7 +6,8 @@ from typing import Any, TypeAlias
 
 __all__ = ["Check", "checks_of", "option", "take_as_given", "unlimited"]
 
-# Gets the label of an option and the value that was given; returns the value in the form the floors above work with.
+# Takes the label of an option and the given value; returns the value in the form that the floors
+# above use.
 Check: TypeAlias = Callable[[str, object], Any]
 
 
@@ -23,11 +24,12 @@ def option(
 
     Args:
         check: Returns the value in its final form, or raises a UsageError.
-        default: The value when the option is not given.
-        default_factory: Returns that value instead, each time.
+        default: The value if the option is not given.
+        default_factory: Returns the default instead, called each time.
         is_secret: The value never appears in a repr.
-        none_is_no_limit: None is a value, which means no limit. For every other option None means "not given".
-        only_servers: Clients do not have the option.
+        none_is_no_limit: None is a value that means "no limit". For all other options None means
+            "not given".
+        only_servers: Clients do not have this option.
     """
     metadata = {"check": check, "none_is_no_limit": none_is_no_limit, "only_servers": only_servers}
     if default_factory is not None:
@@ -50,5 +52,5 @@ def unlimited(*options: type) -> frozenset[str]:
 
 
 def take_as_given(_label: str, value: object) -> object:
-    """Accept any value: a floor above knows its class and judges it there."""
+    """Accept any value: a floor above, which has the value's class, checks it."""
     return value

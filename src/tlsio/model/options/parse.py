@@ -1,7 +1,7 @@
-"""Checks the options of contexts, servers and client connections, once, before anything uses them.
+"""Checks the options of contexts, servers and client connections once, before they are used.
 
-An option that does not exist raises, and the error names the nearest one. None means that an option was not given, except for
-times and limits, where it means no limit.
+An unknown option raises an error that names the closest one. None means that an option was not
+given, except for times and limits, where it means no limit.
 """
 
 import re
@@ -22,15 +22,15 @@ SERVER_CHECKS = checks_of(ServerOptions)
 CONNECT_CHECKS = checks_of(ConnectOptions)
 _NONE_IS_NO_LIMIT = unlimited(ServerOptions, ConnectOptions)
 
-_NOT_TAKEN = {
-    "signal": "Cancel the task that awaits, or use asyncio.timeout().",
-    "lookup": "Resolve the name yourself and give the address as host, the name as servername.",
-    "hints": "Use family=4 or family=6, or resolve the name yourself and give the address as host.",
+_UNSUPPORTED_NODE_OPTIONS = {
+    "signal": "Cancel the awaiting task, or use asyncio.timeout().",
+    "lookup": "Resolve the name yourself, and give the address as host= and the name as servername=.",
+    "hints": "Use family=4 or family=6, or resolve the name yourself and give the address as host=.",
     "onread": "Read with read(), `async for`, or a data listener.",
-    "pause_on_connect": "A socket without a data listener is paused already.",
-    "client_cert_engine": "OpenSSL's engines are not supported: give cert and key.",
-    "private_key_engine": "OpenSSL's engines are not supported: give key.",
-    "private_key_identifier": "OpenSSL's engines are not supported: give key.",
+    "pause_on_connect": "A socket without a data listener is already paused.",
+    "client_cert_engine": "OpenSSL's engines are not supported: give cert= and key=.",
+    "private_key_engine": "OpenSSL's engines are not supported: give key=.",
+    "private_key_identifier": "OpenSSL's engines are not supported: give key=.",
 }
 
 
@@ -38,16 +38,17 @@ def parse_context_options(given: Mapping[str, object]) -> ContextOptions:
     """Check the options of a context.
 
     Raises:
-        UsageError: an unknown option, a wrong type or value, or `alpn_protocols` beside `alpn_callback`.
+        UsageError: an unknown option, a wrong type or value, or `alpn_protocols` together with
+            `alpn_callback`.
     """
     return make_context(_checked(given, CONTEXT_CHECKS))
 
 
 def parse_server_options(given: Mapping[str, object]) -> ServerOptions:
-    """Check the options of a server, those of its context included.
+    """Check the options of a server, including those of its context.
 
     Raises:
-        UsageError: as `parse_context_options`, or a context option beside `secure_context`.
+        UsageError: as `parse_context_options`, or a context option together with `secure_context`.
     """
     own, context = _split(_checked(given, CONTEXT_CHECKS | SERVER_CHECKS))
     hooks = [f"options.{name}" for name in ("new_session", "resume_session") if name in own]
@@ -55,26 +56,26 @@ def parse_server_options(given: Mapping[str, object]) -> ServerOptions:
         raise UsageTypeError(
             f"options.session_store cannot be combined with {' and '.join(hooks)}",
             code="ERR_INCOMPATIBLE_OPTION_PAIR",
-            hint="A store is asked in place of the hooks: leave one of them out.",
+            hint="The server uses a store instead of the hooks: leave one of them out.",
         )
     return ServerOptions(context=context, **own)
 
 
 def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
-    """Check the options of a client connection, those of its context included.
+    """Check the options of a client connection, including those of its context.
 
     Raises:
-        UsageError: as `parse_context_options`, or a context option beside `secure_context`.
+        UsageError: as `parse_context_options`, or a context option together with `secure_context`.
     """
     own, context = _split(_checked(given, CLIENT_CONTEXT_CHECKS | CONNECT_CHECKS))
     local, family = own.get("local_address"), own.get("family")
     if local is not None and family not in (None, 6 if ":" in local else 4):
-        raise wrong_value("options.local_address", f"is no address of family={family}, got {local}")
+        raise wrong_value("options.local_address", f"is not an address of family={family}, got {local}")
     return ConnectOptions(context=context, **own)
 
 
 def _checked(given: Mapping[str, object], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """Return the given options in checked form. Unknown names raise before any value is looked at."""
+    """Return the given options in checked form. Unknown names raise before any value is checked."""
     for name in given:
         if name not in checks:
             raise _unknown(name, checks)
@@ -89,29 +90,33 @@ def _split(checked: dict[str, Any]) -> tuple[dict[str, Any], ContextOptions]:
         raise UsageTypeError(
             f"options.secure_context cannot be combined with {names}",
             code="ERR_INCOMPATIBLE_OPTION_PAIR",
-            hint=f"Make a changed copy: secure_context.replace({min(context)}=...).",
+            hint=f"Set the option in a copy of the context: secure_context.replace({min(context)}=...).",
         )
     return own, make_context(context)
 
 
 def _unknown(name: object, checks: Mapping[str, Check]) -> UsageTypeError:
-    """Say of an unknown option what was probably meant."""
+    """Return the error for an unknown option, with the one that was probably meant."""
     if not isinstance(name, str):
-        return UsageTypeError(f"There is no option {name!r:.80}: options have names", code="ERR_TLS_UNKNOWN_OPTION")
+        return UsageTypeError(f"There is no option {name!r:.80}: option names must be strings", code="ERR_TLS_UNKNOWN_OPTION")
     snake = _to_snake_case(name)
-    if snake in _NOT_TAKEN:
-        return UsageTypeError(f"The option {name!r} is not taken from Node", code="ERR_TLS_UNKNOWN_OPTION", hint=_NOT_TAKEN[snake])
+    if snake in _UNSUPPORTED_NODE_OPTIONS:
+        hint = _UNSUPPORTED_NODE_OPTIONS[snake]
+        return UsageTypeError(f"Node's option {name!r} is not supported", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
     if snake in checks:
-        meant = f"it is spelled {snake}"
+        meant = f"it is spelled {snake}="
     elif snake in SERVER_CHECKS or snake in CONTEXT_CHECKS:
-        meant = f"{snake} is an option of servers"
+        meant = f"{snake}= is an option of servers"
     elif snake in CONNECT_CHECKS:
-        meant = f"{snake} is an option of client connections"
+        meant = f"{snake}= is an option of client connections"
     else:
-        meant = f"the nearest is {get_close_matches(snake, checks, n=1, cutoff=0.0)[0]}"
+        meant = f"the closest is {get_close_matches(snake, checks, n=1, cutoff=0.0)[0]}="
     return UsageTypeError(f"There is no option {name!r}: {meant}", code="ERR_TLS_UNKNOWN_OPTION")
 
 
 def _to_snake_case(name: str) -> str:
-    """Turn Node's spelling into ours: `requestCert`, `ALPNProtocols` and `minDHSize` have three kinds of borders."""
+    """Convert Node's spelling.
+
+    `requestCert`, `ALPNProtocols` and `minDHSize` have three kinds of word boundaries.
+    """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -25,18 +25,19 @@ __all__ = ["ServerOptions", "ServerOptionsDict"]
 
 AlpnMismatch: TypeAlias = Literal["alert", "continue"]
 
-# OpenSSL takes a hello up to 131,396 bytes and a certificate chain up to 102,400 (SSL3_RT_MAX_PLAIN_LENGTH,
-# SSL_MAX_CERT_LIST_DEFAULT): what it accepts by itself fits, with all smaller messages.
+# OpenSSL accepts a hello of up to 131,396 bytes and a certificate chain of up to 102,400
+# (SSL3_RT_MAX_PLAIN_LENGTH, SSL_MAX_CERT_LIST_DEFAULT). Both fit, together with all smaller
+# messages.
 MAX_HANDSHAKE_BYTES = 262144
 
-# PSK_MAX_IDENTITY_LEN, of hints too.
+# PSK_MAX_IDENTITY_LEN, which applies to hints too.
 MAX_PSK_HINT = 256
 
 
 def _check_psk_hint(label: str, value: object) -> bytes:
     hint = check_filled_text(label, value).encode()
     if b"\0" in hint:
-        raise wrong_value(label, "has a NUL in it")
+        raise wrong_value(label, "must not contain a null character")
     if len(hint) > MAX_PSK_HINT:
         raise UsageValueError(
             f"Failed to set PSK identity hint: {label} is longer than {MAX_PSK_HINT} bytes", code="ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED"
@@ -59,9 +60,9 @@ class ServerOptions(ConnectionOptions):
     """The options of a Server. Times are in seconds; None for a time or a limit means no limit.
 
     Attributes:
-        resume_unmarked: Sessions of other programs, which do not carry the verdict they were made under, resume even where a
-            client certificate is requested.
-        session_store: Has `get`, `put` and `delete`; cannot be combined with `new_session` and `resume_session`.
+        resume_unmarked: Resume sessions of other programs, which lack the verdict on the client,
+            even if a client certificate is requested.
+        session_store: Has `get`, `put` and `delete`; excludes `new_session` and `resume_session`.
         max_handshake_bytes: The bytes that one handshake may receive.
         psk_identity_hint: Encoded as UTF-8.
     """
@@ -86,7 +87,7 @@ class ServerOptions(ConnectionOptions):
 
     @property
     def alpn_callback(self) -> Callable[..., Any] | None:
-        """The hook that chooses the ALPN protocol. It is a context option; the server calls it like its own hooks."""
+        """The hook that chooses the ALPN protocol: a context option, called by the server."""
         return self.context.alpn_callback
 
 
