@@ -505,6 +505,7 @@ static void ends_after(int v, int flights, int how) {
     tio_conn_turn(c);
     CHECK_INT(c->rehandshake_done, done);
     if (how == HANG_UP && stuck) broken_by(c, TIO_FAULT_HANGUP);
+    else if (how == HANG_UP && !done) broken_by(c, TIO_FAULT_UNANSWERED);
     else if (how == HANG_UP) CHECK(c->phase == TIO_OPEN && c->in == TIO_IN_TRUNCATED);
     else if (how != FORGET) broken_by(c, how == RESET ? TIO_FAULT_OS : how == GARBAGE ? TIO_FAULT_SSL : TIO_FAULT_TIMEOUT);
     pair_free(&p);

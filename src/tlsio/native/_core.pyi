@@ -18,6 +18,8 @@ ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
 ASK_STATUS: Final[int]
 ASK_STORE: Final[int]
+REHANDSHAKE_DROPPED: Final[int]
+REHANDSHAKE_UNJUDGED: Final[int]
 
 SESSIONS: Final[int]
 """For `set_wants`: report new sessions; a server also asks for the session to resume."""
@@ -316,8 +318,8 @@ class Connection:
         """The client's hello, if it was recorded: handshake header and body."""
     def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0) -> None:
         """Set which questions a server asks."""
-    def set_timeouts(self, handshake: float, partial_record: float) -> None:
-        """Set the seconds for a repeated handshake, and for a complete record; 0: no limit."""
+    def set_limits(self, handshake: float, partial_record: float, handshake_bytes: int = 0) -> None:
+        """Set seconds for a repeated handshake and a complete record, and bytes for a handshake."""
     def request_status(self) -> None:
         """Request an OCSP response; ASK_STATUS is asked even if the server has none."""
     def use_psk(self) -> None:
@@ -537,6 +539,9 @@ class Connection:
     @property
     def pins_failed(self) -> bool: ...
     @property
+    def accepts_unverified(self) -> bool:
+        """Server: whether the latest handshake accepts a client with a bad certificate."""
+    @property
     def key_info(self) -> tuple[str, str | None, int] | None:
         """Kind (DH, ECDH, TLSGroup), name and bits; None: no ephemeral key was exchanged."""
     @property
@@ -661,6 +666,11 @@ class Gate:
     def unlisten_all(self) -> None: ...
     def evict(self) -> None:
         """End the connections that are not sockets yet."""
+    @property
+    def upgraded(self) -> int:
+        """Open connections over streams; set by the server, and counted for `max_connections`."""
+    @upgraded.setter
+    def upgraded(self, value: int) -> None: ...
     @property
     def open_connections(self) -> int: ...
     @property

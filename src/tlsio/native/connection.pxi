@@ -16,6 +16,8 @@ ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
 ASK_STATUS = TIO_ASK_STATUS
 ASK_STORE = TIO_ASK_STORE
+REHANDSHAKE_DROPPED = TIO_REHANDSHAKE_DROPPED
+REHANDSHAKE_UNJUDGED = TIO_REHANDSHAKE_UNJUDGED
 
 SESSIONS = TIO_WANT_SESSIONS
 STATEFUL = TIO_STATEFUL
@@ -118,10 +120,12 @@ cdef class Connection(Plaintext):
                         | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions)
         policy.alpn_continue = alpn_continue
 
-    def set_timeouts(self, double handshake, double partial_record):
-        """Set the seconds for a repeated handshake, and for a record to be complete; 0: no limit.
+    def set_limits(self, double handshake, double partial_record, uint64_t handshake_bytes=0):
+        """Set the seconds for a repeated handshake and for a record to be complete, and the bytes
+        that the first handshake may receive; 0: no limit.
         """
         cdef tio_policy *policy = tio_conn_policy(self.c)
+        policy.max_handshake_bytes = handshake_bytes
         policy.handshake_ns = _nanoseconds("handshake_timeout", handshake)
         policy.partial_ns = _nanoseconds("partial_record_timeout", partial_record)
 
@@ -326,7 +330,7 @@ cdef class Connection(Plaintext):
         if self.reported_open and self.owner is not None:
             done = tio_conn_rehandshake_done(self.c)
             if done:
-                self.owner._rehandshake_done(done == TIO_REHANDSHAKE_DROPPED)
+                self.owner._rehandshake_done(done)
         self._report()
 
     cdef object _move_out(self):

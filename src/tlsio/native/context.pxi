@@ -582,7 +582,7 @@ cdef int _set_sessions(tio_context *context, spec) except -1:
 
 cdef int _fill_settings(tio_context_settings *settings, spec) except -1:
     cdef bytes groups, id_context = _sized("The session id context", spec.session_id_context, 0, sizeof(settings.id_context))
-    settings.accept_unverified = spec.request_client and not spec.require_client
+    settings.accept_unverified = not spec.require_client
     if spec.groups is not None:
         groups = spec.groups.encode()
         settings.groups = strdup(groups)

@@ -159,6 +159,7 @@ cdef extern from "engine.h" nogil:
         uint32_t max_handshakes
         uint32_t max_per_peer
         uint32_t open "open"
+        uint32_t upgraded
         uint32_t handshaking
         uint64_t accepted
         uint64_t dropped
@@ -238,8 +239,9 @@ cdef extern from "engine.h" nogil:
     void tio_conn_close(tio_conn *)
     int tio_conn_rehandshake(tio_conn *, int, int, unsigned long *)
     int tio_conn_awaits_rehandshake(const tio_conn *)
-    int TIO_REHANDSHAKE_DROPPED
+    int TIO_REHANDSHAKE_DROPPED, TIO_REHANDSHAKE_UNJUDGED
     int tio_conn_rehandshake_done(tio_conn *)
+    bint tio_conn_accepts_unverified(const tio_conn *)
     void tio_conn_refuse_renegotiation(tio_conn *)
     void tio_conn_turn(tio_conn *)
     void tio_conn_expire(tio_conn *)

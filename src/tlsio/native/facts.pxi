@@ -315,6 +315,10 @@ cdef class Facts:
         return tio_conn_set_max_fragment(self.c, size) == 0
 
     @property
+    def accepts_unverified(self):
+        return tio_conn_accepts_unverified(self.c)
+
+    @property
     def pins_failed(self):
         cdef const tio_verify *verify = tio_conn_verify(self.c)
         if verify == NULL:

@@ -158,6 +158,14 @@ cdef class Gate:
         self.gate.queues_beyond = value
 
     @property
+    def upgraded(self):
+        return self.gate.upgraded
+
+    @upgraded.setter
+    def upgraded(self, uint32_t value):
+        self.gate.upgraded = value
+
+    @property
     def open_connections(self):
         return self.gate.open
 

@@ -101,7 +101,7 @@ class ClientHandshake(HandshakeSide):
 
     def prepare(self, connection: Connection) -> None:
         """Tell a new connection what it has to know before its first step."""
-        connection.set_timeouts(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
+        connection.set_limits(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
         if self.server_name is not None:
             connection.set_server_name(self.server_name)
         if self.options.min_dh_size is not None:

@@ -75,6 +75,11 @@ class Handshake:
             self._question = question
         later = True
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether an async hook has yet to answer."""
+        return self._question is not None
+
     def is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
         """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
         return bool(self.tasks and task in self.tasks) or (self._question is not None and self._question.is_run_by(task))

@@ -70,14 +70,15 @@ class ServerHandshake(HandshakeSide):
         connection.set_psk_hint(self.options.psk_identity_hint)
         connection.record(offer=policy.asks_with_hello)
         connection.set_renegotiation(*policy.renegotiation)
-        connection.set_timeouts(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
+        options = self.options
+        connection.set_limits(options.handshake_timeout or 0.0, options.partial_record_timeout or 0.0, options.max_handshake_bytes or 0)
 
     def verification(self, handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
         """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
         if request is None and reject is None:
             return None, False
         options = (handshake.context or self.policy.names.default).options
-        wanted = bool(options.request_cert) if request is None else request
+        wanted = handshake.connection.asks_certificate if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
 
@@ -301,7 +302,8 @@ class ServerHandshake(HandshakeSide):
 
     def find_error(self, handshake: Handshake) -> str | None:
         """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
-        if not handshake.is_done or not handshake.connection.asks_certificate:
+        connection = handshake.connection
+        if not handshake.is_done or not (connection.asks_certificate or connection.peer_certificate):
             return None
         return getattr(handshake.refused, "code", None) or self.judge(handshake).authorization_error
 
@@ -331,7 +333,7 @@ class ServerHandshake(HandshakeSide):
             explicit_ca=options.ca is not None,
             find_roots=context.find_roots,
         )
-        strict = options.reject_unauthorized is not False
+        strict = not connection.accepts_unverified
         held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate
         policy = VerifyPolicy(reject_unauthorized=strict, pins=() if held else options.pins or (), answer=answer)
         return judge(facts, policy)

@@ -525,7 +525,7 @@ class Server(Emitter):
             sock.destroy()
             raise
         self._open[sock] = handshake
-        self._statistics.upgraded.add(sock)
+        self._statistics.upgraded(sock)
         return await sock.handshake()
 
     def _check_room(self, peer: Any, closes: int) -> None:

@@ -17,14 +17,10 @@ __all__ = ["Statistics"]
 
 
 class Statistics:
-    """The counters of one server.
-
-    Attributes:
-        upgraded: The open sockets of `upgrade`, of which the gate knows nothing.
-    """
+    """The counters of one server."""
 
     def __init__(self, gate: Gate, sessions: ServerSessions) -> None:
-        self.upgraded: set[TLSSocket] = set()
+        self._upgraded: set[TLSSocket] = set()
         self._gate = gate
         self._sessions = sessions
         self._failed: dict[str, int] = {}
@@ -34,7 +30,12 @@ class Statistics:
     @property
     def connections(self) -> int:
         """Open connections, those in a handshake included. Any thread."""
-        return self._gate.open_connections + len(self.upgraded)
+        return self._gate.open_connections + self._gate.upgraded
+
+    def upgraded(self, sock: TLSSocket) -> None:
+        """Count an open socket of `upgrade`, for `max_connections` too."""
+        self._upgraded.add(sock)
+        self._gate.upgraded = len(self._upgraded)
 
     def handshake_failed(self, error: BaseException) -> None:
         """Count a failed handshake whose connection had a socket."""
@@ -46,8 +47,9 @@ class Statistics:
 
     def closed(self, sock: TLSSocket) -> None:
         """Keep what a closed socket has moved, unless the gate does."""
-        if sock in self.upgraded:
-            self.upgraded.discard(sock)
+        if sock in self._upgraded:
+            self._upgraded.discard(sock)
+            self._gate.upgraded = len(self._upgraded)
             self._bytes_read += sock.bytes_read
             self._bytes_written += sock.bytes_written
 

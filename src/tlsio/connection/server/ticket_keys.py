@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SESSION_TIMEOUT
-from tlsio.connection.tasks import ends_task
+from tlsio.connection.tasks import ends_task, failure_of_task
 from tlsio.model.errors import UsageError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.options.context import parse_ticket_keys
 from tlsio.native._core import Ring
@@ -95,11 +95,12 @@ class TicketRotation:
         self._install = install
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[float] | None = None
+        self._first_turns: set[asyncio.Task[float]] = set()
         self._failed = False
         self._stops = 0
 
     async def start(self) -> None:
-        """Install the keys that hold now, then go on by itself until `stop`. Started already: nothing happens.
+        """Install the keys that hold now, then go on by itself until `stop`, which also ends this call. Started already: returns at once.
 
         Raises:
             UsageError: the keys cannot be used, or the source keeps no time. Any other failure is the source's, which is asked again.
@@ -107,16 +108,28 @@ class TicketRotation:
         if self._runs():
             return
         stops = self._stops
-        pause = await self._turn(is_first=True)
-        if stops == self._stops and not self._runs():  # another call may have been faster
-            self._wait(pause)
+        turn = asyncio.get_running_loop().create_task(self._turn(is_first=True), name="tlsio ticket keys")
+        self._first_turns.add(turn)
+        try:
+            await asyncio.wait((turn,))
+        finally:
+            self._first_turns.discard(turn)
+            turn.cancel()
+        if stops != self._stops:
+            turn.add_done_callback(failure_of_task)  # nobody waits for its result any more
+        else:
+            pause = turn.result()
+            if not self._runs():  # another call may have been faster
+                self._wait(pause)
 
     def _runs(self) -> bool:
         return self._timer is not None or self._task is not None
 
     def stop(self) -> None:
-        """Leave the keys as they are; a `start` that waits for its source still installs what that gives, and no more."""
+        """Leave the keys as they are, and end a `start` that waits for its source."""
         self._stops += 1
+        for turn in self._first_turns:
+            turn.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:

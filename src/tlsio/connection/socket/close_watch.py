@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from tlsio.connection.handshake.handshake import Handshake
     from tlsio.native._core import Connection
 
 __all__ = ["CloseWatch", "Wire"]
@@ -41,6 +42,7 @@ class CloseWatch:
         loop: Has the timers.
         connection: What is to be closed.
         wire: Where its data goes.
+        handshake: Holds the output back while a hook of ours has to answer, which is not the peer's fault.
         is_local: Over a Unix socket, which delivers at once.
         timeout: Seconds; see `closing`.
         ended: Called with True when the peer has all and has ended, or had its time; with False when it takes nothing.
@@ -49,6 +51,7 @@ class CloseWatch:
     loop: asyncio.AbstractEventLoop
     connection: Connection
     wire: Wire
+    handshake: Handshake
     is_local: bool
     timeout: float
     ended: Callable[[bool], object]
@@ -107,7 +110,7 @@ class CloseWatch:
         if self.has_delivered():
             self._is_delivered = True
             self._moved = self._looked  # the peer's time to end begins when the last byte may have been acknowledged
-        elif acknowledged != self._acknowledged:
+        elif acknowledged != self._acknowledged or self.handshake.is_asking:
             self._acknowledged, self._moved = acknowledged, now
         else:
             self.wire.look_for_reset()

@@ -113,7 +113,9 @@ class SocketClosing(SocketReading):
             self._driver.watch()
         is_local = isinstance(self._addresses()[0], str | bytes)
         timeout = math.inf if self._settings.close_timeout is None else self._settings.close_timeout
-        self._closing = CloseWatch(self._loop, self._connection, self._driver or self._connection, is_local, timeout, self._close_ended)
+        self._closing = CloseWatch(
+            self._loop, self._connection, self._driver or self._connection, self._handshake, is_local, timeout, self._close_ended
+        )
 
     def destroy(self, error: BaseException | None = None) -> Self:
         """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
@@ -455,7 +457,7 @@ class SocketClosing(SocketReading):
         self._timer = None
         if self._phase is HANDSHAKING:
             self._connection.expire()
-        else:
+        elif not self._handshake.is_asking:  # otherwise the peer has answered, and hook_timeout is the bound
             hint = "The peer may hold the answer back, or its answer stands after data that is not read: read, or raise handshake_timeout."
             self._fail(HandshakeTimeoutError("The peer has not answered the renegotiation in time", hint=hint), ours=True)
 

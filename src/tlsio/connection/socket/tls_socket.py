@@ -19,9 +19,10 @@ from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
-from tlsio.model.errors import HandshakeError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.errors import ConnectionLostError, HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.explanations import NO_ANSWER_HINT
 from tlsio.model.options.connection import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
+from tlsio.native._core import REHANDSHAKE_DROPPED, REHANDSHAKE_UNJUDGED
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -321,7 +322,7 @@ class TLSSocket(SocketClosing):
             self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
         if self._error is not None:
             self._raise(self._error)
-        if self._phase >= CLOSED and not is_done:
+        if not is_done and (self._phase >= CLOSED or self._input is DROPPED):
             self._raise_closed()
 
     def _check_askable(self) -> None:
@@ -340,17 +341,19 @@ class TLSSocket(SocketClosing):
         """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
         self._connection.refuse_renegotiation()
 
-    def _rehandshake_done(self, dropped: bool) -> None:  # noqa: FBT001 - called by the engine
+    def _rehandshake_done(self, result: int) -> None:
         self._set_deadline(None)
+        if result == REHANDSHAKE_UNJUDGED:
+            self._handshake.refused = ConnectionLostError("The socket was closed before the client was judged", code="ERR_SOCKET_CLOSED")
         if self._rehandshaker is None or self._rehandshaker.done():
             return
-        if dropped:
+        if result == REHANDSHAKE_DROPPED:
             message = "The handshake was not repeated: this side ended the connection before the request could be sent"
             hint = "Call end() after renegotiate() has returned."
             self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
             self._rehandshaker.set_exception(error)
         else:
-            self._rehandshaker.set_result(True)
+            self._rehandshaker.set_result(result != REHANDSHAKE_UNJUDGED)
 
     # ---- blocks
 

@@ -84,7 +84,10 @@ static int on_renegotiation(tio_conn *c, int *alert) {
     c->renegotiations = now - c->handshake_done_ns >= c->policy.renegotiation.window_ns ? 1 : c->renegotiations + 1;
     if (c->policy.renegotiation.window_ns < 0) c->limit_exceeded = TIO_LIMIT_RENEGOTIATION_OFF;
     else if (c->renegotiations > c->policy.renegotiation.limit) c->limit_exceeded = TIO_LIMIT_RENEGOTIATIONS;
-    else return SSL_CLIENT_HELLO_SUCCESS;
+    if (!c->limit_exceeded) {
+        tio_conn_reset_strictness(c);
+        return SSL_CLIENT_HELLO_SUCCESS;
+    }
     *alert = SSL_AD_NO_RENEGOTIATION;
     return SSL_CLIENT_HELLO_ERROR;
 }
@@ -276,7 +279,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     /* It selects the alert. A session records it, also when the certificate is accepted
      * unverified. */
     X509_STORE_CTX_set_error(xs, error);
-    return error == X509_V_OK || (c->accept_unverified < 0 ? c->context->settings.accept_unverified : c->accept_unverified);
+    return error == X509_V_OK || tio_conn_accepts_unverified(c);
 }
 
 /* ---- Diffie-Hellman groups that are too small for the client --------------------------------- */
@@ -332,7 +335,10 @@ static void on_message(int written, int version, int type, const void *buffer, s
         else c->alert_received = p[1];
     } else if (type == SSL3_RT_HANDSHAKE && !written && size) {
         if (c->phase != TIO_HANDSHAKING) count_dataless_message(c, p[0]);
-        if (p[0] == SSL3_MT_HELLO_REQUEST) c->rehandshake_begins = 1;
+        if (p[0] == SSL3_MT_HELLO_REQUEST) {
+            c->rehandshake_begins = 1;
+            if (c->policy.renegotiation.window_ns < 0) c->limit_exceeded = TIO_LIMIT_RENEGOTIATION_OFF;
+        }
         if (p[0] == SSL3_MT_CERTIFICATE_REQUEST) c->certificate_requested = 1;
         if (p[0] == SSL3_MT_NEWSESSION_TICKET) c->ticket_received = 1;
         if (p[0] == SSL3_MT_FINISHED && c->phase == TIO_HANDSHAKING) c->peer_finished = 1;

@@ -146,6 +146,7 @@ static void input_over(tio_conn *c) {
     int error = c->wire.error ? c->wire.error : c->wire.out_error;
     if (error) wire_failed(c, error);
     else if (c->phase == TIO_HANDSHAKING || is_renegotiating(c)) tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
+    else if (c->rehandshake_asked && c->out == TIO_OUT_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
     else tio_move_in(c, TIO_IN_TRUNCATED);
 }
 
@@ -265,23 +266,42 @@ static void look_for_rehandshake(tio_conn *c) {
     c->rehandshake_done = c->rehandshake_deferred ? 0 : TIO_REHANDSHAKE_DONE;
     c->write_stop = TIO_GO;             /* a write that was blocked by it may continue */
     c->handshake_done_ns = tio_clock_coarse();
-    if (c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT) && (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER))
-        tio_move_question(c, TIO_ASK_CLIENT);
-    else
-        tio_sessions_ask(c);
+    int asks = c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT);
+    if (!asks) tio_sessions_ask(c);
+    /* After close() nothing is asked any more, so the client that has just answered is unknown. */
+    else if (tio_move_question(c, TIO_ASK_CLIENT)) c->rehandshake_done = TIO_REHANDSHAKE_UNJUDGED;
 }
 
 static void input_failed(tio_conn *c, int r);
 static void peek_record(tio_conn *c);
 
+int tio_conn_accepts_unverified(const tio_conn *c) {
+    return c->accept_unverified < 0 ? c->context->settings.accept_unverified : c->accept_unverified;
+}
+
+/* What one request has asked for holds for one handshake; the next is as strict as the context. */
+void tio_conn_reset_strictness(tio_conn *c) {
+    if (c->role != TIO_SERVER || c->accept_unverified < 0) return;
+    c->accept_unverified = -1;
+    if (SSL_get_verify_mode(c->ssl) & SSL_VERIFY_PEER)
+        SSL_set_verify(c->ssl, SSL_VERIFY_PEER | (tio_conn_accepts_unverified(c) ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
+}
+
 static int begin_rehandshake(tio_conn *c) {
+    int verify_mode = SSL_get_verify_mode(c->ssl);
+    int8_t accept_unverified = c->accept_unverified;
     begin_call(c);
+    tio_conn_reset_strictness(c);
     if (c->rehandshake_verify >= 0) {
         SSL_set_verify(c->ssl, c->rehandshake_verify, NULL);
         c->accept_unverified = c->rehandshake_accept_unverified;
     }
     int r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
-    if (r != 1) return -1;
+    if (r != 1) {                       /* such as a client that does not offer it: nothing has changed */
+        SSL_set_verify(c->ssl, verify_mode, NULL);
+        c->accept_unverified = accept_unverified;
+        return -1;
+    }
     c->rehandshake_asked = 1;
     if (c->role == TIO_CLIENT) {
         c->rehandshake_begins = 1;
@@ -294,22 +314,25 @@ static int begin_rehandshake(tio_conn *c) {
     return 0;
 }
 
-/* The peer may be renegotiating already (TLS 1.2). That handshake satisfies a client's request. It
- * does not satisfy a server's, because its hello may have been answered without a certificate
- * request: the server's own handshake follows it. */
+/* The peer may be renegotiating already (TLS 1.2), or the server may be asking about its handshake.
+ * That handshake satisfies a client's request. It does not satisfy a server's, because its hello may
+ * have been answered without a certificate request: the server's own handshake follows it. */
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
-    if (c->phase != TIO_OPEN || c->question != TIO_NO_QUESTION || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
+    if (c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
+    int asks = c->question != TIO_NO_QUESTION;
     /* OpenSSL would start a second one in a later read or write */
-    if (c->rehandshake_asked) return -1;
+    if (c->rehandshake_asked || (asks && (c->role == TIO_CLIENT || c->rehandshake_unreported))) return -1;
     c->rehandshake_verify = (int8_t)verify_mode;
     c->rehandshake_accept_unverified = (int8_t)accept_unverified;
     c->rehandshake_done = 0;            /* an earlier result that was not reported does not count */
-    if (is_renegotiating(c)) {
+    c->rehandshake_unreported = 1;
+    if (asks || is_renegotiating(c)) {
         c->rehandshake_asked = 1;
         c->rehandshake_deferred = c->role == TIO_SERVER;
         return 0;
     }
     if (!begin_rehandshake(c)) return 0;
+    c->rehandshake_unreported = 0;
     *code = ERR_peek_error();
     ERR_clear_error();
     return -1;
@@ -332,6 +355,7 @@ int tio_conn_rehandshake_done(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || c->phase == TIO_BROKEN) return 0;
     int done = c->rehandshake_done;
     c->rehandshake_done = 0;
+    if (done) c->rehandshake_unreported = 0;
     return done;
 }
 

@@ -326,6 +326,8 @@ typedef struct {
     /* open connections of one address (IPv4, or the first 64 bits of IPv6) */
     uint32_t max_per_peer;
     atomic_uint open, handshaking;      /* current numbers */
+    /* open connections over streams, which are not in `open` and count for max_connections */
+    atomic_uint upgraded;
     /* descriptors that are only being drained; see tio_gate_max_lingering() */
     atomic_uint lingering;
     atomic_ullong accepted, dropped;    /* since the start */
@@ -482,15 +484,19 @@ void tio_conn_end(tio_conn *);          /* sends close_notify after what was wri
 /* tio_conn_end(); from then on, steps discard input until the peer ends too */
 void tio_conn_close(tio_conn *);
 /* OPEN: start another handshake. TLS 1.2: renegotiation. TLS 1.3: a server requests the client's
- * certificate. verify_mode: SSL_VERIFY_*, with which accept_unverified is set too; -1 leaves both
- * unchanged. -1: failed, `code` is OpenSSL's error. If `code` is not set, the connection is not
- * open or the previous request is not complete. If the client is renegotiating already, the
- * server's handshake follows that one. */
+ * certificate. verify_mode: SSL_VERIFY_*, with which accept_unverified is set too, for this
+ * handshake; -1: a certificate is requested as before, and as strictly as the context says.
+ * Returns -1 if it failed: `code` is OpenSSL's error, or 0 when the connection is not open or the
+ * previous request is not complete. A server's handshake waits for one of the client's own, and for
+ * the answer to an open question. */
 int tio_conn_rehandshake(tio_conn *, int verify_mode, int accept_unverified, unsigned long *code);
+/* server: whether the latest handshake accepts a bad certificate */
+int tio_conn_accepts_unverified(const tio_conn *);
 int tio_conn_awaits_rehandshake(const tio_conn *);  /* requested and not complete */
 /* The result since the last call that returned one; 0: none. DROPPED: this side has ended its
- * direction. */
-enum { TIO_REHANDSHAKE_DONE = 1, TIO_REHANDSHAKE_DROPPED };
+ * direction before the handshake began. UNJUDGED: it was closed before it could ask about the
+ * client that has answered. */
+enum { TIO_REHANDSHAKE_DONE = 1, TIO_REHANDSHAKE_DROPPED, TIO_REHANDSHAKE_UNJUDGED };
 int tio_conn_rehandshake_done(tio_conn *);
 /* from now on a renegotiation by the peer ends the connection */
 void tio_conn_refuse_renegotiation(tio_conn *);

@@ -106,7 +106,8 @@ struct tio_conn {
     uint8_t limit_exceeded;             /* tio_limit: what a callback found exceeded */
     /* the peer's Finished of the first handshake was received */
     uint8_t peer_finished;
-    uint8_t rehandshake_asked;          /* we have requested another handshake */
+    uint8_t rehandshake_asked;          /* we have requested another handshake, and no answer came */
+    uint8_t rehandshake_unreported;     /* the same, until its result is reported */
     uint8_t rehandshake_hello;          /* server: the client's hello for it was received */
     /* server: ours follows the one that the client has started */
     uint8_t rehandshake_deferred;
@@ -252,6 +253,7 @@ void tio_sessions_decide(tio_conn *);   /* server, in the hello: session ids or 
 int tio_sessions_hello(tio_conn *);
 void tio_sessions_keep(tio_conn *, SSL_SESSION *);
 int tio_sessions_resumed(const tio_conn *);  /* client: the server has resumed the given session */
+void tio_conn_reset_strictness(tio_conn *);
 int tio_sessions_ask(tio_conn *);       /* server: opens TIO_ASK_STORE if sessions were made */
 void tio_sessions_free(tio_conn *);
 

@@ -86,7 +86,7 @@ const char *tio_conn_server_name(const tio_conn *c) { return c->server_name; }
 const tio_status *tio_conn_status(const tio_conn *c) { return c->status; }
 const tio_records *tio_conn_records(const tio_conn *c) { return c->records; }
 int tio_conn_peer_finished(const tio_conn *c) { return c->peer_finished; }
-int tio_conn_awaits_rehandshake(const tio_conn *c) { return c->rehandshake_asked; }
+int tio_conn_awaits_rehandshake(const tio_conn *c) { return c->rehandshake_unreported; }
 int tio_conn_has_news(const tio_conn *c) { return c->has_news; }
 int64_t tio_conn_last_activity(const tio_conn *c) { return c->last_activity; }
 const struct sockaddr_in6 *tio_conn_peer(const tio_conn *c) { return &c->peer; }

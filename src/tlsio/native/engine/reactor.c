@@ -175,13 +175,19 @@ static void uncount_handshake(tio_reactor *r, tio_gate *g) {
     if (atomic_fetch_sub(&g->handshaking, 1) == g->max_handshakes && g->max_handshakes) wake_listeners(r, g);
 }
 
+static int is_full(const tio_gate *g) {
+    unsigned max = atomic_load(&g->max_connections);
+    return max && atomic_load(&g->open) + atomic_load(&g->upgraded) >= max;
+}
+
 static void uncount(tio_reactor *r, tio_conn *c) {
     tio_gate *g = c->gate;
     if (!g || !c->counted) return;
     if (c->counted == 1) uncount_handshake(r, g);
     if (c->counted_peer) tio_gate_leave_peer(g, &c->peer);
-    unsigned open = atomic_fetch_sub(&g->open, 1);
-    if (g->queues_beyond && open == atomic_load(&g->max_connections)) wake_listeners(r, g);
+    int was_full = is_full(g);
+    atomic_fetch_sub(&g->open, 1);
+    if (g->queues_beyond && was_full) wake_listeners(r, g);
     atomic_fetch_add(&g->bytes_in, c->bytes_read);
     atomic_fetch_add(&g->bytes_out, c->bytes_written);
     c->counted = c->counted_peer = 0;
@@ -355,11 +361,6 @@ static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
     s->error = error;
     tio_notify(r, s, TIO_NOTICE_LISTENER);
     pause_listener(r, s, ns);
-}
-
-static int is_full(const tio_gate *g) {
-    unsigned max = atomic_load(&g->max_connections);
-    return max && atomic_load(&g->open) >= max;
 }
 
 static void accept_some(tio_reactor *r, tio_slot *s) {
