@@ -276,6 +276,57 @@ static void a_request_covers_one_hello(void) {
     }
 }
 
+/* What a request has asked for holds for its own handshake: the client's next one is as strict as the context. */
+static void strictness_holds_for_one_handshake(void) {
+    for (int own = 0; own < 2; own++) {
+        pair p = open_as(TLS1_2_VERSION, &client_strange, 0);
+        CHECK_INT(reshake(p.server, SSL_VERIFY_PEER, 1), 0);
+        pump(&p);
+        CHECK_INT(tio_conn_rehandshake_done(p.server), TIO_REHANDSHAKE_DONE);
+        CHECK(tio_conn_accepts_unverified(p.server) && p.server->verify->count);
+        CHECK_INT(reshake(own ? p.client : p.server, -1, 0), 0);
+        pump(&p);
+        CHECK(!tio_conn_accepts_unverified(p.server));
+        broken_by(p.server, TIO_FAULT_VERIFY);
+        pair_free(&p);
+    }
+}
+
+/* A request that cannot be sent changes nothing: this client of TLS 1.3 does not offer to be asked later. */
+static void a_request_that_fails_changes_nothing(void) {
+    pair p = open_as(TLS1_3_VERSION, NULL, 0);
+    int before = SSL_get_verify_mode(p.server->ssl);
+    CHECK(reshake(p.server, MUST, 1) > 0);
+    CHECK_INT(SSL_get_verify_mode(p.server->ssl), before);
+    CHECK(!tio_conn_accepts_unverified(p.server) && !tio_conn_awaits_rehandshake(p.server));
+    still_talks(&p);
+    pair_free(&p);
+}
+
+/* A client that was told to refuse renegotiation breaks before it shows anything. */
+static void a_client_refuses_renegotiation(void) {
+    pair p = open_as(TLS1_2_VERSION, &client_a, 0);
+    tio_conn_refuse_renegotiation(p.client);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    pump(&p);
+    broken_by(p.client, TIO_FAULT_LIMIT);
+    CHECK_INT(p.client->fault->limit, TIO_LIMIT_RENEGOTIATION_OFF);
+    CHECK(!knows(&p, &client_a));
+    pair_free(&p);
+}
+
+/* After close() no question is asked: the client that answers then is reported as one that was not judged. */
+static void an_answer_after_close(void) {
+    pair p = open_as(TLS1_3_VERSION, &client_a, TIO_WANT_CLIENT);
+    CHECK_INT(reshake(p.server, MUST, 0), 0);
+    carry(&p, p.server, p.client);
+    tio_conn_close(p.server);
+    pump(&p);
+    CHECK_INT(p.server->question, TIO_NO_QUESTION);
+    CHECK_INT(tio_conn_rehandshake_done(p.server), TIO_REHANDSHAKE_UNJUDGED);
+    pair_free(&p);
+}
+
 /* The server's request and the client's own are satisfied by one handshake. */
 static void a_client_s_request_during_the_server_s(void) {
     pair p = open_as(TLS1_2_VERSION, &client_a, 0);
@@ -702,6 +753,10 @@ void reshake_tests(void) {
     RUN(a_handshake_cannot_be_asked_for_at_any_time);
     RUN(who_cannot_be_asked_stays);
     RUN(bad_certificates_are_refused_later_too);
+    RUN(strictness_holds_for_one_handshake);
+    RUN(a_request_that_fails_changes_nothing);
+    RUN(a_client_refuses_renegotiation);
+    RUN(an_answer_after_close);
     RUN(a_client_renegotiates_no_more_than_it_may);
     RUN(an_end_in_the_middle_is_an_end);
     RUN(closing_in_the_middle_closes);

@@ -206,6 +206,7 @@ class Server(Emitter):
         closes = self._closes
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
+            self._check_not_closed(closes)
             await self._ticket_keys.start()
             self._check_not_listening()  # all that takes time
             self._check_not_closed(closes)
