@@ -1,8 +1,9 @@
 """TLS between two pieces of memory: what the application writes comes out encrypted, what the peer sent comes out in the clear.
 
-Nothing here waits, sleeps or knows a loop. Whoever holds the pair moves its bytes; every call does all there is to do and
-returns. As with the standard library's `MemoryBIO` and `SSLObject` the encrypted end never fails: what breaks the connection
-is raised by the clear one, behind all that came before it, while the alert that tells the peer lies ready to be sent.
+Nothing here waits, sleeps or knows a loop. Whoever holds the pair moves its bytes; every call does
+all there is to do and returns. As with the standard library's `MemoryBIO` and `SSLObject` the
+encrypted end never fails: what breaks the connection is raised by the clear one, behind all that
+came before it, while the alert that tells the peer lies ready to be sent.
 """
 
 from __future__ import annotations
@@ -75,12 +76,15 @@ def create_secure_pair(
         context: Certificate, trust and protocol; otherwise the options of a context are taken here.
         is_server: Speak the server's part.
         request_cert: A server asks for the client's certificate.
-        reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername` or `host`. False, as in
-            Node, leaves the decision to `cleartext.authorized`. What `context` itself insists on holds in any case.
-        options: Those of `connect` or of `create_server`, without those about time, sockets and many connections.
+        reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername`
+            or `host`. False, as in Node, leaves the decision to `cleartext.authorized`. What
+            `context` itself insists on holds in any case.
+        options: Those of `connect` or of `create_server`, without those about time, sockets and
+            many connections.
 
     Raises:
-        UsageError: a wrong option, or an async hook. ConfigError: a certificate or key that cannot be used.
+        UsageError: a wrong option, or an async hook. ConfigError: a certificate or key that cannot
+            be used.
     """
     for name in options:
         if name in _MEANINGLESS:
@@ -112,7 +116,8 @@ def _insist(context: SecureContext, *, is_server: bool, request: bool, reject: b
 class SecurePair:
     """The two ends of TLS in memory (Node v4: `SecurePair`).
 
-    The handshake begins with the first call of either end. Then, whenever something has come from the peer:
+    The handshake begins with the first call of either end. Then, whenever something has come from
+    the peer:
 
         pair.encrypted.write(received)
         plaintext = pair.cleartext.read()
@@ -124,7 +129,8 @@ class SecurePair:
 
     Events:
         secure: the handshake is done; `cleartext.authorized` says whether the peer was found good.
-        error(error): the connection broke. keylog(line), ocsp_response(bytes or None): as those of a TLSSocket.
+        error(error): the connection broke. keylog(line), ocsp_response(bytes or None): as those of
+            a TLSSocket.
     """
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
@@ -222,8 +228,8 @@ class Cleartext(SocketFacts):
         """Give the plaintext that is there, at most `n` bytes; b"" when there is none: `eof` tells whether more may come.
 
         Raises:
-            TLSError: what ended the connection, after all bytes that came before it; TruncatedError: the peer's end came
-                without close_notify.
+            TLSError: what ended the connection, after all bytes that came before it;
+                TruncatedError: the peer's end came without close_notify.
         """
         left = sys.maxsize if _check_size(n) < 0 else n
         chunks = []
@@ -251,7 +257,8 @@ class Cleartext(SocketFacts):
         """Encrypt `data`, after the handshake if that is not done yet. False: more than the high-water mark waits to be sent.
 
         Raises:
-            TLSError: what ended the connection. UsageError: no bytes, or after `end` (ERR_STREAM_WRITE_AFTER_END).
+            TLSError: what ended the connection. UsageError: no bytes, or after `end`
+                (ERR_STREAM_WRITE_AFTER_END).
         """
         chunk = check_bytes("data", data)
         if self._end_called:

@@ -28,7 +28,7 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(authorities, "_default", authorities._DefaultRoots())
-    read_once = (authorities._first_roots, roots.system, roots.extra)
+    read_once = (authorities._initial_roots, roots.system, roots.extra)
     for function in read_once:
         function.cache_clear()
     yield

@@ -81,7 +81,7 @@ class HandshakePolicy:
         hooks, names = self.hooks, self.names
         return {
             "hello": "sni_callback" in hooks or bool(names),
-            "alpn": "alpn_callback" in hooks or "sni_callback" in hooks or names.any_chooses_protocol,
+            "alpn": "alpn_callback" in hooks or "sni_callback" in hooks or names.any_has_alpn_callback,
             "client": self.crls is not None or "check_client" in hooks,
             "status": self.asks_status,
             "psk": "psk_callback" in hooks,
