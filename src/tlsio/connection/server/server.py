@@ -1,7 +1,8 @@
 """Servers: listening, contexts by name, sockets and their listeners.
 
-The gate accepts, limits and counts in C; what becomes a socket is adopted here, kept alive until it is closed, and handed to the
-`secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
+The gate accepts, limits and counts in C; what becomes a socket is adopted here, kept alive until it
+is closed, and handed to the `secure_connection` listeners. Everything runs in the loop's thread but
+for the methods that say otherwise, which share a lock.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
     (Node: `tls.createServer`.)
 
     Args:
-        listener: Called with each socket whose client was let in, as a `secure_connection` listener. Sync: the socket lives
-            until it is closed. Async: it owns the socket, which is closed when it returns.
+        listener: Called with each socket whose client was let in, as a `secure_connection`
+            listener. Sync: the socket lives until it is closed. Async: it owns the socket, which is
+            closed when it returns.
         options: Options of servers and of their contexts.
 
     Raises:
@@ -100,13 +102,16 @@ class Server(Emitter):
     (Node: `tls.Server`.)
 
     Events:
-        secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also `client_error`: a handshake failed.
-        connection(address): a connection was accepted, before TLS. `drop(address)`: refused by `max_connections`.
+        secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also
+            `client_error`: a handshake failed.
+        connection(address): a connection was accepted, before TLS. `drop(address)`: refused by
+            `max_connections`.
         listening. close: it listens no more, and the last connection has ended.
-        error(error): accepting failed, sessions could not be kept or found, or a listener of the server failed.
+        error(error): accepting failed, sessions could not be kept or found, or a listener of the
+            server failed.
 
-    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `psk_callback`, `new_session`, `resume_session`) are set as
-    options or by `on`; one function each.
+    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `psk_callback`,
+    `new_session`, `resume_session`) are set as options or by `on`; one function each.
 
     Attributes:
         drop_max_connection: What `max_connections` does to those beyond it.
@@ -126,7 +131,7 @@ class Server(Emitter):
         self._options = parse_server_options(options)
         self._policy = HandshakePolicy(self._options)
         self._side = ServerHandshake(self._policy)
-        self._side.tell_failure = self._session_failed
+        self._side.report_session_failure = self._session_failed
         self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
@@ -198,7 +203,8 @@ class Server(Emitter):
             reuse_port: Several processes may listen on the port.
 
         Raises:
-            UsageError: a wrong argument, it listens already, or `close` was called meanwhile. OSError: the address cannot be had.
+            UsageError: a wrong argument, it listens already, or `close` was called meanwhile.
+                OSError: the address cannot be had.
             Given sockets are then as they were, and still open.
         """
         self._check_process()
@@ -301,8 +307,8 @@ class Server(Emitter):
     def drop_max_connection(self) -> bool:
         """What happens beyond `max_connections`. True: closed at once, `drop` tells it. False: the kernel keeps them in its queue.
 
-        Where processes share the listening socket, one that still has room accepts what is left in the queue.
-        (Node: `dropMaxConnection`.)
+        Where processes share the listening socket, one that still has room accepts what is left in
+        the queue. (Node: `dropMaxConnection`.)
         """
         return not self._gate.queues_beyond
 
@@ -318,7 +324,8 @@ class Server(Emitter):
         What the context leaves unset is the server's. An existing name is replaced. Any thread.
 
         Raises:
-            UsageError: no name (ERR_TLS_REQUIRED_SERVER_NAME), or a wrong option. ConfigError: nothing was changed.
+            UsageError: no name (ERR_TLS_REQUIRED_SERVER_NAME), or a wrong option. ConfigError:
+                nothing was changed.
         """
         given = parse_context(context)
         with self._lock:
@@ -361,10 +368,12 @@ class Server(Emitter):
         """Use other ticket keys. Any thread.
 
         Args:
-            keys: 48 bytes: in front, older keys decrypt for one `session_timeout` more. A list: replaces all.
+            keys: 48 bytes: in front, older keys decrypt for one `session_timeout` more. A list:
+                replaces all.
 
         Raises:
-            UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they come from a source.
+            UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they
+                come from a source.
         """
         self._ticket_keys.use(keys)
 
@@ -406,11 +415,11 @@ class Server(Emitter):
 
     def _update_wants(self) -> None:
         """Tell the gate which questions and notices are worth a call."""
-        policy, records = self._policy, self._side.records
+        policy, records = self._policy, self._side.diagnostics
         wants = policy.wants
         self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
         self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or policy.asks_with_hello, trace=records.trace)
-        self._gate.store = policy.sessions.at_once
+        self._gate.store = policy.sessions.sync_store
         self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
@@ -424,7 +433,8 @@ class Server(Emitter):
     def _adopt(self, connection: Connection) -> None:
         loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name
         handshake = Handshake(connection, loop, (names.find(name) if name else None) or names.default)
-        # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
+        # The reactor runs in no context of its own: a connection's variables are those that
+        # `listen` was called with.
         sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
         self._open[sock] = handshake
 
@@ -498,11 +508,12 @@ class Server(Emitter):
     async def upgrade(self, stream: Any) -> TLSSocket:
         """Speak TLS on a stream that was accepted by somebody else: the server side of STARTTLS.
 
-        Contexts, hooks, limits and listeners are this server's; the `secure_connection` listener is called for it too.
+        Contexts, hooks, limits and listeners are this server's; the `secure_connection` listener is
+        called for it too.
 
         Raises:
-            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError: `max_connections` is reached, or the
-                server was closed meanwhile.
+            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError:
+                `max_connections` is reached, or the server was closed meanwhile.
             UsageError: no stream, which is left alone, or keys of a source that cannot be used.
             Whatever else is raised, and when it is cancelled: the stream is closed.
         """
@@ -594,7 +605,8 @@ class Server(Emitter):
         """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors.
 
         Raises:
-            UsageStateError: called by one of those listeners, or by a hook: it would wait for itself.
+            UsageStateError: called by one of those listeners, or by a hook: it would wait for
+                itself.
         """
         self._check_process()
         self._check_no_self_wait()

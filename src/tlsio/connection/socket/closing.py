@@ -1,18 +1,21 @@
 """The half of a TLSSocket that ends it: closing, errors, and the events that come last.
 
-Theory of operation. `_fail` is the one way to end by an error, `_close_now` the one way to be closed: it lets the stream go, wakes
-everything that waits and emits `close`. What a listener has to be told once (`end`, `error`, `close`) goes into `_kept` first and is
-emitted by `_tell`, in that order, as soon as there is a listener and the data before it was given out.
+Theory of operation. `_fail` is the one way to end by an error, `_close_now` the one way to be
+closed: it lets the stream go, wakes everything that waits and emits `close`. What a listener has to
+be told once (`end`, `error`, `close`) goes into `_kept` first and is emitted by `_tell`, in that
+order, as soon as there is a listener and the data before it was given out.
 
 Closing takes two phases, and no wait in them can be prolonged by what the peer sends.
-- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress; over a stream also one that the
-  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is
-  not cut as long as its kernel acknowledges something within that time.
-- Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in all.
+- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress;
+  over a stream also one that the stream takes. `close_timeout` without any ends the connection with
+  an error, for data may be lost; a slow reader is not cut as long as its kernel acknowledges
+  something within that time.
+- Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in
+  all.
 
 Invariants.
-- An error is told to somebody: it is raised by the call that waits or comes next, given to `error` listeners, or reported by
-  `_report`; `_error_taken` says whether the first two have happened.
+- An error is told to somebody: it is raised by the call that waits or comes next, given to `error`
+  listeners, or reported by `_report`; `_error_taken` says whether the first two have happened.
 - After `close` no event is emitted but an `error` that was kept for a listener that comes later.
 """
 
@@ -92,8 +95,9 @@ class SocketClosing(SocketReading):
     def close(self) -> None:
         """End, discard what still comes, and be closed when the peer has ended too.
 
-        While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte end the connection: with an
-        error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. When the peer has all, it has `close_timeout` seconds to end.
+        While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte
+        end the connection: with an error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. When the peer
+        has all, it has `close_timeout` seconds to end.
         """
         self._connection.check_caller()
         if self._phase >= CLOSED or self._input is DROPPED:
@@ -131,7 +135,8 @@ class SocketClosing(SocketReading):
         """Wait until the connection is closed; when it ended in order its stream is closed too. Never raises its error.
 
         Raises:
-            UsageStateError: an async `data` listener of an open socket waits: the socket waits for its listener.
+            UsageStateError: an async `data` listener of an open socket waits: the socket waits for
+                its listener.
         """
         if self._phase is RELEASED:
             return
@@ -250,11 +255,13 @@ class SocketClosing(SocketReading):
     def _die(self, error: BaseException, *, ours: bool = False) -> None:
         """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
         if self._handshake.is_done or self._owner is None:
-            self._fail(error, ours=ours, of_user=error is self._handshake.mistake and self._side.is_server)  # a client's is always reported
+            self._fail(
+                error, ours=ours, of_user=error is self._handshake.hook_failure and self._side.is_server
+            )  # a client's is always reported
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_taken = True
-            self._owner.handshake_failed(self, error, error is self._handshake.mistake and self._opener is None)
+            self._owner.handshake_failed(self, error, error is self._handshake.hook_failure and self._opener is None)
             self._close_now()
 
     def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
@@ -262,8 +269,10 @@ class SocketClosing(SocketReading):
 
         Args:
             error: What to tell.
-            ours: Not the peer's doing: what was read and not given out is dropped, and the end does not wait for listeners.
-            of_user: Raised by the user's code, so that even a server's is reported when nobody takes it.
+            ours: Not the peer's doing: what was read and not given out is dropped, and the end does
+                not wait for listeners.
+            of_user: Raised by the user's code, so that even a server's is reported when nobody
+                takes it.
             stuck: The stream takes nothing any more: do not wait for it.
         """
         if self._phase >= CLOSED or self._error is not None:
@@ -488,7 +497,8 @@ class SocketClosing(SocketReading):
         else:
             told = self._silent_since
             self._silent_since = last
-            # What is queued may move without a call of the application; all else ends the silence by a call (`_end_silence`).
+            # What is queued may move without a call of the application; all else ends the silence
+            # by a call (`_end_silence`).
             self._set_idle_timer(self._idle_timeout if self._connection.writable_length else None)
             if self._connection.has_flow:
                 self._connection.set_flow(self._find_flow())

@@ -132,7 +132,7 @@ class SocketFacts(Emitter):
 
     def _key_failed(self, error: BaseException) -> None:
         """No key could be found, and the handshake fails."""
-        self._handshake.fail_key(error)
+        self._handshake.fail_psk(error)
 
     # ---- what was agreed
 
@@ -179,8 +179,8 @@ class SocketFacts(Emitter):
     def get_session(self) -> bytes | None:
         """Return the session as it is now, for `session=` of a later connection; None before the handshake. A secret.
 
-        (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket: listen to `session`. On a
-        server: what `new_session` is given.
+        (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket:
+        listen to `session`. On a server: what `new_session` is given.
         """
         data = self._connection.session if self._handshake.is_done else None
         return None if data is None else self._side.export_session(self._handshake, data)
@@ -192,8 +192,9 @@ class SocketFacts(Emitter):
     def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
         """Return how the secret was agreed on; on servers too. None before the handshake.
 
-        `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with `name` and `size`, or "TLSGroup"
-        with `name` where the group is no curve, such as X25519MLKEM768.
+        `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with
+        `name` and `size`, or "TLSGroup" with `name` where the group is no curve, such as
+        X25519MLKEM768.
         """
         if not self._handshake.is_done:
             return None
@@ -211,7 +212,8 @@ class SocketFacts(Emitter):
     def get_shared_sigalgs(self) -> list[str]:
         """Return the signature algorithms both sides take, such as "ECDSA+SHA256", the most wanted first.
 
-        What the client offers in its hello, and the server in its wish for a certificate: a client that was not asked has none.
+        What the client offers in its hello, and the server in its wish for a certificate: a client
+        that was not asked has none.
         """
         return self._connection.shared_sigalgs
 
@@ -228,7 +230,8 @@ class SocketFacts(Emitter):
 
         Args:
             length: Bytes wanted.
-            label: What it is for; both ends use the same, registered with IANA or of one's own, "EXPERIMENTAL...".
+            label: What it is for; both ends use the same, registered with IANA or of one's own,
+                "EXPERIMENTAL...".
             context: Mixed in. Before TLS 1.3 none and an empty one differ.
 
         Raises:
@@ -246,8 +249,9 @@ class SocketFacts(Emitter):
         """Return what names this very connection to a protocol above, such as SCRAM-PLUS; equal on both sides.
 
         Args:
-            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: names the server's certificate, so a connection
-                that was opened by whoever has its key), "tls-unique" (RFC 5929, up to TLS 1.2).
+            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: names the server's
+                certificate, so a connection that was opened by whoever has its key), "tls-unique"
+                (RFC 5929, up to TLS 1.2).
 
         Raises:
             UsageStateError: this connection has none of the type (ERR_TLS_INVALID_STATE).
@@ -269,7 +273,8 @@ class SocketFacts(Emitter):
         """What the client offered, on a server's socket: inside hooks, later too. None before it has come, and on clients.
 
         Raises:
-            UsageStateError: it was not recorded: the server has neither a hook nor the option `client_hello=True`.
+            UsageStateError: it was not recorded: the server has neither a hook nor the option
+                `client_hello=True`.
         """
         message = self._connection.offer
         if message is not None:
@@ -283,8 +288,9 @@ class SocketFacts(Emitter):
     def set_key_cert(self, context: SecureContext | ContextOptionsDict) -> None:
         """Show another certificate than the context's, in this server's connection: its certificates with their keys and chains.
 
-        All else stays as it is: versions, trust, ALPN ... (Node also takes the trust.) To be called before the handshake, or
-        within `sni_callback` and `alpn_callback`, whichever context they choose.
+        All else stays as it is: versions, trust, ALPN ... (Node also takes the trust.) To be called
+        before the handshake, or within `sni_callback` and `alpn_callback`, whichever context they
+        choose.
 
         Raises:
             UsageStateError: it is too late, or a client. UsageError: no context, or a wrong option.
@@ -328,7 +334,7 @@ class SocketFacts(Emitter):
         self._emit("session", self._side.export_session(self._handshake, data, lifetime))
 
     def _keylogged(self, lines: bytes) -> None:
-        self._side.records.keep(lines)
+        self._side.diagnostics.write_keys(lines)
         for line in lines.splitlines(keepends=True):
             self._emit("keylog", line)
             if self._owner is not None:

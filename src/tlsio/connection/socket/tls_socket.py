@@ -1,8 +1,9 @@
 """TLSSocket: what the user holds of one connection.
 
-Here are the handshakes and writing; reading is in `reading`, ending in `closing`, and the states with the table of
-their moves in `lifecycle`. The engine's connection below tells its news by `_asked`, `_opened`, `_readable`, `_drained`,
-`_input_ended`, `_finished`, `_broken`, `_rehandshake_done`, `_take_result` and `_listener_failed`, always from the loop, never from inside
+Here are the handshakes and writing; reading is in `reading`, ending in `closing`, and the states
+with the table of their moves in `lifecycle`. The engine's connection below tells its news by
+`_asked`, `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`,
+`_rehandshake_done`, `_take_result` and `_listener_failed`, always from the loop, never from inside
 an OpenSSL call; what our own code raises at that comes back by `_crashed`.
 """
 
@@ -44,15 +45,20 @@ SOCKET_EVENTS = frozenset(
 class TLSSocket(SocketClosing):
     """One TLS connection (Node: `tls.TLSSocket`).
 
-    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
-    anyio ByteStream or another TLSSocket, and owns it from then on. The client side of such a socket verifies as `connect` does.
+    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an
+    asyncio (reader, writer), an anyio ByteStream or another TLSSocket, and owns it from then on.
+    The client side of such a socket verifies as `connect` does.
 
     Events:
         secure: the handshake is done. `secure_connect`: and the server was let in (clients).
-        ocsp_response(bytes or None): what the server stapled, before it is let in (clients that asked for it).
-        data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`: writing may go on.
-        session(bytes): the server gave a session to resume (clients); in TLS 1.3 more than one, after the handshake.
-        timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last `close(had_error)`.
+        ocsp_response(bytes or None): what the server stapled, before it is let in (clients that
+            asked for it).
+        data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`:
+            writing may go on.
+        session(bytes): the server gave a session to resume (clients); in TLS 1.3 more than one,
+            after the handshake.
+        timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last
+            `close(had_error)`.
     """
 
     __slots__ = ("__weakref__",)
@@ -69,7 +75,8 @@ class TLSSocket(SocketClosing):
         Args:
             stream: Connected; closed with the socket. What it holds already goes into TLS.
             is_server: Speak the server's part.
-            options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
+            options: Those of `connect`, of which `servername` or `host` is needed, or those of
+                `create_server`.
         """
         side = make_side(options, is_server=is_server)
         loop = asyncio.get_running_loop()
@@ -109,7 +116,7 @@ class TLSSocket(SocketClosing):
         mark = side.options.high_water_mark
         usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
         self._high_water = usual if mark is None else mark
-        side.records.begin(connection)
+        side.diagnostics.attach(connection)
         connection.bind(self, self._context_vars, self._high_water)
 
     # ---- the handshake
@@ -142,8 +149,9 @@ class TLSSocket(SocketClosing):
         """Send this name to the server, and verify it: `servername` given late (Node: `setServername`, which verifies nothing).
 
         Raises:
-            UsageTypeError: not a str. UsageValueError: no host name. UsageStateError: on a server (ERR_TLS_SNI_FROM_SERVER), the
-                handshake has begun, or a session was offered, which is bound to the name before.
+            UsageTypeError: not a str. UsageValueError: no host name. UsageStateError: on a server
+                (ERR_TLS_SNI_FROM_SERVER), the handshake has begun, or a session was offered, which
+                is bound to the name before.
         """
         checked = check_filled_text("name", name)
         if self._phase is not IDLE:
@@ -154,7 +162,8 @@ class TLSSocket(SocketClosing):
         """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
 
         Raises:
-            UsageTypeError: not bytes-like. UsageStateError: on a server, or the handshake has begun.
+            UsageTypeError: not bytes-like. UsageStateError: on a server, or the handshake has
+                begun.
         """
         session = check_bytes("data", data)
         if self._phase is not IDLE:
@@ -197,7 +206,8 @@ class TLSSocket(SocketClosing):
     def write(self, data: BytesLike) -> bool:
         """Queue plaintext; it is copied before this returns. False: above the high-water mark, wait for `drain`.
 
-        When the peer has failed the data is dropped and False returned: `drain`, `send` and `read` tell the error.
+        When the peer has failed the data is dropped and False returned: `drain`, `send` and `read`
+        tell the error.
 
         Raises:
             UsageStateError: after our own end, close or destroy (ERR_STREAM_WRITE_AFTER_END).
@@ -273,20 +283,25 @@ class TLSSocket(SocketClosing):
     async def renegotiate(self, *, request_cert: bool | None = None, reject_unauthorized: bool | None = None) -> None:
         """Shake hands again. TLS 1.2: renegotiation, of either side. TLS 1.3: a server asks the client for its certificate.
 
-        The answer comes between the peer's data: somebody has to read what is sent before it. `check_client` is asked again.
+        The answer comes between the peer's data: somebody has to read what is sent before it.
+        `check_client` is asked again.
 
         Args:
             request_cert: Servers: ask for a certificate; None leaves it as it is (TLS 1.3: asks).
-            reject_unauthorized: A bad certificate, or none, ends the connection; None: as the context has it.
+            reject_unauthorized: A bad certificate, or none, ends the connection; None: as the
+                context has it.
 
         Raises:
             UsageStateError: not open, asked already, or (TLS 1.3) not a server.
             UsageValueError: `request_cert=False` in TLS 1.3.
-            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
-                (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
-                The same code: `end` was called before a server's request could be sent; the connection goes on.
-            HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
-            TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can be asked for until it is done.
+            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the
+                peer has ended (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the
+                connection is destroyed). The same code: `end` was called before a server's request
+                could be sent; the connection goes on.
+            HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the
+                connection is destroyed.
+            TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can
+                be asked for until it is done.
         """
         self._connection.check_caller()
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
@@ -401,7 +416,7 @@ class TLSSocket(SocketClosing):
         return f"<TLSSocket {role} {state} peer={peer} {self.get_protocol() or 'no TLS yet'}>"
 
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise UsageTypeError("A TLSSocket is neither pickled nor copied")
+        raise UsageTypeError("A TLSSocket cannot be pickled or copied")
 
 
 def _check_bytes(data: object) -> None:
