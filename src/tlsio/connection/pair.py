@@ -144,7 +144,7 @@ class SecurePair:
         self.encrypted = Encrypted(wire)
 
     def on(self, event: str, fn: Any = None) -> Any:
-        """Call `fn` for each `event`; returns `fn`. Its exceptions propagate to the current call."""
+        """Call `fn` for each `event`; returns `fn`. Its exceptions propagate to the caller."""
         return self.cleartext.on(event, fn)
 
     def once(self, event: str, fn: Any = None) -> Any:

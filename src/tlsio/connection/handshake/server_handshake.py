@@ -141,7 +141,7 @@ class ServerHandshake(HandshakeSide):
         )
 
     def _protocol_hook(self, context: SecureContext) -> Callable[..., Any] | None:
-        """Return the context's callback, or the server's hook if the context has no ALPN options."""
+        """Return the context's callback, or the server's hook if it has no ALPN options."""
         own = context.options
         if own.alpn_callback is not None or own.alpn_protocols is not None:
             return own.alpn_callback
@@ -260,7 +260,7 @@ class ServerHandshake(HandshakeSide):
         *args: object,
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Ask one question; a failure refuses the client with the error's alert, or calls `fail`."""
+        """Ask one question; a failure refuses the client by the error's alert, or calls `fail`."""
         returned: object = None
 
         def refuse(failure: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What a server counts beside its gate, and its statistics made of both."""
+"""A server's counters, in addition to those of its gate, and the statistics made of both."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Statistics:
     """The counters of one server.
 
     Attributes:
-        upgraded: The open sockets of `upgrade`, of which the gate knows nothing.
+        upgraded: The open sockets of `upgrade`, which the gate does not count.
     """
 
     def __init__(self, gate: Gate, sessions: ServerSessions) -> None:
@@ -29,11 +29,11 @@ class Statistics:
         self._sessions = sessions
         self._failed: dict[str, int] = {}
         self._broken: dict[str, int] = {}
-        self._bytes_read = self._bytes_written = 0  # by sockets of `upgrade` that are closed
+        self._bytes_read = self._bytes_written = 0  # of closed sockets of `upgrade`
 
     @property
     def connections(self) -> int:
-        """Open connections, those in a handshake included. Any thread."""
+        """The number of open connections, including those in a handshake. Any thread."""
         return self._gate.open_connections + len(self.upgraded)
 
     def handshake_failed(self, error: BaseException) -> None:
@@ -41,18 +41,18 @@ class Statistics:
         _count(self._failed, error)
 
     def connection_failed(self, error: BaseException) -> None:
-        """Count a connection that broke after its handshake."""
+        """Count a connection that failed after its handshake."""
         _count(self._broken, error)
 
     def closed(self, sock: TLSSocket) -> None:
-        """Keep what a closed socket has moved, unless the gate does."""
+        """Add the bytes of a closed socket, unless the gate counts them."""
         if sock in self.upgraded:
             self.upgraded.discard(sock)
             self._bytes_read += sock.bytes_read
             self._bytes_written += sock.bytes_written
 
     def read(self, sockets: Iterable[TLSSocket]) -> ServerStats:
-        """Return the numbers as they are now, those of open `sockets` included. Any thread."""
+        """Return the present statistics, including those of open `sockets`. Any thread."""
         gate, sessions = self._gate, self._sessions
         live = tuple(sockets)
         failed = dict(gate.handshakes_failed)
