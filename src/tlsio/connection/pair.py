@@ -296,7 +296,7 @@ class Cleartext(SocketFacts):
 
     @property
     def writable_length(self) -> int:
-        """Bytes written but not sent: waiting for the handshake, or not read from `encrypted` yet."""
+        """Bytes written but not sent: waiting for the handshake, or not read from `encrypted`."""
         return self._connection.writable_length + len(self._wire.outgoing)
 
     def _raise_error(self) -> None:

@@ -145,7 +145,7 @@ class CrlCache:
             f'There is no CRL for the certificate "{name}": {why}',
             code="UNABLE_TO_GET_CRL",
             alert="certificate_unknown",
-            hint='Make the CRL available at the URL in the certificate, or accept certificates without one: fetch_crl="check".',
+            hint='Make the CRL available at the URL in the certificate, or accept certificates without one: fetch_crl="check" or tlsio.CrlCache("check").',
         )
 
     async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Fetched:

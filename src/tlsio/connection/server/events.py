@@ -39,7 +39,7 @@ FailedEvent = Literal["tls_client_error", "client_error"]
 
 
 class ServerEvents(Protocol):
-    """The type of a server's `on` and `once`: they return the function, or without one a decorator."""
+    """The type of a server's `on` and `once`: they return the function, or a decorator."""
 
     @overload
     def __call__(self, event: Literal["secure_connection"], fn: _Socket) -> _Socket: ...

@@ -40,9 +40,10 @@ _STORE_GAUGES = (
 
 
 class ServerCollector:
-    """A collector of `prometheus_client`: `REGISTRY.register(tlsio.ServerCollector({"web": server}))`.
+    """A collector for `prometheus_client`, such as `tlsio.ServerCollector({"web": server})`.
 
-    Use one for all servers of a process, since a registry accepts each metric's name once.
+    Pass it to `REGISTRY.register`. Use one for all servers of a process, since a registry accepts
+    each metric's name once.
 
     Args:
         servers: The servers by name, which is the value of the label `server`.

@@ -324,10 +324,10 @@ class Server(Emitter):
     # ---- contexts
 
     def add_context(self, hostname: str, context: SecureContext | ContextOptionsDict) -> None:
-        """Serve `hostname` with a context of its own; a `*` matches any part of a single label.
+        """Serve `hostname` with a context of its own.
 
-        The match that was added last wins. Options that the context leaves unset are the server's.
-        An existing name is replaced. Any thread.
+        A `*` matches any part of a single label. The match that was added last wins. Options that
+        the context leaves unset are the server's. An existing name is replaced. Any thread.
 
         Raises:
             UsageError: `hostname` is empty (ERR_TLS_REQUIRED_SERVER_NAME), or an option is wrong;
@@ -341,7 +341,7 @@ class Server(Emitter):
         self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
-        """Serve `hostname` with the default context again; an unknown one is ignored. Any thread."""
+        """Serve `hostname` with the default context again; ignored if unknown. Any thread."""
         with self._lock:
             self._policy.names.remove(hostname)
         self._update_wants()
@@ -371,7 +371,10 @@ class Server(Emitter):
         self._identities_changed()
 
     def get_ticket_keys(self) -> bytes:
-        """Return the key that encrypts tickets, a secret: 16 bytes name, 16 HMAC key, 16 AES key."""
+        """Return the key that encrypts tickets, a secret of 48 bytes.
+
+        It is 16 bytes of name, 16 of HMAC key and 16 of AES key.
+        """
         return self._ticket_keys.ring.first()
 
     def set_ticket_keys(self, keys: Any) -> None:
@@ -566,7 +569,7 @@ class Server(Emitter):
     # ---- closing
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop listening; after `timeout` seconds close open connections and cancel async listeners.
+        """Stop listening; after `timeout` seconds close connections and cancel async listeners.
 
         None: without limit; 0: at once. It may be called again with another timeout.
         """
@@ -608,7 +611,7 @@ class Server(Emitter):
         return not self._open and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
-        """Emit `close` after the last connection; the gate calls this for connections without a socket."""
+        """Emit `close` after the last connection; also called by the gate."""
         if not self._closing or not self._is_idle:
             return
         self._stop_deadline()

@@ -410,7 +410,7 @@ class SocketClosing(SocketReading):
             self._report(self._error, of_user=of_user)
 
     def _report(self, error: BaseException, *, of_user: bool) -> None:
-        """Report an unhandled error: to the loop's handler; a peer's error on a server to the log."""
+        """Report an unhandled error to the loop's handler; log it if a server's peer caused it."""
         if error is self._reported:
             return
         self._reported = error
@@ -448,7 +448,7 @@ class SocketClosing(SocketReading):
             self._listener_failed(error)
 
     def _owning_listener_done(self, task: asyncio.Task[Any]) -> None:
-        """Close the socket after its async `secure_connection` listener; destroy it if that raised."""
+        """Close the socket of an async `secure_connection` listener; destroy it after an error."""
         error = failure_of_task(task)
         if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             self._listener_failed(error)

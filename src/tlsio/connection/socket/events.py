@@ -16,7 +16,7 @@ PlainEvent = Literal["secure", "secure_connect", "end", "drain", "timeout"]
 
 
 class SocketEvents(Protocol):
-    """The type of a socket's `on` and `once`: they return the function, or without one a decorator."""
+    """The type of a socket's `on` and `once`: they return the function, or a decorator."""
 
     @overload
     def __call__(self, event: BytesEvent, fn: _Data) -> _Data: ...

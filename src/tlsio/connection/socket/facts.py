@@ -222,10 +222,10 @@ class SocketFacts(Emitter):
         return info
 
     def get_shared_sigalgs(self) -> list[str]:
-        """Return the signature algorithms that both sides support, by preference: "ECDSA+SHA256" ...
+        """Return the signature algorithms that both sides support (such as "ECDSA+SHA256").
 
-        The peer's are those in the ClientHello, or in the server's CertificateRequest: a client
-        without such a request has none.
+        They are in order of preference. The peer's are those in the ClientHello, or in the server's
+        CertificateRequest: a client without such a request has none.
         """
         return self._connection.shared_sigalgs
 
@@ -238,7 +238,9 @@ class SocketFacts(Emitter):
         return self._connection.finished[1] if self._handshake.is_done else None
 
     def export_keying_material(self, length: int, label: str, context: BytesLike | None = None) -> bytes:
-        """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
+        """Derive a secret that only the two ends of this connection share.
+
+        Source: RFC 5705, RFC 8446 §7.5.
 
         Args:
             length: The number of bytes.
@@ -258,7 +260,9 @@ class SocketFacts(Emitter):
         return self._connection.export_keying_material(length, label.encode(), given)
 
     def get_channel_binding(self, type: str = "tls-exporter") -> bytes:  # noqa: A002  (Python's name for it)
-        """Return bytes that identify this connection, equal at both ends (such as for SCRAM-PLUS).
+        """Return bytes that identify this connection, equal at both ends.
+
+        Protocols such as SCRAM-PLUS use them.
 
         Args:
             type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: the server's
@@ -387,7 +391,10 @@ class SocketFacts(Emitter):
 
     @property
     def wire_bytes_read(self) -> int:
-        """Bytes received, including TLS overhead (Node v4: the peer's `CryptoStream.bytesWritten`)."""
+        """Bytes received, including TLS overhead.
+
+        (Node v4: `CryptoStream.bytesWritten` of the other side.)
+        """
         return self._connection.wire_bytes_read
 
     @property

@@ -164,9 +164,10 @@ class SocketReading(Lifecycle):
             return error.partial
 
     async def pipe(self, destination: Any, *, end: bool = True) -> int:
-        """Write all received data to `destination`, at its pace; then end it. Returns the byte count.
+        """Write all received data to `destination`, at its pace; then end it.
 
-        After a cancellation all data that was read is written, and `destination` is open.
+        Returns the number of bytes. After a cancellation all data that was read is written, and
+        `destination` is open.
 
         Args:
             destination: A TLSSocket, an asyncio StreamWriter, or any object with `write`, `drain`,
@@ -305,7 +306,7 @@ class SocketReading(Lifecycle):
             self._settle_soon()
 
     def _find_flow(self) -> Listener | None:
-        """Return the function that the engine calls with data; for speed, a single listener itself."""
+        """Return the function that the engine calls with data: for speed, a single listener."""
         listeners = self._listeners_of("data")
         if len(listeners) == 1 and self._silent_since is None and not isinstance(alone := listeners[0], Once):
             return alone
