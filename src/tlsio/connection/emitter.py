@@ -97,7 +97,7 @@ class Emitter:
     def _emit(self, event: str, *args: object) -> bool:
         """Call the listeners of `event`; return whether there were any."""
         if self._listeners is None or not self._listeners.get(event):
-            return False  # the usual case, three times in the life of a socket
+            return False  # the usual case: a fast path
         for fn in self._callables(event):
             self._call(fn, args)
         return True

@@ -52,7 +52,7 @@ def get_ca_certificates(type: _Kind = "default") -> tuple[str, ...]:  # noqa: A0
             `TLSIO_EXTRA_CA_CERTS` names.
 
     Raises:
-        UsageError: another type.
+        UsageError: `type` is none of these.
     """
     return _SOURCES[check_choice("type", type, tuple(_SOURCES))]()
 

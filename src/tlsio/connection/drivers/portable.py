@@ -356,7 +356,7 @@ class _Job:
             await work()
         except _StreamError:  # kept in `error`
             pass
-        except Exception as error:  # noqa: BLE001  (ours: the top of a task)
+        except Exception as error:  # noqa: BLE001  (a bug of ours, at the top of a task)
             self._crashed(error)
 
     @types.coroutine

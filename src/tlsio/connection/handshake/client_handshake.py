@@ -254,7 +254,7 @@ class ClientHandshake(HandshakeSide):
         self._verified_at = int(time.time())
         try:
             self.verdict = self._judge(handshake, answer)
-        except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
+        except Exception as error:  # noqa: BLE001  (the handshake fails closed, with this error)
             handshake.refused = error
             connection.answer_verify(VerifyError.APPLICATION_VERIFICATION)
             return

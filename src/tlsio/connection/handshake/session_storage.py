@@ -145,7 +145,7 @@ class SyncSessionStore:
         self._store: MemorySessionStore = sessions.store
 
     def find(self, session_id: bytes, id_context: bytes) -> bytes | None:
-        """Look for a session."""
+        """Look up a session."""
         found = self._store.get(entry_id(session_id, id_context))
         if found is None:
             self._sessions.misses += 1

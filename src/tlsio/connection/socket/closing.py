@@ -260,9 +260,8 @@ class SocketClosing(SocketReading):
     def _end_with_error(self, error: BaseException, *, ours: bool = False) -> None:
         """End with an error: a server gets those of its sockets' handshakes, `_fail` all others."""
         if self._handshake.is_done or self._owner is None:
-            self._fail(
-                error, ours=ours, of_user=error is self._handshake.hook_failure and self._side.is_server
-            )  # a client's is always reported
+            # `of_user` is for servers: a client's error is always reported.
+            self._fail(error, ours=ours, of_user=error is self._handshake.hook_failure and self._side.is_server)
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_handled = True

@@ -349,7 +349,7 @@ class SocketReading(Lifecycle):
 
     def _emit(self, event: str, *args: object) -> bool:
         if self._listeners is None or not self._listeners.get(event):
-            return False  # the usual case, three times in the life of a socket
+            return False  # the usual case: a fast path
         self._emitting += 1
         try:
             return super()._emit(event, *args)

@@ -359,7 +359,7 @@ class TLSSocket(SocketClosing):
             self._raise(self._error)
         if self._phase is not OPEN or self._output is not WRITABLE:
             raise UsageStateError("renegotiate() needs an open connection, before end() or close()")
-        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
+        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter after a cancelled call
             raise UsageStateError("Another renegotiate() is still in progress")
         if self._connection.input_ended:
             message = "The handshake cannot be repeated: the peer has ended the connection"
