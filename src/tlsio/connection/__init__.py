@@ -1,1 +1,1 @@
-"""Live connections: everything Node calls `tls`."""
+"""Live connections: everything in Node's `tls` module."""

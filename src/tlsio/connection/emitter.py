@@ -1,4 +1,4 @@
-"""Events: Node's `on`, `once`, `off`, for servers and sockets."""
+"""Events for servers and sockets: Node's `on`, `once` and `off`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _F = TypeVar("_F", bound=Listener)
 
 
 class Once:
-    """A listener that leaves before its first call."""
+    """A listener that is removed before its first call."""
 
     __slots__ = ("function",)
 
@@ -27,10 +27,11 @@ class Once:
 
 
 class Emitter:
-    """Something that tells of events by name.
+    """The base of objects that emit events by name.
 
-    Listeners of one event are called in the order they came. A sync listener runs at once; the awaitable that an async one returns
-    is given to `_spawn`, and what any of them raises to `_listener_failed`. KeyboardInterrupt and SystemExit pass through.
+    Listeners of an event are called in the order they were added. A sync listener runs at once; the
+    awaitable of an async one is passed to `_spawn`, and an exception of any of them to
+    `_listener_failed`. KeyboardInterrupt and SystemExit propagate.
     """
 
     __slots__ = ("_listeners",)
@@ -40,7 +41,7 @@ class Emitter:
     _listeners: dict[str, list[Listener | Once]] | None
 
     def __init__(self) -> None:
-        self._listeners = None  # most sockets have none or one: no dict for nothing
+        self._listeners = None  # no dict before the first one: most sockets have none
 
     def on(self, event: str, fn: Listener | None = None) -> Any:
         """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.
@@ -61,7 +62,7 @@ class Emitter:
         return self._add(event, fn, Once(fn))
 
     def off(self, event: str, fn: Listener) -> None:
-        """Take away the listener that was added last; one that is not there is fine."""
+        """Remove the listener, once if it was added several times; an unknown one is ignored."""
         self._check_event(event)
         for entry in reversed(self._listeners_of(event)):
             if fn in (entry, getattr(entry, "function", entry)):  # equal, not identical: each `self.method` is a new object
@@ -91,18 +92,21 @@ class Emitter:
     def _check_event(self, event: object) -> None:
         if not isinstance(event, str) or event not in self._EVENTS:
             names = ", ".join(sorted(self._EVENTS))
-            raise UsageValueError(f"There is no event {event!r}; there are {names}", code="ERR_TLS_UNKNOWN_EVENT")
+            raise UsageValueError(f"There is no event {event!r}; the events are {names}", code="ERR_TLS_UNKNOWN_EVENT")
 
     def _emit(self, event: str, *args: object) -> bool:
-        """Call the listeners of `event`; whether there was one."""
+        """Call the listeners of `event`; return whether there were any."""
         if self._listeners is None or not self._listeners.get(event):
-            return False  # the usual case, three times in the life of a socket
+            return False  # the usual case: a fast path
         for fn in self._callables(event):
             self._call(fn, args)
         return True
 
     def _callables(self, event: str) -> list[Listener]:
-        """The functions to be called for one `event`; those for once leave the list now, so that nothing calls them again."""
+        """Return the functions to call for one `event`.
+
+        Those added by `once` are removed first, so that a nested `_emit` does not call them again.
+        """
         functions: list[Listener] = []
         for entry in tuple(self._listeners_of(event)):
             if isinstance(entry, Once):
@@ -117,14 +121,14 @@ class Emitter:
             result = fn(*args)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  (code of the user, at the top of its call)
+        except BaseException as error:  # noqa: BLE001  (user code: any exception is reported)
             self._listener_failed(error)
             return
         if (awaitable := find_awaitable(result)) is not None:
             self._spawn(awaitable)
 
     def _listeners_changed(self, event: str) -> None:
-        """Hook for who has to know whether somebody listens."""
+        """Hook for subclasses that work differently while an event has listeners."""
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
         raise NotImplementedError

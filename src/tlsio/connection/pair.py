@@ -1,8 +1,9 @@
-"""TLS between two pieces of memory: what the application writes comes out encrypted, what the peer sent comes out in the clear.
+"""TLS in memory: plaintext at one end, ciphertext at the other.
 
-Nothing here waits, sleeps or knows a loop. Whoever holds the pair moves its bytes; every call does all there is to do and
-returns. As with the standard library's `MemoryBIO` and `SSLObject` the encrypted end never fails: what breaks the connection
-is raised by the clear one, behind all that came before it, while the alert that tells the peer lies ready to be sent.
+Nothing here waits, sleeps or uses an event loop. The caller moves the bytes; every call does all
+pending work and returns. As with the standard library's `MemoryBIO` and `SSLObject` the encrypted
+end never raises: an error of the connection is raised by the cleartext end, after all data received
+before it, while the alert for the peer can be read from the encrypted end.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cleartext", "Encrypted", "SecurePair", "create_secure_pair"]
 
-# Options about time, the network, descriptors and many connections: a pair has none of these.
-_MEANINGLESS = frozenset(
+# Options about time, the network, descriptors or many connections, which do not apply to a pair.
+_NOT_APPLICABLE = frozenset(
     {
         "allow_half_open",
         "close_timeout",
@@ -67,30 +68,34 @@ def create_secure_pair(
     reject_unauthorized: bool = False,
     **options: Any,
 ) -> SecurePair:
-    """Make TLS that moves no bytes by itself, for protocols and loops that are not asyncio's.
+    """Make a TLS connection without I/O, for protocols and loops other than asyncio.
 
     (Node v4: `tls.createSecurePair`.)
 
     Args:
-        context: Certificate, trust and protocol; otherwise the options of a context are taken here.
-        is_server: Speak the server's part.
-        request_cert: A server asks for the client's certificate.
-        reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername` or `host`. False, as in
-            Node, leaves the decision to `cleartext.authorized`. What `context` itself insists on holds in any case.
-        options: Those of `connect` or of `create_server`, without those about time, sockets and many connections.
+        context: Certificate, trust and protocol settings; without it, the options of a context may
+            be given.
+        is_server: Act as the server.
+        request_cert: Request the client's certificate (servers).
+        reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername`
+            or `host`. With False, as in Node, the caller must check `cleartext.authorized`. If
+            `context` is stricter, that applies.
+        options: Those of `connect` or of `create_server`, except those about time, sockets and many
+            connections.
 
     Raises:
-        UsageError: a wrong option, or an async hook. ConfigError: a certificate or key that cannot be used.
+        UsageError: a wrong option, or an async hook.
+        ConfigError: a certificate or key that cannot be used.
     """
     for name in options:
-        if name in _MEANINGLESS:
+        if name in _NOT_APPLICABLE:
             raise UsageTypeError(
-                f"A SecurePair has no use for the option {name!r}: it has no clock and no network", code="ERR_TLS_UNKNOWN_OPTION"
+                f"The option {name}= does not apply to a SecurePair, which has no clock and no network", code="ERR_TLS_UNKNOWN_OPTION"
             )
     request, reject = check_bool("request_cert", request_cert), check_bool("reject_unauthorized", reject_unauthorized)
     given: dict[str, Any] = {"reject_unauthorized": reject, **({"request_cert": request} if is_server else {})}
     if context is not None:
-        given = {"secure_context": _insist(context, is_server=is_server, request=request, reject=reject)}
+        given = {"secure_context": _stricter_context(context, is_server=is_server, request=request, reject=reject)}
     side = make_side({**options, **given}, is_server=is_server)
     for name in (*HOOKS, "check_server_identity"):
         if inspect.iscoroutinefunction(getattr(side.options, name, None)):
@@ -98,8 +103,8 @@ def create_secure_pair(
     return SecurePair(side)
 
 
-def _insist(context: SecureContext, *, is_server: bool, request: bool, reject: bool) -> SecureContext:
-    """Be as strict as the arguments or the context, whichever is stricter."""
+def _stricter_context(context: SecureContext, *, is_server: bool, request: bool, reject: bool) -> SecureContext:
+    """Return the context with the stricter of its own verification and the arguments'."""
     own = check_secure_context("context", context).options
     request = request or bool(own.request_cert)
     if is_server and not request:
@@ -110,9 +115,10 @@ def _insist(context: SecureContext, *, is_server: bool, request: bool, reject: b
 
 
 class SecurePair:
-    """The two ends of TLS in memory (Node v4: `SecurePair`).
+    """The two ends of a TLS connection in memory (Node v4: `SecurePair`).
 
-    The handshake begins with the first call of either end. Then, whenever something has come from the peer:
+    The handshake starts with the first call of either end. Then, for all data received from the
+    peer:
 
         pair.encrypted.write(received)
         plaintext = pair.cleartext.read()
@@ -120,11 +126,14 @@ class SecurePair:
 
     Attributes:
         encrypted: The end towards the peer.
-        cleartext: The end towards the application, with all that is known about the connection.
+        cleartext: The end towards the application, with the properties of the connection.
 
     Events:
-        secure: the handshake is done; `cleartext.authorized` says whether the peer was found good.
-        error(error): the connection broke. keylog(line), ocsp_response(bytes or None): as those of a TLSSocket.
+        secure: the handshake is done; `cleartext.authorized` is the result of the peer's
+            verification.
+        error(error): the connection failed.
+        keylog(line): as that of a TLSSocket.
+        ocsp_response(bytes or None): as that of a TLSSocket.
     """
 
     __slots__ = ("__weakref__", "cleartext", "encrypted")
@@ -135,7 +144,7 @@ class SecurePair:
         self.encrypted = Encrypted(wire)
 
     def on(self, event: str, fn: Any = None) -> Any:
-        """Call `fn` for each `event`; returns `fn`. What it raises comes out of the call that made it run."""
+        """Call `fn` for each `event`; returns `fn`. Its exceptions propagate to the caller."""
         return self.cleartext.on(event, fn)
 
     def once(self, event: str, fn: Any = None) -> Any:
@@ -143,7 +152,7 @@ class SecurePair:
         return self.cleartext.once(event, fn)
 
     def off(self, event: str, fn: Any) -> None:
-        """Take a listener away; one that is not there is fine."""
+        """Remove a listener; an unknown one is ignored."""
         self.cleartext.off(event, fn)
 
     def __repr__(self) -> str:
@@ -151,7 +160,10 @@ class SecurePair:
 
 
 class Encrypted:
-    """The end towards the peer: what it sent goes in, what it is to be sent comes out. Never fails for what the peer does."""
+    """The end towards the peer: write what the peer sent here, and send it what is read here.
+
+    Errors of the peer are never raised here.
+    """
 
     __slots__ = ("_wire",)
 
@@ -159,10 +171,10 @@ class Encrypted:
         self._wire = wire
 
     def write(self, data: BytesLike) -> None:
-        """Take what the peer has sent. What comes after the end of the connection is thrown away.
+        """Process data from the peer. Data after the end of the connection is discarded.
 
         Raises:
-            UsageError: no bytes, or after `write_eof`.
+            UsageError: `data` is not bytes, or `write_eof` was called.
         """
         chunk = check_bytes("data", data)
         if self._wire.eof:
@@ -171,12 +183,15 @@ class Encrypted:
         self._wire.turn()
 
     def write_eof(self) -> None:
-        """Take the end of what the peer sends. Without close_notify before it, that is a truncation or a failed handshake."""
+        """Process the end of the peer's data.
+
+        Without close_notify before it, that is a truncation or a failed handshake.
+        """
         self._wire.eof = True
         self._wire.turn()
 
     def read(self, n: int = -1) -> bytes:
-        """Give what the peer is to be sent, at most `n` bytes; b"" when there is nothing now."""
+        """Return data to send to the peer, at most `n` bytes; b"" if there is none now."""
         _check_size(n)
         self._wire.turn()
         outgoing = self._wire.outgoing
@@ -186,17 +201,17 @@ class Encrypted:
 
     @property
     def pending(self) -> int:
-        """Bytes for `read`."""
+        """The number of bytes that `read` can return."""
         return len(self._wire.outgoing)
 
     @property
     def eof(self) -> bool:
-        """All was read, and nothing comes any more: the way to the peer may be ended."""
+        """Whether all was read and no more follows: the direction to the peer may be closed."""
         return self._wire.ended and not self._wire.outgoing
 
 
 class Cleartext(SocketFacts):
-    """The end towards the application: plaintext, and what is known about the peer."""
+    """The end towards the application: plaintext, and the properties of the connection."""
 
     __slots__ = ("_closed", "_end_called", "_error", "_high_water", "_wire")
 
@@ -213,17 +228,17 @@ class Cleartext(SocketFacts):
         self._error: BaseException | None = None
         self._connection = wire.connection = make_connection(side, wire)
         self._handshake = Handshake(self._connection, None)
-        side.records.begin(self._connection)
+        side.diagnostics.attach(self._connection)
         mark = side.options.high_water_mark
         self._high_water = HIGH_WATER_MARK if mark is None else mark
         self._connection.bind(self, None, self._high_water)
 
     def read(self, n: int = -1) -> bytes:
-        """Give the plaintext that is there, at most `n` bytes; b"" when there is none: `eof` tells whether more may come.
+        """Return the available plaintext, at most `n` bytes; b"" if there is none (see `eof`).
 
         Raises:
-            TLSError: what ended the connection, after all bytes that came before it; TruncatedError: the peer's end came
-                without close_notify.
+            TLSError: the connection failed; raised after all data received before that.
+            TruncatedError: the peer's data ended without close_notify.
         """
         left = sys.maxsize if _check_size(n) < 0 else n
         chunks = []
@@ -231,7 +246,7 @@ class Cleartext(SocketFacts):
             if chunk is not None:
                 chunks.append(chunk)
                 left -= len(chunk)
-        self._wire.turn()  # what was read may want an answer
+        self._wire.turn()  # what was read may require a response
         if not chunks and n:
             self._raise_error()
             if self._is_truncated:
@@ -240,7 +255,7 @@ class Cleartext(SocketFacts):
 
     @property
     def eof(self) -> bool:
-        """The peer has ended, and all it sent was read."""
+        """Whether the peer has ended its direction, and all its data was read."""
         return self._connection.input_ended and not self._is_truncated
 
     @property
@@ -248,10 +263,14 @@ class Cleartext(SocketFacts):
         return self._connection.truncated and not self._side.options.allow_truncation
 
     def write(self, data: BytesLike) -> bool:
-        """Encrypt `data`, after the handshake if that is not done yet. False: more than the high-water mark waits to be sent.
+        """Encrypt `data`, or keep it until the handshake is done.
+
+        Returns:
+            False if more bytes than the high-water mark are waiting to be sent.
 
         Raises:
-            TLSError: what ended the connection. UsageError: no bytes, or after `end` (ERR_STREAM_WRITE_AFTER_END).
+            TLSError: the connection failed.
+            UsageError: `data` is not bytes, or `end` was called (ERR_STREAM_WRITE_AFTER_END).
         """
         chunk = check_bytes("data", data)
         if self._end_called:
@@ -262,10 +281,10 @@ class Cleartext(SocketFacts):
         return self.writable_length <= self._high_water
 
     def end(self, data: BytesLike | None = None) -> Self:
-        """End our direction: what was written, then close_notify. Reading goes on.
+        """End our direction: send what was written, then close_notify. Reading remains possible.
 
         Raises:
-            As `write`, where there is `data`.
+            As `write`, if `data` is given.
         """
         if data is not None:
             self.write(data)
@@ -277,14 +296,14 @@ class Cleartext(SocketFacts):
 
     @property
     def writable_length(self) -> int:
-        """Bytes written but not yet sent: those that wait for the handshake, and those `encrypted.read` has not given."""
+        """Bytes written but not sent: waiting for the handshake, or not read from `encrypted`."""
         return self._connection.writable_length + len(self._wire.outgoing)
 
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
-    # ---- news from the engine
+    # ---- notifications from the engine
 
     def _opened(self) -> None:
         self._handshake.is_done = True
@@ -296,14 +315,14 @@ class Cleartext(SocketFacts):
         self._finished()
 
     def _finished(self) -> None:
-        """Let go of what was made for the connection alone: the pair is free when nobody holds it."""
+        """Release the connection's objects, so that no reference cycle keeps the pair alive."""
         self._closed = self._wire.ended = True
         self._handshake.cancel()
         self._connection.destroy(linger=True)
         self._connection.release()
 
     def _ignore(self, *_news: object) -> None:
-        """Of interest to somebody who waits."""
+        """Ignore a notification that only matters to waiting calls, which a pair does not have."""
 
     _take_result = _drained = _input_ended = _readable = _rehandshake_done = _ignore
 

@@ -1,4 +1,4 @@
-"""What the user's code does in the tasks of a connection: awaitables of any kind, and how they may end."""
+"""User code in the tasks of a connection: awaitables of any kind, and the ways they may end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["as_coroutine", "ends_task", "failure_of_task", "find_awaitable"]
 
 
 def find_awaitable(result: object) -> Awaitable[Any] | None:
-    """What an async listener returned: a coroutine of any making, a task, a future. None: the listener was not async."""
+    """Return the awaitable that an async listener returned; None: the listener was not async."""
     if result is None or result is True or result is False or not inspect.isawaitable(result):
         return None
     return result
 
 
 def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
-    """Make what a task can run."""
+    """Return a coroutine that awaits `awaitable`: a task runs nothing else."""
     return awaitable if inspect.iscoroutine(awaitable) else _wait_for(awaitable)
 
 
@@ -29,10 +29,11 @@ async def _wait_for(awaitable: Awaitable[Any]) -> Any:
 
 
 def failure_of_task(task: asyncio.Task[Any]) -> BaseException | None:
-    """What the task of an async listener failed with.
+    """Return the exception of an async listener's task, or None.
 
-    A task that was asked to end by `cancel`, as a server that closes and a loop that ends do, has not failed. One that ends by
-    CancelledError all the same, because it awaited something that was cancelled, has: its listener did not do its work.
+    A task ended by its own `cancel`, as by a closing server or loop, did not fail. One that ended
+    with a CancelledError because it awaited something that was cancelled did: its listener did not
+    finish.
     """
     if task.cancelled():
         return None if task.cancelling() else asyncio.CancelledError("a listener awaited something that was cancelled")
@@ -40,9 +41,10 @@ def failure_of_task(task: asyncio.Task[Any]) -> BaseException | None:
 
 
 def ends_task(error: BaseException) -> bool:
-    """Tell whether what the user's code raised must end the task of ours that called it: the task was cancelled, or the program ends.
+    """Tell whether an exception of user code must end the task of ours that called it.
 
-    Anything else is a failure of that code, a CancelledError of something that it waited for included.
+    So it is when the task was cancelled, or the program ends. Anything else is a failure of the
+    user code, including a CancelledError of something that it awaited.
     """
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""Calls that wait for a moment: each has a future in a set, and one call wakes them all."""
+"""Sets of futures, one for each call that waits for a condition; one call wakes them all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def wait_in(waiters: Waiters) -> None:
 
 
 def wake(waiters: Waiters) -> None:
-    """Let all that wait now go on."""
+    """Wake all calls that wait in `waiters` now."""
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)

@@ -28,7 +28,7 @@ def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(authorities, "_default", authorities._DefaultRoots())
-    read_once = (authorities._first_roots, roots.system, roots.extra)
+    read_once = (authorities._initial_roots, roots.system, roots.extra)
     for function in read_once:
         function.cache_clear()
     yield
@@ -180,7 +180,7 @@ def test_missing_file_changes_nothing(tmp_path: Path) -> None:
     """The note names the element."""
     with pytest.raises(FileNotFoundError) as caught:
         tlsio.set_default_ca_certificates([tmp_path / "missing.pem"])
-    assert caught.value.__notes__ == ["It is the file of certs[0]."]
+    assert caught.value.__notes__ == ["The file was given as certs[0]."]
     assert tlsio.get_ca_certificates() == tlsio.root_certificates
 
 

@@ -232,7 +232,7 @@ async def test_context_without_a_certificate_fails_with_a_sentence(version: Vers
     assert "ALERT" in found.reason
     assert isinstance(errors[0], tlsio.ConfigError)
     assert errors[0].code == {"TLSv1.2": "ERR_SSL_NO_SHARED_CIPHER", "TLSv1.3": "ERR_SSL_UNSUPPORTED_PROTOCOL"}[version]
-    assert errors[0].hint == "Give cert and key."
+    assert errors[0].hint == "Give cert= and key=."
 
 
 @pytest.mark.parametrize("options", [{"ticket_keys": bytes(48)}, {"session_timeout": 60}], ids=["keys", "timeout"])

@@ -177,7 +177,7 @@ async def test_odd_socket_is_not_listened_on(make: Callable[[ExitStack], socket.
 async def test_connected_socket_is_not_listened_on() -> None:
     """It may be upgraded."""
     near, far = socket.socketpair()
-    with near, far, pytest.raises(tlsio.UsageError, match="is connected"):
+    with near, far, pytest.raises(tlsio.UsageError, match="is a connected socket"):
         await tlsio.create_server(**identity()).listen(sock=near)
 
 

@@ -243,7 +243,7 @@ async def test_cancelled_call_goes_on_and_no_other_begins(net12: Net, asker: str
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        with pytest.raises(tlsio.UsageError, match="already"):
+        with pytest.raises(tlsio.UsageError, match="in progress"):
             await side.renegotiate()
         for here, there in ((side, other), (other, side)):
             here.write(b"data")
@@ -268,7 +268,7 @@ async def test_ended_connection_does_not_report_that_it_waits(pair: Pair, *, our
             await peer.read()
         with pytest.raises(tlsio.UsageError if ours else type(ended.value)) as caught:
             await peer.renegotiate(request_cert=True)
-        assert "already" not in str(caught.value)
+        assert "in progress" not in str(caught.value)
 
 
 async def test_tls_1_3_asks_for_a_certificate_or_not_at_all(driver: Driver) -> None:

@@ -216,7 +216,7 @@ async def test_server_without_certificate(net: Net) -> None:
     async with net.serve(lambda sock: sock.close(), cert=None, key=None) as server:
         ours, theirs = await net.refused(server)
     assert type(ours) is tlsio.ConfigError
-    assert ours.hint == "Give cert and key."
+    assert ours.hint == "Give cert= and key=."
     assert ours.alert == theirs.alert == {"TLSv1.2": "handshake_failure", "TLSv1.3": "protocol_version"}[net.version]
 
 

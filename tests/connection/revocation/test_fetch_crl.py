@@ -294,9 +294,9 @@ class TestCache:
     @pytest.mark.parametrize(
         ("found", "words"),
         [
-            ("a str", "must return the list as bytes in DER, got str"),
+            ("a str", "must return the CRL as bytes in DER, got str"),
             (None, "got NoneType"),
-            (b"-----BEGIN X509 CRL-----", "it is PEM, not DER"),
+            (b"-----BEGIN X509 CRL-----", "in DER, not PEM"),
         ],
     )
     async def test_fetch_that_returns_something_else(self, found: Any, words: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -309,7 +309,7 @@ class TestCache:
         error = await cache.check([named(URL).cert_der, pki.ca1().cert_der])
         assert error is not None
         assert words in str(error)
-        assert 'policy "check"' in str(error.hint)
+        assert 'fetch_crl="check"' in str(error.hint)
         caplog.clear()
         assert await tlsio.CrlCache("check", fetch=fetch, now=lambda: pki.NOW).check([named(URL).cert_der, pki.ca1().cert_der]) is None
         assert [words in record.message for record in caplog.records if record.levelno == logging.WARNING] == [True]
@@ -386,7 +386,7 @@ class TestConnections:
         async with net.serve(cert=who.cert_pem, key=who.key_pem) as server:
             _, got = await net.refused(server, fetch_crl=tlsio.CrlCache(fetch=never, timeout=0.05), hook_timeout=0.01)
             assert got.code == "ERR_TLS_HOOK_TIMEOUT"
-        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "tlsio revocation list"))
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "tlsio CRL"))
 
     async def test_session_is_offered_by_lists_at_hand_only(self, net: Net) -> None:
         """A resumed connection shows no chain to fetch a list for; and a session made without lists is not resumed with them."""

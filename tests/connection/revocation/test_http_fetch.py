@@ -65,7 +65,7 @@ async def test_useless_answer(answer: bytes, reason: str) -> None:
 )
 async def test_address(url: str) -> None:
     """Nothing but plain HTTP, and nothing that would break a line of the request."""
-    with pytest.raises(OSError, match="not an http: address"):
+    with pytest.raises(OSError, match="not an http: URL"):
         await fetch(url, max_bytes=100)
 
 

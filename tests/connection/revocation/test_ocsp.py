@@ -174,7 +174,7 @@ class TestHook:
         asked: Asked = []
         async with net.serve(cert=None, key=None, ocsp_request=stapling(ANY, asked)) as server:
             told, got = await net.refused(server, request_ocsp=True)
-        assert told.hint == "Give cert and key."  # type: ignore[attr-defined]
+        assert told.hint == "Give cert= and key=."  # type: ignore[attr-defined]
         assert got.alert == {"TLSv1.2": "handshake_failure", "TLSv1.3": "protocol_version"}[net.version]
         assert asked == []
 

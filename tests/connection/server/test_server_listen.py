@@ -79,7 +79,7 @@ async def test_listens_on_a_unix_socket(unix_path: Path) -> None:
     assert not unix_path.exists()
     with pytest.raises(FileNotFoundError) as caught:
         await call(path=unix_path, servername="localhost")
-    assert any("no such socket" in note for note in caught.value.__notes__)
+    assert any("does not exist" in note for note in caught.value.__notes__)
 
 
 async def test_path_of_somebody_else_is_left_alone(unix_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_taken_path_is_refused(unix_path: Path) -> None:
         unix_path.touch()
         with pytest.raises(OSError, match="in use") as caught:
             await server.listen(path=unix_path)
-        assert any("remove it first" in note for note in caught.value.__notes__)
+        assert any("remove the file first" in note for note in caught.value.__notes__)
         assert not server.listening
         unix_path.unlink()
         await server.listen(path=unix_path)

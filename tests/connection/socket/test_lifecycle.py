@@ -42,7 +42,7 @@ def hear(sock: tlsio.TLSSocket) -> list[Any]:
 def test_phase_moves_as_the_table_says(start: Any, to: Any) -> None:
     """An impossible move raises and changes nothing."""
     life = Lifecycle.__new__(Lifecycle)
-    life._begin_life(start)
+    life._init_state(start)
     if (start, to) in LEGAL:
         life._move_phase(to)
         assert life._phase is to
@@ -55,7 +55,7 @@ def test_phase_moves_as_the_table_says(start: Any, to: Any) -> None:
 def test_directions_move_once() -> None:
     """Output finishes once; input ends, or is dropped, and never comes back."""
     life = Lifecycle.__new__(Lifecycle)
-    life._begin_life(OPEN)
+    life._init_state(OPEN)
     life._finish_output()
     with pytest.raises(AssertionError):
         life._finish_output()

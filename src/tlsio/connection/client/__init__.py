@@ -1,1 +1,1 @@
-"""Clients: from a host and a port, or a path, to a TLSSocket."""
+"""Clients: `connect`, which makes a TLSSocket to a host and port, or to a path."""

@@ -34,7 +34,7 @@ __all__ = ["connect"]
 
 
 class _DefaultHost(str):
-    """The name of this machine, where no host was given."""
+    """The default of `host=`; its type distinguishes it from a "localhost" that the caller gave."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ _LOCALHOST = _DefaultHost("localhost")
 
 
 class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
-    """What `connect` returns: awaited it is a socket, `async with` closes that at the end, and a task can be made of it."""
+    """The result of `connect`: to be awaited, entered by `async with`, or made into a task."""
 
     __slots__ = ("_coroutine", "_socket")
 
@@ -82,26 +82,29 @@ def connect(
     on: Mapping[str, Callable[..., Any]] | None = None,
     **options: Unpack[ConnectOptionsDict],
 ) -> _Connecting:
-    """Connect to a server, shake hands and verify it: to be awaited, or entered by `async with`.
+    """Connect to a server, do the handshake and verify the server: `await` it, or use `async with`.
 
     (Node: `tls.connect`.)
 
     Args:
-        port: Where to.
-        host: Where to; all addresses of the name are tried (RFC 8305).
-        path: A Unix socket instead.
-        socket: A byte stream that is connected already, instead. It and `path` need `servername` or `host`.
-        timeout: Seconds for everything: lookup, connection, handshake, verdict.
-        on: Listeners to set before the handshake starts.
+        port: The server's port.
+        host: The server's name or address; all addresses of a name are tried (RFC 8305).
+        path: A Unix socket's path, instead of `port`.
+        socket: A connected byte stream, instead of `port`. It and `path` need `servername` or
+            `host`.
+        timeout: Seconds for everything: lookup, connection, handshake, verification.
+        on: Listeners to add before the handshake starts, by event.
         options: Options of clients and of their contexts.
 
     Returns:
         An established socket whose server was verified.
 
     Raises:
-        UsageError: at the call, a wrong option. ConfigError: a certificate or key that cannot be used.
-        OSError: lookup or connection failed. TLSError: the handshake failed, or the server was not let in.
-        Cancelled: the connection is closed, nothing is left.
+        UsageError: a wrong option; raised by the call itself.
+        ConfigError: a certificate or key that cannot be used; raised by the call itself.
+        OSError: lookup or connection failed.
+        TLSError: the handshake failed, or the server was refused.
+        Cancelled: the connection is closed.
     """
     target = _check_target(port, host, path, socket)
     listeners = _check_listeners(on)
@@ -129,14 +132,14 @@ async def _establish(
                 made = _make_socket(loop, await connect_path(loop, path), side)
             else:
                 made = _make_socket(loop, await connect_tcp(loop, where, port, options), side)
-            return await _shake(made, listeners)
+            return await _do_handshake(made, listeners)
     except TimeoutError:
         if not scope.expired():
             raise
         raise HandshakeTimeoutError(
             f"No connection to {_describe(port, path, side.host)} within {options.timeout} seconds",
             code="ERR_TLS_CONNECT_TIMEOUT",
-            hint="Is the server up, and does nothing between drop the packets? Else raise timeout.",
+            hint="Check that the server runs and that no firewall drops the packets, or raise timeout=.",
         ) from None
 
 
@@ -151,7 +154,9 @@ def _check_target(port: object, host: object, path: object, stream: object) -> s
         raise UsageTypeError(f"host must be a str, got {type(host).__name__}")
     given = [name for name, value in (("port", port), ("path", path), ("socket", stream)) if value is not None]
     if len(given) != 1:
-        raise UsageTypeError(f"Give one of port, path and socket, got {' and '.join(given) or 'none'}", code="ERR_MISSING_ARGS")
+        raise UsageTypeError(
+            f"connect() needs exactly one of port=, path= and socket=, got {' and '.join(given) or 'none'}", code="ERR_MISSING_ARGS"
+        )
     if given == ["port"]:
         if isinstance(port, bool) or not isinstance(port, int):
             raise UsageTypeError(f"port must be an int, got {type(port).__name__}")
@@ -171,21 +176,21 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
         raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
     for event, listener in on.items():
         if not isinstance(event, str) or event not in SOCKET_EVENTS:
-            raise UsageValueError(f"on names {event!r}, which is no event of sockets", code="ERR_TLS_UNKNOWN_EVENT")
+            raise UsageValueError(f"on= has {event!r}, which is not an event of TLSSocket", code="ERR_TLS_UNKNOWN_EVENT")
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
     return dict(on)
 
 
 def _make_socket(loop: asyncio.AbstractEventLoop, sock: _socket.socket, side: ClientHandshake) -> TLSSocket:
-    """Give a connected socket to the native driver, or to the portable one where there is no other."""
+    """Make a TLSSocket over the native driver, or the portable one if this build has no other."""
     try:
         if not has_reactor:
             return wrap_stream(sock, side)
         connection = make_connection(side)
         made = make_socket(Handshake(connection, loop), side, loop, addresses=_names_of(sock))
         reactor = current_reactor()
-        connection.attach(reactor, sock.detach())  # which has the descriptor from here on, also when it raises
+        connection.attach(reactor, sock.detach())  # owns the descriptor from here on, even if it raises
     except BaseException:
         sock.close()
         raise
@@ -199,7 +204,7 @@ def _names_of(sock: _socket.socket) -> tuple[Any, Any]:
         return None, None
 
 
-async def _shake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]]) -> TLSSocket:
+async def _do_handshake(made: TLSSocket, listeners: Mapping[str, Callable[..., Any]]) -> TLSSocket:
     try:
         for event, listener in listeners.items():
             made.on(event, listener)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Connecting by TCP or to a path, before TLS: addresses, local ports, and what to do when nobody answers."""
+"""Connecting by TCP or to a Unix socket, before TLS: addresses, local ports, hints for failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
     """Connect to the first address of `host` that answers (RFC 8305).
 
     Raises:
-        OSError: none did, or the local address or port cannot be had; a note says what to do.
+        OSError: none did, or the local address or port is unavailable; a note says what to do.
     """
     try:
         found = await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
@@ -61,14 +61,14 @@ def _set_options(made: _socket.socket, options: ConnectOptions) -> None:
 
 
 def _family_of(options: ConnectOptions) -> int:
-    """Which addresses can be reached: those of the family that was asked for, or that the local address has."""
+    """Return the address family to look up: `family=`, or that of the local address."""
     if options.family is None and options.local_address is not None:
         return _socket.AF_INET6 if ":" in options.local_address else _socket.AF_INET
     return _FAMILIES[options.family]
 
 
 def _local_addresses(options: ConnectOptions) -> list[Any] | None:
-    """Where a socket of each family is bound; None: anywhere."""
+    """Return the address to bind for each family; None: do not bind."""
     if options.local_address is None and options.local_port is None:
         return None
     hosts = ("::", "0.0.0.0") if options.local_address is None else (options.local_address,)  # noqa: S104  (any address)
@@ -84,11 +84,11 @@ def _local_address(host: str, port: int) -> Any:
 
 
 def _make_shared(found: Any) -> _socket.socket:
-    """Make a socket for one of several attempts that are bound to the same local port at the same time."""
+    """Make a socket whose local port several concurrent attempts can share."""
     family, kind, protocol, _, address = found
     made = _socket.socket(family, kind, protocol)
     made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-    if family == _socket.AF_INET6 and not address[0].startswith("::ffff:"):  # an IPv4 address inside
+    if family == _socket.AF_INET6 and not address[0].startswith("::ffff:"):  # an IPv4-mapped address needs both
         made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
     return made
 
@@ -112,19 +112,19 @@ async def connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[
 
 
 def _hint_for(error: OSError, where: str) -> str:
-    """What to do about a failure before TLS."""
+    """Return advice about a failure before TLS."""
     if isinstance(error, _socket.gaierror):
-        return f"While looking up {where}: check the name's spelling, and whether this machine reaches its name servers."
-    return f"While connecting to {where}: {_HINTS.get(error.errno or 0, 'check the address, and whether anything on the way forbids it.')}"
+        return f"While looking up {where}: check the spelling of the name, and that this machine can reach its DNS servers."
+    return f"While connecting to {where}: {_HINTS.get(error.errno or 0, 'check the address, and that no firewall blocks it.')}"
 
 
 _HINTS: Mapping[int, str] = {
     errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port?",
-    errno.ENOENT: "there is no such socket. Is the server running, and is this its path?",
-    errno.EACCES: "this user may not. Look at the permissions of the socket and its folder.",
-    errno.ETIMEDOUT: "nobody answers. Is the machine up, and does nothing on the way drop the packets?",
-    errno.ENETUNREACH: "there is no route. Is this machine connected, and does it have this address family?",
-    errno.EHOSTUNREACH: "there is no route. Is that machine up, and in this network?",
-    errno.EADDRNOTAVAIL: "local_address is none of this machine's, or all local ports are taken.",
-    errno.EADDRINUSE: "local_port is taken.",
+    errno.ENOENT: "the socket does not exist. Is the server running, and is this its path?",
+    errno.EACCES: "permission denied. Check the permissions of the socket and its directory.",
+    errno.ETIMEDOUT: "there was no answer. Is the host up, and does a firewall drop the packets?",
+    errno.ENETUNREACH: "there is no route to this network. Is this machine connected, and does it support this address family?",
+    errno.EHOSTUNREACH: "there is no route to this host. Is it up, and on this network?",
+    errno.EADDRNOTAVAIL: "local_address= is not an address of this machine, or all local ports are in use.",
+    errno.EADDRINUSE: "local_port= is in use.",
 }

@@ -1,1 +1,1 @@
-"""Secure contexts: what many connections share."""
+"""Secure contexts: the certificates, trust and protocol settings that connections share."""

@@ -1,4 +1,4 @@
-"""The default roots: whom a context without `ca` trusts, what a program may ask about them, and how it replaces them."""
+"""The default roots: what a context without `ca=` trusts, and calls to read or replace them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _Kind: TypeAlias = Literal["default", "system", "bundled", "extra"]
 
 
 class _DefaultRoots:
-    """What `set_default_ca_certificates` has set, the one thing here that calls change; None: what the process began with."""
+    """The value of `set_default_ca_certificates`, the only state here that calls change.
+
+    None: the roots the process started with.
+    """
 
     __slots__ = ("chosen",)
 
@@ -43,12 +46,13 @@ def get_ca_certificates(type: _Kind = "default") -> tuple[str, ...]:  # noqa: A0
     (Node: `tls.getCACertificates`.)
 
     Args:
-        type: `"default"`: whom a context without `ca` trusts. `"bundled"`: Mozilla's, as they come with `certifi`; also
-            `tlsio.root_certificates`. `"system"`: the machine's, from `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are
-            set. `"extra"`: those of the file that `TLSIO_EXTRA_CA_CERTS` names.
+        type: `"default"`: what a context without `ca=` trusts. `"bundled"`: Mozilla's, from
+            `certifi`; also `tlsio.root_certificates`. `"system"`: the machine's, from
+            `SSL_CERT_FILE` and `SSL_CERT_DIR` if these are set. `"extra"`: those of the file that
+            `TLSIO_EXTRA_CA_CERTS` names.
 
     Raises:
-        UsageError: another type.
+        UsageError: `type` is none of these.
     """
     return _SOURCES[check_choice("type", type, tuple(_SOURCES))]()
 
@@ -56,14 +60,17 @@ def get_ca_certificates(type: _Kind = "default") -> tuple[str, ...]:  # noqa: A0
 def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
     """Replace the default roots for contexts made from now on.
 
-    (Node: `tls.setDefaultCACertificates`.) What the environment adds is replaced too. Repetitions are dropped. All or nothing: after an error the old ones stay.
+    (Node: `tls.setDefaultCACertificates`.) The roots that the environment adds are replaced too.
+    Duplicates are dropped. After an error the old roots stay in use.
 
     Args:
-        certs: As the elements of the option `ca`; `[]` trusts nobody.
+        certs: As the elements of the option `ca=`; with `[]` no peer is trusted.
 
     Raises:
-        UsageError: no list, or an element that is no certificate; the message names it, `certs[2]`.
-        ConfigError: a certificate that cannot be read. OSError: a file that cannot be read.
+        UsageError: not a list, or an element that is not a certificate; the message names it,
+            `certs[2]`.
+        ConfigError: a certificate that cannot be read.
+        OSError: a file that cannot be read.
     """
     if not isinstance(certs, list | tuple):
         raise wrong_type("certs", "a list of certificates", certs)
@@ -74,13 +81,13 @@ def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
 
 
 def default_roots() -> tuple[str, ...]:
-    """Return whom a context without `ca` trusts, in PEM."""
-    return _first_roots() if _default.chosen is None else _default.chosen
+    """Return the roots of a context without `ca=`, in PEM."""
+    return _initial_roots() if _default.chosen is None else _default.chosen
 
 
 @functools.cache
-def _first_roots() -> tuple[str, ...]:
-    """Return the bundled roots, with the system's and the extra ones as the environment wishes; read once."""
+def _initial_roots() -> tuple[str, ...]:
+    """Return the bundled roots and those that the environment adds (system, extra); read once."""
     system = _system() if read_variable("TLSIO_USE_SYSTEM_CA") == "1" else ()
     added = (*system, *roots.extra())
     return tuple(dict.fromkeys((*roots.bundled(), *added))) if added else roots.bundled()

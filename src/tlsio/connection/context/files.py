@@ -1,4 +1,4 @@
-"""Files of certificates and keys: read where they are used, and named in the error when they cannot be."""
+"""Read files of certificates and keys, and name the file and its option in an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ __all__ = ["read_file"]
 
 
 def read_file(label: str, material: Material) -> Material:
-    """Put the content in place of a path, which stays for messages; what is content already is returned as it is.
+    """Return the material with its file's content; one that is not a path is returned unchanged.
+
+    The path is kept for messages.
 
     Raises:
         OSError: the file cannot be read; a note names `label`.
@@ -25,6 +27,6 @@ def read_file(label: str, material: Material) -> Material:
     try:
         data = Path(material.path).read_bytes()
     except OSError as error:
-        error.add_note(f"It is the file of {label}.")
+        error.add_note(f"The file was given as {label}.")
         raise
     return replace(material, kind="pem" if pem_labels(data) else "der", data=data)

@@ -1,4 +1,4 @@
-"""Which context answers for which server name."""
+"""The table of `add_context`: which context serves which server name."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["NamedContexts"]
 
-_ONCE_FOR_ALL = ("ticket_keys", "session_timeout")  # OpenSSL looks for them in the context the connection began with
+# OpenSSL reads these from the context that the connection started with.
+_SERVER_WIDE = ("ticket_keys", "session_timeout")
 
 
 class NamedContexts:
-    """The table behind `add_context`: names and patterns with a context each. The last added match wins, as in Node.
+    """Names and patterns with a context each. The match that was added last wins, as in Node.
 
-    Changed by one thread at a time, under the server's lock; `find` may run beside that. So a dict here is never iterated
-    while it may change, and what is iterated is replaced as a whole.
+    Changed by one thread at a time, under the server's lock; `find` may run concurrently. So no
+    dict is iterated while it may change: the ones that are iterated are replaced as a whole.
     """
 
     def __init__(self, context: SecureContext) -> None:
@@ -38,7 +39,7 @@ class NamedContexts:
         return bool(self._given)
 
     def add(self, hostname: str, given: SecureContext | ContextOptions) -> None:
-        """Serve `hostname` with `given`, completed from the default; a name that is there is replaced."""
+        """Serve `hostname` with `given`, completed from the default; replaces an existing entry."""
         name = _table_name(hostname)
         context = self.complete(given)
         self._given.pop(name, None)
@@ -46,46 +47,50 @@ class NamedContexts:
         self._put(name, context)
 
     def complete(self, given: SecureContext | ContextOptions) -> SecureContext:
-        """What a name is served with: `given`, and from the default what that leaves unset.
+        """Return the context for a name: `given`, with unset options taken from the default.
 
         Raises:
-            UsageTypeError: it says otherwise than the default about what one server has once, for all its names.
+            UsageTypeError: `given` contradicts the default about an option that holds for the whole
+                server.
         """
         options = given.options if isinstance(given, SecureContext) else given
-        for option in _ONCE_FOR_ALL:
+        for option in _SERVER_WIDE:
             if getattr(options, option) not in (None, getattr(self.default.options, option)):
                 raise UsageTypeError(
-                    f"{option} of a name is of no effect: a server has one for all its names",
+                    f"{option}= cannot be set for a single name: a server has one for all its names",
                     code="ERR_INCOMPATIBLE_OPTION_PAIR",
-                    hint=f"Give {option} to the server, and leave it out here.",
+                    hint=f"Give {option}= to the server, and leave it out here.",
                 )
         return for_server(given, current=self.default, initial=self.initial)
 
     def _put(self, name: str, context: SecureContext) -> None:
         self._added += 1
         if "*" in name:
-            # Node's rule: each star stands for a part of one label.
+            # Node's rule: a star matches any part of a single label.
             pattern = re.compile("[^.]*".join(map(re.escape, name.split("*"))))
             self._patterns = {**self._patterns, name: (self._added, pattern, context)}
         else:
             self._exact[name] = (self._added, context)
 
     def remove(self, hostname: str) -> None:
-        """Forget `hostname`."""
+        """Remove the entry of `hostname`, if there is one."""
         name = _table_name(hostname)
         self._given.pop(name, None)
         self._exact.pop(name, None)
         self._patterns = {other: found for other, found in self._patterns.items() if other != name}
 
     def replace_default(self, context: SecureContext) -> None:
-        """Take another default. What the names leave unset is the new one's; all are made before any is exchanged."""
+        """Replace the default, and derive every name's context from the new one.
+
+        All contexts are made before any is replaced, so that an error changes nothing.
+        """
         made = {name: for_server(given, current=context, initial=self.initial) for name, given in self._given.items()}
         self.default = context
         for name, one in made.items():
             self._put(name, one)
 
     def find(self, name: str) -> SecureContext | None:
-        """The context of a name (lower case), or None: the default."""
+        """Return the context of a name (lower case), or None: the default serves it."""
         added, found = self._exact.get(name, (0, None))
         for when, pattern, context in self._patterns.values():
             if when > added and pattern.fullmatch(name):
@@ -93,13 +98,13 @@ class NamedContexts:
         return found
 
     @property
-    def any_chooses_protocol(self) -> bool:
-        """Some context has an `alpn_callback` of its own."""
+    def any_has_alpn_callback(self) -> bool:
+        """Whether any context has an `alpn_callback=` of its own."""
         return any(context.options.alpn_callback is not None for context in self._contexts())
 
     @property
     def identities(self) -> list[tuple[bytes, bytes | None]]:
-        """Every certificate there is, with its issuer where that is known; DER."""
+        """The certificates of all contexts, each with its issuer if that is known; DER."""
         return [identity for context in self._contexts() for identity in context.native.identities]
 
     def _contexts(self) -> list[SecureContext]:
@@ -107,11 +112,11 @@ class NamedContexts:
 
 
 def _table_name(hostname: object) -> str:
-    """A name or pattern as hellos have names: A-labels, lower case, no dot at the end."""
+    """Return a name or pattern in the form of a ClientHello: A-labels, lower case, no final dot."""
     if not isinstance(hostname, str):
         raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
     if not hostname:
-        raise UsageValueError("A hostname is needed to serve it with a context of its own", code="ERR_TLS_REQUIRED_SERVER_NAME")
+        raise UsageValueError("hostname must not be empty", code="ERR_TLS_REQUIRED_SERVER_NAME")
     if hostname.isascii():
         return hostname.lower().removesuffix(".")
     return ".".join(label.lower() if label.isascii() else to_server_name(label) for label in hostname.removesuffix(".").split("."))

@@ -1,7 +1,8 @@
-"""SecureContext: options read from their files, completed by the defaults, and made into a native context, once.
+"""SecureContext: reads the options' files, applies the defaults, builds the native context once.
 
-Every choice is made here: which roots, which ciphers belong to TLS 1.3, what a name's context takes from its server, and
-which sessions may be resumed under which trust. `native` is told only what to do.
+All policy is decided here: which roots apply, which ciphers belong to TLS 1.3, what a name's
+context inherits from its server, and which sessions may be resumed under which trust. `native` only
+carries it out.
 """
 
 from __future__ import annotations
@@ -48,18 +49,20 @@ _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0
 _TLS_1_2 = _VERSIONS["TLSv1.2"]
 _TLS_1_3 = _VERSIONS["TLSv1.3"]
 
-# OpenSSL's TLS_DEFAULT_CIPHERSUITES: what a list with nothing but exclusions excludes from.
+# OpenSSL's TLS_DEFAULT_CIPHERSUITES: the base of a list that consists of exclusions only.
 _DEFAULT_SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 
 # Node's documented default. RFC 8446 §4.6.1 allows seven days.
 SESSION_TIMEOUT = 300
 
-# NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits of strength.
+# NIST SP 800-57 part 1 §5.6.1.1: below 2048 bits finite-field Diffie-Hellman has less than 112 bits
+# of strength.
 _WEAK_DH = 2048
 
-# Bytes of the names of authorities in a CertificateRequest, two of length each. RFC 8446 §4.3.2 has a length of 16 bits for all of
-# its extensions: 4 KiB are left for the others, such as the signature algorithms.
-_MOST_CA_NAMES = 2**16 - 4096
+# Bytes of the CA names in a CertificateRequest, with two bytes of length each. RFC 8446 §4.3.2
+# allows 2^16-1 bytes for all of its extensions: 4 KiB are left for the others, such as the
+# signature algorithms.
+_MAX_CA_NAMES_BYTES = 2**16 - 4096
 
 _FILES = ("ca", "extra_ca", "cert", "key", "pfx", "crl")
 _IDENTITY = ("cert", "key", "pfx")
@@ -68,47 +71,51 @@ _IDENTITY = ("cert", "key", "pfx")
 def create_secure_context(**options: Unpack[ContextOptionsDict]) -> SecureContext:
     """Make a context for servers and clients.
 
-    Everything is read, checked and loaded before it returns. Made once, it serves any number of connections.
-    (Node: `tls.createSecureContext`.)
+    All material is read, checked and loaded before it returns. One context serves any number of
+    connections. (Node: `tls.createSecureContext`.)
 
     Raises:
         UsageError: an option that does not exist, or of the wrong type or value.
-        ConfigError: a certificate, key, list of ciphers ... that cannot be used; `code` is Node's, `hint` says what to do.
+        ConfigError: a certificate, key, cipher list ... that cannot be used; `code` is Node's,
+            `hint` says what to do.
         OSError: a file that cannot be read.
     """
     return SecureContext(parse_context_options(options))
 
 
 def get_ciphers() -> list[str]:
-    """Return the names of all cipher suites that the option `ciphers` may name, sorted, in lower case.
+    """Return the names of all cipher suites that `ciphers=` accepts, sorted, in lower case.
 
-    (Node: `tls.getCiphers`.) As the option takes them they are in upper case.
+    (Node: `tls.getCiphers`.) The option itself expects them in upper case.
     """
     return sorted({name.lower() for name in cipher_names()})
 
 
 def get_certificate_compression_algorithms() -> list[str]:
-    """Return what the option `certificate_compression` may name: those of zlib, brotli and zstd that this OpenSSL has.
+    """Return the algorithms that `certificate_compression=` accepts.
 
-    (Node: `tls.getCertificateCompressionAlgorithms`.)
+    They are those of zlib, brotli and zstd that this OpenSSL has. (Node:
+    `tls.getCertificateCompressionAlgorithms`.)
     """
     return list(compression_algorithms())
 
 
 class SecureContext:
-    """What a TLS connection of ours needs to know of certificates, trust and protocol. Immutable, for any thread.
+    """The certificates, trust and protocol settings of our side. Immutable, usable from any thread.
 
-    Made by `create_secure_context`. Files were read when it was made: later changes of a file do not reach it, nor its
-    copies made by `replace`. It holds private keys, so it is neither pickled nor copied.
+    Made by `create_secure_context`. Files were read when it was made: later changes of a file
+    affect neither it nor the copies that `replace` makes. It holds private keys, so it cannot be
+    pickled or copied.
     """
 
     __slots__ = ("__weakref__", "_adapted", "_identity", "_options", "_policy", "_roots", "_trust", "_variants", "native")
 
-    # The last answer of `for_server` for this context: `sni_callback` may give it with every connection.
+    # The last result of `for_server` for this context: `sni_callback` may return it for every
+    # connection.
     _adapted: tuple[SecureContext, SecureContext, SecureContext] | None
 
     _identity: bytes
-    native: Context  # for the engine; not public
+    native: Context  # the engine's object; not public
     _options: ContextOptions
     _policy: ServerPolicy
     _roots: Roots
@@ -116,11 +123,11 @@ class SecureContext:
     _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `with_verification`
 
     def __init__(self, options: ContextOptions, *, initial: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
-        """Make a context of parsed options; `initial`, whose policy it takes, is explained at `for_server`."""
+        """Make a context of parsed options, with the policy of `initial` (see `for_server`)."""
         self._adapted = None
         self._variants = {}
         options = _read_files(options)
-        bundles = tuple(Pfx(piece) for piece in _pieces(options, "pfx"))
+        bundles = tuple(Pfx(piece) for piece in _labelled_materials(options, "pfx"))
         trusted = _choose_roots(options, bundles)
         self._options = options
         self._roots = trusted
@@ -128,47 +135,47 @@ class SecureContext:
         chain = digest_chain(options, trusted.digest, _find_security_level(_ciphers_of(options).older), self._policy)
         self._trust = digest_context(options, chain)
         self._identity = digest_identity(options)
-        self.native = Context(_specify(options, bundles, trusted, self._choose_session_id_context(initial), chain, self._policy))
+        self.native = Context(_build_spec(options, bundles, trusted, self._choose_session_id_context(initial), chain, self._policy))
         if 0 < self.native.dh_bits < _WEAK_DH:
             warnings.warn(f"DH parameter of {self.native.dh_bits} bits is less than {_WEAK_DH} bits", stacklevel=3)
 
     @property
     def options(self) -> ContextOptions:
-        """The options it was made of, files already read."""
+        """The options it was made of, with the content of their files."""
         return self._options
 
     @property
     def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
-        """A function that finds trusted certificates by their subject, for explanations; DER in and out."""
+        """A function that finds trusted certificates by subject, for messages; DER in and out."""
         return self._roots.find
 
     @property
     def trust_digest(self) -> bytes:
-        """32 bytes, equal in all processes for equal trust: everything that decides a verdict."""
+        """32 bytes over everything that decides a verdict; the same in all processes."""
         return self._trust
 
     @property
     def lists_end(self) -> int:
-        """POSIX seconds: when the first list of the option `crl` has to be replaced; 0: never."""
+        """When the first CRL of `crl=` expires, in POSIX seconds; 0: never."""
         return self._roots.lists_end
 
     @property
     def identity_digest(self) -> bytes:
-        """32 bytes that differ between contexts that show different certificates."""
+        """32 bytes that differ between contexts that present different certificates."""
         return self._identity
 
     def replace(self, **options: Unpack[ContextOptionsDict]) -> SecureContext:
-        """Make a changed copy: what is given here wins, the rest stays.
+        """Make a copy in which these options are changed.
 
-        A `cert` or `key` takes the place of a `pfx` and the reverse; `ca` takes the place of `extra_ca` too.
+        A `cert=` or `key=` replaces a `pfx=` and the reverse; `ca=` replaces `extra_ca=` too.
 
         Raises:
-            As `create_secure_context`; this context stays what it is.
+            As `create_secure_context`; this context never changes.
         """
         return SecureContext(derive(self._options, parse_context_options(options)))
 
     def _adapt(self, current: SecureContext, initial: SecureContext) -> SecureContext:
-        """Do what `for_server` says."""
+        """Return this context or a copy of it, as `for_server` specifies."""
         if self._adapted is not None and self._adapted[0] is current and self._adapted[1] is initial:
             return self._adapted[2]
         options = derive(current.options, self._options)
@@ -180,11 +187,14 @@ class SecureContext:
         return made
 
     def with_policy(self, policy: ServerPolicy) -> SecureContext:
-        """This context, or a copy, as a server of that policy uses it."""
+        """Return this context, or a copy, with that server policy."""
         return self if policy == self._policy else SecureContext(self._options, policy=policy)
 
     def with_verification(self, *, request: bool, reject: bool) -> SecureContext:
-        """This context, or a copy, with these for `request_cert` and `reject_unauthorized`; made once, so that sessions last."""
+        """Return this context, or a copy, with these `request_cert` and `reject_unauthorized`.
+
+        A copy is made once and kept, so that its sessions can be resumed.
+        """
         if (request, reject) == (bool(self._options.request_cert), self._options.reject_unauthorized is not False):
             return self
         if (made := self._variants.get((request, reject))) is not None:
@@ -203,14 +213,14 @@ class SecureContext:
         return f"<SecureContext of {', '.join(sorted(self._options.given)) or 'defaults'}>"
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise UsageTypeError("A SecureContext holds private keys and is neither pickled nor copied", hint="Share it, or use replace().")
+        raise UsageTypeError("A SecureContext cannot be pickled or copied: it holds private keys", hint="Share it, or use replace().")
 
 
 def check_secure_context(label: str, value: object) -> SecureContext:
-    """Return `value` when it is a SecureContext.
+    """Return `value` if it is a SecureContext.
 
     Raises:
-        UsageTypeError: it is something else (ERR_TLS_INVALID_CONTEXT).
+        UsageTypeError: it is not (ERR_TLS_INVALID_CONTEXT).
     """
     if not isinstance(value, SecureContext):
         raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT")
@@ -221,7 +231,7 @@ def for_client(options: ConnectOptions) -> SecureContext:
     """Return the context of a client connection: the given one, or one made of the context options.
 
     Raises:
-        UsageTypeError: `secure_context` is something else.
+        UsageTypeError: `secure_context=` is not a SecureContext.
         ConfigError: a certificate or key cannot be used.
     """
     if options.secure_context is None:
@@ -230,10 +240,10 @@ def for_client(options: ConnectOptions) -> SecureContext:
 
 
 def parse_context(given: object) -> SecureContext | ContextOptions:
-    """A SecureContext as it is, or options, checked.
+    """Return a SecureContext unchanged, or a mapping as checked options.
 
     Raises:
-        UsageError: neither (ERR_TLS_INVALID_CONTEXT), or a wrong option.
+        UsageError: `given` is neither (ERR_TLS_INVALID_CONTEXT), or an option is wrong.
     """
     if isinstance(given, SecureContext):
         return given
@@ -243,10 +253,12 @@ def parse_context(given: object) -> SecureContext | ContextOptions:
 
 
 def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:
-    """Complete `over` with what it leaves unset from `base`: a name's context from its server's, a reload from what was.
+    """Return `over` with its unset options taken from `base`.
 
-    What belongs together goes together. A certificate, key or PKCS#12 in `over` drops the PKCS#12 of `base`, and a PKCS#12
-    drops certificate and key as well; `ca` drops `extra_ca`, else a narrower trust would silently keep more than it names.
+    So a name's context inherits from its server, and a reload from the previous context. Options
+    that belong together are replaced together: a certificate, key or PKCS#12 in `over` drops the
+    PKCS#12 of `base`, and a PKCS#12 drops certificate and key as well; `ca` drops `extra_ca`, since
+    otherwise a narrower `ca` would silently keep the extra roots.
     """
     dropped: dict[str, Any] = {}
     if over.given.intersection(_IDENTITY):
@@ -259,16 +271,19 @@ def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:
 
 
 def for_server(given: SecureContext | ContextOptions, *, current: SecureContext, initial: SecureContext) -> SecureContext:
-    """Return what a server uses for a name, or from now on: `given`, completed from its current context.
+    """Return the context a server uses for a name, or as its new default.
 
-    Sessions never cross trust: OpenSSL resumes one only under an equal session id context. That is a digest of the trust
-    unless the option `session_id_context` was given, which holds as it is for the trust of `initial` alone; for any other
-    trust it is mixed with the digest. With one id for all, a client that showed no certificate to one name could resume
-    into another one that demands it (the class of CVE-2025-23419).
+    That is `given`, with unset options taken from the server's current context.
+
+    A session is never resumed under different trust: OpenSSL resumes one only under an equal
+    session id context. That is a digest of the trust unless `session_id_context=` was given,
+    which is used unchanged for the trust of `initial` alone; for any other trust it is mixed
+    with the digest. With one id for all, a client that presented no certificate to one name
+    could resume that session at another name that requires one (the class of CVE-2025-23419).
 
     Args:
         given: From `add_context`, `sni_callback` or `set_secure_context`.
-        current: The server's default context now.
+        current: The server's present default context.
         initial: The context the server was created with.
     """
     if isinstance(given, SecureContext):
@@ -280,7 +295,7 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
 
 
 def _read_files(options: ContextOptions) -> ContextOptions:
-    """Put the content in place of each path, which stays for messages."""
+    """Return the options with the content of their files; the paths are kept for messages."""
     given = options.given.intersection(_FILES)
     changes: dict[str, Any] = {name: tuple(read_file(f"options.{name}", item) for item in getattr(options, name)) for name in given}
     if isinstance(options.dhparam, Material):
@@ -288,16 +303,16 @@ def _read_files(options: ContextOptions) -> ContextOptions:
     return replace(options, **changes)
 
 
-def _pieces(options: ContextOptions, name: str) -> tuple[LabelledMaterial, ...]:
-    """Return what `native` reads, each labelled by option and file, with the passphrase it may need."""
+def _labelled_materials(options: ContextOptions, name: str) -> tuple[LabelledMaterial, ...]:
+    """Return an option's materials for `native`, each labelled by option and file."""
     materials: tuple[Material, ...] = getattr(options, name) or ()
     several = len(materials) > 1
     return tuple(
-        _piece(options, f"options.{name}[{index}]" if several else f"options.{name}", item) for index, item in enumerate(materials)
+        _with_label(options, f"options.{name}[{index}]" if several else f"options.{name}", item) for index, item in enumerate(materials)
     )
 
 
-def _piece(options: ContextOptions, label: str, material: Material) -> LabelledMaterial:
+def _with_label(options: ContextOptions, label: str, material: Material) -> LabelledMaterial:
     passphrase = options.passphrase if material.passphrase is None else material.passphrase
     return LabelledMaterial(f"{label} ({material.path})" if material.path else label, material.data, passphrase)
 
@@ -306,10 +321,10 @@ def _piece(options: ContextOptions, label: str, material: Material) -> LabelledM
 
 
 def _choose_roots(options: ContextOptions, bundles: tuple[Pfx, ...]) -> Roots:
-    """Return the trust; the default roots alone are parsed once and shared."""
+    """Return the trusted roots; the default roots are parsed once and shared."""
     base = _parse_once(default_roots()) if options.ca is None else None
-    added = (*_pieces(options, "ca"), *_pieces(options, "extra_ca"), *_authorities(bundles))
-    crls = _pieces(options, "crl")
+    added = (*_labelled_materials(options, "ca"), *_labelled_materials(options, "extra_ca"), *_authorities(bundles))
+    crls = _labelled_materials(options, "crl")
     if base is not None and not added and not crls:
         return base
     return Roots(added, crls=crls, base=base)
@@ -321,17 +336,19 @@ def _parse_once(pems: tuple[str, ...]) -> Roots:
 
 
 def _authorities(bundles: tuple[Pfx, ...]) -> tuple[LabelledMaterial, ...]:
-    """Return the certificates beside the identity of each PKCS#12, which are trusted, as in Node."""
+    """Return the CA certificates in each PKCS#12, which are trusted, as in Node."""
     return tuple(piece for bundle in bundles for piece in bundle.authorities)
 
 
 def _client_ca_names(options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots) -> tuple[bytes, ...]:
-    """Return the names a server sends with its wish for a certificate; those of the default roots would only be long.
+    """Return the CA names of a server's CertificateRequest.
 
-    With more of them than one message holds, none are sent, which is allowed: then clients choose without that help.
+    Those of the default roots are left out: they are too many to be useful. If the names do not fit
+    in one message, none are sent, which the RFC allows: clients then choose a certificate without
+    them.
     """
     names = trusted.subject_names if options.ca is not None else Roots(_authorities(bundles)).subject_names
-    return names if sum(len(name) + 2 for name in names) <= _MOST_CA_NAMES else ()
+    return names if sum(len(name) + 2 for name in names) <= _MAX_CA_NAMES_BYTES else ()
 
 
 @lru_cache(maxsize=64)
@@ -342,10 +359,10 @@ def _find_security_level(cipher_list: str) -> int:
 # --- protocol ---
 
 
-def _specify(
+def _build_spec(
     options: ContextOptions, bundles: tuple[Pfx, ...], trusted: Roots, session_id_context: bytes, chain: bytes, policy: ServerPolicy
 ) -> ContextSpec:
-    """Say everything to `native`, defaults filled in."""
+    """Build the complete specification for `native`, with the defaults filled in."""
     ciphers = _ciphers_of(options)
     min_version = _VERSIONS[options.min_version or defaults.min_version]
     max_version = _VERSIONS[options.max_version or defaults.max_version]
@@ -359,12 +376,12 @@ def _specify(
         min_version=min_version,
         max_version=max_version,
         secure_options=options.secure_options or 0,
-        # On for clients too, where it has no effect: whether a context serves, only its connections know.
+        # Set for clients too, where it has no effect: a context may be used by both sides.
         server_preference=options.honor_cipher_order is not False,
         cipher_list=ciphers.older,
         cipher_suites=ciphers.suites,
-        certs=_pieces(options, "cert"),
-        keys=_pieces(options, "key"),
+        certs=_labelled_materials(options, "cert"),
+        keys=_labelled_materials(options, "key"),
         bundles=bundles,
         partial_chain=bool(options.allow_partial_trust_chain),
         client_ca_names=_client_ca_names(options, bundles, trusted),
@@ -372,12 +389,12 @@ def _specify(
         require_client=options.reject_unauthorized is not False,
         sigalgs=options.sigalgs,
         groups=None if curves == "auto" else curves,
-        dh=_piece(options, "options.dhparam", options.dhparam) if isinstance(options.dhparam, Material) else options.dhparam == "auto",
+        dh=_with_label(options, "options.dhparam", options.dhparam) if isinstance(options.dhparam, Material) else options.dhparam == "auto",
         session_id_context=session_id_context,
         session_timeout=options.session_timeout or SESSION_TIMEOUT,
-        alpn=_to_wire(options.alpn_protocols),
-        npn=_to_wire(options.npn_protocols),
-        ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # a source's are the server's matter
+        alpn=_length_prefixed(options.alpn_protocols),
+        npn=_length_prefixed(options.npn_protocols),
+        ticket_keys=options.ticket_keys if isinstance(options.ticket_keys, tuple) else None,  # the server sets a source's keys
         pins=options.pins or (),
         compression=options.certificate_compression or (),
         trust=chain,
@@ -386,18 +403,18 @@ def _specify(
     )
 
 
-def _to_wire(names: tuple[bytes, ...] | None) -> bytes:
-    """Put a byte of length before each name."""
+def _length_prefixed(names: tuple[bytes, ...] | None) -> bytes:
+    """Encode names with a length byte before each."""
     return b"".join(bytes([len(name)]) + name for name in names or ())
 
 
 @dataclass(frozen=True, slots=True)
 class _Ciphers:
-    """A cipher list, taken apart: OpenSSL has a list for TLS 1.3 and one for all before it.
+    """A cipher list in OpenSSL's two parts: one for TLS 1.3, one for the versions before it.
 
     Attributes:
-        suites: TLS 1.3; None leaves OpenSSL's own.
-        older: What is no TLS 1.3 suite, `@SECLEVEL=n` included.
+        suites: The TLS 1.3 suites; None keeps OpenSSL's default.
+        older: The rest, including `@SECLEVEL=n`.
     """
 
     suites: str | None
@@ -417,7 +434,10 @@ def _ciphers_of(options: ContextOptions) -> _Ciphers:
 
 
 def _split_ciphers(ciphers: str) -> _Ciphers:
-    """Take a list apart as Node does, by `TLS_` and `!TLS_`; exclusions are applied here, since OpenSSL ignores them."""
+    """Split a list as Node does, by `TLS_` and `!TLS_`.
+
+    Exclusions of TLS 1.3 suites are applied here, since OpenSSL ignores them.
+    """
     words = [word.strip() for word in ciphers.split(":")]
     named = [word for word in words if word.startswith("TLS_")]
     excluded = {word[1:] for word in words if word.startswith("!TLS_")}

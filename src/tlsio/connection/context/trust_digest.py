@@ -1,7 +1,7 @@
 """Which options decide a verdict, and the digests that keep sessions of different trust apart.
 
-A session resumes only under the digest it was made under. This is the one place that says what goes in: every option of contexts,
-servers and clients is either in `DECIDES` or, with the reason, in `CANNOT_DECIDE`.
+A session is resumed only under the digest it was made under. Every option of contexts, servers and
+clients is listed here: in `DECIDES`, or with the reason in `CANNOT_DECIDE`.
 """
 
 from __future__ import annotations
@@ -23,45 +23,48 @@ __all__ = ["CANNOT_DECIDE", "DECIDES", "ServerPolicy", "digest_chain", "digest_c
 
 DECIDES: Final[frozenset[str]] = frozenset(
     {
-        # What is trusted, and the lists that are consulted. A PKCS#12 brings authorities too.
+        # What is trusted, and the CRLs that are consulted. A PKCS#12 may contain CA certificates
+        # too.
         "ca", "extra_ca", "pfx", "crl", "allow_partial_trust_chain", "pins",
-        # What is asked, and what happens to a peer that was refused.
+        # Whether a certificate is requested, and what happens to a peer that was refused.
         "request_cert", "reject_unauthorized",
-        # Which keys and signatures of a chain OpenSSL takes: @SECLEVEL, signature algorithms, curves of certificates (TLS 1.2).
+        # Which keys and signatures of a chain OpenSSL accepts: @SECLEVEL, signature algorithms,
+        # curves of certificates (TLS 1.2).
         "ciphers", "sigalgs", "ecdh_curve",
-        # What else is looked at before the peer is let in.
+        # Further checks before the peer is accepted.
         "fetch_crl", "ocsp", "min_dh_size",
-        # What a client shows of itself: the server has decided by it, and its sessions belong to that identity.
+        # The client's own identity: the server decided by it, and its sessions belong to that
+        # identity.
         "cert",
     }
 )  # fmt: skip
 
-_SELF = "says how this side authenticates, not whom it accepts; `cert` stands for both on clients"
-_JUDGED_AGAIN = "is applied again to the remembered facts when a session is resumed"
-_WIRE = "changes what is spoken, not who may speak"
-_PLACE = "says where a session is kept or what encrypts it"
+_OWN_IDENTITY = "is about how this side authenticates, not which peers it accepts; clients include `cert`"
+_CHECKED_AGAIN = "is applied again to the stored facts when a session is resumed"
+_WIRE = "changes the protocol, not which peers are accepted"
+_STORAGE = "decides where a session is stored or what encrypts it"
 _LIMIT = "bounds time, memory or bytes"
-_RECORDS = "records what happens"
+_DIAGNOSTICS = "only records what happens"
 
 CANNOT_DECIDE: Final[Mapping[str, str]] = {
-    "key": _SELF,
-    "passphrase": _SELF,
-    "ocsp_request": _SELF,
-    "stapling": _SELF,
-    "check_client": _JUDGED_AGAIN,
-    "check_server_identity": _JUDGED_AGAIN,
-    "identity_policy": _JUDGED_AGAIN,
+    "key": _OWN_IDENTITY,
+    "passphrase": _OWN_IDENTITY,
+    "ocsp_request": _OWN_IDENTITY,
+    "stapling": _OWN_IDENTITY,
+    "check_client": _CHECKED_AGAIN,
+    "check_server_identity": _CHECKED_AGAIN,
+    "identity_policy": _CHECKED_AGAIN,
     "servername": "is bound to a client's session as its name",
     "host": "is bound to a client's session as its name",
-    "context": "its options are named here one by one",
-    "secure_context": "brings a digest of its own",
-    "sni_callback": "chooses a context, which brings a digest of its own",
+    "context": "its options are listed here one by one",
+    "secure_context": "has its own digest",
+    "sni_callback": "chooses a context, which has its own digest",
     "psk_callback": "authenticates by a key; no certificate is judged",
     "psk_identity_hint": "authenticates by a key; no certificate is judged",
-    "request_ocsp": "only asks: `ocsp` decides what the response is worth",
-    "resume_unmarked": "is consulted for each session that does not say by which verdict it was made",
-    "session_timeout": "ends sessions by the clock, whatever trust they were made under",
-    "session_id_context": "is mixed with the digest wherever the trust is not the server's first",
+    "request_ocsp": "only requests a response: `ocsp` decides what the response means",
+    "resume_unmarked": "is checked for each session that does not record which verdict it was made under",
+    "session_timeout": "expires sessions by the clock, whatever trust they were made under",
+    "session_id_context": "is mixed with the digest unless the trust is that of the server's first context",
     "min_version": _WIRE,
     "max_version": _WIRE,
     "dhparam": _WIRE,
@@ -81,12 +84,12 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "family": _WIRE,
     "local_address": _WIRE,
     "local_port": _WIRE,
-    "ticket_keys": _PLACE,
-    "session_store": _PLACE,
-    "new_session": _PLACE,
-    "resume_session": _PLACE,
-    "session": _PLACE,
-    "session_cache": _PLACE,
+    "ticket_keys": _STORAGE,
+    "session_store": _STORAGE,
+    "new_session": _STORAGE,
+    "resume_session": _STORAGE,
+    "session": _STORAGE,
+    "session_cache": _STORAGE,
     "timeout": _LIMIT,
     "handshake_timeout": _LIMIT,
     "hook_timeout": _LIMIT,
@@ -98,20 +101,21 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "max_connections": _LIMIT,
     "max_handshakes": _LIMIT,
     "max_handshake_bytes": _LIMIT,
-    "keylog_file": _RECORDS,
-    "enable_trace": _RECORDS,
-    "client_hello": _RECORDS,
+    "keylog_file": _DIAGNOSTICS,
+    "enable_trace": _DIAGNOSTICS,
+    "client_hello": _DIAGNOSTICS,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """What a server decides beside its contexts; each of them carries it.
+    """A server's settings that its contexts must know; each of them has a copy.
 
     Attributes:
-        fetch_crl: The policy of its revocation lists: "off", "check" or "require".
-        lists: Those at hand, which the engine consults before it resumes a session.
-        resume_unmarked: Sessions that do not say by which verdict they were made resume where a certificate is asked for.
+        fetch_crl: The policy for CRLs: "off", "check" or "require".
+        lists: The CRLs that are loaded, which the engine consults before it resumes a session.
+        resume_unmarked: Whether sessions that do not record their verdict are resumed when a
+            certificate is requested.
     """
 
     fetch_crl: str = "off"
@@ -120,13 +124,13 @@ class ServerPolicy:
 
 
 def digest_chain(options: ContextOptions, roots_digest: bytes, security_level: int, policy: ServerPolicy) -> bytes:
-    """Return 32 bytes that are equal in all processes where the same certificates are found good.
+    """Return 32 bytes that are equal in all processes that accept the same certificates.
 
     Args:
-        options: Of the context.
-        roots_digest: Of the roots and CRLs that `ca`, `extra_ca`, `pfx` and `crl` come to.
-        security_level: What OpenSSL applies, the library's default included.
-        policy: What the server decides beside its context.
+        options: The context's options.
+        roots_digest: Digest of the roots and CRLs that `ca`, `extra_ca`, `pfx` and `crl` result in.
+        security_level: The effective one, including OpenSSL's default.
+        policy: The server's policy.
     """
     return _digest(
         "tlsio chain",
@@ -141,28 +145,34 @@ def digest_chain(options: ContextOptions, roots_digest: bytes, security_level: i
 
 
 def digest_context(options: ContextOptions, chain: bytes) -> bytes:
-    """Return 32 bytes that are equal in all processes for equal trust: which certificates are good, and what becomes of the others."""
+    """Return 32 bytes that are equal in all processes for equal trust.
+
+    That is: which certificates are accepted, and what happens to a peer without one.
+    """
     return _digest("tlsio trust", chain, bool(options.request_cert), options.reject_unauthorized is not False)
 
 
 def digest_identity(options: ContextOptions) -> bytes:
-    """Return 32 bytes that differ between contexts that show different certificates."""
-    shown = (*(options.cert or ()), *(options.pfx or ()))
-    return _digest("tlsio identity", *(sha256(one.data).digest() for one in shown))
+    """Return 32 bytes that differ between contexts that present different certificates."""
+    presented = (*(options.cert or ()), *(options.pfx or ()))
+    return _digest("tlsio identity", *(sha256(one.data).digest() for one in presented))
 
 
 def digest_client(trust: bytes, identity: bytes, options: ConnectOptions, fetch_crl: str) -> bytes:
-    """Return 32 bytes: under any other digest a client resumes no session.
+    """Return the 32 bytes that a client's session is bound to: it is resumed under no other digest.
 
     Args:
-        trust: Of its context.
-        identity: Of what it shows.
-        options: Of the connection.
-        fetch_crl: The policy of its revocation lists.
+        trust: The trust digest of its context.
+        identity: The identity digest of its context.
+        options: The connection's options.
+        fetch_crl: The policy for CRLs.
     """
     return _digest("tlsio client", trust, identity, options.ocsp, fetch_crl, options.min_dh_size)
 
 
 def _digest(*parts: object) -> bytes:
-    """`repr` of bytes, text, numbers and tuples says where each part ends, and is the same in all processes."""
+    """Digest the parts by their `repr`.
+
+    It delimits bytes, text, numbers and tuples, and is the same in all processes.
+    """
     return sha256(repr(parts).encode()).digest()

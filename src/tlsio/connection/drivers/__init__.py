@@ -1,1 +1,1 @@
-"""What moves the bytes of a connection: epoll, a stream, or memory."""
+"""Drivers, which move the bytes of a connection: by epoll, over a stream, or in memory."""

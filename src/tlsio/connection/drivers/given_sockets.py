@@ -1,6 +1,7 @@
-"""Sockets that the caller has made: what each must be before TLS takes it over, checked at the call.
+"""Checks of sockets that the caller made, before TLS takes them over.
 
-Later the mistake would look like a fault of the peer: a socket that speaks TLS already, or has no peer, fails at its first read.
+Found later, the mistake would look like a fault of the peer: a socket that speaks TLS already, or
+has no peer, fails at its first read.
 """
 
 from __future__ import annotations
@@ -20,37 +21,41 @@ __all__ = ["check_bound", "check_connected", "is_listening", "is_unconnected"]
 
 
 def check_connected(label: str, sock: _socket.socket) -> None:
-    """Take a socket that bytes can go through.
+    """Check that a socket is connected and carries plain bytes.
 
     Raises:
-        UsageTypeError: it is closed, listens, has no peer, is no stream, or speaks TLS already.
+        UsageTypeError: it is closed, listens, has no peer, is not a stream, or speaks TLS already.
     """
     _check_stream(label, sock)
     if is_listening(sock):
-        raise UsageTypeError(f"{label} listens, and has no peer", hint="Give what its accept() returns, or the socket to listen().")
+        raise UsageTypeError(
+            f"{label} is a listening socket, which has no peer", hint="Give what its accept() returns, or give the socket to listen()."
+        )
     if is_unconnected(sock):
-        raise UsageTypeError(f"{label} is not connected", hint="Connect it first, and wait until it is: await loop.sock_connect(...).")
+        raise UsageTypeError(f"{label} is not connected", hint="Connect it first, and wait for that: await loop.sock_connect(...).")
 
 
 def check_bound(label: str, sock: _socket.socket) -> None:
-    """Take a socket to listen on.
+    """Check that a server can listen on a socket.
 
     Raises:
-        UsageTypeError: it is closed or connected, is no stream, or speaks TLS already; a Unix socket without a path.
+        UsageTypeError: it is closed or connected, is not a stream, speaks TLS already, or is a Unix
+            socket without a path.
     """
     _check_stream(label, sock)
     if not is_listening(sock) and _has_peer(sock):
-        raise UsageTypeError(f"{label} is connected, and cannot listen", hint="Give it to upgrade() instead.")
+        raise UsageTypeError(f"{label} is a connected socket, which cannot listen", hint="Give it to upgrade() instead.")
     if sock.family == _socket.AF_UNIX and not sock.getsockname():
         raise UsageTypeError(f"{label} is not bound to a path")
 
 
 def _check_stream(label: str, sock: _socket.socket) -> None:
-    ssl: Any = sys.modules.get("ssl")  # whoever has such a socket has imported it; to import it here would load a second OpenSSL
+    # A caller with an SSLSocket has imported ssl; importing it here would load a second OpenSSL.
+    ssl: Any = sys.modules.get("ssl")
     if ssl is not None and isinstance(sock, ssl.SSLSocket):
         raise UsageTypeError(
             f"{label} must be a plain socket, got an SSLSocket, which speaks TLS already",
-            hint="For TLS within TLS give an asyncio (reader, writer) or a TLSSocket; otherwise the socket that was wrapped.",
+            hint="For TLS within TLS give an asyncio (reader, writer) or a TLSSocket; otherwise give the socket before it is wrapped.",
         )
     if sock.fileno() < 0:
         raise UsageTypeError(f"{label} must be an open socket, got one that is closed")
@@ -59,7 +64,7 @@ def _check_stream(label: str, sock: _socket.socket) -> None:
 
 
 def is_listening(sock: _socket.socket) -> bool:
-    """Tell whether `listen` was called on it."""
+    """Tell whether `listen` was called on a socket."""
     return sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN) == 1
 
 
@@ -72,7 +77,10 @@ def _has_peer(sock: _socket.socket) -> bool:
 
 
 def is_unconnected(sock: _socket.socket) -> bool:
-    """Tell whether it never had a peer. A connection that was reset has none either, but something to be read: its end."""
+    """Tell whether a socket never had a peer.
+
+    A connection that was reset has none either, but it is readable: its end can be read.
+    """
     if _has_peer(sock):
         return False
     poll = select.poll()

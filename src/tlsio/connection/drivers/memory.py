@@ -1,4 +1,4 @@
-"""A wire in memory: a driver that moves nothing."""
+"""The driver of a SecurePair: bytes in memory, without I/O."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["MemoryWire"]
 
 
 class MemoryWire:
-    """The connection's driver: bytes both ways, moved on by whoever calls."""
+    """A connection's driver that keeps the bytes of both directions for its caller to move."""
 
-    __slots__ = ("_begun", "_due", "_eof_fed", "_late", "_turning", "connection", "ended", "eof", "failure", "incoming", "outgoing")
+    __slots__ = ("_begun", "_deferred", "_due", "_eof_fed", "_turning", "connection", "ended", "eof", "failure", "incoming", "outgoing")
 
     def __init__(self) -> None:
         self.connection: Connection  # set by its owner
         self.incoming: deque[bytes] = deque()
         self.outgoing = bytearray()
-        self.eof = False  # nothing comes in any more
-        self.ended = False  # nothing goes out any more
+        self.eof = False  # the peer's direction has ended
+        self.ended = False  # our direction has ended
         self.failure: BaseException | None = None  # what a listener raised
-        self._late: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._deferred: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._begun = self._eof_fed = self._due = self._turning = False
 
     def turn(self) -> bool:
-        """Do all there is to do, and raise what a listener has raised. Whether there was something.
+        """Do all pending work, and raise what a listener raised; return whether there was work.
 
-        A listener may call either end: what that leaves to be done is done by the turn that runs the listener. Nothing moves
-        while a `psk_callback` runs, of this pair or of another.
+        A listener may call either end: the work from that is done by the turn that runs the
+        listener. While a `psk_callback` runs, of this pair or another, no work is done.
         """
         if self._turning or in_psk_callback():
             return False
@@ -52,11 +52,11 @@ class MemoryWire:
 
     def _step(self) -> bool:
         connection = self.connection
-        if self._late:
-            call, args = self._late.popleft()
+        if self._deferred:
+            call, args = self._deferred.popleft()
             call(*args)
             return True
-        if connection.owner is None:  # it is over
+        if connection.owner is None:  # the connection has ended
             self.incoming.clear()
             return False
         if not self._begun:
@@ -74,10 +74,10 @@ class MemoryWire:
             return False
         return True
 
-    # ---- the engine's side
+    # ---- called by the engine
 
     def wake(self) -> None:
-        """Keep what the connection has; there may be more."""
+        """Move the connection's ciphertext to `outgoing`; a further step may produce more."""
         while (data := self.connection.output()) is not None:
             self.outgoing += data
             self.connection.sent()
@@ -87,12 +87,12 @@ class MemoryWire:
             self.ended = True
 
     def set_deadline(self, when: float | None) -> None:
-        """A pair has no clock."""
+        """Ignore the deadline: a pair has no clock."""
 
     def schedule(self, _connection: Connection) -> None:
-        """A step is due."""
+        """Note that a step is due."""
         self._due = True
 
     def later(self, call: Callable[..., object], *args: object) -> None:
-        """Call it in the next step."""
-        self._late.append((call, args))
+        """Make the call in the next step."""
+        self._deferred.append((call, args))

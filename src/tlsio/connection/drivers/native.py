@@ -1,6 +1,6 @@
-"""The native driver: one reactor of the engine for each event loop, made when needed and given back when idle.
+"""The native driver: one reactor of the engine per event loop, made on demand, freed when idle.
 
-Where the engine was built without one, there is the portable driver alone.
+A build without it has the portable driver only.
 """
 
 import asyncio
@@ -11,21 +11,22 @@ from tlsio.native._core import Reactor, has_reactor
 
 __all__ = ["current_reactor"]
 
-# Not settings but a registry: which loop already has its reactor. The loop's reader keeps it alive, and dies with the loop.
+# A registry, not settings: the reactor of each loop. The loop's reader callback keeps it alive, and
+# is dropped with the loop.
 _reactors: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reactor]" = weakref.WeakKeyDictionary()
 
 
 def current_reactor() -> Reactor:
-    """The reactor of the running loop.
+    """Return the reactor of the running loop.
 
     Raises:
-        UsageStateError: this build has none.
+        UsageStateError: this build has no reactor.
     """
     if not has_reactor:
         raise UsageStateError(
-            "This build of tlsio has no driver of its own for listening sockets: it needs epoll, and no TLSIO_PORTABLE=1 at the build",
+            "This build of tlsio cannot listen: its native driver needs Linux (epoll), and a build without TLSIO_PORTABLE=1",
             code="ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
-            hint="Accept connections yourself, with asyncio.start_server for one, and hand each to server.upgrade((reader, writer)).",
+            hint="Accept connections yourself, for example with asyncio.start_server, and call server.upgrade((reader, writer)) for each.",
         )
     loop = asyncio.get_running_loop()
     reactor = _reactors.get(loop)

@@ -1,22 +1,27 @@
 """The portable driver: the engine over any byte stream.
 
-Theory of operation. One task receives from the stream and feeds the engine, another one takes ciphertext from the engine and sends
-it; both run from the first byte until the stream is let go. The engine never waits for either: what cannot be sent yet stays in it,
-bounded, and input that no reader takes stops the receiving task. Ciphertext counts as unsent until the stream has taken it.
+Theory of operation. One task receives from the stream and feeds the engine, another one takes
+ciphertext from the engine and sends it; both run from the first byte until the stream is closed.
+The engine never waits for either: ciphertext that cannot be sent yet stays in it, bounded, and
+input that no reader consumes pauses the receiving task. Ciphertext counts as unsent until the
+stream has accepted it.
 
-The stream is foreign code, and nothing is taken for granted about it: whatever a call of it raises breaks the connection, a
-CancelledError of its own included; a call that does not return is cancelled, and one that swallows the cancellation is abandoned
-(`_Job`), so that no task outlives the stream.
+The stream is foreign code, which may do anything: any exception from one of its calls breaks the
+connection, including a CancelledError of its own; a call that does not return is cancelled, and one
+that swallows the cancellation is abandoned (`_Job`), so that no task outlives the stream.
 
-Letting go. The last bytes, an alert above all, get their chance: they are sent, then the stream's end, then what the peer still
-sends is received and thrown away until it ends too. Each of these has `LINGER` seconds; then the stream is closed at once.
+Closing. The last bytes, above all an alert, should still reach the peer: they are sent, then the
+stream's end, then what the peer still sends is received and discarded until it ends too. Each step
+may take `LINGER` seconds; after that the stream is aborted.
 
 Invariants.
-- A task does nothing in its first step, so that it makes no difference whether that runs at once (eager tasks, Python 3.12).
-- The engine, and with it the user's code, is called by `_deliver` only, apart from the stream's calls, so that an error of one is
-  never taken for one of the other. The engine's connection enters the socket's contextvars context, which no task of the driver
-  runs in.
-- A driver that has started is referred to by `_open` until its stream is let go: nothing else may refer to an open socket.
+- A task does nothing in its first step, so that it makes no difference whether that runs at once
+  (eager tasks, Python 3.12).
+- The engine, and with it the user's code, is called by `_deliver` only, and never within a call of
+  the stream, so that an error of one is never mistaken for an error of the other. The engine's
+  connection enters the socket's contextvars context, which no task of the driver runs in.
+- A driver that has started is referenced by `_open_drivers` until its stream is closed: nothing
+  else may reference an open socket.
 """
 
 from __future__ import annotations
@@ -40,65 +45,70 @@ if TYPE_CHECKING:
 
 __all__ = ["PortableDriver", "Stream"]
 
-_HELD = 65536  # ciphertext that no reader takes: beyond it the stream is left alone
-_LAST_WORDS = 0.5  # seconds for the peer's alert to come in after sending has failed
-_PATIENCE = 0.5  # seconds for a cancelled call of the stream to clean up
-_PIECE = 65536  # what the stream is given at once: progress shows after each piece
-_SMALL_PIECE = 16384  # the same while a close looks for progress, which a slow reader has to show within close_timeout
-_GRACE = 0.01  # seconds after a deadline for what came in time and was not read
+_MAX_HELD_INPUT = 65536  # bytes that no reader has consumed; beyond this, receiving pauses
+_ALERT_WAIT = 0.5  # seconds for the peer's alert to arrive after sending has failed
+_CANCEL_WAIT = 0.5  # seconds for a cancelled call of the stream to clean up
+_SEND_SIZE = 65536  # bytes per call of `send`: progress is seen after each
+# The same while a close measures progress, which a slow reader must show within close_timeout.
+_SEND_SIZE_CLOSING = 16384
+_DEADLINE_GRACE = 0.01  # seconds after a deadline, to read what arrived in time
 _MAX_ERRNO = 4095  # of Linux
 _SIOCOUTQ = 0x5411  # tcp(7): "the amount of unsent data in the socket send queue", and of unacknowledged data
 
-# Not settings but a registry: the open drivers of each loop. A closed loop's are forgotten with the next loop that needs one.
-_open: dict[asyncio.AbstractEventLoop, set[PortableDriver]] = {}
+# A registry, not settings: the open drivers of each loop. A closed loop's are dropped when a driver
+# starts on a new loop.
+_open_drivers: dict[asyncio.AbstractEventLoop, set[PortableDriver]] = {}
 
 
 class PortableDriver:
     """One connection's stream and the tasks that move its bytes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: object) -> None:
-        self.connection: Connection  # set with the socket, before anything happens
-        self.failure: BaseException | None = None  # what the stream raised, in its own words
+        self.connection: Connection  # set by the socket before the first call
+        self.failure: BaseException | None = None  # the stream's first exception
         self._loop = loop
         self._stream = find_adapter(stream)(stream)
         self.addresses = self._stream.addresses
         self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []  # what the stream is sending now
         self._half_closes = True
-        self.is_watched = False  # a close looks for progress
-        self._taken = 0  # bytes
-        self._copy: _socket.socket | None = None  # of the stream's socket
+        self.is_watched = False  # a close measures progress
+        self._sent_bytes = 0  # accepted by the stream
+        self._socket_copy: _socket.socket | None = None  # a duplicate of the stream's socket
         self._closing = False
         self._scheduled = False
         self._receiver: _Job | None = None
         self._sender: _Job | None = None
-        self._room: asyncio.Future[None] | None = None  # the receiver waits for room
+        self._room: asyncio.Future[None] | None = None  # the receiver waits until input is consumed
         self._work: asyncio.Future[None] | None = None  # the sender waits for something to send
 
-    # ---- the engine's side
+    # ---- called by the engine
 
     def wake(self) -> None:
-        """There is something to send, or our end."""
+        """Wake the sender: there is ciphertext or our end to send."""
         _wake(self._work)
 
     def set_deadline(self, when: float | None) -> None:
-        """A record has to be whole, or another handshake done, at that instant of the loop's clock; None: nothing is due."""
+        """Set when (by the loop's clock) a partial record or another handshake must be complete.
+
+        None: nothing is pending.
+        """
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if when is None or self._closing else self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
-        """The loop may have been busy, and what was due in time lies in the kernel: let it come first."""
-        self._deadline = self._loop.call_later(_GRACE, self.connection.expire)
+        """Read first what arrived in time: it may still be in the kernel if the loop was busy."""
+        self._deadline = self._loop.call_later(_DEADLINE_GRACE, self.connection.expire)
 
     def schedule(self, _connection: Connection) -> None:
-        """Something was written, or a reader has come: a turn is due."""
+        """Run a turn soon: there is something to encrypt, or a reader for the input."""
         if not self._scheduled and not self._closing:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
     def later(self, call: Callable[..., object], *args: object) -> None:
-        """Call it in the loop's next pass."""
+        """Make the call in the loop's next iteration."""
         self._loop.call_soon(call, *args)
 
     def _turn(self) -> None:
@@ -106,14 +116,14 @@ class PortableDriver:
         self._deliver(self.connection.settle)
 
     def _deliver(self, call: Callable[..., object], *args: object) -> None:
-        """Call the engine, which tells its news to the socket; then there may be room for input, or more to do."""
+        """Call the engine, which notifies the socket; then resume receiving or schedule a turn."""
         if self._closing:
             return
         try:
             call(*args)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  (ours; what user code raises ends its socket before it comes here)
+        except BaseException as error:  # noqa: BLE001  (a bug of ours: the socket handles exceptions of user code)
             self._crashed(error)
             return
         if self._has_room:
@@ -128,134 +138,139 @@ class PortableDriver:
 
     @property
     def _has_room(self) -> bool:
-        return self._closing or self.connection.held_input <= _HELD
+        return self._closing or self.connection.held_input <= _MAX_HELD_INPUT
 
-    # ---- the socket's side
+    # ---- called by the socket
 
     def fileno(self) -> int:
-        """The descriptor below it all, -1 when there is none."""
+        """Return the stream's descriptor, -1 if it has none."""
         return self._stream.fileno()
 
     def count_undelivered(self) -> int:
-        """Bytes of data that the peer has not acknowledged; without a descriptor: that the stream has not taken."""
-        return self.connection.count_undelivered(self._ask_kernel())
+        """Return the bytes of data that the peer has not acknowledged.
+
+        Without a descriptor: that the stream has not accepted.
+        """
+        return self.connection.count_undelivered(self._count_unacknowledged())
 
     @property
     def acknowledged(self) -> tuple[int, int]:
-        """Changes whenever the stream takes a piece, or the peer acknowledges something."""
-        return self._taken, self._ask_kernel()
+        """A value that changes when the stream accepts data or the peer acknowledges some."""
+        return self._sent_bytes, self._count_unacknowledged()
 
     def look_for_reset(self) -> None:
-        """Report a reset that has cost data: after the peer's end nobody reads from the stream any more."""
-        if self._copy is not None and self.connection.input_ended and self.count_undelivered():
-            number = self._copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        """Report a reset that lost data: after the peer's end the stream is no longer read."""
+        if self._socket_copy is not None and self.connection.input_ended and self.count_undelivered():
+            number = self._socket_copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if number:
                 self._deliver(self.connection.send_failed, number)
 
     def watch(self) -> None:
-        """A close looks for progress from now on."""
+        """Measure progress from now on, for a close."""
         self.is_watched = True
-        self._hold_socket()
+        self._keep_socket()
 
-    def _hold_socket(self) -> None:
-        """The connection may be over soon: keep the socket, so that it tells what the peer has after the stream has closed its own."""
-        if self._copy is None:
+    def _keep_socket(self) -> None:
+        """Duplicate the socket: acknowledgements can then be read after the stream is closed."""
+        if self._socket_copy is None:
             with suppress(OSError, ValueError):
-                self._copy = _socket.socket(fileno=os.dup(self.fileno()))
+                self._socket_copy = _socket.socket(fileno=os.dup(self.fileno()))
 
-    def _ask_kernel(self) -> int:
-        """Bytes that the kernel has and the peer has not acknowledged; 0 where there is no descriptor."""
+    def _count_unacknowledged(self) -> int:
+        """Return the bytes that the kernel has and the peer has not acknowledged; 0 if unknown."""
         try:
-            fd = self.fileno() if self._copy is None else self._copy.fileno()
+            fd = self.fileno() if self._socket_copy is None else self._socket_copy.fileno()
             return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQ, bytes(4)), sys.byteorder)
         except (OSError, ValueError):
             return 0
 
     def start(self) -> None:
-        """Begin to move bytes."""
-        if self._loop not in _open:
-            for loop in [one for one in _open if one.is_closed()]:
-                del _open[loop]
-        _open.setdefault(self._loop, set()).add(self)
+        """Start to move bytes."""
+        if self._loop not in _open_drivers:
+            for loop in [one for one in _open_drivers if one.is_closed()]:
+                del _open_drivers[loop]
+        _open_drivers.setdefault(self._loop, set()).add(self)
         self._receiver = _Job(self._loop, self._receive, "tlsio receive", self._crashed)
         self._sender = _Job(self._loop, self._send, "tlsio send", self._crashed)
 
     def close(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None = None) -> None:
-        """Let the stream go, once.
+        """Close the stream; called once.
 
         Args:
-            at_once: Nothing is worth waiting for: nothing was agreed yet, or the stream is stuck.
-            drain: The peer may still be sending: wait for its end, so that our last words are not lost.
-            gone: Called when it is done.
+            at_once: Do not wait: the handshake had not started, or the stream is stuck.
+            drain: The peer may still be sending: wait for its end, so that a reset does not destroy
+                our last bytes.
+            gone: Called when the stream is closed.
         """
         self._closing = True
         self.set_deadline(None)
         _wake(self._room)
         _wake(self._work)
-        self._loop.create_task(self._let_go(at_once=at_once, drain=drain, gone=gone), name="tlsio close")
+        self._loop.create_task(self._close_in_order(at_once=at_once, drain=drain, gone=gone), name="tlsio close")
 
-    async def _let_go(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None) -> None:
+    async def _close_in_order(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None) -> None:
         try:
             await asyncio.sleep(0)
             jobs = [job for job in (self._sender, self._receiver) if job is not None]
-            quiet = not at_once and self._sender is not None and await self._sender.finish(LINGER) and self._sender.error is None
-            if quiet and drain and self._half_closes and self._receiver is not None:  # else the peer does not know that we wait for it
+            orderly = not at_once and self._sender is not None and await self._sender.finish(LINGER) and self._sender.error is None
+            # Without a half-close the peer does not learn that we wait for its end.
+            if orderly and drain and self._half_closes and self._receiver is not None:
                 await self._receiver.finish(LINGER)
             for job in jobs:
                 await job.stop()
-            await self._close_stream(quiet=quiet)
+            await self._close_stream(orderly=orderly)
         finally:
-            if self._copy is not None:
-                self._copy.close()
-            open_here = _open.get(self._loop, set())
+            if self._socket_copy is not None:
+                self._socket_copy.close()
+            open_here = _open_drivers.get(self._loop, set())
             open_here.discard(self)
             if not open_here:
-                _open.pop(self._loop, None)
+                _open_drivers.pop(self._loop, None)
             if gone is not None:
                 gone()
 
-    async def _close_stream(self, *, quiet: bool) -> None:
-        """Close it in order; when that fails or takes too long, or there was no order before, close it at once."""
-        if quiet and await self._close_by(self._stream.aclose, self._stream.close_timeout):
+    async def _close_stream(self, *, orderly: bool) -> None:
+        """Close the stream; abort it if that fails or takes too long, or after a failure before."""
+        if orderly and await self._close_by(self._stream.aclose, self._stream.close_timeout):
             return
-        await self._close_by(self._stream.abort, _PATIENCE)
+        await self._close_by(self._stream.abort, _CANCEL_WAIT)
 
     async def _close_by(self, close: Callable[[], Coroutine[Any, Any, None]], seconds: float | None) -> bool:
-        job = _Job(self._loop, lambda: job.call(close()), "tlsio close stream", self._note)
+        job = _Job(self._loop, lambda: job.call(close()), "tlsio close stream", self._record_failure)
         done = await job.finish(seconds)
         await job.stop()
         if done and job.error is None:
             return True
-        self._note(job.error or TimeoutError("the stream was not closed in time"))
+        self._record_failure(job.error or TimeoutError("the stream was not closed in time"))
         return False
 
     # ---- the tasks
 
     async def _receive(self) -> None:
-        """Feed the engine until the stream ends; once closing, throw away what still comes."""
+        """Feed the engine until the stream ends; while closing, discard what is received."""
         job = self._receiver
         assert job is not None  # noqa: S101 - for the type checker
         try:
             while data := await job.call(self._stream.receive()):
                 self._deliver(self.connection.feed, data)
                 if self.connection.input_ended:
-                    self._hold_socket()
+                    self._keep_socket()
                 while not self._has_room:
                     self._room = self._loop.create_future()
                     await self._room
         except _StreamError as failed:
-            self._note(failed.error)
+            self._record_failure(failed.error)
         if self.failure is None:
             self._deliver(self.connection.feed_eof)
             return
         number = _number_of(self.failure, errno.ECONNRESET)
-        if not self.connection.input_ended:  # what the stream gives for an end after a failed send is none
+        if not self.connection.input_ended:  # the exception is not the peer's end
             self._deliver(self.connection.feed_error, number)
         elif self.count_undelivered():
             self._deliver(self.connection.send_failed, number)
 
     async def _send(self) -> None:
-        """Send what the engine has, in order: ciphertext, then the end. Once closing, end when there is no more."""
+        """Send the engine's ciphertext, then the end. While closing, return when all is sent."""
         job, connection = self._sender, self.connection
         assert job is not None  # noqa: S101 - for the type checker
         try:
@@ -274,55 +289,54 @@ class PortableDriver:
                     self._work = self._loop.create_future()
                     await self._work
                     continue
-                self._deliver(connection.settle)  # it may have more
+                self._deliver(connection.settle)  # the engine may have more to send
         except _StreamError as failed:
-            self._note(failed.error)
-            await self._hear_last_words()
+            self._record_failure(failed.error)
+            await self._wait_for_alert()
             self._outgoing.clear()
-            if (
-                connection.input_ended or self.is_watched
-            ) and not self.count_undelivered():  # the peer has all but our end, and does not want that
+            # The peer has received all data and has closed: only our end could not be sent.
+            if (connection.input_ended or self.is_watched) and not self.count_undelivered():
                 connection.sent()
                 connection.fin_sent()
                 self._deliver(connection.settle)
                 return
             number = _number_of(failed.error, errno.EPIPE)
             self._deliver(connection.send_failed, number)
-            self._deliver(connection.feed_error, number)  # a stream that breaks one way carries nothing the other way
+            self._deliver(connection.feed_error, number)  # a stream that fails in one direction is unusable in both
 
     async def _send_all(self, job: _Job, data: bytes) -> None:
         self._outgoing.append(data)
         at = 0
         while at < len(data):
-            size = _SMALL_PIECE if self.is_watched else _PIECE
+            size = _SEND_SIZE_CLOSING if self.is_watched else _SEND_SIZE
             piece = data[at : at + size]
             await job.call(self._stream.send(piece))
             at += size
-            self._taken += len(piece)
+            self._sent_bytes += len(piece)
         self._outgoing.clear()
 
     async def _send_eof(self, job: _Job) -> None:
         self._half_closes = bool(await job.call(self._stream.send_eof()))
 
-    async def _hear_last_words(self) -> None:
-        """Sending has failed. The peer's alert may be on its way: it is the error to report rather than the failure."""
+    async def _wait_for_alert(self) -> None:
+        """Wait after a failed send: an alert of the peer explains more than the failure."""
         if self._receiver is not None and not self._closing:
-            await self._receiver.finish(_LAST_WORDS)
+            await self._receiver.finish(_ALERT_WAIT)
 
-    def _note(self, error: BaseException) -> None:
+    def _record_failure(self, error: BaseException) -> None:
         if self.failure is None:
             self.failure = error
 
 
 class _StreamError(Exception):
-    """What a call of the stream raised."""
+    """Wraps the exception of a call of the stream."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 class _Job:
-    """One task of a driver. It ends when it is to end, whatever the stream's code does about that."""
+    """One task of a driver. It can be ended even if the stream's code swallows its cancellation."""
 
     def __init__(
         self,
@@ -342,7 +356,7 @@ class _Job:
             await work()
         except _StreamError:  # kept in `error`
             pass
-        except Exception as error:  # noqa: BLE001  (ours: the top of a task)
+        except Exception as error:  # noqa: BLE001  (a bug of ours, at the top of a task)
             self._crashed(error)
 
     @types.coroutine
@@ -350,7 +364,7 @@ class _Job:
         """Await a call of the stream, step by step, so that it can be abandoned.
 
         Raises:
-            _StreamError: the call raised; with CancelledError too, when this task was not cancelled.
+            _StreamError: the call raised; also a CancelledError, if this task was not cancelled.
             CancelledError: this task was cancelled.
         """
         step, value = coroutine.send, None
@@ -379,21 +393,21 @@ class _Job:
             coroutine.close()
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  (it ignores even that, or fails at it)
+        except BaseException as error:  # noqa: BLE001  (it ignores GeneratorExit, or raises in its cleanup)
             self.error = self.error or error
 
     async def finish(self, seconds: float | None) -> bool:
-        """Wait until the task ends; whether it has, within `seconds`."""
+        """Wait until the task ends; return whether it did within `seconds`."""
         done, _ = await asyncio.wait([self._task], timeout=seconds)
         return bool(done)
 
     async def stop(self) -> None:
-        """End the task: by cancelling it, and when the stream's code swallows that, by abandoning the call."""
+        """Cancel the task; if the stream's code swallows that, abandon the call."""
         for self._abandoned in (False, True):
             if self._task.done():
                 break
             self._task.cancel()
-            await self.finish(_PATIENCE)
+            await self.finish(_CANCEL_WAIT)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:
@@ -403,6 +417,6 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 def _number_of(error: BaseException, default: int) -> int:
     number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOTCONN:  # a socket that was reset and has told it once
+    if number == errno.ENOTCONN:  # a socket that was reset, and has reported that already
         return errno.ECONNRESET
     return number if isinstance(number, int) and 0 < number <= _MAX_ERRNO else default

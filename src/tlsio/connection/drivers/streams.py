@@ -1,4 +1,4 @@
-"""The kinds of byte streams that a connection may run over, and the four calls that the portable driver makes on each."""
+"""Adapters for the kinds of byte streams that a connection may run over."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ if TYPE_CHECKING:
 
 __all__ = ["LINGER", "Stream", "find_adapter"]
 
-CHUNK = 65536  # one receive; what the native driver takes from the kernel at once
+CHUNK = 65536  # bytes per receive, as in the native driver
 
-LINGER = 2.0  # as the native driver: seconds for the peer to take our last words
+LINGER = 2.0  # seconds for the peer to receive our last bytes, as in the native driver
 
 
 class Stream(Protocol):
-    """What the driver needs of a byte stream; made by `find_adapter` for the kinds we know."""
+    """The interface that the driver expects; `find_adapter` has one for each supported kind."""
 
     addresses: tuple[Any, Any]
-    """The local and the remote one, None where there is none."""
+    """The local and the remote address, None if unknown."""
 
     @property
     def close_timeout(self) -> float | None:
-        """Seconds that `aclose` may take; None where the stream has a bound of its own."""
+        """Seconds that `aclose` may take; None if the stream has a timeout of its own."""
 
     async def receive(self) -> bytes:
-        """Some bytes, b"" at the end; any exception: it is broken."""
+        """Return some bytes, or b"" at the end; an exception means that the stream is broken."""
 
     async def send(self, data: bytes) -> None:
-        """Send all of it, and return when the stream has taken it."""
+        """Send all of `data`, and return when the stream has accepted it."""
 
     async def send_eof(self) -> bool:
-        """End our direction; False when the stream knows no such thing."""
+        """End our direction; False if the stream cannot do that."""
 
     async def aclose(self) -> None:
-        """Close what has ended in order."""
+        """Close the stream after an orderly end."""
 
     async def abort(self) -> None:
-        """Close at once."""
+        """Close the stream at once."""
 
     def fileno(self) -> int:
-        """The socket's descriptor, -1 when there is none."""
+        """Return the socket's descriptor, -1 if there is none."""
 
 
 def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
-    """Return what makes a `Stream` of `stream`; `label` is the caller's name for it.
+    """Return a function that wraps `stream` in a `Stream`; `label` is the argument's name.
 
     Raises:
-        UsageError: it is none of those we know.
+        UsageError: `stream` is not of a supported kind.
     """
     if isinstance(stream, _socket.socket):
         check_connected(label, stream)
         return _Socket
     if isinstance(stream, tuple) and len(stream) == 2 and hasattr(stream[0], "read") and hasattr(stream[1], "drain"):  # noqa: PLR2004
-        if not isinstance(stream[0], io.IOBase):  # a pipe or file, whose read blocks the loop
+        if not isinstance(stream[0], io.IOBase):  # not a pipe or file, whose read blocks the loop
             return lambda pair: _ReaderWriter(*pair)
     elif isinstance(stream, type) or _is_datagram(stream):
         pass
@@ -71,12 +71,12 @@ def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
         return _ByteStream
     elif hasattr(stream, "read") and hasattr(stream, "send") and hasattr(stream, "wait_closed"):
         return _TLSSocketStream
-    hint = "A connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
+    hint = "Give a connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
     raise wrong_type(label, "a byte stream", stream, hint=hint)
 
 
 def _is_datagram(stream: object) -> bool:
-    """Whether it is one of anyio's streams that lose or reorder what is sent, such as a connected UDP socket."""
+    """Whether it is an anyio stream that may lose or reorder data, such as a UDP socket."""
     abc: Any = sys.modules.get("anyio.abc")
     return abc is not None and isinstance(stream, abc.UnreliableObjectReceiveStream) and not isinstance(stream, abc.ByteReceiveStream)
 
@@ -115,14 +115,14 @@ class _Socket:
 
 
 class _ReaderWriter:
-    """An asyncio stream pair. What the reader holds already goes into TLS."""
+    """An asyncio stream pair. What its reader has buffered already is TLS input."""
 
     close_timeout = LINGER
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        writer.transport.set_write_buffer_limits(0)  # `drain` then waits until the kernel has all, and not only most of it
+        writer.transport.set_write_buffer_limits(0)  # so that `drain` waits until the kernel has all bytes
         self.addresses: tuple[Any, Any] = (writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
 
     async def receive(self) -> bytes:
@@ -165,7 +165,7 @@ class _ByteStream:
                 self.addresses = (sock.getsockname(), sock.getpeername())
 
     async def receive(self) -> bytes:
-        from anyio import EndOfStream  # noqa: PLC0415  (whoever has such a stream has anyio)
+        from anyio import EndOfStream  # noqa: PLC0415  (anyio is optional; such a stream comes from it)
 
         try:
             return bytes(await self._stream.receive(CHUNK))
@@ -204,19 +204,19 @@ class _ByteStream:
 
 
 class _TLSSocketStream:
-    """Another TLSSocket: TLS in TLS."""
+    """Another TLSSocket: TLS within TLS."""
 
-    close_timeout = None  # it has its own
+    close_timeout = None  # the inner socket has its own
 
     def __init__(self, sock: Any) -> None:
         self._socket = sock
-        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001 - a TLSSocket, which has no public word for it
+        self.addresses: tuple[Any, Any] = sock._addresses()  # noqa: SLF001 - a TLSSocket; it has no public method for both
 
     async def receive(self) -> bytes:
         try:
             return bytes(await self._socket.read())
         except TruncatedError:
-            return b""  # whether that was too early, the TLS above knows
+            return b""  # the TLS above detects a truncation by itself
 
     async def send(self, data: bytes) -> None:
         await self._socket.send(data)

@@ -1,1 +1,1 @@
-"""What is asked and decided for one connection."""
+"""Handshakes: the questions of the engine, the user's hooks, and the verdict on the peer."""

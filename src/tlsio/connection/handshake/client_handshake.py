@@ -1,4 +1,4 @@
-"""The client's half of a handshake: whom it looks for, and whether it was found."""
+"""The client's side of a handshake: the expected server, and the verdict on its certificate."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientHandshake"]
 
-_FOR_EVER = 2**62
-_SKEW = 60  # seconds that a clock may be set back; of a session from further in the future the age cannot be known
-_UNKNOWN = ((VerifyError.UNSPECIFIED, 0),)  # nobody has verified who the server was
-# They pick the alert.
+_NO_EXPIRY = 2**62
+_SKEW = 60  # seconds a clock may be set back; the age of a session from further in the future is unknown
+_UNVERIFIED = ((VerifyError.UNSPECIFIED, 0),)  # the server of this session was never verified
+# OpenSSL chooses the alert by these.
 _VERIFY_ERRORS = {name: VerifyError[name] for name in ("CERT_REVOKED", "UNABLE_TO_GET_CRL")}
 
 
 class ClientHandshake(HandshakeSide):
-    """Whom one client connection looks for, and the verdict about who answered."""
+    """The expected server of one client connection, and the verdict on its certificate."""
 
     __slots__ = (
         "_crls",
         "_objections",
-        "_place",
+        "_port_or_path",
         "_trust",
         "_valid_until",
         "_verified_at",
         "context",
+        "diagnostics",
         "host",
         "options",
-        "records",
         "server_name",
         "session",
         "verdict",
@@ -70,37 +70,38 @@ class ClientHandshake(HandshakeSide):
     options: ConnectOptions
 
     def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None, place: object = None) -> None:
-        """Decide on the names.
+        """Determine the server's name.
 
         Args:
             options: Checked options.
-            context: Trust, certificate and protocol.
-            host: What was connected to, None when only a stream was given.
-            place: The port or path, by which a session cache tells servers of one name apart.
+            context: Trust, certificate and protocol settings.
+            host: The host that was connected to, None if only a stream was given.
+            place: The port or path, which distinguishes servers of one name in a session cache.
 
         Raises:
-            UsageError: there is no name to check the server's certificate against.
+            UsageError: there is no name to compare with the server's certificate.
         """
         self.options = options
-        self.records = Diagnostics(options)
+        self.diagnostics = Diagnostics(options)
         self.context = context
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
-            raise _no_name()
+            raise _missing_name()
         name, label = (self.host, "host") if options.servername is None else (options.servername, "options.servername")
         self.server_name = _server_name(name, label) if name else None
         self.session: ClientSession | None = None  # offered to the server
         self.verdict: Verdict | None = None
-        self._place = place
+        self._port_or_path = place
         self._crls = make_cache(options.fetch_crl)
         self._trust: bytes | None = None
-        # What a session of this connection remembers of the verdict, beside the chain.
+        # The parts of the verdict, in addition to the chain, that are stored in this connection's
+        # sessions.
         self._verified_at = 0
-        self._valid_until = _FOR_EVER
+        self._valid_until = _NO_EXPIRY
         self._objections: tuple[tuple[str, str], ...] = ()
 
     def prepare(self, connection: Connection) -> None:
-        """Tell a new connection what it has to know before its first step."""
+        """Configure a new connection, before its first step."""
         connection.set_limits(self.options.handshake_timeout or 0.0, self.options.partial_record_timeout or 0.0)
         if self.server_name is not None:
             connection.set_server_name(self.server_name)
@@ -119,12 +120,17 @@ class ClientHandshake(HandshakeSide):
             self.offer_session(connection, kept)
 
     def set_server_name(self, connection: Connection, name: str) -> None:
-        """Look for a server of another name."""
+        """Expect a server of another name."""
         if self.session is not None:
-            raise UsageStateError("A session was offered that is bound to another name", hint="Set the name before the session.")
+            raise UsageStateError(
+                "The server name cannot be changed: the session that was set is bound to the old name",
+                hint="Set the name before the session.",
+            )
         server_name = _server_name(name, "name")
         if server_name is None:
-            raise UsageValueError(f"name must be a host name, got the address {name}", hint="An address is never sent: give it as host.")
+            raise UsageValueError(
+                f"name must be a host name, got the address {name}", hint="Addresses are not sent as server names: give it as host=."
+            )
         self.host, self.server_name = name, server_name
         connection.set_server_name(server_name)
 
@@ -132,7 +138,7 @@ class ClientHandshake(HandshakeSide):
 
     @property
     def trust(self) -> bytes:
-        """A session is resumed only under the digest it was made under."""
+        """The digest that sessions are bound to: a session is resumed under no other."""
         if self._trust is None:
             lists = self._crls.policy if self._crls is not None else "off"
             self._trust = digest_client(self.context.trust_digest, self.context.identity_digest, self.options, lists)
@@ -140,23 +146,27 @@ class ClientHandshake(HandshakeSide):
 
     @property
     def _cache_key(self) -> tuple[object, ...]:
-        return (self.host, self._place, self.server_name, self.trust)
+        return (self.host, self._port_or_path, self.server_name, self.trust)
 
     def offer_session(self, connection: Connection, encoded: bytes) -> None:
-        """Offer an earlier session to the server. One made for another name or trust, ended or broken is ignored."""
+        """Offer an earlier session to the server.
+
+        It is ignored if it was made for another name or trust, has expired or is corrupt.
+        """
         now = time.time()
         session = ClientSession.decode(encoded)
         if session is None and self.context.options.reject_unauthorized is False:
-            # As in Node: without verification nothing can be lost by one of unknown origin, say of another library.
+            # As in Node: without verification a session of unknown origin, such as another
+            # library's, does no harm.
             session = ClientSession(
-                name=self.host or "", trust=self.trust, verified_at=int(now), valid_until=_FOR_EVER, spki_digests=(),
-                verify_errors=_UNKNOWN, data=encoded,
+                name=self.host or "", trust=self.trust, verified_at=int(now), valid_until=_NO_EXPIRY, spki_digests=(),
+                verify_errors=_UNVERIFIED, data=encoded,
             )  # fmt: skip
         if session is not None and self._may_offer(session, now) and connection.set_session(session.data):
             self.session = session
 
     def _may_offer(self, session: ClientSession, now: float) -> bool:
-        """Tell whether the verdict that the session was made by still counts, for this server and under this trust."""
+        """Tell whether the session's verdict is still valid for this server and this trust."""
         if session.name != (self.host or "") or session.trust != self.trust:
             return False
         if session.verified_at > now + _SKEW or now >= min(session.valid_until, session.verified_at + self._session_timeout):
@@ -170,24 +180,28 @@ class ClientHandshake(HandshakeSide):
         return self.context.options.session_timeout or SESSION_TIMEOUT
 
     def export_session(self, handshake: Handshake, data: bytes, lifetime: int | None = None) -> bytes:
-        """Put a session of this connection together with what it stands for; a new one, of so many seconds, into the cache too."""
+        """Return a session of this connection with its verdict, encoded.
+
+        A new one, with a lifetime in seconds, is also put into the cache.
+        """
         session = self._describe_session(handshake, data)
-        sealed = session.encode()
+        encoded = session.encode()
         cache = self.options.session_cache
         if cache is not None and lifetime is not None:
             end = min(time.time() + lifetime, session.valid_until)
-            cache.put(self._cache_key, sealed, single_use=handshake.connection.protocol == "TLSv1.3", expires=end)
-        return sealed
+            cache.put(self._cache_key, encoded, single_use=handshake.connection.protocol == "TLSv1.3", expires=end)
+        return encoded
 
     def _describe_session(self, handshake: Handshake, data: bytes) -> ClientSession:
         connection = handshake.connection
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
         end, entries, digests = connection.chain_facts
-        # Without a certificate (a pre-shared key) nothing could be judged again.
+        # Without a certificate (a pre-shared key) there is nothing to judge again on resumption.
         end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
-        # It ends at once when the issuers' name constraints may decide about the name, and the default check has not let it pass: a
-        # resumed connection has no chain that shows them.
+        # It expires at once if name constraints of the issuers may apply to the name and the
+        # default check has not accepted it: a resumed connection has no chain in which to check
+        # them.
         reasons = self.verdict.reasons if self.verdict is not None else ()
         unchecked = self.options.check_server_identity is not None or CertificateAltNameError.default_code in reasons
         issuers = (connection.verified_chain or connection.peer_chain[:1])[1:]
@@ -208,16 +222,19 @@ class ClientHandshake(HandshakeSide):
     # ---- the verdict
 
     def on_question(self, handshake: Handshake, question: int) -> None:
-        """Judge the server's certificate, then its OCSP response; the handshake goes on, or ends with the fitting alert."""
-        if question == ASK_STATUS:
-            self._look_at_response(handshake)
-        else:
-            self._look_at_certificate(handshake)
+        """Judge the server's certificate, then its OCSP response.
 
-    def _look_at_certificate(self, handshake: Handshake) -> None:
+        The handshake continues, or ends with the matching alert.
+        """
+        if question == ASK_STATUS:
+            self._check_response(handshake)
+        else:
+            self._check_certificate(handshake)
+
+    def _check_certificate(self, handshake: Handshake) -> None:
         check = self.options.check_server_identity
         if check is None:
-            self._decide(handshake, NOT_ASKED if self.host is not None else _no_name())
+            self._decide(handshake, NOT_ASKED if self.host is not None else _missing_name())
             return
 
         def answer(result: object, error: BaseException | None) -> None:
@@ -227,58 +244,59 @@ class ClientHandshake(HandshakeSide):
         handshake.ask("check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
 
     def find_key(self, _socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
-        """Who to be, and with which pre-shared key; None: nobody. Called from inside OpenSSL, which waits for it."""
+        """Return identity and pre-shared key, or None. Called synchronously from inside OpenSSL."""
         hook = self.options.psk_callback
         return None if hook is None else ask_for_identity(hook, None if given is None else given.decode(errors="replace"))
 
     def _decide(self, handshake: Handshake, answer: object) -> None:
-        """Tell the engine; a verdict that cannot be made is a refusal."""
+        """Judge, and answer the engine's question; an exception refuses the server."""
         connection = handshake.connection
         self._verified_at = int(time.time())
         try:
             self.verdict = self._judge(handshake, answer)
-        except Exception as error:  # noqa: BLE001  (the handshake fails closed, with that)
+        except Exception as error:  # noqa: BLE001  (the handshake fails closed, with this error)
             handshake.refused = error
             connection.answer_verify(VerifyError.APPLICATION_VERIFICATION)
             return
         if self.verdict.refused and self.verdict.error is not None:
             if self.options.psk_callback is not None and not connection.psk_used:
-                self.verdict.error.add_note(_NOT_BY_KEY)
+                self.verdict.error.add_note(_PSK_NOT_USED)
             handshake.refused = self.verdict.error
         if connection.resumed and self.session is not None:
-            self._remember(handshake, self.session)
+            self._inherit_from_session(handshake, self.session)
             connection.answer_verify(self.verdict.verify_error)
             return
         if self.verdict.authorized and self._crls is not None and not connection.psk_used:
-            self._look_at_lists(handshake, self._crls)
+            self._check_crls(handshake, self._crls)
             return
         if self.verdict.error is not None and (self._crls is not None or self.options.ocsp != "off"):
-            # Revocation is not looked at now. So whatever is found later, say by another check of the name, this server stays refused.
+            # Revocation is not checked now. So this session's server stays refused on resumption,
+            # even if another check accepts the name.
             self._objections = (_describe(self.verdict.error),)
         connection.answer_verify(self.verdict.verify_error)
 
-    def _remember(self, handshake: Handshake, session: ClientSession) -> None:
-        """Take over from the resumed session what this connection cannot find out by itself."""
+    def _inherit_from_session(self, handshake: Handshake, session: ClientSession) -> None:
+        """Copy from the resumed session what this connection cannot determine itself."""
         assert self.verdict is not None  # noqa: S101 - for the type checker
         self._verified_at, self._valid_until, self._objections = session.verified_at, session.valid_until, session.objections
         for code, text in session.objections:
             if self.verdict.authorized:
-                self._object(handshake, CertificateError(text, code=code))
+                self._add_objection(handshake, CertificateError(text, code=code))
 
-    def _look_at_lists(self, handshake: Handshake, crls: CrlCache) -> None:
-        """Ask whether one of the chain was revoked; where the answer fails, so does the handshake."""
+    def _check_crls(self, handshake: Handshake, crls: CrlCache) -> None:
+        """Check the chain for revocation; if that fails, the handshake fails."""
 
         def answer(result: CertificateError | None, failed: BaseException | None) -> None:
             failure = failed if isinstance(failed, Exception) else result
-            refused = failure is not None and self._object(handshake, failure)
+            refused = failure is not None and self._add_objection(handshake, failure)
             number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), VerifyError.APPLICATION_VERIFICATION)
             handshake.connection.answer_verify(number if refused else 0)
 
         chain = handshake.connection.verified_chain
         handshake.ask("fetch_crl", self.options.hook_timeout, answer, crls.check, chain)
 
-    def _object(self, handshake: Handshake, error: Exception) -> bool:
-        """Add to a verdict that was good what speaks against the server; whether that refuses it."""
+    def _add_objection(self, handshake: Handshake, error: Exception) -> bool:
+        """Add an error to a good verdict; return whether the server is refused."""
         assert self.verdict is not None  # noqa: S101 - for the type checker
         self._objections = (_describe(error),)
         refused = self.context.options.reject_unauthorized is not False
@@ -314,15 +332,15 @@ class ClientHandshake(HandshakeSide):
         )
         return judge(facts, policy)
 
-    def _look_at_response(self, handshake: Handshake) -> None:
+    def _check_response(self, handshake: Handshake) -> None:
         connection, verdict = handshake.connection, self.verdict
-        # Of a certificate that is not good, but let in all the same, a response could say nothing.
+        # A response about an unverified certificate, accepted all the same, would prove nothing.
         judged = verdict is not None and verdict.authorized and self.options.ocsp != "off"
         status = self._judge_response(connection) if judged else CertificateStatus()
         if status.next_update is not None:
             self._valid_until = min(self._valid_until, int(status.next_update.timestamp()))
         error = status.error
-        if error is not None and self._object(handshake, error):
+        if error is not None and self._add_objection(handshake, error):
             connection.refuse(alert_number(error.alert or INTERNAL_ERROR))
         else:
             connection.answer_status()
@@ -334,43 +352,46 @@ class ClientHandshake(HandshakeSide):
         return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC))
 
     def explain(self, _handshake: Handshake, fault: Fault) -> TLSError:
-        """What broke the connection, in words."""
+        """Return the exception for a failure of the connection."""
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
-            cache.forget(self._cache_key)  # as Node's agent: it may have been the session
+            cache.forget(self._cache_key)  # as Node's agent: the session may be the cause
         return error_from_fault(fault, host=self.host)
 
     def is_authorized(self, _handshake: Handshake) -> bool:
-        """Tell whether the server was found good."""
+        """Tell whether the server was verified."""
         return self.verdict is not None and self.verdict.authorized
 
     def find_error(self, _handshake: Handshake) -> str | None:
-        """Return the code of what speaks against the server."""
+        """Return the code of the reason against the server; None if there is none."""
         return self.verdict.authorization_error if self.verdict is not None else None
 
 
-_NOT_BY_KEY = (
-    "The server did not take a pre-shared key, and showed this certificate instead: it does not know the identity, or chose a suite "
-    "that takes none. In TLS 1.3 the suite has to be one with SHA-256, up to TLS 1.2 one for pre-shared keys."
+_PSK_NOT_USED = (
+    "The server did not use the pre-shared key, and sent this certificate instead: it does not know the identity, or chose a cipher suite "
+    "without PSK. TLS 1.3 needs a suite with SHA-256, TLS 1.2 and older a PSK suite."
 )
 
 
 def _describe(error: Exception) -> tuple[str, str]:
-    """Code and text of what speaks against a server; an error of the user's own check may have no code."""
+    """Return code and text of an error; one from the user's own check may have no code."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     code = getattr(error, "code", None)
     return (code if isinstance(code, str) else text), text
 
 
-def _no_name() -> UsageStateError:
+def _missing_name() -> UsageStateError:
     return UsageStateError(
-        "There is no name to check the server's certificate against",
-        hint="Give servername= or host=: the name the server's certificate has to carry.",
+        "There is no name to compare with the server's certificate",
+        hint="Give servername= or host=: a name that is in the server's certificate.",
     )
 
 
 def _server_name(name: str, label: str) -> str | None:
-    """The A-label for SNI; None for an IP address: RFC 6066 §3, "Literal IPv4 and IPv6 addresses are not permitted"."""
+    """Return the A-label for SNI; None for an IP address.
+
+    RFC 6066 §3: "Literal IPv4 and IPv6 addresses are not permitted".
+    """
     try:
         ip_address(name.partition("%")[0])
     except ValueError:
@@ -379,9 +400,12 @@ def _server_name(name: str, label: str) -> str | None:
 
 
 def _link_verified(connection: Connection) -> PeerCertificate | None:
-    """The server's certificate with its issuers: those of the verified chain, and only where that ends, others that were sent."""
+    """Return the server's certificate with its issuers.
+
+    They are those of the verified chain; where it ends, those that the server sent.
+    """
     chain = connection.peer_chain
     try:
         return link((chain[0], *connection.verified_chain[1:], *chain[1:])) if chain else None
-    except UsageValueError:  # the verdict refuses what cannot be read
+    except UsageValueError:  # the verdict refuses a certificate that cannot be parsed
         return None

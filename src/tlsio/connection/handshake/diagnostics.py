@@ -1,7 +1,7 @@
-"""What is written down about connections for whoever looks on: secrets for a key log, a trace, the clients' hellos.
+"""Diagnostics of connections: secrets for a key log, a trace, the ClientHello.
 
-All of it is off unless an option, a listener or the environment asks for it. Secrets go to the file and the listeners that were
-asked for, and nowhere else: not into logs, messages or reprs.
+All of it is off unless an option, a listener or the environment enables it. Secrets go to the key
+log file and to `keylog` listeners, and nowhere else: not into logs, messages or reprs.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _log = logging.getLogger("tlsio")
 
 
 class Diagnostics:
-    """What one server, or one client connection, was told to write down."""
+    """The diagnostics that one server or client connection records."""
 
     __slots__ = ("_key_file", "offer", "trace")
 
     def __init__(self, options: ServerOptions | ConnectOptions) -> None:
-        """Find out, and try the file.
+        """Read the options and the environment, and check that the key log can be written.
 
         Raises:
             OSError: the key log cannot be written.
@@ -41,51 +41,53 @@ class Diagnostics:
         self.trace = options.enable_trace
         self.offer = bool(getattr(options, "client_hello", False))
         if self._key_file is not None:
-            _try(self._key_file)
+            _check_writable(self._key_file)
             _warn_of_keys(self._key_file)
         if self.trace:
             warn_of_trace(stacklevel=5)
 
     @property
     def keys(self) -> bool:
-        """Secrets are wanted."""
+        """Whether secrets are written to a file."""
         return self._key_file is not None
 
-    def begin(self, connection: Connection) -> None:
-        """Tell a connection what to record."""
+    def attach(self, connection: Connection) -> None:
+        """Let a connection record what is enabled."""
         if self._key_file is not None or self.trace or self.offer:
             connection.record(keys=self.keys, offer=self.offer, trace=self.trace)
 
-    def keep(self, lines: bytes) -> None:
-        """Write lines of the key log, all of a connection's in one piece. A disk that is full ends no connection."""
+    def write_keys(self, lines: bytes) -> None:
+        """Append a connection's lines to the key log; a failure (full disk) is only logged."""
         if self._key_file is not None:
             try:
                 _append(self._key_file, lines)
             except OSError as error:
-                _log.warning("The key log %s cannot be written: %s", self._key_file, error.strerror)
+                _log.warning("Cannot write the key log %s: %s", self._key_file, error.strerror)
 
 
-def _try(path: str) -> None:
+def _check_writable(path: str) -> None:
     try:
         _append(path, b"")
     except OSError as error:
-        error.add_note("It is the file of options.keylog_file, or of SSLKEYLOGFILE.")
+        error.add_note("The file was given by keylog_file= or SSLKEYLOGFILE.")
         raise
 
 
 def _append(path: str, data: bytes) -> None:
-    """Opened each time: a file that was moved away or removed is begun anew, and a fork shares nothing.
+    """Append to the key log, which is opened for each call.
 
-    The folder may be one in which others can write, such as /tmp: the file must be ours and nothing else's. O_NONBLOCK is for a FIFO,
-    which would hold up the whole loop until it is read.
+    So a file that was moved or removed is created again, and processes after a fork share no
+    descriptor. Other users may be able to write to the directory, such as /tmp, so the file must
+    belong to this user and be no link. Without O_NONBLOCK, opening a FIFO would block the whole
+    loop until it is read.
 
     Raises:
-        OSError: the file cannot be written, or others could read what is.
+        OSError: the file cannot be written, or other users could read it.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         if (problem := _find_problem(os.fstat(descriptor))) is not None:
-            raise PermissionError(errno.EPERM, f"The key log holds secrets, but {problem}", path)
+            raise PermissionError(errno.EPERM, f"The key log contains secrets, but {problem}", path)
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
@@ -93,20 +95,20 @@ def _append(path: str, data: bytes) -> None:
 
 def _find_problem(found: os.stat_result) -> str | None:
     if not stat.S_ISREG(found.st_mode):
-        return "this is not a regular file"
+        return "the path is not a regular file"
     if found.st_uid != os.geteuid():
         return "the file belongs to another user"
     if found.st_mode & 0o077:
-        return f"other users have rights to the file (mode {stat.S_IMODE(found.st_mode):04o}, not 0600)"
-    return None if found.st_nlink <= 1 else "the file has another name besides (a hard link)"
+        return f"other users can access the file (its mode is {stat.S_IMODE(found.st_mode):04o} instead of 0600)"
+    return None if found.st_nlink <= 1 else "the file has another hard link"
 
 
 @cache
 def _warn_of_keys(path: str) -> None:
-    message = f"The secrets of TLS connections are written to {path}: whoever reads it can decrypt them"
+    message = f"The secrets of TLS connections are written to {path}: anyone who can read it can decrypt them"
     warnings.warn(message, stacklevel=6)
 
 
 def warn_of_trace(*, stacklevel: int = 3) -> None:
-    """Say what a trace gives away."""
-    warnings.warn("A TLS trace exposes sensitive data: show it to nobody", stacklevel=stacklevel)
+    """Warn of the secrets in a trace."""
+    warnings.warn("A TLS trace exposes sensitive data: do not share it", stacklevel=stacklevel)

@@ -1,13 +1,14 @@
-"""What is known of one connection: shared by the side that decides, the socket that the application holds, and its server.
+"""The state of one connection's handshakes, shared by its side, its socket and its server.
 
-The socket refers to it, and it to the socket only while a question is open: so a socket that nobody holds is free at once.
+It references the socket only while a question is open, so that no cycle keeps an unused socket
+alive.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.handshake.questions import ask, failure_of, is_mistake, reraise_later
+from tlsio.connection.handshake.questions import ask, failure_of, is_hook_failure, reraise_later
 from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
@@ -23,50 +24,55 @@ __all__ = ["Handshake"]
 
 
 class Handshake:
-    """One connection's handshakes, the first and those that follow.
+    """One connection's handshakes: the first and later ones.
 
     Attributes:
-        connection: The engine's.
-        context: Chosen by name; None: the side's default.
-        is_done: The first handshake is done.
-        is_over: The connection has ended.
-        mistake: What a hook raised by mistake: when nothing takes it, the loop's handler must.
-        refused: Why we refused the peer, in the words of whoever did.
-        socket: What a hook is given as its socket; None when no question is open.
-        tasks: Those of the socket's async listeners that still run; None when there was none.
+        connection: The engine's connection.
+        context: The context chosen by server name; None: the side's default.
+        is_done: Whether the first handshake is done.
+        is_over: Whether the connection has ended.
+        hook_failure: The exception of a hook that failed; if no listener handles it, the loop's
+            exception handler must.
+        refused: The exception for which we refused the peer.
+        socket: The socket argument of hooks; None if no question is open.
+        tasks: The running tasks of the socket's async listeners; None if there were none.
     """
 
-    __slots__ = ("_loop", "_question", "connection", "context", "is_done", "is_over", "mistake", "refused", "socket", "tasks")
+    __slots__ = ("_loop", "_question", "connection", "context", "hook_failure", "is_done", "is_over", "refused", "socket", "tasks")
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop | None, context: SecureContext | None = None) -> None:
-        """Begin one; without a loop hooks have to answer at once."""
+        """Start one; without a loop, hooks must answer synchronously."""
         self.connection = connection
         self.context = context
         self.is_done = self.is_over = False
-        self.mistake: BaseException | None = None
+        self.hook_failure: BaseException | None = None
         self.refused: BaseException | None = None
         self.socket: Any = None
         self.tasks: set[asyncio.Task[Any]] | None = None
         self._loop = loop
-        self._question: Question | None = None  # to an async hook
+        self._question: Question | None = None  # of an async hook
 
     def answer(self, side: HandshakeSide, question: int, socket: object) -> None:
-        """Have the engine's question answered by `side`, at once or later."""
+        """Let `side` answer the engine's question, at once or later."""
         self.socket = socket
         side.on_question(self, question)
         if self._question is None:
             self.socket = None
 
     def ask(self, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object) -> None:
-        """Put one question to a hook. `answer(result, error)` tells the engine, or asks the next hook; not once the connection is over."""
+        """Call a hook and pass its result to `answer(result, error)`.
+
+        `answer` answers the engine's question, or calls the next hook. It is not called once the
+        connection has ended.
+        """
         later = False
 
         def take(result: object, error: BaseException | None) -> None:
             self._question = None
-            if self.is_over:  # the hook itself may have destroyed it
+            if self.is_over:  # the hook itself may have destroyed the connection
                 return
             answer(result, error)
-            if later and self._question is None:  # otherwise the next hook's answer goes on
+            if later and self._question is None:  # otherwise the next hook's answer resumes it
                 self.socket = None
                 self.connection.resume()
 
@@ -81,20 +87,20 @@ class Handshake:
         return self._question is not None
 
     def is_waited_for(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether the socket ends only after this task: one of a listener, or of the hook that is asked."""
+        """Whether the socket's end waits for this task: a listener's or the running hook's."""
         return bool(self.tasks and task in self.tasks) or (self._question is not None and self._question.is_run_by(task))
 
-    def fail_key(self, error: BaseException) -> None:
-        """`psk_callback` has failed, and with it the handshake."""
+    def fail_psk(self, error: BaseException) -> None:
+        """Record a failure of `psk_callback`, which fails the handshake."""
         failure = failure_of("psk_callback", error)
         if isinstance(failure, TLSError):
-            failure.alert = None  # OpenSSL picks it
+            failure.alert = None  # OpenSSL chooses it
         self.refused = failure
-        self.mistake = failure if is_mistake(failure) else None
+        self.hook_failure = failure if is_hook_failure(failure) else None
         reraise_later(self.connection.later, error)
 
     def cancel(self) -> None:
-        """The connection has ended: nobody wants an answer any more."""
+        """Cancel the open question: the connection has ended."""
         self.is_over = True
         question, self._question, self.socket = self._question, None, None
         if question is not None:

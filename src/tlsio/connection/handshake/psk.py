@@ -1,7 +1,8 @@
-"""Pre-shared keys: a `psk_callback` is asked, and its answer checked.
+"""Pre-shared keys: calls `psk_callback` and checks its answer.
 
-OpenSSL asks from inside a step of the handshake and cannot wait: the answer has to be there when the function returns. What the
-function does to connections meanwhile is done when the step is over (`_core.Connection`).
+OpenSSL calls from inside a step of the handshake and cannot wait: the answer must be ready when the
+function returns. Calls of connections within the function take effect after the step
+(`_core.Connection`).
 """
 
 import inspect
@@ -17,20 +18,22 @@ __all__ = ["ask_for_identity", "ask_for_key"]
 
 
 def ask_for_key(hook: Callable[..., Any], socket: object, identity: str) -> bytes | None:
-    """Ask a server's function for the key of an identity; None: there is none.
+    """Ask a server's function for the key of an identity; None: it is unknown.
 
     Raises:
-        UsageError: the answer is no key. Exception: what the function raised.
+        UsageError: the answer is not a key.
+        Exception: any exception of the function.
     """
     answer = _ask(hook, socket, identity)
     return None if answer is None else _check_key("bytes or None", answer)
 
 
 def ask_for_identity(hook: Callable[..., Any], hint: str | None) -> tuple[bytes, bytes] | None:
-    """Ask a client's function who to be: identity and key, both as they are sent and used; None: nobody.
+    """Ask a client's function for its identity (encoded) and key; None: use no pre-shared key.
 
     Raises:
-        UsageError: the answer is no identity with a key. Exception: what the function raised.
+        UsageError: the answer is not an identity with a key.
+        Exception: any exception of the function.
     """
     expected = "(identity, key) or None"
     answer = _ask(hook, hint)
@@ -43,7 +46,7 @@ def ask_for_identity(hook: Callable[..., Any], hint: str | None) -> tuple[bytes,
         raise UsageTypeError(f"The identity that psk_callback returns must be a str, got {type(identity).__name__}")
     name = identity.encode()
     if not 1 <= len(name) <= MAX_PSK_IDENTITY or b"\0" in name:
-        problem = "has a NUL in it" if b"\0" in name else f"must be 1 to {MAX_PSK_IDENTITY} bytes long, not {len(name)}"
+        problem = "must not contain a NUL character" if b"\0" in name else f"must be 1 to {MAX_PSK_IDENTITY} bytes long, not {len(name)}"
         raise UsageValueError(f"The identity that psk_callback returned {problem}")
     return name, _check_key(expected, key)
 
@@ -55,13 +58,13 @@ def _ask(hook: Callable[..., Any], *args: object) -> object:
     if inspect.iscoroutine(answer):
         answer.close()
     raise UsageTypeError(
-        "psk_callback must return its answer, not something to wait for",
-        hint="OpenSSL cannot wait here: have the keys ready, and use a plain function.",
+        "psk_callback must not be async: OpenSSL cannot wait for its answer",
+        hint="Load the keys in advance, and use a plain function.",
     )
 
 
 def _check_key(expected: str, key: object) -> bytes:
-    """The key itself is never part of a message."""
+    """Check a key and return it as bytes; no message contains the key itself."""
     if not isinstance(key, BytesLike):
         raise wrong_answer("psk_callback", expected, key)
     size = memoryview(key).nbytes

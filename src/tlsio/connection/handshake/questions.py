@@ -1,10 +1,11 @@
 """Questions to the user's hooks: sync or async, bounded in time, answered once.
 
-Theory of operation. The engine has stopped and waits for an answer. `ask` calls the hook; a plain result is passed on within
-the same call, for an awaitable there is a `Question` that passes it on later. Whatever goes wrong is passed on as an error, so that
-every question ends, closed if not with an answer: an exception of any kind, a timeout, also of a hook that will not be cancelled, a
-hook that cancels itself. What ends the program (KeyboardInterrupt, SystemExit) does so right after. A question whose connection is
-gone is cancelled, and passes nothing on.
+Theory of operation. The engine has stopped and waits for an answer. `ask` calls the hook; a plain
+result is passed on within the same call, an awaitable becomes a `Question` that passes its result
+on later. Every failure is passed on as an error, so that each question ends, and fails closed: an
+exception of any kind, a timeout (even if the hook swallows its cancellation), a hook that cancels
+itself. KeyboardInterrupt and SystemExit are raised again after that. When the connection ends, its
+question is cancelled and passes nothing on.
 """
 
 import asyncio
@@ -18,12 +19,12 @@ from tlsio.model.errors import HandshakeError, PeerError, TLSError, UsageTypeErr
 __all__ = [
     "INTERNAL_ERROR",
     "Answer",
+    "AwaitAll",
     "Question",
-    "Together",
     "alert_of",
     "ask",
     "failure_of",
-    "is_mistake",
+    "is_hook_failure",
     "no_loop",
     "reraise_later",
     "wrong_answer",
@@ -41,14 +42,17 @@ _FAILED = (_CANCELLED, _LATE)
 def ask(
     loop: asyncio.AbstractEventLoop | None, name: str, timeout: float | None, answer: Answer, hook: Callable[..., Any], *args: object
 ) -> "Question | None":
-    """Call `hook(*args)` and give what comes of it to `answer(result, error)`. Without a loop an async hook is an error.
+    """Call `hook(*args)` and pass the outcome to `answer(result, error)`.
+
+    Without a loop an async hook is an error.
 
     Returns:
-        The question of an async hook, to be cancelled when nobody wants the answer any more; None when it has come.
+        The question of an async hook, to be cancelled when the connection ends; None if the hook
+        has answered.
     """
     try:
         result = hook(*args)
-    except BaseException as error:  # noqa: BLE001  (code of the user; it fails the handshake, closed)
+    except BaseException as error:  # noqa: BLE001  (user code; the handshake fails closed)
         answer(None, failure_of(name, error))
         reraise_later(None if loop is None else loop.call_soon, error)
         return None
@@ -63,7 +67,7 @@ def ask(
 
 
 class Question:
-    """What an async hook was asked: answered once, by the hook or by the clock, or not at all when nobody wants to know."""
+    """A running async hook: answered once, by the hook or its timeout; never if cancelled."""
 
     __slots__ = ("_answer", "_loop", "_name", "_task", "_timer")
 
@@ -73,32 +77,32 @@ class Question:
         self._name = name
         self._task = loop.create_task(_wait(result), name=f"tlsio {name}")
         self._task.add_done_callback(self._done)
-        self._task.add_done_callback(lambda _task: _discard(result))  # it may have been cancelled before it has begun
+        self._task.add_done_callback(lambda _task: _discard(result))  # it may be cancelled before its first step
         self._timer = None if timeout is None else loop.call_later(timeout, self._expire)
 
     def cancel(self) -> None:
-        """Nobody wants the answer any more."""
+        """Cancel the hook, and drop its answer."""
         self._answer = None
         self._stop_timer()
         self._task.cancel()
 
     def is_run_by(self, task: "asyncio.Task[Any] | None") -> bool:
-        """Whether this is the task in which the hook runs."""
+        """Whether the hook runs in this task."""
         return task is self._task
 
     def _expire(self) -> None:
         self._timer = None
         self._task.cancel()
-        self._tell(None, _late(self._name))
+        self._answer_once(None, _late(self._name))
 
     def _done(self, task: "asyncio.Task[tuple[Any, BaseException | None]]") -> None:
         self._stop_timer()
         value, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        self._tell(value, None if error is None else failure_of(self._name, error))
+        self._answer_once(value, None if error is None else failure_of(self._name, error))
         if error is not None:
             reraise_later(self._loop.call_soon, error)
 
-    def _tell(self, value: object, error: Exception | None) -> None:
+    def _answer_once(self, value: object, error: Exception | None) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
             answer(value, error)
@@ -109,16 +113,17 @@ class Question:
             self._timer = None
 
 
-class Together:
+class AwaitAll:
     """Several awaitables as one, which raises the first failure when all are done.
 
-    It is not a coroutine: when it is cancelled before it has begun, the coroutines within it have to be closed too.
+    It is not a coroutine: if it is cancelled before its first step, the coroutines within must be
+    closed too.
     """
 
     __slots__ = ("_failures", "_waiting")
 
     def __init__(self, waiting: Sequence[Awaitable[object]], failures: Sequence[Exception]) -> None:
-        """Await `waiting`; `failures` have happened already."""
+        """Await `waiting`; `failures` are raised as if they were among its results."""
         self._waiting = waiting
         self._failures = failures
 
@@ -138,13 +143,16 @@ class Together:
 
 
 def _discard(result: Awaitable[object]) -> None:
-    """Let go of what nobody awaits any more: a coroutine that has not begun would complain about that."""
-    if isinstance(result, Together) or inspect.iscoroutine(result):
+    """Close what will not be awaited: a coroutine that never started would warn."""
+    if isinstance(result, AwaitAll) or inspect.iscoroutine(result):
         result.close()
 
 
 async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Return the hook's answer, or what it raised: a task that raised KeyboardInterrupt would end the loop before anybody is told."""
+    """Return the hook's answer, or its exception.
+
+    A task that raises KeyboardInterrupt would end the loop before the engine gets the error.
+    """
     try:
         return await result, None
     except BaseException as error:  # noqa: BLE001
@@ -152,8 +160,8 @@ async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:
 
 
 def failure_of(name: str, error: BaseException) -> Exception:
-    """What a hook raised, as an error that a connection may die of."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):  # which no coroutine can raise
+    """Return a hook's exception as an error that a connection can fail with."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):  # a coroutine cannot raise that
         return error
     what = "was cancelled" if isinstance(error, asyncio.CancelledError) else f"was ended by {type(error).__name__}"
     failure = HandshakeError(f"{name} {what}", code=_CANCELLED, alert=INTERNAL_ERROR)
@@ -161,15 +169,18 @@ def failure_of(name: str, error: BaseException) -> Exception:
     return failure
 
 
-def is_mistake(failure: BaseException) -> bool:
-    """Tell whether a hook failed, rather than refused the peer by raising an error that says so."""
+def is_hook_failure(failure: BaseException) -> bool:
+    """Tell whether a hook failed, rather than refused the peer by raising a PeerError."""
     if isinstance(failure.__cause__, KeyboardInterrupt | SystemExit):
         return False
     return not isinstance(failure, PeerError) or failure.code in _FAILED
 
 
 def reraise_later(later: Callable[..., object] | None, error: BaseException) -> None:
-    """Let the program end that was told to, when the turn is done, which has news of others to tell: `later` calls it then."""
+    """Raise KeyboardInterrupt and SystemExit again, by `later`, after the turn.
+
+    The turn must be completed first: it has notifications for other connections.
+    """
     if not isinstance(error, KeyboardInterrupt | SystemExit):
         return
     if later is None:
@@ -182,13 +193,15 @@ def _raise(error: BaseException) -> None:
 
 
 def _late(name: str) -> Exception:
-    return HandshakeError(f"{name} gave no answer in time", code=_LATE, alert=INTERNAL_ERROR, hint="Raise hook_timeout, or answer sooner.")
+    return HandshakeError(
+        f"{name} did not return within hook_timeout", code=_LATE, alert=INTERNAL_ERROR, hint="Raise hook_timeout=, or make the hook faster."
+    )
 
 
 def alert_of(error: BaseException, default: str) -> int:
-    """The number of the alert a hook's error asks for by `HandshakeError(alert=...)`, otherwise of `default`.
+    """Return the number of the alert in a hook's `HandshakeError(alert=...)`, or of `default`.
 
-    An error of ours is told which one was sent.
+    A TLSError gets the name of the alert that is sent.
     """
     wanted = error.alert if isinstance(error, HandshakeError) else None
     try:
@@ -202,10 +215,12 @@ def alert_of(error: BaseException, default: str) -> int:
 
 
 def no_loop(name: str) -> TLSError:
-    """An async function where nothing can wait for it."""
-    return UsageTypeError(f"{name} must not be async: a SecurePair has no loop", hint="Answer at once, or use a TLSSocket over a stream.")
+    """Return the error for an async function where there is no loop to run it."""
+    return UsageTypeError(
+        f"{name} must not be async: a SecurePair has no event loop", hint="Use a plain function, or a TLSSocket over a stream."
+    )
 
 
 def wrong_answer(name: str, expected: str, value: object) -> TLSError:
-    """An answer of a type that means nothing."""
+    """Return the error for a hook's answer of a wrong type."""
     return UsageTypeError(f"{name} must return {expected}, got {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""The server's half of a handshake: which context a name gets, which protocol, and who is let in."""
+"""The server's side of a handshake: context by server name, protocol, and the client's verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.psk import ask_for_key
-from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_mistake, wrong_answer
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_hook_failure, wrong_answer
 from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.model.errors import (
     CertificateError,
@@ -42,12 +42,12 @@ __all__ = ["ServerHandshake"]
 
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
-_LONG_FOR_A_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for all of a session
-_NOTHING_IN_COMMON = frozenset({"handshake_failure", "protocol_version"})
+_MAX_CERTIFICATE_IN_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for the whole session
+_NEGOTIATION_ALERTS = frozenset({"handshake_failure", "protocol_version"})
 
 
 class ServerHandshake(HandshakeSide):
-    """One server's questions and verdicts; for `TLSSocket(stream, is_server=True)` a server of one connection."""
+    """One server's answers and verdicts; `TLSSocket(stream, is_server=True)` has one of its own."""
 
     is_server = True
     options: ServerOptions
@@ -55,16 +55,18 @@ class ServerHandshake(HandshakeSide):
     def __init__(self, policy: HandshakePolicy) -> None:
         self.policy = policy
         self.options = policy.options
-        self.records = Diagnostics(policy.options)
-        self.tell_failure: Callable[[BaseException], bool] = _nobody_hears  # of sessions; whether a listener was there
+        self.diagnostics = Diagnostics(policy.options)
+        self.report_session_failure: Callable[[BaseException], bool] = (
+            _no_listener  # of session storage; returns whether there was a listener
+        )
 
     @property
     def context(self) -> SecureContext:
-        """The default context: a connection gets another by the name in its hello."""
+        """The default context; the name in the ClientHello may choose another."""
         return self.policy.names.default
 
     def prepare(self, connection: Connection) -> None:
-        """Tell the engine what to ask."""
+        """Configure a new connection, before its first step."""
         policy = self.policy
         connection.set_wants(**policy.wants, alpn_continue=self.options.alpn_mismatch == "continue")
         connection.set_psk_hint(self.options.psk_identity_hint)
@@ -74,7 +76,11 @@ class ServerHandshake(HandshakeSide):
         connection.set_limits(options.handshake_timeout or 0.0, options.partial_record_timeout or 0.0, options.max_handshake_bytes or 0)
 
     def verification(self, handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:
-        """What another handshake asks of the client: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in."""
+        """Return how another handshake verifies the client.
+
+        The result is the `SSL_VERIFY_*` bits (None: unchanged), and whether an unverified client is
+        accepted.
+        """
         if request is None and reject is None:
             return None, False
         options = (handshake.context or self.policy.names.default).options
@@ -93,7 +99,7 @@ class ServerHandshake(HandshakeSide):
         elif question == ASK_STORE:
             self._ask_store(handshake)
         else:
-            if self.policy.crls is not None:  # the engine looks into the lists when this is answered
+            if self.policy.crls is not None:  # the engine consults the CRLs after the answer
                 self.policy.crls.expire()
             self._ask_name(handshake)
 
@@ -136,14 +142,17 @@ class ServerHandshake(HandshakeSide):
         )
 
     def _protocol_hook(self, context: SecureContext) -> Callable[..., Any] | None:
-        """What the context sets decides; the server's hook is for contexts that set nothing."""
+        """Return the context's callback, or the server's hook if it has no ALPN options."""
         own = context.options
         if own.alpn_callback is not None or own.alpn_protocols is not None:
             return own.alpn_callback
         return self.policy.hooks.get("alpn_callback")
 
     def _ask_status(self, handshake: Handshake, identities: Sequence[tuple[bytes, bytes | None]], responses: list[bytes | None]) -> None:
-        """Ask for one response after the other; which certificate this client is shown, OpenSSL decides behind this question."""
+        """Ask for the response of each certificate in turn.
+
+        OpenSSL chooses the certificate only after this question.
+        """
         hook = self.policy.hooks.get("ocsp_request") if self.policy.stapler is None else self.policy.stapler.staple
         if hook is None or len(responses) == len(identities):
             handshake.connection.answer_status(responses)
@@ -156,7 +165,7 @@ class ServerHandshake(HandshakeSide):
         self._ask(handshake, "ocsp_request", take, hook, certificate, issuer, handshake.socket)
 
     def _ask_session(self, handshake: Handshake, context: Context | None, protocol: bytes | None) -> None:
-        """Look for the session that the client wants to resume; the last of what a hello is asked about."""
+        """Look up the session the client wants to resume; the last question about a ClientHello."""
         connection = handshake.connection
         wanted = connection.asked_session
         if wanted is None:
@@ -176,7 +185,7 @@ class ServerHandshake(HandshakeSide):
         self._ask(handshake, "resume_session", take, self.policy.sessions.find, wanted, kept_under, fail=fail)
 
     def _ask_store(self, handshake: Handshake) -> None:
-        """Have new sessions stored. Nothing of the connection leaves before."""
+        """Store new sessions. The connection sends nothing before they are stored."""
         connection = handshake.connection
         made = connection.take_sessions()
         since = perf_counter()
@@ -193,12 +202,12 @@ class ServerHandshake(HandshakeSide):
         self._ask(handshake, "new_session", take, self.policy.sessions.keep, made, kept_under, fail=fail)
 
     def _session_failed(self, error: Exception) -> None:
-        self.policy.sessions.failed(error, self.tell_failure)
+        self.policy.sessions.failed(error, self.report_session_failure)
 
     def _ask_client(self, handshake: Handshake) -> None:
-        """Look for the client in revocation lists, then ask the hook.
+        """Check the client's certificate against CRLs, then ask the hook.
 
-        Of a resumed session the engine has consulted the lists at hand before it resumed it.
+        For a resumed session, the engine has consulted the loaded CRLs before.
         """
         connection = handshake.connection
         if self.policy.crls is None or connection.resumed or not self.is_authorized(handshake):
@@ -227,13 +236,14 @@ class ServerHandshake(HandshakeSide):
             take(None)
             return
         chain, socket = _peer_chain(connection), handshake.socket
-        # Linked within the question, so that a certificate that cannot be read refuses the client as a failing hook does.
+        # Linked within the question, so that a certificate that cannot be parsed refuses the client
+        # like a failing hook.
         self._ask(handshake, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
 
     def find_key(self, socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
-        """The pre-shared key of a client; None: nobody knows it. Called from inside OpenSSL, which waits for it."""
+        """Return identity and pre-shared key, or None. Called synchronously from inside OpenSSL."""
         hook = self.policy.hooks.get("psk_callback")
-        if hook is None or given is None:  # taken away meanwhile
+        if hook is None or given is None:  # the hook was removed during the handshake
             return None
         try:
             name = given.decode()
@@ -251,21 +261,21 @@ class ServerHandshake(HandshakeSide):
         *args: object,
         fail: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Put one question; whatever goes wrong refuses the client, with the alert the error asks for, unless `fail` takes it."""
+        """Ask one question; a failure refuses the client by the error's alert, or calls `fail`."""
         returned: object = None
 
         def refuse(failure: Exception) -> None:
             handshake.refused = failure
-            handshake.mistake = failure if failure is not returned and is_mistake(failure) else None
+            handshake.hook_failure = failure if failure is not returned and is_hook_failure(failure) else None
             handshake.connection.refuse(alert_of(failure, _usual_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
             nonlocal returned
-            returned = result  # an exception that is returned is an answer, whatever it is
+            returned = result  # a returned exception is an answer, not a failure of the hook
             try:
                 _raise_if(error)
                 take(result)
-            except Exception as failure:  # noqa: BLE001  (the hook's, or of its answer: the handshake fails closed)
+            except Exception as failure:  # noqa: BLE001  (of the hook, or about its answer: the handshake fails closed)
                 (fail or refuse)(failure)
 
         handshake.ask(name, self.options.hook_timeout, answer, hook, *args)
@@ -273,46 +283,48 @@ class ServerHandshake(HandshakeSide):
     # ---- verdict
 
     def explain(self, handshake: Handshake, fault: Fault) -> TLSError:
-        """What broke the connection, in words."""
+        """Return the exception for a failure of the connection."""
         refused = self.judge(handshake).error if fault.kind == "verify" else None
         if isinstance(refused, TLSError):
             return refused
         error = error_from_fault(fault)
         size = len(handshake.connection.peer_certificate or b"")
-        if size > _LONG_FOR_A_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
+        if size > _MAX_CERTIFICATE_IN_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
             error.hint = (
-                f"Up to TLS 1.2 the client's certificate has to fit into a session ticket, and it has {size} bytes. Leave tickets out "
-                "(secure_options=SSL_OP_NO_TICKET), or let the client have a smaller certificate."
+                f"Up to TLS 1.2 the client's certificate must fit into a session ticket, but it has {size} bytes. Disable tickets "
+                "(secure_options=SSL_OP_NO_TICKET), or give the client a smaller certificate."
             )
             error.add_note(error.hint)
-        # OpenSSL then finds no version, no cipher or no signature algorithm to have in common.
-        if error.alert in _NOTHING_IN_COMMON and fault.kind == "ssl" and handshake.connection.certificate is None and not fault.psk:
+        # Without a certificate OpenSSL finds no common version, cipher or signature algorithm.
+        if error.alert in _NEGOTIATION_ALERTS and fault.kind == "ssl" and handshake.connection.certificate is None and not fault.psk:
             return ConfigError(
-                "TLS with the client failed: there is no certificate to show", code=error.code, alert=error.alert, reason=error.reason,
-                hint="Give cert and key.", openssl_errors=error.openssl_errors,
+                "TLS with the client failed: no certificate is configured", code=error.code, alert=error.alert, reason=error.reason,
+                hint="Give cert= and key=.", openssl_errors=error.openssl_errors,
             )  # fmt: skip
         return error
 
     def is_authorized(self, handshake: Handshake) -> bool:
-        """Tell whether the client has shown a certificate that was found good, and that no hook or list has refused."""
+        """Tell whether the client's certificate was verified, and no hook or CRL refused it."""
         connection = handshake.connection
         return handshake.refused is None and bool(
             connection.peer_certificate and not connection.verify_errors and not connection.pins_failed
         )
 
     def find_error(self, handshake: Handshake) -> str | None:
-        """Return the code of what speaks against the client; nothing does when nothing was asked, as in Node."""
+        """Return the code of the reason against the client; as in Node, None without a request."""
         connection = handshake.connection
         if not handshake.is_done or not (connection.asks_certificate or connection.peer_certificate):
             return None
         return getattr(handshake.refused, "code", None) or self.judge(handshake).authorization_error
 
     def judge(self, handshake: Handshake, answer: object = NOT_ASKED) -> Verdict:
-        """Who the client is. The chain and the pins were decided in the handshake; this finds the words for it.
+        """Return the verdict on the client, with its reasons.
+
+        The handshake itself has decided on chain and pins.
 
         Args:
-            handshake: Whose client.
-            answer: What `check_client` said.
+            handshake: The client's handshake.
+            answer: The result of `check_client`.
         """
         connection = handshake.connection
         context = handshake.context or self.policy.names.default
@@ -328,19 +340,20 @@ class ServerHandshake(HandshakeSide):
             resumed=connection.resumed,
             certificate_requested=connection.asks_certificate,
             psk=connection.psk_used,
-            # Pins are part of what a session is bound to: who resumes has met them, unless they were not insisted on.
+            # A session is bound to the pins: a client that resumes has met them, unless they were
+            # not enforced.
             spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
             explicit_ca=options.ca is not None,
             find_roots=context.find_roots,
         )
         strict = not connection.accepts_unverified
-        held = connection.psk_used or (connection.resumed and strict)  # pins are for who comes by a certificate
+        held = connection.psk_used or (connection.resumed and strict)  # pins apply to certificates
         policy = VerifyPolicy(reject_unauthorized=strict, pins=() if held else options.pins or (), answer=answer)
         return judge(facts, policy)
 
 
-def _nobody_hears(_error: BaseException) -> bool:
-    """A socket that stands alone has no server with listeners."""
+def _no_listener(_error: BaseException) -> bool:
+    """A socket without a server has no listener for this."""
     return False
 
 
@@ -350,19 +363,19 @@ def _raise_if(error: BaseException | None) -> None:
 
 
 def _peer_chain(connection: Connection) -> tuple[bytes, ...]:
-    """What the client sent. After a failed verification OpenSSL has only the chain it tried to build."""
+    """Return the client's chain; after a failed verification OpenSSL has only the one it built."""
     return connection.peer_chain or connection.verified_chain
 
 
 def _check_protocol(result: object, offered: list[bytes]) -> bytes:
     if result is None:
         raise HandshakeError(
-            "alpn_callback refused what the client offers", code="ERR_SSL_NO_APPLICATION_PROTOCOL", alert="no_application_protocol"
+            "alpn_callback refused the client's protocols", code="ERR_SSL_NO_APPLICATION_PROTOCOL", alert="no_application_protocol"
         )
     protocol = result.encode("latin-1", "replace") if isinstance(result, str) else result
     if not isinstance(protocol, bytes) or protocol not in offered:
         raise UsageTypeError(
-            f"alpn_callback returned {result!r:.80}, which is none of the protocols the client offers",
+            f"alpn_callback returned {result!r:.80}, which is not one of the client's protocols",
             code="ERR_TLS_ALPN_CALLBACK_INVALID_RESULT",
         )
     return protocol
@@ -375,17 +388,20 @@ def _check_response(result: object) -> bytes | None:
         raise wrong_answer("ocsp_request", "a response in DER, or None", result)
     response = bytes(result)
     if not 0 < len(response) <= MAX_RESPONSE:
-        raise UsageValueError(f"ocsp_request returned {len(response)} bytes; a response has 1 to {MAX_RESPONSE}", code="ERR_OUT_OF_RANGE")
+        raise UsageValueError(f"ocsp_request must return 1 to {MAX_RESPONSE} bytes, got {len(response)}", code="ERR_OUT_OF_RANGE")
     if not is_ocsp_response(response):
         raise UsageValueError(
-            f"ocsp_request returned {len(response)} bytes that are no OCSPResponse (RFC 6960) in DER",
-            hint="Return what the responder answered, as it came: neither PEM nor base64, nor the BasicOCSPResponse within it.",
+            f"ocsp_request returned {len(response)} bytes that are not an OCSPResponse (RFC 6960) in DER",
+            hint="Return the responder's answer unchanged: not PEM, not base64, not the BasicOCSPResponse within it.",
         )
     return response
 
 
 def _usual_alert(hook: str, failure: Exception) -> str:
-    """Who says no to a client refuses its certificate; anything else that goes wrong is a fault of ours."""
+    """Return the alert of a failed hook.
+
+    A refusal by `check_client` is about the certificate; anything else is the server's fault.
+    """
     if hook == "fetch_crl" and isinstance(failure, CertificateError) and failure.alert:
         return failure.alert
     return "bad_certificate" if hook == "check_client" and not isinstance(failure, UsageError) else INTERNAL_ERROR

@@ -1,4 +1,4 @@
-"""What a server asks in its handshakes, and what gives the answers: contexts by name, hooks, lists, responses, sessions."""
+"""A server's questions in handshakes, and what answers them: contexts, hooks, CRLs, sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOOKS", "HandshakePolicy"]
 
-_ALWAYS = 1e9  # seconds; the engine counts nanoseconds in 63 bits
+_NO_WINDOW = 1e9  # seconds, practically unlimited; the engine counts nanoseconds in 63 bits
 
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
@@ -31,29 +31,34 @@ class Wants(TypedDict):
     """The questions for which the engine stops."""
 
     hello: bool
-    """A hello with a server name, for its context."""
+    """A ClientHello with a server name: choose its context."""
     alpn: bool
-    """A hello with ALPN, for the choice. What `sni_callback` will give may have a callback of its own."""
+    """A ClientHello with ALPN: choose the protocol.
+
+    A context from `sni_callback` may have a callback of its own.
+    """
     client: bool
-    """A finished handshake, before anything of it is released."""
+    """A finished handshake: accept the client, before any of its data is released."""
     status: bool
-    """A client that wants an OCSP response."""
+    """A client that requests an OCSP response."""
     psk: bool
-    """A client that comes by a pre-shared key."""
+    """A client that offers a pre-shared key."""
     sessions: int
-    """A hello that names a session, and sessions that were made, which wait to be stored."""
+    """A ClientHello with a session, and new sessions, which must be stored."""
 
 
 class HandshakePolicy:
-    """One server's, for all its connections. Contexts are exchanged and hooks come and go; all else is decided once.
+    """The policy of one server, for all its connections.
+
+    Contexts and hooks may be replaced while the server runs; the rest is fixed.
 
     Attributes:
         options: Checked options.
         names: The contexts, by server name.
         hooks: The user's functions, by name.
-        crls: Where clients are looked for in revocation lists.
-        stapler: What keeps OCSP responses.
-        sessions: Where sessions are kept.
+        crls: The cache of CRLs for client certificates.
+        stapler: The source of OCSP responses.
+        sessions: The storage of sessions.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -77,11 +82,11 @@ class HandshakePolicy:
 
     @property
     def wants(self) -> Wants:
-        """Which questions are asked now."""
+        """The questions to ask at present."""
         hooks, names = self.hooks, self.names
         return {
             "hello": "sni_callback" in hooks or bool(names),
-            "alpn": "alpn_callback" in hooks or "sni_callback" in hooks or names.any_chooses_protocol,
+            "alpn": "alpn_callback" in hooks or "sni_callback" in hooks or names.any_has_alpn_callback,
             "client": self.crls is not None or "check_client" in hooks,
             "status": self.asks_status,
             "psk": "psk_callback" in hooks,
@@ -90,29 +95,30 @@ class HandshakePolicy:
 
     @property
     def asks_status(self) -> bool:
-        """A client that wants an OCSP response may get one."""
+        """Whether a client may get an OCSP response."""
         return self.stapler is not None or "ocsp_request" in self.hooks
 
     @property
     def asks_with_hello(self) -> bool:
-        """Some hook is given a socket whose `client_hello` it may look at."""
+        """Whether a hook gets a socket, whose `client_hello` it may read."""
         return not SESSION_HOOKS.issuperset(self.hooks)
 
     @property
     def renegotiation(self) -> tuple[int, float]:
-        """How often a client may renegotiate within how many seconds; 0: never."""
+        """How many renegotiations a client may start (0: none), and within how many seconds."""
         limit = defaults.client_reneg_limit if self.options.allow_renegotiation else 0
-        return limit, min(defaults.client_reneg_window or _ALWAYS, _ALWAYS)
+        return limit, min(defaults.client_reneg_window or _NO_WINDOW, _NO_WINDOW)
 
 
 def _make_initial(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
-    """The context the server begins with; what the server decides beside it is part of its trust."""
+    """Return the server's first context; the server's policy is part of the context's trust."""
     policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
     if crls is not None:
-        policy = replace(policy, fetch_crl=crls.policy, lists=crls.at_hand)
+        policy = replace(policy, fetch_crl=crls.policy, lists=crls.native_lists)
     if given is not None:
         return given.with_policy(policy)
-    # The server's own alpn_callback is a hook, that `off` can take away; the one of a given context belongs to that.
+    # The server's own alpn_callback is a hook, which `off` can remove; a given context keeps its
+    # own.
     return SecureContext(replace(options.context, alpn_callback=None), policy=policy)
 
 
@@ -121,7 +127,7 @@ def _make_stapler(options: ServerOptions) -> Stapler | None:
     if given is None or given is False:
         return None
     if given is not True and not isinstance(given, Stapler):
-        raise UsageTypeError(f"options.stapling must be a bool or a Stapler, got {type(given).__name__}")
+        raise UsageTypeError(f"options.stapling must be a bool or a tlsio.Stapler, got {type(given).__name__}")
     if options.ocsp_request is not None:
         raise UsageTypeError("options.stapling cannot be combined with ocsp_request", code="ERR_INCOMPATIBLE_OPTION_PAIR")
     return Stapler() if given is True else given

@@ -1,7 +1,7 @@
-"""Where a server's sessions are kept: the hooks `new_session` and `resume_session`, or a store.
+"""Where a server's sessions are stored: the hooks `new_session` and `resume_session`, or a store.
 
-What is kept elsewhere may be late, broken or wrong. None of that is the client's matter: it shakes hands in full, and the
-server counts it and tells its `error` listeners.
+Storage may be slow, unavailable or corrupt. Clients do not fail because of that: they get a full
+handshake, and the server counts the failure and reports it to its `error` listeners.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.handshake.questions import Together, wrong_answer
+from tlsio.connection.handshake.questions import AwaitAll, wrong_answer
 from tlsio.model.statistics import StoreStats
 from tlsio.native._core import MAX_SESSION_BYTES, SESSIONS, STATEFUL, STATEFUL_13
 from tlsio.session.memory_store import MemorySessionStore
@@ -29,7 +29,7 @@ SESSION_HOOKS = frozenset({"new_session", "resume_session"})
 
 
 class ServerSessions:
-    """One server's way to its hooks or its store, and what came of it."""
+    """One server's access to its hooks or its store, with statistics."""
 
     __slots__ = ("_hooks", "_warned", "errors", "hits", "misses", "seconds", "store", "stored")
 
@@ -41,10 +41,11 @@ class ServerSessions:
         self.seconds = 0.0
 
     def find_wants(self, initial: SecureContext) -> int:
-        """What the engine is told to ask.
+        """Return the questions that the engine must ask about sessions.
 
-        A store takes the place of tickets that carry their session. The hooks alone do so in TLS 1.3, which knows no session
-        ids; in TLS 1.2 clients that take tickets get them, as in Node. Whoever gives `ticket_keys` wants tickets.
+        A store replaces tickets that contain their session. The hooks alone do so in TLS 1.3, which
+        has no session ids; in TLS 1.2 clients that support tickets get them, as in Node. A server
+        with `ticket_keys=` always uses tickets.
         """
         if self.store is None and SESSION_HOOKS.isdisjoint(self._hooks):
             return 0
@@ -53,29 +54,31 @@ class ServerSessions:
         return SESSIONS | (STATEFUL_13 if self.store is None else STATEFUL)
 
     @property
-    def at_once(self) -> SyncSessionStore | None:
-        """The short way, if the store is one that answers at once and raises nothing."""
+    def sync_store(self) -> SyncSessionStore | None:
+        """Direct access, if the store is the one in memory, which never waits or raises."""
         return SyncSessionStore(self) if type(self.store) is MemorySessionStore else None
 
     @property
     def store_stats(self) -> StoreStats | None:
-        """What the store itself has counted, if it does."""
+        """The store's own statistics, if it has any."""
         read = getattr(self.store, "stats", None)
         found = read() if callable(read) else None
         return found if isinstance(found, StoreStats) else None
 
     def find(self, session_id: bytes, id_context: bytes) -> object:
-        """Ask for a session. Bytes, None, or an awaitable of it, if whoever was asked keeps to the rules."""
+        """Ask for a session. The result should be bytes, None, or an awaitable of either."""
         if self.store is not None:
             return self.store.get(entry_id(session_id, id_context))
         hook = self._hooks.get("resume_session")
         return None if hook is None else hook(session_id)
 
     def found(self, result: object, seconds: float, give: Callable[[bytes], bool]) -> None:
-        """Count and check what came of `find`; `give` hands it on, and says whether it is a session at all.
+        """Check and count a result of `find`.
+
+        `give` passes it to the engine and returns whether it is valid.
 
         Raises:
-            UsageTypeError: neither bytes nor None.
+            UsageTypeError: the result is neither bytes nor None.
         """
         self.seconds += seconds
         if result is not None and not isinstance(result, bytes | bytearray | memoryview):
@@ -89,19 +92,19 @@ class ServerSessions:
             self.errors += 1
 
     def keep(self, made: Sequence[tuple[bytes, bytes, int]], id_context: bytes) -> Awaitable[None] | None:
-        """Give new sessions away: id, DER, and seconds they may live."""
+        """Store new sessions: id, DER, and lifetime in seconds."""
         waiting: list[Awaitable[object]] = []
         failures: list[Exception] = []
         for session_id, data, lifetime in made:
             try:
                 result = self._keep_one(session_id, id_context, data, lifetime)
-            except Exception as error:  # noqa: BLE001  (code of the user; the other sessions have their turn)
+            except Exception as error:  # noqa: BLE001  (user code; the other sessions are still stored)
                 failures.append(error)
                 continue
             if inspect.isawaitable(result):
                 waiting.append(result)
         if waiting:
-            return Together(waiting, failures)
+            return AwaitAll(waiting, failures)
         if failures:
             raise failures[0]
         return None
@@ -113,22 +116,27 @@ class ServerSessions:
         return None if hook is None else hook(session_id, data)
 
     def kept(self, count: int, seconds: float) -> None:
-        """Count what came of `keep`; without a hook for it nothing was kept."""
+        """Count the sessions stored by `keep`; without a hook or store none were."""
         self.seconds += seconds
         if self.store is not None or "new_session" in self._hooks:
             self.stored += count
         self._warned = False
 
-    def failed(self, error: BaseException, tell: Callable[[BaseException], bool]) -> None:
-        """Count a failure; `tell` says whether anybody listened. One warning for each time it begins to fail."""
+    def failed(self, error: BaseException, report: Callable[[BaseException], bool]) -> None:
+        """Count a failure and report it; `report` returns whether there was a listener.
+
+        Without a listener, only the first failure in a row is logged as a warning.
+        """
         self.errors += 1
-        if not tell(error):
-            _log.log(logging.DEBUG if self._warned else logging.WARNING, "sessions cannot be kept or found: %s", error, exc_info=error)
+        if not report(error):
+            _log.log(
+                logging.DEBUG if self._warned else logging.WARNING, "Sessions cannot be stored or looked up: %s", error, exc_info=error
+            )
             self._warned = True
 
 
 class SyncSessionStore:
-    """The way to the store in memory: no socket is made for it, and nobody waits."""
+    """Direct access to the store in memory, for a handshake that has no socket yet."""
 
     __slots__ = ("_sessions", "_store")
 
@@ -137,7 +145,7 @@ class SyncSessionStore:
         self._store: MemorySessionStore = sessions.store
 
     def find(self, session_id: bytes, id_context: bytes) -> bytes | None:
-        """Look for a session."""
+        """Look up a session."""
         found = self._store.get(entry_id(session_id, id_context))
         if found is None:
             self._sessions.misses += 1
@@ -146,11 +154,11 @@ class SyncSessionStore:
         return found
 
     def keep(self, made: Sequence[tuple[bytes, bytes, int]], id_context: bytes) -> None:
-        """Put new ones."""
+        """Store new sessions."""
         self._sessions.keep(made, id_context)
         self._sessions.stored += len(made)
 
     def reject_last(self) -> None:
-        """What was found was no session."""
+        """Correct the statistics: the session found last was not valid."""
         self._sessions.hits -= 1
         self._sessions.errors += 1

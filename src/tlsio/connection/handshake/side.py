@@ -1,4 +1,4 @@
-"""The contract between a connection's socket and its side of the handshake, the server's or the client's."""
+"""The interface of a connection's side of the handshake: server or client."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ __all__ = ["HandshakeSide"]
 
 
 class HandshakeSide(ABC):
-    """What decides about a connection's peer. What only one of the two sides can do has a default for the other.
+    """Decides about a connection's peer; methods of one side have a default for the other.
 
     Attributes:
-        is_server: Which of the two it is.
+        is_server: Whether it is the server's side.
         options: Checked options.
-        records: What is recorded for who looks on.
+        diagnostics: The key log, trace and ClientHello to record.
     """
 
     __slots__ = ()
 
     is_server: bool
     options: ServerOptions | ConnectOptions
-    records: Diagnostics
+    diagnostics: Diagnostics
 
     @property
     @abstractmethod
     def context(self) -> SecureContext:
-        """What a new connection begins with."""
+        """The context of a new connection."""
 
     @abstractmethod
     def prepare(self, connection: Connection) -> None:
-        """Tell a new connection what it has to know before its first step."""
+        """Configure a new connection, before its first step."""
 
     @abstractmethod
     def on_question(self, handshake: Handshake, question: int) -> None:
@@ -50,45 +50,48 @@ class HandshakeSide(ABC):
 
     @abstractmethod
     def find_key(self, socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
-        """Return identity and pre-shared key, or None. Called from inside OpenSSL, which waits for it.
+        """Return identity and pre-shared key, or None. Called synchronously from inside OpenSSL.
 
         Args:
-            socket: What a hook is given as its socket.
+            socket: The socket argument of the hook.
             given: The client's identity, or the server's hint.
         """
 
     @abstractmethod
     def explain(self, handshake: Handshake, fault: Fault) -> TLSError:
-        """Say in words what broke the connection."""
+        """Return the exception for a failure of the connection."""
 
     @abstractmethod
     def is_authorized(self, handshake: Handshake) -> bool:
-        """Tell whether the peer has shown who it is, and was found good."""
+        """Tell whether the peer was authenticated and accepted."""
 
     @abstractmethod
     def find_error(self, handshake: Handshake) -> str | None:
-        """Return the code of what speaks against the peer; None when nothing does."""
+        """Return the code of the reason against the peer; None if there is none."""
 
-    # ---- what one side alone can do
+    # ---- for one side only
 
     def verification(self, handshake: Handshake, *, request: bool | None, reject: bool | None) -> tuple[int | None, bool]:  # noqa: ARG002
-        """What another handshake asks of the peer: `SSL_VERIFY_*` bits (None: as it is), and whether a bad one is let in.
+        """Return how another handshake verifies the peer.
 
-        A client verifies in each handshake as in the first.
+        The result is the `SSL_VERIFY_*` bits (None: unchanged), and whether an unverified peer is
+        accepted. A client verifies in each handshake as in the first.
         """
         return None, False
 
     def export_session(self, handshake: Handshake, data: bytes, lifetime: int | None = None) -> bytes:  # noqa: ARG002
-        """Put a session of this connection together with what it stands for; `lifetime` is the seconds of a new one.
+        """Return a session of this connection with its verdict.
 
-        A server's session is as OpenSSL has it: what it stands for is in its id context.
+        A new one has a `lifetime` in seconds.
+
+        A server's session is returned unchanged: its trust is in its id context.
         """
         return data
 
     def set_server_name(self, connection: Connection, name: str) -> None:  # noqa: ARG002
-        """Look for a server of another name: clients, before the handshake."""
-        raise UsageStateError("A server sends no name: it is told one", code="ERR_TLS_SNI_FROM_SERVER")
+        """Expect a server of another name: clients, before the handshake."""
+        raise UsageStateError("The server name can only be set on a client", code="ERR_TLS_SNI_FROM_SERVER")
 
     def offer_session(self, connection: Connection, encoded: bytes) -> None:  # noqa: ARG002
         """Offer an earlier session to the server: clients, before the handshake."""
-        raise UsageStateError("A server offers no session", code="ERR_TLS_INVALID_STATE")
+        raise UsageStateError("A session can only be set on a client", code="ERR_TLS_INVALID_STATE")

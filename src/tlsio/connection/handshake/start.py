@@ -1,4 +1,4 @@
-"""The start of a handshake: a connection of the engine that knows what its side wants, and the side of a socket that stands alone."""
+"""The start of a handshake: makes the engine's connection, and the side of a single socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["make_connection", "make_side", "open_driver"]
 
 
 def make_connection(side: HandshakeSide, driver: Driver | None = None) -> Connection:
-    """Make a connection that knows all but its owner."""
+    """Make a connection that is prepared except for its owner."""
     connection = Connection(side.context.native, side.is_server, driver)
     side.prepare(connection)
     return connection
@@ -38,16 +38,18 @@ def open_driver(stream: object, side: HandshakeSide, loop: asyncio.AbstractEvent
 
 
 def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
-    """Check the options of a socket that stands alone."""
+    """Check the options of a socket without a server or `connect`, and make its side."""
     if not isinstance(is_server, bool):
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
     if is_server:
         policy = HandshakePolicy(parse_server_options(options))
         if not isinstance(policy.names.initial.options.ticket_keys, tuple | None):
-            raise UsageTypeError("A source of ticket keys needs a server that asks it again: use create_server and upgrade")
+            raise UsageTypeError(
+                "ticket_keys= can be a source of keys only for a server, which polls it: use create_server() and upgrade()"
+            )
         if policy.options.stapling is True:
             raise UsageTypeError(
-                "stapling=True needs a server that keeps the responses: use create_server and upgrade, or give its Stapler"
+                "stapling=True needs a server, which keeps the responses: use create_server() and upgrade(), or give a Stapler"
             )
         return ServerHandshake(policy)
     given = parse_connect_options(options)

@@ -1,1 +1,1 @@
-"""Where OCSP responses and revocation lists come from. The only place here that speaks HTTP."""
+"""Fetching of OCSP responses and CRLs; the only package under `connection` that uses HTTP."""

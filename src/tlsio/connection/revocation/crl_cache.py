@@ -1,4 +1,4 @@
-"""Revocation lists, fetched from where the certificates of a peer's chain say, and remembered for the next peers."""
+"""CRLs, fetched from the URLs in the certificates of a peer's chain and cached for later peers."""
 
 from __future__ import annotations
 
@@ -32,23 +32,29 @@ __all__ = ["CrlCache", "make_cache"]
 
 _log = logging.getLogger("tlsio")
 
-_MAX_BYTES = 10_000_000  # of one list; the largest ones of public authorities have a few million
-_KEPT = timedelta(hours=1)  # then a newer one is asked for; the old one counts until its own end
-_LONG = 65_536  # bytes: a longer one is read by another thread. One of 8 MB, with 200,000 entries, takes 100 ms
-_REMEMBERED = 1024  # places whose newest list is known, long after the list itself was let go
-_PAUSE = timedelta(minutes=1)  # before a place that gave none is asked again
+# Of one CRL; the largest ones of public CAs have a few million bytes.
+_MAX_BYTES = 10_000_000
+# After this a newer CRL is fetched; the old one stays valid until its nextUpdate.
+_REFRESH_AFTER = timedelta(hours=1)
+# Bytes: a longer CRL is parsed in another thread. One of 8 MB, with 200,000 entries, takes 100 ms.
+_PARSE_IN_THREAD = 65_536
+# Distribution points whose newest edition is known, also after the CRL itself was evicted.
+_MAX_EDITIONS = 1024
+# Before a distribution point that failed is tried again.
+_RETRY_AFTER = timedelta(minutes=1)
 
 
-class _Kept(NamedTuple):
-    found: RevocationList | None
-    why: str  # there is none
+class _Fetched(NamedTuple):
+    crl: RevocationList | None
+    problem: str  # why there is no CRL
     until: datetime
 
 
 class CrlCache:
-    """Fetches the revocation lists of peers' chains and keeps them (`fetch_crl=`). Clients and servers of one event loop may share it.
+    """Fetches and caches the CRLs for peers' chains (`fetch_crl=`).
 
-    Every certificate of the chain but the root is looked for in a list of its issuer (cRLDistributionPoints, by plain HTTP).
+    Clients and servers of one event loop may share one. Every certificate of the chain but the root
+    is looked up in a CRL of its issuer (cRLDistributionPoints, by plain HTTP).
     """
 
     def __init__(
@@ -63,10 +69,11 @@ class CrlCache:
         """Make an empty cache.
 
         Args:
-            policy: "check": where no list is to be had, the certificate passes. "require": it is refused.
-            max_entries: Lists it keeps; the one that was not used for longest leaves first.
-            timeout: Seconds for one list.
-            fetch: Instead of plain HTTP: async function(url) that returns the list in DER.
+            policy: "check": a certificate without an available CRL is accepted. "require": it is
+                refused.
+            max_entries: Number of CRLs to keep; the least recently used one is evicted first.
+            timeout: Seconds to fetch one CRL.
+            fetch: Replaces plain HTTP: async function(url) that returns the CRL in DER.
             now: Another clock, for tests.
         """
         self.policy = check_choice("policy", policy, ("check", "require"))
@@ -74,19 +81,20 @@ class CrlCache:
         self._timeout = check_seconds("timeout", timeout)
         self._fetch: Fetch = check_function("fetch", fetch) if fetch else _get
         self._now = now or partial(datetime.now, UTC)
-        self._kept: OrderedDict[tuple[str, bytes, bool], _Kept] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, bytes, bool], _Fetched] = OrderedDict()
         self._newest: OrderedDict[tuple[str, bytes], Edition] = OrderedDict()
-        self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Kept]] = {}
-        # For sessions that are to be resumed: what was published to the engine, and until when it counts by our clock.
-        self.at_hand = Lists(required=self.policy == "require", room=self._max_entries)
+        self._pending: dict[tuple[str, bytes, bool], asyncio.Task[_Fetched]] = {}
+        # For resumption: the CRLs that the engine consults, and until when each is valid by our
+        # clock.
+        self.native_lists = Lists(required=self.policy == "require", room=self._max_entries)
         self._published: OrderedDict[bytes, tuple[datetime, RevocationList | None]] = OrderedDict()
 
     async def check(self, chain: Sequence[bytes]) -> CertificateError | None:
-        """Return what lists say against a chain that was verified, the leaf's first; DER, leaf first."""
+        """Return the error of a verified chain's first refused certificate; DER, leaf first."""
         read = list(read_all(chain))
         if len(read) < len(chain):
             return CertificateError(
-                "A certificate of the chain cannot be read: it is not DER", code="CERT_REJECTED", alert="bad_certificate"
+                "A certificate of the peer's chain cannot be parsed: it is not DER", code="CERT_REJECTED", alert="bad_certificate"
             )
         for (certificate, issuer), key in zip(pairwise(read), list_keys(chain), strict=True):
             error = await self._check(certificate, issuer, key)
@@ -95,109 +103,110 @@ class CrlCache:
         return None
 
     def passes(self, entries: bytes) -> bool:
-        """Tell whether the certificates that a session remembers pass by the lists at hand; without them none does."""
+        """Tell whether the loaded CRLs accept a session's certificates; without CRLs: no."""
         self.expire()
-        return self.at_hand.passes(entries, int(time.time()))
+        return self.native_lists.passes(entries, int(time.time()))
 
     def expire(self) -> None:
-        """Take back what was published and is too old by now; the engine knows the system's clock only."""
+        """Withdraw CRLs that have expired by our clock; the engine uses the system's."""
         now = self._now()
         for key, (until, _) in list(self._published.items()):
             if until <= now:
-                self.at_hand.put(key, None, 0)
+                self.native_lists.put(key, None, 0)
                 del self._published[key]
 
-    def _publish(self, key: bytes, found: RevocationList | None, until: datetime) -> None:
-        """Let sessions be resumed by what was found."""
+    def _publish(self, key: bytes, crl: RevocationList | None, until: datetime) -> None:
+        """Give the engine a CRL for resumption; None: the issuer has none."""
         left = (until - self._now()).total_seconds()
-        if left <= 0 or (self._published.get(key) == (until, found) and self.at_hand.until(key)):
+        if left <= 0 or (self._published.get(key) == (until, crl) and self.native_lists.until(key)):
             return
-        self.at_hand.put(key, None if found is None else found.serials, int(time.time() + left))
-        self._published[key] = until, found
+        self.native_lists.put(key, None if crl is None else crl.serials, int(time.time() + left))
+        self._published[key] = until, crl
         if len(self._published) > self._max_entries:
             self._published.popitem(last=False)
 
     async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
-        until = self._now() + _KEPT
+        until = self._now() + _REFRESH_AFTER
         for url in certificate.crl_urls:
-            kept = await self._find(url, issuer, for_ca=certificate.is_ca)
-            if kept.found is not None:
-                self._publish(key, kept.found, kept.until)
-                return kept.found.find(certificate)
-            until = min(until, kept.until)
-            reasons.append(f"{url!r:.200}: {kept.why:.200}")
+            fetched = await self._find(url, issuer, for_ca=certificate.is_ca)
+            if fetched.crl is not None:
+                self._publish(key, fetched.crl, fetched.until)
+                return fetched.crl.find(certificate)
+            until = min(until, fetched.until)
+            reasons.append(f"{url!r:.200}: {fetched.problem:.200}")
         self._publish(key, None, until)
-        why = "; ".join(reasons) or "it names no place for one"
+        why = "; ".join(reasons) or "the certificate has no CRL distribution point"
         name = certificate.subject_text
         if self.policy == "check":
-            _log.debug('No revocation list for "%s": %s', name, why)
+            _log.debug('No CRL for the certificate "%s": %s', name, why)
             return None
         return CertificateError(
-            f'There is no revocation list for the certificate "{name}": {why}',
+            f'There is no CRL for the certificate "{name}": {why}',
             code="UNABLE_TO_GET_CRL",
             alert="certificate_unknown",
-            hint='Make the list available where the certificate says, or accept certificates without one: policy "check".',
+            hint='Make the CRL available at the URL in the certificate, or accept certificates without one: fetch_crl="check" or tlsio.CrlCache("check").',
         )
 
-    async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Kept:
+    async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Fetched:
         key = (url, issuer.spki_sha256, for_ca)
-        kept = self._kept.get(key)
-        if kept is not None and self._now() < kept.until:
-            self._kept.move_to_end(key)
-            return kept
+        cached = self._entries.get(key)
+        if cached is not None and self._now() < cached.until:
+            self._entries.move_to_end(key)
+            return cached
         task = self._pending.get(key)
         if task is None:
-            # In a context of its own: the list is for all connections, and the task must not keep the variables of the first.
-            refresh = self._refresh(key, issuer, kept)
-            task = asyncio.get_running_loop().create_task(refresh, name="tlsio revocation list", context=contextvars.Context())
+            # A fresh contextvars context: the CRL is for all connections, and the task must not
+            # keep the first one's variables alive.
+            refresh = self._refresh(key, issuer, cached)
+            task = asyncio.get_running_loop().create_task(refresh, name="tlsio CRL", context=contextvars.Context())
             self._pending[key] = task
             task.add_done_callback(lambda _task: self._pending.pop(key, None))
-        return await asyncio.shield(task)  # others may wait for it too
+        return await asyncio.shield(task)  # other connections may wait for it too
 
-    async def _refresh(self, key: tuple[str, bytes, bool], issuer: PeerCertificate, old: _Kept | None) -> _Kept:
+    async def _refresh(self, key: tuple[str, bytes, bool], issuer: PeerCertificate, old: _Fetched | None) -> _Fetched:
         url, _, for_ca = key
         try:
             async with asyncio.timeout(self._timeout):
                 data = _check_der(await self._fetch(url))
-            if len(data) > _LONG:
-                found = await asyncio.to_thread(read_list, data, url, issuer, for_ca=for_ca, now=self._now())
+            if len(data) > _PARSE_IN_THREAD:
+                crl = await asyncio.to_thread(read_list, data, url, issuer, for_ca=for_ca, now=self._now())
             else:
-                found = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
-            self._refuse_older(key[:2], found)
-            kept = _Kept(found, "", min(found.next_update, self._now() + _KEPT))
-        except BaseException as error:  # the top of a task; it is reported to all that wait
+                crl = read_list(data, url, issuer, for_ca=for_ca, now=self._now())
+            self._reject_older(key[:2], crl)
+            fetched = _Fetched(crl, "", min(crl.next_update, self._now() + _REFRESH_AFTER))
+        except BaseException as error:  # the top of a task; reported to all connections that wait for it
             if ends_task(error):
                 raise
             if isinstance(error, _FetchError):
-                _log.warning("The fetch function of a CrlCache gives no list: %s", error)
+                _log.warning("The fetch function of a CrlCache returned no usable CRL: %s", error)
             now = self._now()
-            still = old.found if old is not None and old.found is not None and now < old.found.next_update else None
-            until = now + _PAUSE
-            end = min(until, still.next_update) if still else until
-            kept = _Kept(still, str(error) or type(error).__name__, end)
-        self._kept[key] = kept
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._max_entries:
-            self._kept.popitem(last=False)
-        return kept
+            still_valid = old.crl if old is not None and old.crl is not None and now < old.crl.next_update else None
+            until = now + _RETRY_AFTER
+            end = min(until, still_valid.next_update) if still_valid else until
+            fetched = _Fetched(still_valid, str(error) or type(error).__name__, end)
+        self._entries[key] = fetched
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+        return fetched
 
-    def _refuse_older(self, place: tuple[str, bytes], found: RevocationList) -> None:
-        """Refuse a list from before one that was there already: over plain HTTP anybody on the way can answer with that."""
+    def _reject_older(self, place: tuple[str, bytes], crl: RevocationList) -> None:
+        """Reject a CRL older than one seen before: over HTTP, an attacker could replay it."""
         newest = self._newest.get(place)
-        if newest is not None and found.edition.is_older_than(newest):
-            raise ValueError("it is older than the one that was there before")
-        self._newest[place] = found.edition
+        if newest is not None and crl.edition.is_older_than(newest):
+            raise ValueError("it is older than a CRL fetched before")
+        self._newest[place] = crl.edition
         self._newest.move_to_end(place)
-        if len(self._newest) > _REMEMBERED:
+        if len(self._newest) > _MAX_EDITIONS:
             self._newest.popitem(last=False)
 
     def __repr__(self) -> str:
-        return f"<CrlCache {self.policy} lists={len(self._kept)}>"
+        return f"<CrlCache {self.policy} lists={len(self._entries)}>"
 
 
 def make_cache(given: object) -> CrlCache | None:
-    """Turn the option `fetch_crl` into a cache; a word makes one of its own."""
+    """Turn the value of `fetch_crl=` into a cache; a policy name makes a new one."""
     if given is None or given == "off":
         return None
     if isinstance(given, CrlCache):
@@ -208,16 +217,16 @@ def make_cache(given: object) -> CrlCache | None:
 
 
 class _FetchError(ValueError):
-    """A `fetch` of the user returns what is no list, which no later call will mend."""
+    """A user's `fetch` returned something that is not a CRL, which a retry will not fix."""
 
 
 def _check_der(data: object) -> bytes:
-    """Refuse what a `fetch` of the user may return by mistake, in words that name it."""
+    """Reject the usual mistakes of a user's `fetch`, with a message that names each."""
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise _FetchError(f"fetch must return the list as bytes in DER, got {type(data).__name__}")
+        raise _FetchError(f"fetch must return the CRL as bytes in DER, got {type(data).__name__}")
     data = bytes(data)
     if data.lstrip().startswith(b"-----BEGIN"):
-        raise _FetchError("it is PEM, not DER")
+        raise _FetchError("fetch must return the CRL in DER, not PEM")
     return data
 
 

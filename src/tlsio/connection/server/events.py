@@ -1,4 +1,4 @@
-"""The events and hooks of a server as a type checker sees them: each name with what its function is given and may answer."""
+"""The types of a server's events and hooks, for type checkers: arguments and results by name."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
@@ -39,7 +39,7 @@ FailedEvent = Literal["tls_client_error", "client_error"]
 
 
 class ServerEvents(Protocol):
-    """What `on` and `once` of a server are: with a function they return it, without one they are a decorator."""
+    """The type of a server's `on` and `once`: they return the function, or a decorator."""
 
     @overload
     def __call__(self, event: Literal["secure_connection"], fn: _Socket) -> _Socket: ...

@@ -1,7 +1,8 @@
-"""Sockets to listen on: by port and host, by path, or given.
+"""Sockets to listen on: by port and host, by path, or given by the caller.
 
-Those we open belong to the reactor alone once it listens: after a fork the child's copies are closed with it. Of those given
-the reactor gets a duplicate, and the given objects are closed when the server closes.
+Sockets that we open belong to the reactor once it listens, which also closes the copies in a forked
+child. Of a caller's socket the reactor gets a duplicate, and the caller's object is closed when the
+server closes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MAX_BACKLOG = 2**31 - 1
 
 
 class ServerAddress(TypedDict):
-    """Where a server listens."""
+    """The address of a listening server."""
 
     address: str
     family: str
@@ -38,10 +39,10 @@ class ServerAddress(TypedDict):
 
 
 class Listening:
-    """Sockets that are bound, then listen until they are closed."""
+    """Bound sockets, which listen from `start` until `close`."""
 
     def __init__(self, sockets: Sequence[_socket.socket], *, are_given: bool = False, path: str | None = None) -> None:
-        """Take bound sockets over; `path` is removed at the end."""
+        """Take ownership of bound sockets; `path` is removed by `close`."""
         self._sockets = list(sockets)
         self._are_given = are_given
         self._path = path
@@ -49,10 +50,10 @@ class Listening:
         self._name = self._sockets[0].getsockname()
 
     def start(self, gate: Gate, reactor: Reactor, backlog: int) -> None:
-        """Let the reactor accept from now on.
+        """Listen, and let the reactor accept.
 
         Raises:
-            OSError: the kernel refused; `abandon` is still due.
+            OSError: the kernel refused; the caller must call `abandon`.
         """
         before = [(one, one.gettimeout(), is_listening(one)) for one in self._sockets]
         try:
@@ -63,26 +64,26 @@ class Listening:
                 gate.listen(reactor, os.dup(one.fileno()))
         except BaseException:
             for one, timeout, listened in before:
-                _put_back(one, timeout, listened=listened)
+                _restore(one, timeout, listened=listened)
             raise
         if not self._are_given:
             self._close_sockets()
 
     @property
     def address(self) -> ServerAddress | str:
-        """Of the first socket; the path of a Unix socket."""
+        """The address of the first socket; the path of a Unix socket."""
         if isinstance(self._name, tuple):
             return {"address": self._name[0], "family": "IPv6" if ":" in self._name[0] else "IPv4", "port": self._name[1]}
         return os.fsdecode(self._name)
 
     def close(self) -> None:
-        """Close what is ours, and remove the path."""
+        """Close the sockets, and remove the path."""
         self._close_sockets()
         if self._path is not None:
             _unlink(self._path, self._inode)
 
     def abandon(self) -> None:
-        """Close what we have opened; given sockets are their giver's again."""
+        """Close the sockets that we opened; those of the caller stay open."""
         if not self._are_given:
             self.close()
 
@@ -95,20 +96,23 @@ class Listening:
 async def open_listening(
     port: object, host: object, *, path: object, sock: object, reuse_port: object, backlog: object
 ) -> tuple[Listening, int]:
-    """Check what `listen` was given and bind it.
+    """Check the arguments of `listen`, and bind the sockets.
 
     Returns:
-        What was bound, and the checked backlog.
+        The bound sockets, and the checked backlog.
 
     Raises:
-        UsageError: a wrong argument. OSError: the address cannot be had, or is not known.
+        UsageError: a wrong argument.
+        OSError: the address is not available, or the name cannot be resolved.
     """
     backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
     reuse_port = check_bool("reuse_port", reuse_port)
     port = 0 if port is None else check_int("port", port, 0, 65535)
     host = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
-        raise UsageTypeError("Give port and host, or path, or sock", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+        raise UsageTypeError(
+            "listen() needs port= (and host=), or path=, or sock=, not several of them", code="ERR_INCOMPATIBLE_OPTION_PAIR"
+        )
     if sock is not None:
         return Listening(_check_given(sock), are_given=True), backlog
     if path is not None:
@@ -119,13 +123,13 @@ async def open_listening(
 def _check_given(sock: object) -> list[_socket.socket]:
     sockets: list[Any] = list(sock) if isinstance(sock, list | tuple) else [sock]
     if not sockets:
-        raise wrong_value("sock", "holds no socket")
+        raise wrong_value("sock", "must not be empty")
     for one in sockets:
         if not isinstance(one, _socket.socket):
             raise wrong_type("sock", "a socket or a list of them", one)
         check_bound("sock", one)
     if len({one.fileno() for one in sockets}) < len(sockets):
-        raise wrong_value("sock", "holds a socket twice")
+        raise wrong_value("sock", "must not contain the same socket twice")
     return sockets
 
 
@@ -136,13 +140,13 @@ async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool) -> list[
     try:
         found = await loop.getaddrinfo(host, port, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE)
     except _socket.gaierror as error:
-        error.add_note(f"while listening on {host!r}: give an address or a name of this machine, or leave host out for all addresses.")
+        error.add_note(f"While listening on {host!r}: give an address or a name of this machine, or leave host= out for all addresses.")
         raise
     sockets: list[_socket.socket] = []
     try:
         for family, _kind, _protocol, _name, address in dict.fromkeys(found):
             if sockets and port == 0:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901  (one port for all addresses of a name)
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901  (the same port for all addresses of a name)
             sockets.append(_bind(family, address, reuse_port=reuse_port))
     except OSError:
         for one in sockets:
@@ -152,10 +156,10 @@ async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool) -> list[
 
 
 def _bind_all(port: int, *, reuse_port: bool) -> _socket.socket:
-    """One socket for IPv4 and IPv6; where the system has no IPv6, one for IPv4."""
+    """Bind one socket for IPv4 and IPv6; for IPv4 only if the system has no IPv6."""
     if _socket.has_dualstack_ipv6():
         return _bind(_socket.AF_INET6, ("::", port), reuse_port=reuse_port, only_v6=False)
-    return _bind(_socket.AF_INET, ("0.0.0.0", port), reuse_port=reuse_port)  # noqa: S104  (asked for: all addresses)
+    return _bind(_socket.AF_INET, ("0.0.0.0", port), reuse_port=reuse_port)  # noqa: S104  (all addresses are wanted)
 
 
 def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) -> _socket.socket:
@@ -169,7 +173,7 @@ def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) 
         one.bind(address)
     except OSError as error:
         one.close()
-        error.add_note(f"while listening on {address[0]} port {address[1]}")
+        error.add_note(f"While listening on {address[0]} port {address[1]}.")
         raise
     return one
 
@@ -178,26 +182,26 @@ def _bind_path(path: str) -> Listening:
     one = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         one.bind(path)
-        return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name is no file to remove
+        return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name has no file
     except OSError as error:
         one.close()
-        error.add_note(f"while listening on {path}; when nobody listens there any more, remove it first.")
+        error.add_note(f"While listening on {path}: if no other process listens there, remove the file first.")
         raise
 
 
-def _put_back(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:
-    """Make a socket what it was before it listened. A Unix socket cannot stop to listen, but with its end."""
+def _restore(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:
+    """Restore a socket's state from before it listened; a Unix socket cannot stop listening."""
     with contextlib.suppress(OSError):
         if not listened and is_listening(one) and one.family != _socket.AF_UNIX:
             name = one.getsockname()
             one.shutdown(_socket.SHUT_RDWR)
-            one.bind(name)  # a port that the kernel chose is free again; one that was asked for is still bound, which raises
+            one.bind(name)  # a port that the kernel chose is free again; a requested one is still bound, which raises
     with contextlib.suppress(OSError):
         one.settimeout(timeout)
 
 
 def _unlink(path: str, inode: int) -> None:
-    """Remove our Unix socket, unless somebody has put another in its place."""
+    """Remove our Unix socket, unless another was created in its place."""
     try:
         found = Path(path).stat()
         if found.st_ino == inode and stat.S_ISSOCK(found.st_mode):

@@ -1,4 +1,4 @@
-"""What servers have done, for Prometheus."""
+"""The statistics of servers, for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ __all__ = ["ServerCollector"]
 
 # Name, description, attribute of ServerStats.
 _COUNTERS = (
-    ("connections_accepted", "Connections taken from the kernel", "accepted"),
+    ("connections_accepted", "Connections accepted from the kernel", "accepted"),
     ("connections_dropped", "Connections refused by a limit before TLS", "dropped"),
     ("received_bytes", "Application data received", "bytes_read"),
     ("sent_bytes", "Application data sent", "bytes_written"),
-    ("sessions_stored", "Sessions given to new_session or the store", "sessions_stored"),
-    ("session_errors", "Session hooks or stores that failed; the client shook hands in full", "session_errors"),
-    ("session_seconds", "Time that session hooks or the store have taken", "session_seconds"),
+    ("sessions_stored", "Sessions passed to new_session or the store", "sessions_stored"),
+    ("session_errors", "Failed calls of session hooks or the store; the clients got full handshakes", "session_errors"),
+    ("session_seconds", "Time spent in session hooks or the store", "session_seconds"),
 )
 # Name, description, attribute of StoreStats.
 _STORE_COUNTERS = (
-    ("store_dropped", "Sessions the store did not keep: too large, or an error", "dropped"),
+    ("store_dropped", "Sessions that the store did not keep: too large, or an error", "dropped"),
     ("store_errors", "Calls of the store that failed", "errors"),
-    ("store_evicted", "Sessions that left the store for want of room", "evicted"),
+    ("store_evicted", "Sessions that were evicted because the store was full", "evicted"),
 )
 _STORE_GAUGES = (
     ("store_entries", "Sessions in the store", "entries"),
-    ("store_bytes", "Memory that they take", "bytes"),
+    ("store_bytes", "Memory used by the sessions in the store", "bytes"),
 )
 
 
 class ServerCollector:
-    """A collector of `prometheus_client`: `REGISTRY.register(tlsio.ServerCollector({"web": server}))`.
+    """A collector for `prometheus_client`, such as `tlsio.ServerCollector({"web": server})`.
 
-    One for all servers of a process, since a registry takes each metric's name once.
+    Pass it to `REGISTRY.register`. Use one for all servers of a process, since a registry accepts
+    each metric's name once.
 
     Args:
-        servers: By the value of the label `server`.
+        servers: The servers by name, which is the value of the label `server`.
 
     Raises:
         ConfigError: the package `prometheus-client` is missing (`tlsio[prometheus]`).
@@ -53,17 +54,17 @@ class ServerCollector:
 
     def __init__(self, servers: Mapping[str, Server]) -> None:
         try:
-            from prometheus_client import core  # noqa: PLC0415  (an extra, loaded where it is used)
+            from prometheus_client import core  # noqa: PLC0415  (an optional dependency)
         except ModuleNotFoundError as error:
             raise missing_extra("prometheus-client", "prometheus") from error
         self._servers = dict(servers)
         self._counter, self._gauge, self._summary = core.CounterMetricFamily, core.GaugeMetricFamily, core.SummaryMetricFamily
 
     def collect(self) -> Iterator[Metric]:
-        """Give the metrics. Any thread."""
+        """Return the metrics. Any thread."""
         every = {name: server.stats() for name, server in self._servers.items()}
         yield from self._collect_handshakes(every)
-        yield self._fill(self._gauge, ("connections_open", "Open connections, those in a handshake included", "open_connections"), every)
+        yield self._fill(self._gauge, ("connections_open", "Open connections, including those in a handshake", "open_connections"), every)
         for counter in _COUNTERS:
             yield self._fill(self._counter, counter, every)
         stores = {name: stats.store for name, stats in every.items() if stats.store is not None}
@@ -74,7 +75,7 @@ class ServerCollector:
         done = self._counter("tlsio_handshakes", "Handshakes that succeeded", labels=["server", "kind"])
         failed = self._counter("tlsio_handshakes_failed", "Handshakes that failed, by the error's code", labels=["server", "code"])
         broken = self._counter(
-            "tlsio_connections_failed", "Connections broken by peer or network, by the error's code", labels=["server", "code"]
+            "tlsio_connections_failed", "Connections that failed after the handshake, by the error's code", labels=["server", "code"]
         )
         lookups = self._counter("tlsio_session_lookups", "Sessions looked up by hook or store", labels=["server", "result"])
         for name, stats in every.items():

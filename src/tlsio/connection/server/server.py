@@ -1,7 +1,8 @@
 """Servers: listening, contexts by name, sockets and their listeners.
 
-The gate accepts, limits and counts in C; what becomes a socket is adopted here, kept alive until it is closed, and handed to the
-`secure_connection` listeners. Everything runs in the loop's thread but for the methods that say otherwise, which share a lock.
+The gate accepts, limits and counts connections in C; a connection that needs a socket is adopted
+here, kept alive until it is closed, and passed to the `secure_connection` listeners. Everything
+runs in the loop's thread, except methods documented for any thread, which share a lock.
 """
 
 from __future__ import annotations
@@ -64,12 +65,14 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
     (Node: `tls.createServer`.)
 
     Args:
-        listener: Called with each socket whose client was let in, as a `secure_connection` listener. Sync: the socket lives
-            until it is closed. Async: it owns the socket, which is closed when it returns.
+        listener: Called with each socket whose client was accepted, as a `secure_connection`
+            listener. After a sync one the socket stays open. An async one owns the socket, which is
+            closed when it returns.
         options: Options of servers and of their contexts.
 
     Raises:
-        UsageError: a wrong option. ConfigError: a certificate or key that cannot be used.
+        UsageError: a wrong option.
+        ConfigError: a certificate or key that cannot be used.
     """
     return Server(listener, **options)
 
@@ -87,7 +90,10 @@ async def serve(  # noqa: PLR0913  (those of listen)
     reuse_port: bool = False,
     **options: Unpack[ServerOptionsDict],
 ) -> AsyncIterator[Server]:
-    """Make a server, listen, and close it when the block is left: `create_server` and `listen` with the options of both."""
+    """Make a server, listen, and close it after the block.
+
+    It takes the arguments of `create_server` and `listen`.
+    """
     server = Server(listener, **options)
     await server.listen(port, host, path=path, sock=sock, backlog=backlog, reuse_port=reuse_port)
     async with server:
@@ -100,16 +106,18 @@ class Server(Emitter):
     (Node: `tls.Server`.)
 
     Events:
-        secure_connection(socket): a client was let in. `tls_client_error(error, socket)`, also `client_error`: a handshake failed.
-        connection(address): a connection was accepted, before TLS. `drop(address)`: refused by `max_connections`.
-        listening. close: it listens no more, and the last connection has ended.
-        error(error): accepting failed, sessions could not be kept or found, or a listener of the server failed.
+        secure_connection(socket): a client was accepted.
+        tls_client_error(error, socket): a handshake failed; also emitted as `client_error`.
+        connection(address): a TCP connection was accepted, before TLS.
+        drop(address): a connection was refused because of `max_connections`.
+        keylog(line, socket): secrets, as in a key log.
+        listening: the server listens.
+        close: the server is closed, and the last connection has ended.
+        error(error): accepting failed, sessions could not be stored or looked up, or a listener of
+            the server failed.
 
-    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `psk_callback`, `new_session`, `resume_session`) are set as
-    options or by `on`; one function each.
-
-    Attributes:
-        drop_max_connection: What `max_connections` does to those beyond it.
+    Hooks (`sni_callback`, `alpn_callback`, `ocsp_request`, `check_client`, `psk_callback`,
+    `new_session`, `resume_session`) are set as options or by `on`; one function each.
     """
 
     _EVENTS: ClassVar[frozenset[str]] = (
@@ -118,7 +126,7 @@ class Server(Emitter):
     )
 
     if TYPE_CHECKING:
-        on: ServerEvents  # type: ignore[assignment]  # a listener has to fit its event
+        on: ServerEvents  # type: ignore[assignment]  # listeners are checked by event
         once: ServerEvents  # type: ignore[assignment]
 
     def __init__(self, listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> None:
@@ -126,13 +134,13 @@ class Server(Emitter):
         self._options = parse_server_options(options)
         self._policy = HandshakePolicy(self._options)
         self._side = ServerHandshake(self._policy)
-        self._side.tell_failure = self._session_failed
+        self._side.report_session_failure = self._session_failed
         self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
         self._listening: Listening | None = None
-        self._process = 0  # that has listened
-        self._context_vars = contextvars.copy_context()  # of the code that made it, then of the code that called `listen`
+        self._process = 0  # the process that called `listen`
+        self._context_vars = contextvars.copy_context()  # of the constructor's caller, later of the caller of `listen`
         self._open: dict[TLSSocket, Handshake] = {}
         self._tasks = TaskGroup(self._check_closed)
         self._owner = SocketOwner(
@@ -144,14 +152,14 @@ class Server(Emitter):
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
-        self._closes = 0  # how often `close` was called
-        self._told_close = True
+        self._closes = 0  # the number of calls of `close`
+        self._close_emitted = True
         self._is_stapling = False
-        self._telling_error = False
+        self._emitting_error = False
         self._deadline: asyncio.TimerHandle | None = None
         self._close_waiters: Waiters = set()
         self._end_waiters: Waiters = set()
-        self._lock = threading.Lock()  # contexts are exchanged by any thread
+        self._lock = threading.Lock()  # any thread may replace contexts
         if listener is not None:
             self.on("secure_connection", listener)
         self._update_wants()
@@ -190,16 +198,18 @@ class Server(Emitter):
         """Accept connections.
 
         Args:
-            port: 0 chooses a free one.
+            port: A TCP port; 0 chooses a free one.
             host: A name or address; None: all addresses, IPv4 and IPv6, by one socket.
-            path: A Unix socket instead; removed when the server closes.
-            sock: Sockets that are bound already, instead; the server owns them.
-            backlog: Connections the kernel keeps for us.
-            reuse_port: Several processes may listen on the port.
+            path: A Unix socket's path, instead; removed when the server closes.
+            sock: Bound sockets, instead; the server owns them. After an error they are open and
+                unchanged.
+            backlog: The length of the kernel's queue of connections.
+            reuse_port: Let several processes listen on the port.
 
         Raises:
-            UsageError: a wrong argument, it listens already, or `close` was called meanwhile. OSError: the address cannot be had.
-            Given sockets are then as they were, and still open.
+            UsageError: a wrong argument, the server listens already, or `close` was called during
+                this call.
+            OSError: the address is not available.
         """
         self._check_process()
         self._check_not_listening()
@@ -208,7 +218,7 @@ class Server(Emitter):
         try:
             self._check_not_closed(closes)
             await self._ticket_keys.start()
-            self._check_not_listening()  # all that takes time
+            self._check_not_listening()  # again, after the awaits above
             self._check_not_closed(closes)
             self._warn_of_missing_staples()
             opened.start(self._gate, current_reactor(), backlog)
@@ -222,7 +232,7 @@ class Server(Emitter):
         self._loop = asyncio.get_running_loop()
         self._context_vars = contextvars.copy_context()
         self._process = os.getpid()
-        self._closing = self._told_close = False
+        self._closing = self._close_emitted = False
         self._stop_deadline()
         self._start_stapling()
         self._emit("listening")
@@ -234,14 +244,14 @@ class Server(Emitter):
 
     def _check_not_closed(self, closes: int) -> None:
         if closes != self._closes:
-            raise UsageStateError("The server was closed before it could listen", code="ERR_SERVER_NOT_RUNNING")
+            raise UsageStateError("close() was called before the server could listen", code="ERR_SERVER_NOT_RUNNING")
 
     def _check_process(self) -> None:
         if self._process and self._process != os.getpid():
             raise UsageStateError(
-                "This server belongs to the parent process",
+                "This server belongs to the parent process: it cannot be used after a fork",
                 code="ERR_TLS_FORKED",
-                hint="Fork before listen, or make a server in the child.",
+                hint="Fork before listen(), or make a server in the child.",
             )
 
     def _warn_of_missing_staples(self) -> None:
@@ -250,10 +260,10 @@ class Server(Emitter):
         for certificate in (parse(one) for one, _ in self._policy.names.identities):
             if certificate.requires_staple:
                 name = certificate.subject_name.describe()
-                _log.warning('The certificate "%s" is good only with an OCSP response (must-staple): set stapling=True', name)
+                _log.warning('The certificate "%s" is valid only with an OCSP response (must-staple): set stapling=True', name)
 
     def _start_stapling(self) -> None:
-        """Let the stapler look after what there is now."""
+        """Give the stapler the present certificates."""
         if self._policy.stapler is not None and not self._closing:
             with self._lock:
                 identities = self._policy.names.identities
@@ -270,12 +280,12 @@ class Server(Emitter):
         self._is_stapling = False
 
     def address(self) -> ServerAddress | str | None:
-        """Where it listens; the path of a Unix socket; None before `listen` and after `close`."""
+        """Return the address, or the path of a Unix socket; None unless it listens."""
         return self._listening.address if self._listening is not None else None
 
     @property
     def port(self) -> int | None:
-        """The first TCP port it listens on."""
+        """The first TCP port it listens on; None if there is none."""
         address = self.address()
         return address["port"] if isinstance(address, dict) else None
 
@@ -286,12 +296,12 @@ class Server(Emitter):
 
     @property
     def connections(self) -> int:
-        """Open connections, those in a handshake included."""
+        """The number of open connections, including those in a handshake."""
         return self._statistics.connections
 
     @property
     def max_connections(self) -> int | None:
-        """Connections beyond it are closed before TLS; None: no limit."""
+        """The limit beyond which connections are closed before TLS; None: no limit."""
         return self._gate.max_connections
 
     @max_connections.setter
@@ -300,10 +310,11 @@ class Server(Emitter):
 
     @property
     def drop_max_connection(self) -> bool:
-        """What happens beyond `max_connections`. True: closed at once, `drop` tells it. False: the kernel keeps them in its queue.
+        """What happens to connections beyond `max_connections`.
 
-        Where processes share the listening socket, one that still has room accepts what is left in the queue.
-        (Node: `dropMaxConnection`.)
+        True: they are closed at once, and `drop` is emitted. False: they wait in the kernel's
+        queue, where another process that shares the listening socket may accept them. (Node:
+        `dropMaxConnection`.)
         """
         return not self._gate.queues_beyond
 
@@ -314,12 +325,15 @@ class Server(Emitter):
     # ---- contexts
 
     def add_context(self, hostname: str, context: SecureContext | ContextOptionsDict) -> None:
-        """Serve `hostname` with a context of its own; a `*` stands for a part of one label. The last added match wins.
+        """Serve `hostname` with a context of its own.
 
-        What the context leaves unset is the server's. An existing name is replaced. Any thread.
+        A `*` matches any part of a single label. The match that was added last wins. Options that
+        the context leaves unset are the server's. An existing name is replaced. Any thread.
 
         Raises:
-            UsageError: no name (ERR_TLS_REQUIRED_SERVER_NAME), or a wrong option. ConfigError: nothing was changed.
+            UsageError: `hostname` is empty (ERR_TLS_REQUIRED_SERVER_NAME), or an option is wrong;
+                nothing was changed.
+            ConfigError: a certificate or key that cannot be used; nothing was changed.
         """
         given = parse_context(context)
         with self._lock:
@@ -328,20 +342,23 @@ class Server(Emitter):
         self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
-        """Serve `hostname` with the default context again; one that is not there is fine. Any thread."""
+        """Serve `hostname` with the default context again; ignored if unknown. Any thread."""
         with self._lock:
             self._policy.names.remove(hostname)
         self._update_wants()
         self._identities_changed()
 
     def set_secure_context(self, context: SecureContext | None = None, /, **options: Unpack[ContextOptionsDict]) -> None:
-        """Exchange the default context for new connections; what is not given keeps its value. Any thread.
+        """Replace the default context for new connections. Any thread.
+
+        Options that are not given keep their value.
 
         Raises:
-            UsageError, ConfigError: nothing was changed.
+            UsageError: a wrong option; nothing was changed.
+            ConfigError: a certificate or key that cannot be used; nothing was changed.
         """
         if context is not None and options:
-            raise UsageTypeError("Give a context or options, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+            raise UsageTypeError("set_secure_context() takes a context or options, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
         given = parse_context(options if context is None else context)
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
@@ -355,17 +372,23 @@ class Server(Emitter):
         self._identities_changed()
 
     def get_ticket_keys(self) -> bytes:
-        """The key that encrypts session tickets, 48 bytes: 16 name, 16 HMAC, 16 AES. A secret."""
+        """Return the key that encrypts tickets, a secret of 48 bytes.
+
+        It is 16 bytes of name, 16 of HMAC key and 16 of AES key.
+        """
         return self._ticket_keys.ring.first()
 
     def set_ticket_keys(self, keys: Any) -> None:
         """Use other ticket keys. Any thread.
 
         Args:
-            keys: 48 bytes: in front, older keys decrypt for one `session_timeout` more. A list: replaces all.
+            keys: A key of 48 bytes, which encrypts from now on, while older keys decrypt for one
+                more `session_timeout`; or a list of keys, which replaces all.
 
         Raises:
-            UsageTypeError, UsageValueError: wrong keys; the old ones stay. UsageStateError: they come from a source.
+            UsageTypeError: `keys` are not keys; the old ones stay.
+            UsageValueError: a key has a wrong length; the old ones stay.
+            UsageStateError: the keys come from a source.
         """
         self._ticket_keys.use(keys)
 
@@ -377,23 +400,23 @@ class Server(Emitter):
             return super()._add(event, fn, entry)
         (check_plain_function if event == "psk_callback" else check_function)(event, fn)
         if entry is not fn:
-            raise UsageTypeError(f"{event} answers every connection: set it by on(), not once()")
+            raise UsageTypeError(f"{event} is called for every connection: set it by on(), not once()")
         default = self._policy.names.default.options
         if event in SESSION_HOOKS and self._policy.sessions.store is not None:
-            raise UsageTypeError(f"{event} and session_store exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+            raise UsageTypeError(f"{event} cannot be combined with session_store=", code="ERR_INCOMPATIBLE_OPTION_PAIR")
         taken = {"alpn_callback": default.alpn_callback, "ocsp_request": self._policy.stapler}
         if event in self._policy.hooks or taken.get(event) is not None:
             raise UsageStateError(
-                f"There is a {event} already", hint=f"A hook gives the one answer: off({event!r}, ...) the old one first."
+                f"{event} is already set", hint=f"A hook has one function: remove the old one with off({event!r}, ...) first."
             )
         if event == "alpn_callback" and default.alpn_protocols is not None:
-            raise UsageTypeError("alpn_callback and alpn_protocols exclude each other", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
+            raise UsageTypeError("alpn_callback cannot be combined with alpn_protocols=", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
         self._policy.hooks[event] = fn
         self._update_wants()
         return fn
 
     def off(self, event: str, fn: Any) -> None:
-        """Take a listener or hook away; one that is not there is fine."""
+        """Remove a listener or hook; an unknown one is ignored."""
         self._check_event(event)
         if event not in HOOKS:
             super().off(event, fn)
@@ -406,26 +429,31 @@ class Server(Emitter):
             self._update_wants()
 
     def _update_wants(self) -> None:
-        """Tell the gate which questions and notices are worth a call."""
-        policy, records = self._policy, self._side.records
+        """Tell the gate which questions and notifications are needed."""
+        policy, diagnostics = self._policy, self._side.diagnostics
         wants = policy.wants
         self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
-        self._gate.record(keys=records.keys or self._has("keylog"), offer=records.offer or policy.asks_with_hello, trace=records.trace)
-        self._gate.store = policy.sessions.at_once
+        self._gate.record(
+            keys=diagnostics.keys or self._has("keylog"),
+            offer=diagnostics.offer or policy.asks_with_hello,
+            trace=diagnostics.trace,
+        )
+        self._gate.store = policy.sessions.sync_store
         self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
         self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
 
-    # ---- news from the gate
+    # ---- notifications from the gate
 
     def _find(self, name: str) -> Context | None:
-        """The native context for a name; None: the default. No socket is made for it."""
+        """Return the native context for a name, without a socket; None: the default."""
         found = self._policy.names.find(name)
         return None if found is None else found.native
 
     def _adopt(self, connection: Connection) -> None:
         loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name
         handshake = Handshake(connection, loop, (names.find(name) if name else None) or names.default)
-        # The reactor runs in no context of its own: a connection's variables are those that `listen` was called with.
+        # The reactor has no contextvars context: a connection's variables are those of the caller
+        # of `listen`.
         sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
         self._open[sock] = handshake
 
@@ -437,11 +465,11 @@ class Server(Emitter):
 
     def _accept_failed(self, number: int) -> None:
         error = OSError(number, os.strerror(number))
-        error.add_note("A connection could not be accepted; it waits, and is tried again in a moment.")
+        error.add_note("A connection could not be accepted. It waits in the kernel's queue, and accepting is retried.")
         if not self._context_vars.copy().run(self._emit, "error", error):
-            _log.warning("accept failed: %s", error)
+            _log.warning("A connection could not be accepted: %s", error)
 
-    # ---- news from sockets
+    # ---- notifications from sockets
 
     def _secured(self, sock: TLSSocket, ended: Callable[[asyncio.Task[Any]], object]) -> None:
         for function in self._callables("secure_connection"):
@@ -450,8 +478,8 @@ class Server(Emitter):
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
         self._statistics.handshake_failed(error)
-        heard = self._emit("tls_client_error", error, sock)
-        if self._emit("client_error", error, sock) or heard:
+        was_emitted = self._emit("tls_client_error", error, sock)
+        if self._emit("client_error", error, sock) or was_emitted:
             return
         if of_hook:
             self._report(error, f"a hook failed ({sock!r})")
@@ -463,32 +491,32 @@ class Server(Emitter):
 
     def _socket_closed(self, sock: TLSSocket) -> None:
         self._statistics.closed(sock)
-        handshake = self._open.pop(sock, None)  # None: `upgrade` found no room for it
+        handshake = self._open.pop(sock, None)  # None: `upgrade` refused it
         if handshake is not None and handshake.tasks:
             for task in handshake.tasks:
                 self._tasks.add(task)
         self._check_closed()
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
-        failed = self._report if self._telling_error else self._listener_failed
+        failed = self._report if self._emitting_error else self._listener_failed
 
         def ended(task: asyncio.Task[Any]) -> None:
             error = failure_of_task(task)
-            if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # those the loop has raised
+            if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):  # the loop itself raises those
                 failed(error)
 
         self._tasks.run(as_coroutine(awaitable), ended)
 
     def _listener_failed(self, error: BaseException) -> None:
-        """A listener of the server raised: `error` listeners hear it, else the loop's handler; that hears what those raise."""
-        if self._telling_error or not self._has("error"):
+        """Emit a listener's exception as `error`; report it to the loop's handler if that fails."""
+        if self._emitting_error or not self._has("error"):
             self._report(error)
             return
-        self._telling_error = True
+        self._emitting_error = True
         try:
             self._emit("error", error)
         finally:
-            self._telling_error = False
+            self._emitting_error = False
 
     @staticmethod
     def _report(error: BaseException, what: str = "a listener of a server failed") -> None:
@@ -497,15 +525,18 @@ class Server(Emitter):
     # ---- STARTTLS
 
     async def upgrade(self, stream: Any) -> TLSSocket:
-        """Speak TLS on a stream that was accepted by somebody else: the server side of STARTTLS.
+        """Do a server's handshake on a stream that the application accepted, such as for STARTTLS.
 
-        Contexts, hooks, limits and listeners are this server's; the `secure_connection` listener is called for it too.
+        The contexts, hooks, limits and listeners are those of this server, including
+        `secure_connection`.
 
         Raises:
-            TLSError: the handshake failed, after `tls_client_error`. ConnectionLostError: `max_connections` is reached, or the
-                server was closed meanwhile.
-            UsageError: no stream, which is left alone, or keys of a source that cannot be used.
-            Whatever else is raised, and when it is cancelled: the stream is closed.
+            TLSError: the handshake failed; raised after `tls_client_error`. The stream is closed.
+            ConnectionLostError: `max_connections` is reached, or the server was closed during the
+                call. The stream is closed.
+            UsageError: `stream` is not a stream, and is left untouched; or the keys of a source
+                cannot be used, and the stream is closed.
+            Cancelled: the stream is closed.
         """
         self._check_process()
         loop = self._loop = asyncio.get_running_loop()
@@ -519,7 +550,7 @@ class Server(Emitter):
             if not self._is_stapling:
                 self._start_stapling()
             await self._ticket_keys.start()
-            self._check_room(driver.addresses[1], closes)  # after the last wait: others may have come
+            self._check_room(driver.addresses[1], closes)  # after the last await: other connections may have been opened
             if self._has("keylog"):
                 connection.record(keys=True)
         except BaseException:
@@ -534,14 +565,14 @@ class Server(Emitter):
             raise ConnectionLostError("The server was closed", code="ERR_SERVER_NOT_RUNNING")
         if self.max_connections is not None and self.connections >= self.max_connections:
             self._emit("drop", peer)
-            raise ConnectionLostError("The server has max_connections open already", code="ERR_TLS_MAX_CONNECTIONS")
+            raise ConnectionLostError("The connection was refused: the server has reached max_connections", code="ERR_TLS_MAX_CONNECTIONS")
 
     # ---- closing
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop listening; open connections go on, for `timeout` seconds, then they are closed and async listeners cancelled.
+        """Stop listening; after `timeout` seconds close connections and cancel async listeners.
 
-        None waits for them without limit, 0 not at all. May be repeated.
+        None: without limit; 0: at once. It may be called again with another timeout.
         """
         self._check_process()
         self._closes += 1
@@ -571,7 +602,7 @@ class Server(Emitter):
         self._gate.evict()
         self._tasks.cancel()
         for sock, handshake in tuple(self._open.items()):
-            running = tuple(handshake.tasks or ())  # a listener of `close`, which is about to be called, may run to its end
+            running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
             sock.destroy()
             cancel_others(running)
         self._check_closed()
@@ -581,21 +612,24 @@ class Server(Emitter):
         return not self._open and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
-        """Also called by the gate, when a connection has gone that was no socket yet."""
+        """Emit `close` after the last connection; also called by the gate."""
         if not self._closing or not self._is_idle:
             return
         self._stop_deadline()
-        if not self._told_close:
-            self._told_close = True
+        if not self._close_emitted:
+            self._close_emitted = True
             self._emit("close")
-        if self._is_idle:  # an async listener of `close` may run still
+        if self._is_idle:  # an async listener of `close` may still run
             wake(self._end_waiters)
 
     async def wait_closed(self) -> None:
-        """Wait until it is closed, its connections too and its listeners' tasks. Never raises their errors.
+        """Wait until the server, its connections and its listeners' tasks have ended.
+
+        It does not raise their errors.
 
         Raises:
-            UsageStateError: called by one of those listeners, or by a hook: it would wait for itself.
+            UsageStateError: called by one of those listeners, or by a hook, which would wait for
+                itself.
         """
         self._check_process()
         self._check_no_self_wait()
@@ -606,16 +640,16 @@ class Server(Emitter):
         task = asyncio.current_task()
         if task in self._tasks or any(one.is_waited_for(task) for one in self._open.values()):
             raise UsageStateError(
-                "A listener of the server waits for its own end",
+                "A listener or hook cannot wait for its own server to close: the server waits for it",
                 code="ERR_TLS_SELF_WAIT",
-                hint="Call close() here, and await wait_closed() outside of the server's listeners and hooks.",
+                hint="Call close() here, and await wait_closed() outside the server's listeners and hooks.",
             )
 
     async def serve_forever(self) -> None:
-        """Wait until `close` is called; cancelled: close.
+        """Wait until `close` is called; a cancellation closes the server.
 
         Raises:
-            UsageStateError: it does not listen.
+            UsageStateError: the server does not listen.
         """
         self._check_process()
         if not self.listening and not self._closing:
@@ -641,10 +675,10 @@ class Server(Emitter):
             await self.wait_closed()
             raise
 
-    # ---- numbers
+    # ---- statistics
 
     def stats(self) -> ServerStats:
-        """What the server has done so far. Any thread."""
+        """Return the server's statistics. Any thread."""
         return self._statistics.read(self._open)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a server counts beside its gate, and its statistics made of both."""
+"""A server's counters, in addition to those of its gate, and the statistics made of both."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Statistics:
         self._sessions = sessions
         self._failed: dict[str, int] = {}
         self._broken: dict[str, int] = {}
-        self._bytes_read = self._bytes_written = 0  # by sockets of `upgrade` that are closed
+        self._bytes_read = self._bytes_written = 0  # of closed sockets of `upgrade`
 
     @property
     def connections(self) -> int:
-        """Open connections, those in a handshake included. Any thread."""
+        """The number of open connections, including those in a handshake. Any thread."""
         return self._gate.open_connections + self._gate.upgraded
 
     def upgraded(self, sock: TLSSocket) -> None:
-        """Count an open socket of `upgrade`, for `max_connections` too."""
+        """Count an open socket of `upgrade`, also for `max_connections`."""
         self._upgraded.add(sock)
         self._gate.upgraded = len(self._upgraded)
 
@@ -42,11 +42,11 @@ class Statistics:
         _count(self._failed, error)
 
     def connection_failed(self, error: BaseException) -> None:
-        """Count a connection that broke after its handshake."""
+        """Count a connection that failed after its handshake."""
         _count(self._broken, error)
 
     def closed(self, sock: TLSSocket) -> None:
-        """Keep what a closed socket has moved, unless the gate does."""
+        """Add the bytes of a closed socket, unless the gate counts them."""
         if sock in self._upgraded:
             self._upgraded.discard(sock)
             self._gate.upgraded = len(self._upgraded)
@@ -54,7 +54,7 @@ class Statistics:
             self._bytes_written += sock.bytes_written
 
     def read(self, sockets: Iterable[TLSSocket]) -> ServerStats:
-        """Return the numbers as they are now, those of open `sockets` included. Any thread."""
+        """Return the present statistics, including those of open `sockets`. Any thread."""
         gate, sessions = self._gate, self._sessions
         live = tuple(sockets)
         failed = dict(gate.handshakes_failed)

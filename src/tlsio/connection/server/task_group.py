@@ -12,9 +12,9 @@ __all__ = ["TaskGroup", "cancel_others"]
 
 
 class TaskGroup:
-    """Tasks of a server's own listeners, and those that outlive their socket.
+    """The tasks of a server's own listeners, and of socket listeners that outlive their socket.
 
-    asyncio.TaskGroup does not fit: one failure there cancels all the others.
+    asyncio.TaskGroup is not suitable: there one failure cancels all other tasks.
     """
 
     def __init__(self, settled: Callable[[], object]) -> None:
@@ -29,16 +29,16 @@ class TaskGroup:
         return task in self._tasks
 
     def run(self, coroutine: Coroutine[Any, Any, Any], ended: Callable[[asyncio.Task[Any]], object]) -> None:
-        """Run a listener as a task, which `ended` is given afterwards."""
+        """Run a listener as a task; `ended(task)` is called after it."""
         self.add(asyncio.get_running_loop().create_task(coroutine), ended)
 
     def add(self, task: asyncio.Task[Any], ended: Callable[[asyncio.Task[Any]], object] | None = None) -> None:
-        """Wait for a task that runs already."""
+        """Add a running task."""
         self._tasks[task] = ended
         task.add_done_callback(self._done)
 
     def cancel(self) -> None:
-        """Cancel all tasks but the one that calls this."""
+        """Cancel all tasks except the current one."""
         cancel_others(self._tasks)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -49,7 +49,7 @@ class TaskGroup:
 
 
 def cancel_others(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks`, but not the one that calls this."""
+    """Cancel `tasks`, except the current one."""
     current = _current_task()
     for task in tuple(tasks):
         if task is not current:
@@ -59,5 +59,5 @@ def cancel_others(tasks: Iterable[asyncio.Task[Any]]) -> None:
 def _current_task() -> asyncio.Task[Any] | None:
     try:
         return asyncio.current_task()
-    except RuntimeError:  # no loop runs: close() in a program that is about to end
+    except RuntimeError:  # no loop runs: the program calls close() after its loop
         return None

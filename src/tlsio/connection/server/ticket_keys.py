@@ -1,4 +1,4 @@
-"""A server's ticket keys: random ones, given ones, or those of a source, which are kept up to date while the server listens."""
+"""A server's ticket keys: random, given, or from a source that changes them while it listens."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TicketKeys", "TicketRotation"]
 
-# A source that raises is asked again after a moment; the keys that were installed last stay.
+# Seconds until a source that raised is called again; the last keys stay in use.
 _RETRY = 1.0
-# uvloop cannot count to infinity, which a source may give as the moment of its next change.
-_LONGEST = 86400.0
+# Seconds; a source may give infinity as the time of its next change, which uvloop cannot handle.
+_MAX_PAUSE = 86400.0
 
 _log = logging.getLogger("tlsio")
 
@@ -33,11 +33,11 @@ class TicketKeys:
     """The keys of one server.
 
     Attributes:
-        ring: The engine's, which gates and connections use.
+        ring: The engine's keys, which gates and connections use.
     """
 
     def __init__(self, options: ContextOptions) -> None:
-        """Make the keys that the options of the default context ask for."""
+        """Make the keys for the options of the default context."""
         self.ring = Ring(options.session_timeout or SESSION_TIMEOUT)
         self._rotation: TicketRotation | None = None
         if isinstance(options.ticket_keys, tuple):
@@ -46,22 +46,22 @@ class TicketKeys:
             self._rotation = TicketRotation(options.ticket_keys, self.ring.set)
 
     async def start(self) -> None:
-        """Let a source's keys change by themselves until `stop`. Raises as `TicketRotation.start`."""
+        """Start the rotation of a source's keys, until `stop`. Raises as `TicketRotation.start`."""
         if self._rotation is not None:
             await self._rotation.start()
 
     def stop(self) -> None:
-        """Leave the keys as they are."""
+        """Stop the rotation; the present keys stay."""
         if self._rotation is not None:
             self._rotation.stop()
 
     def use(self, keys: Any) -> None:
-        """Use other keys: one is put in front of those there are, a list replaces them.
+        """Use other keys: a single one is put before the present ones, a list replaces them.
 
         Raises:
-            UsageTypeError: not keys.
-            UsageValueError: keys of a wrong length.
-            UsageStateError: a source gives the keys.
+            UsageTypeError: `keys` are not keys.
+            UsageValueError: a key has a wrong length.
+            UsageStateError: the keys come from a source.
         """
         parsed = parse_ticket_keys("keys", keys)
         self._check_given()
@@ -71,23 +71,23 @@ class TicketKeys:
             self.ring.push(parsed[0])
 
     def replace(self, option: Any) -> None:
-        """Use the keys of another default context in place of all. Raises as `use`."""
+        """Replace all keys by those of another default context. Raises as `use`."""
         self._check_given()
         self.ring.set(parse_ticket_keys("options.ticket_keys", option))
 
     def _check_given(self) -> None:
         if self._rotation is not None:
-            raise UsageStateError("This server's ticket keys come from a source, which changes them by itself")
+            raise UsageStateError("This server's ticket keys cannot be set: they come from the source in ticket_keys=")
 
 
 class TicketRotation:
-    """Installs the keys of a source at the moments at which they change.
+    """Installs the keys of a source whenever they change.
 
-    Between two turns there is only a timer: an application that cancels all tasks of its loop can end one turn, after which the source
-    is asked again in a moment, and never the rotation.
+    Between two turns there is only a timer. So an application that cancels all tasks of its loop
+    can end one turn, after which the source is called again, but not the rotation.
 
     Args:
-        install: Takes the keys, 48 bytes each: the first encrypts, all decrypt.
+        install: Function for the keys, 48 bytes each: the first encrypts, all decrypt.
     """
 
     def __init__(self, source: TicketKeySource, install: Callable[[list[bytes]], object]) -> None:
@@ -100,10 +100,13 @@ class TicketRotation:
         self._stops = 0
 
     async def start(self) -> None:
-        """Install the keys that hold now, then go on by itself until `stop`, which also ends this call. Started already: returns at once.
+        """Install the present keys and start the rotation, until `stop`, which ends this call too.
+
+        Ignored if the rotation runs.
 
         Raises:
-            UsageError: the keys cannot be used, or the source keeps no time. Any other failure is the source's, which is asked again.
+            UsageError: the keys cannot be used, or the time of the next change is not in the
+                future. After any other failure the source is called again later.
         """
         if self._runs():
             return
@@ -116,17 +119,17 @@ class TicketRotation:
             self._first_turns.discard(turn)
             turn.cancel()
         if stops != self._stops:
-            turn.add_done_callback(failure_of_task)  # nobody waits for its result any more
+            turn.add_done_callback(failure_of_task)  # its result is not needed any more
         else:
             pause = turn.result()
-            if not self._runs():  # another call may have been faster
+            if not self._runs():  # another `start` may have run meanwhile
                 self._wait(pause)
 
     def _runs(self) -> bool:
         return self._timer is not None or self._task is not None
 
     def stop(self) -> None:
-        """Leave the keys as they are, and end a `start` that waits for its source."""
+        """Stop the rotation and every pending `start`; the present keys stay."""
         self._stops += 1
         for turn in self._first_turns:
             turn.cancel()
@@ -137,7 +140,8 @@ class TicketRotation:
         self._timer = self._task = None
 
     def _wait(self, pause: float) -> None:
-        # In a context of its own: the rotation must not keep the variables of whatever called `listen`.
+        # A fresh contextvars context: the rotation must not keep the variables of the caller of
+        # `listen` alive.
         self._timer = asyncio.get_running_loop().call_later(pause, self._begin_turn, context=contextvars.Context())
 
     def _begin_turn(self) -> None:
@@ -146,13 +150,13 @@ class TicketRotation:
         self._task.add_done_callback(self._end_turn)
 
     def _end_turn(self, task: asyncio.Task[float]) -> None:
-        if task is self._task:  # otherwise it was stopped
+        if task is self._task:  # otherwise the rotation was stopped
             self._task = None
             failed = task.cancelled() or task.exception() is not None
             self._wait(_RETRY if failed else task.result())
 
     async def _turn(self, *, is_first: bool = False) -> float:
-        """Ask the source once; returns the seconds until it must be asked again."""
+        """Call the source once; return the seconds until it must be called again."""
         source = self._source
         try:
             await source.refresh()
@@ -160,11 +164,13 @@ class TicketRotation:
             keys, seconds = _read(source.snapshot(now), now)
             self._install(keys)
             pause = _check_pause(seconds)
-        except BaseException as error:  # code of the user, at the top of its task
+        except BaseException as error:  # user code, at the top of its task
             if ends_task(error) or (is_first and isinstance(error, UsageError)):
                 raise
             if not self._failed:
-                _log.warning("The source of ticket keys failed; the keys stay, and it is asked again each second", exc_info=True)
+                _log.warning(
+                    "The source of ticket keys failed: the last keys stay in use, and it is called again each second", exc_info=True
+                )
             self._failed = True
             return _RETRY
         self._failed = False
@@ -172,16 +178,18 @@ class TicketRotation:
 
 
 def _read(snapshot: object, now: float) -> tuple[list[bytes], float]:
-    """Return the keys, and the seconds until there are others."""
+    """Return the keys, and the seconds until they change."""
     try:
         return list(snapshot.keys), float(snapshot.until - now)  # type: ignore[attr-defined]
     except (AttributeError, TypeError) as error:
-        hint = "keys: a list of 48 bytes each. until: a number, the moment of the source's clock in seconds at which there are others."
-        message = f"A source's snapshot must have keys and until, as {type(snapshot).__name__} does not"
+        hint = "keys: a list of bytes, 48 each. until: a number, the time (by the source's clock, in seconds) at which the keys change."
+        message = f"The snapshot of a source of ticket keys must have `keys` and `until`, got {type(snapshot).__name__}"
         raise UsageTypeError(message, hint=hint) from error
 
 
 def _check_pause(seconds: float) -> float:
     if not seconds > 0:
-        raise UsageValueError(f"A source of ticket keys must be asked again later than now: `until` is {seconds} seconds away")
-    return min(seconds, _LONGEST)
+        raise UsageValueError(
+            f"`until` in the snapshot of a source of ticket keys must be in the future, but it is {seconds} seconds from now"
+        )
+    return min(seconds, _MAX_PAUSE)

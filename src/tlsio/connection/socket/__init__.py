@@ -1,1 +1,1 @@
-"""The socket that the application has: events, reading, writing, ending."""
+"""TLSSocket: events, reading, writing, closing."""

@@ -1,4 +1,4 @@
-"""Channel bindings: bytes that both ends of one connection can compute and nobody between them has made equal (RFC 5056)."""
+"""Channel bindings: bytes that only the two ends of one connection have in common (RFC 5056)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ _WEAK_HASHES = {"md5", "sha1"}
 
 
 def find_binding(socket: SocketFacts, connection: Connection, kind: str) -> bytes:
-    """Return the binding of that type, or raise what `get_channel_binding` says."""
+    """Return the binding of type `kind`; raises as `get_channel_binding` documents."""
     check_choice("type", kind, _TYPES)
     if socket.get_protocol() is None:
-        raise invalid_state("There is no channel binding before the handshake")
+        raise invalid_state("A channel binding does not exist before the handshake")
     if kind == "tls-server-end-point":
         return _end_point(connection)
     if not connection.has_extended_master_secret:
-        # RFC 9266 §4.1 for the exporter; without it a man in the middle can give two connections one secret (RFC 7627 §1).
-        raise invalid_state(f"{kind} needs the extended master secret, which the peer does not speak")
+        # RFC 9266 §4.1 for the exporter; without it a man in the middle can give two connections
+        # one secret (RFC 7627 §1).
+        raise invalid_state(f"{kind} needs the extended master secret, which the peer does not support")
     if kind == "tls-exporter":
         # §2: "Context value: Zero-length string".
         return connection.export_keying_material(_EXPORTER_BYTES, _EXPORTER_LABEL, b"")
@@ -39,7 +40,8 @@ def find_binding(socket: SocketFacts, connection: Connection, kind: str) -> byte
 def _unique(connection: Connection) -> bytes:
     """RFC 5929 §3.1: "The first TLS Finished message sent ... in the most recent TLS handshake"."""
     if connection.protocol == "TLSv1.3":
-        # RFC 8446 appendix C.5: "No channel bindings have been defined for TLS 1.3" of this kind; RFC 9266 has the new one.
+        # RFC 8446 appendix C.5: "No channel bindings have been defined for TLS 1.3"; RFC 9266 has
+        # defined tls-exporter since.
         raise invalid_state("tls-unique is not defined for TLS 1.3", hint='Use "tls-exporter".')
     # A full handshake is finished by the client first, a resumed one by the server.
     ours, peers = connection.finished
@@ -49,14 +51,17 @@ def _unique(connection: Connection) -> bytes:
 
 
 def _end_point(connection: Connection) -> bytes:
-    """RFC 5929 §4.1: the hash of the server's certificate, by the hash of its signature; SHA-256 instead of MD5 and SHA-1."""
+    """RFC 5929 §4.1: the server's certificate, hashed by its signature's hash function.
+
+    SHA-256 replaces MD5 and SHA-1.
+    """
     own = connection.certificate if connection.is_server else connection.peer_certificate
     name = None if own is None else parse(own).signed.hash_name
     if own is None or name is None:  # "If ... no hash function ... then this channel binding type's ... are undefined"
-        raise invalid_state("tls-server-end-point is not defined for a server without certificate, or with one whose signature has no hash")
+        raise invalid_state("tls-server-end-point is not defined if the server has no certificate, or one whose signature has no hash")
     return hashlib.new("sha256" if name in _WEAK_HASHES else name, own).digest()
 
 
 def invalid_state(message: str, *, hint: str | None = None) -> UsageStateError:
-    """Make the error for a question that this connection has no answer to, or not yet."""
+    """Return the error for a call that this connection cannot answer, or not yet."""
     return UsageStateError(message, code="ERR_TLS_INVALID_STATE", hint=hint)

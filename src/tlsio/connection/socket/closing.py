@@ -1,19 +1,22 @@
-"""The half of a TLSSocket that ends it: closing, errors, and the events that come last.
+"""The part of a TLSSocket that ends it: closing, errors, and the last events.
 
-Theory of operation. `_fail` is the one way to end by an error, `_close_now` the one way to be closed: it lets the stream go, wakes
-everything that waits and emits `close`. What a listener has to be told once (`end`, `error`, `close`) goes into `_kept` first and is
-emitted by `_tell`, in that order, as soon as there is a listener and the data before it was given out.
+Theory of operation. Every error ends the socket by `_fail`, and every end goes through
+`_close_now`: it releases the stream, wakes all waiting calls and emits `close`. The events that are
+emitted once (`end`, `error`, `close`) go into `_kept` first and are emitted by `_emit_kept`, in
+that order, as soon as there is a listener and the data before them was delivered.
 
-Closing takes two phases, and no wait in them can be prolonged by what the peer sends.
-- Sending: data is unsent or unacknowledged. Only a byte that the peer acknowledges is progress; over a stream also one that the
-  stream takes. `close_timeout` without any ends the connection with an error, for data may be lost; a slow reader is
-  not cut as long as its kernel acknowledges something within that time.
-- Discarding: the peer has all. What it still sends is thrown away, for at most `close_timeout` in all.
+Closing has two phases, and nothing that the peer sends can prolong either.
+- Sending: data is unsent or unacknowledged. Progress is a byte that the peer acknowledges; over a
+  stream, also one that the stream accepts. `close_timeout` without progress ends the connection
+  with an error, since data may be lost; a slow reader is not cut off as long as its kernel
+  acknowledges something within that time.
+- Discarding: the peer has received all data. What it still sends is discarded, for at most
+  `close_timeout` in total.
 
 Invariants.
-- An error is told to somebody: it is raised by the call that waits or comes next, given to `error` listeners, or reported by
-  `_report`; `_error_taken` says whether the first two have happened.
-- After `close` no event is emitted but an `error` that was kept for a listener that comes later.
+- No error is lost: it is raised by a waiting call or the next one, passed to `error` listeners, or
+  reported by `_report`; `_error_handled` is True after one of the first two.
+- After `close` no event is emitted except an `error` that was kept for a later listener.
 """
 
 from __future__ import annotations
@@ -52,18 +55,18 @@ __all__ = ["SocketClosing"]
 
 _log = logging.getLogger("tlsio")
 
-_CLOCK_STEP = 0.004  # the engine's clock of activities may be that much behind
+_CLOCK_STEP = 0.004  # seconds; the engine's activity clock may be behind by that much
 _FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
 class SocketClosing(SocketReading):
-    """Everything that ends."""
+    """Closing and errors."""
 
     __slots__ = (
         "_close_waiters",
         "_closing",
         "_drainers",
-        "_error_taken",
+        "_error_handled",
         "_idle_timeout",
         "_idle_timer",
         "_opener",
@@ -73,27 +76,28 @@ class SocketClosing(SocketReading):
     )
 
     _close_waiters: Waiters | None
-    _closing: CloseWatch | None  # while `close` is under way
+    _closing: CloseWatch | None  # while `close` is in progress
     _drainers: Waiters | None
-    _error_taken: bool
+    _error_handled: bool
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
     _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
-    _reported: BaseException | None  # by the loop's handler: several listeners may pass on one error
+    _reported: BaseException | None  # to the loop's handler: several listeners may raise the same error
     _rehandshaker: asyncio.Future[bool | None] | None  # the call that waits for another handshake
     _timer: asyncio.TimerHandle | None  # the deadline of a handshake
 
-    if TYPE_CHECKING:  # the socket's
+    if TYPE_CHECKING:  # defined in TLSSocket
 
         def _end(self) -> None: ...
 
     # ---- closing
 
     def close(self) -> None:
-        """End, discard what still comes, and be closed when the peer has ended too.
+        """End our direction, discard further input, and close when the peer has ended too.
 
-        While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte end the connection: with an
-        error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. When the peer has all, it has `close_timeout` seconds to end.
+        While data is unsent or unacknowledged, `close_timeout` seconds without an acknowledged byte
+        end the connection with an error (ERR_TLS_CLOSE_TIMEOUT) and `close(True)`. After the peer
+        has received all data, it has `close_timeout` seconds to end.
         """
         self._connection.check_caller()
         if self._phase >= CLOSED or self._input is DROPPED:
@@ -105,7 +109,7 @@ class SocketClosing(SocketReading):
         self._drop_input()
         self._set_idle_timer(None)
         if self._phase is OPEN:
-            self._set_deadline(None)  # of another handshake: from now on close_timeout is the bound
+            self._set_deadline(None)  # of another handshake: from now on close_timeout applies
         self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
@@ -118,38 +122,44 @@ class SocketClosing(SocketReading):
         )
 
     def destroy(self, error: BaseException | None = None) -> Self:
-        """Close at once, without close_notify. Calls that wait or come later get `error`, else ERR_SOCKET_CLOSED."""
-        self._connection.check_caller(in_child=True)  # which has copies to be closed
+        """Close at once, without close_notify. Pending and later calls raise `error`.
+
+        Without an error they raise ERR_SOCKET_CLOSED.
+        """
+        self._connection.check_caller(in_child=True)  # a forked child must be able to close its copies
         if self._phase >= CLOSED:
             return self
         if error is not None and self._error is None:
-            self._die(error, ours=True)
+            self._end_with_error(error, ours=True)
         self._stop_writing()
         self._drop_input()
         self._close_now()
         return self
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed; when it ended in order its stream is closed too. Never raises its error.
+        """Wait until the connection is closed, and after an orderly end the stream too.
+
+        It does not raise the connection's error.
 
         Raises:
-            UsageStateError: an async `data` listener of an open socket waits: the socket waits for its listener.
+            UsageStateError: called by an async `data` listener of this socket, which itself waits
+                for the listener.
         """
         if self._phase is RELEASED:
             return
         self._connection.check_caller()
         if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._handshake.is_waited_for(asyncio.current_task()):
             raise UsageStateError(
-                "A data listener waits for the end of its own socket",
+                "A data listener cannot wait for its own socket to close: the socket waits for the listener",
                 code="ERR_TLS_SELF_WAIT",
-                hint="Call close() first, or await wait_closed() outside of the socket's listeners.",
+                hint="Call close() first, or await wait_closed() outside the socket's listeners.",
             )
         if self._close_waiters is None:
             self._close_waiters = set()
         await wait_in(self._close_waiters)
 
     async def aclose(self) -> None:
-        """Close and wait; cancelled: closed at once."""
+        """Close and wait; a cancellation closes at once."""
         self.close()
         try:
             await self.wait_closed()
@@ -162,7 +172,7 @@ class SocketClosing(SocketReading):
             self._finish_output()
 
     def _drop_input(self) -> None:
-        """Give out nothing any more."""
+        """Deliver no more data."""
         self._buffer = None
         self._kept &= ~Kept.END
         if self._input is not DROPPED:
@@ -172,7 +182,7 @@ class SocketClosing(SocketReading):
         if delivered:
             self._close_now()
         else:  # the peer has not acknowledged a byte for the whole of `close_timeout`
-            hint = "The peer does not read, or is gone. A peer that pauses for longer needs a larger close_timeout."
+            hint = "The peer does not read, or is unreachable. Raise close_timeout= if it may pause for longer."
             self._fail(CloseTimeoutError(hint=hint), stuck=True)
 
     # ---- the end of input
@@ -199,27 +209,27 @@ class SocketClosing(SocketReading):
             self._close_now()
 
     def _settle_end(self) -> None:
-        """Do what follows from the end of input, or from an error, when the data listeners are done with what came before it."""
+        """Process the end of input, or an error, once data listeners are done with earlier data."""
         if self._phase < CLOSED and not self._is_held:
             if self._error is not None:
                 self._close_now()
                 if self._has("data"):
-                    self._tell_untaken(of_user=False)
+                    self._report_unhandled(of_user=False)
             elif self._input is ENDED:
-                self._end_in_turn()
+                self._process_end()
             if self._phase >= CLOSED:
-                return  # closing has told what there was to tell
+                return  # closing has emitted the events
         if self._kept:
-            self._tell()
+            self._emit_kept()
 
-    def _end_in_turn(self) -> None:
-        """The peer has ended. A flow is answered by our end; a socket whose both directions have ended is closed."""
+    def _process_end(self) -> None:
+        """Process the peer's end: a flow ends our direction too; after both the socket closes."""
         flowing = self._has("data")
         if flowing and self._paused:
-            return  # `resume` comes here again
+            return  # `resume` leads here again
         finished = self._connection.output_ended
         if self._kept & Kept.END and (finished or self._buffer is None):
-            self._tell_one(Kept.END, "end")
+            self._emit_kept_event(Kept.END, "end")
         if flowing and not self._settings.allow_half_open:
             self._end()
         if finished and self._phase < CLOSED:
@@ -227,21 +237,21 @@ class SocketClosing(SocketReading):
 
     # ---- the last events
 
-    def _tell(self) -> None:
-        """Emit what is kept, as far as there are listeners, in the order in which it happened."""
+    def _emit_kept(self) -> None:
+        """Emit the kept events that have listeners, in order."""
         if self._emitting or (self._is_held and self._input is not DROPPED):
             return
         if self._kept & Kept.END and self._buffer is None and not (self._paused and self._has("data")):
-            self._tell_one(Kept.END, "end")
-        if self._kept & Kept.ERROR and self._tell_one(Kept.ERROR, "error", self._error):
-            self._error_taken = True
+            self._emit_kept_event(Kept.END, "end")
+        if self._kept & Kept.ERROR and self._emit_kept_event(Kept.ERROR, "error", self._error):
+            self._error_handled = True
         if self._kept & Kept.CLOSE:
-            if self._tell_one(Kept.CLOSE, "close", self._error is not None):
-                self._kept &= ~Kept.END  # `close` is the last event; an error still waits for somebody
-            elif self._input is DROPPED and self._error is None:  # the application has closed it, and knows
+            if self._emit_kept_event(Kept.CLOSE, "close", self._error is not None):
+                self._kept &= ~Kept.END  # `close` is the last event; only an error is kept
+            elif self._input is DROPPED and self._error is None:  # the application itself closed the socket
                 self._kept &= ~Kept.CLOSE
 
-    def _tell_one(self, kept: int, event: str, *args: object) -> bool:
+    def _emit_kept_event(self, kept: int, event: str, *args: object) -> bool:
         if not self._has(event):
             return False
         self._kept &= ~kept
@@ -249,34 +259,36 @@ class SocketClosing(SocketReading):
 
     # ---- the end
 
-    def _die(self, error: BaseException, *, ours: bool = False) -> None:
-        """Tell it to whom it concerns: of a server's handshake the server, of all else the socket."""
+    def _end_with_error(self, error: BaseException, *, ours: bool = False) -> None:
+        """End with an error: a server gets those of its sockets' handshakes, `_fail` all others."""
         if self._handshake.is_done or self._owner is None:
-            self._fail(error, ours=ours, of_user=error is self._handshake.mistake and self._side.is_server)  # a client's is always reported
+            # `of_user` is for servers: a client's error is always reported.
+            self._fail(error, ours=ours, of_user=error is self._handshake.hook_failure and self._side.is_server)
         elif self._phase < CLOSED and self._error is None:
             self._error = error
-            self._error_taken = True
-            self._owner.handshake_failed(self, error, error is self._handshake.mistake and self._opener is None)
+            self._error_handled = True
+            self._owner.handshake_failed(self, error, error is self._handshake.hook_failure and self._opener is None)
             self._close_now()
 
     def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
-        """Die of an error: all who wait get it, all later calls too, and the listeners.
+        """End with an error, for waiting calls, later calls and listeners.
 
         Args:
-            error: What to tell.
-            ours: Not the peer's doing: what was read and not given out is dropped, and the end does not wait for listeners.
-            of_user: Raised by the user's code, so that even a server's is reported when nobody takes it.
-            stuck: The stream takes nothing any more: do not wait for it.
+            error: The exception.
+            ours: Not caused by the peer: undelivered data is dropped, and the end does not wait for
+                listeners.
+            of_user: Raised by user code, so that even a server's is reported if it is unhandled.
+            stuck: The stream accepts no more data: do not wait for it.
         """
         if self._phase >= CLOSED or self._error is not None:
             return
         closing = self._input is DROPPED
         self._error = error
-        self._error_taken = closing and not of_user  # a program that has called close() may not want to know of the connection
+        self._error_handled = closing and not of_user  # after close() the application need not handle errors
         self._kept = (self._kept | Kept.ERROR) & ~Kept.END
-        lost = closing and isinstance(error, ConnectionLostError)  # by now that means data
+        lost = closing and isinstance(error, ConnectionLostError)  # data may be lost
         if not closing or lost:
-            self._count(error)
+            self._count_failure(error)
         if lost and self._side.is_server and not self._has("error"):
             _log.debug("%r: %s", self, error)
         waiting = bool(self._opener or self._reader or self._rehandshaker or self._drainers)
@@ -286,8 +298,8 @@ class SocketClosing(SocketReading):
             self._wake_all()
             return
         self._close_now(stuck=stuck)
-        if not waiting and (of_user or self._has("data")):  # no call will come and ask
-            self._tell_untaken(of_user=of_user)
+        if not waiting and (of_user or self._has("data")):  # no pending call raises it
+            self._report_unhandled(of_user=of_user)
 
     def _close_now(self, *, stuck: bool = False) -> None:
         if self._phase >= CLOSED:
@@ -306,18 +318,18 @@ class SocketClosing(SocketReading):
         connection.destroy(linger=not at_once)
         connection.release()
         self._wake_all()
-        self._tell()
+        self._emit_kept()
         drain = not at_once and not connection.input_ended
         if self._driver is None:
             self._release()
-        elif drain:  # last words leave in the background: no call is to wait for a peer that goes on
+        elif drain:  # an alert is sent in the background: no call should wait for a peer that keeps sending
             self._driver.close(at_once=stuck, drain=True)
             self._release()
         else:
             self._driver.close(at_once=at_once or stuck, drain=False, gone=self._release)
 
     def _release(self) -> None:
-        """The stream is let go."""
+        """Note that the stream is released."""
         self._move_phase(RELEASED)
         if self._owner is not None:
             self._owner.closed(self)
@@ -336,8 +348,8 @@ class SocketClosing(SocketReading):
     # ---- errors
 
     def _raise(self, error: BaseException) -> NoReturn:
-        """Tell the connection's error to a caller."""
-        self._error_taken = True
+        """Raise the connection's error to a caller."""
+        self._error_handled = True
         self._raised = error
         raise error
 
@@ -346,13 +358,13 @@ class SocketClosing(SocketReading):
 
     def _find_output_error(self) -> ConnectionLostError:
         number = self._connection.out_error
-        error = ConnectionLostError(f"The peer takes no data any more: {os.strerror(number)}", code=errorcode.get(number))
+        error = ConnectionLostError(f"Sending to the peer failed: {os.strerror(number)}", code=errorcode.get(number))
         if self._driver is not None:
             error.__cause__ = self._driver.failure
         return error
 
     def _fail_output(self) -> None:
-        """Sending has failed, and the peer has said all that it had to say."""
+        """Fail with the send error, after all of the peer's data was processed."""
         self._fail(self._find_output_error())
 
     def _broken(self) -> None:
@@ -360,15 +372,16 @@ class SocketClosing(SocketReading):
         if self._driver is not None and error is not self._handshake.refused:
             error.__cause__ = self._driver.failure
         if self._closing is not None and self._closing.has_delivered():
-            self._close_now()  # the peer has all that it was to get
+            self._close_now()  # the peer has received all data
         else:
-            self._die(error)
+            self._end_with_error(error)
 
     def _listener_failed(self, error: BaseException) -> None:
-        """Code of the user raised: the socket ends with that. What it only passed on is the connection's error."""
+        """End with an exception of user code, unless that is one that this socket raised itself."""
         if error is self._raised:
-            is_told = error is self._error and (not self._kept & Kept.ERROR or self._has("error"))  # or `destroy` tells it
-            if not is_told:
+            # A kept error with a listener is emitted by `destroy`.
+            is_reported = error is self._error and (not self._kept & Kept.ERROR or self._has("error"))
+            if not is_reported:
                 self._report(error, of_user=False)
             self.destroy()
         elif self._phase >= CLOSED or self._error is not None:
@@ -378,32 +391,32 @@ class SocketClosing(SocketReading):
             self._fail(error, of_user=True)
 
     def _crashed(self, error: BaseException) -> None:
-        """Our own code raised while news were delivered: the socket ends, whatever its state, and the error is reported once."""
+        """End in any state, after our own code raised in a notification; report the error once."""
         try:
             if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._owner is None):
                 self._fail(error, of_user=True)
             else:
-                self._die(error)
+                self._end_with_error(error)
                 self._report(error, of_user=True)
         finally:
             self.destroy()
 
-    def _count(self, error: BaseException) -> None:
-        """A server counts what its peers and the network do to open connections, told or not."""
+    def _count_failure(self, error: BaseException) -> None:
+        """Count an error of the peer or the network on a server's open connection."""
         if self._handshake.is_done and self._owner is not None and isinstance(error, _FAULTS_OF_PEERS):
             self._owner.connection_failed(error)
 
-    def _tell_untaken(self, *, of_user: bool) -> None:
-        if self._error is not None and not self._error_taken and not self._has("error"):
+    def _report_unhandled(self, *, of_user: bool) -> None:
+        if self._error is not None and not self._error_handled and not self._has("error"):
             self._report(self._error, of_user=of_user)
 
     def _report(self, error: BaseException, *, of_user: bool) -> None:
-        """Report an error that no call and no listener has taken. A server's peers fail every day; all else is the application's matter."""
+        """Report an unhandled error to the loop's handler; log it if a server's peer caused it."""
         if error is self._reported:
             return
         self._reported = error
         if error is self._error:
-            self._error_taken = True
+            self._error_handled = True
             self._kept &= ~Kept.ERROR
         if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
             _log.debug("%r: %s", self, error)
@@ -430,13 +443,13 @@ class SocketClosing(SocketReading):
     def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
         if self._handshake.tasks is not None:
             self._handshake.tasks.discard(task)
-        if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop has raised it
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # the loop itself raises it
             self.destroy()
         elif error is not None:
             self._listener_failed(error)
 
     def _owning_listener_done(self, task: asyncio.Task[Any]) -> None:
-        """An async `secure_connection` listener owns the socket: its return closes it, its exception destroys it."""
+        """Close the socket of an async `secure_connection` listener; destroy it after an error."""
         error = failure_of_task(task)
         if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
             self._listener_failed(error)
@@ -448,7 +461,7 @@ class SocketClosing(SocketReading):
     # ---- timers
 
     def _set_deadline(self, seconds: float | None) -> None:
-        """Set or take away the deadline of a handshake, the first or another."""
+        """Set or clear the deadline of a handshake."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
@@ -457,12 +470,15 @@ class SocketClosing(SocketReading):
         self._timer = None
         if self._phase is HANDSHAKING:
             self._connection.expire()
-        elif not self._handshake.is_asking:  # otherwise the peer has answered, and hook_timeout is the bound
-            hint = "The peer may hold the answer back, or its answer stands after data that is not read: read, or raise handshake_timeout."
-            self._fail(HandshakeTimeoutError("The peer has not answered the renegotiation in time", hint=hint), ours=True)
+        elif not self._handshake.is_asking:  # otherwise the peer has answered, and hook_timeout applies
+            hint = "Its answer may follow data that was not read: read during renegotiate(). Otherwise raise handshake_timeout=."
+            self._fail(HandshakeTimeoutError("The peer has not answered the renegotiation within handshake_timeout", hint=hint), ours=True)
 
     def set_timeout(self, seconds: float | None) -> Self:
-        """Emit `timeout` when no plaintext moved for so long; without a listener the socket is destroyed. None: never."""
+        """Emit `timeout` after that time without data; without a listener the socket is destroyed.
+
+        None: no timeout.
+        """
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
         if seconds is not None and not 0 < seconds < float("inf"):
@@ -488,17 +504,18 @@ class SocketClosing(SocketReading):
         elif not self._has("timeout"):
             self._fail(IdleTimeoutError(), ours=True)
         else:
-            told = self._silent_since
+            reported = self._silent_since
             self._silent_since = last
-            # What is queued may move without a call of the application; all else ends the silence by a call (`_end_silence`).
+            # Queued data may move without a call of the application; everything else calls
+            # `_end_silence`.
             self._set_idle_timer(self._idle_timeout if self._connection.writable_length else None)
             if self._connection.has_flow:
                 self._connection.set_flow(self._find_flow())
-            if told != last:  # once for each time it falls silent
+            if reported != last:  # once for each period of silence
                 self._emit("timeout")
 
     def _end_silence(self) -> None:
-        """Data moves after a `timeout` event: look for the next silence."""
+        """Restart the idle timer: data moves after a `timeout` event."""
         self._silent_since = None
         if self._idle_timeout is not None and self._phase < CLOSED and self._input is not DROPPED:
             self._set_idle_timer(self._idle_timeout)

@@ -1,4 +1,4 @@
-"""Errors of reading and waiting: ours, and Python's own too, so that code written for streams keeps working."""
+"""Errors of reading and waiting; they also derive from asyncio's, for code written for streams."""
 
 import asyncio
 
@@ -8,11 +8,11 @@ __all__ = ["CloseTimeoutError", "IdleTimeoutError", "IncompleteReadError", "Limi
 
 
 class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
-    """The stream ended before all that was asked for had come.
+    """The stream ended before all requested bytes were received.
 
     Attributes:
-        partial: What there was.
-        expected: How many bytes were asked for, None for a separator.
+        partial: The bytes received.
+        expected: The number of bytes requested, None for a separator.
     """
 
     default_code = "ERR_TLS_INCOMPLETE_READ"
@@ -28,16 +28,16 @@ class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
 
 
 class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
-    """No separator within `read_limit`; what was read is kept.
+    """There is no separator within `read_limit`; the data stays in the buffer.
 
     Attributes:
-        consumed: How many bytes may be read without missing the separator.
+        consumed: The number of bytes that can be read without skipping the separator.
     """
 
     default_code = "ERR_TLS_LIMIT_OVERRUN"
 
     def __init__(self, message: str, consumed: int) -> None:
-        TLSError.__init__(self, message, hint="Raise read_limit, or read in pieces.")
+        TLSError.__init__(self, message, hint="Raise read_limit=, or use read().")
         self.consumed = consumed
 
     def __reduce__(self) -> tuple[type, tuple[str, int]]:
@@ -45,14 +45,14 @@ class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
 
 
 class IdleTimeoutError(ConnectionLostError, TimeoutError):
-    """Nothing moved for as long as `set_timeout` allows, and no `timeout` listener wanted to decide about it."""
+    """No data moved for the time given to `set_timeout`, and there was no `timeout` listener."""
 
     default_code = "ETIMEDOUT"
     default_message = "Nothing was sent or received within the idle timeout"
 
 
 class CloseTimeoutError(ConnectionLostError, TimeoutError):
-    """`close` could not deliver what was written: the peer acknowledged nothing for the whole of `close_timeout`."""
+    """`close` could not deliver all data: the peer acknowledged nothing for `close_timeout`."""
 
     default_code = "ERR_TLS_CLOSE_TIMEOUT"
-    default_message = "The peer has acknowledged no byte within close_timeout: data may not have arrived"
+    default_message = "The peer acknowledged no data within close_timeout: data may be lost"

@@ -1,4 +1,4 @@
-"""The events of a socket as a type checker sees them: each name with what its listeners are given."""
+"""The types of a socket's events, for type checkers: each name with its listeners' arguments."""
 
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar, overload
@@ -16,7 +16,7 @@ PlainEvent = Literal["secure", "secure_connect", "end", "drain", "timeout"]
 
 
 class SocketEvents(Protocol):
-    """What `on` and `once` of a socket are: with a function they return it, without one they are a decorator."""
+    """The type of a socket's `on` and `once`: they return the function, or a decorator."""
 
     @overload
     def __call__(self, event: BytesEvent, fn: _Data) -> _Data: ...

@@ -1,6 +1,6 @@
-"""What a socket tells about its connection: who the peer is, what was agreed, where it runs.
+"""The properties of a socket's connection: the peer, the negotiated parameters, the addresses.
 
-All of it stays readable after the close: the engine's connection is kept for as long as the socket.
+They stay readable after the close: the engine's connection lives as long as the socket.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _RECORD = 16384  # RFC 8446 §5.1: the largest plaintext of one record
 
 
 class SocketFacts(Emitter):
-    """The half of a TLSSocket that moves no data."""
+    """The part of a TLSSocket that moves no data."""
 
     __slots__ = (
         "_address",
@@ -56,7 +56,7 @@ class SocketFacts(Emitter):
         "_trace_file",
     )
 
-    _address: tuple[Any, Any] | None  # local and remote, where the engine does not know them
+    _address: tuple[Any, Any] | None  # local and remote, if the engine does not know them
     _connection: Connection
     _driver: PortableDriver | None  # None: the loop's reactor has the descriptor, or there is none
     _handshake: Handshake
@@ -69,50 +69,53 @@ class SocketFacts(Emitter):
 
         @property
         def _closed(self) -> bool:
-            """The connection is over."""
+            """Whether the connection is closed."""
 
-    # ---- who the peer is
+    # ---- the peer
 
     @property
     def authorized(self) -> bool:
-        """The peer has shown who it is and was found good (Node: `authorized`)."""
+        """Whether the peer was authenticated and accepted (Node: `authorized`)."""
         return self._handshake.is_done and self._side.is_authorized(self._handshake)
 
     @property
     def authorization_error(self) -> str | None:
-        """The code of what speaks against the peer, None when nothing does (Node: `authorizationError`)."""
+        """The code of the reason against the peer, or None (Node: `authorizationError`)."""
         return self._side.find_error(self._handshake)
 
     def get_peer_certificate(self, detailed: bool = False) -> PeerCertificate | None:  # noqa: FBT001, FBT002  (Node's)
-        """Return the peer's certificate, None when it sent none. `detailed`: with `issuer_certificate`, up to the root."""
+        """Return the peer's certificate, None if it sent none.
+
+        With `detailed` it has `issuer_certificate`, up to the root.
+        """
         own = self._connection.peer_certificate
         if own is None:
             return None
         return link(self._connection.peer_chain or (own,), self._connection.verified_chain) if detailed else parse(own)
 
     def get_certificate(self) -> PeerCertificate | None:
-        """Return our own certificate, None when we have none."""
+        """Return our own certificate, or None."""
         own = self._connection.certificate
         return None if own is None else parse(own)
 
     def get_peer_x509_certificate(self) -> Certificate | None:
-        """Return the peer's certificate as `cryptography` has it."""
+        """Return the peer's certificate as an object of `cryptography`, or None."""
         found = self.get_peer_certificate()
         return None if found is None else found.x509
 
     def get_x509_certificate(self) -> Certificate | None:
-        """Return our own certificate as `cryptography` has it."""
+        """Return our own certificate as an object of `cryptography`, or None."""
         found = self.get_certificate()
         return None if found is None else found.x509
 
     def get_verified_chain(self) -> tuple[Certificate, ...]:
-        """Return the chain as it was verified, leaf first; () when it was not."""
+        """Return the verified chain, leaf first; () if the peer is not authorized."""
         if not self.authorized:
             return ()
         return tuple(parse(one).x509 for one in self._connection.verified_chain)
 
     def _find_failure(self) -> BaseException:
-        """What broke the connection: why we refused the peer, or what the engine met."""
+        """Return the connection's error: our reason to refuse the peer, or the engine's fault."""
         fault = self._connection.fault()
         error = self._handshake.refused or self._side.explain(self._handshake, fault)
         if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
@@ -122,23 +125,26 @@ class SocketFacts(Emitter):
     def _asked(self, question: int) -> None:
         if question == ASK_STATUS and not self._side.is_server:
             self._emit("ocsp_response", self._connection.stapled)
-            if self._handshake.is_over:  # by a listener
+            if self._handshake.is_over:  # a listener closed the connection
                 return
         self._handshake.answer(self._side, question, self)
 
     def _find_key(self, given: bytes | None) -> tuple[bytes, bytes] | None:
-        """For OpenSSL, which waits: identity and pre-shared key, or None. Given is the client's identity, or the server's hint."""
+        """Return identity and pre-shared key, or None; called inside OpenSSL.
+
+        `given` is the client's identity, or the server's hint.
+        """
         return self._side.find_key(self, given)
 
     def _key_failed(self, error: BaseException) -> None:
-        """No key could be found, and the handshake fails."""
-        self._handshake.fail_key(error)
+        """Record the exception of `_find_key`, which fails the handshake."""
+        self._handshake.fail_psk(error)
 
-    # ---- what was agreed
+    # ---- negotiated parameters
 
     @property
     def secure_connecting(self) -> bool:
-        """The handshake is not done yet."""
+        """Whether the handshake is not done yet."""
         return not self._handshake.is_done and not self._closed
 
     @property
@@ -148,19 +154,19 @@ class SocketFacts(Emitter):
 
     @property
     def alpn_protocol(self) -> str | None:
-        """The protocol both sides agreed on, or None (Node: `alpnProtocol`, false for none)."""
+        """The protocol negotiated by ALPN, or None (Node: `alpnProtocol`, false for none)."""
         name = self._connection.alpn_protocol
         return None if name is None else name.decode("latin-1")
 
     @property
     def npn_protocol(self) -> str | None:
-        """The protocol both sides have by NPN, which ALPN has replaced, or None (Node v4: `npnProtocol`)."""
+        """The protocol negotiated by NPN, ALPN's predecessor, or None (Node v4: `npnProtocol`)."""
         name = self._connection.npn_protocol
         return None if name is None else name.decode("latin-1")
 
     @property
     def servername(self) -> str | None:
-        """The name of the hello, a lower-case A-label, or None."""
+        """The server name in the ClientHello, a lower-case A-label, or None."""
         return self._connection.server_name
 
     def get_protocol(self) -> str | None:
@@ -168,32 +174,39 @@ class SocketFacts(Emitter):
         return self._connection.protocol if self._handshake.is_done else None
 
     def get_cipher(self) -> dict[str, str] | None:
-        """Return `name` and `version` as OpenSSL has them, `standard_name` as the RFCs; None before the handshake."""
+        """Return the cipher suite; None before the handshake.
+
+        `name` and `version` are OpenSSL's, `standard_name` is the RFCs'.
+        """
         cipher = self._connection.cipher if self._handshake.is_done else None
         return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
 
     def is_session_reused(self) -> bool:
-        """Tell whether an earlier session was resumed: no certificate was sent then."""
+        """Tell whether an earlier session was resumed; then no certificate was sent."""
         return self._connection.session_reused
 
     def get_session(self) -> bytes | None:
-        """Return the session as it is now, for `session=` of a later connection; None before the handshake. A secret.
+        """Return the present session, for `session=` of a later connection. It is a secret.
 
-        (Node: `getSession`.) In TLS 1.3 nothing can be resumed until the server has given a ticket: listen to `session`. On a
-        server: what `new_session` is given.
+        None before the handshake. (Node: `getSession`.) In TLS 1.3 it cannot be resumed until the
+        server has sent a ticket: listen to `session`. On a server it is the data that `new_session`
+        gets.
         """
         data = self._connection.session if self._handshake.is_done else None
         return None if data is None else self._side.export_session(self._handshake, data)
 
     def get_tls_ticket(self) -> bytes | None:
-        """Return the ticket of the session, as the server gave it; None on servers and before. A secret (Node: `getTLSTicket`)."""
+        """Return the session's ticket as the server sent it. It is a secret.
+
+        None on servers, and before the handshake. (Node: `getTLSTicket`.)
+        """
         return self._connection.ticket if self._handshake.is_done and not self._side.is_server else None
 
     def get_ephemeral_key_info(self) -> dict[str, str | int] | None:
-        """Return how the secret was agreed on; on servers too. None before the handshake.
+        """Return the ephemeral key exchange, also on servers; None before the handshake.
 
-        `{}` when no ephemeral key was exchanged; else `type` is "DH" with `size`, "ECDH" with `name` and `size`, or "TLSGroup"
-        with `name` where the group is no curve, such as X25519MLKEM768.
+        `{}` if there was no ephemeral key; otherwise `type` is "DH" with `size`, "ECDH" with `name`
+        and `size`, or "TLSGroup" with `name` if the group is not a curve, such as X25519MLKEM768.
         """
         if not self._handshake.is_done:
             return None
@@ -209,9 +222,10 @@ class SocketFacts(Emitter):
         return info
 
     def get_shared_sigalgs(self) -> list[str]:
-        """Return the signature algorithms both sides take, such as "ECDSA+SHA256", the most wanted first.
+        """Return the signature algorithms that both sides support (such as "ECDSA+SHA256").
 
-        What the client offers in its hello, and the server in its wish for a certificate: a client that was not asked has none.
+        They are in order of preference. The peer's are those in the ClientHello, or in the server's
+        CertificateRequest: a client without such a request has none.
         """
         return self._connection.shared_sigalgs
 
@@ -224,89 +238,108 @@ class SocketFacts(Emitter):
         return self._connection.finished[1] if self._handshake.is_done else None
 
     def export_keying_material(self, length: int, label: str, context: BytesLike | None = None) -> bytes:
-        """Derive a secret that only the two ends of this connection can know (RFC 5705, RFC 8446 §7.5).
+        """Derive a secret that only the two ends of this connection share.
+
+        Source: RFC 5705, RFC 8446 §7.5.
 
         Args:
-            length: Bytes wanted.
-            label: What it is for; both ends use the same, registered with IANA or of one's own, "EXPERIMENTAL...".
-            context: Mixed in. Before TLS 1.3 none and an empty one differ.
+            length: The number of bytes.
+            label: The purpose, the same at both ends: registered with IANA, or private and then
+                "EXPERIMENTAL...".
+            context: Mixed into the secret. Before TLS 1.3, None and an empty context differ.
 
         Raises:
             UsageStateError: before the handshake (ERR_TLS_INVALID_STATE).
-            UsageError: an argument of a wrong type, or that OpenSSL does not take.
+            UsageError: an argument has a wrong type, or OpenSSL rejects it.
         """
         _check_integer("length", length, 1, _MAX_EXPORT)
         check_text("label", label)
         given = None if context is None else check_bytes("context", context)
         if not self._handshake.is_done:
-            raise invalid_state("There is nothing to export keying material from before the handshake")
+            raise invalid_state("Keying material cannot be exported before the handshake")
         return self._connection.export_keying_material(length, label.encode(), given)
 
     def get_channel_binding(self, type: str = "tls-exporter") -> bytes:  # noqa: A002  (Python's name for it)
-        """Return what names this very connection to a protocol above, such as SCRAM-PLUS; equal on both sides.
+        """Return bytes that identify this connection, equal at both ends.
+
+        Protocols such as SCRAM-PLUS use them.
 
         Args:
-            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: names the server's certificate, so a connection
-                that was opened by whoever has its key), "tls-unique" (RFC 5929, up to TLS 1.2).
+            type: "tls-exporter" (RFC 9266), "tls-server-end-point" (RFC 5929: the server's
+                certificate, so it is the same for all connections to this server), "tls-unique"
+                (RFC 5929, up to TLS 1.2).
 
         Raises:
-            UsageStateError: this connection has none of the type (ERR_TLS_INVALID_STATE).
+            UsageStateError: this type does not exist for this connection (ERR_TLS_INVALID_STATE).
             UsageValueError: there is no such type.
         """
         return find_binding(self, self._connection, type)
 
     def set_max_send_fragment(self, size: int = _RECORD) -> bool:
-        """Put at most `size` bytes of plaintext into one record: smaller ones can be read sooner, larger ones cost less.
+        """Put at most `size` bytes of plaintext into one record.
+
+        The peer can read small records sooner; large ones have less overhead.
 
         Returns:
-            Whether it was taken: 512 to 16384.
+            Whether the size was accepted: 512 to 16384.
         """
         _check_integer("size", size, -(2**31), 2**31 - 1)
         return self._connection.set_max_send_fragment(size)
 
     @property
     def client_hello(self) -> ClientHello | None:
-        """What the client offered, on a server's socket: inside hooks, later too. None before it has come, and on clients.
+        """The client's ClientHello, on a server's socket: within hooks and later.
+
+        None before it was received, and on clients.
 
         Raises:
-            UsageStateError: it was not recorded: the server has neither a hook nor the option `client_hello=True`.
+            UsageStateError: it was not recorded, since the server has no hook and no
+                `client_hello=True`.
         """
         message = self._connection.offer
         if message is not None:
             return parse_client_hello(message)
         if self._handshake.is_done and self._side.is_server:
-            raise UsageStateError("The client's hello was not recorded", hint="Give the server the option client_hello=True.")
+            raise UsageStateError("The ClientHello was not recorded", hint="Give the server client_hello=True.")
         return None
 
-    # ---- what may be set before the handshake
+    # ---- settings before the handshake
 
     def set_key_cert(self, context: SecureContext | ContextOptionsDict) -> None:
-        """Show another certificate than the context's, in this server's connection: its certificates with their keys and chains.
+        """Replace the certificates, with their keys and chains, in this connection of a server.
 
-        All else stays as it is: versions, trust, ALPN ... (Node also takes the trust.) To be called before the handshake, or
-        within `sni_callback` and `alpn_callback`, whichever context they choose.
+        Versions, trust, ALPN and the rest do not change. (Node also replaces the trust.) Call it
+        before the handshake, or within `sni_callback` or `alpn_callback`; it overrides the context
+        they choose.
 
         Raises:
-            UsageStateError: it is too late, or a client. UsageError: no context, or a wrong option.
-            ConfigError: there is no certificate in it, or OpenSSL refuses one.
+            UsageStateError: it is too late, or this is a client.
+            UsageError: `context` is not a context, or an option is wrong.
+            ConfigError: `context` has no certificate, or OpenSSL rejects one.
         """
         given = parse_context(context)
         made = given if isinstance(given, SecureContext) else SecureContext(given)
         if not self._side.is_server:
-            raise invalid_state("A client cannot change its certificate", hint="Give cert and key with the other options.")
+            raise invalid_state(
+                "set_key_cert() is for servers: a client cannot change its certificate", hint="Give cert= and key= to connect()."
+            )
         if self._closed or not self._connection.set_identity(made.native):
-            raise invalid_state("It is too late for another certificate", hint="Call it before the handshake or in a hook of the hello.")
+            raise invalid_state(
+                "It is too late to change the certificate", hint="Call it before the handshake, or in sni_callback or alpn_callback."
+            )
 
-    # ---- for who looks on
+    # ---- diagnostics
 
     def enable_trace(self, file: TextIO | None = None) -> None:
-        """Write from now on what TLS says, as OpenSSL prints it; the format may change. It exposes sensitive data.
+        """Write OpenSSL's trace of all further TLS messages. It exposes sensitive data.
+
+        The format may change.
 
         Args:
-            file: Takes text; None: `sys.stderr`.
+            file: A text file; None: `sys.stderr`.
 
         Raises:
-            UsageStateError: OpenSSL was built without it.
+            UsageStateError: OpenSSL was built without tracing.
         """
         self._connection.record(trace=True)
         self._trace_file = file
@@ -328,17 +361,17 @@ class SocketFacts(Emitter):
         self._emit("session", self._side.export_session(self._handshake, data, lifetime))
 
     def _keylogged(self, lines: bytes) -> None:
-        self._side.records.keep(lines)
+        self._side.diagnostics.write_keys(lines)
         for line in lines.splitlines(keepends=True):
             self._emit("keylog", line)
             if self._owner is not None:
                 self._owner.keylogged(line, self)
 
-    # ---- how much has moved
+    # ---- amounts of data
 
     @property
     def truncated(self) -> bool:
-        """The peer's FIN came without close_notify: data may be missing."""
+        """Whether the peer's FIN came without close_notify: data may be missing."""
         return self._connection.truncated
 
     @property
@@ -348,25 +381,28 @@ class SocketFacts(Emitter):
 
     @property
     def bytes_read(self) -> int:
-        """Plaintext received."""
+        """Bytes of plaintext received."""
         return self._connection.bytes_read
 
     @property
     def bytes_written(self) -> int:
-        """Plaintext encrypted; what still waits is in `writable_length`."""
+        """Bytes of plaintext encrypted; those that wait are in `writable_length`."""
         return self._connection.bytes_written
 
     @property
     def wire_bytes_read(self) -> int:
-        """Bytes received, TLS overhead included (Node v4: `CryptoStream.bytesWritten` of the other side)."""
+        """Bytes received, including TLS overhead.
+
+        (Node v4: `CryptoStream.bytesWritten` of the other side.)
+        """
         return self._connection.wire_bytes_read
 
     @property
     def wire_bytes_written(self) -> int:
-        """Bytes sent, TLS overhead included."""
+        """Bytes sent, including TLS overhead."""
         return self._connection.wire_bytes_written
 
-    # ---- where it runs
+    # ---- addresses and socket options
 
     def _addresses(self) -> tuple[Any, Any]:
         if self._address is not None:
@@ -375,7 +411,7 @@ class SocketFacts(Emitter):
 
     @property
     def local_address(self) -> str | None:
-        """Our IP address; None where there is none: a Unix socket, a stream."""
+        """Our IP address; None for a Unix socket, or a stream without addresses."""
         return _host(self._addresses()[0])
 
     @property
@@ -404,17 +440,20 @@ class SocketFacts(Emitter):
         return _family(self._addresses()[1])
 
     def address(self) -> dict[str, Any]:
-        """Return our end as `address`, `family` and `port`; empty when there is none."""
+        """Return our `address`, `family` and `port`; {} if there is no IP address."""
         local = self._addresses()[0]
         return {"address": local[0], "family": _family(local), "port": local[1]} if _is_internet(local) else {}
 
     def set_no_delay(self, enable: bool = True) -> Self:  # noqa: FBT001, FBT002  (Node's)
-        """Send small writes at once (TCP_NODELAY). Nothing happens where there is no TCP."""
+        """Send small writes at once (TCP_NODELAY). Ignored without TCP."""
         self._set_option(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, int(_checked_bool(enable)))
         return self
 
     def set_keep_alive(self, enable: bool = True, initial_delay: float = 0.0) -> Self:  # noqa: FBT001, FBT002
-        """Probe an idle peer, for the first time after `initial_delay` seconds; below one second: the system's default."""
+        """Probe an idle peer (SO_KEEPALIVE), first after `initial_delay` seconds.
+
+        Below one second, the system's default delay applies. Ignored without TCP.
+        """
         if isinstance(initial_delay, bool) or not isinstance(initial_delay, int | float):
             raise UsageTypeError(f"initial_delay must be a number, got {type(initial_delay).__name__}")
         if not 0 <= initial_delay < _MAX_KEEP_ALIVE:
@@ -425,7 +464,7 @@ class SocketFacts(Emitter):
         return self
 
     def _fileno(self) -> int:
-        """The descriptor all bytes go through, -1 when there is none (any more)."""
+        """Return the descriptor of the transport, -1 if there is none or it is closed."""
         if self._closed:
             return -1
         return self._connection.fileno if self._driver is None else self._driver.fileno()
@@ -437,7 +476,7 @@ class SocketFacts(Emitter):
         borrowed = _socket.socket(fileno=descriptor)
         try:
             borrowed.setsockopt(level, name, value)
-        except OSError:  # a Unix socket has none of these
+        except OSError:  # a Unix socket has no such options
             pass
         finally:
             borrowed.detach()
@@ -454,7 +493,7 @@ def _checked_bool(value: object) -> bool:
 
 
 def _check_integer(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, float):  # Node's numbers are floats: it calls 1.5 and NaN out of range
+    if isinstance(value, float):  # Node, whose numbers are floats, reports 1.5 and NaN as out of range
         raise out_of_range(name, "an integer", value)
     check_int(name, value, low, high)
 

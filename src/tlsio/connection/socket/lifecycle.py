@@ -1,15 +1,16 @@
-"""The life of a socket: its states, the table of their moves, and the events that are kept until a listener gets them.
+"""The lifecycle of a socket: its states, their transitions, and events kept for later listeners.
 
-A socket's state is three fields, because they move independently: a socket whose output has ended still reads, and one whose input
-has ended still writes. `Lifecycle` is the one place that changes them. An impossible move is a bug of the caller and raises, so
-that a socket stays in a state that exists.
+A socket's state has three fields, because they change independently: a socket whose output has
+ended can still read, and one whose input has ended can still write. Only `Lifecycle` changes them.
+An impossible transition is a bug of ours and raises, so that the state stays valid.
 
-    phase    IDLE -> HANDSHAKING -> OPEN -> CLOSED -> RELEASED      a socket may be closed in each of them
-    output   WRITABLE -> FINISHED                                   by `end`, `close` or `destroy`
-    input    READABLE -> ENDED, READABLE or ENDED -> DROPPED        by the peer's end; by `close` or `destroy`
+    phase    IDLE -> HANDSHAKING -> OPEN -> CLOSED -> RELEASED   CLOSED follows any earlier phase
+    output   WRITABLE -> FINISHED                                by `end`, `close` or `destroy`
+    input    READABLE -> ENDED                                   by the peer's end
+             READABLE or ENDED -> DROPPED                        by `close` or `destroy`
 
-`Kept` are the events that have happened and that no listener has got yet: `end`, `error` and `close` happen once, and may
-happen before the application has added its listeners.
+`Kept` are the events that have happened but were not emitted, for lack of a listener: `end`,
+`error` and `close` happen once, and may happen before the application has added its listeners.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ __all__ = ["CLOSED", "DROPPED", "ENDED", "FINISHED", "HANDSHAKING", "IDLE", "OPE
 
 
 class Phase(IntEnum):
-    """How far the connection has come."""
+    """The phase of the connection."""
 
     IDLE = 0
     HANDSHAKING = 1
     OPEN = 2
-    CLOSED = 3  # nothing moves any more; the stream is being closed
-    RELEASED = 4  # the stream is closed, or closes on its own
+    CLOSED = 3  # no more data moves; the stream is being closed
+    RELEASED = 4  # the stream is closed, or the driver closes it in the background
 
 
 class Output(IntEnum):
@@ -43,15 +44,15 @@ class Output(IntEnum):
 
 
 class Input(IntEnum):
-    """What may still come from the peer."""
+    """Whether data may still arrive from the peer."""
 
     READABLE = 0
-    ENDED = 1  # the peer has ended, and the engine has given out all that came before
-    DROPPED = 2  # the application wants nothing any more
+    ENDED = 1  # the peer has ended, and all data before that was read from the engine
+    DROPPED = 2  # the application has closed the socket: input is discarded
 
 
 class Kept:
-    """Events that wait for a listener: bits, and plain numbers: the operators of an IntFlag are slow."""
+    """Bits for events that wait for a listener; plain numbers, since an IntFlag is slow."""
 
     NONE: Final = 0
     END: Final = 1
@@ -59,7 +60,8 @@ class Kept:
     CLOSE: Final = 4
 
 
-# Names of their own: the paths that every byte takes compare with them, and Python 3.11 looks up members of an Enum slowly.
+# Module names, since the data paths compare with them, and Python 3.11 looks up members of an Enum
+# slowly.
 IDLE: Final = Phase.IDLE
 HANDSHAKING: Final = Phase.HANDSHAKING
 OPEN: Final = Phase.OPEN
@@ -85,7 +87,7 @@ _INPUTS: Final[Mapping[Input, tuple[Input, ...]]] = {READABLE: (ENDED, DROPPED),
 
 
 class Lifecycle(SocketFacts):
-    """A socket's three fields, and the doors that move them."""
+    """A socket's three state fields, and the methods that change them."""
 
     __slots__ = ("_input", "_output", "_phase")
 
@@ -93,7 +95,7 @@ class Lifecycle(SocketFacts):
     _output: Output
     _input: Input
 
-    def _begin_life(self, phase: Phase) -> None:
+    def _init_state(self, phase: Phase) -> None:
         self._phase = phase
         self._output = WRITABLE
         self._input = READABLE

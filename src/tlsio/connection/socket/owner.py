@@ -1,4 +1,4 @@
-"""What a socket tells the server that it belongs to."""
+"""The callbacks by which a socket notifies its server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["SocketOwner"]
 
 @dataclass(frozen=True, slots=True)
 class SocketOwner:
-    """A server as its sockets know it: functions, which are called in the loop's thread. `Any` is the socket itself.
+    """A server's callbacks, called in the loop's thread. `Any` is the socket itself.
 
     Attributes:
-        secured: The client was let in. Each async listener becomes a task, which the second argument is called with when it has
-            ended. Raises what a listener raises.
-        handshake_failed: The error, and whether it is a hook's that no call raises.
-        connection_failed: The network or the peer has ended an open connection by an error.
-        keylogged: A line of the key log, a secret.
-        closed: The stream is let go.
+        secured: The client was accepted. Each async listener becomes a task, which is passed to the
+            second argument when it ends. Raises the exceptions of listeners.
+        handshake_failed: The error, and whether it is a hook failure that no call raises.
+        connection_failed: An open connection ended with an error of the network or the peer.
+        keylogged: A line of the key log, which is a secret.
+        closed: The stream was released.
     """
 
     secured: Callable[[Any, Callable[[asyncio.Task[Any]], object]], None]

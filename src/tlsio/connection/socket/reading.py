@@ -1,12 +1,16 @@
-"""The half of a TLSSocket that gives out plaintext: by reads, by iteration, or to `data` listeners.
+"""The part of a TLSSocket that delivers plaintext: by reads, by iteration, or to `data` listeners.
 
-What the engine has is asked for, never handed up unasked: a read takes it when it comes, a flow has it called with each chunk.
+Plaintext stays in the engine until it is requested: a read fetches it, a flow lets the engine call
+a function with each chunk.
 
 Invariants.
-- `_buffer` holds what was read but belongs to the next call: the bytes after a line. It is never empty: then it is None.
-- What was read is given out before the end or the peer's error. After our own `close` or `destroy` nothing is given out: the
-  buffer is dropped, and the engine is not asked again, so that no byte follows a hole.
-- A flow that holds data (`_is_held`) holds back the end, the error and the close that follow the data.
+- `_buffer` holds data that was read from the engine but is for a later call, such as the bytes
+  after a line. It is never empty: then it is None.
+- Data is delivered before the end or the peer's error. After our own `close` or `destroy` nothing
+  is delivered: the buffer is dropped, and the engine is not read again, so that no data is
+  delivered after a gap.
+- A flow with undelivered data (`_is_held`) delays the end, the error and the close that follow the
+  data.
 """
 
 from __future__ import annotations
@@ -32,11 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketReading"]
 
-_DATA_CHUNK = 65536  # what one read gives at most when no size is asked for: what the engine takes from the kernel at once
+# The most that a read without a size returns: as much as the engine receives from the kernel at
+# once.
+_DATA_CHUNK = 65536
 
 
 class SocketReading(Lifecycle):
-    """One reader at a time, in one of three habits."""
+    """Reading, by one reader at a time."""
 
     __slots__ = (
         "_awaited",
@@ -55,22 +61,24 @@ class SocketReading(Lifecycle):
         "_silent_since",
     )
 
-    _awaited: int  # async data listeners that are not done yet
+    _awaited: int  # number of async data listeners that are running
     _buffer: bytearray | None
     _context_vars: contextvars.Context
-    _emitting: int  # events whose listeners are being called: `close` waits for them
+    _emitting: int  # number of events whose listeners are being called: `close` waits for them
     _error: BaseException | None
     _high_water: int
     _kept: int  # bits of `Kept`
     _loop: asyncio.AbstractEventLoop
     _paused: bool
-    _raised: BaseException | None  # what a call of ours raised last about the connection
+    _raised: BaseException | None  # the exception that a call of this socket raised last
     _reader: asyncio.Future[None] | None  # the read that waits for input
     _reading: bool
     _settings: ServerOptions | ConnectOptions
-    _silent_since: float | None  # the last activity that a `timeout` event has reported; None: no such event, or data has moved since
+    # The time of the last activity before a `timeout` event; None: no such event, or data has moved
+    # since.
+    _silent_since: float | None
 
-    if TYPE_CHECKING:  # the socket's
+    if TYPE_CHECKING:  # defined in subclasses
 
         def _begin(self) -> None: ...
         def _end_silence(self) -> None: ...
@@ -78,20 +86,20 @@ class SocketReading(Lifecycle):
         def _raise_closed(self) -> NoReturn: ...
         def _report(self, error: BaseException, *, of_user: bool) -> None: ...
         def _settle_end(self) -> None: ...
-        def _tell(self) -> None: ...
+        def _emit_kept(self) -> None: ...
         def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None: ...
         def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None: ...
 
-    # ---- pull
+    # ---- reads
 
     async def read(self, n: int = -1) -> bytes:
-        """Read what is there, at most `n` bytes; waits for at least one. b"" at the end, every time.
+        """Read the available data, at most `n` bytes; waits for at least one. b"" at the end.
 
-        A cancellation loses nothing, here and in the calls below.
+        A cancellation loses no data, here and in the methods below.
 
         Raises:
-            TLSError: what ended the connection, after all bytes that came before it.
-            UsageStateError: somebody else reads.
+            TLSError: the connection failed; raised after all data received before that.
+            UsageStateError: another read is pending, or there is a `data` listener.
         """
         if n < -1:
             raise UsageValueError(f"n must be -1 or more, got {n}", code="ERR_OUT_OF_RANGE")
@@ -101,7 +109,7 @@ class SocketReading(Lifecycle):
         try:
             limit = _DATA_CHUNK if n < 0 else n
             while (data := self._take(limit)) is None:
-                await self._more()
+                await self._wait_for_input()
             return data
         finally:
             self._reading = False
@@ -110,7 +118,7 @@ class SocketReading(Lifecycle):
         """Read `n` bytes.
 
         Raises:
-            IncompleteReadError: the end came first; `partial` has what there was.
+            IncompleteReadError: the end came first; `partial` has the data before it.
         """
         if n < 0:
             raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
@@ -119,8 +127,8 @@ class SocketReading(Lifecycle):
         self._claim()
         try:
             while (held := len(self._buffer or b"")) < n:
-                await self._grow(n, min(n - held, _DATA_CHUNK))
-            return self._cut(n)
+                await self._fill_buffer(n, min(n - held, _DATA_CHUNK))
+            return self._take_buffered(n)
         finally:
             self._reading = False
 
@@ -129,7 +137,7 @@ class SocketReading(Lifecycle):
 
         Raises:
             IncompleteReadError: the end came first.
-            LimitOverrunError: no `sep` within `read_limit`; nothing is lost.
+            LimitOverrunError: there is no `sep` within `read_limit`; the data stays in the buffer.
         """
         if not sep:
             raise UsageValueError("sep must not be empty")
@@ -140,28 +148,30 @@ class SocketReading(Lifecycle):
                 held = len(self._buffer or b"")
                 searched = max(0, held - len(sep) + 1)
                 if held >= limit:
-                    raise LimitOverrunError(f"No {sep!r} within read_limit ({limit} bytes)", searched)
-                await self._grow(None, _DATA_CHUNK)
+                    raise LimitOverrunError(f"There is no {sep!r} within read_limit ({limit} bytes)", searched)
+                await self._fill_buffer(None, _DATA_CHUNK)
             if found + len(sep) > limit:
                 raise LimitOverrunError(f"{sep!r} comes after read_limit ({limit} bytes)", found)
-            return self._cut(found + len(sep))
+            return self._take_buffered(found + len(sep))
         finally:
             self._reading = False
 
     async def readline(self) -> bytes:
-        """Read a line with its end; at the end of the stream what is left, then b""."""
+        """Read a line with its line end; at the end of the stream the rest, then b""."""
         try:
             return await self.readuntil(b"\n")
         except IncompleteReadError as error:
             return error.partial
 
     async def pipe(self, destination: Any, *, end: bool = True) -> int:
-        """Write all that comes to `destination`, at its pace; then end it. Returns the bytes moved.
+        """Write all received data to `destination`, at its pace; then end it.
 
-        A cancellation leaves what was read written, and `destination` open.
+        Returns the number of bytes. After a cancellation all data that was read is written, and
+        `destination` is open.
 
         Args:
-            destination: A TLSSocket, an asyncio StreamWriter, or whatever has `write`, `drain`, and `end` or `write_eof`.
+            destination: A TLSSocket, an asyncio StreamWriter, or any object with `write`, `drain`,
+                and `end` or `write_eof`.
             end: Whether to end it.
         """
         total = 0
@@ -185,19 +195,21 @@ class SocketReading(Lifecycle):
     def _claim(self) -> None:
         self._connection.check_caller()
         if self._reading:
-            raise UsageStateError("Somebody reads from this socket already", hint="One reader at a time: await the first read.")
+            raise UsageStateError(
+                "Another read of this socket is pending", hint="Await that read first: a socket has one reader at a time."
+            )
         if self._has("data"):
-            raise UsageStateError("This socket has a data listener", hint='Either on("data") or reads: off("data", ...) first.')
+            raise UsageStateError("This socket has a data listener", hint='Remove it with off("data", ...) before you read.')
         if self._phase is IDLE:
             self._begin()
         self._reading = True
 
     def _take(self, limit: int) -> bytes | None:
-        """What can be had now; None: nothing yet. b"": the end."""
-        return self._take_new(limit) if self._buffer is None else self._cut(limit)
+        """Return available data; None: nothing yet, b"": the end."""
+        return self._take_new(limit) if self._buffer is None else self._take_buffered(limit)
 
     def _take_new(self, limit: int) -> bytes | None:
-        """The same, of what the engine has."""
+        """Do the same for the engine's data, without the buffer."""
         if self._phase is OPEN and self._input is not DROPPED:
             data = self._connection.read(limit)
             if data is not None:
@@ -212,8 +224,8 @@ class SocketReading(Lifecycle):
             self._raise_closed()
         return None
 
-    async def _more(self) -> None:
-        """Wait until there may be something to take."""
+    async def _wait_for_input(self) -> None:
+        """Wait until there may be input."""
         self._reader = self._loop.create_future()
         self._connection.await_input()
         try:
@@ -222,19 +234,19 @@ class SocketReading(Lifecycle):
             self._reader = None
             self._connection.cancel_await()
 
-    async def _grow(self, expected: int | None, limit: int) -> None:
-        """Add to what is held; the end is an error here."""
+    async def _fill_buffer(self, expected: int | None, limit: int) -> None:
+        """Read more into the buffer; the end is an error here."""
         while (data := self._take_new(limit)) is None:
-            await self._more()
+            await self._wait_for_input()
         if not data:
-            self._raised = error = IncompleteReadError(b"" if self._buffer is None else self._cut(len(self._buffer)), expected)
+            self._raised = error = IncompleteReadError(b"" if self._buffer is None else self._take_buffered(len(self._buffer)), expected)
             raise error
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
 
-    def _cut(self, n: int) -> bytes:
-        """The first bytes of what is held."""
+    def _take_buffered(self, n: int) -> bytes:
+        """Remove and return the first bytes of the buffer."""
         held = self._buffer
         assert held is not None  # noqa: S101 - for the type checker
         data = bytes(held[:n])
@@ -242,20 +254,20 @@ class SocketReading(Lifecycle):
         if not held:
             self._buffer = None
             if self._kept:
-                self._tell_soon()
+                self._settle_soon()
         return data
 
     # ---- flow
 
     def pause(self) -> Self:
-        """Give no `data` until `resume`, and no `end`. Tickets and alerts are still seen."""
+        """Emit no `data` or `end` until `resume`. Tickets and alerts are still processed."""
         self._connection.check_caller()
         self._paused = True
         self._connection.set_flow(None)
         return self
 
     def resume(self) -> Self:
-        """Let `data` flow again."""
+        """Emit `data` again."""
         self._connection.check_caller()
         self._paused = False
         self._update_flow()
@@ -265,36 +277,36 @@ class SocketReading(Lifecycle):
         super()._listeners_changed(event)
         if event != "data":
             if self._kept:
-                self._tell_soon()
+                self._settle_soon()
             return
         if self._reading and self._has("data"):
             self._listeners_of("data").pop()
-            raise UsageStateError("Somebody reads from this socket", hint="Either read or listen to data, not both.")
+            raise UsageStateError("A read of this socket is pending", hint="Use either reads or data listeners, not both.")
         self._update_flow()
 
     def _update_flow(self) -> None:
-        """Start or stop the flow, as listeners, pause and async listeners allow it."""
+        """Start or stop the flow, depending on listeners, pause and running async listeners."""
         listeners = self._listeners_of("data")
         if self._awaited:
             return
         if self._paused and listeners:
-            if self._error is not None:  # which a pause does not hold back
-                self._tell_soon()
+            if self._error is not None:  # a pause does not delay an error
+                self._settle_soon()
             return
         if self._paused:
-            self._tell_soon()  # what the flow has held back
+            self._settle_soon()  # events that the flow has delayed
             return
         if listeners and self._buffer is not None:
-            self._loop.call_soon(run_in, self._context_vars, self._flow_held)
+            self._loop.call_soon(run_in, self._context_vars, self._flow_buffer)
         elif self._phase is OPEN and self._error is None and self._input is not DROPPED:
             self._connection.set_flow(self._find_flow())
         elif listeners and self._phase is IDLE:
             self._begin()
         if self._kept or self._error is not None or self._input is ENDED:
-            self._tell_soon()
+            self._settle_soon()
 
     def _find_flow(self) -> Listener | None:
-        """Who is given the data. A listener that is alone is called by the engine itself: that is the shortest way."""
+        """Return the function that the engine calls with data: for speed, a single listener."""
         listeners = self._listeners_of("data")
         if len(listeners) == 1 and self._silent_since is None and not isinstance(alone := listeners[0], Once):
             return alone
@@ -302,21 +314,24 @@ class SocketReading(Lifecycle):
 
     @property
     def _is_held(self) -> bool:
-        """The data listeners have not had all that was read, or one that may have left meanwhile is not done with it."""
+        """Whether there is data that listeners have not received, or an async one still runs."""
         return self._awaited > 0 or (self._buffer is not None and self._has("data"))
 
-    def _tell_soon(self) -> None:
-        """Tell what may be told now, in the loop's next pass: the application may add more listeners in this one."""
+    def _settle_soon(self) -> None:
+        """Emit pending events in the loop's next iteration.
+
+        The application may add more listeners in this one.
+        """
         self._loop.call_soon(run_in, self._context_vars, self._settle_end)
 
-    def _flow_held(self) -> None:
-        """What reads have left over flows first."""
+    def _flow_buffer(self) -> None:
+        """Emit the buffered data of earlier reads, before the engine's."""
         if self._buffer is not None and self._has("data") and not self._paused and not self._awaited:
             try:
-                self._emit_data(self._cut(len(self._buffer)))
+                self._emit_data(self._take_buffered(len(self._buffer)))
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException as error:  # noqa: BLE001  (code of the user)
+            except BaseException as error:  # noqa: BLE001  (user code)
                 self._listener_failed(error)
             self._update_flow()
 
@@ -326,7 +341,7 @@ class SocketReading(Lifecycle):
         self._emitting += 1
         try:
             for listener in self._callables("data"):
-                if self._input is DROPPED:  # by the listener before
+                if self._input is DROPPED:  # the previous listener closed the socket
                     return
                 self._take_result(listener(chunk))
         finally:
@@ -334,7 +349,7 @@ class SocketReading(Lifecycle):
 
     def _emit(self, event: str, *args: object) -> bool:
         if self._listeners is None or not self._listeners.get(event):
-            return False  # the usual case, three times in the life of a socket
+            return False  # the usual case: a fast path
         self._emitting += 1
         try:
             return super()._emit(event, *args)
@@ -344,10 +359,10 @@ class SocketReading(Lifecycle):
     def _emitted(self) -> None:
         self._emitting -= 1
         if self._kept and not self._emitting and self._phase >= CLOSED:
-            self._tell()
+            self._emit_kept()
 
     def _take_result(self, result: object) -> None:
-        """Hold the flow until an async data listener is done; any other result is ignored."""
+        """Stop the flow until an async data listener is done; any other result is ignored."""
         awaitable = find_awaitable(result)
         if awaitable is not None:
             self._connection.set_flow(None)
@@ -357,7 +372,7 @@ class SocketReading(Lifecycle):
     def _data_listener_done(self, task: asyncio.Task[Any]) -> None:
         self._awaited -= 1
         error = failure_of_task(task)
-        if isinstance(error, asyncio.CancelledError):  # it awaited something that was cancelled: the next chunk may fare better
+        if isinstance(error, asyncio.CancelledError):  # it awaited something that was cancelled: this does not end the socket
             self._report(error, of_user=True)
             error = None
         self._task_done(task, error)

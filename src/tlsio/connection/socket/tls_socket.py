@@ -1,9 +1,10 @@
-"""TLSSocket: what the user holds of one connection.
+"""TLSSocket: the public object of one connection.
 
-Here are the handshakes and writing; reading is in `reading`, ending in `closing`, and the states with the table of
-their moves in `lifecycle`. The engine's connection below tells its news by `_asked`, `_opened`, `_readable`, `_drained`,
-`_input_ended`, `_finished`, `_broken`, `_rehandshake_done`, `_take_result` and `_listener_failed`, always from the loop, never from inside
-an OpenSSL call; what our own code raises at that comes back by `_crashed`.
+This module has the handshakes and writing; reading is in `reading`, ending in `closing`, and the
+states with their transitions in `lifecycle`. The engine's connection notifies it by `_asked`,
+`_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_rehandshake_done`,
+`_take_result` and `_listener_failed`, always from the loop, never from inside an OpenSSL call; an
+exception of our own code there is passed to `_crashed`.
 """
 
 from __future__ import annotations
@@ -45,15 +46,23 @@ SOCKET_EVENTS = frozenset(
 class TLSSocket(SocketClosing):
     """One TLS connection (Node: `tls.TLSSocket`).
 
-    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an asyncio (reader, writer), an
-    anyio ByteStream or another TLSSocket, and owns it from then on. The client side of such a socket verifies as `connect` does.
+    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an
+    asyncio (reader, writer), an anyio ByteStream or another TLSSocket, and owns it from then on.
+    As a client it verifies the server as `connect` does.
 
     Events:
-        secure: the handshake is done. `secure_connect`: and the server was let in (clients).
-        ocsp_response(bytes or None): what the server stapled, before it is let in (clients that asked for it).
-        data(bytes): plaintext, while a listener is there. `end`: the peer has ended. `drain`: writing may go on.
-        session(bytes): the server gave a session to resume (clients); in TLS 1.3 more than one, after the handshake.
-        timeout: nothing moved for as long as `set_timeout` says. `error(error)`, and last `close(had_error)`.
+        secure: the handshake is done.
+        secure_connect: the handshake is done and the server was accepted (clients).
+        ocsp_response(bytes or None): the stapled response, before the server is accepted (clients
+            that requested it).
+        data(bytes): plaintext, while there is a listener.
+        end: the peer has ended its direction.
+        drain: all but the high-water mark was sent; writing may continue.
+        session(bytes): a session that can be resumed (clients); in TLS 1.3 several, after the
+            handshake.
+        timeout: no data moved for the time given to `set_timeout`.
+        error(error): the connection failed.
+        close(had_error): the connection is closed; the last event.
     """
 
     __slots__ = ("__weakref__",)
@@ -61,16 +70,17 @@ class TLSSocket(SocketClosing):
     _EVENTS: ClassVar[frozenset[str]] = SOCKET_EVENTS
 
     if TYPE_CHECKING:
-        on: SocketEvents  # type: ignore[assignment]  # a listener has to fit its event
+        on: SocketEvents  # type: ignore[assignment]  # listeners are checked by event
         once: SocketEvents  # type: ignore[assignment]
 
     def __init__(self, stream: object, *, is_server: bool = False, **options: Any) -> None:
         """Wrap `stream`; `handshake`, or the first read or write, starts TLS.
 
         Args:
-            stream: Connected; closed with the socket. What it holds already goes into TLS.
-            is_server: Speak the server's part.
-            options: Those of `connect`, of which `servername` or `host` is needed, or those of `create_server`.
+            stream: A connected stream; closed with the socket. Bytes it has buffered are TLS input.
+            is_server: Act as the server.
+            options: Those of `connect`, which must include `servername` or `host`, or those of
+                `create_server`.
         """
         side = make_side(options, is_server=is_server)
         loop = asyncio.get_running_loop()
@@ -97,8 +107,8 @@ class TLSSocket(SocketClosing):
         self._driver = driver
         self._address = addresses if driver is None else driver.addresses
         self._owner = owner
-        self._begin_life(HANDSHAKING if side.is_server and driver is None else IDLE)  # a reactor shakes hands by itself
-        self._paused = self._reading = self._error_taken = False
+        self._init_state(HANDSHAKING if side.is_server and driver is None else IDLE)  # the reactor has started the handshake
+        self._paused = self._reading = self._error_handled = False
         self._awaited = self._emitting = 0
         self._kept = Kept.NONE
         self._opener = self._reader = self._rehandshaker = None
@@ -110,16 +120,16 @@ class TLSSocket(SocketClosing):
         mark = side.options.high_water_mark
         usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
         self._high_water = usual if mark is None else mark
-        side.records.begin(connection)
+        side.diagnostics.attach(connection)
         connection.bind(self, self._context_vars, self._high_water)
 
     # ---- the handshake
 
     async def handshake(self) -> Self:
-        """Do the handshake of a wrapped stream; the first read or write starts it too. Done already: returns at once.
+        """Wait for the handshake, and start it if needed; the first read or write starts it too.
 
         Raises:
-            TLSError: why it failed.
+            TLSError: the handshake failed.
             CancelledError: the connection is destroyed.
         """
         self._begin()
@@ -131,7 +141,7 @@ class TLSSocket(SocketClosing):
             except asyncio.CancelledError:
                 self.destroy()
                 raise
-            if self._handshake.is_done:  # an error that came right after the handshake is the next call's
+            if self._handshake.is_done:  # an error directly after the handshake is raised by the next call
                 return self
         if self._error is not None:
             self._raise(self._error)
@@ -140,26 +150,33 @@ class TLSSocket(SocketClosing):
         return self
 
     def set_servername(self, name: str) -> None:
-        """Send this name to the server, and verify it: `servername` given late (Node: `setServername`, which verifies nothing).
+        """Set the server's name, as `servername=` does; the server is verified by it.
+
+        (Node: `setServername`, which does not change the verification.)
 
         Raises:
-            UsageTypeError: not a str. UsageValueError: no host name. UsageStateError: on a server (ERR_TLS_SNI_FROM_SERVER), the
-                handshake has begun, or a session was offered, which is bound to the name before.
+            UsageTypeError: `name` is not a str.
+            UsageValueError: `name` is not a host name.
+            UsageStateError: on a server (ERR_TLS_SNI_FROM_SERVER), after the handshake has started,
+                or after a session was set, which is bound to the previous name.
         """
         checked = check_filled_text("name", name)
         if self._phase is not IDLE:
-            raise UsageStateError("The name is sent with the first message", code="ERR_TLS_INVALID_STATE")
+            raise UsageStateError("The server name must be set before the handshake", code="ERR_TLS_INVALID_STATE")
         self._side.set_server_name(self._connection, checked)
 
     def set_session(self, data: BytesLike) -> None:
-        """Offer an earlier session to the server: what the `session` event or `get_session` gave (Node: `setSession`).
+        """Offer an earlier session, from the `session` event or `get_session`, to the server.
+
+        (Node: `setSession`.)
 
         Raises:
-            UsageTypeError: not bytes-like. UsageStateError: on a server, or the handshake has begun.
+            UsageTypeError: `data` is not bytes-like.
+            UsageStateError: on a server, or after the handshake has started.
         """
         session = check_bytes("data", data)
         if self._phase is not IDLE:
-            raise UsageStateError("A session is offered before the handshake", code="ERR_TLS_INVALID_STATE")
+            raise UsageStateError("A session must be set before the handshake", code="ERR_TLS_INVALID_STATE")
         self._side.offer_session(self._connection, session)
 
     def _begin(self) -> None:
@@ -181,7 +198,7 @@ class TLSSocket(SocketClosing):
                 self._owner.secured(self, self._owning_listener_done)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException as error:  # noqa: BLE001  (code of the user)
+            except BaseException as error:  # noqa: BLE001  (user code)
                 self._listener_failed(error)
         if self._phase is OPEN:
             self._emit("secure")
@@ -196,13 +213,18 @@ class TLSSocket(SocketClosing):
     # ---- writing
 
     def write(self, data: BytesLike) -> bool:
-        """Queue plaintext; it is copied before this returns. False: above the high-water mark, wait for `drain`.
+        """Queue plaintext, which is copied.
 
-        When the peer has failed the data is dropped and False returned: `drain`, `send` and `read` tell the error.
+        After a failure of the connection the data is dropped; `drain`, `send` and `read` raise the
+        error.
+
+        Returns:
+            False if the queue is above the high-water mark (wait for `drain`), or the connection
+            failed.
 
         Raises:
             UsageStateError: after our own end, close or destroy (ERR_STREAM_WRITE_AFTER_END).
-            UsageTypeError: not bytes-like.
+            UsageTypeError: `data` is not bytes-like.
         """
         if type(data) is not bytes:
             _check_bytes(data)
@@ -217,10 +239,10 @@ class TLSSocket(SocketClosing):
         return self._connection.write(data)
 
     async def drain(self) -> None:
-        """Wait until at most the high-water mark waits to be sent. Many may wait.
+        """Wait until the queue is not above the high-water mark. Calls may overlap.
 
         Raises:
-            TLSError: what ended the connection.
+            TLSError: the connection failed.
         """
         self._connection.check_caller()
         self._check_writable()
@@ -233,12 +255,12 @@ class TLSSocket(SocketClosing):
         self._check_writable()
 
     async def send(self, data: BytesLike) -> None:
-        """Write and drain. Cancelled: the data stays queued."""
+        """Write and drain. After a cancellation the data stays queued."""
         self.write(data)
         await self.drain()
 
     def end(self, data: BytesLike | None = None) -> Self:
-        """End our direction: what is queued, close_notify, FIN. Reading goes on."""
+        """End our direction: send the queued data, close_notify, FIN. Reading remains possible."""
         self._connection.check_caller()
         if data is not None:
             self.write(data)
@@ -266,28 +288,35 @@ class TLSSocket(SocketClosing):
             wake(self._drainers)
         if not self._connection.out_error:
             self._emit("drain")
-        elif self._connection.input_ended:  # else the engine looks for the peer's reason first
+        elif self._connection.input_ended:  # otherwise the engine first looks for an alert of the peer
             self._fail_output()
 
     # ---- another handshake
 
     async def renegotiate(self, *, request_cert: bool | None = None, reject_unauthorized: bool | None = None) -> None:
-        """Shake hands again. TLS 1.2: renegotiation, of either side. TLS 1.3: a server asks the client for its certificate.
+        """Repeat the handshake.
 
-        The answer comes between the peer's data: somebody has to read what is sent before it. `check_client` is asked again.
+        TLS 1.2: a renegotiation. TLS 1.3: a server requests the client's certificate. The peer's
+        answer follows the data it sent before, which must be read first. `check_client` is called
+        again.
 
         Args:
-            request_cert: Servers: ask for a certificate; None leaves it as it is (TLS 1.3: asks).
-            reject_unauthorized: A bad certificate, or none, ends the connection; None: as the context has it.
+            request_cert: Servers: request a certificate; None: unchanged (TLS 1.3: request).
+            reject_unauthorized: Whether a missing or refused certificate ends the connection; None:
+                as the context says.
 
         Raises:
-            UsageStateError: not open, asked already, or (TLS 1.3) not a server.
+            UsageStateError: the socket is not open, another handshake is pending, or (TLS 1.3) this
+                is a client.
             UsageValueError: `request_cert=False` in TLS 1.3.
-            HandshakeError: the client cannot be asked (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or the peer has ended
-                (`ERR_TLS_HANDSHAKE_UNANSWERED`; when it ends while this waits, the connection is destroyed).
-                The same code: `end` was called before a server's request could be sent; the connection goes on.
-            HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the connection is destroyed.
-            TLSError: it failed, and with it the connection. Cancelled: it goes on, and no other can be asked for until it is done.
+            HandshakeError: the client does not support it (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or
+                the peer has ended (`ERR_TLS_HANDSHAKE_UNANSWERED`; if it ends during this call, the
+                connection is destroyed). Also with this code: `end` was called before a server's
+                request could be sent; the connection continues.
+            HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the
+                connection is destroyed.
+            TLSError: the handshake failed, which ends the connection.
+            Cancelled: the handshake continues, and until it is done no other can be started.
         """
         self._connection.check_caller()
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
@@ -298,17 +327,17 @@ class TLSSocket(SocketClosing):
         if modern and not self._side.is_server:
             raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
         if request_cert is False and modern:
-            raise UsageValueError("request_cert=False: in TLS 1.3 another handshake is nothing but the request for a certificate")
+            raise UsageValueError("request_cert=False is not possible in TLS 1.3: there renegotiate() only requests a certificate")
         if request_cert is None and modern:
             request_cert = True
-        verify, soft = self._side.verification(self._handshake, request=request_cert, reject=reject_unauthorized)
-        reason = self._connection.rehandshake(verify, soft)
+        verify, accept_unverified = self._side.verification(self._handshake, request=request_cert, reject=reject_unauthorized)
+        reason = self._connection.rehandshake(verify, accept_unverified)
         if reason is not None:
             self._raised = error = HandshakeError(
                 f"The handshake cannot be repeated: {reason}",
                 code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
                 reason=reason,
-                hint="The client must offer post-handshake authentication. A client of tlsio does when it has cert= and key=."
+                hint="The client must offer post-handshake authentication. A tlsio client does if it has cert= and key=."
                 if modern
                 else None,
             )
@@ -319,26 +348,26 @@ class TLSSocket(SocketClosing):
             is_done = await self._rehandshaker
         finally:
             self._rehandshaker = None
-            self._set_deadline(None)  # cancelled: the engine watches what still holds up our writes
+            self._set_deadline(None)  # after a cancellation the engine has its own deadline for it
         if self._error is not None:
             self._raise(self._error)
         if not is_done and (self._phase >= CLOSED or self._input is DROPPED):
             self._raise_closed()
 
     def _check_askable(self) -> None:
-        """Raise why no other handshake can be asked for now: first the error that has ended the connection."""
+        """Raise if no other handshake can be started now; the connection's error comes first."""
         if self._error is not None:
             self._raise(self._error)
         if self._phase is not OPEN or self._output is not WRITABLE:
-            raise UsageStateError("Only an open connection can shake hands again")
-        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter: its call was cancelled
-            raise UsageStateError("A handshake was asked for already, and is not done")
+            raise UsageStateError("renegotiate() needs an open connection, before end() or close()")
+        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter after a cancelled call
+            raise UsageStateError("Another renegotiate() is still in progress")
         if self._connection.input_ended:
             message = "The handshake cannot be repeated: the peer has ended the connection"
             raise HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=NO_ANSWER_HINT)
 
     def disable_renegotiation(self) -> None:
-        """A renegotiation by the peer ends the connection from now on (ERR_TLS_RENEGOTIATION_DISABLED)."""
+        """Treat further renegotiations by the peer as an error (ERR_TLS_RENEGOTIATION_DISABLED)."""
         self._connection.refuse_renegotiation()
 
     def _rehandshake_done(self, result: int) -> None:
@@ -355,7 +384,7 @@ class TLSSocket(SocketClosing):
         else:
             self._rehandshaker.set_result(result != REHANDSHAKE_UNJUDGED)
 
-    # ---- blocks
+    # ---- async with
 
     async def __aenter__(self) -> Self:
         return await self.handshake()
@@ -365,7 +394,7 @@ class TLSSocket(SocketClosing):
             self.destroy()
         await self.aclose()
 
-    # ---- news from the engine that goes on to others
+    # ---- other notifications from the engine
 
     def _readable(self) -> None:
         self._wake_reader()
@@ -374,25 +403,25 @@ class TLSSocket(SocketClosing):
 
     @property
     def closed(self) -> bool:
-        """Both directions are over."""
+        """Whether the connection is closed in both directions."""
         return self._phase >= CLOSED
 
     _closed = closed
 
     @property
     def readable(self) -> bool:
-        """There may be more to read."""
+        """Whether there may be more to read."""
         return self._phase < CLOSED and self._input is READABLE and not self._connection.input_ended
 
     @property
     def writable(self) -> bool:
-        """What is written will be sent."""
+        """Whether data can be written."""
         return self._output is WRITABLE and self._error is None and not self._connection.out_error
 
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is None:
             return
-        self._tell_untaken(of_user=False)
+        self._report_unhandled(of_user=False)
         if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.inherited:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
 
@@ -404,16 +433,16 @@ class TLSSocket(SocketClosing):
         return f"<TLSSocket {role} {state} peer={peer} {self.get_protocol() or 'no TLS yet'}>"
 
     def __reduce_ex__(self, _protocol: Any) -> NoReturn:
-        raise UsageTypeError("A TLSSocket is neither pickled nor copied")
+        raise UsageTypeError("A TLSSocket cannot be pickled or copied")
 
 
 def _check_bytes(data: object) -> None:
     if isinstance(data, str):
-        raise UsageTypeError("write takes bytes, got str", hint="Encode it: write(text.encode()).")
+        raise UsageTypeError("data must be bytes, got str", hint="Encode it: write(text.encode()).")
     try:
         memoryview(data)  # type: ignore[arg-type]
     except TypeError:
-        raise UsageTypeError(f"write takes bytes-like data, got {type(data).__name__}") from None
+        raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}") from None
 
 
 def make_socket(  # noqa: PLR0913
@@ -426,16 +455,16 @@ def make_socket(  # noqa: PLR0913
     variables: contextvars.Context | None = None,
     owner: SocketOwner | None = None,
 ) -> TLSSocket:
-    """Make the socket of a connection that was made already.
+    """Make the socket of an existing connection.
 
     Args:
-        handshake: The connection's.
-        side: Ours.
-        loop: Where it runs.
-        driver: None: a reactor has the descriptor.
-        addresses: Local and remote, where neither the engine nor a driver knows them.
-        variables: In which its listeners run; None: a copy of the caller's.
-        owner: Its server, if that wants to hear of it.
+        handshake: The connection's handshake.
+        side: Our side, client or server.
+        loop: The loop it runs in.
+        driver: The driver of a stream; None: a reactor has the descriptor.
+        addresses: The local and the remote one, if neither the engine nor a driver knows them.
+        variables: The contextvars context of its listeners; None: a copy of the caller's.
+        owner: The callbacks of its server, if it has one.
     """
     made = TLSSocket.__new__(TLSSocket)
     made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - its own module
