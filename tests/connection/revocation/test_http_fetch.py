@@ -43,14 +43,14 @@ async def test_size(size: int, fits: bool, sized: bool) -> None:  # noqa: FBT001
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (b"", "before it has begun"),
-        (b"HTTP/1.1 200 OK\r\n", "before it has begun"),
+        (b"", "within its headers"),
+        (b"HTTP/1.1 200 OK\r\n", "within its headers"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "5 of 9 bytes"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "302 Found"),
-        (b"220 mail.example.com ESMTP\r\n\r\n", "no HTTP"),
-        (b"HTTP/1.1 OK\r\n\r\n", "no HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + bytes(20000), "the head"),
+        (b"220 mail.example.com ESMTP\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 OK\r\n\r\n", "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + bytes(20000), "the headers"),
     ],
 )
 async def test_useless_answer(answer: bytes, reason: str) -> None:
