@@ -47,6 +47,7 @@ ROOMS = {
     "client": 5,
     "pair": 5,
     "server": 5,
+    "asyncio_face": 6,
 }
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}

@@ -6,6 +6,9 @@ line.
 
 from typing import TYPE_CHECKING
 
+from tlsio.connection.asyncio_face.open import create_connection, open_connection
+from tlsio.connection.asyncio_face.serve import AsyncioServer, create_tls_server, start_server
+from tlsio.connection.asyncio_face.transport import TLSTransport
 from tlsio.connection.client.connect import connect
 from tlsio.connection.context.default_roots import get_ca_certificates, set_default_ca_certificates
 from tlsio.connection.context.secure_context import (
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlertReceived",
+    "AsyncioServer",
     "CertificateAltNameError",
     "CertificateError",
     "ClientSessionCache",
@@ -85,6 +89,7 @@ __all__ = [
     "StoreStats",
     "TLSError",
     "TLSSocket",
+    "TLSTransport",
     "TicketKeyRing",
     "TruncatedError",
     "UsageError",
@@ -92,17 +97,21 @@ __all__ = [
     "check_server_identity",
     "connect",
     "constants",
+    "create_connection",
     "create_secure_context",
     "create_secure_pair",
     "create_server",
+    "create_tls_server",
     "defaults",
     "get_ca_certificates",
     "get_certificate_compression_algorithms",
     "get_ciphers",
+    "open_connection",
     "openssl_version",
     "root_certificates",
     "serve",
     "set_default_ca_certificates",
+    "start_server",
 ]
 
 

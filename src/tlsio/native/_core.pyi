@@ -269,6 +269,8 @@ class Connection:
         The connection belongs to the calling thread and process. Without a context there is no
         loop, and any thread may use it.
         """
+    def set_high_water(self, high_water: int) -> None:
+        """Change the number of waiting bytes above which `write` returns False."""
     @property
     def inherited(self) -> bool:
         """Whether this process is a child that was forked after the connection was made."""

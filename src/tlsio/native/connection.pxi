@@ -82,6 +82,9 @@ cdef class Connection(Plaintext):
         self.forks_before = forks
         self.high_water = high_water
 
+    def set_high_water(self, Py_ssize_t high_water):
+        self.high_water = high_water
+
     def attach(self, Reactor reactor not None, int fd):
         reactor._check_for(fd)
         if tio_reactor_add(reactor.r, self.c, fd):

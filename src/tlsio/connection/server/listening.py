@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tlsio.native._core import Gate, Reactor
 
-__all__ = ["Listening", "ServerAddress", "open_listening"]
+__all__ = ["Listening", "ServerAddress", "bind", "open_listening"]
 
 _MAX_BACKLOG = 2**31 - 1
 
@@ -118,6 +118,37 @@ async def open_listening(
     if path is not None:
         return _bind_path(check_socket_path("path", path)), backlog
     return Listening(await _bind_hosts(port, host, reuse_port=reuse_port)), backlog
+
+
+async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_socket.socket]:
+    """Bind a socket to each address of each host; all have the same port.
+
+    Args:
+        hosts: A name, an address, or a sequence of them; None: all addresses, by one socket.
+        port: 0 or None chooses a free one.
+        reuse_port: Whether several processes may listen on the port.
+
+    Raises:
+        UsageError: a wrong argument.
+        OSError: an address is not available, or a name cannot be resolved.
+    """
+    reuse_port = check_bool("reuse_port", reuse_port)
+    port = 0 if port is None else check_int("port", port, 0, 65535)
+    if hosts is None or isinstance(hosts, str):
+        hosts = [hosts]
+    if not isinstance(hosts, list | tuple):
+        raise wrong_type("host", "a str or a list of them", hosts)
+    sockets: list[_socket.socket] = []
+    try:
+        for host in hosts:
+            name = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
+            sockets += await _bind_hosts(port, name, reuse_port=reuse_port)
+            port = port or sockets[0].getsockname()[1]
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
 
 
 def _check_given(sock: object) -> list[_socket.socket]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_side, open_driver
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from tlsio.connection.context.secure_context import SecureContext
     from tlsio.connection.drivers.portable import PortableDriver
     from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.connection.socket.events import SocketEvents
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from tlsio.model.checks import BytesLike
 
 
-__all__ = ["SOCKET_EVENTS", "TLSSocket", "make_socket", "wrap_stream"]
+__all__ = ["SOCKET_EVENTS", "TLSSocket", "internals_of", "make_socket", "wrap_stream"]
 
 SOCKET_EVENTS = frozenset(
     {"secure", "secure_connect", "ocsp_response", "data", "end", "drain", "timeout", "keylog", "session", "error", "close"}
@@ -469,6 +470,25 @@ def make_socket(  # noqa: PLR0913
     made = TLSSocket.__new__(TLSSocket)
     made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - its own module
     return made
+
+
+class Internals(NamedTuple):
+    """What rooms above this one may know of a socket."""
+
+    handshake: Handshake
+    side: HandshakeSide
+    addresses: tuple[Any, Any]
+    fileno: int
+
+    @property
+    def context(self) -> SecureContext:
+        """The context in use."""
+        return self.handshake.context or self.side.context
+
+
+def internals_of(sock: TLSSocket) -> Internals:
+    """Return what a socket is made of, for rooms above this one."""
+    return Internals(sock._handshake, sock._side, sock._addresses(), sock._fileno())  # noqa: SLF001 - its own module
 
 
 def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:

@@ -1,0 +1,192 @@
+"""Servers in asyncio's shapes: `create_tls_server` and `start_server`."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from asyncio.trsock import TransportSocket
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.asyncio_face.transport import TLSTransport
+from tlsio.connection.server.listening import bind
+from tlsio.connection.server.server import Server
+from tlsio.model.errors import UsageTypeError
+
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Self, Unpack
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.model.options.server import ServerOptionsDict
+
+__all__ = ["AsyncioServer", "create_tls_server", "start_server"]
+
+
+class AsyncioServer(asyncio.AbstractServer):
+    """A server as asyncio knows it, over a `Server`.
+
+    Attributes:
+        tls_server: The Server below: contexts, ticket keys, statistics and events.
+    """
+
+    def __init__(self, tls_server: Server, sockets: list[_socket.socket], backlog: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Take over bound sockets."""
+        self.tls_server = tls_server
+        self._sockets = sockets
+        self._backlog = backlog
+        self._loop = loop
+        self._closed = False
+        self._transports: weakref.WeakSet[TLSTransport] = weakref.WeakSet()
+        self._forever: asyncio.Future[None] | None = None
+
+    def attach(self, transport: TLSTransport) -> None:
+        """Remember an open transport, for `close_clients` and `abort_clients`."""
+        self._transports.add(transport)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that the server runs in."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Tell whether connections are accepted."""
+        return self.tls_server.listening
+
+    @property
+    def sockets(self) -> tuple[TransportSocket, ...]:
+        """The listening sockets; () once it is closed."""
+        return () if self._closed else tuple(map(TransportSocket, self._sockets))
+
+    async def start_serving(self) -> None:
+        """Accept connections. Repeated: nothing happens.
+
+        Raises:
+            UsageStateError: the server is closed.
+            OSError: the kernel refused.
+        """
+        if not self.is_serving():
+            await self.tls_server.listen(sock=self._sockets, backlog=self._backlog)
+
+    async def serve_forever(self) -> None:
+        """Accept connections until the call is cancelled; then close, and wait for connections."""
+        await self.start_serving()
+        try:
+            await self.tls_server.serve_forever()
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+
+    def close(self) -> None:
+        """Stop accepting. Open connections continue."""
+        self._closed = True
+        self.tls_server.close()
+        for one in self._sockets:  # which have not listened yet
+            one.close()
+
+    def close_clients(self) -> None:
+        """Close all open transports."""
+        for transport in tuple(self._transports):
+            transport.close()
+
+    def abort_clients(self) -> None:
+        """Abort all open transports."""
+        for transport in tuple(self._transports):
+            transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` was called and all connections are closed."""
+        await self.tls_server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def __repr__(self) -> str:
+        return f"<AsyncioServer {self.tls_server!r}>"
+
+
+async def create_tls_server(  # noqa: PLR0913 - asyncio's
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    sock: _socket.socket | None = None,
+    backlog: int = 4096,
+    reuse_port: bool = False,
+    start_serving: bool = True,
+    **options: Unpack[ServerOptionsDict],
+) -> AsyncioServer:
+    """Serve TLS and give each connection to a protocol of its own, as `loop.create_server` does.
+
+    A protocol's `connection_made` is called when the handshake is done.
+
+    Args:
+        protocol_factory: Called without arguments for each connection; returns its protocol.
+        host: Names or addresses of this machine; None: all.
+        port: 0 or None chooses a free one.
+        sock: A bound socket instead.
+        backlog: Connections that the kernel queues.
+        reuse_port: Several processes may listen on the port.
+        start_serving: Whether to accept connections at once.
+        options: Those of `create_server`.
+
+    Raises:
+        UsageError: a wrong option.
+        ConfigError: a certificate or key that cannot be used.
+        OSError: the address cannot be used.
+    """
+    if not callable(protocol_factory):
+        raise UsageTypeError(f"protocol_factory must be callable, got {type(protocol_factory).__name__}")
+    loop = asyncio.get_running_loop()
+
+    def connected(tls_socket: TLSSocket) -> None:
+        made.attach(TLSTransport(tls_socket, protocol_factory()))
+
+    given: dict[str, Any] = dict(options)
+    given["allow_half_open"] = True  # the protocol's `eof_received` decides
+    tls_server = Server(connected, **given)
+    sockets = [sock] if sock is not None else await bind(host, port, reuse_port=reuse_port)
+    made = AsyncioServer(tls_server, sockets, backlog, loop)
+    if start_serving:
+        try:
+            await made.start_serving()
+        except BaseException:
+            if sock is None:
+                made.close()
+            raise
+    return made
+
+
+async def start_server(
+    client_connected_cb: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    limit: int = 65536,
+    **options: Any,
+) -> AsyncioServer:
+    """Serve TLS and call a function with a reader and a writer for each connection.
+
+    It does what `asyncio.start_server` does.
+
+    Args:
+        client_connected_cb: A function or coroutine function.
+        host: As in `create_tls_server`.
+        port: As in `create_tls_server`.
+        limit: Bytes that a reader holds before it pauses its transport.
+        options: Those of `create_tls_server`.
+
+    Raises:
+        Exception: as `create_tls_server`.
+    """
+    loop = asyncio.get_running_loop()
+
+    def factory() -> asyncio.StreamReaderProtocol:
+        reader = asyncio.StreamReader(limit=limit, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
+
+    return await create_tls_server(factory, host, port, **options)

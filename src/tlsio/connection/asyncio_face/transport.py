@@ -1,0 +1,266 @@
+"""An asyncio transport over a TLSSocket, for protocols of other libraries.
+
+The protocol's `data_received` is the socket's `data` listener, which the engine calls directly. The
+socket's `end` becomes `eof_received`, its `error` and `close` become `connection_lost`, and its
+`drain` becomes `resume_writing`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.asyncio_face.extra_info import find_extra_info
+from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.model.checks import BytesLike
+
+__all__ = ["TLSTransport"]
+
+
+class TLSTransport(asyncio.Transport):
+    """One TLS connection as an `asyncio.Transport`, from the end of its handshake on.
+
+    Two things differ from asyncio's own TLS transports: `write_eof` is supported, and a protocol
+    whose `eof_received` returns True can still write after the peer's end.
+
+    Attributes:
+        tls_socket: The TLSSocket below, for facts about the connection. Reading, writing and
+            closing belong to the transport.
+    """
+
+    def __init__(self, tls_socket: TLSSocket, protocol: asyncio.BaseProtocol) -> None:
+        """Call the protocol's `connection_made`, then let data flow to it."""
+        super().__init__()
+        self.tls_socket = tls_socket
+        self._protocol = protocol
+        self._error: BaseException | None = None
+        self._listener: Callable[[bytes], Any] | None = None
+        self._reading_paused = self._writing_paused = False
+        self._closing = self._eof_written = False
+        self._connection = internals_of(tls_socket).handshake.connection
+        self._set_limits(_DEFAULT_HIGH, None)
+        protocol.connection_made(self)
+        tls_socket.on("end", self._end_received)
+        tls_socket.on("drain", self._drained)
+        tls_socket.on("error", self._failed)
+        tls_socket.on("close", self._closed)
+        self._connect_flow()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.tls_socket.closed else "closing" if self._closing else "open"
+        return f"<TLSTransport {state} {self.tls_socket!r}>"
+
+    # ---- the protocol
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give what comes from now on to another protocol."""
+        self._protocol = protocol
+        self._connect_flow()
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return the current protocol."""
+        return self._protocol
+
+    def _connect_flow(self) -> None:
+        """Make the protocol's method the one `data` listener of the socket."""
+        protocol = self._protocol
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            listener: Any = _BufferFeeder(self, protocol)
+        else:
+            listener = getattr(protocol, "data_received", None)
+        before, self._listener = self._listener, listener
+        if listener is not None and not self._closing:
+            self.tls_socket.on("data", listener)
+        if before is not None:
+            self.tls_socket.off("data", before)
+
+    # ---- reading
+
+    def is_reading(self) -> bool:
+        """Tell whether data is given to the protocol."""
+        return not self._closing and not self._reading_paused
+
+    def pause_reading(self) -> None:
+        """Give the protocol nothing until `resume_reading`. Repeated: nothing happens."""
+        if not self._closing and not self._reading_paused:
+            self._reading_paused = True
+            self.tls_socket.pause()
+
+    def resume_reading(self) -> None:
+        """Give the protocol data again. Repeated: nothing happens."""
+        if not self._closing and self._reading_paused:
+            self._reading_paused = False
+            self.tls_socket.resume()
+
+    def _end_received(self) -> None:
+        keep_open = getattr(self._protocol, "eof_received", bool)()
+        if not keep_open:
+            self.close()
+
+    # ---- writing
+
+    def write(self, data: BytesLike) -> None:
+        """Queue data. Above the high-water limit the protocol's `pause_writing` is called.
+
+        After the connection has failed or was closed the data is dropped, as asyncio does.
+
+        Raises:
+            UsageTypeError: `data` is not bytes-like.
+            UsageStateError: `write_eof` was called before.
+        """
+        if self._eof_written:
+            raise UsageStateError("Cannot call write() after write_eof()", code="ERR_STREAM_WRITE_AFTER_END")
+        if self._closing:
+            if not isinstance(data, bytes | bytearray | memoryview):
+                raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}")
+            return
+        if data and not self.tls_socket.write(data) and not self._writing_paused:
+            self._check_high()
+
+    def _check_high(self) -> None:
+        if self.tls_socket.writable_length > self._high:
+            self._writing_paused = True
+            self._call("pause_writing")
+
+    def _drained(self) -> None:
+        if self._writing_paused and self.tls_socket.writable_length <= self._low:
+            self._writing_paused = False
+            self._call("resume_writing")
+
+    def _call(self, name: str) -> None:
+        """Call a flow-control method; what it raises goes to the loop's exception handler."""
+        try:
+            getattr(self._protocol, name)()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (code of the user)
+            self._report(f"protocol.{name}() failed", error)
+
+    def _report(self, message: str, error: BaseException) -> None:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": message, "exception": error, "transport": self, "protocol": self._protocol}
+        )
+
+    def can_write_eof(self) -> bool:
+        """Return True: TLS can end one direction (`close_notify`)."""
+        return True
+
+    def write_eof(self) -> None:
+        """End our direction after what is queued; data of the peer still arrives."""
+        if not self._closing and not self._eof_written:
+            self._eof_written = True
+            self.tls_socket.end()
+
+    def get_write_buffer_size(self) -> int:
+        """Return the number of bytes that were written and not sent yet."""
+        return self.tls_socket.writable_length
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return the low and the high limit in bytes."""
+        return self._low, self._high
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the limits of flow control in bytes; without `low` it is a quarter of `high`.
+
+        Raises:
+            UsageValueError: not `high >= low >= 0`.
+        """
+        self._set_limits(high, low)
+        if not self._writing_paused:
+            self._check_high()
+
+    def _set_limits(self, high: int | None, low: int | None) -> None:
+        if high is None:
+            high = _DEFAULT_HIGH if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise UsageValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0", code="ERR_OUT_OF_RANGE")
+        self._low, self._high = low, high
+        self._connection.set_high_water(low)  # from there on `write` returns False, and `drain` follows
+
+    # ---- the end
+
+    def is_closing(self) -> bool:
+        """Tell whether the transport is closed or being closed."""
+        return self._closing or self.tls_socket.closed
+
+    def close(self) -> None:
+        """Send what is queued, then close. The protocol gets no more data."""
+        if not self._closing:
+            self._stop()
+            self.tls_socket.close()
+
+    def abort(self) -> None:
+        """Close at once; what is queued is lost."""
+        self._stop()
+        self.tls_socket.destroy()
+
+    def _stop(self) -> None:
+        self._closing = True
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self.tls_socket.off("data", listener)
+
+    def _failed(self, error: BaseException) -> None:
+        self._error = error
+        if not isinstance(error, TLSError | OSError):  # raised by the protocol: asyncio reports it
+            self._report("protocol.data_received() failed", error)
+
+    def _closed(self, _had_error: bool) -> None:  # noqa: FBT001  (the event's argument)
+        self._stop()
+        error = self._error
+        self._protocol.connection_lost(error if isinstance(error, Exception) else None)
+
+    # ---- facts
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact about the connection: asyncio's names, and `"tls_socket"`.
+
+        Args:
+            name: `"peername"`, `"sockname"`, `"socket"`, `"sslcontext"` (a SecureContext),
+                `"ssl_object"`, `"peercert"` (in `ssl`'s form), `"cipher"` or `"tls_socket"`.
+            default: Returned for any other name, and for a fact that does not exist.
+        """
+        return find_extra_info(self.tls_socket, name, default)
+
+
+_DEFAULT_HIGH = 65536  # asyncio's default
+
+
+class _BufferFeeder:
+    """Copies each chunk into the buffers that a BufferedProtocol gives out."""
+
+    __slots__ = ("_protocol", "_transport")
+
+    def __init__(self, transport: TLSTransport, protocol: asyncio.BufferedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __call__(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
+            if not buffer:
+                raise UsageValueError("get_buffer() returned an empty buffer")
+            size = min(len(buffer), len(rest))
+            buffer[:size] = rest[:size]
+            self._protocol.buffer_updated(size)
+            rest = rest[size:]
+            if rest and self._transport.get_protocol() is not self._protocol:
+                self._give_to_next(bytes(rest))
+                return
+
+    def _give_to_next(self, rest: bytes) -> None:
+        """Give the rest of a chunk to the protocol that was set within it."""
+        protocol = self._transport.get_protocol()
+        if isinstance(protocol, asyncio.BufferedProtocol):
+            _BufferFeeder(self._transport, protocol)(rest)
+        else:
+            protocol.data_received(rest)  # type: ignore[attr-defined]

@@ -1,0 +1,301 @@
+"""asyncio's shapes: transports, flow control, streams and servers, against asyncio's own peers."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TRUST = {"ca": pki.ca1().cert_pem, "servername": "localhost"}
+
+
+def identity() -> dict[str, Any]:
+    """Return the options of the usual server."""
+    who = pki.localhost()
+    return {"cert": who.cert_pem, "key": who.key_pem}
+
+
+def client_context() -> ssl.SSLContext:
+    """Return the standard library's client, which trusts the usual server."""
+    return ssl.create_default_context(cadata=pki.ca1().cert_pem.decode())
+
+
+class Recorder(asyncio.Protocol):
+    """Records each call, and answers `eof_received` with what it is told to."""
+
+    keep_open: bool | None = None
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.received = b""
+        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
+        self.changed = asyncio.Event()
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport
+        self.calls.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        """Keep the data."""
+        self.received += data
+        self.changed.set()
+
+    def eof_received(self) -> bool | None:
+        """Record the end."""
+        self.calls.append("eof")
+        self.ended.set()
+        return self.keep_open
+
+    def pause_writing(self) -> None:
+        """Record that the buffer is full."""
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        """Record that the buffer has room."""
+        self.calls.append("resume")
+        self.changed.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Record the end of the connection."""
+        self.calls.append("lost")
+        self.lost.set_result(exc)
+
+    async def has(self, size: int) -> None:
+        """Wait for `size` bytes."""
+        while len(self.received) < size:
+            self.changed.clear()
+            await self.changed.wait()
+
+
+class Buffered(asyncio.BufferedProtocol):
+    """Takes data seven bytes at a time."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(7)
+        self.received = b""
+        self.changed = asyncio.Event()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return the same small buffer each time."""
+        assert sizehint > 0
+        return self.room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Keep what was filled in."""
+        self.received += self.room[:nbytes]
+        self.changed.set()
+
+
+async def joined(factory: Callable[[], Any] = Recorder, **options: Any) -> tuple[tlsio.AsyncioServer, Recorder, Any]:
+    """Return a server, the protocol of its connection, and a client's protocol made by `factory`."""
+    made: asyncio.Queue[Recorder] = asyncio.Queue()
+
+    def accept() -> Recorder:
+        made.put_nowait(protocol := Recorder())
+        return protocol
+
+    server = await tlsio.create_tls_server(accept, "127.0.0.1", 0, **identity() | options)
+    _transport, protocol = await tlsio.create_connection(factory, "127.0.0.1", server.sockets[0].getsockname()[1], **TRUST)
+    return server, await made.get(), protocol
+
+
+async def test_data_flows_both_ways_and_close_ends_both() -> None:
+    """One side closes: the other gets the end, and both lose the connection without an error."""
+    server, peer, client = await joined()
+    client.transport.write(b"question")
+    await peer.has(8)
+    peer.transport.writelines([b"ans", b"wer"])
+    await client.has(6)
+    assert (peer.received, client.received) == (b"question", b"answer")
+    client.transport.close()
+    assert client.transport.is_closing()
+    client.transport.write(b"dropped")
+    assert (await peer.lost, await client.lost) == (None, None)
+    assert peer.calls == ["made", "eof", "lost"]
+    assert client.calls == ["made", "lost"]
+    server.close()
+    await server.wait_closed()
+
+
+async def test_half_close_is_the_protocol_s_choice() -> None:
+    """A protocol that keeps the connection open after the end still writes."""
+    server, peer, client = await joined()
+    peer.keep_open = True
+    assert client.transport.can_write_eof()
+    client.transport.write(b"all")
+    client.transport.write_eof()
+    with pytest.raises(tlsio.UsageError):
+        client.transport.write(b"more")
+    await peer.ended.wait()
+    peer.transport.write(b"late")
+    await client.has(4)
+    peer.transport.close()
+    assert await client.lost is None
+    assert (peer.received, client.received) == (b"all", b"late")
+    server.close()
+    await server.wait_closed()
+
+
+async def test_flow_control_pauses_and_resumes() -> None:
+    """Above the high limit the protocol is paused, at the low one it is resumed."""
+    server, peer, client = await joined()
+    peer.transport.pause_reading()
+    peer.transport.pause_reading()
+    assert not peer.transport.is_reading()
+    client.transport.set_write_buffer_limits(high=100_000, low=10_000)
+    assert client.transport.get_write_buffer_limits() == (10_000, 100_000)
+    total = 0
+    while "pause" not in client.calls:
+        client.transport.write(bytes(50_000))
+        total += 50_000
+        await asyncio.sleep(0)
+    assert client.transport.get_write_buffer_size() > 100_000
+    peer.transport.resume_reading()
+    while "resume" not in client.calls:
+        client.changed.clear()
+        await client.changed.wait()
+    assert client.transport.get_write_buffer_size() <= 10_000
+    await peer.has(total)
+    assert client.calls == ["made", "pause", "resume"]
+    with pytest.raises(tlsio.UsageError):
+        client.transport.set_write_buffer_limits(high=1, low=2)
+    client.transport.abort()
+    assert await client.lost is None
+    await peer.lost
+    server.close()
+    await server.wait_closed()
+
+
+async def test_abort_is_a_lost_connection_for_the_peer() -> None:
+    """The peer's `connection_lost` gets an error, ours gets None."""
+    server, peer, client = await joined()
+    client.transport.abort()
+    assert await client.lost is None
+    assert isinstance(await peer.lost, tlsio.TLSError)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_protocol_is_exchanged() -> None:
+    """`set_protocol` gives later data to the new protocol, which may be a buffered one."""
+    server, peer, client = await joined()
+    buffered = Buffered()
+    client.transport.set_protocol(buffered)
+    assert client.transport.get_protocol() is buffered
+    peer.transport.write(b"twenty-one bytes long")
+    while len(buffered.received) < 21:
+        buffered.changed.clear()
+        await buffered.changed.wait()
+    assert buffered.received == b"twenty-one bytes long"
+    client.transport.set_protocol(client)
+    client.transport.abort()
+    await client.lost
+    await peer.lost
+    server.close()
+    await server.wait_closed()
+
+
+async def test_extra_info_has_asyncio_s_names() -> None:
+    """What libraries ask a transport is answered in `ssl`'s form."""
+    server, peer, client = await joined()
+    info = client.transport.get_extra_info
+    assert info("peername") == peer.transport.get_extra_info("sockname") == server.sockets[0].getsockname()
+    assert info("socket").getpeername() == info("peername")
+    assert isinstance(info("sslcontext"), tlsio.SecureContext)
+    shown = info("peercert")
+    assert ("DNS", "localhost") in shown["subjectAltName"]
+    assert ((("commonName", "localhost"),)) in shown["subject"]
+    assert info("cipher")[1:] == ("TLSv1.3", 256)
+    ssl_object = info("ssl_object")
+    assert (ssl_object.version(), ssl_object.server_side, ssl_object.session_reused) == ("TLSv1.3", False, False)
+    assert isinstance(info("tls_socket"), tlsio.TLSSocket)
+    assert info("pipe", "none") == "none"
+    client.transport.abort()
+    await client.lost
+    await peer.lost
+    server.close()
+    await server.wait_closed()
+
+
+async def test_an_exception_of_the_protocol_ends_the_connection(loop_errors: list[dict[str, Any]]) -> None:
+    """It is reported once, and is the reason for which the connection was lost."""
+    server, peer, client = await joined()
+    peer.data_received = lambda data: 1 / 0  # type: ignore[method-assign, assignment]
+    peer.transport.set_protocol(peer)
+    client.transport.write(b"x")
+    assert isinstance(await peer.lost, ZeroDivisionError)
+    await client.lost
+    server.close()
+    await server.wait_closed()
+    (reported,) = loop_errors
+    assert isinstance(reported["exception"], ZeroDivisionError)
+    loop_errors.clear()
+
+
+async def test_streams_talk_to_asyncio_s_own() -> None:
+    """`start_server` serves a client of the standard library, and `open_connection` reads its server."""
+
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async for line in reader:
+            writer.write(line.upper())
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await tlsio.start_server(shout, "127.0.0.1", 0, **identity())
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        for opened in (
+            asyncio.open_connection("127.0.0.1", port, ssl=client_context(), server_hostname="localhost"),
+            tlsio.open_connection("127.0.0.1", port, **TRUST),
+        ):
+            reader, writer = await opened
+            writer.write(b"first\nsecond\n")
+            assert [await reader.readline(), await reader.readline()] == [b"FIRST\n", b"SECOND\n"]
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_server_starts_when_it_is_told_to() -> None:
+    """Bound but not serving, then serving, then closed, as asyncio's."""
+    server = await tlsio.create_tls_server(Recorder, ["127.0.0.1", "::1"], 0, start_serving=False, **identity())
+    assert not server.is_serving()
+    assert len({one.getsockname()[1] for one in server.sockets}) == 1
+    await server.start_serving()
+    assert server.is_serving()
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert (server.sockets, server.is_serving()) == ((), False)
+
+
+@pytest.mark.parametrize("end", ["close_clients", "abort_clients"])
+async def test_clients_of_a_server_are_ended(end: str) -> None:
+    """Python 3.13's two ways to end open connections."""
+    server, peer, client = await joined()
+    server.close()
+    getattr(server, end)()
+    await server.wait_closed()
+    await peer.lost
+    await client.lost
+
+
+async def test_a_handshake_that_fails_makes_no_protocol() -> None:
+    """The factory is not called for a server that is refused."""
+    server = await tlsio.create_tls_server(Recorder, "127.0.0.1", 0, **identity())
+    async with server:
+        with pytest.raises(tlsio.CertificateError):
+            await tlsio.create_connection(Recorder, "127.0.0.1", server.sockets[0].getsockname()[1], ca=pki.ca2().cert_pem)
