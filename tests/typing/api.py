@@ -166,3 +166,22 @@ async def sessions() -> None:
     tlsio.ServerCollector([server])  # type: ignore[arg-type]
     cache = tlsio.ClientSessionCache(max_entries=10)
     assert_type(cache.take(("localhost", 443)), bytes | None)
+
+
+async def asyncio_shapes() -> None:
+    """Functions of asyncio's names."""
+
+    class Echo(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None: ...
+
+    transport, protocol = await tlsio.create_connection(Echo, "localhost", 443, pins=["sha256/..."])
+    assert_type(transport, tlsio.TLSTransport)
+    assert_type(protocol, Echo)
+    reader, writer = await tlsio.open_connection("localhost", 443)
+    assert_type(reader, asyncio.StreamReader)
+    assert_type(writer, asyncio.StreamWriter)
+    async with await tlsio.create_tls_server(Echo, ["127.0.0.1", "::1"], 443, cert=b"...", key=b"...") as server:
+        assert_type(server, tlsio.AsyncioServer)
+        assert_type(server.tls_server, tlsio.Server)
+    await tlsio.create_tls_server(Echo, port="443")  # type: ignore[arg-type]
+    await tlsio.create_connection(Echo, "localhost", 443, pin="...")  # type: ignore[call-arg]
