@@ -235,7 +235,7 @@ class Owner(Protocol):
         """Return identity and pre-shared key. This and `_key_failed` are called inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
         """Take the exception of `_find_key`; the handshake fails."""
-    def _take_result(self, result: object) -> None:
+    def _listener_returned(self, result: object) -> None:
         """Take the result of the flow, unless it is None or a bool."""
     def _listener_failed(self, error: BaseException) -> None:
         """Take the exception of the flow."""
