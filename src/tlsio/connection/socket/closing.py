@@ -335,7 +335,7 @@ class SocketClosing(SocketReading):
             self._driver.close(at_once=stuck, drain=True)
             self._release()
         else:
-            self._driver.close(at_once=at_once or stuck, drain=False, gone=self._release)
+            self._driver.close(at_once=at_once or stuck, drain=False, on_closed=self._release)
 
     def _release(self) -> None:
         """Note that the stream is released."""
