@@ -387,10 +387,10 @@ class Connection:
     @property
     def acknowledged(self) -> int:
         """Ciphertext that the peer's kernel or the stream has accepted."""
-    def count_undelivered(self, held: int | None = None) -> int:
+    def count_undelivered(self, unacknowledged: int | None = None) -> int:
         """Count the wire bytes with data that the peer has not acknowledged.
 
-        `held`: the bytes in the kernel's send buffer, for a connection over a stream.
+        `unacknowledged`: the bytes in the kernel's send buffer, for a connection over a stream.
         """
     def look_for_reset(self) -> None:
         """Report a reset that has lost data and that no read will notice."""
