@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import logging
 import os
 import threading
@@ -472,6 +473,8 @@ class Server(Emitter):
     def _accept_failed(self, number: int) -> None:
         error = OSError(number, os.strerror(number))
         error.add_note("A connection could not be accepted. It waits in the kernel's queue, and accepting is retried.")
+        if number in {errno.EMFILE, errno.ENFILE}:
+            error.add_note("Raise the limit of open files (ulimit -n), or set max_connections= below it.")
         if not self._context_vars.copy().run(self._emit, "error", error):
             _log.warning("A connection could not be accepted: %s", error)
 

@@ -339,14 +339,7 @@ class TLSSocket(SocketClosing):
         verify, accept_unverified = self._side.verification(self._handshake, request=request_cert, reject=reject_unauthorized)
         reason = self._connection.rehandshake(verify, accept_unverified)
         if reason is not None:
-            self._last_raised = error = HandshakeError(
-                f"The handshake cannot be repeated: {reason}",
-                code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
-                reason=reason,
-                hint="The client must offer post-handshake authentication. A tlsio client does if it has cert= and key=."
-                if is_tls13
-                else None,
-            )
+            self._last_raised = error = _cannot_rehandshake(reason, is_tls13=is_tls13)
             raise error
         self._set_handshake_deadline(self._settings.handshake_timeout)
         self._rehandshake_waiter = self._loop.create_future()
@@ -452,6 +445,18 @@ def _check_bytes(data: object) -> None:
         memoryview(data)  # type: ignore[arg-type]
     except TypeError:
         raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}") from None
+
+
+def _cannot_rehandshake(reason: str, *, is_tls13: bool) -> HandshakeError:
+    hint: str | None
+    if reason == "not now":  # the engine's own reason; any other is OpenSSL's
+        text = "another handshake is in progress, or renegotiate() was called inside psk_callback"
+        hint = "Call renegotiate() again when the handshake or the callback has finished."
+    else:
+        text = reason
+        hint = "The client must offer post-handshake authentication. A tlsio client does if it has cert= and key=." if is_tls13 else None
+    code = f"ERR_SSL_{reason.upper().replace(' ', '_')}"
+    return HandshakeError(f"The handshake cannot be repeated: {text}", code=code, reason=reason, hint=hint)
 
 
 def make_socket(  # noqa: PLR0913
