@@ -267,6 +267,8 @@ def test_refusal_without_a_cause() -> None:
     """Nothing is made up."""
     error = error_from_fault(Fault(kind="verify", role="client"))
     assert str(error) == "The server's certificate was refused [ERR_TLS_CERTIFICATE]"
+    assert "aNULL" in str(error.hint)
+    assert error_from_fault(Fault(kind="verify", role="server")).hint is None
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_end_in_place_of_an_answer(role: Role, who: str) -> None:
     error = error_from_fault(Fault(kind="unanswered", role=role, opened=True))
     assert type(error) is errors.HandshakeError
     assert error.code == "ERR_TLS_HANDSHAKE_UNANSWERED"
-    assert error.message == f"{who} closed the connection without answering another handshake"
+    assert error.message == f"{who} closed the connection before another handshake was complete"
     assert "renegotiate()" in str(error.hint)
 
 

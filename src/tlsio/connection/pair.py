@@ -324,7 +324,7 @@ class Cleartext(SocketFacts):
     def _ignore(self, *_news: object) -> None:
         """Ignore a notification that only matters to waiting calls, which a pair does not have."""
 
-    _take_result = _drained = _input_ended = _readable = _rehandshake_done = _ignore
+    _listener_returned = _drained = _input_ended = _readable = _rehandshake_done = _ignore
 
     # ---- listeners
 

@@ -141,7 +141,7 @@ _ONLY_FROM_SERVERS = "Only servers should send this alert: the client's TLS impl
 _SERVER_LOG = "See the server's log."
 _CLIENT_LOG = "See the client's log."
 
-_UNKNOWN_ALERT = _Cause("the alert does not say why", _SERVER_LOG, _CLIENT_LOG)
+_UNKNOWN_ALERT = _Cause("the alert gives no reason", _SERVER_LOG, _CLIENT_LOG)
 
 _CLIENT_CERTIFICATE_REQUIRED = _Cause(
     "it requires a client certificate and got none that it accepts",
@@ -217,7 +217,7 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
     49: _Cause(
         "it accepts this side's certificate, but denies access",
         "Ask the server's owner for access.",
-        "The client's own rules refuse this server.",
+        "The client's own access rules refuse this server: ask the client's owner to allow it.",
     ),
     50: _CORRUPTED_BYTES,
     51: _Cause(
@@ -249,7 +249,9 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
 }
 
 
-_PSK_SUITES = "Up to TLS 1.2, both sides have to include PSK suites in ciphers ('PSK' means all of them); in TLS 1.3, a suite with SHA-256."
+_PSK_SUITES = (
+    "Both sides have to include PSK suites in ciphers= up to TLS 1.2 ('PSK' means all of them), and a suite with SHA-256 in TLS 1.3."
+)
 
 _KEYS_DIFFER = _Cause(
     "the pre-shared keys probably differ",
@@ -284,7 +286,13 @@ def _explain_verify(fault: Fault, peer: str) -> CertificateError:
         )
     numbers = [number for number, _depth in fault.verify_errors]
     if not numbers:
-        return CertificateError(f"{peer}'s certificate was refused", alert=_sent_alert(fault), reason=fault.reason or None)
+        hint = "If ciphers= enables anonymous suites (aNULL), the server may have sent no certificate: exclude them with !aNULL."
+        return CertificateError(
+            f"{peer}'s certificate was refused",
+            alert=_sent_alert(fault),
+            reason=fault.reason or None,
+            hint=hint if fault.role == "client" else None,
+        )
     return CertificateError(
         f"{peer}'s certificate was refused: {'; '.join(dict.fromkeys(map(x509_text, numbers)))}",
         code=x509_code(numbers[-1]),
@@ -306,6 +314,7 @@ def _explain_status(fault: Fault) -> CertificateError:
         code="OCSP_RESPONSE_MALFORMED",
         alert=_sent_alert(fault),
         reason=fault.reason or None,
+        hint="The server has to staple another response. To connect without one, leave ocsp= and request_ocsp= out.",
         openssl_errors=fault.stack,
     )
 
@@ -335,7 +344,7 @@ def _explain_ssl(fault: Fault, peer: str) -> TLSError:
     cause = _OPEN_REASON_CAUSES.get(reason) if fault.opened else in_handshake
     if cause:
         return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.remedy(fault))
-    return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bytes(fault))
+    return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bad_record(fault))
 
 
 def _make_ssl_error(fault: Fault, message: str, hint: str | None) -> PeerError:
@@ -365,7 +374,7 @@ def _explain_missing_certificate(fault: Fault, peer: str) -> CertificateError:
     )
 
 
-def _hint_for_bytes(fault: Fault) -> str | None:
+def _hint_for_bad_record(fault: Fault) -> str | None:
     if fault.reason_code not in _BAD_RECORDS or not _is_ssl_reason(fault):
         return None
     if fault.opened:
@@ -382,8 +391,8 @@ def _hint_for_bytes(fault: Fault) -> str | None:
 _CERTIFICATE_VERIFY_FAILED = 134
 _NO_PEER_CERTIFICATE = 199
 
-# wrong version number, packet length too long, bad record type, unexpected record, bad record mac,
-# length mismatch
+# The reasons are, in this order: wrong version number, packet length too long, bad record type,
+# unexpected record, bad record mac, length mismatch, record length mismatch.
 _BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213})
 
 _NO_COMMON_CIPHER = _Cause(
@@ -433,8 +442,8 @@ _REASON_CAUSES: Mapping[int, _Cause] = {
 
 _NO_KEY = _Cause(
     "no pre-shared key is configured for it",
-    "psk_callback returned None.",
-    "psk_callback returned None for the client's identity, or the identity is not UTF-8.",
+    "psk_callback returned None: let it return the identity and key for this server.",
+    "psk_callback returned None for the client's identity: add its key. Or the identity is not UTF-8.",
 )
 _NO_COMMON_KEY = _Cause(
     "no common pre-shared key, and no certificate to use instead",
@@ -447,11 +456,11 @@ _RENEGOTIATION_HINT = (
     "or use TLS 1.3, which can request it later."
 )
 
-# On open connections.
+# These reasons have this meaning on open connections only.
 _OPEN_REASON_CAUSES: Mapping[int, _Cause] = {339: _Cause("it refuses to renegotiate", _RENEGOTIATION_HINT, _RENEGOTIATION_HINT)}
 
-# psk identity not found; binder does not verify, decryption failed; no shared cipher, no suitable
-# signature algorithm
+# The reasons are: psk identity not found; binder does not verify, decryption failed; no shared
+# cipher, no suitable signature algorithm.
 _PSK_REASON_CAUSES: Mapping[int, _Cause] = {
     223: _NO_KEY,
     **dict.fromkeys((253, 281), _KEYS_DIFFER),
@@ -559,7 +568,7 @@ NO_ANSWER_HINT = "The peer has closed its side, so it cannot answer. Call renego
 
 def _explain_no_answer(_fault: Fault, peer: str) -> HandshakeError:
     return HandshakeError(
-        f"{peer} closed the connection without answering another handshake",
+        f"{peer} closed the connection before another handshake was complete",
         code="ERR_TLS_HANDSHAKE_UNANSWERED",
         hint=NO_ANSWER_HINT,
     )
@@ -602,7 +611,7 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
     "renegotiations": (
         "renegotiated too often: TLS session renegotiation attack detected",
         "ERR_TLS_SESSION_ATTACK",
-        "See tlsio.defaults.client_reneg_limit and tlsio.defaults.client_reneg_window.",
+        "At most tlsio.defaults.client_reneg_limit are allowed within tlsio.defaults.client_reneg_window seconds.",
     ),
     "renegotiation_off": (
         "renegotiated: TLS session renegotiation disabled for this socket",
@@ -610,19 +619,19 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "disable_renegotiation() was called on this socket.",
     ),
     "handshake_bytes": (
-        "exceeded max_handshake_bytes in the handshake",
+        "exceeded max_handshake_bytes= in the handshake",
         "ERR_TLS_HANDSHAKE_TOO_LARGE",
         "Raise max_handshake_bytes= to accept peers with very long certificate chains.",
     ),
     "certificate_requests": (
         "requested a certificate or another handshake too often",
         "ERR_TLS_TOO_MANY_CERTIFICATE_REQUESTS",
-        "Each request costs a signature: at most 32 within ten minutes are answered.",
+        "At most 32 within ten minutes are answered, since each one requires a signature: the peer has to send fewer.",
     ),
     "key_updates": (
         "sent more than 32 key updates and session tickets without data between them",
         "ERR_TLS_TOO_MANY_KEY_UPDATES",
-        "Well-behaved peers rarely do this. A server sends tickets after each client certificate that it requests: send data in between.",
+        "This is rare in normal use. But a server sends tickets after each client certificate that it requests: send data in between.",
     ),
     "partial_record": (
         "began a record and did not finish it in time",
@@ -630,7 +639,7 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
         "The peer or the network stalled: raise partial_record_timeout= if the network is that slow.",
     ),
     "dh_size": (
-        "has Diffie-Hellman parameters smaller than min_dh_size",
+        "has Diffie-Hellman parameters smaller than min_dh_size=",
         "ERR_TLS_DH_PARAM_SIZE",
         "The server has to use larger ones. Otherwise exclude DHE from ciphers=, or lower min_dh_size=.",
     ),

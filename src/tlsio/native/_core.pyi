@@ -235,7 +235,7 @@ class Owner(Protocol):
         """Return identity and pre-shared key. This and `_key_failed` are called inside OpenSSL."""
     def _key_failed(self, error: BaseException) -> None:
         """Take the exception of `_find_key`; the handshake fails."""
-    def _take_result(self, result: object) -> None:
+    def _listener_returned(self, result: object) -> None:
         """Take the result of the flow, unless it is None or a bool."""
     def _listener_failed(self, error: BaseException) -> None:
         """Take the exception of the flow."""
@@ -389,10 +389,10 @@ class Connection:
     @property
     def acknowledged(self) -> int:
         """Ciphertext that the peer's kernel or the stream has accepted."""
-    def count_undelivered(self, held: int | None = None) -> int:
+    def count_undelivered(self, unacknowledged: int | None = None) -> int:
         """Count the wire bytes with data that the peer has not acknowledged.
 
-        `held`: the bytes in the kernel's send buffer, for a connection over a stream.
+        `unacknowledged`: the bytes in the kernel's send buffer, for a connection over a stream.
         """
     def look_for_reset(self) -> None:
         """Report a reset that has lost data and that no read will notice."""

@@ -1,7 +1,7 @@
 # One TLS connection: the engine's tio_conn, its driver, and the events that reach the socket.
 #
-# tio_conn_next() alone says what is due, on a descriptor and on a stream; `_turn` does it and
-# reports the results. It reports by calling methods of the socket (`owner`): `_asked`, `_opened`,
+# tio_conn_next() alone determines what must be done, on a descriptor and on a stream; `_turn` does
+# it and reports the results. It reports by calling methods of the socket (`owner`): `_asked`, `_opened`,
 # `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_rehandshake_done` and
 # `_listener_failed`. Only `_turn` calls them, never code inside an engine call.
 #
@@ -32,7 +32,7 @@ cdef class Connection(Plaintext):
     cdef object context_vars
     cdef size_t taken    # ciphertext that the driver has copied and the stream has not accepted yet
     cdef bint silent                    # destroyed: nothing is sent any more
-    cdef bint attached, dirty, reported_open, reported_end, reported_broken, reported_done
+    cdef bint attached, dirty, reported_open, reported_end, reported_broken, reported_finished
     cdef int64_t deadline               # as last given to the driver
     cdef uint8_t asked_question         # the question that the owner has not answered yet
     cdef bytes psk_hint                 # keeps the engine's pointer valid
@@ -98,7 +98,9 @@ cdef class Connection(Plaintext):
             raise MemoryError
 
     def set_identity(self, Context context not None):
-        """Use the certificates of `context`. False: it is too late."""
+        """Use the certificates of `context`. Returns False if the handshake has passed the point where
+        they can be set.
+        """
         if tio_conn_phase(self.c) != TIO_IDLE and tio_conn_question(self.c) != TIO_ASK_HELLO:
             return False
         ERR_clear_error()
@@ -211,7 +213,7 @@ cdef class Connection(Plaintext):
                 self._ask()
             self._report_open()
             if self.reported_open and tio_conn_next(self.c) & TIO_NEXT_TURN:
-                self._input()
+                self._process_input()
             self._settle()
         finally:
             if entered:
@@ -229,7 +231,7 @@ cdef class Connection(Plaintext):
             self.asked_question = question
             self.owner._asked(question)
             if tio_conn_question(self.c) == question:
-                return answered         # the answer comes later
+                return answered         # the owner answers later, and then calls `resume`
             self.asked_question = TIO_NO_QUESTION
             answered = True
             self._step()
@@ -256,8 +258,8 @@ cdef class Connection(Plaintext):
                     self.owner._session_made(der, lifetime)
 
     def take_sessions(self):
-        """Return (id, DER, lifetime in seconds) of each session that was made and not fetched yet.
-        Secret!
+        """Return (id, DER, lifetime in seconds) of each new session that was not fetched yet.
+        The DER is secret.
         """
         taken = sessions_of(self.c)
         tio_conn_clear_sessions(self.c)
@@ -291,16 +293,18 @@ cdef class Connection(Plaintext):
         self._step()
         self._turn(True)
         if self.attached:
-            # the kernel does not announce input that was received along with the question's
+            # No event announces input that was received together with the question's.
             self.reactor._run_if_busy()
         elif self.driver is not None:
             self._schedule()        # the driver's part of a turn: there may be room for input again
 
-    cdef object _input(self):
-        """Make progress by reading: into the flow, for a waiting reader, or up to the next record.
+    cdef object _process_input(self):
+        """Make progress on the input: pump it into the flow, wake the waiting reader, or only
+        process it up to the next record of data.
         """
         if self.pumping:
-            # a listener still has its chunk and runs the loop: do not read the next one
+            # A listener is still processing its chunk and runs the loop, so the next chunk must not
+            # be read.
             tio_conn_want(self.c, 0, -1)
             if not self.attached:
                 self._step()
@@ -309,7 +313,7 @@ cdef class Connection(Plaintext):
         elif self.waiting:
             self._wake_reader()
         elif not self.attached:
-            self._step()                # an attached connection's reactor does so itself
+            self._step()                # if attached, the reactor has done that
 
     cdef object _wake_reader(self):
         self.waiting = False
@@ -338,7 +342,7 @@ cdef class Connection(Plaintext):
 
     cdef object _move_out(self):
         """Move data from the queue into the engine, and from there to the sender. If sending fails,
-        read on: the peer may have said why.
+        read on: the peer may have sent an alert that explains it.
         """
         if tio_conn_phase(self.c) == TIO_OPEN:
             self._pump_out()
@@ -355,7 +359,7 @@ cdef class Connection(Plaintext):
     cdef object _report(self):
         cdef unsigned next
         if tio_conn_phase(self.c) == TIO_BROKEN:
-            self._let_go(True)
+            self._release_descriptor(True)
             if self.driver is not None:
                 self._send()
             if not self.reported_broken and self.owner is not None:
@@ -366,8 +370,8 @@ cdef class Connection(Plaintext):
         if next & TIO_NEXT_END and not self.reported_end:
             self.reported_end = True
             self.owner._input_ended(tio_conn_in(self.c) == TIO_IN_TRUNCATED)
-        if next & TIO_NEXT_END and tio_conn_out(self.c) == TIO_OUT_ENDED and not self.reported_done:
-            self.reported_done = True
+        if next & TIO_NEXT_END and tio_conn_out(self.c) == TIO_OUT_ENDED and not self.reported_finished:
+            self.reported_finished = True
             self.owner._finished()
             return
         if self.wants_drain and (self._waiting_bytes() <= self.high_water or tio_conn_send_error(self.c)):
@@ -387,7 +391,7 @@ cdef class Connection(Plaintext):
         if tio_conn_next(self.c) & TIO_NEXT_TURN:
             self._schedule()
 
-    cdef void _let_go(self, bint wait):
+    cdef void _release_descriptor(self, bint wait):
         if self.attached:
             tio_reactor_drop(self.reactor.r, self.c, wait)
             self.reactor._close_if_empty()
@@ -448,7 +452,7 @@ cdef class Connection(Plaintext):
                 self._step()
             self._turn(phase == TIO_IDLE or phase == TIO_HANDSHAKING)
         finally:
-            tio_conn_turn(self.c)       # `data` belongs to the caller again
+            tio_conn_turn(self.c)       # copies what is left of `data`, which the caller may reuse
 
     def send_failed(self, int error):
         tio_conn_send_failed(self.c, error)
@@ -456,7 +460,7 @@ cdef class Connection(Plaintext):
 
     def expire(self):
         """Handle a passed deadline: the handshake's, or the one given to the driver."""
-        self.deadline = 0            # so that a deadline is set again if the loop's clock was early
+        self.deadline = 0            # so that _update_driver sets it again if the timer fired early
         tio_conn_expire(self.c)
         self._turn()
 
@@ -466,8 +470,8 @@ cdef class Connection(Plaintext):
             self.driver.wake()
 
     def output(self):
-        """Return ciphertext to send, or None. It counts as unsent until `sent` is called; until
-        then there is no more.
+        """Return ciphertext to send, or None. It counts as unsent until `sent` is called;
+        until then, further calls return None.
         """
         cdef const uint8_t *data
         if self.taken or self.silent or tio_conn_send_error(self.c):
@@ -490,12 +494,12 @@ cdef class Connection(Plaintext):
     def fin_sent(self):
         tio_conn_fin_sent(self.c)
 
-    def count_undelivered(self, held=None):
+    def count_undelivered(self, unacknowledged=None):
         """Count the wire bytes with data that the peer has not acknowledged.
 
-        `held`: the bytes in the kernel's send buffer, for a connection over a stream.
+        `unacknowledged`: the bytes in the kernel's send buffer, for a connection over a stream.
         """
-        return tio_conn_undelivered(self.c, tio_conn_unacknowledged(self.c) if held is None else held)
+        return tio_conn_undelivered(self.c, tio_conn_unacknowledged(self.c) if unacknowledged is None else unacknowledged)
 
     def look_for_reset(self):
         """Report a reset that has lost data and that no read will notice."""
@@ -578,7 +582,7 @@ cdef class Connection(Plaintext):
                 self._send()
             else:
                 self.silent = True
-        self._let_go(linger)
+        self._release_descriptor(linger)
         self.driver = None
         self._drop_queue()
 
@@ -588,13 +592,13 @@ cdef class Connection(Plaintext):
             self.gate._check_closed()
 
     def release(self):
-        """Forget the owner, which is closed for good: report nothing more, and leave no reference
-        cycle.
+        """Drop the reference to the owner, which is closed: nothing more is reported, and no
+        reference cycle is left.
         """
         self.flow = self.owner = self.context_vars = None
         self.waiting = self.wants_drain = False
         tio_conn_want(self.c, 0, 0)
-        self.reported_open = self.reported_end = self.reported_broken = self.reported_done = True
+        self.reported_open = self.reported_end = self.reported_broken = self.reported_finished = True
 
     def fault(self):
         """Return what broke the connection, as a `model.faults.Fault`; None if nothing did."""

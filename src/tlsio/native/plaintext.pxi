@@ -175,7 +175,7 @@ cdef class Plaintext(Facts):
                 try:
                     result = self.flow(chunk)
                     if result is not None and result is not True and result is not False:
-                        owner._take_result(result)      # an awaitable, such as a coroutine
+                        owner._listener_returned(result)      # an awaitable, such as a coroutine
                 except (KeyboardInterrupt, SystemExit):
                     raise
                 except BaseException as error:

@@ -182,7 +182,7 @@ cdef class Reactor:
             connection._handle(what)
         except BaseException as error:
             owner = connection.owner
-            connection._let_go(False)
+            connection._release_descriptor(False)
             if owner is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self._report("tlsio: a connection's events could not be reported", error)
             if owner is not None:

@@ -80,11 +80,11 @@ class RedisLink:
         self.calls = 0
         self.seconds = 0.0
 
-    async def call(self, what: str, *command: Any, read: Callable[[Any], _T]) -> _T:
+    async def call(self, operation: str, *command: Any, read: Callable[[Any], _T]) -> _T:
         """Send a command and return its answer. A cancelled command may have been executed.
 
         Args:
-            what: The operation, for the log and the error.
+            operation: What the command is for, as the subject of the log line and of the error.
             command: Its name and arguments.
             read: Converts the answer, or raises ValueError if it is invalid.
 
@@ -96,34 +96,34 @@ class RedisLink:
         try:
             result = read(await self._execute(command))
         except Exception as error:
-            self._log_failure(what, error)
-            raise StoreError(f"{what} failed: {_describe(error)}") from error
+            self._log_failure(operation, error)
+            raise StoreError(f"{operation} failed: {_describe(error)}") from error
         finally:
             self.seconds += self._clock() - start
-        self._log_recovery(what)
+        self._log_recovery(operation)
         return result
 
     async def _execute(self, command: tuple[Any, ...]) -> Any:
         if self._closed:
             raise ConnectionError(_CLOSED)
         if len(self._queue) >= _MAX_QUEUED:
-            raise ConnectionError("too many commands are waiting for Redis")
+            raise ConnectionError(f"{_MAX_QUEUED} commands are already waiting for Redis, which answers too slowly")
         if not self._breaker.admit():
-            raise ConnectionError("Redis did not answer recently and is not asked for two seconds")
+            raise ConnectionError("Redis has not answered recently, so no command is sent to it for two seconds")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Answer] = loop.create_future()
         self._queue.append((command, future))
         # If commands are already queued, either a worker is about to take this one too, or all four
         # are busy.
         if not self._workers or (len(self._queue) == 1 and len(self._workers) < _MAX_WORKERS):
-            # With an empty context, since the worker serves all callers and must not keep the first
-            # one's variables.
+            # Its context is empty, since the worker serves all callers and must not keep the
+            # variables of the first one.
             task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
             self._workers.add(task)
             task.add_done_callback(self._worker_ended)
         # Like _loop_aware_timeout, but without its scope and generator, which cost as much as the
         # rest of a lookup.
-        timer = loop.call_later(self._timeout, _time_out, future, f"no answer within {self._timeout:g} s", _GRACE_TURNS)
+        timer = loop.call_later(self._timeout, _time_out, future, f"no answer within {self._timeout:g} s (timeout=)", _GRACE_TURNS)
         try:
             answer = await future
         finally:
@@ -137,7 +137,8 @@ class RedisLink:
             while self._queue:
                 await self._send_batch()
         finally:
-            # Not in the done callback, which runs later: a call in between must start a new worker.
+            # The worker removes itself here, since its done callback runs later: a call in between
+            # must start a new worker.
             self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
@@ -161,7 +162,7 @@ class RedisLink:
         answers: Sequence[_Answer] = [ConnectionError(_CLOSED if self._closed else _CANCELLED)] * len(batch)
         try:
             answers = await self._send([command for command, _ in batch])
-        except BaseException:  # cancelled: it is unknown whether Redis answers
+        except BaseException:  # the task was cancelled: it is unknown whether Redis answers
             self._breaker.abandoned()
             raise
         finally:
@@ -183,18 +184,18 @@ class RedisLink:
         self._breaker.succeeded()
         return [answer for _, answer in paired]
 
-    def _log_failure(self, what: str, error: Exception) -> None:
-        if what in self._outages:
+    def _log_failure(self, operation: str, error: Exception) -> None:
+        if operation in self._outages:
             return
-        now = self._outages[what] = self._clock()
-        if now - self._logged.get(what, now - _LOG_INTERVAL) >= _LOG_INTERVAL:
-            self._logged[what] = now
-            _log.warning("%s failed; further failures are not logged until it works again: %s", what, _describe(error))
+        now = self._outages[operation] = self._clock()
+        if now - self._logged.get(operation, now - _LOG_INTERVAL) >= _LOG_INTERVAL:
+            self._logged[operation] = now
+            _log.warning("%s failed; further failures are not logged until it works again: %s", operation, _describe(error))
 
-    def _log_recovery(self, what: str) -> None:
-        since = self._outages.pop(what, None)
-        if since is not None and self._logged[what] == since:
-            _log.info("%s works again after %.1f s", what, self._clock() - since)
+    def _log_recovery(self, operation: str) -> None:
+        since = self._outages.pop(operation, None)
+        if since is not None and self._logged[operation] == since:
+            _log.info("%s works again after %.1f s", operation, self._clock() - since)
 
     async def aclose(self) -> None:
         """Fail pending and later calls, and close the client if it was created here."""
@@ -269,8 +270,8 @@ def _make_client(given: object, timeout: float) -> Any:
         raise missing_extra("redis", "redis") from error
     client = given
     if isinstance(given, str):
-        # One immediate retry, for a connection that had died unnoticed; further failures are the
-        # breaker's.
+        # One immediate retry is for a connection that was lost unnoticed. The breaker handles
+        # further failures.
         retry = Retry(NoBackoff(), 1)
         try:
             # RESP2, since nothing of RESP3 is used here, and redis-py parses RESP2 faster.
@@ -292,7 +293,7 @@ def expect_ok(answer: object) -> None:
         ValueError: the value was not set.
     """
     if answer not in {True, b"OK", "OK"}:
-        raise ValueError("the answer is not OK")
+        raise ValueError("Redis did not answer OK to SET")
 
 
 def _describe(error: Exception) -> str:

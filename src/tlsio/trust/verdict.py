@@ -28,7 +28,7 @@ from .peer_facts import PeerFacts
 __all__ = ["NOT_ASKED", "PeerFacts", "Verdict", "VerifyPolicy", "judge"]
 
 NOT_ASKED: Final = object()
-"""Instead of an answer: the caller has no check of its own."""
+"""Used in place of an answer if the caller has no check of its own."""
 
 # If the chain was refused, the names of a certificate larger than this are not compared: 5,000
 # names would take 80 ms.
@@ -84,16 +84,16 @@ class Verdict:
 def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
     """Decide whether the peer is accepted.
 
-    Pure and quick: reads no clock and no file; `facts.now` is the time used. Source: node-api §8.4
-    for the order (chain, then identity), RFC 9525 §6 for names, RFC 7469 §2.6 for pins. (Node:
+    Pure and quick: reads no clock and no file; `facts.now` is the time used. Source: Node for the
+    order (chain, then identity), RFC 9525 §6 for names, RFC 7469 §2.6 for pins. (Node:
     `authorized`, `authorizationError`.)
 
     If a pre-shared key has authenticated a server, chain and name are not checked. Pins still are,
     and fail: they need a certificate.
 
     Pins are compared with the chain that OpenSSL verified. With `reject_unauthorized=False` there
-    may be no such chain, and a peer can append any certificate to its own: then only the peer's own
-    key counts, whose possession it has proved.
+    may be no such chain, and a peer can append any certificate to its own. Then only the key of the
+    peer's own certificate is compared, since the peer has proved that it has the private key.
 
     Args:
         facts: What was found.
@@ -124,8 +124,8 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
 def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
     """Yield every cause to refuse the peer."""
     leaf = next(iter(_read_constrained(facts) or read_all((facts.leaf,) if facts.leaf else ())), None)
-    found = (_judge_chain(facts, leaf), _judge_identity(facts, policy, leaf), _judge_pins(facts, policy))
-    return (cause for cause in found if cause is not None)
+    results = (_judge_chain(facts, leaf), _judge_identity(facts, policy, leaf), _judge_pins(facts, policy))
+    return (cause for cause in results if cause is not None)
 
 
 def _read_constrained(facts: PeerFacts) -> list[PeerCertificate]:
@@ -135,12 +135,13 @@ def _read_constrained(facts: PeerFacts) -> list[PeerCertificate]:
 
 def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateError | None:
     if facts.leaf is None:
-        return _judge_absence(facts)
+        return _judge_missing_certificate(facts)
     if not facts.verify_errors:
         # OpenSSL accepts some forms that are not DER. The names of such a certificate cannot be
         # compared.
         unreadable = f"The {facts.peer}'s certificate is not valid DER, so its names cannot be compared"
-        return None if leaf else CertificateError(unreadable, code=x509_code(VerifyError.CERT_REJECTED))
+        hint = "Have the certificate reissued in valid DER."
+        return None if leaf else CertificateError(unreadable, code=x509_code(VerifyError.CERT_REJECTED), hint=hint)
     advice = advise(facts)
     numbers = [number for number, _ in facts.verify_errors]
     return CertificateError(
@@ -154,7 +155,7 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
     )
 
 
-def _judge_absence(facts: PeerFacts) -> CertificateError | None:
+def _judge_missing_certificate(facts: PeerFacts) -> CertificateError | None:
     # A server may resume a session that has no client certificate. A client's session always has
     # the server's.
     if facts.psk or not facts.certificate_requested or (facts.resumed and facts.role == "server"):
@@ -173,9 +174,10 @@ def _judge_identity(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificat
     if facts.verify_errors and leaf and len(leaf.raw) > _MAX_UNTRUSTED_BYTES:
         return None
     check = check_server_identity if policy.identity_policy == "node" else check_rfc9525
-    # Without a leaf, a pre-shared key has authenticated the server, or the chain check has failed.
-    # Up to TLS 1.2, Node requires a check of the caller's own with a pre-shared key; but one that
-    # accepts everything would also accept any certificate if the server sends one after all.
+    # Without a leaf there is no name to check: a pre-shared key has authenticated the server, or
+    # the chain check has failed. Up to TLS 1.2, Node requires the caller to replace this check if a
+    # pre-shared key is used. We do not: a replacement that accepts everything would also accept any
+    # certificate, which a server may send despite the key.
     return check(facts.server_name, leaf) if leaf else None
 
 
@@ -236,5 +238,6 @@ def _error_code(error: Exception) -> str:
 def _verify_error_number(facts: PeerFacts, deciding: Exception) -> int:
     if facts.verify_errors:
         return facts.verify_errors[-1][0]
-    # OpenSSL did not find these causes itself. It sends bad_certificate for both numbers.
+    # OpenSSL did not find these causes itself, so we choose a number. For both it sends the alert
+    # bad_certificate.
     return VerifyError.HOSTNAME_MISMATCH if isinstance(deciding, CertificateAltNameError) else VerifyError.CERT_REJECTED

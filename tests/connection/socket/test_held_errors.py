@@ -207,7 +207,7 @@ async def test_close_takes_the_place_of_the_deadline_of_a_renegotiation(pair: Pa
         asking = asyncio.ensure_future(peer.renegotiate(request_cert=True))
         await asyncio.sleep(0)
         peer.close()
-        assert peer._timer is None
+        assert peer._handshake_timer is None
         client.on("data", ignore)
         try:
             await asking

@@ -232,7 +232,7 @@ async def test_cancelled_waiters_leave_nothing(pair: Pair) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-        assert not client._drainers
+        assert not client._drain_waiters
         assert not client._close_waiters
         peer.on("error", ignore)
 

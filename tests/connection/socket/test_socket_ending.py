@@ -308,7 +308,7 @@ async def test_cancelled_connect_leaves_nothing(net: Net) -> None:
                 continue
             client.destroy()  # it was faster
         while server.connections:
-            for socket in tuple(server._open):
+            for socket in tuple(server._open_sockets):
                 socket.destroy()
             await asyncio.sleep(0)
 

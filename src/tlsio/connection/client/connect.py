@@ -112,8 +112,8 @@ def connect(
     if target == "port" or not isinstance(host, _DefaultHost):
         given["host"] = str(host)
     parsed = parse_connect_options(given)
-    place = port if path is None else os.fspath(path)
-    side = ClientHandshake(parsed, for_client(parsed), parsed.host, place)
+    port_or_path = port if path is None else os.fspath(path)
+    side = ClientHandshake(parsed, for_client(parsed), parsed.host, port_or_path)
     where = to_lookup_name(parsed.host or "localhost", "host")
     return _Connecting(_establish(where, port or 0, path, socket, listeners, side))
 

@@ -10,15 +10,15 @@ The stream is foreign code, which may do anything: any exception from one of its
 connection, including a CancelledError of its own; a call that does not return is cancelled, and one
 that swallows the cancellation is abandoned (`_Job`), so that no task outlives the stream.
 
-Closing. The last bytes, above all an alert, should still reach the peer: they are sent, then the
-stream's end, then what the peer still sends is received and discarded until it ends too. Each step
-may take `LINGER` seconds; after that the stream is aborted.
+Closing. The last bytes, above all an alert, should still reach the peer. So the driver sends them
+and the stream's end, and then discards what it receives until the peer ends too. Each of these two
+steps may take `LINGER` seconds; after that the stream is aborted.
 
 Invariants.
-- A task does nothing in its first step, so that it makes no difference whether that runs at once
-  (eager tasks, Python 3.12).
-- The engine, and with it the user's code, is called by `_deliver` only, and never within a call of
-  the stream, so that an error of one is never mistaken for an error of the other. The engine's
+- Each task first yields to the loop, so eager tasks (Python 3.12), whose first step runs within
+  their creation, behave like all others.
+- The engine, and with it the user's code, is called by `_call_engine` only, and never within a call
+  of the stream, so that an error of one is never mistaken for an error of the other. The engine's
   connection enters the socket's contextvars context, which no task of the driver runs in.
 - A driver that has started is referenced by `_open_drivers` until its stream is closed: nothing
   else may reference an open socket.
@@ -49,10 +49,11 @@ _MAX_HELD_INPUT = 65536  # bytes that no reader has consumed; beyond this, recei
 _ALERT_WAIT = 0.5  # seconds for the peer's alert to arrive after sending has failed
 _CANCEL_WAIT = 0.5  # seconds for a cancelled call of the stream to clean up
 _SEND_SIZE = 65536  # bytes per call of `send`: progress is seen after each
-# The same while a close measures progress, which a slow reader must show within close_timeout.
+# The same during a close: a slow reader must make progress within close_timeout, and smaller pieces
+# show its progress earlier.
 _SEND_SIZE_CLOSING = 16384
 _DEADLINE_GRACE = 0.01  # seconds after a deadline, to read what arrived in time
-_MAX_ERRNO = 4095  # of Linux
+_MAX_ERRNO = 4095  # the largest error number of Linux
 _SIOCOUTQ = 0x5411  # tcp(7): "the amount of unsent data in the socket send queue", and of unacknowledged data
 
 # A registry, not settings: the open drivers of each loop. A closed loop's are dropped when a driver
@@ -71,7 +72,7 @@ class PortableDriver:
         self.addresses = self._stream.addresses
         self._deadline: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []  # what the stream is sending now
-        self._half_closes = True
+        self._half_closes = True  # whether the stream can end our direction alone
         self.is_watched = False  # a close measures progress
         self._sent_bytes = 0  # accepted by the stream
         self._socket_copy: _socket.socket | None = None  # a duplicate of the stream's socket
@@ -79,14 +80,14 @@ class PortableDriver:
         self._scheduled = False
         self._receiver: _Job | None = None
         self._sender: _Job | None = None
-        self._room: asyncio.Future[None] | None = None  # the receiver waits until input is consumed
-        self._work: asyncio.Future[None] | None = None  # the sender waits for something to send
+        self._room_waiter: asyncio.Future[None] | None = None  # the receiver waits until input is consumed
+        self._output_waiter: asyncio.Future[None] | None = None  # the sender waits for something to send
 
     # ---- called by the engine
 
     def wake(self) -> None:
         """Wake the sender: there is ciphertext or our end to send."""
-        _wake(self._work)
+        _wake(self._output_waiter)
 
     def set_deadline(self, when: float | None) -> None:
         """Set when (by the loop's clock) a partial record or another handshake must be complete.
@@ -113,9 +114,9 @@ class PortableDriver:
 
     def _turn(self) -> None:
         self._scheduled = False
-        self._deliver(self.connection.settle)
+        self._call_engine(self.connection.settle)
 
-    def _deliver(self, call: Callable[..., object], *args: object) -> None:
+    def _call_engine(self, call: Callable[..., object], *args: object) -> None:
         """Call the engine, which notifies the socket; then resume receiving or schedule a turn."""
         if self._closing:
             return
@@ -127,7 +128,7 @@ class PortableDriver:
             self._crashed(error)
             return
         if self._has_room:
-            _wake(self._room)
+            _wake(self._room_waiter)
         if self.connection.needs_turn:
             self.schedule(self.connection)
 
@@ -147,9 +148,9 @@ class PortableDriver:
         return self._stream.fileno()
 
     def count_undelivered(self) -> int:
-        """Return the bytes of data that the peer has not acknowledged.
+        """Count the bytes of data that the peer has not acknowledged.
 
-        Without a descriptor: that the stream has not accepted.
+        For a stream without a descriptor: the bytes that the stream has not accepted.
         """
         return self.connection.count_undelivered(self._count_unacknowledged())
 
@@ -159,18 +160,18 @@ class PortableDriver:
         return self._sent_bytes, self._count_unacknowledged()
 
     def look_for_reset(self) -> None:
-        """Report a reset that lost data: after the peer's end the stream is no longer read."""
+        """Report a reset that lost data; after the peer's end, no read would notice it."""
         if self._socket_copy is not None and self.connection.input_ended and self.count_undelivered():
             number = self._socket_copy.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
             if number:
-                self._deliver(self.connection.send_failed, number)
+                self._call_engine(self.connection.send_failed, number)
 
     def watch(self) -> None:
         """Measure progress from now on, for a close."""
         self.is_watched = True
-        self._keep_socket()
+        self._duplicate_socket()
 
-    def _keep_socket(self) -> None:
+    def _duplicate_socket(self) -> None:
         """Duplicate the socket: acknowledgements can then be read after the stream is closed."""
         if self._socket_copy is None:
             with suppress(OSError, ValueError):
@@ -193,22 +194,22 @@ class PortableDriver:
         self._receiver = _Job(self._loop, self._receive, "tlsio receive", self._crashed)
         self._sender = _Job(self._loop, self._send, "tlsio send", self._crashed)
 
-    def close(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None = None) -> None:
+    def close(self, *, at_once: bool, drain: bool, on_closed: Callable[[], object] | None = None) -> None:
         """Close the stream; called once.
 
         Args:
             at_once: Do not wait: the handshake had not started, or the stream is stuck.
             drain: The peer may still be sending: wait for its end, so that a reset does not destroy
                 our last bytes.
-            gone: Called when the stream is closed.
+            on_closed: Called when the stream is closed.
         """
         self._closing = True
         self.set_deadline(None)
-        _wake(self._room)
-        _wake(self._work)
-        self._loop.create_task(self._close_in_order(at_once=at_once, drain=drain, gone=gone), name="tlsio close")
+        _wake(self._room_waiter)
+        _wake(self._output_waiter)
+        self._loop.create_task(self._close_in_order(at_once=at_once, drain=drain, on_closed=on_closed), name="tlsio close")
 
-    async def _close_in_order(self, *, at_once: bool, drain: bool, gone: Callable[[], object] | None) -> None:
+    async def _close_in_order(self, *, at_once: bool, drain: bool, on_closed: Callable[[], object] | None) -> None:
         try:
             await asyncio.sleep(0)
             jobs = [job for job in (self._sender, self._receiver) if job is not None]
@@ -226,16 +227,16 @@ class PortableDriver:
             open_here.discard(self)
             if not open_here:
                 _open_drivers.pop(self._loop, None)
-            if gone is not None:
-                gone()
+            if on_closed is not None:
+                on_closed()
 
     async def _close_stream(self, *, orderly: bool) -> None:
-        """Close the stream; abort it if that fails or takes too long, or after a failure before."""
-        if orderly and await self._close_by(self._stream.aclose, self._stream.close_timeout):
+        """Close the stream; abort it if that fails or takes too long, or if sending has failed."""
+        if orderly and await self._try_close(self._stream.aclose, self._stream.close_timeout):
             return
-        await self._close_by(self._stream.abort, _CANCEL_WAIT)
+        await self._try_close(self._stream.abort, _CANCEL_WAIT)
 
-    async def _close_by(self, close: Callable[[], Coroutine[Any, Any, None]], seconds: float | None) -> bool:
+    async def _try_close(self, close: Callable[[], Coroutine[Any, Any, None]], seconds: float | None) -> bool:
         job = _Job(self._loop, lambda: job.call(close()), "tlsio close stream", self._record_failure)
         done = await job.finish(seconds)
         await job.stop()
@@ -252,22 +253,22 @@ class PortableDriver:
         assert job is not None  # noqa: S101 - for the type checker
         try:
             while data := await job.call(self._stream.receive()):
-                self._deliver(self.connection.feed, data)
+                self._call_engine(self.connection.feed, data)
                 if self.connection.input_ended:
-                    self._keep_socket()
+                    self._duplicate_socket()
                 while not self._has_room:
-                    self._room = self._loop.create_future()
-                    await self._room
+                    self._room_waiter = self._loop.create_future()
+                    await self._room_waiter
         except _StreamError as failed:
             self._record_failure(failed.error)
         if self.failure is None:
-            self._deliver(self.connection.feed_eof)
+            self._call_engine(self.connection.feed_eof)
             return
-        number = _number_of(self.failure, errno.ECONNRESET)
-        if not self.connection.input_ended:  # the exception is not the peer's end
-            self._deliver(self.connection.feed_error, number)
+        number = _errno_of(self.failure, errno.ECONNRESET)
+        if not self.connection.input_ended:  # the exception, not the peer, has ended the input
+            self._call_engine(self.connection.feed_error, number)
         elif self.count_undelivered():
-            self._deliver(self.connection.send_failed, number)
+            self._call_engine(self.connection.send_failed, number)
 
     async def _send(self) -> None:
         """Send the engine's ciphertext, then the end. While closing, return when all is sent."""
@@ -286,10 +287,10 @@ class PortableDriver:
                         await self._send_eof(job)
                     return
                 else:
-                    self._work = self._loop.create_future()
-                    await self._work
+                    self._output_waiter = self._loop.create_future()
+                    await self._output_waiter
                     continue
-                self._deliver(connection.settle)  # the engine may have more to send
+                self._call_engine(connection.settle)  # the engine may have more to send
         except _StreamError as failed:
             self._record_failure(failed.error)
             await self._wait_for_alert()
@@ -298,20 +299,20 @@ class PortableDriver:
             if (connection.input_ended or self.is_watched) and not self.count_undelivered():
                 connection.sent()
                 connection.fin_sent()
-                self._deliver(connection.settle)
+                self._call_engine(connection.settle)
                 return
-            number = _number_of(failed.error, errno.EPIPE)
-            self._deliver(connection.send_failed, number)
-            self._deliver(connection.feed_error, number)  # a stream that fails in one direction is unusable in both
+            number = _errno_of(failed.error, errno.EPIPE)
+            self._call_engine(connection.send_failed, number)
+            self._call_engine(connection.feed_error, number)  # a stream that fails in one direction is unusable in both
 
     async def _send_all(self, job: _Job, data: bytes) -> None:
         self._outgoing.append(data)
-        at = 0
-        while at < len(data):
+        offset = 0
+        while offset < len(data):
             size = _SEND_SIZE_CLOSING if self.is_watched else _SEND_SIZE
-            piece = data[at : at + size]
+            piece = data[offset : offset + size]
             await job.call(self._stream.send(piece))
-            at += size
+            offset += size
             self._sent_bytes += len(piece)
         self._outgoing.clear()
 
@@ -354,7 +355,7 @@ class _Job:
         await asyncio.sleep(0)
         try:
             await work()
-        except _StreamError:  # kept in `error`
+        except _StreamError:  # `call` has stored it in `error`
             pass
         except Exception as error:  # noqa: BLE001  (a bug of ours, at the top of a task)
             self._crashed(error)
@@ -415,8 +416,8 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
         waiter.set_result(None)
 
 
-def _number_of(error: BaseException, default: int) -> int:
+def _errno_of(error: BaseException, default: int) -> int:
     number = error.errno if isinstance(error, OSError) else None
-    if number == errno.ENOTCONN:  # a socket that was reset, and has reported that already
+    if number == errno.ENOTCONN:  # the socket was reset, and an earlier call has reported that
         return errno.ECONNRESET
     return number if isinstance(number, int) and 0 < number <= _MAX_ERRNO else default

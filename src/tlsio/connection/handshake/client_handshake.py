@@ -40,9 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["ClientHandshake"]
 
 _NO_EXPIRY = 2**62
-_SKEW = 60  # seconds a clock may be set back; the age of a session from further in the future is unknown
+# Seconds that a clock may have been set back. A session from further in the future is not offered,
+# because its age is unknown.
+_SKEW = 60
 _UNVERIFIED = ((VerifyError.UNSPECIFIED, 0),)  # the server of this session was never verified
-# OpenSSL chooses the alert by these.
+# The verify errors from which OpenSSL chooses the alert, by name.
 _VERIFY_ERRORS = {name: VerifyError[name] for name in ("CERT_REVOKED", "UNABLE_TO_GET_CRL")}
 
 
@@ -69,14 +71,14 @@ class ClientHandshake(HandshakeSide):
     context: SecureContext
     options: ConnectOptions
 
-    def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None, place: object = None) -> None:
+    def __init__(self, options: ConnectOptions, context: SecureContext, host: str | None, port_or_path: object = None) -> None:
         """Determine the server's name.
 
         Args:
             options: Checked options.
             context: Trust, certificate and protocol settings.
             host: The host that was connected to, None if only a stream was given.
-            place: The port or path, which distinguishes servers of one name in a session cache.
+            port_or_path: Distinguishes servers of the same name in a session cache.
 
         Raises:
             UsageError: there is no name to compare with the server's certificate.
@@ -91,11 +93,10 @@ class ClientHandshake(HandshakeSide):
         self.server_name = _server_name(name, label) if name else None
         self.session: ClientSession | None = None  # offered to the server
         self.verdict: Verdict | None = None
-        self._port_or_path = place
+        self._port_or_path = port_or_path
         self._crls = make_cache(options.fetch_crl)
         self._trust: bytes | None = None
-        # The parts of the verdict, in addition to the chain, that are stored in this connection's
-        # sessions.
+        # What sessions of this connection store of the verdict, in addition to facts of the chain.
         self._verified_at = 0
         self._valid_until = _NO_EXPIRY
         self._objections: tuple[tuple[str, str], ...] = ()
@@ -138,10 +139,10 @@ class ClientHandshake(HandshakeSide):
 
     @property
     def trust(self) -> bytes:
-        """The digest that sessions are bound to: a session is resumed under no other."""
+        """The digest of what decides about trust: a session is resumed only if it has the same."""
         if self._trust is None:
-            lists = self._crls.policy if self._crls is not None else "off"
-            self._trust = digest_client(self.context.trust_digest, self.context.identity_digest, self.options, lists)
+            crl_policy = self._crls.policy if self._crls is not None else "off"
+            self._trust = digest_client(self.context.trust_digest, self.context.identity_digest, self.options, crl_policy)
         return self._trust
 
     @property
@@ -166,7 +167,7 @@ class ClientHandshake(HandshakeSide):
             self.session = session
 
     def _may_offer(self, session: ClientSession, now: float) -> bool:
-        """Tell whether the session's verdict is still valid for this server and this trust."""
+        """Return whether the session's verdict is still valid for this server and this trust."""
         if session.name != (self.host or "") or session.trust != self.trust:
             return False
         if session.verified_at > now + _SKEW or now >= min(session.valid_until, session.verified_at + self._session_timeout):
@@ -197,15 +198,15 @@ class ClientHandshake(HandshakeSide):
         if connection.resumed and self.session is not None:
             return replace(self.session, data=data)
         end, entries, digests = connection.chain_facts
-        # Without a certificate (a pre-shared key) there is nothing to judge again on resumption.
+        # Without a certificate, as with a pre-shared key, nothing could be verified again on
+        # resumption, so the session expires at once.
         end = min(end, self._valid_until, self._verified_at + self._session_timeout) if digests else 0
-        # It expires at once if name constraints of the issuers may apply to the name and the
-        # default check has not accepted it: a resumed connection has no chain in which to check
-        # them.
+        # The session also expires at once if issuers may have name constraints and the default
+        # check has not accepted the name: a resumed connection has no chain to check them in.
         reasons = self.verdict.reasons if self.verdict is not None else ()
-        unchecked = self.options.check_server_identity is not None or CertificateAltNameError.default_code in reasons
+        name_unchecked = self.options.check_server_identity is not None or CertificateAltNameError.default_code in reasons
         issuers = (connection.verified_chain or connection.peer_chain[:1])[1:]
-        if unchecked and any(map(may_constrain, issuers)):
+        if name_unchecked and any(map(may_constrain, issuers)):
             end = 0
         return ClientSession(
             name=self.host or "",
@@ -270,8 +271,8 @@ class ClientHandshake(HandshakeSide):
             self._check_crls(handshake, self._crls)
             return
         if self.verdict.error is not None and (self._crls is not None or self.options.ocsp != "off"):
-            # Revocation is not checked now. So this session's server stays refused on resumption,
-            # even if another check accepts the name.
+            # Revocation is not checked after this error. So the session stores the error, and its
+            # server stays refused on resumption even if another check accepts the name.
             self._objections = (_describe(self.verdict.error),)
         connection.answer_verify(self.verdict.verify_error)
 
@@ -334,7 +335,7 @@ class ClientHandshake(HandshakeSide):
 
     def _check_response(self, handshake: Handshake) -> None:
         connection, verdict = handshake.connection, self.verdict
-        # A response about an unverified certificate, accepted all the same, would prove nothing.
+        # If the certificate was accepted unverified, a response about it would prove nothing.
         judged = verdict is not None and verdict.authorized and self.options.ocsp != "off"
         status = self._judge_response(connection) if judged else CertificateStatus()
         if status.next_update is not None:
@@ -346,30 +347,30 @@ class ClientHandshake(HandshakeSide):
             connection.answer_status()
 
     def _judge_response(self, connection: Connection) -> CertificateStatus:
-        leaf, *above = read_verified((connection.verified_chain or connection.peer_chain[:1])[:2])
+        leaf, *issuers = read_verified((connection.verified_chain or connection.peer_chain[:1])[:2])
         if (response := connection.stapled) is None:
             return judge_absence(leaf, required=self.options.ocsp == "require")
-        return judge_response(response, leaf, above[0] if above else None, now=datetime.now(UTC))
+        return judge_response(response, leaf, issuers[0] if issuers else None, now=datetime.now(UTC))
 
     def explain(self, _handshake: Handshake, fault: Fault) -> TLSError:
         """Return the exception for a failure of the connection."""
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
-            cache.forget(self._cache_key)  # as Node's agent: the session may be the cause
+            cache.forget(self._cache_key)  # the session may be the cause; Node's agent forgets it too
         return error_from_fault(fault, host=self.host)
 
     def is_authorized(self, _handshake: Handshake) -> bool:
-        """Tell whether the server was verified."""
+        """Return whether the server was verified."""
         return self.verdict is not None and self.verdict.authorized
 
     def find_error(self, _handshake: Handshake) -> str | None:
-        """Return the code of the reason against the server; None if there is none."""
+        """Return the code of the error that refuses the server; None if there is none."""
         return self.verdict.authorization_error if self.verdict is not None else None
 
 
 _PSK_NOT_USED = (
-    "The server did not use the pre-shared key, and sent this certificate instead: it does not know the identity, or chose a cipher suite "
-    "without PSK. TLS 1.3 needs a suite with SHA-256, TLS 1.2 and older a PSK suite."
+    "The server did not use the pre-shared key, and sent this certificate instead: it does not know the identity that psk_callback "
+    "returned, or chose a cipher suite without PSK. Include a suite with SHA-256 (TLS 1.3) or a PSK suite (up to TLS 1.2) in ciphers=."
 )
 
 
@@ -402,7 +403,7 @@ def _server_name(name: str, label: str) -> str | None:
 def _link_verified(connection: Connection) -> PeerCertificate | None:
     """Return the server's certificate with its issuers.
 
-    They are those of the verified chain; where it ends, those that the server sent.
+    The issuers come from the verified chain and, after its end, from what the server sent.
     """
     chain = connection.peer_chain
     try:

@@ -47,7 +47,10 @@ _NEGOTIATION_ALERTS = frozenset({"handshake_failure", "protocol_version"})
 
 
 class ServerHandshake(HandshakeSide):
-    """One server's answers and verdicts; `TLSSocket(stream, is_server=True)` has one of its own."""
+    """One server's answers and verdicts.
+
+    `TLSSocket(stream, is_server=True)` has an instance of its own.
+    """
 
     is_server = True
     options: ServerOptions
@@ -56,9 +59,8 @@ class ServerHandshake(HandshakeSide):
         self.policy = policy
         self.options = policy.options
         self.diagnostics = Diagnostics(policy.options)
-        self.report_session_failure: Callable[[BaseException], bool] = (
-            _no_listener  # of session storage; returns whether there was a listener
-        )
+        # Reports a failure of session storage; returns whether there was a listener for it.
+        self.report_session_failure: Callable[[BaseException], bool] = _no_listener
 
     @property
     def context(self) -> SecureContext:
@@ -110,10 +112,10 @@ class ServerHandshake(HandshakeSide):
             self._ask_protocol(handshake, self.policy.names.find(name) if name else None)
             return
 
-        def take(result: object) -> None:
+        def on_result(result: object) -> None:
             self._ask_protocol(handshake, self._context_of(result, name))
 
-        self._ask(handshake, "sni_callback", take, hook, name, handshake.socket)
+        self._ask(handshake, "sni_callback", on_result, hook, name, handshake.socket)
 
     def _context_of(self, result: object, name: str) -> SecureContext | None:
         if result is None:
@@ -134,11 +136,17 @@ class ServerHandshake(HandshakeSide):
             self._ask_session(handshake, chosen, None)
             return
 
-        def take(result: object) -> None:
+        def on_result(result: object) -> None:
             self._ask_session(handshake, chosen, _check_protocol(result, offered))
 
         self._ask(
-            handshake, "alpn_callback", take, hook, connection.server_name, [one.decode("latin-1") for one in offered], handshake.socket
+            handshake,
+            "alpn_callback",
+            on_result,
+            hook,
+            connection.server_name,
+            [one.decode("latin-1") for one in offered],
+            handshake.socket,
         )
 
     def _protocol_hook(self, context: SecureContext) -> Callable[..., Any] | None:
@@ -158,48 +166,48 @@ class ServerHandshake(HandshakeSide):
             handshake.connection.answer_status(responses)
             return
 
-        def take(result: object) -> None:
+        def on_result(result: object) -> None:
             self._ask_status(handshake, identities, [*responses, _check_response(result)])
 
         certificate, issuer = identities[len(responses)]
-        self._ask(handshake, "ocsp_request", take, hook, certificate, issuer, handshake.socket)
+        self._ask(handshake, "ocsp_request", on_result, hook, certificate, issuer, handshake.socket)
 
     def _ask_session(self, handshake: Handshake, context: Context | None, protocol: bytes | None) -> None:
         """Look up the session the client wants to resume; the last question about a ClientHello."""
         connection = handshake.connection
-        wanted = connection.asked_session
-        if wanted is None:
+        session_id = connection.asked_session
+        if session_id is None:
             connection.answer_hello(context, protocol)
             return
-        since = perf_counter()
+        started = perf_counter()
 
-        def take(result: object) -> None:
-            self.policy.sessions.found(result, perf_counter() - since, connection.answer_session)
+        def on_result(result: object) -> None:
+            self.policy.sessions.found(result, perf_counter() - started, connection.answer_session)
             connection.answer_hello(context, protocol)
 
-        def fail(error: Exception) -> None:
+        def on_failure(error: Exception) -> None:
             self._session_failed(error)
             connection.answer_hello(context, protocol)
 
-        kept_under = (context or self.policy.names.default.native).session_id_context
-        self._ask(handshake, "resume_session", take, self.policy.sessions.find, wanted, kept_under, fail=fail)
+        session_id_context = (context or self.policy.names.default.native).session_id_context
+        self._ask(handshake, "resume_session", on_result, self.policy.sessions.find, session_id, session_id_context, on_failure=on_failure)
 
     def _ask_store(self, handshake: Handshake) -> None:
         """Store new sessions. The connection sends nothing before they are stored."""
         connection = handshake.connection
-        made = connection.take_sessions()
-        since = perf_counter()
+        new_sessions = connection.take_sessions()
+        started = perf_counter()
 
-        def take(_result: object) -> None:
-            self.policy.sessions.kept(len(made), perf_counter() - since)
+        def on_result(_result: object) -> None:
+            self.policy.sessions.kept(len(new_sessions), perf_counter() - started)
             connection.answer_store()
 
-        def fail(error: Exception) -> None:
+        def on_failure(error: Exception) -> None:
             self._session_failed(error)
             connection.answer_store()
 
-        kept_under = (handshake.context or self.policy.names.default).native.session_id_context
-        self._ask(handshake, "new_session", take, self.policy.sessions.keep, made, kept_under, fail=fail)
+        session_id_context = (handshake.context or self.policy.names.default).native.session_id_context
+        self._ask(handshake, "new_session", on_result, self.policy.sessions.keep, new_sessions, session_id_context, on_failure=on_failure)
 
     def _session_failed(self, error: Exception) -> None:
         self.policy.sessions.failed(error, self.report_session_failure)
@@ -207,23 +215,23 @@ class ServerHandshake(HandshakeSide):
     def _ask_client(self, handshake: Handshake) -> None:
         """Check the client's certificate against CRLs, then ask the hook.
 
-        For a resumed session, the engine has consulted the loaded CRLs before.
+        For a resumed session, the engine has already consulted the CRLs that were loaded.
         """
         connection = handshake.connection
         if self.policy.crls is None or connection.resumed or not self.is_authorized(handshake):
             self._ask_hook(handshake)
             return
 
-        def take(error: CertificateError | None) -> None:
+        def on_result(error: CertificateError | None) -> None:
             _raise_if(error)
             self._ask_hook(handshake)
 
-        self._ask(handshake, "fetch_crl", take, self.policy.crls.check, connection.verified_chain)
+        self._ask(handshake, "fetch_crl", on_result, self.policy.crls.check, connection.verified_chain)
 
     def _ask_hook(self, handshake: Handshake) -> None:
         connection = handshake.connection
 
-        def take(result: object) -> None:
+        def on_result(result: object) -> None:
             if result is not None:
                 raise result if isinstance(result, Exception) else wrong_answer("check_client", "None or an exception", result)
             verdict = self.judge(handshake, None)
@@ -233,12 +241,12 @@ class ServerHandshake(HandshakeSide):
 
         hook = self.policy.hooks.get("check_client")
         if hook is None:
-            take(None)
+            on_result(None)
             return
         chain, socket = _peer_chain(connection), handshake.socket
-        # Linked within the question, so that a certificate that cannot be parsed refuses the client
-        # like a failing hook.
-        self._ask(handshake, "check_client", take, lambda: hook(link(chain) if chain else None, socket))
+        # The chain is linked inside the question, so that a certificate that cannot be parsed has
+        # the same effect as a failing hook: the client is refused.
+        self._ask(handshake, "check_client", on_result, lambda: hook(link(chain) if chain else None, socket))
 
     def find_key(self, socket: object, given: bytes | None) -> tuple[bytes, bytes] | None:
         """Return identity and pre-shared key, or None. Called synchronously from inside OpenSSL."""
@@ -256,27 +264,27 @@ class ServerHandshake(HandshakeSide):
         self,
         handshake: Handshake,
         name: str,
-        take: Callable[[Any], None],
+        on_result: Callable[[Any], None],
         hook: Callable[..., Any],
         *args: object,
-        fail: Callable[[Exception], None] | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Ask one question; a failure refuses the client by the error's alert, or calls `fail`."""
+        """Ask one question; a failure calls `on_failure`, or refuses the client with an alert."""
         returned: object = None
 
         def refuse(failure: Exception) -> None:
             handshake.refused = failure
             handshake.hook_failure = failure if failure is not returned and is_hook_failure(failure) else None
-            handshake.connection.refuse(alert_of(failure, _usual_alert(name, failure)))
+            handshake.connection.refuse(alert_of(failure, _default_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
             nonlocal returned
             returned = result  # a returned exception is an answer, not a failure of the hook
             try:
                 _raise_if(error)
-                take(result)
-            except Exception as failure:  # noqa: BLE001  (of the hook, or about its answer: the handshake fails closed)
-                (fail or refuse)(failure)
+                on_result(result)
+            except Exception as failure:  # noqa: BLE001  (raised by the hook or about its answer: the handshake fails closed)
+                (on_failure or refuse)(failure)
 
         handshake.ask(name, self.options.hook_timeout, answer, hook, *args)
 
@@ -304,14 +312,17 @@ class ServerHandshake(HandshakeSide):
         return error
 
     def is_authorized(self, handshake: Handshake) -> bool:
-        """Tell whether the client's certificate was verified, and no hook or CRL refused it."""
+        """Return whether the client's certificate was verified, and no hook or CRL refused it."""
         connection = handshake.connection
         return handshake.refused is None and bool(
             connection.peer_certificate and not connection.verify_errors and not connection.pins_failed
         )
 
     def find_error(self, handshake: Handshake) -> str | None:
-        """Return the code of the reason against the client; as in Node, None without a request."""
+        """Return the code of the error that refuses the client, or None if there is none.
+
+        As in Node, it is also None if no certificate was requested.
+        """
         connection = handshake.connection
         if not handshake.is_done or not (connection.asks_certificate or connection.peer_certificate):
             return None
@@ -340,15 +351,16 @@ class ServerHandshake(HandshakeSide):
             resumed=connection.resumed,
             certificate_requested=connection.asks_certificate,
             psk=connection.psk_used,
-            # A session is bound to the pins: a client that resumes has met them, unless they were
-            # not enforced.
+            # A session is bound to the pins: a client that resumes has passed them, unless they
+            # were not enforced.
             spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
             explicit_ca=options.ca is not None,
             find_roots=context.find_roots,
         )
         strict = not connection.accepts_unverified
-        held = connection.psk_used or (connection.resumed and strict)  # pins apply to certificates
-        policy = VerifyPolicy(reject_unauthorized=strict, pins=() if held else options.pins or (), answer=answer)
+        # Pins apply to certificates, and a resumed session has passed them if they are enforced.
+        skips_pins = connection.psk_used or (connection.resumed and strict)
+        policy = VerifyPolicy(reject_unauthorized=strict, pins=() if skips_pins else options.pins or (), answer=answer)
         return judge(facts, policy)
 
 
@@ -370,7 +382,9 @@ def _peer_chain(connection: Connection) -> tuple[bytes, ...]:
 def _check_protocol(result: object, offered: list[bytes]) -> bytes:
     if result is None:
         raise HandshakeError(
-            "alpn_callback refused the client's protocols", code="ERR_SSL_NO_APPLICATION_PROTOCOL", alert="no_application_protocol"
+            "alpn_callback returned None, so it refused all of the client's protocols",
+            code="ERR_SSL_NO_APPLICATION_PROTOCOL",
+            alert="no_application_protocol",
         )
     protocol = result.encode("latin-1", "replace") if isinstance(result, str) else result
     if not isinstance(protocol, bytes) or protocol not in offered:
@@ -397,7 +411,7 @@ def _check_response(result: object) -> bytes | None:
     return response
 
 
-def _usual_alert(hook: str, failure: Exception) -> str:
+def _default_alert(hook: str, failure: Exception) -> str:
     """Return the alert of a failed hook.
 
     A refusal by `check_client` is about the certificate; anything else is the server's fault.

@@ -63,11 +63,11 @@ class HandshakeSide(ABC):
 
     @abstractmethod
     def is_authorized(self, handshake: Handshake) -> bool:
-        """Tell whether the peer was authenticated and accepted."""
+        """Return whether the peer was authenticated and accepted."""
 
     @abstractmethod
     def find_error(self, handshake: Handshake) -> str | None:
-        """Return the code of the reason against the peer; None if there is none."""
+        """Return the code of the error that refuses the peer; None if there is none."""
 
     # ---- for one side only
 

@@ -1,14 +1,16 @@
 """Servers: listening, contexts by name, sockets and their listeners.
 
-The gate accepts, limits and counts connections in C; a connection that needs a socket is adopted
-here, kept alive until it is closed, and passed to the `secure_connection` listeners. Everything
-runs in the loop's thread, except methods documented for any thread, which share a lock.
+The gate accepts, limits and counts connections in C; a connection that needs a socket gets
+one here. The server keeps the socket alive until it is closed and passes it to the
+`secure_connection` listeners. Everything runs in the loop's thread, except the methods that any
+thread may call, which share a lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import logging
 import os
 import threading
@@ -66,8 +68,8 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
 
     Args:
         listener: Called with each socket whose client was accepted, as a `secure_connection`
-            listener. After a sync one the socket stays open. An async one owns the socket, which is
-            closed when it returns.
+            listener. If it is async, it owns the socket, which is closed when it returns. If not,
+            the socket stays open.
         options: Options of servers and of their contexts.
 
     Raises:
@@ -78,7 +80,7 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
 
 
 @asynccontextmanager
-async def serve(  # noqa: PLR0913  (those of listen)
+async def serve(  # noqa: PLR0913  (the parameters of listen)
     listener: Callable[[TLSSocket], Any],
     port: int | None = 0,
     host: str | None = None,
@@ -110,7 +112,7 @@ class Server(Emitter):
         tls_client_error(error, socket): a handshake failed; also emitted as `client_error`.
         connection(address): a TCP connection was accepted, before TLS.
         drop(address): a connection was refused because of `max_connections`.
-        keylog(line, socket): secrets, as in a key log.
+        keylog(line, socket): a line for a key log, which contains secrets.
         listening: the server listens.
         close: the server is closed, and the last connection has ended.
         error(error): accepting failed, sessions could not be stored or looked up, or a listener of
@@ -139,9 +141,10 @@ class Server(Emitter):
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
         self._listening: Listening | None = None
-        self._process = 0  # the process that called `listen`
-        self._context_vars = contextvars.copy_context()  # of the constructor's caller, later of the caller of `listen`
-        self._open: dict[TLSSocket, Handshake] = {}
+        self._listening_pid = 0  # the process that called `listen`
+        # Listeners run in the context of the constructor's caller; after `listen`, of its caller.
+        self._context_vars = contextvars.copy_context()
+        self._open_sockets: dict[TLSSocket, Handshake] = {}
         self._tasks = TaskGroup(self._check_closed)
         self._owner = SocketOwner(
             secured=self._secured,
@@ -152,13 +155,13 @@ class Server(Emitter):
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
-        self._closes = 0  # the number of calls of `close`
+        self._close_calls = 0  # the number of calls of `close`
         self._close_emitted = True
         self._is_stapling = False
         self._emitting_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._close_waiters: Waiters = set()
-        self._end_waiters: Waiters = set()
+        self._serve_forever_waiters: Waiters = set()
+        self._wait_closed_waiters: Waiters = set()
         self._lock = threading.Lock()  # any thread may replace contexts
         if listener is not None:
             self.on("secure_connection", listener)
@@ -200,20 +203,20 @@ class Server(Emitter):
         Args:
             port: A TCP port; 0 chooses a free one.
             host: A name or address; None: all addresses, IPv4 and IPv6, by one socket.
-            path: A Unix socket's path, instead; removed when the server closes.
-            sock: Bound sockets, instead; the server owns them. After an error they are open and
-                unchanged.
+            path: The path of a Unix socket to use instead; removed when the server closes.
+            sock: Bound sockets to use instead. The server owns them, unless this call raises: then
+                they stay open and unchanged.
             backlog: The length of the kernel's queue of connections.
             reuse_port: Let several processes listen on the port.
 
         Raises:
-            UsageError: a wrong argument, the server listens already, or `close` was called during
-                this call.
+            UsageError: a wrong argument, the server is already listening, or `close` was called
+                during this call.
             OSError: the address is not available.
         """
         self._check_process()
         self._check_not_listening()
-        closes = self._closes
+        closes = self._close_calls
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
             self._check_not_closed(closes)
@@ -231,7 +234,7 @@ class Server(Emitter):
         self._listening = opened
         self._loop = asyncio.get_running_loop()
         self._context_vars = contextvars.copy_context()
-        self._process = os.getpid()
+        self._listening_pid = os.getpid()
         self._closing = self._close_emitted = False
         self._stop_deadline()
         self._start_stapling()
@@ -240,14 +243,14 @@ class Server(Emitter):
 
     def _check_not_listening(self) -> None:
         if self.listening:
-            raise UsageStateError("This server listens already", code="ERR_SERVER_ALREADY_LISTEN")
+            raise UsageStateError("This server is already listening", code="ERR_SERVER_ALREADY_LISTEN")
 
     def _check_not_closed(self, closes: int) -> None:
-        if closes != self._closes:
+        if closes != self._close_calls:
             raise UsageStateError("close() was called before the server could listen", code="ERR_SERVER_NOT_RUNNING")
 
     def _check_process(self) -> None:
-        if self._process and self._process != os.getpid():
+        if self._listening_pid and self._listening_pid != os.getpid():
             raise UsageStateError(
                 "This server belongs to the parent process: it cannot be used after a fork",
                 code="ERR_TLS_FORKED",
@@ -263,7 +266,7 @@ class Server(Emitter):
                 _log.warning('The certificate "%s" is valid only with an OCSP response (must-staple): set stapling=True', name)
 
     def _start_stapling(self) -> None:
-        """Give the stapler the present certificates."""
+        """Pass the current certificates to the stapler."""
         if self._policy.stapler is not None and not self._closing:
             with self._lock:
                 identities = self._policy.names.identities
@@ -280,7 +283,7 @@ class Server(Emitter):
         self._is_stapling = False
 
     def address(self) -> ServerAddress | str | None:
-        """Return the address, or the path of a Unix socket; None unless it listens."""
+        """Return the address, or the path of a Unix socket; None if the server is not listening."""
         return self._listening.address if self._listening is not None else None
 
     @property
@@ -327,8 +330,9 @@ class Server(Emitter):
     def add_context(self, hostname: str, context: SecureContext | ContextOptionsDict) -> None:
         """Serve `hostname` with a context of its own.
 
-        A `*` matches any part of a single label. The match that was added last wins. Options that
-        the context leaves unset are the server's. An existing name is replaced. Any thread.
+        A `*` matches any part of a single label. If several names match, the one added last is
+        used. Options that the context leaves unset are the server's. An existing name is replaced.
+        May be called from any thread.
 
         Raises:
             UsageError: `hostname` is empty (ERR_TLS_REQUIRED_SERVER_NAME), or an option is wrong;
@@ -342,16 +346,19 @@ class Server(Emitter):
         self._identities_changed()
 
     def remove_context(self, hostname: str) -> None:
-        """Serve `hostname` with the default context again; ignored if unknown. Any thread."""
+        """Serve `hostname` with the default context again; an unknown name is ignored.
+
+        May be called from any thread.
+        """
         with self._lock:
             self._policy.names.remove(hostname)
         self._update_wants()
         self._identities_changed()
 
     def set_secure_context(self, context: SecureContext | None = None, /, **options: Unpack[ContextOptionsDict]) -> None:
-        """Replace the default context for new connections. Any thread.
+        """Replace the default context for new connections.
 
-        Options that are not given keep their value.
+        May be called from any thread. Options that are not given keep their value.
 
         Raises:
             UsageError: a wrong option; nothing was changed.
@@ -379,7 +386,7 @@ class Server(Emitter):
         return self._ticket_keys.ring.first()
 
     def set_ticket_keys(self, keys: Any) -> None:
-        """Use other ticket keys. Any thread.
+        """Use other ticket keys. May be called from any thread.
 
         Args:
             keys: A key of 48 bytes, which encrypts from now on, while older keys decrypt for one
@@ -388,7 +395,7 @@ class Server(Emitter):
         Raises:
             UsageTypeError: `keys` are not keys; the old ones stay.
             UsageValueError: a key has a wrong length; the old ones stay.
-            UsageStateError: the keys come from a source.
+            UsageStateError: `ticket_keys=` is a source of keys, which alone supplies them.
         """
         self._ticket_keys.use(keys)
 
@@ -429,7 +436,7 @@ class Server(Emitter):
             self._update_wants()
 
     def _update_wants(self) -> None:
-        """Tell the gate which questions and notifications are needed."""
+        """Set on the gate which questions and notifications are needed."""
         policy, diagnostics = self._policy, self._side.diagnostics
         wants = policy.wants
         self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
@@ -455,7 +462,7 @@ class Server(Emitter):
         # The reactor has no contextvars context: a connection's variables are those of the caller
         # of `listen`.
         sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
-        self._open[sock] = handshake
+        self._open_sockets[sock] = handshake
 
     def _connected(self, address: Address) -> None:
         self._context_vars.copy().run(self._emit, "connection", address)
@@ -466,6 +473,8 @@ class Server(Emitter):
     def _accept_failed(self, number: int) -> None:
         error = OSError(number, os.strerror(number))
         error.add_note("A connection could not be accepted. It waits in the kernel's queue, and accepting is retried.")
+        if number in {errno.EMFILE, errno.ENFILE}:
+            error.add_note("Raise the limit of open files (ulimit -n), or set max_connections= below it.")
         if not self._context_vars.copy().run(self._emit, "error", error):
             _log.warning("A connection could not be accepted: %s", error)
 
@@ -491,7 +500,7 @@ class Server(Emitter):
 
     def _socket_closed(self, sock: TLSSocket) -> None:
         self._statistics.closed(sock)
-        handshake = self._open.pop(sock, None)  # None: `upgrade` refused it
+        handshake = self._open_sockets.pop(sock, None)  # None: `upgrade` refused it
         if handshake is not None and handshake.tasks:
             for task in handshake.tasks:
                 self._tasks.add(task)
@@ -508,7 +517,10 @@ class Server(Emitter):
         self._tasks.run(as_coroutine(awaitable), ended)
 
     def _listener_failed(self, error: BaseException) -> None:
-        """Emit a listener's exception as `error`; report it to the loop's handler if that fails."""
+        """Emit a listener's exception as `error`.
+
+        Without an `error` listener, or if it was one that failed, report it to the loop's handler.
+        """
         if self._emitting_error or not self._has("error"):
             self._report(error)
             return
@@ -534,13 +546,13 @@ class Server(Emitter):
             TLSError: the handshake failed; raised after `tls_client_error`. The stream is closed.
             ConnectionLostError: `max_connections` is reached, or the server was closed during the
                 call. The stream is closed.
-            UsageError: `stream` is not a stream, and is left untouched; or the keys of a source
-                cannot be used, and the stream is closed.
+            UsageError: `stream` is not a stream, and is left untouched. Or the source in
+                `ticket_keys=` returned keys that cannot be used: then the stream is closed.
             Cancelled: the stream is closed.
         """
         self._check_process()
         loop = self._loop = asyncio.get_running_loop()
-        closes = self._closes
+        closes = self._close_calls
         driver = open_driver(stream, self._side, loop)
         connection = driver.connection
         handshake = Handshake(connection, loop, self._policy.names.default)
@@ -556,26 +568,26 @@ class Server(Emitter):
         except BaseException:
             sock.destroy()
             raise
-        self._open[sock] = handshake
+        self._open_sockets[sock] = handshake
         self._statistics.upgraded(sock)
         return await sock.handshake()
 
     def _check_room(self, peer: Any, closes: int) -> None:
-        if closes != self._closes:
+        if closes != self._close_calls:
             raise ConnectionLostError("The server was closed", code="ERR_SERVER_NOT_RUNNING")
         if self.max_connections is not None and self.connections >= self.max_connections:
             self._emit("drop", peer)
-            raise ConnectionLostError("The connection was refused: the server has reached max_connections", code="ERR_TLS_MAX_CONNECTIONS")
+            raise ConnectionLostError("The connection was refused: the server has reached max_connections=", code="ERR_TLS_MAX_CONNECTIONS")
 
     # ---- closing
 
     def close(self, timeout: float | None = None) -> None:
         """Stop listening; after `timeout` seconds close connections and cancel async listeners.
 
-        None: without limit; 0: at once. It may be called again with another timeout.
+        None waits without limit, 0 closes at once. It may be called again with another timeout.
         """
         self._check_process()
-        self._closes += 1
+        self._close_calls += 1
         seconds = 0.0 if timeout == 0 and not isinstance(timeout, bool) else check_seconds("timeout", timeout)
         if self._listening is not None:
             self._gate.unlisten_all()
@@ -584,7 +596,7 @@ class Server(Emitter):
         self._closing = self._gate.closing = True
         self._ticket_keys.stop()
         self._stop_stapling()
-        wake(self._close_waiters)
+        wake(self._serve_forever_waiters)
         if seconds is not None:
             self._stop_deadline()
             if seconds and self._loop is not None and not self._is_idle:
@@ -601,7 +613,7 @@ class Server(Emitter):
     def _close_all(self) -> None:
         self._gate.evict()
         self._tasks.cancel()
-        for sock, handshake in tuple(self._open.items()):
+        for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
             sock.destroy()
             cancel_others(running)
@@ -609,7 +621,7 @@ class Server(Emitter):
 
     @property
     def _is_idle(self) -> bool:
-        return not self._open and not self._tasks and not self._gate.open_connections
+        return not self._open_sockets and not self._tasks and not self._gate.open_connections
 
     def _check_closed(self) -> None:
         """Emit `close` after the last connection; also called by the gate."""
@@ -620,7 +632,7 @@ class Server(Emitter):
             self._close_emitted = True
             self._emit("close")
         if self._is_idle:  # an async listener of `close` may still run
-            wake(self._end_waiters)
+            wake(self._wait_closed_waiters)
 
     async def wait_closed(self) -> None:
         """Wait until the server, its connections and its listeners' tasks have ended.
@@ -634,11 +646,11 @@ class Server(Emitter):
         self._check_process()
         self._check_no_self_wait()
         while not self._closing or not self._is_idle:
-            await wait_in(self._end_waiters)
+            await wait_in(self._wait_closed_waiters)
 
     def _check_no_self_wait(self) -> None:
         task = asyncio.current_task()
-        if task in self._tasks or any(one.is_waited_for(task) for one in self._open.values()):
+        if task in self._tasks or any(one.is_waited_for(task) for one in self._open_sockets.values()):
             raise UsageStateError(
                 "A listener or hook cannot wait for its own server to close: the server waits for it",
                 code="ERR_TLS_SELF_WAIT",
@@ -653,11 +665,11 @@ class Server(Emitter):
         """
         self._check_process()
         if not self.listening and not self._closing:
-            raise UsageStateError("This server does not listen", code="ERR_SERVER_NOT_RUNNING", hint="await server.listen(...) first.")
+            raise UsageStateError("This server is not listening", code="ERR_SERVER_NOT_RUNNING", hint="await server.listen(...) first.")
         if self._closing:
             return
         try:
-            await wait_in(self._close_waiters)
+            await wait_in(self._serve_forever_waiters)
         except asyncio.CancelledError:
             self.close()
             raise
@@ -678,8 +690,8 @@ class Server(Emitter):
     # ---- statistics
 
     def stats(self) -> ServerStats:
-        """Return the server's statistics. Any thread."""
-        return self._statistics.read(self._open)
+        """Return the server's statistics. May be called from any thread."""
+        return self._statistics.read(self._open_sockets)
 
     def __repr__(self) -> str:
         return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"

@@ -1,9 +1,9 @@
 """The part of a TLSSocket that ends it: closing, errors, and the last events.
 
-Theory of operation. Every error ends the socket by `_fail`, and every end goes through
+Theory of operation. Every error ends the socket through `_fail`, and every end goes through
 `_close_now`: it releases the stream, wakes all waiting calls and emits `close`. The events that are
-emitted once (`end`, `error`, `close`) go into `_kept` first and are emitted by `_emit_kept`, in
-that order, as soon as there is a listener and the data before them was delivered.
+emitted once (`end`, `error`, `close`) go into `_pending_events` first. `_emit_pending` emits them,
+in that order, as soon as there is a listener and the data before them was delivered.
 
 Closing has two phases, and nothing that the peer sends can prolong either.
 - Sending: data is unsent or unacknowledged. Progress is a byte that the peer acknowledges; over a
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tlsio.connection.socket.close_watch import CloseWatch
 from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError
-from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, Kept
+from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, ENDED, HANDSHAKING, OPEN, READABLE, RELEASED, WRITABLE, PendingEvents
 from tlsio.connection.socket.reading import SocketReading
 from tlsio.connection.tasks import as_coroutine, failure_of_task
 from tlsio.connection.waiters import wait_in, wake
@@ -55,8 +55,8 @@ __all__ = ["SocketClosing"]
 
 _log = logging.getLogger("tlsio")
 
-_CLOCK_STEP = 0.004  # seconds; the engine's activity clock may be behind by that much
-_FAULTS_OF_PEERS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
+_CLOCK_STEP = 0.004  # seconds; the engine's activity clock may lag by this much
+_PEER_ERRORS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
 class SocketClosing(SocketReading):
@@ -65,26 +65,27 @@ class SocketClosing(SocketReading):
     __slots__ = (
         "_close_waiters",
         "_closing",
-        "_drainers",
+        "_drain_waiters",
         "_error_handled",
+        "_handshake_timer",
+        "_handshake_waiter",
         "_idle_timeout",
         "_idle_timer",
-        "_opener",
-        "_rehandshaker",
-        "_reported",
-        "_timer",
+        "_last_reported",
+        "_rehandshake_waiter",
     )
 
     _close_waiters: Waiters | None
     _closing: CloseWatch | None  # while `close` is in progress
-    _drainers: Waiters | None
+    _drain_waiters: Waiters | None
     _error_handled: bool
     _idle_timeout: float | None
     _idle_timer: asyncio.TimerHandle | None
-    _opener: asyncio.Future[None] | None  # the calls that wait for the handshake
-    _reported: BaseException | None  # to the loop's handler: several listeners may raise the same error
-    _rehandshaker: asyncio.Future[bool | None] | None  # the call that waits for another handshake
-    _timer: asyncio.TimerHandle | None  # the deadline of a handshake
+    _handshake_waiter: asyncio.Future[None] | None  # the calls that wait for the handshake
+    # The last error passed to the loop's handler: several listeners may raise the same one.
+    _last_reported: BaseException | None
+    _rehandshake_waiter: asyncio.Future[bool | None] | None  # the call that waits for another handshake
+    _handshake_timer: asyncio.TimerHandle | None  # the deadline of a handshake
 
     if TYPE_CHECKING:  # defined in TLSSocket
 
@@ -109,7 +110,7 @@ class SocketClosing(SocketReading):
         self._drop_input()
         self._set_idle_timer(None)
         if self._phase is OPEN:
-            self._set_deadline(None)  # of another handshake: from now on close_timeout applies
+            self._set_handshake_deadline(None)  # close_timeout now limits a pending renegotiation too
         self._connection.set_flow(None)
         self._connection.close()
         self._wake_reader()
@@ -130,14 +131,14 @@ class SocketClosing(SocketReading):
         if self._phase >= CLOSED:
             return self
         if error is not None and self._error is None:
-            self._end_with_error(error, ours=True)
+            self._end_with_error(error, local=True)
         self._stop_writing()
         self._drop_input()
         self._close_now()
         return self
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, and after an orderly end the stream too.
+        """Wait until the connection is closed and, after an orderly end, until its stream is too.
 
         It does not raise the connection's error.
 
@@ -148,7 +149,12 @@ class SocketClosing(SocketReading):
         if self._phase is RELEASED:
             return
         self._connection.check_caller()
-        if self._awaited and self._phase < CLOSED and self._input is not DROPPED and self._handshake.is_waited_for(asyncio.current_task()):
+        if (
+            self._running_listeners
+            and self._phase < CLOSED
+            and self._input is not DROPPED
+            and self._handshake.is_waited_for(asyncio.current_task())
+        ):
             raise UsageStateError(
                 "A data listener cannot wait for its own socket to close: the socket waits for the listener",
                 code="ERR_TLS_SELF_WAIT",
@@ -174,11 +180,11 @@ class SocketClosing(SocketReading):
     def _drop_input(self) -> None:
         """Deliver no more data."""
         self._buffer = None
-        self._kept &= ~Kept.END
+        self._pending_events &= ~PendingEvents.END
         if self._input is not DROPPED:
             self._move_input(DROPPED)
 
-    def _close_ended(self, delivered: bool) -> None:  # noqa: FBT001 - called by the watch
+    def _close_ended(self, delivered: bool) -> None:  # noqa: FBT001 - passed by `CloseWatch` without its name
         if delivered:
             self._close_now()
         else:  # the peer has not acknowledged a byte for the whole of `close_timeout`
@@ -187,15 +193,15 @@ class SocketClosing(SocketReading):
 
     # ---- the end of input
 
-    def _input_ended(self, truncated: bool) -> None:  # noqa: FBT001  (the engine's way to call)
+    def _input_ended(self, truncated: bool) -> None:  # noqa: FBT001  (passed by the engine without its name)
         if self._input is not READABLE:
             return
         if truncated and not self._settings.allow_truncation:
             self._fail(TruncatedError(hint=TRUNCATION_HINT))
             return
         self._move_input(ENDED)
-        self._kept |= Kept.END
-        if self._reader is not None:
+        self._pending_events |= PendingEvents.END
+        if self._read_waiter is not None:
             self._wake_reader()
         self._settle_end()
 
@@ -210,26 +216,29 @@ class SocketClosing(SocketReading):
 
     def _settle_end(self) -> None:
         """Process the end of input, or an error, once data listeners are done with earlier data."""
-        if self._phase < CLOSED and not self._is_held:
+        if self._phase < CLOSED and not self._awaits_listeners:
             if self._error is not None:
                 self._close_now()
                 if self._has("data"):
-                    self._report_unhandled(of_user=False)
+                    self._report_unhandled(from_user_code=False)
             elif self._input is ENDED:
                 self._process_end()
             if self._phase >= CLOSED:
                 return  # closing has emitted the events
-        if self._kept:
-            self._emit_kept()
+        if self._pending_events:
+            self._emit_pending()
 
     def _process_end(self) -> None:
-        """Process the peer's end: a flow ends our direction too; after both the socket closes."""
+        """Process the peer's end; close the socket once both directions have ended.
+
+        If data goes to listeners, our direction ends too, unless `allow_half_open` is set.
+        """
         flowing = self._has("data")
         if flowing and self._paused:
-            return  # `resume` leads here again
+            return  # `resume` calls this again
         finished = self._connection.output_ended
-        if self._kept & Kept.END and (finished or self._buffer is None):
-            self._emit_kept_event(Kept.END, "end")
+        if self._pending_events & PendingEvents.END and (finished or self._buffer is None):
+            self._emit_pending_event(PendingEvents.END, "end")
         if flowing and not self._settings.allow_half_open:
             self._end()
         if finished and self._phase < CLOSED:
@@ -237,88 +246,88 @@ class SocketClosing(SocketReading):
 
     # ---- the last events
 
-    def _emit_kept(self) -> None:
+    def _emit_pending(self) -> None:
         """Emit the kept events that have listeners, in order."""
-        if self._emitting or (self._is_held and self._input is not DROPPED):
+        if self._emitting or (self._awaits_listeners and self._input is not DROPPED):
             return
-        if self._kept & Kept.END and self._buffer is None and not (self._paused and self._has("data")):
-            self._emit_kept_event(Kept.END, "end")
-        if self._kept & Kept.ERROR and self._emit_kept_event(Kept.ERROR, "error", self._error):
+        if self._pending_events & PendingEvents.END and self._buffer is None and not (self._paused and self._has("data")):
+            self._emit_pending_event(PendingEvents.END, "end")
+        if self._pending_events & PendingEvents.ERROR and self._emit_pending_event(PendingEvents.ERROR, "error", self._error):
             self._error_handled = True
-        if self._kept & Kept.CLOSE:
-            if self._emit_kept_event(Kept.CLOSE, "close", self._error is not None):
-                self._kept &= ~Kept.END  # `close` is the last event; only an error is kept
+        if self._pending_events & PendingEvents.CLOSE:
+            if self._emit_pending_event(PendingEvents.CLOSE, "close", self._error is not None):
+                self._pending_events &= ~PendingEvents.END  # `close` is the last event; only an error is kept
             elif self._input is DROPPED and self._error is None:  # the application itself closed the socket
-                self._kept &= ~Kept.CLOSE
+                self._pending_events &= ~PendingEvents.CLOSE
 
-    def _emit_kept_event(self, kept: int, event: str, *args: object) -> bool:
+    def _emit_pending_event(self, kept: int, event: str, *args: object) -> bool:
         if not self._has(event):
             return False
-        self._kept &= ~kept
+        self._pending_events &= ~kept
         return self._emit(event, *args)
 
-    # ---- the end
+    # ---- ending
 
-    def _end_with_error(self, error: BaseException, *, ours: bool = False) -> None:
-        """End with an error: a server gets those of its sockets' handshakes, `_fail` all others."""
+    def _end_with_error(self, error: BaseException, *, local: bool = False) -> None:
+        """End with an error. A failed handshake of a server's socket is reported to the server."""
         if self._handshake.is_done or self._owner is None:
-            # `of_user` is for servers: a client's error is always reported.
-            self._fail(error, ours=ours, of_user=error is self._handshake.hook_failure and self._side.is_server)
+            # Only for servers, which otherwise do not report an error that the peer caused.
+            self._fail(error, local=local, from_user_code=error is self._handshake.hook_failure and self._side.is_server)
         elif self._phase < CLOSED and self._error is None:
             self._error = error
             self._error_handled = True
-            self._owner.handshake_failed(self, error, error is self._handshake.hook_failure and self._opener is None)
+            self._owner.handshake_failed(self, error, error is self._handshake.hook_failure and self._handshake_waiter is None)
             self._close_now()
 
-    def _fail(self, error: BaseException, *, ours: bool = False, of_user: bool = False, stuck: bool = False) -> None:
+    def _fail(self, error: BaseException, *, local: bool = False, from_user_code: bool = False, stuck: bool = False) -> None:
         """End with an error, for waiting calls, later calls and listeners.
 
         Args:
             error: The exception.
-            ours: Not caused by the peer: undelivered data is dropped, and the end does not wait for
-                listeners.
-            of_user: Raised by user code, so that even a server's is reported if it is unhandled.
+            local: Caused on this side, not by the peer: undelivered data is dropped, and the end
+                does not wait for listeners.
+            from_user_code: Raised by user code, so a server reports it too if it is unhandled.
             stuck: The stream accepts no more data: do not wait for it.
         """
         if self._phase >= CLOSED or self._error is not None:
             return
         closing = self._input is DROPPED
         self._error = error
-        self._error_handled = closing and not of_user  # after close() the application need not handle errors
-        self._kept = (self._kept | Kept.ERROR) & ~Kept.END
+        self._error_handled = closing and not from_user_code  # after close() the application need not handle errors
+        self._pending_events = (self._pending_events | PendingEvents.ERROR) & ~PendingEvents.END
         lost = closing and isinstance(error, ConnectionLostError)  # data may be lost
         if not closing or lost:
             self._count_failure(error)
         if lost and self._side.is_server and not self._has("error"):
             _log.debug("%r: %s", self, error)
-        waiting = bool(self._opener or self._reader or self._rehandshaker or self._drainers)
-        if ours or of_user:
+        waiting = bool(self._handshake_waiter or self._read_waiter or self._rehandshake_waiter or self._drain_waiters)
+        if local or from_user_code:
             self._drop_input()
-        elif self._is_held:
+        elif self._awaits_listeners:
             self._wake_all()
             return
         self._close_now(stuck=stuck)
-        if not waiting and (of_user or self._has("data")):  # no pending call raises it
-            self._report_unhandled(of_user=of_user)
+        if not waiting and (from_user_code or self._has("data")):  # no pending call raises it
+            self._report_unhandled(from_user_code=from_user_code)
 
     def _close_now(self, *, stuck: bool = False) -> None:
         if self._phase >= CLOSED:
             return
         at_once = not self._handshake.is_done and self._error is None
         self._move_phase(CLOSED)
-        self._kept |= Kept.CLOSE
+        self._pending_events |= PendingEvents.CLOSE
         self._handshake.cancel()
         if self._idle_timer is not None:
             self._set_idle_timer(None)
-        if self._timer is not None:
-            self._set_deadline(None)
+        if self._handshake_timer is not None:
+            self._set_handshake_deadline(None)
         if self._closing is not None:
             self._closing.stop()
         connection = self._connection
         connection.destroy(linger=not at_once)
         connection.release()
         self._wake_all()
-        self._emit_kept()
+        self._emit_pending()
         drain = not at_once and not connection.input_ended
         if self._driver is None:
             self._release()
@@ -326,7 +335,7 @@ class SocketClosing(SocketReading):
             self._driver.close(at_once=stuck, drain=True)
             self._release()
         else:
-            self._driver.close(at_once=at_once or stuck, drain=False, gone=self._release)
+            self._driver.close(at_once=at_once or stuck, drain=False, on_closed=self._release)
 
     def _release(self) -> None:
         """Note that the stream is released."""
@@ -337,20 +346,20 @@ class SocketClosing(SocketReading):
             wake(self._close_waiters)
 
     def _wake_all(self) -> None:
-        if self._reader is not None:
+        if self._read_waiter is not None:
             self._wake_reader()
-        for waiter in (self._rehandshaker, self._opener):
+        for waiter in (self._rehandshake_waiter, self._handshake_waiter):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
-        if self._drainers:
-            wake(self._drainers)
+        if self._drain_waiters:
+            wake(self._drain_waiters)
 
     # ---- errors
 
     def _raise(self, error: BaseException) -> NoReturn:
         """Raise the connection's error to a caller."""
         self._error_handled = True
-        self._raised = error
+        self._last_raised = error
         raise error
 
     def _raise_closed(self) -> NoReturn:
@@ -377,51 +386,54 @@ class SocketClosing(SocketReading):
             self._end_with_error(error)
 
     def _listener_failed(self, error: BaseException) -> None:
-        """End with an exception of user code, unless that is one that this socket raised itself."""
-        if error is self._raised:
-            # A kept error with a listener is emitted by `destroy`.
-            is_reported = error is self._error and (not self._kept & Kept.ERROR or self._has("error"))
+        """End the socket with an exception of user code.
+
+        If this socket raised it to that code, it is not a new error: the socket is destroyed.
+        """
+        if error is self._last_raised:
+            # If it is pending and has a listener, `destroy` emits it.
+            is_reported = error is self._error and (not self._pending_events & PendingEvents.ERROR or self._has("error"))
             if not is_reported:
-                self._report(error, of_user=False)
+                self._report(error, from_user_code=False)
             self.destroy()
         elif self._phase >= CLOSED or self._error is not None:
-            self._report(error, of_user=True)
+            self._report(error, from_user_code=True)
             self._settle_end()
         else:
-            self._fail(error, of_user=True)
+            self._fail(error, from_user_code=True)
 
     def _crashed(self, error: BaseException) -> None:
-        """End in any state, after our own code raised in a notification; report the error once."""
+        """End in any state after a bug in tlsio raised in a notification; report the error once."""
         try:
             if self._phase < CLOSED and self._error is None and (self._handshake.is_done or self._owner is None):
-                self._fail(error, of_user=True)
+                self._fail(error, from_user_code=True)
             else:
                 self._end_with_error(error)
-                self._report(error, of_user=True)
+                self._report(error, from_user_code=True)
         finally:
             self.destroy()
 
     def _count_failure(self, error: BaseException) -> None:
         """Count an error of the peer or the network on a server's open connection."""
-        if self._handshake.is_done and self._owner is not None and isinstance(error, _FAULTS_OF_PEERS):
+        if self._handshake.is_done and self._owner is not None and isinstance(error, _PEER_ERRORS):
             self._owner.connection_failed(error)
 
-    def _report_unhandled(self, *, of_user: bool) -> None:
+    def _report_unhandled(self, *, from_user_code: bool) -> None:
         if self._error is not None and not self._error_handled and not self._has("error"):
-            self._report(self._error, of_user=of_user)
+            self._report(self._error, from_user_code=from_user_code)
 
-    def _report(self, error: BaseException, *, of_user: bool) -> None:
+    def _report(self, error: BaseException, *, from_user_code: bool) -> None:
         """Report an unhandled error to the loop's handler; log it if a server's peer caused it."""
-        if error is self._reported:
+        if error is self._last_reported:
             return
-        self._reported = error
+        self._last_reported = error
         if error is self._error:
             self._error_handled = True
-            self._kept &= ~Kept.ERROR
-        if self._side.is_server and not of_user and isinstance(error, _FAULTS_OF_PEERS):
+            self._pending_events &= ~PendingEvents.ERROR
+        if self._side.is_server and not from_user_code and isinstance(error, _PEER_ERRORS):
             _log.debug("%r: %s", self, error)
         elif not self._loop.is_closed():
-            what = "a listener failed" if of_user else "an unhandled error"
+            what = "a listener or hook raised an exception" if from_user_code else "unhandled error: add an error listener to handle it"
             self._loop.call_exception_handler({"message": f"tlsio: {what} ({self!r})", "exception": error})
 
     # ---- tasks
@@ -460,29 +472,31 @@ class SocketClosing(SocketReading):
 
     # ---- timers
 
-    def _set_deadline(self, seconds: float | None) -> None:
+    def _set_handshake_deadline(self, seconds: float | None) -> None:
         """Set or clear the deadline of a handshake."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._expire)
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+        self._handshake_timer = None if seconds is None else self._loop.call_later(seconds, self._handshake_deadline_passed)
 
-    def _expire(self) -> None:
-        self._timer = None
+    def _handshake_deadline_passed(self) -> None:
+        self._handshake_timer = None
         if self._phase is HANDSHAKING:
             self._connection.expire()
         elif not self._handshake.is_asking:  # otherwise the peer has answered, and hook_timeout applies
-            hint = "Its answer may follow data that was not read: read during renegotiate(). Otherwise raise handshake_timeout=."
-            self._fail(HandshakeTimeoutError("The peer has not answered the renegotiation within handshake_timeout", hint=hint), ours=True)
+            hint = "The answer may come after unread data: read while renegotiate() waits. If the peer is slow, raise handshake_timeout=."
+            self._fail(
+                HandshakeTimeoutError("The peer has not answered the renegotiation within handshake_timeout=", hint=hint), local=True
+            )
 
     def set_timeout(self, seconds: float | None) -> Self:
-        """Emit `timeout` after that time without data; without a listener the socket is destroyed.
+        """Emit `timeout` when no data has moved for `seconds`; None disables the timeout.
 
-        None: no timeout.
+        If `timeout` has no listener, the socket is destroyed.
         """
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float)):
             raise UsageTypeError(f"seconds must be a number or None, got {type(seconds).__name__}")
         if seconds is not None and not 0 < seconds < float("inf"):
-            raise UsageValueError(f"seconds must be more than 0, got {seconds}", code="ERR_OUT_OF_RANGE")
+            raise UsageValueError(f"seconds must be more than 0 and finite, or None, got {seconds}", code="ERR_OUT_OF_RANGE")
         self._connection.check_caller()
         if self._phase < CLOSED and self._input is not DROPPED:
             self._idle_timeout = seconds
@@ -502,16 +516,16 @@ class SocketClosing(SocketReading):
         if left > 0:
             self._set_idle_timer(left)
         elif not self._has("timeout"):
-            self._fail(IdleTimeoutError(), ours=True)
+            self._fail(IdleTimeoutError(), local=True)
         else:
-            reported = self._silent_since
+            reported_before = self._silent_since
             self._silent_since = last
-            # Queued data may move without a call of the application; everything else calls
-            # `_end_silence`.
+            # The timer is needed only for queued data, which may move without a call of the
+            # application. Any other data that moves calls `_end_silence`.
             self._set_idle_timer(self._idle_timeout if self._connection.writable_length else None)
             if self._connection.has_flow:
                 self._connection.set_flow(self._find_flow())
-            if reported != last:  # once for each period of silence
+            if reported_before != last:  # once for each period of silence
                 self._emit("timeout")
 
     def _end_silence(self) -> None:

@@ -9,8 +9,9 @@ An impossible transition is a bug of ours and raises, so that the state stays va
     input    READABLE -> ENDED                                   by the peer's end
              READABLE or ENDED -> DROPPED                        by `close` or `destroy`
 
-`Kept` are the events that have happened but were not emitted, for lack of a listener: `end`,
-`error` and `close` happen once, and may happen before the application has added its listeners.
+`PendingEvents` are the events that have happened but were not emitted, for lack of a listener:
+`end`, `error` and `close` happen once, and may happen before the application has added its
+listeners.
 """
 
 from __future__ import annotations
@@ -23,7 +24,20 @@ from tlsio.connection.socket.facts import SocketFacts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CLOSED", "DROPPED", "ENDED", "FINISHED", "HANDSHAKING", "IDLE", "OPEN", "READABLE", "RELEASED", "WRITABLE", "Kept", "Lifecycle"]
+__all__ = [
+    "CLOSED",
+    "DROPPED",
+    "ENDED",
+    "FINISHED",
+    "HANDSHAKING",
+    "IDLE",
+    "OPEN",
+    "READABLE",
+    "RELEASED",
+    "WRITABLE",
+    "Lifecycle",
+    "PendingEvents",
+]
 
 
 class Phase(IntEnum):
@@ -51,7 +65,7 @@ class Input(IntEnum):
     DROPPED = 2  # the application has closed the socket: input is discarded
 
 
-class Kept:
+class PendingEvents:
     """Bits for events that wait for a listener; plain numbers, since an IntFlag is slow."""
 
     NONE: Final = 0

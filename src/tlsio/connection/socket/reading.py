@@ -5,12 +5,12 @@ a function with each chunk.
 
 Invariants.
 - `_buffer` holds data that was read from the engine but is for a later call, such as the bytes
-  after a line. It is never empty: then it is None.
+  after a line. It is never empty: an empty buffer is replaced by None.
 - Data is delivered before the end or the peer's error. After our own `close` or `destroy` nothing
   is delivered: the buffer is dropped, and the engine is not read again, so that no data is
   delivered after a gap.
-- A flow with undelivered data (`_is_held`) delays the end, the error and the close that follow the
-  data.
+- A flow with undelivered data (`_awaits_listeners`) delays the end, the error and the close that
+  follow the data.
 """
 
 from __future__ import annotations
@@ -45,33 +45,33 @@ class SocketReading(Lifecycle):
     """Reading, by one reader at a time."""
 
     __slots__ = (
-        "_awaited",
         "_buffer",
         "_context_vars",
         "_emitting",
         "_error",
         "_high_water",
-        "_kept",
+        "_last_raised",
         "_loop",
         "_paused",
-        "_raised",
-        "_reader",
+        "_pending_events",
+        "_read_waiter",
         "_reading",
+        "_running_listeners",
         "_settings",
         "_silent_since",
     )
 
-    _awaited: int  # number of async data listeners that are running
+    _running_listeners: int  # number of async data listeners that are running
     _buffer: bytearray | None
     _context_vars: contextvars.Context
     _emitting: int  # number of events whose listeners are being called: `close` waits for them
     _error: BaseException | None
     _high_water: int
-    _kept: int  # bits of `Kept`
+    _pending_events: int  # bits of `PendingEvents`
     _loop: asyncio.AbstractEventLoop
     _paused: bool
-    _raised: BaseException | None  # the exception that a call of this socket raised last
-    _reader: asyncio.Future[None] | None  # the read that waits for input
+    _last_raised: BaseException | None  # the exception that a call of this socket raised last
+    _read_waiter: asyncio.Future[None] | None  # the read that waits for input
     _reading: bool
     _settings: ServerOptions | ConnectOptions
     # The time of the last activity before a `timeout` event; None: no such event, or data has moved
@@ -84,16 +84,16 @@ class SocketReading(Lifecycle):
         def _end_silence(self) -> None: ...
         def _raise(self, error: BaseException) -> NoReturn: ...
         def _raise_closed(self) -> NoReturn: ...
-        def _report(self, error: BaseException, *, of_user: bool) -> None: ...
+        def _report(self, error: BaseException, *, from_user_code: bool) -> None: ...
         def _settle_end(self) -> None: ...
-        def _emit_kept(self) -> None: ...
+        def _emit_pending(self) -> None: ...
         def _run_listener(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[asyncio.Task[Any]], object]) -> None: ...
         def _task_done(self, task: asyncio.Task[Any], error: BaseException | None) -> None: ...
 
     # ---- reads
 
     async def read(self, n: int = -1) -> bytes:
-        """Read the available data, at most `n` bytes; waits for at least one. b"" at the end.
+        """Read the available data, at most `n` bytes, waiting for at least one; b"" at the end.
 
         A cancellation loses no data, here and in the methods below.
 
@@ -105,7 +105,7 @@ class SocketReading(Lifecycle):
             raise UsageValueError(f"n must be -1 or more, got {n}", code="ERR_OUT_OF_RANGE")
         if n == 0:
             return b""
-        self._claim()
+        self._begin_read()
         try:
             limit = _DATA_CHUNK if n < 0 else n
             while (data := self._take(limit)) is None:
@@ -124,11 +124,11 @@ class SocketReading(Lifecycle):
             raise UsageValueError(f"n must not be negative, got {n}", code="ERR_OUT_OF_RANGE")
         if n == 0:
             return b""
-        self._claim()
+        self._begin_read()
         try:
             while (held := len(self._buffer or b"")) < n:
                 await self._fill_buffer(n, min(n - held, _DATA_CHUNK))
-            return self._take_buffered(n)
+            return self._take_from_buffer(n)
         finally:
             self._reading = False
 
@@ -142,17 +142,17 @@ class SocketReading(Lifecycle):
         if not sep:
             raise UsageValueError("sep must not be empty")
         limit, searched = self._settings.read_limit, 0
-        self._claim()
+        self._begin_read()
         try:
             while (found := -1 if self._buffer is None else self._buffer.find(sep, searched)) < 0:
                 held = len(self._buffer or b"")
                 searched = max(0, held - len(sep) + 1)
                 if held >= limit:
-                    raise LimitOverrunError(f"There is no {sep!r} within read_limit ({limit} bytes)", searched)
+                    raise LimitOverrunError(f"There is no {sep!r} within read_limit= ({limit} bytes)", searched)
                 await self._fill_buffer(None, _DATA_CHUNK)
             if found + len(sep) > limit:
-                raise LimitOverrunError(f"{sep!r} comes after read_limit ({limit} bytes)", found)
-            return self._take_buffered(found + len(sep))
+                raise LimitOverrunError(f"{sep!r} comes after read_limit= ({limit} bytes)", found)
+            return self._take_from_buffer(found + len(sep))
         finally:
             self._reading = False
 
@@ -166,8 +166,8 @@ class SocketReading(Lifecycle):
     async def pipe(self, destination: Any, *, end: bool = True) -> int:
         """Write all received data to `destination`, at its pace; then end it.
 
-        Returns the number of bytes. After a cancellation all data that was read is written, and
-        `destination` is open.
+        Returns the number of bytes. After a cancellation, all data that was read has been passed to
+        `destination`, which stays open.
 
         Args:
             destination: A TLSSocket, an asyncio StreamWriter, or any object with `write`, `drain`,
@@ -192,7 +192,7 @@ class SocketReading(Lifecycle):
             raise StopAsyncIteration
         return data
 
-    def _claim(self) -> None:
+    def _begin_read(self) -> None:
         self._connection.check_caller()
         if self._reading:
             raise UsageStateError(
@@ -206,10 +206,10 @@ class SocketReading(Lifecycle):
 
     def _take(self, limit: int) -> bytes | None:
         """Return available data; None: nothing yet, b"": the end."""
-        return self._take_new(limit) if self._buffer is None else self._take_buffered(limit)
+        return self._take_from_engine(limit) if self._buffer is None else self._take_from_buffer(limit)
 
-    def _take_new(self, limit: int) -> bytes | None:
-        """Do the same for the engine's data, without the buffer."""
+    def _take_from_engine(self, limit: int) -> bytes | None:
+        """Like `_take`, but from the engine only, for when the buffer is empty."""
         if self._phase is OPEN and self._input is not DROPPED:
             data = self._connection.read(limit)
             if data is not None:
@@ -226,26 +226,28 @@ class SocketReading(Lifecycle):
 
     async def _wait_for_input(self) -> None:
         """Wait until there may be input."""
-        self._reader = self._loop.create_future()
+        self._read_waiter = self._loop.create_future()
         self._connection.await_input()
         try:
-            await self._reader
+            await self._read_waiter
         finally:
-            self._reader = None
+            self._read_waiter = None
             self._connection.cancel_await()
 
     async def _fill_buffer(self, expected: int | None, limit: int) -> None:
         """Read more into the buffer; the end is an error here."""
-        while (data := self._take_new(limit)) is None:
+        while (data := self._take_from_engine(limit)) is None:
             await self._wait_for_input()
         if not data:
-            self._raised = error = IncompleteReadError(b"" if self._buffer is None else self._take_buffered(len(self._buffer)), expected)
+            self._last_raised = error = IncompleteReadError(
+                b"" if self._buffer is None else self._take_from_buffer(len(self._buffer)), expected
+            )
             raise error
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data
 
-    def _take_buffered(self, n: int) -> bytes:
+    def _take_from_buffer(self, n: int) -> bytes:
         """Remove and return the first bytes of the buffer."""
         held = self._buffer
         assert held is not None  # noqa: S101 - for the type checker
@@ -253,7 +255,7 @@ class SocketReading(Lifecycle):
         del held[:n]
         if not held:
             self._buffer = None
-            if self._kept:
+            if self._pending_events:
                 self._settle_soon()
         return data
 
@@ -276,7 +278,7 @@ class SocketReading(Lifecycle):
     def _listeners_changed(self, event: str) -> None:
         super()._listeners_changed(event)
         if event != "data":
-            if self._kept:
+            if self._pending_events:
                 self._settle_soon()
             return
         if self._reading and self._has("data"):
@@ -287,14 +289,14 @@ class SocketReading(Lifecycle):
     def _update_flow(self) -> None:
         """Start or stop the flow, depending on listeners, pause and running async listeners."""
         listeners = self._listeners_of("data")
-        if self._awaited:
+        if self._running_listeners:
             return
         if self._paused and listeners:
             if self._error is not None:  # a pause does not delay an error
                 self._settle_soon()
             return
         if self._paused:
-            self._settle_soon()  # events that the flow has delayed
+            self._settle_soon()  # emit the events that the flow has delayed
             return
         if listeners and self._buffer is not None:
             self._loop.call_soon(run_in, self._context_vars, self._flow_buffer)
@@ -302,33 +304,36 @@ class SocketReading(Lifecycle):
             self._connection.set_flow(self._find_flow())
         elif listeners and self._phase is IDLE:
             self._begin()
-        if self._kept or self._error is not None or self._input is ENDED:
+        if self._pending_events or self._error is not None or self._input is ENDED:
             self._settle_soon()
 
     def _find_flow(self) -> Listener | None:
-        """Return the function that the engine calls with data: for speed, a single listener."""
+        """Return the function that the engine calls with data, or None.
+
+        For speed, a single listener is returned itself.
+        """
         listeners = self._listeners_of("data")
-        if len(listeners) == 1 and self._silent_since is None and not isinstance(alone := listeners[0], Once):
-            return alone
+        if len(listeners) == 1 and self._silent_since is None and not isinstance(only := listeners[0], Once):
+            return only
         return self._emit_data if listeners else None
 
     @property
-    def _is_held(self) -> bool:
-        """Whether there is data that listeners have not received, or an async one still runs."""
-        return self._awaited > 0 or (self._buffer is not None and self._has("data"))
+    def _awaits_listeners(self) -> bool:
+        """Whether listeners have not received all data yet, or an async listener still runs."""
+        return self._running_listeners > 0 or (self._buffer is not None and self._has("data"))
 
     def _settle_soon(self) -> None:
         """Emit pending events in the loop's next iteration.
 
-        The application may add more listeners in this one.
+        Until then the application can still add listeners.
         """
         self._loop.call_soon(run_in, self._context_vars, self._settle_end)
 
     def _flow_buffer(self) -> None:
         """Emit the buffered data of earlier reads, before the engine's."""
-        if self._buffer is not None and self._has("data") and not self._paused and not self._awaited:
+        if self._buffer is not None and self._has("data") and not self._paused and not self._running_listeners:
             try:
-                self._emit_data(self._take_buffered(len(self._buffer)))
+                self._emit_data(self._take_from_buffer(len(self._buffer)))
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as error:  # noqa: BLE001  (user code)
@@ -343,7 +348,7 @@ class SocketReading(Lifecycle):
             for listener in self._callables("data"):
                 if self._input is DROPPED:  # the previous listener closed the socket
                     return
-                self._take_result(listener(chunk))
+                self._listener_returned(listener(chunk))
         finally:
             self._emitted()
 
@@ -358,27 +363,27 @@ class SocketReading(Lifecycle):
 
     def _emitted(self) -> None:
         self._emitting -= 1
-        if self._kept and not self._emitting and self._phase >= CLOSED:
-            self._emit_kept()
+        if self._pending_events and not self._emitting and self._phase >= CLOSED:
+            self._emit_pending()
 
-    def _take_result(self, result: object) -> None:
+    def _listener_returned(self, result: object) -> None:
         """Stop the flow until an async data listener is done; any other result is ignored."""
         awaitable = find_awaitable(result)
         if awaitable is not None:
             self._connection.set_flow(None)
-            self._awaited += 1
+            self._running_listeners += 1
             self._run_listener(as_coroutine(awaitable), self._data_listener_done)
 
     def _data_listener_done(self, task: asyncio.Task[Any]) -> None:
-        self._awaited -= 1
+        self._running_listeners -= 1
         error = failure_of_task(task)
-        if isinstance(error, asyncio.CancelledError):  # it awaited something that was cancelled: this does not end the socket
-            self._report(error, of_user=True)
+        if isinstance(error, asyncio.CancelledError):  # what it awaited was cancelled, not the socket
+            self._report(error, from_user_code=True)
             error = None
         self._task_done(task, error)
         if error is None:
             self._update_flow()
 
     def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        if self._read_waiter is not None and not self._read_waiter.done():
+            self._read_waiter.set_result(None)

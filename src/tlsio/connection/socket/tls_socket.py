@@ -3,8 +3,8 @@
 This module has the handshakes and writing; reading is in `reading`, ending in `closing`, and the
 states with their transitions in `lifecycle`. The engine's connection notifies it by `_asked`,
 `_opened`, `_readable`, `_drained`, `_input_ended`, `_finished`, `_broken`, `_rehandshake_done`,
-`_take_result` and `_listener_failed`, always from the loop, never from inside an OpenSSL call; an
-exception of our own code there is passed to `_crashed`.
+`_listener_returned` and `_listener_failed`, always from the loop, never from inside an OpenSSL
+call. If tlsio's own code raises in one of them, the exception is passed to `_crashed`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_side, open_driver
 from tlsio.connection.socket.closing import SocketClosing
-from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, Kept
+from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, PendingEvents
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import ConnectionLostError, HandshakeError, UsageStateError, UsageTypeError, UsageValueError
@@ -47,9 +47,9 @@ SOCKET_EVENTS = frozenset(
 class TLSSocket(SocketClosing):
     """One TLS connection (Node: `tls.TLSSocket`).
 
-    Made by `connect` and by servers; `TLSSocket(stream, ...)` wraps a byte stream: a socket, an
-    asyncio (reader, writer), an anyio ByteStream or another TLSSocket, and owns it from then on.
-    As a client it verifies the server as `connect` does.
+    `connect` and servers create sockets. `TLSSocket(stream, ...)` wraps a byte stream (a socket, an
+    asyncio (reader, writer), an anyio ByteStream or another TLSSocket) and owns it from then on. As
+    a client it verifies the server as `connect` does.
 
     Events:
         secure: the handshake is done.
@@ -58,7 +58,7 @@ class TLSSocket(SocketClosing):
             that requested it).
         data(bytes): plaintext, while there is a listener.
         end: the peer has ended its direction.
-        drain: all but the high-water mark was sent; writing may continue.
+        drain: the queue is no longer above the high-water mark; writing may continue.
         session(bytes): a session that can be resumed (clients); in TLS 1.3 several, after the
             handshake.
         timeout: no data moved for the time given to `set_timeout`.
@@ -78,17 +78,18 @@ class TLSSocket(SocketClosing):
         """Wrap `stream`; `handshake`, or the first read or write, starts TLS.
 
         Args:
-            stream: A connected stream; closed with the socket. Bytes it has buffered are TLS input.
+            stream: A connected stream, which the socket closes when it is closed itself. Bytes that
+                the stream has already buffered are processed as TLS input.
             is_server: Act as the server.
-            options: Those of `connect`, which must include `servername` or `host`, or those of
-                `create_server`.
+            options: The options of `connect`, which must include `servername=` or `host=`, or those
+                of `create_server`.
         """
         side = make_side(options, is_server=is_server)
         loop = asyncio.get_running_loop()
         driver = open_driver(stream, side, loop)
         self._set_up(Handshake(driver.connection, loop), side, loop, driver)
 
-    def _set_up(  # noqa: PLR0913, PLR0917  (those of make_socket)
+    def _set_up(  # noqa: PLR0913, PLR0917  (the parameters of make_socket)
         self,
         handshake: Handshake,
         side: HandshakeSide,
@@ -108,19 +109,20 @@ class TLSSocket(SocketClosing):
         self._driver = driver
         self._address = addresses if driver is None else driver.addresses
         self._owner = owner
-        self._init_state(HANDSHAKING if side.is_server and driver is None else IDLE)  # the reactor has started the handshake
+        # The reactor starts the handshake of a connection that it accepts.
+        self._init_state(HANDSHAKING if side.is_server and driver is None else IDLE)
         self._paused = self._reading = self._error_handled = False
-        self._awaited = self._emitting = 0
-        self._kept = Kept.NONE
-        self._opener = self._reader = self._rehandshaker = None
-        self._drainers = self._close_waiters = None
+        self._running_listeners = self._emitting = 0
+        self._pending_events = PendingEvents.NONE
+        self._handshake_waiter = self._read_waiter = self._rehandshake_waiter = None
+        self._drain_waiters = self._close_waiters = None
         self._buffer = self._closing = None
-        self._error = self._raised = self._reported = None
-        self._timer = self._idle_timer = self._idle_timeout = self._silent_since = None
+        self._error = self._last_raised = self._last_reported = None
+        self._handshake_timer = self._idle_timer = self._idle_timeout = self._silent_since = None
         self._trace_file: Any = None
-        mark = side.options.high_water_mark
-        usual = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
-        self._high_water = usual if mark is None else mark
+        given = side.options.high_water_mark
+        default = HIGH_WATER_MARK if driver is None else STREAM_HIGH_WATER_MARK
+        self._high_water = default if given is None else given
         side.diagnostics.attach(connection)
         connection.bind(self, self._context_vars, self._high_water)
 
@@ -135,10 +137,10 @@ class TLSSocket(SocketClosing):
         """
         self._begin()
         if self._phase is HANDSHAKING:
-            if self._opener is None:
-                self._opener = self._loop.create_future()
+            if self._handshake_waiter is None:
+                self._handshake_waiter = self._loop.create_future()
             try:
-                await asyncio.shield(self._opener)
+                await asyncio.shield(self._handshake_waiter)
             except asyncio.CancelledError:
                 self.destroy()
                 raise
@@ -184,7 +186,7 @@ class TLSSocket(SocketClosing):
         if self._phase is not IDLE:
             return
         self._move_phase(HANDSHAKING)
-        self._set_deadline(self._settings.handshake_timeout)
+        self._set_handshake_deadline(self._settings.handshake_timeout)
         if self._driver is not None:
             self._driver.start()
         self._connection.start()
@@ -192,8 +194,8 @@ class TLSSocket(SocketClosing):
     def _opened(self) -> None:
         self._move_phase(OPEN)
         self._handshake.is_done = True
-        if self._timer is not None:
-            self._set_deadline(None)
+        if self._handshake_timer is not None:
+            self._set_handshake_deadline(None)
         if self._owner is not None:
             try:
                 self._owner.secured(self, self._owning_listener_done)
@@ -205,9 +207,9 @@ class TLSSocket(SocketClosing):
             self._emit("secure")
         if self._phase is OPEN and not self._side.is_server:
             self._emit("secure_connect")
-        if self._opener is not None and not self._opener.done():
-            self._opener.set_result(None)
-        self._opener = None
+        if self._handshake_waiter is not None and not self._handshake_waiter.done():
+            self._handshake_waiter.set_result(None)
+        self._handshake_waiter = None
         if not self._connection.has_flow:
             self._update_flow()
 
@@ -224,7 +226,7 @@ class TLSSocket(SocketClosing):
             failed.
 
         Raises:
-            UsageStateError: after our own end, close or destroy (ERR_STREAM_WRITE_AFTER_END).
+            UsageStateError: after `end`, `close` or `destroy` (ERR_STREAM_WRITE_AFTER_END).
             UsageTypeError: `data` is not bytes-like.
         """
         if type(data) is not bytes:
@@ -249,10 +251,10 @@ class TLSSocket(SocketClosing):
         self._check_writable()
         if self._connection.writable_length <= self._high_water:
             return
-        if self._drainers is None:
-            self._drainers = set()
+        if self._drain_waiters is None:
+            self._drain_waiters = set()
         self._connection.await_drain()
-        await wait_in(self._drainers)
+        await wait_in(self._drain_waiters)
         self._check_writable()
 
     async def send(self, data: BytesLike) -> None:
@@ -285,11 +287,11 @@ class TLSSocket(SocketClosing):
             self._raise_closed()
 
     def _drained(self) -> None:
-        if self._drainers:
-            wake(self._drainers)
+        if self._drain_waiters:
+            wake(self._drain_waiters)
         if not self._connection.out_error:
             self._emit("drain")
-        elif self._connection.input_ended:  # otherwise the engine first looks for an alert of the peer
+        elif self._connection.input_ended:  # otherwise the engine reads on: an alert may explain the failure
             self._fail_output()
 
     # ---- another handshake
@@ -298,22 +300,22 @@ class TLSSocket(SocketClosing):
         """Repeat the handshake.
 
         TLS 1.2: a renegotiation. TLS 1.3: a server requests the client's certificate. The peer's
-        answer follows the data it sent before, which must be read first. `check_client` is called
-        again.
+        answer comes after data that it has already sent, so the application must read while this
+        call waits. `check_client` is called again.
 
         Args:
             request_cert: Servers: request a certificate; None: unchanged (TLS 1.3: request).
             reject_unauthorized: Whether a missing or refused certificate ends the connection; None:
-                as the context says.
+                the setting of the context.
 
         Raises:
             UsageStateError: the socket is not open, another handshake is pending, or (TLS 1.3) this
                 is a client.
             UsageValueError: `request_cert=False` in TLS 1.3.
-            HandshakeError: the client does not support it (`ERR_SSL_EXTENSION_NOT_RECEIVED`), or
-                the peer has ended (`ERR_TLS_HANDSHAKE_UNANSWERED`; if it ends during this call, the
-                connection is destroyed). Also with this code: `end` was called before a server's
-                request could be sent; the connection continues.
+            HandshakeError: the client does not support it (`ERR_SSL_EXTENSION_NOT_RECEIVED`); or no
+                answer can come (`ERR_TLS_HANDSHAKE_UNANSWERED`), because the peer has ended, or
+                because `end` was called before a server's request could be sent. The connection
+                continues, unless the peer ended during this call.
             HandshakeTimeoutError: the peer has not answered within `handshake_timeout`; the
                 connection is destroyed.
             TLSError: the handshake failed, which ends the connection.
@@ -323,45 +325,43 @@ class TLSSocket(SocketClosing):
         for name, value in (("request_cert", request_cert), ("reject_unauthorized", reject_unauthorized)):
             if value is not None and not isinstance(value, bool):
                 raise UsageTypeError(f"{name} must be a bool or None, got {type(value).__name__}")
-        self._check_askable()
-        modern = self.get_protocol() == "TLSv1.3"
-        if modern and not self._side.is_server:
-            raise UsageStateError("TLS 1.3 has no renegotiation", code="ERR_SSL_WRONG_SSL_VERSION")
-        if request_cert is False and modern:
+        self._check_can_rehandshake()
+        is_tls13 = self.get_protocol() == "TLSv1.3"
+        if is_tls13 and not self._side.is_server:
+            raise UsageStateError(
+                "A client cannot call renegotiate() in TLS 1.3, which has no renegotiation",
+                code="ERR_SSL_WRONG_SSL_VERSION",
+                hint='Only a server can call it in TLS 1.3. If you need it on the client, connect with max_version="TLSv1.2".',
+            )
+        if request_cert is False and is_tls13:
             raise UsageValueError("request_cert=False is not possible in TLS 1.3: there renegotiate() only requests a certificate")
-        if request_cert is None and modern:
+        if request_cert is None and is_tls13:
             request_cert = True
         verify, accept_unverified = self._side.verification(self._handshake, request=request_cert, reject=reject_unauthorized)
         reason = self._connection.rehandshake(verify, accept_unverified)
         if reason is not None:
-            self._raised = error = HandshakeError(
-                f"The handshake cannot be repeated: {reason}",
-                code=f"ERR_SSL_{reason.upper().replace(' ', '_')}",
-                reason=reason,
-                hint="The client must offer post-handshake authentication. A tlsio client does if it has cert= and key=."
-                if modern
-                else None,
-            )
+            self._last_raised = error = _cannot_rehandshake(reason, is_tls13=is_tls13)
             raise error
-        self._set_deadline(self._settings.handshake_timeout)
-        self._rehandshaker = self._loop.create_future()
+        self._set_handshake_deadline(self._settings.handshake_timeout)
+        self._rehandshake_waiter = self._loop.create_future()
         try:
-            is_done = await self._rehandshaker
+            is_done = await self._rehandshake_waiter
         finally:
-            self._rehandshaker = None
-            self._set_deadline(None)  # after a cancellation the engine has its own deadline for it
+            self._rehandshake_waiter = None
+            self._set_handshake_deadline(None)  # after a cancellation, the engine's own deadline limits the handshake
         if self._error is not None:
             self._raise(self._error)
         if not is_done and (self._phase >= CLOSED or self._input is DROPPED):
             self._raise_closed()
 
-    def _check_askable(self) -> None:
+    def _check_can_rehandshake(self) -> None:
         """Raise if no other handshake can be started now; the connection's error comes first."""
         if self._error is not None:
             self._raise(self._error)
         if self._phase is not OPEN or self._output is not WRITABLE:
-            raise UsageStateError("renegotiate() needs an open connection, before end() or close()")
-        if self._rehandshaker is not None or self._connection.awaits_rehandshake:  # the latter after a cancelled call
+            raise UsageStateError("renegotiate() must be called on an open connection, before end() or close()")
+        # After a cancelled call no waiter is left, but the engine still awaits the handshake.
+        if self._rehandshake_waiter is not None or self._connection.awaits_rehandshake:
             raise UsageStateError("Another renegotiate() is still in progress")
         if self._connection.input_ended:
             message = "The handshake cannot be repeated: the peer has ended the connection"
@@ -372,18 +372,20 @@ class TLSSocket(SocketClosing):
         self._connection.refuse_renegotiation()
 
     def _rehandshake_done(self, result: int) -> None:
-        self._set_deadline(None)
+        self._set_handshake_deadline(None)
         if result == REHANDSHAKE_UNJUDGED:
-            self._handshake.refused = ConnectionLostError("The socket was closed before the client was judged", code="ERR_SOCKET_CLOSED")
-        if self._rehandshaker is None or self._rehandshaker.done():
+            self._handshake.refused = ConnectionLostError(
+                "The socket was closed before check_client or fetch_crl had accepted the client", code="ERR_SOCKET_CLOSED"
+            )
+        if self._rehandshake_waiter is None or self._rehandshake_waiter.done():
             return
         if result == REHANDSHAKE_DROPPED:
             message = "The handshake was not repeated: this side ended the connection before the request could be sent"
             hint = "Call end() after renegotiate() has returned."
-            self._raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
-            self._rehandshaker.set_exception(error)
+            self._last_raised = error = HandshakeError(message, code="ERR_TLS_HANDSHAKE_UNANSWERED", hint=hint)
+            self._rehandshake_waiter.set_exception(error)
         else:
-            self._rehandshaker.set_result(result != REHANDSHAKE_UNJUDGED)
+            self._rehandshake_waiter.set_result(result != REHANDSHAKE_UNJUDGED)
 
     # ---- async with
 
@@ -407,7 +409,7 @@ class TLSSocket(SocketClosing):
         """Whether the connection is closed in both directions."""
         return self._phase >= CLOSED
 
-    _closed = closed
+    _closed = closed  # the name that `SocketFacts` reads
 
     @property
     def readable(self) -> bool:
@@ -422,7 +424,7 @@ class TLSSocket(SocketClosing):
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is None:
             return
-        self._report_unhandled(of_user=False)
+        self._report_unhandled(from_user_code=False)
         if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.inherited:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
 
@@ -446,6 +448,18 @@ def _check_bytes(data: object) -> None:
         raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}") from None
 
 
+def _cannot_rehandshake(reason: str, *, is_tls13: bool) -> HandshakeError:
+    hint: str | None
+    if reason == "not now":  # the engine's own reason; any other is OpenSSL's
+        text = "another handshake is in progress, or renegotiate() was called inside psk_callback"
+        hint = "Call renegotiate() again when the handshake or the callback has finished."
+    else:
+        text = reason
+        hint = "The client must offer post-handshake authentication. A tlsio client does if it has cert= and key=." if is_tls13 else None
+    code = f"ERR_SSL_{reason.upper().replace(' ', '_')}"
+    return HandshakeError(f"The handshake cannot be repeated: {text}", code=code, reason=reason, hint=hint)
+
+
 def make_socket(  # noqa: PLR0913
     handshake: Handshake,
     side: HandshakeSide,
@@ -462,13 +476,13 @@ def make_socket(  # noqa: PLR0913
         handshake: The connection's handshake.
         side: Our side, client or server.
         loop: The loop it runs in.
-        driver: The driver of a stream; None: a reactor has the descriptor.
-        addresses: The local and the remote one, if neither the engine nor a driver knows them.
-        variables: The contextvars context of its listeners; None: a copy of the caller's.
-        owner: The callbacks of its server, if it has one.
+        driver: The driver of a stream; None if a reactor has the descriptor.
+        addresses: The local and the remote address, if neither the engine nor a driver has them.
+        variables: The contextvars context in which listeners run; None: a copy of the caller's.
+        owner: The callbacks of the server, if the socket belongs to one.
     """
     made = TLSSocket.__new__(TLSSocket)
-    made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - its own module
+    made._set_up(handshake, side, loop, driver, addresses, variables, owner)  # noqa: SLF001 - defined in this module
     return made
 
 

@@ -11,7 +11,7 @@
  *
  * Any call may open a question: not only a read but also a write can process the peer's messages of
  * another handshake. So each call checks for that when OpenSSL has returned
- * (look_for_rehandshake()), and a caller must read the state again after each call.
+ * (finish_rehandshake()), and a caller must read the state again after each call.
  *
  * Questions are asked from OpenSSL's callbacks, with two kinds of exceptions: those that must wait
  * until OpenSSL has completed the handshake (about a client's certificate, a resumed session or
@@ -89,8 +89,8 @@ static int start(tio_conn *c) {
     if (tio_context_identity(c)) return -1;
     if (tio_psk_attach(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
-    /* Neither call has a result. Out of memory, OpenSSL 3.5 leaves an SSL without a record
-     * layer. */
+    /* Neither call returns a result, but the error queue shows a failure: if memory is exhausted,
+     * OpenSSL 3.5 leaves the SSL without a record layer. */
     if (c->role == TIO_SERVER) SSL_set_accept_state(c->ssl);
     else SSL_set_connect_state(c->ssl);
     if (ERR_peek_error()) return -1;
@@ -98,14 +98,15 @@ static int start(tio_conn *c) {
         tio_conn_set_options(c);
         if (c->policy.wants & TIO_WANT_CLIENT) {
             SSL_set_num_tickets(c->ssl, 0);  /* handshake_done() sends them after the answer */
-            /* stop at the Finished of another handshake, before data that follows it */
+            /* SSL_read() must stop at the Finished of another handshake, so that the question is
+             * asked before any data that follows it is returned. */
             SSL_clear_mode(c->ssl, SSL_MODE_AUTO_RETRY);
         }
         return begin_handshake(c);
     }
-    /* always verify, so that the question is always asked */
+    /* A client always verifies, so that the question is always asked. */
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
-    /* offer it only with a certificate */
+    /* A client without a certificate could not answer such a request. */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;
     if (c->policy.wants & TIO_WANT_STATUS) SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp);
@@ -136,13 +137,13 @@ static int is_renegotiating(const tio_conn *c) { return SSL_in_init(c->ssl) && S
 /* The peer sent close_notify. RFC 8446 6.1: "Any data received after a closure alert has been
  * received MUST be ignored", so a handshake that we requested will never be answered. If our
  * direction has ended too, nothing waits for it. */
-static void input_ended(tio_conn *c) {
+static void close_notify_received(tio_conn *c) {
     tio_move_in(c, TIO_IN_ENDED);
     if (c->rehandshake_asked && c->out == TIO_OUT_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
 }
 
 /* No more input will come. A failed send is reported here, after the peer's alert could be read. */
-static void input_over(tio_conn *c) {
+static void wire_ended(tio_conn *c) {
     int error = c->wire.error ? c->wire.error : c->wire.out_error;
     if (error) wire_failed(c, error);
     else if (c->phase == TIO_HANDSHAKING || is_renegotiating(c)) tio_conn_break(c, TIO_FAULT_HANGUP, TIO_NO_LIMIT, 0);
@@ -150,12 +151,12 @@ static void input_over(tio_conn *c) {
     else tio_move_in(c, TIO_IN_TRUNCATED);
 }
 
-static int is_input_over(const tio_conn *c) { return c->wire.starved && (c->wire.eof || c->wire.error); }
+static int is_wire_ended(const tio_conn *c) { return c->wire.starved && (c->wire.eof || c->wire.error); }
 
-/* OpenSSL wants more input. It also says so after a message without data (AUTO_RETRY is off where
- * clients are asked about) and when the budget withheld bytes: in both cases the next call can
- * continue. */
-static tio_stop stop_of_input(const tio_conn *c) { return c->wire.starved ? TIO_AWAITS_INPUT : TIO_GO; }
+/* OpenSSL returned WANT_READ: find out whether it needs more input. If not, the next call can
+ * continue: it stopped after a message without data (on servers that ask about clients, AUTO_RETRY
+ * is off), or because the budget withheld bytes. */
+static tio_stop input_stop(const tio_conn *c) { return c->wire.starved ? TIO_AWAITS_INPUT : TIO_GO; }
 
 /* ---- handshake ------------------------------------------------------------------------------- */
 
@@ -178,9 +179,9 @@ static void handshake_done(tio_conn *c) {
     }
     if (tio_sessions_ask(c)) return;                    /* nothing is sent before they are stored */
     if (c->role == TIO_CLIENT && !(c->asked & TIO_WANT_VERIFY)) {
-        /* The key authenticates the server; the caller may require more. */
+        /* The pre-shared key authenticates the server; the caller may require more. */
         if (tio_conn_psk_used(c)) tio_move_question(c, TIO_ASK_VERIFY);
-        /* an anonymous suite */
+        /* An anonymous cipher suite was negotiated, so there is no certificate to verify. */
         else if (!tio_sessions_resumed(c)) tio_conn_break(c, TIO_FAULT_VERIFY, TIO_NO_LIMIT, 0);
         else if (ask_resumed(c)) tio_conn_break(c, TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
@@ -207,8 +208,8 @@ static void do_handshake(tio_conn *c) {
     }
     switch (SSL_get_error(c->ssl, r)) {
     case SSL_ERROR_WANT_READ:
-        c->read_stop = stop_of_input(c);
-        if (is_input_over(c)) input_over(c);
+        c->read_stop = input_stop(c);
+        if (is_wire_ended(c)) wire_ended(c);
         else if (c->policy.max_handshake_bytes && c->wire.bytes_in > c->policy.max_handshake_bytes)
             tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_HANDSHAKE_BYTES, 0);
         return;
@@ -238,7 +239,7 @@ static int ask_preface(tio_conn *c) {
         tio_move_question(c, TIO_ASK_PREFACE);
     } else if (c->wire.eof || c->wire.error) {
         tio_move_phase(c, TIO_HANDSHAKING);
-        input_over(c);
+        wire_ended(c);
     } else {
         c->read_stop = TIO_AWAITS_INPUT;
     }
@@ -249,7 +250,7 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
     if (c->question != TIO_ASK_PREFACE) return;
     tio_move_question(c, TIO_NO_QUESTION);
     tio_wire_drop_input(c, taken);
-    c->first_size = 0;                  /* start afresh: the next bytes show the peer's protocol */
+    c->first_size = 0;                  /* the next bytes show the peer's protocol */
     c->preface_done = !more;
     c->read_stop = more ? TIO_AWAITS_INPUT : TIO_GO;
 }
@@ -258,16 +259,17 @@ void tio_answer_preface(tio_conn *c, size_t taken, int more) {
 
 /* After each call that reads: if the peer's Finished was received and OpenSSL is done, ask about
  * the peer again. */
-static void look_for_rehandshake(tio_conn *c) {
+static void finish_rehandshake(tio_conn *c) {
     if (!c->rehandshake_finished || SSL_in_init(c->ssl)) return;
     c->rehandshake_finished = c->rehandshake_begins = c->rehandshake_hello = 0;
-    /* the client's own is complete, the server's follows */
+    /* If the server's request was deferred, this was the client's own handshake, and the server's
+     * begins now. */
     c->rehandshake_asked = c->rehandshake_deferred;
     c->rehandshake_done = c->rehandshake_deferred ? 0 : TIO_REHANDSHAKE_DONE;
-    c->write_stop = TIO_GO;             /* a write that was blocked by it may continue */
+    c->write_stop = TIO_GO;             /* a write that the handshake blocked may continue */
     c->handshake_done_ns = tio_clock_coarse();
-    int asks = c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT);
-    if (!asks) tio_sessions_ask(c);
+    int asks_about_client = c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT);
+    if (!asks_about_client) tio_sessions_ask(c);
     /* After close() nothing is asked any more, so the client that has just answered is unknown. */
     else if (tio_move_question(c, TIO_ASK_CLIENT)) c->rehandshake_done = TIO_REHANDSHAKE_UNJUDGED;
 }
@@ -279,7 +281,7 @@ int tio_conn_accepts_unverified(const tio_conn *c) {
     return c->accept_unverified < 0 ? c->context->settings.accept_unverified : c->accept_unverified;
 }
 
-/* What one request has asked for holds for one handshake; the next is as strict as the context. */
+/* The strictness of a request applies to one handshake. The next one uses the context's again. */
 void tio_conn_reset_strictness(tio_conn *c) {
     if (c->role != TIO_SERVER || c->accept_unverified < 0) return;
     c->accept_unverified = -1;
@@ -297,7 +299,7 @@ static int begin_rehandshake(tio_conn *c) {
         c->accept_unverified = c->rehandshake_accept_unverified;
     }
     int r = SSL_version(c->ssl) < TLS1_3_VERSION ? SSL_renegotiate(c->ssl) : SSL_verify_client_post_handshake(c->ssl);
-    if (r != 1) {                       /* such as a client that does not offer it: nothing has changed */
+    if (r != 1) {                       /* for example, the client has not offered it */
         SSL_set_verify(c->ssl, verify_mode, NULL);
         c->accept_unverified = accept_unverified;
         return -1;
@@ -305,7 +307,7 @@ static int begin_rehandshake(tio_conn *c) {
     c->rehandshake_asked = 1;
     if (c->role == TIO_CLIENT) {
         c->rehandshake_begins = 1;
-        peek_record(c);                 /* first process what the server sent before its answer */
+        peek_record(c);                 /* the server's answer comes after data that it sent before */
         return 0;
     }
     r = SSL_do_handshake(c->ssl);
@@ -319,14 +321,14 @@ static int begin_rehandshake(tio_conn *c) {
  * have been answered without a certificate request: the server's own handshake follows it. */
 int tio_conn_rehandshake(tio_conn *c, int verify_mode, int accept_unverified, unsigned long *code) {
     if (c->phase != TIO_OPEN || c->out != TIO_OUT_OPEN || c->in != TIO_IN_OPEN) return -1;
-    int asks = c->question != TIO_NO_QUESTION;
-    /* OpenSSL would start a second one in a later read or write */
-    if (c->rehandshake_asked || (asks && (c->role == TIO_CLIENT || c->rehandshake_unreported))) return -1;
+    int is_asking = c->question != TIO_NO_QUESTION;
+    /* OpenSSL would start a second handshake in a later read or write. */
+    if (c->rehandshake_asked || (is_asking && (c->role == TIO_CLIENT || c->rehandshake_unreported))) return -1;
     c->rehandshake_verify = (int8_t)verify_mode;
     c->rehandshake_accept_unverified = (int8_t)accept_unverified;
     c->rehandshake_done = 0;            /* an earlier result that was not reported does not count */
     c->rehandshake_unreported = 1;
-    if (asks || is_renegotiating(c)) {
+    if (is_asking || is_renegotiating(c)) {
         c->rehandshake_asked = 1;
         c->rehandshake_deferred = c->role == TIO_SERVER;
         return 0;
@@ -390,7 +392,7 @@ static int is_in_record(const SSL *ssl) { return SSL_has_pending(ssl) || is_in_b
  * limit. More bytes of the same record do not extend the limit; a new record restarts it. */
 static void watch_partial_record(tio_conn *c) {
     int partial = c->phase == TIO_OPEN && c->policy.partial_ns && !c->has_plaintext && is_in_record(c->ssl);
-    /* number of the record, with or without its header */
+    /* number of the current record, whether or not its header is complete */
     uint32_t record = c->headers + !is_in_body(c->ssl);
     if (!partial) c->partial_due = 0;
     else if (!c->partial_due || c->partial_record != record) c->partial_due = tio_clock() + c->policy.partial_ns;
@@ -401,35 +403,35 @@ static void watch_partial_record(tio_conn *c) {
 static void input_failed(tio_conn *c, int r) {
     int error = SSL_get_error(c->ssl, r);
     if (error == SSL_ERROR_ZERO_RETURN) {
-        input_ended(c);
+        close_notify_received(c);
         return;
     }
     if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
         record_failure(c);
         return;
     }
-    c->read_stop = error == SSL_ERROR_WANT_WRITE ? TIO_AWAITS_ROOM : (uint8_t)stop_of_input(c);
+    c->read_stop = error == SSL_ERROR_WANT_WRITE ? TIO_AWAITS_ROOM : (uint8_t)input_stop(c);
     if (c->limit_exceeded) tio_conn_break(c, TIO_FAULT_LIMIT, c->limit_exceeded, 0);
     else if (c->key_updates > TIO_KEY_UPDATES) refuse_key_updates(c);
-    else if (error == SSL_ERROR_WANT_READ && is_input_over(c)) input_over(c);
+    else if (error == SSL_ERROR_WANT_READ && is_wire_ended(c)) wire_ended(c);
     watch_partial_record(c);
 }
 
 /* Sending has failed. The peer's alert may explain it, so this reports the failure only when the
  * input has been processed, apart from plaintext that the caller has to take. */
 static void report_send_failure(tio_conn *c) {
-    int says_more = c->in == TIO_IN_OPEN && (c->read_stop == TIO_GO || c->has_plaintext);
-    if (c->wire.out_error && c->question == TIO_NO_QUESTION && !says_more) wire_failed(c, c->wire.out_error);
+    int may_explain = c->in == TIO_IN_OPEN && (c->read_stop == TIO_GO || c->has_plaintext);
+    if (c->wire.out_error && c->question == TIO_NO_QUESTION && !may_explain) wire_failed(c, c->wire.out_error);
 }
 
-static size_t take(tio_conn *c, void *room, size_t size) {
+static size_t read_plaintext(tio_conn *c, void *room, size_t size) {
     begin_call(c);
     tio_poison(room, size);
     int r = SSL_read(c->ssl, room, size < INT32_MAX ? (int)size : INT32_MAX);
     c->read_stop = TIO_GO;
     /* A read that was not filled has emptied the record. */
     c->has_plaintext = r > 0 && (size_t)r == size && SSL_pending(c->ssl) > 0;
-    look_for_rehandshake(c);
+    finish_rehandshake(c);
     if (r <= 0) {
         input_failed(c, r);
         return 0;
@@ -445,7 +447,7 @@ static size_t take(tio_conn *c, void *room, size_t size) {
 
 size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
     /* OpenSSL treats a read of 0 bytes as a failure. */
-    size_t n = size && may_read(c) ? take(c, room, size) : 0;
+    size_t n = size && may_read(c) ? read_plaintext(c, room, size) : 0;
     if (!n && c->wire.out_error) report_send_failure(c);
     return n;
 }
@@ -459,13 +461,13 @@ static void peek_record(tio_conn *c) {
     c->read_stop = TIO_GO;
     c->has_plaintext = r > 0 || SSL_pending(c->ssl) > 0;
     if (c->has_plaintext) c->partial_due = 0;
-    look_for_rehandshake(c);
+    finish_rehandshake(c);
     if (r <= 0) input_failed(c, r);
 }
 
 static void discard_input(tio_conn *c) {
-    char bin[TIO_RECORD];
-    for (int i = 0; i < 8 && tio_conn_take(c, bin, sizeof bin); i++) {}
+    char discarded[TIO_RECORD];
+    for (int i = 0; i < 8 && tio_conn_take(c, discarded, sizeof discarded); i++) {}
 }
 
 /* TLS 1.3: the refused client receives the alert in place of a ticket. */
@@ -484,7 +486,7 @@ void tio_conn_step(tio_conn *c) {
     if (c->phase == TIO_HANDSHAKING) do_handshake(c);
     else if (c->phase == TIO_OPEN && c->refusal >= 0) refuse_open(c);
     else if (c->phase == TIO_CLOSING) discard_input(c);
-    /* With plaintext, only to write a pending message of ours. */
+    /* While plaintext waits for the caller, peek only if OpenSSL has a message of ours to write. */
     else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM)) peek_record(c);
     if (c->wire.out_error) report_send_failure(c);
 }
@@ -500,7 +502,7 @@ static int awaits_handshake(tio_conn *c) {
     if (c->rehandshake_begins && !is_renegotiating(c) && c->write_stop != TIO_AWAITS_ROOM) peek_record(c);
     if (!may_write(c) || !is_renegotiating(c)) return 0;
     c->write_stop = TIO_AWAITS_INPUT;
-    /* The peer started it and has ended, so it will never be complete. */
+    /* The peer has ended during the handshake, so it will never be complete. */
     if (c->in != TIO_IN_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
     return 1;
 }
@@ -515,11 +517,11 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
          * A retry passes the same data. */
         int r = SSL_write(c->ssl, p + done, size - done < INT32_MAX ? (int)(size - done) : INT32_MAX);
         c->write_stop = TIO_GO;
-        look_for_rehandshake(c);        /* the peer's messages may have been waiting in the wire */
+        finish_rehandshake(c);        /* the peer's messages may have been waiting in the wire */
         if (r <= 0) {
             int error = SSL_get_error(c->ssl, r);
             if (error == SSL_ERROR_WANT_WRITE) c->write_stop = TIO_AWAITS_ROOM;
-            else if (error == SSL_ERROR_WANT_READ) c->write_stop = (uint8_t)stop_of_input(c);
+            else if (error == SSL_ERROR_WANT_READ) c->write_stop = (uint8_t)input_stop(c);
             else record_failure(c);
             break;
         }
@@ -560,15 +562,15 @@ void tio_conn_close(tio_conn *c) {
 /* A handshake started by either side blocks our writes, so it has a deadline. A request without an
  * answer no longer blocks anything once our direction has ended. */
 static void watch_rehandshake(tio_conn *c) {
-    int holds_up = is_renegotiating(c) || (c->rehandshake_asked && c->out == TIO_OUT_OPEN);
+    int blocks_writes = is_renegotiating(c) || (c->rehandshake_asked && c->out == TIO_OUT_OPEN);
     int waits = (c->phase == TIO_OPEN || c->phase == TIO_CLOSING) && c->policy.handshake_ns && c->question == TIO_NO_QUESTION &&
-                c->in == TIO_IN_OPEN && holds_up;
+                c->in == TIO_IN_OPEN && blocks_writes;
     if (!waits) c->rehandshake_due = 0;
     else if (!c->rehandshake_due) c->rehandshake_due = tio_clock() + c->policy.handshake_ns;
 }
 
-/* A reset has discarded data that the peer had not acknowledged. Once the peer has ended, no read
- * would find that. */
+/* Report a reset that discarded data which the peer had not acknowledged. Once the peer has ended,
+ * no read would report it. */
 void tio_conn_look_for_reset(tio_conn *c) {
     if (c->wire.fd < 0 || c->in == TIO_IN_OPEN || c->wire.out_error || !tio_conn_undelivered(c, tio_conn_unacknowledged(c))) return;
     int error = tio_wire_socket_error(&c->wire);
@@ -607,7 +609,7 @@ int64_t tio_conn_deadline(const tio_conn *c) {
     return partial < c->rehandshake_due ? partial : c->rehandshake_due;
 }
 
-/* The peer is not late while unread bytes of it are held here: check again soon. */
+/* While bytes from the peer are still unread here, the delay is ours: check again soon. */
 static void partial_overdue(tio_conn *c, int64_t now) {
     if (c->read_stop == TIO_AWAITS_INPUT && c->question == TIO_NO_QUESTION) tio_conn_break(c, TIO_FAULT_LIMIT, TIO_LIMIT_PARTIAL_RECORD, 0);
     else c->partial_due = now + c->policy.partial_ns / 8 + 1000000;
@@ -639,8 +641,8 @@ void tio_answer_verify(tio_conn *c, int error) {
     tio_move_question(c, TIO_NO_QUESTION);
     c->asked |= TIO_WANT_VERIFY;
     c->verify_answer = error;
-    int certified = !tio_sessions_resumed(c) && !tio_conn_psk_used(c);
-    if (error == X509_V_OK && (c->policy.wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION && certified)
+    int has_certificate = !tio_sessions_resumed(c) && !tio_conn_psk_used(c);
+    if (error == X509_V_OK && (c->policy.wants & TIO_WANT_STATUS) && SSL_version(c->ssl) >= TLS1_3_VERSION && has_certificate)
         tio_move_question(c, TIO_ASK_STATUS);
 }
 

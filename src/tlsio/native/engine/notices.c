@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 void tio_notify(tio_reactor *r, tio_slot *s, uint32_t what) {
-    s->news |= what;
-    tio_list_append(&r->news, s);
+    s->notices |= what;
+    tio_list_append(&r->notices, s);
 }
 
 int tio_notify_dropped(tio_reactor *r, const tio_slot *listener, int fd) {
@@ -30,15 +30,15 @@ static int take_dropped(tio_reactor *r, tio_notice *n) {
     return 1;
 }
 
-int tio_reactor_has_notices(const tio_reactor *r) { return r->news.first || r->dropped_count; }
+int tio_reactor_has_notices(const tio_reactor *r) { return r->notices.first || r->dropped_count; }
 
 int tio_reactor_next_notice(tio_reactor *r, tio_notice *n) {
-    tio_slot *s = r->news.first;
+    tio_slot *s = r->notices.first;
     if (!s) return take_dropped(r, n);
-    tio_list_remove(&r->news, s);
-    *n = (tio_notice){ .what = s->news, .handle = tio_handle(s), .conn = s->conn, .fd = s->fd, .error = s->error };
+    tio_list_remove(&r->notices, s);
+    *n = (tio_notice){ .what = s->notices, .handle = tio_handle(s), .conn = s->conn, .fd = s->fd, .error = s->error };
     n->gate = s->conn ? s->conn->gate : s->gate;
-    s->news = 0;
+    s->notices = 0;
     if (s->kind == TIO_GONE) {          /* from now on it belongs to the binding alone */
         s->conn->reactor = NULL;
         tio_slot_free(r, s);

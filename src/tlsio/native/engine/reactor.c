@@ -34,15 +34,15 @@
 #include <unistd.h>
 
 enum {
-    ACCEPTS = 64,                       /* per listener and turn */
+    MAX_ACCEPTS = 64,                       /* connections accepted per listener and turn */
     TIMER = UINT32_MAX,                 /* slot number of the timer's events */
     PAUSED = EPOLLRDHUP | EPOLLET
 };
 static const int64_t second = 1000000000;
-/* Length of a turn; the loop's other connections wait this long. */
-static const int64_t work_ns = 2000000;
-/* First pause of a listener that ran out of descriptors (EMFILE); doubled by each failure. */
-static const int64_t pause_ns = second / 10;
+/* The longest turn: the other tasks of the event loop wait this long. */
+static const int64_t max_turn_ns = 2000000;
+/* The first pause of a listener when descriptors run out (EMFILE); each failure doubles it. */
+static const int64_t first_pause_ns = second / 10;
 static const int64_t max_pause_ns = 3200000000;
 
 /* ---- creating, freeing ----------------------------------------------------------------------- */
@@ -52,7 +52,7 @@ tio_reactor *tio_reactor_new(void) {
     if (!r) return NULL;
     struct epoll_event ev = { .events = EPOLLIN, .data.u64 = TIMER };
     r->ready.which = TIO_READY;
-    r->news.which = TIO_NEWS;
+    r->notices.which = TIO_NOTICES;
     r->now = tio_clock();
     r->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (tio_deadlines_init(&r->deadlines) || r->epoll < 0 || epoll_ctl(r->epoll, EPOLL_CTL_ADD, r->deadlines.timer, &ev)) {
@@ -79,8 +79,8 @@ void tio_reactor_free(tio_reactor *r, int forked) {
         if (s->kind == TIO_LINGER) tio_linger_end(r, s);
         if (!c) continue;
         int fd = s->fd;
-        tio_list_remove(&r->news, s);
-        s->news = 0;
+        tio_list_remove(&r->notices, s);
+        s->notices = 0;
         detach(r, c);
         if (fd >= 0) hang_up(r, fd);
         if (c->gate && !c->owner) tio_conn_free(c);
@@ -131,7 +131,7 @@ tio_slot *tio_slot_new(tio_reactor *r, tio_kind kind, int fd) {
 void tio_slot_free(tio_reactor *r, tio_slot *s) {
     tio_deadline_clear(s);
     tio_list_remove(&r->ready, s);
-    tio_list_remove(&r->news, s);
+    tio_list_remove(&r->notices, s);
     free(s->out);
     *s = (tio_slot){ .kind = TIO_FREE, .fd = -1, .number = s->number, .generation = s->generation + 1, .next_free = r->free };
     r->free = s;
@@ -207,7 +207,7 @@ static void detach(tio_reactor *r, tio_conn *c) {
     tio_list_remove(&r->ready, s);
     s->fd = -1;
     s->mask = 0;
-    if (s->news) {
+    if (s->notices) {
         s->kind = TIO_GONE;
         return;
     }
@@ -218,28 +218,28 @@ static void detach(tio_reactor *r, tio_conn *c) {
 void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) {
     if (c->reactor != r || c->wire.fd < 0) return;      /* already released */
     tio_wire *w = &c->wire;
-    tio_slot *s = r->table[c->slot], *rest = NULL;
+    tio_slot *s = r->table[c->slot], *linger = NULL;
     tio_gate *g = c->gate;
     int fd = w->fd;
     /* The peer's close_notify or FIN was read: it sends nothing more, so no RST can follow. */
-    int quiet = c->in == TIO_IN_ENDED || w->eof, ended = c->out == TIO_OUT_ENDED;
+    int peer_done = c->in == TIO_IN_ENDED || w->eof, ended = c->out == TIO_OUT_ENDED;
     if (wait && !w->out_error) tio_conn_flush(c);
     size_t unsent = c->question == TIO_NO_QUESTION ? tio_wire_unsent(w) : 0;
-    /* draining uses the same buffer */
+    /* Draining overwrites the buffer, so its borrower must copy the input first. */
     if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);
     tio_wire_keep_output(c);
     if (s->mask && !r->forked) tio_slot_watch(r, s, 0);
-    if (wait && !w->error && !w->out_error && (!quiet || unsent)) rest = tio_slot_new(r, TIO_LINGER, fd);
-    if (rest && unsent) {
-        rest->out = w->out;
-        rest->out_start = w->out_start;
-        rest->out_end = w->out_end;
+    if (wait && !w->error && !w->out_error && (!peer_done || unsent)) linger = tio_slot_new(r, TIO_LINGER, fd);
+    if (linger && unsent) {
+        linger->out = w->out;
+        linger->out_start = w->out_start;
+        linger->out_end = w->out_end;
         w->out = NULL;
         w->out_start = w->out_end = w->out_room = 0;
     }
     if (c->phase == TIO_BROKEN) c->unacknowledged = tio_conn_unacknowledged(c);
     detach(r, c);
-    if (rest) tio_linger_begin(r, rest, g);
+    if (linger) tio_linger_begin(r, linger, g);
     else if (ended) close(fd);
     else hang_up(r, fd);
 }
@@ -271,10 +271,10 @@ static void update_interest(tio_reactor *r, tio_slot *s) {
     if (tio_slot_watch(r, s, mask)) tio_conn_break(c, TIO_FAULT_OS, TIO_NO_LIMIT, errno);
 }
 
-/* An event that is of no use now. */
+/* Pause after an event that the connection cannot use now. */
 static void pause_reading(tio_reactor *r, tio_slot *s, uint32_t events) {
     s->conn->read_paused = 1;
-    /* These two are reported whatever the mask is. */
+    /* epoll reports these two whatever the mask is, so the descriptor must leave the set. */
     if (events & (EPOLLHUP | EPOLLERR)) tio_slot_watch(r, s, 0);
     else update_interest(r, s);
 }
@@ -299,7 +299,7 @@ void tio_reactor_update(tio_reactor *r, tio_conn *c) {
 
 static void prepare_socket(const tio_gate *g, int fd) {
     int one = 1;
-    /* fails on a Unix socket, harmlessly */
+    /* On a Unix socket this fails, which does no harm. */
     if (g->no_delay) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (g->keep_alive < 0) return;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
@@ -345,8 +345,8 @@ static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct socka
     if (c->policy.wants & TIO_WANT_ACCEPTED) tio_notify(r, r->table[c->slot], TIO_NOTICE_ACCEPTED);
 }
 
-/* A paused listener leaves the epoll set, because one that was shut down is readable all the time.
- * ns: 0 = for good. */
+/* A paused listener leaves the epoll set, because a listener that was shut down is always readable.
+ * ns: the length of the pause; 0: permanently. */
 static void pause_listener(tio_reactor *r, tio_slot *s, int64_t ns) {
     tio_slot_watch(r, s, 0);
     if (ns) tio_deadline_set(&r->deadlines, s, ns);
@@ -355,8 +355,8 @@ static void pause_listener(tio_reactor *r, tio_slot *s, int64_t ns) {
 /* A lack of descriptors or memory may pass: pause and retry. Any other error ends the listener, and
  * is reported once. */
 static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
-    int may_end = error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-    int64_t ns = !may_end ? 0 : s->pause_ns ? s->pause_ns : pause_ns;
+    int is_temporary = error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    int64_t ns = !is_temporary ? 0 : s->pause_ns ? s->pause_ns : first_pause_ns;
     s->pause_ns = ns * 2 < max_pause_ns ? ns * 2 : max_pause_ns;
     s->error = error;
     tio_notify(r, s, TIO_NOTICE_LISTENER);
@@ -365,16 +365,16 @@ static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
 
 static void accept_some(tio_reactor *r, tio_slot *s) {
     tio_gate *g = s->gate;
-    for (int i = 0; i < ACCEPTS; i++) {
+    for (int i = 0; i < MAX_ACCEPTS; i++) {
         int full = is_full(g);
         if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && g->queues_beyond)) {
-            pause_listener(r, s, pause_ns);     /* connections wait in the kernel's queue */
+            pause_listener(r, s, first_pause_ns);     /* connections wait in the kernel's queue */
             return;
         }
         struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };
         socklen_t size = sizeof peer;
         int fd = accept4(s->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && tio_linger_end_oldest(r, ACCEPTS)) continue;
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && tio_linger_end_oldest(r, MAX_ACCEPTS)) continue;
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             if (errno != EAGAIN) accept_failed(r, s, errno);
@@ -388,15 +388,15 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
 
 static void wake_listener(tio_reactor *r, tio_slot *s) {
     tio_deadline_clear(s);
-    if (tio_slot_watch(r, s, EPOLLIN)) pause_listener(r, s, pause_ns);
+    if (tio_slot_watch(r, s, EPOLLIN)) pause_listener(r, s, first_pause_ns);
 }
 
-/* Paused listeners have a deadline of pause_ns, or one in the base list, so only these two lists
- * are searched. */
+/* Paused listeners have a deadline of first_pause_ns, or one in the base list, so only these two
+ * lists are searched. */
 static void wake_listeners(tio_reactor *r, const tio_gate *g) {
     if (r->forked) return;
     for (tio_span *p = &r->deadlines.base; p; p = p->next) {
-        if (p->ns != pause_ns && p != &r->deadlines.base) continue;
+        if (p->ns != first_pause_ns && p != &r->deadlines.base) continue;
         for (tio_slot *s = p->slots.first, *next; s; s = next) {
             next = s->links[TIO_DEADLINE].after;
             if (s->kind == TIO_LISTENER && s->gate == g) wake_listener(r, s);
@@ -509,7 +509,7 @@ static int is_hang_up(const tio_conn *c, uint32_t events) {
     return (events & EPOLLERR) || ((events & (EPOLLRDHUP | EPOLLHUP)) && !c->peer_finished);
 }
 
-/* returns 1 if a handshake needs its step */
+/* Return 1 if the connection is in a handshake and must be stepped. */
 static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     tio_conn *c = s->conn;
     uint32_t input = events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
@@ -517,7 +517,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     if (tio_conn_is_handshake(c) && c->question != TIO_NO_QUESTION) {
         if (is_hang_up(c, events)) break_hung_up(r, c);
         else pause_reading(r, s, events);
-        if (c->phase == TIO_BROKEN) report_failure(r, c);       /* the kernel refused to watch it */
+        if (c->phase == TIO_BROKEN) report_failure(r, c);       /* epoll_ctl() failed */
         return 0;
     }
     if (tio_conn_is_handshake(c)) return 1;
@@ -549,7 +549,7 @@ static void deadline_passed(tio_reactor *r, tio_slot *s) {
     }
 }
 
-static int is_over_time(const tio_reactor *r) { return tio_clock() - r->now > work_ns; }
+static int is_over_time(const tio_reactor *r) { return tio_clock() - r->now > max_turn_ns; }
 
 static void check_deadlines(tio_reactor *r) {
     tio_slot *s;
@@ -560,7 +560,7 @@ static void check_deadlines(tio_reactor *r) {
     tio_deadlines_rearm(&r->deadlines);
 }
 
-static int waits_for_handshake(const tio_slot *s) {
+static int may_do_handshake(const tio_slot *s) {
     return s && (s->kind == TIO_LISTENER || (s->kind == TIO_CONNECTION && tio_conn_is_handshake(s->conn)));
 }
 
@@ -569,9 +569,9 @@ int tio_reactor_poll(tio_reactor *r) {
     r->now = tio_clock();
     do r->event_count = epoll_wait(r->epoll, r->events, TIO_EVENTS, 0);
     while (r->event_count < 0 && errno == EINTR);
-    for (int i = 0; i < r->event_count; i++) handshakes += waits_for_handshake(tio_slot_of(r, r->events[i].data.u64));
+    for (int i = 0; i < r->event_count; i++) handshakes += may_do_handshake(tio_slot_of(r, r->events[i].data.u64));
     tio_slot *s = r->ready.first;
-    for (int i = 0; s && i < TIO_EVENTS; i++, s = s->links[TIO_READY].after) handshakes += waits_for_handshake(s);
+    for (int i = 0; s && i < TIO_EVENTS; i++, s = s->links[TIO_READY].after) handshakes += may_do_handshake(s);
     return handshakes;
 }
 
@@ -587,11 +587,11 @@ static void run_ready(tio_reactor *r) {
     }
 }
 
-/* Open connections come first. Handshakes get the rest of the turn; the kernel reports those that
- * remain again. */
+/* Open connections come first. Handshakes get the rest of the turn; epoll reports the remaining
+ * ones again in the next turn. */
 void tio_reactor_work(tio_reactor *r) {
     int timer = 0, waiting = 0;
-    /* draining uses the same buffer */
+    /* Draining overwrites the buffer, so its borrower must copy the input first. */
     if (r->buffers.borrower) tio_wire_settle(r->buffers.borrower);
     if (r->event_count < 0) return;
     for (int i = 0; i < r->event_count; i++) {
@@ -603,7 +603,7 @@ void tio_reactor_work(tio_reactor *r) {
         else if (s && s->kind == TIO_LISTENER) r->events[waiting++] = *ev;
     }
     run_ready(r);
-    /* At least one per turn, or handshakes might never progress. */
+    /* Process at least one per turn, or handshakes might never progress. */
     for (int i = 0; i < waiting && (!i || !is_over_time(r)); i++) {
         tio_slot *s = tio_slot_of(r, r->events[i].data.u64);
         if (s && s->kind == TIO_LISTENER) accept_some(r, s);

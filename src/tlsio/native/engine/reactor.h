@@ -17,7 +17,7 @@ typedef struct tio_slot tio_slot;
 typedef struct tio_span tio_span;
 
 /* A slot can be in three lists at once. Each is a queue, from which a slot is removed in O(1). */
-typedef enum { TIO_READY, TIO_NEWS, TIO_DEADLINE, TIO_LISTS } tio_which;
+typedef enum { TIO_READY, TIO_NOTICES, TIO_DEADLINE, TIO_LISTS } tio_which;
 typedef struct { tio_slot *before, *after; uint8_t in; } tio_link;
 typedef struct { tio_slot *first, *last; tio_which which; } tio_list;
 
@@ -29,7 +29,7 @@ struct tio_slot {
     tio_conn *conn;
     tio_gate *gate;
     tio_link links[TIO_LISTS];
-    uint32_t news;                      /* TIO_NOTICE_*, queued */
+    uint32_t notices;                   /* TIO_NOTICE_*, queued */
     int error;                          /* LISTENER: errno of accept() */
     tio_span *span;                     /* the list that holds its deadline */
     int64_t due;
@@ -80,7 +80,7 @@ struct tio_reactor {
     tio_slot *free;
     size_t load;
     tio_deadlines deadlines;
-    tio_list ready, news;
+    tio_list ready, notices;
     /* descriptors refused by a limit, to be reported; when it is full they are closed without a
      * notice */
     tio_dropped dropped[64];
