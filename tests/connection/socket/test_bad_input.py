@@ -309,17 +309,20 @@ async def test_ten_thousand_bad_connections_leave_nothing(heard: str) -> None:
     async with tlsio.serve(echo, 0, "127.0.0.1", **options()) as server:
         if heard == "with a listener":
             server.on("tls_client_error", lambda _error, _sock: None)
+        rounds, growth = 0, 2 * MIB
         await asyncio.to_thread(attacks, server.port, 2000)
-        await settled(server)
-        gc.collect()
-        before = resident(), descriptors()
-        await asyncio.to_thread(attacks, server.port, 10_000)
-        await settled(server)
-        gc.collect()
-        after = resident(), descriptors()
-    assert after[1] <= before[1]
-    assert after[0] - before[0] < 2 * MIB
-    assert sum(server.stats().handshakes_failed.values()) == 12_000
+        while growth >= 2 * MIB and rounds < 3:  # a leak shows in each round, what malloc keeps does not
+            await settled(server)
+            gc.collect()
+            before = resident(), descriptors()
+            await asyncio.to_thread(attacks, server.port, 10_000)
+            await settled(server)
+            gc.collect()
+            rounds += 1
+            growth = resident() - before[0]
+            assert descriptors() <= before[1]
+    assert growth < 2 * MIB
+    assert sum(server.stats().handshakes_failed.values()) == 2000 + rounds * 10_000
 
 
 async def settled(server: tlsio.Server) -> None:
