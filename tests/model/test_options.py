@@ -471,3 +471,31 @@ def test_ticket_keys_of_another_type_are_refused_with_what_a_source_needs() -> N
     """An object that lacks a method of a source is not taken for bytes."""
     with pytest.raises(UsageTypeError, match="a source with snapshot, refresh and clock, got object"):
         parse_server_options({"ticket_keys": object()})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("ssl", "cert="),
+        ("ssl_context", "create_secure_context()"),
+        ("cafile", "ca="),
+        ("capath", "ca="),
+        ("cadata", "ca="),
+        ("certfile", "cert="),
+        ("keyfile", "key="),
+        ("password", "passphrase="),
+        ("verify", "reject_unauthorized=False"),
+        ("verify_mode", "request_cert=True"),
+        ("check_hostname", "check_server_identity="),
+        ("server_hostname", "servername="),
+        ("alpn", "alpn_protocols="),
+        ("sni", "servername="),
+    ],
+)
+def test_names_of_the_standard_library_are_understood(name: str, meant: str) -> None:
+    """The hint has the option that does the same, on both sides."""
+    for parse in (parse_server_options, parse_connect_options):
+        with pytest.raises(UsageTypeError) as caught:
+            parse({name: object()})
+        assert meant in str(caught.value.hint)
+        assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio
 
+from ports import own_port
 from redis_server import SECRET, RedisServer
 from tlsio.session.redis_store import RedisSessionStore
 from tlsio.session.redis_ticket_keys import RedisTicketKeys
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def cluster() -> AsyncIterator[redis.asyncio.RedisCluster]:
     """Make a cluster of one, with all of the slots, and a client of it."""
-    with RedisServer("--cluster-enabled", "yes") as server:
+    with own_port() as bus, RedisServer("--cluster-enabled", "yes", "--cluster-port", str(bus)) as server:
         server.run("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         while b"cluster_state:ok" not in server.run("CLUSTER", "INFO"):  # noqa: ASYNC110 - it tells nobody; this takes it 2 s
             await asyncio.sleep(0.05)

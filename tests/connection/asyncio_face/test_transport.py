@@ -293,6 +293,32 @@ async def test_clients_of_a_server_are_ended(end: str) -> None:
     await client.lost
 
 
+async def test_a_cancelled_server_ends_with_its_clients() -> None:
+    """Ctrl-C cancels `serve_forever`: the block is left though a client is connected and idle."""
+    server, peer, client = await joined()
+
+    async def serve() -> None:
+        async with server:
+            await server.serve_forever()
+
+    serving = asyncio.ensure_future(serve())
+    await asyncio.sleep(0)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    await peer.lost
+    await client.lost
+
+
+async def test_leaving_the_block_waits_no_longer_than_shutdown_timeout() -> None:
+    """An idle client does not hold it up for ever."""
+    server, peer, client = await joined(shutdown_timeout=0.05)
+    async with server:
+        pass
+    await peer.lost
+    await client.lost
+
+
 async def test_a_handshake_that_fails_makes_no_protocol() -> None:
     """The factory is not called for a server that is refused."""
     server = await tlsio.create_tls_server(Recorder, "127.0.0.1", 0, **identity())

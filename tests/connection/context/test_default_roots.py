@@ -313,7 +313,8 @@ def test_import_fails_for_versions_that_exclude_each_other() -> None:
     environment = {"TLSIO_MIN_VERSION": "TLSv1.3", "TLSIO_MAX_VERSION": "TLSv1.2"}
     run = subprocess.run([sys.executable, "-c", "import tlsio"], check=False, capture_output=True, text=True, env=os.environ | environment)
     assert run.returncode == 1
-    assert "not both" in run.stderr
+    assert "ERR_TLS_PROTOCOL_VERSION_CONFLICT" in run.stderr
+    assert "Set the minimum to the maximum or below" in run.stderr
 
 
 REJECTED = {

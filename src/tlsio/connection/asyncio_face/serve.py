@@ -68,13 +68,13 @@ class AsyncioServer(asyncio.AbstractServer):
             await self.tls_server.listen(sock=self._sockets, backlog=self._backlog)
 
     async def serve_forever(self) -> None:
-        """Accept connections until the call is cancelled; then close, and wait for connections."""
+        """Accept connections until the call is cancelled; then close the server and its clients."""
         await self.start_serving()
         try:
             await self.tls_server.serve_forever()
         except asyncio.CancelledError:
             self.close()
-            await self.wait_closed()
+            self.close_clients()
             raise
 
     def close(self) -> None:
@@ -101,9 +101,10 @@ class AsyncioServer(asyncio.AbstractServer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_error: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
+        """Close, and wait for connections for `shutdown_timeout`; after a cancellation at once."""
         self.close()
-        await self.wait_closed()
+        await self.tls_server.__aexit__(*error)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"<AsyncioServer {self.tls_server!r}>"

@@ -34,6 +34,28 @@ _UNSUPPORTED_NODE_OPTIONS = {
 }
 
 
+# Names of Python's `ssl`, of asyncio and of common clients, with the option that does the same.
+_OTHER_NAMES = {
+    "alpn": "alpn_protocols= takes the names.",
+    "cadata": "ca= takes certificates as bytes.",
+    "cafile": "ca= takes a pathlib.Path.",
+    "capath": "ca= takes certificates, or paths of files. SSL_CERT_DIR names a folder of default roots.",
+    "certfile": "cert= takes a pathlib.Path.",
+    "check_hostname": "Names are always checked. check_server_identity= replaces the check, reject_unauthorized=False only reports it.",
+    "client_cert": "A client's certificate is cert= and key=; a server requests one with request_cert=True.",
+    "keyfile": "key= takes a pathlib.Path.",
+    "password": "passphrase= takes it.",
+    "server_hostname": "servername= is the name that is sent and verified.",
+    "sni": "servername= is the name that a client sends; a server chooses by add_context() or sni_callback=.",
+    "ssl": "TLS is always on: give cert= and key=, ca= and the other options themselves, or secure_context=.",
+    "ssl_context": "secure_context= takes what tlsio.create_secure_context() returns.",
+    "ssl_handshake_timeout": "handshake_timeout= takes seconds.",
+    "ssl_shutdown_timeout": "close_timeout= takes seconds.",
+    "verify": "reject_unauthorized=False accepts a peer that was not verified; ca= takes its CA.",
+    "verify_mode": "A client always verifies. A server requests a certificate with request_cert=True; reject_unauthorized= decides.",
+}
+
+
 def parse_context_options(given: Mapping[str, object]) -> ContextOptions:
     """Check the options of a context.
 
@@ -103,6 +125,8 @@ def _unknown(name: object, checks: Mapping[str, Check]) -> UsageTypeError:
     if snake in _UNSUPPORTED_NODE_OPTIONS:
         hint = _UNSUPPORTED_NODE_OPTIONS[snake]
         return UsageTypeError(f"Node's option {name!r} is not supported", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
+    if snake in _OTHER_NAMES:
+        return UsageTypeError(f"There is no option {name!r:.80}", code="ERR_TLS_UNKNOWN_OPTION", hint=_OTHER_NAMES[snake])
     if snake in checks:
         meant = f"it is spelled {snake}="
     elif snake in SERVER_CHECKS or snake in CONTEXT_CHECKS:
