@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -291,6 +293,141 @@ async def test_clients_of_a_server_are_ended(end: str) -> None:
     await server.wait_closed()
     await peer.lost
     await client.lost
+
+
+class Eager(Recorder):
+    """Does one thing in `connection_made`."""
+
+    act = "abort"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Do it at once."""
+        super().connection_made(transport)
+        if self.act == "write":
+            self.transport.write(b"early")
+        elif self.act == "raise":
+            raise ZeroDivisionError
+        else:
+            getattr(self.transport, self.act)()
+
+
+@pytest.mark.parametrize("act", ["abort", "close", "write", "write_eof", "pause_reading"])
+async def test_a_protocol_may_act_in_connection_made(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it does, `connection_lost` is called once in the end."""
+    monkeypatch.setattr(Eager, "act", act)
+    server, peer, client = await joined(Eager)
+    peer.keep_open = True
+    if act == "write":
+        await peer.has(5)
+    elif act == "write_eof":
+        await peer.ended.wait()
+        peer.transport.close()
+    client.transport.abort()
+    await client.lost
+    await peer.lost
+    assert client.calls.count("lost") == 1
+    server.close()
+    await server.wait_closed()
+
+
+async def test_connection_lost_is_never_called_within_a_callback() -> None:
+    """`abort` in `data_received` returns before `connection_lost` is called."""
+    server, peer, client = await joined()
+    order = []
+
+    def received(_data: bytes) -> None:
+        client.transport.abort()
+        order.append("returned")
+
+    client.data_received = received  # type: ignore[method-assign]
+    client.transport.set_protocol(client)
+    client.lost.add_done_callback(lambda _: order.append("lost"))
+    peer.transport.write(b"x")
+    await client.lost
+    await peer.lost
+    assert order == ["returned", "lost"]
+    assert client.transport.get_protocol() is None
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("act", ["pause_reading", "close", "abort"])
+async def test_a_buffered_protocol_stops_in_the_middle_of_a_chunk(act: str) -> None:
+    """It gets nothing more than it asked for; after a pause it gets the rest."""
+    server, peer, client = await joined()
+
+    class Stops(Buffered):
+        def connection_lost(self, exc: Exception | None) -> None:
+            client.connection_lost(exc)
+
+        def buffer_updated(self, nbytes: int) -> None:
+            super().buffer_updated(nbytes)
+            getattr(client.transport, act)()
+
+    stops = Stops()
+    client.transport.set_protocol(stops)
+    peer.transport.write(b"twenty-one bytes long")
+    await stops.changed.wait()
+    await asyncio.sleep(0)
+    assert stops.received == b"twenty-"
+    if act == "pause_reading":
+        while len(stops.received) < 21:
+            stops.changed.clear()
+            client.transport.resume_reading()
+            await stops.changed.wait()
+        client.transport.abort()
+    await client.lost
+    await peer.lost
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_duplicate_of_the_socket_does_not_block() -> None:
+    """The file description is shared: one that blocks would stop the loop."""
+    server, peer, client = await joined()
+    below = client.transport.get_extra_info("socket")
+    with below.dup() as duplicate:
+        assert duplicate.gettimeout() == 0
+        assert not os.get_blocking(duplicate.fileno())
+    assert not os.get_blocking(below.fileno())
+    client.transport.abort()
+    await client.lost
+    await peer.lost
+    server.close()
+    await server.wait_closed()
+
+
+async def test_misuse_is_a_usage_error() -> None:
+    """Each is told at the call, and changes nothing."""
+    server, peer, client = await joined()
+    for wrong in (None, "", [], 0):
+        with pytest.raises(tlsio.UsageError):
+            client.transport.write(wrong)
+    for limit in ("a", 1.5, 2**70, -1):
+        with pytest.raises(tlsio.UsageError):
+            client.transport.set_write_buffer_limits(limit)
+    assert client.transport.get_write_buffer_limits() == (16384, 65536)
+    client.transport.abort()
+    await client.lost
+    await peer.lost
+    server.close()
+    with pytest.raises(tlsio.UsageError):
+        await server.start_serving()
+    with pytest.raises(tlsio.UsageError):
+        await tlsio.create_tls_server(Recorder, sock=5, start_serving=False, **identity())
+    with socket.create_server(("127.0.0.1", 0)) as bound, pytest.raises(tlsio.UsageError):
+        await tlsio.create_tls_server(Recorder, "127.0.0.1", sock=bound, **identity())
+    await server.wait_closed()
+
+
+async def test_an_address_is_bound_once() -> None:
+    """Two names of one address are one socket, and overlapping starts are one."""
+    server = await tlsio.create_tls_server(Recorder, ["127.0.0.1", "127.0.0.1"], 0, start_serving=False, **identity())
+    assert len(server.sockets) == 1
+    await asyncio.gather(server.start_serving(), server.start_serving())
+    assert server.is_serving()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_cancelled_server_ends_with_its_clients() -> None:

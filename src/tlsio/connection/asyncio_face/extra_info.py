@@ -42,6 +42,7 @@ class TransportSocket:
     def _borrow(self, use: Callable[[_socket.socket], Any]) -> Any:
         """Call a function with a socket object that does not own the descriptor."""
         borrowed = _socket.socket(fileno=internals_of(self._sock).fileno)
+        borrowed.settimeout(0)  # as it is; `dup` passes on what the object believes
         try:
             return use(borrowed)
         finally:
@@ -147,10 +148,9 @@ class SSLObject:
 
 
 def _bits(cipher: str) -> int:
-    """Return the secret bits of a cipher by its OpenSSL name.
-
-    Of the ciphers that OpenSSL 3 has, only Triple DES has less than 128.
-    """
+    """Return the secret bits of a cipher by its OpenSSL name."""
+    if "NULL" in cipher:
+        return 0
     if any(name in cipher for name in ("256", "CHACHA20")) and "128" not in cipher:
         return 256
     return 112 if "3DES" in cipher or "DES-CBC3" in cipher else 128
@@ -168,11 +168,18 @@ _LONG_NAMES = {
     "UID": "userId",
     "SN": "surname",
     "GN": "givenName",
+    "street": "streetAddress",
+    "jurisdictionC": "jurisdictionCountryName",
+    "jurisdictionL": "jurisdictionLocalityName",
+    "jurisdictionST": "jurisdictionStateOrProvinceName",
 }
 
 
 def _to_ssl_form(certificate: PeerCertificate) -> dict[str, Any]:
-    """Return the main fields of a certificate in the form of `ssl.SSLSocket.getpeercert()`."""
+    """Return the main fields of a certificate in the form of `ssl.SSLSocket.getpeercert()`.
+
+    Of its alternative names, the DNS names and then the addresses.
+    """
     form = {
         "subject": _name_in_ssl_form(certificate.subject_name),
         "issuer": _name_in_ssl_form(certificate.issuer_name),

@@ -8,9 +8,10 @@ from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.asyncio_face.transport import TLSTransport
-from tlsio.connection.server.listening import bind
+from tlsio.connection.server.listening import bind, check_given
 from tlsio.connection.server.server import Server
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.checks import check_int
+from tlsio.model.errors import UsageStateError, UsageTypeError
 
 if TYPE_CHECKING:
     import socket as _socket
@@ -38,7 +39,7 @@ class AsyncioServer(asyncio.AbstractServer):
         self._loop = loop
         self._closed = False
         self._transports: weakref.WeakSet[TLSTransport] = weakref.WeakSet()
-        self._forever: asyncio.Future[None] | None = None
+        self._starting: asyncio.Task[Server] | None = None
 
     def attach(self, transport: TLSTransport) -> None:
         """Remember an open transport, for `close_clients` and `abort_clients`."""
@@ -64,13 +65,26 @@ class AsyncioServer(asyncio.AbstractServer):
             UsageStateError: the server is closed.
             OSError: the kernel refused.
         """
-        if not self.is_serving():
-            await self.tls_server.listen(sock=self._sockets, backlog=self._backlog)
+        if self._closed:
+            raise UsageStateError("This server is closed", code="ERR_SERVER_NOT_RUNNING")
+        if self.is_serving():
+            return
+        if self._starting is None:
+            self._starting = self._loop.create_task(self.tls_server.listen(sock=self._sockets, backlog=self._backlog))
+            self._starting.add_done_callback(self._started)
+        starting = self._starting
+        await asyncio.wait((starting,))
+        starting.result()
+
+    def _started(self, starting: asyncio.Task[Server]) -> None:
+        self._starting = None
+        if not starting.cancelled():
+            starting.exception()  # retrieved also if the call that waits was cancelled
 
     async def serve_forever(self) -> None:
         """Accept connections until the call is cancelled; then close the server and its clients."""
-        await self.start_serving()
         try:
+            await self.start_serving()
             await self.tls_server.serve_forever()
         except asyncio.CancelledError:
             self.close()
@@ -150,7 +164,10 @@ async def create_tls_server(  # noqa: PLR0913 - asyncio's
     given: dict[str, Any] = dict(options)
     given["allow_half_open"] = True  # the protocol's `eof_received` decides
     tls_server = Server(connected, **given)
-    sockets = [sock] if sock is not None else await bind(host, port, reuse_port=reuse_port)
+    check_int("backlog", backlog, 1, 2**31 - 1)
+    if sock is not None and (host is not None or port is not None):
+        raise UsageTypeError("Give host= and port=, or sock=, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
+    sockets = check_given(sock) if sock is not None else await bind(host, port, reuse_port=reuse_port)
     made = AsyncioServer(tls_server, sockets, backlog, loop)
     if start_serving:
         try:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.asyncio_face.extra_info import find_extra_info
 from tlsio.connection.socket.tls_socket import internals_of
-from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.checks import check_int
+from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,18 +39,24 @@ class TLSTransport(asyncio.Transport):
         """Call the protocol's `connection_made`, then let data flow to it."""
         super().__init__()
         self.tls_socket = tls_socket
-        self._protocol = protocol
+        self._protocol: asyncio.BaseProtocol | None = protocol
+        self._loop = asyncio.get_running_loop()
         self._error: BaseException | None = None
         self._listener: Callable[[bytes], Any] | None = None
+        self._held = b""  # the rest of a chunk whose protocol paused in the middle
         self._reading_paused = self._writing_paused = False
         self._closing = self._eof_written = False
         self._connection = internals_of(tls_socket).handshake.connection
+        self._events: dict[Any, Callable[..., Any]] = {
+            "end": self._end_received,
+            "drain": self._drained,
+            "error": self._failed,
+            "close": self._closed,
+        }
+        for event, function in self._events.items():
+            tls_socket.on(event, function)
         self._set_limits(_DEFAULT_HIGH, None)
         protocol.connection_made(self)
-        tls_socket.on("end", self._end_received)
-        tls_socket.on("drain", self._drained)
-        tls_socket.on("error", self._failed)
-        tls_socket.on("close", self._closed)
         self._connect_flow()
 
     def __repr__(self) -> str:
@@ -63,8 +70,8 @@ class TLSTransport(asyncio.Transport):
         self._protocol = protocol
         self._connect_flow()
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the current protocol."""
+    def get_protocol(self) -> asyncio.BaseProtocol | None:  # type: ignore[override]
+        """Return the current protocol; None after `connection_lost`, as in asyncio."""
         return self._protocol
 
     def _connect_flow(self) -> None:
@@ -96,7 +103,24 @@ class TLSTransport(asyncio.Transport):
         """Give the protocol data again. Repeated: nothing happens."""
         if not self._closing and self._reading_paused:
             self._reading_paused = False
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        """Give out what a pause in the middle of a chunk has held, then let data flow again."""
+        held, self._held = self._held, b""
+        try:
+            if held and self._listener is not None:
+                self._listener(held)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (code of the user)
+            self.tls_socket.destroy(error)
+        if self.is_reading():
             self.tls_socket.resume()
+
+    def hold(self, rest: bytes) -> None:
+        """Keep the rest of a chunk until `resume_reading`; for the feeder of buffered protocols."""
+        self._held = rest
 
     def _end_received(self) -> None:
         keep_open = getattr(self._protocol, "eof_received", bool)()
@@ -114,13 +138,11 @@ class TLSTransport(asyncio.Transport):
             UsageTypeError: `data` is not bytes-like.
             UsageStateError: `write_eof` was called before.
         """
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}")
         if self._eof_written:
             raise UsageStateError("Cannot call write() after write_eof()", code="ERR_STREAM_WRITE_AFTER_END")
-        if self._closing:
-            if not isinstance(data, bytes | bytearray | memoryview):
-                raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}")
-            return
-        if data and not self.tls_socket.write(data) and not self._writing_paused:
+        if not self._closing and data and not self.tls_socket.write(data) and not self._writing_paused:
             self._check_high()
 
     def _check_high(self) -> None:
@@ -143,9 +165,7 @@ class TLSTransport(asyncio.Transport):
             self._report(f"protocol.{name}() failed", error)
 
     def _report(self, message: str, error: BaseException) -> None:
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": message, "exception": error, "transport": self, "protocol": self._protocol}
-        )
+        self._loop.call_exception_handler({"message": message, "exception": error, "transport": self, "protocol": self._protocol})
 
     def can_write_eof(self) -> bool:
         """Return True: TLS can end one direction (`close_notify`)."""
@@ -176,8 +196,9 @@ class TLSTransport(asyncio.Transport):
             self._check_high()
 
     def _set_limits(self, high: int | None, low: int | None) -> None:
-        if high is None:
-            high = _DEFAULT_HIGH if low is None else 4 * low
+        if low is not None:
+            check_int("low", low, 0, _MAX_LIMIT)
+        high = (_DEFAULT_HIGH if low is None else 4 * low) if high is None else check_int("high", high, 0, _MAX_LIMIT)
         if low is None:
             low = high // 4
         if not high >= low >= 0:
@@ -210,13 +231,21 @@ class TLSTransport(asyncio.Transport):
 
     def _failed(self, error: BaseException) -> None:
         self._error = error
-        if not isinstance(error, TLSError | OSError):  # raised by the protocol: asyncio reports it
-            self._report("protocol.data_received() failed", error)
+        if error.__traceback__ is not None:  # raised by the protocol, not made for the connection: asyncio reports it
+            self._report("The protocol failed in data_received() or eof_received()", error)
 
     def _closed(self, _had_error: bool) -> None:  # noqa: FBT001  (the event's argument)
         self._stop()
-        error = self._error
-        self._protocol.connection_lost(error if isinstance(error, Exception) else None)
+        self._held = b""
+        self._loop.call_soon(self._lose)  # never within a call of the protocol
+
+    def _lose(self) -> None:
+        protocol, self._protocol = self._protocol, None
+        for event, function in self._events.items():
+            self.tls_socket.off(event, function)
+        self._events = {}
+        if protocol is not None:
+            protocol.connection_lost(self._error if isinstance(self._error, Exception) else None)
 
     # ---- facts
 
@@ -232,6 +261,7 @@ class TLSTransport(asyncio.Transport):
 
 
 _DEFAULT_HIGH = 65536  # asyncio's default
+_MAX_LIMIT = 2**60
 
 
 class _BufferFeeder:
@@ -245,7 +275,7 @@ class _BufferFeeder:
 
     def __call__(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
-        while rest:
+        while rest and self._transport.is_reading():
             buffer = memoryview(self._protocol.get_buffer(len(rest))).cast("B")
             if not buffer:
                 raise UsageValueError("get_buffer() returned an empty buffer")
@@ -256,11 +286,13 @@ class _BufferFeeder:
             if rest and self._transport.get_protocol() is not self._protocol:
                 self._give_to_next(bytes(rest))
                 return
+        if rest and not self._transport.is_closing():
+            self._transport.hold(bytes(rest))
 
     def _give_to_next(self, rest: bytes) -> None:
         """Give the rest of a chunk to the protocol that was set within it."""
         protocol = self._transport.get_protocol()
         if isinstance(protocol, asyncio.BufferedProtocol):
             _BufferFeeder(self._transport, protocol)(rest)
-        else:
-            protocol.data_received(rest)  # type: ignore[attr-defined]
+        elif isinstance(protocol, asyncio.Protocol):
+            protocol.data_received(rest)

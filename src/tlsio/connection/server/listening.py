@@ -21,11 +21,11 @@ from tlsio.model.errors import UsageTypeError
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from tlsio.native._core import Gate, Reactor
 
-__all__ = ["Listening", "ServerAddress", "bind", "open_listening"]
+__all__ = ["Listening", "ServerAddress", "bind", "check_given", "open_listening"]
 
 _MAX_BACKLOG = 2**31 - 1
 
@@ -114,7 +114,7 @@ async def open_listening(
             "listen() needs port= (and host=), or path=, or sock=, not several of them", code="ERR_INCOMPATIBLE_OPTION_PAIR"
         )
     if sock is not None:
-        return Listening(_check_given(sock), are_given=True), backlog
+        return Listening(check_given(sock), are_given=True), backlog
     if path is not None:
         return _bind_path(check_socket_path("path", path)), backlog
     return Listening(await _bind_hosts(port, host, reuse_port=reuse_port)), backlog
@@ -142,7 +142,8 @@ async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_sock
     try:
         for host in hosts:
             name = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
-            sockets += await _bind_hosts(port, name, reuse_port=reuse_port)
+            bound = {one.getsockname()[0] for one in sockets}
+            sockets += await _bind_hosts(port, name, reuse_port=reuse_port, bound=bound)
             port = port or sockets[0].getsockname()[1]
     except BaseException:
         for one in sockets:
@@ -151,7 +152,12 @@ async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_sock
     return sockets
 
 
-def _check_given(sock: object) -> list[_socket.socket]:
+def check_given(sock: object) -> list[_socket.socket]:
+    """Return the caller's bound sockets as a list.
+
+    Raises:
+        UsageError: not a socket or a list of them, not bound, or one socket twice.
+    """
     sockets: list[Any] = list(sock) if isinstance(sock, list | tuple) else [sock]
     if not sockets:
         raise wrong_value("sock", "must not be empty")
@@ -164,7 +170,7 @@ def _check_given(sock: object) -> list[_socket.socket]:
     return sockets
 
 
-async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool) -> list[_socket.socket]:
+async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool, bound: Collection[str] = ()) -> list[_socket.socket]:
     if host is None:
         return [_bind_all(port, reuse_port=reuse_port)]
     loop = asyncio.get_running_loop()
@@ -176,6 +182,8 @@ async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool) -> list[
     sockets: list[_socket.socket] = []
     try:
         for family, _kind, _protocol, _name, address in dict.fromkeys(found):
+            if address[0] in bound:
+                continue
             if sockets and port == 0:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])  # noqa: PLW2901  (the same port for all addresses of a name)
             sockets.append(_bind(family, address, reuse_port=reuse_port))
