@@ -73,7 +73,7 @@ class RedisLink:
         self._clock = clock
         self._breaker = Breaker(clock)
         self._queue: deque[tuple[tuple[Any, ...], asyncio.Future[_Answer]]] = deque()
-        self._workers: set[asyncio.Task[None]] = set()  # the tasks that will check the queue again
+        self._working: set[asyncio.Task[None]] = set()  # the tasks that will check the queue again
         self._closed = False
         self._outages: dict[str, float] = {}  # by operation: when it began to fail
         self._logged: dict[str, float] = {}  # by operation: when its last outage was logged
@@ -115,11 +115,11 @@ class RedisLink:
         self._queue.append((command, future))
         # If commands are already queued, either a worker is about to take this one too, or all four
         # are busy.
-        if not self._workers or (len(self._queue) == 1 and len(self._workers) < _MAX_WORKERS):
+        if not self._working or (len(self._queue) == 1 and len(self._working) < _MAX_WORKERS):
             # Its context is empty, since the worker serves all callers and must not keep the
             # variables of the first one.
             task = loop.create_task(self._work(), name="tlsio redis", context=contextvars.Context())
-            self._workers.add(task)
+            self._working.add(task)
             task.add_done_callback(self._worker_ended)
         # Like _loop_aware_timeout, but without its scope and generator, which cost as much as the
         # rest of a lookup.
@@ -139,11 +139,11 @@ class RedisLink:
         finally:
             # The worker removes itself here, since its done callback runs later: a call in between
             # must start a new worker.
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            self._working.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _worker_ended(self, task: asyncio.Task[None]) -> None:
-        self._workers.discard(task)  # a task cancelled before its first step has not removed itself
-        if not self._workers and self._queue:
+        self._working.discard(task)  # a task cancelled before its first step has not removed itself
+        if not self._working and self._queue:
             self._fail_queued(_CANCELLED)
 
     def _fail_queued(self, why: str) -> None:
@@ -200,7 +200,7 @@ class RedisLink:
     async def aclose(self) -> None:
         """Fail pending and later calls, and close the client if it was created here."""
         self._closed = True
-        tasks = tuple(self._workers)
+        tasks = tuple(self._working)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
