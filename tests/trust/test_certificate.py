@@ -395,3 +395,13 @@ def test_issuer_of_the_issuer() -> None:
     parsed = parse(builder.sign(pki.ca3().key, pki.hashes.SHA256()).public_bytes(Encoding.DER))
     assert parsed.authority_issuers == (pki.ca1().certificate.subject.public_bytes(),)
     assert parsed.is_issued_by(parse(pki.ca3().cert_der))
+
+
+def test_the_version_is_read_without_cryptography() -> None:
+    """As of certificates that `cryptography` refuses; without the field it is 1."""
+    assert parse(pki.localhost().cert_der).version == pki.localhost().certificate.version.value + 1
+    assert parse(odd.first_version(pki.localhost()).cert_der).version == 1
+    starred = parse(odd.star_in_printable_string(pki.localhost()).cert_der)
+    with pytest.raises(CertificateError):
+        _ = starred.x509
+    assert starred.version == 3

@@ -207,12 +207,20 @@ class PeerCertificate(Mapping[str, Any]):
         try:
             self.signed = Signed(*der.read(self.raw).expect(der.SEQUENCE).children())
             fields = list(self.signed.data.expect(der.SEQUENCE).children())
-            if fields[0].tag == _VERSION:
-                del fields[0]
+            self._version = fields.pop(0) if fields[0].tag == _VERSION else None
             self._serial, self._signature_algorithm, self._issuer, self._validity, self._subject, self._key, *optional = fields
         except (ValueError, IndexError, TypeError) as error:
             raise UsageValueError(f"Not an X.509 certificate in DER ({len(self.raw)} bytes)") from error
         self._optional = optional
+
+    @property
+    def version(self) -> int:
+        """The version of X.509, 1 to 3; without the field it is 1 (RFC 5280 §4.1).
+
+        Raises:
+            ValueError: the field is malformed.
+        """
+        return 1 if self._version is None else next(iter(self._version.children())).integer() + 1
 
     def __getitem__(self, key: str) -> Any:
         if key == "issuer_certificate" and self.issuer_certificate is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import socket as _socket
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.drivers.borrowed import borrow_socket
 from tlsio.connection.socket.tls_socket import internals_of
 
 if TYPE_CHECKING:
+    import socket as _socket
     from collections.abc import Callable, Mapping
 
     from tlsio.connection.socket.tls_socket import TLSSocket
@@ -30,23 +31,15 @@ class TransportSocket:
     It has the methods of `asyncio.trsock.TransportSocket` that do not move data.
     """
 
-    __slots__ = ("_sock",)
+    __slots__ = ("fileno",)
 
-    def __init__(self, sock: TLSSocket) -> None:
-        self._sock = sock
-
-    def fileno(self) -> int:
-        """Return the descriptor; -1 once it is closed."""
-        return internals_of(self._sock).fileno
+    def __init__(self, fileno: Callable[[], int]) -> None:
+        """Show the descriptor that `fileno` returns; -1 once it is closed."""
+        self.fileno = fileno
 
     def _borrow(self, use: Callable[[_socket.socket], Any]) -> Any:
-        """Call a function with a socket object that does not own the descriptor."""
-        borrowed = _socket.socket(fileno=internals_of(self._sock).fileno)
-        borrowed.settimeout(0)  # as it is; `dup` passes on what the object believes
-        try:
+        with borrow_socket(self.fileno()) as borrowed:
             return use(borrowed)
-        finally:
-            borrowed.detach()
 
     @property
     def family(self) -> int:
@@ -183,7 +176,7 @@ def _to_ssl_form(certificate: PeerCertificate) -> dict[str, Any]:
     form = {
         "subject": _name_in_ssl_form(certificate.subject_name),
         "issuer": _name_in_ssl_form(certificate.issuer_name),
-        "version": certificate.x509.version.value + 1,
+        "version": certificate.version,
         "serialNumber": certificate["serial_number"],
         "notBefore": certificate["valid_from"],
         "notAfter": certificate["valid_to"],
@@ -200,9 +193,9 @@ def _name_in_ssl_form(name: Name) -> tuple[tuple[tuple[str, str], ...], ...]:
 
 
 _FINDERS: Mapping[str, Callable[[TLSSocket], Any]] = {
-    "peername": lambda sock: internals_of(sock).addresses[1],
-    "sockname": lambda sock: internals_of(sock).addresses[0],
-    "socket": lambda sock: TransportSocket(sock) if internals_of(sock).fileno >= 0 else None,
+    "peername": lambda sock: internals_of(sock).addresses()[1],
+    "sockname": lambda sock: internals_of(sock).addresses()[0],
+    "socket": lambda sock: TransportSocket(internals_of(sock).fileno) if internals_of(sock).fileno() >= 0 else None,
     "sslcontext": lambda sock: internals_of(sock).context,
     "ssl_object": SSLObject,
     "peercert": lambda sock: SSLObject(sock).getpeercert(),

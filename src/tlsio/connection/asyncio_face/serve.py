@@ -8,14 +8,13 @@ from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.asyncio_face.transport import TLSTransport
-from tlsio.connection.server.listening import bind, check_given
+from tlsio.connection.server.listening import bind, check_backlog, check_given
 from tlsio.connection.server.server import Server
-from tlsio.model.checks import check_int
 from tlsio.model.errors import UsageStateError, UsageTypeError
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from typing import Self, Unpack
 
     from tlsio.connection.socket.tls_socket import TLSSocket
@@ -31,19 +30,22 @@ class AsyncioServer(asyncio.AbstractServer):
         tls_server: The Server below: contexts, ticket keys, statistics and events.
     """
 
-    def __init__(self, tls_server: Server, sockets: list[_socket.socket], backlog: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Take over bound sockets."""
+    def __init__(
+        self,
+        tls_server: Server,
+        transports: Iterable[TLSTransport],
+        sockets: list[_socket.socket],
+        backlog: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        """Take over bound sockets; `transports` are those that are open at any time."""
         self.tls_server = tls_server
         self._sockets = sockets
         self._backlog = backlog
         self._loop = loop
         self._closed = False
-        self._transports: weakref.WeakSet[TLSTransport] = weakref.WeakSet()
+        self._transports = transports
         self._starting: asyncio.Task[Server] | None = None
-
-    def attach(self, transport: TLSTransport) -> None:
-        """Remember an open transport, for `close_clients` and `abort_clients`."""
-        self._transports.add(transport)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop that the server runs in."""
@@ -158,17 +160,19 @@ async def create_tls_server(  # noqa: PLR0913 - asyncio's
         raise UsageTypeError(f"protocol_factory must be callable, got {type(protocol_factory).__name__}")
     loop = asyncio.get_running_loop()
 
+    transports: weakref.WeakSet[TLSTransport] = weakref.WeakSet()
+
     def connected(tls_socket: TLSSocket) -> None:
-        made.attach(TLSTransport(tls_socket, protocol_factory()))
+        transports.add(TLSTransport(tls_socket, protocol_factory()))
 
     given: dict[str, Any] = dict(options)
     given["allow_half_open"] = True  # the protocol's `eof_received` decides
     tls_server = Server(connected, **given)
-    check_int("backlog", backlog, 1, 2**31 - 1)
+    check_backlog(backlog)
     if sock is not None and (host is not None or port is not None):
         raise UsageTypeError("Give host= and port=, or sock=, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
     sockets = check_given(sock) if sock is not None else await bind(host, port, reuse_port=reuse_port)
-    made = AsyncioServer(tls_server, sockets, backlog, loop)
+    made = AsyncioServer(tls_server, transports, sockets, backlog, loop)
     if start_serving:
         try:
             await made.start_serving()

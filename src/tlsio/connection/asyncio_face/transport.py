@@ -78,7 +78,7 @@ class TLSTransport(asyncio.Transport):
         """Make the protocol's method the one `data` listener of the socket."""
         protocol = self._protocol
         if isinstance(protocol, asyncio.BufferedProtocol):
-            listener: Any = _BufferFeeder(self, protocol)
+            listener: Any = _BufferFeeder(self, protocol, self._hold)
         else:
             listener = getattr(protocol, "data_received", None)
         before, self._listener = self._listener, listener
@@ -107,6 +107,8 @@ class TLSTransport(asyncio.Transport):
 
     def _resume(self) -> None:
         """Give out what a pause in the middle of a chunk has held, then let data flow again."""
+        if not self.is_reading():
+            return
         held, self._held = self._held, b""
         try:
             if held and self._listener is not None:
@@ -118,8 +120,8 @@ class TLSTransport(asyncio.Transport):
         if self.is_reading():
             self.tls_socket.resume()
 
-    def hold(self, rest: bytes) -> None:
-        """Keep the rest of a chunk until `resume_reading`; for the feeder of buffered protocols."""
+    def _hold(self, rest: bytes) -> None:
+        """Keep the rest of a chunk until `resume_reading`."""
         self._held = rest
 
     def _end_received(self) -> None:
@@ -189,7 +191,7 @@ class TLSTransport(asyncio.Transport):
         """Set the limits of flow control in bytes; without `low` it is a quarter of `high`.
 
         Raises:
-            UsageValueError: not `high >= low >= 0`.
+            UsageError: not ints with `high >= low >= 0`.
         """
         self._set_limits(high, low)
         if not self._writing_paused:
@@ -201,8 +203,8 @@ class TLSTransport(asyncio.Transport):
         high = (_DEFAULT_HIGH if low is None else 4 * low) if high is None else check_int("high", high, 0, _MAX_LIMIT)
         if low is None:
             low = high // 4
-        if not high >= low >= 0:
-            raise UsageValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0", code="ERR_OUT_OF_RANGE")
+        if low > high:
+            raise UsageValueError(f"low must be at most high ({high}), got {low}", code="ERR_OUT_OF_RANGE")
         self._low, self._high = low, high
         self._connection.set_high_water(low)  # from there on `write` returns False, and `drain` follows
 
@@ -267,11 +269,13 @@ _MAX_LIMIT = 2**60
 class _BufferFeeder:
     """Copies each chunk into the buffers that a BufferedProtocol gives out."""
 
-    __slots__ = ("_protocol", "_transport")
+    __slots__ = ("_hold", "_protocol", "_transport")
 
-    def __init__(self, transport: TLSTransport, protocol: asyncio.BufferedProtocol) -> None:
+    def __init__(self, transport: TLSTransport, protocol: asyncio.BufferedProtocol, hold: Callable[[bytes], object]) -> None:
+        """Feed `protocol`; `hold` keeps the rest of a chunk within which it has paused."""
         self._transport = transport
         self._protocol = protocol
+        self._hold = hold
 
     def __call__(self, chunk: bytes) -> None:
         rest = memoryview(chunk)
@@ -287,12 +291,12 @@ class _BufferFeeder:
                 self._give_to_next(bytes(rest))
                 return
         if rest and not self._transport.is_closing():
-            self._transport.hold(bytes(rest))
+            self._hold(bytes(rest))
 
     def _give_to_next(self, rest: bytes) -> None:
         """Give the rest of a chunk to the protocol that was set within it."""
         protocol = self._transport.get_protocol()
         if isinstance(protocol, asyncio.BufferedProtocol):
-            _BufferFeeder(self._transport, protocol)(rest)
+            _BufferFeeder(self._transport, protocol, self._hold)(rest)
         elif isinstance(protocol, asyncio.Protocol):
             protocol.data_received(rest)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tlsio.model.options.connect import ConnectOptions
+    from tlsio.model.options.connection import ConnectionOptions
     from tlsio.model.options.context import ContextOptions, ContextOptionsDict
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "for_server",
     "get_certificate_compression_algorithms",
     "get_ciphers",
+    "given_context",
     "parse_context",
 ]
 
@@ -231,12 +233,20 @@ def for_client(options: ConnectOptions) -> SecureContext:
     """Return the context of a client connection: the given one, or one made of the context options.
 
     Raises:
-        UsageTypeError: `secure_context=` is not a SecureContext.
+        UsageTypeError: as `given_context`.
         ConfigError: a certificate or key cannot be used.
     """
-    if options.secure_context is None:
-        return SecureContext(options.context)
-    return check_secure_context("options.secure_context", options.secure_context)
+    return given_context(options) or SecureContext(options.context)
+
+
+def given_context(options: ConnectionOptions) -> SecureContext | None:
+    """Return the context that was given as `secure_context=`; None: none was.
+
+    Raises:
+        UsageTypeError: it is not a SecureContext.
+    """
+    given = options.secure_context
+    return None if given is None else check_secure_context("options.secure_context", given)
 
 
 def parse_context(given: object) -> SecureContext | ContextOptions:

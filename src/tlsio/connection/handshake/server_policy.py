@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.connection.context.name_table import NamedContexts
-from tlsio.connection.context.secure_context import SecureContext, check_secure_context
+from tlsio.connection.context.secure_context import SecureContext, given_context
 from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
 from tlsio.connection.revocation.crl_cache import make_cache
@@ -68,14 +68,9 @@ class HandshakePolicy:
             UsageError: a wrong option.
             ConfigError: as `create_secure_context`.
         """
-        given = (
-            options.secure_context
-            if options.secure_context is None
-            else check_secure_context("options.secure_context", options.secure_context)
-        )
         self.options = options
         self.crls = make_cache(options.fetch_crl)
-        self.names = NamedContexts(_make_initial(given, options, self.crls))
+        self.names = NamedContexts(_make_initial(options, self.crls))
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
@@ -110,11 +105,12 @@ class HandshakePolicy:
         return limit, min(defaults.client_reneg_window or _NO_WINDOW, _NO_WINDOW)
 
 
-def _make_initial(given: SecureContext | None, options: ServerOptions, crls: CrlCache | None) -> SecureContext:
+def _make_initial(options: ServerOptions, crls: CrlCache | None) -> SecureContext:
     """Return the server's first context; the server's policy is part of the context's trust."""
     policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
     if crls is not None:
         policy = replace(policy, fetch_crl=crls.policy, lists=crls.native_lists)
+    given = given_context(options)
     if given is not None:
         return given.with_policy(policy)
     # The server's own alpn_callback is a hook, which `off` can remove; a given context keeps its

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tlsio.native._core import Gate, Reactor
 
-__all__ = ["Listening", "ServerAddress", "bind", "check_given", "open_listening"]
+__all__ = ["Listening", "ServerAddress", "bind", "check_backlog", "check_given", "open_listening"]
 
 _MAX_BACKLOG = 2**31 - 1
 
@@ -105,10 +105,10 @@ async def open_listening(
         UsageError: a wrong argument.
         OSError: the address is not available, or the name cannot be resolved.
     """
-    backlog = check_int("backlog", backlog, 1, _MAX_BACKLOG)
+    backlog = check_backlog(backlog)
     reuse_port = check_bool("reuse_port", reuse_port)
-    port = 0 if port is None else check_int("port", port, 0, 65535)
-    host = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
+    port = _check_port(port)
+    host = _check_host(host)
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
         raise UsageTypeError(
             "listen() needs port= (and host=), or path=, or sock=, not several of them", code="ERR_INCOMPATIBLE_OPTION_PAIR"
@@ -133,7 +133,7 @@ async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_sock
         OSError: an address is not available, or a name cannot be resolved.
     """
     reuse_port = check_bool("reuse_port", reuse_port)
-    port = 0 if port is None else check_int("port", port, 0, 65535)
+    port = _check_port(port)
     if hosts is None or isinstance(hosts, str):
         hosts = [hosts]
     if not isinstance(hosts, list | tuple):
@@ -141,15 +141,31 @@ async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_sock
     sockets: list[_socket.socket] = []
     try:
         for host in hosts:
-            name = None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
             bound = {one.getsockname()[0] for one in sockets}
-            sockets += await _bind_hosts(port, name, reuse_port=reuse_port, bound=bound)
+            sockets += await _bind_hosts(port, _check_host(host), reuse_port=reuse_port, bound=bound)
             port = port or sockets[0].getsockname()[1]
     except BaseException:
         for one in sockets:
             one.close()
         raise
     return sockets
+
+
+def check_backlog(value: object) -> int:
+    """Return the length of the kernel's queue of connections.
+
+    Raises:
+        UsageError: not an int from 1 on.
+    """
+    return check_int("backlog", value, 1, _MAX_BACKLOG)
+
+
+def _check_port(port: object) -> int:
+    return 0 if port is None else check_int("port", port, 0, 65535)
+
+
+def _check_host(host: object) -> str | None:
+    return None if host is None or host == "" else to_lookup_name(check_host("host", host), "host")
 
 
 def check_given(sock: object) -> list[_socket.socket]:

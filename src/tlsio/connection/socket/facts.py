@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import socket as _socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext, parse_context
+from tlsio.connection.drivers.borrowed import borrow_socket
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.diagnostics import warn_of_trace
 from tlsio.connection.socket.channel_binding import find_binding, invalid_state
@@ -471,15 +473,9 @@ class SocketFacts(Emitter):
 
     def _set_option(self, level: int, name: int, value: int) -> None:
         descriptor = self._fileno()
-        if descriptor < 0:
-            return
-        borrowed = _socket.socket(fileno=descriptor)
-        try:
-            borrowed.setsockopt(level, name, value)
-        except OSError:  # a Unix socket has no such options
-            pass
-        finally:
-            borrowed.detach()
+        if descriptor >= 0:
+            with borrow_socket(descriptor) as borrowed, suppress(OSError):  # a Unix socket has no such options
+                borrowed.setsockopt(level, name, value)
 
 
 _MAX_EXPORT = 65535  # RFC 8446 §7.1: HkdfLabel has two bytes for the length

@@ -26,6 +26,7 @@ from tlsio.model.options.connection import HIGH_WATER_MARK, STREAM_HIGH_WATER_MA
 from tlsio.native._core import REHANDSHAKE_DROPPED, REHANDSHAKE_UNJUDGED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -487,12 +488,19 @@ def make_socket(  # noqa: PLR0913
 
 
 class Internals(NamedTuple):
-    """What rooms above this one may know of a socket."""
+    """What rooms above this one may know of a socket.
+
+    Attributes:
+        handshake: What it shares with its side.
+        side: Our side, client or server.
+        addresses: Returns the local and the remote address.
+        fileno: Returns the descriptor; -1 if there is none or it is closed.
+    """
 
     handshake: Handshake
     side: HandshakeSide
-    addresses: tuple[Any, Any]
-    fileno: int
+    addresses: Callable[[], tuple[Any, Any]]
+    fileno: Callable[[], int]
 
     @property
     def context(self) -> SecureContext:
@@ -502,7 +510,7 @@ class Internals(NamedTuple):
 
 def internals_of(sock: TLSSocket) -> Internals:
     """Return what a socket is made of, for rooms above this one."""
-    return Internals(sock._handshake, sock._side, sock._addresses(), sock._fileno())  # noqa: SLF001 - its own module
+    return Internals(sock._handshake, sock._side, sock._addresses, sock._fileno)  # noqa: SLF001 - its own module
 
 
 def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:
