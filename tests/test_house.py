@@ -6,6 +6,7 @@ The floors are those of ARCHITECTURE.md. A file imports from its own folder or f
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import tlsio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,38 +189,44 @@ class TestModule:
         assert path.stem != "manager" or folder(path) == "acme"
 
 
-def test_import_tlsio_loads_only_the_lower_floors() -> None:
-    """`import tlsio` costs no HTTP, no ACME and no command line."""
-    source = "import json, sys; import tlsio; print(json.dumps(sorted(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", source], check=True, capture_output=True, text=True)
-    loaded = json.loads(run.stdout)
+def modules_after(source: str) -> set[str]:
+    """Return the names of the modules that a new interpreter has loaded after it ran `source`."""
+    program = f"import json, sys\n{source}\nprint(json.dumps(list(sys.modules)))"
+    return set(json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout))
+
+
+def test_import_tlsio_loads_no_more_than_the_defaults() -> None:
+    """`import tlsio` checks the interpreter and the environment, and imports nothing that takes time."""
+    loaded = modules_after("import tlsio")
+    own = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("tlsio")}
+    assert own == {"tlsio", "tlsio.model", "tlsio.native"}
+    assert "tlsio.native._core" not in loaded
+    assert loaded.isdisjoint({"asyncio", "ssl", "cryptography", "certifi", "logging"})
+
+
+def test_the_exported_names_load_only_the_lower_floors() -> None:
+    """The names of `tlsio` load no HTTP, no ACME and no command line."""
+    loaded = modules_after("from tlsio import *")
     own = {name.split(".")[1] for name in loaded if name.startswith("tlsio.")}
     assert {name for name in own & FLOORS.keys() if FLOORS[name] > HIGHEST_EXPORTED} == set()
-    assert {name.partition(".")[0] for name in loaded} & {
-        "acme",
-        "anyio",
-        "click",
-        "h11",
-        "h2",
-        "http",
-        "prometheus_client",
-        "redis",
-    } == set()
+    assert {name.partition(".")[0] for name in loaded}.isdisjoint(
+        {"acme", "anyio", "click", "h11", "h2", "http", "prometheus_client", "redis"}
+    )
 
 
-def texts() -> Iterator[Path]:
-    """Yield every text file of the project."""
-    found = [*sorted(ROOT.iterdir()), *(path for name in TEXT_FOLDERS for path in sorted((ROOT / name).rglob("*")))]
-    for path in found:
-        if path.is_file() and (path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES) and "_build" not in path.parts:
-            yield path
+def test_clients_and_servers_do_not_load_x509_of_cryptography() -> None:
+    """Importing it takes as long as all of asyncio, and only a program with objects of it needs it."""
+    source = "import tlsio; tlsio.connect, tlsio.Server, tlsio.TLSSocket; tlsio.create_secure_context()"
+    assert "cryptography.x509" not in modules_after(source)
 
 
-def test_no_text_names_somebodys_machine() -> None:
-    """A path below somebody's home means nothing to anyone else."""
-    found = []
-    for path in texts():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if MACHINE_PATH.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
-    assert found == []
+def test_each_exported_name_is_imported_from_where_type_checkers_find_it() -> None:
+    """The table that a program uses says the same as the imports that a type checker reads."""
+    tree = ast.parse(Path(tlsio.__file__).read_text(encoding="utf-8"))
+    [checked] = [node.body for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = {
+        name.asname or name.name: (node.module, name.name) for node in checked if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    for name, (module, attribute) in imports.items():
+        assert getattr(tlsio, name) is getattr(importlib.import_module(str(module)), attribute)
+    assert {*imports, "constants", "defaults", "root_certificates", "__version__"} == set(tlsio.__all__)

@@ -1,25 +1,25 @@
 """Certificates, keys, CRLs and PKCS#12 from users, converted to one form.
 
 Files are not read here but by the code that builds a context. Objects of `cryptography` are
-converted to DER, since that library has its own copy of OpenSSL.
+converted to DER, since that library has its own copy of OpenSSL. It is not imported here, because
+that takes as long as importing asyncio, and only a program that has imported it has such objects.
 """
+
+from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
-
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    ParameterFormat,
-    PrivateFormat,
-)
-from cryptography.x509 import Certificate, CertificateRevocationList
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from tlsio.model.checks import BytesLike, check_text_or_bytes, wrong_type, wrong_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography.hazmat.primitives.serialization import Encoding, KeySerializationEncryption, ParameterFormat, PrivateFormat
 
 Content: TypeAlias = str | BytesLike | os.PathLike[str] | os.PathLike[bytes]
 
@@ -86,6 +86,21 @@ def holds_certificate(data: bytes) -> bool:
     return not _CERTIFICATE_LABELS.isdisjoint(pem_labels(data))
 
 
+def certificate_der(value: object) -> bytes | None:
+    """Return the DER of an `x509.Certificate` of `cryptography`; None for anything else."""
+    return _object_der(value, "Certificate")
+
+
+def _object_der(value: object, class_name: Literal["Certificate", "CertificateRevocationList"]) -> bytes | None:
+    if "cryptography.x509" not in sys.modules:  # then no object of it can exist
+        return None
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    wanted: type[x509.Certificate | x509.CertificateRevocationList] = getattr(x509, class_name)
+    return value.public_bytes(Encoding.DER) if isinstance(value, wanted) else None
+
+
 def parse_certificates(label: str, value: object) -> tuple[Material, ...]:
     """Parse `cert`: content, a path, an `x509.Certificate` or a list of them."""
     return _parse_each(label, value, _parse_certificate)
@@ -121,11 +136,13 @@ def parse_pfx(label: str, value: object) -> tuple[Material, ...]:
     return _parse_each(label, value, _parse_one_pfx)
 
 
-def parse_dh_parameters(label: str, value: object) -> "Material | Literal['auto']":
+def parse_dh_parameters(label: str, value: object) -> Material | Literal["auto"]:
     """Parse `dhparam`: `"auto"`, content, a path or DH parameters of `cryptography`."""
     if isinstance(value, str) and value == "auto":
         return "auto"
     if isinstance(value, DhParameters):
+        from cryptography.hazmat.primitives.serialization import Encoding, ParameterFormat  # noqa: PLC0415  (loaded with `value`)
+
         return Material("pem", value.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3))
     return _parse_content(label, value, forms=f"'auto', {_FORMS}")
 
@@ -140,9 +157,8 @@ def _parse_each(label: str, value: object, parse: Callable[[str, object], Materi
 
 
 def _parse_certificate(label: str, value: object) -> Material:
-    if isinstance(value, Certificate):
-        return Material("der", value.public_bytes(Encoding.DER))
-    return _parse_content(label, value)
+    encoded = certificate_der(value)
+    return _parse_content(label, value) if encoded is None else Material("der", encoded)
 
 
 def _parse_authority(label: str, value: object) -> Material:
@@ -154,15 +170,16 @@ def _parse_authority(label: str, value: object) -> Material:
 
 
 def _parse_revocation(label: str, value: object) -> Material:
-    if isinstance(value, CertificateRevocationList):
-        return Material("der", value.public_bytes(Encoding.DER))
-    return _parse_content(label, value)
+    encoded = _object_der(value, "CertificateRevocationList")
+    return _parse_content(label, value) if encoded is None else Material("der", encoded)
 
 
 def _parse_key(label: str, value: object) -> Material:
     if isinstance(value, Mapping):
         return _parse_with_passphrase(label, value, "pem", _parse_key)
     if isinstance(value, PrivateKey):
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415  (loaded with `value`)
+
         return Material("der", value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     return _parse_content(label, value)
 

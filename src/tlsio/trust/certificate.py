@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, TypeVar
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tlsio.model.errors import CertificateError, UsageValueError
 
 from . import der
 from .names import DIRECTORY_NAME, GeneralName, Name, NameKey, ParsedNames, parse_general_name, parse_general_names, parse_name
 from .signatures import Signed
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _AUTHORITY_KEY_ID, _SUBJECT_KEY_ID = "2.5.29.35", "2.5.29.14"
 _SUBJECT_ALT_NAME, _BASIC_CONSTRAINTS = "2.5.29.17", "2.5.29.19"
@@ -281,12 +281,15 @@ class PeerCertificate(Mapping[str, Any]):
         )
 
     @cached_property
-    def x509(self) -> x509.Certificate:
+    def x509(self) -> "x509.Certificate":
         """The object of `cryptography`.
 
         Raises:
             CertificateError: `cryptography` rejects this certificate, even if OpenSSL accepts it.
         """
+        from cryptography import x509  # noqa: PLC0415  (30 ms, which only a program that asks for this object needs)
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+
         try:
             return x509.load_der_x509_certificate(self.raw)
         except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:

@@ -12,20 +12,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import idna
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsio.model.checks import wrong_type
 from tlsio.model.errors import CertificateAltNameError, UsageValueError
+from tlsio.model.material import certificate_der
 
 from .certificate import PeerCertificate, parse
 from .constraints import NameConstraints, read_constraints
 from .names import IPAddress, ParsedNames, printable
 
-AnyCertificate: TypeAlias = PeerCertificate | Mapping[str, Any] | x509.Certificate
+if TYPE_CHECKING:
+    from cryptography import x509
+
+AnyCertificate: TypeAlias = "PeerCertificate | Mapping[str, Any] | x509.Certificate"
 
 # "any valid JSON string literal. This MUST match the JSON specification (ECMA-404 / RFC8259)
 # exactly" (Node, lib/tls.js)
@@ -164,10 +166,11 @@ def _constraint_reason(host: _Host, constraints: Iterable[NameConstraints | None
 
 
 def _as_mapping(cert: AnyCertificate) -> Mapping[str, Any]:
-    if isinstance(cert, x509.Certificate):
-        return parse(cert.public_bytes(Encoding.DER))
     if isinstance(cert, Mapping):
         return cert
+    encoded = certificate_der(cert)
+    if encoded is not None:
+        return parse(encoded)
     raise wrong_type("cert", "a certificate or a mapping", cert)
 
 

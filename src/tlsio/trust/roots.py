@@ -12,8 +12,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
-import certifi
-
 from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 from tlsio.native._core import Roots
@@ -35,6 +33,8 @@ _PEM_LINE = 64  # "Generators MUST wrap the base64-encoded lines so that each li
 @functools.cache
 def bundled() -> tuple[str, ...]:
     """Return Mozilla's roots from `certifi`, in PEM."""
+    import certifi  # noqa: PLC0415  (it imports importlib.resources and tempfile, which an explicit ca= does not need)
+
     return _unique([Path(certifi.where())])
 
 
