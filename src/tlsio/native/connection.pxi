@@ -257,6 +257,15 @@ cdef class Connection(Plaintext):
                 if self.owner is not None:
                     self.owner._session_made(der, lifetime)
 
+    cdef object _report_news_from_read(self):
+        context = self.context_vars
+        cdef bint entered = enter(context)
+        try:
+            self._report_news()
+        finally:
+            if entered:
+                PyContext_Exit(context)
+
     def take_sessions(self):
         """Return (id, DER, lifetime in seconds) of each new session that was not fetched yet.
         The DER is secret.

@@ -79,6 +79,10 @@ cdef class Plaintext(Facts):
         """Schedule a turn of this connection. `Connection` implements it."""
         raise NotImplementedError
 
+    cdef object _report_news_from_read(self):
+        """Report new sessions, in the connection's own context variables."""
+        raise NotImplementedError
+
     cdef bint _can_push(self):
         """Whether output can be sent at once: on a descriptor, but not on a stream."""
         return False
@@ -127,6 +131,10 @@ cdef class Plaintext(Facts):
         if not tio_conn_next(self.c) & (TIO_NEXT_READABLE | TIO_NEXT_TURN):
             return None
         chunk = self._take(limit)
+        if chunk is not None and tio_conn_has_news(self.c):
+            # Tickets that preceded the data: the next connection can already resume when the caller
+            # has the data.
+            self._report_news_from_read()
         if tio_conn_next(self.c) & ~<unsigned>(TIO_NEXT_INPUT | TIO_NEXT_READABLE) or tio_conn_phase(self.c) == TIO_BROKEN \
                 or tio_conn_has_news(self.c) or (chunk is None and tio_conn_deadline(self.c)):
             # There is something to report or to answer, or a deadline to set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from sessions import greet, visit
 from tlsio.session.client_session import ClientSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 
 @pytest.mark.node("tls-client-resume", "tls-client-resume-12")
@@ -50,6 +51,64 @@ async def test_getters_tell_the_same(net: Net) -> None:
             assert sock.get_peer_certificate() == certificate
             await sock.read()
         assert sock.get_session()  # readable after the close
+
+
+async def _first_of(sock: tlsio.TLSSocket) -> bytes:
+    async for chunk in sock:
+        return chunk
+    raise AssertionError
+
+
+READS: dict[str, Callable[[tlsio.TLSSocket], Awaitable[bytes]]] = {
+    "read": lambda sock: sock.read(),
+    "readexactly": lambda sock: sock.readexactly(6),
+    "readline": lambda sock: sock.readline(),
+    "async for": _first_of,
+}
+
+
+async def speak_first(sock: tlsio.TLSSocket) -> None:
+    """Send a line at once, and leave the connection open until the client ends it."""
+    sock.write(b"hello\n")
+    await sock.read()
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_sessions_are_reported_before_the_data_that_follows_them(
+    net: Net, read: Callable[[tlsio.TLSSocket], Awaitable[bytes]]
+) -> None:
+    """A client that keeps its connections resumes too, however it reads: it may have one only until it is closed."""
+    async with net.serve(speak_first) as server:
+        sessions: list[bytes] = []
+        issued = {"TLSv1.2": [1, 1, 1], "TLSv1.3": [2, 3, 4]}[net.version]
+        for count in issued:
+            async with await net.connect(server, session=sessions[-1] if sessions else None, on={"session": sessions.append}) as sock:
+                assert await read(sock) == b"hello\n"
+                assert len(sessions) == count
+
+
+async def test_kept_connections_resume_from_the_cache(net: Net) -> None:
+    """All but the first, as with Python's `ssl`, which has tickets after its first read."""
+    cache = tlsio.ClientSessionCache()
+    async with net.serve(speak_first) as server, contextlib.AsyncExitStack() as kept:
+        reused = 0
+        for _ in range(20):
+            sock = await kept.enter_async_context(await net.connect(server, session_cache=cache))
+            assert await sock.readline() == b"hello\n"
+            reused += sock.is_session_reused()
+    assert reused == 19
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3"], indirect=True)  # in TLS 1.2, tickets come with the handshake
+async def test_listener_that_destroys_the_socket_during_a_read_loses_no_data(net: Net) -> None:
+    """The read that found the ticket returns the data after it, and the next one raises."""
+    async with net.serve(speak_first) as server:
+        sock = await net.connect(server)
+        sock.once("session", lambda _session: sock.destroy())
+        assert await sock.readline() == b"hello\n"
+        with pytest.raises(tlsio.ConnectionLostError) as caught:
+            await sock.read()
+        assert caught.value.code == "ERR_SOCKET_CLOSED"
 
 
 async def test_server_has_a_session_and_no_ticket(net: Net) -> None:
