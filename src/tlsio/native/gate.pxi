@@ -39,8 +39,8 @@ cdef class Gate:
 
     `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `reject_last()`. Events are
     reported to the server by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`,
-    `_dropped(address)`, `_accept_failed(errno)` and, while `closing`, `_check_closed()`. While the
-    server listens, its reactor keeps the gate alive.
+    `_dropped(address)`, `_accept_failed(errno)`, `_logs_failure()` and, while `closing`,
+    `_check_closed()`. While the server listens, its reactor keeps the gate alive.
     """
 
     cdef tio_gate gate
@@ -250,7 +250,7 @@ cdef class Gate:
         return self._adopt(reactor, c)
 
     cdef Connection _failed(self, Reactor reactor, tio_conn *c):
-        if self.wants_failures:
+        if self.wants_failures or self.server._logs_failure():
             return self._adopt(reactor, c)
         self._count(c)
         tio_reactor_discard(c)

@@ -26,6 +26,7 @@ from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.handshake.start import open_driver
+from tlsio.connection.server.failure_log import FailureLog
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
@@ -140,6 +141,7 @@ class Server(Emitter):
         self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
+        self._failure_log = FailureLog()
         self._listening: Listening | None = None
         self._listening_pid = 0  # the process that called `listen`
         # Listeners run in the context of the constructor's caller; after `listen`, of its caller.
@@ -464,6 +466,9 @@ class Server(Emitter):
         sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
         self._open_sockets[sock] = handshake
 
+    def _logs_failure(self) -> bool:
+        return self._failure_log.accepts()
+
     def _connected(self, address: Address) -> None:
         self._context_vars.copy().run(self._emit, "connection", address)
 
@@ -492,8 +497,8 @@ class Server(Emitter):
             return
         if of_hook:
             self._report(error, f"a hook failed ({sock!r})")
-        else:
-            _log.debug("%r: handshake failed: %s", sock, error)
+        elif self._failure_log.accepts():
+            self._failure_log.write(sock, error)
 
     def _session_failed(self, error: BaseException) -> bool:
         return self._emit("error", error)
