@@ -80,3 +80,10 @@ def test_every_variable_stands_in_the_reference() -> None:
     reference = (ROOT / "docs" / "reference" / "module.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in reference.partition("## Environment")[2].splitlines() if line.startswith("| `")]
     assert set(re.findall(r'"((?:TLSIO|SSL)_?[A-Z_]+)"', sources)) == set(re.findall(r"`([A-Z_]+)[`=]", "".join(rows)))
+
+
+def test_every_module_of_the_lower_floors_stands_in_the_architecture() -> None:
+    """It says which file a change belongs to."""
+    architecture = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    modules = {path.name for floor in ("model", "trust", "session") for path in (ROOT / "src" / "tlsio" / floor).rglob("*.py")}
+    assert modules - {"__init__.py"} <= set(re.findall(r"`(?:options/)?(\w+\.py)`", architecture))
