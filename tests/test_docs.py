@@ -1,8 +1,7 @@
-"""The documentation tells of every option, and its Python at least compiles."""
+"""The documentation tells of every option, method, event, code and variable. test_pages.py runs its code."""
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from tlsio.model.options.context import ContextOptionsDict
 from tlsio.model.options.server import ServerOptionsDict
 
 ROOT = Path(__file__).parent.parent
-# Their code lists signatures and is read by people only.
-SIGNATURES = {"asyncio.md", "module.md", "pair.md", "server.md", "socket.md"}
-PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in SIGNATURES)]
 
 
 def definitions(page: str) -> set[str]:
@@ -25,13 +21,6 @@ def definitions(page: str) -> set[str]:
     text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     terms = re.findall(r"^((?:`\w+`(?:, )?)+)[^\n]*\n: ", text, re.MULTILINE)
     return set(re.findall(r"`(\w+)`", "".join(terms)))
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_in_a_page_compiles(page: Path) -> None:
-    """A reader copies it; `await` may stand alone."""
-    for source in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 @pytest.mark.parametrize("options", [ContextOptionsDict, ServerOptionsDict, ConnectOptionsDict])
