@@ -34,6 +34,6 @@ if __name__ == "__main__":
     near, far = socket.socketpair()
     with near, far:
         threading.Thread(target=greet, args=(far, authority.issue("localhost"))).start()
-        client = tlsio.create_secure_pair(ca=authority.cert, servername="localhost", reject_unauthorized=True)
+        client = tlsio.create_secure_pair(ca=authority.cert, servername="localhost")
         client.cleartext.write(b"Ada")
         print(receive(near, client).decode(), f"({client.cleartext.get_protocol()})")

@@ -236,9 +236,39 @@ def test_an_async_listener_raises() -> None:
 # ---- who the peer is
 
 
-def test_nobody_is_refused_by_default() -> None:
-    """As in Node; `authorized` tells."""
-    client = tlsio.create_secure_pair(servername="localhost")
+@pytest.mark.parametrize("has_context", [False, True])
+def test_a_client_refuses_by_default(version: Version, *, has_context: bool) -> None:
+    """Options and a context alike: another name, or an unknown authority, ends the handshake."""
+    for ca, name, code in (
+        (pki.ca1(), "wrong.test", "ERR_TLS_CERT_ALTNAME_INVALID"),
+        (pki.ca2(), "localhost", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"),
+    ):
+        trust = {"ca": ca.cert_pem, "max_version": version}
+        given: dict[str, Any] = {"context": tlsio.create_secure_context(**trust)} if has_context else trust
+        client, server = tlsio.create_secure_pair(servername=name, **given), server_of()
+        meet(client, server)
+        with pytest.raises(tlsio.CertificateError) as caught:
+            client.cleartext.read()
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("has_context", [False, True])
+def test_a_server_that_asks_refuses_by_default(version: Version, *, has_context: bool) -> None:
+    """A client without a certificate."""
+    who = pki.localhost()
+    own = {"cert": who.cert_pem, "key": who.key_pem}
+    given: dict[str, Any] = {"context": tlsio.create_secure_context(**own)} if has_context else own
+    client, server = client_of(version), tlsio.create_secure_pair(is_server=True, request_cert=True, **given)
+    meet(client, server)
+    with pytest.raises(tlsio.PeerError) as caught:
+        server.cleartext.read()
+    assert caught.value.code == "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"
+
+
+@pytest.mark.parametrize("context", [None, tlsio.create_secure_context()])
+def test_nobody_is_refused_on_request(context: tlsio.SecureContext | None) -> None:
+    """By an explicit False; `authorized` says what the check found."""
+    client = tlsio.create_secure_pair(context, servername="localhost", reject_unauthorized=False)
     server = server_of()
     meet(client, server)
     assert (client.cleartext.authorized, client.cleartext.authorization_error) == (False, "UNABLE_TO_VERIFY_LEAF_SIGNATURE")
@@ -266,7 +296,7 @@ def test_a_refused_server_is_raised_by_the_clear_end(version: Version) -> None:
 def test_a_strict_client_needs_a_name() -> None:
     """Nothing could be verified."""
     with pytest.raises(tlsio.UsageError, match="servername"):
-        tlsio.create_secure_pair(reject_unauthorized=True)
+        tlsio.create_secure_pair()
 
 
 def test_a_server_may_ask_for_a_certificate(version: Version) -> None:
@@ -324,7 +354,7 @@ def test_sessions_resume_in_the_next_pair(*, asks: bool) -> None:
     peer = std_client(ca=pki.ca1(), version=NUMBERS["TLSv1.2"])
     session, reused = None, []
     for _ in range(2):
-        server = tlsio.create_secure_pair(context, is_server=True, request_cert=asks)
+        server = tlsio.create_secure_pair(context, is_server=True, request_cert=asks, reject_unauthorized=False)
         std = Std(peer, is_server=False, session=session)
         carry(server.encrypted, std)
         session = std.tls.session

@@ -1,4 +1,4 @@
-"""The examples do what they say, in at most 40 lines each; the commands of the demo work when they are copied."""
+"""The examples do what they say, most of them in at most 40 lines; the commands of the demo work when they are copied."""
 
 from __future__ import annotations
 

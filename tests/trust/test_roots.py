@@ -49,16 +49,22 @@ def test_system_roots_come_from_file_and_hashed_names(tmp_path: Path) -> None:
 
 
 def test_environment_takes_the_place_of_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in OpenSSL: the file and the directory each on its own, several directories, empty ones passed over."""
+    """Of both, also if it names only one: who names one file trusts nothing else. Several directories, empty ones passed over."""
     for name, identity in (("a", pki.ca1()), ("b", pki.ca2())):
         (tmp_path / name).mkdir()
         (tmp_path / name / "0123abcd.0").write_bytes(identity.cert_pem)
     (tmp_path / "file.pem").write_bytes(pki.ca5().cert_pem)
     monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'a'}::{tmp_path / 'b'}")
-    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path))) == ["ca5", "ca1", "ca2"]
+    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path))) == ["ca1", "ca2"]
+    roots.system.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "file.pem"))
+    assert names(roots.system("/nowhere", "/nowhere")) == ["ca5", "ca1", "ca2"]
+    roots.system.cache_clear()
+    monkeypatch.delenv("SSL_CERT_DIR")
+    assert names(roots.system("/nowhere", str(tmp_path / "a"))) == ["ca5"]
     roots.system.cache_clear()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path))) == ["ca1", "ca2"]
+    assert names(roots.system(str(tmp_path / "file.pem"), str(tmp_path / "a"))) == []
 
 
 def test_missing_places_trust_nothing(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def create_secure_pair(
     *,
     is_server: bool = False,
     request_cert: bool = False,
-    reject_unauthorized: bool = False,
+    reject_unauthorized: bool | None = None,
     **options: Any,
 ) -> SecurePair:
     """Make a TLS connection without I/O, for protocols and loops other than asyncio.
@@ -78,8 +78,9 @@ def create_secure_pair(
         is_server: Act as the server.
         request_cert: Request the client's certificate (servers).
         reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername`
-            or `host`. With False, as in Node, the caller must check `cleartext.authorized`. If
-            `context` is stricter, that applies.
+            or `host`. None: as `context` has it, and True if that does not say. With False, Node's
+            default, the caller must check `cleartext.authorized`; a context made with True is
+            stricter, and applies.
         options: Those of `connect` or of `create_server`, except those about time, sockets and many
             connections.
 
@@ -92,7 +93,8 @@ def create_secure_pair(
             raise UsageTypeError(
                 f"The option {name}= does not apply to a SecurePair, which has no clock and no network", code="ERR_TLS_UNKNOWN_OPTION"
             )
-    request, reject = check_bool("request_cert", request_cert), check_bool("reject_unauthorized", reject_unauthorized)
+    request = check_bool("request_cert", request_cert)
+    reject = None if reject_unauthorized is None else check_bool("reject_unauthorized", reject_unauthorized)
     given: dict[str, Any] = {"reject_unauthorized": reject, **({"request_cert": request} if is_server else {})}
     if context is not None:
         given = {"secure_context": _stricter_context(context, is_server=is_server, request=request, reject=reject)}
@@ -103,12 +105,14 @@ def create_secure_pair(
     return SecurePair(side)
 
 
-def _stricter_context(context: SecureContext, *, is_server: bool, request: bool, reject: bool) -> SecureContext:
+def _stricter_context(context: SecureContext, *, is_server: bool, request: bool, reject: bool | None) -> SecureContext:
     """Return the context with the stricter of its own verification and the arguments'."""
     own = check_secure_context("context", context).options
     request = request or bool(own.request_cert)
     if is_server and not request:
         return context
+    if reject is None:
+        reject = own.reject_unauthorized is not False
     return context.with_verification(
         request=request if is_server else bool(own.request_cert), reject=reject or own.reject_unauthorized is True
     )

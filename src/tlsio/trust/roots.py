@@ -40,19 +40,22 @@ def bundled() -> tuple[str, ...]:
 
 @functools.cache
 def system(default_file: str, default_directory: str) -> tuple[str, ...]:
-    """Return the system's roots in PEM, as OpenSSL would find them.
+    """Return the system's roots in PEM, from OpenSSL's places for them.
 
-    `SSL_CERT_FILE` and `SSL_CERT_DIR` (several directories, separated as in `PATH`) replace the
-    defaults. Files that cannot be read are skipped; an empty result means that nothing is trusted.
+    `SSL_CERT_FILE` and `SSL_CERT_DIR` (several directories, separated as in `PATH`) replace both
+    places, also if only one is set: in OpenSSL the other place stays, so a file with one root would
+    be trusted together with all roots of the system. Files that cannot be read are skipped; an
+    empty result means that nothing is trusted.
 
     Args:
         default_file: `X509_get_default_cert_file()` of the OpenSSL in use.
         default_directory: `X509_get_default_cert_dir()`; only files with hashed names are read.
     """
     file, directories = read_variable("SSL_CERT_FILE"), read_variable("SSL_CERT_DIR")
-    names = (default_directory if directories is None else directories).split(os.pathsep)
-    hashed = (path for name in names if name for path in _hashed_files(Path(name)))
-    return _unique([Path(default_file if file is None else file), *hashed])
+    if file is None and directories is None:
+        file, directories = default_file, default_directory
+    hashed = (path for name in (directories or "").split(os.pathsep) if name for path in _hashed_files(Path(name)))
+    return _unique([*([Path(file)] if file else []), *hashed])
 
 
 @functools.cache

@@ -144,7 +144,7 @@ async def test_it_may_be_given_before_the_handshake(version: Version) -> None:
 
 def test_a_client_has_its_certificate_from_the_start() -> None:
     """Its sessions are kept under it."""
-    client = tlsio.create_secure_pair(servername="localhost")
+    client = tlsio.create_secure_pair(servername="localhost", reject_unauthorized=False)
     with pytest.raises(tlsio.UsageError, match="client") as caught:
         client.cleartext.set_key_cert(options_of(challenge()))
     assert caught.value.code == "ERR_TLS_INVALID_STATE"
@@ -153,7 +153,7 @@ def test_a_client_has_its_certificate_from_the_start() -> None:
 def test_a_pair_has_it_too() -> None:
     """Before the first byte, and in its hooks."""
     server = tlsio.create_secure_pair(is_server=True, **options_of(pki.localhost()))
-    client = tlsio.create_secure_pair(servername="localhost")
+    client = tlsio.create_secure_pair(servername="localhost", reject_unauthorized=False)
     server.cleartext.set_key_cert(options_of(challenge()))
     for _ in range(3):
         server.encrypted.write(client.encrypted.read())

@@ -163,7 +163,7 @@ def test_loop_may_be_run_by_another_thread_next_time(loop_factory: Callable[[], 
 
 def test_pair_may_be_used_by_any_thread() -> None:
     """It has no loop."""
-    made = tlsio.create_secure_pair()
+    made = tlsio.create_secure_pair(servername="localhost")
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(made.encrypted.read).result()
         assert pool.submit(made.cleartext.write, b"x").result()

@@ -1,0 +1,224 @@
+"""The code of README and of every page of docs/ runs, in the order in which it stands.
+
+Shell blocks run where their commands are local, and are parsed elsewhere. Signatures are compared with the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import ssl
+import subprocess
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import uvicorn
+from aiohttp import web
+from aiosmtpd.handlers import Sink
+from aiosmtpd.smtp import SMTP
+
+import pages
+import tlsio
+from ports import own_port
+from redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+
+ROOT = Path(__file__).parent.parent
+# Their Python lists signatures: test_docs.py compares it with the package.
+SIGNATURES = {"asyncio.md", "module.md", "pair.md", "server.md", "socket.md"}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
+# Commands that need nothing but the folder.
+LOCAL = {"openssl", "printf", "cat", "cp", "base64", "echo", "chmod", "mkdir"}
+NETWORK = re.compile(r"openssl s_(client|server)")
+WITH_PYTHON = [page for page in PAGES if page.name not in SIGNATURES and pages.blocks(page.read_text(encoding="utf-8"), "python")]
+
+
+@asynccontextmanager
+async def _nothing(_page: pages.Page) -> AsyncIterator[None]:
+    """Most pages need nothing else."""
+    yield
+
+
+@asynccontextmanager
+async def _a_server(page: pages.Page) -> AsyncIterator[None]:
+    """A server that runs already."""
+    async with tlsio.serve(pages.echo, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+        page.names["server"] = server
+        yield
+
+
+@asynccontextmanager
+async def _a_protocol(page: pages.Page) -> AsyncIterator[None]:
+    """One of asyncio's protocols, and a client that offers what the tour pins."""
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self.transport = cast("asyncio.Transport", transport)
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    page.names["protocol_factory"] = Echo
+    yield
+
+
+@asynccontextmanager
+async def _uvicorn(page: pages.Page) -> AsyncIterator[None]:
+    """The program's configuration, in the fragments below it."""
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None: ...
+
+    config = uvicorn.Config(app)
+    config.load()
+    page.names |= {"config": config, "web": web}
+    yield
+
+
+@asynccontextmanager
+async def _pre_shared(page: pages.Page) -> AsyncIterator[None]:
+    """One key for all."""
+    key = b"k" * 32
+    page.names |= {"key": key, "find": lambda _socket, identity: page.names["keys"][identity]}
+    page.answering["psk_callback"] = lambda _socket, _identity: key
+    page.visitor["psk_callback"] = lambda _hint: ("sensor-7", page.names["keys"]["sensor-7"])
+    yield
+
+
+@asynccontextmanager
+async def _mail(page: pages.Page) -> AsyncIterator[None]:
+    """A mail server that starts TLS, by another library."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain("server.pem", "server.key")
+    handler = cast("Any", SMTP)(Sink(), hostname="mail.example.com", tls_context=context, require_starttls=True)
+    server = await asyncio.get_running_loop().create_server(lambda: handler, "127.0.0.1", 0)
+    page.ports[587] = server.sockets[0].getsockname()[1]
+
+    async def visit(port: int) -> None:
+        page.ports[587] = port
+        async with await page.names["start_tls"]("mail.example.com") as sock:
+            await sock.send(b"hello\n")
+            assert await sock.readline() == b"hello\n"
+
+    page.visit_stream = visit
+    yield
+    server.close()
+
+
+SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
+    "README.md": _a_protocol,
+    "find-out-why.md": _a_server,
+    "frameworks.md": _uvicorn,
+    "metrics.md": _a_server,
+    "new-certificate.md": _a_server,
+    "pre-shared-keys.md": _pre_shared,
+    "starttls.md": _mail,
+}
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in a folder with the files that the pages name; its authority is the only one that is trusted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TLS_SESSION_SECRET", "a secret of the tests, 32 bytes or more")
+    pages.make_files()
+    before = tlsio.get_ca_certificates()
+    tlsio.set_default_ca_certificates([Path("ca.pem")])
+    yield
+    tlsio.set_default_ca_certificates(before)
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    """One Redis for all."""
+    with RedisServer() as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("path", WITH_PYTHON, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_of_a_page_runs(path: Path, redis: str) -> None:
+    """Each block, with what those above it have defined."""
+    text = path.read_text(encoding="utf-8")
+    with own_port() as port:
+        urls = ('"rediss://redis.internal:6379/0"', '"redis://localhost:6379/0"', '"redis://localhost"')
+        page = pages.Page(port, pages.stand_ins(), replaced=dict.fromkeys(urls, f'"{redis}"'))
+
+        async def run() -> None:
+            async with SETTINGS.get(path.name, _nothing)(page):
+                for number, source in enumerate(pages.blocks(text, "python"), 1):
+                    try:
+                        await page.run(source)
+                    except BaseException as error:
+                        error.add_note(f"in block {number}:\n{source}")
+                        raise
+
+        asyncio.run(run())
+
+
+def shell_blocks(path: Path) -> list[str]:
+    """Return the commands of a page: fenced, or indented by four spaces outside of lists."""
+    text = path.read_text(encoding="utf-8")
+    indented = re.findall(r"(?:^\n)((?:^    (?! ).*\n)+)", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    commands = [block for block in indented if re.match(r"    (make|pip|python|TLSIO_\w+=)", block)]
+    return [*pages.blocks(text, "sh"), *(re.sub("^    ", "", block, flags=re.MULTILINE) for block in commands)]
+
+
+SHELL = [pytest.param(block, id=f"{path.name}-{number}") for path in DOCUMENTS for number, block in enumerate(shell_blocks(path), 1)]
+
+
+@pytest.mark.parametrize("block", SHELL)
+def test_shell_block(block: str) -> None:
+    """It runs where that is possible, and what it makes with `make` has a target."""
+    words = {line.split()[0] for line in re.split(r"[\n|]+", block.replace("\\\n", " ")) if line.strip() and not line.startswith("#")}
+    is_local = words <= LOCAL and not NETWORK.search(block)
+    ended = subprocess.run(["bash", "-e", *([] if is_local else ["-n"]), "-c", block], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda page: page.name)
+def test_javascript_of_a_page_is_javascript(path: Path, tmp_path: Path) -> None:
+    """Node parses it."""
+    for block in pages.blocks(path.read_text(encoding="utf-8"), "javascript"):
+        (tmp_path / "block.js").write_text(block, encoding="utf-8")
+        subprocess.run(["node", "--check", str(tmp_path / "block.js")], check=True)
+
+
+def signatures() -> list[Any]:
+    """Return the calls that pages list, with what they are called on: a name and its parameters."""
+    things = {"server": tlsio.Server, "socket": tlsio.TLSSocket, "pair": tlsio.SecurePair, "tlsio": tlsio}
+    found = []
+    for path in PAGES:
+        if path.name in SIGNATURES:
+            for block in pages.blocks(path.read_text(encoding="utf-8"), "python"):
+                for owner, name, parameters in re.findall(r"\b(server|socket|pair|tlsio)\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)", block):
+                    is_listed = hasattr(things[owner], name) and not re.match(r"[\d\"']", parameters)  # not an example of a call
+                    if is_listed:
+                        found.append(pytest.param(getattr(things[owner], name), parameters, id=f"{path.name}-{owner}.{name}"))
+    return found
+
+
+@pytest.mark.parametrize(("call", "listed"), signatures())
+def test_signature_is_that_of_the_package(call: Any, listed: str) -> None:
+    """The same parameters in the same order, with the same defaults."""
+    real = inspect.signature(call)
+    own = [parameter for parameter in real.parameters.values() if parameter.name != "self"]
+    shown = ast.parse(f"def call({listed}): ...").body[0].args  # type: ignore[attr-defined]
+    names = [argument.arg for argument in (*shown.posonlyargs, *shown.args, *shown.kwonlyargs)]
+    # The name of a positional-only parameter is no part of the call.
+    own = [p.replace(name=names[at]) if p.kind is p.POSITIONAL_ONLY and at < len(names) else p for at, p in enumerate(own)]
+    known = {parameter.name: parameter.default for parameter in own}
+    assert names == [parameter.name for parameter in own if parameter.name in names]
+    required = {parameter.name for parameter in own if parameter.default is parameter.empty and parameter.kind not in {2, 4}}
+    assert required <= set(names)
+    defaults = dict(zip([a.arg for a in (*shown.posonlyargs, *shown.args)][::-1], shown.defaults[::-1], strict=False))
+    defaults |= {argument.arg: value for argument, value in zip(shown.kwonlyargs, shown.kw_defaults, strict=True) if value is not None}
+    assert {name: ast.literal_eval(value) for name, value in defaults.items()} == {name: known[name] for name in defaults}
