@@ -14,7 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from tlsio.connection.context.default_roots import default_roots
+from tlsio.connection.context.default_roots import default_roots, describe_roots
 from tlsio.connection.context.files import read_file
 from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
@@ -150,6 +150,10 @@ class SecureContext:
     def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
         """A function that finds trusted certificates by subject, for messages; DER in and out."""
         return self._roots.find
+
+    def describe_roots(self) -> str:
+        """Say which roots of the environment are trusted and which are not, for messages."""
+        return describe_roots(is_replaced=self._options.ca is not None)
 
     @property
     def trust_digest(self) -> bytes:
