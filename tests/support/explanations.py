@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # No advice weakens anything, unless it says in the same breath how to stay safe.
-FORBIDDEN = ("SECLEVEL", "CERT_NONE", "PRIVATE KEY-----")
+FORBIDDEN = ("SECLEVEL", "CERT_NONE")
 
 
 @dataclass(frozen=True)
