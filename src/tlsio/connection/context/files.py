@@ -30,13 +30,13 @@ def read_file(label: str, material: Material) -> Material:
     try:
         data = Path(material.path).read_bytes()
     except OSError as error:
-        add_hint(error, _hint_for(error, label.removeprefix("options."), material.path))
+        add_hint(error, _hint_for(error, _name_of(label), material.path))
         raise
     return replace(material, kind="pem" if pem_labels(data) else "der", data=data)
 
 
 def _hint_for(error: OSError, name: str, path: str) -> str:
-    given = f"The file {path!r} was given as {name.partition('[')[0]}="
+    given = f"The file {path!r} was given as {name}"
     if error.errno == errno.ENOENT:
         start = "" if Path(path).is_absolute() else f" A relative path starts at the working directory, {str(Path.cwd())!r}."
         return f"{given}, and does not exist: check the path.{start}"
@@ -46,3 +46,8 @@ def _hint_for(error: OSError, name: str, path: str) -> str:
     if error.errno == errno.EISDIR:
         return f"{given}, but it is a directory: give a file, or for several a list of files."
     return f"{given}."
+
+
+def _name_of(label: str) -> str:
+    """Return the caller's name as it is written in a call: `ca=`, or an argument unchanged."""
+    return f"{label.removeprefix('options.')}=" if label.startswith("options.") else label

@@ -229,7 +229,10 @@ def check_secure_context(label: str, value: object) -> SecureContext:
         UsageTypeError: it is not (ERR_TLS_INVALID_CONTEXT).
     """
     if not isinstance(value, SecureContext):
-        raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+        hint = "Make one: tlsio.create_secure_context(cert=..., key=..., ca=...)."
+        if type(value).__name__ == "SSLContext":  # by name: importing `ssl` would load a second OpenSSL
+            hint = f"An ssl.SSLContext belongs to Python's own OpenSSL. {hint}"
+        raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT", hint=hint)
     return value
 
 
@@ -262,7 +265,10 @@ def parse_context(given: object) -> SecureContext | ContextOptions:
     if isinstance(given, SecureContext):
         return given
     if not isinstance(given, Mapping):
-        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+        hint = "Give tlsio.create_secure_context(cert=..., key=...), or a dict of its options."
+        raise UsageTypeError(
+            f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT", hint=hint
+        )
     return parse_context_options(given)
 
 
