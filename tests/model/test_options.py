@@ -1,6 +1,7 @@
 """Every option: good values, bad values, unknown names, combinations."""
 
 import math
+import re
 import socket
 import ssl
 from dataclasses import FrozenInstanceError, fields
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from explanations import check_harmless
 from tlsio.model.constants import defaults
-from tlsio.model.errors import UsageError, UsageTypeError
+from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
 from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
 from tlsio.model.options.context import CLIENT_CONTEXT_CHECKS, CONTEXT_CHECKS, ContextOptions, ContextOptionsDict
 from tlsio.model.options.parse import CONNECT_CHECKS, SERVER_CHECKS, parse_connect_options, parse_context_options, parse_server_options
@@ -418,19 +420,110 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
         (parse_server_options, "ALPNProtocols", "spelled alpn_protocols"),
         (parse_server_options, "SNICallback", "spelled sni_callback"),
         (parse_connect_options, "checkServerIdentity", "spelled check_server_identity"),
-        (parse_connect_options, "reject_unauthorised", "closest is reject_unauthorized"),
+        (parse_connect_options, "reject_unauthorised", "closest name is reject_unauthorized="),
         (parse_connect_options, "sni_callback", "option of servers"),
         (parse_connect_options, "requestCert", "option of servers"),
         (parse_context_options, "servername", "option of client connections"),
-        (parse_context_options, "", "closest is"),
-        (parse_connect_options, "minDHSize", "it is spelled min_dh_size"),
+        (parse_context_options, "", "No option has a similar name. There are allow_partial_trust_chain=, alpn"),
+        (parse_connect_options, "minDHSize", "It is spelled min_dh_size=."),
+        (parse_server_options, "timeout", "option of client connections"),
+        (parse_server_options, "port", "Give it when the server listens"),
+        (parse_connect_options, "checkHostname", "Meant: servername="),
     ],
 )
 def test_unknown_option_names_what_was_meant(parse: object, name: str, text: str) -> None:
     """Also when its value is None."""
-    with pytest.raises(UsageTypeError, match=text) as caught:
+    with pytest.raises(UsageTypeError, match=re.escape(f"There is no option {name!r}")) as caught:
         parse({name: None})
     assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+    assert text in (caught.value.hint or "")
+
+
+OTHER_NAMES = {
+    "verify": "Meant: reject_unauthorized=",
+    "verify_mode": "request_cert=True",
+    "verify_ssl": "Meant: reject_unauthorized=",
+    "insecure": "Meant: reject_unauthorized=",
+    "cert_reqs": "Meant: reject_unauthorized=",
+    "check_hostname": "Meant: servername=",
+    "cafile": "Meant: ca=",
+    "ca_certs": "Meant: ca=",
+    "capath": "ca=[*Path(folder).glob(",
+    "cadata": "Meant: ca=",
+    "certfile": "Meant: cert=",
+    "keyfile": "Meant: key=",
+    "password": "Meant: passphrase=",
+    "ssl": "Meant: secure_context=",
+    "ssl_context": "Meant: secure_context=",
+    "server_hostname": "Meant: servername=",
+    "alpn": "Meant: alpn_protocols=",
+    "sni": "Meant: servername=",
+    "ssl_version": "Meant: min_version= and max_version=",
+}
+
+
+@pytest.mark.parametrize("parse", [parse_server_options, parse_connect_options, parse_context_options])
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_names_of_other_libraries_are_understood(parse: object, name: str) -> None:
+    """Python's `ssl` above all. A wish to turn the verification off is answered with how to stay safe."""
+    with pytest.raises(UsageTypeError) as caught:
+        parse({name: False})
+    hint = caught.value.hint or ""
+    assert OTHER_NAMES[name] in hint
+    check_harmless(hint)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("1.2", "Write 'TLSv1.2'."),
+        (1.3, "Write 'TLSv1.3'."),
+        ("TLS1.2", "Write 'TLSv1.2'."),
+        ("tlsv1.3", "Write 'TLSv1.3'."),
+        ("TLSv1_2", "Write 'TLSv1.2'."),
+        ("TLSv1.0", "Write 'TLSv1'."),
+        (ssl.PROTOCOL_TLSv1_2, "Write 'TLSv1.2'."),
+        ("SSLv3", "SSL is not supported"),
+        ("TLSv1.4", "Write 'TLSv1.2' or 'TLSv1.3'"),
+        (None.__class__, "Write 'TLSv1.2' or 'TLSv1.3'"),
+    ],
+)
+def test_version_in_another_form_is_understood(given: object, meant: str) -> None:
+    """`max_version="1.2"` is everybody's first attempt."""
+    with pytest.raises(UsageError) as caught:
+        parse_context_options({"max_version": given})
+    assert caught.value.code == "ERR_TLS_INVALID_PROTOCOL_VERSION"
+    assert meant in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"{PIN_TEXT}\n",
+        PIN_TEXT.replace("/", "//", 1),
+        PIN_TEXT.replace("/", ":", 1),
+        PIN_TEXT.removeprefix("sha256/"),
+        f'pin-sha256="{PIN_TEXT[7:]}"',
+        PIN.hex(),
+        PIN.hex(":").upper(),
+        PIN.hex().encode(),
+    ],
+)
+def test_pin_in_another_form_is_shown_in_the_right_one(given: object) -> None:
+    """A line end, curl's form, HTTP's header, hexadecimal."""
+    with pytest.raises(UsageValueError) as caught:
+        parse_context_options({"pins": [given]})
+    hint = caught.value.hint or ""
+    assert f"'{PIN_TEXT}'" in hint.replace("write", "Write")
+    assert ("the fingerprint of a certificate is not a pin" in hint) is ("hexadecimal" in hint)
+
+
+@pytest.mark.parametrize("given", ["sha1/AAAA", "nonsense", b"short"])
+def test_pin_that_is_none_is_answered_with_how_to_make_one(given: object) -> None:
+    """With the tool that everybody has."""
+    with pytest.raises(UsageValueError) as caught:
+        parse_context_options({"pins": [given]})
+    assert "openssl x509 -in cert.pem -noout -pubkey" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", ["signal", "lookup", "hints", "onread", "pauseOnConnect", "privateKeyIdentifier", "client_cert_engine"])
@@ -471,31 +564,3 @@ def test_ticket_keys_of_another_type_are_refused_with_what_a_source_needs() -> N
     """An object that lacks a method of a source is not taken for bytes."""
     with pytest.raises(UsageTypeError, match="a source with snapshot, refresh and clock, got object"):
         parse_server_options({"ticket_keys": object()})
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("ssl", "cert="),
-        ("ssl_context", "create_secure_context()"),
-        ("cafile", "ca="),
-        ("capath", "ca="),
-        ("cadata", "ca="),
-        ("certfile", "cert="),
-        ("keyfile", "key="),
-        ("password", "passphrase="),
-        ("verify", "reject_unauthorized=False"),
-        ("verify_mode", "request_cert=True"),
-        ("check_hostname", "check_server_identity="),
-        ("server_hostname", "servername="),
-        ("alpn", "alpn_protocols="),
-        ("sni", "servername="),
-    ],
-)
-def test_names_of_the_standard_library_are_understood(name: str, meant: str) -> None:
-    """The hint has the option that does the same, on both sides."""
-    for parse in (parse_server_options, parse_connect_options):
-        with pytest.raises(UsageTypeError) as caught:
-            parse({name: object()})
-        assert meant in str(caught.value.hint)
-        assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"

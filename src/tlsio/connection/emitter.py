@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tlsio.connection.tasks import find_awaitable
+from tlsio.model.checks import explain_unknown_event
 from tlsio.model.errors import UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Emitter:
 
     def _check_event(self, event: object) -> None:
         if not isinstance(event, str) or event not in self._EVENTS:
-            names = ", ".join(sorted(self._EVENTS))
-            raise UsageValueError(f"There is no event {event!r}; the events are {names}", code="ERR_TLS_UNKNOWN_EVENT")
+            names, hint = ", ".join(sorted(self._EVENTS)), explain_unknown_event(event, self._EVENTS)
+            raise UsageValueError(f"There is no event {event!r:.80}; the events are {names}", code="ERR_TLS_UNKNOWN_EVENT", hint=hint)
 
     def _emit(self, event: str, *args: object) -> bool:
         """Call the listeners of `event`; return whether there were any."""

@@ -7,8 +7,10 @@ and the value itself only if it cannot be a secret.
 
 import inspect
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -196,8 +198,36 @@ def check_version(label: str, value: object) -> str:
         raise kind(
             f"{label} must be one of {', '.join(map(repr, PROTOCOL_VERSIONS))} or an ssl.TLSVersion, got {value!r:.40}",
             code="ERR_TLS_INVALID_PROTOCOL_VERSION",
+            hint=_hint_for_version(value),
         )
     return str(found)
+
+
+def _hint_for_version(value: object) -> str:
+    """Recognise `"1.2"`, `1.2`, `"TLS1.2"`, `"TLSv1_2"` and `ssl.PROTOCOL_TLSv1_2`."""
+    text = value.name if isinstance(value, IntEnum) else str(value)
+    number = re.sub(r"[^0-9.]", "", text.replace("_", "."))[-3:].removesuffix(".0").strip(".")
+    name = f"TLSv{number}"
+    if name in PROTOCOL_VERSIONS and "ssl" not in text.lower():
+        return f"Write {name!r}."
+    return "Write 'TLSv1.2' or 'TLSv1.3'; older versions are insecure, and SSL is not supported."
+
+
+def to_snake_case(name: str) -> str:
+    """Convert Node's spelling.
+
+    `requestCert`, `ALPNProtocols` and `minDHSize` have three kinds of word boundaries.
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def explain_unknown_event(event: object, events: Collection[str]) -> str:
+    """Return the hint for an event that does not exist: the one that was probably meant."""
+    snake = to_snake_case(str(event))
+    if snake in events:
+        return f"It is spelled {snake!r}."
+    close = get_close_matches(snake, events, n=1)
+    return f"The closest name is {close[0]!r}." if close else f"The events are {', '.join(sorted(events))}."
 
 
 def check_ciphers(label: str, value: object) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "UsageStateError",
     "UsageTypeError",
     "UsageValueError",
+    "add_hint",
     "missing_extra",
 ]
 
@@ -248,6 +249,12 @@ class StoreError(TLSError):
 
     default_code = "ERR_TLS_STORE"
     default_message = "The session store failed"
+
+
+def add_hint(error: BaseException, hint: str) -> None:
+    """Give an error that has none a hint, as attribute and as note; Python's own errors too."""
+    error.hint = hint  # type: ignore[attr-defined]
+    error.add_note(hint)
 
 
 def missing_extra(package: str, extra: str) -> ConfigError:

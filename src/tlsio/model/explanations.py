@@ -369,7 +369,8 @@ def _explain_missing_certificate(fault: Fault, peer: str) -> CertificateError:
         code=_node_code(fault, "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"),
         alert=_sent_alert(fault),
         reason=fault.reason or None,
-        hint="Give the client a certificate and key, or accept clients without one: request_cert=False, or reject_unauthorized=False.",
+        hint="Give the client a certificate and key. If clients may come without one, use reject_unauthorized=False and then check "
+        "socket.authorized, which is False for them; if none needs one, request_cert=False.",
         openssl_errors=fault.stack,
     )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from tlsio.model.checks import BytesLike, check_text_or_bytes, wrong_type, wrong_value
+from tlsio.model.content_hints import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +145,7 @@ def parse_dh_parameters(label: str, value: object) -> Material | Literal["auto"]
         from cryptography.hazmat.primitives.serialization import Encoding, ParameterFormat  # noqa: PLC0415  (loaded with `value`)
 
         return Material("pem", value.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3))
-    return _parse_content(label, value, forms=f"'auto', {_FORMS}")
+    return _parse_content(label, value, "Diffie-Hellman parameters", forms=f"'auto', {_FORMS}")
 
 
 _FORMS = "PEM as str or bytes, DER as bytes, an os.PathLike or an object of cryptography"
@@ -158,20 +159,21 @@ def _parse_each(label: str, value: object, parse: Callable[[str, object], Materi
 
 def _parse_certificate(label: str, value: object) -> Material:
     encoded = certificate_der(value)
-    return _parse_content(label, value) if encoded is None else Material("der", encoded)
+    return _parse_content(label, value, "a certificate") if encoded is None else Material("der", encoded)
 
 
 def _parse_authority(label: str, value: object) -> Material:
     material = _parse_certificate(label, value)
     if material.kind == "pem" and not holds_certificate(material.data):
         found = ", ".join(sorted(set(pem_labels(material.data)))) or "no PEM block"
-        raise wrong_value(label, f"contains no certificate, but {found}", hint="To trust nothing, give an empty list.")
+        hint = explain(material.data, "a certificate", label)
+        raise wrong_value(label, f"contains no certificate, but {found}", hint=hint)
     return material
 
 
 def _parse_revocation(label: str, value: object) -> Material:
     encoded = _object_der(value, "CertificateRevocationList")
-    return _parse_content(label, value) if encoded is None else Material("der", encoded)
+    return _parse_content(label, value, "a certificate revocation list") if encoded is None else Material("der", encoded)
 
 
 def _parse_key(label: str, value: object) -> Material:
@@ -181,7 +183,7 @@ def _parse_key(label: str, value: object) -> Material:
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415  (loaded with `value`)
 
         return Material("der", value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-    return _parse_content(label, value)
+    return _parse_content(label, value, "a private key")
 
 
 def _parse_one_pfx(label: str, value: object) -> Material:
@@ -189,7 +191,7 @@ def _parse_one_pfx(label: str, value: object) -> Material:
         return _parse_with_passphrase(label, value, "buf", _parse_one_pfx)
     if isinstance(value, str):
         raise wrong_type(label, "bytes or an os.PathLike", value, hint="Give a path as pathlib.Path.")
-    content = _parse_content(label, value, forms="bytes or an os.PathLike")
+    content = _parse_content(label, value, "PKCS#12", forms="bytes or an os.PathLike")
     return Material("der", content.data) if content.kind == "pem" else content
 
 
@@ -204,7 +206,7 @@ def _parse_with_passphrase(label: str, given: Mapping[object, object], name: str
     return Material(content.kind, content.data, content.path, secret)
 
 
-def _parse_content(label: str, value: object, *, forms: str = _FORMS) -> Material:
+def _parse_content(label: str, value: object, wanted: str = "", *, forms: str = _FORMS) -> Material:
     if isinstance(value, os.PathLike):
         path = os.fsdecode(value)
         if "\0" in path:
@@ -218,5 +220,6 @@ def _parse_content(label: str, value: object, *, forms: str = _FORMS) -> Materia
     if pem_labels(data):
         return Material("pem", data)
     if isinstance(value, str):
-        raise wrong_value(label, "is a str that is not PEM", hint="Give a path as pathlib.Path, and DER as bytes.")
+        hint = explain(data, wanted, label) or "Give a path as pathlib.Path, and DER as bytes."
+        raise wrong_value(label, "is a str that is not PEM", hint=hint)
     return Material("der", data)

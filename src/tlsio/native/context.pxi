@@ -280,7 +280,7 @@ cdef bint _names_no_cipher(str ciphers):
 def _no_cipher(what, names):
     hint = "Use OpenSSL's names in upper case, separated by colons; tlsio.get_ciphers() lists them."
     if _names_no_cipher(names):
-        hint = f"Add ciphers to the list: 'DEFAULT:{names}'."
+        hint = "The list has no cipher: put DEFAULT, or the names of ciphers, at its start."
     return _failure(f"Failed to set {what} {names[:200]!r}", hint=hint)
 
 
@@ -421,8 +421,10 @@ cdef int _use_key(SSL_CTX *ssl, label, _Key key) except -1:
 def _unusable(message):
     errors = _drain_errors()
     hint = None
-    if errors and ("too small" in errors[0][2] or "too weak" in errors[0][2]):
-        hint = "It is weaker than OpenSSL's security level allows; create a new one (RSA 2048 or EC P-256, SHA-256), or lower @SECLEVEL in ciphers=."
+    if errors and "md too weak" in errors[0][2]:
+        hint = "The key is fine, but the certificate is signed with SHA-1 or MD5, which can be forged: have it reissued with SHA-256."
+    elif errors and "too small" in errors[0][2]:
+        hint = "The key is too small: create a new one (RSA with 2048 bits, or EC P-256), and have a certificate issued for it."
     return _failure(message, hint=hint, errors=errors)
 
 

@@ -370,11 +370,11 @@ def _code_of(library, reason):
 
 
 def _unreadable(material, wanted):
-    return _failure(f"Cannot read {wanted} from {material.label}", hint=explain(material.data, wanted))
+    return _failure(f"Cannot read {wanted} from {material.label}", hint=explain(material.data, wanted, material.label))
 
 
 def _unreadable_crl(material):
-    hint = explain(material.data, "a certificate revocation list")
+    hint = explain(material.data, "a certificate revocation list", material.label)
     return _failure(f"Failed to parse CRL from {material.label}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint)
 
 

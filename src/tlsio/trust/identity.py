@@ -93,6 +93,11 @@ def to_server_name(hostname: str, label: str = "hostname") -> str:
         UsageValueError: this is not a host name, or it is ambiguous.
     """
     name = ".".join(_host_labels(hostname.removesuffix(".")))
+    if "*" in name:
+        raise UsageValueError(
+            f'{label} "{printable(hostname)}" is a pattern, not a host name',
+            hint="Certificates may have a name with *, but a host does not: give the name of the one host that you connect to.",
+        )
     if not name or ".." in f".{name}." or len(name) > _MAX_NAME:
         raise UsageValueError(
             f'{label} "{printable(hostname)}" is not a host name',
@@ -333,6 +338,8 @@ def _mismatch_hint(host: _Host, names: ParsedNames) -> str:
     reissue = f"the server needs it reissued with {wanted} as subjectAltName."
     if not names.is_readable:
         return f"The certificate's list of names is malformed: {reissue}"
+    if raw := next((name for name in names.dns if not name.isascii()), None):
+        return _hint_for_raw_name(raw)
     if any(_matches_node(host.labels, name) for name in names.common_names):
         why = (
             "it has DNS names too, so the common name does not count"
@@ -345,5 +352,36 @@ def _mismatch_hint(host: _Host, names: ParsedNames) -> str:
         return f"The certificate contains no host name: {reissue}"
     listed = ", ".join(f'"{printable(name)}"' for name in found[:_MAX_HINTED_NAMES])
     more = f" and {len(found) - _MAX_HINTED_NAMES} more" if len(found) > _MAX_HINTED_NAMES else ""
-    remedy = f"connect by one of these names, give one as servername=, or have the certificate reissued with {wanted}."
-    return f"The certificate is for {listed}{more}: {remedy}"
+    return (
+        f"The certificate is for {listed}{more}.{_hint_for_wildcard(host, names)}{_hint_for_address(host, names)} If that is the host you "
+        f"meant, connect to it by that name; if {wanted} is right, another server answered, or its certificate lacks the name."
+    )
+
+
+def _hint_for_raw_name(name: str) -> str:
+    """Explain a name that is written in UTF-8, where only A-labels are allowed (RFC 5280 §7.2)."""
+    try:
+        text = name.encode("latin-1").decode()  # names are read as Latin-1, byte by byte
+        label = to_server_name(text)
+    except (UnicodeError, UsageValueError):
+        text, label = name, "xn--…"
+    return (
+        f'The certificate writes the name "{printable(text)}" in UTF-8 instead of ASCII, so it matches no host: '
+        f"the server needs it reissued with DNS:{label} as subjectAltName."
+    )
+
+
+def _hint_for_wildcard(host: _Host, names: ParsedNames) -> str:
+    """Say why a wildcard that ends like the host does not cover it; "" if there is none."""
+    text = ".".join(host.labels)
+    for name in names.dns or names.common_names:
+        base = name.lower().removeprefix("*.")
+        if name.startswith("*.") and (text == base or text.endswith(f".{base}")):
+            return f' In "{printable(name)}", "*" covers exactly one label, and "{printable(text)}" has another number of them.'
+    return ""
+
+
+def _hint_for_address(host: _Host, names: ParsedNames) -> str:
+    if host.ip and not names.ip:
+        return " An address is compared only with IP addresses in the certificate, and it has none."
+    return ""

@@ -11,6 +11,10 @@ def _find_no_roots(_subject: bytes) -> Sequence[bytes]:
     return ()
 
 
+def _describe_nothing() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerFacts:
     """What OpenSSL found out about the peer, and the name the client expects.
@@ -29,7 +33,9 @@ class PeerFacts:
             the full handshake, leaf first.
         certificate_requested: The peer was asked for a certificate. A server may not ask.
         psk: An external pre-shared key authenticated the connection instead of a certificate.
-        explicit_ca: The caller replaced the default roots (`ca`) instead of adding to them.
+        ca_is_empty: The caller gave `ca=[]`, so nothing is trusted.
+        describe_roots: Returns a sentence about where the trusted roots come from, "" if there is
+            nothing to add. Only for hints.
         find_roots: Returns the DER of the trusted certificates with a given subject (a Name in
             DER). Only for hints.
     """
@@ -44,7 +50,8 @@ class PeerFacts:
     spki_digests: tuple[bytes, ...] = ()
     certificate_requested: bool = True
     psk: bool = False
-    explicit_ca: bool = False
+    ca_is_empty: bool = False
+    describe_roots: Callable[[], str] = _describe_nothing
     find_roots: Callable[[bytes], Sequence[bytes]] = _find_no_roots
 
     @property

@@ -124,7 +124,9 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
 def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
     """Yield every cause to refuse the peer."""
     leaf = next(iter(_read_constrained(facts) or read_all((facts.leaf,) if facts.leaf else ())), None)
-    results = (_judge_chain(facts, leaf), _judge_identity(facts, policy, leaf), _judge_pins(facts, policy))
+    identity = _judge_identity(facts, policy, leaf)
+    is_other_server = isinstance(identity, CertificateAltNameError)
+    results = (_judge_chain(facts, leaf, is_other_server=is_other_server), identity, _judge_pins(facts, policy))
     return (cause for cause in results if cause is not None)
 
 
@@ -133,7 +135,7 @@ def _read_constrained(facts: PeerFacts) -> list[PeerCertificate]:
     return read_verified(facts.verified_chain) if any(map(may_constrain, facts.verified_chain[1:])) else []
 
 
-def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateError | None:
+def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None, *, is_other_server: bool) -> CertificateError | None:
     if facts.leaf is None:
         return _judge_missing_certificate(facts)
     if not facts.verify_errors:
@@ -142,7 +144,7 @@ def _judge_chain(facts: PeerFacts, leaf: PeerCertificate | None) -> CertificateE
         unreadable = f"The {facts.peer}'s certificate is not valid DER, so its names cannot be compared"
         hint = "Have the certificate reissued in valid DER."
         return None if leaf else CertificateError(unreadable, code=x509_code(VerifyError.CERT_REJECTED), hint=hint)
-    advice = advise(facts)
+    advice = advise(facts, is_other_server=is_other_server)
     numbers = [number for number, _ in facts.verify_errors]
     return CertificateError(
         f"The {facts.peer}'s certificate was refused: {'; '.join(item.cause for item in advice)}",

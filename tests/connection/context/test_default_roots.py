@@ -180,7 +180,7 @@ def test_missing_file_changes_nothing(tmp_path: Path) -> None:
     """The note names the element."""
     with pytest.raises(FileNotFoundError) as caught:
         tlsio.set_default_ca_certificates([tmp_path / "missing.pem"])
-    assert caught.value.__notes__ == ["The file was given as certs[0]."]
+    assert "was given as certs[0], and does not exist" in caught.value.__notes__[0]
     assert tlsio.get_ca_certificates() == tlsio.root_certificates
 
 
@@ -276,7 +276,7 @@ def test_missing_extra_file_warns_and_the_bundle_stays(extra_file: Path) -> None
     "tls-get-ca-certificates-system",
     "tls-get-ca-certificates-system-without-flag",
 )
-@pytest.mark.parametrize(("value", "trusted"), [("1", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(("value", "trusted"), [("1", True), ("true", True), ("Yes", True), ("on", True), ("0", False), ("", False)])
 def test_system_roots_are_added_on_request(value: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
     """`TLSIO_USE_SYSTEM_CA=1`, as Node's NODE_USE_SYSTEM_CA."""
     (tmp_path / "system.pem").write_bytes(pki.ca1().cert_pem)
@@ -286,6 +286,41 @@ def test_system_roots_are_added_on_request(value: str, trusted: bool, tmp_path: 
     assert (pem(pki.ca1()) in tlsio.get_ca_certificates()) is trusted
     assert tlsio.get_ca_certificates("system") == (pem(pki.ca1()),)
     assert set(tlsio.root_certificates) <= set(tlsio.get_ca_certificates())
+
+
+def test_value_that_is_neither_on_nor_off_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a wish that silently has no effect."""
+    monkeypatch.setenv("TLSIO_USE_SYSTEM_CA", "enabled")
+    with pytest.warns(UserWarning, match="TLSIO_USE_SYSTEM_CA is ignored: it must be 1 or 0, got 'enabled'"):
+        assert tlsio.get_ca_certificates() == tlsio.root_certificates
+
+
+def refused(**options: Any) -> str:
+    """Return the hint of a client about a server that an unknown authority has certified."""
+    return tlsio.create_secure_context(**options).describe_roots()
+
+
+def test_hint_names_the_variables_and_which_are_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Which roots are in use, which variables add more, and which are set without effect."""
+    assert "in use are Mozilla's." in refused()
+    assert "none of them is set" in refused()
+    monkeypatch.setenv("SSL_CERT_FILE", "/company.pem")
+    assert "only with it, SSL_CERT_FILE and SSL_CERT_DIR count" in refused()
+    assert "set: SSL_CERT_FILE=/company.pem." in refused()
+    monkeypatch.setenv("TLSIO_USE_SYSTEM_CA", "true")
+    (tmp_path / "extra.pem").write_bytes(pki.ca1().cert_pem)
+    monkeypatch.setenv("TLSIO_EXTRA_CA_CERTS", str(tmp_path / "extra.pem"))
+    roots.extra.cache_clear()
+    assert "in use are Mozilla's and the system's and those of TLSIO_EXTRA_CA_CERTS." in refused()
+
+
+def test_hint_says_that_an_explicit_ca_replaces_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is said when nothing is set."""
+    assert refused(ca=pki.ca1().cert_pem) == ""
+    monkeypatch.setenv("SSL_CERT_FILE", "/company.pem")
+    assert refused(ca=pki.ca1().cert_pem) == "ca= replaces the default roots and those of SSL_CERT_FILE=/company.pem."
+    tlsio.set_default_ca_certificates([pki.ca2().cert_pem])
+    assert refused().startswith("set_default_ca_certificates() has replaced the default roots")
 
 
 @pytest.mark.node("tls-env-extra-ca")

@@ -93,7 +93,7 @@ MISTAKES: dict[str, Mistake] = {
     "missing intermediate": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, NEEDS, "was not sent and is not trusted", "The server did not send the intermediate certificate"),
+        Told(tlsio.CertificateError, NEEDS, "was not sent and is not trusted", "if it is an intermediate, the server has to send it"),
         lambda: identity(pki.missing_intermediate()),
     ),
     "missing intermediate, with an address": Mistake(
@@ -105,20 +105,25 @@ MISTAKES: dict[str, Mistake] = {
     "unknown authority": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, NEEDS, "CN=ca1", "is not in the trusted roots: if you trust it, add its root certificate"),
+        Told(tlsio.CertificateError, NEEDS, "CN=ca1", "was neither sent nor is it trusted: if it is the root"),
         client_options=lambda: {"ca": None},
     ),
     "root sent by the server": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, "SELF_SIGNED_CERT_IN_CHAIN", "which is not trusted", "If you trust the CA"),
+        Told(
+            tlsio.CertificateError,
+            "SELF_SIGNED_CERT_IN_CHAIN",
+            "which is not trusted",
+            "If you rely on this CA, add its root with ca= or extra_ca=",
+        ),
         lambda: {"cert": pki.localhost().cert_pem + pki.ca1().cert_pem, "key": pki.localhost().key_pem},
         lambda: {"ca": None},
     ),
     "self-signed": Mistake(
         "unknown_ca",
         refused_by_client(*UNKNOWN_CA),
-        Told(tlsio.CertificateError, "DEPTH_ZERO_SELF_SIGNED_CERT", "is self-signed", "If you trust this certificate, add it"),
+        Told(tlsio.CertificateError, "DEPTH_ZERO_SELF_SIGNED_CERT", "is self-signed", "If it is your own server, compare the certificate"),
         lambda: identity(pki.self_signed()),
     ),
     "expired": Mistake(
@@ -148,7 +153,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "client certificate of an unknown authority": Mistake(
         "unknown_ca",
-        Told(tlsio.CertificateError, NEEDS, "CN=ca2", "The client did not send the intermediate certificate"),
+        Told(tlsio.CertificateError, NEEDS, "CN=ca2", "normal for a stranger"),
         Told(
             tlsio.AlertReceived,
             "ERR_SSL_TLSV1_ALERT_UNKNOWN_CA",

@@ -11,7 +11,7 @@ from tlsio.model.errors import UsageTypeError
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Unpack
 
     from tlsio.model.options.connect import ConnectOptionsDict
@@ -49,13 +49,12 @@ async def create_connection(
         TLSError: the handshake failed, or the server was refused.
         Cancelled: the connection is closed.
     """
+    _check_place("create_connection(protocol_factory, ", host, port, sock, options)
     given: dict[str, Any] = dict(options)
     if local_addr is not None:
         given["local_address"], given["local_port"] = local_addr
     given["allow_half_open"] = True  # the protocol's `eof_received` decides
     if sock is not None:
-        if host is not None or port is not None:
-            raise UsageTypeError("Give host and port, or sock, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
         connecting = connect(socket=sock, **given)
     elif host is None:
         connecting = connect(port, **given)
@@ -92,9 +91,23 @@ async def open_connection(
     Raises:
         Exception: as `create_connection`.
     """
+    _check_place("open_connection(", host, port, sock, options)
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     transport, protocol = await create_connection(
         lambda: asyncio.StreamReaderProtocol(reader, loop=loop), host, port, sock=sock, local_addr=local_addr, **options
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+def _check_place(call: str, host: object, port: object, sock: object, options: Mapping[str, object]) -> None:
+    """Check where to connect; the errors show this call, which has the host before the port."""
+    hint = f'{call}"example.org", 443), or {call}sock=..., servername="example.org").'
+    if sock is not None and (host is not None or port is not None):
+        raise UsageTypeError("Give host and port, or sock, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint)
+    if sock is None and port is None and "path" not in options:
+        raise UsageTypeError(f"{call}...) needs host and port, or sock=", code="ERR_MISSING_ARGS", hint=hint)
+    if host is not None and not isinstance(host, str):
+        raise UsageTypeError(f"host must be a str, got {type(host).__name__}", hint=f"The host comes first: {hint}")
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+        raise UsageTypeError(f"port must be an int, got {type(port).__name__}", hint=f"The port comes second, as a number: {hint}")

@@ -15,7 +15,7 @@ from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_connection
 from tlsio.connection.socket.tls_socket import SOCKET_EVENTS, make_socket, wrap_stream
-from tlsio.model.checks import check_socket_path
+from tlsio.model.checks import check_socket_path, explain_unknown_event
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import has_reactor
@@ -148,18 +148,18 @@ def _describe(port: int, path: Any, host: str | None) -> str:
 
 
 def _check_target(port: object, host: object, path: object, stream: object) -> str:
-    if isinstance(port, str):
-        raise UsageTypeError(f"port must be an int, got {port!r}", hint=f"connect takes the port first: connect(443, {port!r}).")
+    if port is not None and (isinstance(port, bool) or not isinstance(port, int)):
+        raise UsageTypeError(f"port must be an int, got {_show(port)}", hint=_hint_for_port(port))
     if not isinstance(host, str):
         raise UsageTypeError(f"host must be a str, got {type(host).__name__}")
     given = [name for name, value in (("port", port), ("path", path), ("socket", stream)) if value is not None]
     if len(given) != 1:
         raise UsageTypeError(
-            f"connect() needs exactly one of port=, path= and socket=, got {' and '.join(given) or 'none'}", code="ERR_MISSING_ARGS"
+            f"connect() needs exactly one of port=, path= and socket=, got {' and '.join(given) or 'none'}",
+            code="ERR_MISSING_ARGS",
+            hint='To connect by TCP: connect(443, "example.org").',
         )
-    if given == ["port"]:
-        if isinstance(port, bool) or not isinstance(port, int):
-            raise UsageTypeError(f"port must be an int, got {type(port).__name__}")
+    if isinstance(port, int):
         if not 0 <= port < 65536:  # noqa: PLR2004
             raise UsageValueError(f"port must be 0 to 65535, got {port}", code="ERR_SOCKET_BAD_PORT")
     elif given == ["path"]:
@@ -169,6 +169,19 @@ def _check_target(port: object, host: object, path: object, stream: object) -> s
     return given[0]
 
 
+def _show(value: object) -> str:
+    return repr(value)[:80] if isinstance(value, str) else type(value).__name__
+
+
+def _hint_for_port(port: object) -> str:
+    """Show the right call if Node's options, the host first, or the port as text were given."""
+    if not isinstance(port, str):
+        return 'connect takes port and host, then options by name: connect(443, "example.org", ca=...).'
+    if port.isdecimal():
+        return f"Give it as a number: connect({port}, ...)."
+    return f"connect takes the port first: connect(443, {port[:80]!r})."
+
+
 def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
     if on is None:
         return {}
@@ -176,7 +189,8 @@ def _check_listeners(on: object) -> dict[str, Callable[..., Any]]:
         raise UsageTypeError(f"on must be a mapping of events to functions, got {type(on).__name__}")
     for event, listener in on.items():
         if not isinstance(event, str) or event not in SOCKET_EVENTS:
-            raise UsageValueError(f"on= has {event!r}, which is not an event of TLSSocket", code="ERR_TLS_UNKNOWN_EVENT")
+            hint = explain_unknown_event(event, SOCKET_EVENTS)
+            raise UsageValueError(f"on= has {event!r:.80}, which is not an event of TLSSocket", code="ERR_TLS_UNKNOWN_EVENT", hint=hint)
         if not callable(listener):
             raise UsageTypeError(f"The listener of {event!r} must be callable, got {type(listener).__name__}")
     return dict(on)

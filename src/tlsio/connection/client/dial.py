@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohappyeyeballs
 
+from tlsio.model.errors import add_hint
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping
@@ -27,7 +29,7 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
     """Connect to the first address of `host` that answers (RFC 8305).
 
     Raises:
-        OSError: none did, or the local address or port is unavailable; a note says what to do.
+        OSError: none did, or the local address or port is unavailable; its hint says what to do.
     """
     try:
         found = await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
@@ -41,7 +43,7 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
             socket_factory=_make_shared if options.local_port else None,
         )
     except OSError as error:
-        error.add_note(_hint_for(error, f"{host} port {port}"))
+        add_hint(error, _hint_for(error, f"{host} port {port}"))
         raise
     try:
         _set_options(made, options)
@@ -106,7 +108,7 @@ async def connect_path(loop: asyncio.AbstractEventLoop, path: str | os.PathLike[
     except BaseException as error:
         made.close()
         if isinstance(error, OSError):
-            error.add_note(_hint_for(error, os.fspath(path)))
+            add_hint(error, _hint_for(error, os.fspath(path)))
         raise
     return made
 
@@ -119,7 +121,8 @@ def _hint_for(error: OSError, where: str) -> str:
 
 
 _HINTS: Mapping[int, str] = {
-    errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port?",
+    errno.ECONNREFUSED: "nothing listens there. Is the server running, and is this its port? It may listen on another address of that "
+    "machine only, such as 127.0.0.1, or on UDP.",
     errno.ENOENT: "the socket does not exist. Is the server running, and is this its path?",
     errno.EACCES: "permission denied. Check the permissions of the socket and its directory.",
     errno.ETIMEDOUT: "there was no answer. Is the host up, and does a firewall drop the packets?",

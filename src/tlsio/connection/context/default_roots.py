@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tlsio.connection.context.files import read_file
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content
 
-__all__ = ["default_roots", "get_ca_certificates", "set_default_ca_certificates"]
+__all__ = ["default_roots", "describe_roots", "get_ca_certificates", "set_default_ca_certificates"]
+
+_VARIABLES = ("TLSIO_USE_SYSTEM_CA", "TLSIO_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 _Kind: TypeAlias = Literal["default", "system", "bundled", "extra"]
 
@@ -88,9 +92,40 @@ def default_roots() -> tuple[str, ...]:
 @functools.cache
 def _initial_roots() -> tuple[str, ...]:
     """Return the bundled roots and those that the environment adds (system, extra); read once."""
-    system = _system() if read_variable("TLSIO_USE_SYSTEM_CA") == "1" else ()
+    system = _system() if _uses_system() else ()
     added = (*system, *roots.extra())
     return tuple(dict.fromkeys((*roots.bundled(), *added))) if added else roots.bundled()
+
+
+def describe_roots(*, is_replaced: bool) -> str:
+    """Say which roots the environment adds, and which of its variables have no effect.
+
+    For the hint of an error about an unknown CA.
+
+    Args:
+        is_replaced: `ca=` was given, so that no default root is trusted.
+    """
+    given = [f"{name}={value}" for name in _VARIABLES if (value := read_variable(name))]
+    if is_replaced or _default.chosen is not None:
+        what = "ca= replaces" if is_replaced else "set_default_ca_certificates() has replaced"
+        return f"{what} the default roots and those of {', '.join(given)}." if given else ""
+    used = ["Mozilla's", *(["the system's"] if _uses_system() else []), *(["those of TLSIO_EXTRA_CA_CERTS"] if roots.extra() else [])]
+    return f"The default roots in use are {' and '.join(used)}. {_describe_variables(given)}"
+
+
+def _describe_variables(given: Sequence[str]) -> str:
+    is_set = f"; set: {', '.join(given)}" if given else "; none of them is set"
+    return (
+        "TLSIO_USE_SYSTEM_CA=1 adds the system's roots (only with it, SSL_CERT_FILE and SSL_CERT_DIR count), "
+        f"TLSIO_EXTRA_CA_CERTS=FILE those of a file{is_set}."
+    )
+
+
+def _uses_system() -> bool:
+    value = (read_variable("TLSIO_USE_SYSTEM_CA") or "").strip().lower()
+    if value not in _ON | _OFF:
+        warnings.warn(f"TLSIO_USE_SYSTEM_CA is ignored: it must be 1 or 0, got {value!r:.40}", stacklevel=2)
+    return value in _ON
 
 
 def _system() -> tuple[str, ...]:

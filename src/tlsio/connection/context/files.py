@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsio.model.errors import add_hint
 from tlsio.model.material import pem_labels
 
 if TYPE_CHECKING:
@@ -20,13 +23,31 @@ def read_file(label: str, material: Material) -> Material:
     The path is kept for messages.
 
     Raises:
-        OSError: the file cannot be read; a note names `label`.
+        OSError: the file cannot be read; its hint names the option and says what to do.
     """
     if material.kind != "path" or material.path is None:
         return material
     try:
         data = Path(material.path).read_bytes()
     except OSError as error:
-        error.add_note(f"The file was given as {label}.")
+        add_hint(error, _hint_for(error, _name_of(label), material.path))
         raise
     return replace(material, kind="pem" if pem_labels(data) else "der", data=data)
+
+
+def _hint_for(error: OSError, name: str, path: str) -> str:
+    given = f"The file {path!r} was given as {name}"
+    if error.errno == errno.ENOENT:
+        start = "" if Path(path).is_absolute() else f" A relative path starts at the working directory, {str(Path.cwd())!r}."
+        return f"{given}, and does not exist: check the path.{start}"
+    if error.errno == errno.EACCES:
+        user = f"the user of this process (uid {os.geteuid()})"
+        return f"{given}, and {user} may not read it: check the permissions of the file and of its directories."
+    if error.errno == errno.EISDIR:
+        return f"{given}, but it is a directory: give a file, or for several a list of files."
+    return f"{given}."
+
+
+def _name_of(label: str) -> str:
+    """Return the caller's name as it is written in a call: `ca=`, or an argument unchanged."""
+    return f"{label.removeprefix('options.')}=" if label.startswith("options.") else label

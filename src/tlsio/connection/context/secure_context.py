@@ -14,7 +14,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from tlsio.connection.context.default_roots import default_roots
+from tlsio.connection.context.default_roots import default_roots, describe_roots
 from tlsio.connection.context.files import read_file
 from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
@@ -151,6 +151,10 @@ class SecureContext:
         """A function that finds trusted certificates by subject, for messages; DER in and out."""
         return self._roots.find
 
+    def describe_roots(self) -> str:
+        """Say which roots of the environment are trusted and which are not, for messages."""
+        return describe_roots(is_replaced=self._options.ca is not None)
+
     @property
     def trust_digest(self) -> bytes:
         """32 bytes over everything that decides a verdict; the same in all processes."""
@@ -225,7 +229,10 @@ def check_secure_context(label: str, value: object) -> SecureContext:
         UsageTypeError: it is not (ERR_TLS_INVALID_CONTEXT).
     """
     if not isinstance(value, SecureContext):
-        raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+        hint = "Make one: tlsio.create_secure_context(cert=..., key=..., ca=...)."
+        if type(value).__name__ == "SSLContext":  # by name: importing `ssl` would load a second OpenSSL
+            hint = f"An ssl.SSLContext belongs to Python's own OpenSSL. {hint}"
+        raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT", hint=hint)
     return value
 
 
@@ -258,7 +265,10 @@ def parse_context(given: object) -> SecureContext | ContextOptions:
     if isinstance(given, SecureContext):
         return given
     if not isinstance(given, Mapping):
-        raise UsageTypeError(f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT")
+        hint = "Give tlsio.create_secure_context(cert=..., key=...), or a dict of its options."
+        raise UsageTypeError(
+            f"context must be a SecureContext or options, got {type(given).__name__}", code="ERR_TLS_INVALID_CONTEXT", hint=hint
+        )
     return parse_context_options(given)
 
 

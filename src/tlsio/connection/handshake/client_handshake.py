@@ -322,7 +322,8 @@ class ClientHandshake(HandshakeSide):
             verify_errors=errors,
             psk=connection.psk_used,
             server_name=self.host,
-            explicit_ca=context.ca is not None,
+            ca_is_empty=context.ca == (),
+            describe_roots=self.context.describe_roots,
             find_roots=self.context.find_roots,
         )
         policy = VerifyPolicy(

@@ -15,6 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tlsio.model.environment import read_variable
+from tlsio.model.errors import add_hint
 
 if TYPE_CHECKING:
     from tlsio.model.options.connect import ConnectOptions
@@ -69,7 +70,7 @@ def _check_writable(path: str) -> None:
     try:
         _append(path, b"")
     except OSError as error:
-        error.add_note("The file was given by keylog_file= or SSLKEYLOGFILE.")
+        add_hint(error, "The file was given by keylog_file= or SSLKEYLOGFILE: check its path and permissions.")
         raise
 
 

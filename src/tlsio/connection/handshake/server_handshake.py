@@ -354,7 +354,7 @@ class ServerHandshake(HandshakeSide):
             # A session is bound to the pins: a client that resumes has passed them, unless they
             # were not enforced.
             spki_digests=tuple(one.spki_sha256 for one in read_all(chain[:1])) if connection.resumed else (),
-            explicit_ca=options.ca is not None,
+            ca_is_empty=options.ca == (),
             find_roots=context.find_roots,
         )
         strict = not connection.accepts_unverified

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket as _socket
 import stat
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.connection.drivers.given_sockets import check_bound, is_listening
+from tlsio.connection.server.ports import hint_for_bind
 from tlsio.model.checks import check_bool, check_host, check_int, check_socket_path, wrong_type, wrong_value
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.errors import UsageTypeError, add_hint
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ async def open_listening(
     """
     backlog = check_backlog(backlog)
     reuse_port = check_bool("reuse_port", reuse_port)
-    port = _check_port(port)
+    port = _check_port(port, 'listen(443, "127.0.0.1")')
     host = _check_host(host)
     if sum((sock is not None, path is not None, bool(port) or host is not None)) > 1:
         raise UsageTypeError(
@@ -133,7 +135,7 @@ async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_sock
         OSError: an address is not available, or a name cannot be resolved.
     """
     reuse_port = check_bool("reuse_port", reuse_port)
-    port = _check_port(port)
+    port = _check_port(port, 'create_tls_server(factory, "127.0.0.1", 443), start_server(callback, "127.0.0.1", 443)')
     if hosts is None or isinstance(hosts, str):
         hosts = [hosts]
     if not isinstance(hosts, list | tuple):
@@ -160,7 +162,10 @@ def check_backlog(value: object) -> int:
     return check_int("backlog", value, 1, _MAX_BACKLOG)
 
 
-def _check_port(port: object) -> int:
+def _check_port(port: object, call: str) -> int:
+    if isinstance(port, str):
+        hint = f"Give it as a number: {int(port)}." if port.isdecimal() else f"The right order is {call}."
+        raise wrong_type("port", "an int", port, hint=hint)
     return 0 if port is None else check_int("port", port, 0, 65535)
 
 
@@ -193,7 +198,7 @@ async def _bind_hosts(port: int, host: str | None, *, reuse_port: bool, bound: C
     try:
         found = await loop.getaddrinfo(host, port, type=_socket.SOCK_STREAM, flags=_socket.AI_PASSIVE)
     except _socket.gaierror as error:
-        error.add_note(f"While listening on {host!r}: give an address or a name of this machine, or leave host= out for all addresses.")
+        add_hint(error, f"While listening on {host!r}: give an address or a name of this machine, or leave host= out for all addresses.")
         raise
     sockets: list[_socket.socket] = []
     try:
@@ -228,7 +233,7 @@ def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) 
         one.bind(address)
     except OSError as error:
         one.close()
-        error.add_note(f"While listening on {address[0]} port {address[1]}.")
+        add_hint(error, f"While listening on {address[0]} port {address[1]}: {hint_for_bind(error, address[1])}")
         raise
     return one
 
@@ -240,8 +245,16 @@ def _bind_path(path: str) -> Listening:
         return Listening([one], path=None if path.startswith("\0") else path)  # an abstract name has no file
     except OSError as error:
         one.close()
-        error.add_note(f"While listening on {path}: if no other process listens there, remove the file first.")
+        add_hint(error, f"While listening on {path}: {_hint_for_path(error)}")
         raise
+
+
+def _hint_for_path(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "if no other process listens there, remove the file first."
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return "this process may not create a file in that directory: check its permissions."
+    return "check that its directory exists, and that the path has at most 107 bytes."
 
 
 def _restore(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:

@@ -14,6 +14,7 @@ import errno
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     import socket as _socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Never, Self, Unpack
 
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
@@ -62,7 +63,11 @@ __all__ = ["Server", "ServerAddress", "create_server", "serve"]
 _log = logging.getLogger("tlsio")
 
 
-def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **options: Unpack[ServerOptionsDict]) -> Server:
+# `serve` requires a listener, but a call without one gets a hint instead of Python's error.
+_MISSING: Any = None
+
+
+def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, *misplaced: Never, **options: Unpack[ServerOptionsDict]) -> Server:
     """Make a server, which `listen` starts.
 
     (Node: `tls.createServer`.)
@@ -71,18 +76,24 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, **optio
         listener: Called with each socket whose client was accepted, as a `secure_connection`
             listener. If it is async, it owns the socket, which is closed when it returns. If not,
             the socket stays open.
+        misplaced: None. Node's `createServer(options, listener)` is answered with the right call.
         options: Options of servers and of their contexts.
 
     Raises:
         UsageError: a wrong option.
         ConfigError: a certificate or key that cannot be used.
     """
+    if misplaced or isinstance(listener, Mapping):
+        raise UsageTypeError(
+            "create_server takes one positional argument, the listener",
+            hint="Options are given by name: create_server(listener, cert=..., key=...), or create_server(listener, **options).",
+        )
     return Server(listener, **options)
 
 
 @asynccontextmanager
 async def serve(  # noqa: PLR0913  (the parameters of listen)
-    listener: Callable[[TLSSocket], Any],
+    listener: Callable[[TLSSocket], Any] = _MISSING,
     port: int | None = 0,
     host: str | None = None,
     /,
@@ -97,6 +108,11 @@ async def serve(  # noqa: PLR0913  (the parameters of listen)
 
     It takes the arguments of `create_server` and `listen`.
     """
+    if not callable(listener):
+        raise UsageTypeError(
+            f"serve takes a listener first, got {type(listener).__name__}",
+            hint='Give the listener, then port and host, then options by name: serve(listener, 443, "127.0.0.1", cert=..., key=...).',
+        )
     server = Server(listener, **options)
     await server.listen(port, host, path=path, sock=sock, backlog=backlog, reuse_port=reuse_port)
     async with server:

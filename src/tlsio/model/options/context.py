@@ -112,7 +112,7 @@ def _split_wire_names(label: str, wire: bytes) -> tuple[bytes, ...]:
 def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
     """Parse a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
     if not isinstance(value, list | tuple):
-        raise wrong_type(label, "a list of pins, each 32 bytes or 'sha256/BASE64'", value)
+        raise wrong_type(label, "a list of pins, each 32 bytes or 'sha256/BASE64'", value, hint="Put a single pin into a list.")
     if not value:
         raise wrong_value(label, "contains no pin", hint="To pin nothing, leave the option out.")
     return tuple(_parse_pin(f"{label}[{index}]", item) for index, item in enumerate(value))
@@ -121,17 +121,42 @@ def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
 def _parse_pin(label: str, value: object) -> bytes:
     if isinstance(value, str):
         algorithm, _, text = value.partition("/")
-        try:
-            digest = base64.b64decode(text, validate=True)
-        except ValueError:
-            digest = b""
-        if algorithm != "sha256" or len(digest) != PIN_BYTES:
-            raise wrong_value(label, f"must be 'sha256/' followed by 44 characters of Base64, got {value!r:.80}")
+        digest = _decode_digest(text)
+        if algorithm != "sha256" or digest is None:
+            raise wrong_value(label, f"must be 'sha256/' followed by 44 characters of Base64, got {value!r:.80}", hint=_hint_for_pin(value))
         return digest
     digest = check_bytes(label, value)
     if len(digest) != PIN_BYTES:
-        raise wrong_value(label, f"must be exactly 32 bytes, the SHA-256 of the SPKI, got {len(digest)}")
+        hint = _hint_for_pin(digest.decode("ascii", "replace"))
+        raise wrong_value(label, f"must be exactly 32 bytes, the SHA-256 of the SPKI, got {len(digest)}", hint=hint)
     return digest
+
+
+def _decode_digest(text: str) -> bytes | None:
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return digest if len(digest) == PIN_BYTES else None
+
+
+def _hint_for_pin(value: str) -> str:
+    """Recognise a line end, hexadecimal, and the forms of curl and of HTTP's header."""
+    text = re.sub(r'(?i)^(pin-)?sha-?256[/:="]*|["\s]', "", value)
+    if (digest := _decode_digest(text)) is not None:
+        return f"Write 'sha256/{base64.b64encode(digest).decode()}'."
+    if re.fullmatch(r"(?i)([0-9a-f]{2}:?){32}", text):
+        digest = bytes.fromhex(text.replace(":", ""))
+        return (
+            f"It is hexadecimal. If it is the SHA-256 of the public key, write 'sha256/{base64.b64encode(digest).decode()}'; "
+            f"the fingerprint of a certificate is not a pin. {_PIN_COMMAND}"
+        )
+    return _PIN_COMMAND
+
+
+_PIN_COMMAND = (
+    "A pin is made by: openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64"
+)
 
 
 def parse_ticket_key_option(label: str, value: object) -> object:

@@ -4,12 +4,11 @@ An unknown option raises an error that names the closest one. None means that an
 given, except for times and limits, where it means no limit.
 """
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from tlsio.model.checks import wrong_value
+from tlsio.model.checks import to_snake_case, wrong_value
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.options.connect import ConnectOptions
 from tlsio.model.options.context import CLIENT_CONTEXT_CHECKS, CONTEXT_CHECKS, ContextOptions, make_context
@@ -34,26 +33,68 @@ _UNSUPPORTED_NODE_OPTIONS = {
 }
 
 
-# Names of Python's `ssl`, of asyncio and of common clients, with the option that does the same.
+_VERIFIED = (
+    "Meant: reject_unauthorized=. Peers are verified by default: to trust a private CA, give its root with ca=. An unverified peer is let "
+    "through by reject_unauthorized=False, and then check socket.authorized."
+)
+_CA = 'Meant: ca=, which takes a file as pathlib.Path, or the certificates: ca=Path("ca.pem").'
+_CERT = 'Meant: cert=, which takes a file as pathlib.Path, or the certificates: cert=Path("cert.pem").'
+_KEY = 'Meant: key=, which takes a file as pathlib.Path, or the key: key=Path("key.pem").'
+_CONTEXT = "Meant: secure_context=, which takes what tlsio.create_secure_context() returns; or give cert=, key=, ca= and the others here."
+_VERSIONS = 'Meant: min_version= and max_version=, such as min_version="TLSv1.3".'
+
+# Names of Python's `ssl`, of asyncio and of common clients and servers, with the option that does
+# the same.
 _OTHER_NAMES = {
-    "alpn": "alpn_protocols= takes the names.",
-    "cadata": "ca= takes certificates as bytes.",
-    "cafile": "ca= takes a pathlib.Path.",
-    "capath": "ca= takes certificates, or paths of files. SSL_CERT_DIR names a folder of default roots.",
-    "certfile": "cert= takes a pathlib.Path.",
-    "check_hostname": "Names are always checked. check_server_identity= replaces the check, reject_unauthorized=False only reports it.",
-    "client_cert": "A client's certificate is cert= and key=; a server requests one with request_cert=True.",
-    "keyfile": "key= takes a pathlib.Path.",
-    "password": "passphrase= takes it.",
-    "server_hostname": "servername= is the name that is sent and verified.",
-    "sni": "servername= is the name that a client sends; a server chooses by add_context() or sni_callback=.",
-    "ssl": "TLS is always on: give cert= and key=, ca= and the other options themselves, or secure_context=.",
-    "ssl_context": "secure_context= takes what tlsio.create_secure_context() returns.",
-    "ssl_handshake_timeout": "handshake_timeout= takes seconds.",
-    "ssl_shutdown_timeout": "close_timeout= takes seconds.",
-    "verify": "reject_unauthorized=False accepts a peer that was not verified; ca= takes its CA.",
-    "verify_mode": "A client always verifies. A server requests a certificate with request_cert=True; reject_unauthorized= decides.",
+    "alpn": "Meant: alpn_protocols=, a list of names.",
+    "assert_hostname": "Meant: servername=, if the server has another name than host=. Names are always checked.",
+    "ca_cert": _CA,
+    "ca_certs": _CA,
+    "ca_file": _CA,
+    "cadata": "Meant: ca=, which takes certificates as bytes or str too.",
+    "cafile": _CA,
+    "capath": "Meant: ca=, which takes a list of files: ca=[*Path(folder).glob('*.pem')]. SSL_CERT_DIR names a folder of system roots.",
+    "cert_chain": _CERT,
+    "cert_file": _CERT,
+    "cert_reqs": _VERIFIED,
+    "certfile": _CERT,
+    "certificate": _CERT,
+    "check_hostname": "Names are always checked. Meant: servername=, if the server has another name than host=. check_server_identity= replaces the "
+    "check with your own.",
+    "client_cert": "Meant: cert= and key=. A server requests a client's certificate with request_cert=True.",
+    "context": _CONTEXT,
+    "groups": 'Meant: ecdh_curve=, such as ecdh_curve="X25519:P-256".',
+    "hostname": "Meant: host=, or servername= for the name that is sent and verified.",
+    "insecure": _VERIFIED,
+    "insecure_skip_verify": _VERIFIED,
+    "key_file": _KEY,
+    "keyfile": _KEY,
+    "keylog_filename": "Meant: keylog_file=.",
+    "password": "Meant: passphrase=.",
+    "private_key": _KEY,
+    "roots": _CA,
+    "server_hostname": "Meant: servername=, the name that is sent and verified.",
+    "server_name": "Meant: servername=, the name that is sent and verified.",
+    "skip_verify": _VERIFIED,
+    "sni": "Meant: servername=, the name that a client sends. A server chooses by add_context() or sni_callback=.",
+    "ssl": f"TLS is always on. {_CONTEXT}",
+    "ssl_context": _CONTEXT,
+    "ssl_handshake_timeout": "Meant: handshake_timeout=, in seconds.",
+    "ssl_shutdown_timeout": "Meant: close_timeout=, in seconds.",
+    "ssl_verify": _VERIFIED,
+    "ssl_version": _VERSIONS,
+    "tls": f"TLS is always on. {_CONTEXT}",
+    "tls_version": _VERSIONS,
+    "verify": _VERIFIED,
+    "verify_mode": f"A client always verifies; a server requests a certificate with request_cert=True. {_VERIFIED}",
+    "verify_peer": _VERIFIED,
+    "verify_ssl": _VERIFIED,
+    "version": _VERSIONS,
 }
+
+# What a server takes when it listens.
+_LISTEN_ARGUMENTS = ("port", "host", "path", "sock", "backlog", "reuse_port")
+_LISTEN_HINT = 'Give it when the server listens: await server.listen(443, "127.0.0.1"), or serve(listener, 443, "127.0.0.1").'
 
 
 def parse_context_options(given: Mapping[str, object]) -> ContextOptions:
@@ -121,26 +162,22 @@ def _unknown(name: object, checks: Mapping[str, Check]) -> UsageTypeError:
     """Return the error for an unknown option, with the one that was probably meant."""
     if not isinstance(name, str):
         return UsageTypeError(f"There is no option {name!r:.80}: option names must be strings", code="ERR_TLS_UNKNOWN_OPTION")
-    snake = _to_snake_case(name)
+    snake = to_snake_case(name)
+    message = f"There is no option {name!r:.80}"
     if snake in _UNSUPPORTED_NODE_OPTIONS:
-        hint = _UNSUPPORTED_NODE_OPTIONS[snake]
-        return UsageTypeError(f"Node's option {name!r} is not supported", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
-    if snake in _OTHER_NAMES:
-        return UsageTypeError(f"There is no option {name!r:.80}", code="ERR_TLS_UNKNOWN_OPTION", hint=_OTHER_NAMES[snake])
-    if snake in checks:
-        meant = f"it is spelled {snake}="
+        message, hint = f"Node's option {name!r} is not supported", _UNSUPPORTED_NODE_OPTIONS[snake]
+    elif snake in _LISTEN_ARGUMENTS and "sni_callback" in checks:
+        hint = _LISTEN_HINT
+    elif snake in checks:
+        hint = f"It is spelled {snake}=."
+    elif snake in _OTHER_NAMES:
+        hint = _OTHER_NAMES[snake]
     elif snake in SERVER_CHECKS or snake in CONTEXT_CHECKS:
-        meant = f"{snake}= is an option of servers"
+        hint = f"{snake}= is an option of servers."
     elif snake in CONNECT_CHECKS:
-        meant = f"{snake}= is an option of client connections"
+        hint = f"{snake}= is an option of client connections."
+    elif close := get_close_matches(snake, checks, n=1):
+        hint = f"The closest name is {close[0]}=."
     else:
-        meant = f"the closest is {get_close_matches(snake, checks, n=1, cutoff=0.0)[0]}="
-    return UsageTypeError(f"There is no option {name!r}: {meant}", code="ERR_TLS_UNKNOWN_OPTION")
-
-
-def _to_snake_case(name: str) -> str:
-    """Convert Node's spelling.
-
-    `requestCert`, `ALPNProtocols` and `minDHSize` have three kinds of word boundaries.
-    """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+        hint = f"No option has a similar name. There are {', '.join(f'{one}=' for one in sorted(checks))}."
+    return UsageTypeError(message, code="ERR_TLS_UNKNOWN_OPTION", hint=hint)

@@ -1,0 +1,189 @@
+"""Mistakes in calls, in events and before TLS begins: each made for real, its text asserted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pki
+import tlsio
+from explanations import check_words, error_of, identity
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+Anything: Any = tlsio  # what no type checker would let pass
+
+CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
+    "Node's createServer": (
+        lambda: Anything.create_server({"cert": "x"}, print),
+        ("create_server takes one positional argument, the listener", "create_server(listener, cert=..., key=...)"),
+    ),
+    "options alone": (lambda: Anything.create_server({"cert": "x"}), ("create_server(listener, **options)",)),
+    "port to create_server": (lambda: Anything.create_server(port=443), ("There is no option 'port'", "await server.listen(443")),
+    "context of ssl, client": (
+        lambda: tlsio.connect(443, secure_context=ssl.create_default_context()),  # type: ignore[arg-type]
+        ("must be a SecureContext, got SSLContext", "belongs to Python's own OpenSSL", "tlsio.create_secure_context("),
+    ),
+    "context of ssl, server": (
+        lambda: Anything.create_server(secure_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)),
+        ("must be a SecureContext, got SSLContext", "tlsio.create_secure_context("),
+    ),
+    "context of ssl for a name": (
+        lambda: Anything.create_server().add_context("a.example", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)),
+        ("context must be a SecureContext or options", "Give tlsio.create_secure_context("),
+    ),
+    "host first": (lambda: Anything.connect("example.org", 443), ("port must be an int", "connect(443, 'example.org')")),
+    "port as text": (lambda: Anything.connect("443", "example.org"), ("port must be an int", "Give it as a number: connect(443")),
+    "Node's options": (lambda: Anything.connect({"port": 443}), ("got dict", 'connect(443, "example.org", ca=...)')),
+    "URL as host": (lambda: tlsio.connect(443, "https://example.org/"), ("is not a host name", "without a port or a path")),
+    "no place": (tlsio.connect, ("exactly one of port=, path= and socket=", 'connect(443, "example.org")')),
+    "event on connect": (
+        lambda: tlsio.connect(443, on={"secureConnect": print}), ("'secureConnect'", "It is spelled 'secure_connect'")
+    ),
+    "Node's event": (lambda: Anything.create_server().on("tlsClientError", print), ("There is no event", "It is spelled 'tls_client_error'")),
+    "Node's other event": (lambda: Anything.create_server().on("OCSPRequest", print), ("It is spelled 'ocsp_request'",)),
+    "misspelt event": (lambda: Anything.create_server().on("conection", print), ("The closest name is 'connection'",)),
+    "no event": (lambda: Anything.create_server().on("", print), ("The events are",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(CALLS))
+def test_wrong_call_shows_the_right_one(name: str) -> None:
+    """One sentence, with the call."""
+    call, says = CALLS[name]
+    error = error_of(call)
+    assert isinstance(error, tlsio.UsageError)
+    check_words(error, says)
+
+
+async def _fails(awaitable: Awaitable[object]) -> BaseException:
+    try:
+        await awaitable
+    except (tlsio.TLSError, OSError) as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+async def _serve(*arguments: Any, **options: Any) -> None:
+    async with tlsio.serve(*arguments, **options):
+        pass
+
+
+PLACES: dict[str, tuple[Callable[[], Awaitable[object]], tuple[str, ...]]] = {
+    "serve without a listener": (
+        lambda: _serve(port=443), ("serve takes a listener first, got NoneType", 'serve(listener, 443, "127.0.0.1", cert=..., key=...)')
+    ),
+    "serve with the port first": (lambda: _serve(443, "localhost"), ("serve takes a listener first, got int", "serve(listener, 443")),
+    "serve with the port by name": (lambda: _serve(print, port=443), ("There is no option 'port'", "serve(listener, 443")),
+    "listen with the host first": (lambda: Anything.create_server().listen("localhost", 443), ("port must be an int", "listen(443,")),
+    "listen with the port as text": (lambda: Anything.create_server().listen("443"), ("port must be an int", "Give it as a number: 443.")),
+    "create_connection with the port first": (
+        lambda: Anything.create_connection(asyncio.Protocol, 443, "localhost"),
+        ("host must be a str, got int", 'create_connection(protocol_factory, "example.org", 443)'),
+    ),
+    "create_connection with the port as text": (
+        lambda: Anything.create_connection(asyncio.Protocol, "localhost", "443"),
+        ("port must be an int, got str", 'create_connection(protocol_factory, "example.org", 443)'),
+    ),
+    "create_connection without a port": (
+        lambda: tlsio.create_connection(asyncio.Protocol, "localhost"), ("needs host and port, or sock=", "create_connection(protocol_factory")
+    ),
+    "open_connection with the port first": (
+        lambda: Anything.open_connection(443, "localhost"), ("host must be a str", 'The host comes first: open_connection("example.org", 443)')
+    ),
+    "open_connection without a place": (tlsio.open_connection, ("open_connection(...) needs host and port", "sock=...")),
+    "open_connection with ssl": (lambda: Anything.open_connection("localhost", 443, ssl=True), ("no option 'ssl'", "TLS is always on")),
+    "start_server with the port first": (
+        lambda: Anything.start_server(print, 443, "localhost"), ("port must be an int", 'start_server(callback, "127.0.0.1", 443)')
+    ),
+    "start_server with the port as text": (lambda: Anything.start_server(print, "localhost", "443"), ("Give it as a number: 443.",)),
+}  # fmt: skip
+
+
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize("name", list(PLACES))
+async def test_wrong_place_shows_the_right_call(name: str) -> None:
+    """Each function describes its own arguments."""
+    call, says = PLACES[name]
+    error = await _fails(call())
+    assert isinstance(error, tlsio.UsageError)
+    check_words(error, says)
+
+
+class TestBeforeTls:
+    """Python's own errors, each with a hint."""
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_nothing_listens(self) -> None:
+        """The usual one."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            error = await _fails(tlsio.connect(free.getsockname()[1], "127.0.0.1"))
+        assert isinstance(error, ConnectionRefusedError)
+        check_words(error, ("nothing listens there", "Is the server running", "on another address of that machine only", "UDP"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_name_without_an_address(self) -> None:
+        """Lookup."""
+        error = await _fails(tlsio.connect(443, "nowhere.invalid"))
+        assert isinstance(error, socket.gaierror)
+        check_words(error, ("While looking up nowhere.invalid", "check the spelling", "DNS servers"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_network_out_of_reach(self) -> None:
+        """The tests leave this machine by no route."""
+        check_words(await _fails(tlsio.connect(443, "192.0.2.1")), ("there is no route to this network", "Is this machine connected"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_no_unix_socket(self, unix_path: Path) -> None:
+        """The path is shown."""
+        error = await _fails(tlsio.connect(path=unix_path, servername="localhost"))
+        assert isinstance(error, FileNotFoundError)
+        check_words(error, (str(unix_path), "the socket does not exist", "Is the server running"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_port_in_use(self) -> None:
+        """Who has it is looked up."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(port, "127.0.0.1"))
+        assert isinstance(error, OSError)
+        check_words(error, (f"127.0.0.1 port {port}: this process (", "has the port. Stop it, or choose another port"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_address_of_another_machine(self) -> None:
+        """RFC 5737's are nobody's."""
+        error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(0, "192.0.2.1"))
+        check_words(error, ("this machine does not have the address", "leave host= out"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_low_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Root may, so the refusal is played."""
+
+        def refuse(_sock: socket.socket, _address: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+        error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(443, "127.0.0.1"))
+        assert isinstance(error, PermissionError)
+        check_words(error, ("ports below 1024 need root or the capability CAP_NET_BIND_SERVICE", "sock="))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_unix_path_in_use(self, unix_path: Path) -> None:
+        """Left by a server that was killed, mostly."""
+        with socket.socket(socket.AF_UNIX) as taken:
+            taken.bind(str(unix_path))
+            error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=unix_path))
+        check_words(error, (str(unix_path), "if no other process listens there, remove the file first"))
+
+    @pytest.mark.only_loop("asyncio")
+    async def test_unix_path_without_a_directory(self, unix_path: Path) -> None:
+        """Nothing to bind in."""
+        error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=unix_path / "below"))
+        check_words(error, ("check that its directory exists",))
