@@ -120,7 +120,7 @@ def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
 
 def _parse_pin(label: str, value: object) -> bytes:
     if isinstance(value, str):
-        algorithm, _, text = value.partition("/")
+        algorithm, _, text = value.strip().partition("/")
         try:
             digest = base64.b64decode(text, validate=True)
         except ValueError:
