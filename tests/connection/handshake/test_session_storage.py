@@ -26,7 +26,7 @@ def greet(sock: tlsio.TLSSocket) -> None:
 def identity(who: pki.Identity | None = None, **options: Any) -> dict[str, Any]:
     """Return the options of a server."""
     who = who or pki.localhost()
-    return {"cert": who.chain_pem, "key": who.key_pem, **options}
+    return {"cert": who.chain_pem, "key": who.key_pem, "request_cert": False, **options}
 
 
 TRUST: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content
 
-__all__ = ["default_roots", "get_ca_certificates", "set_default_ca_certificates"]
+__all__ = ["are_default_roots_chosen", "default_roots", "get_ca_certificates", "set_default_ca_certificates"]
 
 _Kind: TypeAlias = Literal["default", "system", "bundled", "extra"]
 
@@ -83,6 +83,11 @@ def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
 def default_roots() -> tuple[str, ...]:
     """Return the roots of a context without `ca=`, in PEM."""
     return _initial_roots() if _default.chosen is None else _default.chosen
+
+
+def are_default_roots_chosen() -> bool:
+    """Return whether `set_default_ca_certificates` has replaced the public ones."""
+    return _default.chosen is not None
 
 
 @functools.cache
