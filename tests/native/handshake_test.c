@@ -119,18 +119,22 @@ static void soft_mode_records_and_goes_on(void) { each_version(soft); }
 static void pins(int v) {
     tio_context *right = server_context(v, &server_a, WANT_CERT), *wrong = server_context(v, &server_a, WANT_CERT);
     tio_context *root = server_context(v, &server_a, WANT_CERT), *mild = server_context(v, &server_a, WANT_CERT | SOFT);
+    tio_context *known = server_context(v, &server_a, WANT_CERT | SOFT);
     set_pin(right, &client_a);
     set_pin(wrong, &client_expired);
     set_pin(root, &authority);
     set_pin(mild, &client_expired);
+    set_pin(known, &client_expired);
     pair p = make(client_context(v, &client_a), right, 0);
     both_open(&p);
     p = make(client_context(v, &client_a), root, 0);
     both_open(&p);
+    p = make(client_context(v, &client_expired), known, 0);
+    both_open(&p);
     p = make(client_context(v, &client_a), mild, 0);
     pump(&p);
-    if (CHECK(p.server->verify != NULL)) CHECK(p.server->verify->pins_failed);
-    both_open(&p);
+    CHECK(p.server->verify && p.server->verify->pins_failed);
+    refused_by_server(&p, SSL_AD_BAD_CERTIFICATE, TIO_FAULT_VERIFY);
     p = make(client_context(v, &client_a), wrong, 0);
     pump(&p);
     CHECK(p.server->verify && p.server->verify->pins_failed);

@@ -53,9 +53,9 @@ class Net:
         return self.driver == "native"
 
     def server_options(self, **options: Any) -> dict[str, Any]:
-        """Return `options` over those of the usual server."""
+        """Return `options` over those of the usual server, which says that it requests no certificate."""
         who = pki.localhost()
-        usual = {"min_version": self.version, "max_version": self.version}
+        usual = {"min_version": self.version, "max_version": self.version, "request_cert": False}
         if "secure_context" not in options and "pfx" not in options:
             usual |= {"cert": who.cert_pem, "key": who.key_pem}
         return usual | options if "secure_context" not in options else options

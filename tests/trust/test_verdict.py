@@ -236,8 +236,18 @@ def test_pinned_certificate_that_was_only_sent_does_not_count() -> None:
 def test_without_rejecting_only_the_leaf_is_pinned() -> None:
     """Nobody vouches for the rest of such a chain."""
     given = facts(pki.agent1(), pki.ca1(), verify_errors=((19, 1),))
-    assert "ERR_TLS_PIN_MISMATCH" in judged(given, pins=(pki.ca1().spki_sha256,), reject_unauthorized=False).reasons
-    assert "ERR_TLS_PIN_MISMATCH" not in judged(given, pins=(pki.agent1().spki_sha256,), reject_unauthorized=False).reasons
+    refused = judged(given, pins=(pki.ca1().spki_sha256,), reject_unauthorized=False)
+    assert (refused.refused, refused.verify_error) == (True, 28)
+    assert refused.reasons == ("ERR_TLS_PIN_MISMATCH", "SELF_SIGNED_CERT_IN_CHAIN")
+    accepted = judged(given, pins=(pki.agent1().spki_sha256,), reject_unauthorized=False)
+    assert (accepted.refused, accepted.authorized, accepted.reasons) == (False, False, ("SELF_SIGNED_CERT_IN_CHAIN",))
+
+
+@pytest.mark.parametrize("reject", [True, False])
+def test_pins_do_not_apply_to_a_client_without_a_certificate(reject: bool) -> None:  # noqa: FBT001
+    """Whether it may come without one is another question."""
+    verdict = judged(facts(role="server"), pins=(bytes(32),), reject_unauthorized=reject)
+    assert (verdict.refused, verdict.reasons) == (reject, ("UNABLE_TO_GET_ISSUER_CERT",))
 
 
 @pytest.mark.parametrize(("reject", "expected"), [(True, True), (False, False)])

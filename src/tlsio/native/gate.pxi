@@ -208,7 +208,7 @@ cdef class Gate:
         cdef const tio_verify *found = tio_conn_verify(c)
         cdef unsigned long first = fault.entries[0].code if fault != NULL and fault.count else 0
         cdef int verify = found.errors[found.count - 1].error if found != NULL and found.count else 0
-        cdef bint pins = found != NULL and found.pins_failed and not verify
+        cdef bint pins = found != NULL and found.pins_failed and (not verify or tio_conn_accepts_unverified(c))
         numbers = (fault.kind, first, verify, pins, fault.alert_received, fault.os_error) if fault != NULL else None
         if numbers not in self.failures:
             self.failure_codes[numbers] = "ERR_TLS_PIN_MISMATCH" if pins else error_from_fault(fault_of(c, False)).code

@@ -2,7 +2,8 @@
 
 Input: what OpenSSL found (`PeerFacts`) and what the caller accepts (`VerifyPolicy`). Output: a
 `Verdict`. The caller's own check has run before; its result is an input. The chain check cannot be
-skipped: `reject_unauthorized=False` accepts a refused peer, but reports that in `authorized`.
+skipped: `reject_unauthorized=False` accepts an unverified peer, but reports that in `authorized`.
+Pins refuse a peer in any case.
 """
 
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ NOT_ASKED: Final = object()
 # If the chain was refused, the names of a certificate larger than this are not compared: 5,000
 # names would take 80 ms.
 _MAX_UNTRUSTED_BYTES = 16_384
+_PIN_MISMATCH = "ERR_TLS_PIN_MISMATCH"
 # Node reports a peer without a certificate as this error, which has another meaning in OpenSSL.
 _NO_CERTIFICATE_SENT = VerifyError.UNABLE_TO_GET_ISSUER_CERT
 
@@ -42,8 +44,8 @@ class VerifyPolicy:
     """What the caller accepts.
 
     Attributes:
-        reject_unauthorized: False accepts a refused peer. The verdict is otherwise the same, except
-            for pins: see `judge`.
+        reject_unauthorized: False accepts a peer whose chain or name was refused. The verdict is
+            otherwise the same, except for pins: see `judge`.
         pins: SHA-256 digests of SPKI, 32 bytes each; () pins nothing.
         identity_policy: How names are compared if the caller has no check of its own.
         answer: The result of the caller's own check (`check_server_identity`, `check_client`), or
@@ -89,11 +91,13 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
     `authorized`, `authorizationError`.)
 
     If a pre-shared key has authenticated a server, chain and name are not checked. Pins still are,
-    and fail: they need a certificate.
+    and fail: they need a certificate. A client without a certificate has none to compare: other
+    rules decide whether it may do without.
 
     Pins are compared with the chain that OpenSSL verified. With `reject_unauthorized=False` there
     may be no such chain, and a peer can append any certificate to its own. Then only the key of the
-    peer's own certificate is compared, since the peer has proved that it has the private key.
+    peer's own certificate is compared, since the peer has proved that it has the private key. A
+    mismatch refuses the peer, and is then the deciding cause.
 
     Args:
         facts: What was found.
@@ -106,27 +110,31 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
     Raises:
         UsageStateError: a client has neither a name to check nor a check of its own.
     """
+    mismatch = _judge_pins(facts, policy)
     causes = list(_causes(facts, policy))
+    if mismatch is not None:
+        causes.insert(len(causes) if policy.reject_unauthorized else 0, mismatch)
     if not causes:
         # A server accepts a client without a certificate (resumed, pre-shared key), but does not
         # report it as authorized.
         return Verdict(authorized=facts.leaf is not None or (facts.psk and facts.role == "client"))
     reasons = tuple(reason for cause in causes for reason in _reason_codes(cause))
+    refused = policy.reject_unauthorized or mismatch is not None
     return Verdict(
         authorized=False,
-        refused=policy.reject_unauthorized,
+        refused=refused,
         error=_combine(causes, reasons),
         reasons=reasons,
-        verify_error=_verify_error_number(facts, causes[0]) if policy.reject_unauthorized else 0,
+        verify_error=_verify_error_number(facts, causes[0]) if refused else 0,
     )
 
 
 def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
-    """Yield every cause to refuse the peer."""
+    """Yield every cause of chain and name to refuse the peer."""
     leaf = next(iter(_read_constrained(facts) or read_all((facts.leaf,) if facts.leaf else ())), None)
     identity = _judge_identity(facts, policy, leaf)
     is_other_server = isinstance(identity, CertificateAltNameError)
-    results = (_judge_chain(facts, leaf, is_other_server=is_other_server), identity, _judge_pins(facts, policy))
+    results = (_judge_chain(facts, leaf, is_other_server=is_other_server), identity)
     return (cause for cause in results if cause is not None)
 
 
@@ -192,14 +200,14 @@ def _read_answer(facts: PeerFacts, answer: object) -> Exception | None:
 
 
 def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | None:
-    if not policy.pins:
+    if not policy.pins or (facts.leaf is None and facts.role == "server"):
         return None
     digests = _spki_digests(facts, leaf_only=not policy.reject_unauthorized)
     if pins.matches(policy.pins, digests):
         return None
     return CertificateError(
         f"None of the pinned keys is in the {facts.peer}'s chain; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
-        code="ERR_TLS_PIN_MISMATCH",
+        code=_PIN_MISMATCH,
         hint=_PSK_PIN_HINT if facts.psk else _PIN_HINT,
     )
 
@@ -238,7 +246,7 @@ def _error_code(error: Exception) -> str:
 
 
 def _verify_error_number(facts: PeerFacts, deciding: Exception) -> int:
-    if facts.verify_errors:
+    if facts.verify_errors and _error_code(deciding) != _PIN_MISMATCH:
         return facts.verify_errors[-1][0]
     # OpenSSL did not find these causes itself, so we choose a number. For both it sends the alert
     # bad_certificate.

@@ -283,17 +283,28 @@ async def test_unpinned_server_is_refused(net: Net) -> None:
         assert ours.alert == "bad_certificate"
 
 
-@pytest.mark.parametrize(("pinned", "authorized"), [(pki.self_signed, True), (pki.ca1, False)])
-async def test_soft_mode_takes_the_leaf_only(net: Net, pinned: Any, authorized: bool) -> None:  # noqa: FBT001
-    """With `reject_unauthorized=False` no chain was verified: what is sent along proves nothing."""
+async def test_server_known_only_by_its_pin(net: Net) -> None:
+    """With `reject_unauthorized=False` the pin of the leaf decides; the failed chain is only reported."""
     who = pki.self_signed()
-    chain = pki.Identity(who.key, who.certificate, (pki.ca1().certificate,))
-    async with net.serve(greet, cert=chain.chain_pem, key=who.key_pem) as server:
-        sock = await net.connect(server, pins=[pinned().spki_sha256], reject_unauthorized=False)
-        assert not sock.authorized
-        assert (sock.authorization_error == "DEPTH_ZERO_SELF_SIGNED_CERT") or not authorized
+    async with net.serve(greet, cert=who.cert_pem, key=who.key_pem) as server:
+        sock = await net.connect(server, pins=[who.spki_sha256], reject_unauthorized=False, servername="another.example")
+        assert (sock.authorized, sock.authorization_error) == (False, "DEPTH_ZERO_SELF_SIGNED_CERT")
         sock.destroy()
         await sock.wait_closed()
+
+
+@pytest.mark.parametrize("pin", [bytes(32), pki.ca1], ids=["another", "sent along"])
+async def test_wrong_pin_refuses_although_the_chain_is_not_judged(net: Net, pin: Any) -> None:
+    """A pin is enforced with `reject_unauthorized=False` too, and a certificate that is only sent along proves nothing."""
+    who = pki.self_signed()
+    chain = pki.Identity(who.key, who.certificate, (pki.ca1().certificate,))
+    pins = [pin if isinstance(pin, bytes) else pin().spki_sha256]
+    async with net.serve(greet, cert=chain.chain_pem, key=who.key_pem) as server:
+        ours, theirs = await net.refused(server, pins=pins, reject_unauthorized=False)
+        assert isinstance(theirs, tlsio.CertificateError)
+        assert (theirs.code, theirs.alert) == ("ERR_TLS_PIN_MISMATCH", "bad_certificate")
+        assert "DEPTH_ZERO_SELF_SIGNED_CERT" in theirs.reasons
+        assert getattr(ours, "alert", None) == "bad_certificate"
 
 
 async def test_unauthorized_server_may_be_accepted(net: Net) -> None:

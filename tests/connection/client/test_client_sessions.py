@@ -212,6 +212,18 @@ async def test_pins_are_judged_again(net: Net) -> None:
         assert told.alert == "bad_certificate"  # type: ignore[attr-defined]
 
 
+async def test_pin_of_an_unverified_server_is_judged_again(net: Net) -> None:
+    """With `reject_unauthorized=False` the leaf's digest of the session counts, and a session of unknown origin has none."""
+    options = {"pins": [pki.localhost().spki_sha256], "reject_unauthorized": False}
+    async with net.serve(greet) as server:
+        first = await visit(net, server, **options)
+        assert (await visit(net, server, **options, session=first.session)).reused
+        assert not (await visit(net, server, **options, session=SPOILT["raw"](first.session))).reused
+        forged = spoilt(first.session, spki_digests=(bytes(32), pki.localhost().spki_sha256))
+        _, error = await net.refused(server, **options, session=forged)
+        assert (error.code, error.alert) == ("ERR_TLS_PIN_MISMATCH", "bad_certificate")
+
+
 @pytest.mark.parametrize("later", [False, True])
 async def test_own_check_is_asked_again(net: Net, later: bool) -> None:  # noqa: FBT001
     """`check_server_identity` sees the certificate of the session, and its no ends the connection before anything leaves."""

@@ -79,7 +79,9 @@ def test_every_option_is_named_once() -> None:
 @pytest.mark.parametrize("name", SERVER)
 def test_option_of_a_server_changes_the_digest(name: str) -> None:
     """To another one for each value."""
-    extra = {"passphrase": pki.PASSPHRASE} if name == "pfx" else {}
+    extra: dict[str, Any] = {"passphrase": pki.PASSPHRASE} if name == "pfx" else {}
+    if name != "request_cert":
+        extra["request_cert"] = False
     found = [of_server(), *(of_server(**{name: value}, **extra) for value in SERVER[name]())]
     assert len(set(found)) == len(found)
 
@@ -114,7 +116,7 @@ def test_trust_settings_of_a_root_change_the_digest() -> None:
 
 def test_policy_of_a_server_reaches_the_contexts_of_its_names() -> None:
     """Also those that were made before, and those that `sni_callback` gives."""
-    context = create_secure_context(ca=pki.ca1().cert_pem)
+    context = create_secure_context(ca=pki.ca1().cert_pem, request_cert=True)
     policy = HandshakePolicy(parse_server_options({"fetch_crl": "require", "secure_context": context}))
     assert policy.names.default.trust_digest != context.trust_digest
     assert policy.names.complete(context).trust_digest == policy.names.default.trust_digest

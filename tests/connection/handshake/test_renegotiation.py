@@ -69,6 +69,32 @@ async def test_a_soft_request_lets_a_bad_certificate_in(pair: Pair) -> None:
         assert await reading == b"well"
 
 
+async def test_a_soft_request_still_enforces_pins(pair: Pair) -> None:
+    """A certificate that was accepted unverified must have a pinned key itself: one that is sent along does not count."""
+    device, pinned = pki.self_signed(), pki.ca5()
+    stranger = pki.Identity(device.key, device.certificate, (pinned.certificate,))
+    shown = {"cert": stranger.chain_pem, "key": stranger.key_pem}
+    async with pair(server={"pins": [pinned.spki_sha256], "request_cert": False}, client=shown) as (client, peer, _server):
+        reading = asyncio.ensure_future(client.read())
+        with pytest.raises(tlsio.CertificateError) as refused:
+            await peer.renegotiate(request_cert=True, reject_unauthorized=False)
+        assert refused.value.code == "ERR_TLS_PIN_MISMATCH"
+        with pytest.raises(tlsio.AlertReceived, match="BAD_CERTIFICATE"):
+            await reading
+
+
+async def test_a_soft_request_accepts_a_pinned_key(pair: Pair) -> None:
+    """The device is known by its key alone."""
+    device = pki.self_signed()
+    shown = {"cert": device.cert_pem, "key": device.key_pem}
+    async with pair(server={"pins": [device.spki_sha256], "request_cert": False}, client=shown) as (client, peer, _server):
+        reading = asyncio.ensure_future(client.read())
+        await peer.renegotiate(request_cert=True, reject_unauthorized=False)
+        assert peer.authorization_error == "DEPTH_ZERO_SELF_SIGNED_CERT"
+        await peer.send(b"well")
+        assert await reading == b"well"
+
+
 async def test_check_client_is_asked_again(pair: Pair) -> None:
     """The hook sees no certificate first, and the client's later; its refusal ends the connection."""
     seen: list[object] = []

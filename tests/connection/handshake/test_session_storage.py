@@ -26,7 +26,7 @@ def greet(sock: tlsio.TLSSocket) -> None:
 def identity(who: pki.Identity | None = None, **options: Any) -> dict[str, Any]:
     """Return the options of a server."""
     who = who or pki.localhost()
-    return {"cert": who.chain_pem, "key": who.key_pem, **options}
+    return {"cert": who.chain_pem, "key": who.key_pem, "request_cert": False, **options}
 
 
 TRUST: dict[str, dict[str, Any]] = {
@@ -173,15 +173,31 @@ async def test_resumed_client_without_a_certificate_is_not_authorized(version: V
     assert second.data == b"False True None"
 
 
-async def test_resumed_client_is_as_unpinned_as_it_was(version: Version) -> None:
-    """The same for pins."""
-    client = stdlib_peer.client(pki.client(), version=version)
-    options = identity(ca=pki.ca1().cert_pem, request_cert=True, reject_unauthorized=False, pins=[bytes(32)])
+async def test_resumed_client_is_known_by_the_same_pin(version: Version) -> None:
+    """With `reject_unauthorized=False` a pinned certificate that was not verified stays unverified."""
+    device = pki.self_signed()
+    client = stdlib_peer.client(device, version=version)
+    options = identity(ca=pki.ca1().cert_pem, request_cert=True, reject_unauthorized=False, pins=[device.spki_sha256])
     async with tlsio.serve(greet, 0, "127.0.0.1", **options) as server:
         first = await stdlib_peer.visit(server, client)
         second = await stdlib_peer.visit(server, client, session=first.session)
-        assert first.data == b"False False ERR_TLS_PIN_MISMATCH"
-        assert second.data == b"False True ERR_TLS_PIN_MISMATCH"
+        assert first.data == b"False False DEPTH_ZERO_SELF_SIGNED_CERT"
+        assert second.data == b"False True DEPTH_ZERO_SELF_SIGNED_CERT"
+
+
+async def test_session_of_a_pinned_authority_is_not_resumed_where_the_leaf_counts(version: Version) -> None:
+    """With `reject_unauthorized=False` the same pins mean the leaf: even one id context for both does not mix them."""
+    client = stdlib_peer.client(pki.client(), version=version)
+    options = identity(
+        ca=pki.ca1().cert_pem, request_cert=True, pins=[pki.ca1().spki_sha256], ticket_keys=KEYS, session_id_context="cluster"
+    )
+    async with (
+        tlsio.serve(greet, 0, "127.0.0.1", **options) as strict,
+        tlsio.serve(greet, 0, "127.0.0.1", **options, reject_unauthorized=False) as soft,
+    ):
+        first = await stdlib_peer.visit(strict, client)
+        assert first.data == b"True False None"
+        assert (await stdlib_peer.visit(soft, client, session=first.session)).data == b""
 
 
 async def test_pinned_client_resumes(version: Version) -> None:

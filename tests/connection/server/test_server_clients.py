@@ -257,6 +257,37 @@ async def test_pinned_client_is_let_in(net: Net, pinned: Callable[[], pki.Identi
         await sock.wait_closed()
 
 
+async def test_client_known_only_by_its_pin(net: Net) -> None:
+    """With `reject_unauthorized=False` the pin of a client's own certificate decides; a client may come without one."""
+    device = pki.self_signed()
+    async with net.serve(greet, request_cert=True, reject_unauthorized=False, ca=[], pins=[device.spki_sha256]) as server:
+        for shown, found in ((show(device), b"False DEPTH_ZERO_SELF_SIGNED_CERT"), ({}, b"False UNABLE_TO_GET_ISSUER_CERT")):
+            sock = await net.connect(server, **shown)
+            assert await sock.read() == found
+            sock.destroy()
+            await sock.wait_closed()
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["", "check_client"])
+async def test_wrong_pin_refuses_an_unverified_client(net: Net, check: bool) -> None:  # noqa: FBT001
+    """A certificate that the pins do not name is refused, even if a pinned one is sent along."""
+    device, pinned = pki.self_signed(), pki.client()
+    stranger = pki.Identity(device.key, device.certificate, (pinned.certificate,))
+    options: dict[str, Any] = {"check_client": lambda _certificate, _socket: None} if check else {}
+    async with net.serve(greet, request_cert=True, reject_unauthorized=False, pins=[pinned.spki_sha256], **options) as server:
+        ours, theirs = await net.refused(server, **show(stranger))
+        assert isinstance(ours, tlsio.CertificateError)
+        assert (ours.code, ours.alert, theirs.alert) == ("ERR_TLS_PIN_MISMATCH", "bad_certificate", "bad_certificate")
+
+
+async def test_unheard_pin_mismatch_is_counted_by_its_code(net: Net) -> None:
+    """The count names the pins although the chain failed too."""
+    async with net.serve(greet, request_cert=True, reject_unauthorized=False, pins=[bytes(32)]) as server:
+        with pytest.raises(tlsio.TLSError):
+            await (await net.connect(server, **show(pki.self_signed()))).read()
+        assert dict(server.stats().handshakes_failed) == {"ERR_TLS_PIN_MISMATCH": 1}
+
+
 async def test_unpinned_client_is_refused(net: Net) -> None:
     """With bad_certificate; a pinned certificate that only is sent along proves nothing."""
     known, sent = pki.client(), pki.agent1()

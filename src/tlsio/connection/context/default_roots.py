@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content
 
-__all__ = ["default_roots", "describe_roots", "get_ca_certificates", "set_default_ca_certificates"]
+__all__ = ["are_default_roots_chosen", "default_roots", "describe_roots", "get_ca_certificates", "set_default_ca_certificates"]
 
 _VARIABLES = ("TLSIO_USE_SYSTEM_CA", "TLSIO_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
@@ -87,6 +87,11 @@ def set_default_ca_certificates(certs: Sequence[Content | Certificate]) -> None:
 def default_roots() -> tuple[str, ...]:
     """Return the roots of a context without `ca=`, in PEM."""
     return _initial_roots() if _default.chosen is None else _default.chosen
+
+
+def are_default_roots_chosen() -> bool:
+    """Return whether `set_default_ca_certificates` has replaced the public ones."""
+    return _default.chosen is not None
 
 
 @functools.cache

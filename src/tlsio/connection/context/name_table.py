@@ -13,6 +13,7 @@ from tlsio.model.errors import (
 from tlsio.trust.identity import to_server_name
 
 if TYPE_CHECKING:
+    from tlsio.connection.context.safeguards import Safeguards
     from tlsio.model.options.context import ContextOptions
 
 __all__ = ["NamedContexts"]
@@ -28,7 +29,10 @@ class NamedContexts:
     dict is iterated while it may change: the ones that are iterated are replaced as a whole.
     """
 
-    def __init__(self, context: SecureContext) -> None:
+    def __init__(self, context: SecureContext, safeguards: Safeguards) -> None:
+        """Start with the default `context`; `safeguards` judge it and all others."""
+        safeguards.check(context)
+        self.safeguards = safeguards
         self.initial = self.default = context
         self._given: dict[str, SecureContext | ContextOptions] = {}
         self._exact: dict[str, tuple[int, SecureContext]] = {}
@@ -52,6 +56,7 @@ class NamedContexts:
         Raises:
             UsageTypeError: `given` contradicts the default about an option that holds for the whole
                 server.
+            ConfigError: as `Safeguards.check`.
         """
         options = given.options if isinstance(given, SecureContext) else given
         for option in _SERVER_WIDE:
@@ -61,7 +66,9 @@ class NamedContexts:
                     code="ERR_INCOMPATIBLE_OPTION_PAIR",
                     hint=f"Give {option}= to the server, and leave it out here.",
                 )
-        return for_server(given, current=self.default, initial=self.initial)
+        made = for_server(given, current=self.default, initial=self.initial)
+        self.safeguards.check(made)
+        return made
 
     def _put(self, name: str, context: SecureContext) -> None:
         self._added += 1
@@ -79,14 +86,22 @@ class NamedContexts:
         self._exact.pop(name, None)
         self._patterns = {other: found for other, found in self._patterns.items() if other != name}
 
-    def replace_default(self, context: SecureContext) -> None:
-        """Replace the default, and derive every name's context from the new one.
+    def derive_all(self, given: SecureContext | ContextOptions) -> tuple[SecureContext, dict[str, SecureContext]]:
+        """Return a new default, and every name's context derived from it, for `replace_default`.
 
-        All contexts are made before any is replaced, so that an error changes nothing.
+        Raises:
+            ConfigError: as `Safeguards.check`.
         """
-        made = {name: for_server(given, current=context, initial=self.initial) for name, given in self._given.items()}
-        self.default = context
-        for name, one in made.items():
+        default = for_server(given, current=self.default, initial=self.initial)
+        named = {name: for_server(one, current=default, initial=self.initial) for name, one in self._given.items()}
+        for context in (default, *named.values()):
+            self.safeguards.check(context)
+        return default, named
+
+    def replace_default(self, default: SecureContext, named: dict[str, SecureContext]) -> None:
+        """Replace the default and the names' contexts by those that `derive_all` has made."""
+        self.default = default
+        for name, one in named.items():
             self._put(name, one)
 
     def find(self, name: str) -> SecureContext | None:

@@ -132,11 +132,14 @@ def digest_chain(options: ContextOptions, roots_digest: bytes, security_level: i
         security_level: The effective one, including OpenSSL's default.
         policy: The server's policy.
     """
+    pins: tuple[bytes | str, ...] = tuple(sorted(set(options.pins or ())))
+    if pins and options.reject_unauthorized is False:
+        pins = ("of the leaf", *pins)
     return _digest(
         "tlsio chain",
         roots_digest,
         bool(options.allow_partial_trust_chain),
-        tuple(sorted(set(options.pins or ()))),
+        pins,
         security_level,
         options.sigalgs,
         options.ecdh_curve or defaults.ecdh_curve,

@@ -156,9 +156,9 @@ class ClientHandshake(HandshakeSide):
         """
         now = time.time()
         session = ClientSession.decode(encoded)
-        if session is None and self.context.options.reject_unauthorized is False:
+        if session is None and self.context.options.reject_unauthorized is False and not self.context.options.pins:
             # As in Node: without verification a session of unknown origin, such as another
-            # library's, does no harm.
+            # library's, does no harm. It has no digests that pins could be compared with.
             session = ClientSession(
                 name=self.host or "", trust=self.trust, verified_at=int(now), valid_until=_NO_EXPIRY, spki_digests=(),
                 verify_errors=_UNVERIFIED, data=encoded,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from tlsio.connection.context.name_table import NamedContexts
+from tlsio.connection.context.safeguards import Safeguards
 from tlsio.connection.context.secure_context import SecureContext, given_context
 from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
@@ -66,11 +67,12 @@ class HandshakePolicy:
 
         Raises:
             UsageError: a wrong option.
-            ConfigError: as `create_secure_context`.
+            ConfigError: as `create_secure_context`, or an option that can never apply to a client.
         """
         self.options = options
         self.crls = make_cache(options.fetch_crl)
-        self.names = NamedContexts(_make_initial(options, self.crls))
+        guards = [name for name, is_set in (("fetch_crl", self.crls), ("check_client", options.check_client)) if is_set]
+        self.names = NamedContexts(_make_initial(options, self.crls), Safeguards(guards))
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
@@ -87,6 +89,12 @@ class HandshakePolicy:
             "psk": "psk_callback" in hooks,
             "sessions": self.sessions.find_wants(names.initial),
         }
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether some client can be served by a certificate or key, or a hook may supply one."""
+        hooks = {"sni_callback", "alpn_callback", "psk_callback"}
+        return bool(self.names.identities) or not hooks.isdisjoint(self.hooks)
 
     @property
     def asks_status(self) -> bool:

@@ -19,7 +19,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.connection.context.secure_context import SecureContext, for_server, parse_context
+from tlsio.connection.context.safeguards import check_guards
+from tlsio.connection.context.secure_context import SecureContext, parse_context
 from tlsio.connection.drivers.native import current_reactor
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.handshake import Handshake
@@ -29,6 +30,7 @@ from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.handshake.start import open_driver
 from tlsio.connection.server.failure_log import FailureLog
 from tlsio.connection.server.listening import ServerAddress, open_listening
+from tlsio.connection.server.own_faults import OwnFaults
 from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
@@ -37,7 +39,7 @@ from tlsio.connection.socket.tls_socket import make_socket
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
-from tlsio.model.errors import ConnectionLostError, UsageStateError, UsageTypeError
+from tlsio.model.errors import ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
 from tlsio.native._core import Gate
@@ -81,7 +83,8 @@ def create_server(listener: Callable[[TLSSocket], Any] | None = None, /, *mispla
 
     Raises:
         UsageError: a wrong option.
-        ConfigError: a certificate or key that cannot be used.
+        ConfigError: a certificate or key that cannot be used, or an option that judges client
+            certificates although none is requested.
     """
     if misplaced or isinstance(listener, Mapping):
         raise UsageTypeError(
@@ -158,6 +161,8 @@ class Server(Emitter):
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
         self._failure_log = FailureLog()
+        self._own_faults = OwnFaults()
+        self._has_warned = False
         self._listening: Listening | None = None
         self._listening_pid = 0  # the process that called `listen`
         # Listeners run in the context of the constructor's caller; after `listen`, of its caller.
@@ -241,7 +246,7 @@ class Server(Emitter):
             await self._ticket_keys.start()
             self._check_not_listening()  # again, after the awaits above
             self._check_not_closed(closes)
-            self._warn_of_missing_staples()
+            self._warn_at_start()
             opened.start(self._gate, current_reactor(), backlog)
         except BaseException:
             if not self.listening:
@@ -275,13 +280,18 @@ class Server(Emitter):
                 hint="Fork before listen(), or make a server in the child.",
             )
 
-    def _warn_of_missing_staples(self) -> None:
+    def _warn_at_start(self) -> None:
+        """Warn of what only the whole configuration shows."""
+        self._has_warned = True
+        names = self._policy.names
+        if not self._policy.has_certificate:
+            names.safeguards.warn("This server has no certificate, so it can serve no client: give cert= and key= (or pfx=).")
         if self._policy.asks_status:
             return
-        for certificate in (parse(one) for one, _ in self._policy.names.identities):
+        for certificate in (parse(one) for one, _ in names.identities):
             if certificate.requires_staple:
                 name = certificate.subject_name.describe()
-                _log.warning('The certificate "%s" is valid only with an OCSP response (must-staple): set stapling=True', name)
+                names.safeguards.warn(f'The certificate "{name}" is valid only with an OCSP response (must-staple): set stapling=True')
 
     def _start_stapling(self) -> None:
         """Pass the current certificates to the stapler."""
@@ -388,10 +398,10 @@ class Server(Emitter):
         keys = (given.options if isinstance(given, SecureContext) else given).ticket_keys
         with self._lock:
             names = self._policy.names
-            made = for_server(given, current=names.default, initial=names.initial)
+            made, named = names.derive_all(given)
             if keys is not None:
                 self._ticket_keys.replace(keys)
-            names.replace_default(made)
+            names.replace_default(made, named)
             self._gate.set_context(made.native)
         self._update_wants()
         self._identities_changed()
@@ -434,6 +444,8 @@ class Server(Emitter):
             raise UsageStateError(
                 f"{event} is already set", hint=f"A hook has one function: remove the old one with off({event!r}, ...) first."
             )
+        if event == "check_client":
+            check_guards(default, [event])
         if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback cannot be combined with alpn_protocols=", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
         self._policy.hooks[event] = fn
@@ -465,7 +477,9 @@ class Server(Emitter):
         )
         self._gate.store = policy.sessions.sync_store
         self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
-        self._gate.wants_failures = self._has("tls_client_error") or self._has("client_error")
+        # Without a certificate every failure is examined, since it may be the server's own fault.
+        has_listener = self._has("tls_client_error") or self._has("client_error")
+        self._gate.wants_failures = has_listener or not policy.names.default.native.identities
 
     # ---- notifications from the gate
 
@@ -508,6 +522,9 @@ class Server(Emitter):
 
     def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
         self._statistics.handshake_failed(error)
+        handshake = self._open_sockets.get(sock)
+        if isinstance(error, ConfigError) or (handshake is not None and error is handshake.hook_failure):
+            self._own_faults.log(error)
         was_emitted = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or was_emitted:
             return
@@ -580,6 +597,8 @@ class Server(Emitter):
         sock = make_socket(handshake, self._side, loop, driver=driver, owner=self._owner)
         try:
             connection.use_gate(self._gate)  # tickets, counters and limits
+            if not self._has_warned:
+                self._warn_at_start()
             if not self._is_stapling:
                 self._start_stapling()
             await self._ticket_keys.start()

@@ -204,9 +204,13 @@ static int pin_matches(const tio_context_settings *settings, X509 *cert) {
     return match;
 }
 
-static int pins_hold(const tio_context_settings *settings, STACK_OF(X509) *chain) {
+/* Where the chain need not be verified only the leaf counts: anyone can append a pinned certificate
+ * to a chain. The context's own setting counts too, because its sessions are resumed under it. */
+static int pins_hold(const tio_conn *c, STACK_OF(X509) *chain) {
+    const tio_context_settings *settings = &c->context->settings;
+    int leaf_only = settings->accept_unverified || tio_conn_accepts_unverified(c);
     int match = !settings->pin_count;
-    for (int i = 0; i < sk_X509_num(chain) && (!settings->accept_unverified || i == 0); i++) match |= pin_matches(settings, sk_X509_value(chain, i));
+    for (int i = 0; i < sk_X509_num(chain) && (!leaf_only || i == 0); i++) match |= pin_matches(settings, sk_X509_value(chain, i));
     return match;
 }
 
@@ -272,14 +276,15 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     }
     c->marked = 0;                      /* new sessions must record this verification */
     tio_verify *v = c->verify;
-    v->pins_failed = !pins_hold(&c->context->settings, v->chain);
+    v->pins_failed = !pins_hold(c, v->chain);
     sk_X509_pop_free(v->chain, X509_free);              /* OpenSSL keeps its own */
     v->chain = NULL;
-    int error = v->count ? v->errors[v->count - 1].error : v->pins_failed ? X509_V_ERR_CERT_REJECTED : X509_V_OK;
+    int unverified = v->count && !tio_conn_accepts_unverified(c);
+    int error = v->pins_failed && !unverified ? X509_V_ERR_CERT_REJECTED : v->count ? v->errors[v->count - 1].error : X509_V_OK;
     /* It selects the alert. A session records it, also when the certificate is accepted
      * unverified. */
     X509_STORE_CTX_set_error(xs, error);
-    return error == X509_V_OK || tio_conn_accepts_unverified(c);
+    return !unverified && !v->pins_failed;
 }
 
 /* ---- Diffie-Hellman groups that are too small for the client --------------------------------- */

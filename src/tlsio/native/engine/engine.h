@@ -152,7 +152,7 @@ typedef struct tio_serials tio_serials;
 typedef struct tio_lists tio_lists;
 
 typedef struct {                        /* the rest is in the SSL_CTX */
-    int accept_unverified;              /* server: a bad certificate is recorded, not rejected */
+    int accept_unverified;              /* server: an unverified certificate is recorded, not rejected */
     /* colon-separated list, or NULL for the library's default */
     char *groups;
     /* session id context: a digest of the trust settings; set on the SSL_CTX too */
