@@ -16,7 +16,7 @@ from tlsio.model.options.server import ServerOptionsDict
 
 ROOT = Path(__file__).parent.parent
 # Their code lists signatures and is read by people only.
-SIGNATURES = {"asyncio.md", "module.md", "pair.md", "server.md", "socket.md"}
+SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in SIGNATURES)]
 
 

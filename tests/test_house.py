@@ -52,7 +52,7 @@ ROOMS = {
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
 PURE = {"model", "trust"}
-# Ways to another TLS library. `interop` dresses as the standard library's `ssl` and may look at it.
+# Ways to another TLS library. `interop` works with libraries that name the standard library's `ssl`, and may look at it.
 OTHER_TLS = {"OpenSSL", "_ssl", "cffi", "ctypes", "ssl"}
 MAY_SEE_SSL = {"interop"}
 CLOCKS = {"now", "today", "utcnow"}
@@ -195,14 +195,24 @@ def test_import_tlsio_loads_only_the_lower_floors() -> None:
     assert {name for name in own & FLOORS.keys() if FLOORS[name] > HIGHEST_EXPORTED} == set()
     assert {name.partition(".")[0] for name in loaded} & {
         "acme",
+        "aiohttp",
         "anyio",
         "click",
         "h11",
         "h2",
         "http",
+        "httpcore",
+        "httpx",
         "prometheus_client",
         "redis",
     } == set()
+
+
+@pytest.mark.parametrize(("module", "other"), [("httpx", "aiohttp"), ("aiohttp", "httpx")])
+def test_interop_loads_one_library(module: str, other: str) -> None:
+    """A program with one of them need not have the other."""
+    source = f"import sys; sys.modules[{other!r}] = None; import tlsio.interop.{module}"
+    subprocess.run([sys.executable, "-c", source], check=True)
 
 
 def texts() -> Iterator[Path]:
