@@ -55,7 +55,7 @@ ROOMS = {
 # Time, randomness and bytes are arguments down there; a module that cannot import these cannot fetch them itself.
 NO_WORLD = {"asyncio", "http", "random", "secrets", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time", "urllib"}
 PURE = {"model", "trust"}
-# Ways to another TLS library. `interop` dresses as the standard library's `ssl` and may look at it.
+# Ways to another TLS library. `interop` works with libraries that name the standard library's `ssl`, and may look at it.
 OTHER_TLS = {"OpenSSL", "_ssl", "cffi", "ctypes", "ssl"}
 MAY_SEE_SSL = {"interop"}
 CLOCKS = {"now", "today", "utcnow"}
@@ -210,7 +210,7 @@ def test_the_exported_names_load_only_the_lower_floors() -> None:
     own = {name.split(".")[1] for name in loaded if name.startswith("tlsio.")}
     assert {name for name in own & FLOORS.keys() if FLOORS[name] > HIGHEST_EXPORTED} == set()
     assert {name.partition(".")[0] for name in loaded}.isdisjoint(
-        {"acme", "anyio", "click", "h11", "h2", "http", "prometheus_client", "redis"}
+        {"acme", "aiohttp", "anyio", "click", "h11", "h2", "http", "httpcore", "httpx", "prometheus_client", "redis"}
     )
 
 
@@ -230,3 +230,28 @@ def test_each_exported_name_is_imported_from_where_type_checkers_find_it() -> No
     for name, (module, attribute) in imports.items():
         assert getattr(tlsio, name) is getattr(importlib.import_module(str(module)), attribute)
     assert {*imports, "constants", "defaults", "root_certificates", "__version__"} == set(tlsio.__all__)
+
+
+@pytest.mark.parametrize(("module", "other"), [("httpx", "aiohttp"), ("aiohttp", "httpx")])
+def test_interop_loads_one_library(module: str, other: str) -> None:
+    """A program with one of them need not have the other."""
+    source = f"import sys; sys.modules[{other!r}] = None; import tlsio.interop.{module}"
+    subprocess.run([sys.executable, "-c", source], check=True)
+
+
+def texts() -> Iterator[Path]:
+    """Yield every text file of the project."""
+    found = [*sorted(ROOT.iterdir()), *(path for name in TEXT_FOLDERS for path in sorted((ROOT / name).rglob("*")))]
+    for path in found:
+        if path.is_file() and (path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES) and "_build" not in path.parts:
+            yield path
+
+
+def test_no_text_names_somebodys_machine() -> None:
+    """A path below somebody's home means nothing to anyone else."""
+    found = []
+    for path in texts():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if MACHINE_PATH.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []

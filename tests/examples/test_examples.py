@@ -112,6 +112,18 @@ def test_secure_pair() -> None:
     assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]
 
 
+def test_httpx_client() -> None:
+    """The server knows the client; the second request resumes the first one's session."""
+    assert run("httpx_client.py") == ["Hello, alice: verified", "Hello, alice: resumed"]
+
+
+def test_aiohttp_client() -> None:
+    """The pinned key is accepted, another one is not."""
+    accepted, refused = run("aiohttp_client.py")
+    assert accepted == "200 Hello"
+    assert re.fullmatch(r"refused: None of the pinned keys .* \[ERR_TLS_PIN_MISMATCH\]", refused)
+
+
 class TestNodes:
     """Node's own examples, each side once ours and once Node's."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket as _socket
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ from tlsio.native._core import has_reactor
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
-    import socket as _socket
     from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Unpack
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.options.connect import ConnectOptionsDict
 
-__all__ = ["connect"]
+__all__ = ["connect", "secure"]
 
 
 class _DefaultHost(str):
@@ -116,6 +116,20 @@ def connect(
     side = ClientHandshake(parsed, for_client(parsed), parsed.host, port_or_path)
     where = to_lookup_name(parsed.host or "localhost", "host")
     return _Connecting(_establish(where, port or 0, path, socket, listeners, side))
+
+
+async def secure(stream: Any, side: ClientHandshake) -> TLSSocket:
+    """Do a client's handshake over a connected stream, which the socket owns from now on.
+
+    For floors above this one, whose libraries connect by themselves.
+
+    Raises:
+        TLSError: the handshake failed, or the server was refused.
+        Cancelled: the connection is closed.
+    """
+    is_socket = isinstance(stream, _socket.socket)
+    made = _make_socket(asyncio.get_running_loop(), stream, side) if is_socket else wrap_stream(stream, side)
+    return await _do_handshake(made, {})
 
 
 async def _establish(

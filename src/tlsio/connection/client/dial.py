@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.options.connect import ConnectOptions
 
-__all__ = ["connect_path", "connect_tcp"]
+__all__ = ["connect_path", "connect_tcp", "set_options"]
 
 # RFC 8305 §8: "Connection Attempt Delay ... RECOMMENDED value is 250 milliseconds".
 _ATTEMPT_DELAY = 0.25
@@ -46,14 +46,15 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
         add_hint(error, _hint_for(error, f"{host} port {port}"))
         raise
     try:
-        _set_options(made, options)
+        set_options(made, options)
     except OSError:
         made.close()
         raise
     return made
 
 
-def _set_options(made: _socket.socket, options: ConnectOptions) -> None:
+def set_options(made: _socket.socket, options: ConnectOptions) -> None:
+    """Set `no_delay` and `keep_alive` on a connected TCP socket."""
     if options.no_delay:
         made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
     if options.keep_alive:

@@ -1,0 +1,69 @@
+"""The TLS of a library's client: its options, checked once, and the connections made with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.client.connect import secure
+from tlsio.connection.context.secure_context import for_client
+from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.model.errors import UsageTypeError
+from tlsio.model.options.parse import parse_connect_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tlsio.connection.context.secure_context import SecureContext
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.model.options.connect import ConnectOptions
+
+__all__ = ["ClientTLS"]
+
+
+class ClientTLS:
+    """Makes the TLS connections of one client.
+
+    Attributes:
+        options: The checked options.
+        context: The context of all connections.
+    """
+
+    def __init__(self, given: Mapping[str, Any], *, decided: Mapping[str, str], protocols: Sequence[str]) -> None:
+        """Check the options, and read and load their certificates.
+
+        Args:
+            given: Options of `tlsio.connect`.
+            decided: Options that the library decides, and how it does, for the message.
+            protocols: The ALPN protocols to offer.
+
+        Raises:
+            UsageError: a wrong option, or one in `decided`.
+            ConfigError: a certificate or key that cannot be used.
+        """
+        for name, hint in decided.items():
+            if given.get(name) is not None:
+                raise UsageTypeError(f"{name}= cannot be given here", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint)
+        self.options: ConnectOptions = parse_connect_options(given)
+        self.context: SecureContext = for_client(self.options).replace(alpn_protocols=list(protocols))
+
+    async def secure(self, stream: Any, host: str, port: int | None) -> TLSSocket:
+        """Do the handshake over a connected stream, which the socket owns from now on.
+
+        Args:
+            stream: A socket, or any stream that `tlsio.connect` takes as `socket=`.
+            host: The server's name or address; a `servername=` of the options goes before it.
+            port: Distinguishes servers of one name in a session cache.
+
+        Raises:
+            TLSError: the handshake failed, or the server was refused.
+            Cancelled: the connection is closed.
+        """
+        made = await secure(stream, ClientHandshake(self.options, self.context, host, port))
+        # The library reads an idle connection only for its next request. An error until then is not
+        # unhandled: that request raises it, or the library drops the connection.
+        made.on("error", _ignore)
+        return made
+
+
+def _ignore(_error: Exception) -> None:
+    pass
