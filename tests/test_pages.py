@@ -23,6 +23,8 @@ from aiosmtpd.smtp import SMTP
 
 import pages
 import tlsio
+import tlsio.interop.aiohttp
+import tlsio.interop.httpx
 from ports import own_port
 from redis_server import RedisServer
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 # Their Python lists signatures: test_docs.py compares it with the package.
-SIGNATURES = {"asyncio.md", "module.md", "pair.md", "server.md", "socket.md"}
+SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.
@@ -79,7 +81,15 @@ async def _uvicorn(page: pages.Page) -> AsyncIterator[None]:
     config = uvicorn.Config(app)
     config.load()
     page.names |= {"config": config, "web": web}
-    yield
+    page.replaced = {**page.replaced, "sha256/...": f"sha256/{page.names['pin']}"}
+    async with tlsio.serve(_answer_one, 0, "127.0.0.1", cert=Path("fullchain.pem"), key=Path("server.key")) as api:
+        page.ports[443] = api.port or 0
+        yield
+
+
+async def _answer_one(sock: tlsio.TLSSocket) -> None:
+    await sock.readuntil(b"\r\n\r\n")
+    await sock.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
 
 
 @asynccontextmanager
@@ -194,12 +204,20 @@ def test_javascript_of_a_page_is_javascript(path: Path, tmp_path: Path) -> None:
 
 def signatures() -> list[Any]:
     """Return the calls that pages list, with what they are called on: a name and its parameters."""
-    things = {"server": tlsio.Server, "socket": tlsio.TLSSocket, "pair": tlsio.SecurePair, "tlsio": tlsio}
+    things = {
+        "server": tlsio.Server,
+        "socket": tlsio.TLSSocket,
+        "pair": tlsio.SecurePair,
+        "tlsio": tlsio,
+        "httpx": tlsio.interop.httpx,
+        "aiohttp": tlsio.interop.aiohttp,
+    }
+    call = re.compile(rf"\b({'|'.join(things)})\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)")
     found = []
     for path in PAGES:
         if path.name in SIGNATURES:
             for block in pages.blocks(path.read_text(encoding="utf-8"), "python"):
-                for owner, name, parameters in re.findall(r"\b(server|socket|pair|tlsio)\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)", block):
+                for owner, name, parameters in call.findall(block):
                     is_listed = hasattr(things[owner], name) and not re.match(r"[\d\"']", parameters)  # not an example of a call
                     if is_listed:
                         found.append(pytest.param(getattr(things[owner], name), parameters, id=f"{path.name}-{owner}.{name}"))
@@ -221,4 +239,7 @@ def test_signature_is_that_of_the_package(call: Any, listed: str) -> None:
     assert required <= set(names)
     defaults = dict(zip([a.arg for a in (*shown.posonlyargs, *shown.args)][::-1], shown.defaults[::-1], strict=False))
     defaults |= {argument.arg: value for argument, value in zip(shown.kwonlyargs, shown.kw_defaults, strict=True) if value is not None}
-    assert {name: ast.literal_eval(value) for name, value in defaults.items()} == {name: known[name] for name in defaults}
+    given = {name: ast.literal_eval(value) for name, value in defaults.items()}
+    assert {name: value for name, value in given.items() if value is not ...} == {
+        name: known[name] for name in given if given[name] is not ...
+    }

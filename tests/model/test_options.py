@@ -503,7 +503,6 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
 @pytest.mark.parametrize(
     "given",
     [
-        f"{PIN_TEXT}\n",
         PIN_TEXT.replace("/", "//", 1),
         PIN_TEXT.replace("/", ":", 1),
         PIN_TEXT.removeprefix("sha256/"),
@@ -514,7 +513,7 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
     ],
 )
 def test_pin_in_another_form_is_shown_in_the_right_one(given: object) -> None:
-    """A line end, curl's form, HTTP's header, hexadecimal."""
+    """Curl's form, HTTP's header, hexadecimal."""
     with pytest.raises(UsageValueError) as caught:
         parse_context_options({"pins": [given]})
     hint = caught.value.hint or ""

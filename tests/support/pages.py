@@ -39,11 +39,13 @@ make() {
     openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile $1.ext -days 30 -out $1.pem
 }
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=playground -days 30
-names='subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:example.com,DNS:*.example.com,DNS:*.internal.example.com,DNS:gateway'
+names='subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:example.com,DNS:*.example.com,DNS:*.internal.example.com,DNS:api.example,DNS:gateway'
 make server /CN=localhost "$names\\n"
 make me /CN=me/OU=operators 'extendedKeyUsage=clientAuth\\n'
 for name in cert new shop internal; do cp server.pem $name.pem; cp server.key $name.key; done
 cp server.key key.pem
+cp me.pem client.pem
+cp me.key client.key
 cat server.pem ca.pem > fullchain.pem
 cp server.key privkey.pem
 cp ca.pem clients-ca.pem

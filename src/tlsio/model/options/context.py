@@ -141,7 +141,7 @@ def _decode_digest(text: str) -> bytes | None:
 
 
 def _hint_for_pin(value: str) -> str:
-    """Recognise a line end, hexadecimal, and the forms of curl and of HTTP's header."""
+    """Recognise hexadecimal, and the forms of curl and of HTTP's header."""
     text = re.sub(r'(?i)^(pin-)?sha-?256[/:="]*|["\s]', "", value)
     if (digest := _decode_digest(text)) is not None:
         return f"Write 'sha256/{base64.b64encode(digest).decode()}'."
