@@ -22,7 +22,7 @@ from tlsio.connection.revocation.crl_cache import CrlCache
 from tlsio.connection.revocation.stapler import Stapler
 from tlsio.connection.server.prometheus import ServerCollector
 from tlsio.connection.server.server import Server, create_server, serve
-from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
+from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError, LimitOverrunError
 from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.model import constants
 from tlsio.model.constants import defaults
@@ -39,6 +39,9 @@ from tlsio.model.errors import (
     TLSError,
     TruncatedError,
     UsageError,
+    UsageStateError,
+    UsageTypeError,
+    UsageValueError,
 )
 from tlsio.model.options.connect import ConnectOptionsDict as ConnectOptions
 from tlsio.model.options.context import ContextOptionsDict as ContextOptions
@@ -64,6 +67,7 @@ __all__ = [
     "CertificateAltNameError",
     "CertificateError",
     "ClientSessionCache",
+    "CloseTimeoutError",
     "ConfigError",
     "ConnectOptions",
     "ConnectionLostError",
@@ -71,6 +75,7 @@ __all__ = [
     "CrlCache",
     "HandshakeError",
     "HandshakeTimeoutError",
+    "IdleTimeoutError",
     "IncompleteReadError",
     "LimitOverrunError",
     "MemorySessionStore",
@@ -93,6 +98,9 @@ __all__ = [
     "TicketKeyRing",
     "TruncatedError",
     "UsageError",
+    "UsageStateError",
+    "UsageTypeError",
+    "UsageValueError",
     "__version__",
     "check_server_identity",
     "connect",
@@ -114,6 +122,11 @@ __all__ = [
     "start_server",
 ]
 
+
+# Tracebacks, pickles and reprs show public classes under the name by which users know them.
+for _name in __all__:
+    if isinstance(_class := globals().get(_name), type):
+        _class.__module__ = __name__
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
 
