@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 import tlsio
 from tlsio.connection.pair import Cleartext, Encrypted
+from tlsio.model import errors
+from tlsio.model.codes import X509_CODES, x509_code
 from tlsio.model.options.connect import ConnectOptionsDict
 from tlsio.model.options.context import ContextOptionsDict
 from tlsio.model.options.server import ServerOptionsDict
@@ -58,9 +61,26 @@ def test_every_public_name_stands_in_the_reference() -> None:
 def test_every_code_of_ours_stands_in_the_reference() -> None:
     """Programs compare them."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.p[yx]*") if path.suffix != ".pyc")
-    general = {"ERR_TLS", "ERR_TLS_CONFIG", "ERR_TLS_USAGE", "ERR_TLS_LIMIT", "ERR_TLS_OUT_OF_MEMORY"}
     reference = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
-    assert set(re.findall(r'"(ERR_TLS\w*)"', sources)) - general <= set(re.findall(r"`(\w+)`", reference))
+    codes = set(re.findall(r'"(ERR_\w*|OCSP_\w*|E[A-Z]*(?:RESET|PIPE|OUT))"', sources)) | set(X509_CODES.values()) | {x509_code(-1)}
+    assert codes <= set(re.findall(r"`(\w+)`", reference))
+
+
+def test_every_exception_stands_in_the_reference() -> None:
+    """Those that users meet are exported, under the name by which they are printed."""
+    reference = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
+    kinds = [errors.TLSError]
+    for kind in kinds:
+        kinds += [one for one in kind.__subclasses__() if one.__module__.split(".")[0] == "tlsio"]
+    assert all(getattr(tlsio, kind.__name__, None) is kind for kind in kinds)
+    assert {kind.__name__ for kind in kinds} <= set(re.findall(r"`(\w+)`", reference))
+
+
+def test_public_classes_are_of_the_package() -> None:
+    """Tracebacks print `tlsio.CertificateError`, not the module that happens to have it."""
+    public = [value for name in tlsio.__all__ if isinstance(value := getattr(tlsio, name), type)]
+    assert {one.__module__ for one in public} == {"tlsio"}
+    assert pickle.loads(pickle.dumps(tlsio.UsageTypeError("no"))).message == "no"  # noqa: S301 - our own
 
 
 def test_every_variable_stands_in_the_reference() -> None:

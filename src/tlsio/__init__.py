@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tlsio.connection.revocation.stapler import Stapler
     from tlsio.connection.server.prometheus import ServerCollector
     from tlsio.connection.server.server import Server, create_server, serve
-    from tlsio.connection.socket.errors import IncompleteReadError, LimitOverrunError
+    from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError, LimitOverrunError
     from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.errors import (
         AlertReceived,
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         TLSError,
         TruncatedError,
         UsageError,
+        UsageStateError,
+        UsageTypeError,
+        UsageValueError,
     )
     from tlsio.model.options.connect import ConnectOptionsDict as ConnectOptions
     from tlsio.model.options.context import ContextOptionsDict as ContextOptions
@@ -68,6 +71,7 @@ __all__ = [
     "CertificateAltNameError",
     "CertificateError",
     "ClientSessionCache",
+    "CloseTimeoutError",
     "ConfigError",
     "ConnectOptions",
     "ConnectionLostError",
@@ -75,6 +79,7 @@ __all__ = [
     "CrlCache",
     "HandshakeError",
     "HandshakeTimeoutError",
+    "IdleTimeoutError",
     "IncompleteReadError",
     "LimitOverrunError",
     "MemorySessionStore",
@@ -97,6 +102,9 @@ __all__ = [
     "TicketKeyRing",
     "TruncatedError",
     "UsageError",
+    "UsageStateError",
+    "UsageTypeError",
+    "UsageValueError",
     "__version__",
     "check_server_identity",
     "connect",
@@ -125,6 +133,7 @@ _HOMES = {
     "CertificateAltNameError": "tlsio.model.errors:CertificateAltNameError",
     "CertificateError": "tlsio.model.errors:CertificateError",
     "ClientSessionCache": "tlsio.session.client_cache:ClientSessionCache",
+    "CloseTimeoutError": "tlsio.connection.socket.errors:CloseTimeoutError",
     "ConfigError": "tlsio.model.errors:ConfigError",
     "ConnectOptions": "tlsio.model.options.connect:ConnectOptionsDict",
     "ConnectionLostError": "tlsio.model.errors:ConnectionLostError",
@@ -132,6 +141,7 @@ _HOMES = {
     "CrlCache": "tlsio.connection.revocation.crl_cache:CrlCache",
     "HandshakeError": "tlsio.model.errors:HandshakeError",
     "HandshakeTimeoutError": "tlsio.model.errors:HandshakeTimeoutError",
+    "IdleTimeoutError": "tlsio.connection.socket.errors:IdleTimeoutError",
     "IncompleteReadError": "tlsio.connection.socket.errors:IncompleteReadError",
     "LimitOverrunError": "tlsio.connection.socket.errors:LimitOverrunError",
     "MemorySessionStore": "tlsio.session.memory_store:MemorySessionStore",
@@ -154,6 +164,9 @@ _HOMES = {
     "TicketKeyRing": "tlsio.session.ticket_keys:TicketKeyRing",
     "TruncatedError": "tlsio.model.errors:TruncatedError",
     "UsageError": "tlsio.model.errors:UsageError",
+    "UsageStateError": "tlsio.model.errors:UsageStateError",
+    "UsageTypeError": "tlsio.model.errors:UsageTypeError",
+    "UsageValueError": "tlsio.model.errors:UsageValueError",
     "check_server_identity": "tlsio.trust.identity:check_server_identity",
     "connect": "tlsio.connection.client.connect:connect",
     "create_connection": "tlsio.connection.asyncio_face.open:create_connection",

@@ -71,8 +71,11 @@ def test_reason_numbers_are_openssls(number: int, name: str) -> None:
         (b"* OK IMAP4rev1", "client", "The server example.org sent a plain-text greeting", "STARTTLS"),
         (b"PROXY TCP4 1.2.3", "server", "The client sent a PROXY protocol header", "load balancer"),
         (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00", "server", "The client sent a PROXY protocol header", "load balancer"),
-        (b"EHLO me\r\n", "server", "The client sent plain text instead of TLS", "use TLS"),
-        (b"-ERR unknown", "client", "The server example.org sent plain text instead of TLS", "does not use TLS"),
+        (b"EHLO me\r\n", "server", "The client began SMTP without TLS", "port 465"),
+        (b"-ERR unknown", "client", "The server example.org uses Redis's protocol without TLS", "rediss://"),
+        (b"J\x00\x00\x00\x0a8.0", "client", "The server example.org is a MySQL or MariaDB server", "Use a client for this database"),
+        (b"LOGIN me\r\n", "server", "The client sent plain text instead of TLS", "use TLS"),
+        (b"what is this?", "client", "The server example.org sent plain text instead of TLS", "does not use TLS"),
     ],
 )
 def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: str, mend: str) -> None:
@@ -90,7 +93,7 @@ def test_other_protocols_are_recognised(first_bytes: bytes, role: Role, text: st
     [
         (b"", "not TLS"),
         (b"\x00\x01\x02\x03", "not TLS"),
-        (b"J\x00\x00\x00\x0a8.0", "not TLS"),
+        (b"J\x00\x01\x00\x0bx.0", "not TLS"),
         (HELLO, "first bytes were TLS"),
         (b"\x80\x2e\x01\x03", "first bytes were TLS"),
     ],
@@ -120,7 +123,7 @@ def test_text_after_the_handshake_is_not_another_protocol() -> None:
         (376, "no shared signature algorithms", "server", "no common signature algorithm", "sigalgs"),
         (118, "no suitable signature algorithm", "server", "no common signature algorithm", "no certificate is configured"),
         (235, "no application protocol", "server", "no common ALPN protocol", "alpn_mismatch"),
-        (338, "unsafe legacy renegotiation disabled", "client", "RFC 5746", "SSL_OP_LEGACY_SERVER_CONNECT"),
+        (338, "unsafe legacy renegotiation disabled", "client", "RFC 5746", "The server has to be updated"),
         (394, "dh key too small", "client", "Diffie-Hellman", "larger"),
     ],
 )
@@ -310,7 +313,8 @@ def test_failed_system_call_keeps_its_errno(number: int, opened: bool, code: str
     assert type(error) is errors.ConnectionLostError
     assert error.code == code
     assert str(error).startswith("The connection with the server was lost: ")
-    assert (error.hint is None) is opened
+    assert ("the server's log" in str(error.hint)) is (opened and number != errno.ETIMEDOUT)
+    assert error.hint
 
 
 def test_memory() -> None:

@@ -21,6 +21,7 @@ from tlsio.connection.handshake.start import make_connection, make_side
 from tlsio.connection.socket.facts import SocketFacts
 from tlsio.model.checks import check_bool, check_bytes, check_int
 from tlsio.model.errors import TruncatedError, UsageStateError, UsageTypeError
+from tlsio.model.exported import exported
 from tlsio.model.options.connection import HIGH_WATER_MARK
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def _stricter_context(context: SecureContext, *, is_server: bool, request: bool,
     )
 
 
+@exported
 class SecurePair:
     """The two ends of a TLS connection in memory (Node v4: `SecurePair`).
 

@@ -22,6 +22,8 @@ Constructors are public: tests and hooks may raise any of these.
 import errno
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tlsio.model.exported import exported
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 
+@exported
 class TLSError(Exception):
     """Root of all errors of this library.
 
@@ -97,6 +100,7 @@ class TLSError(Exception):
         return f"{self.message} [{self.code}]"
 
 
+@exported
 class UsageError(TLSError):
     """The call is wrong and had no effect."""
 
@@ -104,6 +108,7 @@ class UsageError(TLSError):
     default_message = "The call is wrong"
 
 
+@exported
 class UsageTypeError(UsageError, TypeError):
     """An argument of the wrong type, an unknown option, or two options that exclude each other."""
 
@@ -111,6 +116,7 @@ class UsageTypeError(UsageError, TypeError):
     default_message = "An argument has the wrong type"
 
 
+@exported
 class UsageValueError(UsageError, ValueError):
     """An argument of the right type whose value cannot be used."""
 
@@ -118,6 +124,7 @@ class UsageValueError(UsageError, ValueError):
     default_message = "An argument has an invalid value"
 
 
+@exported
 class UsageStateError(UsageError, RuntimeError):
     """A valid call at the wrong time."""
 
@@ -125,6 +132,7 @@ class UsageStateError(UsageError, RuntimeError):
     default_message = "The call is not possible in the current state"
 
 
+@exported
 class ConfigError(TLSError):
     """The local certificate, key, trust or cipher list cannot be used."""
 
@@ -132,6 +140,7 @@ class ConfigError(TLSError):
     default_message = "The local TLS configuration cannot be used"
 
 
+@exported
 class PeerError(TLSError):
     """The peer is at fault, or it reports that the local side is."""
 
@@ -139,6 +148,7 @@ class PeerError(TLSError):
     default_message = "The peer violated the protocol"
 
 
+@exported
 class HandshakeError(PeerError):
     """The handshake failed: no common parameters, a refusal, or bytes that are not TLS.
 
@@ -149,6 +159,7 @@ class HandshakeError(PeerError):
     default_message = "The TLS handshake was refused"
 
 
+@exported
 class AlertReceived(PeerError):  # noqa: N818  (public name, kept from the reference; it reads as an event)
     """The peer ended the connection with a fatal alert; `alert` is its name."""
 
@@ -156,6 +167,7 @@ class AlertReceived(PeerError):  # noqa: N818  (public name, kept from the refer
     default_message = "The peer ended the connection with a fatal alert"
 
 
+@exported
 class CertificateError(PeerError):
     """The peer's certificate is missing or was refused.
 
@@ -183,6 +195,7 @@ class CertificateError(PeerError):
         self.reasons = reasons or (self.code,)
 
 
+@exported
 class CertificateAltNameError(CertificateError):
     """The peer's certificate is for another name.
 
@@ -205,6 +218,7 @@ class CertificateAltNameError(CertificateError):
         self.cert = cert
 
 
+@exported
 class TruncatedError(PeerError):
     """The peer closed the connection without close_notify, so data may be missing."""
 
@@ -212,6 +226,7 @@ class TruncatedError(PeerError):
     default_message = "The peer closed the connection without close_notify: data may be missing"
 
 
+@exported
 class ConnectionLostError(TLSError, ConnectionError):
     """The underlying connection was lost. `errno` is set if `code` is the name of one."""
 
@@ -237,6 +252,7 @@ class ConnectionLostError(TLSError, ConnectionError):
         self.errno = getattr(errno, self.code, None)
 
 
+@exported
 class HandshakeTimeoutError(TLSError, TimeoutError):
     """The handshake did not finish in time."""
 
@@ -244,6 +260,7 @@ class HandshakeTimeoutError(TLSError, TimeoutError):
     default_message = "TLS handshake timeout"
 
 
+@exported
 class StoreError(TLSError):
     """A session store failed: no answer in time, no connection, no room."""
 

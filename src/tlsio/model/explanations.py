@@ -24,7 +24,9 @@ from tlsio.model.errors import (
     PeerError,
     TLSError,
 )
-from tlsio.model.faults import Fault
+from tlsio.model.faults import Fault, LocalSide
+from tlsio.model.negotiation import hint_for_alpn, hint_for_parameters, hint_for_version
+from tlsio.model.own_certificate import hint_for_refusal
 
 __all__ = ["NO_ANSWER_HINT", "TRUNCATION_HINT", "error_from_fault"]
 
@@ -62,7 +64,7 @@ class _Cause(NamedTuple):
         return self.client if fault.role == "client" else self.server
 
 
-def error_from_fault(fault: Fault, *, host: str | None = None) -> TLSError:
+def error_from_fault(fault: Fault, *, host: str | None = None, local: LocalSide | None = None) -> TLSError:
     """Turn a fault of the engine into the error for the user.
 
     Pure: depends only on the arguments. Verdicts on certificates with all their causes come from
@@ -71,6 +73,7 @@ def error_from_fault(fault: Fault, *, host: str | None = None) -> TLSError:
     Args:
         fault: What the engine recorded.
         host: The requested name of the peer, for the message.
+        local: What is known about the local side, for the hint.
 
     Returns:
         The error, not raised: its class says which side is at fault; it has Node's code, the alert,
@@ -81,9 +84,9 @@ def error_from_fault(fault: Fault, *, host: str | None = None) -> TLSError:
     peer = _name_peer(fault, host)
     alert = _find_alert_received(fault)
     if alert >= 0:
-        return _explain_alert(fault, peer, alert)
-    explain = _EXPLANATIONS.get(fault.kind, _explain_ssl)
-    return explain(fault, peer)
+        return _explain_alert(fault, peer, alert, local)
+    explain = _EXPLANATIONS.get(fault.kind)
+    return explain(fault, peer) if explain else _explain_ssl(fault, peer, local)
 
 
 def _name_peer(fault: Fault, host: str | None) -> str:
@@ -119,25 +122,42 @@ def _node_code(fault: Fault, default: str) -> str:
 # ---- received alerts -----------------------------------------------------------------------------
 
 
-def _explain_alert(fault: Fault, peer: str, alert: int) -> AlertReceived:
+def _explain_alert(fault: Fault, peer: str, alert: int, local: LocalSide | None) -> AlertReceived:
     name = alert_name(alert)
     cause = (fault.psk and _PSK_ALERT_CAUSES.get(alert)) or _ALERT_CAUSES.get(alert, _UNKNOWN_ALERT)
     if alert == _HANDSHAKE_FAILURE and fault.certificate_requested:
         cause = _CLIENT_CERTIFICATE_REQUIRED
+    hint = _hint_for_local_side(cause, fault, local, alert) if local is not None else None
     did = "ended the connection" if fault.opened else "refused the handshake"
     return AlertReceived(
         f"{peer} {did} with the alert {name}: {cause.text}",
         code=_node_code(fault, f"ERR_SSL_ALERT_{name.upper().replace(' ', '_')}"),
         alert=name,
         reason=fault.reason or None,
-        hint=cause.remedy(fault),
+        hint=hint or cause.remedy(fault),
         openssl_errors=fault.stack,
     )
 
 
+def _hint_for_local_side(cause: _Cause, fault: Fault, local: LocalSide, alert: int = -1) -> str | None:
+    """Return the hint that needs more than the fault; None if there is none for this cause."""
+    if alert in _ABOUT_OUR_CERTIFICATE:
+        return hint_for_refusal(alert, fault.role, local)
+    if cause is _NO_COMMON_VERSION:
+        return hint_for_version(fault.role, local)
+    if cause is _NO_COMMON_ALPN:
+        return hint_for_alpn(fault.role, local)
+    if cause in (_NO_COMMON_CIPHER, _NO_COMMON_GROUP, _NO_COMMON_SIGNATURE, _NO_COMMON_PARAMETERS):
+        return hint_for_parameters(fault.role, local)
+    return None
+
+
 _HANDSHAKE_FAILURE = 40
+# The alerts from no_certificate to certificate_unknown, and unknown_ca.
+_ABOUT_OUR_CERTIFICATE = frozenset({41, 42, 43, 45, 46, 48})
 
 _ONLY_FROM_SERVERS = "Only servers should send this alert: the client's TLS implementation is at fault."
+_ONLY_FROM_CLIENTS = "Only clients should send this alert: the server's TLS implementation is at fault."
 _SERVER_LOG = "See the server's log."
 _CLIENT_LOG = "See the client's log."
 
@@ -179,6 +199,25 @@ _TOO_WEAK = _Cause(
     "Leave ciphers=, sigalgs= and ecdh_curve= at their defaults, and use larger keys.",
 )
 
+_RENEGOTIATION = _Cause(
+    "it refuses to renegotiate",
+    "Many servers do not let clients renegotiate (in tlsio: allow_renegotiation=True). A client seldom needs it: open a new connection.",
+    "Many clients do not renegotiate. Request the certificate in the first handshake (request_cert=True), or use TLS 1.3, which can "
+    "request it later.",
+)
+
+_NO_COMMON_PARAMETERS = _Cause(
+    "no common parameters, most often no common cipher",
+    "Compare ciphers=, sigalgs= and ecdh_curve= with what the server supports.",
+    "Compare ciphers=, sigalgs=, ecdh_curve= and the type of the certificate's key with what the client offers.",
+)
+
+_DISAGREEMENT = _Cause(
+    "it does not accept how this side uses an extension of TLS",
+    "The TLS implementations do not fit, or a middlebox changes the bytes: update the older one.",
+    "The TLS implementations do not fit, or a middlebox changes the bytes: update the older one.",
+)
+
 _ALERT_CAUSES: Mapping[int, _Cause] = {
     0: _Cause(
         "it closed before the handshake was done",
@@ -188,12 +227,7 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
     10: _CORRUPTED_BYTES,
     20: _CORRUPTED_BYTES,
     22: _CORRUPTED_BYTES,
-    _HANDSHAKE_FAILURE: _Cause(
-        "no common parameters, most often no common cipher",
-        "Compare ciphers=, sigalgs= and ecdh_curve= with what the server supports. "
-        "The server may also need another servername=, or have no certificate.",
-        "Compare ciphers=, sigalgs=, ecdh_curve= and the type of the certificate's key with what the client offers.",
-    ),
+    _HANDSHAKE_FAILURE: _NO_COMMON_PARAMETERS,
     41: _CERTIFICATE_REFUSED,
     42: _CERTIFICATE_REFUSED,
     43: _CERTIFICATE_REFUSED._replace(text="it does not support the type or the purpose of this side's certificate"),
@@ -222,9 +256,11 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
     50: _CORRUPTED_BYTES,
     51: _Cause(
         "a signature or a secret is wrong",
-        "Check that key= belongs to cert= and, with pre-shared keys, that both sides have the same key.",
-        "Check that key= belongs to cert= and, with pre-shared keys, that both sides have the same key.",
+        "With pre-shared keys, check that both sides have the same key. Otherwise the server could not verify a signature: see its log.",
+        "With pre-shared keys, check that both sides have the same key. Otherwise the client could not verify a signature of the handshake, "
+        "the chain or a CRL: see its log.",
     ),
+    60: _TOO_WEAK,
     70: _NO_COMMON_VERSION,
     71: _TOO_WEAK,
     80: _Cause("it had an internal error", _SERVER_LOG, _CLIENT_LOG),
@@ -234,6 +270,17 @@ _ALERT_CAUSES: Mapping[int, _Cause] = {
         _ONLY_FROM_SERVERS,
     ),
     90: _Cause("its user cancelled the handshake", "Try again.", "The client's user cancelled it; there is nothing to fix on the server."),
+    100: _RENEGOTIATION,
+    109: _DISAGREEMENT,
+    110: _DISAGREEMENT,
+    113: _Cause(
+        "it got no valid OCSP response for this side's certificate",
+        _ONLY_FROM_CLIENTS,
+        "Staple a current response, with stapling=True or ocsp_request=: the client requires one, or the certificate does (must-staple).",
+    ),
+    121: _Cause(
+        "it requires Encrypted Client Hello, which is not supported", "Connect to it without ECH: see the server's log.", _ONLY_FROM_SERVERS
+    ),
     112: _Cause(
         "it does not serve the requested name",
         "Check servername=: it defaults to host, and '' sends no name.",
@@ -322,7 +369,7 @@ def _explain_status(fault: Fault) -> CertificateError:
 # ---- errors of OpenSSL ---------------------------------------------------------------------------
 
 
-def _explain_ssl(fault: Fault, peer: str) -> TLSError:
+def _explain_ssl(fault: Fault, peer: str, local: LocalSide | None) -> TLSError:
     if not fault.opened and (other := _find_other_protocol(fault)):
         return _make_ssl_error(fault, f"{peer} {other.text}", other.remedy(fault))
     reason = fault.reason_code if _is_ssl_reason(fault) else 0
@@ -343,7 +390,8 @@ def _explain_ssl(fault: Fault, peer: str) -> TLSError:
     in_handshake = (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
     cause = _OPEN_REASON_CAUSES.get(reason) if fault.opened else in_handshake
     if cause:
-        return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", cause.remedy(fault))
+        seen = _hint_for_local_side(cause, fault, local) if local is not None else None
+        return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", seen or cause.remedy(fault))
     return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bad_record(fault))
 
 
@@ -421,7 +469,7 @@ _REASON_CAUSES: Mapping[int, _Cause] = {
     235: _NO_COMMON_ALPN,
     338: _Cause(
         "the peer does not support secure renegotiation (RFC 5746)",
-        "The server has to be updated. SSL_OP_LEGACY_SERVER_CONNECT in secure_options= allows it, and the attack that RFC 5746 prevents.",
+        "The server has to be updated: without RFC 5746 an attacker can put bytes before those of the client.",
         "The client has to be updated.",
     ),
     373: _Cause(
@@ -452,13 +500,8 @@ _NO_COMMON_KEY = _Cause(
     f"{_PSK_SUITES} Or psk_callback returned None, or the client offered no key.",
 )
 
-_RENEGOTIATION_HINT = (
-    "Many peers do not allow renegotiation. Request the certificate in the first handshake (request_cert=True), "
-    "or use TLS 1.3, which can request it later."
-)
-
 # These reasons have this meaning on open connections only.
-_OPEN_REASON_CAUSES: Mapping[int, _Cause] = {339: _Cause("it refuses to renegotiate", _RENEGOTIATION_HINT, _RENEGOTIATION_HINT)}
+_OPEN_REASON_CAUSES: Mapping[int, _Cause] = {339: _RENEGOTIATION}
 
 # The reasons are: psk identity not found; binder does not verify, decryption failed; no shared
 # cipher, no suitable signature algorithm.
@@ -516,6 +559,70 @@ _OTHER_PROTOCOLS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
         ),
     ),
     (
+        re.compile(rb"\x00\x00.\x04\x00\x00\x00\x00\x00", re.DOTALL),
+        _Cause(
+            "answered in HTTP/2 without TLS",
+            "Use the server's HTTPS port, or HTTP/2 without TLS (h2c).",
+            "A client does not begin so: check which program connects here.",
+        ),
+    ),
+    (
+        re.compile(rb"\s*<(?:!doctype|html|\?xml)", re.IGNORECASE),
+        _Cause(
+            "answered with a page in HTML, without TLS",
+            "Check host and port: a web server or a proxy answers there in plain text.",
+            "A client does not send pages: check which program connects here.",
+        ),
+    ),
+    (
+        re.compile(rb"...\x00(?:\x0a[0-9]|\xff)", re.DOTALL),  # length, sequence 0, then protocol 10 and version, or an error
+        _Cause(
+            "is a MySQL or MariaDB server, which begins without TLS",
+            "Use a client for this database: it asks the server for TLS inside its own protocol.",
+            "A server of that kind connects here: check which program it is.",
+        ),
+    ),
+    (
+        re.compile(rb"\x00\x00\x00\x08\x04\xd2\x16[\x2e-\x30]|\x00\x00..\x00\x03\x00[\x00-\x02]|[EN]\x00\x00..S(?:FATAL|ERROR)", re.DOTALL),
+        _Cause(
+            "uses PostgreSQL's protocol, which begins without TLS",
+            "Use a client for this database: it asks the server for TLS inside its own protocol (sslmode=).",
+            "A PostgreSQL client connects to this port: correct its host or port, or set its sslnegotiation=direct.",
+        ),
+    ),
+    (
+        re.compile(rb"0(?:[\x00-\x7f]|\x81.|\x82..|\x83...|\x84....)\x02\x01.[\x60\x61\x63\x64\x65\x77\x78]", re.DOTALL),
+        _Cause(
+            "uses LDAP without TLS",
+            "Use the port for LDAPS (636), or send StartTLS first and wrap the stream with tlsio.TLSSocket.",
+            "The client has to use ldaps://, or a port with plain LDAP.",
+        ),
+    ),
+    (
+        re.compile(rb"\*[0-9]+\r\n\$|-(?:ERR|NOAUTH|DENIED)|\+PONG"),
+        _Cause(
+            "uses Redis's protocol without TLS",
+            "Use the server's port for TLS (tls-port), or rediss:// in its client's address.",
+            "The client has to use TLS (rediss://), or a port without TLS.",
+        ),
+    ),
+    (
+        re.compile(rb"(?:EHLO|HELO|LHLO) ", re.IGNORECASE),
+        _Cause(
+            "began SMTP without TLS",
+            "A server does not greet so: check host and port.",
+            "The client has to begin with TLS (SMTPS, port 465), or use a port with STARTTLS.",
+        ),
+    ),
+    (
+        re.compile(rb"\x05(?:[\x01-\x03][\x00-\x02]|\xff)", re.DOTALL),
+        _Cause(
+            "uses SOCKS, the protocol of a proxy",
+            "This port is a SOCKS proxy: connect through it with a client for SOCKS, and give the stream as socket=.",
+            "The client takes this port for a SOCKS proxy: correct its proxy settings.",
+        ),
+    ),
+    (
         re.compile(rb"SSH-"),
         _Cause(
             "uses SSH, not TLS",
@@ -524,7 +631,7 @@ _OTHER_PROTOCOLS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
         ),
     ),
     (
-        re.compile(rb"220[ -]|\* OK|\+OK"),
+        re.compile(rb"[245][0-9][0-9][ -]|\* (?:OK|BYE)|\+OK "),
         _Cause(
             "sent a plain-text greeting, like a mail or FTP server",
             "Use the port for TLS (465, 993, 995 or 990), or send STARTTLS first and wrap the stream with tlsio.TLSSocket.",
@@ -559,7 +666,7 @@ TRUNCATION_HINT = "Treat the data as incomplete. If the application protocol mar
 def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:
     if fault.opened:
         message = f"{peer} closed the connection during a renegotiation"
-        return ConnectionLostError(message, code="ECONNRESET", hint=_RENEGOTIATION_HINT)
+        return ConnectionLostError(message, code="ECONNRESET", hint=_RENEGOTIATION.remedy(fault))
     message = _CLIENT_HANGUP if fault.role == "client" else _SERVER_HANGUP
     return ConnectionLostError(message, hint=_hint_for_hangup(fault))
 
@@ -589,14 +696,28 @@ def _hint_for_hangup(fault: Fault) -> str:
         )
     if fault.first_bytes:
         return "The server began TLS and disconnected: see its log, check servername=, and check whether it needs a client certificate."
-    return "The server disconnected without sending a byte: check port and servername=, and whether it accepts this address."
+    return (
+        "The server disconnected without sending a byte: check port and servername=, and whether it accepts this address. "
+        "Some protocols begin without TLS (PostgreSQL, MySQL, SMTP): they need a request for it first."
+    )
 
 
 def _explain_os(fault: Fault, peer: str) -> ConnectionLostError:
     code = errno.errorcode.get(fault.os_errno, ConnectionLostError.default_code)
     text = os.strerror(fault.os_errno) if fault.os_errno else "no reason given"
-    hint = None if fault.opened else _hint_for_hangup(fault)
+    hint = _hint_for_loss(fault) if fault.opened else _hint_for_hangup(fault)
     return ConnectionLostError(f"The connection with {_lower(peer)} was lost: {text}", code=code, hint=hint)
+
+
+def _hint_for_loss(fault: Fault) -> str:
+    peer = "server" if fault.role == "client" else "client"
+    if fault.os_errno == errno.ETIMEDOUT:
+        return f"The {peer} no longer acknowledges what is sent: it is down, or the network between is."
+    refused = " It had requested a client certificate: it may have refused this one, which in TLS 1.3 it decides only after the client's handshake."
+    return (
+        f"The {peer} closed the connection without waiting for the end of TLS, or a device between the two did, for example after "
+        f"inactivity: see the {peer}'s log.{refused if fault.role == 'client' and fault.certificate_requested else ''}"
+    )
 
 
 def _explain_limit(fault: Fault, peer: str) -> PeerError:
@@ -642,7 +763,7 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
     "dh_size": (
         "has Diffie-Hellman parameters smaller than min_dh_size=",
         "ERR_TLS_DH_PARAM_SIZE",
-        "The server has to use larger ones. Otherwise exclude DHE from ciphers=, or lower min_dh_size=.",
+        "The server has to use larger ones, or another key exchange: without DHE in ciphers=, it can choose ECDHE.",
     ),
 }
 

@@ -1,9 +1,11 @@
 """The engine's record of a failed connection, as a value."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, TypeAlias
 
-__all__ = ["Fault", "FaultKind", "FaultLimit", "Role"]
+__all__ = ["ClientOffer", "Fault", "FaultKind", "FaultLimit", "LocalSide", "OwnCertificate", "Role"]
 
 Role: TypeAlias = Literal["client", "server"]
 
@@ -54,3 +56,69 @@ class Fault:
     limit: FaultLimit = ""
     certificate_requested: bool = False
     psk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOffer:
+    """What a client offers, as far as OpenSSL has read its hello.
+
+    Attributes:
+        version: The version field of the hello; 0 if it was not read.
+        suites: OpenSSL's names of the cipher suites.
+        groups: OpenSSL's names of the groups.
+        signatures: Numbers of the signature algorithms.
+    """
+
+    version: int = 0
+    suites: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    signatures: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCertificate:
+    """The certificate that the local side presents.
+
+    Attributes:
+        subject: Its subject, for messages.
+        issuer: Its issuer, for messages.
+        key: The type of its key: `"RSA"`, `"EC"`, or `""` for others.
+        not_before: None if it cannot be read.
+        not_after: None if it cannot be read.
+        is_self_signed: It is its own issuer.
+        fits_role: Its extendedKeyUsage allows this side of TLS.
+        intermediates: How many certificates are sent after it.
+    """
+
+    subject: str
+    issuer: str
+    key: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    is_self_signed: bool = False
+    fits_role: bool = True
+    intermediates: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSide:
+    """What is known about the local side of a failed handshake, for hints.
+
+    Attributes:
+        now: The time of the failure, aware; None if unknown.
+        min_version: The oldest version that is allowed.
+        max_version: The newest version that is allowed.
+        narrowed: The options that were given and that leave something out, with their values as
+            text.
+        server_name: The name that the client sent; None if it sent none.
+        certificate: The certificate that this side presents.
+        offer: What the client offers, on a server.
+    """
+
+    now: datetime | None = None
+    min_version: str = "TLSv1.2"
+    max_version: str = "TLSv1.3"
+    narrowed: Mapping[str, str] = field(default_factory=dict)
+    server_name: str | None = None
+    certificate: OwnCertificate | None = None
+    offer: ClientOffer = ClientOffer()

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tlsio.model.exported import exported
+
 __all__ = ["ServerStats", "StoreStats"]
 
 
+@exported
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerStats:
     """The counters of a server since it was created.
@@ -51,6 +54,7 @@ class ServerStats:
         return self.session_hits + self.session_misses + self.sessions_stored + self.session_errors
 
 
+@exported
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStats:
     """The counters of a session store since it was created.

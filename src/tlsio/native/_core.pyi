@@ -549,6 +549,12 @@ class Connection:
     @property
     def shared_sigalgs(self) -> list[str]: ...
     @property
+    def sent_intermediates(self) -> int:
+        """How many certificates we send after our own."""
+    @property
+    def client_offer(self) -> tuple[int, tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+        """Server: version of the hello, suites, groups and signature algorithms, as far as read."""
+    @property
     def finished(self) -> tuple[bytes | None, bytes | None]:
         """The verify_data of our Finished and of the peer's."""
     @property

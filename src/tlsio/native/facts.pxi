@@ -34,6 +34,23 @@ cdef list sigalgs_of(SSL *ssl):
     return found
 
 
+cdef tuple offer_of(SSL *ssl):
+    cdef CIPHER_STACK *ciphers = SSL_get_client_ciphers(ssl)
+    cdef int groups[64]
+    cdef int i, count = SSL_get1_groups(ssl, NULL)
+    cdef unsigned char sign, digest
+    suites = () if ciphers == NULL else [SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, i)).decode() for i in range(sk_SSL_CIPHER_num(ciphers))]
+    names, signatures = [], []
+    if 0 < count <= 64:
+        SSL_get1_groups(ssl, groups)
+        names = [text_of(SSL_group_to_name(ssl, groups[i])) for i in range(count)]
+    for i in range(max(0, SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL))):
+        SSL_get_sigalgs(ssl, i, NULL, NULL, NULL, &sign, &digest)
+        signatures.append(digest << 8 | sign)
+    ERR_clear_error()
+    return SSL_client_version(ssl), tuple(suites), tuple([name for name in names if name]), tuple(signatures)
+
+
 cdef str name_of(int number):
     cdef const char *name = OBJ_nid2sn(number)
     return "UNDEF" if name == NULL else name.decode()
@@ -279,6 +296,21 @@ cdef class Facts:
     def certificate(self):
         """DER of our own certificate, or None."""
         return der_of(SSL_get_certificate(tio_conn_ssl(self.c))) if tio_conn_ssl(self.c) != NULL else None
+
+    @property
+    def sent_intermediates(self):
+        """How many certificates we send after our own."""
+        cdef X509_STACK *chain = NULL
+        if tio_conn_ssl(self.c) == NULL or not SSL_get0_chain_certs(tio_conn_ssl(self.c), &chain) or chain == NULL:
+            return 0
+        return sk_X509_num(chain)
+
+    @property
+    def client_offer(self):
+        """Server: (version field of the hello, names of the suites, names of the groups, numbers of
+        the signature algorithms), as far as OpenSSL has read them.
+        """
+        return offer_of(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else (0, (), (), ())
 
     @property
     def verify_errors(self):

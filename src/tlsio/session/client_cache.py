@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlsio.model.checks import check_int
+from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -29,6 +30,7 @@ class _Ticket(NamedTuple):
         return "<ticket>"
 
 
+@exported
 class ClientSessionCache:
     """A bounded cache of sessions by server, which evicts the least recently used server first.
 

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from tlsio.model.checks import check_limit
+from tlsio.model.exported import exported
 from tlsio.model.statistics import StoreStats
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _EXPIRES = struct.Struct("d")
 _EXPIRED_PER_PUT = 2
 
 
+@exported
 class MemorySessionStore:
     """A `SessionStore` in memory.
 

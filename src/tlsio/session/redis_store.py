@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_int, check_text
 from tlsio.model.errors import StoreError
+from tlsio.model.exported import exported
 from tlsio.model.statistics import StoreStats
 
 from .redis_link import REDIS_TIMEOUT, RedisBacked, RedisLink, expect_ok
@@ -25,6 +26,7 @@ __all__ = ["RedisSessionStore"]
 _MAX_ENTRY_BYTES = 32 * 1024
 
 
+@exported
 class RedisSessionStore(RedisBacked):
     """A `SessionStore` in Redis or Valkey, shared by all nodes with the same secret.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.model.checks import check_text
 from tlsio.model.errors import StoreError
+from tlsio.model.exported import exported
 from tlsio.model.options.context import MAX_TICKET_KEYS
 
 from .redis_link import REDIS_TIMEOUT, RedisBacked, RedisLink
@@ -57,6 +58,7 @@ return 1"""
 _log = logging.getLogger("tlsio")
 
 
+@exported
 class RedisTicketKeys(RedisBacked):
     """Ticket keys shared by all nodes with the same secret.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from tlsio.model.exported import exported
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -21,6 +23,7 @@ def entry_id(session_id: bytes, session_id_context: bytes) -> bytes:
     return hashlib.sha256(len(session_id_context).to_bytes() + session_id_context + session_id).digest()
 
 
+@exported
 @runtime_checkable
 class SessionStore(Protocol):
     """Stores sessions by id, for one server or for a whole cluster.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from tlsio.model.checks import check_seconds, out_of_range, wrong_type
+from tlsio.model.exported import exported
 from tlsio.model.options.context import TICKET_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class TicketKeySource(Protocol):
         """
 
 
+@exported
 class TicketKeyRing:
     """Ticket keys of one process, which rotate by time and exist only in memory.
 

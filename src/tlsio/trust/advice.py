@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from tlsio.model.codes import VerifyError, x509_text
+from tlsio.model.faults import Role
 from tlsio.native._core import check_issued, has_valid_extensions
 
 from . import der
@@ -275,8 +276,15 @@ def _doubt_clock(facts: PeerFacts) -> str:
     return ""
 
 
+def allows_role(certificate: PeerCertificate, role: Role) -> bool:
+    """Tell whether the extendedKeyUsage of a certificate, if any, allows a side of TLS."""
+    allowed = certificate["ext_key_usage"]
+    return allowed is None or (_CLIENT_AUTH if role == "client" else _SERVER_AUTH) in allowed or _ANY_USAGE in allowed
+
+
 def _unsuitable_purpose(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:
-    usage, oid = ("serverAuth", _SERVER_AUTH) if facts.role == "client" else ("clientAuth", _CLIENT_AUTH)
+    role: Role = "server" if facts.role == "client" else "client"
+    usage = f"{role}Auth"
     subject = _subject(certificate)
     if certificate.raw != facts.leaf:
         # For a CA this means that its extensions, or the trust settings of a root, do not allow it
@@ -285,8 +293,7 @@ def _unsuitable_purpose(facts: PeerFacts, certificate: PeerCertificate) -> tuple
             f'"{subject}"',
             f'The CA "{subject}" may not issue certificates for {usage}: its extensions or OpenSSL\'s trust settings forbid it.',
         )
-    allowed = certificate["ext_key_usage"]
-    if allowed is not None and oid not in allowed and _ANY_USAGE not in allowed:
+    if not allows_role(certificate, role):
         return f'"{subject}"', f"The {facts.peer} needs a certificate whose extendedKeyUsage allows {usage}."
     return f'"{subject}"', f"The keyUsage of the {facts.peer}'s certificate does not allow {usage}, or OpenSSL's trust settings reject it."
 

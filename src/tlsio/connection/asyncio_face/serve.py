@@ -11,6 +11,7 @@ from tlsio.connection.asyncio_face.transport import TLSTransport
 from tlsio.connection.server.listening import bind, check_backlog, check_given
 from tlsio.connection.server.server import Server
 from tlsio.model.errors import UsageStateError, UsageTypeError
+from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
     import socket as _socket
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncioServer", "create_tls_server", "start_server"]
 
 
+@exported
 class AsyncioServer(asyncio.AbstractServer):
     """A server as asyncio knows it, over a `Server`.
 

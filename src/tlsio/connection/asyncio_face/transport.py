@@ -14,6 +14,7 @@ from tlsio.connection.asyncio_face.extra_info import find_extra_info
 from tlsio.connection.socket.tls_socket import internals_of
 from tlsio.model.checks import check_int
 from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["TLSTransport"]
 
 
+@exported
 class TLSTransport(asyncio.Transport):
     """One TLS connection as an `asyncio.Transport`, from the end of its handshake on.
 

@@ -138,6 +138,7 @@ async def _establish(
     options = side.options
     loop = asyncio.get_running_loop()
     scope = asyncio.timeout(options.timeout)
+    is_connected = stream is not None
     try:
         async with scope:
             if stream is not None:
@@ -146,6 +147,7 @@ async def _establish(
                 made = _make_socket(loop, await connect_path(loop, path), side)
             else:
                 made = _make_socket(loop, await connect_tcp(loop, where, port, options), side)
+            is_connected = True
             return await _do_handshake(made, listeners)
     except TimeoutError:
         if not scope.expired():
@@ -153,8 +155,16 @@ async def _establish(
         raise HandshakeTimeoutError(
             f"No connection to {_describe(port, path, side.host)} within {options.timeout} seconds",
             code="ERR_TLS_CONNECT_TIMEOUT",
-            hint="Check that the server runs and that no firewall drops the packets, or raise timeout=.",
+            hint=_SILENT_SERVER
+            if is_connected
+            else "Check that the server runs and that no firewall drops the packets, or raise timeout=.",
         ) from None
+
+
+_SILENT_SERVER = (
+    "It was connected, but the handshake did not finish: the server may not use TLS on this port, or wait for STARTTLS. "
+    "If it is slow, raise timeout=."
+)
 
 
 def _describe(port: int, path: Any, host: str | None) -> str:

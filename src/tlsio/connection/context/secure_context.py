@@ -19,6 +19,7 @@ from tlsio.connection.context.files import read_file
 from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
+from tlsio.model.exported import exported
 from tlsio.model.material import Material
 from tlsio.model.options.parse import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
@@ -102,6 +103,7 @@ def get_certificate_compression_algorithms() -> list[str]:
     return list(compression_algorithms())
 
 
+@exported
 class SecureContext:
     """The certificates, trust and protocol settings of our side. Immutable, usable from any thread.
 

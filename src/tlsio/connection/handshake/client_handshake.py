@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tlsio.connection.context.secure_context import SESSION_TIMEOUT
 from tlsio.connection.context.trust_digest import digest_client
 from tlsio.connection.handshake.diagnostics import Diagnostics
+from tlsio.connection.handshake.local_side import describe_local_side
 from tlsio.connection.handshake.psk import ask_for_identity
 from tlsio.connection.handshake.questions import INTERNAL_ERROR
 from tlsio.connection.handshake.side import HandshakeSide
@@ -353,12 +354,12 @@ class ClientHandshake(HandshakeSide):
             return judge_absence(leaf, required=self.options.ocsp == "require")
         return judge_response(response, leaf, issuers[0] if issuers else None, now=datetime.now(UTC))
 
-    def explain(self, _handshake: Handshake, fault: Fault) -> TLSError:
+    def explain(self, handshake: Handshake, fault: Fault) -> TLSError:
         """Return the exception for a failure of the connection."""
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
             cache.forget(self._cache_key)  # the session may be the cause; Node's agent forgets it too
-        return error_from_fault(fault, host=self.host)
+        return error_from_fault(fault, host=self.host, local=describe_local_side(handshake.connection, self.context.options))
 
     def is_authorized(self, _handshake: Handshake) -> bool:
         """Return whether the server was verified."""

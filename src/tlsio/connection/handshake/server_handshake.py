@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.handshake.diagnostics import Diagnostics
+from tlsio.connection.handshake.local_side import describe_local_side
 from tlsio.connection.handshake.psk import ask_for_key
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_hook_failure, wrong_answer
 from tlsio.connection.handshake.side import HandshakeSide
@@ -20,6 +21,7 @@ from tlsio.model.errors import (
     UsageError,
     UsageTypeError,
     UsageValueError,
+    add_hint,
 )
 from tlsio.model.explanations import error_from_fault
 from tlsio.model.options.parse import parse_context_options
@@ -295,19 +297,21 @@ class ServerHandshake(HandshakeSide):
         refused = self.judge(handshake).error if fault.kind == "verify" else None
         if isinstance(refused, TLSError):
             return refused
-        error = error_from_fault(fault)
+        context = handshake.context or self.policy.names.default
+        error = error_from_fault(fault, local=describe_local_side(handshake.connection, context.options))
         size = len(handshake.connection.peer_certificate or b"")
         if size > _MAX_CERTIFICATE_IN_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
-            error.hint = (
+            hint = (
                 f"Up to TLS 1.2 the client's certificate must fit into a session ticket, but it has {size} bytes. Disable tickets "
                 "(secure_options=SSL_OP_NO_TICKET), or give the client a smaller certificate."
             )
-            error.add_note(error.hint)
+            add_hint(error, hint)
         # Without a certificate OpenSSL finds no common version, cipher or signature algorithm.
         if error.alert in _NEGOTIATION_ALERTS and fault.kind == "ssl" and handshake.connection.certificate is None and not fault.psk:
             return ConfigError(
                 "TLS with the client failed: no certificate is configured", code=error.code, alert=error.alert, reason=error.reason,
-                hint="Give cert= and key=.", openssl_errors=error.openssl_errors,
+                hint=_hint_for_no_certificate(handshake.connection.server_name, has_names=bool(self.policy.names)),
+                openssl_errors=error.openssl_errors,
             )  # fmt: skip
         return error
 
@@ -362,6 +366,14 @@ class ServerHandshake(HandshakeSide):
         skips_pins = connection.psk_used or (connection.resumed and strict)
         policy = VerifyPolicy(reject_unauthorized=strict, pins=() if skips_pins else options.pins or (), answer=answer)
         return judge(facts, policy)
+
+
+def _hint_for_no_certificate(name: str | None, *, has_names: bool) -> str:
+    """Say why no certificate was found for a client, by the name that it sent."""
+    if not has_names:
+        return "Give cert= and key=."
+    sent = f'The client sent the name "{name}", which add_context() does not have' if name else "The client sent no server name (SNI)"
+    return f"{sent}, and there is no default certificate: give cert= and key= to the server, or let the client connect by a known name."
 
 
 def _no_listener(_error: BaseException) -> bool:

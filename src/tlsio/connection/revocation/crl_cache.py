@@ -16,6 +16,7 @@ from tlsio.connection.revocation.http_fetch import fetch as fetch_by_http
 from tlsio.connection.tasks import ends_task
 from tlsio.model.checks import check_choice, check_function, check_int, check_seconds
 from tlsio.model.errors import CertificateError, UsageTypeError
+from tlsio.model.exported import exported
 from tlsio.native._core import Lists, list_keys
 from tlsio.trust.certificate import read_all
 from tlsio.trust.revocation import read_list
@@ -50,6 +51,7 @@ class _Fetched(NamedTuple):
     until: datetime
 
 
+@exported
 class CrlCache:
     """Fetches and caches the CRLs for peers' chains (`fetch_crl=`).
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from tlsio.connection.revocation.http_fetch import fetch as fetch_by_http
 from tlsio.connection.tasks import ends_task
 from tlsio.model.checks import check_function, check_int, check_seconds
+from tlsio.model.exported import exported
 from tlsio.trust.certificate import parse
 from tlsio.trust.ocsp import MAX_RESPONSE, CertificateStatus, judge_response, make_request
 
@@ -46,6 +47,7 @@ _MAX_ENTRIES = 1000  # some 10 KB each, with the task
 _MIN_INTERVAL = 60.0  # seconds: a responder with very short validities is not queried continuously
 
 
+@exported
 class Stapler:
     """Keeps OCSP responses for servers (`stapling=`). Servers of one event loop may share one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tlsio.model.errors import missing_extra
+from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ _STORE_GAUGES = (
 )
 
 
+@exported
 class ServerCollector:
     """A collector for `prometheus_client`, such as `tlsio.ServerCollector({"web": server})`.
 

@@ -40,6 +40,7 @@ from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
+from tlsio.model.exported import exported
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
 from tlsio.native._core import Gate
@@ -122,6 +123,7 @@ async def serve(  # noqa: PLR0913  (the parameters of listen)
         yield server
 
 
+@exported
 class Server(Emitter):
     """A TLS server.
 

@@ -3,10 +3,12 @@
 import asyncio
 
 from tlsio.model.errors import ConnectionLostError, TLSError, UsageError
+from tlsio.model.exported import exported
 
 __all__ = ["CloseTimeoutError", "IdleTimeoutError", "IncompleteReadError", "LimitOverrunError"]
 
 
+@exported
 class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
     """The stream ended before all requested bytes were received.
 
@@ -27,6 +29,7 @@ class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
         return type(self), (self.partial, self.expected)
 
 
+@exported
 class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
     """There is no separator within `read_limit`; the data stays in the buffer.
 
@@ -44,6 +47,7 @@ class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
         return type(self), (self.message, self.consumed)
 
 
+@exported
 class IdleTimeoutError(ConnectionLostError, TimeoutError):
     """No data moved for the time given to `set_timeout`, and there was no `timeout` listener."""
 
@@ -51,6 +55,7 @@ class IdleTimeoutError(ConnectionLostError, TimeoutError):
     default_message = "Nothing was sent or received within the idle timeout"
 
 
+@exported
 class CloseTimeoutError(ConnectionLostError, TimeoutError):
     """`close` could not deliver all data: the peer acknowledged nothing for `close_timeout`."""
 

@@ -22,6 +22,7 @@ from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import ConnectionLostError, HandshakeError, UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.explanations import NO_ANSWER_HINT
+from tlsio.model.exported import exported
 from tlsio.model.options.connection import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
 from tlsio.native._core import REHANDSHAKE_DROPPED, REHANDSHAKE_UNJUDGED
 
@@ -45,6 +46,7 @@ SOCKET_EVENTS = frozenset(
 )
 
 
+@exported
 class TLSSocket(SocketClosing):
     """One TLS connection (Node: `tls.TLSSocket`).
 

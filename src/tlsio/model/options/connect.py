@@ -21,6 +21,7 @@ from tlsio.model.checks import (
     wrong_value,
 )
 from tlsio.model.errors import UsageValueError
+from tlsio.model.exported import exported
 from tlsio.model.options.connection import ConnectionOptions, ConnectionOptionsDict
 from tlsio.model.options.context import SharedContextOptionsDict
 from tlsio.model.options.option import option
@@ -117,6 +118,7 @@ class ConnectOptions(ConnectionOptions):
     local_port: int | None = option(_check_local_port)
 
 
+@exported
 class ConnectOptionsDict(SharedContextOptionsDict, ConnectionOptionsDict, total=False):
     """The options of `connect` besides its own parameters, such as `host`, for `Unpack`."""
 

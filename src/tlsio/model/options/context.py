@@ -24,6 +24,7 @@ from tlsio.model.checks import (
 )
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.model.exported import exported
 from tlsio.model.material import (
     Material,
     parse_authorities,
@@ -305,6 +306,7 @@ class SharedContextOptionsDict(TypedDict, total=False):
     certificate_compression: "Sequence[CompressionAlgorithm] | None"
 
 
+@exported
 class ContextOptionsDict(SharedContextOptionsDict, total=False):
     """The options of `create_secure_context`, for `Unpack`."""
 

@@ -17,6 +17,7 @@ from tlsio.model.checks import (
     wrong_value,
 )
 from tlsio.model.errors import UsageValueError
+from tlsio.model.exported import exported
 from tlsio.model.options.connection import ConnectionOptions, ConnectionOptionsDict
 from tlsio.model.options.context import ContextOptionsDict
 from tlsio.model.options.option import option, take_as_given
@@ -91,6 +92,7 @@ class ServerOptions(ConnectionOptions):
         return self.context.alpn_callback
 
 
+@exported
 class ServerOptionsDict(ContextOptionsDict, ConnectionOptionsDict, total=False):
     """The options of `create_server`, for `Unpack`."""
 

@@ -1,0 +1,71 @@
+"""What is known about our own side of a failed handshake, for the hint of its error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tlsio.model.constants import defaults
+from tlsio.model.faults import ClientOffer, LocalSide, OwnCertificate
+from tlsio.trust.advice import allows_role
+from tlsio.trust.certificate import read_all
+
+if TYPE_CHECKING:
+    from tlsio.model.faults import Role
+    from tlsio.model.options.context import ContextOptions
+    from tlsio.native._core import Connection
+
+__all__ = ["describe_local_side"]
+
+_MAX_SHOWN = 80
+
+
+def describe_local_side(connection: Connection, options: ContextOptions) -> LocalSide:
+    """Return what a hint may say about our side.
+
+    Args:
+        connection: The connection that has failed.
+        options: Those of its context.
+    """
+    offer = ClientOffer()
+    if connection.is_server:
+        version, suites, groups, signatures = connection.client_offer
+        offer = ClientOffer(version=version, suites=suites, groups=groups, signatures=signatures)
+    return LocalSide(
+        now=datetime.now(UTC),
+        min_version=options.min_version or defaults.min_version,
+        max_version=options.max_version or defaults.max_version,
+        narrowed=_find_narrowed(options),
+        server_name=connection.server_name,
+        certificate=_describe_certificate(connection),
+        offer=offer,
+    )
+
+
+def _find_narrowed(options: ContextOptions) -> dict[str, str]:
+    """Return the options that were given and leave something out, as they would be written."""
+    names = ("min_version", "max_version", "ciphers", "ecdh_curve", "sigalgs")
+    found = {name: repr(value)[:_MAX_SHOWN] for name in names if (value := getattr(options, name)) is not None}
+    if options.secure_options:
+        found["secure_options"] = hex(options.secure_options)
+    if options.alpn_protocols is not None:
+        found["alpn_protocols"] = repr([name.decode("latin-1") for name in options.alpn_protocols])[:_MAX_SHOWN]
+    return found
+
+
+def _describe_certificate(connection: Connection) -> OwnCertificate | None:
+    data = connection.certificate
+    certificate = next(read_all((data,) if data else ()), None)
+    if certificate is None:
+        return None
+    role: Role = "server" if connection.is_server else "client"
+    return OwnCertificate(
+        subject=certificate.subject_text,
+        issuer=certificate.issuer_text,
+        key="RSA" if certificate["modulus"] else "EC" if certificate["asn1_curve"] else "",
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        is_self_signed=certificate.subject == certificate.issuer,
+        fits_role=allows_role(certificate, role),
+        intermediates=connection.sent_intermediates,
+    )
