@@ -112,6 +112,11 @@ def test_secure_pair() -> None:
     assert run("secure_pair.py") == ["Hello, Ada (TLSv1.3)"]
 
 
+def test_asyncio_protocol() -> None:
+    """A protocol on one side, streams on the other."""
+    assert run("asyncio_protocol.py") == ["Welcome over TLSv1.3", "ONE", "TWO", "", ""]
+
+
 def test_httpx_client() -> None:
     """The server knows the client; the second request resumes the first one's session."""
     assert run("httpx_client.py") == ["Hello, alice: verified", "Hello, alice: resumed"]

@@ -281,6 +281,16 @@ class PeerCertificate(Mapping[str, Any]):
         )
 
     @cached_property
+    def general_names(self) -> tuple[GeneralName, ...]:
+        """All names of its subjectAltName, in order; () if it is missing or malformed."""
+        return _read_or((), self._general_names)
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """The URIs of its subjectAltName, such as a SPIFFE ID."""
+        return tuple(name.text for name in self.general_names if name.kind == "URI")
+
+    @cached_property
     def x509(self) -> "x509.Certificate":
         """The object of `cryptography`.
 

@@ -143,12 +143,14 @@ class GeneralName:
             decodes every byte.
         ascii_only: Printing quotes non-ASCII characters too.
         ip: The address of a well-formed `IP Address`.
+        name: The name of a `DirName`.
     """
 
     kind: str
     text: str
     ascii_only: bool = True
     ip: IPAddress | None = None
+    name: Name | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.text if self._is_safe() else self._quoted()}"
@@ -231,7 +233,8 @@ def _other_name(element: der.Element) -> GeneralName:
 
 
 def _directory_name(element: der.Element) -> GeneralName:
-    return GeneralName("DirName", parse_name(der.read(element.content)).rfc2253(), ascii_only=False)
+    name = parse_name(der.read(element.content))
+    return GeneralName("DirName", name.rfc2253(), ascii_only=False, name=name)
 
 
 def _ip_address(element: der.Element) -> GeneralName:

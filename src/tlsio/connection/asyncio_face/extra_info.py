@@ -169,10 +169,7 @@ _LONG_NAMES = {
 
 
 def _to_ssl_form(certificate: PeerCertificate) -> dict[str, Any]:
-    """Return the main fields of a certificate in the form of `ssl.SSLSocket.getpeercert()`.
-
-    Of its alternative names, the DNS names and then the addresses.
-    """
+    """Return the main fields of a certificate in the form of `ssl.SSLSocket.getpeercert()`."""
     form = {
         "subject": _name_in_ssl_form(certificate.subject_name),
         "issuer": _name_in_ssl_form(certificate.issuer_name),
@@ -181,10 +178,10 @@ def _to_ssl_form(certificate: PeerCertificate) -> dict[str, Any]:
         "notBefore": certificate["valid_from"],
         "notAfter": certificate["valid_to"],
     }
-    names = certificate.names
-    alternatives = [("DNS", name) for name in names.dns] + [("IP Address", str(address)) for address in names.ip]
-    if alternatives:
-        form["subjectAltName"] = tuple(alternatives)
+    if certificate.general_names:
+        form["subjectAltName"] = tuple(
+            (one.kind, one.text if one.name is None else _name_in_ssl_form(one.name)) for one in certificate.general_names
+        )
     return form
 
 

@@ -8,6 +8,7 @@ socket's `end` becomes `eof_received`, its `error` and `close` become `connectio
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.asyncio_face.extra_info import find_extra_info
@@ -60,6 +61,12 @@ class TLSTransport(asyncio.Transport):
         self._set_limits(_DEFAULT_HIGH, None)
         protocol.connection_made(self)
         self._connect_flow()
+
+    def __del__(self) -> None:
+        # The socket releases the connection. As in asyncio, nothing else keeps a paused transport,
+        # or one whose loop is closed.
+        if getattr(self, "_protocol", None) is not None and not self._closing:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, stacklevel=1, source=self)
 
     def __repr__(self) -> str:
         state = "closed" if self.tls_socket.closed else "closing" if self._closing else "open"
@@ -213,8 +220,12 @@ class TLSTransport(asyncio.Transport):
     # ---- the end
 
     def is_closing(self) -> bool:
-        """Tell whether the transport is closed or being closed."""
-        return self._closing or self.tls_socket.closed
+        """Tell whether the transport is closed, being closed, or cannot send any more.
+
+        A program that only writes and drains must see the last: `StreamWriter.drain` then gives the
+        loop a turn, in which the connection is found to be lost.
+        """
+        return self._closing or self.tls_socket.closed or bool(self._connection.out_error)
 
     def close(self) -> None:
         """Send what is queued, then close. The protocol gets no more data."""

@@ -323,6 +323,7 @@ class SocketClosing(SocketReading):
             self._set_handshake_deadline(None)
         if self._closing is not None:
             self._closing.stop()
+            self._closing = None  # it refers to this socket
         connection = self._connection
         connection.destroy(linger=not at_once)
         connection.release()
