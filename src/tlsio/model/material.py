@@ -86,6 +86,11 @@ def holds_certificate(data: bytes) -> bool:
     return not _CERTIFICATE_LABELS.isdisjoint(pem_labels(data))
 
 
+def holds_private_key(data: bytes) -> bool:
+    """Tell whether PEM content has at least one private key, encrypted or not."""
+    return any(label.endswith("PRIVATE KEY") for label in pem_labels(data))
+
+
 def parse_certificates(label: str, value: object) -> tuple[Material, ...]:
     """Parse `cert`: content, a path, an `x509.Certificate` or a list of them."""
     return _parse_each(label, value, _parse_certificate)
