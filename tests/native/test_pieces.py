@@ -70,6 +70,22 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str, str]] = {
         "ERR_OSSL_BAD_DECRYPT",
         "is not the one",
     ),
+    "cert without key": (lambda: {"cert": pki.localhost().cert_pem}, "ERR_TLS_CERT_WITHOUT_KEY", "PEM that contains both"),
+    "one of two without key": (
+        lambda: {"cert": [pki.localhost().cert_pem + pki.localhost().key_pem, pki.localhost_rsa().cert_pem]},
+        "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+        "",
+    ),
+    "cert with another key": (
+        lambda: {"cert": pki.localhost().cert_pem + pki.client().key_pem},
+        "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
+        "are not a pair",
+    ),
+    "cert with an encrypted key": (
+        lambda: {"cert": pki.localhost().cert_pem + pki.localhost().encrypted_key_pem()},
+        "ERR_OSSL_BAD_DECRYPT",
+        "set passphrase=",
+    ),
     "key of another certificate": (
         lambda: {"cert": pki.localhost().cert_pem, "key": pki.client().key_pem},
         "ERR_OSSL_X509_KEY_VALUES_MISMATCH",
@@ -302,10 +318,8 @@ def test_passphrase_of_an_unencrypted_key_is_ignored() -> None:
     assert server_of(pki.localhost(), passphrase="x")
 
 
-@pytest.mark.parametrize(
-    "options", [{"cert": lambda who: who.cert_pem}, {"key": lambda who: who.key_pem}, {}], ids=["cert", "key", "neither"]
-)
-def test_half_an_identity_fails_the_handshake_only(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{"key": lambda who: who.key_pem}, {}], ids=["key", "neither"])
+def test_missing_certificate_fails_the_handshake_only(options: dict[str, Any]) -> None:
     """Legal, as in Node: a replace may bring the other half."""
     context = create_secure_context(**{name: of(pki.localhost()) for name, of in options.items()})
     assert shake(context, std_client()).code == "ERR_SSL_NO_SHARED_CIPHER" or not shake(context, std_client()).opened

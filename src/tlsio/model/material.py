@@ -87,6 +87,11 @@ def holds_certificate(data: bytes) -> bool:
     return not _CERTIFICATE_LABELS.isdisjoint(pem_labels(data))
 
 
+def holds_private_key(data: bytes) -> bool:
+    """Tell whether PEM content has at least one private key, encrypted or not."""
+    return any(label.endswith("PRIVATE KEY") for label in pem_labels(data))
+
+
 def certificate_der(value: object) -> bytes | None:
     """Return the DER of an `x509.Certificate` of `cryptography`; None for anything else."""
     return _object_der(value, "Certificate")

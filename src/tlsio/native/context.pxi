@@ -10,6 +10,8 @@ from hashlib import sha256
 from libc.stdlib cimport free, malloc
 from libc.string cimport strdup
 
+from tlsio.model.material import holds_private_key
+
 include "material.pxi"
 
 # Wire values (RFC 8879 §7.3), in Node's order.
@@ -348,12 +350,15 @@ cdef int _set_identities(SSL_CTX *ssl, spec) except -1:
 
 
 cdef _Key _key_for(material, list chain, list keys):
-    """Return the key of the first certificate; None if there are no keys at all, which is legal but
-    fails handshakes.
-    """
+    """Return the key of the first certificate: one of `keys`, or the one in the same PEM."""
     cdef _Key key
+    if holds_private_key(material.data):
+        keys = [*keys, (material, _read_key(material))]
     if not keys:
-        return None
+        raise ConfigError(
+            f"cert= was given without key=: {material.label} contains no private key", code="ERR_TLS_CERT_WITHOUT_KEY",
+            hint="Give the certificate's private key with key=, or a PEM that contains both as cert=.",
+        )
     for _, key in keys:
         if _fits(chain[0], key):
             return key
@@ -402,10 +407,7 @@ cdef int _use(SSL_CTX *ssl, X509_STORE *store, label, list given, _Key key) exce
     cdef list chain = _complete(store, leaf, given[1:])
     cdef X509_STACK *stack = _borrow(chain)
     cdef bint ok
-    if key is not None:
-        ok = SSL_CTX_use_cert_and_key(ssl, leaf.x509, key.pkey, stack, 1)
-    else:
-        ok = SSL_CTX_use_certificate(ssl, leaf.x509) and SSL_CTX_set1_chain(ssl, stack)
+    ok = SSL_CTX_use_cert_and_key(ssl, leaf.x509, key.pkey, stack, 1)
     sk_X509_free(stack)
     if not ok:
         raise _unusable(f"Cannot use the certificate of {label}")

@@ -182,8 +182,6 @@ cdef extern from "openssl/ssl.h" nogil:
     void SSL_CTX_set_client_CA_list(SSL_CTX *ssl, X509_NAME_STACK *names)
     X509_VERIFY_PARAM *SSL_CTX_get0_param(SSL_CTX *ssl)
     void SSL_CTX_set_verify(SSL_CTX *ssl, int mode, void *unused)
-    int SSL_CTX_use_certificate(SSL_CTX *ssl, X509 *certificate)
-    int SSL_CTX_set1_chain(SSL_CTX *ssl, X509_STACK *chain)
     int SSL_CTX_use_PrivateKey(SSL_CTX *ssl, EVP_PKEY *key)
     int SSL_CTX_use_cert_and_key(SSL_CTX *ssl, X509 *certificate, EVP_PKEY *key, X509_STACK *chain, int override)
     int SSL_CTX_set1_sigalgs_list(SSL_CTX *ssl, const char *algorithms)

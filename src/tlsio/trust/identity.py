@@ -96,11 +96,28 @@ def to_server_name(hostname: str, label: str = "hostname") -> str:
     if "*" in name:
         raise UsageValueError(
             f'{label} "{printable(hostname)}" is a pattern, not a host name',
-            hint="Certificates may have a name with *, but a host does not: give the name of the one host that you connect to.",
+            hint="Certificates and add_context() may have a name with *, but a host does not: give the name of the one host that is meant.",
         )
+    return _check_host_name(name, hostname, label)
+
+
+def to_server_pattern(hostname: str, label: str = "hostname") -> str:
+    """Return a name as `to_server_name` does; its ASCII labels may have stars.
+
+    Raises:
+        UsageValueError: this is neither a host name nor a pattern of host names.
+    """
+    labels = hostname.removesuffix(".").split(".")
+    name = ".".join(one.lower() if one.isascii() else to_server_name(one, label) for one in labels)
+    _check_host_name(".".join(_host_labels(name.replace("*", "x"))), hostname, label)
+    return name
+
+
+def _check_host_name(name: str, given: str, label: str) -> str:
+    """Return the name that was made of `given`, if it is one."""
     if not name or ".." in f".{name}." or len(name) > _MAX_NAME:
         raise UsageValueError(
-            f'{label} "{printable(hostname)}" is not a host name',
+            f'{label} "{printable(given)}" is not a host name',
             hint="Give the name alone, with ASCII dots and without a port or a path; give an IP address with all its parts.",
         )
     return name

@@ -225,6 +225,13 @@ async def test_server_that_hangs_up_is_told_as_in_node(net: Net) -> None:
         assert isinstance(caught.value, ConnectionError)
 
 
+@pytest.mark.parametrize("option", ["servername", "host"])
+async def test_pattern_is_no_server(option: str) -> None:
+    """A star belongs into certificates: nothing is dialled."""
+    with pytest.raises(tlsio.UsageError, match="it has a star"):
+        await tlsio.connect(1, **{option: "*.example.test"})
+
+
 # --- identity and pins ---
 
 

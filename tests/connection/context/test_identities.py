@@ -12,6 +12,7 @@ from tlsio.connection.context.secure_context import create_secure_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from net import Net
 
@@ -84,3 +85,83 @@ def test_key_of_neither_is_refused() -> None:
     with pytest.raises(tlsio.ConfigError, match=r"options\.key\[2\]") as caught:
         create_secure_context(cert=both["cert"], key=[*both["key"], pki.client().key_pem])
     assert caught.value.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
+
+
+# --- certificate and key in one PEM ---
+
+
+def combined(who: pki.Identity, *, passphrase: bool = False) -> bytes:
+    """Return a chain with its private key in the middle, as other servers take it."""
+    key = who.encrypted_key_pem() if passphrase else who.key_pem
+    return who.cert_pem + key + b"".join(one.public_bytes(pki.PEM) for one in who.intermediates)
+
+
+async def served(net: Net, server: tlsio.Server) -> bytes:
+    """Return the certificate that a client sees, in PEM."""
+    sock = await net.connect(server, ca=[pki.ca1().cert_pem, pki.ca5().cert_pem], check_server_identity=lambda *_: None)
+    try:
+        return sock.get_verified_chain()[0].public_bytes(pki.PEM)
+    finally:
+        sock.destroy()
+        await sock.wait_closed()
+
+
+@pytest.mark.parametrize("way", ["content", "file", "encrypted", "two"])
+async def test_pem_with_its_key_needs_no_key_option(net: Net, tmp_path: Path, way: str) -> None:
+    """As `load_cert_chain` of the standard library."""
+    who = pki.chained()
+    (tmp_path / "both.pem").write_bytes(combined(who))
+    options: dict[str, Any] = {
+        "content": {"cert": combined(who)},
+        "file": {"cert": tmp_path / "both.pem"},
+        "encrypted": {"cert": combined(who, passphrase=True), "passphrase": pki.PASSPHRASE},
+        "two": {"cert": [pki.localhost_rsa().cert_pem, combined(who)], "key": pki.localhost_rsa().key_pem},
+    }[way]
+    async with net.serve(**{"key": None} | options) as server:
+        assert await served(net, server) in ({who.cert_pem, pki.localhost_rsa().cert_pem} if way == "two" else {who.cert_pem})
+
+
+async def test_client_may_have_both_in_one_pem(net: Net) -> None:
+    """The certificate with which it authenticates."""
+    async with net.serve(ca=pki.ca1().cert_pem, request_cert=True) as server:
+        sock = await net.connect(server, cert=combined(pki.client()))
+        assert sock.authorized
+        sock.destroy()
+        await sock.wait_closed()
+
+
+async def test_reload_of_the_certificate_alone_keeps_the_key(net: Net) -> None:
+    """Whether the key came as `key=` or within `cert=`; another certificate is refused, and the old one stays."""
+    who = pki.chained()
+    renewed = pki.leaf("localhost", issuer=pki.ca1(), key=who.key)
+    for options in ({"cert": combined(who), "key": None}, {"cert": who.chain_pem, "key": who.key_pem}):
+        async with net.serve(**options) as server:
+            server.set_secure_context(cert=renewed.cert_pem)
+            assert await served(net, server) == renewed.cert_pem
+            with pytest.raises(tlsio.ConfigError) as caught:
+                server.set_secure_context(cert=pki.localhost().cert_pem)
+            assert caught.value.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
+            assert await served(net, server) == renewed.cert_pem
+            server.set_secure_context(cert=combined(pki.localhost()))  # brings its own key
+            assert await served(net, server) == pki.localhost().cert_pem
+
+
+def test_certificate_without_a_key_is_refused_at_the_call() -> None:
+    """Also for a name, unless the server's key fits."""
+    who = pki.localhost()
+    with pytest.raises(tlsio.ConfigError, match="cert= was given without key=") as caught:
+        tlsio.create_server(cert=who.cert_pem)
+    assert caught.value.code == "ERR_TLS_CERT_WITHOUT_KEY"
+    server = tlsio.create_server()
+    with pytest.raises(tlsio.ConfigError):
+        server.add_context("a.example", {"cert": who.cert_pem})
+    with pytest.raises(tlsio.ConfigError):
+        server.set_secure_context(cert=who.cert_pem)
+    server.set_secure_context(key=who.key_pem)
+    server.add_context("a.example", {"cert": who.cert_pem})
+
+
+async def test_client_certificate_without_a_key_is_refused_before_connecting() -> None:
+    """Nothing is dialled."""
+    with pytest.raises(tlsio.ConfigError, match="cert= was given without key="):
+        await tlsio.connect(1, "127.0.0.1", cert=pki.client().cert_pem)

@@ -52,7 +52,7 @@ SERVER: dict[str, Callable[[], list[Any]]] = {
     "fetch_crl": lambda: ["check", "require"],
 }
 CLIENT: dict[str, Callable[[], list[Any]]] = {name: values for name, values in SERVER.items() if name != "request_cert"} | {
-    "cert": lambda: [pki.client().cert_pem],
+    "cert": lambda: [pki.client().cert_pem + pki.client().key_pem],
     "ocsp": lambda: ["check", "require"],
     "min_dh_size": lambda: [2048],
 }

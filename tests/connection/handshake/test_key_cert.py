@@ -187,7 +187,7 @@ WEAK = "DEFAULT@SECLEVEL=0"
     ("context", "error", "code"),
     [
         ({}, tlsio.ConfigError, "ERR_CRYPTO_OPERATION_FAILED"),
-        ({"cert": pki.localhost().cert_pem}, tlsio.ConfigError, "ERR_CRYPTO_OPERATION_FAILED"),
+        ({"cert": pki.localhost().cert_pem}, tlsio.ConfigError, "ERR_TLS_CERT_WITHOUT_KEY"),
         (
             options_of(pki.leaf("weak", key=pki.rsa.generate_private_key(65537, 1024)), ciphers=WEAK),
             tlsio.ConfigError,

@@ -121,6 +121,23 @@ def test_empty_hostname_is_refused() -> None:
     assert caught.value.code == "ERR_TLS_REQUIRED_SERVER_NAME"
 
 
+@pytest.mark.parametrize(
+    "hostname", ["https://x/", "x.example:443", "x.example/path", "127.0.0.1", "::1", "a b.example", "a..example", "x" * 256, "."]
+)
+def test_what_is_no_host_name_is_refused(hostname: str) -> None:
+    """No client can send it, so its context would serve nobody."""
+    server = tlsio.create_server()
+    with pytest.raises(tlsio.UsageError, match="is not a host name") as caught:
+        server.add_context(hostname, {})
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
+
+
+@pytest.mark.parametrize("hostname", ["x", "*", "*.example", "a*b.example.", "_x.example", "bücher.example", "*.bücher.example"])
+def test_host_names_and_patterns_are_accepted(hostname: str) -> None:
+    """Stars only stand here, and only in ASCII labels."""
+    tlsio.create_server().add_context(hostname, {})
+
+
 @pytest.mark.parametrize("context", [None, 3, "context", object()])
 def test_context_must_be_a_context_or_options(context: Any) -> None:
     """Anything else changes nothing."""

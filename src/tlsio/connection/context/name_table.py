@@ -10,7 +10,7 @@ from tlsio.model.errors import (
     UsageTypeError,
     UsageValueError,
 )
-from tlsio.trust.identity import to_server_name
+from tlsio.trust.identity import to_server_pattern
 
 if TYPE_CHECKING:
     from tlsio.connection.context.safeguards import Safeguards
@@ -132,6 +132,4 @@ def _table_name(hostname: object) -> str:
         raise UsageTypeError(f"hostname must be a str, got {type(hostname).__name__}")
     if not hostname:
         raise UsageValueError("hostname must not be empty", code="ERR_TLS_REQUIRED_SERVER_NAME")
-    if hostname.isascii():
-        return hostname.lower().removesuffix(".")
-    return ".".join(label.lower() if label.isascii() else to_server_name(label) for label in hostname.removesuffix(".").split("."))
+    return to_server_pattern(hostname)

@@ -20,7 +20,7 @@ from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, di
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.exported import exported
-from tlsio.model.material import Material
+from tlsio.model.material import Material, holds_private_key
 from tlsio.model.options.parse import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
@@ -282,6 +282,7 @@ def derive(base: ContextOptions, over: ContextOptions) -> ContextOptions:
     PKCS#12 of `base`, and a PKCS#12 drops certificate and key as well; `ca` drops `extra_ca`, since
     otherwise a narrower `ca` would silently keep the extra roots.
     """
+    over = _read_files(over)
     dropped: dict[str, Any] = {}
     if over.given.intersection(_IDENTITY):
         dropped["pfx"] = None
@@ -317,11 +318,17 @@ def for_server(given: SecureContext | ContextOptions, *, current: SecureContext,
 
 
 def _read_files(options: ContextOptions) -> ContextOptions:
-    """Return the options with the content of their files; the paths are kept for messages."""
+    """Return the options with the content of their files; the paths are kept for messages.
+
+    A private key in `cert` is also `key`, if that was not given: so it stays when `cert` is
+    replaced, and replaces an earlier `key`.
+    """
     given = options.given.intersection(_FILES)
     changes: dict[str, Any] = {name: tuple(read_file(f"options.{name}", item) for item in getattr(options, name)) for name in given}
     if isinstance(options.dhparam, Material):
         changes["dhparam"] = read_file("options.dhparam", options.dhparam)
+    if options.key is None and (keys := tuple(one for one in changes.get("cert", ()) if holds_private_key(one.data))):
+        changes["key"] = keys
     return replace(options, **changes)
 
 

@@ -365,8 +365,8 @@ class Server(Emitter):
         May be called from any thread.
 
         Raises:
-            UsageError: `hostname` is empty (ERR_TLS_REQUIRED_SERVER_NAME), or an option is wrong;
-                nothing was changed.
+            UsageError: `hostname` is empty (ERR_TLS_REQUIRED_SERVER_NAME) or not a host name, or an
+                option is wrong; nothing was changed.
             ConfigError: a certificate or key that cannot be used; nothing was changed.
         """
         given = parse_context(context)
