@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from trust_pairs import Pair
 
 PAIRS = 800
-MANY_PAIRS = 20_000
+MANY_PAIRS = int(os.environ.get("MANY", "20000"))
 ROLES = ("server", "client")
 TABLES = {"server": SERVER, "client": CLIENT}
 ONE = os.environ.get("PAIR")  # to be played alone

@@ -2,6 +2,7 @@
 
 `SEED=17 pytest tests/search/test_whole.py -k test_plays` plays one again, `KEEP=0,3,4` besides leaves out all acts but these.
 `FIRST=1` makes the many plays those from that seed on, the same in every run; without it each run plays new ones.
+`MANY=4000` is their number, 20,000 without it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PLAYS = 500
-MANY_PLAYS = 20_000
+MANY_PLAYS = int(os.environ.get("MANY", "20000"))
 ONE = os.environ.get("SEED")  # to be played alone
 FIRST = os.environ.get("FIRST")  # of the many
 SIZE = 50 if ONE is None else 1
