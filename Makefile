@@ -142,7 +142,7 @@ $(VENV)/tools: pyproject.toml tools/prepare.sh
 
 # --no-build-isolation: the tools are already in the environment; an isolated build would download them each time.
 $(VENV)/built: $(SOURCES) | $(VENV)/tools
-	@echo "Building the extension"
+	@echo "Building the extension (about a minute)"
 	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
