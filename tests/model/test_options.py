@@ -499,7 +499,6 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
 @pytest.mark.parametrize(
     "given",
     [
-        f"{PIN_TEXT}\n",
         PIN_TEXT.replace("/", "//", 1),
         PIN_TEXT.replace("/", ":", 1),
         PIN_TEXT.removeprefix("sha256/"),
@@ -510,12 +509,17 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
     ],
 )
 def test_pin_in_another_form_is_shown_in_the_right_one(given: object) -> None:
-    """A line end, curl's form, HTTP's header, hexadecimal."""
+    """curl's form, HTTP's header, hexadecimal."""
     with pytest.raises(UsageValueError) as caught:
         parse_context_options({"pins": [given]})
     hint = caught.value.hint or ""
     assert f"'{PIN_TEXT}'" in hint.replace("write", "Write")
     assert ("the fingerprint of a certificate is not a pin" in hint) is ("hexadecimal" in hint)
+
+
+def test_pin_may_have_a_line_end() -> None:
+    """As a file of one line has."""
+    assert parse_context_options({"pins": [f"{PIN_TEXT}\n"]}).pins == (PIN,)
 
 
 @pytest.mark.parametrize("given", ["sha1/AAAA", "nonsense", b"short"])

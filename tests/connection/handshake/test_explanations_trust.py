@@ -412,4 +412,4 @@ async def test_says_cause_side_and_remedy(name: str) -> None:
 def test_pattern_as_a_host(option: str) -> None:
     """It would be compared with itself in the certificate."""
     error = error_of(lambda: tlsio.connect(1, **{option: "*.example.test"}))
-    check_words(error, ('"*.example.test" is a pattern, not a host name', "give the name of the one host"))
+    check_words(error, ('"*.example.test" is not a host name: it has a star', "Give the name of one host"))

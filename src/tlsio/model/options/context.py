@@ -120,7 +120,7 @@ def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
 
 def _parse_pin(label: str, value: object) -> bytes:
     if isinstance(value, str):
-        algorithm, _, text = value.partition("/")
+        algorithm, _, text = value.strip().partition("/")
         digest = _decode_digest(text)
         if algorithm != "sha256" or digest is None:
             raise wrong_value(label, f"must be 'sha256/' followed by 44 characters of Base64, got {value!r:.80}", hint=_hint_for_pin(value))
@@ -141,7 +141,7 @@ def _decode_digest(text: str) -> bytes | None:
 
 
 def _hint_for_pin(value: str) -> str:
-    """Recognise a line end, hexadecimal, and the forms of curl and of HTTP's header."""
+    """Recognise hexadecimal, and the forms of curl and of HTTP's header."""
     text = re.sub(r'(?i)^(pin-)?sha-?256[/:="]*|["\s]', "", value)
     if (digest := _decode_digest(text)) is not None:
         return f"Write 'sha256/{base64.b64encode(digest).decode()}'."
