@@ -509,7 +509,7 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
     ],
 )
 def test_pin_in_another_form_is_shown_in_the_right_one(given: object) -> None:
-    """curl's form, HTTP's header, hexadecimal."""
+    """The forms of curl and of the header of HTTP; hexadecimal."""
     with pytest.raises(UsageValueError) as caught:
         parse_context_options({"pins": [given]})
     hint = caught.value.hint or ""
