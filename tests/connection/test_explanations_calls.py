@@ -187,3 +187,9 @@ class TestBeforeTls:
         """Nothing to bind in."""
         error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=unix_path / "below"))
         check_words(error, ("check that its directory exists",))
+
+
+def test_end_before_all_bytes() -> None:
+    """What came is not lost."""
+    says = ("ended after 2 bytes, before 5 bytes", "The peer ended its direction earlier", "partial has the bytes that came")
+    check_words(tlsio.IncompleteReadError(b"ab", 5), says)

@@ -513,12 +513,17 @@ def test_version_in_another_form_is_understood(given: object, meant: str) -> Non
     ],
 )
 def test_pin_in_another_form_is_shown_in_the_right_one(given: object) -> None:
-    """Curl's form, HTTP's header, hexadecimal."""
+    """The forms of curl and of the header of HTTP; hexadecimal."""
     with pytest.raises(UsageValueError) as caught:
         parse_context_options({"pins": [given]})
     hint = caught.value.hint or ""
     assert f"'{PIN_TEXT}'" in hint.replace("write", "Write")
     assert ("the fingerprint of a certificate is not a pin" in hint) is ("hexadecimal" in hint)
+
+
+def test_pin_may_have_a_line_end() -> None:
+    """As a file of one line has."""
+    assert parse_context_options({"pins": [f"{PIN_TEXT}\n"]}).pins == (PIN,)
 
 
 @pytest.mark.parametrize("given", ["sha1/AAAA", "nonsense", b"short"])
@@ -567,3 +572,38 @@ def test_ticket_keys_of_another_type_are_refused_with_what_a_source_needs() -> N
     """An object that lacks a method of a source is not taken for bytes."""
     with pytest.raises(UsageTypeError, match="a source with snapshot, refresh and clock, got object"):
         parse_server_options({"ticket_keys": object()})
+
+
+SECRET = "hunter2-hunter2"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"passphrase": [SECRET]},
+        {"passphrase": f"{SECRET}\ud800"},
+        {"key": SECRET},
+        {"key": f"/{SECRET}"},
+        {"key": {"pem": SECRET}},
+        {"key": [{"pem": "x", "passphrase": [SECRET]}]},
+        {"key": [{"pem": SECRET}]},
+        {"key": [{SECRET: SECRET}]},
+        {"pfx": SECRET},
+        {"pfx": [{"buf": b"x", "passphrase": {SECRET}}]},
+        {"ticket_keys": SECRET.encode()},
+        {"ticket_keys": [SECRET]},
+        {"session_id_context": SECRET * 9},
+        {"session": SECRET},
+        {"session_store": SECRET},
+    ],
+    ids=str,
+)
+def test_no_error_shows_a_secret(options: dict[str, object]) -> None:
+    """Neither message nor hint, note, repr or cause."""
+    parse = parse_connect_options if "session" in options else parse_server_options
+    with pytest.raises(UsageError) as caught:
+        parse(options)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert SECRET not in f"{error} {error!r} {getattr(error, 'hint', '')} {getattr(error, '__notes__', '')}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -429,6 +429,8 @@ def _hint_for_bad_record(fault: Fault) -> str | None:
     if fault.opened:
         return "A proxy or another middlebox may change the bytes, or another writer uses the same connection."
     if _TLS_RECORD.match(fault.first_bytes):
+        if fault.reason_code != _WRONG_VERSION_NUMBER:
+            return "The first bytes were TLS, but later ones are corrupt: a proxy or another middlebox may change the bytes."
         return (
             "The first bytes were TLS: compare min_version= and max_version= on both sides. "
             "If they match, a proxy or another middlebox changes the bytes."
@@ -439,6 +441,7 @@ def _hint_for_bad_record(fault: Fault) -> str | None:
 # Numbers of `openssl/sslerr.h`, which never change.
 _CERTIFICATE_VERIFY_FAILED = 134
 _NO_PEER_CERTIFICATE = 199
+_WRONG_VERSION_NUMBER = 267
 
 # The reasons are, in this order: wrong version number, packet length too long, bad record type,
 # unexpected record, bad record mac, length mismatch, record length mismatch.
@@ -660,7 +663,10 @@ _OTHER_PROTOCOLS: tuple[tuple[re.Pattern[bytes], _Cause], ...] = (
 # ---- the network ---------------------------------------------------------------------------------
 
 
-TRUNCATION_HINT = "Treat the data as incomplete. If the application protocol marks the end of its messages, use allow_truncation=True."
+TRUNCATION_HINT = (
+    "The peer ended the connection without ending TLS: it crashed or was stopped, or a device between cut the connection. Treat the data as "
+    "incomplete. If the application protocol marks the end of its messages, allow_truncation=True makes this an ordinary end."
+)
 
 
 def _explain_hangup(fault: Fault, peer: str) -> ConnectionLostError:

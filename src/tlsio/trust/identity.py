@@ -95,8 +95,8 @@ def to_server_name(hostname: str, label: str = "hostname") -> str:
     name = ".".join(_host_labels(hostname.removesuffix(".")))
     if "*" in name:
         raise UsageValueError(
-            f'{label} "{printable(hostname)}" is a pattern, not a host name',
-            hint="Certificates and add_context() may have a name with *, but a host does not: give the name of the one host that is meant.",
+            f'{label} "{printable(hostname)}" is not a host name: it has a star',
+            hint="Give the name of one host. Stars belong into certificates, and into the patterns of add_context().",
         )
     return _check_host_name(name, hostname, label)
 

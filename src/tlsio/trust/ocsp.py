@@ -139,7 +139,8 @@ def judge_response(response: bytes, certificate: PeerCertificate, issuer: PeerCe
     if len(response) > MAX_RESPONSE:
         return _rejected("OCSP_RESPONSE_MALFORMED", f"has {len(response)} bytes, more than {MAX_RESPONSE}")
     if issuer is None:
-        return _rejected("OCSP_SIGNATURE_INVALID", "cannot be checked: the certificate is trusted without its issuer")
+        hint = "The certificate itself is trusted here, and its issuer is not known: add the issuer's certificate to ca=."
+        return _rejected("OCSP_SIGNATURE_INVALID", "cannot be checked: the certificate is trusted without its issuer", hint)
     try:
         return _judge(der.read(response), certificate, issuer, now)
     except (ValueError, StopIteration) as error:
@@ -183,7 +184,7 @@ def _judge(response: der.Element, certificate: PeerCertificate, issuer: PeerCert
     read = _read(rest)
     about = [answer for answer in read.answers if _is_about(answer, certificate, issuer)]
     if not about:
-        hint = "The server may still staple the response of its previous certificate."
+        hint = "The server probably still staples the response for its previous certificate: it has to fetch a new one."
         return _rejected("OCSP_RESPONSE_MISMATCH", "is about another certificate", hint)
     return _judge_signer(read, issuer, now) or min((_judge_answer(answer, now) for answer in about), key=_rank)
 
@@ -337,6 +338,16 @@ def _read_revoked(status: der.Element) -> CertificateError:
 
 
 def _rejected(code: str, problem: str, hint: str | None = None) -> CertificateStatus:
-    return CertificateStatus(
-        error=CertificateError(f"The OCSP response for the server's certificate {problem}", code=code, alert=_BAD_RESPONSE_ALERT, hint=hint)
-    )
+    text = f"The OCSP response for the server's certificate {problem}"
+    return CertificateStatus(error=CertificateError(text, code=code, alert=_BAD_RESPONSE_ALERT, hint=hint or _HINTS.get(code)))
+
+
+_HINTS = {
+    "OCSP_RESPONSE_MALFORMED": "The server has to staple its responder's answer unchanged, in DER.",
+    "OCSP_RESPONSE_UNSUCCESSFUL": "The server staples a refusal of its responder: it has to fetch a good response, and keep the last one until then.",
+    "OCSP_SIGNATURE_INVALID": "The server has to staple the answer of the responder that its certificate names, which its CA, or a responder of the "
+    "CA, has signed.",
+    "OCSP_SIGNER_UNAUTHORIZED": "The CA has to certify its responder for this (extendedKeyUsage OCSPSigning), with a current certificate: report "
+    "it to the CA. Until then the server can staple no response of it.",
+    "OCSP_CERT_UNKNOWN": "The server asks the responder of another CA, or its CA has not published the new certificate yet.",
+}

@@ -15,7 +15,7 @@ from explanations import Mistake, check_words, identity, make
 from net import once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 DAY, NOW = pki.DAY, pki.NOW
 CLIENTS = pki.ExtendedKeyUsageOID.CLIENT_AUTH
@@ -348,3 +348,103 @@ async def test_server_that_stays_silent_within_timeout() -> None:
             await tlsio.connect(port, "127.0.0.1", timeout=0.1)
     says = ("No connection to 127.0.0.1", "connected, but the handshake did not finish", "may not use TLS on this port", "STARTTLS")
     check_words(caught.value, says, never=("firewall",))
+
+
+# --- bytes that were changed or cut on the way ---
+
+
+class Relay:
+    """Between a client and a server: changes one chunk of those that the server sends, or cuts after it."""
+
+    def __init__(self, port: int, turn: int, change: Callable[[bytes], bytes]) -> None:
+        self._port, self._turn, self._change = port, turn, change
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Connect the two."""
+        behind, ahead = await asyncio.open_connection("127.0.0.1", self._port)
+        upward = asyncio.ensure_future(self._copy(reader, ahead))
+        await self._copy(behind, writer, changes=True)
+        upward.cancel()
+        for one in (writer, ahead):
+            one.close()
+        await asyncio.wait({upward})
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, changes: bool = False) -> None:
+        turn = 0
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                turn += 1
+                made = self._change(data) if changes and turn == self._turn else data
+                if not made:
+                    return
+                target.write(made)
+                await target.drain()
+
+
+def flip(data: bytes) -> bytes:
+    """Change one bit near the end."""
+    return data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
+
+
+def overlong(data: bytes) -> bytes:
+    """Announce a record of 65,535 bytes, where 16,640 are allowed."""
+    return b"\x17\x03\x03\xff\xff" + data[5:]
+
+
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize(
+    ("turn", "change", "says"),
+    [
+        (1, flip, ("bad record mac", "The first bytes were TLS, but later ones are corrupt", "a proxy or another middlebox")),
+        (1, overlong, ("packet length too long", "later ones are corrupt", "a proxy or another middlebox")),
+        (3, flip, ("bad record mac", "A proxy or another middlebox may change the bytes")),
+        (3, overlong, ("packet length too long", "A proxy or another middlebox may change the bytes")),
+        (3, lambda _data: b"", ("closed the connection without close_notify", "it crashed or was stopped", "Treat the data as incomplete")),
+    ],
+    ids=["handshake, bad MAC", "handshake, long record", "bad MAC", "long record", "cut"],
+)
+async def test_bytes_changed_on_the_way(turn: int, change: Callable[[bytes], bytes], says: tuple[str, ...]) -> None:
+    """No version and no option is to blame."""
+    async with tlsio.serve(_answer, 0, "127.0.0.1", **identity(pki.localhost())) as server:
+        below = await asyncio.start_server(Relay(server.port or 0, turn, change).run, "127.0.0.1", 0)
+        with pytest.raises(tlsio.PeerError) as caught:
+            await _talk(below.sockets[0].getsockname()[1])
+        below.close()
+    check_words(caught.value, says, never=("min_version",))
+
+
+async def _talk(port: int) -> None:
+    async with tlsio.connect(port, "127.0.0.1", ca=pki.ca1().cert_pem) as client:
+        for _ in range(3):
+            await client.send(b"x")
+            await client.readexactly(1)
+
+
+async def _answer(sock: tlsio.TLSSocket) -> None:
+    with contextlib.suppress(tlsio.TLSError):
+        async for data in sock:
+            await sock.send(data)
+
+
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize(
+    ("asks", "says"), [("client", "Many servers do not let clients renegotiate"), ("server", "Request the certificate in")]
+)
+async def test_refused_renegotiation(asks: str, says: str) -> None:
+    """The advice is for the side that asked."""
+    accepted: asyncio.Future[tlsio.TLSSocket] = asyncio.get_running_loop().create_future()
+    options = identity(pki.localhost()) | {"max_version": "TLSv1.2"}
+    server = tlsio.create_server(accepted.set_result, **options)
+    await server.listen(0, "127.0.0.1")
+    client = await tlsio.connect(server.port, "127.0.0.1", ca=pki.ca1().cert_pem)
+    peer = await accepted
+    (client if asks == "server" else peer).disable_renegotiation()
+    (client if asks == "server" else peer).on("error", lambda _error: None)
+    with pytest.raises(tlsio.TLSError) as caught:
+        await (peer if asks == "server" else client).renegotiate()
+    for one in (client, peer):
+        one.destroy()
+        await one.wait_closed()
+    server.close(0)
+    await server.wait_closed()
+    check_words(caught.value, (says,))

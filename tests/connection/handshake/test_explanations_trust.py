@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -14,6 +14,10 @@ from cryptography import x509
 import pki
 import tlsio
 from explanations import Mistake, check_words, error_of, identity, make
+from responses import REVOKED, UNKNOWN, delegate, enclose, refuse_to_answer, respond
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY, NOW = pki.DAY, pki.NOW
 CLIENTS, SERVERS = pki.ExtendedKeyUsageOID.CLIENT_AUTH, pki.ExtendedKeyUsageOID.SERVER_AUTH
@@ -72,6 +76,17 @@ def lists(issuer: pki.Identity, **fields: Any) -> dict[str, Any]:
 def other_key() -> bytes:
     """Return a chain whose intermediate has the right name and another key."""
     return pki.chained().cert_pem + pki.authority("ca3", issuer=pki.ca1()).cert_pem
+
+
+def stapled(response: Callable[[], bytes], says: tuple[str, ...]) -> Mistake:
+    """Return the mistake of a server that staples this response."""
+    return Mistake("client", says, lambda: {"ocsp_request": lambda *_: response()}, lambda: {"ocsp": "check"})
+
+
+@cache
+def unauthorized() -> pki.Identity:
+    """Of ca1, but not for signing responses."""
+    return delegate(may_sign=False)
 
 
 MISTAKES: dict[str, Mistake] = {
@@ -322,6 +337,42 @@ MISTAKES: dict[str, Mistake] = {
         lambda: identity(pki.must_staple()),
         lambda: {"ocsp": "check"},
     ),
+    "response of an unknown certificate": stapled(
+        lambda: respond(pki.localhost(), status=UNKNOWN),
+        ("the responder does not know the certificate", "The server asks the responder of another"),
+    ),
+    "revoked, says the response": stapled(
+        lambda: respond(pki.localhost(), status=REVOKED), ("was revoked by its issuer", "The server needs a new certificate with a new key")
+    ),
+    "response of yesterday": stapled(
+        lambda: respond(pki.localhost(), this_update=NOW - 2 * DAY, next_update=NOW - DAY),
+        ("expired at", "The server staples an old response"),
+    ),
+    "response of tomorrow": stapled(
+        lambda: respond(pki.localhost(), this_update=NOW + DAY, next_update=NOW + 2 * DAY),
+        ("is not valid before", "Check this machine's clock"),
+    ),
+    "response about another certificate": stapled(
+        lambda: respond(pki.localhost_rsa()), ("is about another certificate", "for its previous certificate: it has to fetch a new one")
+    ),
+    "response by a stranger": stapled(
+        lambda: respond(pki.localhost(), signer=pki.ca5()), ("was signed neither by", "which its CA, or a responder of the CA, has signed")
+    ),
+    "response by a responder that may not": stapled(
+        lambda: respond(pki.localhost(), signer=unauthorized(), certificates=[unauthorized().certificate]),
+        ("may not sign responses", "The CA has to certify its responder for this"),
+    ),
+    "response that is a refusal": stapled(refuse_to_answer, ("the responder's refusal to answer", "it has to fetch a good response")),
+    "response that cannot be read": stapled(lambda: enclose(b"\x30\x00"), ("cannot be read", "unchanged, in DER")),
+    "no CRL to be fetched": Mistake(
+        "client",
+        (
+            "There is no CRL for the certificate",
+            "The CA puts no CRL URL into its certificates",
+            'the CRL of "CN=ca1,O=tlsio tests" as crl=',
+        ),
+        client=lambda: {"fetch_crl": "require"},
+    ),
     "pin of another key": Mistake(
         "client",
         ("None of the pinned keys is in the server's chain", "found: sha256/", "after you have confirmed it with the peer's owner"),
@@ -361,4 +412,4 @@ async def test_says_cause_side_and_remedy(name: str) -> None:
 def test_pattern_as_a_host(option: str) -> None:
     """It would be compared with itself in the certificate."""
     error = error_of(lambda: tlsio.connect(1, **{option: "*.example.test"}))
-    check_words(error, ('"*.example.test" is a pattern, not a host name', "give the name of the one host"))
+    check_words(error, ('"*.example.test" is not a host name: it has a star', "Give the name of one host"))

@@ -96,7 +96,10 @@ class CrlCache:
         read = list(read_all(chain))
         if len(read) < len(chain):
             return CertificateError(
-                "A certificate of the peer's chain cannot be parsed: it is not DER", code="CERT_REJECTED", alert="bad_certificate"
+                "A certificate of the peer's chain cannot be parsed: it is not DER",
+                code="CERT_REJECTED",
+                alert="bad_certificate",
+                hint="Have it reissued in valid DER.",
             )
         for (certificate, issuer), key in zip(pairwise(read), list_keys(chain), strict=True):
             error = await self._check(certificate, issuer, key)
@@ -147,7 +150,9 @@ class CrlCache:
             f'There is no CRL for the certificate "{name}": {why}',
             code="UNABLE_TO_GET_CRL",
             alert="certificate_unknown",
-            hint='Make the CRL available at the URL in the certificate, or accept certificates without one: fetch_crl="check" or tlsio.CrlCache("check").',
+            hint=_UNREACHABLE
+            if reasons
+            else f'The CA puts no CRL URL into its certificates: give the CRL of "{issuer.subject_text}" as crl=.',
         )
 
     async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Fetched:
@@ -216,6 +221,12 @@ def make_cache(given: object) -> CrlCache | None:
     if given in ("check", "require"):
         return CrlCache(given)
     raise UsageTypeError(f"options.fetch_crl must be 'off', 'check', 'require' or a CrlCache, got {given!r:.40}")
+
+
+_UNREACHABLE = (
+    "Check that this machine can reach the URL (firewall, proxy, DNS), and that a current CRL of the issuer is there; if none is, the CA has "
+    "to publish one."
+)
 
 
 class _FetchError(ValueError):

@@ -517,7 +517,8 @@ class SocketClosing(SocketReading):
         if left > 0:
             self._set_idle_timer(left)
         elif not self._has("timeout"):
-            self._fail(IdleTimeoutError(), local=True)
+            hint = "set_timeout() limits the idle time: raise it, or add a timeout listener, which then decides instead."
+            self._fail(IdleTimeoutError(hint=hint), local=True)
         else:
             reported_before = self._silent_since
             self._silent_since = last

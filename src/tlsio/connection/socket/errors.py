@@ -21,7 +21,8 @@ class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
 
     def __init__(self, partial: bytes, expected: int | None) -> None:
         wanted = "the separator" if expected is None else f"{expected} bytes"
-        TLSError.__init__(self, f"The stream ended after {len(partial)} bytes, before {wanted}")
+        hint = "The peer ended its direction earlier: see its log. The attribute partial has the bytes that came."
+        TLSError.__init__(self, f"The stream ended after {len(partial)} bytes, before {wanted}", hint=hint)
         self.partial = partial
         self.expected = expected
 
