@@ -105,7 +105,7 @@ build/bench/%: bench/%.c
 examples: $(VENV)/built $(VENV)/peers  ## test every example
 	@$(PYTEST) tests/examples
 
-docs: $(VENV)/docs  ## build the documentation in docs/_build
+docs: $(VENV)/built  ## build the documentation in docs/_build
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
@@ -151,9 +151,4 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
-	@touch $@
-
-$(VENV)/docs: pyproject.toml | $(VENV)/built
-	@echo "Installing the documentation tools"
-	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e '.[docs]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""docs/reference/node-parity.md is what tools/node_parity.py makes of the marks, and the marks are true to the list."""
+"""docs/reference/node-parity.md and node-changes.md are what tools/node_parity.py makes of the marks, and the marks are true to the list."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def test_page_is_up_to_date() -> None:
     rows = tool.rows((ROOT / "tests" / "node_rows.toml").read_text(encoding="utf-8"), marks)
     assert tool.problems(rows, marks) == []
     assert tool.PAGE.read_text(encoding="utf-8") == tool.page(rows)
+    assert tool.CHANGES_PAGE.read_text(encoding="utf-8") == tool.changes_page(rows)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,13 @@ import ast
 import asyncio
 import inspect
 import re
+import shutil
+import signal
 import ssl
 import subprocess
-from contextlib import asynccontextmanager
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,7 +56,10 @@ async def _nothing(_page: pages.Page) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _a_server(page: pages.Page) -> AsyncIterator[None]:
     """A server that runs already."""
-    async with tlsio.serve(pages.echo, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+    options = {"cert": Path("server.pem"), "key": Path("server.key")}
+    with own_port() as port:  # of the metrics
+        page.replaced["9100"] = str(port)
+    async with tlsio.serve(pages.echo, 0, "127.0.0.1", **options) as server:
         page.names["server"] = server
         yield
 
@@ -122,12 +129,38 @@ async def _mail(page: pages.Page) -> AsyncIterator[None]:
     server.close()
 
 
+@asynccontextmanager
+async def _members(page: pages.Page) -> AsyncIterator[None]:
+    """A client's certificate that names its holder twice over, as the page's commands make it."""
+    command = next(block for block in pages.blocks((ROOT / "docs/how-to/roles.md").read_text(encoding="utf-8"), "sh"))
+    await asyncio.to_thread(subprocess.run, ["bash", "-ec", command], check=True, capture_output=True)
+    page.visitor |= {"cert": Path("ada.pem"), "key": Path("ada.key")}
+    yield
+
+
+@asynccontextmanager
+async def _web_server(page: pages.Page) -> AsyncIterator[None]:
+    """It answers each request with its first line."""
+
+    async def answer(sock: tlsio.TLSSocket) -> None:
+        request = await sock.readuntil(b"\r\n\r\n")
+        body = request.split(b"\r\n")[0]
+        await sock.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    page.answer = answer
+    yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
     "find-out-why.md": _a_server,
+    "key-rotation.md": _a_server,
+    "monitoring.md": _a_server,
+    "roles.md": _members,
     "frameworks.md": _uvicorn,
     "metrics.md": _a_server,
     "new-certificate.md": _a_server,
+    "node.md": _web_server,
     "pre-shared-keys.md": _pre_shared,
     "starttls.md": _mail,
 }
@@ -172,6 +205,53 @@ def test_python_of_a_page_runs(path: Path, redis: str) -> None:
         asyncio.run(run())
 
 
+def test_reload_on_sighup() -> None:
+    """The page's program serves the new certificate after the signal, and the old one while the new files do not fit."""
+    [program] = [
+        block
+        for block in pages.blocks((ROOT / "docs/how-to/new-certificate.md").read_text(encoding="utf-8"), "python")
+        if "SIGHUP" in block
+    ]
+
+    def served(port: int) -> bytes:
+        async def look() -> bytes:
+            async with tlsio.connect(port, "localhost", ca=Path("ca.pem")) as sock:
+                certificate = sock.get_peer_certificate()
+                assert certificate is not None
+                return certificate.raw
+
+        for _ in range(200):
+            with suppress(OSError):
+                return asyncio.run(look())
+            time.sleep(0.05)
+        raise AssertionError("the program does not serve")
+
+    with (
+        own_port() as port,
+        subprocess.Popen([sys.executable, "-c", program.replace("8443", str(port))], stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr is not None
+        try:
+            before = served(port)
+            shutil.copy("me.key", "privkey.pem")
+            process.send_signal(signal.SIGHUP)
+            assert "the old certificate stays in use" in process.stderr.readline()
+            shutil.copy("me.pem", "fullchain.pem")
+            process.send_signal(signal.SIGHUP)
+            while "was reloaded" not in process.stderr.readline():
+                assert process.poll() is None
+            with pytest.raises(tlsio.CertificateError):  # a client's certificate
+                served(port)
+            shutil.copy("server.pem", "fullchain.pem")
+            shutil.copy("server.key", "privkey.pem")
+            process.send_signal(signal.SIGHUP)
+            while "was reloaded" not in process.stderr.readline():
+                assert process.poll() is None
+            assert served(port) == before
+        finally:
+            process.kill()
+
+
 def shell_blocks(path: Path) -> list[str]:
     """Return the commands of a page: fenced, or indented by four spaces outside of lists."""
     text = path.read_text(encoding="utf-8")
@@ -180,18 +260,22 @@ def shell_blocks(path: Path) -> list[str]:
     return [*pages.blocks(text, "sh"), *(re.sub("^    ", "", block, flags=re.MULTILINE) for block in commands)]
 
 
-SHELL = [pytest.param(block, id=f"{path.name}-{number}") for path in DOCUMENTS for number, block in enumerate(shell_blocks(path), 1)]
+def is_local(block: str) -> bool:
+    """Whether a block needs nothing but its folder."""
+    commands = re.sub(r"<<END$.*?^END$", "", block.replace("\\\n", " ").replace("|\n", "|"), flags=re.MULTILINE | re.DOTALL)
+    return {command.split()[0] for command in re.split(r"[\n|]", commands) if command.strip()} <= LOCAL and not NETWORK.search(block)
 
 
-@pytest.mark.parametrize("block", SHELL)
-def test_shell_block(block: str) -> None:
-    """It runs where that is possible, and what it makes with `make` has a target."""
-    words = {line.split()[0] for line in re.split(r"[\n|]+", block.replace("\\\n", " ")) if line.strip() and not line.startswith("#")}
-    is_local = words <= LOCAL and not NETWORK.search(block)
-    ended = subprocess.run(["bash", "-e", *([] if is_local else ["-n"]), "-c", block], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if shell_blocks(path)], ids=lambda path: str(path.relative_to(ROOT)))
+def test_shell_of_a_page_runs(path: Path) -> None:
+    """Where that is possible, block after block; all of it is shell, and what it makes with `make` has a target."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)) <= targets
+    for block in shell_blocks(path):
+        ended = subprocess.run(
+            ["bash", "-e", *([] if is_local(block) else ["-n"]), "-c", block], capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, f"{block}\n{ended.stderr}"
+        assert set(re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda page: page.name)

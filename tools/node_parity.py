@@ -1,5 +1,7 @@
 """Write docs/reference/node-parity.md: what Node's own tests assert, and which of our tests assert it too.
 
+And node-changes.md beside it, for users: the rows that are changed or left out.
+
 The rows are in tests/node_rows.toml; our tests carry `@pytest.mark.node("row", ...)`. A row without a
 test must give the reason, and a row with a test must not claim that there is none.
 """
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reference" / "node-parity.md"
+CHANGES_PAGE = PAGE.with_name("node-changes.md")
 
 # The states of a row, with their names on the page.
 STATES = {"done": "done", "changed": "changed on purpose", "left_out": "left out", "not_yet": "not yet"}
@@ -28,6 +31,12 @@ HEAD = """# Node's own tests
 
 What the tests of Node's `tls` assert, under Node's names for them (without `test-` and `.js`), and our tests that assert the same.
 `make parity` writes this page from the marks in the tests. The tests of Node's `https` are not included.
+"""
+
+CHANGES_HEAD = """# What Node's tests would notice
+
+Node's own tests of `tls` say what Node does in detail. tlsio asserts the same, except for these points. `make parity` writes this page.
+[Where tlsio differs from Node](../explanation/differences-from-node.md) has the differences that most programs meet.
 """
 
 
@@ -109,6 +118,16 @@ def page(found: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def changes_page(found: list[Row]) -> str:
+    """Return the page for users, without rows that only refer to the row above."""
+    lines = [CHANGES_HEAD.rstrip()]
+    for state, title in (("changed", "Changed on purpose"), ("left_out", "Left out")):
+        rows = [row for row in found if row.state == state and "the same" not in {row.asserts, row.reason}]
+        lines += ["", f"## {title}", "", "| in Node | in tlsio |", "|---|---|"]
+        lines += [f"| {row.asserts} | {row.reason} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
 def our_tests(row: Row) -> str:
     """Return a row's last cell: its state if there is a reason, and the tests by file."""
     files: dict[str, list[str]] = {}
@@ -126,6 +145,7 @@ def main() -> None:
     if wrong := problems(found, marks):
         sys.exit("\n".join(wrong))
     PAGE.write_text(page(found), encoding="utf-8")
+    CHANGES_PAGE.write_text(changes_page(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 # The first column of their tables holds names of Node, or of systems.
-_WITHOUT_ENTRIES = {"reference/node-names", "reference/node-parity", "reference/systems"}
+_WITHOUT_ENTRIES = {
+    "reference/node-changes",
+    "reference/node-names",
+    "reference/systems",
+}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -37,20 +41,34 @@ class AddAnchors(SphinxTransform):
         page = self.env.docname
         if not page.startswith("reference/") or page in _WITHOUT_ENTRIES:
             return
-        taken = {identifier for node in self.document.findall(nodes.Element) for identifier in node["ids"]}
+        taken = {
+            identifier
+            for node in self.document.findall(nodes.Element)
+            for identifier in node["ids"]
+        }
         slugs = {}
         # Definitions first: a table that mentions an option is not the option's entry.
         for entry in [*_terms(self.document), *_first_cells(self.document)]:
             for name in _names(entry):
                 is_definition = isinstance(entry, nodes.term)
-                anchor = f"{_heading(entry)}-{name}" if is_definition and name in taken else name
+                anchor = (
+                    f"{_heading(entry)}-{name}"
+                    if is_definition and name in taken
+                    else name
+                )
                 if anchor in taken:
                     continue
                 taken.add(anchor)
                 slugs[anchor] = (entry.line or 0, anchor, name)
                 entry.insert(0, nodes.target("", "", ids=[anchor]))
                 if is_definition:
-                    entry.append(nodes.raw("", f'<a class="headerlink" href="#{anchor}" title="Link to {name}">¶</a>', format="html"))
+                    entry.append(
+                        nodes.raw(
+                            "",
+                            f'<a class="headerlink" href="#{anchor}" title="Link to {name}">¶</a>',
+                            format="html",
+                        )
+                    )
         self.document.myst_slugs.update(slugs)
         self.env.metadata[page].setdefault("myst_slugs", {}).update(slugs)
 

@@ -18,6 +18,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from base64 import b64encode
 from collections.abc import Awaitable
@@ -52,14 +53,14 @@ cp ca.pem clients-ca.pem
 cp ca.key clients-ca.key
 """
 
-CONNECTS = re.compile(r"\b(connect|open_connection|create_connection)\(")
-SERVES = re.compile(r"\b(serve|start_server|create_tls_server)\(")
-PROGRAM = re.compile(r"asyncio\.run\(|^with socket\.create_connection|^import socket$", re.MULTILINE)
+SERVES = re.compile(r"\b(serve|start_server|create_tls_server|listen)\(")
+PROGRAM = re.compile(r"(asyncio|trio)\.run\(|run_forever|^with socket\.create_connection|^import socket$", re.MULTILINE)
 
 
 def blocks(text: str, language: str) -> list[str]:
     """Return the code of a page in one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    return [textwrap.dedent(code) for _, code in found]
 
 
 async def echo(sock: tlsio.TLSSocket) -> None:
@@ -118,7 +119,8 @@ class Page:
         port: Takes the place of the ports of the page.
         names: The names that its blocks see, and define.
         visitor: Options of the client that visits what the page serves.
-        answering: Options of the echo server that the page connects to.
+        answering: Options of the server that the page connects to.
+        answer: Its listener.
         replaced: Text of the page and what takes its place, such as a Redis.
         ports: Other services, by the port that the page names.
         visit_stream: Visits a server of asyncio's that the page starts, by its port.
@@ -128,7 +130,8 @@ class Page:
     names: dict[str, Any]
     visitor: dict[str, Any] = field(default_factory=dict)
     answering: dict[str, Any] = field(default_factory=dict)
-    replaced: Mapping[str, str] = field(default_factory=dict)
+    answer: Callable[[tlsio.TLSSocket], Awaitable[None]] = echo
+    replaced: dict[str, str] = field(default_factory=dict)
     ports: dict[int, int] = field(default_factory=dict)
     visit_stream: Callable[[int], Awaitable[None]] | None = None
 
@@ -160,7 +163,7 @@ class Page:
         made: list[Any] = []
         known = {id(value) for value in self.names.values()}
         code = compile(_note_results(source), "a block", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        async with self._echo_server(wanted=bool(CONNECTS.search(source)) and not SERVES.search(source)):
+        async with self._echo_server(wanted=not SERVES.search(source)):
             task = asyncio.ensure_future(self._evaluate(code, made))
             if "serve_forever" in source:
                 await self._visit_soon(self.port)
@@ -188,7 +191,7 @@ class Page:
             yield False
             return
         options = {"cert": Path("fullchain.pem"), "key": Path("server.key"), "ca": Path("ca.pem"), "request_cert": True, **self.answering}
-        async with tlsio.serve(echo, self.port, reject_unauthorized=False, shutdown_timeout=1.0, **options):
+        async with tlsio.serve(self.answer, self.port, reject_unauthorized=False, shutdown_timeout=1.0, **options):
             yield True
 
     async def _evaluate(self, code: Any, made: list[Any]) -> None:
