@@ -6,6 +6,6 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def exported(cls: _Class) -> _Class:
-    """Let tracebacks, reprs and pickles show a class by its public name, such as `tlsio.TLSError`."""
+    """Let tracebacks, reprs and pickles name a class as users know it, such as `tlsio.TLSError`."""
     cls.__module__ = "tlsio"
     return cls
