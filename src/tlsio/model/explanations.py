@@ -64,7 +64,7 @@ class _Cause(NamedTuple):
         return self.client if fault.role == "client" else self.server
 
 
-def error_from_fault(fault: Fault, *, host: str | None = None, local: LocalSide | None = None) -> TLSError:
+def error_from_fault(fault: Fault, *, host: str | None = None, describe: Callable[[], LocalSide] | None = None) -> TLSError:
     """Turn a fault of the engine into the error for the user.
 
     Pure: depends only on the arguments. Verdicts on certificates with all their causes come from
@@ -73,7 +73,8 @@ def error_from_fault(fault: Fault, *, host: str | None = None, local: LocalSide 
     Args:
         fault: What the engine recorded.
         host: The requested name of the peer, for the message.
-        local: What is known about the local side, for the hint.
+        describe: Returns what is known about the local side. Called if the hint needs it: it takes
+            longer than the rest.
 
     Returns:
         The error, not raised: its class says which side is at fault; it has Node's code, the alert,
@@ -84,9 +85,9 @@ def error_from_fault(fault: Fault, *, host: str | None = None, local: LocalSide 
     peer = _name_peer(fault, host)
     alert = _find_alert_received(fault)
     if alert >= 0:
-        return _explain_alert(fault, peer, alert, local)
+        return _explain_alert(fault, peer, alert, describe)
     explain = _EXPLANATIONS.get(fault.kind)
-    return explain(fault, peer) if explain else _explain_ssl(fault, peer, local)
+    return explain(fault, peer) if explain else _explain_ssl(fault, peer, describe)
 
 
 def _name_peer(fault: Fault, host: str | None) -> str:
@@ -122,12 +123,12 @@ def _node_code(fault: Fault, default: str) -> str:
 # ---- received alerts -----------------------------------------------------------------------------
 
 
-def _explain_alert(fault: Fault, peer: str, alert: int, local: LocalSide | None) -> AlertReceived:
+def _explain_alert(fault: Fault, peer: str, alert: int, describe: Callable[[], LocalSide] | None) -> AlertReceived:
     name = alert_name(alert)
     cause = (fault.psk and _PSK_ALERT_CAUSES.get(alert)) or _ALERT_CAUSES.get(alert, _UNKNOWN_ALERT)
     if alert == _HANDSHAKE_FAILURE and fault.certificate_requested:
         cause = _CLIENT_CERTIFICATE_REQUIRED
-    hint = _hint_for_local_side(cause, fault, local, alert) if local is not None else None
+    hint = _hint_for_local_side(cause, fault, describe, alert) if describe is not None else None
     did = "ended the connection" if fault.opened else "refused the handshake"
     return AlertReceived(
         f"{peer} {did} with the alert {name}: {cause.text}",
@@ -139,16 +140,16 @@ def _explain_alert(fault: Fault, peer: str, alert: int, local: LocalSide | None)
     )
 
 
-def _hint_for_local_side(cause: _Cause, fault: Fault, local: LocalSide, alert: int = -1) -> str | None:
+def _hint_for_local_side(cause: _Cause, fault: Fault, describe: Callable[[], LocalSide], alert: int = -1) -> str | None:
     """Return the hint that needs more than the fault; None if there is none for this cause."""
     if alert in _ABOUT_OUR_CERTIFICATE:
-        return hint_for_refusal(alert, fault.role, local)
+        return hint_for_refusal(alert, fault.role, describe())
     if cause is _NO_COMMON_VERSION:
-        return hint_for_version(fault.role, local)
+        return hint_for_version(fault.role, describe())
     if cause is _NO_COMMON_ALPN:
-        return hint_for_alpn(fault.role, local)
+        return hint_for_alpn(fault.role, describe())
     if cause in (_NO_COMMON_CIPHER, _NO_COMMON_GROUP, _NO_COMMON_SIGNATURE, _NO_COMMON_PARAMETERS):
-        return hint_for_parameters(fault.role, local)
+        return hint_for_parameters(fault.role, describe())
     return None
 
 
@@ -369,7 +370,7 @@ def _explain_status(fault: Fault) -> CertificateError:
 # ---- errors of OpenSSL ---------------------------------------------------------------------------
 
 
-def _explain_ssl(fault: Fault, peer: str, local: LocalSide | None) -> TLSError:
+def _explain_ssl(fault: Fault, peer: str, describe: Callable[[], LocalSide] | None) -> TLSError:
     if not fault.opened and (other := _find_other_protocol(fault)):
         return _make_ssl_error(fault, f"{peer} {other.text}", other.remedy(fault))
     reason = fault.reason_code if _is_ssl_reason(fault) else 0
@@ -390,7 +391,7 @@ def _explain_ssl(fault: Fault, peer: str, local: LocalSide | None) -> TLSError:
     in_handshake = (fault.psk and _PSK_REASON_CAUSES.get(reason)) or _REASON_CAUSES.get(reason)
     cause = _OPEN_REASON_CAUSES.get(reason) if fault.opened else in_handshake
     if cause:
-        seen = _hint_for_local_side(cause, fault, local) if local is not None else None
+        seen = _hint_for_local_side(cause, fault, describe) if describe is not None else None
         return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {cause.text}", seen or cause.remedy(fault))
     return _make_ssl_error(fault, f"TLS with {_lower(peer)} failed: {fault.reason or 'no reason given'}", _hint_for_bad_record(fault))
 

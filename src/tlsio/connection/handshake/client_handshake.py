@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -359,7 +360,8 @@ class ClientHandshake(HandshakeSide):
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
             cache.forget(self._cache_key)  # the session may be the cause; Node's agent forgets it too
-        return error_from_fault(fault, host=self.host, local=describe_local_side(handshake.connection, self.context.options))
+        describe = partial(describe_local_side, handshake.connection, self.context.options)
+        return error_from_fault(fault, host=self.host, describe=describe)
 
     def is_authorized(self, _handshake: Handshake) -> bool:
         """Return whether the server was verified."""

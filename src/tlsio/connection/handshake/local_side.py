@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tlsio.model.constants import defaults
@@ -55,10 +56,14 @@ def _find_narrowed(options: ContextOptions) -> dict[str, str]:
 
 def _describe_certificate(connection: Connection) -> OwnCertificate | None:
     data = connection.certificate
-    certificate = next(read_all((data,) if data else ()), None)
+    return _read_certificate(data, "server" if connection.is_server else "client", connection.sent_intermediates) if data else None
+
+
+@lru_cache(maxsize=16)  # clients that fail on purpose must not cost more than a handshake
+def _read_certificate(data: bytes, role: Role, intermediates: int) -> OwnCertificate | None:
+    certificate = next(read_all((data,)), None)
     if certificate is None:
         return None
-    role: Role = "server" if connection.is_server else "client"
     return OwnCertificate(
         subject=certificate.subject_text,
         issuer=certificate.issuer_text,
@@ -67,5 +72,5 @@ def _describe_certificate(connection: Connection) -> OwnCertificate | None:
         not_after=certificate.not_after,
         is_self_signed=certificate.subject == certificate.issuer,
         fits_role=allows_role(certificate, role),
-        intermediates=connection.sent_intermediates,
+        intermediates=intermediates,
     )

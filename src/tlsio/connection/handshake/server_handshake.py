@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -298,7 +299,7 @@ class ServerHandshake(HandshakeSide):
         if isinstance(refused, TLSError):
             return refused
         context = handshake.context or self.policy.names.default
-        error = error_from_fault(fault, local=describe_local_side(handshake.connection, context.options))
+        error = error_from_fault(fault, describe=partial(describe_local_side, handshake.connection, context.options))
         size = len(handshake.connection.peer_certificate or b"")
         if size > _MAX_CERTIFICATE_IN_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
             hint = (
