@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -511,3 +512,53 @@ def test_cause_without_an_explanation_keeps_openssls_words(errors: tuple[tuple[i
     assert isinstance(error, CertificateError)
     assert error.hint is None
     assert X509_TEXTS[errors[0][0]] in str(error)
+
+
+# --- hints: what is trusted, names and signatures ---
+
+
+def test_hint_for_an_empty_ca() -> None:
+    """Whether the server sent its root or not."""
+    assert "ca= is empty, so no server is trusted" in hint(facts(pki.agent1(), verify_errors=LEAF_ONLY, ca_is_empty=True))
+    given = facts(pki.agent1(), pki.ca1(), verify_errors=((19, 1),), ca_is_empty=True)
+    assert "ca= is empty, so no server is trusted" in hint(given)
+
+
+def test_hint_says_where_the_roots_come_from() -> None:
+    """As the caller describes them."""
+    given = facts(pki.agent1(), pki.ca1(), verify_errors=((19, 1),), describe_roots=lambda: "They are two.")
+    assert hint(given).endswith("add its root with ca= or extra_ca=. They are two.")
+
+
+def test_hint_for_a_certificate_of_another_server() -> None:
+    """Nothing is to be trusted, whatever else is wrong with the chain."""
+    given = facts(pki.localhost(), verify_errors=((10, 0), *LEAF_ONLY), server_name="other.example")
+    assert "so probably another server answered" in hint(given)
+    assert "The server has to renew" in hint(given)
+    assert "add its root" not in hint(given)
+
+
+@pytest.mark.parametrize("constraints", [b"\x30\x00", b"\x30\x03\x02\x01\x00", b"\x05\x00", None])
+def test_hint_for_name_constraints_that_say_nothing(constraints: bytes | None) -> None:
+    """None, none of host names, or unreadable: the hint is general."""
+    name = x509.ObjectIdentifier("2.5.29.30")
+    issuer = (
+        pki.authority("narrow") if constraints is None else pki.leaf("narrow", extensions=[x509.UnrecognizedExtension(name, constraints)])
+    )
+    text = hint(facts(pki.leaf(NAME, issuer=issuer), issuer, verify_errors=((47, 0),)))
+    assert "The server needs a certificate of another CA" in text
+
+
+def test_hint_for_name_constraints_of_addresses() -> None:
+    """They are not written out."""
+    subtree = x509.IPAddress(ipaddress.ip_network("10.0.0.0/8"))
+    issuer = pki.leaf("narrow", extensions=[x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=[subtree])])
+    text = hint(facts(pki.leaf(NAME, issuer=issuer), issuer, verify_errors=((48, 0),)))
+    assert '"CN=narrow,O=tlsio tests" may issue for all names except other kinds.' in text
+
+
+def test_hint_for_a_weak_hash_that_cannot_be_read() -> None:
+    """An algorithm without a name here, and one that is malformed."""
+    data = pki.agent1().cert_der.replace(bytes.fromhex("2a8648ce3d040302"), b"\x80" * 8)
+    for given in (facts(pki.agent1(), verify_errors=((68, 0),)), facts(chain=(data,), verified_chain=(data,), verify_errors=((68, 0),))):
+        assert "signed the certificate with a weak hash" in hint(given)

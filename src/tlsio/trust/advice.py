@@ -15,12 +15,10 @@ from tlsio.model.codes import VerifyError, x509_text
 from tlsio.model.faults import Role
 from tlsio.native._core import check_issued, has_valid_extensions
 
-from . import der
 from .certificate import PeerCertificate, print_time, read_all, read_verified
 from .constraints import NameConstraints, read_constraints
 from .names import printable
 from .peer_facts import PeerFacts
-from .signatures import Signed
 
 # This library did not exist before then: an earlier clock was never set.
 _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)
@@ -335,8 +333,8 @@ def _weak_hash(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str
 
 def _hash_of(certificate: PeerCertificate) -> str:
     try:
-        name = Signed(*der.read(certificate.raw).expect(der.SEQUENCE).children()).hash_name
-    except (ValueError, TypeError):
+        name = certificate.signed.hash_name
+    except ValueError:  # the algorithm is malformed
         name = None
     return {"sha1": "SHA-1", "md5": "MD5"}.get(name or "", "a weak hash")
 
