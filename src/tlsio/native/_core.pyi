@@ -69,6 +69,9 @@ class Roots:
     @property
     def lists_end(self) -> int:
         """When the first CRL expires, in POSIX seconds; 0: never."""
+    @property
+    def list_issuers(self) -> tuple[tuple[bytes, bool], ...]:
+        """The issuer of each CRL (a Name in DER), and whether a trusted certificate signed it."""
     def __len__(self) -> int: ...
     @property
     def certificates(self) -> tuple[bytes, ...]:

@@ -63,6 +63,10 @@ cdef class Roots:
         return _find_named(self.store, subject)
 
     @property
+    def list_issuers(self):
+        return tuple([(_issuer_of(<_Crl>crl), _is_signed_within(self.store, <_Crl>crl)) for crl in self.crls])
+
+    @property
     def subject_names(self):
         return tuple(dict.fromkeys(_subject_of(certificate) for certificate in self.certs))
 
@@ -129,9 +133,38 @@ cdef tuple _find_named(X509_STORE *store, bytes subject):
         ERR_clear_error()
 
 
+cdef bint _is_signed_within(X509_STORE *store, _Crl crl) except -1:
+    """Whether a certificate of the store has issued the CRL: by its name, and by its key."""
+    cdef X509_STORE_CTX *search = X509_STORE_CTX_new()
+    cdef X509_STACK *found = NULL
+    cdef EVP_PKEY *key
+    cdef bint signed = False
+    try:
+        if search is NULL or not X509_STORE_CTX_init(search, store, NULL, NULL):
+            raise MemoryError
+        found = X509_STORE_CTX_get1_certs(search, X509_CRL_get_issuer(crl.crl))
+        while found is not NULL and not signed and sk_X509_num(found):
+            key = X509_get0_pubkey(sk_X509_value(found, 0))
+            signed = key is not NULL and X509_CRL_verify(crl.crl, key) == 1
+            X509_free(sk_X509_shift(found))
+        return signed
+    finally:
+        sk_X509_pop_free(found, X509_free)
+        X509_STORE_CTX_free(search)
+        ERR_clear_error()
+
+
+cdef bytes _issuer_of(_Crl crl):
+    return _name_of(X509_CRL_get_issuer(crl.crl))
+
+
 cdef bytes _subject_of(_Certificate certificate):
+    return _name_of(X509_get_subject_name(certificate.x509))
+
+
+cdef bytes _name_of(const X509_NAME *name):
     cdef unsigned char *der = NULL
-    cdef int size = i2d_X509_NAME(X509_get_subject_name(certificate.x509), &der)
+    cdef int size = i2d_X509_NAME(name, &der)
     if size < 0:
         raise MemoryError
     try:

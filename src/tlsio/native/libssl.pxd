@@ -106,6 +106,8 @@ cdef extern from "openssl/x509.h" nogil:
     X509_CRL *d2i_X509_CRL(X509_CRL **unused, const unsigned char **data, long size)
     void X509_CRL_free(X509_CRL *crl)
     const ASN1_TIME *X509_CRL_get0_nextUpdate(const X509_CRL *crl)
+    X509_NAME *X509_CRL_get_issuer(const X509_CRL *crl)
+    int X509_CRL_verify(X509_CRL *crl, EVP_PKEY *key)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)

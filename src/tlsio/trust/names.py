@@ -205,6 +205,14 @@ def parse_name(element: der.Element) -> Name:
     return Name(tuple(tuple(_parse_attribute(a) for a in group.expect(der.SET).children()) for group in groups))
 
 
+def describe_name(data: bytes) -> str:
+    """Return a Name in DER in the form for messages."""
+    try:
+        return parse_name(der.read(data)).describe()
+    except ValueError:
+        return "(an unreadable name)"
+
+
 def parse_general_names(element: der.Element) -> tuple[GeneralName, ...]:
     """Read GeneralNames, the content of subjectAltName."""
     return tuple(map(parse_general_name, element.expect(der.SEQUENCE).children()))

@@ -488,15 +488,33 @@ def test_partial_chain_ends_at_a_trusted_intermediate(*, partial: bool | None, o
     [
         (pki.ca1_crl, pki.revoked, "CERT_REVOKED"),
         (pki.ca1_crl, pki.localhost, ""),
-        (pki.ca2_crl, pki.localhost, "UNABLE_TO_GET_CRL"),
         (pki.ca1_crl, pki.chained, "UNABLE_TO_GET_CRL"),
     ],
-    ids=["revoked", "good", "of another authority", "of the root only"],
+    ids=["revoked", "good", "of the root only"],
 )
 def test_crl_is_checked_for_the_whole_chain(crl: Callable[[], bytes], who: Callable[[], pki.Identity], code: str) -> None:
     """An issuer without a CRL fails, as in Node."""
     context = create_secure_context(ca=pki.ca1().cert_pem, crl=crl())
     assert shake(context, std_server(who()), is_server=False).code == code
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda: {"ca": pki.ca1().cert_pem, "crl": pki.ca2_crl()},
+        lambda: {"ca": pki.ca1().cert_pem, "crl": [pki.ca2_crl(), pki.revocation_list(pki.ca3(), revoked=[])]},
+        lambda: {"ca": pki.ca1().cert_pem, "crl": pki.revocation_list(pki.ca1(), revoked=[], signer=pki.ca5())},
+        lambda: {"ca": [], "crl": pki.ca1_crl()},
+        lambda: {"crl": pki.ca1_crl()},
+    ],
+    ids=["another CA", "only an intermediate", "another key", "no CA", "default roots"],
+)
+def test_crl_of_no_trusted_ca_is_refused(options: Callable[[], dict[str, Any]]) -> None:
+    """The last certificate of every chain would have no list, so every peer would be refused."""
+    with pytest.raises(ConfigError, match="every peer would be refused") as caught:
+        create_secure_context(**options())
+    assert caught.value.code == "ERR_TLS_CRL_ISSUER_UNKNOWN"
+    assert "ca=" in str(caught.value.hint)
 
 
 def test_crls_come_as_a_list_and_in_every_form() -> None:
@@ -514,13 +532,16 @@ def test_revoked_client_is_refused() -> None:
     assert shake(context, std_client(identity=pki.agent3(), version=TLS_1_2)).opened
 
 
-@pytest.mark.parametrize("options", [{"extra_ca": pki.ca1}, {"crl": pki.ca1_crl}, {"pfx": pki.chained}], ids=["extra_ca", "crl", "pfx"])
+@pytest.mark.parametrize(
+    "options", [{"extra_ca": pki.ca1}, {"extra_ca": pki.ca1, "crl": pki.ca1_crl}, {"pfx": pki.chained}], ids=["extra_ca", "crl", "pfx"]
+)
 def test_default_roots_are_never_changed_by_a_context(options: dict[str, Any]) -> None:
     """They are shared: what one adds must not reach the others."""
     before = create_secure_context().trust_digest
-    for name, value in options.items():
-        given: Any = value().pfx(None) if name == "pfx" else value() if name == "crl" else value().cert_pem
-        assert create_secure_context(**{name: given}).trust_digest != before
+    given: dict[str, Any] = {
+        name: value().pfx(None) if name == "pfx" else value() if name == "crl" else value().cert_pem for name, value in options.items()
+    }
+    assert create_secure_context(**given).trust_digest != before
     assert not shake(create_secure_context(), std_server(pki.localhost()), is_server=False).opened
     assert create_secure_context().trust_digest == before
 

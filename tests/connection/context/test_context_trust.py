@@ -35,7 +35,7 @@ TRUST: dict[str, Callable[[], dict[str, Any]]] = {
     "another ca": lambda: {"ca": pki.ca2().cert_pem},
     "no ca": lambda: {"ca": []},
     "extra_ca": lambda: {"extra_ca": pki.ca1().cert_pem},
-    "crl": lambda: {"crl": pki.ca1_crl()},
+    "crl": lambda: {"extra_ca": pki.ca1().cert_pem, "crl": pki.ca1_crl()},
     "request_cert": lambda: {"request_cert": True},
     "reject_unauthorized": lambda: {"request_cert": True, "reject_unauthorized": False},
     "pins": lambda: {"pins": [bytes(32)]},

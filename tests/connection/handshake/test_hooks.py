@@ -81,14 +81,33 @@ async def test_all_hooks_are_asked_once_and_in_order(net: Net) -> None:
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("hook", HOOKS)
 async def test_exception_refuses_the_client(net: Net, hook: str, how: str) -> None:
-    """With internal_error, or bad_certificate where the client's certificate was judged; the exception itself is told."""
+    """With internal_error, or bad_certificate where the client's certificate was judged; the exception is the cause of what is told."""
     mistake = LookupError("no such tenant")
     async with net.serve(**SERVER, **{hook: answering(hook, how, mistake)}) as server:
         error, alert = await net.refused(server, **CLIENT)
-        assert error is mistake
+        checks = hook == "check_client"
+        assert isinstance(error, tlsio.CertificateError if checks else tlsio.HandshakeError)
+        assert (error.__cause__, error.alert) == (mistake, "bad_certificate" if checks else "internal_error")
         assert isinstance(alert, tlsio.AlertReceived)
-        assert alert.alert == ("bad_certificate" if hook == "check_client" else "internal_error")
-        assert server.stats().handshakes_failed == {"LookupError": 1}
+        assert alert.alert == error.alert
+        assert error.code == ("ERR_TLS_CERTIFICATE" if checks else "ERR_TLS_HOOK_FAILED")
+        assert server.stats().handshakes_failed == {error.code: 1}
+
+
+async def test_code_of_an_exception_is_kept(net: Net) -> None:
+    """One that names its own kind is counted by it; what is not text is no code."""
+    mistakes: list[Any] = [LookupError("a"), LookupError("b")]
+    mistakes[0].code, mistakes[1].code = "ERR_TENANT", 404
+
+    def choose(*_args: object) -> None:
+        raise mistakes[0]
+
+    async with net.serve(sni_callback=choose) as server:
+        for code in ("ERR_TENANT", "ERR_TLS_HOOK_FAILED"):
+            error, _alert = await net.refused(server)
+            assert getattr(error, "code", None) == code
+            mistakes.pop(0)
+        assert server.stats().handshakes_failed == {"ERR_TENANT": 1, "ERR_TLS_HOOK_FAILED": 1}
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
@@ -270,7 +289,7 @@ def test_second_hook_raises(hook: str) -> None:
 
     def second(*_args: Any) -> None: ...
 
-    server = tlsio.create_server(**{hook: first})
+    server = tlsio.create_server(**{hook: first}, request_cert=False)
     with pytest.raises(tlsio.UsageError):
         server.on(hook, second)
     server.off(hook, second)
@@ -335,14 +354,15 @@ async def test_check_server_identity_accepts_by_none(net: Net, how: str) -> None
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize("does", ["raises", "returns"])
 async def test_check_server_identity_refuses_by_an_exception(net: Net, how: str, does: str) -> None:
-    """`connect` raises that very exception; the server gets the alert."""
+    """`connect` raises an error of ours whose cause it is; the server gets the alert."""
     mistake = LookupError("not my server")
     check = answering("", how, mistake if does == "raises" else lambda *_: mistake)
     async with net.serve() as server:
         told = once(server, "tls_client_error")
-        with pytest.raises(LookupError) as caught:
+        with pytest.raises(tlsio.CertificateError, match="LookupError: not my server") as caught:
             await net.connect(server, check_server_identity=check)
-        assert caught.value is mistake
+        assert caught.value.__cause__ is mistake
+        assert caught.value.code == "ERR_TLS_CERTIFICATE"
         error, _ = await told
         assert error.alert == "bad_certificate"
 
@@ -466,7 +486,7 @@ async def test_mistake_of_a_hook_reaches_the_loop_unless_a_listener_takes_it(
     assert len(told) == (heard is not None)
     assert len(reported) == (heard is None and is_mistake)
     if what in ("raised", "lookup"):
-        assert (reported + told)[0] is value
+        assert (reported + told)[0].__cause__ is value
 
 
 async def test_exception_that_check_client_returns_is_an_answer(net: Net, loop_errors: list[dict[str, Any]]) -> None:

@@ -105,7 +105,7 @@ async def test_check_client_is_asked_again(pair: Pair) -> None:
 
     async with pair(server={"ca": pki.ca1().cert_pem, "check_client": check}, client=CLIENT) as (client, peer, _server):
         reading = asyncio.ensure_future(client.read())
-        with pytest.raises(ValueError, match="not today"):
+        with pytest.raises(tlsio.CertificateError, match="ValueError: not today"):
             await peer.renegotiate(request_cert=True)
         assert seen == [None, "client"]
         with pytest.raises(tlsio.TLSError):
@@ -140,7 +140,7 @@ async def test_data_behind_the_certificate_waits_for_check_client(driver: Driver
             assert not seen
             if refused:
                 answers[-1].set_exception(LookupError("not today"))
-                with pytest.raises(LookupError):
+                with pytest.raises(tlsio.CertificateError, match="LookupError: not today"):
                     await asking
                 await client.wait_closed()
                 assert not seen

@@ -118,6 +118,11 @@ class NamedContexts:
         return any(context.options.alpn_callback is not None for context in self._contexts())
 
     @property
+    def any_has_lists(self) -> bool:
+        """Whether any context has CRLs that expire."""
+        return any(context.lists_end for context in self._contexts())
+
+    @property
     def identities(self) -> list[tuple[bytes, bytes | None]]:
         """The certificates of all contexts, each with its issuer if that is known; DER."""
         return [identity for context in self._contexts() for identity in context.native.identities]

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from tlsio.connection.context.default_roots import are_default_roots_chosen
 from tlsio.model.errors import ConfigError
 from tlsio.trust.certificate import print_time, read_all
+from tlsio.trust.names import describe_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -53,7 +54,7 @@ class Safeguards:
             return
         options = context.options
         check_guards(options, self._guards)
-        for text in (*_doubts_about_trust(options), *_doubts_about_certificates(context)):
+        for text in (*_doubts_about_trust(options), *_doubts_about_lists(context), *_doubts_about_certificates(context)):
             self.warn(text)
         self._seen.add(context)
 
@@ -97,6 +98,19 @@ def _doubts_about_trust(options: ContextOptions) -> Iterable[str]:
             "This server verifies client certificates with the default roots, so any public CA can vouch for a client: give ca= with the CA "
             "of your clients."
         )
+
+
+def _doubts_about_lists(context: SecureContext) -> Iterable[str]:
+    for issuer, is_trusted in context.list_issuers:
+        if not is_trusted:
+            name = describe_name(issuer)
+            yield (
+                f'The list of "{name}" in crl= was signed by no CA that this server trusts. It applies only if clients send "{name}" as an '
+                "intermediate: if they do, add its certificate to ca=."
+            )
+    end = datetime.fromtimestamp(context.lists_end, UTC)
+    if context.lists_end and end <= datetime.now(UTC):
+        yield f"A list in crl= expired on {print_time(end)}: clients of its issuer are refused. Pass the current one to set_secure_context()."
 
 
 def _doubts_about_certificates(context: SecureContext) -> Iterable[str]:

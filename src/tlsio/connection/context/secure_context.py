@@ -18,12 +18,13 @@ from tlsio.connection.context.default_roots import default_roots, describe_roots
 from tlsio.connection.context.files import read_file
 from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
 from tlsio.model.constants import defaults
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.exported import exported
 from tlsio.model.material import Material, holds_private_key
 from tlsio.model.options.parse import parse_context_options
 from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
+from tlsio.trust.names import describe_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +134,7 @@ class SecureContext:
         options = _read_files(options)
         bundles = tuple(Pfx(piece) for piece in _labelled_materials(options, "pfx"))
         trusted = _choose_roots(options, bundles)
+        _check_lists(trusted)
         self._options = options
         self._roots = trusted
         self._policy = policy or (initial._policy if initial is not None else ServerPolicy())  # noqa: SLF001 - its own class
@@ -161,6 +163,11 @@ class SecureContext:
     def trust_digest(self) -> bytes:
         """32 bytes over everything that decides a verdict; the same in all processes."""
         return self._trust
+
+    @property
+    def list_issuers(self) -> tuple[tuple[bytes, bool], ...]:
+        """The issuer of each CRL in DER, and whether a trusted certificate signed it."""
+        return self._roots.list_issuers
 
     @property
     def lists_end(self) -> int:
@@ -357,6 +364,22 @@ def _choose_roots(options: ContextOptions, bundles: tuple[Pfx, ...]) -> Roots:
     if base is not None and not added and not crls:
         return base
     return Roots(added, crls=crls, base=base)
+
+
+def _check_lists(trusted: Roots) -> None:
+    """Refuse CRLs of which none can apply.
+
+    The whole chain is checked, and a trusted certificate ends it: so one list at least must be
+    from a trusted issuer. The others may be those of intermediates that peers send.
+    """
+    issuers = trusted.list_issuers
+    if issuers and not any(is_trusted for _, is_trusted in issuers):
+        names = ", ".join(dict.fromkeys(f'"{describe_name(issuer)}"' for issuer, _ in issuers))
+        raise ConfigError(
+            f"crl= has no list that a trusted CA has signed (only of {names}), so every peer would be refused",
+            code="ERR_TLS_CRL_ISSUER_UNKNOWN",
+            hint="Give the list of the CA in ca=, or the certificate of the list's issuer with ca=. Every issuer in a chain needs a list.",
+        )
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from tlsio.connection.context.trust_digest import digest_client
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.local_side import describe_local_side
 from tlsio.connection.handshake.psk import ask_for_identity
-from tlsio.connection.handshake.questions import INTERNAL_ERROR
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error
 from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.model.codes import VerifyError, alert_number
@@ -241,7 +241,8 @@ class ClientHandshake(HandshakeSide):
             return
 
         def answer(result: object, error: BaseException | None) -> None:
-            self._decide(handshake, result if error is None else error)
+            found = result if error is None else error
+            self._decide(handshake, as_tls_error("check_server_identity", found) if isinstance(found, Exception) else found)
 
         certificate = _link_verified(handshake.connection)
         handshake.ask("check_server_identity", self.options.hook_timeout, answer, check, self.host, certificate)
@@ -258,13 +259,13 @@ class ClientHandshake(HandshakeSide):
         try:
             self.verdict = self._judge(handshake, answer)
         except Exception as error:  # noqa: BLE001  (the handshake fails closed, with this error)
-            handshake.refused = error
+            handshake.refused = as_tls_error("The verification", error)
             connection.answer_verify(VerifyError.APPLICATION_VERIFICATION)
             return
         if self.verdict.refused and self.verdict.error is not None:
             if self.options.psk_callback is not None and not connection.psk_used:
                 self.verdict.error.add_note(_PSK_NOT_USED)
-            handshake.refused = self.verdict.error
+            handshake.refused = as_tls_error("The verification", self.verdict.error)
         if connection.resumed and self.session is not None:
             self._inherit_from_session(handshake, self.session)
             connection.answer_verify(self.verdict.verify_error)
@@ -290,7 +291,7 @@ class ClientHandshake(HandshakeSide):
         """Check the chain for revocation; if that fails, the handshake fails."""
 
         def answer(result: CertificateError | None, failed: BaseException | None) -> None:
-            failure = failed if isinstance(failed, Exception) else result
+            failure = as_tls_error("fetch_crl", failed) if isinstance(failed, Exception) else result
             refused = failure is not None and self._add_objection(handshake, failure)
             number = _VERIFY_ERRORS.get(getattr(failure, "code", ""), VerifyError.APPLICATION_VERIFICATION)
             handshake.connection.answer_verify(number if refused else 0)
@@ -306,7 +307,7 @@ class ClientHandshake(HandshakeSide):
         reasons = error.reasons if isinstance(error, CertificateError) else (str(error),)
         self.verdict = replace(self.verdict, authorized=False, refused=refused, error=error, reasons=reasons)
         if refused:
-            handshake.refused = error
+            handshake.refused = as_tls_error("The verification", error)
         return refused
 
     def _judge(self, handshake: Handshake, answer: object) -> Verdict:

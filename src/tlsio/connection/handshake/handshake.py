@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.handshake.questions import ask, failure_of, is_hook_failure, reraise_later
-from tlsio.model.errors import TLSError
+from tlsio.connection.handshake.questions import as_tls_error, ask, failure_of, is_hook_failure, reraise_later
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from tlsio.connection.context.secure_context import SecureContext
     from tlsio.connection.handshake.questions import Answer, Question
     from tlsio.connection.handshake.side import HandshakeSide
+    from tlsio.model.errors import TLSError
     from tlsio.native._core import Connection
 
 __all__ = ["Handshake"]
@@ -45,8 +45,8 @@ class Handshake:
         self.connection = connection
         self.context = context
         self.is_done = self.is_over = False
-        self.hook_failure: BaseException | None = None
-        self.refused: BaseException | None = None
+        self.hook_failure: TLSError | None = None
+        self.refused: TLSError | None = None
         self.socket: Any = None
         self.tasks: set[asyncio.Task[Any]] | None = None
         self._loop = loop
@@ -93,10 +93,9 @@ class Handshake:
     def fail_psk(self, error: BaseException) -> None:
         """Record a failure of `psk_callback`, which fails the handshake."""
         failure = failure_of("psk_callback", error)
-        if isinstance(failure, TLSError):
-            failure.alert = None  # OpenSSL chooses it
-        self.refused = failure
-        self.hook_failure = failure if is_hook_failure(failure) else None
+        self.refused = refused = as_tls_error("psk_callback", failure)
+        refused.alert = None  # OpenSSL chooses it
+        self.hook_failure = refused if is_hook_failure(failure) else None
         reraise_later(self.connection.later, error)
 
     def cancel(self) -> None:

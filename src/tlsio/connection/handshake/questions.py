@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any
 
 from tlsio.model.codes import alert_name, alert_number
-from tlsio.model.errors import HandshakeError, PeerError, TLSError, UsageTypeError, UsageValueError
+from tlsio.model.errors import CertificateError, HandshakeError, PeerError, TLSError, UsageTypeError, UsageValueError
 
 __all__ = [
     "INTERNAL_ERROR",
@@ -22,6 +22,7 @@ __all__ = [
     "AwaitAll",
     "Question",
     "alert_of",
+    "as_tls_error",
     "ask",
     "failure_of",
     "is_hook_failure",
@@ -37,6 +38,7 @@ INTERNAL_ERROR = "internal_error"
 
 _CANCELLED, _LATE = "ERR_TLS_HOOK_CANCELLED", "ERR_TLS_HOOK_TIMEOUT"
 _FAILED = (_CANCELLED, _LATE)
+_CHECKS = {"check_client", "check_server_identity"}
 
 
 def ask(
@@ -167,6 +169,25 @@ def failure_of(name: str, error: BaseException) -> Exception:
     failure = HandshakeError(f"{name} {what}", code=_CANCELLED, alert=INTERNAL_ERROR)
     failure.__cause__ = error
     return failure
+
+
+def as_tls_error(name: str, error: Exception) -> TLSError:
+    """Return a hook's exception as one of ours, with the original as `__cause__`.
+
+    An exception of `check_client` or `check_server_identity` is a judgement on the certificate. The
+    code is that of the original, if it has one.
+    """
+    if isinstance(error, TLSError):
+        return error
+    code = getattr(error, "code", None)
+    code = code if isinstance(code, str) and code else None
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if name in _CHECKS:
+        made: TLSError = CertificateError(f"{name} refused the certificate: {text}", code=code)
+    else:
+        made = HandshakeError(f"{name} failed: {text}", code=code or "ERR_TLS_HOOK_FAILED")
+    made.__cause__ = error
+    return made
 
 
 def is_hook_failure(failure: BaseException) -> bool:

@@ -12,7 +12,7 @@ from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.handshake.diagnostics import Diagnostics
 from tlsio.connection.handshake.local_side import describe_local_side
 from tlsio.connection.handshake.psk import ask_for_key
-from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, is_hook_failure, wrong_answer
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, as_tls_error, is_hook_failure, wrong_answer
 from tlsio.connection.handshake.side import HandshakeSide
 from tlsio.model.errors import (
     CertificateError,
@@ -276,9 +276,9 @@ class ServerHandshake(HandshakeSide):
         returned: object = None
 
         def refuse(failure: Exception) -> None:
-            handshake.refused = failure
-            handshake.hook_failure = failure if failure is not returned and is_hook_failure(failure) else None
-            handshake.connection.refuse(alert_of(failure, _default_alert(name, failure)))
+            handshake.refused = refused = as_tls_error(name, failure)
+            handshake.hook_failure = refused if failure is not returned and is_hook_failure(failure) else None
+            handshake.connection.refuse(alert_of(refused, _default_alert(name, failure)))
 
         def answer(result: object, error: BaseException | None) -> None:
             nonlocal returned

@@ -97,6 +97,11 @@ class HandshakePolicy:
         return bool(self.names.identities) or not hooks.isdisjoint(self.hooks)
 
     @property
+    def may_be_at_fault(self) -> bool:
+        """Whether this server itself may fail clients: no certificate, a CRL that expires."""
+        return not self.names.default.native.identities or self.names.any_has_lists
+
+    @property
     def asks_status(self) -> bool:
         """Whether a client may get an OCSP response."""
         return self.stapler is not None or "ocsp_request" in self.hooks

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlsio.model.errors import TLSError
 
 __all__ = ["OwnFaults"]
 
@@ -21,15 +25,14 @@ class OwnFaults:
     def __init__(self) -> None:
         self._logged: dict[str, float] = {}
 
-    def log(self, error: BaseException) -> None:
+    def log(self, error: TLSError) -> None:
         """Log a fault, unless one with the same code was logged within the last minute."""
-        kind = getattr(error, "code", None) or type(error).__name__
+        kind = error.code
         now = time.monotonic()
         last = self._logged.get(kind)
         if (last is None and len(self._logged) >= _MAX_KINDS) or (last is not None and now - last < _INTERVAL):
             return
         self._logged[kind] = now
-        hint = getattr(error, "hint", None)
         # The text alone: the traceback's frames hold what the hook was given, such as its socket.
-        text = f"{error} {hint}" if hint else str(error)
+        text = f"{error} {error.hint}" if error.hint else str(error)
         _log.warning("A client could not be served, which is this server's own fault: %s", text)

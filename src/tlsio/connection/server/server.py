@@ -39,7 +39,7 @@ from tlsio.connection.socket.tls_socket import make_socket
 from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
-from tlsio.model.errors import ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
+from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
 from tlsio.model.exported import exported
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
@@ -64,6 +64,9 @@ if TYPE_CHECKING:
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
 
 _log = logging.getLogger("tlsio")
+
+# A client's certificate that is refused because of a list that this server was given.
+_OWN_LISTS = frozenset({"CRL_HAS_EXPIRED", "CRL_NOT_YET_VALID"})
 
 
 # `serve` requires a listener, but a call without one gets a hint instead of Python's error.
@@ -332,6 +335,14 @@ class Server(Emitter):
         """The number of open connections, including those in a handshake."""
         return self._statistics.connections
 
+    def open_sockets(self) -> tuple[TLSSocket, ...]:
+        """Return the sockets of the open connections, as they are now.
+
+        Such as to end those of a client whose certificate was revoked. Those that are still in a
+        handshake are included once a hook or listener has got their socket.
+        """
+        return tuple(self._open_sockets)
+
     @property
     def max_connections(self) -> int | None:
         """The limit beyond which connections are closed before TLS; None: no limit."""
@@ -479,9 +490,8 @@ class Server(Emitter):
         )
         self._gate.store = policy.sessions.sync_store
         self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
-        # Without a certificate every failure is examined, since it may be the server's own fault.
         has_listener = self._has("tls_client_error") or self._has("client_error")
-        self._gate.wants_failures = has_listener or not policy.names.default.native.identities
+        self._gate.wants_failures = has_listener or policy.may_be_at_fault
 
     # ---- notifications from the gate
 
@@ -525,8 +535,10 @@ class Server(Emitter):
     def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
         self._statistics.handshake_failed(error)
         handshake = self._open_sockets.get(sock)
-        if isinstance(error, ConfigError) or (handshake is not None and error is handshake.hook_failure):
+        if isinstance(error, ConfigError) or (isinstance(error, CertificateError) and error.code in _OWN_LISTS):
             self._own_faults.log(error)
+        elif handshake is not None and error is handshake.hook_failure:
+            self._own_faults.log(handshake.hook_failure)
         was_emitted = self._emit("tls_client_error", error, sock)
         if self._emit("client_error", error, sock) or was_emitted:
             return

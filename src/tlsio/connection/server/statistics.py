@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlsio.model.errors import TLSError
 from tlsio.model.statistics import ServerStats
 
 if TYPE_CHECKING:
@@ -80,5 +81,5 @@ class Statistics:
 
 
 def _count(counts: dict[str, int], error: BaseException) -> None:
-    code = getattr(error, "code", None) or type(error).__name__
+    code = error.code if isinstance(error, TLSError) else TLSError.default_code
     counts[code] = counts.get(code, 0) + 1

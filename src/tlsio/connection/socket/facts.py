@@ -18,7 +18,7 @@ from tlsio.connection.socket.channel_binding import find_binding, invalid_state
 from tlsio.model.checks import check_bytes, check_int, check_text, out_of_range
 from tlsio.model.client_hello import parse_client_hello
 from tlsio.model.codes import alert_name
-from tlsio.model.errors import TLSError, UsageStateError, UsageTypeError, UsageValueError
+from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
 from tlsio.native._core import ASK_STATUS
 from tlsio.trust.certificate import link, parse
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tlsio.connection.socket.owner import SocketOwner
     from tlsio.model.checks import BytesLike
     from tlsio.model.client_hello import ClientHello
+    from tlsio.model.errors import TLSError
     from tlsio.model.options.context import ContextOptionsDict
     from tlsio.native._core import Connection
     from tlsio.trust.certificate import PeerCertificate
@@ -116,11 +117,11 @@ class SocketFacts(Emitter):
             return ()
         return tuple(parse(one).x509 for one in self._connection.verified_chain)
 
-    def _find_failure(self) -> BaseException:
+    def _find_failure(self) -> TLSError:
         """Return the connection's error: our reason to refuse the peer, or the engine's fault."""
         fault = self._connection.fault()
         error = self._handshake.refused or self._side.explain(self._handshake, fault)
-        if isinstance(error, TLSError) and error.alert is None and fault.alert_sent >= 0:
+        if error.alert is None and fault.alert_sent >= 0:
             error.alert = alert_name(fault.alert_sent)
         return error
 

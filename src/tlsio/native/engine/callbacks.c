@@ -204,6 +204,14 @@ static int pin_matches(const tio_context_settings *settings, X509 *cert) {
     return match;
 }
 
+/* The alert that OpenSSL sends for an expired CRL, certificate_expired, blames the peer's certificate
+ * for a list of ours. This error stands for RFC 8446 6.2, certificate_unknown: "Some other
+ * (unspecified) issue arose in processing the certificate, rendering it unacceptable." */
+static int error_for_alert(int error) {
+    int is_about_list = error == X509_V_ERR_CRL_HAS_EXPIRED || error == X509_V_ERR_CRL_NOT_YET_VALID;
+    return is_about_list ? X509_V_ERR_DIFFERENT_CRL_SCOPE : error;
+}
+
 /* Where the chain need not be verified only the leaf counts: anyone can append a pinned certificate
  * to a chain. The context's own setting counts too, because its sessions are resumed under it. */
 static int pins_hold(const tio_conn *c, STACK_OF(X509) *chain) {
@@ -257,7 +265,7 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     if (c->role == TIO_CLIENT && (c->asked & TIO_WANT_VERIFY)) {
         X509_STORE_CTX_set0_verified_chain(xs, c->verify->chain);
         c->verify->chain = NULL;
-        X509_STORE_CTX_set_error(xs, c->verify_answer);
+        X509_STORE_CTX_set_error(xs, error_for_alert(c->verify_answer));
         return c->verify_answer == X509_V_OK;
     }
     if (!c->verify && !(c->verify = calloc(1, sizeof *c->verify))) {
@@ -281,10 +289,11 @@ static int on_certificate(X509_STORE_CTX *xs, void *unused) {
     v->chain = NULL;
     int unverified = v->count && !tio_conn_accepts_unverified(c);
     int error = v->pins_failed && !unverified ? X509_V_ERR_CERT_REJECTED : v->count ? v->errors[v->count - 1].error : X509_V_OK;
+    int refused = unverified || v->pins_failed;
     /* It selects the alert. A session records it, also when the certificate is accepted
      * unverified. */
-    X509_STORE_CTX_set_error(xs, error);
-    return !unverified && !v->pins_failed;
+    X509_STORE_CTX_set_error(xs, refused ? error_for_alert(error) : error);
+    return !refused;
 }
 
 /* ---- Diffie-Hellman groups that are too small for the client --------------------------------- */
