@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import prometheus_client
 import pytest
 import uvicorn
 from aiohttp import web
@@ -55,13 +56,15 @@ async def _nothing(_page: pages.Page) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _a_server(page: pages.Page) -> AsyncIterator[None]:
-    """A server that runs already."""
+    """A server that runs already, and a registry of metrics that is the page's own."""
     options = {"cert": Path("server.pem"), "key": Path("server.key")}
     with own_port() as port:  # of the metrics
         page.replaced["9100"] = str(port)
     async with tlsio.serve(pages.echo, 0, "127.0.0.1", **options) as server:
         page.names["server"] = server
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(prometheus_client, "REGISTRY", prometheus_client.CollectorRegistry())
+            yield
 
 
 @asynccontextmanager
