@@ -65,7 +65,7 @@ def create_secure_pair(
     context: SecureContext | None = None,
     *,
     is_server: bool = False,
-    request_cert: bool = False,
+    request_cert: bool | None = None,
     reject_unauthorized: bool | None = None,
     **options: Any,
 ) -> SecurePair:
@@ -77,7 +77,8 @@ def create_secure_pair(
         context: Certificate, trust and protocol settings; without it, the options of a context may
             be given.
         is_server: Act as the server.
-        request_cert: Request the client's certificate (servers).
+        request_cert: Request the client's certificate (servers). None: as the context says, which
+            is no; options that judge certificates then raise.
         reject_unauthorized: Refuse a peer that cannot be verified; a client then needs `servername`
             or `host`. None: as `context` has it, and True if that does not say. With False, Node's
             default, the caller must check `cleartext.authorized`; a context made with True is
@@ -87,14 +88,15 @@ def create_secure_pair(
 
     Raises:
         UsageError: a wrong option, or an async hook.
-        ConfigError: a certificate or key that cannot be used.
+        ConfigError: a certificate or key that cannot be used, or an option that judges client
+            certificates although it is open whether one is requested.
     """
     for name in options:
         if name in _NOT_APPLICABLE:
             raise UsageTypeError(
                 f"The option {name}= does not apply to a SecurePair, which has no clock and no network", code="ERR_TLS_UNKNOWN_OPTION"
             )
-    request = check_bool("request_cert", request_cert)
+    request = None if request_cert is None else check_bool("request_cert", request_cert)
     reject = None if reject_unauthorized is None else check_bool("reject_unauthorized", reject_unauthorized)
     given: dict[str, Any] = {"reject_unauthorized": reject, **({"request_cert": request} if is_server else {})}
     if context is not None:
@@ -106,17 +108,15 @@ def create_secure_pair(
     return SecurePair(side)
 
 
-def _stricter_context(context: SecureContext, *, is_server: bool, request: bool, reject: bool | None) -> SecureContext:
+def _stricter_context(context: SecureContext, *, is_server: bool, request: bool | None, reject: bool | None) -> SecureContext:
     """Return the context with the stricter of its own verification and the arguments'."""
     own = check_secure_context("context", context).options
-    request = request or bool(own.request_cert)
+    request = (request or own.request_cert) if own.request_cert is not None else request
     if is_server and not request:
-        return context
+        return context.with_verification(request=request, reject=own.reject_unauthorized is not False)
     if reject is None:
         reject = own.reject_unauthorized is not False
-    return context.with_verification(
-        request=request if is_server else bool(own.request_cert), reject=reject or own.reject_unauthorized is True
-    )
+    return context.with_verification(request=request if is_server else own.request_cert, reject=reject or own.reject_unauthorized is True)
 
 
 @exported

@@ -69,6 +69,15 @@ def test_guard_of_a_given_context_is_judged_by_the_server(guard: str) -> None:
     assert caught.value.code == NOT_REQUESTED
     with pytest.raises(tlsio.ConfigError):
         tlsio.create_secure_pair(context, is_server=True)
+    tlsio.create_secure_pair(context, is_server=True, request_cert=False)
+
+
+def test_guard_of_a_pair_is_judged_too() -> None:
+    """Its server requests no certificate either unless it is told to."""
+    with pytest.raises(tlsio.ConfigError):
+        tlsio.create_secure_pair(is_server=True, **identity(pins=[bytes(32)]))
+    for request in (True, False):
+        tlsio.create_secure_pair(is_server=True, request_cert=request, **identity(pins=[bytes(32)]))
 
 
 def test_guard_of_a_name_is_judged_after_merging() -> None:

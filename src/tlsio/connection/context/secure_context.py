@@ -125,7 +125,7 @@ class SecureContext:
     _policy: ServerPolicy
     _roots: Roots
     _trust: bytes
-    _variants: dict[tuple[bool, bool], SecureContext]  # the copies of `with_verification`
+    _variants: dict[tuple[bool | None, bool], SecureContext]  # the copies of `with_verification`
 
     def __init__(self, options: ContextOptions, *, initial: SecureContext | None = None, policy: ServerPolicy | None = None) -> None:
         """Make a context of parsed options, with the policy of `initial` (see `for_server`)."""
@@ -205,12 +205,12 @@ class SecureContext:
         """Return this context, or a copy, with that server policy."""
         return self if policy == self._policy else SecureContext(self._options, policy=policy)
 
-    def with_verification(self, *, request: bool, reject: bool) -> SecureContext:
+    def with_verification(self, *, request: bool | None, reject: bool) -> SecureContext:
         """Return this context, or a copy, with these `request_cert` and `reject_unauthorized`.
 
         A copy is made once and kept, so that its sessions can be resumed.
         """
-        if (request, reject) == (bool(self._options.request_cert), self._options.reject_unauthorized is not False):
+        if (request, reject) == (self._options.request_cert, self._options.reject_unauthorized is not False):
             return self
         if (made := self._variants.get((request, reject))) is not None:
             return made
