@@ -448,6 +448,13 @@ class TestHttpx:
         with pytest.raises(tlsio.UsageError):
             Transport(proxy=httpx.Proxy("https://localhost:3128", ssl_context=http_peers.stdlib_context()))
 
+    def test_without_asyncio_the_error_names_the_way(self) -> None:
+        """As under trio."""
+        request = httpx.AsyncClient(transport=Transport()).get("https://localhost")
+        with pytest.raises(tlsio.UsageError) as caught:
+            request.send(None)
+        assert "asyncio.run" in (caught.value.hint or "")
+
 
 class TestAiohttp:
     """What httpx does not have."""

@@ -6,10 +6,36 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from tlsio.model.errors import UsageStateError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
-__all__ = ["as_coroutine", "ends_task", "failure_of_task", "find_awaitable"]
+__all__ = ["as_coroutine", "current_loop", "ends_task", "failure_of_task", "find_awaitable", "running_loop"]
+
+
+def current_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, or None."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running loop.
+
+    Raises:
+        UsageStateError: asyncio does not run in this thread.
+    """
+    loop = current_loop()
+    if loop is None:
+        raise UsageStateError(
+            "There is no running asyncio loop in this thread",
+            code="ERR_TLS_NO_LOOP",
+            hint="Run your code by asyncio.run(main()). Without asyncio, as in trio or in plain threads, use tlsio.SecurePair.",
+        )
+    return loop
 
 
 def find_awaitable(result: object) -> Awaitable[Any] | None:

@@ -84,7 +84,7 @@ class Connector(aiohttp.TCPConnector):
             ConfigError: a certificate or key that cannot be used.
         """
         self._tls = ClientTLS(options, decided=_DECIDED, protocols=["http/1.1"])
-        self._proxy_tls = ClientTLS(proxy_options or {}, decided=_DECIDED, protocols=["http/1.1"])
+        self._proxy_tls = None if proxy_options is None else _for_proxy(proxy_options)
         own = self._tls.options
         any_address = "::" if own.family == 6 else "0.0.0.0"  # noqa: PLR2004, S104
         is_bound = own.local_address is not None or own.local_port is not None
@@ -139,8 +139,14 @@ class Connector(aiohttp.TCPConnector):
                 if kwargs["ssl"] is None:
                     return await self._loop.create_connection(self._factory, sock=sock)
                 # aiohttp passes this class for the connection to a proxy.
-                tls = self._proxy_tls if client_error is aiohttp.ClientProxyConnectionError else self._tls
+                tls = self._find_proxy_tls() if client_error is aiohttp.ClientProxyConnectionError else self._tls
                 return await _secure(tls, sock, kwargs["server_hostname"], req, self._factory)
+
+    def _find_proxy_tls(self) -> ClientTLS:
+        """Return the TLS to proxies, which is made on first use: most clients need none."""
+        if self._proxy_tls is None:
+            self._proxy_tls = _for_proxy({})
+        return self._proxy_tls
 
     async def _start_tls_connection(
         self,
@@ -160,6 +166,10 @@ class Connector(aiohttp.TCPConnector):
         with _aiohttp_errors(req, client_error):
             async with ceil_timeout(timeout.sock_connect, ceil_threshold=timeout.ceil_threshold):
                 return await _secure(self._tls, stream, req.server_hostname or req.host, req, self._factory)
+
+
+def _for_proxy(options: ConnectOptionsDict) -> ClientTLS:
+    return ClientTLS(options, decided=_DECIDED, protocols=["http/1.1"])
 
 
 class _Protocol(ResponseHandler):

@@ -22,6 +22,7 @@ import httpx
 
 from tlsio.connection.asyncio_face.extra_info import find_extra_info
 from tlsio.connection.client.dial import connect_path, connect_tcp
+from tlsio.connection.tasks import running_loop
 from tlsio.interop.client_tls import ClientTLS
 from tlsio.model.errors import TLSError, UsageTypeError
 
@@ -96,7 +97,12 @@ class Transport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, as httpx's own transport does."""
+        """Send a request, as httpx's own transport does.
+
+        Raises:
+            UsageStateError: asyncio does not run, but trio, for example.
+        """
+        running_loop()
         url = request.url
         with _httpx_errors():
             response = await self._pool.handle_async_request(

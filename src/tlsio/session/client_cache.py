@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, SupportsIndex
 
 from tlsio.model.checks import check_int
+from tlsio.model.errors import UsageTypeError
 from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
@@ -90,6 +91,16 @@ class ClientSessionCache:
     def __len__(self) -> int:
         """Return the number of servers with sessions."""
         return len(self._tickets)
+
+    def __bool__(self) -> bool:
+        """Return True, also while it is empty: `cache or other` means whether there is one."""
+        return True
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise UsageTypeError(
+            "A ClientSessionCache cannot be pickled or copied: it holds secrets",
+            hint="Share it within one thread; other processes need their own.",
+        )
 
     def __repr__(self) -> str:
         return f"<ClientSessionCache entries={len(self)}>"

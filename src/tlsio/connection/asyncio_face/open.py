@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlsio.connection.asyncio_face.transport import TLSTransport
 from tlsio.connection.client.connect import connect
+from tlsio.connection.tasks import running_loop
 from tlsio.model.errors import UsageTypeError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def open_connection(
         Exception: as `create_connection`.
     """
     _check_place("open_connection(", host, port, sock, options)
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     transport, protocol = await create_connection(
         lambda: asyncio.StreamReaderProtocol(reader, loop=loop), host, port, sock=sock, local_addr=local_addr, **options

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.asyncio_face.transport import TLSTransport
 from tlsio.connection.server.listening import bind, check_backlog, check_given
 from tlsio.connection.server.server import Server
+from tlsio.connection.tasks import running_loop
 from tlsio.model.errors import UsageStateError, UsageTypeError
 from tlsio.model.exported import exported
 
@@ -160,7 +161,7 @@ async def create_tls_server(  # noqa: PLR0913 - asyncio's
     """
     if not callable(protocol_factory):
         raise UsageTypeError(f"protocol_factory must be callable, got {type(protocol_factory).__name__}")
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
 
     transports: weakref.WeakSet[TLSTransport] = weakref.WeakSet()
 
@@ -207,7 +208,7 @@ async def start_server(
     Raises:
         Exception: as `create_tls_server`.
     """
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
 
     def factory() -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader(limit=limit, loop=loop)

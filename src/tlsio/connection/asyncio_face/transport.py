@@ -105,12 +105,13 @@ class TLSTransport(asyncio.Transport):
     def pause_reading(self) -> None:
         """Give the protocol nothing until `resume_reading`. Repeated: nothing happens."""
         if not self._closing and not self._reading_paused:
-            self._reading_paused = True
             self.tls_socket.pause()
+            self._reading_paused = True
 
     def resume_reading(self) -> None:
         """Give the protocol data again. Repeated: nothing happens."""
         if not self._closing and self._reading_paused:
+            self._connection.check_caller()
             self._reading_paused = False
             self._loop.call_soon(self._resume)
 
@@ -185,8 +186,8 @@ class TLSTransport(asyncio.Transport):
     def write_eof(self) -> None:
         """End our direction after what is queued; data of the peer still arrives."""
         if not self._closing and not self._eof_written:
-            self._eof_written = True
             self.tls_socket.end()
+            self._eof_written = True
 
     def get_write_buffer_size(self) -> int:
         """Return the number of bytes that were written and not sent yet."""
@@ -229,12 +230,14 @@ class TLSTransport(asyncio.Transport):
 
     def close(self) -> None:
         """Send what is queued, then close. The protocol gets no more data."""
+        self._connection.check_caller()
         if not self._closing:
             self._stop()
             self.tls_socket.close()
 
     def abort(self) -> None:
         """Close at once; what is queued is lost."""
+        self._connection.check_caller()
         self._stop()
         self.tls_socket.destroy()
 

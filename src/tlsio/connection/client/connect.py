@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket as _socket
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tlsio.connection.client.dial import connect_path, connect_tcp
 from tlsio.connection.context.secure_context import for_client
@@ -16,6 +16,7 @@ from tlsio.connection.handshake.client_handshake import ClientHandshake
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_connection
 from tlsio.connection.socket.tls_socket import SOCKET_EVENTS, make_socket, wrap_stream
+from tlsio.connection.tasks import running_loop
 from tlsio.model.checks import check_socket_path, explain_unknown_event
 from tlsio.model.errors import HandshakeTimeoutError, UsageTypeError, UsageValueError
 from tlsio.model.options.parse import parse_connect_options
@@ -48,6 +49,8 @@ class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
     __slots__ = ("_coroutine", "_socket")
 
     def __init__(self, coroutine: Coroutine[Any, Any, TLSSocket]) -> None:
+        # The name in the warning that it was never awaited.
+        coroutine.__qualname__ = "tlsio.connect"  # type: ignore[attr-defined]
         self._coroutine = coroutine
         self._socket: TLSSocket | None = None
 
@@ -62,6 +65,13 @@ class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
 
     def close(self) -> None:
         self._coroutine.close()
+
+    def __enter__(self) -> NoReturn:
+        self._coroutine.close()
+        raise UsageTypeError("A connection is entered by `async with`, not by `with`", hint="async with tlsio.connect(...) as socket: ...")
+
+    def __exit__(self, *_error: object) -> None:
+        """Exist, so that `with` calls `__enter__`."""
 
     async def __aenter__(self) -> TLSSocket:
         self._socket = await self._coroutine
@@ -136,7 +146,7 @@ async def _establish(
     where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientHandshake
 ) -> TLSSocket:
     options = side.options
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     scope = asyncio.timeout(options.timeout)
     is_connected = stream is not None
     try:

@@ -3,11 +3,15 @@
 A build without it has the portable driver only.
 """
 
-import asyncio
 import weakref
+from typing import TYPE_CHECKING
 
+from tlsio.connection.tasks import running_loop
 from tlsio.model.errors import UsageStateError
 from tlsio.native._core import Reactor, has_reactor
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["current_reactor"]
 
@@ -28,7 +32,7 @@ def current_reactor() -> Reactor:
             code="ERR_FEATURE_UNAVAILABLE_ON_PLATFORM",
             hint="Accept connections yourself, for example with asyncio.start_server, and call server.upgrade((reader, writer)) for each.",
         )
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     reactor = _reactors.get(loop)
     if reactor is None or reactor.is_closed or reactor.forked:
         reactor = _reactors[loop] = Reactor(loop)

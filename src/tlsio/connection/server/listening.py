@@ -49,7 +49,7 @@ class Listening:
         self._are_given = are_given
         self._path = path
         self._inode = Path(path).stat().st_ino if path is not None else 0
-        self._name = self._sockets[0].getsockname()
+        self._names = [one.getsockname() for one in self._sockets]
 
     def start(self, gate: Gate, reactor: Reactor, backlog: int) -> None:
         """Listen, and let the reactor accept.
@@ -74,9 +74,14 @@ class Listening:
     @property
     def address(self) -> ServerAddress | str:
         """The address of the first socket; the path of a Unix socket."""
-        if isinstance(self._name, tuple):
-            return {"address": self._name[0], "family": "IPv6" if ":" in self._name[0] else "IPv4", "port": self._name[1]}
-        return os.fsdecode(self._name)
+        name = self._names[0]
+        if isinstance(name, tuple):
+            return {"address": name[0], "family": "IPv6" if ":" in name[0] else "IPv4", "port": name[1]}
+        return os.fsdecode(name)
+
+    def describe(self) -> str:
+        """Return all addresses as text."""
+        return ", ".join(_describe(name) for name in self._names)
 
     def close(self) -> None:
         """Close the sockets, and remove the path."""
@@ -255,6 +260,12 @@ def _hint_for_path(error: OSError) -> str:
     if error.errno in {errno.EACCES, errno.EPERM}:
         return "this process may not create a file in that directory: check its permissions."
     return "check that its directory exists, and that the path has at most 107 bytes."
+
+
+def _describe(name: Any) -> str:
+    if not isinstance(name, tuple):
+        return os.fsdecode(name)
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
 def _restore(one: _socket.socket, timeout: float | None, *, listened: bool) -> None:

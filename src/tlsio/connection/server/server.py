@@ -35,8 +35,8 @@ from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.owner import SocketOwner
-from tlsio.connection.socket.tls_socket import make_socket
-from tlsio.connection.tasks import as_coroutine, failure_of_task, find_awaitable
+from tlsio.connection.socket.tls_socket import internals_of, make_socket
+from tlsio.connection.tasks import as_coroutine, current_loop, failure_of_task, find_awaitable, running_loop
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
@@ -67,6 +67,7 @@ _log = logging.getLogger("tlsio")
 
 # A client's certificate that is refused because of a list that this server was given.
 _OWN_LISTS = frozenset({"CRL_HAS_EXPIRED", "CRL_NOT_YET_VALID"})
+_IDLE_CHECK = 0.1  # seconds between two looks for idle connections while a server shuts down
 
 
 # `serve` requires a listener, but a call without one gets a hint instead of Python's error.
@@ -243,6 +244,8 @@ class Server(Emitter):
             OSError: the address is not available.
         """
         self._check_process()
+        running_loop()
+        self._check_thread()
         self._check_not_listening()
         closes = self._close_calls
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
@@ -283,6 +286,15 @@ class Server(Emitter):
                 "This server belongs to the parent process: it cannot be used after a fork",
                 code="ERR_TLS_FORKED",
                 hint="Fork before listen(), or make a server in the child.",
+            )
+
+    def _check_thread(self) -> None:
+        """Refuse a call from another thread while the server's loop runs."""
+        if self._loop is not None and self._loop.is_running() and current_loop() is not self._loop:
+            raise UsageStateError(
+                "This server belongs to another thread, in which its event loop runs",
+                code="ERR_TLS_WRONG_THREAD",
+                hint="Call it there: loop.call_soon_threadsafe(server.close).",
             )
 
     def _warn_at_start(self) -> None:
@@ -603,7 +615,7 @@ class Server(Emitter):
             Cancelled: the stream is closed.
         """
         self._check_process()
-        loop = self._loop = asyncio.get_running_loop()
+        loop = self._loop = running_loop()
         closes = self._close_calls
         driver = open_driver(stream, self._side, loop)
         connection = driver.connection
@@ -641,6 +653,7 @@ class Server(Emitter):
         None waits without limit, 0 closes at once. It may be called again with another timeout.
         """
         self._check_process()
+        self._check_thread()
         self._close_calls += 1
         seconds = 0.0 if timeout == 0 and not isinstance(timeout, bool) else check_seconds("timeout", timeout)
         if self._listening is not None:
@@ -669,9 +682,36 @@ class Server(Emitter):
         self._tasks.cancel()
         for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
+            if handshake.is_done and sock.writable:  # so that the peer does not see a truncation
+                sock.end()
+                handshake.connection.settle()
             sock.destroy()
             cancel_others(running)
         self._check_closed()
+
+    def _shut_down(self) -> None:
+        """Close with `shutdown_timeout`, and say what is waited for."""
+        timeout = self._options.shutdown_timeout
+        self.close(timeout)
+        if self._is_idle or self._loop is None:
+            return
+        ended = self._end_idle_sockets()
+        _log.info(
+            "A server is shutting down: it waits %s for %d connections (%d of them idle, which are told to end) and %d listeners",
+            "without limit" if timeout is None else f"up to {timeout:g} seconds",
+            self.connections,
+            ended,
+            len(self._tasks),
+        )
+
+    def _end_idle_sockets(self) -> int:
+        """End our direction where a read waits for the peer; again until the server is closed."""
+        idle = [sock for sock in self._open_sockets if internals_of(sock).awaits_peer()]
+        for sock in idle:
+            sock.end()
+        if self._loop is not None and self._closing and self._open_sockets:
+            self._loop.call_later(_IDLE_CHECK, self._end_idle_sockets)
+        return len(idle)
 
     @property
     def _is_idle(self) -> bool:
@@ -732,8 +772,10 @@ class Server(Emitter):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
-        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
-        self.close(0 if cancelled else self._options.shutdown_timeout)
+        if kind is not None and not issubclass(kind, Exception):  # cancelled, or KeyboardInterrupt
+            self.close(0)
+        else:
+            self._shut_down()
         try:
             await self.wait_closed()
         except asyncio.CancelledError:
@@ -748,4 +790,5 @@ class Server(Emitter):
         return self._statistics.read(self._open_sockets)
 
     def __repr__(self) -> str:
-        return f"<Server {'listening' if self.listening else 'closed'} connections={self.connections}>"
+        state = f"listening on {self._listening.describe()}" if self._listening is not None else "closed"
+        return f"<Server {state} connections={self.connections}>"

@@ -22,6 +22,9 @@ class TaskGroup:
         self._settled = settled
         self._tasks: dict[asyncio.Task[Any], Callable[[asyncio.Task[Any]], object] | None] = {}
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     def __bool__(self) -> bool:
         return bool(self._tasks)
 

@@ -32,7 +32,7 @@ class IncompleteReadError(TLSError, asyncio.IncompleteReadError):
 
 @exported
 class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
-    """There is no separator within `read_limit`; the data stays in the buffer.
+    """There is more data than a read may hold; all of it stays in the buffer for other reads.
 
     Attributes:
         consumed: The number of bytes that can be read without skipping the separator.
@@ -40,12 +40,12 @@ class LimitOverrunError(UsageError, asyncio.LimitOverrunError):
 
     default_code = "ERR_TLS_LIMIT_OVERRUN"
 
-    def __init__(self, message: str, consumed: int) -> None:
-        TLSError.__init__(self, message, hint="Raise read_limit=, or use read().")
+    def __init__(self, message: str, consumed: int, hint: str = "Raise read_limit=, or use read().") -> None:
+        TLSError.__init__(self, message, hint=hint)
         self.consumed = consumed
 
-    def __reduce__(self) -> tuple[type, tuple[str, int]]:
-        return type(self), (self.message, self.consumed)
+    def __reduce__(self) -> tuple[type, tuple[str, int, str]]:
+        return type(self), (self.message, self.consumed, self.hint or "")
 
 
 @exported

@@ -41,6 +41,11 @@ __all__ = ["SocketReading"]
 _DATA_CHUNK = 65536
 
 
+# Bytes that `read_all` holds if no limit is given: more than most messages, and an amount of memory
+# that one peer may use.
+_READ_ALL_LIMIT = 16 * 1024 * 1024
+
+
 class SocketReading(Lifecycle):
     """Reading, by one reader at a time."""
 
@@ -111,6 +116,36 @@ class SocketReading(Lifecycle):
             while (data := self._take(limit)) is None:
                 await self._wait_for_input()
             return data
+        finally:
+            self._reading = False
+
+    async def read_all(self, *, limit: int = _READ_ALL_LIMIT) -> bytes:
+        """Read everything up to the peer's end.
+
+        An error leaves the data before it in the buffer: `read` returns that first.
+
+        Args:
+            limit: The most that may arrive, in bytes.
+
+        Raises:
+            LimitOverrunError: more than `limit` bytes arrived.
+            TLSError: as `read`; also TruncatedError, if the peer's end was not announced.
+        """
+        if limit < 0:
+            raise UsageValueError(f"limit must not be negative, got {limit}", code="ERR_OUT_OF_RANGE")
+        self._begin_read()
+        try:
+            while (held := len(self._buffer or b"")) <= limit:
+                data = self._take_from_engine(min(_DATA_CHUNK, limit - held + 1))
+                if data is None:
+                    await self._wait_for_input()
+                elif data:
+                    self._hold(data)
+                else:
+                    return self._take_from_buffer(held) if held else b""
+            raise LimitOverrunError(
+                f"More than limit= ({limit} bytes) arrived", limit, hint="Raise limit=, or read in pieces, by read() or `async for`."
+            )
         finally:
             self._reading = False
 
@@ -243,6 +278,9 @@ class SocketReading(Lifecycle):
                 b"" if self._buffer is None else self._take_from_buffer(len(self._buffer)), expected
             )
             raise error
+        self._hold(data)
+
+    def _hold(self, data: bytes) -> None:
         if self._buffer is None:
             self._buffer = bytearray()
         self._buffer += data

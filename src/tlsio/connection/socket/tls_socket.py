@@ -18,6 +18,7 @@ from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_side, open_driver
 from tlsio.connection.socket.closing import SocketClosing
 from tlsio.connection.socket.lifecycle import CLOSED, DROPPED, HANDSHAKING, IDLE, OPEN, READABLE, WRITABLE, PendingEvents
+from tlsio.connection.tasks import running_loop
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bytes, check_filled_text
 from tlsio.model.errors import ConnectionLostError, HandshakeError, UsageStateError, UsageTypeError, UsageValueError
@@ -88,7 +89,7 @@ class TLSSocket(SocketClosing):
                 of `create_server`.
         """
         side = make_side(options, is_server=is_server)
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         driver = open_driver(stream, side, loop)
         self._set_up(Handshake(driver.connection, loop), side, loop, driver)
 
@@ -424,6 +425,10 @@ class TLSSocket(SocketClosing):
         """Whether data can be written."""
         return self._output is WRITABLE and self._error is None and not self._connection.out_error
 
+    def _awaits_peer(self) -> bool:
+        waits = self._phase is OPEN and self._output is WRITABLE and self._read_waiter is not None
+        return waits and self._buffer is None and not self._connection.writable_length
+
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is None:
             return
@@ -497,12 +502,14 @@ class Internals(NamedTuple):
         side: Our side, client or server.
         addresses: Returns the local and the remote address.
         fileno: Returns the descriptor; -1 if there is none or it is closed.
+        awaits_peer: Tells whether a read waits for the peer, and nothing is buffered or unsent.
     """
 
     handshake: Handshake
     side: HandshakeSide
     addresses: Callable[[], tuple[Any, Any]]
     fileno: Callable[[], int]
+    awaits_peer: Callable[[], bool]
 
     @property
     def context(self) -> SecureContext:
@@ -512,11 +519,11 @@ class Internals(NamedTuple):
 
 def internals_of(sock: TLSSocket) -> Internals:
     """Return what a socket is made of, for rooms above this one."""
-    return Internals(sock._handshake, sock._side, sock._addresses, sock._fileno)  # noqa: SLF001 - its own module
+    return Internals(sock._handshake, sock._side, sock._addresses, sock._fileno, sock._awaits_peer)  # noqa: SLF001 - its own module
 
 
 def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:
     """Make a socket over `stream`, which it owns from now on."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     driver = open_driver(stream, side, loop)
     return make_socket(Handshake(driver.connection, loop), side, loop, driver=driver)
