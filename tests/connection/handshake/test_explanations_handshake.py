@@ -37,6 +37,12 @@ def below_ca3() -> pki.Identity:
     return pki.leaf("client", issuer=pki.ca3())
 
 
+@cache
+def expired_root() -> pki.Identity:
+    """Over since yesterday."""
+    return pki.authority("old root", not_after=NOW - DAY / 2)
+
+
 NARROWED = "This client narrowed what it offers by "
 
 MISTAKES: dict[str, Mistake] = {
@@ -179,8 +185,9 @@ MISTAKES: dict[str, Mistake] = {
     "server refused as expired, but is valid": Mistake(
         "server",
         ("certificate_expired", "cert= is valid until", "so the client's clock is wrong, or a CA above it has expired", "check that clock"),
-        client=lambda: {"crl": pki.revocation_list(pki.ca1(), revoked=[], next_update=NOW - DAY / 2)},
-        never=("Renew",),
+        lambda: identity(pki.leaf("localhost", issuer=expired_root(), names=["localhost"])),
+        lambda: {"ca": expired_root().cert_pem},
+        never=("Renew", "renew it"),
     ),
     "client refused, certificate for servers": Mistake(
         "client",

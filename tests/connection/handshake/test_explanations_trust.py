@@ -306,7 +306,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "CRL of another authority": Mistake(
         "client",
-        ("unable to get certificate CRL", 'add the CRL of "CN=ca1,O=tlsio tests" to it'),
+        ("no list that a trusted CA has signed", 'only of "CN=ca5,O=tlsio tests"', "Give the list of the CA in ca="),
         client=lambda: lists(pki.ca5()),
     ),
     "CRL of the intermediate missing": Mistake(
@@ -323,7 +323,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "CRL signed by another key": Mistake(
         "client",
-        ("CRL signature failure", 'has the name of "CN=ca1,O=tlsio tests", but is not signed with its key'),
+        ("no list that a trusted CA has signed", "has the name of a trusted CA, but is not signed with its key", "get the current list"),
         client=lambda: lists(pki.ca1(), signer=pki.ca5()),
     ),
     "no OCSP response": Mistake(

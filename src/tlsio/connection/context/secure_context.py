@@ -378,8 +378,15 @@ def _check_lists(trusted: Roots) -> None:
         raise ConfigError(
             f"crl= has no list that a trusted CA has signed (only of {names}), so every peer would be refused",
             code="ERR_TLS_CRL_ISSUER_UNKNOWN",
-            hint="Give the list of the CA in ca=, or the certificate of the list's issuer with ca=. Every issuer in a chain needs a list.",
+            hint=_OTHER_KEY if any(trusted.find(issuer) for issuer, _ in issuers) else _OTHER_ISSUER,
         )
+
+
+_OTHER_ISSUER = "Give the list of the CA in ca=, or the certificate of the list's issuer with ca=. Every issuer in a chain needs a list."
+_OTHER_KEY = (
+    "A list has the name of a trusted CA, but is not signed with its key: get the current list of that CA, and check that it is unchanged. "
+    "If the CA was renewed with another key, its new certificate belongs in ca=."
+)
 
 
 @lru_cache(maxsize=1)

@@ -39,7 +39,7 @@ from tlsio.connection.socket.tls_socket import internals_of, make_socket
 from tlsio.connection.tasks import as_coroutine, current_loop, failure_of_task, find_awaitable, running_loop
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
-from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError
+from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError, add_hint
 from tlsio.model.exported import exported
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
 
 _log = logging.getLogger("tlsio")
+
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 # A client's certificate that is refused because of a list that this server was given.
 _OWN_LISTS = frozenset({"CRL_HAS_EXPIRED", "CRL_NOT_YET_VALID"})
@@ -531,9 +533,8 @@ class Server(Emitter):
 
     def _accept_failed(self, number: int) -> None:
         error = OSError(number, os.strerror(number))
-        error.add_note("A connection could not be accepted. It waits in the kernel's queue, and accepting is retried.")
-        if number in {errno.EMFILE, errno.ENFILE}:
-            error.add_note("Raise the limit of open files (ulimit -n), or set max_connections= below it.")
+        remedy = " Raise the limit of open files (ulimit -n), or set max_connections= below it." if number in _NO_DESCRIPTORS else ""
+        add_hint(error, f"A connection could not be accepted. It waits in the kernel's queue, and accepting is retried.{remedy}")
         if not self._context_vars.copy().run(self._emit, "error", error):
             _log.warning("A connection could not be accepted: %s", error)
 
