@@ -32,8 +32,8 @@ async def main() -> None:
             try:
                 async with tlsio.connect(server.port, ca=authority.cert, check_server_identity=pinned) as socket:
                     print(await socket.readline())
-            except ValueError as error:
-                print("Certificate verification error:", error)
+            except tlsio.CertificateError as error:
+                print("Certificate verification error:", error.__cause__)
 
 
 if __name__ == "__main__":
