@@ -127,7 +127,7 @@ async def test_requests_share_a_connection(library: Library, kind: Kind, version
     async with http_peers.serve(kind, version) as site:
         async with library.open() as client:
             assert await client.fetch(site.url) == b"hello"
-            assert await client.fetch(site.url, bytes(3_000_000)) == b"3000000"
+            assert await client.fetch(site.url, bytes(2_000_000)) == b"2000000"
             assert await client.fetch(f"{site.url}/large") == bytes(http_peers.LARGE)
         assert site.versions == [version]
         await site.ended(1)
@@ -142,8 +142,8 @@ async def test_requests_at_once_have_connections_of_their_own(library: Library, 
 
 
 async def test_idle_connection_that_the_server_ended_is_replaced(library: Library, version: Version) -> None:
-    """In order or not; no error shows."""
-    async with http_peers.serve("ours", version) as site, library.open() as client:
+    """In order or not; no error shows. An idle client answers neither, so the server's patience is short."""
+    async with http_peers.serve("ours", version, close_timeout=0.05) as site, library.open() as client:
         for number, end in enumerate((site.server.close_clients, site.server.abort_clients), start=1):
             assert await client.fetch(site.url) == b"hello"
             end()
@@ -223,7 +223,6 @@ async def test_proxy_tunnel(library: Library, kind: Kind, version: Version, tls:
         for _ in range(2):
             async with library.open(proxy=proxy.url, proxy_options=proxy_options, session_cache=cache) as client:
                 assert await client.fetch(site.url, bytes(1_000_000)) == b"1000000"
-                assert await client.fetch(f"{site.url}/large") == bytes(http_peers.LARGE)
         assert proxy.requests == [f"localhost:{site.port}"] * 2
         assert site.reused == [False, True]
         async with library.open(proxy=proxy.url, proxy_options=proxy_options, ca=pki.ca2().cert_pem) as client:

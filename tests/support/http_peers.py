@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 Kind = Literal["ours", "stdlib"]
-LARGE = 4_000_000
+LARGE = 2_000_000
 CHUNK = 100_000
 
 
@@ -95,8 +95,8 @@ class Site:
 
 
 @asynccontextmanager
-async def serve(kind: Kind, version: str, *, request_cert: bool = False) -> AsyncIterator[Site]:
-    """Serve HTTP/1.1 as localhost; a requested certificate must be of ca1."""
+async def serve(kind: Kind, version: str, *, request_cert: bool = False, **options: Any) -> AsyncIterator[Site]:
+    """Serve HTTP/1.1 as localhost; a requested certificate must be of ca1. `options` are for a server of ours."""
     site = Site()
     config = uvicorn.Config(site.app, interface="asgi3", http="h11", ws="none", lifespan="off", log_level="critical")
     config.load()
@@ -106,7 +106,7 @@ async def serve(kind: Kind, version: str, *, request_cert: bool = False) -> Asyn
         who = pki.localhost()
         trust: dict[str, Any] = {"ca": pki.ca1().cert_pem, "request_cert": True} if request_cert else {}
         versions: dict[str, Any] = {"min_version": version, "max_version": version, "alpn_protocols": ["http/1.1"]}
-        server = await tlsio.create_tls_server(factory, "127.0.0.1", 0, cert=who.cert_pem, key=who.key_pem, **trust, **versions)
+        server = await tlsio.create_tls_server(factory, "127.0.0.1", 0, cert=who.cert_pem, key=who.key_pem, **trust, **versions, **options)
     else:
         context = stdlib_context(version, request_cert=request_cert)
         server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0, ssl=context)

@@ -192,4 +192,5 @@ async def test_closed_server_waits_for_data_listeners(net: Net) -> None:
         await begun
         server.close(0)
         await server.wait_closed()
+        client.destroy()
         assert state == ["done"]

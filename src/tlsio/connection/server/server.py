@@ -683,7 +683,8 @@ class Server(Emitter):
         self._tasks.cancel()
         for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
-            if handshake.is_done and sock.writable:  # so that the peer does not see a truncation
+            # So that the peer does not see a truncation. A closed loop has closed the descriptors.
+            if handshake.is_done and sock.writable and current_loop() is self._loop:
                 sock.end()
                 handshake.connection.settle()
             sock.destroy()
