@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.asyncio_face.extra_info import find_extra_info
 from tlsio.connection.socket.tls_socket import internals_of
-from tlsio.model.checks import check_int
+from tlsio.model.checks import BytesLike, check_int
 from tlsio.model.errors import UsageStateError, UsageTypeError, UsageValueError
 from tlsio.model.exported import exported
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.model.checks import BytesLike
 
 __all__ = ["TLSTransport"]
 
@@ -150,7 +149,7 @@ class TLSTransport(asyncio.Transport):
             UsageTypeError: `data` is not bytes-like.
             UsageStateError: `write_eof` was called before.
         """
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if type(data) is not bytes and not isinstance(data, BytesLike):
             raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}")
         if self._eof_written:
             raise UsageStateError("Cannot call write() after write_eof()", code="ERR_STREAM_WRITE_AFTER_END")
