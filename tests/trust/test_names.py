@@ -9,9 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+import pki
 from asn1 import oid, tlv
 from tlsio.trust import der
-from tlsio.trust.names import Name, parse_general_name, parse_general_names, parse_name, printable
+from tlsio.trust.names import Name, describe_name, parse_general_name, parse_general_names, parse_name, printable
 
 
 def x500(*groups: str | list[str]) -> x509.Name:
@@ -164,3 +165,9 @@ def test_description_is_bounded_and_harmless() -> None:
     assert name("CN=\x1b[2J").describe() == "CN=\\x1b[2J"
     assert len(printable("x" * 10_000)) == 160
     assert Name(()).describe() == "(an empty name)"
+
+
+def test_name_in_der_is_described_for_messages() -> None:
+    """What cannot be read is said to be so."""
+    assert describe_name(pki.ca1().certificate.subject.public_bytes()) == "CN=ca1,O=tlsio tests"
+    assert describe_name(b"\x30\x05") == "(an unreadable name)"

@@ -104,12 +104,15 @@ def to_server_name(hostname: str, label: str = "hostname") -> str:
 def to_server_pattern(hostname: str, label: str = "hostname") -> str:
     """Return a name as `to_server_name` does; its ASCII labels may have stars.
 
+    An IPv4 address is accepted: some clients send one, although RFC 6066 §3 does not permit it.
+
     Raises:
         UsageValueError: this is neither a host name nor a pattern of host names.
     """
     labels = hostname.removesuffix(".").split(".")
     name = ".".join(one.lower() if one.isascii() else to_server_name(one, label) for one in labels)
-    _check_host_name(".".join(_host_labels(name.replace("*", "x"))), hostname, label)
+    # The label after the end hides a number there, by which `_host_labels` knows addresses.
+    _check_host_name(".".join(_host_labels(name.replace("*", "x") + ".x")).removesuffix(".x"), hostname, label)
     return name
 
 

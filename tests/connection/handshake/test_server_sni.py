@@ -121,9 +121,7 @@ def test_empty_hostname_is_refused() -> None:
     assert caught.value.code == "ERR_TLS_REQUIRED_SERVER_NAME"
 
 
-@pytest.mark.parametrize(
-    "hostname", ["https://x/", "x.example:443", "x.example/path", "127.0.0.1", "::1", "a b.example", "a..example", "x" * 256, "."]
-)
+@pytest.mark.parametrize("hostname", ["https://x/", "x.example:443", "x.example/path", "::1", "a b.example", "a..example", "x" * 256, "."])
 def test_what_is_no_host_name_is_refused(hostname: str) -> None:
     """No client can send it, so its context would serve nobody."""
     server = tlsio.create_server()
@@ -132,7 +130,9 @@ def test_what_is_no_host_name_is_refused(hostname: str) -> None:
     assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
-@pytest.mark.parametrize("hostname", ["x", "*", "*.example", "a*b.example.", "_x.example", "bücher.example", "*.bücher.example"])
+@pytest.mark.parametrize(
+    "hostname", ["x", "*", "127.0.0.1", "*.example", "a*b.example.", "_x.example", "bücher.example", "*.bücher.example"]
+)
 def test_host_names_and_patterns_are_accepted(hostname: str) -> None:
     """Stars only stand here, and only in ASCII labels."""
     tlsio.create_server().add_context(hostname, {})
