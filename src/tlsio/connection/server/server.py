@@ -43,7 +43,7 @@ from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostErro
 from tlsio.model.exported import exported
 from tlsio.model.options.parse import parse_server_options
 from tlsio.model.statistics import ServerStats
-from tlsio.native._core import Gate
+from tlsio.native._core import Gate, in_psk_callback
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
@@ -681,10 +681,12 @@ class Server(Emitter):
     def _close_all(self) -> None:
         self._gate.evict()
         self._tasks.cancel()
+        # close_notify, so that the peer does not see a truncation. A closed loop has closed the
+        # descriptors, and inside `psk_callback` nothing can be encrypted.
+        may_send = current_loop() is self._loop and not in_psk_callback()
         for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
-            # So that the peer does not see a truncation. A closed loop has closed the descriptors.
-            if handshake.is_done and sock.writable and current_loop() is self._loop:
+            if handshake.is_done and sock.writable and may_send:
                 sock.end()
                 handshake.connection.settle()
             sock.destroy()
