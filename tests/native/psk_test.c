@@ -286,6 +286,46 @@ static void a_resumed_session_is_no_key(void) {
     }
 }
 
+static unsigned come_as_alice(SSL *ssl, const char *hint, char *identity, unsigned room, unsigned char *key, unsigned key_room) {
+    (void)ssl, (void)hint, (void)key_room;
+    snprintf(identity, room, "alice");
+    memcpy(key, key_a, KEY);
+    return KEY;
+}
+
+/* Otherwise a client whose key was withdrawn could resume for as long as sessions last. A server that asks about clients sends its tickets
+ * at another place. */
+static void a_session_by_key_cannot_be_resumed(void) {
+    for (int i = 0; i < 4; i++) {
+        set_up(versions[i / 2], NULL, &server_a);
+        SSL_CTX *ctx = plain_context(versions[i / 2], NULL);
+        if (versions[i / 2] == TLS1_2_VERSION) SSL_CTX_set_cipher_list(ctx, "PSK:HIGH");
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT);
+        SSL_CTX_sess_set_new_cb(ctx, save);
+        for (int again = 0; again < 2; again++) {
+            SSL_CTX_set_psk_client_callback(ctx, again ? NULL : come_as_alice);
+            plain p = plain_new(ctx, 0, saved);
+            tio_conn *c = tio_conn_new(far, TIO_SERVER);
+            c->policy.wants = TIO_WANT_PSK | (i % 2 ? TIO_WANT_CLIENT : 0);
+            c->policy.ask_psk = answer;
+            plain_pump(&p, c);
+            if (c->question == TIO_ASK_CLIENT) tio_answer_client(c), tio_conn_step(c);
+            plain_pump(&p, c);
+            CHECK_INT(c->phase, TIO_OPEN);
+            CHECK_INT(tio_conn_psk_used(c), !again);
+            CHECK_INT(SSL_session_reused(p.ssl), !again && versions[i / 2] == TLS1_3_VERSION);
+            if (!again) CHECK(!saved || !SSL_SESSION_has_ticket(saved));
+            SSL_shutdown(p.ssl);
+            tio_conn_free(c);
+            plain_free(&p);
+        }
+        SSL_SESSION_free(saved);
+        saved = NULL;
+        SSL_CTX_free(ctx);
+        tear_down();
+    }
+}
+
 /* The order is put off until the call is over: done at once it frees what OpenSSL works on. */
 static void who_is_asked_may_want_the_connection_gone(void) {
     for (int i = 0; i < 2; i++)
@@ -368,6 +408,7 @@ void psk_tests(void) {
     RUN(identities_that_are_no_text_are_nobodys);
     RUN(a_retried_hello_offers_the_same);
     RUN(a_resumed_session_is_no_key);
+    RUN(a_session_by_key_cannot_be_resumed);
     RUN(who_is_asked_may_want_the_connection_gone);
     RUN(a_spoilt_hello_is_refused);
     RUN(failing_allocations_let_nobody_in);

@@ -650,7 +650,7 @@ void tio_answer_client(tio_conn *c) {
     if (c->question != TIO_ASK_CLIENT) return;
     tio_move_question(c, TIO_NO_QUESTION);
     if (c->phase == TIO_OPEN) tio_sessions_ask(c);
-    if (SSL_version(c->ssl) < TLS1_3_VERSION || c->phase != TIO_HANDSHAKING) return;
+    if (SSL_version(c->ssl) < TLS1_3_VERSION || c->phase != TIO_HANDSHAKING || tio_conn_psk_used(c)) return;
     size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
     while (n-- && SSL_new_session_ticket(c->ssl)) {}
 }

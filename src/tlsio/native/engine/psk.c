@@ -104,6 +104,8 @@ static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, 
     int n = ask(tio_conn_of(ssl), text, NULL, key);
     if (n > 0) *session = session_of(tio_conn_of(ssl), key, n);
     OPENSSL_cleanse(key, sizeof key);
+    /* A ticket would be accepted without the key, also after the server has withdrawn it. */
+    if (*session) SSL_set_num_tickets(ssl, 0);
     return n == 0 || *session;
 }
 
@@ -200,3 +202,9 @@ void tio_psk_settle(tio_conn *c) {
 }
 
 int tio_conn_psk_used(const tio_conn *c) { return c->psk && c->psk->used; }
+
+int tio_psk_made(const SSL_SESSION *session) {
+    const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);
+    int exchange = cipher ? SSL_CIPHER_get_kx_nid(cipher) : NID_undef;
+    return exchange == NID_kx_psk || exchange == NID_kx_ecdhe_psk || exchange == NID_kx_dhe_psk || exchange == NID_kx_rsa_psk;
+}

@@ -113,6 +113,8 @@ static int may_resume(tio_conn *c, SSL_SESSION *session) {
          * resume the session if the server_name extension contains a different name." RFC 8446
          * 4.6.1 lifts that rule. */
         if (name && (!c->server_name || strcmp(name, c->server_name))) return 0;
+        /* A session with a pre-shared key would resume after the server has withdrawn the key. */
+        if (tio_psk_made(session)) return 0;
         /* its cipher is no longer enabled */
         if (!has_cipher(SSL_get_ciphers(c->ssl), session)) return 0;
     }
@@ -147,6 +149,7 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 
 static int on_new_session(SSL *ssl, SSL_SESSION *session) {
     tio_conn *c = tio_conn_of(ssl);
+    if (tio_psk_made(session)) return 0;
     if (c->role == TIO_SERVER && (!record_hostname(c, session) || !tio_mark_session(c, session))) return 0;
     if ((c->policy.wants & TIO_WANT_SESSIONS) && (c->role == TIO_CLIENT || is_stateful(c))) tio_sessions_keep(c, session);
     return 0;                                           /* keep no reference */

@@ -126,6 +126,7 @@ int tio_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_
     uint8_t key[TIO_TICKET_KEY];
     int at = 0, done = 0, result = -1;
     if (encrypt) {
+        if (tio_psk_made(SSL_get0_session(ssl))) return 0;      /* see may_resume(); an empty ticket is sent (RFC 5077 3.3) */
         tio_ring_first(ring, key);
         memcpy(name, key, 16);
         done = RAND_bytes(iv, 16) == 1 && EVP_EncryptInit_ex2(cipher, aes, key + 32, iv, NULL) == 1 && set_mac(mac, key) == 1;
