@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ctypes
 import logging
 import os
