@@ -406,6 +406,10 @@ def old_intermediate() -> pki.Identity:
     return pki.leaf("old intermediate", issuer=pki.ca1(), extensions=[usage, basic], **dates)
 
 
+if tlsio.openssl_version >= "OpenSSL 3.6":  # a server of that version does not send it
+    del MISTAKES["response about another certificate"]
+
+
 @pytest.mark.only_loop("asyncio")
 @pytest.mark.parametrize("name", list(MISTAKES))
 async def test_says_cause_side_and_remedy(name: str) -> None:
