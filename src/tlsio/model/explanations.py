@@ -444,9 +444,10 @@ _CERTIFICATE_VERIFY_FAILED = 134
 _NO_PEER_CERTIFICATE = 199
 _WRONG_VERSION_NUMBER = 267
 
-# The reasons are, in this order: wrong version number, packet length too long, bad record type,
-# unexpected record, bad record mac, length mismatch, record length mismatch.
-_BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213})
+# The reasons are, in this order: wrong version number, packet length too long (from OpenSSL 3.2 on
+# also data length too long and encrypted length too long), bad record type, unexpected record, bad
+# record mac, length mismatch, record length mismatch.
+_BAD_RECORDS = frozenset({267, 198, 146, 150, 443, 245, 281, 159, 213})
 
 _NO_COMMON_CIPHER = _Cause(
     "no common cipher",
