@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import prometheus_client
 import pytest
+import trio
+import trio.testing
 import uvicorn
 from aiohttp import web
 from aiosmtpd.handlers import Sink
@@ -257,6 +259,63 @@ def test_reload_on_sighup() -> None:
             assert served(port) == before
         finally:
             process.kill()
+
+
+def trio_stream() -> Any:
+    """Return the class of the page on trio."""
+    text = (ROOT / "docs/how-to/trio-and-sync.md").read_text(encoding="utf-8")
+    [source] = [block for block in pages.blocks(text, "python") if "class TLSStream" in block]
+    names: dict[str, Any] = {}
+    exec(source.partition("async def main")[0], names)  # noqa: S102 - our own page
+    return names["TLSStream"]
+
+
+async def test_trio_stream_that_only_sends() -> None:
+    """All arrives, also if the peer reads late; a server that is not trusted gets nothing."""
+    got: list[bytes] = []
+
+    async def take(sock: tlsio.TLSSocket) -> None:
+        await asyncio.sleep(0.05)
+        got.append(await sock.read_all())
+
+    async def send(port: int, ca: Any) -> None:
+        stream = trio_stream()(await trio.open_tcp_stream("127.0.0.1", port), ca=ca, servername="localhost")
+        try:
+            await stream.send_all(bytes(1_000_000))
+        finally:
+            await stream.aclose()
+
+    async with tlsio.serve(take, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+        alert = asyncio.get_running_loop().create_future()
+        server.on("tls_client_error", lambda error, _sock: alert.set_result(error.alert))
+        await asyncio.to_thread(trio.run, send, server.port, Path("ca.pem"))
+        with pytest.raises(tlsio.CertificateError):
+            await asyncio.to_thread(trio.run, send, server.port, [])
+        assert await asyncio.wait_for(alert, 10) == "unknown_ca"
+    assert got == [bytes(1_000_000)]
+
+
+async def test_trio_stream_sends_while_it_receives() -> None:
+    """A task that waits for data holds up none that sends, and neither waits for the other when buffers are full."""
+    size = 20_000_000
+
+    async def talk(port: int) -> None:
+        stream = trio_stream()(await trio.open_tcp_stream("127.0.0.1", port), ca=Path("ca.pem"), servername="localhost")
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+
+                async def receive() -> None:
+                    left = size
+                    while left:
+                        left -= len(await stream.receive_some())
+
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+                await stream.send_all(bytes(size))
+            await stream.aclose()
+
+    async with tlsio.serve(pages.echo, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+        await asyncio.to_thread(trio.run, talk, server.port)
 
 
 def shell_blocks(path: Path) -> list[str]:
