@@ -374,6 +374,24 @@ def signatures() -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("page", "authority", "leaf"),
+    [
+        ("tutorial/first-server.md", "ca.pem", "server.pem"),
+        ("how-to/certificates.md", "plant-ca.pem", "gateway.pem"),
+        ("how-to/mutual-tls.md", "clients-ca.pem", "me.pem"),
+        ("how-to/roles.md", "clients-ca.pem", "ada.pem"),
+    ],
+)
+def test_certificates_are_accepted_by_strict_verification(page: str, authority: str, leaf: str) -> None:
+    """What the commands make is accepted by the flag that Python 3.13's default context sets."""
+    for block in shell_blocks(ROOT / "docs" / page):
+        if is_local(block):
+            subprocess.run(["bash", "-ec", block], capture_output=True, check=True)
+    verify = ["openssl", "verify", "-x509_strict", "-CAfile", authority, leaf]
+    assert subprocess.run(verify, capture_output=True, text=True, check=False).stdout == f"{leaf}: OK\n"
+
+
 @pytest.mark.parametrize(("call", "listed"), signatures())
 def test_signature_is_that_of_the_package(call: Any, listed: str) -> None:
     """The same parameters in the same order, with the same defaults."""
