@@ -45,7 +45,7 @@ SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.
-LOCAL = {"openssl", "printf", "cat", "cp", "base64", "echo", "chmod", "mkdir"}
+LOCAL = {"openssl", "printf", "cat", "cp", "base64", "echo", "chmod", "mkdir", "touch"}
 NETWORK = re.compile(r"openssl s_(client|server)")
 # test_revocation_page.py runs it, with a client that is revoked.
 OF_THEIR_OWN = {"revocation.md"}
