@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -160,6 +160,20 @@ async def _web_server(page: pages.Page) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def _a_backend(page: pages.Page) -> AsyncIterator[None]:
+    """A plain server that sends the request back, and then waits for the end of the client's side."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readuntil(b"\r\n\r\n"))
+        assert await reader.read() == b""
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        page.replaced["8080"] = str(server.sockets[0].getsockname()[1])
+        yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
     "find-out-why.md": _a_server,
@@ -171,6 +185,7 @@ SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] =
     "new-certificate.md": _a_server,
     "node.md": _web_server,
     "pre-shared-keys.md": _pre_shared,
+    "proxy.md": _a_backend,
     "starttls.md": _mail,
 }
 
@@ -259,6 +274,65 @@ def test_reload_on_sighup() -> None:
             assert served(port) == before
         finally:
             process.kill()
+
+
+SLOW_APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            event = (await receive())["type"]
+            print(event, flush=True)
+            await send({"type": event + (".failed" if FAILS else ".complete")})
+            if event == "lifespan.shutdown":
+                return
+    print("request", flush=True)
+    await asyncio.sleep(0.5)
+    headers = [(b"content-length", b"5"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"done!"})
+
+
+"""
+
+
+@contextmanager
+def uvicorn_program(port: int, *, fails: bool) -> Iterator[Any]:
+    """Run the program of the page on frameworks with another app."""
+    text = (ROOT / "docs/how-to/frameworks.md").read_text(encoding="utf-8")
+    program = pages.blocks(text, "python")[0].replace("8443", str(port))
+    source = re.sub(r"async def app.*?(?=FILES = )", lambda _: f"FAILS = {fails}\n{SLOW_APP}", program, flags=re.DOTALL)
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_app_that_cannot_start_is_not_served() -> None:
+    """The program ends with uvicorn's exit status for it."""
+    with own_port() as port, uvicorn_program(port, fails=True) as process:
+        assert process.wait(20) == 3
+
+
+def test_sigterm_lets_a_request_finish() -> None:
+    """Its answer arrives, then the lifespan ends, and the program with status 0."""
+
+    async def request(port: int, process: Any) -> bytes:
+        for _ in range(200):
+            with suppress(ConnectionRefusedError):
+                async with tlsio.connect(port, "localhost", ca=Path("ca.pem")) as sock:
+                    await sock.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                    while await asyncio.to_thread(process.stdout.readline) != "request\n":
+                        assert process.poll() is None
+                    process.send_signal(signal.SIGTERM)
+                    return await sock.read_all()
+            await asyncio.sleep(0.05)
+        raise AssertionError("the program does not serve")
+
+    with own_port() as port, uvicorn_program(port, fails=False) as process:
+        assert asyncio.run(request(port, process)).endswith(b"done!")
+        assert process.wait(20) == 0
+        assert process.stdout.read().endswith("lifespan.shutdown\n")
 
 
 def trio_stream() -> Any:
