@@ -18,6 +18,13 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import NameOID
 
 
+# Strict clients, such as Python's ssl since 3.13, require it of an authority (RFC 5280 section 4.2.1.3).
+_SIGNS = x509.KeyUsage(
+    digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+    key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
+
 class Identity(NamedTuple):
     """The files of a certificate and its private key."""
 
@@ -31,7 +38,7 @@ class Authority:
     def __init__(self, name: str = "temporary authority") -> None:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.cert = _put(name, self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None)))
+        self.cert = _put(name, self._sign(self._name, self._key, x509.BasicConstraints(ca=True, path_length=None), _SIGNS))
 
     def issue(self, *names: str) -> Identity:
         """Issue a certificate for DNS names and IP addresses, with a new key."""
@@ -55,7 +62,7 @@ class Authority:
         )  # fmt: skip
         return response.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> bytes:
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -65,10 +72,11 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
             .not_valid_after(now + timedelta(days=1))
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=not isinstance(extension, x509.SubjectAlternativeName))
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 

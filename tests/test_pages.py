@@ -15,12 +15,14 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import prometheus_client
 import pytest
+import trio
+import trio.testing
 import uvicorn
 from aiohttp import web
 from aiosmtpd.handlers import Sink
@@ -43,7 +45,7 @@ SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.
-LOCAL = {"openssl", "printf", "cat", "cp", "base64", "echo", "chmod", "mkdir"}
+LOCAL = {"openssl", "printf", "cat", "cp", "base64", "echo", "chmod", "mkdir", "touch"}
 NETWORK = re.compile(r"openssl s_(client|server)")
 # test_revocation_page.py runs it, with a client that is revoked.
 OF_THEIR_OWN = {"revocation.md"}
@@ -158,6 +160,20 @@ async def _web_server(page: pages.Page) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def _a_backend(page: pages.Page) -> AsyncIterator[None]:
+    """A plain server that sends the request back, and then waits for the end of the client's side."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readuntil(b"\r\n\r\n"))
+        assert await reader.read() == b""
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        page.replaced["8080"] = str(server.sockets[0].getsockname()[1])
+        yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
     "find-out-why.md": _a_server,
@@ -169,6 +185,7 @@ SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] =
     "new-certificate.md": _a_server,
     "node.md": _web_server,
     "pre-shared-keys.md": _pre_shared,
+    "proxy.md": _a_backend,
     "starttls.md": _mail,
 }
 
@@ -259,6 +276,122 @@ def test_reload_on_sighup() -> None:
             process.kill()
 
 
+SLOW_APP = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            event = (await receive())["type"]
+            print(event, flush=True)
+            await send({"type": event + (".failed" if FAILS else ".complete")})
+            if event == "lifespan.shutdown":
+                return
+    print("request", flush=True)
+    await asyncio.sleep(0.5)
+    headers = [(b"content-length", b"5"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"done!"})
+
+
+"""
+
+
+@contextmanager
+def uvicorn_program(port: int, *, fails: bool) -> Iterator[Any]:
+    """Run the program of the page on frameworks with another app."""
+    text = (ROOT / "docs/how-to/frameworks.md").read_text(encoding="utf-8")
+    program = pages.blocks(text, "python")[0].replace("8443", str(port))
+    source = re.sub(r"async def app.*?(?=FILES = )", lambda _: f"FAILS = {fails}\n{SLOW_APP}", program, flags=re.DOTALL)
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_app_that_cannot_start_is_not_served() -> None:
+    """The program ends with uvicorn's exit status for it."""
+    with own_port() as port, uvicorn_program(port, fails=True) as process:
+        assert process.wait(20) == 3
+
+
+def test_sigterm_lets_a_request_finish() -> None:
+    """Its answer arrives, then the lifespan ends, and the program with status 0."""
+
+    async def request(port: int, process: Any) -> bytes:
+        for _ in range(200):
+            with suppress(ConnectionRefusedError):
+                async with tlsio.connect(port, "localhost", ca=Path("ca.pem")) as sock:
+                    await sock.send(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                    while await asyncio.to_thread(process.stdout.readline) != "request\n":
+                        assert process.poll() is None
+                    process.send_signal(signal.SIGTERM)
+                    return await sock.read_all()
+            await asyncio.sleep(0.05)
+        raise AssertionError("the program does not serve")
+
+    with own_port() as port, uvicorn_program(port, fails=False) as process:
+        assert asyncio.run(request(port, process)).endswith(b"done!")
+        assert process.wait(20) == 0
+        assert process.stdout.read().endswith("lifespan.shutdown\n")
+
+
+def trio_stream() -> Any:
+    """Return the class of the page on trio."""
+    text = (ROOT / "docs/how-to/trio-and-sync.md").read_text(encoding="utf-8")
+    [source] = [block for block in pages.blocks(text, "python") if "class TLSStream" in block]
+    names: dict[str, Any] = {}
+    exec(source.partition("async def main")[0], names)  # noqa: S102 - our own page
+    return names["TLSStream"]
+
+
+async def test_trio_stream_that_only_sends() -> None:
+    """All arrives, also if the peer reads late; a server that is not trusted gets nothing."""
+    got: list[bytes] = []
+
+    async def take(sock: tlsio.TLSSocket) -> None:
+        await asyncio.sleep(0.05)
+        got.append(await sock.read_all())
+
+    async def send(port: int, ca: Any) -> None:
+        stream = trio_stream()(await trio.open_tcp_stream("127.0.0.1", port), ca=ca, servername="localhost")
+        try:
+            await stream.send_all(bytes(1_000_000))
+        finally:
+            await stream.aclose()
+
+    async with tlsio.serve(take, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+        alert = asyncio.get_running_loop().create_future()
+        server.on("tls_client_error", lambda error, _sock: alert.set_result(error.alert))
+        await asyncio.to_thread(trio.run, send, server.port, Path("ca.pem"))
+        with pytest.raises(tlsio.CertificateError):
+            await asyncio.to_thread(trio.run, send, server.port, [])
+        assert await asyncio.wait_for(alert, 10) == "unknown_ca"
+    assert got == [bytes(1_000_000)]
+
+
+async def test_trio_stream_sends_while_it_receives() -> None:
+    """A task that waits for data holds up none that sends, and neither waits for the other when buffers are full."""
+    size = 20_000_000
+
+    async def talk(port: int) -> None:
+        stream = trio_stream()(await trio.open_tcp_stream("127.0.0.1", port), ca=Path("ca.pem"), servername="localhost")
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+
+                async def receive() -> None:
+                    left = size
+                    while left:
+                        left -= len(await stream.receive_some())
+
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+                await stream.send_all(bytes(size))
+            await stream.aclose()
+
+    async with tlsio.serve(pages.echo, 0, "127.0.0.1", cert=Path("server.pem"), key=Path("server.key")) as server:
+        await asyncio.to_thread(trio.run, talk, server.port)
+
+
 def shell_blocks(path: Path) -> list[str]:
     """Return the commands of a page: fenced, or indented by four spaces outside of lists."""
     text = path.read_text(encoding="utf-8")
@@ -313,6 +446,24 @@ def signatures() -> list[Any]:
                     if is_listed:
                         found.append(pytest.param(getattr(things[owner], name), parameters, id=f"{path.name}-{owner}.{name}"))
     return found
+
+
+@pytest.mark.parametrize(
+    ("page", "authority", "leaf"),
+    [
+        ("tutorial/first-server.md", "ca.pem", "server.pem"),
+        ("how-to/certificates.md", "plant-ca.pem", "gateway.pem"),
+        ("how-to/mutual-tls.md", "clients-ca.pem", "me.pem"),
+        ("how-to/roles.md", "clients-ca.pem", "ada.pem"),
+    ],
+)
+def test_certificates_are_accepted_by_strict_verification(page: str, authority: str, leaf: str) -> None:
+    """What the commands make is accepted by the flag that Python 3.13's default context sets."""
+    for block in shell_blocks(ROOT / "docs" / page):
+        if is_local(block):
+            subprocess.run(["bash", "-ec", block], capture_output=True, check=True)
+    verify = ["openssl", "verify", "-x509_strict", "-CAfile", authority, leaf]
+    assert subprocess.run(verify, capture_output=True, text=True, check=False).stdout == f"{leaf}: OK\n"
 
 
 @pytest.mark.parametrize(("call", "listed"), signatures())

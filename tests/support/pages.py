@@ -36,10 +36,11 @@ FILES = """
 set -e
 make() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.csr -subj "$2"
-    printf "$3" > $1.ext
+    printf "$3authorityKeyIdentifier=keyid\\n" > $1.ext
     openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile $1.ext -days 30 -out $1.pem
 }
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=playground -days 30
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=playground -days 30 \
+    -addext keyUsage=critical,keyCertSign,cRLSign
 names='subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:example.com,DNS:*.example.com,DNS:*.internal.example.com,DNS:api.example,DNS:gateway'
 make server /CN=localhost "$names\\n"
 make me /CN=me/OU=operators 'extendedKeyUsage=clientAuth\\n'

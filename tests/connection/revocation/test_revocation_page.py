@@ -5,16 +5,37 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 import pki
 import tlsio
 from net import once
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "revocation.md"
+
+
+def test_commands_revoke_a_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the authority and the client that the page on mutual TLS makes: the first list is empty, the last one names the client."""
+    monkeypatch.chdir(tmp_path)
+
+    def revoked() -> list[int]:
+        return [one.serial_number for one in x509.load_pem_x509_crl(Path("clients.crl").read_bytes())]
+
+    pages = [PAGE.with_name("mutual-tls.md"), PAGE]
+    blocks = [
+        block for page in pages for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    ]
+    found = []
+    for block in blocks:
+        subprocess.run(["bash", "-e"], input=block, text=True, check=True, capture_output=True)
+        if Path("clients.crl").exists():
+            found.append(revoked())
+    assert found == [[], [x509.load_pem_x509_certificate(Path("me.pem").read_bytes()).serial_number]]
 
 
 async def run(source: str, names: dict[str, Any]) -> None:
