@@ -686,9 +686,10 @@ class Server(Emitter):
         may_send = current_loop() is self._loop and not in_psk_callback()
         for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
-            if handshake.is_done and sock.writable and may_send:
-                sock.end()
-                handshake.connection.settle()
+            if handshake.is_done and may_send:
+                if sock.writable:
+                    sock.end()
+                handshake.connection.settle()  # also if end() or close() was called in this pass of the loop
             sock.destroy()
             cancel_others(running)
         self._check_closed()
