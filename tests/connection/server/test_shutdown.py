@@ -229,3 +229,30 @@ async def test_handlers_of_streams_have_ended_when_a_cancelled_server_is_left() 
     assert ended == [b"", b"end"]
     assert await asyncio.to_thread(client.recv, 10) == b""
     client.close()
+
+
+async def test_upload_in_progress_is_not_idle() -> None:
+    """Between two chunks a reader waits with nothing buffered, as if the client were idle."""
+    received = bytearray()
+
+    async def upload(sock: tlsio.TLSSocket) -> None:
+        async for chunk in sock:
+            received.extend(chunk)
+        await sock.send(b"stored %d" % len(received))
+
+    async with tlsio.serve(upload, 0, "127.0.0.1", shutdown_timeout=10, **identity()) as server:
+        client = await tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem)
+        await client.send(bytes(1000))
+
+        async def send_the_rest() -> bytes:
+            for _ in range(8):
+                await asyncio.sleep(0.05)
+                await client.send(bytes(1000))
+            client.end()
+            return await client.read_all()
+
+        sending = asyncio.ensure_future(send_the_rest())
+        while not received:  # noqa: ASYNC110 - no event tells that a reader waits again
+            await asyncio.sleep(0.001)
+    assert await sending == b"stored 9000"
+    await client.aclose()
