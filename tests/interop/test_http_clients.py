@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import http_peers
 import pki
 import tlsio
 from ports import own_port
+from tlsio.interop import httpx as httpx_module
 from tlsio.interop.aiohttp import Connector
 from tlsio.interop.httpx import Transport
 
@@ -375,6 +377,30 @@ class TestHttpx:
             with pytest.raises(httpx.ConnectError) as caught:
                 await client.fetch(site.url)
             assert isinstance(caught.value.__cause__, tlsio.AlertReceived)
+
+    async def test_streams_that_httpcore_forgets_are_closed(self) -> None:
+        """The garbage collector ends their connections, from whatever thread; it does not those that another TLS uses."""
+        context, who = httpx_module._TLSContext({"ca": pki.ca1().cert_pem}, ["http/1.1"]), pki.localhost()
+        made: asyncio.Queue[tlsio.TLSSocket] = asyncio.Queue()
+        server = tlsio.create_server(made.put_nowait, cert=who.cert_pem, key=who.key_pem)
+        await server.listen(0, "127.0.0.1")
+        plain = await httpx_module._Backend(context.tls.options).connect_tcp("127.0.0.1", server.port or 0)
+        outer = await plain.start_tls(context.as_ssl(), "localhost")
+        peer = await made.get()
+        starting = asyncio.create_task(outer.start_tls(context.as_ssl(), "localhost"))
+        inner_peer = await server.upgrade(peer)
+        inner: Any = await starting
+        del plain, outer, starting
+        gc.collect()
+        await inner.write(b"alive")
+        assert await inner_peer.read() == b"alive"
+        held = [inner]
+        del inner
+        with pytest.warns(ResourceWarning, match="unclosed <TLSSocket"):
+            await asyncio.to_thread(held.clear)
+        assert await inner_peer.read_all() == b""
+        server.close(0)
+        await server.wait_closed()
 
     async def test_socks_proxy(self, version: Version) -> None:
         """As with other proxies, TLS is done within the tunnel."""

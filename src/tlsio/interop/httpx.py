@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket as _socket
+import warnings
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -261,7 +262,19 @@ class _TLSStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, sock: TLSSocket) -> None:
         self._socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._is_owner = True  # until another TLS runs in this one
         self._ahead = b""  # what `_is_readable` has read
+
+    def __del__(self) -> None:
+        # httpcore forgets streams: that of a connection in which a request was cancelled or timed
+        # out during a handshake, or in HTTP/2 (httpcore 1.0.9). The reactor keeps an open socket,
+        # so the garbage collector, which may run in any thread, must end it.
+        if not self._is_owner or self._socket.closed or self._loop.is_closed():
+            return
+        warnings.warn(f"unclosed {self._socket!r}", ResourceWarning, stacklevel=1, source=self)
+        with suppress(RuntimeError):  # the loop was closed meanwhile, which closes the descriptor
+            self._loop.call_soon_threadsafe(_end_forgotten, self._socket)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._ahead:
@@ -290,6 +303,7 @@ class _TLSStream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
+        self._is_owner = False
         return await _start_tls(self._socket, ssl_context, server_hostname, timeout)
 
     def get_extra_info(self, info: str) -> Any:
@@ -309,6 +323,11 @@ class _TLSStream(httpcore.AsyncNetworkStream):
             return True
         reading.close()  # it would wait; a read that ends early loses nothing
         return False
+
+
+def _end_forgotten(sock: TLSSocket) -> None:
+    sock.end()
+    asyncio.get_running_loop().call_soon(sock.destroy)  # after close_notify was sent
 
 
 _NAMES = {"client_addr": "sockname", "server_addr": "peername"}

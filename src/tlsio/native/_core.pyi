@@ -426,6 +426,8 @@ class Connection:
     def write(self, data: bytes | bytearray | memoryview) -> bool:
         """Queue a copy. Return whether at most the high-water mark is waiting."""
     def await_drain(self) -> None: ...
+    on_send_failure: Callable[[], object] | None
+    """Called once when sending has failed; the peer's data may still be read."""
     def end(self) -> None:
         """Send what is queued, close_notify and FIN."""
     def close(self) -> None:

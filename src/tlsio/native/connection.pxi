@@ -29,6 +29,7 @@ cdef class Connection(Plaintext):
     cdef Reactor reactor                # native driver, while attached; None on a memory wire
     cdef Gate gate
     cdef object driver                  # portable driver, or None
+    cdef public object on_send_failure  # called once when sending has failed, or None
     cdef object context_vars
     cdef size_t taken    # ciphertext that the driver has copied and the stream has not accepted yet
     cdef bint silent                    # destroyed: nothing is sent any more
@@ -386,6 +387,9 @@ cdef class Connection(Plaintext):
         if self.wants_drain and (self._waiting_bytes() <= self.high_water or tio_conn_send_error(self.c)):
             self.wants_drain = False
             self.owner._drained()
+        if self.on_send_failure is not None and tio_conn_send_error(self.c):
+            on_send_failure, self.on_send_failure = self.on_send_failure, None
+            on_send_failure()
         if self.driver is not None:
             self._update_driver()
 
@@ -604,7 +608,7 @@ cdef class Connection(Plaintext):
         """Drop the reference to the owner, which is closed: nothing more is reported, and no
         reference cycle is left.
         """
-        self.flow = self.owner = self.context_vars = None
+        self.flow = self.owner = self.context_vars = self.on_send_failure = None
         self.waiting = self.wants_drain = False
         tio_conn_want(self.c, 0, 0)
         self.reported_open = self.reported_end = self.reported_broken = self.reported_finished = True

@@ -185,3 +185,74 @@ async def test_repr_shows_the_addresses(unix_path: Path) -> None:
     assert repr(server) == "<Server closed connections=0>"
     async with tlsio.serve(echo, None, path=unix_path, **identity()) as server:
         assert repr(server) == f"<Server listening on {unix_path} connections=0>"
+
+
+@pytest.mark.parametrize("how", ["end", "close"])
+async def test_socket_that_is_ended_in_the_same_pass_gets_close_notify(how: str) -> None:
+    """What `end` or `close` has queued is sent before the server closes the connection."""
+    made: asyncio.Queue[tlsio.TLSSocket] = asyncio.Queue()
+    server = tlsio.create_server(made.put_nowait, **identity())
+    await server.listen(0, "127.0.0.1")
+    client = await asyncio.to_thread(foreign, server.port or 0)
+    peer = await made.get()
+    peer.write(b"bye")
+    getattr(peer, how)()
+    server.close(0)
+    await server.wait_closed()
+    assert await asyncio.to_thread(client.recv, 10) == b"bye"
+    assert await asyncio.to_thread(client.recv, 10) == b""
+    client.close()
+
+
+async def test_handlers_of_streams_have_ended_when_a_cancelled_server_is_left() -> None:
+    """`asyncio.run` cancels what is left, which asyncio of Python 3.11 reports for each handler."""
+    ended, reading = [], asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reading.set()
+        ended.append(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+        ended.append(b"end")
+
+    async def serve(server: tlsio.AsyncioServer) -> None:
+        async with server:
+            await server.serve_forever()
+
+    server = await tlsio.start_server(handler, "127.0.0.1", 0, **identity())
+    serving = asyncio.ensure_future(serve(server))
+    client = await asyncio.to_thread(foreign, server.sockets[0].getsockname()[1])
+    await reading.wait()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert ended == [b"", b"end"]
+    assert await asyncio.to_thread(client.recv, 10) == b""
+    client.close()
+
+
+async def test_upload_in_progress_is_not_idle() -> None:
+    """Between two chunks a reader waits with nothing buffered, as if the client were idle."""
+    received = bytearray()
+
+    async def upload(sock: tlsio.TLSSocket) -> None:
+        async for chunk in sock:
+            received.extend(chunk)
+        await sock.send(b"stored %d" % len(received))
+
+    async with tlsio.serve(upload, 0, "127.0.0.1", shutdown_timeout=10, **identity()) as server:
+        client = await tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem)
+        await client.send(bytes(1000))
+
+        async def send_the_rest() -> bytes:
+            for _ in range(8):
+                await asyncio.sleep(0.05)
+                await client.send(bytes(1000))
+            client.end()
+            return await client.read_all()
+
+        sending = asyncio.ensure_future(send_the_rest())
+        while not received:  # noqa: ASYNC110 - no event tells that a reader waits again
+            await asyncio.sleep(0.001)
+    assert await sending == b"stored 9000"
+    await client.aclose()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncioServer", "create_tls_server", "start_server"]
 
+_PASSES_FOR_HANDLERS = 4  # `connection_lost`, the read that returns, `close`, and `wait_closed`
+
 
 @exported
 class AsyncioServer(asyncio.AbstractServer):
@@ -124,6 +126,10 @@ class AsyncioServer(asyncio.AbstractServer):
         """Close, and wait for connections for `shutdown_timeout`; after a cancellation at once."""
         self.close()
         await self.tls_server.__aexit__(*error)  # type: ignore[arg-type]
+        # Handlers of streams see the end of their connection in the next passes. `asyncio.run`
+        # would cancel them before, which asyncio of Python 3.11 reports with a traceback for each.
+        for _ in range(_PASSES_FOR_HANDLERS):
+            await asyncio.sleep(0)
 
     def __repr__(self) -> str:
         return f"<AsyncioServer {self.tls_server!r}>"

@@ -3,6 +3,10 @@
 The protocol's `data_received` is the socket's `data` listener, which the engine calls directly. The
 socket's `end` becomes `eof_received`, its `error` and `close` become `connection_lost`, and its
 `drain` becomes `resume_writing`.
+
+A protocol that has paused reading delays the end of the input, and a truncation that follows the
+rest of a chunk. It does not delay the failure of a send: a program that only writes would never
+learn of it. That ends the transport at once, as in asyncio; data not delivered yet is lost.
 """
 
 from __future__ import annotations
@@ -48,7 +52,10 @@ class TLSTransport(asyncio.Transport):
         self._held = b""  # the rest of a chunk whose protocol paused in the middle
         self._reading_paused = self._writing_paused = False
         self._closing = self._eof_written = False
-        self._connection = internals_of(tls_socket).handshake.connection
+        self._lost_after_held = False  # the connection has ended, and `_held` is still to be delivered
+        internals = internals_of(tls_socket)
+        self._connection, self._fail_output = internals.handshake.connection, internals.fail_output
+        self._connection.on_send_failure = self._end_unsendable
         self._events: dict[Any, Callable[..., Any]] = {
             "end": self._end_received,
             "drain": self._drained,
@@ -106,6 +113,8 @@ class TLSTransport(asyncio.Transport):
         if not self._closing and not self._reading_paused:
             self.tls_socket.pause()
             self._reading_paused = True
+            if self._connection.out_error:
+                self._loop.call_soon(self._end_unsendable)
 
     def resume_reading(self) -> None:
         """Give the protocol data again. Repeated: nothing happens."""
@@ -125,13 +134,18 @@ class TLSTransport(asyncio.Transport):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (code of the user)
+            if self._lost_after_held:
+                self._report(_PROTOCOL_FAILED, error)
             self.tls_socket.destroy(error)
-        if self.is_reading():
+        if self._lost_after_held and not self._held:
+            self._end_lost()
+        elif self.is_reading():
             self.tls_socket.resume()
 
     def _hold(self, rest: bytes) -> None:
         """Keep the rest of a chunk until `resume_reading`."""
-        self._held = rest
+        if not self._closing:
+            self._held = rest
 
     def _end_received(self) -> None:
         keep_open = getattr(self._protocol, "eof_received", bool)()
@@ -153,12 +167,15 @@ class TLSTransport(asyncio.Transport):
             raise UsageTypeError(f"data must be bytes-like, got {type(data).__name__}")
         if self._eof_written:
             raise UsageStateError("Cannot call write() after write_eof()", code="ERR_STREAM_WRITE_AFTER_END")
-        if not self._closing and data and not self.tls_socket.write(data) and not self._writing_paused:
+        if self._lost_after_held:
+            self._end_lost()
+        elif not self._closing and data and not self.tls_socket.write(data) and not self._writing_paused:
             self._check_high()
 
     def _check_high(self) -> None:
         if self.tls_socket.writable_length > self._high:
             self._writing_paused = True
+            self._connection.await_drain()  # data that was written below an earlier limit has not armed it
             self._call("pause_writing")
 
     def _drained(self) -> None:
@@ -184,7 +201,7 @@ class TLSTransport(asyncio.Transport):
 
     def write_eof(self) -> None:
         """End our direction after what is queued; data of the peer still arrives."""
-        if not self._closing and not self._eof_written:
+        if not self._closing and not self._eof_written and not self._lost_after_held:
             self.tls_socket.end()
             self._eof_written = True
 
@@ -233,12 +250,14 @@ class TLSTransport(asyncio.Transport):
         if not self._closing:
             self._stop()
             self.tls_socket.close()
+            self._end_lost()
 
     def abort(self) -> None:
         """Close at once; what is queued is lost."""
         self._connection.check_caller()
         self._stop()
         self.tls_socket.destroy()
+        self._end_lost()
 
     def _stop(self) -> None:
         self._closing = True
@@ -249,12 +268,30 @@ class TLSTransport(asyncio.Transport):
     def _failed(self, error: BaseException) -> None:
         self._error = error
         if error.__traceback__ is not None:  # raised by the protocol, not made for the connection: asyncio reports it
-            self._report("The protocol failed in data_received() or eof_received()", error)
+            self._report(_PROTOCOL_FAILED, error)
+
+    def _end_unsendable(self) -> None:
+        """End a transport whose protocol has paused and would not learn that sending has failed.
+
+        Otherwise the input is read to its end first: an alert of the peer may explain the failure.
+        """
+        if self._reading_paused and not self._closing:
+            self._fail_output()
+            self._held = b""
+            self._end_lost()
 
     def _closed(self, _had_error: bool) -> None:  # noqa: FBT001  (the event's argument)
-        self._stop()
-        self._held = b""
-        self._loop.call_soon(self._lose)  # never within a call of the protocol
+        self._lost_after_held = True
+        if self._closing or not self._held:
+            self._end_lost()
+
+    def _end_lost(self) -> None:
+        """Call `connection_lost` if the connection has ended; what is held is dropped."""
+        if self._lost_after_held:
+            self._lost_after_held = False
+            self._stop()
+            self._held = b""
+            self._loop.call_soon(self._lose)  # never within a call of the protocol
 
     def _lose(self) -> None:
         protocol, self._protocol = self._protocol, None
@@ -279,6 +316,7 @@ class TLSTransport(asyncio.Transport):
 
 _DEFAULT_HIGH = 65536  # asyncio's default
 _MAX_LIMIT = 2**60
+_PROTOCOL_FAILED = "The protocol failed in data_received() or eof_received()"
 
 
 class _BufferFeeder:
@@ -305,7 +343,7 @@ class _BufferFeeder:
             if rest and self._transport.get_protocol() is not self._protocol:
                 self._give_to_next(bytes(rest))
                 return
-        if rest and not self._transport.is_closing():
+        if rest:
             self._hold(bytes(rest))
 
     def _give_to_next(self, rest: bytes) -> None:

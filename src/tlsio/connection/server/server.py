@@ -70,6 +70,10 @@ _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 # A client's certificate that is refused because of a list that this server was given.
 _OWN_LISTS = frozenset({"CRL_HAS_EXPIRED", "CRL_NOT_YET_VALID"})
 _IDLE_CHECK = 0.1  # seconds between two looks for idle connections while a server shuts down
+# Seconds without data until a connection is idle: between two chunks of an upload a reader waits
+# too. It is less if `shutdown_timeout` is short, so that idle connections end within it.
+_QUIET_TIME = 0.5
+_QUIET_PART = 0.25
 
 
 # `serve` requires a listener, but a call without one gets a hint instead of Python's error.
@@ -686,9 +690,10 @@ class Server(Emitter):
         may_send = current_loop() is self._loop and not in_psk_callback()
         for sock, handshake in tuple(self._open_sockets.items()):
             running = tuple(handshake.tasks or ())  # not the tasks of `close` listeners, which `destroy` starts
-            if handshake.is_done and sock.writable and may_send:
-                sock.end()
-                handshake.connection.settle()
+            if handshake.is_done and may_send:
+                if sock.writable:
+                    sock.end()
+                handshake.connection.settle()  # also if end() or close() was called in this pass of the loop
             sock.destroy()
             cancel_others(running)
         self._check_closed()
@@ -709,12 +714,21 @@ class Server(Emitter):
         )
 
     def _end_idle_sockets(self) -> int:
-        """End our direction where a read waits for the peer; again until the server is closed."""
-        idle = [sock for sock in self._open_sockets if internals_of(sock).awaits_peer()]
+        """End our direction where a read waits for a quiet peer; again until the server is closed."""
+        if self._loop is None:
+            return 0
+        timeout = self._options.shutdown_timeout
+        quiet = _QUIET_TIME if timeout is None else min(_QUIET_TIME, timeout * _QUIET_PART)
+        before = self._loop.time() - quiet
+        idle = [
+            sock
+            for sock, handshake in self._open_sockets.items()
+            if internals_of(sock).awaits_peer() and handshake.connection.last_activity < before
+        ]
         for sock in idle:
             sock.end()
-        if self._loop is not None and self._closing and self._open_sockets:
-            self._loop.call_later(_IDLE_CHECK, self._end_idle_sockets)
+        if self._closing and self._open_sockets:
+            self._loop.call_later(min(_IDLE_CHECK, quiet), self._end_idle_sockets)
         return len(idle)
 
     @property

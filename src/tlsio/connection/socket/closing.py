@@ -377,6 +377,10 @@ class SocketClosing(SocketReading):
         """Fail with the send error, after all of the peer's data was processed."""
         self._fail(self._find_output_error())
 
+    def _fail_output_at_once(self) -> None:
+        """Fail with the send error, and drop data that was not delivered."""
+        self._fail(self._find_output_error(), local=True)
+
     def _broken(self) -> None:
         error = self._find_failure()
         if self._driver is not None and error is not self._handshake.refused:

@@ -503,6 +503,7 @@ class Internals(NamedTuple):
         addresses: Returns the local and the remote address.
         fileno: Returns the descriptor; -1 if there is none or it is closed.
         awaits_peer: Tells whether a read waits for the peer, and nothing is buffered or unsent.
+        fail_output: Ends the socket with the error of a failed send; undelivered data is dropped.
     """
 
     handshake: Handshake
@@ -510,6 +511,7 @@ class Internals(NamedTuple):
     addresses: Callable[[], tuple[Any, Any]]
     fileno: Callable[[], int]
     awaits_peer: Callable[[], bool]
+    fail_output: Callable[[], None]
 
     @property
     def context(self) -> SecureContext:
@@ -519,7 +521,7 @@ class Internals(NamedTuple):
 
 def internals_of(sock: TLSSocket) -> Internals:
     """Return what a socket is made of, for rooms above this one."""
-    return Internals(sock._handshake, sock._side, sock._addresses, sock._fileno, sock._awaits_peer)  # noqa: SLF001 - its own module
+    return Internals(sock._handshake, sock._side, sock._addresses, sock._fileno, sock._awaits_peer, sock._fail_output_at_once)  # noqa: SLF001 - its own module
 
 
 def wrap_stream(stream: object, side: HandshakeSide) -> TLSSocket:

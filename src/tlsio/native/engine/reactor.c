@@ -528,6 +528,7 @@ static int connection_event(tio_reactor *r, tio_slot *s, uint32_t events) {
     }
     if (input && c->phase != TIO_BROKEN) {
         if (events & EPOLLERR) tio_conn_look_for_reset(c);
+        if (c->wire.out_error) tio_notify(r, s, TIO_NOTICE_TURN);       /* a paused reader would not find it */
         if (tio_conn_next(c) & (TIO_NEXT_INPUT | TIO_NEXT_TURN)) serve(r, s);
         else pause_reading(r, s, events);
     }
