@@ -396,6 +396,8 @@ class TestErrors:
 
     async def test_exception_of_a_callback_is_reported(self, face: Face, loop_errors: list[dict[str, Any]]) -> None:
         """test_unhandled_exception: and the connection is closed."""
+        if face is Asyncios and sys.version_info < (3, 11, 7):
+            pytest.skip("asyncio leaves the connection open")
 
         async def fail(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
             raise ZeroDivisionError

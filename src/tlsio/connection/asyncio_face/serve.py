@@ -16,7 +16,7 @@ from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
     from typing import Self, Unpack
 
     from tlsio.connection.socket.tls_socket import TLSSocket
@@ -216,8 +216,22 @@ async def start_server(
     """
     loop = running_loop()
 
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+        result = client_connected_cb(reader, writer)
+        return _close_on_failure(result, writer) if asyncio.iscoroutine(result) else result
+
     def factory() -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader(limit=limit, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
 
     return await create_tls_server(factory, host, port, **options)
+
+
+async def _close_on_failure(callback: Coroutine[Any, Any, None], writer: asyncio.StreamWriter) -> None:
+    """Run a callback; if it raises, report that and close, as asyncio does from 3.11.7 on."""
+    try:
+        await callback
+    except Exception as error:  # noqa: BLE001  (code of the user)
+        context = {"message": "Unhandled exception in client_connected_cb", "exception": error, "transport": writer.transport}
+        asyncio.get_running_loop().call_exception_handler(context)
+        writer.transport.close()
