@@ -50,4 +50,6 @@ def main(url: str, processes: int = 4, visits: int = 100) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit("usage: python cluster.py redis://localhost:6379 [processes] [visits]")
     main(*sys.argv[1:2], *map(int, sys.argv[2:]))
