@@ -95,10 +95,11 @@ async def test_another_thread_is_refused_with_the_remedy() -> None:
 
     async with tlsio.serve(answer, 0, "127.0.0.1", cert=who.cert_pem, key=who.key_pem) as server:
         sock = await tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem)
-        transport, _ = await tlsio.create_connection(asyncio.Protocol, "localhost", server.port, ca=pki.ca1().cert_pem)
+        transport, protocol = await tlsio.create_connection(asyncio.Protocol, "localhost", server.port, ca=pki.ca1().cert_pem)
         calls = (
             sock.close, sock.end, sock.destroy, sock.pause, sock.resume, lambda: sock.write(b"x"), lambda: sock.set_timeout(1),
             lambda: transport.write(b"x"), transport.close, transport.abort, transport.pause_reading, transport.write_eof,
+            lambda: transport.set_protocol(asyncio.Protocol()),
         )  # fmt: skip
         for call in calls:
             with pytest.raises(tlsio.UsageError) as caught:
@@ -107,6 +108,7 @@ async def test_another_thread_is_refused_with_the_remedy() -> None:
             assert "call_soon_threadsafe" in (caught.value.hint or "")
         assert not transport.is_closing()
         assert transport.is_reading()
+        assert transport.get_protocol() is protocol
         transport.abort()
         await sock.send(b"still open")
         assert await sock.read() == b"still open"

@@ -466,6 +466,12 @@ class TestHttpx:
                 assert await client.fetch(f"https://localhost:{server.port}") == b"ok"
                 await told.wait()
 
+    async def test_host_that_is_no_host_name_is_a_failed_connection(self) -> None:
+        """A label of more than 63 characters: Python's lookup raises a UnicodeError."""
+        async with Httpx.open() as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.fetch(f"https://{'a' * 64}.example")
+
     async def test_proxy_options_need_a_proxy_of_https(self) -> None:
         """And an SSLContext is refused, which could not be used."""
         with pytest.raises(tlsio.UsageError):
@@ -492,6 +498,14 @@ class TestAiohttp:
         async with http_peers.serve("ours", "TLSv1.3") as site, Aiohttp.open() as client:
             with pytest.raises(tlsio.UsageError, match="ssl="):
                 await client.client.get(site.url, ssl=given)
+
+    async def test_options_of_a_request_are_refused_before_the_proxy_is_asked(self) -> None:
+        """`ssl=`, and two names for one server; nothing is connected."""
+        async with http_peers.tunnel() as proxy, Aiohttp.open(servername="localhost") as client:
+            for options in ({"ssl": False}, {"server_hostname": "localhost"}):
+                with pytest.raises(tlsio.UsageError):
+                    await client.client.get("https://127.0.0.1:1", proxy=proxy.url, **options)
+            assert proxy.requests == []
 
     async def test_force_close(self) -> None:
         """Each request has a connection of its own."""

@@ -114,7 +114,18 @@ class Connector(aiohttp.TCPConnector):
                 "ssl= of a request cannot be used with this connector",
                 hint="Give the connector the options of tlsio.connect instead: ca=, pins=, cert= and key=, reject_unauthorized=False.",
             )
+        if req.server_hostname is not None and self._tls.options.servername is not None:
+            raise UsageTypeError(
+                "server_hostname= of a request cannot be used with servername= of the connector",
+                code="ERR_INCOMPATIBLE_OPTION_PAIR",
+                hint="Both name the server to expect. Leave one out.",
+            )
         return self._tls
+
+    async def _create_connection(self, req: ClientRequest, *args: Any, **kwargs: Any) -> ResponseHandler:
+        """Refuse options of the request before anything is connected, a proxy too."""
+        self._get_ssl_context(req)
+        return await super()._create_connection(req, *args, **kwargs)
 
     async def _wrap_create_connection(
         self,

@@ -337,8 +337,15 @@ async def _start_tls(
     stream: _socket.socket | TLSSocket, ssl_context: ssl.SSLContext, server_hostname: str | None, timeout: float | None
 ) -> _TLSStream:
     context = cast("_TLSContext", ssl_context)
-    async with _bounded(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
-        return _TLSStream(await context.tls.secure(stream, (server_hostname or "").strip("[]"), _port_of(stream)))
+    try:
+        async with _bounded(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+            return _TLSStream(await context.tls.secure(stream, (server_hostname or "").strip("[]"), _port_of(stream)))
+    except BaseException:  # httpcore closes the stream after some errors only
+        if isinstance(stream, _socket.socket):
+            stream.close()
+        else:
+            stream.destroy()
+        raise
 
 
 def _port_of(stream: _socket.socket | TLSSocket) -> int | None:
@@ -360,5 +367,5 @@ async def _bounded(
             yield
     except TimeoutError as error:
         raise timed_out(str(error)) from error
-    except (TLSError, OSError) as error:
+    except (TLSError, OSError, UnicodeError) as error:  # the last: the URL's host is not a host name
         raise failed(str(error)) from error

@@ -461,3 +461,14 @@ async def test_a_handshake_that_fails_makes_no_protocol() -> None:
     async with server:
         with pytest.raises(tlsio.CertificateError):
             await tlsio.create_connection(Recorder, "127.0.0.1", server.sockets[0].getsockname()[1], ca=pki.ca2().cert_pem)
+
+
+async def test_close_in_another_thread_changes_nothing() -> None:
+    """It raises, and the server still has its sockets."""
+    server = await tlsio.create_tls_server(Recorder, "127.0.0.1", 0, **identity())
+    with pytest.raises(tlsio.UsageStateError):
+        await asyncio.to_thread(server.close)
+    assert server.sockets
+    assert server.is_serving()
+    server.close()
+    await server.wait_closed()

@@ -103,14 +103,18 @@ async def test_unheard_fault_of_a_servers_peer_is_logged_only(pair: Pair, caplog
     assert "ERR_TLS_TRUNCATED" in mine[0].getMessage()
 
 
-async def test_fault_passed_on_by_an_async_listener_is_the_peers(net: Net, caplog: pytest.LogCaptureFixture) -> None:
-    """An async listener that does not catch what its socket raises has done nothing wrong."""
+@pytest.mark.parametrize("grouped", [False, True])
+async def test_fault_passed_on_by_an_async_listener_is_the_peers(net: Net, caplog: pytest.LogCaptureFixture, *, grouped: bool) -> None:
+    """An async listener that does not catch what its socket raises has done nothing wrong, nor has its TaskGroup."""
     with caplog.at_level(logging.DEBUG, "tlsio"):
         closed = asyncio.get_running_loop().create_future()
 
         async def listener(sock: tlsio.TLSSocket) -> None:
             sock.on("close", closed.set_result)
-            await sock.readexactly(100)
+            if not grouped:
+                await sock.read_all()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(sock.read_all())
 
         async with net.serve(listener) as server:
             client = await net.connect(server)

@@ -100,8 +100,8 @@ class AsyncioServer(asyncio.AbstractServer):
 
     def close(self) -> None:
         """Stop accepting. Open connections continue."""
+        self.tls_server.close()  # raises in another thread, before anything is changed
         self._closed = True
-        self.tls_server.close()
         for one in self._sockets:  # which have not listened yet
             one.close()
 

@@ -82,6 +82,7 @@ class TLSTransport(asyncio.Transport):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what comes from now on to another protocol."""
+        self._connection.check_caller()
         self._protocol = protocol
         self._connect_flow()
 

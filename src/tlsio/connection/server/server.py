@@ -714,7 +714,7 @@ class Server(Emitter):
         )
 
     def _end_idle_sockets(self) -> int:
-        """End our direction where a read waits for a quiet peer, until the server is closed."""
+        """End our direction where a read waits for a quiet peer; repeated until all are closed."""
         if self._loop is None:
             return 0
         timeout = self._options.shutdown_timeout

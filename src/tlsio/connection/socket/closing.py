@@ -46,7 +46,7 @@ from tlsio.model.errors import (
 from tlsio.model.explanations import TRUNCATION_HINT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from typing import Self
 
     from tlsio.connection.waiters import Waiters
@@ -393,8 +393,11 @@ class SocketClosing(SocketReading):
     def _listener_failed(self, error: BaseException) -> None:
         """End the socket with an exception of user code.
 
-        If this socket raised it to that code, it is not a new error: the socket is destroyed.
+        If this socket raised it to that code, it is not a new error: the socket is destroyed. Nor
+        is a group of nothing else, as an `asyncio.TaskGroup` raises it.
         """
+        if isinstance(error, BaseExceptionGroup) and all(one in (self._last_raised, self._error) for one in _members(error)):
+            error = self._last_raised or error
         if error is self._last_raised:
             # If it is pending and has a listener, `destroy` emits it.
             is_reported = error is self._error and (not self._pending_events & PendingEvents.ERROR or self._has("error"))
@@ -541,3 +544,12 @@ class SocketClosing(SocketReading):
             self._set_idle_timer(self._idle_timeout)
         if self._connection.has_flow:
             self._connection.set_flow(self._find_flow())
+
+
+def _members(error: BaseException) -> Iterator[BaseException]:
+    """Return the exceptions of a group, and those of the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _members(one)
+    else:
+        yield error
