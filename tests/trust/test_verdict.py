@@ -557,6 +557,17 @@ def test_hint_for_name_constraints_of_addresses() -> None:
     assert '"CN=narrow,O=tlsio tests" may issue for all names except other kinds.' in text
 
 
+def test_hint_for_many_name_constraints_is_short() -> None:
+    """A few are printed and the others counted; those of a huge certificate are not even read."""
+    for count, wanted in ((100, " and 96 more."), (2000, "The server needs a certificate of another CA")):
+        excluded = [x509.DNSName(f"host-{number}.example") for number in range(count)]
+        issuer = pki.leaf("wide", extensions=[x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=excluded)])
+        text = hint(facts(pki.leaf(NAME, issuer=issuer), issuer, verify_errors=((48, 0),)))
+        assert wanted in text
+        assert "host-4.example" not in text
+        assert len(text) < 500
+
+
 def test_hint_for_a_weak_hash_that_cannot_be_read() -> None:
     """An algorithm without a name here, and one that is malformed."""
     data = pki.agent1().cert_der.replace(bytes.fromhex("2a8648ce3d040302"), b"\x80" * 8)
