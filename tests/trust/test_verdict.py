@@ -573,3 +573,13 @@ def test_hint_for_a_weak_hash_that_cannot_be_read() -> None:
     data = pki.agent1().cert_der.replace(bytes.fromhex("2a8648ce3d040302"), b"\x80" * 8)
     for given in (facts(pki.agent1(), verify_errors=((68, 0),)), facts(chain=(data,), verified_chain=(data,), verify_errors=((68, 0),))):
         assert "signed the certificate with a weak hash" in hint(given)
+
+
+def test_pins_of_a_strict_request_under_a_lenient_context_are_the_leafs() -> None:
+    """As in the engine, and the message says so: the pinned CA does not count."""
+    policy = VerifyPolicy(pins=(pki.ca1().spki_sha256,), pins_leaf_only=True, answer=None)
+    given = facts(pki.agent1(), pki.ca1())
+    verdict = judge(given, policy)
+    assert verdict.refused
+    assert verdict.authorization_error == "ERR_TLS_PIN_MISMATCH"
+    assert "the key of the server's own certificate" in str(verdict.error)
