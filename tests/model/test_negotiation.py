@@ -39,6 +39,7 @@ def test_versions_of_a_client_with_defaults() -> None:
         (LocalSide(offer=offer()), "offers none of this server's cipher suites, and this server uses the defaults"),
         (LocalSide(offer=offer(*"ABCDEFGH")), "the cipher suites A, B, C, D, E, F and 2 more"),
         (LocalSide(certificate=RSA, offer=offer("ECDHE-ECDSA-AES128-SHA")), "which need another key than the RSA key of cert="),
+        (LocalSide(certificate=RSA, offer=offer(*["ECDHE-ECDSA-AES128-SHA"] * 64)), "SHA and more, and this server uses the defaults"),
         (LocalSide(certificate=RSA, offer=offer("ECDHE-RSA-AES128-SHA")), "this server uses the defaults"),
         (LocalSide(certificate=RSA, offer=offer(signatures=(0x0807, 0x1234))), "the signature algorithms ed25519, 0x1234, and the RSA key"),
         (LocalSide(certificate=ED25519, offer=offer("A", signatures=(0x0401,))), "the cipher suites A"),

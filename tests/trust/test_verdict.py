@@ -557,8 +557,29 @@ def test_hint_for_name_constraints_of_addresses() -> None:
     assert '"CN=narrow,O=tlsio tests" may issue for all names except other kinds.' in text
 
 
+def test_hint_for_many_name_constraints_is_short() -> None:
+    """A few are printed and the others counted; those of a huge certificate are not even read."""
+    for count, wanted in ((100, " and 96 more."), (2000, "The server needs a certificate of another CA")):
+        excluded = [x509.DNSName(f"host-{number}.example") for number in range(count)]
+        issuer = pki.leaf("wide", extensions=[x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=excluded)])
+        text = hint(facts(pki.leaf(NAME, issuer=issuer), issuer, verify_errors=((48, 0),)))
+        assert wanted in text
+        assert "host-4.example" not in text
+        assert len(text) < 500
+
+
 def test_hint_for_a_weak_hash_that_cannot_be_read() -> None:
     """An algorithm without a name here, and one that is malformed."""
     data = pki.agent1().cert_der.replace(bytes.fromhex("2a8648ce3d040302"), b"\x80" * 8)
     for given in (facts(pki.agent1(), verify_errors=((68, 0),)), facts(chain=(data,), verified_chain=(data,), verify_errors=((68, 0),))):
         assert "signed the certificate with a weak hash" in hint(given)
+
+
+def test_pins_of_a_strict_request_under_a_lenient_context_are_the_leafs() -> None:
+    """As in the engine, and the message says so: the pinned CA does not count."""
+    policy = VerifyPolicy(pins=(pki.ca1().spki_sha256,), pins_leaf_only=True, answer=None)
+    given = facts(pki.agent1(), pki.ca1())
+    verdict = judge(given, policy)
+    assert verdict.refused
+    assert verdict.authorization_error == "ERR_TLS_PIN_MISMATCH"
+    assert "the key of the server's own certificate" in str(verdict.error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-__all__ = ["ClientOffer", "Fault", "FaultKind", "FaultLimit", "LocalSide", "OwnCertificate", "Role"]
+__all__ = ["MAX_OFFERED", "ClientOffer", "Fault", "FaultKind", "FaultLimit", "LocalSide", "OwnCertificate", "Role"]
 
 Role: TypeAlias = Literal["client", "server"]
 
@@ -58,15 +58,19 @@ class Fault:
     psk: bool = False
 
 
+# As in facts.pxi.
+MAX_OFFERED = 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOffer:
     """What a client offers, as far as OpenSSL has read its hello.
 
     Attributes:
         version: The version field of the hello; 0 if it was not read.
-        suites: OpenSSL's names of the cipher suites.
-        groups: OpenSSL's names of the groups.
-        signatures: Numbers of the signature algorithms.
+        suites: OpenSSL's names of the first `MAX_OFFERED` cipher suites.
+        groups: OpenSSL's names of the groups; () if there are more than `MAX_OFFERED`.
+        signatures: Numbers of the signature algorithms; () if there are more than `MAX_OFFERED`.
     """
 
     version: int = 0

@@ -4,7 +4,7 @@ Pure. A server knows what the client offers. A client does not learn what the se
 names its own options that leave something out.
 """
 
-from tlsio.model.faults import LocalSide, Role
+from tlsio.model.faults import MAX_OFFERED, LocalSide, Role
 
 __all__ = ["hint_for_alpn", "hint_for_parameters", "hint_for_version"]
 
@@ -120,6 +120,8 @@ def _find_suites(local: LocalSide) -> str | None:
     """Compare the key of our certificate with suites up to TLS 1.2, which name its type."""
     key = local.certificate.key if local.certificate is not None else ""
     older = [name for name in local.offer.suites if not name.startswith("TLS_") and not name.endswith("SCSV")]
+    if len(local.offer.suites) >= MAX_OFFERED:  # the rest is unknown
+        return None
     if not key or not older or len(older) < len(local.offer.suites) or local.narrowed.keys() & {"ciphers", "sigalgs"}:
         return None
     if any(("ECDSA" in name) is (key != "RSA") for name in older):
@@ -128,7 +130,8 @@ def _find_suites(local: LocalSide) -> str | None:
 
 
 def _offered(what: str, names: "tuple[str, ...] | list[str]") -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    count = "" if len(names) >= MAX_OFFERED else f"{len(names) - _MAX_LISTED} "
+    more = f" and {count}more" if len(names) > _MAX_LISTED else ""
     return (
         f"The client offers the {what} {', '.join(names[:_MAX_LISTED])}{more}"
         if names

@@ -34,17 +34,28 @@ cdef list sigalgs_of(SSL *ssl):
     return found
 
 
+# A hello may have 32,000 entries of a kind; OpenSSL itself has about 160 suites and 60 algorithms, and
+# browsers offer 20. As in model/faults.py.
+cdef enum:
+    _MAX_OFFERED = 64
+
+
 cdef tuple offer_of(SSL *ssl):
+    """Return what a client offers: failing must stay cheap. Suites are cut at `_MAX_OFFERED`; the
+    other lists are left out if they are longer.
+    """
     cdef CIPHER_STACK *ciphers = SSL_get_client_ciphers(ssl)
-    cdef int groups[64]
+    cdef int groups[_MAX_OFFERED]
     cdef int i, count = SSL_get1_groups(ssl, NULL)
+    cdef int signature_count, suite_count = min(sk_SSL_CIPHER_num(ciphers), _MAX_OFFERED) if ciphers != NULL else 0
     cdef unsigned char sign, digest
-    suites = () if ciphers == NULL else [SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, i)).decode() for i in range(sk_SSL_CIPHER_num(ciphers))]
+    suites = [SSL_CIPHER_get_name(sk_SSL_CIPHER_value(ciphers, i)).decode() for i in range(suite_count)]
     names, signatures = [], []
-    if 0 < count <= 64:
+    if 0 < count <= _MAX_OFFERED:
         SSL_get1_groups(ssl, groups)
         names = [text_of(SSL_group_to_name(ssl, groups[i])) for i in range(count)]
-    for i in range(max(0, SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL))):
+    signature_count = SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL)
+    for i in range(signature_count if 0 < signature_count <= _MAX_OFFERED else 0):
         SSL_get_sigalgs(ssl, i, NULL, NULL, NULL, &sign, &digest)
         signatures.append(digest << 8 | sign)
     ERR_clear_error()

@@ -54,9 +54,13 @@ cdef int ask_owner(tio_conn *c, const char *given, char *identity, uint8_t *key)
     except BaseException as error:
         # an exception must not leave this function: Cython would return 0, which means that there
         # is no key
-        try:
-            if connection is not None and connection.owner is not None:
-                connection.owner._key_failed(error)
-        except BaseException as worse:
-            sys.unraisablehook(sys.UnraisableHookArgs((type(worse), worse, worse.__traceback__, None, connection)))
+        report_failure(connection, error)
         return -1
+
+
+cdef void report_failure(Connection connection, error) noexcept:
+    """Report an exception of `_find_key`. Cython gives one of this function itself to
+    `sys.unraisablehook`, and returns.
+    """
+    if connection is not None and connection.owner is not None:
+        connection.owner._key_failed(error)

@@ -5,7 +5,7 @@ intermediate and for one whose root is not trusted. The first has to be fixed on
 second on the client, so this module looks at the certificates to tell the two apart.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -28,6 +28,9 @@ _CLOCK_DOUBTFUL = timedelta(days=365)
 # Limits on the work that a peer can cause: a chain of 100 certificates may have a hundred errors,
 # and a peer may send any number of certificates with the issuer's name.
 _MAX_ADVICE, _MAX_CANDIDATES = 8, 4
+# Name constraints are read only from certificates of up to this size (a thousand subtrees take 2
+# ms), and few of their subtrees are printed. RFC 1035 §2.3.4: names have 255 octets or less.
+_MAX_READ_BYTES, _MAX_SUBTREES, _MAX_NAME_BYTES = 8192, 4, 255
 
 # Errors that malformed extensions cause as well: OpenSSL then finds no issuer, no purpose and no
 # CA.
@@ -346,15 +349,21 @@ def _begin(sentence: str) -> str:
 def _outside_constraints(facts: PeerFacts, chain: list[PeerCertificate], depth: int) -> tuple[str, str]:
     """Name the CA whose name constraints exclude a certificate, and the names that it may issue."""
     subject = _subject(chain[depth])
-    try:
-        constraints = list(read_constraints(chain[depth:]))
-    except ValueError:
-        constraints = []
-    named = [f'"{one.authority}" may issue {_describe_constraints(one)}' for one in constraints]
-    limit = f"{'; '.join(named)}. " if named else ""
+    limit = _describe_limits(chain[depth:])
     return f'"{subject}" has names that its CA may not issue', (
         f"{limit}The {facts.peer} needs a certificate of another CA, or one with only permitted names; a host cannot be added on this side."
     )
+
+
+def _describe_limits(chain: list[PeerCertificate]) -> str:
+    """Name the names that the CAs of a chain may issue; of a peer's large certificates, nothing."""
+    bounded = [one for one in chain[1:] if len(one.raw) <= _MAX_READ_BYTES][:_MAX_CANDIDATES]
+    try:
+        constraints = list(read_constraints(chain[:1] + bounded))
+    except ValueError:
+        return ""
+    named = [f'"{one.authority}" may issue {_describe_constraints(one)}' for one in constraints]
+    return f"{'; '.join(named)}. " if named else ""
 
 
 def _describe_constraints(constraints: NameConstraints) -> str:
@@ -363,8 +372,13 @@ def _describe_constraints(constraints: NameConstraints) -> str:
     return f"{only} except {excluded}" if excluded else only
 
 
-def _print_subtrees(subtrees: Iterable[tuple[int, bytes]]) -> str:
-    return ", ".join(f'"{printable(base.decode("latin-1"))}"' if tag == _DNS_NAME else "other kinds" for tag, base in subtrees)
+def _print_subtrees(subtrees: Sequence[tuple[int, bytes]]) -> str:
+    shown = [
+        f'"{printable(base[:_MAX_NAME_BYTES].decode("latin-1"))}"' if tag == _DNS_NAME else "other kinds"
+        for tag, base in subtrees[:_MAX_SUBTREES]
+    ]
+    more = f" and {len(subtrees) - _MAX_SUBTREES} more" if len(subtrees) > _MAX_SUBTREES else ""
+    return ", ".join(shown) + more
 
 
 _OTHER_SERVER = (

@@ -47,6 +47,8 @@ class VerifyPolicy:
         reject_unauthorized: False accepts a peer whose chain or name was refused. The verdict is
             otherwise the same, except for pins: see `judge`.
         pins: SHA-256 digests of SPKI, 32 bytes each; () pins nothing.
+        pins_leaf_only: Compare only the peer's own key, although unverified peers are rejected: the
+            engine does if its context accepts them, whatever one request says.
         identity_policy: How names are compared if the caller has no check of its own.
         answer: The result of the caller's own check (`check_server_identity`, `check_client`), or
             the exception it raised. It replaces the default check of the name, and nothing else.
@@ -54,6 +56,7 @@ class VerifyPolicy:
 
     reject_unauthorized: bool = True
     pins: tuple[bytes, ...] = ()
+    pins_leaf_only: bool = False
     identity_policy: IdentityPolicy = "node"
     answer: object = NOT_ASKED
 
@@ -202,11 +205,14 @@ def _read_answer(facts: PeerFacts, answer: object) -> Exception | None:
 def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | None:
     if not policy.pins or (facts.leaf is None and facts.role == "server"):
         return None
-    digests = _spki_digests(facts, leaf_only=not policy.reject_unauthorized)
+    leaf_only = policy.pins_leaf_only or not policy.reject_unauthorized
+    digests = _spki_digests(facts, leaf_only=leaf_only)
     if pins.matches(policy.pins, digests):
         return None
+    own = f"the key of the {facts.peer}'s own certificate (reject_unauthorized=False: only that counts)"
+    place = own if leaf_only else f"in the {facts.peer}'s chain"
     return CertificateError(
-        f"None of the pinned keys is in the {facts.peer}'s chain; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
+        f"None of the pinned keys is {place}; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
         code=_PIN_MISMATCH,
         hint=_PSK_PIN_HINT if facts.psk else _PIN_HINT,
     )

@@ -31,6 +31,48 @@ class OddError(BaseException):
     """Neither an Exception nor what ends a program."""
 
 
+class UnreadableError(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise RuntimeError
+
+
+class WordlessError(Exception):
+    """Its text is not a text."""
+
+    def __str__(self) -> str:
+        """Return a number."""
+        return 5  # type: ignore[return-value]  # noqa: PLE0307
+
+
+class UncodedError(Exception):
+    """Its code cannot be had."""
+
+    @property
+    def code(self) -> str:
+        """Fail."""
+        raise RuntimeError
+
+
+class FixedError(tlsio.CertificateError):
+    """Its alert cannot be set."""
+
+    @property  # type: ignore[override]
+    def alert(self) -> str:
+        """Be one."""
+        return "decode_error"
+
+    @alert.setter
+    def alert(self, _value: object) -> None:
+        if "openssl_errors" in self.__dict__:  # its constructor has ended
+            raise RuntimeError
+
+
+UNSOUND = [UnreadableError, WordlessError, UncodedError, FixedError]
+
+
 class Awaited:
     """An awaitable of somebody's own making: each step is what the generator yields to the loop."""
 
@@ -214,6 +256,54 @@ async def test_failing_check_of_the_server_fails_connect_once(net: Net, failure:
         await reports.heard
         assert [type(error) for error in reports.errors] == [tlsio.AlertReceived]
         assert server.stats().open_connections == 0
+
+
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize("raises", [raising, raising_later])
+@pytest.mark.parametrize("kind", UNSOUND)
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_exception_that_cannot_be_read_refuses_the_client(net: Net, hook: str, kind: type[Exception], raises: Any) -> None:
+    """The handshake ends at once with an alert, and the exception is the cause."""
+    does = raises(kind)
+    async with net.serve(**SERVER, **{hook: lambda *_: does()}) as server:
+        reports = Reports(server)
+        told = await asyncio.wait_for(enter(net, server), 20)
+        assert isinstance(told, tlsio.AlertReceived)
+        await reports.heard
+        assert isinstance(reports.errors[0], tlsio.HandshakeError | tlsio.CertificateError)
+        assert isinstance(reports.errors[0].__cause__, kind)
+
+
+@pytest.mark.only_loop("asyncio")
+@pytest.mark.parametrize("raises", [raising, raising_later])
+@pytest.mark.parametrize("kind", UNSOUND)
+async def test_exception_that_cannot_be_read_refuses_the_server(net: Net, kind: type[Exception], raises: Any) -> None:
+    """`connect` raises an error of ours with the exception as its cause."""
+    does = raises(kind)
+    async with net.serve() as server:
+        with pytest.raises(tlsio.CertificateError) as caught:
+            await asyncio.wait_for(net.connect(server, check_server_identity=lambda *_: does()), 20)
+        assert isinstance(caught.value.__cause__, kind)
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_outcome_that_ends_the_answer_ends_the_handshake(net: Net) -> None:
+    """Even if the answer's own check raises what is not an Exception: the question does not stay open."""
+
+    class Answer:
+        def __repr__(self) -> str:
+            raise OddError
+
+    async def answer(*_args: Any) -> Any:
+        return Answer()
+
+    async with net.serve(**SERVER, alpn_callback=answer) as server:
+        reports = Reports(server)
+        told = await asyncio.wait_for(enter(net, server), 20)
+        await reports.heard
+        assert isinstance(told, tlsio.AlertReceived)
+        assert told.alert == "internal_error"
+        assert reports.codes() == [FAILED]
 
 
 @pytest.mark.only_loop("asyncio")

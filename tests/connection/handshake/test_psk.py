@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -410,6 +411,38 @@ async def test_exception_of_a_client_fails_its_connection(net: Net, mistake: Bas
         assert caught.value.__cause__ is mistake
         assert caught.value.code == ("ERR_TLS_HOOK_FAILED" if isinstance(mistake, LookupError) else "ERR_TLS_HOOK_CANCELLED")
         await told
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_exception_that_cannot_be_printed_fails_the_handshake(net: Net, role: str) -> None:
+    """No certificate is used in its place."""
+
+    class UnreadableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def fail(*_args: Any) -> Any:
+        raise UnreadableError
+
+    hook = {"psk_callback": fail}
+    async with net.serve(**serving(net, **(hook if role == "server" else {}))) as server:
+        errors = await net.refused(server, **by_key(net, psk_callback=come_as("alice")) | (hook if role == "client" else {}))
+        error: Any = errors[0 if role == "server" else 1]
+        assert (error.code, type(error.__cause__)) == ("ERR_TLS_HOOK_FAILED", UnreadableError)
+
+
+async def test_failure_that_cannot_be_reported_fails_the_handshake(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last net: what goes wrong in the report itself goes to `sys.unraisablehook`."""
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: lost.append(one.exc_type))
+    monkeypatch.setattr("tlsio.connection.handshake.handshake.Handshake.fail_psk", lambda *_: 1 / 0)
+
+    def fail(*_args: Any) -> Any:
+        raise LookupError
+
+    async with net.serve(**serving(net, psk_callback=fail)) as server:
+        await net.refused(server, **by_key(net, psk_callback=come_as("alice")))
+    assert ZeroDivisionError in lost
 
 
 @pytest.mark.parametrize("role", ["server", "client"])

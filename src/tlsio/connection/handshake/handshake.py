@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tlsio.connection.handshake.questions import as_tls_error, ask, failure_of, is_hook_failure, reraise_later
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error, ask, failure_of, is_hook_failure, no_answer, reraise_later
+from tlsio.model.codes import alert_number
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +72,12 @@ class Handshake:
             self._question = None
             if self.is_over:  # the hook itself may have destroyed the connection
                 return
-            answer(result, error)
+            try:
+                answer(result, error)
+            except BaseException as failure:  # noqa: BLE001  (the question must not stay open: the handshake fails closed)
+                self.refused = self.hook_failure = no_answer(name, failure if error is None else error)
+                self.connection.refuse(alert_number(INTERNAL_ERROR))
+                reraise_later(self.connection.later, failure)
             if later and self._question is None:  # otherwise the next hook's answer resumes it
                 self.socket = None
                 self.connection.resume()

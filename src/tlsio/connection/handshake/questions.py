@@ -26,6 +26,7 @@ __all__ = [
     "ask",
     "failure_of",
     "is_hook_failure",
+    "no_answer",
     "no_loop",
     "reraise_later",
     "wrong_answer",
@@ -36,7 +37,7 @@ Answer = Callable[[Any, BaseException | None], None]
 # RFC 8446 §6.2: "An internal error unrelated to the peer or the correctness of the protocol".
 INTERNAL_ERROR = "internal_error"
 
-_CANCELLED, _LATE = "ERR_TLS_HOOK_CANCELLED", "ERR_TLS_HOOK_TIMEOUT"
+_BROKEN, _CANCELLED, _LATE = "ERR_TLS_HOOK_FAILED", "ERR_TLS_HOOK_CANCELLED", "ERR_TLS_HOOK_TIMEOUT"
 _FAILED = (_CANCELLED, _LATE)
 _CHECKS = {"check_client", "check_server_identity"}
 
@@ -175,26 +176,51 @@ def as_tls_error(name: str, error: Exception) -> TLSError:
     """Return a hook's exception as one of ours, with the original as `__cause__`.
 
     An exception of `check_client` or `check_server_identity` is a judgement on the certificate. The
-    code is that of the original, if it has one.
+    code is that of the original, if it has one. An exception whose own text or attributes fail has
+    the same effect as any other: a handshake that waits for this function must not go on without.
     """
-    if isinstance(error, TLSError):
+    if isinstance(error, TLSError) and _is_sound(error):
         return error
-    code = getattr(error, "code", None)
-    code = code if isinstance(code, str) and code else None
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    code, words = _code_of(error), _text_of(error)
+    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
     if name in _CHECKS:
         made: TLSError = CertificateError(f"{name} refused the certificate: {text}", code=code)
     else:
-        made = HandshakeError(f"{name} failed: {text}", code=code or "ERR_TLS_HOOK_FAILED")
+        made = HandshakeError(f"{name} failed: {text}", code=code or _BROKEN)
     made.__cause__ = error
     return made
+
+
+def _is_sound(error: TLSError) -> bool:
+    """Tell whether an error can be printed, and its attributes read and set."""
+    try:
+        str(error)
+        error.alert = error.alert
+    except Exception:  # noqa: BLE001  (user code)
+        return False
+    return _code_of(error) is not None
+
+
+def _code_of(error: BaseException) -> str | None:
+    try:
+        code = getattr(error, "code", None)
+    except Exception:  # noqa: BLE001  (user code)
+        return None
+    return code if isinstance(code, str) and code else None
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (user code)
+        return ""
 
 
 def is_hook_failure(failure: BaseException) -> bool:
     """Tell whether a hook failed, rather than refused the peer by raising a PeerError."""
     if isinstance(failure.__cause__, KeyboardInterrupt | SystemExit):
         return False
-    return not isinstance(failure, PeerError) or failure.code in _FAILED
+    return not isinstance(failure, PeerError) or _code_of(failure) in _FAILED
 
 
 def reraise_later(later: Callable[..., object] | None, error: BaseException) -> None:
@@ -211,6 +237,13 @@ def reraise_later(later: Callable[..., object] | None, error: BaseException) -> 
 
 def _raise(error: BaseException) -> None:
     raise error
+
+
+def no_answer(name: str, cause: BaseException) -> TLSError:
+    """Return the error for an outcome of a hook that could not be processed."""
+    failure = HandshakeError(f"{name} failed: its outcome could not be processed", code=_BROKEN, alert=INTERNAL_ERROR)
+    failure.__cause__ = cause
+    return failure
 
 
 def _late(name: str) -> Exception:

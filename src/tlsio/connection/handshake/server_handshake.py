@@ -365,7 +365,12 @@ class ServerHandshake(HandshakeSide):
         strict = not connection.accepts_unverified
         # Pins apply to certificates, and a resumed session has passed them if they are enforced.
         skips_pins = connection.psk_used or (connection.resumed and strict)
-        policy = VerifyPolicy(reject_unauthorized=strict, pins=() if skips_pins else options.pins or (), answer=answer)
+        policy = VerifyPolicy(
+            reject_unauthorized=strict,
+            pins=() if skips_pins else options.pins or (),
+            pins_leaf_only=options.reject_unauthorized is False,
+            answer=answer,
+        )
         return judge(facts, policy)
 
 
