@@ -445,8 +445,9 @@ _NO_PEER_CERTIFICATE = 199
 _WRONG_VERSION_NUMBER = 267
 
 # The reasons are, in this order: wrong version number, packet length too long, bad record type,
-# unexpected record, bad record mac, length mismatch, record length mismatch.
-_BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213})
+# unexpected record, bad record mac, length mismatch, record length mismatch, data length too long,
+# encrypted length too long.
+_BAD_RECORDS = frozenset({267, 198, 443, 245, 281, 159, 213, 146, 150})
 
 _NO_COMMON_CIPHER = _Cause(
     "no common cipher",

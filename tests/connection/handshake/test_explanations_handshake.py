@@ -403,9 +403,9 @@ def overlong(data: bytes) -> bytes:
     ("turn", "change", "says"),
     [
         (1, flip, ("bad record mac", "The first bytes were TLS, but later ones are corrupt", "a proxy or another middlebox")),
-        (1, overlong, ("packet length too long", "later ones are corrupt", "a proxy or another middlebox")),
+        (1, overlong, (" length too long", "later ones are corrupt", "a proxy or another middlebox")),
         (3, flip, ("bad record mac", "A proxy or another middlebox may change the bytes")),
-        (3, overlong, ("packet length too long", "A proxy or another middlebox may change the bytes")),
+        (3, overlong, (" length too long", "A proxy or another middlebox may change the bytes")),
         (3, lambda _data: b"", ("closed the connection without close_notify", "it crashed or was stopped", "Treat the data as incomplete")),
     ],
     ids=["handshake, bad MAC", "handshake, long record", "bad MAC", "long record", "cut"],
