@@ -378,3 +378,12 @@ def test_refused_renegotiation_says_what_to_do_instead() -> None:
     assert refused.code == "ERR_SSL_NO_RENEGOTIATION"
     assert refused.hint == left.hint
     assert "request_cert=True" in (refused.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(146, "data length too long"), (150, "encrypted length too long"), (198, "packet length too long")]
+)
+def test_overlong_records_have_one_explanation(number: int, reason: str) -> None:
+    """The versions of OpenSSL report them differently."""
+    fault = Fault(kind="ssl", role="client", library="SSL routines", reason=reason, reason_code=number, opened=True)
+    assert "another middlebox may change the bytes" in (error_from_fault(fault).hint or "")

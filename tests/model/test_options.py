@@ -1,6 +1,7 @@
 """Every option: good values, bad values, unknown names, combinations."""
 
 import math
+import pickle
 import re
 import socket
 import ssl
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tlsio
 from explanations import check_harmless
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageError, UsageTypeError, UsageValueError
@@ -607,3 +609,11 @@ def test_no_error_shows_a_secret(options: dict[str, object]) -> None:
     while error is not None:
         assert SECRET not in f"{error} {error!r} {getattr(error, 'hint', '')} {getattr(error, '__notes__', '')}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+@pytest.mark.parametrize("name", ["ConnectOptions", "ContextOptions", "ServerOptions"])
+def test_options_have_their_public_name(name: str) -> None:
+    """So that a repr can be followed, and pickle finds them."""
+    options = getattr(tlsio, name)
+    assert repr(options) == f"<class 'tlsio.{name}'>"
+    assert pickle.loads(pickle.dumps(options)) is options  # noqa: S301
