@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 TEST_TIMEOUT = 30.0
 SLOW_TEST_TIMEOUT = 300.0
-# A closed connection still drains for up to 2 s, so that the peer gets our alert; its descriptor may live that long.
-DRAIN_GRACE = 3.0
+# A closed connection still drains for up to 2 s, so that the peer gets our alert; its descriptor may live that long. Slow tests have
+# thousands of connections, and their grace is ten times longer.
+DRAIN_GRACE = 0.1  # of a test's timeout
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,8 +81,8 @@ async def _watch(test: Coroutine[Any, Any, None], timeout: float) -> list[str]: 
         await asyncio.sleep(0)
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     if any(task.get_name() == "tlsio close" for task in tasks):  # the portable driver drains by tasks
-        await asyncio.wait(tasks, timeout=DRAIN_GRACE)
-    deadline = time.monotonic() + DRAIN_GRACE
+        await asyncio.wait(tasks, timeout=timeout * DRAIN_GRACE)
+    deadline = time.monotonic() + timeout * DRAIN_GRACE
     while time.monotonic() < deadline and any(target.startswith("socket:") for _, target in open_descriptors() - before):  # noqa: ASYNC110 - a descriptor's end is no event
         await asyncio.sleep(0.01)
     return [repr(task) for task in tasks if not task.done()]
