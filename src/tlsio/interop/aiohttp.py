@@ -4,14 +4,13 @@ aiohttp has no public place for another TLS: its `ssl=` takes an `ssl.SSLContext
 a bool (aiohttp 3.14.5, connector.py:987), and the connector passes it to `create_connection` of the
 loop (connector.py:1337) and, in a proxy's tunnel, to `start_tls` (connector.py:1492). So
 `Connector` overrides the three methods of `aiohttp.TCPConnector` around these calls. They are
-private: tests/interop/test_aiohttp.py fails if another version of aiohttp calls them differently.
+private: tests/interop/test_http_clients.py fails if aiohttp calls them differently.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import socket as _socket
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import ceil_timeout
 
 from tlsio.connection.asyncio_face.transport import TLSTransport
-from tlsio.connection.client.dial import set_options
+from tlsio.connection.client.dial import FAMILIES, set_options
 from tlsio.interop.client_tls import ClientTLS
 from tlsio.model.errors import CertificateError, TLSError, UsageTypeError
 
@@ -42,15 +41,14 @@ _DECIDED = {
     "host": "The URL of each request names the host.",
     "timeout": "timeout= of aiohttp.ClientSession bounds connecting, reading and writing.",
 }
-_FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
 
 
 class Connector(aiohttp.TCPConnector):
     """A connector for `aiohttp.ClientSession` whose TLS is tlsio's.
 
     Errors are aiohttp's; the cause of one (`__cause__`) is the error of tlsio. The TLSSocket of a
-    response is `response.connection.transport.get_extra_info("tls_socket")`, before its body is
-    read to the end.
+    response is `response.connection.transport.get_extra_info("tls_socket")`, as long as its body is
+    not complete: that of a small body already is when aiohttp returns the response.
     """
 
     def __init__(  # noqa: PLR0913 - those of aiohttp.TCPConnector
@@ -95,7 +93,7 @@ class Connector(aiohttp.TCPConnector):
             resolver=resolver,
             use_dns_cache=use_dns_cache,
             ttl_dns_cache=ttl_dns_cache,
-            family=_FAMILIES[own.family],
+            family=FAMILIES[own.family],
             local_addr=(own.local_address or any_address, own.local_port or 0) if is_bound else None,
             keepalive_timeout=None if force_close else keepalive_timeout,
         )

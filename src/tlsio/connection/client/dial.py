@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from tlsio.model.options.connect import ConnectOptions
 
-__all__ = ["connect_path", "connect_tcp", "set_options"]
+__all__ = ["FAMILIES", "connect_path", "connect_tcp", "set_options"]
 
 # RFC 8305 §8: "Connection Attempt Delay ... RECOMMENDED value is 250 milliseconds".
 _ATTEMPT_DELAY = 0.25
 
-_FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
+FAMILIES = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
 
 
 async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:
@@ -67,7 +67,7 @@ def _family_of(options: ConnectOptions) -> int:
     """Return the address family to look up: `family=`, or that of the local address."""
     if options.family is None and options.local_address is not None:
         return _socket.AF_INET6 if ":" in options.local_address else _socket.AF_INET
-    return _FAMILIES[options.family]
+    return FAMILIES[options.family]
 
 
 def _local_addresses(options: ConnectOptions) -> list[Any] | None:
