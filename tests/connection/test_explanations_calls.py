@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,6 @@ from explanations import check_words, error_of, identity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
 Anything: Any = tlsio  # what no type checker would let pass
 
@@ -49,6 +50,13 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "Node's event": (lambda: Anything.create_server().on("tlsClientError", print), ("There is no event", "It is spelled 'tls_client_error'")),
     "Node's other event": (lambda: Anything.create_server().on("OCSPRequest", print), ("It is spelled 'ocsp_request'",)),
     "misspelt event": (lambda: Anything.create_server().on("conection", print), ("The closest name is 'connection'",)),
+    "list of lists": (lambda: Anything.create_server(crl_file="a.crl"), ("There is no option 'crl_file'", "Meant: crl=, which takes a file")),
+    "file of pins": (lambda: Anything.connect(443, pins=Path("pins.txt")), ("must be a list of pins", "Pins are not read from files")),
+    "versions the wrong way round": (
+        lambda: tlsio.connect(443, min_version="TLSv1.3", max_version="TLSv1.2"),
+        ("min_version='TLSv1.3' and max_version='TLSv1.2' leave no version", "Swap them."),
+    ),
+    "only a maximum": (lambda: tlsio.connect(443, max_version="TLSv1.1"), ("Only one was given; the default is min_version='TLSv1.2'",)),
     "no event": (lambda: Anything.create_server().on("", print), ("The events are",)),
 }  # fmt: skip
 
@@ -154,7 +162,7 @@ class TestBeforeTls:
             port = taken.getsockname()[1]
             error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(port, "127.0.0.1"))
         assert isinstance(error, OSError)
-        check_words(error, (f"127.0.0.1 port {port}: this process (", "has the port. Stop it, or choose another port"))
+        check_words(error, (f"127.0.0.1 port {port}: this process has the port. Close the other server first, or choose another port",))
 
     @pytest.mark.only_loop("asyncio")
     async def test_address_of_another_machine(self) -> None:
@@ -187,6 +195,73 @@ class TestBeforeTls:
         """Nothing to bind in."""
         error = await _fails(tlsio.create_server(**identity(pki.localhost())).listen(path=unix_path / "below"))
         check_words(error, ("check that its directory exists",))
+
+
+CIPHERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "of TLS 1.3 before it": (
+        {"ciphers": "TLS_AES_128_GCM_SHA256", "max_version": "TLSv1.2"},
+        ("contains only suites of TLS 1.3, which max_version='TLSv1.2' excludes", "or leave max_version= out"),
+    ),
+    "none of TLS 1.3": (
+        {"ciphers": "DEFAULT:!TLS_AES_128_GCM_SHA256:!TLS_AES_256_GCM_SHA384:!TLS_CHACHA20_POLY1305_SHA256", "min_version": "TLSv1.3"},
+        ("contains no suite of TLS 1.3, which min_version='TLSv1.3' excludes", "or leave min_version= out"),
+    ),
+    "IANA's names": (
+        {"ciphers": "TLS_AES_128_GCM_SHA256:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is IANA's name: OpenSSL's is ECDHE-RSA-AES128-GCM-SHA256.",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(CIPHERS))
+def test_ciphers_that_leave_nothing(name: str) -> None:
+    """They are refused when the context is made, not in each handshake."""
+    options, says = CIPHERS[name]
+    error = error_of(lambda: tlsio.create_secure_context(**options))
+    assert isinstance(error, tlsio.ConfigError)
+    assert error.code == "ERR_SSL_NO_CIPHER_MATCH"
+    check_words(error, says)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("getConnections", "use connections"),
+        ("setSecureContext", "it is spelled set_secure_context"),
+        ("is_serving", "use listening"),
+        ("addListener", "use on()"),
+        ("bogus", None),
+        ("_getConnections", None),
+    ],
+)
+def test_missing_attribute(name: str, says: str | None) -> None:
+    """The names of Node and asyncio are recognised; others, and private ones, get Python's own sentence."""
+    with pytest.raises(AttributeError) as caught:
+        getattr(tlsio.create_server(), name)
+    plain = f"'Server' object has no attribute {name!r}"
+    assert str(caught.value) == (f"{plain}: {says}" if says else plain)
+    assert caught.value.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("recv", "use read()"),
+        ("getPeerCertificate", "it is spelled get_peer_certificate"),
+        ("getpeercert", "use get_peer_certificate()"),
+        ("version", "use get_protocol()"),
+    ],
+)
+@pytest.mark.only_loop("asyncio")
+async def test_missing_attribute_of_a_socket(name: str, says: str) -> None:
+    """Those of `ssl` are understood too."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sock = tlsio.TLSSocket(ours, servername="localhost")
+        with pytest.raises(AttributeError, match=re.escape(says)):
+            getattr(sock, name)
+        sock.destroy()
+        await sock.wait_closed()
 
 
 def test_end_before_all_bytes() -> None:

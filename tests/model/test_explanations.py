@@ -352,10 +352,12 @@ def test_passed_limit_is_named(limit: str, opened: bool, code: str, kind: type) 
     ],
 )
 def test_timeout_says_how_far_it_came(role: Role, first_bytes: bytes, mend: str) -> None:
-    """Node's message and code; the hint tells silence from slowness."""
+    """Node's message and code, and the peer; the hint tells silence from slowness."""
     error = error_from_fault(Fault(kind="timeout", role=role, first_bytes=first_bytes))
     assert type(error) is errors.HandshakeTimeoutError
-    assert str(error) == "TLS handshake timeout [ERR_TLS_HANDSHAKE_TIMEOUT]"
+    peer = "the client" if role == "server" else "the server"
+    words = f"TLS handshake timeout: {peer} did not finish within handshake_timeout= [ERR_TLS_HANDSHAKE_TIMEOUT]"
+    assert str(error) == words
     assert mend in str(error.hint)
 
 

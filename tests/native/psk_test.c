@@ -63,6 +63,7 @@ static void check_open(const pair *p) {
     CHECK_INT(p->client->phase, TIO_OPEN);
     CHECK_INT(p->server->phase, TIO_OPEN);
     CHECK(tio_conn_psk_used(p->client) && tio_conn_psk_used(p->server));
+    CHECK(!strcmp(tio_conn_psk_identity(p->client), tio_conn_psk_identity(p->server)));
     CHECK_INT(p->verify_questions, 1);
     CHECK(!p->client->verify && !SSL_get0_peer_certificate(p->client->ssl));
     CHECK(!strcmp(plan.told, "alice"));
@@ -104,6 +105,7 @@ static void a_key_does_not_go_with_sha384(void) {
     CHECK_INT(p.client->phase, TIO_OPEN);               /* by certificate, which was asked about */
     CHECK(p.client->verify && p.verify_questions == 1);
     CHECK(!tio_conn_psk_used(p.client) && !tio_conn_psk_used(p.server));
+    CHECK(!tio_conn_psk_identity(p.client) && !tio_conn_psk_identity(p.server));
     pair_free(&p);
     tear_down();
 }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tlsio.connection.tasks import find_awaitable
 from tlsio.model.checks import explain_unknown_event
 from tlsio.model.errors import UsageTypeError, UsageValueError
+from tlsio.model.other_names import missing_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
 __all__ = ["Emitter", "Listener", "Once"]
 
@@ -38,11 +39,18 @@ class Emitter:
     __slots__ = ("_listeners",)
 
     _EVENTS: ClassVar[frozenset[str]] = frozenset()
+    _OTHER_NAMES: ClassVar[Mapping[str, str]] = {}  # other libraries' names of its attributes
 
     _listeners: dict[str, list[Listener | Once]] | None
 
     def __init__(self) -> None:
         self._listeners = None  # no dict before the first one: most sockets have none
+
+    if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
+
+        def __getattr__(self, name: str) -> object:
+            """Raise for an attribute that does not exist, with the one that was probably meant."""
+            raise missing_attribute(self, name, dir(type(self)), self._OTHER_NAMES)
 
     def on(self, event: str, fn: Listener | None = None) -> Any:
         """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.
@@ -92,8 +100,8 @@ class Emitter:
 
     def _check_event(self, event: object) -> None:
         if not isinstance(event, str) or event not in self._EVENTS:
-            names, hint = ", ".join(sorted(self._EVENTS)), explain_unknown_event(event, self._EVENTS)
-            raise UsageValueError(f"There is no event {event!r:.80}; the events are {names}", code="ERR_TLS_UNKNOWN_EVENT", hint=hint)
+            hint = explain_unknown_event(event, self._EVENTS)
+            raise UsageValueError(f"There is no event {event!r:.80}", code="ERR_TLS_UNKNOWN_EVENT", hint=hint)
 
     def _emit(self, event: str, *args: object) -> bool:
         """Call the listeners of `event`; return whether there were any."""

@@ -776,8 +776,9 @@ _LIMITS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-def _explain_timeout(fault: Fault, _peer: str) -> HandshakeTimeoutError:
-    return HandshakeTimeoutError(alert=_sent_alert(fault), hint=_hint_for_silence(fault))
+def _explain_timeout(fault: Fault, peer: str) -> HandshakeTimeoutError:
+    message = f"TLS handshake timeout: {peer[0].lower()}{peer[1:]} did not finish within handshake_timeout="
+    return HandshakeTimeoutError(message, alert=_sent_alert(fault), hint=_hint_for_silence(fault))
 
 
 def _hint_for_silence(fault: Fault) -> str:

@@ -86,7 +86,8 @@ class OwnCertificate:
     Attributes:
         subject: Its subject, for messages.
         issuer: Its issuer, for messages.
-        key: The type of its key: `"RSA"`, `"EC"`, or `""` for others.
+        key: The type of its key: `"RSA"` or `"EC"`; `""` for others, and if there are several
+            certificates, of which none has been chosen.
         not_before: None if it cannot be read.
         not_after: None if it cannot be read.
         is_self_signed: It is its own issuer.

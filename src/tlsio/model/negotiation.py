@@ -36,16 +36,30 @@ def hint_for_version(role: Role, local: LocalSide) -> str:
     if old is not None:
         return f"The client offers at most {old}, which is insecure. {own}: the client has to be updated."
     if local.max_version != "TLSv1.3":
-        return f"The client offers only TLS 1.3 or newer. {own}: leave max_version={local.max_version!r} out."
+        cause = _ciphers_or(local, "max_version", "contains no suite of TLS 1.3: add one")
+        return f"The client offers only TLS 1.3 or newer. {own}{cause or f': leave max_version={local.max_version!r} out.'}"
     if local.min_version == "TLSv1.3" and local.offer.version:
-        return (
-            f"The client offers at most TLSv1.2. {own}: the client has to be updated, or if such clients must be served, "
-            "min_version='TLSv1.3' has to be left out."
+        cause = _ciphers_or(local, "min_version", "contains only suites of TLS 1.3: add others if such clients must be served")
+        return f"The client offers at most TLSv1.2. {own}" + (
+            cause or ": the client has to be updated, or if such clients must be served, min_version='TLSv1.3' has to be left out."
         )
     return f"{own}{_excluding(local)}: compare that with the versions that the client offers."
 
 
+def _ciphers_or(local: LocalSide, option: str, problem: str) -> str | None:
+    """Return the cause if it is `ciphers=` that limits the version, and not `option`."""
+    if option in local.narrowed or "ciphers" not in local.narrowed:
+        return None
+    return f", because ciphers={local.narrowed['ciphers']} {problem}."
+
+
 def _hint_for_client_version(local: LocalSide) -> str:
+    if (local.min_version, local.max_version) in (("TLSv1.3", "TLSv1.3"), ("TLSv1.2", "TLSv1.2")):
+        option = "min_version" if local.min_version == "TLSv1.3" else "max_version"
+        kind = "only suites of TLS 1.3" if option == "min_version" else "no suite of TLS 1.3"
+        cause = _ciphers_or(local, option, f"contains {kind}: add others, or update the server, which does not allow it")
+        if cause is not None:
+            return f"This client allows only {local.min_version}{cause}"
     given = [f"{name}={local.narrowed[name]}" for name in ("min_version", "max_version", "secure_options") if name in local.narrowed]
     if given:
         return (

@@ -528,6 +528,9 @@ class Connection:
     def psk_used(self) -> bool:
         """Whether the peer authenticated by an external pre-shared key, not by a certificate."""
     @property
+    def psk_identity(self) -> str | None:
+        """The identity of that key."""
+    @property
     def asks_certificate(self) -> bool:
         """Whether the peer must show a certificate; a client always requests one."""
 

@@ -295,7 +295,8 @@ cdef int _set_ciphers(SSL_CTX *ssl, spec) except -1:
     cdef bytes suites, older
     if spec.cipher_suites is not None:
         suites = spec.cipher_suites.encode()
-        if not SSL_CTX_set_ciphersuites(ssl, suites):
+        # Names of TLS 1.2 suites (RFC 5246) are accepted too, but have no effect.
+        if b"_WITH_" in suites or not SSL_CTX_set_ciphersuites(ssl, suites):
             raise _no_cipher("TLS 1.3 cipher suites", spec.cipher_suites)
     if spec.cipher_list is not None:
         older = spec.cipher_list.encode()
@@ -313,6 +314,11 @@ cdef bint _names_no_cipher(str ciphers):
 
 
 def _no_cipher(what, names):
+    cdef bytes name
+    for name in (word.encode() for word in names.split(":")):
+        found = OPENSSL_cipher_name(name)
+        if found != b"(NONE)" and found != name:
+            return _failure(f"Failed to set {what} {names[:200]!r}", code="ERR_SSL_NO_CIPHER_MATCH", hint=f"{name.decode()} is IANA's name: OpenSSL's is {found.decode()}.")
     hint = "Use OpenSSL's names in upper case, separated by colons; tlsio.get_ciphers() lists them."
     if _names_no_cipher(names):
         hint = "The list has no cipher: put DEFAULT, or the names of ciphers, at its start."
@@ -385,16 +391,19 @@ cdef int _set_identities(SSL_CTX *ssl, spec) except -1:
 cdef _Key _key_for(material, list chain, list keys):
     """Return the key of the first certificate: one of `keys`, or the one in the same PEM."""
     cdef _Key key
-    if holds_private_key(material.data):
-        keys = [*keys, (material, _read_key(material))]
+    for _, key in keys:
+        if _fits(chain[0], key):
+            return key
+    if holds_private_key(material.data):      # read only now: key= may replace one that is encrypted
+        key = _read_key(material)
+        if _fits(chain[0], key):
+            return key
+        keys = [*keys, (material, key)]
     if not keys:
         raise ConfigError(
             f"cert= was given without key=: {material.label} contains no private key", code="ERR_TLS_CERT_WITHOUT_KEY",
             hint="Give the certificate's private key with key=, or a PEM that contains both as cert=.",
         )
-    for _, key in keys:
-        if _fits(chain[0], key):
-            return key
     raise _mismatch(material, chain, keys)
 
 

@@ -132,6 +132,7 @@ cdef extern from "engine.h" nogil:
     ctypedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *key) noexcept nogil
     int tio_in_psk_callback()
     int tio_conn_psk_used(const tio_conn *)
+    const char *tio_conn_psk_identity(const tio_conn *)
 
     ctypedef struct tio_renegotiation:
         uint32_t limit

@@ -243,6 +243,12 @@ cdef class Facts:
         return tio_conn_psk_used(self.c) == 1
 
     @property
+    def psk_identity(self):
+        """The identity of that key, or None. UTF-8: the engine offers and accepts no other text."""
+        cdef const char *identity = tio_conn_psk_identity(self.c)
+        return (<bytes>identity).decode() if identity != NULL else None
+
+    @property
     def asked_session(self):
         """Id of the session that the client wants to resume, during ASK_HELLO, or None."""
         cdef const uint8_t *name

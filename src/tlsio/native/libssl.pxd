@@ -179,6 +179,7 @@ cdef extern from "openssl/ssl.h" nogil:
     uint64_t SSL_CTX_set_options(SSL_CTX *ssl, uint64_t options)
     uint64_t SSL_CTX_clear_options(SSL_CTX *ssl, uint64_t options)
     int SSL_CTX_set_cipher_list(SSL_CTX *ssl, const char *ciphers)
+    const char *OPENSSL_cipher_name(const char *stdname)
     int SSL_CTX_set_ciphersuites(SSL_CTX *ssl, const char *suites)
     void SSL_CTX_set1_cert_store(SSL_CTX *ssl, X509_STORE *store)
     void SSL_CTX_set_client_CA_list(SSL_CTX *ssl, X509_NAME_STACK *names)

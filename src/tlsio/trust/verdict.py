@@ -8,6 +8,7 @@ Pins refuse a peer in any case.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from tlsio.model.codes import VerifyError, x509_code, x509_text
@@ -214,11 +215,23 @@ def _judge_pins(facts: PeerFacts, policy: VerifyPolicy) -> CertificateError | No
     return CertificateError(
         f"None of the pinned keys is {place}; found: {', '.join(map(pins.print_pin, digests)) or 'none'}",
         code=_PIN_MISMATCH,
-        hint=_PSK_PIN_HINT if facts.psk else _PIN_HINT,
+        hint=_hint_for_pins(facts, policy),
     )
 
 
+def _hint_for_pins(facts: PeerFacts, policy: VerifyPolicy) -> str:
+    if facts.psk:
+        return _PSK_PIN_HINT
+    if pins.matches(policy.pins, (sha256(der).digest() for der in facts.chain)):
+        return _FINGERPRINT_HINT
+    return _PIN_HINT
+
+
 _PIN_HINT = "If the peer has a new key, add one of these to pins= after you have confirmed it with the peer's owner."
+_FINGERPRINT_HINT = (
+    "A pin given is the SHA-256 fingerprint of a whole certificate of this peer, and pins are of the public key alone, which stays when a "
+    "certificate is renewed: give one of those above."
+)
 _PSK_PIN_HINT = "The server was authenticated by a pre-shared key and sent no certificate: use either pins= or psk_callback=."
 
 

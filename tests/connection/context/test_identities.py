@@ -121,6 +121,29 @@ async def test_pem_with_its_key_needs_no_key_option(net: Net, tmp_path: Path, wa
         assert await served(net, server) in ({who.cert_pem, pki.localhost_rsa().cert_pem} if way == "two" else {who.cert_pem})
 
 
+async def test_key_option_replaces_an_encrypted_key_in_the_pem(net: Net) -> None:
+    """Without the passphrase, which only the unused key would need."""
+    who = pki.chained()
+    async with net.serve(cert=combined(who, passphrase=True), key=who.key_pem) as server:
+        assert await served(net, server) == who.cert_pem
+
+
+def test_message_about_a_combined_pem_names_its_option() -> None:
+    """`key=` was not given."""
+    with pytest.raises(tlsio.ConfigError, match=r"options\.cert:") as caught:
+        tlsio.create_secure_context(cert=combined(pki.chained(), passphrase=True))
+    assert "options.key" not in str(caught.value)
+
+
+def test_key_of_a_client_needs_a_certificate() -> None:
+    """Otherwise the client would silently come without one."""
+    key = pki.client().key_pem
+    for options in ({"key": key}, {"secure_context": tlsio.create_secure_context(key=key)}):
+        with pytest.raises(tlsio.ConfigError, match="key= was given without cert=") as caught:
+            tlsio.connect(443, **options)
+        assert caught.value.code == "ERR_TLS_KEY_WITHOUT_CERT"
+
+
 async def test_client_may_have_both_in_one_pem(net: Net) -> None:
     """The certificate with which it authenticates."""
     async with net.serve(ca=pki.ca1().cert_pem, request_cert=True) as server:

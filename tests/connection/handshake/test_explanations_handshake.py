@@ -43,6 +43,13 @@ def expired_root() -> pki.Identity:
     return pki.authority("old root", not_after=NOW - DAY / 2)
 
 
+def two_keys() -> dict[str, Any]:
+    """Return a server's certificates for keys of two types."""
+    both = (pki.localhost(), pki.localhost_rsa())
+    return {"cert": [one.chain_pem for one in both], "key": [one.key_pem for one in both]}
+
+
+NO_1_3 = "DEFAULT:!TLS_AES_128_GCM_SHA256:!TLS_AES_256_GCM_SHA384:!TLS_CHACHA20_POLY1305_SHA256"
 NARROWED = "This client narrowed what it offers by "
 
 MISTAKES: dict[str, Mistake] = {
@@ -82,6 +89,34 @@ MISTAKES: dict[str, Mistake] = {
         ("no common cipher", "this server narrowed its own by ciphers='TLS_AES_128_GCM_SHA256'", "let the client allow more"),
         lambda: {"ciphers": "TLS_AES_128_GCM_SHA256"},
         lambda: {"ciphers": "TLS_AES_256_GCM_SHA384"},
+    ),
+    "suites of TLS 1.3 alone, at the server": Mistake(
+        "server",
+        ("The client offers at most TLSv1.2", "because ciphers='TLS_AES_128_GCM_SHA256' contains only suites of TLS 1.3", "add others"),
+        lambda: {"ciphers": "TLS_AES_128_GCM_SHA256"},
+        lambda: {"max_version": "TLSv1.2"},
+        never=("min_version",),
+    ),
+    "suites of TLS 1.3 alone, at the client": Mistake(
+        "client",
+        ("This client allows only TLSv1.3, because ciphers='TLS_AES_128_GCM_SHA256' contains only suites of TLS 1.3", "update the server"),
+        lambda: {"max_version": "TLSv1.2"},
+        lambda: {"ciphers": "TLS_AES_128_GCM_SHA256"},
+        never=("min_version",),
+    ),
+    "no suite of TLS 1.3, at the server": Mistake(
+        "server",
+        ("The client offers only TLS 1.3", "contains no suite of TLS 1.3: add one"),
+        lambda: {"ciphers": NO_1_3},
+        lambda: {"min_version": "TLSv1.3"},
+        never=("max_version",),
+    ),
+    "no suite of TLS 1.3, at the client": Mistake(
+        "client",
+        ("This client allows only TLSv1.2, because ciphers=", "contains no suite of TLS 1.3: add others"),
+        lambda: {"min_version": "TLSv1.3"},
+        lambda: {"ciphers": NO_1_3},
+        never=("max_version",),
     ),
     "suites, at the client": Mistake(
         "client",
@@ -128,6 +163,13 @@ MISTAKES: dict[str, Mistake] = {
         ("The client offers the signature algorithms ecdsa_secp256r1_sha256", "the RSA key of cert=", "its sigalgs="),
         lambda: identity(pki.localhost_rsa()),
         lambda: {"sigalgs": "ECDSA+SHA256"},
+    ),
+    "signature algorithms for one of two keys": Mistake(
+        "server",
+        ("no common signature algorithm",),
+        two_keys,
+        lambda: {"sigalgs": "ed25519"},
+        never=("the RSA key", "the EC key"),
     ),
     "signature algorithms, at the client": Mistake("client", (f"{NARROWED}sigalgs='RSA-PSS+SHA256'",), client=lambda: {"sigalgs": "RSA-PSS+SHA256"}),
     "nothing narrowed, at the client": Mistake(

@@ -383,6 +383,15 @@ MISTAKES: dict[str, Mistake] = {
         ("None of the pinned keys is in the server's chain", "found: sha256/", "after you have confirmed it with the peer's owner"),
         client=lambda: {"pins": [b"p" * 32]},
     ),
+    "fingerprint as a pin": Mistake(
+        "client",
+        (
+            "None of the pinned keys is in the server's chain",
+            "is the SHA-256 fingerprint of a whole certificate",
+            "give one of those above",
+        ),
+        client=lambda: {"pins": [pki.localhost().certificate.fingerprint(pki.hashes.SHA256())]},
+    ),
 }
 
 

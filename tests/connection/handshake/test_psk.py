@@ -105,6 +105,34 @@ async def test_server_is_told_who_comes(net: Net, name: str) -> None:
         await end(sock)
 
 
+@pytest.mark.parametrize("name", ["alice", "zoë"])
+async def test_both_sides_know_the_identity_of_the_key(net: Net, name: str) -> None:
+    """It is unknown before the handshake."""
+    before: list[Any] = []
+
+    def ask(socket: tlsio.TLSSocket, identity: str) -> bytes:
+        before.append(socket.psk_identity)
+        return KEYS[identity]
+
+    async with net.serve(**serving(net, psk_callback=ask)) as server:
+        opened = once(server, "secure_connection")
+        sock = await net.connect(server, **by_key(net, psk_callback=come_as(name, KEYS[name])))
+        peer = await opened
+        assert (sock.psk_identity, peer.psk_identity, before) == (name, name, [None])
+        await end(sock)
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3"], indirect=True)
+async def test_client_that_names_an_identity_and_is_served_by_certificate_has_none(net: Net) -> None:
+    """No key is used with a suite of another hash, so its binder was not checked either."""
+    suite = {"ciphers": "TLS_AES_256_GCM_SHA384"}
+    async with net.serve(psk_callback=find, **suite) as server:
+        opened = once(server, "secure_connection")
+        sock = await net.connect(server, **suite, psk_callback=come_as("alice", b"a wrong key"))
+        assert (sock.psk_identity, (await opened).psk_identity) == (None, None)
+        await end(sock)
+
+
 @pytest.mark.parametrize("hint", [None, "of the machine room", "Größe"])
 async def test_client_is_told_the_hint(net: Net, hint: str | None) -> None:
     """TLS 1.3 has none."""

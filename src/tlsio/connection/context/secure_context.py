@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 from tlsio.connection.context.default_roots import default_roots, describe_roots
 from tlsio.connection.context.files import read_file
 from tlsio.connection.context.trust_digest import ServerPolicy, digest_chain, digest_context, digest_identity
+from tlsio.model.checks import wrong_value
 from tlsio.model.constants import defaults
 from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.exported import exported
@@ -46,12 +47,11 @@ __all__ = [
     "get_ciphers",
     "given_context",
     "parse_context",
+    "versions_of",
 ]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
-_TLS_1_2 = _VERSIONS["TLSv1.2"]
-_TLS_1_3 = _VERSIONS["TLSv1.3"]
 
 # OpenSSL's TLS_DEFAULT_CIPHERSUITES: the base of a list that consists of exclusions only.
 _DEFAULT_SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
@@ -250,9 +250,17 @@ def for_client(options: ConnectOptions) -> SecureContext:
 
     Raises:
         UsageTypeError: as `given_context`.
-        ConfigError: a certificate or key cannot be used.
+        ConfigError: a certificate or key cannot be used, or a key has no certificate: it would be
+            ignored.
     """
-    return given_context(options) or SecureContext(options.context)
+    made = given_context(options) or SecureContext(options.context)
+    if made.options.key is not None and made.options.cert is None:
+        raise ConfigError(
+            "key= was given without cert=, so the client would present no certificate",
+            code="ERR_TLS_KEY_WITHOUT_CERT",
+            hint="Give the certificate with cert=, or leave key= out.",
+        )
+    return made
 
 
 def given_context(options: ConnectionOptions) -> SecureContext | None:
@@ -423,24 +431,19 @@ def _build_spec(
 ) -> ContextSpec:
     """Build the complete specification for `native`, with the defaults filled in."""
     ciphers = _ciphers_of(options)
-    min_version = _VERSIONS[options.min_version or defaults.min_version]
-    max_version = _VERSIONS[options.max_version or defaults.max_version]
+    min_version, max_version = versions_of(options)
     curves = options.ecdh_curve or defaults.ecdh_curve
-    if ciphers.only_1_3 and max_version == _TLS_1_3:
-        min_version = _TLS_1_3
-    if ciphers.never_1_3 and min_version < _TLS_1_3:
-        max_version = min(max_version, _TLS_1_2)
     return ContextSpec(
         roots=trusted,
-        min_version=min_version,
-        max_version=max_version,
+        min_version=_VERSIONS[min_version],
+        max_version=_VERSIONS[max_version],
         secure_options=options.secure_options or 0,
         # Set for clients too, where it has no effect: a context may be used by both sides.
         server_preference=options.honor_cipher_order is not False,
         cipher_list=ciphers.older,
         cipher_suites=ciphers.suites,
         certs=_labelled_materials(options, "cert"),
-        keys=_labelled_materials(options, "key"),
+        keys=_labelled_materials(options, "cert" if options.key and options.key == options.cert else "key"),
         bundles=bundles,
         partial_chain=bool(options.allow_partial_trust_chain),
         client_ca_names=_client_ca_names(options, bundles, trusted),
@@ -459,6 +462,44 @@ def _build_spec(
         trust=chain,
         lists=policy.lists,
         resume_unmarked=policy.resume_unmarked,
+    )
+
+
+def versions_of(options: ContextOptions) -> tuple[str, str]:
+    """Return the oldest and the newest version that a context allows, by Node's names.
+
+    Ciphers of TLS 1.3 alone exclude the versions before it, and the reverse.
+
+    Raises:
+        UsageValueError: the versions leave none.
+        ConfigError: the ciphers leave none of the versions.
+    """
+    ciphers = _ciphers_of(options)
+    oldest, newest = options.min_version or defaults.min_version, options.max_version or defaults.max_version
+    if _VERSIONS[oldest] > _VERSIONS[newest]:
+        low, high = (f"{name}={value!r}" for name, value in (("min_version", oldest), ("max_version", newest)))
+        hint = (
+            "Swap them."
+            if options.min_version and options.max_version
+            else f"Only one was given; the default is {low if options.max_version else high}."
+        )
+        raise wrong_value("options.min_version", f"is newer than max_version: {low} and {high} leave no version", hint=hint)
+    if ciphers.never_1_3 and oldest == "TLSv1.3":
+        raise _no_suite("contains no suite of TLS 1.3", "min_version", oldest)
+    if ciphers.only_1_3 and newest != "TLSv1.3":
+        raise _no_suite("contains only suites of TLS 1.3", "max_version", newest)
+    if ciphers.only_1_3:
+        oldest = newest
+    if ciphers.never_1_3:
+        newest = min(newest, "TLSv1.2", key=_VERSIONS.__getitem__)
+    return oldest, newest
+
+
+def _no_suite(problem: str, option: str, version: str) -> ConfigError:
+    return ConfigError(
+        f"options.ciphers {problem}, which {option}={version!r} excludes",
+        code="ERR_SSL_NO_CIPHER_MATCH",
+        hint=f"Add suites of the other versions to ciphers=, or leave {option}= out.",
     )
 
 

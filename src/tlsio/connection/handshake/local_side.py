@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tlsio.model.constants import defaults
+from tlsio.connection.context.secure_context import versions_of
 from tlsio.model.faults import ClientOffer, LocalSide, OwnCertificate
 from tlsio.trust.advice import allows_role
 from tlsio.trust.certificate import read_all
@@ -29,16 +30,17 @@ def describe_local_side(connection: Connection, options: ContextOptions) -> Loca
         options: Those of its context.
     """
     offer = ClientOffer()
+    oldest, newest = versions_of(options)
     if connection.is_server:
         version, suites, groups, signatures = connection.client_offer
         offer = ClientOffer(version=version, suites=suites, groups=groups, signatures=signatures)
     return LocalSide(
         now=datetime.now(UTC),
-        min_version=options.min_version or defaults.min_version,
-        max_version=options.max_version or defaults.max_version,
+        min_version=oldest,
+        max_version=newest,
         narrowed=_find_narrowed(options),
         server_name=connection.server_name,
-        certificate=_describe_certificate(connection),
+        certificate=_describe_certificate(connection, has_others=len(options.cert or ()) + len(options.pfx or ()) > 1),
         offer=offer,
     )
 
@@ -54,9 +56,11 @@ def _find_narrowed(options: ContextOptions) -> dict[str, str]:
     return found
 
 
-def _describe_certificate(connection: Connection) -> OwnCertificate | None:
+def _describe_certificate(connection: Connection, *, has_others: bool) -> OwnCertificate | None:
+    """Describe the certificate of this side; which of several is used may not have been decided."""
     data = connection.certificate
-    return _read_certificate(data, "server" if connection.is_server else "client", connection.sent_intermediates) if data else None
+    own = _read_certificate(data, "server" if connection.is_server else "client", connection.sent_intermediates) if data else None
+    return replace(own, key="") if own is not None and has_others else own
 
 
 @lru_cache(maxsize=16)  # clients that fail on purpose must not cost more than a handshake

@@ -21,6 +21,10 @@ def hint_for_bind(error: OSError, port: int) -> str:
     """Say what to do about a failed bind(2); the sentence continues "While listening on ...:"."""
     if error.errno == errno.EADDRINUSE:
         holder = _describe_holder(port)
+        if holder is None:
+            return (
+                "this process has the port. Close the other server first, or choose another port; both can share one with reuse_port=True."
+            )
         return f"{holder} has the port. Stop it, or choose another port; several processes can share one with reuse_port=True in each."
     if error.errno == errno.EACCES and port < _FIRST_FREE_PORT:
         return (
@@ -32,14 +36,15 @@ def hint_for_bind(error: OSError, port: int) -> str:
     return "check the address and the permissions of this process."
 
 
-def _describe_holder(port: int) -> str:
-    """Name the process that listens on a port; another user's process cannot be found."""
+def _describe_holder(port: int) -> str | None:
+    """Name the process that listens on a port; None: this one. Another user's cannot be found."""
     inodes = set(_find_inodes(port))
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(one.readlink()) in inodes for one in (process / "fd").iterdir()):
-                who = "this process" if int(process.name) == os.getpid() else f"process {process.name}"
-                return f"{who} ({(process / 'comm').read_text().strip()})"
+                if int(process.name) == os.getpid():
+                    return None
+                return f"process {process.name} ({(process / 'comm').read_text().strip()})"
         except OSError:  # another user's, or it has ended
             continue
     return "another process (ss -ltnp shows which)"

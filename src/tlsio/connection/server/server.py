@@ -42,6 +42,7 @@ from tlsio.model.checks import check_bool, check_function, check_limit, check_pl
 from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError, add_hint
 from tlsio.model.exported import exported
 from tlsio.model.options.parse import parse_server_options
+from tlsio.model.other_names import SERVER_NAMES
 from tlsio.model.statistics import ServerStats
 from tlsio.native._core import Gate, in_psk_callback
 from tlsio.trust.certificate import parse
@@ -158,6 +159,7 @@ class Server(Emitter):
         frozenset({"secure_connection", "tls_client_error", "client_error", "keylog", "connection", "drop", "listening", "close", "error"})
         | HOOKS
     )
+    _OTHER_NAMES: ClassVar[Mapping[str, str]] = SERVER_NAMES
 
     if TYPE_CHECKING:
         on: ServerEvents  # type: ignore[assignment]  # listeners are checked by event

@@ -184,6 +184,14 @@ class SocketFacts(Emitter):
         cipher = self._connection.cipher if self._handshake.is_done else None
         return None if cipher is None else dict(zip(("name", "standard_name", "version"), cipher, strict=True))
 
+    @property
+    def psk_identity(self) -> str | None:
+        """The identity of the pre-shared key that authenticates this connection; None: none does.
+
+        On a server: a client that named an identity, but came by a certificate, has none.
+        """
+        return self._connection.psk_identity if self._handshake.is_done else None
+
     def is_session_reused(self) -> bool:
         """Tell whether an earlier session was resumed; then no certificate was sent."""
         return self._connection.session_reused

@@ -25,10 +25,11 @@ from tlsio.model.errors import ConnectionLostError, HandshakeError, UsageStateEr
 from tlsio.model.explanations import NO_ANSWER_HINT
 from tlsio.model.exported import exported
 from tlsio.model.options.connection import HIGH_WATER_MARK, STREAM_HIGH_WATER_MARK
+from tlsio.model.other_names import SOCKET_NAMES
 from tlsio.native._core import REHANDSHAKE_DROPPED, REHANDSHAKE_UNJUDGED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -73,6 +74,7 @@ class TLSSocket(SocketClosing):
     __slots__ = ("__weakref__",)
 
     _EVENTS: ClassVar[frozenset[str]] = SOCKET_EVENTS
+    _OTHER_NAMES: ClassVar[Mapping[str, str]] = SOCKET_NAMES
 
     if TYPE_CHECKING:
         on: SocketEvents  # type: ignore[assignment]  # listeners are checked by event
@@ -236,7 +238,11 @@ class TLSSocket(SocketClosing):
         if type(data) is not bytes:
             _check_bytes(data)
         if self._output is not WRITABLE:
-            raise UsageStateError("write after end", code="ERR_STREAM_WRITE_AFTER_END")
+            raise UsageStateError(
+                "write after end",
+                code="ERR_STREAM_WRITE_AFTER_END",
+                hint="The socket was ended by end(), close(), or the end of `async with`: write before that.",
+            )
         if self._error is not None:
             return False
         if self._phase is IDLE:

@@ -113,7 +113,12 @@ def _split_wire_names(label: str, wire: bytes) -> tuple[bytes, ...]:
 def parse_pins(label: str, value: object) -> tuple[bytes, ...]:
     """Parse a list of SHA-256 digests of SPKI: 32 bytes or `"sha256/BASE64"` each."""
     if not isinstance(value, list | tuple):
-        raise wrong_type(label, "a list of pins, each 32 bytes or 'sha256/BASE64'", value, hint="Put a single pin into a list.")
+        hint = (
+            "Pins are not read from files: read the file's lines, and give them as a list."
+            if hasattr(value, "__fspath__")
+            else "Put a single pin into a list."
+        )
+        raise wrong_type(label, "a list of pins, each 32 bytes or 'sha256/BASE64'", value, hint=hint)
     if not value:
         raise wrong_value(label, "contains no pin", hint="To pin nothing, leave the option out.")
     return tuple(_parse_pin(f"{label}[{index}]", item) for index, item in enumerate(value))

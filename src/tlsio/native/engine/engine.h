@@ -265,6 +265,7 @@ typedef int tio_psk_ask(tio_conn *, const char *given, char *identity, uint8_t *
 int tio_in_psk_callback(void);                   /* true while this thread runs a tio_psk_ask */
 /* the peer authenticated by an external key, not by a certificate */
 int tio_conn_psk_used(const tio_conn *);
+const char *tio_conn_psk_identity(const tio_conn *);   /* of that key; NULL without one */
 
 /* ---- gate.c: one server's limits and counters, shared by its listeners ----------------------- */
 
@@ -427,8 +428,6 @@ const tio_records *tio_conn_records(const tio_conn *);                   /* may 
 /* the peer's Finished of the first handshake was received */
 int tio_conn_peer_finished(const tio_conn *);
 int tio_conn_has_news(const tio_conn *);  /* diagnostics or a client's sessions can be fetched */
-/* the peer authenticated by an external key, not by a certificate */
-int tio_conn_psk_used(const tio_conn *);
 /* CLOCK_MONOTONIC, ns, 4 ms resolution: when plaintext was last read or written */
 int64_t tio_conn_last_activity(const tio_conn *);
 /* CLOCK_MONOTONIC, ns: when tio_conn_expire() is due; 0 = none. The reactor keeps the handshake

@@ -19,7 +19,7 @@
 struct tio_psk {
     int used;
     SSL_SESSION *offered;               /* client, TLS 1.3 */
-    char identity[TIO_PSK_IDENTITY + 1];    /* the same; OpenSSL reads it after the callback */
+    char identity[TIO_PSK_IDENTITY + 1];    /* of the last key; a client's OpenSSL reads it after the callback */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -32,10 +32,15 @@ static _Thread_local int in_callback;
 
 int tio_in_psk_callback(void) { return in_callback; }
 
+static void remember(tio_psk *p, const char *identity) {
+    if (identity != p->identity) OPENSSL_strlcpy(p->identity, identity, sizeof p->identity);
+}
+
 static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
     in_callback++;
     int size = c->policy.ask_psk(c, given, identity, key);
     in_callback--;
+    if (size > 0) remember(c->psk, identity ? identity : given);
     return size;
 }
 
@@ -202,6 +207,8 @@ void tio_psk_settle(tio_conn *c) {
 }
 
 int tio_conn_psk_used(const tio_conn *c) { return c->psk && c->psk->used; }
+
+const char *tio_conn_psk_identity(const tio_conn *c) { return tio_conn_psk_used(c) ? c->psk->identity : NULL; }
 
 int tio_psk_made(const SSL_SESSION *session) {
     const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);
