@@ -170,6 +170,7 @@ cdef class Connection(Plaintext):
         cdef unsigned long code = 0
         if tio_in_psk_callback():
             return "not now"
+        self._encrypt_small()           # what was written before is sent before
         if tio_conn_rehandshake(self.c, -1 if verify is None else verify, accept_unverified, &code):
             return text_of(ERR_reason_error_string(code)) or "not now"
         self._schedule()

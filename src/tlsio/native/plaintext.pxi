@@ -21,6 +21,7 @@ cdef unsigned forks
 cdef enum:
     # plaintext sent in a turn by a run of writes, before other connections get their turn
     PUSH_BUDGET = 1048576
+    GATHERED = 4096             # small writes are joined up to this size: more than most heads
     BIG_READ = 8192             # after a chunk of this size, the next read needs no small buffer
     # plaintext delivered in a turn to one connection, before the others get their turn
     FLOW_BUDGET = 262144
@@ -33,7 +34,8 @@ cdef class Plaintext(Facts):
     cdef readonly object owner
     cdef object flow                    # called with each chunk of plaintext, or None
     cdef object queue                   # bytes objects that the engine has not accepted yet
-    # bytes in the queue not accepted yet; accepted bytes of its first object
+    cdef bytes small                    # or the small writes of this turn, joined
+    # bytes of either not accepted yet; accepted bytes of the queue's first object
     cdef Py_ssize_t queued, head
     cdef Py_ssize_t high_water, last_size, pushed
     cdef bint waiting, ending, closing, pumping, wants_drain
@@ -204,7 +206,9 @@ cdef class Plaintext(Facts):
         else:
             chunk = memoryview(data).tobytes()
         size = PyBytes_GET_SIZE(chunk)
-        if self.queued == 0 and not tio_in_psk_callback():
+        if self._gather(chunk, size):
+            done = size
+        elif self.queued == 0 and not tio_in_psk_callback():
             done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk), size)
         if done < size and not tio_conn_send_error(self.c):
             self._enqueue(chunk, done)
@@ -215,6 +219,35 @@ cdef class Plaintext(Facts):
             self.wants_drain = True
             return False
         return tio_conn_send_error(self.c) == 0
+
+    cdef bint _gather(self, bytes chunk, Py_ssize_t size):
+        """Hold a small write until the end of the turn, so that those of one turn, such as the head and
+        the body of a response, become one record. Returns whether the chunk is held.
+        """
+        if self.small is not None:
+            if size <= GATHERED - self.queued:
+                self.small += chunk
+                self.queued += size
+                return True
+            self._encrypt_small()
+        if self.queued or size > GATHERED or not self._can_push() or tio_conn_phase(self.c) != TIO_OPEN or tio_conn_send_error(self.c):
+            return False
+        self.small = chunk
+        self.queued = size
+        return True
+
+    cdef object _encrypt_small(self):
+        """Pass the held writes to the engine; what it does not accept is queued."""
+        cdef bytes chunk = self.small
+        cdef Py_ssize_t done = 0
+        if chunk is None:
+            return
+        self.small = None
+        self.queued = 0
+        if not tio_in_psk_callback():
+            done = tio_conn_write(self.c, PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk))
+        if done < PyBytes_GET_SIZE(chunk) and not tio_conn_send_error(self.c):
+            self._enqueue(chunk, done)
 
     def await_drain(self):
         """Call `_drained` when at most the high-water mark is waiting."""
@@ -241,6 +274,10 @@ cdef class Plaintext(Facts):
         """Move the queue into the engine as far as it accepts data; then end, if that is due."""
         cdef bytes chunk
         cdef Py_ssize_t size, done, total = 0
+        if self.small is not None:
+            total = self.queued
+            self._encrypt_small()
+            total -= self.queued
         if tio_conn_send_error(self.c):
             self._drop_queue()
         while self.queued:
@@ -263,7 +300,7 @@ cdef class Plaintext(Facts):
         return total
 
     cdef void _drop_queue(self):
-        self.queue = None
+        self.queue = self.small = None
         self.queued = 0
         tio_conn_want(self.c, -1, 0)
 
