@@ -14,6 +14,7 @@ import pytest
 import pki
 import tlsio
 from explanations import check_words, error_of, identity
+from net import once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,7 +57,7 @@ CALLS: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         lambda: tlsio.connect(443, min_version="TLSv1.3", max_version="TLSv1.2"),
         ("min_version='TLSv1.3' and max_version='TLSv1.2' leave no version", "Swap them."),
     ),
-    "only a maximum": (lambda: tlsio.connect(443, max_version="TLSv1.1"), ("Only one was given; the default is min_version='TLSv1.2'",)),
+    "only a maximum": (lambda: tlsio.connect(443, max_version="TLSv1.1"), ("Only one was given; min_version='TLSv1.2' is from tlsio.defaults",)),
     "no event": (lambda: Anything.create_server().on("", print), ("The events are",)),
 }  # fmt: skip
 
@@ -200,17 +201,63 @@ class TestBeforeTls:
 CIPHERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "of TLS 1.3 before it": (
         {"ciphers": "TLS_AES_128_GCM_SHA256", "max_version": "TLSv1.2"},
-        ("contains only suites of TLS 1.3, which max_version='TLSv1.2' excludes", "or leave max_version= out"),
+        ("contains only suites of TLS 1.3, which max_version='TLSv1.2' excludes", "Add others to ciphers="),
     ),
     "none of TLS 1.3": (
         {"ciphers": "DEFAULT:!TLS_AES_128_GCM_SHA256:!TLS_AES_256_GCM_SHA384:!TLS_CHACHA20_POLY1305_SHA256", "min_version": "TLSv1.3"},
-        ("contains no suite of TLS 1.3, which min_version='TLSv1.3' excludes", "or leave min_version= out"),
+        ("contains no suite of TLS 1.3, and min_version='TLSv1.3' allows nothing else", "Add one to ciphers=, or lower min_version="),
     ),
     "IANA's names": (
         {"ciphers": "TLS_AES_128_GCM_SHA256:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
-        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 is IANA's name: OpenSSL's is ECDHE-RSA-AES128-GCM-SHA256.",),
+        ("'TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256'", "It is IANA's name: OpenSSL's is ECDHE-RSA-AES128-GCM-SHA256."),
     ),
+    "IANA's names, excluded": (
+        {"ciphers": "DEFAULT:!TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+        ("It is IANA's name: OpenSSL's is ECDHE-RSA-AES128-GCM-SHA256.",),
+    ),
+    "a name of no suite": ({"ciphers": "DEFAULT:-TLS_RSA_WITH_NOTHING"}, ("'TLS_RSA_WITH_NOTHING'", "tlsio.get_ciphers() lists the names")),
 }
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "no version": {"secure_options": tlsio.constants.SSL_OP_NO_TLSv1_2 | tlsio.constants.SSL_OP_NO_TLSv1_3},
+    "not the only version": {"min_version": "TLSv1.3", "secure_options": tlsio.constants.SSL_OP_NO_TLSv1_3},
+    "of a newer version": {"ciphers": "ECDHE-RSA-AES128-GCM-SHA256", "min_version": "TLSv1", "max_version": "TLSv1.1"},
+}
+
+
+@pytest.mark.parametrize("name", list(UNUSABLE))
+def test_options_that_leave_no_cipher(name: str) -> None:
+    """OpenSSL is asked, so whatever excludes the last suite is seen."""
+    error = error_of(lambda: tlsio.create_secure_context(**UNUSABLE[name]))
+    assert isinstance(error, tlsio.ConfigError)
+    assert error.code == "ERR_SSL_NO_CIPHERS_AVAILABLE"
+    check_words(error, ("No cipher suite is left", "min_version=", "secure_options=", "compare them with each other"))
+
+
+def test_suites_with_a_key_count() -> None:
+    """A context does not know whether it will have a `psk_callback`."""
+    tlsio.create_secure_context(ciphers="PSK", max_version="TLSv1.2")
+
+
+def test_versions_of_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message does not speak of options that were not given."""
+    monkeypatch.setattr(tlsio.defaults, "min_version", "TLSv1.3")
+    monkeypatch.setattr(tlsio.defaults, "max_version", "TLSv1.2")
+    check_words(error_of(tlsio.create_secure_context), ("min_version='TLSv1.3'", "Both are from tlsio.defaults"))
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_failure_is_explained_by_the_context_of_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults that were changed since neither raise nor appear in the hint."""
+    server = tlsio.create_server(**identity(pki.localhost()), max_version="TLSv1.2")
+    options = {"ca": pki.ca1().cert_pem, "servername": "localhost", "secure_context": None, "min_version": "TLSv1.3"}
+    await server.listen(0, "127.0.0.1")
+    told = once(server, "tls_client_error")
+    monkeypatch.setattr(tlsio.defaults, "min_version", "TLSv1.3")
+    assert isinstance(await _fails(tlsio.connect(server.port, "127.0.0.1", **options)), tlsio.AlertReceived)
+    error, _ = await told
+    check_words(error, ("The client offers only TLS 1.3 or newer. This server allows TLSv1.2", "leave max_version='TLSv1.2' out"))
+    server.close(0)
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("name", list(CIPHERS))
@@ -241,6 +288,18 @@ def test_missing_attribute(name: str, says: str | None) -> None:
     plain = f"'Server' object has no attribute {name!r}"
     assert str(caught.value) == (f"{plain}: {says}" if says else plain)
     assert caught.value.name == name
+
+
+def test_error_within_a_property_is_not_hidden() -> None:
+    """The attribute exists: what is missing is another one."""
+
+    class Mine(tlsio.Server):
+        @property
+        def info(self) -> object:
+            return Anything.nothing_of_that_name
+
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        _ = Mine().info
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ class Emitter:
 
         def __getattr__(self, name: str) -> object:
             """Raise for an attribute that does not exist, with the one that was probably meant."""
-            raise missing_attribute(self, name, dir(type(self)), self._OTHER_NAMES)
+            if hasattr(type(self), name):  # a property that raised AttributeError, which Python has dropped
+                return object.__getattribute__(self, name)
+            raise missing_attribute(self, name, self._OTHER_NAMES)
 
     def on(self, event: str, fn: Listener | None = None) -> Any:
         """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.

@@ -1,6 +1,6 @@
 """Finds the attribute that was meant by a name of Python's `ssl`, asyncio or Node."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from tlsio.model.checks import to_snake_case
 
@@ -48,19 +48,18 @@ SERVER_NAMES: Mapping[str, str] = {
 }
 
 
-def missing_attribute(owner: object, name: str, names: Collection[str], others: Mapping[str, str]) -> AttributeError:
+def missing_attribute(owner: object, name: str, others: Mapping[str, str]) -> AttributeError:
     """Return the error for an attribute that does not exist.
 
     Args:
         owner: The object that lacks it.
         name: What was asked for.
-        names: The attributes that exist.
         others: What is used here in place of a name of another library.
     """
     message = f"{type(owner).__name__!r} object has no attribute {name!r}"
-    snake = to_snake_case(name)
     if not name.startswith("_"):
-        if snake != name and snake in names:
+        snake = to_snake_case(name)
+        if snake != name and hasattr(type(owner), snake):
             message = f"{message}: it is spelled {snake}"
         elif snake in others:
             message = f"{message}: use {others[snake]}"

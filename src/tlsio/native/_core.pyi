@@ -174,6 +174,9 @@ class Lists:
     def passes(self, entries: bytes, now: int) -> bool:
         """Return whether no certificate is revoked, and each one's CRL is known and fresh."""
 
+def cipher_name(standard_name: str) -> str | None:
+    """Return OpenSSL's name of a suite by IANA's; None if it has none."""
+
 def cipher_names() -> tuple[str, ...]:
     """Return OpenSSL's names of all cipher suites."""
 

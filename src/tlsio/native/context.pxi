@@ -205,6 +205,13 @@ def cipher_names():
         SSL_CTX_free(ssl)
 
 
+def cipher_name(str standard_name not None):
+    """Return OpenSSL's name of a suite by IANA's; None if it has none."""
+    cdef bytes name = standard_name.encode()
+    found = OPENSSL_cipher_name(name)
+    return None if found == b"(NONE)" else (<bytes>found).decode()
+
+
 def security_level(str cipher_list not None):
     """Return the security level of a cipher list: its `@SECLEVEL`, or the library's default."""
     cdef SSL_CTX *ssl = SSL_CTX_new(TLS_method())
@@ -236,6 +243,7 @@ cdef class Context:
         _set_versions(ssl, spec)
         _set_options(ssl, spec)
         _set_ciphers(ssl, spec)
+        _check_ciphers(ssl, spec)
         _set_trust(ssl, spec)
         _set_identities(ssl, spec)
         _set_compression(ssl, spec.compression)
@@ -295,14 +303,38 @@ cdef int _set_ciphers(SSL_CTX *ssl, spec) except -1:
     cdef bytes suites, older
     if spec.cipher_suites is not None:
         suites = spec.cipher_suites.encode()
-        # Names of TLS 1.2 suites (RFC 5246) are accepted too, but have no effect.
-        if b"_WITH_" in suites or not SSL_CTX_set_ciphersuites(ssl, suites):
+        if not SSL_CTX_set_ciphersuites(ssl, suites):
             raise _no_cipher("TLS 1.3 cipher suites", spec.cipher_suites)
     if spec.cipher_list is not None:
         older = spec.cipher_list.encode()
         if not SSL_CTX_set_cipher_list(ssl, older) and not (spec.cipher_suites and _names_no_cipher(spec.cipher_list)):
             raise _no_cipher("ciphers", spec.cipher_list)
         ERR_clear_error()
+    return 0
+
+
+cdef unsigned _no_key(SSL *ssl, const char *hint, char *identity, unsigned identity_room, unsigned char *key, unsigned room) noexcept nogil:
+    return 0
+
+
+cdef int _check_ciphers(SSL_CTX *ctx, spec) except -1:
+    """Refuse ciphers that no allowed version and security level can use: every handshake would fail."""
+    cdef SSL *ssl = SSL_new(ctx)
+    cdef CIPHER_STACK *usable
+    if ssl is NULL:
+        raise MemoryError
+    SSL_set_psk_client_callback(ssl, _no_key)          # without it, suites with a pre-shared key do not count
+    usable = SSL_get1_supported_ciphers(ssl)
+    found = usable is not NULL and sk_SSL_CIPHER_num(usable) > 0
+    sk_SSL_CIPHER_free(usable)
+    SSL_free(ssl)
+    ERR_clear_error()
+    if not found:
+        raise ConfigError(
+            "No cipher suite is left: no version between min_version= and max_version= can use one of ciphers=, or secure_options= or the "
+            "security level excludes it", code="ERR_SSL_NO_CIPHERS_AVAILABLE",
+            hint="Leave these options at their defaults, or compare them with each other.",
+        )
     return 0
 
 
@@ -314,11 +346,6 @@ cdef bint _names_no_cipher(str ciphers):
 
 
 def _no_cipher(what, names):
-    cdef bytes name
-    for name in (word.encode() for word in names.split(":")):
-        found = OPENSSL_cipher_name(name)
-        if found != b"(NONE)" and found != name:
-            return _failure(f"Failed to set {what} {names[:200]!r}", code="ERR_SSL_NO_CIPHER_MATCH", hint=f"{name.decode()} is IANA's name: OpenSSL's is {found.decode()}.")
     hint = "Use OpenSSL's names in upper case, separated by colons; tlsio.get_ciphers() lists them."
     if _names_no_cipher(names):
         hint = "The list has no cipher: put DEFAULT, or the names of ciphers, at its start."
@@ -394,7 +421,7 @@ cdef _Key _key_for(material, list chain, list keys):
     for _, key in keys:
         if _fits(chain[0], key):
             return key
-    if holds_private_key(material.data):      # read only now: key= may replace one that is encrypted
+    if holds_private_key(material.data) and not any(one.data == material.data for one, _ in keys):     # key= may replace an encrypted one
         key = _read_key(material)
         if _fits(chain[0], key):
             return key
@@ -417,7 +444,7 @@ cdef bint _fits(_Certificate certificate, _Key key):
 cdef object _mismatch(material, list chain, list keys):
     cdef _Certificate leaf = chain[0]
     cdef _Key key
-    hint = "Certificate and key are not a pair: cert= and key= must be files that were made together."
+    hint = "Certificate and key are not a pair: they must have been made together."
     for position, certificate in enumerate(chain[1:], start=2):
         if any(_fits(certificate, key) for _, key in keys):
             hint = f"Certificate {position} of {material.label} fits the key: put the leaf first and its issuers after it."

@@ -387,6 +387,50 @@ async def test_a_buffered_protocol_stops_in_the_middle_of_a_chunk(act: str) -> N
         await peer.lost
 
 
+@pytest.mark.parametrize("act", ["nothing", "pause_reading", "close", "abort"])
+@pytest.mark.parametrize("is_derived", [True, False], ids=["Protocol", "a class of its own"])
+async def test_next_protocol_gets_the_rest_of_a_chunk(act: str, is_derived: bool) -> None:  # noqa: FBT001
+    """Unless the transport was paused, closed or aborted in the middle of the chunk; asyncio demands no base class."""
+    async with joined() as (_server, peer, client):
+        received: list[bytes] = []
+
+        class Next(asyncio.Protocol if is_derived else object):  # type: ignore[misc]
+            def data_received(self, data: bytes) -> None:
+                received.append(data)
+                first.changed.set()
+
+            def eof_received(self) -> None:
+                pass
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                client.connection_lost(exc)
+
+        class First(Buffered):
+            def buffer_updated(self, nbytes: int) -> None:
+                super().buffer_updated(nbytes)
+                if act == "nothing":
+                    client.transport.set_protocol(Next())
+                    return
+                getattr(client.transport, act)()
+                client.transport.set_protocol(Next())
+
+        first = First()
+        client.transport.set_protocol(first)
+        peer.transport.write(b"twenty-one bytes long")
+        await first.changed.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert received == ([b"one bytes long"] if act == "nothing" else [])
+        if act == "pause_reading":
+            first.changed.clear()
+            client.transport.resume_reading()
+            await first.changed.wait()
+            assert received == [b"one bytes long"]
+        client.transport.abort()
+        await client.lost
+        await peer.lost
+
+
 async def test_a_duplicate_of_the_socket_does_not_block() -> None:
     """The file description is shared: one that blocks would stop the loop."""
     async with joined() as (_server, _peer, client):

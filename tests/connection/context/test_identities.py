@@ -144,6 +144,20 @@ def test_key_of_a_client_needs_a_certificate() -> None:
         assert caught.value.code == "ERR_TLS_KEY_WITHOUT_CERT"
 
 
+def test_key_of_a_client_may_stand_beside_a_pfx() -> None:
+    """The PKCS#12 has a certificate."""
+    who = pki.client()
+    tlsio.connect(443, pfx=who.pfx(), passphrase=pki.PASSPHRASE, key=who.key_pem).close()
+
+
+def test_combined_pem_that_does_not_fit_is_named_once() -> None:
+    """`key=` was not given, so it is not spoken of."""
+    with pytest.raises(tlsio.ConfigError) as caught:
+        tlsio.create_secure_context(cert=pki.chained().cert_pem + pki.localhost_rsa().key_pem)
+    assert "No private key of options.cert fits the certificate of options.cert:" in str(caught.value)
+    assert "key=" not in str(caught.value.hint)
+
+
 async def test_client_may_have_both_in_one_pem(net: Net) -> None:
     """The certificate with which it authenticates."""
     async with net.serve(ca=pki.ca1().cert_pem, request_cert=True) as server:

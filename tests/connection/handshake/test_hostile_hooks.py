@@ -56,6 +56,14 @@ class UncodedError(Exception):
         raise RuntimeError
 
 
+class ClosedError(Exception):
+    """Nothing of it can be read, not even its class."""
+
+    def __getattribute__(self, name: str) -> Any:
+        """Fail."""
+        raise asyncio.CancelledError
+
+
 class FixedError(tlsio.CertificateError):
     """Its alert cannot be set."""
 
@@ -142,6 +150,8 @@ FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
     # what the hook does, and the code of what is told
     "raises OddError": (raising(OddError), "ERR_TLS_HOOK_CANCELLED"),
     "raises OddError later": (raising_later(OddError), "ERR_TLS_HOOK_CANCELLED"),
+    "raises ClosedError": (raising(ClosedError), "ERR_TLS_HOOK_CANCELLED"),
+    "raises ClosedError later": (raising_later(ClosedError), "ERR_TLS_HOOK_CANCELLED"),
     "raises GeneratorExit": (raising(GeneratorExit), "ERR_TLS_HOOK_CANCELLED"),
     "raises GeneratorExit later": (raising_later(GeneratorExit), "ERR_TLS_HOOK_CANCELLED"),
     "raises StopIteration": (raising(StopIteration), "ERR_TLS_HOOK_CANCELLED"),

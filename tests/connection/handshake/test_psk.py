@@ -133,6 +133,46 @@ async def test_client_that_names_an_identity_and_is_served_by_certificate_has_no
         await end(sock)
 
 
+@pytest.mark.parametrize("version", ["TLSv1.2"], indirect=True)
+async def test_identity_of_a_failed_renegotiation_is_not_taken(net: Net) -> None:
+    """The identity is known when its key was used, not when it was named."""
+    names = iter(["alice", "zoë"])
+    async with net.serve(**serving(net, allow_renegotiation=True)) as server:
+        opened = once(server, "secure_connection")
+        sock = await net.connect(server, **by_key(net, psk_callback=lambda _hint: (next(names), KEY)))  # which is not zoë's
+        peer = await opened
+        with pytest.raises(tlsio.TLSError):
+            await sock.renegotiate()
+        with pytest.raises(tlsio.TLSError):
+            await peer.read()
+        assert (sock.psk_identity, peer.psk_identity) == ("alice", "alice")
+        await end(sock)
+
+
+@pytest.mark.parametrize("where", ["another name", "another server", "a store"])
+async def test_session_of_a_certificate_does_not_stand_for_a_key(net: Net, where: str) -> None:
+    """Where only a key is accepted, a stranger could otherwise resume what any stranger gets elsewhere."""
+    shared: dict[str, Any] = {"session_id_context": "one"}
+    shared |= {"session_store": tlsio.MemorySessionStore()} if where == "a store" else {"ticket_keys": bytes(range(48))}
+    suites = {"ciphers": "DEFAULT:PSK" if net.version == "TLSv1.2" else "TLS_AES_128_GCM_SHA256"}
+    public = pki.localhost()
+    keyed = {**NO_CERTIFICATE, **shared, **suites, "psk_callback": find}
+    async with net.serve(**shared, **suites) as other, net.serve(**keyed) as closed_server:
+        closed_server.add_context("public.example", {"cert": public.chain_pem, "key": public.key_pem})
+        open_server = closed_server if where == "another name" else other
+        name = "public.example" if where == "another name" else "localhost"
+        sessions: asyncio.Queue[bytes] = asyncio.Queue()
+        sock = await net.connect(
+            open_server, servername=name, check_server_identity=lambda *_: None, on={"session": sessions.put_nowait}, **suites
+        )
+        open_server.on("secure_connection", lambda peer: peer.write(b"hello"))
+        await sock.send(b"x")
+        session = await sessions.get()
+        await end(sock)
+        error = (await net.refused(closed_server, session=session, **suites))[1]
+        assert error.alert == "handshake_failure"
+
+
 @pytest.mark.parametrize("hint", [None, "of the machine room", "Größe"])
 async def test_client_is_told_the_hint(net: Net, hint: str | None) -> None:
     """TLS 1.3 has none."""

@@ -350,7 +350,9 @@ class _BufferFeeder:
     def _give_to_next(self, rest: bytes) -> None:
         """Give the rest of a chunk to the protocol that was set within it."""
         protocol = self._transport.get_protocol()
-        if isinstance(protocol, asyncio.BufferedProtocol):
+        if not self._transport.is_reading():
+            self._hold(rest)
+        elif isinstance(protocol, asyncio.BufferedProtocol):
             _BufferFeeder(self._transport, protocol, self._hold)(rest)
-        elif isinstance(protocol, asyncio.Protocol):
-            protocol.data_received(rest)
+        elif (receive := getattr(protocol, "data_received", None)) is not None:
+            receive(rest)

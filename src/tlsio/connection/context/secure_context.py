@@ -23,7 +23,7 @@ from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.exported import exported
 from tlsio.model.material import Material, holds_private_key
 from tlsio.model.options.parse import parse_context_options
-from tlsio.native._core import Context, Pfx, Roots, cipher_names, compression_algorithms, security_level
+from tlsio.native._core import Context, Pfx, Roots, cipher_name, cipher_names, compression_algorithms, security_level
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
 from tlsio.trust.names import describe_name
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Unpack
 
+    from tlsio.model.errors import UsageValueError
     from tlsio.model.options.connect import ConnectOptions
     from tlsio.model.options.connection import ConnectionOptions
     from tlsio.model.options.context import ContextOptions, ContextOptionsDict
@@ -47,11 +48,11 @@ __all__ = [
     "get_ciphers",
     "given_context",
     "parse_context",
-    "versions_of",
 ]
 
 # The numbers on the wire (RFC 8446 §4.2.1, RFC 5246 appendix E.1).
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+_VERSION_NAMES = {number: name for name, number in _VERSIONS.items()}
 
 # OpenSSL's TLS_DEFAULT_CIPHERSUITES: the base of a list that consists of exclusions only.
 _DEFAULT_SUITES = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
@@ -149,6 +150,11 @@ class SecureContext:
     def options(self) -> ContextOptions:
         """The options it was made of, with the content of their files."""
         return self._options
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """The oldest and the newest version that it allows, by Node's names."""
+        return _VERSION_NAMES[self.native.min_version], _VERSION_NAMES[self.native.max_version]
 
     @property
     def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
@@ -254,7 +260,7 @@ def for_client(options: ConnectOptions) -> SecureContext:
             ignored.
     """
     made = given_context(options) or SecureContext(options.context)
-    if made.options.key is not None and made.options.cert is None:
+    if made.options.key is not None and made.options.cert is None and made.options.pfx is None:
         raise ConfigError(
             "key= was given without cert=, so the client would present no certificate",
             code="ERR_TLS_KEY_WITHOUT_CERT",
@@ -431,7 +437,7 @@ def _build_spec(
 ) -> ContextSpec:
     """Build the complete specification for `native`, with the defaults filled in."""
     ciphers = _ciphers_of(options)
-    min_version, max_version = versions_of(options)
+    min_version, max_version = _versions_of(options)
     curves = options.ecdh_curve or defaults.ecdh_curve
     return ContextSpec(
         roots=trusted,
@@ -465,7 +471,7 @@ def _build_spec(
     )
 
 
-def versions_of(options: ContextOptions) -> tuple[str, str]:
+def _versions_of(options: ContextOptions) -> tuple[str, str]:
     """Return the oldest and the newest version that a context allows, by Node's names.
 
     Ciphers of TLS 1.3 alone exclude the versions before it, and the reverse.
@@ -477,17 +483,20 @@ def versions_of(options: ContextOptions) -> tuple[str, str]:
     ciphers = _ciphers_of(options)
     oldest, newest = options.min_version or defaults.min_version, options.max_version or defaults.max_version
     if _VERSIONS[oldest] > _VERSIONS[newest]:
-        low, high = (f"{name}={value!r}" for name, value in (("min_version", oldest), ("max_version", newest)))
-        hint = (
-            "Swap them."
-            if options.min_version and options.max_version
-            else f"Only one was given; the default is {low if options.max_version else high}."
-        )
-        raise wrong_value("options.min_version", f"is newer than max_version: {low} and {high} leave no version", hint=hint)
+        raise _no_version(options, f"min_version={oldest!r}", f"max_version={newest!r}")
+    where = "options" if options.ciphers else "tlsio.defaults"
     if ciphers.never_1_3 and oldest == "TLSv1.3":
-        raise _no_suite("contains no suite of TLS 1.3", "min_version", oldest)
+        problem, remedy = (
+            "contains no suite of TLS 1.3, and min_version='TLSv1.3' allows nothing else",
+            "Add one to ciphers=, or lower min_version=.",
+        )
+        raise ConfigError(f"{where}.ciphers {problem}", code="ERR_SSL_NO_CIPHER_MATCH", hint=remedy)
     if ciphers.only_1_3 and newest != "TLSv1.3":
-        raise _no_suite("contains only suites of TLS 1.3", "max_version", newest)
+        problem, remedy = (
+            f"contains only suites of TLS 1.3, which max_version={newest!r} excludes",
+            "Add others to ciphers=, or raise max_version=.",
+        )
+        raise ConfigError(f"{where}.ciphers {problem}", code="ERR_SSL_NO_CIPHER_MATCH", hint=remedy)
     if ciphers.only_1_3:
         oldest = newest
     if ciphers.never_1_3:
@@ -495,12 +504,14 @@ def versions_of(options: ContextOptions) -> tuple[str, str]:
     return oldest, newest
 
 
-def _no_suite(problem: str, option: str, version: str) -> ConfigError:
-    return ConfigError(
-        f"options.ciphers {problem}, which {option}={version!r} excludes",
-        code="ERR_SSL_NO_CIPHER_MATCH",
-        hint=f"Add suites of the other versions to ciphers=, or leave {option}= out.",
-    )
+def _no_version(options: ContextOptions, oldest: str, newest: str) -> UsageValueError:
+    if options.min_version and options.max_version:
+        hint = "Swap them."
+    elif options.min_version or options.max_version:
+        hint = f"Only one was given; {newest if options.min_version else oldest} is from tlsio.defaults. Give both."
+    else:
+        hint = "Both are from tlsio.defaults: change them there."
+    return wrong_value("options.min_version", f"is newer than max_version: {oldest} and {newest} leave no version", hint=hint)
 
 
 def _length_prefixed(names: tuple[bytes, ...] | None) -> bytes:
@@ -537,11 +548,26 @@ def _split_ciphers(ciphers: str) -> _Ciphers:
     """Split a list as Node does, by `TLS_` and `!TLS_`.
 
     Exclusions of TLS 1.3 suites are applied here, since OpenSSL ignores them.
+
+    Raises:
+        ConfigError: a name is IANA's of a suite before TLS 1.3, which would have no effect.
     """
     words = [word.strip() for word in ciphers.split(":")]
+    for word in words:
+        if "_WITH_" in word:
+            raise _iana_name(word.lstrip("!-+"))
     named = [word for word in words if word.startswith("TLS_")]
     excluded = {word[1:] for word in words if word.startswith("!TLS_")}
     older = ":".join(word for word in words if word and not word.startswith(("TLS_", "!TLS_")))
     if not named and not excluded:
         return _Ciphers(None, older)
     return _Ciphers(":".join(suite for suite in named or _DEFAULT_SUITES if suite not in excluded), older)
+
+
+def _iana_name(name: str) -> ConfigError:
+    found = cipher_name(name)
+    return ConfigError(
+        f"options.ciphers contains {name[:60]!r}, which is not a name of OpenSSL's",
+        code="ERR_SSL_NO_CIPHER_MATCH",
+        hint=f"It is IANA's name: OpenSSL's is {found}." if found else "tlsio.get_ciphers() lists the names.",
+    )

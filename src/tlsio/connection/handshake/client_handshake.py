@@ -361,7 +361,7 @@ class ClientHandshake(HandshakeSide):
         cache = self.options.session_cache
         if cache is not None and self.session is not None and not fault.opened:
             cache.forget(self._cache_key)  # the session may be the cause; Node's agent forgets it too
-        describe = partial(describe_local_side, handshake.connection, self.context.options)
+        describe = partial(describe_local_side, handshake.connection, self.context)
         return error_from_fault(fault, host=self.host, describe=describe)
 
     def is_authorized(self, _handshake: Handshake) -> bool:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tlsio.connection.context.secure_context import versions_of
 from tlsio.model.faults import ClientOffer, LocalSide, OwnCertificate
 from tlsio.trust.advice import allows_role
 from tlsio.trust.certificate import read_all
 
 if TYPE_CHECKING:
+    from tlsio.connection.context.secure_context import SecureContext
     from tlsio.model.faults import Role
     from tlsio.model.options.context import ContextOptions
     from tlsio.native._core import Connection
@@ -22,15 +22,16 @@ __all__ = ["describe_local_side"]
 _MAX_SHOWN = 80
 
 
-def describe_local_side(connection: Connection, options: ContextOptions) -> LocalSide:
+def describe_local_side(connection: Connection, context: SecureContext) -> LocalSide:
     """Return what a hint may say about our side.
 
     Args:
         connection: The connection that has failed.
-        options: Those of its context.
+        context: What it was made of.
     """
     offer = ClientOffer()
-    oldest, newest = versions_of(options)
+    options = context.options
+    oldest, newest = context.versions
     if connection.is_server:
         version, suites, groups, signatures = connection.client_offer
         offer = ClientOffer(version=version, suites=suites, groups=groups, signatures=signatures)

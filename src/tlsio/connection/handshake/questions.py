@@ -11,7 +11,7 @@ question is cancelled and passes nothing on.
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tlsio.model.codes import alert_name, alert_number
 from tlsio.model.errors import CertificateError, HandshakeError, PeerError, TLSError, UsageTypeError, UsageValueError
@@ -164,12 +164,23 @@ async def _wait(result: Awaitable[Any]) -> tuple[Any, BaseException | None]:
 
 def failure_of(name: str, error: BaseException) -> Exception:
     """Return a hook's exception as an error that a connection can fail with."""
-    if isinstance(error, Exception) and not isinstance(error, StopIteration):  # a coroutine cannot raise that
-        return error
-    what = "was cancelled" if isinstance(error, asyncio.CancelledError) else f"was ended by {type(error).__name__}"
+    kind = type(error)  # `isinstance` may run code of the exception
+    if (
+        issubclass(kind, Exception) and not issubclass(kind, StopIteration) and _has_attributes(error)
+    ):  # a coroutine cannot raise StopIteration
+        return cast("Exception", error)
+    what = "was cancelled" if issubclass(kind, asyncio.CancelledError) else f"was ended by {kind.__name__}"
     failure = HandshakeError(f"{name} {what}", code=_CANCELLED, alert=INTERNAL_ERROR)
     failure.__cause__ = error
     return failure
+
+
+def _has_attributes(error: BaseException) -> bool:
+    try:
+        _ = error.__class__
+    except BaseException:  # noqa: BLE001  (user code)
+        return False
+    return True
 
 
 def as_tls_error(name: str, error: Exception) -> TLSError:
@@ -218,7 +229,7 @@ def _text_of(error: BaseException) -> str:
 
 def is_hook_failure(failure: BaseException) -> bool:
     """Tell whether a hook failed, rather than refused the peer by raising a PeerError."""
-    if isinstance(failure.__cause__, KeyboardInterrupt | SystemExit):
+    if issubclass(type(failure.__cause__), KeyboardInterrupt | SystemExit):
         return False
     return not isinstance(failure, PeerError) or _code_of(failure) in _FAILED
 
@@ -228,7 +239,7 @@ def reraise_later(later: Callable[..., object] | None, error: BaseException) -> 
 
     The turn must be completed first: it has notifications for other connections.
     """
-    if not isinstance(error, KeyboardInterrupt | SystemExit):
+    if not issubclass(type(error), KeyboardInterrupt | SystemExit):
         return
     if later is None:
         raise error

@@ -299,7 +299,7 @@ class ServerHandshake(HandshakeSide):
         if isinstance(refused, TLSError):
             return refused
         context = handshake.context or self.policy.names.default
-        error = error_from_fault(fault, describe=partial(describe_local_side, handshake.connection, context.options))
+        error = error_from_fault(fault, describe=partial(describe_local_side, handshake.connection, context))
         size = len(handshake.connection.peer_certificate or b"")
         if size > _MAX_CERTIFICATE_IN_TICKET and error.code == "ERR_SSL_INTERNAL_ERROR":
             hint = (

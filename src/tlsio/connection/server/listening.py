@@ -238,7 +238,7 @@ def _bind(family: int, address: Any, *, reuse_port: bool, only_v6: bool = True) 
         one.bind(address)
     except OSError as error:
         one.close()
-        add_hint(error, f"While listening on {address[0]} port {address[1]}: {hint_for_bind(error, address[1])}")
+        add_hint(error, f"While listening on {address[0]} port {address[1]}: {hint_for_bind(error, address[0], address[1])}")
         raise
     return one
 

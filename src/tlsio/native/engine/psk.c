@@ -20,6 +20,7 @@ struct tio_psk {
     int used;
     SSL_SESSION *offered;               /* client, TLS 1.3 */
     char identity[TIO_PSK_IDENTITY + 1];    /* of the last key; a client's OpenSSL reads it after the callback */
+    char proved[TIO_PSK_IDENTITY + 1];      /* the same, once the peer's Finished was verified */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -202,13 +203,14 @@ void tio_psk_settle(tio_conn *c) {
         c->psk->used = reused && SSL_SESSION_get_ex_data(SSL_get0_session(c->ssl), mark) == c->psk;
     else
         c->psk->used = !reused && SSL_CIPHER_get_auth_nid(SSL_get_current_cipher(c->ssl)) == NID_auth_psk;
+    if (c->psk->used) OPENSSL_strlcpy(c->psk->proved, c->psk->identity, sizeof c->psk->proved);
     SSL_SESSION_free(c->psk->offered);                  /* the key is wiped with the last copy */
     c->psk->offered = NULL;
 }
 
 int tio_conn_psk_used(const tio_conn *c) { return c->psk && c->psk->used; }
 
-const char *tio_conn_psk_identity(const tio_conn *c) { return tio_conn_psk_used(c) ? c->psk->identity : NULL; }
+const char *tio_conn_psk_identity(const tio_conn *c) { return tio_conn_psk_used(c) ? c->psk->proved : NULL; }
 
 int tio_psk_made(const SSL_SESSION *session) {
     const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);

@@ -103,6 +103,11 @@ static int was_verified(SSL *like, SSL_SESSION *session) {
     return ok;
 }
 
+static int is_anonymous(const SSL_SESSION *session) {
+    const SSL_CIPHER *cipher = SSL_SESSION_get0_cipher(session);
+    return cipher && SSL_CIPHER_get_auth_nid(cipher) == NID_auth_null;
+}
+
 /* OpenSSL checks the id context, the version and the age. Servers that share ticket keys and an
  * explicit id context may receive sessions that were made under other rules: resume them only where
  * a full handshake could have had the same result. */
@@ -118,6 +123,8 @@ static int may_resume(tio_conn *c, SSL_SESSION *session) {
         /* its cipher is no longer enabled */
         if (!has_cipher(SSL_get_ciphers(c->ssl), session)) return 0;
     }
+    /* Without a certificate only a key is accepted, and no session stands for a key. */
+    if (!SSL_get_certificate(c->ssl) && !is_anonymous(session)) return 0;
     if ((SSL_get_verify_mode(c->ssl) & SSL_VERIFY_FAIL_IF_NO_PEER_CERT) && !was_verified(c->ssl, session)) return 0;
     return tio_mark_holds(c, session);
 }
