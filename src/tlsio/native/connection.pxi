@@ -591,6 +591,8 @@ cdef class Connection(Plaintext):
         if tio_in_psk_callback():
             self.later(self._destroy_late, linger)
             return
+        if linger:
+            self._encrypt_small()
         if self.driver is not None:
             if linger:
                 self._send()

@@ -13,7 +13,7 @@ import tlsio
 from net import fill, once
 
 if TYPE_CHECKING:
-    from net import Pair
+    from net import Net, Pair
 
 MARK = 16_384
 
@@ -230,6 +230,22 @@ async def test_bytes_are_counted(pair: Pair) -> None:
         assert client.wire_bytes_written == peer.wire_bytes_read > 50_000
         assert peer.wire_bytes_written == client.wire_bytes_read > 10
         assert client.writable_length == 0
+
+
+@pytest.mark.parametrize("version", ["TLSv1.3"], indirect=True)
+@pytest.mark.parametrize(("sizes", "records"), [((100, 200, 1), 1), ((4000, 96), 1), ((4000, 97), 2), ((1, 5000, 1), 3), ((4097,), 1)])
+async def test_small_writes_of_one_turn_are_one_record(net: Net, sizes: tuple[int, ...], records: int) -> None:
+    """Up to 4 KiB, on descriptors of our own; every byte arrives in order, and counts as written when it is encrypted."""
+    async with net.pair() as (client, peer, _server):
+        before = client.wire_bytes_written
+        pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
+        for piece in pieces:
+            client.write(piece)
+        assert client.writable_length >= sum(sizes)
+        assert await peer.readexactly(sum(sizes)) == b"".join(pieces)
+        assert (client.bytes_written, client.writable_length) == (sum(sizes), 0)
+        overhead = 22 * (records if net.is_native else len(sizes))  # RFC 8446 5.2: header, type and tag
+        assert client.wire_bytes_written - before == sum(sizes) + overhead
 
 
 async def test_much_that_was_written_before_the_handshake_is_sent_whole(pair: Pair) -> None:
