@@ -199,6 +199,7 @@ class TestBadWeather:
 
     async def test_slow(self, redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
         """It takes the connection and says nothing. Three calls wait, then the breaker spares the others."""
+        redis_server.run("CONFIG", "RESETSTAT")
         async with redis.asyncio.Redis.from_url(redis_server.url) as client:
             await client.ping()  # connects, with all the time that it needs
             async with RedisSessionStore(client, secret=SECRET, timeout=SHORT) as store:
