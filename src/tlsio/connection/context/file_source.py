@@ -297,11 +297,12 @@ class FileSource(Emitter):
         next_expiry = _find_next_expiry(made, now)
         with self._lock:
             self._taken, self._refused, self._failure, self._warned = looks, None, None, ""
+            is_first = self._context is None
             if self._context is not None and made.options == self._context.options:
                 return None
             self._context, self._loaded_at, self._next_expiry = made, now, next_expiry
             self._loads += 1
-        return "changed", made
+        return None if is_first else ("changed", made)
 
     def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception | None) -> tuple[str, object] | None:
         """Keep the context in use; return the event to emit. `looks` as for `_take`."""
