@@ -171,7 +171,7 @@ class FileSource(Emitter):
         while (running := self._loading) is not None:  # it may have read the files before they changed
             await asyncio.wait((asyncio.wrap_future(running),))
         with self._lock:
-            loading = self._loading or self._start_load(None)
+            loading = self._loading or self._start_load(None, is_forced=True)
         await asyncio.wait((asyncio.wrap_future(loading),))
         if self._failure is not None:
             raise self._failure.with_traceback(None)
@@ -224,32 +224,36 @@ class FileSource(Emitter):
 
     # ---- loading
 
-    def _start_load(self, settled: tuple[_Look, ...] | None) -> Future[None]:
+    def _start_load(self, settled: tuple[_Look, ...] | None, *, is_forced: bool = False) -> Future[None]:
         """Read the files in a thread of its own: those of an executor may all be busy.
 
         Args:
             settled: How they look, if nothing is being written.
+            is_forced: Take them even if something is.
         """
         loading: Future[None] = Future()
         loading.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it for the others
         self._loading = loading
-        threading.Thread(target=self._load, args=(loading, settled), name="tlsio FileSource", daemon=True).start()
+        threading.Thread(target=self._load, args=(loading, settled, is_forced), name="tlsio FileSource", daemon=True).start()
         return loading
 
-    def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None) -> None:
+    def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None, is_forced: bool) -> None:  # noqa: FBT001 - a thread's
         report: tuple[str, object] | None = None
         try:
             looks, made, failure = self._read()
             is_settled = looks == settled or self._is_old(looks)
-            if made is None:
+            if self._context is not None and not (is_settled or is_forced):
+                pass  # a writer has begun meanwhile: the next look comes soon
+            elif made is None:
                 report = self._refuse(looks if is_settled else None, failure)
             else:
                 report = self._take(looks if is_settled else None, made)
+            self._loading = None  # so that a listener which asks does not wait for itself
+            if report is not None:
+                self._emit(*report)
         finally:
             self._loading = None
             loading.set_result(None)
-        if report is not None:
-            self._emit(*report)
 
     def _read(self) -> tuple[tuple[_Look, ...], SecureContext | None, Exception | None]:
         """Return how the files looked, and the context made of them or the failure."""
