@@ -6,10 +6,15 @@ import time
 
 
 class FileClock:
-    """Both clocks of a FileSource: each call of `forward` makes all files so much older."""
+    """Both clocks of a FileSource: each call of `forward` makes all files so much older.
 
-    def __init__(self) -> None:
+    Args:
+        stands: No time passes by itself. Files get their times by the test, which are an hour ahead of the real ones.
+    """
+
+    def __init__(self, *, stands: bool = False) -> None:
         self._ahead = 0.0
+        self._start = (time.monotonic(), time.time() + 3600) if stands else None
 
     def forward(self, seconds: float = 2.0) -> None:
         """Let time pass: by default as long as files must be left alone."""
@@ -17,8 +22,8 @@ class FileClock:
 
     def clock(self) -> float:
         """Return monotonic seconds."""
-        return time.monotonic() + self._ahead
+        return (time.monotonic() if self._start is None else self._start[0]) + self._ahead
 
     def now(self) -> float:
         """Return POSIX seconds."""
-        return time.time() + self._ahead
+        return (time.time() if self._start is None else self._start[1]) + self._ahead
