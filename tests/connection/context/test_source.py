@@ -247,6 +247,17 @@ async def test_name_inherits_from_the_default_what_it_leaves_unset(net: Net) -> 
             await net.refused(server, servername=name, reject_unauthorized=False)
 
 
+async def test_names_added_before_the_start_are_checked_by_it() -> None:
+    """What contradicts the source's default raises in `listen`."""
+    server = tlsio.create_server(secure_context=Contexts({None: context(None, pki.localhost())}))
+    server.add_context("added", {"session_timeout": 60})
+    with pytest.raises(tlsio.UsageError, match="session_timeout= cannot be set for a single name"):
+        await server.listen(0, "127.0.0.1")
+    server.remove_context("added")
+    async with await server.listen(0, "127.0.0.1"):
+        assert server.listening
+
+
 @pytest.mark.parametrize("gone", ["certificate", "roots"])
 @pytest.mark.parametrize("id_context", [None, b"shop"])
 async def test_tickets_survive_another_certificate_but_not_other_roots(net: Net, gone: str, id_context: bytes | None) -> None:

@@ -168,6 +168,7 @@ class FileSource(Emitter):
             OSError: a file cannot be read; the old ones stay.
             Cancelled: the files are read nevertheless.
         """
+        self._forget_parent()
         while (running := self._loading) is not None:  # it may have read the files before they changed
             await asyncio.wait((asyncio.wrap_future(running),))
         with self._lock:
@@ -192,8 +193,7 @@ class FileSource(Emitter):
 
     def _look(self) -> Future[None] | None:
         """Look at the files, if that is due; return the load that a caller should wait for."""
-        if self._pid != os.getpid():  # after a fork, in which no other thread lives on
-            self._pid, self._lock, self._loading = os.getpid(), threading.Lock(), None
+        self._forget_parent()
         with self._lock:
             if self._loading is not None:
                 return self._loading
@@ -210,7 +210,17 @@ class FileSource(Emitter):
             settled = now - self._seen_at >= _SETTLED or self._is_old(looks)
             if self._context is not None and not settled:
                 return None
-            return self._start_load(looks if settled else None)
+            try:
+                return self._start_load(looks if settled else None)
+            except RuntimeError:  # the process can have no more threads
+                if self._context is None:
+                    raise
+                return None
+
+    def _forget_parent(self) -> None:
+        """After a fork, drop what another thread of the parent would have finished."""
+        if self._pid != os.getpid():
+            self._pid, self._lock, self._loading = os.getpid(), threading.Lock(), None
 
     def _look_at_all(self) -> tuple[_Look, ...]:
         return tuple(map(_look_at, self._paths))
@@ -233,8 +243,13 @@ class FileSource(Emitter):
         """
         loading: Future[None] = Future()
         loading.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it for the others
+        thread = threading.Thread(target=self._load, args=(loading, settled, is_forced), name="tlsio FileSource", daemon=True)
         self._loading = loading
-        threading.Thread(target=self._load, args=(loading, settled, is_forced), name="tlsio FileSource", daemon=True).start()
+        try:
+            thread.start()
+        except BaseException:
+            self._loading = None
+            raise
         return loading
 
     def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None, is_forced: bool) -> None:  # noqa: FBT001 - a thread's
@@ -252,7 +267,8 @@ class FileSource(Emitter):
             if report is not None:
                 self._emit(*report)
         finally:
-            self._loading = None
+            if self._loading is loading:
+                self._loading = None
             loading.set_result(None)
 
     def _read(self) -> tuple[tuple[_Look, ...], SecureContext | None, Exception | None]:

@@ -72,14 +72,7 @@ class NamedContexts:
                 server.
             ConfigError: as `Safeguards.check`.
         """
-        options = given.options if isinstance(given, SecureContext) else given
-        for option in _SERVER_WIDE:
-            if getattr(options, option) not in (None, getattr(self.default.options, option)):
-                raise UsageTypeError(
-                    f"{option}= cannot be set for a single name: a server has one for all its names",
-                    code="ERR_INCOMPATIBLE_OPTION_PAIR",
-                    hint=f"Give {option}= to the server, and leave it out here.",
-                )
+        _check_server_wide(given, self.default)
         made = for_server(given, current=self.default, initial=self.initial)
         self.safeguards.check(made)
         return made
@@ -132,6 +125,8 @@ class NamedContexts:
         if self.is_complete:
             return self._derive_names(for_server(given, current=given, initial=self.initial), self.initial)
         first = given.with_policy(policy)
+        for one in self._given.values():
+            _check_server_wide(one, first)
         return self._derive_names(first, first)
 
     def replace_by_source(self, given: SecureContext, default: SecureContext, named: dict[str, SecureContext]) -> None:
@@ -173,6 +168,18 @@ class NamedContexts:
 
     def _contexts(self) -> list[SecureContext]:
         return [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
+
+
+def _check_server_wide(given: SecureContext | ContextOptions, default: SecureContext) -> None:
+    """Refuse what would have no effect for a single name."""
+    options = given.options if isinstance(given, SecureContext) else given
+    for option in _SERVER_WIDE:
+        if getattr(options, option) not in (None, getattr(default.options, option)):
+            raise UsageTypeError(
+                f"{option}= cannot be set for a single name: a server has one for all its names",
+                code="ERR_INCOMPATIBLE_OPTION_PAIR",
+                hint=f"Give {option}= to the server, and leave it out here.",
+            )
 
 
 def _table_name(hostname: object) -> str:
