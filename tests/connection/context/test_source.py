@@ -291,6 +291,20 @@ async def echo(sock: tlsio.TLSSocket) -> None:
     await sock.send(await sock.readexactly(1))
 
 
+async def test_policy_of_the_server_applies_to_all_contexts(net: Net) -> None:
+    """Lists are fetched for clients of each context of the source; each is completed once."""
+    visitor = pki.leaf("visitor", issuer=pki.ca1())
+    contexts = {name: context(net, pki.localhost(), ca=pki.ca1().cert_pem, request_cert=True) for name in (None, "localhost")}
+    options = {"cert": visitor.cert_pem, "key": visitor.key_pem}
+    async with net.serve(secure_context=Contexts(contexts), fetch_crl="check") as server:
+        for name in ("localhost", "", "localhost"):
+            await visit(net, server, name, **options)
+    async with net.serve(secure_context=Contexts(contexts), fetch_crl="require") as server:
+        for name in ("localhost", ""):
+            told, _ = await net.refused(server, servername=name, reject_unauthorized=False, **options)
+            assert getattr(told, "code", None) == "UNABLE_TO_GET_CRL"
+
+
 async def test_alpn_callback_of_a_source_is_asked(net: Net) -> None:
     """A context chosen by name decides about protocols too."""
     asked = []
