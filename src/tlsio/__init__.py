@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from tlsio.connection.asyncio_face.transport import TLSTransport
     from tlsio.connection.client.connect import connect
     from tlsio.connection.context.default_roots import get_ca_certificates, set_default_ca_certificates
+    from tlsio.connection.context.file_source import FileSource
     from tlsio.connection.context.secure_context import (
         SecureContext,
         create_secure_context,
         get_certificate_compression_algorithms,
         get_ciphers,
     )
+    from tlsio.connection.context.source import ContextSource
     from tlsio.connection.pair import SecurePair, create_secure_pair
     from tlsio.connection.revocation.crl_cache import CrlCache
     from tlsio.connection.revocation.stapler import Stapler
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from tlsio.model.options.connect import ConnectOptionsDict as ConnectOptions
     from tlsio.model.options.context import ContextOptionsDict as ContextOptions
     from tlsio.model.options.server import ServerOptionsDict as ServerOptions
-    from tlsio.model.statistics import ServerStats, StoreStats
+    from tlsio.model.statistics import FileSourceStats, ServerStats, StoreStats
     from tlsio.native._core import openssl_version
     from tlsio.session.client_cache import ClientSessionCache
     from tlsio.session.memory_store import MemorySessionStore
@@ -76,7 +78,10 @@ __all__ = [
     "ConnectOptions",
     "ConnectionLostError",
     "ContextOptions",
+    "ContextSource",
     "CrlCache",
+    "FileSource",
+    "FileSourceStats",
     "HandshakeError",
     "HandshakeTimeoutError",
     "IdleTimeoutError",
@@ -138,7 +143,10 @@ _HOMES = {
     "ConnectOptions": "tlsio.model.options.connect:ConnectOptionsDict",
     "ConnectionLostError": "tlsio.model.errors:ConnectionLostError",
     "ContextOptions": "tlsio.model.options.context:ContextOptionsDict",
+    "ContextSource": "tlsio.connection.context.source:ContextSource",
     "CrlCache": "tlsio.connection.revocation.crl_cache:CrlCache",
+    "FileSource": "tlsio.connection.context.file_source:FileSource",
+    "FileSourceStats": "tlsio.model.statistics:FileSourceStats",
     "HandshakeError": "tlsio.model.errors:HandshakeError",
     "HandshakeTimeoutError": "tlsio.model.errors:HandshakeTimeoutError",
     "IdleTimeoutError": "tlsio.connection.socket.errors:IdleTimeoutError",

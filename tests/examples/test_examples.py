@@ -73,6 +73,14 @@ def test_mutual_tls() -> None:
     assert any("certificate_required" in line for line in refused)
 
 
+def test_changing_files() -> None:
+    """Both connections are served, each under another certificate."""
+    first, second = run("changing_files.py")
+    assert first.startswith("b'hello\\n' under ")
+    assert second.startswith("b'hello\\n' under ")
+    assert first != second
+
+
 def test_server_names() -> None:
     """The table, the function and the default each serve their names; a closed tenant is refused."""
     assert run("server_names.py") == [

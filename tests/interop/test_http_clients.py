@@ -163,6 +163,29 @@ async def test_untrusted_server_is_refused(library: Library, kind: Kind, version
         assert caught.value.__cause__.code == "UNABLE_TO_VERIFY_LEAF_SIGNATURE"
 
 
+async def test_context_source_is_asked_for_each_connection(library: Library, version: Version) -> None:
+    """A client that lives long follows its roots; the library's protocols are offered under each context."""
+    trusting, strange = (tlsio.create_secure_context(ca=ca.cert_pem) for ca in (pki.ca1(), pki.ca2()))
+
+    class Source:
+        context = trusting
+
+        async def context_for(self, server_name: str | None) -> tlsio.SecureContext | None:
+            assert server_name == "localhost"
+            return self.context
+
+    source = Source()
+    async with http_peers.serve("ours", version) as site, library.open(ca=None, secure_context=source) as client:
+        assert await client.fetch(site.url) == b"hello"
+        site.server.close_clients()
+        await site.ended(1)
+        source.context = strange
+        with pytest.raises(library.certificate_refused):
+            await client.fetch(site.url)
+        source.context = trusting
+        assert await client.fetch(site.url) == b"hello"
+
+
 async def test_server_of_another_name_is_refused(library: Library, kind: Kind, version: Version) -> None:
     """The URL's host is what the certificate is compared with, or `servername=`."""
     async with http_peers.serve(kind, version) as site, library.open(servername="example.org") as client:

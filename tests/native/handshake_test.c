@@ -243,6 +243,23 @@ static void hello_switch(int v) {
     both_open(&p);
 }
 
+static void hello_without_a_name(int v) {
+    for (int nameless = 0; nameless < 2; nameless++) {
+        pair p = make(client_context(v, NULL), server_context(v, &server_a, 0), HELLO | (nameless ? TIO_WANT_NAMELESS : 0));
+        tio_context *other = other_context(v);
+        p.held = 1;
+        pump(&p);
+        CHECK_INT(p.server->question, nameless ? TIO_ASK_HELLO : TIO_NO_QUESTION);
+        CHECK(p.server->server_name == NULL);
+        tio_answer_hello(p.server, other, NULL, 0);
+        tio_context_release(other);
+        tio_conn_step(p.server);
+        pump(&p);
+        CHECK(shown(&p, nameless ? &server_b : &server_a));
+        both_open(&p);
+    }
+}
+
 static void hello_stay(int v) {
     pair p = asked_hello(v);
     tio_answer_hello(p.server, NULL, NULL, 0);
@@ -344,6 +361,7 @@ static void no_name_no_question(int v) {
 
 static void server_name_chooses_the_context(void) {
     each_version(hello_switch);
+    each_version(hello_without_a_name);
     each_version(hello_stay);
     each_version(hello_identity);
     each_version(hello_no_identity);

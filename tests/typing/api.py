@@ -134,6 +134,33 @@ def a_context() -> None:
     tlsio.create_secure_context(min_version="TLSv1.4")  # type: ignore[arg-type]
 
 
+async def sources() -> None:
+    """Files that change, and sources of one's own, sync or async."""
+
+    class Own:
+        async def context_for(self, server_name: str | None) -> tlsio.SecureContext | None:
+            return None
+
+    class Sync:
+        def context_for(self, name: str | None, /) -> tlsio.SecureContext:
+            return tlsio.create_secure_context()
+
+    class Wrong:
+        def context_for(self, server_name: str) -> str:
+            return server_name
+
+    files = tlsio.FileSource(cert=Path("cert.pem"), key=Path("key.pem"), request_cert=False)
+    every: list[tlsio.ContextSource] = [files, Own(), Sync()]
+    every.append(Wrong())  # type: ignore[arg-type]
+    assert_type(await files.reload(), tlsio.SecureContext)
+    assert_type(files.stats(), tlsio.FileSourceStats)
+    assert_type(files.stats().loads, int)
+    tlsio.create_server(secure_context=files)
+    tlsio.create_secure_pair(files, is_server=True)
+    await tlsio.connect(443, "example.com", secure_context=files)
+    tlsio.FileSource(certificate=Path("cert.pem"))  # type: ignore[call-arg]
+
+
 async def sessions() -> None:
     """Stores, ticket keys, a cache of clients; a store of one's own may be sync or async."""
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import inspect
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tlsio.connection.context.secure_context import check_secure_context
+from tlsio.connection.context.source import Source, is_source
 from tlsio.connection.drivers.memory import MemoryWire
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.questions import no_loop
@@ -25,10 +27,11 @@ from tlsio.model.exported import exported
 from tlsio.model.options.connection import HIGH_WATER_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
     from typing import Self
 
     from tlsio.connection.context.secure_context import SecureContext
+    from tlsio.connection.context.source import ContextSource
     from tlsio.connection.handshake.side import HandshakeSide
     from tlsio.model.checks import BytesLike
 
@@ -62,7 +65,7 @@ _NOT_APPLICABLE = frozenset(
 
 
 def create_secure_pair(
-    context: SecureContext | None = None,
+    context: SecureContext | ContextSource | None = None,
     *,
     is_server: bool = False,
     request_cert: bool | None = None,
@@ -74,8 +77,8 @@ def create_secure_pair(
     (Node v4: `tls.createSecurePair`.)
 
     Args:
-        context: Certificate, trust and protocol settings; without it, the options of a context may
-            be given.
+        context: Certificate, trust and protocol settings, or a source of them that answers at once;
+            without it, the options of a context may be given.
         is_server: Act as the server.
         request_cert: Request the client's certificate (servers). None: as the context says, which
             is no; options that judge certificates then raise.
@@ -100,7 +103,8 @@ def create_secure_pair(
     reject = None if reject_unauthorized is None else check_bool("reject_unauthorized", reject_unauthorized)
     given: dict[str, Any] = {"reject_unauthorized": reject, **({"request_cert": request} if is_server else {})}
     if context is not None:
-        given = {"secure_context": _stricter_context(context, is_server=is_server, request=request, reject=reject)}
+        stricter = partial(_stricter_context, is_server=is_server, request=request, reject=reject)
+        given = {"secure_context": _StricterSource(context, stricter) if is_source(context) else stricter(context)}
     side = make_side({**options, **given}, is_server=is_server)
     for name in (*HOOKS, "check_server_identity"):
         if inspect.iscoroutinefunction(getattr(side.options, name, None)):
@@ -108,9 +112,22 @@ def create_secure_pair(
     return SecurePair(side)
 
 
-def _stricter_context(context: SecureContext, *, is_server: bool, request: bool | None, reject: bool | None) -> SecureContext:
+class _StricterSource:
+    """A source whose contexts have the stricter verification of `_stricter_context`."""
+
+    def __init__(self, given: object, make_stricter: Callable[[Any], SecureContext]) -> None:
+        self._source = Source(given)
+        self._make_stricter = make_stricter
+
+    def context_for(self, server_name: str | None) -> SecureContext | None:
+        found = self._source.ask_now(server_name)
+        return None if found is None else self._make_stricter(found)
+
+
+def _stricter_context(context: object, *, is_server: bool, request: bool | None, reject: bool | None) -> SecureContext:
     """Return the context with the stricter of its own verification and the arguments'."""
-    own = check_secure_context("context", context).options
+    context = check_secure_context("context", context)
+    own = context.options
     request = (request or own.request_cert) if own.request_cert is not None else request
     if is_server and not request:
         return context.with_verification(request=request, reject=own.reject_unauthorized is not False)

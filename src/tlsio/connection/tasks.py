@@ -11,7 +11,7 @@ from tlsio.model.errors import UsageStateError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
-__all__ = ["as_coroutine", "current_loop", "ends_task", "failure_of_task", "find_awaitable", "running_loop"]
+__all__ = ["as_coroutine", "current_loop", "drop_awaitable", "ends_task", "failure_of_task", "find_awaitable", "running_loop"]
 
 
 def current_loop() -> asyncio.AbstractEventLoop | None:
@@ -43,6 +43,12 @@ def find_awaitable(result: object) -> Awaitable[Any] | None:
     if result is None or result is True or result is False or not inspect.isawaitable(result):
         return None
     return result
+
+
+def drop_awaitable(result: object) -> None:
+    """Close a coroutine that will not be awaited: one that never started would warn."""
+    if inspect.iscoroutine(result):
+        result.close()
 
 
 def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:

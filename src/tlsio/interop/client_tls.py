@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from tlsio.connection.client.connect import secure
 from tlsio.connection.context.secure_context import for_client
-from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.context.source import given_source
+from tlsio.connection.drivers.streams import close_stream
+from tlsio.connection.handshake.client_handshake import ClientHandshake, find_server_name
 from tlsio.model.errors import UsageTypeError
 from tlsio.model.options.parse import parse_connect_options
 
@@ -25,7 +28,6 @@ class ClientTLS:
 
     Attributes:
         options: The checked options.
-        context: The context of all connections.
     """
 
     def __init__(self, given: Mapping[str, Any], *, decided: Mapping[str, str], protocols: Sequence[str]) -> None:
@@ -44,7 +46,23 @@ class ClientTLS:
             if given.get(name) is not None:
                 raise UsageTypeError(f"{name}= cannot be given here", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint)
         self.options: ConnectOptions = parse_connect_options(given)
-        self.context: SecureContext = for_client(self.options).replace(alpn_protocols=list(protocols))
+        self._protocols = list(protocols)
+        self._source = given_source(self.options)
+        # With the protocols of the library; by the context that was given.
+        self._contexts: WeakKeyDictionary[SecureContext, SecureContext] = WeakKeyDictionary()
+        self._context = None if self._source is not None else self._with_protocols(for_client(self.options))
+
+    def _with_protocols(self, context: SecureContext) -> SecureContext:
+        return context.replace(alpn_protocols=self._protocols)
+
+    async def _find_context(self, host: str) -> SecureContext:
+        if self._source is None:
+            assert self._context is not None  # noqa: S101 - for the type checker
+            return self._context
+        given = await self._source.find_for_client(find_server_name(self.options, host), self.options.hook_timeout)
+        if (found := self._contexts.get(given)) is None:
+            found = self._contexts[given] = self._with_protocols(given)
+        return found
 
     async def secure(self, stream: Any, host: str, port: int | None) -> TLSSocket:
         """Do the handshake over a connected stream, which the socket owns from now on.
@@ -58,7 +76,12 @@ class ClientTLS:
             TLSError: the handshake failed, or the server was refused.
             Cancelled: the connection is closed.
         """
-        made = await secure(stream, ClientHandshake(self.options, self.context, host, port))
+        try:
+            context = await self._find_context(host)
+        except BaseException:
+            await close_stream(stream)
+            raise
+        made = await secure(stream, ClientHandshake(self.options, context, host, port))
         # The library reads an idle connection only for its next request. An error until then is not
         # unhandled: that request raises it, or the library drops the connection.
         made.on("error", _ignore)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from tlsio.model.exported import exported
 
-__all__ = ["ServerStats", "StoreStats"]
+__all__ = ["FileSourceStats", "ServerStats", "StoreStats"]
 
 
 @exported
@@ -82,3 +83,24 @@ class StoreStats:
     bytes: int = 0
     calls: int = 0
     seconds: float = 0.0
+
+
+@exported
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSourceStats:
+    """The counters of a FileSource since it was created.
+
+    Attributes:
+        checks: How often it looked at its files.
+        loads: Sets of files that were taken, the first one included.
+        failures: Changed files that could not be used.
+        loaded_at: When the present set was taken; None: there is none yet.
+        next_expiry: When the first certificate or CRL of the present set ends: the own
+            certificates with their issuers, the CRLs, and the roots of `ca=` that are still valid.
+    """
+
+    checks: int = 0
+    loads: int = 0
+    failures: int = 0
+    loaded_at: datetime | None = None
+    next_expiry: datetime | None = None

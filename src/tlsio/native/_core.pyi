@@ -3,7 +3,7 @@
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Final, Protocol, TypeAlias, final
+from typing import Any, Final, Literal, Protocol, TypeAlias, final
 
 from tlsio.model.faults import Fault
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
@@ -324,7 +324,9 @@ class Connection:
     @property
     def offer(self) -> bytes | None:
         """The client's hello, if it was recorded: handshake header and body."""
-    def set_wants(self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0) -> None:
+    def set_wants(
+        self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, alpn_continue: bool, sessions: int = 0, nameless: bool = False
+    ) -> None:
         """Set which questions a server asks."""
     def set_limits(self, handshake: float, partial_record: float, handshake_bytes: int = 0) -> None:
         """Set seconds for a repeated handshake and a complete record, and bytes for a handshake."""
@@ -597,6 +599,8 @@ class Ring:
         Args:
             keep: Seconds for which a replaced key still decrypts; 0: without limit.
         """
+    def keep(self, seconds: float) -> None:
+        """Set for how many seconds a key that is replaced from now on still decrypts."""
     def set(self, keys: Sequence[bytes]) -> None:
         """Replace all keys. Of more than 16, the first 16 are kept.
 
@@ -612,13 +616,24 @@ class Ring:
         """
     def first(self) -> bytes: ...
 
+class HasContext(Protocol):
+    """What `_find` returns."""
+
+    native: Context
+
 class GateOwner(Protocol):
     """The server of a gate, which receives the gate's events."""
 
-    def _find(self, name: str) -> Context | None:
-        """Return the context for a server name; None: the default."""
-    def _adopt(self, connection: Connection) -> None:
-        """Make a socket of a connection, with `connection.bind`."""
+    def _find(self, name: str | None) -> HasContext | Literal[False] | None:
+        """Return the context for a server name.
+
+        None: the default. False: the question needs a socket.
+        """
+    def _adopt(self, connection: Connection, context: Any) -> None:
+        """Make a socket of a connection, with `connection.bind`.
+
+        `context` is the result of `_find` for it; None: there was none.
+        """
     def _connected(self, address: Address) -> None: ...
     def _dropped(self, address: Address) -> None: ...
     def _logs_failure(self) -> bool: ...
@@ -672,7 +687,16 @@ class Gate:
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""
     def set_wants(
-        self, hello: bool, alpn: bool, client: bool, status: bool, psk: bool, accepted: bool, dropped: bool, sessions: int = 0
+        self,
+        hello: bool,
+        alpn: bool,
+        client: bool,
+        status: bool,
+        psk: bool,
+        accepted: bool,
+        dropped: bool,
+        sessions: int = 0,
+        nameless: bool = False,
     ) -> None: ...
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """Set what new connections record, as `Connection.record` does."""

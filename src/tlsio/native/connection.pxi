@@ -120,10 +120,11 @@ cdef class Connection(Plaintext):
         """From now on pass the sessions that the server issues to `_session_made`."""
         tio_conn_policy(self.c).wants |= TIO_WANT_SESSIONS
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint alpn_continue, uint16_t sessions=0):
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint alpn_continue, uint16_t sessions=0,
+                  bint nameless=False):
         cdef tio_policy *policy = tio_conn_policy(self.c)
         policy.wants = (policy.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                        | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions)
+                        | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | TIO_WANT_NAMELESS * nameless | sessions)
         policy.alpn_continue = alpn_continue
 
     def set_limits(self, double handshake, double partial_record, uint64_t handshake_bytes=0):

@@ -17,6 +17,9 @@ cdef class Ring:
     def __dealloc__(self):
         tio_ring_release(self.ring)
 
+    def keep(self, double seconds):
+        tio_ring_keep(self.ring, _nanoseconds("keep", seconds))
+
     def set(self, keys):
         """Replace all keys; each has 48 bytes: 16 name, 16 HMAC, 16 AES. If there are too many, the
         first ones are kept.
@@ -38,7 +41,7 @@ cdef class Gate:
     """One server's limits, counters and default context, shared by its listeners.
 
     `store` has `find(id, id_context)`, `keep(sessions, id_context)` and `reject_last()`. Events are
-    reported to the server by calls of `_find(name)`, `_adopt(connection)`, `_connected(address)`,
+    reported to the server by calls of `_find(name)`, `_adopt(connection, context)`, `_connected(address)`,
     `_dropped(address)`, `_accept_failed(errno)`, `_logs_failure()` and, while `closing`,
     `_check_closed()`. While the server listens, its reactor keeps the gate alive.
     """
@@ -49,6 +52,10 @@ cdef class Gate:
     cdef object server
     cdef dict failures                  # the numbers of a failure -> how often it occurred
     cdef dict failure_codes             # the numbers of a failure -> its code
+    # Address of a connection without a socket -> its SecureContext, if `_find` chose one. A
+    # connection that goes without a notice leaves its entry behind for the next one at its address:
+    # so an entry counts only if the connection uses that context.
+    cdef dict chosen
     # there is a listener for failed handshakes, or a hook that needs the socket
     cdef public bint wants_failures
     cdef public bint wants_socket
@@ -65,6 +72,7 @@ cdef class Gate:
         self.server = server
         self.failures = {}
         self.failure_codes = {}
+        self.chosen = {}
         self.gate.owner = <void *>self
         self.gate.policy.ask_psk = find_psk
         self.psk_hint = None if psk_hint is None else _text_up_to("The PSK identity hint", psk_hint, TIO_PSK_IDENTITY)
@@ -95,9 +103,11 @@ cdef class Gate:
         """Replace the default context, for new connections. Any thread may call it."""
         tio_gate_set_context(&self.gate, context.ptr)
 
-    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0):
+    def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0,
+                  bint nameless=False):
         self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | sessions | TIO_WANT_ACCEPTED * accepted
+                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | TIO_WANT_NAMELESS * nameless | sessions
+                           | TIO_WANT_ACCEPTED * accepted
                            | TIO_WANT_DROPPED * dropped)
 
     def record(self, bint keys, bint offer, bint trace):
@@ -253,6 +263,7 @@ cdef class Gate:
         if self.wants_failures or self.server._logs_failure():
             return self._adopt(reactor, c)
         self._count(c)
+        self.chosen.pop(<size_t>c, None)
         tio_reactor_discard(c)
         self._check_closed()
         return None
@@ -262,20 +273,33 @@ cdef class Gate:
         cdef Connection connection = Connection.wrap(reactor, self, c)
         if tio_conn_fd(c) < 0:
             connection._detached()
-        self.server._adopt(connection)
+        self.server._adopt(connection, self._take_chosen(c))
         return connection
 
+    cdef object _take_chosen(self, tio_conn *c):
+        found = self.chosen.pop(<size_t>c, None)
+        if found is None:
+            return None
+        cdef Context context = found.native
+        return found if context.ptr == tio_conn_context(c) else None
+
     cdef bint _answer(self, tio_conn *c) except -1:
-        """Answer what needs no socket: a context from the table, a session from a synchronous
-        store.
+        """Answer what needs no socket: a context from the table or the source, a session from a
+        synchronous store.
         """
         cdef Context context
         cdef tio_context *chosen = NULL
         cdef const char *name = tio_conn_server_name(c)
+        cdef int wants = tio_conn_policy(c).wants
         if tio_conn_question(c) == TIO_ASK_HELLO:
-            if name != NULL and tio_conn_policy(c).wants & TIO_WANT_HELLO:
-                context = self.server._find(name.decode("ascii"))
-                chosen = context.ptr if context is not None else NULL
+            if wants & TIO_WANT_HELLO and (name != NULL or wants & TIO_WANT_NAMELESS):
+                found = self.server._find(name.decode("ascii") if name != NULL else None)
+                if found is False:
+                    return False
+                if found is not None:
+                    context = found.native
+                    chosen = context.ptr
+                    self.chosen[<size_t>c] = found
             self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
             tio_answer_hello(c, chosen, NULL, 0)
             return True

@@ -6,13 +6,14 @@ import asyncio
 import os
 import socket as _socket
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from tlsio.connection.client.dial import connect_path, connect_tcp
 from tlsio.connection.context.secure_context import for_client
+from tlsio.connection.context.source import given_source
 from tlsio.connection.drivers.native import current_reactor
-from tlsio.connection.drivers.streams import find_adapter
-from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.drivers.streams import close_stream, find_adapter
+from tlsio.connection.handshake.client_handshake import ClientHandshake, find_server_name
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.start import make_connection
 from tlsio.connection.socket.tls_socket import SOCKET_EVENTS, make_socket, wrap_stream
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Unpack
 
+    from tlsio.connection.context.source import Source
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.model.options.connect import ConnectOptionsDict
+    from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
 
 __all__ = ["connect", "secure"]
 
@@ -114,6 +116,7 @@ def connect(
         ConfigError: a certificate or key that cannot be used; raised by the call itself.
         OSError: lookup or connection failed.
         TLSError: the handshake failed, or the server was refused.
+        Exception: as the context source in `secure_context=`.
         Cancelled: the connection is closed.
     """
     target = _check_target(port, host, path, socket)
@@ -123,9 +126,10 @@ def connect(
         given["host"] = str(host)
     parsed = parse_connect_options(given)
     port_or_path = port if path is None else os.fspath(path)
-    side = ClientHandshake(parsed, for_client(parsed), parsed.host, port_or_path)
+    source = given_source(parsed)
+    side = ClientHandshake(parsed, for_client(parsed), parsed.host, port_or_path) if source is None else None
     where = to_lookup_name(parsed.host or "localhost", "host")
-    return _Connecting(_establish(where, port or 0, path, socket, listeners, side))
+    return _Connecting(_establish(where, port or 0, path, socket, listeners, _Side(parsed, port_or_path, source, side)))
 
 
 async def secure(stream: Any, side: ClientHandshake) -> TLSSocket:
@@ -142,15 +146,36 @@ async def secure(stream: Any, side: ClientHandshake) -> TLSSocket:
     return await _do_handshake(made, {})
 
 
-async def _establish(
-    where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], side: ClientHandshake
-) -> TLSSocket:
-    options = side.options
+class _Side(NamedTuple):
+    """The client's side, or what it is made of when the context source has answered."""
+
+    options: ConnectOptions
+    port_or_path: object
+    source: Source | None
+    made: ClientHandshake | None
+
+    async def find(self, stream: Any) -> ClientHandshake:
+        """Return the side. If the source fails, the given `stream` is closed."""
+        if self.made is not None or self.source is None:
+            return cast("ClientHandshake", self.made)
+        options = self.options
+        try:
+            context = await self.source.find_for_client(find_server_name(options, options.host), options.hook_timeout)
+            return ClientHandshake(options, context, options.host, self.port_or_path)
+        except BaseException:
+            if stream is not None:
+                await close_stream(stream)
+            raise
+
+
+async def _establish(where: str, port: int, path: Any, stream: Any, listeners: Mapping[str, Callable[..., Any]], given: _Side) -> TLSSocket:
+    options = given.options
     loop = running_loop()
     scope = asyncio.timeout(options.timeout)
     is_connected = stream is not None
     try:
         async with scope:
+            side = await given.find(stream)
             if stream is not None:
                 made = wrap_stream(stream, side)
             elif path is not None:
@@ -163,7 +188,7 @@ async def _establish(
         if not scope.expired():
             raise
         raise HandshakeTimeoutError(
-            f"No connection to {_describe(port, path, side.host)} within {options.timeout} seconds",
+            f"No connection to {_describe(port, path, options.servername or options.host)} within {options.timeout} seconds",
             code="ERR_TLS_CONNECT_TIMEOUT",
             hint=_SILENT_SERVER
             if is_connected

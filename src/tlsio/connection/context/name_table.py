@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from tlsio.connection.context.secure_context import SecureContext, for_server
 from tlsio.model.errors import (
@@ -13,7 +14,10 @@ from tlsio.model.errors import (
 from tlsio.trust.identity import to_server_pattern
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from tlsio.connection.context.safeguards import Safeguards
+    from tlsio.connection.context.trust_digest import ServerPolicy
     from tlsio.model.options.context import ContextOptions
 
 __all__ = ["NamedContexts"]
@@ -25,15 +29,24 @@ _SERVER_WIDE = ("ticket_keys", "session_timeout")
 class NamedContexts:
     """Names and patterns with a context each. The match that was added last wins, as in Node.
 
+    With a context source the default is a placeholder at first. Until `replace_by_source` nothing
+    can be completed or judged.
+
     Changed by one thread at a time, under the server's lock; `find` may run concurrently. So no
     dict is iterated while it may change: the ones that are iterated are replaced as a whole.
     """
 
-    def __init__(self, context: SecureContext, safeguards: Safeguards) -> None:
+    def __init__(self, context: SecureContext, safeguards: Safeguards, *, is_placeholder: bool = False) -> None:
         """Start with the default `context`; `safeguards` judge it and all others."""
-        safeguards.check(context)
+        if not is_placeholder:
+            safeguards.check(context)
         self.safeguards = safeguards
         self.initial = self.default = context
+        self.is_complete = not is_placeholder
+        self._of_source: SecureContext | None = None  # the default, as the source gave it
+        # What the source gave -> what is used; "given": the same object, which would keep itself
+        # alive.
+        self._sourced: WeakKeyDictionary[SecureContext, SecureContext | Literal["given"]] = WeakKeyDictionary()
         self._given: dict[str, SecureContext | ContextOptions] = {}
         self._exact: dict[str, tuple[int, SecureContext]] = {}
         self._patterns: dict[str, tuple[int, re.Pattern[str], SecureContext]] = {}
@@ -45,10 +58,11 @@ class NamedContexts:
     def add(self, hostname: str, given: SecureContext | ContextOptions) -> None:
         """Serve `hostname` with `given`, completed from the default; replaces an existing entry."""
         name = _table_name(hostname)
-        context = self.complete(given)
+        context = self.complete(given) if self.is_complete else None
         self._given.pop(name, None)
         self._given[name] = given
-        self._put(name, context)
+        if context is not None:
+            self._put(name, context)
 
     def complete(self, given: SecureContext | ContextOptions) -> SecureContext:
         """Return the context for a name: `given`, with unset options taken from the default.
@@ -58,17 +72,19 @@ class NamedContexts:
                 server.
             ConfigError: as `Safeguards.check`.
         """
-        options = given.options if isinstance(given, SecureContext) else given
-        for option in _SERVER_WIDE:
-            if getattr(options, option) not in (None, getattr(self.default.options, option)):
-                raise UsageTypeError(
-                    f"{option}= cannot be set for a single name: a server has one for all its names",
-                    code="ERR_INCOMPATIBLE_OPTION_PAIR",
-                    hint=f"Give {option}= to the server, and leave it out here.",
-                )
+        _check_server_wide(given, self.default)
         made = for_server(given, current=self.default, initial=self.initial)
         self.safeguards.check(made)
         return made
+
+    def complete_sourced(self, given: SecureContext) -> SecureContext:
+        """Complete a context of the source, each one once. Raises as `complete`."""
+        found = self._sourced.get(given)
+        if found is None:
+            made = self.default if given is self._of_source else self.complete(given)
+            self._sourced[given] = "given" if made is given else made
+            return made
+        return given if found == "given" else found
 
     def _put(self, name: str, context: SecureContext) -> None:
         self._added += 1
@@ -92,11 +108,34 @@ class NamedContexts:
         Raises:
             ConfigError: as `Safeguards.check`.
         """
-        default = for_server(given, current=self.default, initial=self.initial)
-        named = {name: for_server(one, current=default, initial=self.initial) for name, one in self._given.items()}
+        return self._derive_names(for_server(given, current=self.default, initial=self.initial), self.initial)
+
+    def _derive_names(self, default: SecureContext, initial: SecureContext) -> tuple[SecureContext, dict[str, SecureContext]]:
+        named = {name: for_server(one, current=default, initial=initial) for name, one in self._given.items()}
         for context in (default, *named.values()):
             self.safeguards.check(context)
         return default, named
+
+    def is_default_of_source(self, given: SecureContext) -> bool:
+        """Whether the source gave this context as the present default."""
+        return given is self._of_source
+
+    def derive_from_source(self, given: SecureContext, policy: ServerPolicy) -> tuple[SecureContext, dict[str, SecureContext]]:
+        """As `derive_all`, for a default of the source: it inherits nothing from the old one."""
+        if self.is_complete:
+            return self._derive_names(for_server(given, current=given, initial=self.initial), self.initial)
+        first = given.with_policy(policy)
+        for one in self._given.values():
+            _check_server_wide(one, first)
+        return self._derive_names(first, first)
+
+    def replace_by_source(self, given: SecureContext, default: SecureContext, named: dict[str, SecureContext]) -> None:
+        """Replace the default and the names' contexts by those of `derive_from_source`."""
+        if not self.is_complete:
+            self.initial, self.is_complete = default, True
+        self.replace_default(default, named)
+        self._of_source = given
+        self._sourced = WeakKeyDictionary()
 
     def replace_default(self, default: SecureContext, named: dict[str, SecureContext]) -> None:
         """Replace the default and the names' contexts by those that `derive_all` has made."""
@@ -129,6 +168,18 @@ class NamedContexts:
 
     def _contexts(self) -> list[SecureContext]:
         return [self.default, *(context for _, context in self._exact.values()), *(found[2] for found in self._patterns.values())]
+
+
+def _check_server_wide(given: SecureContext | ContextOptions, default: SecureContext) -> None:
+    """Refuse what would have no effect for a single name."""
+    options = given.options if isinstance(given, SecureContext) else given
+    for option in _SERVER_WIDE:
+        if getattr(options, option) not in (None, getattr(default.options, option)):
+            raise UsageTypeError(
+                f"{option}= cannot be set for a single name: a server has one for all its names",
+                code="ERR_INCOMPATIBLE_OPTION_PAIR",
+                hint=f"Give {option}= to the server, and leave it out here.",
+            )
 
 
 def _table_name(hostname: object) -> str:

@@ -161,6 +161,11 @@ class SecureContext:
         """A function that finds trusted certificates by subject, for messages; DER in and out."""
         return self._roots.find
 
+    @property
+    def given_roots(self) -> tuple[bytes, ...]:
+        """The trusted certificates in DER, if `ca=` was given."""
+        return self._roots.certificates if self._options.ca is not None else ()
+
     def describe_roots(self) -> str:
         """Say which roots of the environment are trusted and which are not, for messages."""
         return describe_roots(is_replaced=self._options.ca is not None)
@@ -244,7 +249,7 @@ def check_secure_context(label: str, value: object) -> SecureContext:
         UsageTypeError: it is not (ERR_TLS_INVALID_CONTEXT).
     """
     if not isinstance(value, SecureContext):
-        hint = "Make one: tlsio.create_secure_context(cert=..., key=..., ca=...)."
+        hint = "Make one: tlsio.create_secure_context(cert=..., key=..., ca=...), or give a source that has context_for()."
         if type(value).__name__ == "SSLContext":  # by name: importing `ssl` would load a second OpenSSL
             hint = f"An ssl.SSLContext belongs to Python's own OpenSSL. {hint}"
         raise UsageTypeError(f"{label} must be a SecureContext, got {type(value).__name__}", code="ERR_TLS_INVALID_CONTEXT", hint=hint)
@@ -253,6 +258,8 @@ def check_secure_context(label: str, value: object) -> SecureContext:
 
 def for_client(options: ConnectOptions) -> SecureContext:
     """Return the context of a client connection: the given one, or one made of the context options.
+
+    One of a source is found by `context.source`.
 
     Raises:
         UsageTypeError: as `given_context`.

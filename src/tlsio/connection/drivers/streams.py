@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-__all__ = ["LINGER", "Stream", "find_adapter"]
+__all__ = ["LINGER", "Stream", "close_stream", "find_adapter"]
 
 CHUNK = 65536  # bytes per receive, as in the native driver
 
@@ -73,6 +73,12 @@ def find_adapter(stream: Any, label: str = "stream") -> Callable[[Any], Stream]:
         return _TLSSocketStream
     hint = "Give a connected socket, an asyncio (reader, writer) tuple, an anyio ByteStream or a TLSSocket."
     raise wrong_type(label, "a byte stream", stream, hint=hint)
+
+
+async def close_stream(stream: Any) -> None:
+    """Close a stream that `find_adapter` accepts, at once; a failure of that is ignored."""
+    with suppress(Exception):
+        await find_adapter(stream)(stream).abort()
 
 
 def _is_datagram(stream: object) -> bool:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tlsio.trust.certificate import PeerCertificate
     from tlsio.trust.verdict import Verdict
 
-__all__ = ["ClientHandshake"]
+__all__ = ["ClientHandshake", "find_server_name"]
 
 _NO_EXPIRY = 2**62
 # Seconds that a clock may have been set back. A session from further in the future is not offered,
@@ -48,6 +48,17 @@ _SKEW = 60
 _UNVERIFIED = ((VerifyError.UNSPECIFIED, 0),)  # the server of this session was never verified
 # The verify errors from which OpenSSL chooses the alert, by name.
 _VERIFY_ERRORS = {name: VerifyError[name] for name in ("CERT_REVOKED", "UNABLE_TO_GET_CRL")}
+
+
+def find_server_name(options: ConnectOptions, host: str | None) -> str | None:
+    """Return the A-label that is sent as SNI; None: none is sent.
+
+    Args:
+        options: Checked options.
+        host: The host that was connected to, None if only a stream was given.
+    """
+    name, label = (options.host or host, "host") if options.servername is None else (options.servername, "options.servername")
+    return _server_name(name, label) if name else None
 
 
 class ClientHandshake(HandshakeSide):
@@ -91,8 +102,7 @@ class ClientHandshake(HandshakeSide):
         self.host = options.servername or options.host or host
         if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
             raise _missing_name()
-        name, label = (self.host, "host") if options.servername is None else (options.servername, "options.servername")
-        self.server_name = _server_name(name, label) if name else None
+        self.server_name = find_server_name(options, host)
         self.session: ClientSession | None = None  # offered to the server
         self.verdict: Verdict | None = None
         self._port_or_path = port_or_path

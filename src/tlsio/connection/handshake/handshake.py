@@ -88,6 +88,11 @@ class Handshake:
         later = True
 
     @property
+    def can_wait(self) -> bool:
+        """Whether an async hook can be waited for."""
+        return self._loop is not None
+
+    @property
     def is_asking(self) -> bool:
         """Whether an async hook has yet to answer."""
         return self._question is not None

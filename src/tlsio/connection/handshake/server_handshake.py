@@ -112,11 +112,11 @@ class ServerHandshake(HandshakeSide):
         name = handshake.connection.server_name
         hook = self.policy.hooks.get("sni_callback")
         if hook is None or name is None:
-            self._ask_protocol(handshake, self.policy.names.find(name) if name else None)
+            self._ask_source(handshake, self.policy.names.find(name) if name else None, name)
             return
 
         def on_result(result: object) -> None:
-            self._ask_protocol(handshake, self._context_of(result, name))
+            self._ask_source(handshake, self._context_of(result, name), name)
 
         self._ask(handshake, "sni_callback", on_result, hook, name, handshake.socket)
 
@@ -127,6 +127,19 @@ class ServerHandshake(HandshakeSide):
             raise wrong_answer("sni_callback", "a SecureContext, options or None", result)
         given = result if isinstance(result, SecureContext) else parse_context_options(result)
         return self.policy.names.complete(given)
+
+    def _ask_source(self, handshake: Handshake, found: SecureContext | None, name: str | None) -> None:
+        """Ask the context source about a name that no hook and no table has answered."""
+        policy = self.policy
+        if found is not None or policy.source is None:
+            self._ask_protocol(handshake, found)
+            return
+
+        def on_result(answer: object) -> None:
+            self._ask_protocol(handshake, policy.complete_answer(answer))
+
+        ask = policy.source.ask if handshake.can_wait else policy.source.ask_now
+        self._ask(handshake, "context_for", on_result, lambda: policy.find_published(name) or ask(name))
 
     def _ask_protocol(self, handshake: Handshake, context: SecureContext | None) -> None:
         connection = handshake.connection

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from tlsio.connection.context.name_table import NamedContexts
 from tlsio.connection.context.safeguards import Safeguards
 from tlsio.connection.context.secure_context import SecureContext, given_context
+from tlsio.connection.context.source import check_answer, find_published, given_source, is_source
 from tlsio.connection.context.trust_digest import ServerPolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS, ServerSessions
 from tlsio.connection.revocation.crl_cache import make_cache
 from tlsio.connection.revocation.stapler import Stapler
 from tlsio.model.constants import defaults
-from tlsio.model.errors import UsageTypeError
+from tlsio.model.errors import HandshakeError, UsageTypeError
+from tlsio.model.options.context import ContextOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ __all__ = ["HOOKS", "HandshakePolicy"]
 
 _NO_WINDOW = 1e9  # seconds, practically unlimited; the engine counts nanoseconds in 63 bits
 
+_PROTOCOL_HOOKS = frozenset({"alpn_callback", "sni_callback"})
 HOOKS = frozenset({"sni_callback", "alpn_callback", "ocsp_request", "check_client", "psk_callback"}) | SESSION_HOOKS
 
 
@@ -33,6 +36,8 @@ class Wants(TypedDict):
 
     hello: bool
     """A ClientHello with a server name: choose its context."""
+    nameless: bool
+    """With `hello`: also one without a name."""
     alpn: bool
     """A ClientHello with ALPN: choose the protocol.
 
@@ -56,6 +61,7 @@ class HandshakePolicy:
     Attributes:
         options: Checked options.
         names: The contexts, by server name.
+        source: The source of the default and of further contexts, or None.
         hooks: The user's functions, by name.
         crls: The cache of CRLs for client certificates.
         stapler: The source of OCSP responses.
@@ -63,7 +69,7 @@ class HandshakePolicy:
     """
 
     def __init__(self, options: ServerOptions) -> None:
-        """Make the default context.
+        """Make the default context; a source's comes later.
 
         Raises:
             UsageError: a wrong option.
@@ -72,7 +78,9 @@ class HandshakePolicy:
         self.options = options
         self.crls = make_cache(options.fetch_crl)
         guards = [name for name, is_set in (("fetch_crl", self.crls), ("check_client", options.check_client)) if is_set]
-        self.names = NamedContexts(_make_initial(options, self.crls), Safeguards(guards))
+        self.source = given_source(options)
+        self._shared = _make_shared_policy(options, self.crls)
+        self.names = NamedContexts(_make_initial(options, self._shared), Safeguards(guards), is_placeholder=self.source is not None)
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
@@ -82,8 +90,9 @@ class HandshakePolicy:
         """The questions to ask at present."""
         hooks, names = self.hooks, self.names
         return {
-            "hello": "sni_callback" in hooks or bool(names),
-            "alpn": "alpn_callback" in hooks or "sni_callback" in hooks or names.any_has_alpn_callback,
+            "hello": "sni_callback" in hooks or bool(names) or self.source is not None,
+            "nameless": self.source is not None,
+            "alpn": self.needs_protocols or self.source is not None,
             "client": self.crls is not None or "check_client" in hooks,
             "status": self.asks_status,
             "psk": "psk_callback" in hooks,
@@ -91,10 +100,44 @@ class HandshakePolicy:
         }
 
     @property
+    def needs_protocols(self) -> bool:
+        """Whether a hook may choose the protocol, apart from those of a source's contexts."""
+        return not _PROTOCOL_HOOKS.isdisjoint(self.hooks) or self.names.any_has_alpn_callback
+
+    def derive_from_source(self, given: SecureContext) -> tuple[SecureContext, dict[str, SecureContext]]:
+        """Return the default that a context of the source becomes, and the names' contexts."""
+        return self.names.derive_from_source(given, self._shared)
+
+    def find_published(self, name: str | None) -> SecureContext | None:
+        """Return the context in the source's table; None: the source must be asked."""
+        table = None if self.source is None else self.source.published
+        if table is None:
+            return None
+        found = self.names.default if name is None else find_published(table, name)
+        return found if found is None or name is None else self.complete_answer(found)
+
+    def complete_answer(self, answer: object) -> SecureContext:
+        """Return the context to use for an answer of the source.
+
+        Raises:
+            HandshakeError: the answer is None: the client is refused.
+            UsageError: it is not a context, or contradicts the default.
+            ConfigError: as `Safeguards.check`.
+        """
+        given = check_answer(answer)
+        if given is None:
+            raise HandshakeError(
+                "The source in secure_context= has no context for the client's server name",
+                code="ERR_TLS_UNRECOGNIZED_NAME",
+                alert="unrecognized_name",
+            )
+        return self.names.complete_sourced(given)
+
+    @property
     def has_certificate(self) -> bool:
         """Whether some client can be served by a certificate or key, or a hook may supply one."""
         hooks = {"sni_callback", "alpn_callback", "psk_callback"}
-        return bool(self.names.identities) or not hooks.isdisjoint(self.hooks)
+        return bool(self.names.identities) or self.source is not None or not hooks.isdisjoint(self.hooks)
 
     @property
     def may_be_at_fault(self) -> bool:
@@ -118,11 +161,16 @@ class HandshakePolicy:
         return limit, min(defaults.client_reneg_window or _NO_WINDOW, _NO_WINDOW)
 
 
-def _make_initial(options: ServerOptions, crls: CrlCache | None) -> SecureContext:
-    """Return the server's first context; the server's policy is part of the context's trust."""
+def _make_shared_policy(options: ServerOptions, crls: CrlCache | None) -> ServerPolicy:
+    """Return the server's policy that is part of the trust of all its contexts."""
     policy = ServerPolicy(resume_unmarked=options.resume_unmarked)
-    if crls is not None:
-        policy = replace(policy, fetch_crl=crls.policy, lists=crls.native_lists)
+    return policy if crls is None else replace(policy, fetch_crl=crls.policy, lists=crls.native_lists)
+
+
+def _make_initial(options: ServerOptions, policy: ServerPolicy) -> SecureContext:
+    """Return the server's first context; for a source a placeholder, which serves no connection."""
+    if is_source(options.secure_context):
+        return SecureContext(ContextOptions())
     given = given_context(options)
     if given is not None:
         return given.with_policy(policy)

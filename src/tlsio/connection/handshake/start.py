@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.context.secure_context import for_client
+from tlsio.connection.context.source import given_source
 from tlsio.connection.drivers.portable import PortableDriver
-from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.connection.handshake.client_handshake import ClientHandshake, find_server_name
 from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HandshakePolicy
 from tlsio.model.errors import UsageTypeError
@@ -43,6 +44,9 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
         raise UsageTypeError(f"is_server must be a bool, got {type(is_server).__name__}")
     if is_server:
         policy = HandshakePolicy(parse_server_options(options))
+        if policy.source is not None:
+            given_default = policy.source.find_now(None)
+            policy.names.replace_by_source(given_default, *policy.derive_from_source(given_default))
         if not isinstance(policy.names.initial.options.ticket_keys, tuple | None):
             raise UsageTypeError(
                 "ticket_keys= can be a source of keys only for a server, which polls it: use create_server() and upgrade()"
@@ -53,4 +57,6 @@ def make_side(options: Mapping[str, Any], *, is_server: bool) -> HandshakeSide:
             )
         return ServerHandshake(policy)
     given = parse_connect_options(options)
-    return ClientHandshake(given, for_client(given), given.host)
+    source = given_source(given)
+    context = for_client(given) if source is None else source.find_now(find_server_name(given, given.host))
+    return ClientHandshake(given, context, given.host)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tlsio.connection.context.safeguards import check_guards
 from tlsio.connection.context.secure_context import SecureContext, parse_context
 from tlsio.connection.drivers.native import current_reactor
+from tlsio.connection.drivers.streams import close_stream, find_adapter
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.connection.handshake.server_handshake import ServerHandshake
@@ -36,7 +37,7 @@ from tlsio.connection.server.task_group import TaskGroup, cancel_others
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.owner import SocketOwner
 from tlsio.connection.socket.tls_socket import internals_of, make_socket
-from tlsio.connection.tasks import as_coroutine, current_loop, failure_of_task, find_awaitable, running_loop
+from tlsio.connection.tasks import as_coroutine, current_loop, drop_awaitable, failure_of_task, find_awaitable, running_loop
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.model.checks import check_bool, check_function, check_limit, check_plain_function, check_seconds
 from tlsio.model.errors import CertificateError, ConfigError, ConnectionLostError, UsageStateError, UsageTypeError, add_hint
@@ -51,8 +52,9 @@ if TYPE_CHECKING:
     import socket as _socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
-    from typing import Never, Self, Unpack
+    from typing import Literal, Never, Self, Unpack
 
+    from tlsio.connection.context.source import Source
     from tlsio.connection.server.events import ServerEvents
     from tlsio.connection.server.listening import Listening
     from tlsio.connection.socket.tls_socket import TLSSocket
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from tlsio.model.options.context import ContextOptionsDict
     from tlsio.model.options.server import ServerOptionsDict
     from tlsio.model.statistics import ServerStats
-    from tlsio.native._core import Address, Connection, Context
+    from tlsio.native._core import Address, Connection
 
 __all__ = ["Server", "ServerAddress", "create_server", "serve"]
 
@@ -191,6 +193,8 @@ class Server(Emitter):
             closed=self._socket_closed,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._source_loop: asyncio.AbstractEventLoop | None = None  # asks the context source for its default
+        self._unsubscribe: Callable[[], object] | None = None  # ends the reports of the context source
         self._closing = False
         self._close_calls = 0  # the number of calls of `close`
         self._close_emitted = True
@@ -249,7 +253,10 @@ class Server(Emitter):
         Raises:
             UsageError: a wrong argument, the server is already listening, or `close` was called
                 during this call.
+            ConfigError: the context source in `secure_context=` has no default, or one that cannot
+                be used.
             OSError: the address is not available.
+            Exception: as the context source's `start` and `context_for`.
         """
         self._check_process()
         running_loop()
@@ -259,6 +266,7 @@ class Server(Emitter):
         opened, backlog = await open_listening(port, host, path=path, sock=sock, reuse_port=reuse_port, backlog=backlog)
         try:
             self._check_not_closed(closes)
+            await self._start_source()
             await self._ticket_keys.start()
             self._check_not_listening()  # again, after the awaits above
             self._check_not_closed(closes)
@@ -268,6 +276,7 @@ class Server(Emitter):
             if not self.listening:
                 self._gate.unlisten_all()
                 self._ticket_keys.stop()
+                self._stop_source()
             opened.abandon()
             raise
         self._listening = opened
@@ -317,6 +326,56 @@ class Server(Emitter):
             if certificate.requires_staple:
                 name = certificate.subject_name.describe()
                 names.safeguards.warn(f'The certificate "{name}" is valid only with an OCSP response (must-staple): set stapling=True')
+
+    async def _start_source(self) -> None:
+        """Start the context source, and use its default."""
+        source = self._policy.source
+        if source is None:
+            return
+        self._source_loop = asyncio.get_running_loop()
+        if self._unsubscribe is None:
+            self._unsubscribe = source.subscribe(self._source_changed)
+        self._take_default(await source.find_default(self._options.hook_timeout))
+
+    def _stop_source(self) -> None:
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
+        if unsubscribe is not None:
+            unsubscribe()
+
+    def _take_default(self, given: SecureContext) -> None:
+        """Use a context of the source as the default, for new connections."""
+        names = self._policy.names
+        if names.is_default_of_source(given):
+            return
+        with self._lock:
+            default, named = self._policy.derive_from_source(given)
+            self._ticket_keys.adopt(default.options, is_first=not names.is_complete)
+            names.replace_by_source(given, default, named)
+            self._gate.set_context(default.native)
+        self._update_wants()
+        self._identities_changed()
+
+    def _source_changed(self) -> None:
+        """Ask the source for its new default; any thread."""
+        loop = self._source_loop
+        if loop is current_loop():
+            self._refresh_default()
+        elif loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._refresh_default)
+
+    def _refresh_default(self) -> None:
+        source = self._policy.source
+        if source is not None and self._unsubscribe is not None:
+            self._tasks.run(self._replace_default(source), self._refreshed)
+
+    async def _replace_default(self, source: Source) -> None:
+        self._take_default(await source.find_default(self._options.hook_timeout))
+
+    def _refreshed(self, task: asyncio.Task[Any]) -> None:
+        error = failure_of_task(task)
+        if error is None or self._emit("error", error):
+            return
+        _log.warning("The new default of the context source cannot be used, and the old one stays: %s", error)
 
     def _start_stapling(self) -> None:
         """Pass the current certificates to the stapler."""
@@ -424,7 +483,13 @@ class Server(Emitter):
         Raises:
             UsageError: a wrong option; nothing was changed.
             ConfigError: a certificate or key that cannot be used; nothing was changed.
+            UsageStateError: the contexts come from the source in `secure_context=`.
         """
+        if self._policy.source is not None:
+            raise UsageStateError(
+                "This server's default context cannot be set: it comes from the source in secure_context=",
+                hint="Change what the source returns, or use add_context() for a name of its own.",
+            )
         if context is not None and options:
             raise UsageTypeError("set_secure_context() takes a context or options, not both", code="ERR_INCOMPATIBLE_OPTION_PAIR")
         given = parse_context(options if context is None else context)
@@ -477,7 +542,7 @@ class Server(Emitter):
             raise UsageStateError(
                 f"{event} is already set", hint=f"A hook has one function: remove the old one with off({event!r}, ...) first."
             )
-        if event == "check_client":
+        if event == "check_client" and self._policy.names.is_complete:
             check_guards(default, [event])
         if event == "alpn_callback" and default.alpn_protocols is not None:
             raise UsageTypeError("alpn_callback cannot be combined with alpn_protocols=", code="ERR_TLS_ALPN_CALLBACK_WITH_PROTOCOLS")
@@ -509,20 +574,40 @@ class Server(Emitter):
             trace=diagnostics.trace,
         )
         self._gate.store = policy.sessions.sync_store
-        self._gate.wants_socket = bool(policy.hooks or policy.crls or (wants["sessions"] and self._gate.store is None)) or wants["alpn"]
+        stores = wants["sessions"] and self._gate.store is None
+        self._gate.wants_socket = bool(policy.hooks or policy.crls or stores) or policy.needs_protocols
         has_listener = self._has("tls_client_error") or self._has("client_error")
         self._gate.wants_failures = has_listener or policy.may_be_at_fault
 
     # ---- notifications from the gate
 
-    def _find(self, name: str) -> Context | None:
-        """Return the native context for a name, without a socket; None: the default."""
-        found = self._policy.names.find(name)
-        return None if found is None else found.native
+    def _find(self, name: str | None) -> SecureContext | Literal[False] | None:
+        """Return the context for a name, or None for the default; False: that needs a socket."""
+        policy = self._policy
+        found = policy.names.find(name) if name is not None else None
+        if found is not None or policy.source is None:
+            return found
+        if policy.source.is_async:
+            return False
+        try:
+            return self._find_in_source(policy.source, name)
+        except Exception:  # noqa: BLE001  (user code: it is asked again for a socket, which reports the failure)
+            return False
 
-    def _adopt(self, connection: Connection) -> None:
+    def _find_in_source(self, source: Source, name: str | None) -> SecureContext | Literal[False]:
+        found = self._policy.find_published(name)
+        if found is None:
+            answer = source.ask(name)
+            if not isinstance(answer, SecureContext):
+                drop_awaitable(answer)
+                return False
+            found = self._policy.complete_answer(answer)
+        # A context's own callback needs the socket.
+        return found if found.options.alpn_callback is None else False
+
+    def _adopt(self, connection: Connection, context: SecureContext | None) -> None:
         loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name
-        handshake = Handshake(connection, loop, (names.find(name) if name else None) or names.default)
+        handshake = Handshake(connection, loop, context or (names.find(name) if name else None) or names.default)
         # The reactor has no contextvars context: a connection's variables are those of the caller
         # of `listen`.
         sock = make_socket(handshake, self._side, loop, variables=self._context_vars.copy(), owner=self._owner)
@@ -619,11 +704,18 @@ class Server(Emitter):
                 call. The stream is closed.
             UsageError: `stream` is not a stream, and is left untouched. Or the source in
                 `ticket_keys=` returned keys that cannot be used: then the stream is closed.
+            Exception: as the context source's `start` and `context_for`; the stream is closed.
             Cancelled: the stream is closed.
         """
         self._check_process()
         loop = self._loop = running_loop()
         closes = self._close_calls
+        find_adapter(stream)
+        try:
+            await self._start_source()
+        except BaseException:
+            await close_stream(stream)
+            raise
         driver = open_driver(stream, self._side, loop)
         connection = driver.connection
         handshake = Handshake(connection, loop, self._policy.names.default)
@@ -669,6 +761,7 @@ class Server(Emitter):
             self._listening = None
         self._closing = self._gate.closing = True
         self._ticket_keys.stop()
+        self._stop_source()
         self._stop_stapling()
         wake(self._serve_forever_waiters)
         if seconds is not None:

@@ -40,10 +40,31 @@ class TicketKeys:
         """Make the keys for the options of the default context."""
         self.ring = Ring(options.session_timeout or SESSION_TIMEOUT)
         self._rotation: TicketRotation | None = None
-        if isinstance(options.ticket_keys, tuple):
-            self.ring.set(options.ticket_keys)
-        elif options.ticket_keys is not None:
-            self._rotation = TicketRotation(options.ticket_keys, self.ring.set)
+        self._given = options.ticket_keys
+        self._install()
+
+    def _install(self) -> None:
+        if isinstance(self._given, tuple):
+            self.ring.set(self._given)
+        elif self._given is not None:
+            self._rotation = TicketRotation(self._given, self.ring.set)
+
+    def adopt(self, options: ContextOptions, *, is_first: bool) -> None:
+        """Use the keys and the session timeout of a default context from a context source.
+
+        Without keys in it the present ones stay.
+
+        Raises:
+            UsageStateError: a source of keys would be replaced, or replace other keys, while the
+                server runs.
+        """
+        keys = options.ticket_keys
+        if keys is not None and keys != self._given:
+            if not is_first and not (isinstance(keys, tuple) and self._rotation is None):
+                raise UsageStateError("The source in ticket_keys= cannot change: a server keeps the one it started with")
+            self._given = keys
+            self._install()
+        self.ring.keep(options.session_timeout or SESSION_TIMEOUT)
 
     async def start(self) -> None:
         """Start the rotation of a source's keys, until `stop`. Raises as `TicketRotation.start`."""

@@ -59,7 +59,8 @@ class ConnectionOptions:
 
     Attributes:
         context: The context options among the given ones; empty if `secure_context` is given.
-        secure_context: A SecureContext; `connection`, which has the class, checks it.
+        secure_context: A SecureContext or a context source; `connection`, which has the classes,
+            checks it.
     """
 
     context: ContextOptions = ContextOptions()

@@ -40,7 +40,7 @@ _VERIFIED = (
 _CA = 'Meant: ca=, which takes a file as pathlib.Path, or the certificates: ca=Path("ca.pem").'
 _CERT = 'Meant: cert=, which takes a file as pathlib.Path, or the certificates: cert=Path("cert.pem").'
 _KEY = 'Meant: key=, which takes a file as pathlib.Path, or the key: key=Path("key.pem").'
-_CONTEXT = "Meant: secure_context=, which takes what tlsio.create_secure_context() returns; or give cert=, key=, ca= and the others here."
+_CONTEXT = "Meant: secure_context=, which takes what tlsio.create_secure_context() returns, or a context source; or give cert=, key=, ca= and the others here."
 _VERSIONS = 'Meant: min_version= and max_version=, such as min_version="TLSv1.3".'
 
 # Names of Python's `ssl`, of asyncio and of common clients and servers, with the option that does
@@ -156,7 +156,9 @@ def _split(checked: dict[str, Any]) -> tuple[dict[str, Any], ContextOptions]:
         raise UsageTypeError(
             f"options.secure_context cannot be combined with {names}",
             code="ERR_INCOMPATIBLE_OPTION_PAIR",
-            hint=f"Set the option in a copy of the context: secure_context.replace({min(context)}=...).",
+            hint=f"Give {min(context)}= to the context source."
+            if hasattr(own["secure_context"], "context_for")
+            else f"Set the option in a copy of the context: secure_context.replace({min(context)}=...).",
         )
     return own, make_context(context)
 

@@ -92,6 +92,11 @@ static int on_renegotiation(tio_conn *c, int *alert) {
     return SSL_CLIENT_HELLO_ERROR;
 }
 
+/* Whether the binding chooses the context of this hello. */
+static int chooses_context(const tio_conn *c) {
+    return (c->policy.wants & TIO_WANT_HELLO) && (c->server_name || (c->policy.wants & TIO_WANT_NAMELESS));
+}
+
 /* The context is final. Set what else depends on the hello. */
 static int finish_hello(tio_conn *c, int *alert) {
     tio_status_hello(c);
@@ -116,7 +121,7 @@ static int on_hello(SSL *ssl, int *alert, void *unused) {
         *alert = SSL_AD_INTERNAL_ERROR;  /* without the name the question cannot be asked */
         return SSL_CLIENT_HELLO_ERROR;
     }
-    if (!((c->policy.wants & TIO_WANT_HELLO) && c->server_name) && !((c->policy.wants & TIO_WANT_ALPN) && c->offered)
+    if (!chooses_context(c) && !((c->policy.wants & TIO_WANT_ALPN) && c->offered)
         && !(c->sessions && c->sessions->asked_size) && !resumes_by_lists(c, ssl))
         return finish_hello(c, alert);
     if (tio_move_question(c, TIO_ASK_HELLO)) {

@@ -280,12 +280,13 @@ enum { TIO_WANT_HELLO = 1, TIO_WANT_ALPN = 2, TIO_WANT_CLIENT = 4, TIO_WANT_ACCE
        TIO_STATEFUL = 2048,
        TIO_STATEFUL_13 = 4096,          /* the same, only for TLS 1.3 clients */
        TIO_WANT_PSK = 8192,
-       TIO_WANT_PREFACE = 16384 };      /* bytes precede TLS, see TIO_ASK_PREFACE */
+       TIO_WANT_PREFACE = 16384,        /* bytes precede TLS, see TIO_ASK_PREFACE */
+       TIO_WANT_NAMELESS = 32768 };     /* with TIO_WANT_HELLO: ask about a hello without a name too */
 
 /* What one connection asks, allows and limits. An accepted connection gets a copy of its gate's
  * policy. For all others the binding fills in tio_conn_policy() before the first step. */
 typedef struct {
-    /* TIO_WANT_HELLO | _ALPN | _CLIENT | _STATUS | _PSK, and those of tio_conn_record() */
+    /* TIO_WANT_HELLO | _NAMELESS | _ALPN | _CLIENT | _STATUS | _PSK, and those of tio_conn_record() */
     uint16_t wants;
     /* without a common protocol: continue without ALPN instead of sending alert 120 */
     uint8_t alpn_continue;
