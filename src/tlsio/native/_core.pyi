@@ -49,6 +49,23 @@ class Pfx:
     def authorities(self) -> tuple[LabelledMaterial, ...]:
         """The further certificates in DER. They are sent as the chain and, as in Node, trusted."""
 
+def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """Return the private key (PKCS#8 in DER, secret!) and the certificates of a PKCS#12.
+
+    The certificate of the key comes first. A PKCS#12 without a key, or without certificates, is
+    read too.
+
+    Args:
+        material: The PKCS#12.
+        legacy: Also read RC2 and RC4, if there is OpenSSL's provider for them.
+
+    Raises:
+        ConfigError: not PKCS#12, a wrong passphrase, or an algorithm that OpenSSL does not have.
+    """
+
+def has_legacy_algorithms() -> bool:
+    """Return whether OpenSSL's legacy provider can be loaded."""
+
 @final
 class Roots:
     """Parsed roots and CRLs, shared by reference between contexts and never changed.

@@ -8,6 +8,7 @@ cdef extern from "openssl/types.h" nogil:
     ctypedef struct SSL_CTX
     ctypedef struct SSL_SESSION
     ctypedef struct BIO
+    ctypedef struct OSSL_LIB_CTX
     ctypedef struct EVP_PKEY
     ctypedef struct X509
     ctypedef struct X509_CRL
@@ -23,6 +24,14 @@ cdef extern from "openssl/crypto.h" nogil:
     const char *OpenSSL_version(int what)
     unsigned long OpenSSL_version_num()
     void OPENSSL_free(void *memory)
+    void OPENSSL_clear_free(void *memory, size_t size)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_new()
+    void OSSL_LIB_CTX_free(OSSL_LIB_CTX *library)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_set0_default(OSSL_LIB_CTX *library)
+
+cdef extern from "openssl/provider.h" nogil:
+    ctypedef struct OSSL_PROVIDER
+    OSSL_PROVIDER *OSSL_PROVIDER_load(OSSL_LIB_CTX *library, const char *name)
 
 cdef extern from "openssl/err.h" nogil:
     int ERR_LIB_SYS, ERR_LIB_BN, ERR_LIB_RSA, ERR_LIB_DH, ERR_LIB_EVP, ERR_LIB_OBJ, ERR_LIB_PEM, ERR_LIB_DSA, ERR_LIB_X509
@@ -110,6 +119,10 @@ cdef extern from "openssl/x509.h" nogil:
     int X509_CRL_verify(X509_CRL *crl, EVP_PKEY *key)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
+    ctypedef struct PKCS8_PRIV_KEY_INFO
+    PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *key)
+    int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *info, unsigned char **data)
+    void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *info)
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
     EVP_PKEY *d2i_KeyParams(int type, EVP_PKEY **unused, const unsigned char **data, long size)
 
