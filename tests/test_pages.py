@@ -31,6 +31,7 @@ from aiosmtpd.smtp import SMTP
 import pages
 import tlsio
 import tlsio.interop.aiohttp
+import tlsio.interop.fetch
 import tlsio.interop.httpx
 from ports import own_port
 from redis_server import RedisServer
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 # Their Python lists signatures: test_docs.py compares it with the package.
-SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
+SIGNATURES = {"asyncio.md", "fetch.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.
@@ -433,6 +434,8 @@ def signatures() -> list[Any]:
         "socket": tlsio.TLSSocket,
         "pair": tlsio.SecurePair,
         "tlsio": tlsio,
+        "fetch": tlsio.interop.fetch,
+        "fetcher": tlsio.interop.fetch.Fetcher,
         "httpx": tlsio.interop.httpx,
         "aiohttp": tlsio.interop.aiohttp,
     }
