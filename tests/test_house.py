@@ -33,6 +33,7 @@ FLOORS = {
     "certs": 4,
     "interop": 4,
     "acme": 5,
+    "probe": 5,
     "https": 6,
     "cli": 7,
 }

@@ -574,6 +574,15 @@ class Connection:
     @property
     def shared_sigalgs(self) -> list[str]: ...
     @property
+    def peer_signature(self) -> str | None:
+        """How the peer signed the handshake, such as "ECDSA+SHA256"; None: it did not."""
+    @property
+    def requested_authorities(self) -> tuple[bytes, ...]:
+        """Client: the names (DER) of the authorities in the server's request for a certificate."""
+    @property
+    def has_secure_renegotiation(self) -> bool:
+        """Whether the peer supports RFC 5746; always in TLS 1.3."""
+    @property
     def sent_intermediates(self) -> int:
         """How many certificates we send after our own."""
     @property

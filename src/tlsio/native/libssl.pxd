@@ -96,6 +96,8 @@ cdef extern from "openssl/x509.h" nogil:
     void sk_X509_pop_free(X509_STACK *stack, void (*free)(X509 *) noexcept nogil)
     X509_NAME_STACK *sk_X509_NAME_new_null()
     int sk_X509_NAME_push(X509_NAME_STACK *stack, X509_NAME *name)
+    int sk_X509_NAME_num(const X509_NAME_STACK *stack)
+    X509_NAME *sk_X509_NAME_value(const X509_NAME_STACK *stack, int index)
     void sk_X509_NAME_pop_free(X509_NAME_STACK *stack, void (*free)(X509_NAME *) noexcept nogil)
 
     X509 *d2i_X509(X509 **unused, const unsigned char **data, long size)
@@ -246,6 +248,10 @@ cdef extern from "openssl/ssl.h" nogil:
     size_t SSL_get_finished(const SSL *ssl, void *buffer, size_t size)
     size_t SSL_get_peer_finished(const SSL *ssl, void *buffer, size_t size)
     int SSL_get_extms_support(SSL *ssl)
+    int SSL_get_secure_renegotiation_support(SSL *ssl)
+    int SSL_get_peer_signature_nid(const SSL *ssl, int *number)
+    int SSL_get_peer_signature_type_nid(const SSL *ssl, int *number)
+    const X509_NAME_STACK *SSL_get0_peer_CA_list(const SSL *ssl)
     int SSL_get_shared_sigalgs(SSL *ssl, int index, int *sign, int *hash, int *both, unsigned char *raw_sign, unsigned char *raw_hash)
     int SSL_export_keying_material(SSL *ssl, unsigned char *out, size_t out_size, const char *label, size_t label_size,
                                    const unsigned char *context, size_t context_size, int use_context)

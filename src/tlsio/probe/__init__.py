@@ -1,0 +1,14 @@
+"""Looking at TLS from outside: what a server really does, what is wrong with it, how fast it is.
+
+A library without printing: every function returns plain data. It sends bytes only to the host that
+the caller names, unless `fetch=` is given.
+"""
+
+from tlsio.probe.connect import Look, connect
+from tlsio.probe.examine import Examination, examine
+from tlsio.probe.findings import FINDINGS, Finding
+from tlsio.probe.plain import as_data
+from tlsio.probe.pump import pump
+from tlsio.probe.starttls import PROTOCOLS
+
+__all__ = ["FINDINGS", "PROTOCOLS", "Examination", "Finding", "Look", "as_data", "connect", "examine", "pump"]
