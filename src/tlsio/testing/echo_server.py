@@ -32,7 +32,6 @@ class EchoServer:
         authority: Issued its certificate.
         leaf: Its certificate, for localhost, 127.0.0.1 and ::1 by default.
         host: The name to connect to, `"localhost"`.
-        port: The port, chosen by the system.
         errors: What `tls_client_error` has reported: why clients failed, oldest first.
     """
 
@@ -64,7 +63,7 @@ class EchoServer:
 
     @property
     def port(self) -> int:
-        """The port.
+        """The port, chosen by the system.
 
         Raises:
             UsageStateError: the server does not run.

@@ -24,7 +24,7 @@ async def connected_pair(
     client: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[tuple[TLSSocket, TLSSocket]]:
-    """Give two sockets after their handshake, the client's first; they are destroyed after the block.
+    """Give two connected sockets, the client's first; they are destroyed after the block.
 
     The client has verified that the server is localhost.
 
