@@ -34,6 +34,7 @@ FLOORS = {
     "interop": 4,
     "acme": 5,
     "probe": 5,
+    "testing": 5,
     "https": 6,
     "cli": 7,
 }

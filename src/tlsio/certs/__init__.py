@@ -8,6 +8,7 @@ from .authority import Authority, AuthorityOptions
 from .bundle import Bundle, complete, read
 from .inspect import Finding, Item, inspect
 from .key_match import KeyMatch, match_key
+from .diffie_hellman import DH_GROUPS, dhparams
 from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
 from .leaf import Leaf, LeafOptions, self_signed
 from .names import describe_name, parse_constraint, parse_name, parse_names
@@ -15,6 +16,7 @@ from .request import RequestFacts, create_request, load_request, request_facts, 
 from .status import Revocation
 
 __all__ = [
+    "DH_GROUPS",
     "KEY_KINDS",
     "Authority",
     "AuthorityOptions",
@@ -29,6 +31,7 @@ __all__ = [
     "complete",
     "create_request",
     "describe_name",
+    "dhparams",
     "generate_key",
     "inspect",
     "key_kind",
