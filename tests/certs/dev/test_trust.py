@@ -210,7 +210,7 @@ def test_dry_run_changes_nothing(root: Root, tmp_path: Path) -> None:
     count = len(recorder.ran)
     [planned] = remove_root(root, dry_run=True, machine=machine)
     assert (planned.state, len(recorder.ran)) == ("to be removed", count)
-    assert is_trusted(planned.store, root, machine=machine)
+    assert is_trusted(planned.store, root, machine)
 
 
 def test_nothing_to_do(root: Root, tmp_path: Path) -> None:
@@ -233,11 +233,12 @@ def test_another_file_of_that_name_is_replaced(root: Root, tmp_path: Path) -> No
 def test_failure_is_undone(root: Root, tmp_path: Path) -> None:
     """A file that the system's program could not read in is removed again; the message has its words."""
     recorder = Recorder(fails=lambda command: command[-1] == "update-ca-certificates")
-    [outcome] = add_root(root, machine=debian(tmp_path, recorder))
+    machine = debian(tmp_path, recorder)
+    [outcome] = add_root(root, machine=machine)
     assert outcome.state == "failed"
     assert outcome.problem == "`update-ca-certificates` failed with the status 1: first what is wrong"
     assert [line.split()[0] for line in recorder.ran] == ["install", "update-ca-certificates", "rm", "update-ca-certificates"]
-    assert not is_trusted(outcome.store, root)
+    assert not is_trusted(outcome.store, root, machine)
 
 
 def test_failure_does_not_stop_the_others(root: Root, tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def trust(
     """
     place = _folder(folder)
     _check_private(place)
-    return add_root(Root.read(place / _CERT), only=only, dry_run=dry_run)
+    return add_root(Root.read(place / _CERT), this_machine(), only=only, dry_run=dry_run)
 
 
 def untrust(
@@ -205,7 +205,7 @@ def untrust(
     """
     place = _folder(folder)
     _check_exists(place)
-    return remove_root(Root.read(place / _CERT), only=only, dry_run=dry_run)
+    return remove_root(Root.read(place / _CERT), this_machine(), only=only, dry_run=dry_run)
 
 
 def _folder(given: str | os.PathLike[str] | None) -> Path:
