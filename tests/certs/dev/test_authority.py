@@ -100,6 +100,16 @@ def test_exposed_authority_is_not_used(name: str, bits: int) -> None:
     assert dev.untrust(only=["nss"], dry_run=True) is not None
 
 
+def test_folder_of_others_is_not_used(tmp_path: Path) -> None:
+    """They could replace the authority later."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(tlsio.ConfigError) as caught:
+        dev.init(folder=tmp_path / "shared")
+    assert caught.value.code == "ERR_TLS_KEY_EXPOSED"
+    assert list((tmp_path / "shared").iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n"])
 def test_damaged_root(content: bytes) -> None:
     """The message names the file."""
