@@ -153,4 +153,6 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
 	@command -v certtool >/dev/null || tools/install.sh gnutls-bin
 	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
+	@command -v certutil >/dev/null || tools/install.sh libnss3-tools
+	@command -v chromium >/dev/null || tools/install.sh chromium
 	@touch $@

@@ -117,6 +117,15 @@ def test_asyncio_protocol() -> None:
     assert run("asyncio_protocol.py") == ["Welcome over TLSv1.3", "ONE", "TWO", "", ""]
 
 
+def test_development_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A dry run changes nothing; which stores there are depends on the machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first, *stores = run("development_certificates.py")
+    assert first == "Hello, ada"
+    assert all(": " in line for line in stores)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_httpx_client() -> None:
     """The server knows the client; the second request resumes the first one's session."""
     assert run("httpx_client.py") == ["Hello, alice: verified", "Hello, alice: resumed"]

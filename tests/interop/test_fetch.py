@@ -7,6 +7,7 @@ import json
 import pickle
 import socket
 import subprocess
+import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -344,6 +345,13 @@ async def test_size_of_the_body(head: bytes, size: int) -> None:
             assert (await fetch(url, max_bytes=size)).body == b"hello!"
 
 
+async def test_size_of_a_body_that_is_not_sent() -> None:
+    """The head of a large body is not large."""
+    async with scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n") as url:
+        response = await fetch(url, method="HEAD")
+    assert (response.header("content-length"), response.body) == ("99999999", b"")
+
+
 HOSTILE = {
     "endless header": b"HTTP/1.1 200 OK\r\nA: " + bytes([65]) * 300_000,
     "endless headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 50_000,
@@ -547,6 +555,14 @@ def test_options_of_a_proxy_need_one() -> None:
     for proxy in (None, "http://localhost:1"):
         with pytest.raises(tlsio.UsageTypeError):
             Fetcher(proxy=proxy, proxy_options={})
+
+
+def test_missing_package_is_named() -> None:
+    """What to install."""
+    source = "import sys; sys.modules['h11'] = None; import tlsio.interop.fetch"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=False)
+    assert "[ERR_TLS_MISSING_EXTRA]" in done.stderr
+    assert "pip install 'tlsio[fetch]'" in done.stderr
 
 
 def test_errors_can_be_pickled() -> None:

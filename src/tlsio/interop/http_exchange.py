@@ -27,7 +27,7 @@ _MAX_HEAD = 64 * 1024  # bytes of one head or of one chunk's header; browsers al
 # bytes. A body in chunks of one byte would cost 100 times its size in processor time.
 _FRAMING_SHARE = 4
 _KEPT_SECONDS = 5.0  # a connection idle for longer is not used again (httpx's value; Node's servers close after 5)
-_NEVER_READ = 2**62  # the body of a proxy's refusal may have any length
+_NEVER_READ = 2**62  # bytes of a body that is announced, but never read
 _READ_BYTES = 16 * 1024  # parsed without a pause of the loop: at most 1,500 chunks
 
 
@@ -76,7 +76,7 @@ class Exchange:
         step.name = "sending the request"
         await self.stream.send(self.http.send(self._head_of(request)) + self._content_of(request))
         step.name = "the response"
-        receiver = _Receiver(self, max_bytes, request.url)
+        receiver = _Receiver(self, _NEVER_READ if request.method == "HEAD" else max_bytes, request.url)
         head = await receiver.head()
         step.name = f"the body of the response (status {head.status_code})"
         body = await receiver.body()

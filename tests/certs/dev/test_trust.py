@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -97,10 +98,10 @@ def test_linux(layout: tuple[str, str, str, str], root: Root, tmp_path: Path, *,
     sudo = "" if is_root else "sudo -- "
     [outcome] = add_root(root, machine=machine)
     assert (outcome.state, outcome.problem) == ("added", None)
-    assert outcome.commands == (f"{sudo}install -m 644 '{root.path}' {place}", f"{sudo}{update}")
+    assert outcome.commands == (f"{sudo}install -m 644 '{root.path}' {place}", f"{sudo}/bin/{update}")
     assert recorder.ran == [line.replace("'", "") for line in outcome.commands]
     [outcome] = remove_root(root, machine=machine)
-    assert (outcome.state, outcome.commands) == ("removed", (f"{sudo}rm -f {place}", f"{sudo}{renew}"))
+    assert (outcome.state, outcome.commands) == ("removed", (f"{sudo}rm -f {place}", f"{sudo}/bin/{renew}"))
     assert not place.exists()
 
 
@@ -152,7 +153,7 @@ def test_nss(root: Root, tmp_path: Path) -> None:
     (machine.home / ".pki/nssdb").mkdir(parents=True)
     stores = find_stores(root, machine=machine)
     assert [store.place for store in stores] == [f"NSS: {machine.home / name}" for name in databases]
-    base = ("certutil", "-d", f"sql:{machine.home / databases[0]}")
+    base = ("/bin/certutil", "-d", f"sql:{machine.home / databases[0]}")
     assert [one.words for one in stores[0].add] == [(*base, "-A", "-t", "C,,", "-n", root.name, "-i", str(root.path))]
     assert [one.words for one in stores[0].remove] == [(*base, "-D", "-n", root.name)]
     assert stores[0].check == (*base, "-L", "-n", root.name)
@@ -163,7 +164,10 @@ def test_nss_of_a_chromium_that_never_ran(root: Root, tmp_path: Path) -> None:
     machine = describe(tmp_path, programs=["certutil", "google-chrome"])
     [store] = find_stores(root, machine=machine)
     folder = machine.home / ".pki" / "nssdb"
-    assert [" ".join(one.words) for one in store.add[:2]] == [f"mkdir -p -m 700 {folder}", f"certutil -d sql:{folder} -N --empty-password"]
+    assert [" ".join(one.words) for one in store.add[:2]] == [
+        f"mkdir -p -m 700 {folder}",
+        f"/bin/certutil -d sql:{folder} -N --empty-password",
+    ]
     assert find_stores(root, machine=describe(tmp_path, programs=["certutil"])) == []
 
 
@@ -210,7 +214,7 @@ def test_dry_run_changes_nothing(root: Root, tmp_path: Path) -> None:
     count = len(recorder.ran)
     [planned] = remove_root(root, dry_run=True, machine=machine)
     assert (planned.state, len(recorder.ran)) == ("to be removed", count)
-    assert is_trusted(planned.store, root, machine=machine)
+    assert is_trusted(planned.store, root, machine)
 
 
 def test_nothing_to_do(root: Root, tmp_path: Path) -> None:
@@ -232,12 +236,13 @@ def test_another_file_of_that_name_is_replaced(root: Root, tmp_path: Path) -> No
 
 def test_failure_is_undone(root: Root, tmp_path: Path) -> None:
     """A file that the system's program could not read in is removed again; the message has its words."""
-    recorder = Recorder(fails=lambda command: command[-1] == "update-ca-certificates")
-    [outcome] = add_root(root, machine=debian(tmp_path, recorder))
+    recorder = Recorder(fails=lambda command: command[-1] == "/bin/update-ca-certificates")
+    machine = debian(tmp_path, recorder)
+    [outcome] = add_root(root, machine=machine)
     assert outcome.state == "failed"
-    assert outcome.problem == "`update-ca-certificates` failed with the status 1: first what is wrong"
-    assert [line.split()[0] for line in recorder.ran] == ["install", "update-ca-certificates", "rm", "update-ca-certificates"]
-    assert not is_trusted(outcome.store, root)
+    assert outcome.problem == "`/bin/update-ca-certificates` failed with the status 1: first what is wrong"
+    assert [line.split()[0] for line in recorder.ran] == ["install", "/bin/update-ca-certificates", "rm", "/bin/update-ca-certificates"]
+    assert not is_trusted(outcome.store, root, machine)
 
 
 def test_failure_does_not_stop_the_others(root: Root, tmp_path: Path) -> None:
@@ -296,6 +301,19 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert machine.folder("XDG_DATA_HOME", ".local/share") == tmp_path / ".local/share"
     monkeypatch.setenv("XDG_DATA_HOME", "/data")
     assert machine.folder("XDG_DATA_HOME", ".local/share") == Path("/data")
+    monkeypatch.delenv("HOME")
+    assert this_machine().home == Path(pwd.getpwuid(os.getuid()).pw_dir)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    monkeypatch.setattr("os.geteuid", os.getuid)
+    with pytest.raises(tlsio.ConfigError, match="no home folder"):
+        this_machine()
+
+
+def test_programs_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's users do not have /usr/sbin on their PATH."""
+    monkeypatch.setenv("PATH", "/bin")
+    assert this_machine().find_program("update-ca-certificates") == find("update-ca-certificates", "ca-certificates", "/usr/sbin")
+    assert this_machine().find_program("no-such-program") is None
 
 
 # --- the real programs ---
@@ -384,7 +402,7 @@ def test_real_debian(root: Root, tmp_path: Path) -> None:
     folders += ["--certsconf", str(machine.top / "conf")]
 
     def confined(command: Sequence[str]) -> Result:
-        return run([real, *command[1:], *folders] if command[0] == "update-ca-certificates" else command)
+        return run([real, *command[1:], *folders] if command[0] == "/bin/update-ca-certificates" else command)
 
     machine = replace(machine, run=confined)
     bundle = etc / "ca-certificates.crt"

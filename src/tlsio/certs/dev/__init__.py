@@ -1,4 +1,4 @@
-"""Certificates for development: an authority of your own, and trust for it in this machine's stores.
+"""Certificates for development: your own authority, and trust for it in this machine's stores.
 
 from tlsio.certs import dev
 

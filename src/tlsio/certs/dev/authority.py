@@ -86,6 +86,7 @@ def init(
     Raises:
         FileExistsError: there is one already.
         OSError: the folder or a file cannot be written.
+        ConfigError: other users can write to the folder (`ERR_TLS_KEY_EXPOSED`).
         UsageError: a name or a constraint is wrong.
     """
     place = _folder(folder)
@@ -97,6 +98,7 @@ def init(
         days=days,
     )
     place.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
+    _check_mode(place, 0o022, "replace the authority", place)
     try:
         authority.write(cert=place / _CERT, key=place / _KEY)
     except FileExistsError as error:
@@ -184,7 +186,7 @@ def trust(
     """
     place = _folder(folder)
     _check_private(place)
-    return add_root(Root.read(place / _CERT), only=only, dry_run=dry_run)
+    return add_root(Root.read(place / _CERT), this_machine(), only=only, dry_run=dry_run)
 
 
 def untrust(
@@ -205,7 +207,7 @@ def untrust(
     """
     place = _folder(folder)
     _check_exists(place)
-    return remove_root(Root.read(place / _CERT), only=only, dry_run=dry_run)
+    return remove_root(Root.read(place / _CERT), this_machine(), only=only, dry_run=dry_run)
 
 
 def _folder(given: str | os.PathLike[str] | None) -> Path:
@@ -222,13 +224,18 @@ def _check_exists(place: Path) -> None:
 def _check_private(place: Path) -> None:
     """Refuse a key that others can read, and a folder in which they can replace it."""
     _check_exists(place)
-    for path, forbidden, what in ((place / _KEY, 0o077, "read the key"), (place, 0o022, "replace the authority")):
-        if path.stat().st_mode & forbidden:
-            raise ConfigError(
-                f"Other users can {what}: {path} has the mode {path.stat().st_mode & 0o777:o}",
-                code="ERR_TLS_KEY_EXPOSED",
-                hint=f"If nobody else has used it: chmod 700 {place}; chmod 600 {place / _KEY}. Otherwise undo its trust, and make another.",
-            )
+    _check_mode(place / _KEY, 0o077, "read the key", place)
+    _check_mode(place, 0o022, "replace the authority", place)
+
+
+def _check_mode(path: Path, forbidden: int, what: str, place: Path) -> None:
+    mode = path.stat().st_mode
+    if mode & forbidden:
+        raise ConfigError(
+            f"Other users can {what}: {path} has the mode {mode & 0o777:o}",
+            code="ERR_TLS_KEY_EXPOSED",
+            hint=f"If none of them did: chmod 700 {place}; chmod 600 {place / _KEY}. Otherwise undo its trust, and make another.",
+        )
 
 
 def _default_name() -> str:

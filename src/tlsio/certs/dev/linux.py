@@ -20,13 +20,15 @@ class _Layout(NamedTuple):
 
     Attributes:
         suffix: Files with other names are ignored.
-        update: Run after an addition.
-        renew: Run after a removal.
+        program: Reads the folder.
+        update: Its arguments after an addition.
+        renew: Its arguments after a removal.
     """
 
     family: str
     folder: str
     suffix: str
+    program: str
     update: tuple[str, ...]
     renew: tuple[str, ...]
 
@@ -34,13 +36,13 @@ class _Layout(NamedTuple):
 # The first whose folder exists.
 _LAYOUTS = (
     # update-ca-trust(8)
-    _Layout("Fedora", "etc/pki/ca-trust/source/anchors", ".pem", ("update-ca-trust", "extract"), ("update-ca-trust", "extract")),
+    _Layout("Fedora", "etc/pki/ca-trust/source/anchors", ".pem", "update-ca-trust", ("extract",), ("extract",)),
     # update-ca-certificates(8) of Debian and Alpine: without --fresh, links to a removed file stay.
-    _Layout("Debian", "usr/local/share/ca-certificates", ".crt", ("update-ca-certificates",), ("update-ca-certificates", "--fresh")),
+    _Layout("Debian", "usr/local/share/ca-certificates", ".crt", "update-ca-certificates", (), ("--fresh",)),
     # trust(1) of p11-kit
-    _Layout("Arch", "etc/ca-certificates/trust-source/anchors", ".crt", ("trust", "extract-compat"), ("trust", "extract-compat")),
+    _Layout("Arch", "etc/ca-certificates/trust-source/anchors", ".crt", "trust", ("extract-compat",), ("extract-compat",)),
     # update-ca-certificates(8) of SUSE; /usr is read-only on some systems.
-    _Layout("SUSE", "etc/pki/trust/anchors", ".pem", ("update-ca-certificates",), ("update-ca-certificates",)),
+    _Layout("SUSE", "etc/pki/trust/anchors", ".pem", "update-ca-certificates", (), ()),
 )
 
 
@@ -52,12 +54,13 @@ def find_stores(machine: Machine, root: Root) -> Iterator[Store]:
     if found is None:
         return
     path = machine.top / found.folder / f"{root.name}{found.suffix}"
-    program = found.update[0]
+    tool = machine.find_program(found.program)
+    update, renew = ((tool or found.program, *words) for words in (found.update, found.renew))
     yield Store(
         "system",
         f"the system's store ({found.family}: {path.parent})",
-        add=(Command(("install", "-m", "644", str(root.path), str(path)), needs_root=True), Command(found.update, needs_root=True)),
-        remove=(Command(("rm", "-f", str(path)), needs_root=True), Command(found.renew, needs_root=True)),
+        add=(Command(("install", "-m", "644", str(root.path), str(path)), needs_root=True), Command(update, needs_root=True)),
+        remove=(Command(("rm", "-f", str(path)), needs_root=True), Command(renew, needs_root=True)),
         check=path,
-        problem=None if machine.find_program(program) else f"{program} is not installed: install the package ca-certificates.",
+        problem=None if tool else f"{found.program} is not installed: install the package ca-certificates.",
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from tlsio.model.environment import read_variable
+from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,11 @@ class Result(NamedTuple):
 
     status: int
     output: str
+
+
+def find_program(name: str) -> str | None:
+    """Return a program's path. Those of the system's administrator are not on every user's PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 def run(command: Sequence[str]) -> Result:
@@ -66,7 +72,7 @@ class Machine:
     top: Path = Path("/")
     is_root: bool = False
     read_variable: Callable[[str], str | None] = field(default=read_variable, repr=False)
-    find_program: Callable[[str], str | None] = field(default=shutil.which, repr=False)
+    find_program: Callable[[str], str | None] = field(default=find_program, repr=False)
     run: Callable[[Sequence[str]], Result] = field(default=run, repr=False)
 
     def folder(self, variable: str, default: str) -> Path:
@@ -81,7 +87,23 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """Return the machine that this program runs on."""
+    """Return the machine that this program runs on.
+
+    Raises:
+        ConfigError: the user has no folder.
+    """
     system = _SYSTEMS.get(sys.platform, "linux")
     is_root = system == "windows" or os.geteuid() == 0
-    return Machine(system, Path(read_variable("HOME") or Path.home()), is_root=is_root)
+    return Machine(system, _find_home(system), is_root=is_root)
+
+
+def _find_home(system: System) -> Path:
+    given = read_variable("USERPROFILE" if system == "windows" else "HOME")
+    if given is not None:
+        return Path(given)
+    try:
+        import pwd  # noqa: PLC0415 - Windows has none
+
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except (ImportError, KeyError):
+        raise ConfigError("This user has no home folder", hint="Set the variable HOME, or give folder=.") from None

@@ -60,7 +60,7 @@ def _find_databases(machine: Machine) -> Iterator[Path]:
 
 def _describe(machine: Machine, root: Root, folder: Path, *, is_new: bool) -> Store:
     tool = machine.find_program("certutil")
-    base = ("certutil", "-d", f"sql:{folder}")
+    base = (tool or "certutil", "-d", f"sql:{folder}")
     # C: trusted to issue server certificates; not for e-mail, not for code.
     add = Command((*base, "-A", "-t", "C,,", "-n", root.name, "-i", str(root.path)))
     begin = (Command(("mkdir", "-p", "-m", "700", str(folder))), Command((*base, "-N", "--empty-password"))) if is_new else ()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tlsio.certs.dev import java, linux, macos, nss, windows
-from tlsio.certs.dev.machine import this_machine
 from tlsio.model.checks import wrong_value
 
 if TYPE_CHECKING:
@@ -46,40 +45,36 @@ class Outcome:
     problem: str | None = None
 
 
-def find_stores(root: Root, *, only: Collection[str] = STORE_KINDS, machine: Machine | None = None) -> list[Store]:
-    """Return the stores of this machine.
+def find_stores(root: Root, machine: Machine, *, only: Collection[str] = STORE_KINDS) -> list[Store]:
+    """Return the stores of a machine.
 
     Args:
         root: The root that they would trust.
+        machine: Whose stores.
         only: Kinds of stores: `"system"`, `"nss"`, `"java"`.
-        machine: Default: this one.
 
     Raises:
         UsageValueError: `only` has another word.
     """
     if unknown := set(only) - set(STORE_KINDS):
         raise wrong_value("only", f"must be of {', '.join(STORE_KINDS)}, got {min(unknown)!r:.40}")
-    there = machine or this_machine()
-    return [store for finder in (linux, macos, windows, nss, java) for store in finder.find_stores(there, root) if store.kind in only]
+    return [store for finder in (linux, macos, windows, nss, java) for store in finder.find_stores(machine, root) if store.kind in only]
 
 
-def is_trusted(store: Store, root: Root, *, machine: Machine | None = None) -> bool:
+def is_trusted(store: Store, root: Root, machine: Machine) -> bool:
     """Tell whether a store has the root."""
     if isinstance(store.check, Path):
         return store.check.is_file() and store.check.read_bytes() == root.pem
-    return store.problem is None and (machine or this_machine()).run(store.check).status == 0
+    return store.problem is None and machine.run(store.check).status == 0
 
 
-def add_root(
-    root: Root, *, only: Collection[str] = STORE_KINDS, dry_run: bool = False, machine: Machine | None = None
-) -> tuple[Outcome, ...]:
+def add_root(root: Root, machine: Machine, *, only: Collection[str] = STORE_KINDS, dry_run: bool = False) -> tuple[Outcome, ...]:
     """Add a root to every store. One that fails is left as it was, and does not stop the others."""
-    there = machine or this_machine()
-    return tuple(_add(store, root, there, dry_run=dry_run) for store in find_stores(root, only=only, machine=there))
+    return tuple(_add(store, root, machine, dry_run=dry_run) for store in find_stores(root, machine, only=only))
 
 
 def _add(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Outcome:
-    if is_trusted(store, root, machine=machine):
+    if is_trusted(store, root, machine):
         return Outcome(store, "present")
     outcome = _change(store, store.add, machine, dry_run=dry_run)
     if outcome is not None:
@@ -89,27 +84,24 @@ def _add(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Outcom
     lines = tuple(_lines(store.add, machine))
     if dry_run:
         return Outcome(store, "to be added", lines)
-    if not is_trusted(store, root, machine=machine):
+    if not is_trusted(store, root, machine):
         return Outcome(store, "failed", lines, "The commands succeeded, but the store does not have the root.")
     return Outcome(store, "added", lines)
 
 
 def _undo(store: Store, root: Root, machine: Machine) -> None:
     """Remove what a failed addition may have left."""
-    if is_trusted(store, root, machine=machine):
+    if is_trusted(store, root, machine):
         _change(store, store.remove, machine, dry_run=False)
 
 
-def remove_root(
-    root: Root, *, only: Collection[str] = STORE_KINDS, dry_run: bool = False, machine: Machine | None = None
-) -> tuple[Outcome, ...]:
+def remove_root(root: Root, machine: Machine, *, only: Collection[str] = STORE_KINDS, dry_run: bool = False) -> tuple[Outcome, ...]:
     """Remove a root from every store that has it."""
-    there = machine or this_machine()
-    return tuple(_remove(store, root, there, dry_run=dry_run) for store in find_stores(root, only=only, machine=there))
+    return tuple(_remove(store, root, machine, dry_run=dry_run) for store in find_stores(root, machine, only=only))
 
 
 def _remove(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Outcome:
-    if store.problem is None and not is_trusted(store, root, machine=machine):
+    if store.problem is None and not is_trusted(store, root, machine):
         return Outcome(store, "absent")
     outcome = _change(store, store.remove, machine, dry_run=dry_run)
     if outcome is not None:
@@ -117,7 +109,7 @@ def _remove(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Out
     lines = tuple(_lines(store.remove, machine))
     if dry_run:
         return Outcome(store, "to be removed", lines)
-    if is_trusted(store, root, machine=machine):
+    if is_trusted(store, root, machine):
         return Outcome(store, "failed", lines, "The commands succeeded, but the store still has the root.")
     return Outcome(store, "removed", lines)
 
