@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import pki
 import tlsio
 from foreign_peers import find, start
+from ports import own_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -211,3 +212,43 @@ def server_hello(*, version: int = 0x0303, suite: int = 0xC02F, compression: int
 def alert(number: int) -> bytes:
     """Return a fatal alert in a record."""
     return bytes((0x15, 3, 3, 0, 2, 2, number))
+
+
+@asynccontextmanager
+async def intolerant() -> AsyncIterator[int]:
+    """Serve TLS 1.2 after a device that drops every hello which offers TLS 1.3."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async with ours(max_version="TLSv1.2") as inner:
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(asyncio.current_task())  # type: ignore[arg-type]
+            hello = await reader.read(65536)
+            if b"\x00\x2b" in hello and b"\x03\x04" in hello.partition(b"\x00\x2b")[2][:12]:
+                writer.close()
+                return
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", inner)
+            far_writer.write(hello)
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            if tasks:
+                await asyncio.wait(tasks, timeout=5)
+
+
+@asynccontextmanager
+async def unequal() -> AsyncIterator[int]:
+    """Serve by two processes that do not share their ticket keys."""
+    async with ours() as one, ours() as other, alternating(one, other) as port:
+        yield port
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[int]:
+    """Listen nowhere."""
+    with own_port() as port:
+        yield port

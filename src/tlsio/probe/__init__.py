@@ -6,9 +6,27 @@ the caller names, unless `fetch=` is given.
 
 from tlsio.probe.connect import Look, connect
 from tlsio.probe.examine import Examination, examine
+from tlsio.probe.files import examine_files
 from tlsio.probe.findings import FINDINGS, Finding
+from tlsio.probe.listen import Arrival, listen
+from tlsio.probe.measure import Measurement, measure
 from tlsio.probe.plain import as_data
 from tlsio.probe.pump import pump
 from tlsio.probe.starttls import PROTOCOLS
 
-__all__ = ["FINDINGS", "PROTOCOLS", "Examination", "Finding", "Look", "as_data", "connect", "examine", "pump"]
+__all__ = [
+    "FINDINGS",
+    "PROTOCOLS",
+    "Arrival",
+    "Examination",
+    "Finding",
+    "Look",
+    "Measurement",
+    "as_data",
+    "connect",
+    "examine",
+    "examine_files",
+    "listen",
+    "measure",
+    "pump",
+]

@@ -128,8 +128,9 @@ def _check_trust(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
     for number, depth in numbers:
         where = f'"{path[depth].subject_text}"' if depth < len(path) else "the chain"
         if number == VerifyError.INVALID_PURPOSE:
-            if depth == 0:
-                continue  # _check_usage says which usage is missing
+            # Of a server's own certificate, `_check_usage` says which usage is missing.
+            if depth == 0 or (VerifyError.CERT_REJECTED, depth) in numbers:
+                continue
             yield found("not-an-authority", f"{where}: {x509_text(number)}.")
         else:
             yield found(_KINDS.get(number, "not-trusted"), f"{where}: {x509_text(number)}.")
@@ -184,7 +185,9 @@ def _check_order(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
     # Without a trusted root, the path continues through what was sent.
     whole = [*path, *(one for one in link(facts.sent).chain() if one not in path)]
     once = list(dict.fromkeys(sent))
-    foreign = [one for one in once if one not in whole and not any(_is_same_authority(one, other) for other in whole)]
+    authorities = {name for one in whole for name in (one.issuer_key, one.subject_key)}
+    # Not foreign: another certificate of an authority in the path, such as a cross-signed one.
+    foreign = [one for one in once if one not in whole and not (one.is_ca and one.subject_key in authorities)]
     for one in foreign:
         yield found("chain-foreign", f'"{one.subject_text}" was sent, but does not belong to the server\'s certificate.')
     places = [whole.index(one) for one in once if one in whole]
@@ -193,11 +196,6 @@ def _check_order(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
     roots = [one for one in once[1:] if _is_self_signed(one)]
     if any(one in whole for one in roots):
         yield found("root-sent", f'The root "{roots[0].subject_text}" was sent.')
-
-
-def _is_same_authority(one: PeerCertificate, other: PeerCertificate) -> bool:
-    """Tell whether they are two certificates of one authority, such as a cross-signed one."""
-    return one.is_ca and one.subject_key == other.subject_key
 
 
 # ---- time ----------------------------------------------------------------------------------------

@@ -32,11 +32,12 @@ def check_refusal(side: ObservedHandshake, error: TLSError, *, now: datetime) ->
         reason = "The server requires a client certificate"
         yield found("client-certificate-required", f"{reason}, from one of: {shown}." if shown else f"{reason}.")
         return
-    causes = list(_find_causes(side, own, authorities, now))
+    causes = list(_find_causes(side, own, now))
     yield from causes or [found("client-certificate-refused", f"The server refused the client's certificate: {error.message}.")]
 
 
-def _find_causes(side: ObservedHandshake, own: PeerCertificate, authorities: tuple[bytes, ...], now: datetime) -> Iterator[Finding]:
+def _find_causes(side: ObservedHandshake, own: PeerCertificate, now: datetime) -> Iterator[Finding]:
+    authorities = side.connection.requested_authorities
     name = f'The client\'s certificate "{own.subject_text}"'
     usages = own["ext_key_usage"]
     if own.not_after is not None and own.not_after < now:
@@ -44,10 +45,8 @@ def _find_causes(side: ObservedHandshake, own: PeerCertificate, authorities: tup
     if usages is not None and not {_CLIENT_AUTH, _ANY_USAGE} & set(usages):
         yield found("client-certificate-usage", f"{name} is not for clients: its extendedKeyUsage lacks clientAuth.")
     if authorities and own.issuer not in authorities:
+        unnamed = f'{name} is from "{own.issuer_text}", which the server does not name'
         if side.connection.sent_intermediates:
-            yield found("client-certificate-authority", f'{name} is from "{own.issuer_text}", which the server does not name.')
+            yield found("client-certificate-authority", f"{unnamed}.")
         else:
-            yield found(
-                "client-certificate-chain",
-                f'{name} is from "{own.issuer_text}", which the server does not name, and is sent without intermediates.',
-            )
+            yield found("client-certificate-chain", f"{unnamed}, and is sent without intermediates.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tlsio.probe.target import ObservedHandshake
     from tlsio.trust.certificate import PeerCertificate
 
-__all__ = ["Certificate", "CertificateRequest", "Judgement", "Look", "Staple", "connect", "look_at"]
+__all__ = ["Certificate", "CertificateRequest", "Judgement", "Look", "Staple", "connect", "describe", "look_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +271,7 @@ def look_at(
         verdict=_describe_verdict(side),
         chain=chain,
         missing_issuer=None if top is None or top.issuer == top.subject else top.issuer_text,
-        unused=tuple(_describe(one, is_sent=True) for one in read_all(unused)),
+        unused=tuple(describe(one, is_sent=True) for one in read_all(unused)),
         sent_order=tuple(path.index(der) if der in path else None for der in connection.peer_chain),
         staple=_describe_staple(side),
         certificate_request=CertificateRequest(
@@ -311,11 +311,12 @@ def _describe_chain(sent: tuple[bytes, ...], verified: tuple[bytes, ...], errors
     found = []
     for depth, one in enumerate(read_verified(verified or sent[:1])):
         reasons = dict.fromkeys(x509_text(number) for number, at in errors if at == depth)
-        found.append(_describe(one, is_sent=one.raw in sent, reasons=tuple(reasons)))
+        found.append(describe(one, is_sent=one.raw in sent, reasons=tuple(reasons)))
     return tuple(found)
 
 
-def _describe(one: PeerCertificate, *, is_sent: bool, reasons: tuple[str, ...] = ()) -> Certificate:
+def describe(one: PeerCertificate, *, is_sent: bool, reasons: tuple[str, ...] = ()) -> Certificate:
+    """Return the fields of a certificate that people look at."""
     return Certificate(
         subject=one.subject_text,
         issuer=one.issuer_text,

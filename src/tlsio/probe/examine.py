@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from tlsio.model.errors import AlertReceived, TLSError
+from tlsio.model.errors import AlertReceived, ConfigError, TLSError, UsageError
 from tlsio.probe.chain_checks import ChainFacts, check_chain, is_untrusted
 from tlsio.probe.client_checks import check_refusal
 from tlsio.probe.connect import look_at
@@ -39,14 +39,19 @@ if TYPE_CHECKING:
 
     Fetch = Callable[[str], Awaitable[bytes]]
 
-__all__ = ["Examination", "examine"]
+__all__ = ["Examination", "examine", "judge_certificate", "sort_findings"]
 
 # Seconds that a server may say nothing to a hello made by hand.
 _PATIENCE = 5.0
 _HTTPS_PORTS = {443, 8443}
 _SEVERITIES = ("error", "warning", "notice")
 # What OpenSSL must be told to talk to servers that it refuses by default; only to look at them.
-_LENIENT = {"min_version": "TLSv1", "ciphers": "ALL:@SECLEVEL=0", "secure_options": 4}  # SSL_OP_LEGACY_SERVER_CONNECT
+_LENIENT = {
+    "min_version": "TLSv1",
+    "ciphers": "ALL:@SECLEVEL=0",
+    "ecdh_curve": "X25519:P-256:P-384:P-521:P-224:P-192",
+    "secure_options": 4,  # SSL_OP_LEGACY_SERVER_CONNECT
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +119,11 @@ async def examine(  # noqa: PLR0913  (all by name)
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
     doctor = _Doctor(target, at or datetime.now(UTC), on_progress or _ignore)
     await doctor.run(http=http, fetch=fetch)
-    unique = list(dict.fromkeys(doctor.findings))
-    unique.sort(key=lambda one: _SEVERITIES.index(one.severity))
     return Examination(
         host=host,
         port=port,
         starttls=starttls,
-        findings=tuple(unique),
+        findings=sort_findings(doctor.findings),
         versions=doctor.protocols.names if doctor.protocols is not None else (),
         look=doctor.look,
         resumption=doctor.resumption,
@@ -147,6 +150,8 @@ class _Doctor:
     async def run(self, *, http: bool | None, fetch: Fetch | None) -> None:
         try:
             await self._run(http=http, fetch=fetch)
+        except (UsageError, ConfigError):
+            raise
         except (OSError, TLSError) as error:
             self.findings.append(explain_unreachable(self.target, error))
 
@@ -172,6 +177,8 @@ class _Doctor:
                 await self._check_http(judged, http=http)
         finally:
             _close(judged)
+        if error is not None and not any(one.severity == "error" for one in self.findings):
+            self.findings.append(self._explain_refusal(error))
         if self.protocols is None:
             await self._survey(judged)
         if is_open:
@@ -202,8 +209,6 @@ class _Doctor:
             self.findings.append(found("version-intolerant", f"The server fails when TLS 1.3 is offered: {error.message}."))
             return newer, True
         lenient, _ = await self._retry(tried, _LENIENT)
-        if not any(one.severity == "error" for one in self.findings):
-            self.findings.append(self._explain_refusal(error))
         return lenient, False
 
     async def _retry(self, tried: Attempt, context: dict[str, Any]) -> tuple[Attempt, bool]:
@@ -248,34 +253,16 @@ class _Doctor:
     # ---- the certificate
 
     async def _judge(self, judged: Attempt, fetch: Fetch | None) -> None:
-        connection = judged.side.connection
-        if not connection.peer_chain:
+        if not judged.side.connection.peer_chain:
             return
         if judged.socket is not None:
             self.look = look_at(self.target, judged.socket, judged.side)
-        names = self._check_names(judged.side)
-        facts = ChainFacts(
-            sent=connection.peer_chain,
-            verified=connection.verified_chain,
-            errors=connection.verify_errors,
-            now=self.now,
-            find_roots=judged.side.context.find_roots,
-            name_fits=not names,
-        )
         self._on_progress("certificate")
-        trusted = list(check_chain(facts))
-        # Another server's names say nothing about the right one's.
-        self.findings += trusted if any(one.id == "other-server" for one in trusted) else [*names, *trusted]
-        path = facts.path
-        if path and not is_untrusted(facts):
-            self.findings += check_staple(judged.side.stapled, path, now=self.now)
-            if fetch is not None:
-                self._on_progress("revocation")
-                self.findings += [one async for one in check_lists(path, fetch, now=self.now)]
-
-    def _check_names(self, side: ObservedHandshake) -> list[Finding]:
-        leaf = next(iter(read_all(side.connection.peer_chain[:1])), None)
-        return list(check_names(side.host or self.target.host, leaf)) if leaf is not None else []
+        facts, findings = judge_certificate(judged.side, self.target.host, now=self.now)
+        self.findings += findings
+        if fetch is not None and facts.path and not is_untrusted(facts):
+            self._on_progress("revocation")
+            self.findings += [one async for one in check_lists(facts.path, fetch, now=self.now)]
 
     # ---- HTTP
 
@@ -321,6 +308,32 @@ class _Doctor:
         self.findings += check_sessions(self.resumption)
         if "TLSv1.2" in self.protocols.names and (allowed := await check_renegotiation(self.target, patience=self._patience)):
             self.findings.append(allowed)
+
+
+def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> tuple[ChainFacts, list[Finding]]:
+    """Return the facts about a server's chain, and what is wrong with it and its staple."""
+    connection = side.connection
+    leaf = next(iter(read_all(connection.peer_chain[:1])), None)
+    names = list(check_names(side.host or host, leaf)) if leaf is not None else []
+    facts = ChainFacts(
+        sent=connection.peer_chain,
+        verified=connection.verified_chain,
+        errors=connection.verify_errors,
+        now=now,
+        find_roots=side.context.find_roots,
+        name_fits=not names,
+    )
+    findings = list(check_chain(facts))
+    if not any(one.id == "other-server" for one in findings):  # whose names say nothing about the right one's
+        findings = [*names, *findings]
+    if facts.path and not is_untrusted(facts):
+        findings += check_staple(side.stapled, facts.path, now=now)
+    return facts, findings
+
+
+def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Return each finding once, the worst first."""
+    return tuple(sorted(dict.fromkeys(findings), key=lambda one: _SEVERITIES.index(one.severity)))
 
 
 def _alert_of(tried: Attempt) -> str | None:

@@ -92,11 +92,11 @@ FINDINGS: Mapping[str, Kind] = {
     "old-versions": _warning("Disable everything before TLS 1.2 on the server (RFC 8996)."),
     "no-tls13": _notice("Enable TLS 1.3: it saves a round trip and has only secure suites."),
     "version-intolerant": _error("Update the server, or the device between: it must ignore versions that it does not know."),
-    "no-common-suite": _error("Enable ECDHE with AES-GCM or ChaCha20-Poly1305 on the server, for the type of its key."),
+    "no-common-suite": _error("Enable ECDHE with AES-GCM on the server, for the type of its key; check that it has a certificate at all."),
     "only-cbc-suites": _warning("Enable AES-GCM or ChaCha20-Poly1305 on the server."),
     "weak-suites": _warning("Remove these suites from the server's list."),
     "no-forward-secrecy": _warning("Enable ECDHE suites: without them, the server's key decrypts everything recorded before."),
-    "weak-dh": _warning("Use the groups of RFC 7919 (ffdhe2048 or more), or ECDHE only."),
+    "weak-dh": _error("Use the groups of RFC 7919 (ffdhe2048 or more), or ECDHE only."),
     "unusual-groups": _error("Enable X25519 and P-256 on the server."),
     "compression": _error("Disable TLS compression on the server (CRIME)."),
     "secure-renegotiation": _error("Update the server: it lacks RFC 5746, and current clients refuse it."),
@@ -113,7 +113,9 @@ FINDINGS: Mapping[str, Kind] = {
         "Get a certificate from a private authority: public ones no longer issue any for clients. Or have the server accept others."
     ),
     "client-certificate-expired": _error("Renew the client's certificate."),
-    "client-certificate-chain": _error("Send the intermediates too: append them to the certificate in cert=."),
+    "client-certificate-chain": _error(
+        "If this issuer is an intermediate, append it to the certificate in cert=. If not, use a certificate from an authority that the server names."
+    ),
     # ---- the certificate's name
     "wrong-host": _error("If this is the host that was meant, have its name added to the certificate; otherwise another server answered."),
     "wrong-host-www": _error("Have the certificate reissued for both names, with www. and without."),

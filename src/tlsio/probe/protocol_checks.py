@@ -131,7 +131,8 @@ def check_protocols(seen: Protocols) -> Iterator[Finding]:
     """Yield what is wrong with a server that speaks TLS."""
     yield from _check_versions(seen)
     yield from _check_suites(seen)
-    if seen.usual_groups is not None and seen.usual_groups.kind != "hello":
+    is_unusual = seen.first.group not in hello.USUAL_GROUPS
+    if is_unusual and seen.usual_groups is not None and seen.usual_groups.kind != "hello":
         group = GROUP_NAMES.get(seen.first.group or 0, "another one")
         yield found("unusual-groups", f"The server takes neither X25519 nor P-256; it chose {group}.")
     old = [answer for version, answer in seen.answers.items() if version < TLS13]

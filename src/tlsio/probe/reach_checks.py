@@ -53,10 +53,15 @@ def explain_unreachable(target: Target, error: OSError | TLSError) -> Finding:
 
 def explain_answer(answer: Answer) -> Finding:
     """Explain an answer to a hello that is not TLS, or that is none."""
-    if answer.kind == "alert":
-        return found("handshake-failed", f"The server refused every ClientHello with the alert {answer.alert}.")
     if answer.kind in _SILENCES:
         return found(*_SILENCES[answer.kind])
+    if answer.kind == "alert":
+        kind = "no-common-suite" if answer.alert in {"handshake_failure", "insufficient_security"} else "handshake-failed"
+        return found(kind, f"The server refused every usual version, suite and group with the alert {answer.alert}.")
+    return _explain_bytes(answer)
+
+
+def _explain_bytes(answer: Answer) -> Finding:
     if _PORTAL.match(answer.first_bytes):
         return found("captive-portal", "The port answers in plain HTTP with a redirect: a network that wants a login.")
     if answer.first_bytes.startswith(b"HTTP/"):

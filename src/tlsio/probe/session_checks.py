@@ -20,13 +20,14 @@ __all__ = ["check_renegotiation", "check_sessions"]
 
 def check_sessions(seen: Mapping[str, Resumption]) -> Iterator[Finding]:
     """Judge what `check_resumption` found, by version."""
-    broken = [f"{version} ({one.offer})" for version, one in seen.items() if one.resumed is False]
+    broken = [version for version, one in seen.items() if one.offer == "ticket" and one.resumed is False]
     if broken:
-        yield found("resumption-broken", f"The server gives sessions and does not resume them: {', '.join(broken)}.")
+        yield found("resumption-broken", f"The server gives tickets and does not resume their sessions, in {', '.join(broken)}.")
     for version, kind in (("TLSv1.3", "tickets-never"), ("TLSv1.2", "no-resumption-tls12")):
         one = seen.get(version)
-        if one is not None and one.supported and one.offer is None:
-            yield found(kind, f"The server gives nothing to resume a session of {version} with.")
+        # A session id alone promises nothing: RFC 5246 §F.1.4 lets servers forget it.
+        if one is not None and one.supported and (one.offer is None or (one.offer == "session id" and one.resumed is False)):
+            yield found(kind, f"The server gives no ticket and keeps no session in {version}.")
 
 
 async def check_renegotiation(target: Target, *, patience: float) -> Finding | None:
