@@ -7,5 +7,6 @@ of `cryptography`; every error is one of `tlsio`.
 from tlsio.certs.bundle import Bundle, complete, read
 from tlsio.certs.inspect import Finding, Item, inspect
 from tlsio.certs.key_match import KeyMatch, match_key
+from tlsio.certs.verify import Cause, ChainVerdict, verify
 
-__all__ = ["Bundle", "Finding", "Item", "KeyMatch", "complete", "inspect", "match_key", "read"]
+__all__ = ["Bundle", "Cause", "ChainVerdict", "Finding", "Item", "KeyMatch", "complete", "inspect", "match_key", "read", "verify"]
