@@ -49,6 +49,8 @@ class TestCertificate:
         builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(pki.ca1().certificate.subject)
         builder = builder.public_key(key.public_key()).serial_number(7).not_valid_before(pki.NOW).not_valid_after(pki.NOW + 47 * pki.DAY)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.DNSName("b.example")]), critical=True)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(pki.ca1().key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         [item] = certs.inspect(builder.sign(pki.ca1().key, hashes.SHA256()))
         assert item.title == "DNS:a.example, DNS:b.example"
         assert item.findings == ()

@@ -14,6 +14,7 @@ from .leaf import Leaf, LeafOptions, self_signed
 from .names import describe_name, parse_constraint, parse_name, parse_names
 from .request import RequestFacts, create_request, load_request, request_facts, request_faults
 from .status import Revocation
+from .verify import Cause, ChainVerdict, verify
 
 __all__ = [
     "DH_GROUPS",
@@ -21,6 +22,8 @@ __all__ = [
     "Authority",
     "AuthorityOptions",
     "Bundle",
+    "Cause",
+    "ChainVerdict",
     "Finding",
     "Item",
     "KeyMatch",
@@ -46,5 +49,6 @@ __all__ = [
     "request_facts",
     "request_faults",
     "self_signed",
+    "verify",
     "write_key",
 ]

@@ -1,6 +1,7 @@
 """The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
 from libc.stdint cimport uint64_t
+from posix.time cimport time_t
 
 cdef extern from "openssl/types.h" nogil:
     ctypedef struct ASN1_TIME
@@ -152,6 +153,19 @@ cdef extern from "openssl/x509_vfy.h" nogil:
     unsigned long X509_V_FLAG_CRL_CHECK
     unsigned long X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_PARTIAL_CHAIN
+    unsigned long X509_V_FLAG_X509_STRICT
+    ctypedef int (*X509_STORE_CTX_verify_cb)(int ok, X509_STORE_CTX *verification) noexcept nogil
+    void X509_STORE_CTX_set_verify_cb(X509_STORE_CTX *verification, X509_STORE_CTX_verify_cb callback)
+    int X509_STORE_CTX_set_ex_data(X509_STORE_CTX *verification, int index, void *data)
+    void *X509_STORE_CTX_get_ex_data(const X509_STORE_CTX *verification, int index)
+    int X509_STORE_CTX_set_default(X509_STORE_CTX *verification, const char *name)
+    X509_VERIFY_PARAM *X509_STORE_CTX_get0_param(X509_STORE_CTX *verification)
+    X509_STACK *X509_STORE_CTX_get0_chain(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error_depth(const X509_STORE_CTX *verification)
+    int X509_verify_cert(X509_STORE_CTX *verification)
+    void X509_VERIFY_PARAM_set_time(X509_VERIFY_PARAM *parameters, time_t when)
+    void X509_VERIFY_PARAM_set_auth_level(X509_VERIFY_PARAM *parameters, int level)
     const void *X509_get0_trust_objects(X509 *certificate)
     const void *X509_get0_reject_objects(X509 *certificate)
     X509_STACK *X509_STORE_CTX_get1_certs(X509_STORE_CTX *verification, const X509_NAME *subject)
