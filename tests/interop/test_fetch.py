@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import random
 import socket
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h11
 import pytest
+from cryptography import x509
 
 import http_peers
 import pki
@@ -20,9 +23,11 @@ import tlsio
 from foreign_peers import find_node
 from ports import own_port
 from tlsio.interop.fetch import Fetcher, fetch
+from tlsio.interop.http_exchange import Exchange, Step
+from tlsio.interop.http_request import make_request
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from net import Version
 
@@ -195,6 +200,31 @@ async def test_informational_responses() -> None:
     """They come before the response."""
     async with scripted(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx") as url:
         assert (await fetch(url)).body == b"x"
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_lists_by_https(revoked: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """`get` as `fetch=` of a CrlCache; certificates name such URLs."""
+    files: dict[bytes, bytes] = {}
+
+    async def answer(sock: tlsio.TLSSocket) -> None:
+        path = (await sock.readuntil(b"\r\n\r\n")).split()[1]
+        body = files.get(path)
+        await sock.send(b"HTTP/1.1 404 No\r\n\r\n" if body is None else b"HTTP/1.1 200 OK\r\n\r\n" + body)
+
+    who = pki.localhost()
+    async with tlsio.serve(answer, 0, "localhost", cert=who.cert_pem, key=who.key_pem) as server:
+        place = x509.UniformResourceIdentifier(f"https://localhost:{server.port}/list")
+        points = x509.CRLDistributionPoints([x509.DistributionPoint([place], None, None, None)])
+        judged = pki.leaf("localhost", issuer=pki.ca1(), extensions=[points])
+        pem = pki.revocation_list(pki.ca1(), revoked=[judged] if revoked else [])
+        files[b"/list"] = x509.load_pem_x509_crl(pem).public_bytes(pki.DER)
+        async with Fetcher(**CA) as fetcher:
+            error = await tlsio.CrlCache("require", fetch=fetcher.get).check([judged.cert_der, pki.ca1().cert_der])
+            with pytest.raises(tlsio.FetchError, match="status 404") as caught:
+                await fetcher.get(f"https://localhost:{server.port}/other")
+    assert (error and error.code) == ("CERT_REVOKED" if revoked else None)
+    assert (caught.value.code, caught.value.host) == ("ERR_FETCH_STATUS", "localhost")
 
 
 # --- proxies ---
@@ -384,6 +414,66 @@ async def test_hostile_responses(answer: bytes) -> None:
     """Each is refused after a bounded number of bytes, in bounded time."""
     error = await refusal(answer)
     assert error.code in {"ERR_FETCH_PROTOCOL", "ERR_FETCH_TOO_LARGE", "ECONNRESET"}
+
+
+class Pieces:
+    """A connection from which a response comes in pieces."""
+
+    def __init__(self, data: bytes, cut: Callable[[], int]) -> None:
+        self.data = data
+        self.cut = cut
+
+    async def read(self, size: int) -> bytes:
+        """Return the next piece."""
+        piece = self.data[: min(size, self.cut())]
+        self.data = self.data[len(piece) :]
+        return piece
+
+    async def send(self, data: bytes) -> None:
+        """Take the request."""
+
+
+async def receive(data: bytes, cut: Callable[[], int]) -> Any:
+    """Return status and body, or the class of the error."""
+    exchange = Exchange(Pieces(data, cut), None)  # type: ignore[arg-type]
+    try:
+        response = await exchange.converse(make_request("http://a/", None, (), None), 1000, Step())
+    except (OSError, tlsio.FetchError, h11.RemoteProtocolError) as error:
+        return type(error)
+    return response.status, response.body
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nA: b\r\n\r\n"
+GOOD = [CHUNKED, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 5\r\n\r\nabcde", b"HTTP/1.0 200 OK\r\n\r\nabcde"]
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Made anew in each run; a failure shows the seed."""
+    seed = random.randrange(2**32)  # noqa: S311 - no secret
+    print(f"seed {seed}")  # noqa: T201 - pytest shows it with a failure
+    return random.Random(seed)  # noqa: S311
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_pieces_do_not_matter(chance: random.Random) -> None:
+    """Byte by byte, and at random places, a response is what it is in one piece."""
+    for data in [*GOOD, *(one for one in HOSTILE.values() if len(one) < 1000)]:
+        whole = await receive(data, lambda: 10_000)
+        assert isinstance(whole, tuple) == (data in GOOD)
+        assert await receive(data, lambda: 1) == whole
+        for _ in range(5):
+            assert await receive(data, lambda: chance.randrange(1, 20)) == whole
+
+
+@pytest.mark.only_loop("asyncio")
+async def test_random_changes_of_a_response(chance: random.Random) -> None:
+    """Whatever comes is a response or one of three kinds of errors, and ends."""
+    for _ in range(300):
+        data = bytearray(chance.choice(GOOD))
+        for _ in range(chance.randrange(1, 6)):
+            data[chance.randrange(len(data))] = chance.choice(b"\r\n\0 :;0123456789abcdefABCDEF\xff")
+        await receive(bytes(data), lambda: chance.randrange(1, 200))
 
 
 async def test_tls_on_the_port_of_http() -> None:

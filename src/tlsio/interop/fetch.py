@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from tlsio.connection.client.dial import connect_tcp
 from tlsio.connection.tasks import running_loop
@@ -38,6 +38,7 @@ __all__ = ["Fetcher", "Response", "fetch"]
 
 _TIMEOUT = 30.0  # seconds; Let's Encrypt's client uses 45 for one request, pip 15 for each read
 _MAX_BYTES = 1024 * 1024  # far more than any chain of certificates or answer of ACME
+_OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REDIRECT_KEEPS_METHOD = frozenset({307, 308})
 # Of the caller's headers, those that another origin may see. All others may be credentials.
@@ -174,6 +175,21 @@ class Fetcher:
         if max_redirects and self._redirect(request, response) is not None:
             raise refusal(request.url, f"more than {max_redirects} redirects", "ERR_FETCH_REDIRECT")
         return response
+
+    async def get(self, url: str) -> bytes:
+        """Return what a URL has: the body of a response with the status 200.
+
+        For `fetch=` of a `CrlCache`, for example. Redirects are not followed.
+
+        Raises:
+            UsageError: not a URL of http or https.
+            FetchError: as `fetch`; or another status (`ERR_FETCH_STATUS`).
+        """
+        response = await self.fetch(url)
+        if response.status != _OK:
+            host = urlsplit(response.url).hostname
+            raise FetchError(f"{response.url:.300} has the status {response.status}", url=response.url, host=host, code="ERR_FETCH_STATUS")
+        return response.body
 
     async def _send(self, request: Request, max_bytes: int, step: Step) -> Response:
         """Send a request over a kept connection, or over a new one."""

@@ -245,6 +245,23 @@ def test_failure_is_undone(root: Root, tmp_path: Path) -> None:
     assert not is_trusted(outcome.store, root, machine)
 
 
+def test_interruption_is_undone(root: Root, tmp_path: Path) -> None:
+    """Ctrl-C while the system's program runs: the file that it was to read is removed."""
+    recorder = Recorder()
+
+    def interrupted(command: Sequence[str]) -> bool:
+        if command[-1] == "/bin/update-ca-certificates" and len(recorder.ran) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    recorder.fails = interrupted
+    machine = debian(tmp_path, recorder)
+    with pytest.raises(KeyboardInterrupt):
+        add_root(root, machine=machine)
+    assert recorder.ran[2:] == [f"rm -f {find_stores(root, machine)[0].check}", "/bin/update-ca-certificates --fresh"]
+    assert add_root(root, machine=machine)[0].state == "added"
+
+
 def test_failure_does_not_stop_the_others(root: Root, tmp_path: Path) -> None:
     """Each store has its own outcome."""
     recorder = Recorder(fails=lambda command: command[0] in {"install", "rm"} or "-L" in command)

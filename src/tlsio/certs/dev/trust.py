@@ -76,7 +76,11 @@ def add_root(root: Root, machine: Machine, *, only: Collection[str] = STORE_KIND
 def _add(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Outcome:
     if is_trusted(store, root, machine):
         return Outcome(store, "present")
-    outcome = _change(store, store.add, machine, dry_run=dry_run)
+    try:
+        outcome = _change(store, store.add, machine, dry_run=dry_run)
+    except BaseException:  # Ctrl-C: a half addition would look like a whole one later
+        _undo(store, root, machine)
+        raise
     if outcome is not None:
         if outcome.commands and not dry_run:
             _undo(store, root, machine)
