@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 # Their Python lists signatures: test_docs.py compares it with the package.
-SIGNATURES = {"asyncio.md", "development.md", "fetch.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
+SIGNATURES = {"asyncio.md", "development.md", "fetch.md", "interop.md", "module.md", "pair.md", "probe.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.

@@ -252,3 +252,30 @@ async def nothing() -> AsyncIterator[int]:
     """Listen nowhere."""
     with own_port() as port:
         yield port
+
+
+@asynccontextmanager
+async def obeying() -> AsyncIterator[int]:
+    """Serve SMTP with STARTTLS, and obey under TLS what was sent together with it in plaintext."""
+    who = good()
+    server = tlsio.create_server(cert=who.chain_pem, key=who.key_pem, request_cert=False)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(tlsio.TLSError, OSError):
+            writer.write(b"220 mail\r\n")
+            await reader.readline()
+            writer.write(b"250-mail\r\n250 STARTTLS\r\n")
+            _, _, kept = (await reader.read(1000)).partition(b"\r\n")
+            writer.write(b"220 go ahead\r\n")
+            async with await server.upgrade((reader, writer)) as sock:
+                if kept:
+                    await sock.send(b"250 done\r\n")
+                await sock.read()
+
+    below = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield below.sockets[0].getsockname()[1]
+    finally:
+        below.close()
+        server.close(0)
+        await server.wait_closed()

@@ -20,8 +20,8 @@ from tlsio.probe.protocol_checks import check_protocols, survey
 from tlsio.probe.reach_checks import explain_answer, explain_unreachable
 from tlsio.probe.resumption import SessionRecorder, check_resumption
 from tlsio.probe.revocation_checks import check_lists, check_staple
-from tlsio.probe.session_checks import check_renegotiation, check_sessions
-from tlsio.probe.starttls import check_protocol
+from tlsio.probe.session_checks import check_pipelining, check_renegotiation, check_sessions
+from tlsio.probe.starttls import PIPELINED, check_protocol
 from tlsio.probe.target import Target
 from tlsio.trust.certificate import read_all
 
@@ -43,6 +43,8 @@ __all__ = ["Examination", "examine", "judge_certificate", "sort_findings"]
 
 # Seconds that a server may say nothing to a hello made by hand.
 _PATIENCE = 5.0
+# Seconds in which a faulty server answers a command that it ought to have forgotten.
+_QUIET = 0.5
 _HTTPS_PORTS = {443, 8443}
 _SEVERITIES = ("error", "warning", "notice")
 # What OpenSSL must be told to talk to servers that it refuses by default; only to look at them.
@@ -306,6 +308,8 @@ class _Doctor:
             if version in self.protocols.names:
                 self.resumption[version] = await check_resumption(self.target, version)
         self.findings += check_sessions(self.resumption)
+        if self.target.starttls in PIPELINED and (obeyed := await check_pipelining(self.target, patience=min(_QUIET, self._patience))):
+            self.findings.append(obeyed)
         if "TLSv1.2" in self.protocols.names and (allowed := await check_renegotiation(self.target, patience=self._patience)):
             self.findings.append(allowed)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["examine_files"]
 
-_MISMATCH = {"ERR_OSSL_X509_KEY_VALUES_MISMATCH", "ERR_OSSL_X509_KEY_TYPE_MISMATCH"}
+_MISMATCH = "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
 # The certificate may be too weak for OpenSSL's defaults: that is to be found, not to fail.
 _LENIENT = "ALL:@SECLEVEL=0"
 _PATIENCE = 10.0  # for a handshake in memory
@@ -52,7 +52,7 @@ async def examine_files(
     try:
         context = create_secure_context(**identity, ciphers=_LENIENT, request_cert=False)
     except ConfigError as error:
-        return (found("key-mismatch" if error.code in _MISMATCH else "file-unusable", f"{error.message}.", error.hint),)
+        return (found("key-mismatch" if error.code == _MISMATCH else "file-unusable", f"{error.message}.", error.hint),)
     given = {"host": host, "ca": ca, "extra_ca": extra_ca, "ciphers": _LENIENT, "handshake_timeout": _PATIENCE}
     parsed = parse_connect_options({name: value for name, value in given.items() if value is not None})
     side = ObservedHandshake(parsed, for_client(parsed).replace(reject_unauthorized=False), host)

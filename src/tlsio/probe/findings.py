@@ -85,6 +85,7 @@ FINDINGS: Mapping[str, Kind] = {
     "starttls-refused": _error("See the server's log: often its certificate or key could not be loaded."),
     "starttls-protocol": _error("Check the port and the protocol; a port with TLS from the start needs no starttls=."),
     "starttls-injection": _error("Update the server. If it is current, someone between injects data: do not use this connection."),
+    "starttls-command-injection": _error("Update the server: it obeys commands that it got before TLS began (CVE-2011-0411)."),
     # ---- the handshake
     "handshake-failed": _error("See the server's log for its side of the reason."),
     "sni-unknown": _error("Add the name to the server's configuration, with a certificate for it, or check the DNS entry."),

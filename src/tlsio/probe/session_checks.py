@@ -1,4 +1,4 @@
-"""Findings about resumption and renegotiation."""
+"""Findings about what outlives or precedes a handshake: sessions, renegotiation, STARTTLS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.model.errors import TLSError
 from tlsio.probe.findings import found
+from tlsio.probe.starttls import PIPELINED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tlsio.probe.resumption import Resumption
     from tlsio.probe.target import Target
 
-__all__ = ["check_renegotiation", "check_sessions"]
+__all__ = ["check_pipelining", "check_renegotiation", "check_sessions"]
 
 
 def check_sessions(seen: Mapping[str, Resumption]) -> Iterator[Finding]:
@@ -48,3 +49,28 @@ async def check_renegotiation(target: Target, *, patience: float) -> Finding | N
     finally:
         tried.socket.destroy()
     return found("client-renegotiation", "The server lets clients renegotiate in TLS 1.2.")
+
+
+async def check_pipelining(target: Target, *, patience: float) -> Finding | None:
+    """Send a command together with STARTTLS, and tell whether the server answers it under TLS.
+
+    Raises:
+        OSError: the server cannot be reached.
+        Cancelled: the connection is closed.
+    """
+    try:
+        tried = await target.attempt(trailing=PIPELINED[target.starttls or ""])
+    except TLSError:
+        return None  # the server refuses it
+    if tried.socket is None:
+        return None
+    try:
+        async with asyncio.timeout(patience):
+            answer = await tried.socket.read()
+    except (TLSError, OSError):
+        return None
+    finally:
+        tried.socket.destroy()
+    if not answer:
+        return None
+    return found("starttls-command-injection", "A command that was sent in plaintext with STARTTLS was answered under TLS.")

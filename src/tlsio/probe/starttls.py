@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Mapping
 
-__all__ = ["PROTOCOLS", "ask_for_tls", "check_protocol"]
+__all__ = ["PIPELINED", "PROTOCOLS", "ask_for_tls", "check_protocol"]
 
 # Everything that a server may send before TLS. A greeting and a list of capabilities have a few
 # hundred bytes; XMPP's features, the longest, a few thousand.
@@ -46,14 +46,19 @@ _MYSQL_FIXED = 4 + 8 + 1  # connection id, the first part of the challenge, fill
 class _Talk:
     """A conversation over a socket, bounded in bytes."""
 
-    def __init__(self, sock: socket.socket, protocol: str) -> None:
+    def __init__(self, sock: socket.socket, protocol: str, trailing: bytes) -> None:
         self._socket = sock
+        self._trailing = trailing
         self._protocol = protocol
         self._buffer = b""
         self._left = _MAX_PLAIN
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    async def send_last(self, command: bytes) -> None:
+        """Send the command after which TLS begins."""
+        await self.send(command + self._trailing)
 
     async def until(self, end: bytes, limit: int = _MAX_PLAIN) -> bytes:
         """Read up to and with `end`."""
@@ -141,13 +146,14 @@ def check_protocol(value: str | None) -> str | None:
     return None if value is None else check_choice("starttls", value, tuple(PROTOCOLS))
 
 
-async def ask_for_tls(sock: socket.socket, protocol: str, host: str) -> None:
+async def ask_for_tls(sock: socket.socket, protocol: str, host: str, *, trailing: bytes = b"") -> None:
     """Ask the server to start TLS; afterwards its handshake may begin.
 
     Args:
         sock: Connected and non-blocking.
         protocol: One of `PROTOCOLS`.
         host: The server's name, which XMPP sends.
+        trailing: Sent together with the last command: a server must forget it.
 
     Raises:
         HandshakeError: the server does not offer TLS, refuses it, or breaks the protocol.
@@ -155,7 +161,7 @@ async def ask_for_tls(sock: socket.socket, protocol: str, host: str) -> None:
         Cancelled: the socket is left as it is; close it.
     """
     name, dialog = _DIALOGS[protocol]
-    talk = _Talk(sock, name)
+    talk = _Talk(sock, name, trailing)
     await dialog(talk, host)
     talk.check_empty()
 
@@ -180,14 +186,14 @@ async def _smtp(talk: _Talk, _host: str) -> None:
     offered = [line[4:].strip().upper() for line in (await _reply(talk, b"250")).split(b"\n")[1:]]
     if b"STARTTLS" not in offered:
         raise talk.missing()
-    await talk.send(b"STARTTLS\r\n")
+    await talk.send_last(b"STARTTLS\r\n")
     await _reply(talk, b"220")
 
 
 async def _ftp(talk: _Talk, _host: str) -> None:
     """RFC 4217 §4."""
     await _reply(talk, b"220")
-    await talk.send(b"AUTH TLS\r\n")
+    await talk.send_last(b"AUTH TLS\r\n")
     await _reply(talk, b"234")
 
 
@@ -205,7 +211,7 @@ async def _imap(talk: _Talk, _host: str) -> None:
             offered |= set(line.upper().split())
     if b"STARTTLS" not in offered:
         raise talk.missing()
-    await talk.send(b"b STARTTLS\r\n")
+    await talk.send_last(b"b STARTTLS\r\n")
     while not (line := await talk.line()).upper().startswith(b"B "):
         pass
     if not line.upper().startswith(b"B OK"):
@@ -224,7 +230,7 @@ async def _pop3(talk: _Talk, _host: str) -> None:
             offered.add(line.strip().upper())
         if b"STLS" not in offered:
             raise talk.missing()
-    await talk.send(b"STLS\r\n")
+    await talk.send_last(b"STLS\r\n")
     if not (line := await talk.line()).startswith(b"+OK"):
         raise talk.refused(line)
 
@@ -311,3 +317,6 @@ _DIALOGS: Mapping[str, tuple[str, Callable[[_Talk, str], Awaitable[None]]]] = {
 }
 PROTOCOLS = tuple(_DIALOGS)
 """The names that `starttls=` accepts."""
+
+PIPELINED = {"smtp": b"NOOP\r\n", "ftp": b"NOOP\r\n", "imap": b"c NOOP\r\n", "pop3": b"NOOP\r\n"}
+"""A harmless command that a faulty server may take over into TLS, by protocol."""

@@ -93,8 +93,11 @@ class Target:
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    async def dial(self) -> _socket.socket:
+    async def dial(self, *, trailing: bytes = b"") -> _socket.socket:
         """Connect by TCP, and ask for TLS if that is needed.
+
+        Args:
+            trailing: Plaintext that follows the question in the same piece.
 
         Raises:
             OSError: the server cannot be reached.
@@ -104,7 +107,7 @@ class Target:
         made = await connect_tcp(asyncio.get_running_loop(), to_lookup_name(self.host, "host"), self.port, parsed)
         try:
             if self.starttls is not None:
-                await ask_for_tls(made, self.starttls, self.host)
+                await ask_for_tls(made, self.starttls, self.host, trailing=trailing)
         except BaseException:
             made.close()
             raise
@@ -128,8 +131,13 @@ class Target:
             raise tried.error
         return tried.socket, tried.side
 
-    async def attempt(self, context: Mapping[str, Any] | None = None, **overrides: Any) -> Attempt:
+    async def attempt(self, context: Mapping[str, Any] | None = None, *, trailing: bytes = b"", **overrides: Any) -> Attempt:
         """Do as `secure`, but return the facts of a failed handshake with its error.
+
+        Args:
+            context: As for `secure`.
+            trailing: As for `dial`.
+            overrides: As for `secure`.
 
         Raises:
             OSError: the server cannot be reached.
@@ -142,7 +150,7 @@ class Target:
         below = None
         try:
             async with asyncio.timeout(self.timeout):
-                below = await self.dial()
+                below = await self.dial(trailing=trailing)
                 return Attempt(side, await secure(below, side))
         except HandshakeTimeoutError as error:
             return Attempt(side, None, error)
