@@ -8,7 +8,7 @@
     [2]                                       its exit code, if that is not 0
 
 In a line, `[..]` stands for any text; a line `...` (or `! ...`) stands for any number of lines. `$ stop` interrupts the last background
-command as Ctrl-C does, and shows the rest of what it printed. `$NAME` and `${NAME}` are variables of the environment: PORT is a free port.
+command as Ctrl-C does, and shows the rest of what it printed; `$ wait` waits for its end. `$NAME` and `${NAME}` are variables of the environment: PORT is a free port.
 
 `tlsio` is a process of its own, forked from one that has imported everything; other commands are run by sh.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Step", "parse", "play"]
 
 _PATIENCE = 30.0
-_MODULES = ("connect", "inspect", "listen", "make")
+_MODULES = ("bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "verify")
 
 
 @dataclass
@@ -89,9 +89,10 @@ def play(text: str, folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def _play_one(step: Step, folder: Path, environment: dict[str, str], running: list[_Running]) -> None:
-    if step.command == "stop":
+    if step.command in {"stop", "wait"}:
         one = running.pop()
-        one.interrupt()
+        if step.command == "stop":
+            one.interrupt()
         one.expect(step, is_whole=True)
         return
     words = Template(step.command).safe_substitute(environment)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.parameters import as_paths
 from tlsio.cli.passphrase import passphrase_option
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ _OPTIONS = (
     passphrase_option,
     click.option("--servername", metavar="NAME", help="The name to ask for and to verify, if it is not HOST."),
     click.option("--alpn", metavar="NAME,…", help="Protocols to offer, the preferred first: h2,http/1.1."),
-    click.option("--pin", "pins", metavar="PIN", multiple=True, help="Accept only a chain with this key: sha256/…"),
+    click.option("--pin", "--pins", "pins", metavar="PIN", multiple=True, help="Accept only a chain with this key: sha256/…"),
+    click.option("--identity", metavar="URI", help="A URI that the certificate must have, such as spiffe://plant.example/press."),
+    click.option(
+        "--policy", "chain_policy", type=click.Choice(["openssl", "strict"]), help="strict: judge the chain by RFC 5280's profile."
+    ),
     click.option("--min-version", type=click.Choice(_VERSIONS), help="The oldest version of TLS to accept."),
     click.option("--max-version", type=click.Choice(_VERSIONS), help="The newest version of TLS to accept."),
     click.option("--ciphers", metavar="LIST", help="Cipher suites, in OpenSSL's notation."),
@@ -46,13 +50,7 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def for_connect(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of `tlsio.probe` that the user gave."""
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    for name in ("ca", "extra_ca"):
-        if name in given:
-            given[name] = [Path(one) for one in given[name]]
-    for name in ("cert", "key"):
-        if name in given:
-            given[name] = Path(given[name])
+    given = as_paths({name: value for name, value in options.items() if value not in (None, ())}, "ca", "extra_ca", "cert", "key")
     if "alpn" in given:
         given["alpn_protocols"] = given.pop("alpn").split(",")
     if "pins" in given:

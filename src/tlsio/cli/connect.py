@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.client_options import client_options, for_connect
-from tlsio.cli.endpoint import ENDPOINT
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.look import print_look
 from tlsio.cli.output import is_json, json_option, print_json
+from tlsio.cli.parameters import ENDPOINT
 from tlsio.cli.streams import read_input, write_output
 from tlsio.probe.connect import connect as look_at
 from tlsio.probe.pump import pump
 
 if TYPE_CHECKING:
-    from tlsio.cli.endpoint import Endpoint
+    from tlsio.cli.parameters import Endpoint
 
 __all__ = ["connect"]
 

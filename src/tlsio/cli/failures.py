@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import sys
-from contextlib import suppress
 
 import click
 
-from tlsio.cli.output import print_json
+from tlsio.cli.output import print_json, use_colors
 from tlsio.model.errors import ConfigError, TLSError, UsageError
 
 __all__ = ["FINDING", "INTERRUPTED", "WRONG_USE", "report", "report_usage"]
@@ -44,7 +41,7 @@ def report(error: Exception, *, as_json: bool) -> int:
         Exception: `error`, if it is a mistake in this program.
     """
     if isinstance(error, BrokenPipeError) and error.filename is None:
-        return _end_of_output()
+        return FINDING  # the reader of our output has gone, as with `| head`
     if not isinstance(error, TLSError | OSError):
         raise error
     message = error.message if isinstance(error, TLSError) else _describe(error)
@@ -69,8 +66,8 @@ def translate(text: str) -> str:
 
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
     message, hint = translate(message), translate(hint) if hint else None
-    click.secho("Error: ", fg="red", nl=False, err=True)
-    click.echo(f"{message}{'' if message.endswith('.') else '.'}", err=True)
+    click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
+    click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
     for line in (*notes, *([hint] if hint else [])):
         click.echo(f"  {translate(line)}", err=True)
     if as_json:
@@ -100,13 +97,3 @@ def _is_of_network(error: OSError) -> bool:
     from socket import gaierror  # noqa: PLC0415 - only after an error
 
     return isinstance(error, ConnectionError | TimeoutError | gaierror) or error.errno in _UNREACHABLE
-
-
-def _end_of_output() -> int:
-    """End after the reader of our output has gone, as with `| head`.
-
-    Python would print an error when it flushes standard output at its end.
-    """
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FINDING

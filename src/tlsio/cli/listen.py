@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-import tlsio
-from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
+from tlsio.cli.output import is_json, json_option
+from tlsio.cli.parameters import as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import read_input, write_output
-from tlsio.probe.pump import pump
-from tlsio.trust.names import printable
+from tlsio.probe.listen import listen as serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from tlsio import Server, TLSSocket
+    from tlsio.probe.listen import Arrival
 
 __all__ = ["listen"]
 
@@ -36,92 +38,84 @@ _MAX_PORT = 65535
 @click.argument("port", type=click.IntRange(0, _MAX_PORT))
 @click.option("--host", default="localhost", show_default=True, help="The address to listen on; :: is every one.")
 @click.option("--cert", metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev.")
-@click.option("--key", metavar="FILE", help="Its private key. Default: the file of --cert has it.")
+@click.option("--key", metavar="FILE", help="Its private key.")
+@click.option("--pfx", metavar="FILE", help="Certificate and key as PKCS#12.")
 @passphrase_option
 @click.option("--ca", metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities.")
 @click.option("--alpn", metavar="NAME,…", help="Protocols to accept, the preferred first.")
-@click.option("--pipe", is_flag=True, help="Connect the first client to standard input and output, and end with it.")
+@click.option("--dhparam", metavar="FILE", help="Diffie-Hellman parameters, or auto.")
+@click.option("--pipe", "pipes", is_flag=True, help="Connect the first client to standard input and output, and end with it.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not report connections.")
-def listen(port: int, *, host: str, pipe: bool, quiet: bool, **options: Any) -> int:
+@json_option
+def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, **options: Any) -> None:
     """Listen on PORT and send back what clients send; 0 is any free port. Ctrl-C ends it.
 
-    Connections and refusals are reported on standard error.
+    Connections and refusals are reported on standard error; with --json, one object a line.
     """
-    server = with_passphrase(options.pop("passphrase"), lambda secret: _make_server(secret, **options))
-    return asyncio.run(_serve(server, host, port, pipe=pipe, say=_ignore if quiet else _say))
+    given = _for_server(options)
+    say = _ignore if quiet else _print_json if is_json() else _print
+    report: dict[str, Any] = {"on_arrival": say}
+    if pipes:
+        report["pipe"] = read_input, write_output
+    serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
+    asyncio.run(_serve(serving, host, only_one=pipes))
 
 
-def _make_server(passphrase: str | None, *, cert: str | None, key: str | None, ca: tuple[str, ...], alpn: str | None) -> tlsio.Server:
-    given: dict[str, Any] = {"cert": Path(cert), "key": Path(key or cert), "passphrase": passphrase} if cert else _issue()
-    if ca:
-        given |= {"ca": [Path(one) for one in ca], "request_cert": True, "reject_unauthorized": True}
-    if alpn:
-        given["alpn_protocols"] = alpn.split(",")
-    return tlsio.create_server(**given)
+def _for_server(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `tlsio.serve` that the user gave."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "alpn" in given:
+        given["alpn_protocols"] = given.pop("alpn").split(",")
+    if "ca" in given:
+        given["request_cert"] = True
+    files = ("ca", "cert", "key", "pfx", *(() if given.get("dhparam") == "auto" else ("dhparam",)))
+    return as_paths(given, *files) if {"cert", "pfx"} & given.keys() else as_paths(given, *files) | _issue()
 
 
 def _issue() -> dict[str, Any]:
     """Return a certificate for this machine, issued in memory by the development authority."""
-    from tlsio.certs import dev  # noqa: PLC0415 - its imports take time
+    from tlsio.certs import dev  # noqa: PLC0415 - only without --cert
 
     leaf = dev.load().server("localhost", "127.0.0.1", "::1")
     return {"cert": leaf.chain_pem, "key": leaf.key_pem}
 
 
-async def _serve(server: tlsio.Server, host: str, port: int, *, pipe: bool, say: Callable[[str], object]) -> int:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[int] = loop.create_future()
+async def _serve(serving: AbstractAsyncContextManager[Server], host: str, *, only_one: bool) -> None:
+    async with serving as server:
+        click.echo(f"Listening on {host} port {server.port}.", err=True)
+        if only_one:
+            await _first_conversation(server)
+        else:
+            await server.serve_forever()
+
+
+async def _first_conversation(server: Server) -> None:
+    """Wait until the first client that is accepted has gone."""
+    first: asyncio.Future[TLSSocket] = asyncio.get_running_loop().create_future()
 
     @server.on("secure_connection")
-    async def converse(socket: tlsio.TLSSocket) -> None:
-        say(f"{_address(socket)}: {socket.get_protocol()}{_client(socket)}")
-        if pipe:
-            await _pipe_one(socket, done)
-        else:
-            await _echo(socket)
-        say(f"{_address(socket)}: closed")
+    def keep(socket: TLSSocket) -> None:
+        if not first.done():
+            first.set_result(socket)
 
-    @server.on("tls_client_error")
-    def report(error: Exception, _socket: tlsio.TLSSocket) -> None:
-        say(f"refused: {error}")
-
-    await server.listen(port, host)
-    say(f"listening on {host} port {server.port}")
-    try:
-        return await done
-    finally:
-        server.close(timeout=0)
-        await server.wait_closed()
+    await (await first).wait_closed()
 
 
-async def _pipe_one(socket: tlsio.TLSSocket, done: asyncio.Future[int]) -> None:
-    try:
-        await pump(socket, read_input, write_output)
-        code = 0
-    except tlsio.TLSError as error:
-        _say(f"{_address(socket)}: {error}")
-        code = FINDING
-    if not done.done():
-        done.set_result(code)
+def _print(arrival: Arrival) -> None:
+    address = arrival.address or "a client"
+    if arrival.error is not None:
+        click.echo(f"{address}: {click.style('refused', fg='red')}: {arrival.error}", err=True)
+        if arrival.hint:
+            click.echo(f"  {arrival.hint}", err=True)
+        return
+    facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
+    who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
+    click.echo(f"{address}: {', '.join([one for one in facts if one] + who)}", err=True)
 
 
-async def _echo(socket: tlsio.TLSSocket) -> None:
-    async for chunk in socket:
-        await socket.send(chunk)
+def _print_json(arrival: Arrival) -> None:
+    click.echo(json.dumps(arrival.as_data()), err=True)
 
 
-def _address(socket: tlsio.TLSSocket) -> str:
-    return f"{socket.remote_address} port {socket.remote_port}"
-
-
-def _client(socket: tlsio.TLSSocket) -> str:
-    certificate = socket.get_peer_certificate()
-    return f", {printable(str(certificate['subject']))}" if certificate else ""
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _ignore(_text: str) -> None:
+def _ignore(_arrival: Arrival) -> None:
     pass

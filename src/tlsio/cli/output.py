@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,19 @@ def use_colors() -> bool | None:
 
 
 def flush() -> None:
-    """Write what is buffered, so that a full disk is an error of the command."""
-    sys.stdout.flush()
+    """Write what is buffered, so that a full disk is an error of the command.
+
+    Raises:
+        OSError: it cannot be written; what is left is dropped.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter would try once more at its end, and report the error in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            error.filename = "standard output"
+        raise
 
 
 def console() -> Console:

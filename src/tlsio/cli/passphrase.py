@@ -17,7 +17,7 @@ from tlsio.model.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PASSPHRASE", "new_passphrase_option", "passphrase_option", "with_passphrase"]
+__all__ = ["PASSPHRASE", "ask_or_refuse", "new_passphrase_option", "passphrase_option", "with_passphrase"]
 
 _T = TypeVar("_T")
 _FORMS = "prompt, file:PATH or env:NAME"
@@ -58,6 +58,17 @@ def with_passphrase(source: Callable[..., str] | None, action: Callable[[str | N
         if error.code != "ERR_OSSL_BAD_DECRYPT" or not sys.stdin.isatty():
             raise
     return action(_ask())
+
+
+def ask_or_refuse(remedy: str) -> Callable[..., str]:
+    """Return the prompt on a terminal.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"A passphrase is needed. {remedy}")
+    return _ask
 
 
 def _ask(*, twice: bool = False) -> str:

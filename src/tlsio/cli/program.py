@@ -21,10 +21,20 @@ __all__ = ["COMMANDS", "program", "run"]
 # the completion of a shell import no command.
 COMMANDS = {
     "key": ("make", "Make a private key."),
+    "csr": ("make", "Make a certificate request, to be signed by an authority."),
     "self-sign": ("make", "Make a certificate that is signed by its own key."),
+    "sign": ("make", "Sign a certificate request."),
+    "dhparam": ("make", "Write Diffie-Hellman parameters."),
+    "pem": ("convert", "Put certificates and keys in order, as PEM, PKCS#7 or DER."),
+    "pfx": ("convert", "Write a key and its chain as PKCS#12."),
+    "dev": ("dev", "Make certificates for development, trusted on this machine alone."),
     "inspect": ("inspect", "Describe certificates and keys, and what is wrong with them."),
+    "verify": ("verify", "Say whether a chain would be accepted, and every reason why not."),
+    "pin": ("inspect", "Print the pin of a key."),
     "connect": ("connect", "Connect, and show what was negotiated and what the chain is worth."),
     "listen": ("listen", "Be the other end: an echo or pipe server."),
+    "doctor": ("doctor", "Say what is wrong with a server, and what to do."),
+    "bench": ("bench", "Measure handshakes and echoes per second."),
 }
 
 

@@ -10,7 +10,7 @@ import click
 
 from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
 from tlsio.certs.inspect import inspect
-from tlsio.cli.output import is_json, print_json
+from tlsio.cli.output import flush, is_json, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,13 @@ class New:
         path: `-` for standard output.
         content: Its bytes.
         is_private: It has a key: only its owner can read the file.
+        title: What it is; None: what `inspect` says.
     """
 
     path: str
     content: bytes
     is_private: bool = False
+    title: str | None = None
 
 
 def deliver(*made: New, force: bool, passphrase: str | None = None, notes: Sequence[str] = ()) -> None:
@@ -58,16 +60,20 @@ def deliver(*made: New, force: bool, passphrase: str | None = None, notes: Seque
     for one in made:
         if one.path == STDOUT:
             sys.stdout.buffer.write(one.content)
+            flush()
     is_output_free = len(files) == len(made)
     for one in files:
-        titles = ", ".join(f"{item.kind} {item.title}" for item in inspect(one.content, passphrase=passphrase))
-        click.echo(f"{one.path}: {titles}", err=not is_output_free)
+        click.echo(f"{one.path}: {_describe(one, passphrase)}", err=not is_output_free)
     for note in notes:
         click.echo(note, err=True)
 
 
+def _describe(one: New, passphrase: str | None) -> str:
+    return one.title or ", ".join(f"{item.kind} {item.title}" for item in inspect(one.content, passphrase=passphrase))
+
+
 def _as_json(one: New, passphrase: str | None) -> dict[str, object]:
-    items = [item.as_json() for item in inspect(one.content, passphrase=passphrase)]
+    facts = {"title": one.title} if one.title else {"items": [item.as_json() for item in inspect(one.content, passphrase=passphrase)]}
     if one.path != STDOUT:
-        return {"path": one.path, "items": items}
-    return {"content": one.content.decode("ascii", "backslashreplace"), "items": items}
+        return {"path": one.path, **facts}
+    return {"content": one.content.decode("ascii", "backslashreplace"), **facts}

@@ -1,14 +1,15 @@
-"""HOST:PORT on the command line."""
+"""What stands on a command line, parsed: HOST:PORT, files, instants."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-__all__ = ["ENDPOINT", "FILE_OR_ENDPOINT", "Endpoint"]
+__all__ = ["ENDPOINT", "FILE_OR_ENDPOINT", "INSTANT", "Endpoint", "as_paths"]
 
 _HTTPS = 443
 _MAX_PORT = 65535
@@ -49,5 +50,29 @@ class _FileOrEndpoint(_Endpoint):
         return Path(value)
 
 
+class _Instant(click.ParamType):  # type: ignore[type-arg]
+    """A day or an instant of ISO 8601, in UTC unless it says otherwise."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse the text."""
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            return self.fail(f"{value!r} is not an instant, such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 ENDPOINT = _Endpoint()
 FILE_OR_ENDPOINT = _FileOrEndpoint()
+INSTANT = _Instant()
+
+
+def as_paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return options with the files of some of them as paths: a str would be the content itself."""
+    return {name: _as_path(value) if name in names else value for name, value in options.items()}
+
+
+def _as_path(value: Any) -> Any:
+    return [Path(one) for one in value] if isinstance(value, tuple) else Path(value)
