@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.connection.context.files import read_file
@@ -23,6 +22,7 @@ from tlsio.model.material import parse_certificates
 from .keys import generate_key, load_key, signature_hash
 from .leaf import Leaf
 from .names import parse_names
+from .pem import to_pem
 from .profile import (
     LEAF_DAYS,
     add_leaf_extensions,
@@ -179,12 +179,12 @@ class Authority:
     @property
     def cert_pem(self) -> bytes:
         """Its certificate in PEM: what `ca=` of the peers takes if it is a root."""
-        return self.certificate.public_bytes(Encoding.PEM)
+        return to_pem(self.certificate)
 
     @property
     def root_pem(self) -> bytes:
         """The certificate of the highest known authority in PEM: what `ca=` of the peers takes."""
-        return (self.certificate, *self.above)[-1].public_bytes(Encoding.PEM)
+        return to_pem((self.certificate, *self.above)[-1])
 
     def intermediate(self, name: str, **options: Unpack[AuthorityOptions]) -> Authority:
         """Make an authority below this one. Its leaves carry its certificate with them.
