@@ -314,7 +314,7 @@ class TestConstraints:
     def test_openssl_accepts_names_inside(self, tmp_path: Path) -> None:
         """Of all kinds, constrained at the root and at an intermediate."""
         root = Authority.create(permitted=["example.com", "10.0.0.0/8", "@example.com", "URI:.example.com"])
-        below = root.intermediate("shop", permitted=["shop.example.com", "10.1.0.0/16"])
+        below = root.intermediate("shop", permitted=["shop.example.com", "10.1.0.0/16", "ada@example.com", "URI:a.example.com"])
         leaf = below.server("shop.example.com", "*.shop.example.com", "10.1.2.3", "ada@example.com", "https://a.example.com/")
         openssl_verify(root, leaf, tmp_path)
 
@@ -331,11 +331,48 @@ class TestConstraints:
         with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
             below.server("a.secret.example.com")
 
-    def test_permitted_names_permit_no_addresses(self, tmp_path: Path) -> None:
-        """DNS constraints alone say nothing about addresses, and any could be certified."""
+    @pytest.mark.parametrize("permitted", ["example.com", "10.0.0.0/8", "@example.com", "URI:example.com"])
+    def test_kinds_that_do_not_occur_are_not_permitted(self, permitted: str, tmp_path: Path) -> None:
+        """A constraint of one kind says nothing about the others, which OpenSSL would accept."""
+        inside = {"10.0.0.0/8": "10.1.2.3", "@example.com": "ada@example.com", "URI:example.com": "https://example.com/"}
+        root = Authority.create(permitted=[permitted])
+        names = ["example.com", *inside.values()]
+        openssl_verify(root, root.server(inside.get(permitted, permitted)), tmp_path)
+        for name in set(names) - {inside.get(permitted, permitted)}:
+            with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+                root.server(name)
+            with pytest.raises(AssertionError, match=r"permitted subtree violation|excluded subtree violation"):
+                openssl_verify(root, Authority.create(key=root.key).server(name), tmp_path)
+
+    @pytest.mark.parametrize(("subject", "inside"), [("a.example.com", True), ("a.example.org", False), ("Ada", True), ("Dr. Ada", True)])
+    def test_a_common_name_that_looks_like_dns_is_compared(self, subject: str, *, inside: bool, tmp_path: Path) -> None:
+        """As OpenSSL does if there are no DNS names."""
         root = Authority.create(permitted=["example.com"])
+        if inside:
+            openssl_verify(root, root.client(subject), tmp_path)
+        else:
+            with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+                root.client(subject)
+            with pytest.raises(AssertionError, match="permitted subtree violation"):
+                openssl_verify(root, Authority.create(key=root.key).client(subject), tmp_path)
+
+    def test_an_address_in_the_subject_is_compared(self, tmp_path: Path) -> None:
+        """The attribute emailAddress."""
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.EMAIL_ADDRESS, "ada@example.org")])
+        root = Authority.create(permitted=["@example.com"])
         with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
-            root.server("192.0.2.1")
+            root.client("Ada", subject=subject)
+        with pytest.raises(AssertionError, match="permitted subtree violation"):
+            openssl_verify(root, Authority.create(key=root.key).client("Ada", subject=subject), tmp_path)
+
+    def test_certtool_honours_them(self, tmp_path: Path) -> None:
+        """GnuTLS, in any version."""
+        root = Authority.create(permitted=["example.com"])
+        (tmp_path / "ca.pem").write_bytes(root.cert_pem)
+        command = ["certtool", "--verify", "--load-ca-certificate", str(tmp_path / "ca.pem")]
+        run(*command, data=root.server("a.example.com").chain_pem)
+        with pytest.raises(AssertionError, match="constraints"):
+            run(*command, data=Authority.create(key=root.key).server("a.example.org").chain_pem)
 
     def test_openssl_refuses_what_was_signed_against_them(self, tmp_path: Path) -> None:
         """With the same key and without the constraints in its copy."""

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,17 @@ def test_a_folder_in_place_of_the_file_is_kept(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"cert\.pem"):
         write_files(pair(tmp_path)[1], overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["cert.pem"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path, *, overwrite: bool) -> None:
+    """Also one that leads nowhere: a key must not appear elsewhere."""
+    target = tmp_path / "elsewhere"
+    (tmp_path / "key.pem").symlink_to(target)
+    with nullcontext() if overwrite else pytest.raises(FileExistsError):
+        write_files(NewFile(tmp_path / "key.pem", b"a key", PRIVATE), overwrite=overwrite)
+    assert not target.exists()
+    assert (tmp_path / "key.pem").is_symlink() is not overwrite
 
 
 def test_without_hard_links_a_file_that_exists_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,11 @@ def test_mutual_tls() -> None:
     assert any("certificate_required" in line for line in refused)
 
 
+def test_own_authority() -> None:
+    """The device is known, and after its revocation refused."""
+    assert run("own_authority.py") == ["hello, press 4", "refused: certificate_revoked"]
+
+
 def test_server_names() -> None:
     """The table, the function and the default each serve their names; a closed tenant is refused."""
     assert run("server_names.py") == [

@@ -12,6 +12,7 @@ from .diffie_hellman import DH_GROUPS, dhparams
 from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
 from .leaf import Leaf, LeafOptions, self_signed
 from .names import describe_name, parse_constraint, parse_name, parse_names
+from .pem import to_pem, write_pem
 from .request import RequestFacts, create_request, load_request, request_facts, request_faults
 from .status import Revocation
 from .verify import Cause, ChainVerdict, verify
@@ -49,6 +50,8 @@ __all__ = [
     "request_facts",
     "request_faults",
     "self_signed",
+    "to_pem",
     "verify",
     "write_key",
+    "write_pem",
 ]

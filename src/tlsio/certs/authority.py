@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.connection.context.files import read_file
@@ -23,6 +22,7 @@ from tlsio.model.material import parse_certificates
 from .keys import generate_key, load_key, signature_hash
 from .leaf import Leaf
 from .names import parse_names
+from .pem import to_pem
 from .profile import (
     LEAF_DAYS,
     add_leaf_extensions,
@@ -73,7 +73,8 @@ class AuthorityOptions(TypedDict, total=False):
         path_length: How many authorities may follow below it. Default: any number for a root, 0 for
             an intermediate.
         permitted: Name constraints: the only names that it may certify, as `parse_constraint` reads
-            them. If they are names of DNS only, no addresses are permitted.
+            them. Names of kinds that do not occur are not permitted: no addresses if there are only
+            names of DNS.
         excluded: Names that it may not certify.
         issuer_url: Where its certificate is, for clients that miss it (AIA).
         ocsp_url: Where its OCSP responder is.
@@ -178,12 +179,12 @@ class Authority:
     @property
     def cert_pem(self) -> bytes:
         """Its certificate in PEM: what `ca=` of the peers takes if it is a root."""
-        return self.certificate.public_bytes(Encoding.PEM)
+        return to_pem(self.certificate)
 
     @property
     def root_pem(self) -> bytes:
         """The certificate of the highest known authority in PEM: what `ca=` of the peers takes."""
-        return (self.certificate, *self.above)[-1].public_bytes(Encoding.PEM)
+        return to_pem((self.certificate, *self.above)[-1])
 
     def intermediate(self, name: str, **options: Unpack[AuthorityOptions]) -> Authority:
         """Make an authority below this one. Its leaves carry its certificate with them.
@@ -266,16 +267,17 @@ class Authority:
         faults = request_faults(asked, subject_suffices=usage == "client" or names is not None)
         facts = request_facts(asked)
         certified = facts.names if names is None else parse_names(names)
+        subject = facts.subject if usage == "client" else x509.Name([])
         if facts.usages and USAGES[usage] not in facts.usages:
             faults.append(f"it asks for other usages than that of a {usage}")
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += names_outside(certified, (self.certificate, *self.above))
+        faults += names_outside(subject, certified, (self.certificate, *self.above))
         if faults:
             raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
         certificate = self._issue(
             asked.public_key(),
-            subject=facts.subject if usage == "client" else x509.Name([]),
+            subject=subject,
             names=certified,
             usage=usage,
             must_staple=facts.must_staple,
@@ -347,12 +349,11 @@ class Authority:
         must_staple: bool = False,
     ) -> Leaf:
         parsed, life = parse_names(names), self._life(days, not_before, not_after)
+        who = parse_subject(subject)
         secret = key or generate_key(kind)
-        if faults := [*key_faults(secret.public_key()), *names_outside(parsed, (self.certificate, *self.above))]:
+        if faults := [*key_faults(secret.public_key()), *names_outside(who, parsed, (self.certificate, *self.above))]:
             raise wrong_value("names", f"cannot be certified: {'; '.join(faults)}")
-        certificate = self._issue(
-            secret.public_key(), subject=parse_subject(subject), names=parsed, usage=usage, must_staple=must_staple, life=life
-        )
+        certificate = self._issue(secret.public_key(), subject=who, names=parsed, usage=usage, must_staple=must_staple, life=life)
         return Leaf(certificate, self._sent(), secret)
 
     def _issue(

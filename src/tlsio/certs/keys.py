@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -139,15 +138,18 @@ def _check_signs(key: object, name: str) -> PrivateKey:
 def _load(material: Material, secret: bytes | None) -> object:
     load = serialization.load_pem_private_key if material.kind == "pem" else serialization.load_der_private_key
     try:
-        with contextlib.suppress(TypeError):  # "Password was given but private key is not encrypted."
-            return load(material.data, secret)
         return load(material.data, None)
-    except TypeError:
-        raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
+    except TypeError:  # it is encrypted
+        if secret is None:
+            raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
     except UNREADABLE as error:
-        if "password" in str(error).lower():
-            raise _undecryptable(material, "cannot be decrypted: the passphrase is wrong") from None
         raise unreadable(material, "a private key", "key", error) from None
+    try:
+        return load(material.data, secret)
+    except UnsupportedAlgorithm as error:
+        raise unreadable(material, "a private key", "key", error) from None
+    except ValueError:
+        raise _undecryptable(material, "cannot be decrypted: the passphrase is wrong, or the key is damaged") from None
 
 
 def _undecryptable(material: Material, problem: str) -> ConfigError:

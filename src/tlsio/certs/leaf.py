@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsio.model.checks import wrong_value
 from tlsio.model.errors import UsageStateError
@@ -14,6 +13,7 @@ from tlsio.model.errors import UsageStateError
 from .files import PRIVATE, PUBLIC, NewFile, write_files
 from .keys import generate_key, key_pem, signature_hash
 from .names import describe_name, parse_names
+from .pem import to_pem
 from .profile import LEAF_DAYS, add_leaf_extensions, begin, check_leaf_life, make_life, system_clock
 from .request import key_faults
 from .subject import MAX_COMMON_NAME, named, parse_subject
@@ -69,12 +69,12 @@ class Leaf:
     @property
     def cert_pem(self) -> bytes:
         """The certificate alone, in PEM."""
-        return self.certificate.public_bytes(Encoding.PEM)
+        return to_pem(self.certificate)
 
     @property
     def chain_pem(self) -> bytes:
         """The certificate and its intermediates, in PEM: what `cert=` takes."""
-        return b"".join(one.public_bytes(Encoding.PEM) for one in (self.certificate, *self.intermediates))
+        return to_pem(self.certificate, *self.intermediates)
 
     @property
     def key_pem(self) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 
 from tlsio.model.checks import out_of_range, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, UsageStateError, UsageTypeError
@@ -17,7 +19,7 @@ from .request import USAGES
 from .subject import common_name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .keys import PublicKey
     from .request import Usage
@@ -43,9 +45,12 @@ MAX_LEAF_DAYS = 398  # CA/Browser Forum SC-31; Apple's platforms refuse longer o
 LEAF_DAYS = 365
 # The clock of a client may be slow. Let's Encrypt dates back by an hour too.
 _BACKDATED = timedelta(hours=1)
-# Excluded next to permitted DNS names, unless networks are permitted too: a constraint of DNS names
-# says nothing about addresses (RFC 5280 §4.2.1.10).
-_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
+# A constraint says nothing about names of other kinds (RFC 5280 §4.2.1.10). To permit none of a
+# kind, all addresses are excluded, and of hosts only those below a name that never exists are
+# permitted (RFC 6761 §6.4).
+_NO_ADDRESSES = ("0.0.0.0/0", "::/0")
+_NO_HOSTS = ("DNS:invalid", "email:@invalid", "URI:invalid")
+_LOOKS_LIKE_DNS = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 
 
 def system_clock() -> datetime:
@@ -150,19 +155,35 @@ def make_constraints(
 ) -> x509.NameConstraints | None:
     """Return the name constraints of an authority, None if there are none."""
     allowed, denied = [parse_constraint(one) for one in permitted], [parse_constraint(one) for one in excluded]
-    if any(isinstance(one, x509.DNSName) for one in allowed) and not any(isinstance(one, x509.IPAddress) for one in allowed):
-        denied += [parse_constraint(one) for one in _ALL_ADDRESSES]
+    if allowed:
+        kinds = {type(one) for one in allowed}
+        allowed += [none for one in _NO_HOSTS if type(none := parse_constraint(one)) not in kinds]
+        denied += [none for one in _NO_ADDRESSES if type(none := parse_constraint(one)) not in kinds]
     return x509.NameConstraints(allowed or None, denied or None) if allowed or denied else None
 
 
-def names_outside(names: Iterable[x509.GeneralName], chain: Iterable[x509.Certificate]) -> list[str]:
-    """Return a sentence for each name that a constraint in the chain forbids."""
+def names_outside(subject: x509.Name, names: Sequence[x509.GeneralName], chain: Iterable[x509.Certificate]) -> list[str]:
+    """Return a sentence for each name of a leaf that a constraint in the chain forbids."""
     constraints = [found for one in chain if (found := _constraints_of(one))]
     return [
         f'"{describe_name(name)}" is outside the name constraints of the authority'
-        for name in names
+        for name in (*names, *_names_in_subject(subject, names))
         if not all(_allows(one, name) for one in constraints)
     ]
+
+
+def _names_in_subject(subject: x509.Name, names: Sequence[x509.GeneralName]) -> Iterator[x509.GeneralName]:
+    """Yield what OpenSSL compares with constraints as well, because some clients read it as a name.
+
+    These are e-mail addresses and, if there are no DNS names, common names that look like one
+    (OpenSSL's NAME_CONSTRAINTS_check and NAME_CONSTRAINTS_check_CN).
+    """
+    for one in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
+        yield x509.RFC822Name(str(one.value))
+    if not any(isinstance(name, x509.DNSName) for name in names):
+        for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+            if _LOOKS_LIKE_DNS.fullmatch(str(one.value)):
+                yield x509.DNSName(str(one.value).lower())
 
 
 def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
