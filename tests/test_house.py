@@ -33,6 +33,7 @@ FLOORS = {
     "certs": 4,
     "interop": 4,
     "acme": 5,
+    "testing": 5,
     "https": 6,
     "cli": 7,
 }

@@ -164,6 +164,20 @@ async def _web_server(page: pages.Page) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _gateway(page: pages.Page) -> AsyncIterator[None]:
+    """A client that trusts the certificate which the page makes."""
+    page.visitor["ca"] = Path("gateway.pem")
+    yield
+
+
+@asynccontextmanager
+async def _plant(page: pages.Page) -> AsyncIterator[None]:
+    """A client with the certificate that the page's authority issues."""
+    page.visitor |= {"ca": Path("plant-ca.pem"), "cert": Path("ada.pem"), "key": Path("ada.key")}
+    yield
+
+
+@asynccontextmanager
 async def _a_backend(page: pages.Page) -> AsyncIterator[None]:
     """A plain server that sends the request back, and then waits for the end of the client's side."""
 
@@ -198,9 +212,11 @@ SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] =
     "monitoring.md": _a_server,
     "roles.md": _members,
     "frameworks.md": _uvicorn,
+    "make-certificates.md": _gateway,
     "metrics.md": _a_server,
     "new-certificate.md": _a_server,
     "node.md": _web_server,
+    "own-authority.md": _plant,
     "pre-shared-keys.md": _pre_shared,
     "proxy.md": _a_backend,
     "starttls.md": _mail,

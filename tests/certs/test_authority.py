@@ -198,6 +198,26 @@ class TestContents:
             for line in ("OCSP - URI:http://a.example/ocsp", "CA Issuers - URI:http://a.example/ca", "URI:http://a.example/crl"):
                 assert line in said
 
+    @pytest.mark.parametrize(("subject", "hint"), [("/CN=a/O=b", "with commas"), ("a", "RFC 4514")])
+    def test_a_subject_is_written_as_in_rfc_4514(self, subject: str, hint: str) -> None:
+        """Not as for `openssl`."""
+        with pytest.raises(tlsio.UsageValueError) as caught:
+            Authority.create().server("localhost", subject=subject)
+        assert hint in (caught.value.hint or "")
+
+    def test_a_subject_of_cryptography_is_taken(self) -> None:
+        """And another type is not."""
+        name = x509.Name.from_rfc4514_string("CN=a")
+        assert Authority.create().server("localhost", subject=name).certificate.subject == name
+        with pytest.raises(tlsio.UsageTypeError, match="subject"):
+            Authority.create().server("localhost", subject=b"CN=a")  # type: ignore[arg-type]
+
+    def test_a_common_name_has_64_characters(self) -> None:
+        """X.509's limit."""
+        assert Authority.create().client("a" * 64)
+        with pytest.raises(tlsio.UsageValueError, match="65 characters"):
+            Authority.create().client("a" * 65)
+
     def test_a_known_key_is_certified(self) -> None:
         """Instead of a new one."""
         key = generate_key()
@@ -483,6 +503,11 @@ class TestSelfSigned:
         """X.509 allows 64 characters there, and an issuer must have a name."""
         name = f"{'a' * 60}.example.com"
         assert self_signed(name).certificate.subject.rfc4514_string() == "CN=self-signed"
+
+    def test_a_weak_key_is_not_certified(self) -> None:
+        """Peers would refuse it."""
+        with pytest.raises(tlsio.UsageValueError, match="secp256k1"):
+            self_signed("localhost", key=ec.generate_private_key(ec.SECP256K1()))
 
     def test_it_needs_a_name(self) -> None:
         """Nobody could connect to it."""

@@ -126,6 +126,13 @@ class TestAnswers:
         with pytest.raises(tlsio.ConfigError, match="another certificate"):
             authority.ocsp(authority.server("b"), request=asked.public_bytes(Encoding.DER))
 
+    def test_a_request_to_another_authority_is_not_answered(self, authority: Authority) -> None:
+        """The serial number alone says nothing."""
+        leaf, other = authority.server("a"), Authority.create("another")
+        asked = x509.ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, other.certificate, x509.ocsp.hashes.SHA1()).build()
+        with pytest.raises(tlsio.ConfigError, match="another certificate"):
+            authority.ocsp(leaf, request=asked.public_bytes(Encoding.DER))
+
     def test_what_is_no_request_is_refused(self, authority: Authority) -> None:
         """It comes from the network."""
         with pytest.raises(tlsio.ConfigError) as caught:

@@ -5,6 +5,7 @@ What `openssl`, `mkcert` and trustme are used for. Keys and certificates are obj
 """
 
 from .authority import Authority, AuthorityOptions
+from .diffie_hellman import DH_GROUPS, dhparams
 from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
 from .leaf import Leaf, LeafOptions, self_signed
 from .names import describe_name, parse_constraint, parse_name, parse_names
@@ -12,6 +13,7 @@ from .request import RequestFacts, create_request, load_request, request_facts, 
 from .status import Revocation
 
 __all__ = [
+    "DH_GROUPS",
     "KEY_KINDS",
     "Authority",
     "AuthorityOptions",
@@ -21,6 +23,7 @@ __all__ = [
     "Revocation",
     "create_request",
     "describe_name",
+    "dhparams",
     "generate_key",
     "key_kind",
     "key_pem",

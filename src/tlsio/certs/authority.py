@@ -17,7 +17,6 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, wrong_value
-from tlsio.model.content_hints import explain
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_certificates
 
@@ -42,6 +41,7 @@ from .profile import (
 from .request import USAGES, key_faults, load_request, request_facts, request_faults
 from .status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
 from .subject import named, parse_subject
+from .unreadable import UNREADABLE, unreadable
 
 if TYPE_CHECKING:
     import os
@@ -451,13 +451,14 @@ def _load_certificates(source: Content | x509.Certificate) -> list[x509.Certific
     [material] = parse_certificates("cert", source)
     material = read_file("cert", material)
     try:
-        if material.kind == "pem":
-            return x509.load_pem_x509_certificates(material.data)
-        return [x509.load_der_x509_certificate(material.data)]
-    except ValueError as error:
-        name = f"The file {material.path!r}" if material.path else "The content given as cert"
-        hint = explain(material.data, "a certificate", "cert")
-        raise ConfigError(f"{name} is not a certificate: {error}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint) from None
+        found = (
+            x509.load_pem_x509_certificates(material.data) if material.kind == "pem" else [x509.load_der_x509_certificate(material.data)]
+        )
+        for one in found:
+            _ = one.subject, one.issuer, one.extensions, one.public_key()  # parsed when they are asked for
+    except UNREADABLE as error:
+        raise unreadable(material, "a certificate", "cert", error) from None
+    return found
 
 
 def _certificate(given: Leaf | x509.Certificate) -> x509.Certificate:

@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong_value
-from tlsio.model.content_hints import explain
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_keys
 
 from .files import PRIVATE, NewFile, write_files
+from .unreadable import UNREADABLE, name_of, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,7 @@ def load_key(source: Content | PrivateKey, passphrase: str | BytesLike | None = 
     [material] = parse_keys("key", source)
     material = read_file("key", material)
     secret = None if passphrase is None else check_text_or_bytes("passphrase", passphrase)
-    return _check_signs(_load(material, secret), _name_of(material))
+    return _check_signs(_load(material, secret), name_of(material, "key"))
 
 
 def _check_signs(key: object, name: str) -> PrivateKey:
@@ -144,22 +144,15 @@ def _load(material: Material, secret: bytes | None) -> object:
         return load(material.data, None)
     except TypeError:
         raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
-    except UnsupportedAlgorithm as error:
-        message = f"{_name_of(material)} has an algorithm that is not supported: {error}"
-        raise ConfigError(message, code="ERR_CRYPTO_UNSUPPORTED_OPERATION") from None
-    except ValueError as error:
+    except UNREADABLE as error:
         if "password" in str(error).lower():
             raise _undecryptable(material, "cannot be decrypted: the passphrase is wrong") from None
-        hint = explain(material.data, "a private key", "key")
-        raise ConfigError(f"{_name_of(material)} is not a private key", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint) from None
+        raise unreadable(material, "a private key", "key", error) from None
 
 
 def _undecryptable(material: Material, problem: str) -> ConfigError:
-    return ConfigError(f"{_name_of(material)} {problem}", code="ERR_OSSL_BAD_DECRYPT", hint="Give the key's passphrase as passphrase=.")
-
-
-def _name_of(material: Material) -> str:
-    return f"The file {material.path!r}" if material.path else "The content given as key"
+    hint = "Give the key's passphrase as passphrase=."
+    return ConfigError(f"{name_of(material, 'key')} {problem}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
 def _encryption(passphrase: str | BytesLike | None) -> serialization.KeySerializationEncryption:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -14,13 +13,13 @@ from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_text_or_bytes, wrong_value
-from tlsio.model.content_hints import explain
-from tlsio.model.errors import ConfigError, UsageError
+from tlsio.model.errors import UsageError
 from tlsio.model.material import parse_request
 
 from .keys import key_kind, signature_hash
 from .names import describe_name, parse_name, parse_names
 from .subject import parse_subject
+from .unreadable import UNREADABLE, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -121,11 +120,9 @@ def load_request(source: Content | x509.CertificateSigningRequest) -> x509.Certi
     load = x509.load_pem_x509_csr if material.kind == "pem" else x509.load_der_x509_csr
     try:
         request = load(material.data)
-        _ = request.extensions, request.public_key()  # which are parsed when they are asked for
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        name = f"The file {material.path!r}" if material.path else "The content given as request"
-        hint = explain(material.data, "a certificate request (CSR)", "request")
-        raise ConfigError(f"{name} is not a certificate request: {error}", code="ERR_CRYPTO_OPERATION_FAILED", hint=hint) from None
+        _ = request.subject, request.extensions, request.attributes, request.public_key()  # parsed when they are asked for
+    except UNREADABLE as error:
+        raise unreadable(material, "a certificate request (CSR)", "request", error) from None
     return request
 
 
@@ -189,7 +186,7 @@ def _signature_fault(request: x509.CertificateSigningRequest) -> str | None:
         algorithm = request.signature_hash_algorithm
         is_weak = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
         is_valid = is_weak or request.is_signature_valid
-    except (UnsupportedAlgorithm, ValueError) as error:
+    except UNREADABLE as error:
         return f"its signature cannot be checked: {error}"
     if is_weak and algorithm:
         return f"it is signed with {algorithm.name}, which can be forged"

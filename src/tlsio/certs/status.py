@@ -12,6 +12,7 @@ from cryptography.x509 import ocsp
 from tlsio.model.errors import ConfigError
 
 from .keys import signature_hash
+from .unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +25,7 @@ __all__ = ["Revocation", "issuer_key_identifier", "make_crl", "make_ocsp_respons
 _DER = serialization.Encoding.DER
 # RFC 8954 §2.1: a nonce of a client has 1 to 32 octets; longer ones are not returned.
 _MAX_NONCE = 32
+_HASHES = (hashes.SHA1, hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)  # what cryptography puts into a response
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def make_ocsp_response(  # noqa: PLR0913 - each is one thing a response says, al
     )
     builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer)
     if asked is not None:
-        if asked.serial_number != certificate.serial_number:
+        if not _is_about(asked, certificate, issuer):
             raise ConfigError(
                 "The OCSP request is about another certificate", hint="Find the certificate by the serial number of the request."
             )
@@ -118,8 +120,23 @@ def issuer_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifi
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
+def _is_about(asked: ocsp.OCSPRequest, certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Compare the CertID that was asked for (RFC 6960 §4.1.1) with that of a certificate."""
+    own = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, asked.hash_algorithm).build()
+    return (own.serial_number, own.issuer_name_hash, own.issuer_key_hash) == (
+        asked.serial_number,
+        asked.issuer_name_hash,
+        asked.issuer_key_hash,
+    )
+
+
 def _load_request(data: bytes) -> ocsp.OCSPRequest:
     try:
-        return ocsp.load_der_ocsp_request(data)
-    except ValueError as error:
-        raise ConfigError(f"The OCSP request cannot be read: {error}", code="ERR_CRYPTO_OPERATION_FAILED") from None
+        request = ocsp.load_der_ocsp_request(data)
+        _ = request.extensions  # parsed when they are asked for
+        if isinstance(request.hash_algorithm, _HASHES):
+            return request
+        problem: object = f"it uses {request.hash_algorithm.name}"
+    except UNREADABLE as error:
+        problem = error
+    raise ConfigError(f"The OCSP request cannot be answered: {problem}", code="ERR_CRYPTO_OPERATION_FAILED")

@@ -94,6 +94,36 @@ def default_cert_file() -> str:
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories, separated by colons."""
 
+# --- Diffie-Hellman parameters (dh.pxi) ---
+
+@final
+class DhParameters:
+    """The search for new parameters.
+
+    Attributes:
+        candidates: How many steps `generate` has made. Another thread may read it meanwhile.
+    """
+
+    @property
+    def candidates(self) -> int: ...
+    def generate(self, bits: int) -> bytes:
+        """Return new parameters in PEM: a safe prime and the generator 2. Takes up to minutes.
+
+        Raises:
+            ConfigError: OpenSSL cannot generate them, or `cancel` was called.
+        """
+
+    def cancel(self) -> None:
+        """End `generate`, which runs in another thread, soon."""
+
+    @staticmethod
+    def named(group: bytes) -> bytes:
+        """Return the parameters of a group, such as `b"ffdhe2048"` (RFC 7919 appendix A), in PEM.
+
+        Raises:
+            ConfigError: OpenSSL does not know the group.
+        """
+
 # --- signatures and revocation (proofs.pxi) ---
 
 def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:

@@ -9,6 +9,7 @@ cdef extern from "openssl/types.h" nogil:
     ctypedef struct SSL_SESSION
     ctypedef struct BIO
     ctypedef struct EVP_PKEY
+    ctypedef struct EVP_PKEY_CTX
     ctypedef struct X509
     ctypedef struct X509_CRL
     ctypedef struct X509_NAME
@@ -40,7 +41,11 @@ cdef extern from "openssl/err.h" nogil:
     const char *ERR_reason_error_string(unsigned long code)
 
 cdef extern from "openssl/bio.h" nogil:
+    ctypedef struct BIO_METHOD
+    const BIO_METHOD *BIO_s_mem()
+    BIO *BIO_new(const BIO_METHOD *method)
     BIO *BIO_new_mem_buf(const void *data, int size)
+    long BIO_get_mem_data(BIO *bio, char **data)
     int BIO_free(BIO *bio)
 
 cdef extern from "openssl/evp.h" nogil:
@@ -50,6 +55,17 @@ cdef extern from "openssl/evp.h" nogil:
     int EVP_PKEY_eq(const EVP_PKEY *one, const EVP_PKEY *other)
     int EVP_PKEY_get_bits(const EVP_PKEY *key)
     int EVP_PKEY_is_a(const EVP_PKEY *key, const char *name)
+    EVP_PKEY_CTX *EVP_PKEY_CTX_new_from_name(void *library, const char *name, const char *properties)
+    void EVP_PKEY_CTX_free(EVP_PKEY_CTX *context)
+    int EVP_PKEY_CTX_set_group_name(EVP_PKEY_CTX *context, const char *name)
+    void EVP_PKEY_CTX_set_app_data(EVP_PKEY_CTX *context, void *data)
+    void *EVP_PKEY_CTX_get_app_data(EVP_PKEY_CTX *context)
+    void EVP_PKEY_CTX_set_cb(EVP_PKEY_CTX *context, int (*callback)(EVP_PKEY_CTX *context) noexcept nogil)
+    int EVP_PKEY_paramgen_init(EVP_PKEY_CTX *context)
+    int EVP_PKEY_paramgen(EVP_PKEY_CTX *context, EVP_PKEY **parameters)
+
+cdef extern from "openssl/dh.h" nogil:
+    int EVP_PKEY_CTX_set_dh_paramgen_prime_len(EVP_PKEY_CTX *context, int bits)
 
 cdef extern from "openssl/pem.h" nogil:
     int PEM_R_NO_START_LINE
@@ -57,6 +73,7 @@ cdef extern from "openssl/pem.h" nogil:
     X509_CRL *PEM_read_bio_X509_CRL(BIO *bio, X509_CRL **unused, pem_password_cb callback, void *argument)
     EVP_PKEY *PEM_read_bio_PrivateKey(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
     EVP_PKEY *PEM_read_bio_Parameters(BIO *bio, EVP_PKEY **unused)
+    int PEM_write_bio_Parameters(BIO *bio, EVP_PKEY *parameters)
     EVP_PKEY *d2i_PKCS8PrivateKey_bio(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
 
 cdef extern from "openssl/asn1.h" nogil:
