@@ -154,7 +154,7 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
-	@command -v certtool >/dev/null || tools/install.sh gnutls-bin
+	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
 	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
 	@command -v certutil >/dev/null || tools/install.sh libnss3-tools
 	@command -v chromium >/dev/null || tools/install.sh chromium

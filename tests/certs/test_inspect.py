@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
+import responses
+import tlsio
 from tlsio import ConfigError, UsageTypeError, UsageValueError, certs
 
 if TYPE_CHECKING:
@@ -248,6 +250,44 @@ class TestOthers:
         """Each certificate."""
         [item] = certs.inspect(certs.read(pki.chained().chain_pem).to_pkcs7())
         assert [inner.kind for inner in item.items] == ["certificate", "certificate"]
+
+    def test_ocsp_response(self) -> None:
+        """What it says of which certificate, and until when."""
+        [item] = certs.inspect(responses.respond(pki.localhost()))
+        assert (item.kind, item.findings) == ("OCSP response", ())
+        [answer] = item.as_json()["answers"]
+        assert answer["status"] == "good"
+        assert answer["serial_number"] == f"{pki.localhost().certificate.serial_number:X}"
+        assert codes(responses.respond(pki.localhost()), at=pki.NOW + 2 * pki.DAY) == ["expired"]
+
+    @pytest.mark.parametrize(("status", "code"), [(responses.REVOKED, "revoked"), (responses.UNKNOWN, "unknown")])
+    def test_ocsp_response_about_a_bad_certificate(self, status: object, code: str) -> None:
+        """It is told as an error."""
+        assert codes(responses.respond(pki.localhost(), status=status)) == [code]  # type: ignore[arg-type]
+
+    def test_ocsp_response_without_answer(self) -> None:
+        """The responder refused."""
+        [item] = certs.inspect(responses.refuse_to_answer())
+        assert (item.title, [finding.code for finding in item.findings]) == ("try_later", ["no_answer"])
+
+    async def test_session_of_ours(self) -> None:
+        """Whose verdict it has; neither id nor keys."""
+        who = pki.localhost()
+        options: dict[str, Any] = {"cert": who.cert_pem, "key": who.key_pem, "max_version": "TLSv1.2"}
+        async with (
+            tlsio.serve(lambda sock: sock.end(b"x"), 0, "127.0.0.1", **options) as server,
+            tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem) as sock,
+        ):
+            await sock.read()
+            session = sock.get_session()
+        [item] = certs.inspect(session)
+        assert item.title == "localhost, TLSv1.2"
+        assert item.facts["pins"] == [
+            certs.inspect(who.cert_pem)[0].as_json()["public_key"]["pin"],
+            certs.inspect(pki.ca1().cert_pem)[0].as_json()["public_key"]["pin"],
+        ]
+        assert item.facts["verified_name"] == "localhost"
+        assert codes(session, at=pki.NOW + 2 * pki.DAY) == ["expired"]
 
     def test_several_objects_of_a_file(self) -> None:
         """In their order."""
