@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from tlsio.session.store import SessionStore
     from tlsio.session.ticket_keys import TicketKeyRing
     from tlsio.trust.identity import check_server_identity
+    from tlsio.trust.uri_identity import check_uri_identity
 
     root_certificates: tuple[str, ...]
 
@@ -107,6 +108,7 @@ __all__ = [
     "UsageValueError",
     "__version__",
     "check_server_identity",
+    "check_uri_identity",
     "connect",
     "constants",
     "create_connection",
@@ -168,6 +170,7 @@ _HOMES = {
     "UsageTypeError": "tlsio.model.errors:UsageTypeError",
     "UsageValueError": "tlsio.model.errors:UsageValueError",
     "check_server_identity": "tlsio.trust.identity:check_server_identity",
+    "check_uri_identity": "tlsio.trust.uri_identity:check_uri_identity",
     "connect": "tlsio.connection.client.connect:connect",
     "create_connection": "tlsio.connection.asyncio_face.open:create_connection",
     "create_secure_context": "tlsio.connection.context.secure_context:create_secure_context",

@@ -114,13 +114,20 @@ def address_as_name() -> pki.Identity:
 
 def unknown_extension() -> pki.Identity:
     """A certificate with a critical extension that nobody knows."""
+    return rebuilt(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00"))
+
+
+def rebuilt(*odd: x509.ExtensionType, without: type | None = None, name: x509.Name | None = None) -> pki.Identity:
+    """Make a good certificate anew, with critical extensions besides or without one of its own."""
     who = leaf()
-    builder = x509.CertificateBuilder().subject_name(who.certificate.subject).issuer_name(who.certificate.issuer)
+    builder = x509.CertificateBuilder().subject_name(who.certificate.subject if name is None else name).issuer_name(who.certificate.issuer)
     builder = builder.public_key(who.key.public_key()).serial_number(7).not_valid_before(NOW - DAY).not_valid_after(NOW + LIFE)
     for one in who.certificate.extensions:
-        builder = builder.add_extension(one.value, critical=one.critical)
-    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
-    made = builder.add_extension(odd, critical=True).sign(pki.ca3().key, pki.hashes.SHA256())
+        if without is None or not isinstance(one.value, without):
+            builder = builder.add_extension(one.value, critical=one.critical)
+    for extra in odd:
+        builder = builder.add_extension(extra, critical=True)
+    made = builder.sign(pki.ca3().key, pki.hashes.SHA256())
     return pki.Identity(who.key, made, who.intermediates)
 
 
@@ -359,6 +366,8 @@ CERTIFICATES: dict[str, Case] = {
     "name constraints": Case(lambda: ours(leaf(issuer=narrow_root())), {"name-constraints"}, options=lambda: {"ca": narrow_root().cert_pem}),
     "damaged signature": Case(lambda: ours(flipped()), {"bad-signature"}),
     "critical extension": Case(lambda: ours(unknown_extension()), {"unreadable-certificate"}),
+    "no authority key identifier": Case(lambda: ours(rebuilt(without=x509.AuthorityKeyIdentifier)), {"strict"}),
+    "empty subject, names not critical": Case(lambda: ours(rebuilt(name=x509.Name([]))), {"strict"}),
     "distrusted root": Case(
         ours, {"not-trusted"}, options=lambda: {"ca": pki.with_settings(pki.ca1(), "-addreject", "serverAuth")}
     ),

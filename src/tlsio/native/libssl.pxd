@@ -1,6 +1,7 @@
 """The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
 from libc.stdint cimport uint64_t
+from posix.time cimport time_t
 
 cdef extern from "openssl/types.h" nogil:
     ctypedef struct ASN1_TIME
@@ -8,6 +9,7 @@ cdef extern from "openssl/types.h" nogil:
     ctypedef struct SSL_CTX
     ctypedef struct SSL_SESSION
     ctypedef struct BIO
+    ctypedef struct OSSL_LIB_CTX
     ctypedef struct EVP_PKEY
     ctypedef struct X509
     ctypedef struct X509_CRL
@@ -23,6 +25,14 @@ cdef extern from "openssl/crypto.h" nogil:
     const char *OpenSSL_version(int what)
     unsigned long OpenSSL_version_num()
     void OPENSSL_free(void *memory)
+    void OPENSSL_clear_free(void *memory, size_t size)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_new()
+    void OSSL_LIB_CTX_free(OSSL_LIB_CTX *library)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_set0_default(OSSL_LIB_CTX *library)
+
+cdef extern from "openssl/provider.h" nogil:
+    ctypedef struct OSSL_PROVIDER
+    OSSL_PROVIDER *OSSL_PROVIDER_load(OSSL_LIB_CTX *library, const char *name)
 
 cdef extern from "openssl/err.h" nogil:
     int ERR_LIB_SYS, ERR_LIB_BN, ERR_LIB_RSA, ERR_LIB_DH, ERR_LIB_EVP, ERR_LIB_OBJ, ERR_LIB_PEM, ERR_LIB_DSA, ERR_LIB_X509
@@ -112,6 +122,10 @@ cdef extern from "openssl/x509.h" nogil:
     int X509_CRL_verify(X509_CRL *crl, EVP_PKEY *key)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
+    ctypedef struct PKCS8_PRIV_KEY_INFO
+    PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *key)
+    int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *info, unsigned char **data)
+    void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *info)
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
     EVP_PKEY *d2i_KeyParams(int type, EVP_PKEY **unused, const unsigned char **data, long size)
 
@@ -122,6 +136,19 @@ cdef extern from "openssl/x509_vfy.h" nogil:
     unsigned long X509_V_FLAG_CRL_CHECK
     unsigned long X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_PARTIAL_CHAIN
+    unsigned long X509_V_FLAG_X509_STRICT
+    ctypedef int (*X509_STORE_CTX_verify_cb)(int ok, X509_STORE_CTX *verification) noexcept nogil
+    void X509_STORE_CTX_set_verify_cb(X509_STORE_CTX *verification, X509_STORE_CTX_verify_cb callback)
+    int X509_STORE_CTX_set_ex_data(X509_STORE_CTX *verification, int index, void *data)
+    void *X509_STORE_CTX_get_ex_data(const X509_STORE_CTX *verification, int index)
+    int X509_STORE_CTX_set_default(X509_STORE_CTX *verification, const char *name)
+    X509_VERIFY_PARAM *X509_STORE_CTX_get0_param(X509_STORE_CTX *verification)
+    X509_STACK *X509_STORE_CTX_get0_chain(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error_depth(const X509_STORE_CTX *verification)
+    int X509_verify_cert(X509_STORE_CTX *verification)
+    void X509_VERIFY_PARAM_set_time(X509_VERIFY_PARAM *parameters, time_t when)
+    void X509_VERIFY_PARAM_set_auth_level(X509_VERIFY_PARAM *parameters, int level)
     const void *X509_get0_trust_objects(X509 *certificate)
     const void *X509_get0_reject_objects(X509 *certificate)
     X509_STACK *X509_STORE_CTX_get1_certs(X509_STORE_CTX *verification, const X509_NAME *subject)

@@ -22,6 +22,7 @@ from tlsio.probe.resumption import SessionRecorder, check_resumption
 from tlsio.probe.revocation_checks import check_lists, check_staple
 from tlsio.probe.session_checks import check_pipelining, check_renegotiation, check_sessions
 from tlsio.probe.starttls import PIPELINED, check_protocol
+from tlsio.probe.strict_checks import check_strict
 from tlsio.probe.target import Target
 from tlsio.trust.certificate import read_all
 
@@ -332,6 +333,8 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
         findings = [*names, *findings]
     if facts.path and not is_untrusted(facts):
         findings += check_staple(side.stapled, facts.path, now=now)
+        if not any(one.severity == "error" for one in findings):  # which a stricter verifier would only repeat
+            findings += check_strict(facts, side.context.roots)
     return facts, findings
 
 
