@@ -261,6 +261,9 @@ REACHING: dict[str, Case] = {
         for name, greeting in GREETINGS.items()
     },
     "noise": Case(lambda: script(lambda _: b"\x00\x01\x02\x03\xfe\xff"), {"not-tls"}),
+    "silence before STARTTLS": Case(
+        lambda: script(lambda _: None, hold=True), {"silent"}, options=lambda: {"starttls": "smtp", "timeout": 0.1}
+    ),
     "STARTTLS not offered": Case(
         lambda: script(lambda _: b"250 mail\r\n", greeting=b"220 mail\r\n"), {"starttls-missing"}, options=lambda: {"starttls": "smtp"}
     ),

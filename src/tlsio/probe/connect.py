@@ -229,10 +229,12 @@ async def connect(
     is_kept = side.verdict is not None and (side.verdict.authorized or options.get("reject_unauthorized") is False)
     try:
         return look_at(target, made, side, seconds=seconds, resumption=found, keep=is_kept)
+    except BaseException:
+        is_kept = False
+        raise
     finally:
         if not is_kept:
             made.destroy()
-            await made.wait_closed()
 
 
 def look_at(
