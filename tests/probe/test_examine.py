@@ -41,7 +41,7 @@ async def test_all_of_it_is_plain_data() -> None:
     """For JSON."""
     async with ours(pki.self_signed()) as port:
         seen = await probe.examine("localhost", port, ca=CA)
-    data = json.loads(json.dumps(seen.as_data()))
+    data = json.loads(json.dumps(seen.as_json()))
     assert data["findings"][0]["id"] == "self-signed"
     assert data["look"]["chain"][0]["subject"].startswith("CN=localhost")
 

@@ -200,9 +200,9 @@ def page(*headers: str, status: str = "200 OK", date: dt.datetime | None = None,
     return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
 
 
-def web(answer: bytes, who: Callable[[], pki.Identity] = good) -> Callable[[], AbstractAsyncContextManager[int]]:
-    """Return a server of one page."""
-    return lambda: ours(who(), page=answer)
+def web(answer: Callable[[], bytes], who: Callable[[], pki.Identity] = good) -> Callable[[], AbstractAsyncContextManager[int]]:
+    """Return a server of one page, which has the time of its start."""
+    return lambda: ours(who(), page=answer())
 
 
 HTTP: Callable[[], dict[str, Any]] = lambda: {"http": True}  # noqa: E731
@@ -408,18 +408,18 @@ REVOCATION: dict[str, Case] = {
 }  # fmt: skip
 
 WEB: dict[str, Case] = {
-    "good page": Case(web(page()), set(), options=HTTP),
+    "good page": Case(web(page), set(), options=HTTP),
     "no HTTP": Case(ours, set(), options=HTTP),
-    "no HSTS": Case(web(page(hsts=None)), {"hsts-missing"}, options=HTTP),
-    "short HSTS": Case(web(page(hsts="max-age=86400")), {"hsts-short"}, options=HTTP),
-    "malformed HSTS": Case(web(page(hsts="includeSubDomains")), {"hsts-malformed"}, options=HTTP),
-    "redirect to http": Case(web(page("Location: http://localhost/", status="301 Moved")), {"redirect-to-http"}, options=HTTP),
-    "server's clock": Case(web(page(date=NOW - DAY)), {"server-clock"}, options=HTTP),
+    "no HSTS": Case(web(lambda: page(hsts=None)), {"hsts-missing"}, options=HTTP),
+    "short HSTS": Case(web(lambda: page(hsts="max-age=86400")), {"hsts-short"}, options=HTTP),
+    "malformed HSTS": Case(web(lambda: page(hsts="includeSubDomains")), {"hsts-malformed"}, options=HTTP),
+    "redirect to http": Case(web(lambda: page("Location: http://localhost/", status="301 Moved")), {"redirect-to-http"}, options=HTTP),
+    "server's clock": Case(web(lambda: page(date=NOW - DAY)), {"server-clock"}, options=HTTP),
     "this machine's clock": Case(
-        web(page(date=NOW + 2 * DAY), lambda: leaf(not_before=NOW + DAY)), {"not-yet-valid", "clock"}, options=HTTP
+        web(lambda: page(date=NOW + 2 * DAY), lambda: leaf(not_before=NOW + DAY)), {"not-yet-valid", "clock"}, options=HTTP
     ),
     "captive portal with TLS": Case(
-        web(page("Location: http://login.test/", status="302 Found"), lambda: leaf(names=["portal.test"], issuer=None)),
+        web(lambda: page("Location: http://login.test/", status="302 Found"), lambda: leaf(names=["portal.test"], issuer=None)),
         {"other-server", "captive-portal"},
         options=HTTP,
     ),

@@ -15,7 +15,7 @@ from tlsio.probe.connect import look_at
 from tlsio.probe.findings import found
 from tlsio.probe.http_checks import ask_http, check_response, find_portal
 from tlsio.probe.identity_checks import check_names
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_fields
 from tlsio.probe.protocol_checks import check_protocols, survey
 from tlsio.probe.reach_checks import explain_answer, explain_unreachable
 from tlsio.probe.resumption import TICKET_PATIENCE, SessionRecorder, check_resumption
@@ -79,9 +79,9 @@ class Examination:
     look: Look | None = None
     resumption: dict[str, Resumption] = field(default_factory=dict)
 
-    def as_data(self) -> object:
+    def as_json(self) -> dict[str, Any]:
         """Return all of it as plain data for JSON."""
-        return as_data(self)
+        return as_fields(self)
 
 
 async def examine(  # noqa: PLR0913  (all by name)
