@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import tempfile
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
     from doctor_cases import Case
 
 PAGE = ROOT / "docs" / "explanation" / "failures.md"
-PATIENCE = 10.0
+PATIENCE = 25.0
+# In TLS 1.3 a server judges the client after the handshake: so long a client stays connected.
+STAY = 0.4
 MAX_TEXT = 150
 SILENT = "connects, says nothing"
 
 NODE = """
 const fs = require('fs'), tls = require('tls'), options = JSON.parse(process.argv[1]);
 for (const kind in options.files) options[kind] = fs.readFileSync(options.files[kind]);
-const socket = tls.connect(options, () => setTimeout(() => { console.log('connected'); process.exit(0); }, 150));
+const socket = tls.connect(options, () => setTimeout(() => { console.log('connected'); process.exit(0); }, 400));
 socket.on('error', (error) => { console.log((error.code ? error.code + ': ' : '') + error.message); process.exit(1); });
 """
 
@@ -56,9 +59,10 @@ Of {total} faults, `openssl s_client` says nothing about {openssl}, Node about {
 
 async def run(*command: str) -> tuple[int, str]:
     """Run a program without input; return its status and all it prints."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
+    ours, theirs = os.pipe()
+    process = await asyncio.create_subprocess_exec(*command, stdin=ours, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+    os.close(ours)
+    asyncio.get_running_loop().call_later(STAY, os.close, theirs)
     try:
         output, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
     except TimeoutError:

@@ -97,6 +97,13 @@ def test_pinning() -> None:
     assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
 
 
+def test_doctor() -> None:
+    """It finds the two faults of its own server, the worse one first."""
+    spoken, *found = run("doctor.py")
+    assert spoken.endswith("speaks TLSv1.2")
+    assert [line.split(":")[0] for line in found if not line.startswith(" ")] == ["error wrong-host-www", "notice no-tls13"]
+
+
 def test_ocsp_stapling() -> None:
     """Good at first, then revoked."""
     good, revoked = run("ocsp_stapling.py")

@@ -9,7 +9,7 @@ import pytest
 
 import pki
 import tlsio
-from faulty_servers import leaf, openssl, ours, pem
+from faulty_servers import good_rsa, leaf, openssl, ours, pem
 from responses import respond
 from tlsio import probe
 
@@ -30,6 +30,18 @@ async def test_what_was_negotiated() -> None:
     assert (seen.alpn, seen.server_name, seen.address) == ("x", "localhost", "127.0.0.1")
     assert (seen.verdict.authorized, seen.verdict.reasons) == (True, ())
     assert seen.certificate_request is None
+
+
+async def test_what_was_negotiated_in_tls_1_2() -> None:
+    """There, two properties are the server's choice."""
+    async with openssl("-tls1_2", "-cipher", "ECDHE", who=good_rsa()) as port:
+        seen = await look(port)
+    assert (seen.version, seen.signature, seen.chain[0].key) == ("TLSv1.2", "RSA-PSS+SHA256", "RSA 2048")
+    assert seen.secure_renegotiation
+    assert seen.extended_master_secret
+    async with openssl("-tls1_2", "-cipher", "AES128-GCM-SHA256", who=good_rsa()) as port:
+        seen = await look(port, ciphers="AES128-GCM-SHA256")
+    assert (seen.group, seen.signature) == (None, None)
 
 
 async def test_the_chain_is_a_path_to_the_root() -> None:
@@ -101,7 +113,7 @@ async def test_resumption_is_tried_when_asked_for(settings: list[str], expected:
 async def test_all_of_it_is_plain_data() -> None:
     """For JSON, without the socket."""
     async with ours() as port, await probe.connect("localhost", port, ca=CA, resumption=True) as seen:
-        data = json.loads(json.dumps(seen.as_data()))
+        data = json.loads(json.dumps(seen.as_json()))
         assert seen.socket is not None
     assert "socket" not in data
     assert data["chain"][0]["subject"].startswith("CN=localhost")

@@ -32,7 +32,7 @@ async def test_handshakes_and_echoes_are_counted() -> None:
         assert list(rate.percentiles) == list(PERCENTILES)
         assert sorted(rate.percentiles.values()) == list(rate.percentiles.values())
     assert [one.phase for one in steps if one.done == 1] == ["handshakes", "echoes"]
-    assert json.loads(json.dumps(seen.as_data()))["handshakes"]["count"] == seen.handshakes.count
+    assert json.loads(json.dumps(seen.as_json()))["handshakes"]["count"] == seen.handshakes.count
 
 
 async def test_a_server_that_does_not_echo_has_no_echoes() -> None:

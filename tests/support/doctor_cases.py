@@ -114,13 +114,20 @@ def address_as_name() -> pki.Identity:
 
 def unknown_extension() -> pki.Identity:
     """A certificate with a critical extension that nobody knows."""
+    return rebuilt(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00"))
+
+
+def rebuilt(*odd: x509.ExtensionType, without: type | None = None, name: x509.Name | None = None) -> pki.Identity:
+    """Make a good certificate anew, with critical extensions besides or without one of its own."""
     who = leaf()
-    builder = x509.CertificateBuilder().subject_name(who.certificate.subject).issuer_name(who.certificate.issuer)
+    builder = x509.CertificateBuilder().subject_name(who.certificate.subject if name is None else name).issuer_name(who.certificate.issuer)
     builder = builder.public_key(who.key.public_key()).serial_number(7).not_valid_before(NOW - DAY).not_valid_after(NOW + LIFE)
     for one in who.certificate.extensions:
-        builder = builder.add_extension(one.value, critical=one.critical)
-    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
-    made = builder.add_extension(odd, critical=True).sign(pki.ca3().key, pki.hashes.SHA256())
+        if without is None or not isinstance(one.value, without):
+            builder = builder.add_extension(one.value, critical=one.critical)
+    for extra in odd:
+        builder = builder.add_extension(extra, critical=True)
+    made = builder.sign(pki.ca3().key, pki.hashes.SHA256())
     return pki.Identity(who.key, made, who.intermediates)
 
 
@@ -193,9 +200,9 @@ def page(*headers: str, status: str = "200 OK", date: dt.datetime | None = None,
     return "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
 
 
-def web(answer: bytes, who: Callable[[], pki.Identity] = good) -> Callable[[], AbstractAsyncContextManager[int]]:
-    """Return a server of one page."""
-    return lambda: ours(who(), page=answer)
+def web(answer: Callable[[], bytes], who: Callable[[], pki.Identity] = good) -> Callable[[], AbstractAsyncContextManager[int]]:
+    """Return a server of one page, which has the time of its start."""
+    return lambda: ours(who(), page=answer())
 
 
 HTTP: Callable[[], dict[str, Any]] = lambda: {"http": True}  # noqa: E731
@@ -254,6 +261,9 @@ REACHING: dict[str, Case] = {
         for name, greeting in GREETINGS.items()
     },
     "noise": Case(lambda: script(lambda _: b"\x00\x01\x02\x03\xfe\xff"), {"not-tls"}),
+    "silence before STARTTLS": Case(
+        lambda: script(lambda _: None, hold=True), {"silent"}, options=lambda: {"starttls": "smtp", "timeout": 0.1}
+    ),
     "STARTTLS not offered": Case(
         lambda: script(lambda _: b"250 mail\r\n", greeting=b"220 mail\r\n"), {"starttls-missing"}, options=lambda: {"starttls": "smtp"}
     ),
@@ -359,6 +369,8 @@ CERTIFICATES: dict[str, Case] = {
     "name constraints": Case(lambda: ours(leaf(issuer=narrow_root())), {"name-constraints"}, options=lambda: {"ca": narrow_root().cert_pem}),
     "damaged signature": Case(lambda: ours(flipped()), {"bad-signature"}),
     "critical extension": Case(lambda: ours(unknown_extension()), {"unreadable-certificate"}),
+    "no authority key identifier": Case(lambda: ours(rebuilt(without=x509.AuthorityKeyIdentifier)), {"strict"}),
+    "empty subject, names not critical": Case(lambda: ours(rebuilt(name=x509.Name([]))), {"strict"}),
     "distrusted root": Case(
         ours, {"not-trusted"}, options=lambda: {"ca": pki.with_settings(pki.ca1(), "-addreject", "serverAuth")}
     ),
@@ -396,18 +408,18 @@ REVOCATION: dict[str, Case] = {
 }  # fmt: skip
 
 WEB: dict[str, Case] = {
-    "good page": Case(web(page()), set(), options=HTTP),
+    "good page": Case(web(page), set(), options=HTTP),
     "no HTTP": Case(ours, set(), options=HTTP),
-    "no HSTS": Case(web(page(hsts=None)), {"hsts-missing"}, options=HTTP),
-    "short HSTS": Case(web(page(hsts="max-age=86400")), {"hsts-short"}, options=HTTP),
-    "malformed HSTS": Case(web(page(hsts="includeSubDomains")), {"hsts-malformed"}, options=HTTP),
-    "redirect to http": Case(web(page("Location: http://localhost/", status="301 Moved")), {"redirect-to-http"}, options=HTTP),
-    "server's clock": Case(web(page(date=NOW - DAY)), {"server-clock"}, options=HTTP),
+    "no HSTS": Case(web(lambda: page(hsts=None)), {"hsts-missing"}, options=HTTP),
+    "short HSTS": Case(web(lambda: page(hsts="max-age=86400")), {"hsts-short"}, options=HTTP),
+    "malformed HSTS": Case(web(lambda: page(hsts="includeSubDomains")), {"hsts-malformed"}, options=HTTP),
+    "redirect to http": Case(web(lambda: page("Location: http://localhost/", status="301 Moved")), {"redirect-to-http"}, options=HTTP),
+    "server's clock": Case(web(lambda: page(date=NOW - DAY)), {"server-clock"}, options=HTTP),
     "this machine's clock": Case(
-        web(page(date=NOW + 2 * DAY), lambda: leaf(not_before=NOW + DAY)), {"not-yet-valid", "clock"}, options=HTTP
+        web(lambda: page(date=NOW + 2 * DAY), lambda: leaf(not_before=NOW + DAY)), {"not-yet-valid", "clock"}, options=HTTP
     ),
     "captive portal with TLS": Case(
-        web(page("Location: http://login.test/", status="302 Found"), lambda: leaf(names=["portal.test"], issuer=None)),
+        web(lambda: page("Location: http://login.test/", status="302 Found"), lambda: leaf(names=["portal.test"], issuer=None)),
         {"other-server", "captive-portal"},
         options=HTTP,
     ),

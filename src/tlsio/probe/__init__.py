@@ -10,7 +10,7 @@ from tlsio.probe.files import examine_files
 from tlsio.probe.findings import FINDINGS, Finding
 from tlsio.probe.listen import Arrival, listen
 from tlsio.probe.measure import Measurement, measure
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_json
 from tlsio.probe.pump import pump
 from tlsio.probe.starttls import PROTOCOLS
 
@@ -22,7 +22,7 @@ __all__ = [
     "Finding",
     "Look",
     "Measurement",
-    "as_data",
+    "as_json",
     "connect",
     "examine",
     "examine_files",

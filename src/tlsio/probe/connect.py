@@ -6,11 +6,11 @@ import base64
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlsio.model.codes import x509_text
 from tlsio.model.errors import TLSError
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_fields
 from tlsio.probe.resumption import check_resumption
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
@@ -174,9 +174,9 @@ class Look:
     resumption: dict[str, Resumption] | None = None
     socket: TLSSocket | None = field(default=None, repr=False, metadata={"plain": False})
 
-    def as_data(self) -> object:
+    def as_json(self) -> dict[str, Any]:
         """Return all of it but the socket as plain data for JSON."""
-        return as_data(self)
+        return as_fields(self)
 
     async def aclose(self) -> None:
         """Close the connection, if it is open."""
@@ -229,10 +229,12 @@ async def connect(
     is_kept = side.verdict is not None and (side.verdict.authorized or options.get("reject_unauthorized") is False)
     try:
         return look_at(target, made, side, seconds=seconds, resumption=found, keep=is_kept)
+    except BaseException:
+        is_kept = False
+        raise
     finally:
         if not is_kept:
             made.destroy()
-            await made.wait_closed()
 
 
 def look_at(

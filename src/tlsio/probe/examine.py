@@ -15,13 +15,14 @@ from tlsio.probe.connect import look_at
 from tlsio.probe.findings import found
 from tlsio.probe.http_checks import ask_http, check_response, find_portal
 from tlsio.probe.identity_checks import check_names
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_fields
 from tlsio.probe.protocol_checks import check_protocols, survey
 from tlsio.probe.reach_checks import explain_answer, explain_unreachable
-from tlsio.probe.resumption import SessionRecorder, check_resumption
+from tlsio.probe.resumption import TICKET_PATIENCE, SessionRecorder, check_resumption
 from tlsio.probe.revocation_checks import check_lists, check_staple
 from tlsio.probe.session_checks import check_pipelining, check_renegotiation, check_sessions
 from tlsio.probe.starttls import PIPELINED, check_protocol
+from tlsio.probe.strict_checks import check_strict
 from tlsio.probe.target import Target
 from tlsio.trust.certificate import read_all
 
@@ -78,9 +79,9 @@ class Examination:
     look: Look | None = None
     resumption: dict[str, Resumption] = field(default_factory=dict)
 
-    def as_data(self) -> object:
+    def as_json(self) -> dict[str, Any]:
         """Return all of it as plain data for JSON."""
-        return as_data(self)
+        return as_fields(self)
 
 
 async def examine(  # noqa: PLR0913  (all by name)
@@ -146,6 +147,7 @@ class _Doctor:
         self.look: Look | None = None
         self.protocols: Protocols | None = None
         self.resumption: dict[str, Resumption] = {}
+        self._attempts: list[Attempt] = []
         self._on_progress = on_progress
         self._patience = min(_PATIENCE, target.timeout)
 
@@ -156,11 +158,20 @@ class _Doctor:
             raise
         except (OSError, TLSError) as error:
             self.findings.append(explain_unreachable(self.target, error))
+        finally:
+            for tried in self._attempts:
+                _close(tried)
+
+    async def _attempt(self, context: dict[str, Any] | None = None, **overrides: Any) -> Attempt:
+        """Connect; the connection is closed at the end of the examination at the latest."""
+        tried = await self.target.attempt(context, **overrides)
+        self._attempts.append(tried)
+        return tried
 
     async def _run(self, *, http: bool | None, fetch: Fetch | None) -> None:
         self._on_progress("handshake")
         recorder = SessionRecorder()
-        tried = await self.target.attempt(session_cache=recorder)
+        tried = await self._attempt(session_cache=recorder)
         if _alert_of(tried) == "unrecognized_name":
             self.findings.append(found("sni-unknown", f"The server does not know the name {tried.side.server_name}."))
             return
@@ -172,13 +183,11 @@ class _Doctor:
             if not await self._survey(tried):
                 return
             judged, is_open = await self._find_another(tried, error)
-        try:
-            await self._judge(judged, fetch)
-            if is_open:
-                self._check_alpn(judged)
-                await self._check_http(judged, http=http)
-        finally:
-            _close(judged)
+        await self._judge(judged, fetch)
+        if is_open:
+            self._check_alpn(judged)
+            await self._check_http(judged, http=http)
+        _close(judged)
         if error is not None and not any(one.severity == "error" for one in self.findings):
             self.findings.append(self._explain_refusal(error))
         if self.protocols is None:
@@ -214,7 +223,7 @@ class _Doctor:
         return lenient, False
 
     async def _retry(self, tried: Attempt, context: dict[str, Any]) -> tuple[Attempt, bool]:
-        again = await self.target.attempt(context)
+        again = await self._attempt(context)
         return (again, True) if again.socket is not None else (tried, False)
 
     def _explain_refusal(self, error: TLSError) -> Finding:
@@ -235,8 +244,10 @@ class _Doctor:
             failed.set_result(error)
 
         arrived: asyncio.Future[object] = asyncio.ensure_future(recorder.arrived.wait())
-        await asyncio.wait({failed, arrived}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
-        arrived.cancel()
+        try:
+            await asyncio.wait({failed, arrived}, timeout=min(TICKET_PATIENCE, self._patience), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrived.cancel()
         tried.socket.off("error", fail)
         tried.socket.on("error", _ignore)
         error = failed.result() if failed.done() else None
@@ -332,6 +343,8 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
         findings = [*names, *findings]
     if facts.path and not is_untrusted(facts):
         findings += check_staple(side.stapled, facts.path, now=now)
+        if not any(one.severity == "error" for one in findings):  # which a stricter verifier would only repeat
+            findings += check_strict(facts, side.context.roots)
     return facts, findings
 
 

@@ -139,7 +139,7 @@ FINDINGS: Mapping[str, Kind] = {
     "chain-foreign": _warning("Remove what does not belong to the server's certificate."),
     "chain-duplicate": _notice("Send each certificate once."),
     "not-a-server-certificate": _error("Get a certificate whose extendedKeyUsage has serverAuth."),
-    "authority-as-server": _warning("Use a certificate that cannot issue others, and keep the authority's key offline."),
+    "authority-as-server": _error("Use a certificate that cannot issue others, and keep the authority's key offline."),
     "not-an-authority": _error("Have the certificate issued by a real authority: this issuer may not issue any."),
     "path-too-long": _error("Have it issued by an authority whose pathLenConstraint allows this chain."),
     "name-constraints": _error("Have it issued by an authority that may issue for this name."),

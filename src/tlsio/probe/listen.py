@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.server.server import serve
 from tlsio.model.errors import TLSError
 from tlsio.probe.connect import describe
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_fields
 from tlsio.probe.pump import pump
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ class Arrival:
     code: str | None = None
     hint: str | None = None
 
-    def as_data(self) -> object:
+    def as_json(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
-        return as_data(self)
+        return as_fields(self)
 
 
 def listen(

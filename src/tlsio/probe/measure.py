@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.connection.client.connect import connect
 from tlsio.model.checks import check_int, check_seconds
 from tlsio.model.errors import TLSError
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_fields
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
 
@@ -26,8 +26,8 @@ __all__ = ["Measurement", "Progress", "Rate", "measure"]
 PERCENTILES = (50, 75, 90, 95, 99, 100)
 _MAX_SAMPLES = 1_000_000  # durations kept: 8 MB
 _MAX_FAILURES = 20  # in a row, after which a server is not asked any more
-# Between two calls of `on_progress`.
-_REPORT_EVERY = 0.1
+# Between two calls of `on_progress`; 1 is reported once, at the end.
+_REPORT_EVERY, _ALMOST = 0.1, 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +65,9 @@ class Measurement:
     handshakes: Rate
     echoes: Rate | None
 
-    def as_data(self) -> object:
+    def as_json(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
-        return as_data(self)
+        return as_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +208,7 @@ async def _repeat(
             in_a_row = 0
             if now - reported >= _REPORT_EVERY:
                 reported = now
-                report(Progress(phase=phase, done=min(1.0, (now - start) / seconds), count=len(durations)))
+                report(Progress(phase=phase, done=min(_ALMOST, (now - start) / seconds), count=len(durations)))
 
     await asyncio.gather(*map(work, workers))
     report(Progress(phase=phase, done=1.0, count=len(durations)))

@@ -7,7 +7,7 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from tlsio.model.errors import TLSError
+from tlsio.model.errors import HandshakeTimeoutError, TLSError
 from tlsio.model.explanations import error_from_fault
 from tlsio.model.faults import Fault
 from tlsio.probe.findings import found
@@ -42,6 +42,8 @@ _WRONG_VERSION = 267
 def explain_unreachable(target: Target, error: OSError | TLSError) -> Finding:
     """Explain why there is no connection on which TLS could begin."""
     where = f"{target.host} port {target.port}"
+    if isinstance(error, HandshakeTimeoutError):
+        return found("silent", f"{error.message}.")
     if isinstance(error, TLSError):
         return found(_STARTTLS.get(error.code, "starttls-protocol"), f"{error.message}.")
     if isinstance(error, socket.gaierror):

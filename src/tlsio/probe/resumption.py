@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from tlsio.probe.target import Target
 
-__all__ = ["Resumption", "SessionRecorder", "check_resumption"]
+__all__ = ["TICKET_PATIENCE", "Resumption", "SessionRecorder", "check_resumption"]
 
 # Seconds that a server of TLS 1.3 has for its first ticket after the handshake. Servers send it at
 # once; a second is more than the longest way there and back.
-PATIENCE = 1.0
+TICKET_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ async def check_resumption(target: Target, version: Literal["TLSv1.2", "TLSv1.3"
     try:
         if version == "TLSv1.3":
             with suppress(TimeoutError):
-                await asyncio.wait_for(recorder.arrived.wait(), min(PATIENCE, target.timeout))
+                await asyncio.wait_for(recorder.arrived.wait(), min(TICKET_PATIENCE, target.timeout))
         is_ticket = version == "TLSv1.3" or socket.get_tls_ticket() is not None
     finally:
         await socket.aclose()

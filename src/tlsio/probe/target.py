@@ -102,14 +102,21 @@ class Target:
         Raises:
             OSError: the server cannot be reached.
             HandshakeError: it does not offer TLS.
+            HandshakeTimeoutError: it was reached, and did not finish the dialog.
+            Cancelled: the connection is closed.
         """
         parsed = parse_connect_options({**self.options, "host": self.host})
-        made = await connect_tcp(asyncio.get_running_loop(), to_lookup_name(self.host, "host"), self.port, parsed)
+        made = None
         try:
-            if self.starttls is not None:
-                await ask_for_tls(made, self.starttls, self.host, trailing=trailing)
-        except BaseException:
-            made.close()
+            async with asyncio.timeout(self.timeout):
+                made = await connect_tcp(asyncio.get_running_loop(), to_lookup_name(self.host, "host"), self.port, parsed)
+                if self.starttls is not None:
+                    await ask_for_tls(made, self.starttls, self.host, trailing=trailing)
+        except BaseException as error:
+            if made is not None:
+                made.close()
+            if isinstance(error, TimeoutError) and not error.errno:
+                raise (self._unreachable() if made is None else self._unfinished()) from None
             raise
         return made
 
@@ -147,26 +154,21 @@ class Target:
         parsed = parse_connect_options({"request_ocsp": True, **self.options, **overrides, "host": self.host})
         chosen = for_client(parsed).replace(**{**(context or {}), "reject_unauthorized": False})
         side = ObservedHandshake(parsed, chosen, self.host, self.port)
-        below = None
+        below = await self.dial(trailing=trailing)
         try:
             async with asyncio.timeout(self.timeout):
-                below = await self.dial(trailing=trailing)
                 return Attempt(side, await secure(below, side))
-        except HandshakeTimeoutError as error:
+        except TLSError as error:
             return Attempt(side, None, error)
         except TimeoutError:
-            if below is None:
-                raise TimeoutError(errno.ETIMEDOUT, f"{self.host} port {self.port} did not answer within {self.timeout} seconds") from None
-            return Attempt(side, None, self._silence())
-        except TLSError as error:
-            if below is None:
-                raise
-            return Attempt(side, None, error)
+            return Attempt(side, None, self._unfinished())
 
-    def _silence(self) -> HandshakeTimeoutError:
-        """Return the error of a server that says nothing."""
+    def _unreachable(self) -> TimeoutError:
+        return TimeoutError(errno.ETIMEDOUT, f"{self.host} port {self.port} did not answer within {self.timeout} seconds")
+
+    def _unfinished(self) -> HandshakeTimeoutError:
         return HandshakeTimeoutError(
-            f"{self.host} port {self.port} was connected, but did not finish the handshake within {self.timeout} seconds",
+            f"{self.host} port {self.port} was connected, but TLS was not established within {self.timeout} seconds",
             code="ERR_TLS_CONNECT_TIMEOUT",
             hint="The server may not use TLS on this port, or wait for STARTTLS; or a firewall drops the packets.",
         )
