@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity failures elsewhere soak wheels portable examples changelog dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs cli-reference parity failures elsewhere soak wheels portable examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -111,6 +111,9 @@ docs: $(VENV)/built  ## build the documentation in docs/_build
 
 parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
 	@$(BIN)/python tools/node_parity.py
+
+cli-reference: $(VENV)/built  ## write docs/reference/cli.md from the commands' --help
+	@$(BIN)/python tools/cli_reference.py
 
 failures: $(VENV)/built $(VENV)/peers  ## write docs/explanation/failures.md: what other programs say of faulty servers
 	@$(BIN)/python tools/failures.py

@@ -20,9 +20,11 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from string import Template
 from typing import TYPE_CHECKING
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
     from pathlib import Path
 
-__all__ = ["Step", "parse", "play"]
+__all__ = ["Step", "environment", "parse", "play", "play_lines"]
 
 _PATIENCE = 30.0
 _MODULES = ("bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "verify")
@@ -48,6 +50,17 @@ class Step:
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
     code: int = 0
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a user whose home is in a folder, with `tlsio` for the lines that a shell runs."""
+    programs = folder / "programs"
+    programs.mkdir()
+    program = programs / "tlsio"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tlsio "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    return {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder / "home"), "LANG": "C.UTF-8", **kept}
 
 
 def parse(text: str) -> Iterator[Step]:
@@ -88,6 +101,40 @@ def play(text: str, folder: Path, environment: Mapping[str, str]) -> None:
             one.end()
 
 
+def play_lines(lines: list[str], port: int, folder: Path, environment: Mapping[str, str]) -> str:
+    """Run the command lines of a document, and return their output; each must succeed.
+
+    A line that ends with `&` runs to the end of the others, which wait until it listens on the port.
+    """
+    running: list[_Running] = []
+    shown: list[str] = []
+    try:
+        for number, line in enumerate(lines, start=1):
+            started = _Running(line.removesuffix(" &"), "", folder, environment)
+            if line.endswith(" &"):
+                running.append(started)
+                _wait_for_port(port)
+                continue
+            try:
+                shown += started.finish(f"line {number}: $ {line}")
+            finally:
+                started.end()
+    finally:
+        for one in running:
+            one.end()
+    return "\n".join(shown)
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on port {port}")
+
+
 def _play_one(step: Step, folder: Path, environment: dict[str, str], running: list[_Running]) -> None:
     if step.command in {"stop", "wait"}:
         one = running.pop()
@@ -116,7 +163,7 @@ class _Running:
         words = shlex.split(command)
         self._shell: subprocess.Popen[bytes] | None = None
         self._tlsio: ForkServerProcess | None = None
-        if words[0] == "tlsio" and not {"|", "<", ">", ">>", "&&", ";"} & set(words):
+        if words[0] == "tlsio" and not {"|", "<", ">", ">>", "&&", ";"} & set(words) and "$(" not in command:
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([f"tlsio.cli.{name}" for name in _MODULES])
             self._tlsio = context.Process(target=_run_tlsio, args=(words[1:], str(folder), environment, [str(one) for one in self._files]))
@@ -142,6 +189,13 @@ class _Running:
         self._shown = [shown + len(lines) for shown, lines in zip(self._shown, found, strict=True)]
         is_good = fits and code in {None, step.code}
         assert is_good, f"line {step.line}: $ {step.command}\n{_print(*found, code)}"
+
+    def finish(self, title: str) -> list[str]:
+        """Wait for the end, which must be a success, and return the output."""
+        code = self._wait()
+        stdout, stderr = self._read()
+        assert code == 0, f"{title}\n{_print(stdout, stderr, code)}"
+        return [*stdout, *stderr]
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does."""

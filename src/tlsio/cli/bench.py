@@ -46,7 +46,7 @@ def bench(target: Endpoint, **options: Any) -> None:
     """
     found = asyncio.run(_measure(target, options))
     if is_json():
-        print_json(found.as_data())
+        print_json(found.as_json())
     else:
         for line in _lines(found):
             click.echo(line)

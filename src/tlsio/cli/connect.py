@@ -54,7 +54,7 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, **options: Any) ->
 async def _connect(target: Endpoint, *, quiet: bool, options: dict[str, Any]) -> int:
     async with await look_at(target.host, target.port, **options) as look:
         if is_json():
-            print_json(look.as_data())
+            print_json(look.as_json())
         else:
             if not quiet or look.socket is None:
                 print_look(look)

@@ -15,7 +15,7 @@ from tlsio.cli.output import COLORS, is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT, INSTANT
 from tlsio.cli.progress import progress
 from tlsio.probe.examine import examine
-from tlsio.probe.plain import as_data
+from tlsio.probe.plain import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key:
         found = asyncio.run(_examine_files(target, files, options))
         return _report(found, {"host": target.host}, level)
     examination = asyncio.run(_examine(target, options))
-    return _report(examination.findings, as_data(examination), level)
+    return _report(examination.findings, as_json(examination), level)
 
 
 async def _examine(target: Endpoint, options: dict[str, Any]) -> Examination:
@@ -92,7 +92,7 @@ def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
     """Print the findings that are severe enough, and return the exit code."""
     chosen = [one for one in findings if _LEVELS.index(one.severity) <= _LEVELS.index(level)]
     if is_json():
-        print_json({**facts, "findings": as_data(tuple(chosen))})
+        print_json({**facts, "findings": as_json(tuple(chosen))})
         return FINDING if chosen else 0
     for one in chosen:
         click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {one.reason} ({one.id})")

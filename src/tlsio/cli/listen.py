@@ -114,7 +114,7 @@ def _print(arrival: Arrival) -> None:
 
 
 def _print_json(arrival: Arrival) -> None:
-    click.echo(json.dumps(arrival.as_data()), err=True)
+    click.echo(json.dumps(arrival.as_json()), err=True)
 
 
 def _ignore(_arrival: Arrival) -> None:

@@ -1,0 +1,86 @@
+"""What the documents say of the command: its help, and the command lines, each of which runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+import cli_reference
+import transcripts
+from pages import blocks
+from ports import own_port
+from tlsio.certs.dev import STORE_KINDS
+from tlsio.cli import client_options, dev
+from tlsio.cli.program import COMMANDS, program
+from tlsio.probe import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "how-to" / "command-line.md"
+ALL = list(cli_reference.commands(program, click.Context(program, info_name="tlsio")))
+
+
+def test_reference_is_the_help() -> None:
+    """`make cli-reference` writes it."""
+    assert cli_reference.PAGE.read_text(encoding="utf-8") == cli_reference.page()
+
+
+@pytest.mark.parametrize("command", [command for _, command, _ in ALL], ids=[path for path, _, _ in ALL])
+def test_every_command_has_examples_and_json(command: click.Command) -> None:
+    """Examples that parse, and `--json` unless it only holds other commands."""
+    lines = [part for line in command.examples for part in re.split(r"&&|[&|]", line.split("     ")[0])]  # type: ignore[attr-defined]
+    assert lines
+    for line in lines:
+        words = line.split()
+        if words and words[0] == "tlsio":
+            assert words[1] in COMMANDS
+    if not isinstance(command, click.Group):
+        assert "--json" in {name for parameter in command.params for name in parameter.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_introduced_by_its_own_words(name: str) -> None:
+    """The table says without an import what the command's help begins with."""
+    command = program.get_command(click.Context(program), name)
+    assert command is not None
+    assert COMMANDS[name][1].endswith(".")
+
+
+def test_choices_are_those_of_the_library() -> None:
+    """They are written down again where the import of the library would take time."""
+    assert client_options._STARTTLS == PROTOCOLS
+    assert dev._STORES == STORE_KINDS
+
+
+def sections(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the title and the text of each section."""
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        title, _, body = part.partition("\n")
+        yield title, body
+
+
+def lines_of(block: str) -> list[str]:
+    """Return the command lines of a block: those that end with a backslash or a pipe go on."""
+    joined = re.sub(r"\\\n\s*|(?<=\|)\n\s*", " ", block)
+    return [line.strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [pytest.param(text, id=title) for title, text in sections(PAGE.read_text(encoding="utf-8"))])
+def test_commands_of_the_page_run(text: str, tmp_path: Path) -> None:
+    """Those of `tlsio`, and those of `openssl` that do the same."""
+    for number, block in enumerate(blocks(text, "sh")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "work").mkdir()
+        with own_port() as port:
+            lines = [line.replace("8443", str(port)) for line in lines_of(block)]
+            shown = transcripts.play_lines(lines, port, folder / "work", transcripts.environment(folder))
+        if "hello" in block:
+            assert "hello" in shown or "olleh" in shown  # `openssl s_server -rev` reverses
