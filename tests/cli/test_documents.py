@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import pytest
 
 import cli_reference
 import transcripts
+from browser import browse
+from foreign_peers import find
 from pages import blocks
 from ports import own_port
 from tlsio.certs.dev import STORE_KINDS
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = ROOT / "docs" / "how-to" / "command-line.md"
 ALL = list(cli_reference.commands(program, click.Context(program, info_name="tlsio")))
 
@@ -81,6 +85,31 @@ def test_commands_of_the_page_run(text: str, tmp_path: Path) -> None:
         (folder / "work").mkdir()
         with own_port() as port:
             lines = [line.replace("8443", str(port)) for line in lines_of(block)]
-            shown = transcripts.play_lines(lines, port, folder / "work", transcripts.environment(folder))
+            with transcripts.Shell(port, folder / "work", transcripts.environment(folder)) as shell:
+                shown = shell.run(lines)
         if "hello" in block:
             assert "hello" in shown or "olleh" in shown  # `openssl s_server -rev` reverses
+
+
+@pytest.mark.slow
+def test_first_quarter_of_an_hour(tmp_path: Path) -> None:
+    """README's, with a browser before, during and after the trust; it is installed already."""
+    find("certutil", "libnss3-tools")
+    [text] = [text for title, text in sections(README) if title == "A quarter of an hour"]
+    [program] = blocks(text, "py")
+    making, serving, trusting, untrusting = map(lines_of, blocks(text, "sh"))
+    assert making.pop(0) == "pip install 'tlsio[cli]'"
+    assert "cli" in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    with own_port() as port, transcripts.Shell(port, tmp_path, transcripts.environment(tmp_path)) as shell:
+        (tmp_path / "hello.py").write_text(program.replace("8443", str(port)), encoding="utf-8")
+        shown = shell.run([line.replace("8443", str(port)) for line in [*making, *serving]])
+        assert "verdict: accepted" in shown
+        assert "HTTP/1.1 200 OK" in shown
+        before = browse(f"https://localhost:{port}/", tmp_path / "home", "hello")
+        shell.run(trusting)
+        during = browse(f"https://localhost:{port}/", tmp_path / "home", "hello")
+        shell.run(untrusting)
+        after = browse(f"https://localhost:{port}/", tmp_path / "home", "hello")
+    assert "ERR_CERT_AUTHORITY_INVALID" in before
+    assert "hello" in during
+    assert "ERR_CERT_AUTHORITY_INVALID" in after

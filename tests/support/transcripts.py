@@ -26,15 +26,16 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from multiprocessing.context import ForkServerProcess
-    from pathlib import Path
+    from typing import Self
 
-__all__ = ["Step", "environment", "parse", "play", "play_lines"]
+__all__ = ["Shell", "Step", "environment", "parse", "play"]
 
 _PATIENCE = 30.0
 _MODULES = ("bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "verify")
@@ -60,7 +61,12 @@ def environment(folder: Path) -> dict[str, str]:
     program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tlsio "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     kept = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-    return {"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder / "home"), "LANG": "C.UTF-8", **kept}
+    return {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder / "home"),
+        "LANG": "C.UTF-8",
+        **kept,
+    }
 
 
 def parse(text: str) -> Iterator[Step]:
@@ -101,28 +107,36 @@ def play(text: str, folder: Path, environment: Mapping[str, str]) -> None:
             one.end()
 
 
-def play_lines(lines: list[str], port: int, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run the command lines of a document, and return their output; each must succeed.
+class Shell:
+    """Runs the command lines of a document; a context manager, which ends what runs in the background."""
 
-    A line that ends with `&` runs to the end of the others, which wait until it listens on the port.
-    """
-    running: list[_Running] = []
-    shown: list[str] = []
-    try:
-        for number, line in enumerate(lines, start=1):
-            started = _Running(line.removesuffix(" &"), "", folder, environment)
-            if line.endswith(" &"):
-                running.append(started)
-                _wait_for_port(port)
-                continue
-            try:
-                shown += started.finish(f"line {number}: $ {line}")
-            finally:
-                started.end()
-    finally:
-        for one in running:
+    def __init__(self, port: int, folder: Path, environment: Mapping[str, str]) -> None:
+        self._port = port
+        self._folder = folder
+        self._environment = dict(environment)
+        self._running: list[_Running] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._running:
             one.end()
-    return "\n".join(shown)
+
+    def run(self, lines: list[str]) -> str:
+        """Run command lines, each of which must succeed, and return their output.
+
+        A line that ends with `&` runs in the background; the next one waits until it listens on the port.
+        """
+        shown: list[str] = []
+        for line in lines:
+            started = _Running(line.removesuffix(" &"), "", self._folder, self._environment)
+            self._running.append(started)
+            if line.endswith(" &"):
+                _wait_for_port(self._port)
+            else:
+                shown += started.finish(line)
+        return "\n".join(shown)
 
 
 def _wait_for_port(port: int) -> None:
@@ -190,11 +204,11 @@ class _Running:
         is_good = fits and code in {None, step.code}
         assert is_good, f"line {step.line}: $ {step.command}\n{_print(*found, code)}"
 
-    def finish(self, title: str) -> list[str]:
+    def finish(self, line: str) -> list[str]:
         """Wait for the end, which must be a success, and return the output."""
         code = self._wait()
         stdout, stderr = self._read()
-        assert code == 0, f"{title}\n{_print(stdout, stderr, code)}"
+        assert code == 0, f"$ {line}\n{_print(stdout, stderr, code)}"
         return [*stdout, *stderr]
 
     def interrupt(self) -> None:

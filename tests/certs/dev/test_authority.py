@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +15,7 @@ from cryptography.x509 import ExtendedKeyUsage, load_pem_x509_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import tlsio
+from browser import browse
 from foreign_peers import find
 from tlsio.certs import dev
 from tlsio.certs.dev.authority import where
@@ -230,44 +229,18 @@ def site(issued: dev.Issued) -> Iterator[str]:
             process.kill()
 
 
-def browse(url: str, home: Path) -> str:
-    """Open a page in Chromium, with a profile of the test's own; return its text, or the browser's error."""
-    program = find("chromium", "chromium")
-    with tempfile.TemporaryDirectory() as profile:
-        command = [
-            program,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            f"--user-data-dir={profile}",
-            "--dump-dom",
-            url,
-        ]
-        environment = {"HOME": str(home), "PATH": os.environ["PATH"]}
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        ) as process:
-            try:
-                out, error = process.communicate(timeout=120)
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-    return out if "welcome" in out else error
-
-
 @pytest.mark.slow
 def test_chromium(home: Path) -> None:
     """It refuses the site, trusts it after `trust`, and no more after `untrust`."""
     find("certutil", "libnss3-tools")
     dev.init()
     with site(dev.cert("localhost")) as url:
-        assert "ERR_CERT_AUTHORITY_INVALID" in browse(url, home)
+        assert "ERR_CERT_AUTHORITY_INVALID" in browse(url, home, "welcome")
         [outcome] = dev.trust(only=["nss"])
         assert (outcome.state, outcome.problem) == ("added", None)
-        assert "<p>welcome</p>" in browse(url, home)
+        assert "<p>welcome</p>" in browse(url, home, "welcome")
         assert [one.state for one in dev.untrust(only=["nss"])] == ["removed"]
-        assert "ERR_CERT_AUTHORITY_INVALID" in browse(url, home)
+        assert "ERR_CERT_AUTHORITY_INVALID" in browse(url, home, "welcome")
 
 
 @pytest.mark.slow
@@ -277,4 +250,4 @@ def test_chromium_that_never_ran(home: Path) -> None:
     dev.init(permitted=["localhost"])
     assert [one.state for one in dev.trust(only=["nss"])] == ["added"]
     with site(dev.cert("localhost")) as url:
-        assert "<p>welcome</p>" in browse(url, home)
+        assert "<p>welcome</p>" in browse(url, home, "welcome")
