@@ -97,6 +97,15 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     assert caught.value.hint  # type: ignore[attr-defined]
 
 
+def test_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    """The file that was asked for, not the temporary one."""
+    (tmp_path / "plain").touch()
+    with pytest.raises(NotADirectoryError) as caught:
+        write_files(NewFile(tmp_path / "plain" / "key.pem", b"a key", PRIVATE))
+    assert caught.value.filename == str(tmp_path / "plain" / "key.pem")
+    assert "is a file" in caught.value.hint  # type: ignore[attr-defined]
+
+
 def test_a_folder_in_place_of_the_file_is_kept(tmp_path: Path) -> None:
     """With what was to be written next to it gone."""
     (tmp_path / "cert.pem").mkdir()

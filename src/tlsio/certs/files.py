@@ -78,7 +78,8 @@ def _complete(path: Path, file: NewFile) -> Iterator[Path]:
                 os.fsync(descriptor)
         yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 def _place(temporary: Path, path: Path, *, overwrite: bool) -> None:
@@ -112,6 +113,8 @@ def _hint_for(error: OSError, path: Path) -> str:
         return f"{str(path)!r} exists and was not changed: choose another path, or say overwrite=True."
     if error.errno == errno.ENOENT:
         return f"The folder {str(path.parent)!r} does not exist: create it first."
+    if error.errno == errno.ENOTDIR:
+        return f"{str(path.parent)!r} is a file: give the path of a folder before the name of the new file."
     if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
         return f"The user of this process (uid {os.geteuid()}) may not write to the folder {str(path.parent)!r}."
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.parameters import as_paths
+from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ _VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 _OPTIONS = (
     click.option("--starttls", type=click.Choice(_STARTTLS), help="The plaintext protocol that begins the connection."),
-    click.option("--ca", metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots."),
-    click.option("--extra-ca", metavar="FILE", multiple=True, help="Trust these authorities too."),
-    click.option("--cert", metavar="FILE", help="The client's certificate, and its intermediates."),
-    click.option("--key", metavar="FILE", help="Its private key."),
+    click.option("--ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots."),
+    click.option("--extra-ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities too."),
+    click.option("--cert", type=FILE, metavar="FILE", help="The client's certificate, and its intermediates."),
+    click.option("--key", type=FILE, metavar="FILE", help="Its private key."),
     passphrase_option,
     click.option("--servername", metavar="NAME", help="The name to ask for and to verify, if it is not HOST."),
     click.option("--alpn", metavar="NAME,…", help="Protocols to offer, the preferred first: h2,http/1.1."),

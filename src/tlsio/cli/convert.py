@@ -12,6 +12,7 @@ from tlsio.certs.bundle import complete, read
 from tlsio.certs.keys import key_pem
 from tlsio.cli.help import Command
 from tlsio.cli.output import json_option
+from tlsio.cli.parameters import FILE
 from tlsio.cli.passphrase import ask_or_refuse, new_passphrase_option, passphrase_option, with_passphrase
 from tlsio.cli.progress import progress
 from tlsio.cli.written import New, deliver, force_option, out_option
@@ -34,7 +35,7 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--complete", "completes", is_flag=True, help="Fetch missing intermediates from the addresses in the certificates."),
         new_passphrase_option,
         passphrase_option,
-        click.argument("files", nargs=-1, required=True, metavar="FILE..."),
+        click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE..."),
     ):
         command = option(command)
     return command
@@ -51,7 +52,7 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_reading
 @out_option
-@click.option("--key-out", metavar="FILE", help="Write the private key to this file.")
+@click.option("--key-out", type=FILE, metavar="FILE", help="Write the private key to this file.")
 @click.option("--form", type=click.Choice(["pem", "p7b", "der"]), default="pem", show_default=True, help="PEM, PKCS#7, or the leaf in DER.")
 def pem(files: tuple[str, ...], *, out: str, key_out: str | None, form: str, force: bool, root: bool, **options: Any) -> None:
     """Read certificates and keys in any form and order, and write the chain in order.
@@ -78,7 +79,7 @@ def pem(files: tuple[str, ...], *, out: str, key_out: str | None, form: str, for
     """,
 )
 @_reading
-@click.option("-o", "--out", metavar="FILE", required=True, help="Where to write it; - is standard output.")
+@click.option("-o", "--out", type=FILE, metavar="FILE", required=True, help="Where to write it; - is standard output.")
 @click.option("--name", "friendly_name", help="The name that programs show, Java's alias.")
 @click.option("--unencrypted", is_flag=True, help="Encrypt nothing.")
 def pfx(files: tuple[str, ...], *, out: str, force: bool, root: bool, friendly_name: str | None, unencrypted: bool, **options: Any) -> None:

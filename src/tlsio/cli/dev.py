@@ -10,6 +10,7 @@ from tlsio.certs.dev import authority as development
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, json_option, print_json
+from tlsio.cli.parameters import FOLDER
 from tlsio.cli.written import force_option
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ __all__ = ["dev"]
 
 _STORES = ("system", "nss", "java")
 
-folder_option = click.option("--folder", metavar="FOLDER", help="Where the authority is kept. Default: what `tlsio dev where` says.")
+folder_option = click.option(
+    "--folder", type=FOLDER, metavar="FOLDER", help="Where the authority is kept. Default: what `tlsio dev where` says."
+)
 
 
 @click.group(
@@ -74,7 +77,7 @@ def init(folder: str | None, **options: Any) -> None:
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--client", is_flag=True, help="For a client, which servers do not accept from each other.")
-@click.option("--into", metavar="FOLDER", default=".", show_default=True, help="Where the files are written.")
+@click.option("--into", type=FOLDER, metavar="FOLDER", default=".", show_default=True, help="Where the files are written.")
 @click.option("--days", type=float, help="The length of its life, at most 398. Default: 365.")
 @folder_option
 @force_option

@@ -12,7 +12,7 @@ from tlsio.cli.client_options import client_options, for_connect
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, is_json, json_option, print_json
-from tlsio.cli.parameters import ENDPOINT, INSTANT
+from tlsio.cli.parameters import ENDPOINT, FILE, INSTANT
 from tlsio.cli.progress import progress
 from tlsio.probe.examine import examine
 from tlsio.probe.plain import as_json
@@ -43,8 +43,8 @@ _LEVELS = ("error", "warning", "notice")
 @client_options
 @click.option("--http/--no-http", default=None, help="Ask for a page and judge its headers. Default: on 443, 8443 and by ALPN.")
 @click.option("--fetch", "fetches", is_flag=True, help="Fetch the revocation lists that the certificates name.")
-@click.option("--server-cert", metavar="FILE", help="Examine this certificate instead of a server.")
-@click.option("--server-key", metavar="FILE", help="Its private key.")
+@click.option("--server-cert", type=FILE, metavar="FILE", help="Examine this certificate instead of a server.")
+@click.option("--server-key", type=FILE, metavar="FILE", help="Its private key.")
 @click.option("--at", type=INSTANT, help="Judge certificates for this instant, UTC. Default: now.")
 @click.option(
     "--level",

@@ -10,7 +10,7 @@ import click
 
 from tlsio.cli.help import Command
 from tlsio.cli.output import is_json, json_option
-from tlsio.cli.parameters import as_paths
+from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import read_input, write_output
 from tlsio.probe.listen import listen as serve
@@ -37,13 +37,17 @@ _MAX_PORT = 65535
 )
 @click.argument("port", type=click.IntRange(0, _MAX_PORT))
 @click.option("--host", default="localhost", show_default=True, help="The address to listen on; :: is every one.")
-@click.option("--cert", metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev.")
-@click.option("--key", metavar="FILE", help="Its private key.")
-@click.option("--pfx", metavar="FILE", help="Certificate and key as PKCS#12.")
+@click.option(
+    "--cert", type=FILE, metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev."
+)
+@click.option("--key", type=FILE, metavar="FILE", help="Its private key.")
+@click.option("--pfx", type=FILE, metavar="FILE", help="Certificate and key as PKCS#12.")
 @passphrase_option
-@click.option("--ca", metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities.")
+@click.option(
+    "--ca", type=FILE, metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities."
+)
 @click.option("--alpn", metavar="NAME,…", help="Protocols to accept, the preferred first.")
-@click.option("--dhparam", metavar="FILE", help="Diffie-Hellman parameters, or auto.")
+@click.option("--dhparam", type=FILE, metavar="FILE", help="Diffie-Hellman parameters, or auto.")
 @click.option("--pipe", "pipes", is_flag=True, help="Connect the first client to standard input and output, and end with it.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not report connections.")
 @json_option

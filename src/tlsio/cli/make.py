@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tlsio.certs.key_match import match_key
 from tlsio.certs.keys import KEY_KINDS, generate_key, key_pem, load_key
 from tlsio.certs.leaf import self_signed
 from tlsio.certs.request import USAGES, create_request, load_request, request_facts
 from tlsio.cli.help import Command
 from tlsio.cli.output import json_option
+from tlsio.cli.parameters import FILE
 from tlsio.cli.passphrase import PASSPHRASE, new_passphrase_option, passphrase_option, with_passphrase
 from tlsio.cli.progress import progress
 from tlsio.cli.written import New, deliver, force_option, out_option
+from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +39,8 @@ def _with_key(command: Callable[..., None]) -> Callable[..., None]:
         new_passphrase_option,
         passphrase_option,
         kind_option,
-        click.option("--new-key", metavar="FILE", help="Make a new key, and write it there."),
-        click.option("--key", "key_file", metavar="FILE", help="Use the key in this file."),
+        click.option("--new-key", type=FILE, metavar="FILE", help="Make a new key, and write it there."),
+        click.option("--key", "key_file", type=FILE, metavar="FILE", help="Use the key in this file."),
     ):
         command = option(command)
     return command
@@ -72,7 +75,7 @@ class _Key:
     tlsio key --new-passphrase file:secret.txt server.key
     """,
 )
-@click.argument("file")
+@click.argument("file", type=FILE)
 @kind_option
 @new_passphrase_option
 @force_option
@@ -124,7 +127,7 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
 )
 @click.argument("names", nargs=-1, metavar="NAME...")
 @_with_key
-@click.option("--csr", "request", metavar="FILE", help="Take names and subject from a certificate request.")
+@click.option("--csr", "request", type=FILE, metavar="FILE", help="Take names and subject from a certificate request.")
 @click.option("--subject", help="Such as CN=gateway,O=Plant. Default: the first name.")
 @click.option("--days", type=float, help="The length of its life, at most 398. Default: 365.")
 @click.option("--must-staple", is_flag=True, help="Clients accept it only with an OCSP response.")
@@ -140,7 +143,10 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
     chosen = _Key(options)
     given: tuple[Any, ...] = names
     if request is not None:
-        facts = request_facts(load_request(Path(request)))
+        asked = load_request(Path(request))
+        if not (match := match_key(chosen.key, asked.public_bytes(Encoding.PEM))):
+            raise ConfigError(match.explanation, code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint="Give the key of the request as --key.")
+        facts = request_facts(asked)
         given = (*names, *facts.names)
         options |= {"subject": options["subject"] or facts.subject, "must_staple": options["must_staple"] or facts.must_staple}
     leaf = self_signed(given, key=chosen.key, **options)
@@ -155,9 +161,11 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
     tlsio sign server.csr --ca plant-ca.pem --ca-key plant-ca.key -o server.pem --days 90
     """,
 )
-@click.argument("request", metavar="CSR")
-@click.option("--ca", "ca_file", metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev.")
-@click.option("--ca-key", metavar="FILE", help="The authority's private key.")
+@click.argument("request", type=FILE, metavar="CSR")
+@click.option(
+    "--ca", "ca_file", type=FILE, metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev."
+)
+@click.option("--ca-key", type=FILE, metavar="FILE", help="The authority's private key.")
 @passphrase_option
 @click.option("--usage", type=click.Choice(list(USAGES)), default="server", show_default=True, help="What the certificate is for.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Certify these names, instead of those of the request.")

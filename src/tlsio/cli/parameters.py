@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-__all__ = ["ENDPOINT", "FILE_OR_ENDPOINT", "INSTANT", "Endpoint", "as_paths"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["ENDPOINT", "FILE", "FILE_OR_ENDPOINT", "FOLDER", "INSTANT", "Endpoint", "as_paths"]
 
 _HTTPS = 443
 _MAX_PORT = 65535
@@ -49,6 +52,10 @@ class _FileOrEndpoint(_Endpoint):
             return super().convert(value, param, ctx)
         return Path(value)
 
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of files."""
+        return FILE.shell_complete(ctx, param, incomplete)
+
 
 class _Instant(click.ParamType):  # type: ignore[type-arg]
     """A day or an instant of ISO 8601, in UTC unless it says otherwise."""
@@ -64,6 +71,9 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+# For the completion of names; the library opens files, and its errors say more.
+FILE = click.Path(readable=False)
+FOLDER = click.Path(file_okay=False, readable=False)
 ENDPOINT = _Endpoint()
 FILE_OR_ENDPOINT = _FileOrEndpoint()
 INSTANT = _Instant()

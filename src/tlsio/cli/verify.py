@@ -11,7 +11,7 @@ from tlsio.certs.verify import verify as judge
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import is_json, json_option, print_json
-from tlsio.cli.parameters import INSTANT, as_paths
+from tlsio.cli.parameters import FILE, INSTANT, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ __all__ = ["verify"]
     tlsio verify server.pem --name example.org --at 2027-01-01         still valid then?
     """,
 )
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("--name", help="The host name or address that a client asks for.")
 @click.option("--identity", metavar="URI", help="A URI that the certificate must have, such as spiffe://plant.example/press.")
-@click.option("--ca", metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots.")
-@click.option("--extra-ca", metavar="FILE", multiple=True, help="Trust these authorities too.")
-@click.option("--crl", metavar="FILE", multiple=True, help="Certificate revocation lists, one of each authority of the chain.")
+@click.option("--ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots.")
+@click.option("--extra-ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities too.")
+@click.option("--crl", type=FILE, metavar="FILE", multiple=True, help="Certificate revocation lists, one of each authority of the chain.")
 @click.option("--usage", type=click.Choice(["server", "client"]), default="server", show_default=True, help="Whose certificate it is.")
 @click.option(
     "--policy", type=click.Choice(["openssl", "strict"]), default="openssl", show_default=True, help="strict: RFC 5280's profile."

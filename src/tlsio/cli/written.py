@@ -11,6 +11,7 @@ import click
 from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
 from tlsio.certs.inspect import inspect
 from tlsio.cli.output import flush, is_json, print_json
+from tlsio.cli.parameters import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,9 @@ __all__ = ["STDOUT", "New", "deliver", "force_option", "out_option"]
 STDOUT = "-"
 
 force_option = click.option("-f", "--force", is_flag=True, help="Replace files that exist.")
-out_option = click.option("-o", "--out", metavar="FILE", default=STDOUT, show_default="standard output", help="Where to write it.")
+out_option = click.option(
+    "-o", "--out", type=FILE, metavar="FILE", default=STDOUT, show_default="standard output", help="Where to write it."
+)
 
 
 @dataclass(frozen=True, slots=True)
