@@ -11,7 +11,7 @@ import click
 from tlsio.cli.client_options import client_options, for_connect
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.output import COLORS, is_json, json_option, print_json
+from tlsio.cli.output import COLORS, for_people, is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT, FILE, INSTANT
 from tlsio.cli.progress import progress
 from tlsio.probe.examine import examine
@@ -95,6 +95,6 @@ def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
         print_json({**facts, "findings": as_json(tuple(chosen))})
         return FINDING if chosen else 0
     for one in chosen:
-        click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {one.reason} ({one.id})")
-        click.echo(f"  {one.remedy}")
+        click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {for_people(one.reason)} ({one.id})")
+        click.echo(f"  {for_people(one.remedy)}")
     return FINDING if chosen else 0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import re
 
 import click
 
-from tlsio.cli.output import print_json, use_colors
+from tlsio.cli.output import for_people, print_json, use_colors
 from tlsio.model.errors import ConfigError, TLSError, UsageError
 
 __all__ = ["FINDING", "INTERRUPTED", "WRONG_USE", "report", "report_usage"]
@@ -25,9 +24,6 @@ _REMEDIES = {
     errno.ENOSPC: "The disk is full: make room, and try again.",
 }
 _REFUSED = {"ERR_TLS_REQUEST_REFUSED"}
-# Messages of the library name its options as `cert=`; here they are called --cert.
-_SPECIAL = {"overwrite=True": "--force", "reject_unauthorized=False": "--insecure"}
-_OPTION = re.compile(r"\b([a-z][a-z0-9_]*)=(?![\w\"'/*]|\.[.\w])")
 
 
 def report(error: Exception, *, as_json: bool) -> int:
@@ -57,19 +53,12 @@ def report_usage(error: click.ClickException) -> int:
     return WRONG_USE
 
 
-def translate(text: str) -> str:
-    """Return a message with the names of options as the command line has them."""
-    for word, option in _SPECIAL.items():
-        text = text.replace(word, option)
-    return _OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
-
-
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
-    message, hint = translate(message), translate(hint) if hint else None
+    message, hint = for_people(message), for_people(hint) if hint else None
     click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
     click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
     for line in (*notes, *([hint] if hint else [])):
-        click.echo(f"  {translate(line)}", err=True)
+        click.echo(f"  {for_people(line)}", err=True)
     if as_json:
         print_json({"error": {"message": message, "code": code, "hint": hint}})
 

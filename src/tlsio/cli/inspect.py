@@ -13,7 +13,7 @@ from tlsio.certs.inspect import inspect as describe
 from tlsio.cli.client_options import client_options, for_connect
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.output import COLORS, is_json, json_option, print_json
+from tlsio.cli.output import COLORS, is_json, json_option, print_json, translate
 from tlsio.cli.parameters import FILE_OR_ENDPOINT, INSTANT
 from tlsio.cli.passphrase import with_passphrase
 from tlsio.model.errors import ConfigError
@@ -107,7 +107,7 @@ def _flatten(items: tuple[Item, ...]) -> Iterator[Item]:
 
 
 def _print(item: Item) -> None:
-    for line in item.lines():
+    for line in map(translate, item.lines()):
         word, colon, rest = line.partition(":")
         color = COLORS.get(word.strip())
         click.echo(click.style(word, fg=color, bold=color is not None) + colon + rest)

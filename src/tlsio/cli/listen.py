@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.help import Command
-from tlsio.cli.output import is_json, json_option
+from tlsio.cli.output import for_people, is_json, json_option
 from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import read_input, write_output
@@ -108,13 +108,13 @@ async def _first_conversation(server: Server) -> None:
 def _print(arrival: Arrival) -> None:
     address = arrival.address or "a client"
     if arrival.error is not None:
-        click.echo(f"{address}: {click.style('refused', fg='red')}: {arrival.error}", err=True)
+        click.echo(f"{address}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
         if arrival.hint:
-            click.echo(f"  {arrival.hint}", err=True)
+            click.echo(f"  {for_people(arrival.hint)}", err=True)
         return
     facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
     who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
-    click.echo(f"{address}: {', '.join([one for one in facts if one] + who)}", err=True)
+    click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
 
 
 def _print_json(arrival: Arrival) -> None:

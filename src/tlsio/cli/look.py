@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.tree import Tree
 
-from tlsio.cli.output import console
+from tlsio.cli.output import console, for_people
+from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,9 @@ def _facts(look: Look) -> Iterator[str]:
     yield from _line("ALPN", look.alpn)
     yield from _line("server name", look.server_name)
     if (asked := look.certificate_request) is not None:
-        yield f"  client certificate: asked for{', from ' + '; '.join(asked.authorities) if asked.authorities else ''}"
+        yield f"  client certificate: asked for{', from ' + printable('; '.join(asked.authorities)) if asked.authorities else ''}"
     if look.staple is not None:
-        yield f"  OCSP response: {'good' if look.staple.is_good else look.staple.message or look.staple.code}"
+        yield f"  OCSP response: {'good' if look.staple.is_good else printable(look.staple.message or look.staple.code or '')}"
     for version, found in (look.resumption or {}).items():
         yield f"  resumption in {version}: {_describe_resumption(found)}"
     yield from _verdict(look)
@@ -57,19 +58,19 @@ def _verdict(look: Look) -> Iterator[str]:
         yield f"  verdict: {click.style('accepted', fg='green')}"
         return
     yield f"  verdict: {click.style('refused', fg='red')} ({', '.join(verdict.reasons)})"
-    yield from (f"    {one}" for one in (verdict.message, verdict.hint) if one)
+    yield from (f"    {for_people(one)}" for one in (verdict.message, verdict.hint) if one)
 
 
 def _line(name: str, value: str | None) -> Iterator[str]:
     if value:
-        yield f"  {name}: {value}"
+        yield f"  {name}: {printable(value)}"
 
 
 def _chain(look: Look) -> Tree:
     """Draw the chain: the root on top, each certificate below its issuer."""
     tree = below = Tree("The chain:" if look.chain else "The server sent no certificate.")
     if look.missing_issuer:
-        below = below.add(f"missing: {look.missing_issuer}", style="red")
+        below = below.add(f"missing: {printable(look.missing_issuer)}", style="red")
     for one in reversed(look.chain):
         below = below.add(_describe(one), style="red" if one.reasons else "")
     for one in look.unused:
@@ -79,6 +80,6 @@ def _chain(look: Look) -> Tree:
 
 def _describe(one: Certificate) -> str:
     end = f", until {one.not_after:%Y-%m-%d}" if one.not_after else ""
-    names = f" for {', '.join(one.names)}" if one.names else ""
+    title = printable(", ".join(one.names) or one.subject)
     place = "" if one.sent else ", from the trusted roots"
-    return "\n".join([f"{one.subject}{names}, {one.key}{end}{place}", *(f"! {reason}" for reason in one.reasons)])
+    return "\n".join([f"{title}, {one.key}{end}{place}", *(f"! {reason}" for reason in one.reasons)])

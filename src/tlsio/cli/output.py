@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["COLORS", "console", "flush", "is_json", "json_option", "print_json", "print_lines", "use_colors"]
+__all__ = ["COLORS", "console", "flush", "for_people", "is_json", "json_option", "print_json", "print_lines", "translate", "use_colors"]
 
 # How the words for severities look.
 COLORS = {"error": "red", "warning": "yellow", "notice": "cyan", "note": "cyan"}
 _JSON = "tlsio.json"
+_SPECIAL = {"overwrite=True": "--force", "reject_unauthorized=False": "--insecure"}
+_OPTION = re.compile(r"\b([a-z][a-z0-9_]*)=(?![\w\"'/*]|\.[.\w])")
 _ENDLESS = 100_000  # columns
 
 
@@ -47,6 +50,24 @@ def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines of text."""
     for line in lines:
         click.echo(line, err=err)
+
+
+def for_people(text: str) -> str:
+    """Return a sentence of the library for a terminal: options as they are called here.
+
+    Control characters, which a peer's names may have, are replaced.
+    """
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in translate(text))
+
+
+def translate(text: str) -> str:
+    """Return a message with the names of options as the command line has them.
+
+    The library writes `cert=`, which is --cert here.
+    """
+    for word, option in _SPECIAL.items():
+        text = text.replace(word, option)
+    return _OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
 def use_colors() -> bool | None:

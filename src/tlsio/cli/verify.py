@@ -10,7 +10,7 @@ import click
 from tlsio.certs.verify import verify as judge
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.output import is_json, json_option, print_json
+from tlsio.cli.output import is_json, json_option, print_json, translate
 from tlsio.cli.parameters import FILE, INSTANT, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 
@@ -56,5 +56,5 @@ def verify(files: tuple[str, ...], *, at: datetime | None, passphrase: Any, **op
         first, *others = verdict.lines()
         click.secho(first, fg="green" if verdict.accepted else "red")
         for line in others:
-            click.echo(line)
+            click.echo(translate(line))
     return 0 if verdict.accepted else FINDING
