@@ -507,13 +507,37 @@ class TestSign:
         leaf = Authority.create().sign(create_request("*.example.com", key=generate_key()), names=["a.example.com"], days=7)
         assert list(leaf.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == parse_names("a.example.com")
 
+    def test_names_of_the_operator_replace_those_of_the_request(self, tmp_path: Path) -> None:
+        """Also where it has none, or has some that would not be certified."""
+        root = Authority.create(permitted=["localhost"])
+        bare = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(x509.Name([]))
+            .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        )
+        for request in (bare, create_request("example.org", key=generate_key())):
+            openssl_verify(root, root.sign(request, names=["localhost"]), tmp_path)
+        with pytest.raises(tlsio.ConfigError, match="neither a name nor a subject"):
+            root.sign(bare, names=[])
+
+    def test_the_subject_of_the_authority_is_not_given_to_others(self) -> None:
+        """Verifiers would take the certificate for a self-signed one."""
+        authority = Authority.create("Plant CA").intermediate("Line 4")
+        for name in ("Plant CA", "Line 4"):
+            with pytest.raises(tlsio.UsageValueError, match="that of the authority"):
+                authority.client(name)
+            with pytest.raises(tlsio.ConfigError, match="that of the authority"):
+                authority.sign(create_request(key=generate_key(), subject=f"CN={name}"), usage="client")
+        with pytest.raises(tlsio.UsageValueError, match="authority above it"):
+            Authority.create("Plant CA").intermediate("Plant CA")
+
     @pytest.mark.parametrize(
         ("make", "said"),
         [
             (lambda authority: create_request("localhost", key=authority.key), "its key is that of the authority"),
             (lambda authority: create_request("example.org", key=generate_key()), "outside the name constraints"),
             (lambda authority: create_request("localhost", key=generate_key(), usages=["client"]), "other usages"),
-            (lambda authority: create_request(key=generate_key(), subject="CN=localhost"), "asks for no name"),
+            (lambda authority: create_request(key=generate_key(), subject="CN=localhost"), "no alternative name"),
             (lambda authority: wants_to_be_an_authority(), "certificate of an authority"),
         ],
     )

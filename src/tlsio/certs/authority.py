@@ -268,15 +268,17 @@ class Authority:
         """
         asked = load_request(request)
         check_choice("usage", usage, tuple(USAGES))
-        faults = request_faults(asked, subject_suffices=usage == "client" or names is not None)
+        faults = request_faults(asked, names_matter=names is None)
         facts = request_facts(asked)
         certified = facts.names if names is None else parse_names(names)
         subject = facts.subject if usage == "client" else x509.Name([])
         if facts.usages and USAGES[usage] not in facts.usages:
             faults.append(f"it asks for other usages than that of a {usage}")
+        if usage == "server" and not facts.names and names is None:
+            faults.append("it has no alternative name, and clients read no other")
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += names_outside(subject, certified, (self.certificate, *self.above))
+        faults += self._name_faults(subject, certified)
         if faults:
             raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
         certificate = self._issue(
@@ -298,6 +300,9 @@ class Authority:
             revoked: What is revoked; a certificate alone is revoked from now on, without a reason.
             days: For how long the list is current.
             number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in seconds.
+
+        Raises:
+            UsageError: an argument is wrong.
         """
         now = self._now()
         entries = [_revocation(one, now) for one in revoked]
@@ -316,6 +321,7 @@ class Authority:
             request: The request that it answers, in DER; None for a response to staple.
 
         Raises:
+            UsageError: an argument is wrong.
             ConfigError: the request cannot be read, or is about another certificate.
         """
         subject, now = _certificate(certificate), self._now()
@@ -357,7 +363,7 @@ class Authority:
         parsed, life = parse_names(names), self._life(days, not_before, not_after)
         who = parse_subject(subject)
         secret = generate_key(kind) if key is None else load_key(key)
-        if faults := [*key_faults(secret.public_key()), *names_outside(who, parsed, (self.certificate, *self.above))]:
+        if faults := [*key_faults(secret.public_key()), *self._name_faults(who, parsed)]:
             raise wrong_value("names", f"cannot be certified: {'; '.join(faults)}")
         certificate = self._issue(secret.public_key(), subject=who, names=parsed, usage=usage, must_staple=must_staple, life=life)
         return Leaf(certificate, self._sent(), secret)
@@ -376,6 +382,14 @@ class Authority:
         builder = add_leaf_extensions(builder, subject, names, (usage,), must_staple=must_staple)
         builder = builder.add_extension(issuer_key_identifier(self.certificate), critical=False)
         return _add_places(builder, self).sign(self.key, signature_hash(self.key))
+
+    def _name_faults(self, subject: x509.Name, names: Sequence[x509.GeneralName]) -> list[str]:
+        chain = (self.certificate, *self.above)
+        if not names and not subject.rdns:
+            return ["there is neither a name nor a subject"]
+        # Verifiers take a certificate whose subject is its issuer for a self-signed one.
+        taken = ["the subject is that of the authority"] if subject in [one.subject for one in chain] else []
+        return taken + names_outside(subject, names, chain)
 
     def _sent(self) -> tuple[x509.Certificate, ...]:
         return tuple(one for one in (self.certificate, *self.above) if one.subject != one.issuer)
@@ -421,6 +435,8 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     if faults := key_faults(secret.public_key()):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     who = parse_subject(subject) if subject else named(name)
+    if issuer and who in [one.subject for one in (issuer.certificate, *issuer.above)]:
+        raise wrong_value("name", "is that of an authority above it", hint="Verifiers find issuers by their names: choose another one.")
     signer = issuer.key if issuer else secret
     identifier = x509.SubjectKeyIdentifier.from_public_key(secret.public_key())
     builder = begin(who, issuer.certificate.subject if issuer else who, secret.public_key(), life)

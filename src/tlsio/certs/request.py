@@ -99,7 +99,7 @@ def create_request(
     if challenge_password is not None:
         builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, _check_challenge(challenge_password))
     request = load_request(builder.sign(secret, signature_hash(secret)).public_bytes(Encoding.DER))
-    if faults := request_faults(request, subject_suffices=True):
+    if faults := request_faults(request):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     return request
 
@@ -144,7 +144,7 @@ def request_facts(request: x509.CertificateSigningRequest) -> RequestFacts:
     )
 
 
-def request_faults(request: x509.CertificateSigningRequest, *, subject_suffices: bool = False) -> list[str]:
+def request_faults(request: x509.CertificateSigningRequest, *, names_matter: bool = True) -> list[str]:
     """Return every reason not to sign a request; an empty list if there is none.
 
     The signature proves that the sender has the key. A weak key, a weak hash, a name that no client
@@ -152,16 +152,16 @@ def request_faults(request: x509.CertificateSigningRequest, *, subject_suffices:
 
     Args:
         request: The request.
-        subject_suffices: Accept a request without alternative names: certificates of clients may
-            have only a subject.
+        names_matter: False if other names will be certified than those of the request.
     """
     faults = key_faults(request.public_key())
     if fault := _signature_fault(request):
         faults.append(fault)
     facts = request_facts(request)
-    if not facts.names and not (subject_suffices and facts.subject.rdns):
+    if names_matter and not facts.names and not facts.subject.rdns:
         faults.append("it asks for no name")
-    faults += [fault for name in facts.names if (fault := _name_fault(name))]
+    if names_matter:
+        faults += [fault for name in facts.names if (fault := _name_fault(name))]
     constraints, usage = _extension(request, x509.BasicConstraints), _extension(request, x509.KeyUsage)
     if (constraints and constraints.ca) or (usage and usage.key_cert_sign):
         faults.append("it asks for the certificate of an authority")
