@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import tlsio
 from foreign_peers import find
-from tlsio.certs import KEY_KINDS, Authority, create_request, generate_key, key_pem, load_key, parse_names, self_signed
+from tlsio.certs import KEY_KINDS, Authority, Revocation, create_request, generate_key, key_pem, load_key, parse_names, self_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,64 @@ def shake_hands(server: Leaf, ca: bytes, name: str, client: Leaf | None, folder:
         to_client.write(from_server.read())
     assert not waiting
     return here.getpeercert() or {}
+
+
+class TestMistakes:
+    """Calls that `cryptography` would refuse in its own words, or not at all."""
+
+    @pytest.mark.parametrize(
+        ("options", "code"),
+        [
+            ({"path_length": -1}, "ERR_OUT_OF_RANGE"),
+            ({"path_length": "0"}, "ERR_INVALID_ARG_TYPE"),
+            ({"days": 10**9}, "ERR_OUT_OF_RANGE"),
+            ({"days": -1}, "ERR_OUT_OF_RANGE"),
+            ({"days": "a year"}, "ERR_INVALID_ARG_TYPE"),
+            ({"not_before": datetime(1949, 1, 1, tzinfo=UTC)}, "ERR_OUT_OF_RANGE"),
+            ({"not_after": datetime(9999, 12, 31, tzinfo=UTC)}, "ERR_OUT_OF_RANGE"),
+            ({"clock": lambda: datetime(2026, 1, 1)}, "ERR_INVALID_ARG_VALUE"),  # noqa: DTZ001 - the mistake itself
+            ({"clock": lambda: 5, "not_before": NOW}, "ERR_INVALID_ARG_TYPE"),
+            ({"key": 5}, "ERR_INVALID_ARG_TYPE"),
+            ({"key": [generate_key()]}, "ERR_INVALID_ARG_TYPE"),
+            ({"key": rsa.generate_private_key(65537, 1024)}, "ERR_INVALID_ARG_VALUE"),  # noqa: S505 - the mistake itself
+            ({"key": x25519.X25519PrivateKey.generate()}, "ERR_CRYPTO_UNSUPPORTED_OPERATION"),
+            ({"permitted": ["10.0.0.1/8"]}, "ERR_INVALID_ARG_VALUE"),
+        ],
+    )
+    def test_an_option_of_an_authority(self, options: dict[str, Any], code: str) -> None:
+        """With the code for the kind of mistake."""
+        with pytest.raises(tlsio.TLSError) as caught:
+            Authority.create(**options)
+        assert caught.value.code == code
+
+    @pytest.mark.parametrize("option", ["crl_url", "ocsp_url", "issuer_url"])
+    def test_an_address_that_is_none(self, option: str) -> None:
+        """It would end up in every certificate."""
+        authority = Authority.create(**{option: "not an address"})  # type: ignore[arg-type]
+        with pytest.raises(tlsio.UsageValueError, match="URI"):
+            authority.server("localhost")
+
+    @pytest.mark.parametrize(
+        ("call", "code"),
+        [
+            (lambda authority: authority.crl(5), "ERR_INVALID_ARG_TYPE"),
+            (lambda authority: authority.crl(days=0), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(number=-1), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation(1, datetime(2026, 1, 1))), "ERR_INVALID_ARG_VALUE"),  # noqa: DTZ001
+            (lambda authority: authority.ocsp(5), "ERR_INVALID_ARG_TYPE"),
+            (lambda authority: authority.ocsp(authority.certificate, days=-1), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.ocsp(authority.certificate, revoked=Revocation(1, NOW)), "ERR_INVALID_ARG_VALUE"),
+            (lambda authority: authority.sign(create_request("a", key=generate_key()), usage="mail"), "ERR_INVALID_ARG_VALUE"),
+            (lambda authority: authority.server(["a", "b"]), "ERR_INVALID_ARG_TYPE"),
+            (lambda authority: authority.client(""), "ERR_INVALID_ARG_VALUE"),
+            (lambda authority: Authority.load(cert=[], key=authority.key), "ERR_INVALID_ARG_VALUE"),
+        ],
+    )
+    def test_an_argument(self, call: Callable[[Authority], Any], code: str) -> None:
+        """Of the other calls."""
+        with pytest.raises(tlsio.UsageError) as caught:
+            call(Authority.create())
+        assert caught.value.code == code
 
 
 class TestStrict:
@@ -218,10 +276,12 @@ class TestContents:
         with pytest.raises(tlsio.UsageValueError, match="65 characters"):
             Authority.create().client("a" * 65)
 
-    def test_a_known_key_is_certified(self) -> None:
-        """Instead of a new one."""
-        key = generate_key()
-        assert Authority.create().server("localhost", key=key).key is key
+    def test_a_known_key_is_certified(self, tmp_path: Path) -> None:
+        """Instead of a new one: an object, content or a file."""
+        key, authority = generate_key(), Authority.create()
+        assert authority.server("localhost", key=key).key is key
+        (tmp_path / "key.pem").write_bytes(key_pem(key))
+        assert authority.server("localhost", key=tmp_path / "key.pem").key_pem == key_pem(key) == self_signed("a", key=key_pem(key)).key_pem
 
     def test_serial_numbers_are_long_and_different(self) -> None:
         """CA/Browser Forum: at least 64 random bits; RFC 5280: at most 20 octets, above zero."""
@@ -286,7 +346,7 @@ class TestLife:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
-            ({"days": 0}, "after 2026"),
+            ({"days": 0}, "above 0"),
             ({"not_after": NOW - timedelta(hours=2)}, "after 2026"),
             ({"not_after": datetime(2027, 1, 1)}, "no time zone"),  # noqa: DTZ001 - the mistake itself
         ],
@@ -447,13 +507,37 @@ class TestSign:
         leaf = Authority.create().sign(create_request("*.example.com", key=generate_key()), names=["a.example.com"], days=7)
         assert list(leaf.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == parse_names("a.example.com")
 
+    def test_names_of_the_operator_replace_those_of_the_request(self, tmp_path: Path) -> None:
+        """Also where it has none, or has some that would not be certified."""
+        root = Authority.create(permitted=["localhost"])
+        bare = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(x509.Name([]))
+            .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        )
+        for request in (bare, create_request("example.org", key=generate_key())):
+            openssl_verify(root, root.sign(request, names=["localhost"]), tmp_path)
+        with pytest.raises(tlsio.ConfigError, match="neither a name nor a subject"):
+            root.sign(bare, names=[])
+
+    def test_the_subject_of_the_authority_is_not_given_to_others(self) -> None:
+        """Verifiers would take the certificate for a self-signed one."""
+        authority = Authority.create("Plant CA").intermediate("Line 4")
+        for name in ("Plant CA", "Line 4"):
+            with pytest.raises(tlsio.UsageValueError, match="that of the authority"):
+                authority.client(name)
+            with pytest.raises(tlsio.ConfigError, match="that of the authority"):
+                authority.sign(create_request(key=generate_key(), subject=f"CN={name}"), usage="client")
+        with pytest.raises(tlsio.UsageValueError, match="authority above it"):
+            Authority.create("Plant CA").intermediate("Plant CA")
+
     @pytest.mark.parametrize(
         ("make", "said"),
         [
             (lambda authority: create_request("localhost", key=authority.key), "its key is that of the authority"),
             (lambda authority: create_request("example.org", key=generate_key()), "outside the name constraints"),
             (lambda authority: create_request("localhost", key=generate_key(), usages=["client"]), "other usages"),
-            (lambda authority: create_request(key=generate_key(), subject="CN=localhost"), "asks for no name"),
+            (lambda authority: create_request(key=generate_key(), subject="CN=localhost"), "no alternative name"),
             (lambda authority: wants_to_be_an_authority(), "certificate of an authority"),
         ],
     )
@@ -483,6 +567,8 @@ class TestFiles:
         again = Authority.load(cert=tmp_path / "ca.pem", key=tmp_path / "ca.key", passphrase="a secret")
         openssl_verify(root, again.server("example.com"), tmp_path)
         assert again.root_pem == root.cert_pem
+        listed = Authority.load(cert=[again.certificate, tmp_path / "ca.pem"], key=again.key)
+        assert listed.root_pem == root.cert_pem
         with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
             again.server("example.org")
 

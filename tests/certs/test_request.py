@@ -106,6 +106,7 @@ def test_a_subject_may_be_all() -> None:
         ({"subject": "/CN=gateway/O=Plant"}, "subject"),
         ({"names": "localhost", "challenge_password": ""}, "challenge_password"),
         ({"names": "localhost", "challenge_password": "x" * 256}, "challenge_password"),
+        ({"names": "localhost", "challenge_password": b"\xff"}, "UTF-8"),
         ({"names": "localhost", "usages": ["mail"]}, "usages"),
     ],
 )

@@ -7,26 +7,27 @@ presents. All that is issued satisfies the strict rules of RFC 5280 that OpenSSL
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.connection.context.files import read_file
-from tlsio.model.checks import check_choice, wrong_value
+from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_certificates
 
 from .keys import generate_key, load_key, signature_hash
 from .leaf import Leaf
-from .names import parse_names
+from .names import parse_name, parse_names
 from .pem import to_pem
 from .profile import (
     LEAF_DAYS,
     add_leaf_extensions,
     begin,
+    check_days,
+    check_instant,
     check_leaf_life,
     check_room_below,
     key_usage,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tlsio.model.checks import BytesLike
-    from tlsio.model.material import Content
+    from tlsio.model.material import Content, Material
 
     from .keys import PrivateKey, PublicKey
     from .leaf import LeafOptions
@@ -58,13 +59,15 @@ if TYPE_CHECKING:
 __all__ = ["Authority", "AuthorityOptions"]
 
 _ROOT_DAYS, _INTERMEDIATE_DAYS = 3650, 1825
+_MAX_CRL_NUMBER = 2**159 - 1  # RFC 5280 §5.2.3: at most 20 octets
+_MAX_PATH_LENGTH = 100  # deeper than verifiers follow; OpenSSL's default is 100 too
 
 
 class AuthorityOptions(TypedDict, total=False):
     """Options of `Authority.create` and `Authority.intermediate`.
 
     Attributes:
-        key: Its key. Default: a new one.
+        key: Its key, as `load_key` reads it. Default: a new one.
         kind: The kind of the new key, one of `KEY_KINDS`. Default: `"P-256"`.
         subject: Such as `"CN=Plant CA,O=Plant"`, instead of the common name alone.
         days: The length of its life. Default: 3650 for a root, 1825 for an intermediate.
@@ -83,7 +86,7 @@ class AuthorityOptions(TypedDict, total=False):
             the clock of their root.
     """
 
-    key: PrivateKey | None
+    key: Content | PrivateKey | None
     kind: str
     subject: str | x509.Name | None
     days: float | None
@@ -136,7 +139,7 @@ class Authority:
     def load(  # noqa: PLR0913 - each is one thing that a certificate does not say, all by keyword
         cls,
         *,
-        cert: Content | x509.Certificate,
+        cert: Content | x509.Certificate | Sequence[Content | x509.Certificate],
         key: Content | PrivateKey,
         passphrase: str | BytesLike | None = None,
         issuer_url: str | None = None,
@@ -147,7 +150,8 @@ class Authority:
         """Read an authority that `write` or another program has written.
 
         Args:
-            cert: Its certificate, and after it those of the authorities above it.
+            cert: Its certificate, and after it those of the authorities above it; in one file or
+                as a list.
             key: Its key.
             passphrase: For an encrypted key.
             issuer_url: See `AuthorityOptions`.
@@ -264,15 +268,17 @@ class Authority:
         """
         asked = load_request(request)
         check_choice("usage", usage, tuple(USAGES))
-        faults = request_faults(asked, subject_suffices=usage == "client" or names is not None)
+        faults = request_faults(asked, names_matter=names is None)
         facts = request_facts(asked)
         certified = facts.names if names is None else parse_names(names)
         subject = facts.subject if usage == "client" else x509.Name([])
         if facts.usages and USAGES[usage] not in facts.usages:
             faults.append(f"it asks for other usages than that of a {usage}")
+        if usage == "server" and not facts.names and names is None:
+            faults.append("it has no alternative name, and clients read no other")
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += names_outside(subject, certified, (self.certificate, *self.above))
+        faults += self._name_faults(subject, certified)
         if faults:
             raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
         certificate = self._issue(
@@ -294,11 +300,14 @@ class Authority:
             revoked: What is revoked; a certificate alone is revoked from now on, without a reason.
             days: For how long the list is current.
             number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in seconds.
+
+        Raises:
+            UsageError: an argument is wrong.
         """
         now = self._now()
-        entries = [one if isinstance(one, Revocation) else Revocation(_certificate(one).serial_number, now) for one in revoked]
-        number = int(now.timestamp()) if number is None else number
-        return make_crl(self.certificate, self.key, entries, now=now, life=timedelta(days=days), number=number)
+        entries = [_revocation(one, now) for one in revoked]
+        number = int(now.timestamp()) if number is None else check_int("number", number, 0, _MAX_CRL_NUMBER)
+        return make_crl(self.certificate, self.key, entries, now=now, life=check_days("days", days), number=number)
 
     def ocsp(
         self, certificate: Leaf | x509.Certificate, *, revoked: bool | Revocation = False, days: float = 1, request: bytes | None = None
@@ -312,11 +321,14 @@ class Authority:
             request: The request that it answers, in DER; None for a response to staple.
 
         Raises:
+            UsageError: an argument is wrong.
             ConfigError: the request cannot be read, or is about another certificate.
         """
         subject, now = _certificate(certificate), self._now()
-        revocation = revoked if isinstance(revoked, Revocation) else Revocation(subject.serial_number, now) if revoked else None
-        life = timedelta(days=days)
+        revocation = _revocation(subject if revoked is True else revoked, now) if revoked else None
+        if revocation and revocation.serial_number != subject.serial_number:
+            raise wrong_value("revoked", "is about another certificate")
+        life = check_days("days", days)
         return make_ocsp_response(self.certificate, self.key, subject, revocation=revocation, now=now, life=life, request=request)
 
     def write(
@@ -340,7 +352,7 @@ class Authority:
         usage: Usage,
         names: Iterable[str | x509.GeneralName],
         *,
-        key: PrivateKey | None = None,
+        key: Content | PrivateKey | None = None,
         kind: str = "P-256",
         subject: str | x509.Name | None = None,
         days: float | None = None,
@@ -350,8 +362,8 @@ class Authority:
     ) -> Leaf:
         parsed, life = parse_names(names), self._life(days, not_before, not_after)
         who = parse_subject(subject)
-        secret = key or generate_key(kind)
-        if faults := [*key_faults(secret.public_key()), *names_outside(who, parsed, (self.certificate, *self.above))]:
+        secret = generate_key(kind) if key is None else load_key(key)
+        if faults := [*key_faults(secret.public_key()), *self._name_faults(who, parsed)]:
             raise wrong_value("names", f"cannot be certified: {'; '.join(faults)}")
         certificate = self._issue(secret.public_key(), subject=who, names=parsed, usage=usage, must_staple=must_staple, life=life)
         return Leaf(certificate, self._sent(), secret)
@@ -371,11 +383,19 @@ class Authority:
         builder = builder.add_extension(issuer_key_identifier(self.certificate), critical=False)
         return _add_places(builder, self).sign(self.key, signature_hash(self.key))
 
+    def _name_faults(self, subject: x509.Name, names: Sequence[x509.GeneralName]) -> list[str]:
+        chain = (self.certificate, *self.above)
+        if not names and not subject.rdns:
+            return ["there is neither a name nor a subject"]
+        # Verifiers take a certificate whose subject is its issuer for a self-signed one.
+        taken = ["the subject is that of the authority"] if subject in [one.subject for one in chain] else []
+        return taken + names_outside(subject, names, chain)
+
     def _sent(self) -> tuple[x509.Certificate, ...]:
         return tuple(one for one in (self.certificate, *self.above) if one.subject != one.issuer)
 
     def _now(self) -> datetime:
-        return self.clock().replace(microsecond=0)
+        return check_instant("clock()", self.clock())
 
     def _life(self, days: float | None, not_before: datetime | None, not_after: datetime | None) -> tuple[datetime, datetime]:
         start, end = make_life(self._now(), days, not_before, not_after, default=LEAF_DAYS, issuer=self.certificate)
@@ -387,7 +407,7 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     issuer: Authority | None,
     name: str,
     *,
-    key: PrivateKey | None = None,
+    key: Content | PrivateKey | None = None,
     kind: str = "P-256",
     subject: str | x509.Name | None = None,
     days: float | None = None,
@@ -406,11 +426,17 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
         path_length = 0
     if issuer:
         check_room_below(issuer.certificate)
+    if path_length is not None:
+        check_int("path_length", path_length, 0, _MAX_PATH_LENGTH)
     default = _INTERMEDIATE_DAYS if issuer else _ROOT_DAYS
     life = make_life(clock(), days, not_before, not_after, default=default, issuer=issuer.certificate if issuer else None)
     constraints = make_constraints(permitted, excluded)
-    secret = key or generate_key(kind)
+    secret = generate_key(kind) if key is None else load_key(key)
+    if faults := key_faults(secret.public_key()):
+        raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     who = parse_subject(subject) if subject else named(name)
+    if issuer and who in [one.subject for one in (issuer.certificate, *issuer.above)]:
+        raise wrong_value("name", "is that of an authority above it", hint="Verifiers find issuers by their names: choose another one.")
     signer = issuer.key if issuer else secret
     identifier = x509.SubjectKeyIdentifier.from_public_key(secret.public_key())
     builder = begin(who, issuer.certificate.subject if issuer else who, secret.public_key(), life)
@@ -433,7 +459,7 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
 def _add_places(builder: x509.CertificateBuilder, issuer: Authority) -> x509.CertificateBuilder:
     """Say where the issuer's certificate, its responder and its list are."""
     places = [
-        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+        x509.AccessDescription(method, parse_name(f"URI:{url}"))
         for method, url in (
             (AuthorityInformationAccessOID.OCSP, issuer.ocsp_url),
             (AuthorityInformationAccessOID.CA_ISSUERS, issuer.issuer_url),
@@ -443,24 +469,41 @@ def _add_places(builder: x509.CertificateBuilder, issuer: Authority) -> x509.Cer
     if places:
         builder = builder.add_extension(x509.AuthorityInformationAccess(places), critical=False)
     if issuer.crl_url:
-        point = x509.DistributionPoint([x509.UniformResourceIdentifier(issuer.crl_url)], None, None, None)
+        point = x509.DistributionPoint([parse_name(f"URI:{issuer.crl_url}")], None, None, None)
         builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
     return builder
 
 
-def _load_certificates(source: Content | x509.Certificate) -> list[x509.Certificate]:
-    [material] = parse_certificates("cert", source)
-    material = read_file("cert", material)
-    try:
-        found = (
-            x509.load_pem_x509_certificates(material.data) if material.kind == "pem" else [x509.load_der_x509_certificate(material.data)]
-        )
-        for one in found:
-            _ = one.subject, one.issuer, one.extensions, one.public_key()  # parsed when they are asked for
-    except UNREADABLE as error:
-        raise unreadable(material, "a certificate", "cert", error) from None
+def _load_certificates(source: object) -> list[x509.Certificate]:
+    found: list[x509.Certificate] = []
+    for one in parse_certificates("cert", source):
+        material = read_file("cert", one)
+        try:
+            loaded = _parse(material)
+            for certificate in loaded:
+                _ = certificate.subject, certificate.issuer, certificate.extensions, certificate.public_key()  # parsed when asked for
+        except UNREADABLE as error:
+            raise unreadable(material, "a certificate", "cert", error) from None
+        found += loaded
+    if not found:
+        raise wrong_value("cert", "is an empty list")
     return found
 
 
+def _parse(material: Material) -> list[x509.Certificate]:
+    if material.kind == "pem":
+        return x509.load_pem_x509_certificates(material.data)
+    return [x509.load_der_x509_certificate(material.data)]
+
+
+def _revocation(given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
+    if isinstance(given, Revocation):
+        return replace(given, at=check_instant("at", given.at))
+    return Revocation(_certificate(given).serial_number, now)
+
+
 def _certificate(given: Leaf | x509.Certificate) -> x509.Certificate:
-    return given.certificate if isinstance(given, Leaf) else given
+    found = given.certificate if isinstance(given, Leaf) else given
+    if not isinstance(found, x509.Certificate):
+        raise wrong_type("certificate", "a Leaf or an x509.Certificate", found)
+    return found

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tlsio.connection.context.files import read_file
-from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong_value
+from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
+from tlsio.model.material import PrivateKey as PrivateKeyLike
 from tlsio.model.material import parse_keys
 
 from .files import PRIVATE, NewFile, write_files
@@ -79,16 +80,23 @@ def signature_hash(key: PrivateKey) -> _SignatureHash | None:
     return hashes.SHA256() if isinstance(key, rsa.RSAPrivateKey) else None
 
 
-def key_pem(key: PrivateKey, passphrase: str | BytesLike | None = None) -> bytes:
+def key_pem(key: Content | PrivateKey, passphrase: str | BytesLike | None = None) -> bytes:
     """Return a key as PKCS#8 in PEM, encrypted under AES-256 if there is a passphrase.
 
+    Args:
+        key: The key, or one that `load_key` reads and that is not encrypted.
+        passphrase: Encrypts the key.
+
     Raises:
+        ConfigError: see `load_key`.
         UsageValueError: the passphrase is empty or longer than 1023 bytes.
     """
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, _encryption(passphrase))
+    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, _encryption(passphrase))
 
 
-def write_key(path: str | os.PathLike[str], key: PrivateKey, *, passphrase: str | BytesLike | None = None, overwrite: bool = False) -> None:
+def write_key(
+    path: str | os.PathLike[str], key: Content | PrivateKey, *, passphrase: str | BytesLike | None = None, overwrite: bool = False
+) -> None:
     """Write a key as PKCS#8 in PEM to a file that only its owner can read (mode 0600).
 
     The file is written whole or not at all.
@@ -120,8 +128,10 @@ def load_key(source: Content | PrivateKey, passphrase: str | BytesLike | None = 
             certificates (`ERR_CRYPTO_UNSUPPORTED_OPERATION`), or the passphrase is missing or
             wrong (`ERR_OSSL_BAD_DECRYPT`).
     """
-    if not isinstance(source, str | BytesLike | os.PathLike):
+    if isinstance(source, PrivateKeyLike):
         return _check_signs(source, "The key")
+    if not isinstance(source, str | BytesLike | os.PathLike):
+        raise wrong_type("key", "one private key: content, a path or an object of cryptography", source)
     [material] = parse_keys("key", source)
     material = read_file("key", material)
     secret = None if passphrase is None else check_text_or_bytes("passphrase", passphrase)

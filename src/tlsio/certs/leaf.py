@@ -11,7 +11,7 @@ from tlsio.model.checks import wrong_value
 from tlsio.model.errors import UsageStateError
 
 from .files import PRIVATE, PUBLIC, NewFile, write_files
-from .keys import generate_key, key_pem, signature_hash
+from .keys import generate_key, key_pem, load_key, signature_hash
 from .names import describe_name, parse_names
 from .pem import to_pem
 from .profile import LEAF_DAYS, add_leaf_extensions, begin, check_leaf_life, make_life, system_clock
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tlsio.model.checks import BytesLike
+    from tlsio.model.material import Content
 
     from .keys import PrivateKey
 
@@ -34,7 +35,7 @@ class LeafOptions(TypedDict, total=False):
     """Options of every call that issues a leaf.
 
     Attributes:
-        key: The key to certify. Default: a new one.
+        key: The key to certify, as `load_key` reads it. Default: a new one.
         kind: The kind of the new key, one of `KEY_KINDS`. Default: `"P-256"`.
         subject: Such as `"CN=gateway,O=Plant"`.
         days: The length of its life, at most 398. Default: 365, or until the authority ends.
@@ -43,7 +44,7 @@ class LeafOptions(TypedDict, total=False):
         must_staple: Clients accept the certificate only with an OCSP response (RFC 7633).
     """
 
-    key: PrivateKey | None
+    key: Content | PrivateKey | None
     kind: str
     subject: str | x509.Name | None
     days: float | None
@@ -130,7 +131,7 @@ def self_signed(names: str | x509.GeneralName | Iterable[str | x509.GeneralName]
 def _self_sign(  # noqa: PLR0913 - LeafOptions
     names: Sequence[x509.GeneralName],
     *,
-    key: PrivateKey | None = None,
+    key: Content | PrivateKey | None = None,
     kind: str = "P-256",
     subject: str | x509.Name | None = None,
     days: float | None = None,
@@ -140,7 +141,7 @@ def _self_sign(  # noqa: PLR0913 - LeafOptions
 ) -> Leaf:
     if not names:
         raise wrong_value("names", "is empty", hint="Give what clients connect to, such as localhost and 127.0.0.1.")
-    secret = key or generate_key(kind)
+    secret = generate_key(kind) if key is None else load_key(key)
     if faults := key_faults(secret.public_key()):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     start, end = make_life(system_clock(), days, not_before, not_after, default=LEAF_DAYS)

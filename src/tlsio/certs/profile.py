@@ -29,6 +29,8 @@ __all__ = [
     "MAX_LEAF_DAYS",
     "add_leaf_extensions",
     "begin",
+    "check_days",
+    "check_instant",
     "check_leaf_life",
     "check_room_below",
     "key_usage",
@@ -43,6 +45,9 @@ __all__ = [
 
 MAX_LEAF_DAYS = 398  # CA/Browser Forum SC-31; Apple's platforms refuse longer ones of public authorities
 LEAF_DAYS = 365
+_MAX_DAYS = 36525  # a hundred years
+# RFC 5280 §4.1.2.5: UTCTime begins in 1950. The end leaves room for `_MAX_DAYS` in a datetime.
+_FIRST_YEAR, _LAST_YEAR = 1950, 9899
 # The clock of a client may be slow. Let's Encrypt dates back by an hour too.
 _BACKDATED = timedelta(hours=1)
 # A constraint says nothing about names of other kinds (RFC 5280 §4.2.1.10). To permit none of a
@@ -113,9 +118,14 @@ def make_life(
     """
     if days is not None and not_after is not None:
         raise UsageTypeError("days and not_after exclude each other", code="ERR_INCOMPATIBLE_OPTION_PAIR")
-    start = _instant("not_before", not_before) if not_before else _instant("clock()", now) - _BACKDATED
+    now = check_instant("clock()", now)
+    start = check_instant("not_before", not_before) if not_before else now - _BACKDATED
     # RFC 5280 §4.1.2.5: the period "inclusive".
-    end = _instant("not_after", not_after) if not_after else start + timedelta(days=default if days is None else days, seconds=-1)
+    end = (
+        check_instant("not_after", not_after)
+        if not_after
+        else start + check_days("days", default if days is None else days) - timedelta(seconds=1)
+    )
     last = issuer.not_valid_after_utc if issuer else None
     if issuer and last and last < now:
         raise ConfigError(
@@ -142,12 +152,24 @@ def check_leaf_life(start: datetime, end: datetime) -> None:
         )
 
 
-def _instant(label: str, value: datetime) -> datetime:
+def check_instant(label: str, value: datetime) -> datetime:
+    """Return an aware datetime in UTC, to the second, as certificates have it."""
     if not isinstance(value, datetime):
         raise wrong_type(label, "a datetime", value)
     if value.tzinfo is None:
         raise wrong_value(label, "has no time zone", hint="Write datetime(..., tzinfo=UTC).")
+    if not _FIRST_YEAR <= value.year < _LAST_YEAR:
+        raise out_of_range(label, f"from {_FIRST_YEAR} to {_LAST_YEAR - 1}", value)
     return value.astimezone(UTC).replace(microsecond=0)
+
+
+def check_days(label: str, value: object) -> timedelta:
+    """Return a length of time that is given in days."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise wrong_type(label, "a number of days", value)
+    if not 0 < value <= _MAX_DAYS:
+        raise out_of_range(label, f"above 0 and at most {_MAX_DAYS}", value)
+    return timedelta(days=value)
 
 
 def make_constraints(

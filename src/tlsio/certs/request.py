@@ -16,7 +16,7 @@ from tlsio.model.checks import check_choice, check_text_or_bytes, wrong_value
 from tlsio.model.errors import UsageError
 from tlsio.model.material import parse_request
 
-from .keys import key_kind, signature_hash
+from .keys import key_kind, load_key, signature_hash
 from .names import describe_name, parse_name, parse_names
 from .subject import parse_subject
 from .unreadable import UNREADABLE, unreadable
@@ -63,7 +63,7 @@ class RequestFacts:
 def create_request(
     names: str | x509.GeneralName | Iterable[str | x509.GeneralName] = (),
     *,
-    key: PrivateKey,
+    key: Content | PrivateKey,
     subject: str | x509.Name | None = None,
     usages: Sequence[Usage] = (),
     must_staple: bool = False,
@@ -74,7 +74,7 @@ def create_request(
     Args:
         names: What the certificate is for, as `parse_name` reads it: DNS names, IP addresses,
             e-mail addresses, URIs.
-        key: The key that the certificate will be for.
+        key: The key that the certificate will be for, as `load_key` reads it.
         subject: Such as `"CN=gateway,O=Plant"`. Public authorities ignore it; empty by default.
         usages: Extended key usages to ask for. None by default: public authorities decide
             themselves, and some refuse requests that ask.
@@ -85,7 +85,7 @@ def create_request(
     Raises:
         UsageValueError: a name is not one, or there are neither names nor a subject.
     """
-    found, who = parse_names(names), parse_subject(subject)
+    found, who, secret = parse_names(names), parse_subject(subject), load_key(key)
     if not found and not who.rdns:
         raise wrong_value("names", "is empty, and so is subject: the request would ask for nothing")
     builder = x509.CertificateSigningRequestBuilder().subject_name(who)
@@ -98,8 +98,8 @@ def create_request(
         builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
     if challenge_password is not None:
         builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, _check_challenge(challenge_password))
-    request = load_request(builder.sign(key, signature_hash(key)).public_bytes(Encoding.DER))
-    if faults := request_faults(request, subject_suffices=True):
+    request = load_request(builder.sign(secret, signature_hash(secret)).public_bytes(Encoding.DER))
+    if faults := request_faults(request):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     return request
 
@@ -144,7 +144,7 @@ def request_facts(request: x509.CertificateSigningRequest) -> RequestFacts:
     )
 
 
-def request_faults(request: x509.CertificateSigningRequest, *, subject_suffices: bool = False) -> list[str]:
+def request_faults(request: x509.CertificateSigningRequest, *, names_matter: bool = True) -> list[str]:
     """Return every reason not to sign a request; an empty list if there is none.
 
     The signature proves that the sender has the key. A weak key, a weak hash, a name that no client
@@ -152,16 +152,16 @@ def request_faults(request: x509.CertificateSigningRequest, *, subject_suffices:
 
     Args:
         request: The request.
-        subject_suffices: Accept a request without alternative names: certificates of clients may
-            have only a subject.
+        names_matter: False if other names will be certified than those of the request.
     """
     faults = key_faults(request.public_key())
     if fault := _signature_fault(request):
         faults.append(fault)
     facts = request_facts(request)
-    if not facts.names and not (subject_suffices and facts.subject.rdns):
+    if names_matter and not facts.names and not facts.subject.rdns:
         faults.append("it asks for no name")
-    faults += [fault for name in facts.names if (fault := _name_fault(name))]
+    if names_matter:
+        faults += [fault for name in facts.names if (fault := _name_fault(name))]
     constraints, usage = _extension(request, x509.BasicConstraints), _extension(request, x509.KeyUsage)
     if (constraints and constraints.ca) or (usage and usage.key_cert_sign):
         faults.append("it asks for the certificate of an authority")
@@ -227,4 +227,8 @@ def _check_challenge(value: str | BytesLike) -> bytes:
     secret = check_text_or_bytes("challenge_password", value)
     if not 0 < len(secret) <= _MAX_CHALLENGE:
         raise wrong_value("challenge_password", f"must have 1 to {_MAX_CHALLENGE} bytes")
+    try:
+        secret.decode()
+    except UnicodeDecodeError:
+        raise wrong_value("challenge_password", "must be UTF-8 (RFC 2985 §5.4.1)") from None
     return secret
