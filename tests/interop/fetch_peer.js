@@ -58,5 +58,6 @@ proxy.on('connect', (request, socket) => {
 const servers = [http.createServer(site('http')), https.createServer({ cert, key }, site('https')), proxy];
 let left = servers.length;
 for (const server of servers) {
+  server.keepAliveTimeout = 0; // none
   server.listen(0, '127.0.0.1', () => --left || tell(servers.map((one) => one.address().port)));
 }
