@@ -20,6 +20,7 @@ from tlsio import ConfigError, UsageTypeError, UsageValueError, certs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -155,6 +156,51 @@ class TestCertificate:
         assert [finding.code for finding in item.findings] == ["expired"]
         assert item.findings[0].when == pki.NOW + 89 * pki.DAY
 
+    @pytest.mark.parametrize(
+        "extension",
+        [
+            x509.BasicConstraints(ca=False, path_length=None),
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\x04\x00"),
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.19"), b"\x04\x00"),
+        ],
+    )
+    def test_odd_extensions_do_not_raise(self, extension: x509.ExtensionType) -> None:
+        """What cannot be read is left out."""
+        facts = certs.inspect(good(extensions=[extension]).cert_pem)[0].facts
+        assert (facts["key_usage"], facts["path_length"]) == ([], None)
+
+    @pytest.mark.parametrize(
+        ("make", "text"),
+        [
+            (
+                lambda: good(extensions=[pki._key_usage(certificates=True), x509.BasicConstraints(ca=False, path_length=None)]),
+                "keyCertSign invalid",
+            ),
+            (lambda: pki.leaf("ca", extensions=[x509.BasicConstraints(ca=True, path_length=None)]), "does not include key usage"),
+            (
+                lambda: pki.leaf("ca", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None)]),
+                "does not include key usage",
+            ),
+        ],
+    )
+    def test_strict_faults(self, make: Any, text: str) -> None:
+        """What OpenSSL's strict flag rejects of this certificate alone: a leaf, a root and an intermediate."""
+        findings = [finding for finding in certs.inspect(make().cert_pem)[0].findings if finding.code == "strict"]
+        assert [text in finding.text for finding in findings] == [True]
+
+    def test_openssl_agrees_about_strict_faults(self, tmp_path: Path) -> None:
+        """It says the same of the real chain."""
+        who = good(extensions=[pki._key_usage(certificates=True), x509.BasicConstraints(ca=False, path_length=None)])
+        (tmp_path / "ca.pem").write_bytes(pki.ca1().cert_pem)
+        command = ["openssl", "verify", "-x509_strict", "-CAfile", str(tmp_path / "ca.pem")]
+        said = subprocess.run(command, input=who.cert_pem, capture_output=True, check=False).stderr
+        assert b"Key usage keyCertSign invalid for non-CA cert" in said
+
+    def test_malformed_dates(self) -> None:
+        """A month that does not exist."""
+        data = good(not_after=dt.datetime(2040, 12, 1, tzinfo=dt.UTC)).cert_der.replace(b"401201000000Z", b"401301000000Z")
+        assert "bad_time" in codes(data)
+
     def test_a_ca_needs_no_names(self) -> None:
         """It is not a server."""
         assert codes(pki.ca1().cert_pem) == []
@@ -288,6 +334,21 @@ class TestOthers:
         ]
         assert item.facts["verified_name"] == "localhost"
         assert codes(session, at=pki.NOW + 2 * pki.DAY) == ["expired"]
+
+    def test_openssh_key(self) -> None:
+        """In its own format."""
+        pem = pki.localhost().key.private_bytes(pki.PEM, pki.serialization.PrivateFormat.OpenSSH, pki.serialization.NoEncryption())
+        assert certs.inspect(pem)[0].title == "EC P-256"
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x02\x30\x00", b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"],
+    )
+    def test_pkcs7_without_certificates(self, content: bytes) -> None:
+        """Empty, or damaged."""
+        with pytest.raises(ConfigError, match="PKCS#7") as caught:
+            certs.inspect(content)
+        assert caught.value.code in {"ERR_TLS_NO_CERTIFICATE", "ERR_TLS_UNREADABLE_FILE"}
 
     def test_several_objects_of_a_file(self) -> None:
         """In their order."""
