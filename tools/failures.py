@@ -113,7 +113,7 @@ def first(lines: Iterable[str]) -> str:
     # OpenSSL's queue: thread, number, library, function, reason, file and line, and sometimes an alert's number.
     text = re.sub(r"(?:[0-9A-F]{8,}:)?error:[0-9A-F]+:([\w ]+):\w*:([^:]+)(?::(?:\.\./)+\S*:\d+:.*|:[\w/.]+\.c:\d+:.*)?", r"\1: \2", text)
     text = re.sub(r"(?<=127\.0\.0\.1:)\d+|(?<=port )\d+|(?<=localhost:)\d+", "PORT", text)
-    text = re.sub(r"after \d+ ms", "after some ms", text)
+    text = re.sub(r"after \d+ (ms|milliseconds)", r"after some \1", text)
     text = re.sub(r"\d+ out of \d+ bytes|with \d+ bytes", "some bytes", text)
     text = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
     return text.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
