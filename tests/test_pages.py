@@ -32,6 +32,7 @@ import pages
 import tlsio
 import tlsio.interop.aiohttp
 import tlsio.interop.httpx
+import tlsio.probe
 from ports import own_port
 from redis_server import RedisServer
 
@@ -435,6 +436,7 @@ def signatures() -> list[Any]:
         "tlsio": tlsio,
         "httpx": tlsio.interop.httpx,
         "aiohttp": tlsio.interop.aiohttp,
+        "probe": tlsio.probe,
     }
     call = re.compile(rf"\b({'|'.join(things)})\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)")
     found = []
