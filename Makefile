@@ -154,6 +154,8 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
-	@export PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name; done >/dev/null || \
+	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
+	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
+	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
 	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d slapd mariadb-server vsftpd prosody postgresql
 	@touch $@

@@ -216,6 +216,16 @@ class TestComplete:
         with pytest.raises(ConnectionRefusedError):
             await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)
 
+    async def test_an_empty_answer_is_refused(self) -> None:
+        """It is not a mistake of the caller."""
+        leaf = with_issuer_url("leaf", pki.ca3(), "http://ca.test/ca3.cer")
+
+        async def fetch(url: str) -> bytes:
+            return b""
+
+        with pytest.raises(ConfigError, match=r"http://ca\.test/ca3\.cer"):
+            await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)
+
     async def test_a_loop_of_issuers_ends(self) -> None:
         """CAs that have signed each other name each other for ever."""
         urls = {"a": "http://ca.test/a", "b": "http://ca.test/b"}
@@ -288,6 +298,20 @@ class TestWrite:
         for call in (lambda: bundle.to_pem(key=True), lambda: bundle.to_pem(root=True), lambda: bundle.to_pkcs7(root=True)):
             with pytest.raises(UsageStateError):
                 call()
+
+    @pytest.mark.parametrize("passphrase", ["", b"", "a\0b"])
+    def test_a_doubtful_passphrase_raises(self, passphrase: str | bytes) -> None:
+        """An empty one is a variable that was not set; programs in C stop at a null character."""
+        bundle = certs.read(pki.localhost().cert_pem, pki.localhost().key_pem)
+        for call in (lambda: bundle.to_pfx(passphrase), lambda: bundle.to_pem(key=True, passphrase=passphrase)):
+            with pytest.raises(UsageValueError):
+                call()
+
+    def test_ed25519(self) -> None:
+        """Other kinds of keys are written and read too."""
+        who = pki.leaf("localhost", key=pki.ed25519.Ed25519PrivateKey.generate())
+        pfx = certs.read(who.cert_pem, who.key_pem).to_pfx("secret")
+        assert certs.match_key(pfx, who.cert_pem, passphrase="secret")
 
     def test_no_secret_in_the_repr(self) -> None:
         """The key is not shown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -14,10 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
+import responses
+import tlsio
 from tlsio import ConfigError, UsageTypeError, UsageValueError, certs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
@@ -153,6 +156,51 @@ class TestCertificate:
         assert [finding.code for finding in item.findings] == ["expired"]
         assert item.findings[0].when == pki.NOW + 89 * pki.DAY
 
+    @pytest.mark.parametrize(
+        "extension",
+        [
+            x509.BasicConstraints(ca=False, path_length=None),
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.15"), b"\x04\x00"),
+            x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.19"), b"\x04\x00"),
+        ],
+    )
+    def test_odd_extensions_do_not_raise(self, extension: x509.ExtensionType) -> None:
+        """What cannot be read is left out."""
+        facts = certs.inspect(good(extensions=[extension]).cert_pem)[0].facts
+        assert (facts["key_usage"], facts["path_length"]) == ([], None)
+
+    @pytest.mark.parametrize(
+        ("make", "text"),
+        [
+            (
+                lambda: good(extensions=[pki._key_usage(certificates=True), x509.BasicConstraints(ca=False, path_length=None)]),
+                "keyCertSign invalid",
+            ),
+            (lambda: pki.leaf("ca", extensions=[x509.BasicConstraints(ca=True, path_length=None)]), "does not include key usage"),
+            (
+                lambda: pki.leaf("ca", issuer=pki.ca1(), extensions=[x509.BasicConstraints(ca=True, path_length=None)]),
+                "does not include key usage",
+            ),
+        ],
+    )
+    def test_strict_faults(self, make: Any, text: str) -> None:
+        """What OpenSSL's strict flag rejects of this certificate alone: a leaf, a root and an intermediate."""
+        findings = [finding for finding in certs.inspect(make().cert_pem)[0].findings if finding.code == "strict"]
+        assert [text in finding.text for finding in findings] == [True]
+
+    def test_openssl_agrees_about_strict_faults(self, tmp_path: Path) -> None:
+        """It says the same of the real chain."""
+        who = good(extensions=[pki._key_usage(certificates=True), x509.BasicConstraints(ca=False, path_length=None)])
+        (tmp_path / "ca.pem").write_bytes(pki.ca1().cert_pem)
+        command = ["openssl", "verify", "-x509_strict", "-CAfile", str(tmp_path / "ca.pem")]
+        said = subprocess.run(command, input=who.cert_pem, capture_output=True, check=False).stderr
+        assert b"Key usage keyCertSign invalid for non-CA cert" in said
+
+    def test_malformed_dates(self) -> None:
+        """A month that does not exist."""
+        data = good(not_after=dt.datetime(2040, 12, 1, tzinfo=dt.UTC)).cert_der.replace(b"401201000000Z", b"401301000000Z")
+        assert "bad_time" in codes(data)
+
     def test_a_ca_needs_no_names(self) -> None:
         """It is not a server."""
         assert codes(pki.ca1().cert_pem) == []
@@ -248,6 +296,59 @@ class TestOthers:
         """Each certificate."""
         [item] = certs.inspect(certs.read(pki.chained().chain_pem).to_pkcs7())
         assert [inner.kind for inner in item.items] == ["certificate", "certificate"]
+
+    def test_ocsp_response(self) -> None:
+        """What it says of which certificate, and until when."""
+        [item] = certs.inspect(responses.respond(pki.localhost()))
+        assert (item.kind, item.findings) == ("OCSP response", ())
+        [answer] = item.as_json()["answers"]
+        assert answer["status"] == "good"
+        assert answer["serial_number"] == f"{pki.localhost().certificate.serial_number:X}"
+        assert codes(responses.respond(pki.localhost()), at=pki.NOW + 2 * pki.DAY) == ["expired"]
+
+    @pytest.mark.parametrize(("status", "code"), [(responses.REVOKED, "revoked"), (responses.UNKNOWN, "unknown")])
+    def test_ocsp_response_about_a_bad_certificate(self, status: object, code: str) -> None:
+        """It is told as an error."""
+        assert codes(responses.respond(pki.localhost(), status=status)) == [code]  # type: ignore[arg-type]
+
+    def test_ocsp_response_without_answer(self) -> None:
+        """The responder refused."""
+        [item] = certs.inspect(responses.refuse_to_answer())
+        assert (item.title, [finding.code for finding in item.findings]) == ("try_later", ["no_answer"])
+
+    async def test_session_of_ours(self) -> None:
+        """Whose verdict it has; neither id nor keys."""
+        who = pki.localhost()
+        options: dict[str, Any] = {"cert": who.cert_pem, "key": who.key_pem, "max_version": "TLSv1.2"}
+        async with (
+            tlsio.serve(lambda sock: sock.end(b"x"), 0, "127.0.0.1", **options) as server,
+            tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem) as sock,
+        ):
+            await sock.read()
+            session = sock.get_session()
+        [item] = certs.inspect(session)
+        assert item.title == "localhost, TLSv1.2"
+        assert item.facts["pins"] == [
+            certs.inspect(who.cert_pem)[0].as_json()["public_key"]["pin"],
+            certs.inspect(pki.ca1().cert_pem)[0].as_json()["public_key"]["pin"],
+        ]
+        assert item.facts["verified_name"] == "localhost"
+        assert codes(session, at=pki.NOW + 2 * pki.DAY) == ["expired"]
+
+    def test_openssh_key(self) -> None:
+        """In its own format."""
+        pem = pki.localhost().key.private_bytes(pki.PEM, pki.serialization.PrivateFormat.OpenSSH, pki.serialization.NoEncryption())
+        assert certs.inspect(pem)[0].title == "EC P-256"
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"\x30\x0f\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x02\x30\x00", b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"],
+    )
+    def test_pkcs7_without_certificates(self, content: bytes) -> None:
+        """Empty, or damaged."""
+        with pytest.raises(ConfigError, match="PKCS#7") as caught:
+            certs.inspect(content)
+        assert caught.value.code in {"ERR_TLS_NO_CERTIFICATE", "ERR_TLS_UNREADABLE_FILE"}
 
     def test_several_objects_of_a_file(self) -> None:
         """In their order."""

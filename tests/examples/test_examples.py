@@ -276,3 +276,18 @@ class TestDemo:
                 assert "alert certificate required" in curl.communicate(timeout=20)[1]
             assert "The client sent no certificate" in demo.stdout.readline()
             assert "Give the client a certificate" in demo.stdout.readline()
+
+
+@pytest.mark.slow
+def test_certificate_check(tmp_path: Path) -> None:
+    """A good certificate, one that expires within two weeks, and a file that is not one."""
+    soon = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_before=pki.NOW - 80 * pki.DAY, not_after=pki.NOW + 7 * pki.DAY)
+    for name, content in (("good", pki.localhost().cert_pem), ("soon", soon.cert_pem), ("ca", pki.ca1().cert_pem), ("bad", b"x")):
+        (tmp_path / f"{name}.pem").write_bytes(content)
+    lines = run("certificate_check.py", str(tmp_path / "good.pem"), "localhost", str(tmp_path / "ca.pem"))
+    assert lines.count("accepted") == 2
+    for name, code, word in (("soon", 1, "expires_soon"), ("bad", 2, "bad.pem")):
+        command = example("certificate_check.py", str(tmp_path / f"{name}.pem"), "localhost", str(tmp_path / "ca.pem"))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert word.replace("expires_soon", "most of its life is over") in done.stdout + done.stderr

@@ -18,7 +18,7 @@ from tlsio.certs.key_match import match_key
 from tlsio.certs.pkcs7 import read_pkcs7, write_pkcs7
 from tlsio.certs.pkcs12 import open_pkcs12, read_protection, write_pkcs12
 from tlsio.certs.private_key import load_private_key, spki_of
-from tlsio.model.checks import check_function, check_text_or_bytes, wrong_value
+from tlsio.model.checks import check_filled_text, check_function, check_text_or_bytes, wrong_value
 from tlsio.model.errors import CertificateError, ConfigError, UsageStateError, UsageValueError
 from tlsio.trust.certificate import parse
 
@@ -79,7 +79,7 @@ class Bundle:
         """
         blocks = [one.public_bytes(Encoding.PEM) for one in self._chosen(root=root)]
         if key:
-            secret = _check_passphrase(passphrase)
+            secret = _check_new_passphrase(passphrase)
             encryption = BestAvailableEncryption(secret) if secret else NoEncryption()
             blocks.insert(0, self._own_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
         return b"".join(blocks)
@@ -97,9 +97,9 @@ class Bundle:
         Raises:
             UsageStateError: there is no root.
         """
-        secret = _check_passphrase(passphrase)
-        if secret is not None and b"\0" in secret:  # OpenSSL's readers would stop there
-            raise wrong_value("passphrase", "must not contain a null character")
+        secret = _check_new_passphrase(passphrase)
+        if friendly_name is not None:
+            check_filled_text("friendly_name", friendly_name)
         return write_pkcs12(self.key, self._chosen(root=root), secret, friendly_name=friendly_name)
 
     def to_pkcs7(self, *, pem: bool = True, root: bool = False) -> bytes:
@@ -189,7 +189,7 @@ async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCerti
     failure: Exception | None = None
     for url in certificate.ca_issuers:
         try:
-            blocks = read_blocks(await fetch(url), url)
+            blocks = read_blocks(await fetch(url) or b"\n", url)  # an empty answer is no wrong argument
         except (OSError, ConfigError) as error:
             failure = error
             continue
@@ -315,6 +315,15 @@ def _as_x509(certificate: PeerCertificate) -> x509.Certificate:
         return certificate.x509
     except CertificateError as error:
         raise ConfigError(error.message, code=error.code, hint="Have it reissued. inspect() shows what it contains.") from None
+
+
+def _check_new_passphrase(passphrase: str | BytesLike | None) -> bytes | None:
+    secret = _check_passphrase(passphrase)
+    if secret == b"":
+        raise wrong_value("passphrase", "is empty", hint="Give None to write it without encryption.")
+    if secret is not None and b"\0" in secret:  # OpenSSL's readers would stop there
+        raise wrong_value("passphrase", "must not contain a null character")
+    return secret
 
 
 def _check_passphrase(passphrase: str | BytesLike | None) -> bytes | None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tlsio.certs.chain_order import is_self_issued
 from tlsio.certs.item import Finding
 from tlsio.certs.public_key import describe_spki
-from tlsio.model.codes import STRICT_ERRORS, VerifyError, x509_text
-from tlsio.native._core import Roots, verify_chain
-from tlsio.native.context_spec import LabelledMaterial
+from tlsio.certs.strict_faults import find_strict_errors
+from tlsio.model.codes import x509_text
+from tlsio.model.errors import ConfigError
 from tlsio.trust.advice import allows_role
 from tlsio.trust.identity import check_rfc9525
 from tlsio.trust.names import printable
@@ -38,7 +38,6 @@ _MAX_PRIVATE_LIFE = timedelta(days=825)
 _SHORT_LIFE = timedelta(days=10)
 _WEAK_HASHES = {"md5": "MD5", "sha1": "SHA-1"}
 _MAX_NAMES = 5
-_VERSION_3 = 3  # of X.509: older ones have no extensions
 
 
 def find_faults(certificate: PeerCertificate, *, usage: Usage | None, now: datetime) -> Iterator[Finding]:
@@ -116,13 +115,16 @@ def _find_weakness(certificate: PeerCertificate) -> Iterator[Finding]:
 
 
 def _find_strict_faults(certificate: PeerCertificate) -> Iterator[Finding]:
-    """Yield what OpenSSL's X509_STRICT reports of the certificate itself: it is its own anchor."""
-    roots = Roots([LabelledMaterial("certificate", certificate.raw)])
-    _, errors = verify_chain(roots, [certificate.raw], at=0, of_server=True, level=0, strict=True, partial_chain=True)
-    numbers = dict.fromkeys(number for number, _ in errors if number in STRICT_ERRORS)
-    # OpenSSL requires it of each certificate except the last of a chain.
-    if certificate.authority_key_id is None and not is_self_issued(certificate) and certificate.version == _VERSION_3:
-        numbers[VerifyError.MISSING_AUTHORITY_KEY_IDENTIFIER] = None
+    try:
+        numbers = find_strict_errors(certificate)
+    except ConfigError as error:
+        yield Finding(
+            code="unreadable",
+            level="error",
+            text=f"OpenSSL cannot read it: {error.reason}",
+            remedy="Get it again from its source, or have it reissued.",
+        )
+        return
     for number in numbers:
         yield Finding(
             code="strict",

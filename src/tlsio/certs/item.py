@@ -72,7 +72,7 @@ class Item:
 
     def lines(self) -> list[str]:
         """Return everything as lines of text for people, without control characters."""
-        found = [f"{self.kind}: {self.title}"]
+        found = [f"{self.kind}: {printable(self.title)}"]
         found += [f"  {line}" for name, value in self.facts.items() for line in _print(name.replace("_", " "), value)]
         for finding in self.findings:
             found += [f"  {finding.level}: {printable(finding.text)}.", f"    {printable(finding.remedy)}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization.pkcs12 import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+    from cryptography.hazmat.primitives.serialization import KeySerializationEncryption
 
     from tlsio.certs.contents import Block
 
@@ -127,6 +129,22 @@ def write_pkcs12(
     builder = PrivateFormat.PKCS12.encryption_builder().key_cert_algorithm(PBES.PBESv2SHA256AndAES256CBC).hmac_hash(SHA256())
     encryption = builder.build(passphrase) if passphrase else NoEncryption()
     name = None if friendly_name is None else friendly_name.encode()
+    try:
+        return _serialize(key, certificates, name, encryption)
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"Cannot write the PKCS#12: {error}",
+            code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
+            hint="Write PEM with to_pem(), or use a key of a common kind, such as EC P-256.",
+        ) from None
+
+
+def _serialize(
+    key: CertificateIssuerPrivateKeyTypes | None,
+    certificates: Sequence[x509.Certificate],
+    name: bytes | None,
+    encryption: KeySerializationEncryption,
+) -> bytes:
     if key is None:
         trusted = [PKCS12Certificate(one, name if index == 0 else None) for index, one in enumerate(certificates)]
         return serialize_java_truststore(trusted, encryption)

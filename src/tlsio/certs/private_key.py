@@ -40,7 +40,9 @@ def load_private_key(block: Block, passphrase: bytes | None) -> CertificateIssue
         return load_private_key(block, None)
     except UnsupportedAlgorithm as error:
         raise ConfigError(
-            f"The algorithm of the private key in {block.source} is not supported: {error}", code="ERR_CRYPTO_UNSUPPORTED_OPERATION"
+            f"The algorithm of the private key in {block.source} is not supported: {error}",
+            code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
+            hint="Make a new key: EC P-256, or RSA with 2048 bits. If it is an ordinary key, the file is damaged.",
         ) from None
     except ValueError:
         # `cryptography` has one error for a wrong passphrase and for a damaged key.

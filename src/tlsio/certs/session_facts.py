@@ -43,18 +43,19 @@ def describe_session(data: bytes, source: str, now: datetime) -> Item:
             "objections": [code for code, _text in session.objections],
         }
     ends = [end for end in (facts["expires"], facts.get("verdict_valid_until")) if isinstance(end, datetime)]
+    end = min(ends, default=_NO_EXPIRY)
     expired = Finding(
         code="expired",
         level="error",
         text="The session has expired",
         remedy="Nothing: the next connection makes a full handshake.",
-        when=min(ends),
+        when=end,
     )
     return Item(
         kind="session",
         title=f"{facts.get('verified_name') or facts['server_name'] or 'no server name'}, {facts['protocol']}",
         facts=facts,
-        findings=(expired,) if min(ends) <= now else (),
+        findings=(expired,) if end <= now else (),
     )
 
 

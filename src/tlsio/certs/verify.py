@@ -166,15 +166,20 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     uri = None if identity is None else check_identity("identity", identity)
     context = create_secure_context(ca=ca, extra_ca=extra_ca, crl=crl, pins=pins, allow_partial_trust_chain=allow_partial_trust_chain)
     given = _read_chain(chain, None if passphrase is None else check_text_or_bytes("passphrase", passphrase))
-    built, errors = verify_chain(
-        context.roots,
-        given,
-        at=int(instant.timestamp()),
-        of_server=usage == "server",
-        level=security_level(defaults.ciphers),
-        strict=policy == "strict",
-        partial_chain=allow_partial_trust_chain,
-    )
+    try:
+        built, errors = verify_chain(
+            context.roots,
+            given,
+            at=int(instant.timestamp()),
+            of_server=usage == "server",
+            level=security_level(defaults.ciphers),
+            strict=policy == "strict",
+            partial_chain=allow_partial_trust_chain,
+        )
+    except ValueError:
+        raise ConfigError(
+            "OpenSSL cannot read a certificate of the chain", code="ERR_TLS_CERTIFICATE_UNREADABLE", hint="inspect() says which, and why."
+        ) from None
     facts = PeerFacts(
         role="client" if usage == "server" else "server",
         now=instant,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["find_profile_fault"]
 
 _MAX_TEXT = 600  # characters; a hostile name may have 64 KiB
-_CERTIFICATE = re.compile(r"<Certificate\(subject=<Name\((.*?)\)>, \.\.\.\)>")  # the `repr` in its messages
+_CERTIFICATE = re.compile(r"<Certificate\(subject=<Name\((.*?)\)>, \.\.\.\)>", re.DOTALL)  # the `repr` in its messages
 
 
 def find_profile_fault(chain: Sequence[bytes], *, peer_is: Role, name: str | None, now: datetime) -> str | None:
