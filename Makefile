@@ -161,6 +161,6 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
 	@command -v certutil >/dev/null || tools/install.sh libnss3-tools
 	@command -v chromium >/dev/null || tools/install.sh chromium
-	@export PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name; done >/dev/null || \
+	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
 	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d slapd mariadb-server vsftpd prosody postgresql
 	@touch $@

@@ -34,6 +34,7 @@ import tlsio.certs.dev
 import tlsio.interop.aiohttp
 import tlsio.interop.fetch
 import tlsio.interop.httpx
+import tlsio.probe
 from ports import own_port
 from redis_server import RedisServer
 from tlsio.certs.dev.machine import Machine, Result
@@ -471,6 +472,7 @@ def signatures() -> list[Any]:
         "dev": tlsio.certs.dev,
         "httpx": tlsio.interop.httpx,
         "aiohttp": tlsio.interop.aiohttp,
+        "probe": tlsio.probe,
     }
     call = re.compile(rf"\b({'|'.join(things)})\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)")
     found = []

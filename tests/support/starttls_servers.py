@@ -1,7 +1,7 @@
 """Real servers of the protocols with STARTTLS, as private processes: each in a folder of its own, on ports of its own.
 
-Each is a context manager that gives the port, or the ports by protocol, when the server answers. They are started as root, as Debian's
-services are; those that refuse to run so are given the user of their package.
+Each is a context manager that gives the port when the server answers. Started as root, as Debian's services are, those that refuse to run
+so are given the user of their package; for another user they all run as that one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pki
 from faulty_servers import good_rsa
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 PATIENCE = 20.0
+IS_ROOT = os.geteuid() == 0
 # Where Debian has servers; PostgreSQL's newest version first.
 SBIN = ":".join(["/usr/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)])
 
@@ -39,7 +40,7 @@ def _folder(user: str | None = None) -> Iterator[Path]:
         (folder / "ca.pem").write_bytes(pki.ca1().cert_pem)
         (folder / "key.pem").write_bytes(who.key_pem)
         (folder / "key.pem").chmod(0o600)
-        if user is not None:
+        if user is not None and IS_ROOT:
             for path in (folder, *folder.iterdir()):
                 shutil.chown(path, user)
         yield folder
@@ -49,7 +50,7 @@ def _folder(user: str | None = None) -> Iterator[Path]:
 def _run(command: Sequence[str], folder: Path, *ports: int, user: str | None = None) -> Iterator[None]:
     """Run a server until the end of the block; it has started when its ports take connections."""
     log = folder / "output"
-    entry = pwd.getpwnam(user) if user is not None else None
+    entry = pwd.getpwnam(user) if user is not None and IS_ROOT else None
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -58,9 +59,7 @@ def _run(command: Sequence[str], folder: Path, *ports: int, user: str | None = N
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            user=entry and entry.pw_uid,
-            group=entry and entry.pw_gid,
-            extra_groups=[] if entry else None,
+            **_identity(entry),
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8"},
         )
     try:
@@ -74,6 +73,11 @@ def _run(command: Sequence[str], folder: Path, *ports: int, user: str | None = N
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _identity(entry: pwd.struct_passwd | None) -> dict[str, Any]:
+    """Return the options of a process that runs as this user."""
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []} if entry is not None else {}
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -181,9 +185,9 @@ def postgres() -> Iterator[int]:
     """PostgreSQL."""
     with _folder("postgres") as folder, own_port() as port:
         data = folder / "data"
-        entry = pwd.getpwnam("postgres")
+        entry = pwd.getpwnam("postgres") if IS_ROOT else None
         initdb = [find("initdb", "postgresql", SBIN), "-D", str(data), "-A", "trust", "-U", "postgres", "--no-sync", "--no-locale"]
-        subprocess.run(initdb, check=True, capture_output=True, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], cwd=folder)
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **_identity(entry))
         settings = {
             "ssl": "on", "ssl_cert_file": folder / "cert.pem", "ssl_key_file": folder / "key.pem", "listen_addresses": "127.0.0.1",
             "port": port, "unix_socket_directories": folder, "fsync": "off",
@@ -221,6 +225,7 @@ rsa_cert_file={folder}/cert.pem
 rsa_private_key_file={folder}/key.pem
 ssl_ciphers=HIGH
 seccomp_sandbox=NO
+run_as_launching_user={unprivileged}
 """
 
 
@@ -228,7 +233,7 @@ seccomp_sandbox=NO
 def vsftpd() -> Iterator[int]:
     """FTP."""
     with _folder() as folder, own_port() as port:
-        (folder / "conf").write_text(VSFTPD.format(folder=folder, port=port))
+        (folder / "conf").write_text(VSFTPD.format(folder=folder, port=port, unprivileged="NO" if IS_ROOT else "YES"))
         with _run([find("vsftpd", "vsftpd", SBIN), str(folder / "conf")], folder, port):
             yield port
 

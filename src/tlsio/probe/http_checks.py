@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tlsio.model.errors import TLSError
 from tlsio.probe.findings import found
+from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Response:
         """When the server made it, by its clock."""
         try:
             found_date = parsedate_to_datetime(self.headers["date"])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError):  # what its parser raises for nonsense
             return None
         return found_date if found_date.tzinfo else found_date.replace(tzinfo=UTC)
 
@@ -79,9 +80,12 @@ async def ask_http(socket: TLSSocket, host: str, *, patience: float) -> Response
 
 def find_portal(response: Response, host: str) -> Finding | None:
     """Tell whether a server that is not the right one is a network's login page."""
-    target = urlsplit(response.location).hostname
+    try:
+        target = urlsplit(response.location).hostname
+    except ValueError:
+        return None
     if response.status == _NETWORK_LOGIN or (target is not None and target != host):
-        where = f", {target}" if target else ""
+        where = f", {printable(target)}" if target else ""
         return found("captive-portal", f"Another server answered, and sends clients to a login page{where}.")
     return None
 
@@ -89,7 +93,7 @@ def find_portal(response: Response, host: str) -> Finding | None:
 def check_response(response: Response, *, now: datetime, is_address: bool) -> Iterator[Finding]:
     """Yield what is wrong with the head of a response."""
     if response.location.startswith("http:"):
-        yield found("redirect-to-http", f"The server redirects to {response.location:.200}.")
+        yield found("redirect-to-http", f"The server redirects to {printable(response.location)}.")
     if not is_address:  # RFC 6797 §8.1.1: browsers ignore it for addresses
         yield from _check_hsts(response.headers.get("strict-transport-security"))
     if response.date is not None and abs(response.date - now) > _CLOCK_SKEW:

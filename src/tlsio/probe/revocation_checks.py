@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tlsio.probe.findings import found
+from tlsio.trust.names import printable
 from tlsio.trust.ocsp import judge_response
 from tlsio.trust.revocation import read_list
 
@@ -35,7 +36,8 @@ def check_staple(response: bytes | None, path: Sequence[PeerCertificate], *, now
             yield found("must-staple", f'"{leaf.subject_text}" requires a stapled OCSP response, and the server sent none.')
         elif leaf.ocsp_responders:
             yield found(
-                "staple-missing", f"The certificate names the responder {leaf.ocsp_responders[0]:.200}, but the server staples nothing."
+                "staple-missing",
+                f"The certificate names the responder {printable(leaf.ocsp_responders[0])}, but the server staples nothing.",
             )
         return
     if len(path) == 1:
@@ -66,12 +68,12 @@ async def check_lists(
             try:
                 data = await fetch(url)
             except OSError as error:
-                yield found("crl-unavailable", f"The list at {url:.200} cannot be fetched: {error.strerror or error}.")
+                yield found("crl-unavailable", f"The list at {printable(url)} cannot be fetched: {error.strerror or error}.")
                 continue
             try:
                 listed = read_list(data, url, issuer, for_ca=one.is_ca, now=now)
             except ValueError as error:
-                yield found("crl-bad", f"The list at {url:.200} cannot be used: {error}.")
+                yield found("crl-bad", f"The list at {printable(url)} cannot be used: {error}.")
                 continue
             if refused := listed.find(one):
                 yield found("revoked", f"{refused.message}.")
