@@ -18,7 +18,7 @@ OPENSSL_CFLAGS = $(shell pkg-config --cflags openssl)
 OPENSSL_LIBS = $(shell pkg-config --libs openssl) -pthread
 endif
 
-.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs parity elsewhere soak wheels portable examples changelog dist coverage clean help
+.PHONY: run test test-slow check format sanitize thread-sanitize fuzz bench instructions docs cli-reference parity failures elsewhere soak wheels portable examples changelog dist coverage clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -112,6 +112,12 @@ docs: $(VENV)/built  ## build the documentation in docs/_build
 parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in the tests
 	@$(BIN)/python tools/node_parity.py
 
+cli-reference: $(VENV)/built  ## write docs/reference/cli.md from the commands' --help
+	@$(BIN)/python tools/cli_reference.py
+
+failures: $(VENV)/built $(VENV)/peers  ## write docs/explanation/failures.md: what other programs say of faulty servers
+	@$(BIN)/python tools/failures.py
+
 changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
 	@$(BIN)/python tools/changelog.py
 
@@ -151,4 +157,10 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
+	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
+	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
+	@command -v certutil >/dev/null || tools/install.sh libnss3-tools
+	@command -v chromium >/dev/null || tools/install.sh chromium
+	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
+	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d slapd mariadb-server vsftpd prosody postgresql
 	@touch $@

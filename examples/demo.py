@@ -50,7 +50,7 @@ def report_failure(error: tlsio.TLSError, socket: tlsio.TLSSocket) -> None:
 async def main(port: int, *, once: bool) -> None:
     """Serve, connect once, and continue serving."""
     authority = Authority("demo authority")
-    ours, yours = authority.issue("localhost"), authority.issue("demo client")
+    ours, yours = authority.issue("localhost"), authority.issue_client("demo client")
     async with tlsio.serve(echo, port, "localhost", cert=ours.cert, key=ours.key, ca=authority.cert, request_cert=True) as server:
         server.on("tls_client_error", report_failure)
         print(f"An echo server with mutual TLS listens on localhost:{server.port}.")

@@ -20,7 +20,7 @@ async def answer(socket: tlsio.TLSSocket) -> None:
 async def main() -> None:
     """Serve, and visit the server twice."""
     authority = Authority()
-    server_files, client_files = authority.issue("localhost"), authority.issue("alice")
+    server_files, client_files = authority.issue("localhost"), authority.issue_client("alice")
     async with tlsio.serve(
         answer, 0, "localhost", cert=server_files.cert, key=server_files.key, ca=authority.cert, request_cert=True
     ) as server:

@@ -15,7 +15,7 @@ async def greet(socket: tlsio.TLSSocket) -> None:
 async def main() -> None:
     """Serve, connect with a certificate, and connect without one."""
     authority = Authority()
-    server_files, alice = authority.issue("localhost"), authority.issue("Alice")
+    server_files, alice = authority.issue("localhost"), authority.issue_client("Alice")
     options = {"cert": server_files.cert, "key": server_files.key, "ca": authority.cert, "request_cert": True}
     async with tlsio.serve(greet, 0, "localhost", **options) as server:
         server.on("tls_client_error", lambda error, _socket: print("server:", error))

@@ -5,16 +5,23 @@ from __future__ import annotations
 import pickle
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import tlsio
+import tlsio.certs
+import tlsio.testing
 from tlsio.connection.pair import Cleartext, Encrypted
 from tlsio.model import errors
 from tlsio.model.codes import X509_CODES, x509_code
 from tlsio.model.options.connect import ConnectOptionsDict
 from tlsio.model.options.context import ContextOptionsDict
 from tlsio.model.options.server import ServerOptionsDict
+from tlsio.testing import plugin
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +63,21 @@ def test_every_public_name_stands_in_the_reference() -> None:
     """What `import tlsio` gives."""
     reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     assert set(tlsio.__all__) <= set(re.findall(r"\w+", reference))
+
+
+@pytest.mark.parametrize("module", [tlsio.certs, tlsio.testing])
+def test_every_name_of_other_floors_stands_in_the_reference(module: ModuleType) -> None:
+    """With signature and docstring; what is about files, on a page of its own."""
+    folder = ROOT / "docs" / "reference"
+    reference = "".join(page.read_text(encoding="utf-8") for page in folder.glob("*.md"))
+    described = set(re.findall(r"`(\w+)", (folder / "certificate-files.md").read_text(encoding="utf-8")))
+    assert set(module.__all__) <= set(re.findall(r"(?m)^\.\. auto\w+:: (\w+)$", reference)) | described
+
+
+def test_every_fixture_has_a_line() -> None:
+    """In the guide."""
+    guide = (ROOT / "docs" / "how-to" / "testing.md").read_text(encoding="utf-8")
+    assert {*plugin.__all__} <= set(re.findall(r"`(tlsio_\w+)`", guide))
 
 
 def test_every_code_of_ours_stands_in_the_reference() -> None:

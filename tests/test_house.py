@@ -33,6 +33,8 @@ FLOORS = {
     "certs": 4,
     "interop": 4,
     "acme": 5,
+    "probe": 5,
+    "testing": 5,
     "https": 6,
     "cli": 7,
 }

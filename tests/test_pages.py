@@ -30,10 +30,14 @@ from aiosmtpd.smtp import SMTP
 
 import pages
 import tlsio
+import tlsio.certs.dev
 import tlsio.interop.aiohttp
+import tlsio.interop.fetch
 import tlsio.interop.httpx
+import tlsio.probe
 from ports import own_port
 from redis_server import RedisServer
+from tlsio.certs.dev.machine import Machine, Result
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 # Their Python lists signatures: test_docs.py compares it with the package.
-SIGNATURES = {"asyncio.md", "interop.md", "module.md", "pair.md", "server.md", "socket.md"}
+SIGNATURES = {"asyncio.md", "development.md", "fetch.md", "interop.md", "module.md", "pair.md", "probe.md", "server.md", "socket.md"}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "bench" / "README.md"]
 # Commands that need nothing but the folder.
@@ -161,6 +165,20 @@ async def _web_server(page: pages.Page) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _gateway(page: pages.Page) -> AsyncIterator[None]:
+    """A client that trusts the certificate which the page makes."""
+    page.visitor["ca"] = Path("gateway.pem")
+    yield
+
+
+@asynccontextmanager
+async def _plant(page: pages.Page) -> AsyncIterator[None]:
+    """A client with the certificate that the page's authority issues."""
+    page.visitor |= {"ca": Path("plant-ca.pem"), "cert": Path("ada.pem"), "key": Path("ada.key")}
+    yield
+
+
+@asynccontextmanager
 async def _a_backend(page: pages.Page) -> AsyncIterator[None]:
     """A plain server that sends the request back, and then waits for the end of the client's side."""
 
@@ -174,16 +192,32 @@ async def _a_backend(page: pages.Page) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def _a_private_machine(page: pages.Page) -> AsyncIterator[None]:
+    """No store of the real machine is even looked at: this one has a folder of a Debian, and no program."""
+    (Path("top") / "usr/local/share/ca-certificates").mkdir(parents=True)
+    machine = Machine(
+        "linux", Path.cwd(), Path("top"), read_variable={}.get, find_program=lambda _name: None, run=lambda _command: Result(1, "")
+    )
+    page.visitor = {"ca": Path(".local/share/tlsio/dev/root.pem")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlsio.certs.dev.authority.this_machine", lambda: machine)
+        yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
+    "development-certificates.md": _a_private_machine,
     "find-out-why.md": _a_server,
     "key-rotation.md": _a_server,
     "monitoring.md": _a_server,
     "roles.md": _members,
     "frameworks.md": _uvicorn,
+    "make-certificates.md": _gateway,
     "metrics.md": _a_server,
     "new-certificate.md": _a_server,
     "node.md": _web_server,
+    "own-authority.md": _plant,
     "pre-shared-keys.md": _pre_shared,
     "proxy.md": _a_backend,
     "starttls.md": _mail,
@@ -433,8 +467,12 @@ def signatures() -> list[Any]:
         "socket": tlsio.TLSSocket,
         "pair": tlsio.SecurePair,
         "tlsio": tlsio,
+        "fetch": tlsio.interop.fetch,
+        "fetcher": tlsio.interop.fetch.Fetcher,
+        "dev": tlsio.certs.dev,
         "httpx": tlsio.interop.httpx,
         "aiohttp": tlsio.interop.aiohttp,
+        "probe": tlsio.probe,
     }
     call = re.compile(rf"\b({'|'.join(things)})\.(\w+)\(([^()]*(?:\([^()]*\))?[^()]*)\)")
     found = []

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         CertificateError,
         ConfigError,
         ConnectionLostError,
+        FetchError,
+        FetchTimeoutError,
         HandshakeError,
         HandshakeTimeoutError,
         PeerError,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from tlsio.session.store import SessionStore
     from tlsio.session.ticket_keys import TicketKeyRing
     from tlsio.trust.identity import check_server_identity
+    from tlsio.trust.uri_identity import check_uri_identity
 
     root_certificates: tuple[str, ...]
 
@@ -80,6 +83,8 @@ __all__ = [
     "ContextOptions",
     "ContextSource",
     "CrlCache",
+    "FetchError",
+    "FetchTimeoutError",
     "FileSource",
     "FileSourceStats",
     "HandshakeError",
@@ -112,6 +117,7 @@ __all__ = [
     "UsageValueError",
     "__version__",
     "check_server_identity",
+    "check_uri_identity",
     "connect",
     "constants",
     "create_connection",
@@ -145,6 +151,8 @@ _HOMES = {
     "ContextOptions": "tlsio.model.options.context:ContextOptionsDict",
     "ContextSource": "tlsio.connection.context.source:ContextSource",
     "CrlCache": "tlsio.connection.revocation.crl_cache:CrlCache",
+    "FetchError": "tlsio.model.errors:FetchError",
+    "FetchTimeoutError": "tlsio.model.errors:FetchTimeoutError",
     "FileSource": "tlsio.connection.context.file_source:FileSource",
     "FileSourceStats": "tlsio.model.statistics:FileSourceStats",
     "HandshakeError": "tlsio.model.errors:HandshakeError",
@@ -176,6 +184,7 @@ _HOMES = {
     "UsageTypeError": "tlsio.model.errors:UsageTypeError",
     "UsageValueError": "tlsio.model.errors:UsageValueError",
     "check_server_identity": "tlsio.trust.identity:check_server_identity",
+    "check_uri_identity": "tlsio.trust.uri_identity:check_uri_identity",
     "connect": "tlsio.connection.client.connect:connect",
     "create_connection": "tlsio.connection.asyncio_face.open:create_connection",
     "create_secure_context": "tlsio.connection.context.secure_context:create_secure_context",

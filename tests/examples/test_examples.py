@@ -81,6 +81,11 @@ def test_changing_files() -> None:
     assert first != second
 
 
+def test_own_authority() -> None:
+    """The device is known, and after its revocation refused."""
+    assert run("own_authority.py") == ["hello, press 4", "refused: certificate_revoked"]
+
+
 def test_server_names() -> None:
     """The table, the function and the default each serve their names; a closed tenant is refused."""
     assert run("server_names.py") == [
@@ -98,6 +103,13 @@ def test_pinning() -> None:
     assert new == r"the new key is accepted: b'Hello\n'"
     assert third.startswith("the unpinned key is refused: ")
     assert third.endswith("[ERR_TLS_PIN_MISMATCH]")
+
+
+def test_doctor() -> None:
+    """It finds the two faults of its own server, the worse one first."""
+    spoken, *found = run("doctor.py")
+    assert spoken.endswith("speaks TLSv1.2")
+    assert [line.split(":")[0] for line in found if not line.startswith(" ")] == ["error wrong-host-www", "notice no-tls13"]
 
 
 def test_ocsp_stapling() -> None:
@@ -123,6 +135,15 @@ def test_secure_pair() -> None:
 def test_asyncio_protocol() -> None:
     """A protocol on one side, streams on the other."""
     assert run("asyncio_protocol.py") == ["Welcome over TLSv1.3", "ONE", "TWO", "", ""]
+
+
+def test_development_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A dry run changes nothing; which stores there are depends on the machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    first, *stores = run("development_certificates.py")
+    assert first == "Hello, ada"
+    assert all(": " in line for line in stores)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_httpx_client() -> None:
@@ -277,3 +298,18 @@ class TestDemo:
                 assert "alert certificate required" in curl.communicate(timeout=20)[1]
             assert "The client sent no certificate" in demo.stdout.readline()
             assert "Give the client a certificate" in demo.stdout.readline()
+
+
+@pytest.mark.slow
+def test_certificate_check(tmp_path: Path) -> None:
+    """A good certificate, one that expires within two weeks, and a file that is not one."""
+    soon = pki.leaf("localhost", issuer=pki.ca1(), names=["localhost"], not_before=pki.NOW - 80 * pki.DAY, not_after=pki.NOW + 7 * pki.DAY)
+    for name, content in (("good", pki.localhost().cert_pem), ("soon", soon.cert_pem), ("ca", pki.ca1().cert_pem), ("bad", b"x")):
+        (tmp_path / f"{name}.pem").write_bytes(content)
+    lines = run("certificate_check.py", str(tmp_path / "good.pem"), "localhost", str(tmp_path / "ca.pem"))
+    assert lines.count("accepted") == 2
+    for name, code, word in (("soon", 1, "expires_soon"), ("bad", 2, "bad.pem")):
+        command = example("certificate_check.py", str(tmp_path / f"{name}.pem"), "localhost", str(tmp_path / "ca.pem"))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert word.replace("expires_soon", "most of its life is over") in done.stdout + done.stderr

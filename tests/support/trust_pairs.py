@@ -172,6 +172,8 @@ CLIENT: dict[str, Callable[[World], Sequence[Any]]] = SHARED | {
     "identity_policy": lambda _: [None, "rfc9525"],
     "ocsp": lambda _: [None, "check", "require"],
     "min_dh_size": lambda _: [None, 1024, 3072],
+    "chain_policy": lambda _: [None, "strict"],
+    "identity": lambda _: [None, None, "spiffe://example.org/server"],
     "servername": lambda _: ["localhost", "localhost", OTHER_NAME],
     "cert": lambda _: [None, pki.client().cert_pem],
     "pfx": lambda _: [None],
@@ -179,7 +181,7 @@ CLIENT: dict[str, Callable[[World], Sequence[Any]]] = SHARED | {
 # Which options speak about which peer: so many of the pairs change one of these.
 SPEAKING = 0.5
 SPEAK: dict[str, tuple[str, ...]] = {
-    "good": ("ca", "pins", "check_client", "check_server_identity", "cert"),
+    "good": ("ca", "pins", "check_client", "check_server_identity", "cert", "identity", "chain_policy"),
     "revoked": ("crl", "fetch_crl"),
     "later revoked": ("crl", "fetch_crl"),
     "rsa": ("ciphers", "sigalgs", "min_dh_size"),
@@ -187,7 +189,7 @@ SPEAK: dict[str, tuple[str, ...]] = {
     "of another authority": ("ca", "extra_ca", "pins"),
     "chained": ("ca", "extra_ca", "allow_partial_trust_chain", "pins"),
     "missing intermediate": ("ca", "extra_ca", "allow_partial_trust_chain"),
-    "name in CN": ("identity_policy", "servername", "check_server_identity"),
+    "name in CN": ("identity_policy", "servername", "check_server_identity", "chain_policy"),
     "must staple": ("ocsp", "reject_unauthorized"),
     "none": ("request_cert", "reject_unauthorized"),
 }

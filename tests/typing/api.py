@@ -9,6 +9,7 @@ from typing import assert_type
 from cryptography import x509
 
 import tlsio
+from tlsio import probe
 
 
 async def a_server() -> None:
@@ -212,3 +213,19 @@ async def asyncio_shapes() -> None:
         assert_type(server.tls_server, tlsio.Server)
     await tlsio.create_tls_server(Echo, port="443")  # type: ignore[arg-type]
     await tlsio.create_connection(Echo, "localhost", 443, pin="...")  # type: ignore[call-arg]
+
+
+async def a_look() -> None:
+    """Look at a server from outside."""
+    async with await probe.connect("example.com", 443, ca=Path("ca.pem"), resumption=True) as look:
+        assert_type(look, probe.Look)
+        assert_type(look.socket, tlsio.TLSSocket | None)
+        assert_type(look.verdict.authorized, bool)
+    seen = await probe.examine("example.com", 25, starttls="smtp", on_progress=print)
+    assert_type(seen.findings, tuple[probe.Finding, ...])
+    assert_type(await probe.examine_files("example.com", cert=Path("cert.pem"), key=Path("key.pem")), tuple[probe.Finding, ...])
+    async with probe.listen(8443, on_arrival=print, cert=b"...", key=b"...") as server:
+        assert_type(server, tlsio.Server)
+    speed = await probe.measure("example.com", 443, seconds=1.0)
+    assert_type(speed.handshakes.percentiles, dict[int, float])
+    await probe.examine("example.com", 443, certificate=b"...")  # type: ignore[call-arg]

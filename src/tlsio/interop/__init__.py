@@ -1,1 +1,1 @@
-"""Clients of other libraries over tlsio's TLS: one module for each library, which it imports."""
+"""Clients of other libraries over tlsio's TLS: a module for each; and an HTTP client of ours."""

@@ -82,7 +82,35 @@ class VerifyError(IntEnum):
     CA_KEY_TOO_SMALL = 67
     CA_MD_TOO_WEAK = 68
     INVALID_CA = 79
+    PATHLEN_INVALID_FOR_NON_CA = 80
+    PATHLEN_WITHOUT_KU_KEY_CERT_SIGN = 81
+    KU_KEY_CERT_SIGN_INVALID_FOR_NON_CA = 82
+    ISSUER_NAME_EMPTY = 83
+    SUBJECT_NAME_EMPTY = 84
+    MISSING_AUTHORITY_KEY_IDENTIFIER = 85
+    MISSING_SUBJECT_KEY_IDENTIFIER = 86
+    EMPTY_SUBJECT_ALT_NAME = 87
+    EMPTY_SUBJECT_SAN_NOT_CRITICAL = 88
+    CA_BCONS_NOT_CRITICAL = 89
+    AUTHORITY_KEY_IDENTIFIER_CRITICAL = 90
+    SUBJECT_KEY_IDENTIFIER_CRITICAL = 91
+    CA_CERT_MISSING_KEY_USAGE = 92
+    EXTENSIONS_REQUIRE_VERSION_3 = 93
+    EC_KEY_EXPLICIT_PARAMS = 94
 
+
+# The chain does not lead to a trusted certificate.
+UNTRUSTED = frozenset(
+    {
+        VerifyError.UNABLE_TO_GET_ISSUER_CERT,
+        VerifyError.DEPTH_ZERO_SELF_SIGNED_CERT,
+        VerifyError.SELF_SIGNED_CERT_IN_CHAIN,
+        VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+        VerifyError.UNABLE_TO_VERIFY_LEAF_SIGNATURE,
+    }
+)
+# What X509_STRICT adds (`check_extensions` in OpenSSL's crypto/x509/x509_vfy.c).
+STRICT_ERRORS = tuple(number for number in VerifyError if number >= VerifyError.PATHLEN_INVALID_FOR_NON_CA)
 
 # Node's codes for `X509_V_ERR_*` (numbers: `openssl/x509_vfy.h`). Node has none for the others.
 X509_CODES: Mapping[int, str] = {
@@ -235,6 +263,12 @@ def alert_number(name: str) -> int:
 def x509_code(number: int) -> str:
     """Return Node's code for a verify result, or `"UNSPECIFIED"` if Node has none."""
     return X509_CODES.get(number, "UNSPECIFIED")
+
+
+def x509_name(number: int) -> str:
+    """Return Node's code for a verify result, OpenSSL's name if Node has none, or UNSPECIFIED."""
+    known = {int(one): one.name for one in VerifyError}
+    return X509_CODES.get(number) or known.get(number, "UNSPECIFIED")
 
 
 def x509_text(number: int) -> str:

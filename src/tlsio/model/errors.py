@@ -15,6 +15,8 @@
       ConnectionLostError     the network, also ConnectionError
       HandshakeTimeoutError   also TimeoutError
       StoreError              a session store or its backend
+      FetchError              what an HTTP server should have sent
+        FetchTimeoutError       also TimeoutError
 
 Constructors are public: tests and hooks may raise any of these.
 """
@@ -35,6 +37,8 @@ __all__ = [
     "CertificateError",
     "ConfigError",
     "ConnectionLostError",
+    "FetchError",
+    "FetchTimeoutError",
     "HandshakeError",
     "HandshakeTimeoutError",
     "PeerError",
@@ -266,6 +270,48 @@ class StoreError(TLSError):
 
     default_code = "ERR_TLS_STORE"
     default_message = "The session store failed"
+
+
+@exported
+class FetchError(TLSError):
+    """An HTTP request has no usable response.
+
+    `__cause__` is the OSError or TLSError if the connection failed; `code` is its code then.
+
+    Attributes:
+        url: What was requested; it has no user or password.
+        host: The URL's host.
+    """
+
+    default_code = "ERR_FETCH"
+    default_message = "The request has no usable response"
+
+    url: str | None
+    host: str | None
+
+    def __init__(  # noqa: PLR0913  (the parameters of the root, all keyword-only, and two more)
+        self,
+        message: str | None = None,
+        *,
+        url: str | None = None,
+        host: str | None = None,
+        code: str | None = None,
+        alert: str | None = None,
+        reason: str | None = None,
+        hint: str | None = None,
+        openssl_errors: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, code=code, alert=alert, reason=reason, hint=hint, openssl_errors=openssl_errors)
+        self.url = url
+        self.host = host
+
+
+@exported
+class FetchTimeoutError(FetchError, TimeoutError):
+    """An HTTP request was not answered in time."""
+
+    default_code = "ERR_FETCH_TIMEOUT"
+    default_message = "The request was not answered in time"
 
 
 def add_hint(error: BaseException, hint: str) -> None:

@@ -125,6 +125,11 @@ def parse_revocations(label: str, value: object) -> tuple[Material, ...]:
     return _parse_each(label, value, _parse_revocation)
 
 
+def parse_request(label: str, value: object) -> Material:
+    """Parse a certificate request (CSR): content or a path."""
+    return _parse_content(label, value, "a certificate request (CSR)")
+
+
 def parse_keys(label: str, value: object) -> tuple[Material, ...]:
     """Parse `key`: content, a path, a private key of `cryptography`, or a list of items.
 

@@ -49,6 +49,23 @@ class Pfx:
     def authorities(self) -> tuple[LabelledMaterial, ...]:
         """The further certificates in DER. They are sent as the chain and, as in Node, trusted."""
 
+def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes | None, tuple[bytes, ...]]:
+    """Return the private key (PKCS#8 in DER, secret!) and the certificates of a PKCS#12.
+
+    The certificate of the key comes first. A PKCS#12 without a key, or without certificates, is
+    read too.
+
+    Args:
+        material: The PKCS#12.
+        legacy: Also read RC2 and RC4, if there is OpenSSL's provider for them.
+
+    Raises:
+        ConfigError: not PKCS#12, a wrong passphrase, or an algorithm that OpenSSL does not have.
+    """
+
+def has_legacy_algorithms() -> bool:
+    """Return whether OpenSSL's legacy provider can be loaded."""
+
 @final
 class Roots:
     """Parsed roots and CRLs, shared by reference between contexts and never changed.
@@ -94,6 +111,36 @@ def default_cert_file() -> str:
 def default_cert_directory() -> str:
     """Return where this OpenSSL looks for the system's roots: directories, separated by colons."""
 
+# --- Diffie-Hellman parameters (dh.pxi) ---
+
+@final
+class DhParameters:
+    """The search for new parameters.
+
+    Attributes:
+        candidates: How many steps `generate` has made. Another thread may read it meanwhile.
+    """
+
+    @property
+    def candidates(self) -> int: ...
+    def generate(self, bits: int) -> bytes:
+        """Return new parameters in PEM: a safe prime and the generator 2. Takes up to minutes.
+
+        Raises:
+            ConfigError: OpenSSL cannot generate them, or `cancel` was called.
+        """
+
+    def cancel(self) -> None:
+        """End `generate`, which runs in another thread, soon."""
+
+    @staticmethod
+    def named(group: bytes) -> bytes:
+        """Return the parameters of a group, such as `b"ffdhe2048"` (RFC 7919 appendix A), in PEM.
+
+        Raises:
+            ConfigError: OpenSSL does not know the group.
+        """
+
 # --- signatures and revocation (proofs.pxi) ---
 
 def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> bool:
@@ -104,6 +151,34 @@ def verify_signature(spki: bytes, algorithm: bytes, data: bytes, signature: byte
         algorithm: AlgorithmIdentifier, with its parameters.
         data: What was signed, one element.
         signature: BIT STRING.
+    """
+
+def verify_chain(
+    roots: Roots,
+    chain: Sequence[bytes],
+    *,
+    at: int,
+    of_server: bool,
+    level: int,
+    strict: bool = False,
+    partial_chain: bool = False,
+) -> tuple[tuple[bytes, ...], tuple[tuple[int, int], ...]]:
+    """Verify a chain as a connection does, and return what OpenSSL found.
+
+    Args:
+        roots: What is trusted, and CRLs.
+        chain: DER, the leaf first; of the others, the order does not matter.
+        at: The instant of the verification, in POSIX seconds.
+        of_server: The leaf is a server's; otherwise it is a client's.
+        level: The security level.
+        strict: Also check what RFC 5280 requires (X509_STRICT).
+        partial_chain: The chain may end at a trusted certificate that is not a root.
+
+    Returns:
+        The chain that OpenSSL built, leaf first, and pairs of X509_V_ERR number and depth.
+
+    Raises:
+        ValueError: a certificate cannot be read, or the chain is empty.
     """
 
 def has_valid_extensions(certificate: bytes) -> bool:
@@ -315,6 +390,8 @@ class Connection:
         """
     def set_min_dh_size(self, bits: int) -> None:
         """Client: refuse smaller Diffie-Hellman groups."""
+    def set_strict_chain(self) -> None:
+        """Client: verify the server's chain with OpenSSL's checks of RFC 5280 (X509_STRICT)."""
     def record(self, keys: bool = False, offer: bool = False, trace: bool = False) -> None:
         """Record the key log (`_keylogged`), the hello (`offer`) or a trace (`_traced`).
 
@@ -561,6 +638,15 @@ class Connection:
         """Kind (DH, ECDH, TLSGroup), name and bits; None: no ephemeral key was exchanged."""
     @property
     def shared_sigalgs(self) -> list[str]: ...
+    @property
+    def peer_signature(self) -> str | None:
+        """How the peer signed the handshake, such as "ECDSA+SHA256"; None: it did not."""
+    @property
+    def requested_authorities(self) -> tuple[bytes, ...]:
+        """Client: the names (DER) of the authorities in the server's request for a certificate."""
+    @property
+    def has_secure_renegotiation(self) -> bool:
+        """Whether the peer supports RFC 5746; always in TLS 1.3."""
     @property
     def sent_intermediates(self) -> int:
         """How many certificates we send after our own."""

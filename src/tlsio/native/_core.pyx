@@ -23,6 +23,7 @@ from tlsio.model.faults import Fault
 include "border.pxi"
 include "context.pxi"
 include "proofs.pxi"
+include "dh.pxi"
 include "lists.pxi"
 include "facts.pxi"
 include "plaintext.pxi"

@@ -112,6 +112,9 @@ cdef class Connection(Plaintext):
     def set_min_dh_size(self, int bits):
         tio_conn_policy(self.c).min_dh_bits = bits
 
+    def set_strict_chain(self):
+        tio_conn_policy(self.c).strict_chain = True
+
     def set_session(self, bytes der not None):
         """Offer a session for resumption. False: the bytes are not a session."""
         return _is_session_size(der) and tio_conn_set_session(self.c, _start(der), <size_t>len(der)) == 0

@@ -141,6 +141,7 @@ cdef extern from "engine.h" nogil:
         uint16_t wants
         uint8_t alpn_continue
         int min_dh_bits
+        uint8_t strict_chain
         int64_t handshake_ns
         int64_t partial_ns
         uint64_t max_handshake_bytes

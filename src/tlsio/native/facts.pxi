@@ -348,6 +348,29 @@ cdef class Facts:
         return sigalgs_of(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else []
 
     @property
+    def peer_signature(self):
+        """How the peer signed the handshake, in the form of `shared_sigalgs`; None: it did not."""
+        cdef int digest = 0, sign = 0
+        cdef SSL *ssl = tio_conn_ssl(self.c)
+        if ssl == NULL or not SSL_get_peer_signature_type_nid(ssl, &sign):
+            return None
+        name = _SIGNATURES.get(sign) or name_of(sign)
+        return f"{name}+{name_of(digest)}" if SSL_get_peer_signature_nid(ssl, &digest) and digest else name
+
+    @property
+    def requested_authorities(self):
+        """The DER of the names that a server's request for a certificate contains, in its order."""
+        cdef const X509_NAME_STACK *names = SSL_get0_peer_CA_list(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
+        cdef int i, count = sk_X509_NAME_num(names) if names != NULL else 0
+        return tuple([_name_of(sk_X509_NAME_value(names, i)) for i in range(count)])
+
+    @property
+    def has_secure_renegotiation(self):
+        """RFC 5746; true in TLS 1.3, which has no renegotiation."""
+        cdef SSL *ssl = tio_conn_ssl(self.c)
+        return ssl != NULL and (SSL_version(ssl) >= TLS1_3_VERSION or SSL_get_secure_renegotiation_support(ssl) == 1)
+
+    @property
     def finished(self):
         """The verify_data of our Finished and of the peer's; None before they exist."""
         return (finished_of(tio_conn_ssl(self.c), False), finished_of(tio_conn_ssl(self.c), True)) if tio_conn_ssl(self.c) != NULL else (None, None)

@@ -1,6 +1,7 @@
 """The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
 from libc.stdint cimport uint64_t
+from posix.time cimport time_t
 
 cdef extern from "openssl/types.h" nogil:
     ctypedef struct ASN1_TIME
@@ -8,7 +9,9 @@ cdef extern from "openssl/types.h" nogil:
     ctypedef struct SSL_CTX
     ctypedef struct SSL_SESSION
     ctypedef struct BIO
+    ctypedef struct OSSL_LIB_CTX
     ctypedef struct EVP_PKEY
+    ctypedef struct EVP_PKEY_CTX
     ctypedef struct X509
     ctypedef struct X509_CRL
     ctypedef struct X509_NAME
@@ -23,6 +26,14 @@ cdef extern from "openssl/crypto.h" nogil:
     const char *OpenSSL_version(int what)
     unsigned long OpenSSL_version_num()
     void OPENSSL_free(void *memory)
+    void OPENSSL_clear_free(void *memory, size_t size)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_new()
+    void OSSL_LIB_CTX_free(OSSL_LIB_CTX *library)
+    OSSL_LIB_CTX *OSSL_LIB_CTX_set0_default(OSSL_LIB_CTX *library)
+
+cdef extern from "openssl/provider.h" nogil:
+    ctypedef struct OSSL_PROVIDER
+    OSSL_PROVIDER *OSSL_PROVIDER_load(OSSL_LIB_CTX *library, const char *name)
 
 cdef extern from "openssl/err.h" nogil:
     int ERR_LIB_SYS, ERR_LIB_BN, ERR_LIB_RSA, ERR_LIB_DH, ERR_LIB_EVP, ERR_LIB_OBJ, ERR_LIB_PEM, ERR_LIB_DSA, ERR_LIB_X509
@@ -40,7 +51,11 @@ cdef extern from "openssl/err.h" nogil:
     const char *ERR_reason_error_string(unsigned long code)
 
 cdef extern from "openssl/bio.h" nogil:
+    ctypedef struct BIO_METHOD
+    const BIO_METHOD *BIO_s_mem()
+    BIO *BIO_new(const BIO_METHOD *method)
     BIO *BIO_new_mem_buf(const void *data, int size)
+    long BIO_get_mem_data(BIO *bio, char **data)
     int BIO_free(BIO *bio)
 
 cdef extern from "openssl/evp.h" nogil:
@@ -50,6 +65,17 @@ cdef extern from "openssl/evp.h" nogil:
     int EVP_PKEY_eq(const EVP_PKEY *one, const EVP_PKEY *other)
     int EVP_PKEY_get_bits(const EVP_PKEY *key)
     int EVP_PKEY_is_a(const EVP_PKEY *key, const char *name)
+    EVP_PKEY_CTX *EVP_PKEY_CTX_new_from_name(void *library, const char *name, const char *properties)
+    void EVP_PKEY_CTX_free(EVP_PKEY_CTX *context)
+    int EVP_PKEY_CTX_set_group_name(EVP_PKEY_CTX *context, const char *name)
+    void EVP_PKEY_CTX_set_app_data(EVP_PKEY_CTX *context, void *data)
+    void *EVP_PKEY_CTX_get_app_data(EVP_PKEY_CTX *context)
+    void EVP_PKEY_CTX_set_cb(EVP_PKEY_CTX *context, int (*callback)(EVP_PKEY_CTX *context) noexcept nogil)
+    int EVP_PKEY_paramgen_init(EVP_PKEY_CTX *context)
+    int EVP_PKEY_paramgen(EVP_PKEY_CTX *context, EVP_PKEY **parameters)
+
+cdef extern from "openssl/dh.h" nogil:
+    int EVP_PKEY_CTX_set_dh_paramgen_prime_len(EVP_PKEY_CTX *context, int bits)
 
 cdef extern from "openssl/pem.h" nogil:
     int PEM_R_NO_START_LINE
@@ -57,6 +83,7 @@ cdef extern from "openssl/pem.h" nogil:
     X509_CRL *PEM_read_bio_X509_CRL(BIO *bio, X509_CRL **unused, pem_password_cb callback, void *argument)
     EVP_PKEY *PEM_read_bio_PrivateKey(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
     EVP_PKEY *PEM_read_bio_Parameters(BIO *bio, EVP_PKEY **unused)
+    int PEM_write_bio_Parameters(BIO *bio, EVP_PKEY *parameters)
     EVP_PKEY *d2i_PKCS8PrivateKey_bio(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
 
 cdef extern from "openssl/asn1.h" nogil:
@@ -87,6 +114,8 @@ cdef extern from "openssl/x509.h" nogil:
     void sk_X509_pop_free(X509_STACK *stack, void (*free)(X509 *) noexcept nogil)
     X509_NAME_STACK *sk_X509_NAME_new_null()
     int sk_X509_NAME_push(X509_NAME_STACK *stack, X509_NAME *name)
+    int sk_X509_NAME_num(const X509_NAME_STACK *stack)
+    X509_NAME *sk_X509_NAME_value(const X509_NAME_STACK *stack, int index)
     void sk_X509_NAME_pop_free(X509_NAME_STACK *stack, void (*free)(X509_NAME *) noexcept nogil)
 
     X509 *d2i_X509(X509 **unused, const unsigned char **data, long size)
@@ -110,6 +139,10 @@ cdef extern from "openssl/x509.h" nogil:
     int X509_CRL_verify(X509_CRL *crl, EVP_PKEY *key)
     int X509_CRL_digest(const X509_CRL *crl, const EVP_MD *algorithm, unsigned char *digest, unsigned int *size)
 
+    ctypedef struct PKCS8_PRIV_KEY_INFO
+    PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *key)
+    int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *info, unsigned char **data)
+    void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *info)
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
     EVP_PKEY *d2i_KeyParams(int type, EVP_PKEY **unused, const unsigned char **data, long size)
 
@@ -120,6 +153,19 @@ cdef extern from "openssl/x509_vfy.h" nogil:
     unsigned long X509_V_FLAG_CRL_CHECK
     unsigned long X509_V_FLAG_CRL_CHECK_ALL
     unsigned long X509_V_FLAG_PARTIAL_CHAIN
+    unsigned long X509_V_FLAG_X509_STRICT
+    ctypedef int (*X509_STORE_CTX_verify_cb)(int ok, X509_STORE_CTX *verification) noexcept nogil
+    void X509_STORE_CTX_set_verify_cb(X509_STORE_CTX *verification, X509_STORE_CTX_verify_cb callback)
+    int X509_STORE_CTX_set_ex_data(X509_STORE_CTX *verification, int index, void *data)
+    void *X509_STORE_CTX_get_ex_data(const X509_STORE_CTX *verification, int index)
+    int X509_STORE_CTX_set_default(X509_STORE_CTX *verification, const char *name)
+    X509_VERIFY_PARAM *X509_STORE_CTX_get0_param(X509_STORE_CTX *verification)
+    X509_STACK *X509_STORE_CTX_get0_chain(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error(const X509_STORE_CTX *verification)
+    int X509_STORE_CTX_get_error_depth(const X509_STORE_CTX *verification)
+    int X509_verify_cert(X509_STORE_CTX *verification)
+    void X509_VERIFY_PARAM_set_time(X509_VERIFY_PARAM *parameters, time_t when)
+    void X509_VERIFY_PARAM_set_auth_level(X509_VERIFY_PARAM *parameters, int level)
     const void *X509_get0_trust_objects(X509 *certificate)
     const void *X509_get0_reject_objects(X509 *certificate)
     X509_STACK *X509_STORE_CTX_get1_certs(X509_STORE_CTX *verification, const X509_NAME *subject)
@@ -238,6 +284,10 @@ cdef extern from "openssl/ssl.h" nogil:
     size_t SSL_get_finished(const SSL *ssl, void *buffer, size_t size)
     size_t SSL_get_peer_finished(const SSL *ssl, void *buffer, size_t size)
     int SSL_get_extms_support(SSL *ssl)
+    int SSL_get_secure_renegotiation_support(SSL *ssl)
+    int SSL_get_peer_signature_nid(const SSL *ssl, int *number)
+    int SSL_get_peer_signature_type_nid(const SSL *ssl, int *number)
+    const X509_NAME_STACK *SSL_get0_peer_CA_list(const SSL *ssl)
     int SSL_get_shared_sigalgs(SSL *ssl, int index, int *sign, int *hash, int *both, unsigned char *raw_sign, unsigned char *raw_hash)
     int SSL_export_keying_material(SSL *ssl, unsigned char *out, size_t out_size, const char *label, size_t label_size,
                                    const unsigned char *context, size_t context_size, int use_context)

@@ -164,17 +164,73 @@ cdef class Pfx:
 
     def __cinit__(self, material):
         self.label = material.label
-        self.key = _Key.__new__(_Key)
-        self.certificate = _Certificate.__new__(_Certificate)
-        self.others = []
-        _unpack(self, material)
+        self.key, self.certificate, self.others = _unpack(material)
+        if self.key.pkey is NULL or self.certificate.x509 is NULL:
+            missing = "private key" if self.key.pkey is NULL else "certificate"
+            raise ConfigError(
+                f"Unable to load {missing} from PFX data: {material.label} contains none", code="ERR_CRYPTO_OPERATION_FAILED",
+                hint=f"Export it again with its {missing}, or pass its certificates as ca=.",
+            )
 
     @property
     def authorities(self):
         return tuple(LabelledMaterial(self.label, _der_of(<_Certificate>other)) for other in self.others)
 
 
-cdef int _unpack(Pfx self, material) except -1:
+# OpenSSL's RC2 and RC4, which old PKCS#12 use, live in a provider of their own. It is loaded into a
+# library context of its own: no connection can use these algorithms.
+cdef OSSL_LIB_CTX *_legacy = NULL
+
+
+def has_legacy_algorithms():
+    global _legacy
+    if _legacy is NULL:
+        _legacy = OSSL_LIB_CTX_new()
+        if _legacy is not NULL and (OSSL_PROVIDER_load(_legacy, b"default") is NULL or OSSL_PROVIDER_load(_legacy, b"legacy") is NULL):
+            OSSL_LIB_CTX_free(_legacy)
+            _legacy = NULL
+        ERR_clear_error()
+    return _legacy is not NULL
+
+
+def open_pfx(material, *, legacy=False):
+    cdef _Key key
+    cdef _Certificate certificate
+    cdef OSSL_LIB_CTX *before = NULL
+    if legacy and has_legacy_algorithms():
+        before = OSSL_LIB_CTX_set0_default(_legacy)     # of this thread
+    try:
+        key, certificate, others = _unpack(material)
+    finally:
+        if before is not NULL:
+            OSSL_LIB_CTX_set0_default(before)
+    certificates = ([certificate] if certificate.x509 is not NULL else []) + others
+    return _pkcs8_of(key) if key.pkey is not NULL else None, tuple([_der_of(<_Certificate>one) for one in certificates])
+
+
+cdef bytes _pkcs8_of(_Key key):
+    """Return a private key in DER, unencrypted."""
+    cdef PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key.pkey)
+    cdef unsigned char *der = NULL
+    cdef int size = i2d_PKCS8_PRIV_KEY_INFO(info, &der) if info is not NULL else -1
+    PKCS8_PRIV_KEY_INFO_free(info)
+    if size < 0:
+        raise _failure("Cannot export the private key of a PKCS#12")
+    try:
+        return (<const char *>der)[:size]
+    finally:
+        OPENSSL_clear_free(der, <size_t>size)
+
+
+cdef tuple _unpack(material):
+    """Open a PKCS#12.
+
+    Returns its key, the certificate of the key, and the list of the others. Key and certificate
+    are empty if it has none.
+    """
+    cdef _Key key = _Key.__new__(_Key)
+    cdef _Certificate certificate = _Certificate.__new__(_Certificate)
+    cdef list found = []
     cdef bytes data = _content(material)
     cdef const unsigned char *at = _start(data)
     cdef X509_STACK *others = NULL
@@ -200,25 +256,19 @@ cdef int _unpack(Pfx self, material) except -1:
         if not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
             PKCS12_free(pfx)
             raise _failure(f"Cannot open the PKCS#12 of {material.label}")
-    opened = PKCS12_parse(pfx, secret, &self.key.pkey, &self.certificate.x509, &others)
+    opened = PKCS12_parse(pfx, secret, &key.pkey, &certificate.x509, &others)
     PKCS12_free(pfx)
     try:
         while others is not NULL and sk_X509_num(others):
             owner = _Certificate.__new__(_Certificate)
             owner.x509 = sk_X509_shift(others)
-            self.others.append(owner)
+            found.append(owner)
     finally:
         sk_X509_free(others)
     if not opened:
         raise _unopenable(material, has_mac)
-    if self.key.pkey is NULL or self.certificate.x509 is NULL:
-        missing = "private key" if self.key.pkey is NULL else "certificate"
-        raise ConfigError(
-            f"Unable to load {missing} from PFX data: {material.label} contains none", code="ERR_CRYPTO_OPERATION_FAILED",
-            hint=f"Export it again with its {missing}, or pass its certificates as ca=.",
-        )
     ERR_clear_error()
-    return 0
+    return key, certificate, found
 
 
 # ---- bytes and passphrases ----

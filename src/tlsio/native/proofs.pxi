@@ -43,6 +43,77 @@ cdef _Certificate _certificate_in(bytes data):
     return owner if owner.x509 is not NULL else None
 
 
+# As many errors as a connection records.
+cdef enum:
+    _MAX_ERRORS = 16
+    _LONG_CHAIN = 8                     # the limit of the engine (callbacks.c), for the same reason
+
+
+cdef struct _Errors:
+    int count
+    int numbers[_MAX_ERRORS]
+    int depths[_MAX_ERRORS]
+
+
+cdef int _record_error(int ok, X509_STORE_CTX *verification) noexcept nogil:
+    """Continue after each error, as the engine does: the last one decides."""
+    cdef _Errors *errors = <_Errors *>X509_STORE_CTX_get_ex_data(verification, 0)
+    cdef int at
+    if not ok:
+        at = min(errors.count, _MAX_ERRORS - 1)
+        errors.numbers[at] = X509_STORE_CTX_get_error(verification)
+        errors.depths[at] = X509_STORE_CTX_get_error_depth(verification)
+        errors.count = at + 1
+    return ok or sk_X509_num(X509_STORE_CTX_get0_chain(verification)) <= _LONG_CHAIN
+
+
+def verify_chain(
+    Roots roots not None, chain, *, int64_t at, bint of_server, int level, bint strict=False, bint partial_chain=False
+):
+    cdef list owners = [_certificate_in(data) for data in chain]
+    cdef _Certificate owner
+    cdef _Errors errors
+    cdef unsigned long flags = 0
+    cdef X509_STACK *others = sk_X509_new_null()
+    cdef X509_STORE_CTX *verification = X509_STORE_CTX_new()
+    cdef X509_VERIFY_PARAM *parameters
+    errors.count = 0
+    try:
+        if not owners or None in owners:
+            raise ValueError("a certificate of the chain cannot be read" if owners else "the chain is empty")
+        if others is NULL or verification is NULL:
+            raise MemoryError
+        for owner in owners[1:]:
+            if not sk_X509_push(others, owner.x509):
+                raise MemoryError
+        owner = owners[0]
+        # The purpose as in libssl's ssl_verify_cert_chain(): that of the peer.
+        if (not X509_STORE_CTX_init(verification, roots.store, owner.x509, others)
+                or not X509_STORE_CTX_set_default(verification, b"ssl_server" if of_server else b"ssl_client")
+                or not X509_STORE_CTX_set_ex_data(verification, 0, &errors)):
+            raise MemoryError
+        parameters = X509_STORE_CTX_get0_param(verification)
+        if roots.crls:
+            flags |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL
+        if partial_chain:
+            flags |= X509_V_FLAG_PARTIAL_CHAIN
+        if strict:
+            flags |= X509_V_FLAG_X509_STRICT
+        X509_VERIFY_PARAM_set_flags(parameters, flags)
+        X509_VERIFY_PARAM_set_auth_level(parameters, level)
+        X509_VERIFY_PARAM_set_time(parameters, <time_t>at)
+        X509_STORE_CTX_set_verify_cb(verification, _record_error)
+        if X509_verify_cert(verification) <= 0 and not errors.count:
+            errors.numbers[0] = X509_STORE_CTX_get_error(verification) or X509_V_ERR_UNSPECIFIED
+            errors.depths[0] = 0
+            errors.count = 1
+        return ders_of(X509_STORE_CTX_get0_chain(verification)), tuple([(errors.numbers[i], errors.depths[i]) for i in range(errors.count)])
+    finally:
+        X509_STORE_CTX_free(verification)
+        sk_X509_free(others)
+        ERR_clear_error()
+
+
 def has_valid_extensions(bytes certificate):
     cdef _Certificate owner = _certificate_in(certificate)
     valid = owner is not None and not X509_get_extension_flags(owner.x509) & (EXFLAG_INVALID | EXFLAG_CRITICAL)

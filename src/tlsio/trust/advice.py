@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeAlias
 
-from tlsio.model.codes import VerifyError, x509_text
+from tlsio.model.codes import STRICT_ERRORS, UNTRUSTED, VerifyError, x509_text
 from tlsio.model.faults import Role
 from tlsio.native._core import check_issued, has_valid_extensions
 
@@ -81,6 +81,12 @@ def advise(facts: PeerFacts, *, is_other_server: bool = False) -> list[Advice]:
     return [Advice(first.cause, f"{_doubt_clock(facts)}{first.hint}"), *others]
 
 
+def advise_each(facts: PeerFacts) -> list[Advice]:
+    """Explain each failure of a chain by itself, in the order of `verify_errors`."""
+    chain = read_verified(facts.verified_chain or facts.chain[:1])
+    return [_advise(facts, chain, number, depth, is_other_server=False) for number, depth in facts.verify_errors]
+
+
 def _advise(facts: PeerFacts, chain: list[PeerCertificate], number: int, depth: int, *, is_other_server: bool) -> Advice:
     text = x509_text(number)
     if depth >= len(chain):
@@ -94,7 +100,7 @@ def _advise(facts: PeerFacts, chain: list[PeerCertificate], number: int, depth: 
     else:
         explain = _EXPLANATIONS.get(number)
         cause, hint = explain(facts, chain[depth]) if explain else (f'"{_subject(chain[depth])}"', "")
-    if is_other_server and number in _UNTRUSTED:
+    if is_other_server and number in UNTRUSTED:
         hint = _OTHER_SERVER
     return Advice(f"{text}: {cause}", hint)
 
@@ -257,12 +263,14 @@ def _not_yet_valid(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str,
 def _validity(facts: PeerFacts, certificate: PeerCertificate) -> str:
     return (
         f'"{_subject(certificate)}" is valid from {certificate["valid_from"]} to {certificate["valid_to"]}, '
-        f"and the local clock says {print_time(facts.now.astimezone(UTC))}"
+        f"and {'the local clock says' if facts.is_now else 'the time of the verification is'} {print_time(facts.now.astimezone(UTC))}"
     )
 
 
 def _suspect_clock(facts: PeerFacts, limit: datetime | None) -> str:
     never_set = facts.now < _CLOCK_NEVER_SET
+    if not facts.is_now:
+        return ""
     if never_set or (limit is not None and abs(facts.now - limit) > _CLOCK_DOUBTFUL):
         return f" The local clock says {print_time(facts.now.astimezone(UTC))}, which may be wrong."
     return ""
@@ -270,6 +278,8 @@ def _suspect_clock(facts: PeerFacts, limit: datetime | None) -> str:
 
 def _doubt_clock(facts: PeerFacts) -> str:
     """Lead with the clock if several certificates failed by it: CAs seldom expire all at once."""
+    if not facts.is_now:
+        return ""
     for number, text in ((VerifyError.CERT_HAS_EXPIRED, "have expired"), (VerifyError.CERT_NOT_YET_VALID, "are not valid yet")):
         if len({depth for one, depth in facts.verify_errors if one == number}) > 1:
             now = print_time(facts.now.astimezone(UTC))
@@ -393,11 +403,6 @@ _DNS_NAME = 0x82  # [2] dNSName of GeneralName
 _SERVER_AUTH, _CLIENT_AUTH, _ANY_USAGE = "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2", "2.5.29.37.0"
 
 _UNKNOWN_ISSUER = {VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY, VerifyError.UNABLE_TO_VERIFY_LEAF_SIGNATURE}
-_UNTRUSTED = _UNKNOWN_ISSUER | {
-    VerifyError.UNABLE_TO_GET_ISSUER_CERT,
-    VerifyError.DEPTH_ZERO_SELF_SIGNED_CERT,
-    VerifyError.SELF_SIGNED_CERT_IN_CHAIN,
-}
 _NAME_CONSTRAINTS = {VerifyError.PERMITTED_VIOLATION, VerifyError.EXCLUDED_VIOLATION}
 _EXPLANATIONS: Mapping[int, _Explain] = {
     VerifyError.UNABLE_TO_GET_ISSUER_CERT: _untrusted_issuer,
@@ -430,4 +435,5 @@ _EXPLANATIONS: Mapping[int, _Explain] = {
     VerifyError.CA_KEY_TOO_SMALL: _weak_key,
     VerifyError.CA_MD_TOO_WEAK: _weak_hash,
     VerifyError.INVALID_CA: _invalid_ca,
+    **dict.fromkeys(STRICT_ERRORS, _hint_only('RFC 5280 forbids that (chain_policy="strict"): "{subject}" has to be reissued.')),
 }

@@ -190,6 +190,25 @@ def _constraint_reason(host: _Host, constraints: Iterable[NameConstraints | None
     return None
 
 
+def parse_host(hostname: str) -> IPAddress | None:
+    """Return a host's address, without a zone; None if it is a name."""
+    return _parse_ip(hostname.removesuffix("."))
+
+
+def as_certificate(cert: AnyCertificate) -> PeerCertificate:
+    """Return a certificate that was given to a check in parsed form.
+
+    Raises:
+        UsageTypeError: it is not a certificate. A plain mapping has no URIs in a form that can be
+            compared.
+    """
+    found = cert if isinstance(cert, PeerCertificate) else None
+    encoded = None if found else certificate_der(cert)
+    if found is None and encoded is None:
+        raise wrong_type("cert", "a certificate", cert)
+    return found or parse(encoded or b"")
+
+
 def _as_mapping(cert: AnyCertificate) -> Mapping[str, Any]:
     if isinstance(cert, Mapping):
         return cert

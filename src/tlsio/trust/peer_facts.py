@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tlsio.model.codes import UNTRUSTED
 from tlsio.model.faults import Role
 
 
@@ -22,6 +23,7 @@ class PeerFacts:
     Attributes:
         role: The local side.
         now: The time of the verdict, aware.
+        is_now: `now` was read from the local clock. Only for hints.
         chain: Certificates in DER as the peer sent them, its own first. On a resumed connection
             only the first, or none.
         verified_chain: The chain that OpenSSL built, leaf first, up to a trusted root; partial if
@@ -42,6 +44,7 @@ class PeerFacts:
 
     role: Role
     now: datetime
+    is_now: bool = True
     chain: tuple[bytes, ...] = ()
     verified_chain: tuple[bytes, ...] = ()
     verify_errors: tuple[tuple[int, int], ...] = ()
@@ -53,6 +56,11 @@ class PeerFacts:
     ca_is_empty: bool = False
     describe_roots: Callable[[], str] = _describe_nothing
     find_roots: Callable[[bytes], Sequence[bytes]] = _find_no_roots
+
+    @property
+    def ends_trusted(self) -> bool:
+        """Whether the verified chain leads to a trusted certificate, whatever else is wrong."""
+        return not any(number in UNTRUSTED for number, _ in self.verify_errors)
 
     @property
     def peer(self) -> str:

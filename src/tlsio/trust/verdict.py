@@ -8,8 +8,9 @@ Pins refuse a peer in any case.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tlsio.model.codes import VerifyError, x509_code, x509_text
 from tlsio.model.errors import (
@@ -18,7 +19,7 @@ from tlsio.model.errors import (
     UsageStateError,
     UsageTypeError,
 )
-from tlsio.model.options.connect import IdentityPolicy
+from tlsio.model.options.connect import ChainPolicy, IdentityPolicy
 
 from . import pins
 from .advice import advise
@@ -26,6 +27,11 @@ from .certificate import PeerCertificate, read_all, read_verified
 from .constraints import may_constrain
 from .identity import check_rfc9525, check_server_identity
 from .peer_facts import PeerFacts
+from .profile import find_profile_fault
+from .uri_identity import check_uri_identity
+
+if TYPE_CHECKING:
+    from tlsio.model.faults import Role
 
 __all__ = ["NOT_ASKED", "PeerFacts", "Verdict", "VerifyPolicy", "judge"]
 
@@ -36,6 +42,8 @@ NOT_ASKED: Final = object()
 # names would take 80 ms.
 _MAX_UNTRUSTED_BYTES = 16_384
 _PIN_MISMATCH = "ERR_TLS_PIN_MISMATCH"
+_VALIDITY = {VerifyError.CERT_HAS_EXPIRED, VerifyError.CERT_NOT_YET_VALID}
+_PROFILE = "ERR_TLS_CERTIFICATE_PROFILE"
 # Node reports a peer without a certificate as this error, which has another meaning in OpenSSL.
 _NO_CERTIFICATE_SENT = VerifyError.UNABLE_TO_GET_ISSUER_CERT
 
@@ -51,6 +59,10 @@ class VerifyPolicy:
         pins_leaf_only: Compare only the peer's own key, although unverified peers are rejected: the
             engine does if its context accepts them, whatever one request says.
         identity_policy: How names are compared if the caller has no check of its own.
+        identity: A URI that the peer's certificate must have, in addition to the host name of the
+            facts, if there is one.
+        chain_policy: "strict" requires that the chain follows RFC 5280 as `cryptography` judges it.
+            OpenSSL's part of that is among the facts.
         answer: The result of the caller's own check (`check_server_identity`, `check_client`), or
             the exception it raised. It replaces the default check of the name, and nothing else.
     """
@@ -59,6 +71,8 @@ class VerifyPolicy:
     pins: tuple[bytes, ...] = ()
     pins_leaf_only: bool = False
     identity_policy: IdentityPolicy = "node"
+    identity: str | None = None
+    chain_policy: ChainPolicy = "openssl"
     answer: object = NOT_ASKED
 
 
@@ -71,6 +85,7 @@ class Verdict:
         refused: The connection must be closed.
         error: The deciding cause, an exception to raise or report; set even if `refused` is False.
         reasons: The code of every cause, chain causes first.
+        causes: Every cause, in the same order: one for the chain, then one for each other check.
         verify_error: X509_V_ERR number from which OpenSSL chooses the alert; 0 if the peer is
             accepted.
     """
@@ -79,6 +94,7 @@ class Verdict:
     refused: bool = False
     error: Exception | None = None
     reasons: tuple[str, ...] = ()
+    causes: tuple[Exception, ...] = ()
     verify_error: int = 0
 
     @property
@@ -129,6 +145,7 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
         refused=refused,
         error=_combine(causes, reasons),
         reasons=reasons,
+        causes=tuple(causes),
         verify_error=_verify_error_number(facts, causes[0]) if refused else 0,
     )
 
@@ -136,10 +153,11 @@ def judge(facts: PeerFacts, policy: VerifyPolicy) -> Verdict:
 def _causes(facts: PeerFacts, policy: VerifyPolicy) -> Iterator[Exception]:
     """Yield every cause of chain and name to refuse the peer."""
     leaf = next(iter(_read_constrained(facts) or read_all((facts.leaf,) if facts.leaf else ())), None)
-    identity = _judge_identity(facts, policy, leaf)
-    is_other_server = isinstance(identity, CertificateAltNameError)
-    results = (_judge_chain(facts, leaf, is_other_server=is_other_server), identity)
-    return (cause for cause in results if cause is not None)
+    identities = _judge_identities(facts, policy, leaf)
+    is_other_server = any(isinstance(one, CertificateAltNameError) for one in identities)
+    chain = _judge_chain(facts, leaf, is_other_server=is_other_server)
+    profile = _judge_profile(facts, policy, is_named=not identities)
+    return (cause for cause in (chain, profile, *identities) if cause is not None)
 
 
 def _read_constrained(facts: PeerFacts) -> list[PeerCertificate]:
@@ -178,14 +196,65 @@ def _judge_missing_certificate(facts: PeerFacts) -> CertificateError | None:
     return CertificateError(f"The {facts.peer} sent no certificate", code=x509_code(_NO_CERTIFICATE_SENT), hint=hint)
 
 
-def _judge_identity(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificate | None) -> Exception | None:
+def _judge_profile(facts: PeerFacts, policy: VerifyPolicy, *, is_named: bool) -> CertificateError | None:
+    """Have `cryptography` judge a chain that leads to a trusted certificate; others are refused."""
+    # A session is only resumed under the policy of its full handshake.
+    if policy.chain_policy != "strict" or facts.resumed or not facts.verified_chain or not facts.ends_trusted:
+        return None
+    now = _instant_for_profile(facts)
+    if now is None:
+        return None
+    name = facts.server_name if is_named and policy.answer is NOT_ASKED else None
+    peer: Role = "server" if facts.role == "client" else "client"
+    fault = find_profile_fault(facts.verified_chain, peer_is=peer, name=name, now=now)
+    if fault is None:
+        return None
+    return CertificateError(
+        f"The {facts.peer}'s certificate chain does not follow RFC 5280: {fault}",
+        code=_PROFILE,
+        reason=fault,
+        hint='Have the certificate that is named reissued. chain_policy="openssl" accepts what OpenSSL does.',
+    )
+
+
+def _instant_for_profile(facts: PeerFacts) -> datetime | None:
+    """Return an instant at which no certificate's validity is at fault; None if there is none.
+
+    OpenSSL has reported that fault already, and `cryptography` reports only its first one.
+    """
+    if not any(number in _VALIDITY for number, _ in facts.verify_errors):
+        return facts.now
+    chain = list(read_all(facts.verified_chain))
+    starts = [one.not_before for one in chain if one.not_before]
+    ends = [one.not_after for one in chain if one.not_after]
+    return max(starts) if starts and ends and max(starts) <= min(ends) else None
+
+
+def _judge_identities(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificate | None) -> list[Exception]:
+    """Compare the peer with each name that is expected; return an error for each that differs."""
     if policy.answer is not NOT_ASKED:
-        return _read_answer(facts, policy.answer)
-    if facts.role == "server":
+        results = [_read_answer(facts, policy.answer)]
+    else:
+        results = [_judge_name(facts, policy, leaf), _judge_uri(facts, policy, leaf)]
+    return [one for one in results if one is not None]
+
+
+def _is_too_large(facts: PeerFacts, leaf: PeerCertificate | None) -> bool:
+    return bool(facts.verify_errors) and leaf is not None and len(leaf.raw) > _MAX_UNTRUSTED_BYTES
+
+
+def _judge_uri(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificate | None) -> CertificateAltNameError | None:
+    if policy.identity is None or leaf is None or _is_too_large(facts, leaf):
+        return None
+    return check_uri_identity(policy.identity, leaf)
+
+
+def _judge_name(facts: PeerFacts, policy: VerifyPolicy, leaf: PeerCertificate | None) -> CertificateAltNameError | None:
+    if facts.role == "server" or (facts.server_name is None and policy.identity is not None):
         return None
     if facts.server_name is None:
         raise UsageStateError("There is no name to compare with the server's certificate: give servername= or host=")
-    if facts.verify_errors and leaf and len(leaf.raw) > _MAX_UNTRUSTED_BYTES:
+    if _is_too_large(facts, leaf):
         return None
     check = check_server_identity if policy.identity_policy == "node" else check_rfc9525
     # Without a leaf there is no name to check: a pre-shared key has authenticated the server, or

@@ -55,6 +55,8 @@ CLIENT: dict[str, Callable[[], list[Any]]] = {name: values for name, values in S
     "cert": lambda: [pki.client().cert_pem + pki.client().key_pem],
     "ocsp": lambda: ["check", "require"],
     "min_dh_size": lambda: [2048],
+    "chain_policy": lambda: ["strict"],
+    "identity": lambda: ["spiffe://example.org/a", "spiffe://example.org/b"],
 }
 
 

@@ -157,6 +157,11 @@ class SecureContext:
         return _VERSION_NAMES[self.native.min_version], _VERSION_NAMES[self.native.max_version]
 
     @property
+    def roots(self) -> Roots:
+        """The trusted roots and CRLs."""
+        return self._roots
+
+    @property
     def find_roots(self) -> Callable[[bytes], tuple[bytes, ...]]:
         """A function that finds trusted certificates by subject, for messages; DER in and out."""
         return self._roots.find

@@ -32,7 +32,7 @@ DECIDES: Final[frozenset[str]] = frozenset(
         # curves of certificates (TLS 1.2).
         "ciphers", "sigalgs", "ecdh_curve",
         # Further checks before the peer is accepted.
-        "fetch_crl", "ocsp", "min_dh_size",
+        "fetch_crl", "ocsp", "min_dh_size", "chain_policy", "identity",
         # The client's own identity: the server decided by it, and its sessions belong to that
         # identity.
         "cert",
@@ -170,7 +170,7 @@ def digest_client(trust: bytes, identity: bytes, options: ConnectOptions, fetch_
         options: The connection's options.
         fetch_crl: The policy for CRLs.
     """
-    return _digest("tlsio client", trust, identity, options.ocsp, fetch_crl, options.min_dh_size)
+    return _digest("tlsio client", trust, identity, options.ocsp, fetch_crl, options.min_dh_size, options.chain_policy, options.identity)
 
 
 def _digest(*parts: object) -> bytes:

@@ -100,7 +100,8 @@ class ClientHandshake(HandshakeSide):
         self.diagnostics = Diagnostics(options)
         self.context = context
         self.host = options.servername or options.host or host
-        if self.host is None and options.check_server_identity is None and context.options.reject_unauthorized is not False:
+        is_named = self.host is not None or options.check_server_identity is not None or options.identity is not None
+        if not is_named and context.options.reject_unauthorized is not False:
             raise _missing_name()
         self.server_name = find_server_name(options, host)
         self.session: ClientSession | None = None  # offered to the server
@@ -120,6 +121,8 @@ class ClientHandshake(HandshakeSide):
             connection.set_server_name(self.server_name)
         if self.options.min_dh_size is not None:
             connection.set_min_dh_size(self.options.min_dh_size)
+        if self.options.chain_policy == "strict":
+            connection.set_strict_chain()
         if self.options.request_ocsp or self.options.ocsp != "off":
             connection.request_status()
         if self.options.psk_callback is not None:
@@ -247,7 +250,8 @@ class ClientHandshake(HandshakeSide):
     def _check_certificate(self, handshake: Handshake) -> None:
         check = self.options.check_server_identity
         if check is None:
-            self._decide(handshake, NOT_ASKED if self.host is not None else _missing_name())
+            is_named = self.host is not None or self.options.identity is not None
+            self._decide(handshake, NOT_ASKED if is_named else _missing_name())
             return
 
         def answer(result: object, error: BaseException | None) -> None:
@@ -334,7 +338,8 @@ class ClientHandshake(HandshakeSide):
             verified_chain=connection.verified_chain,
             verify_errors=errors,
             psk=connection.psk_used,
-            server_name=self.host,
+            # The name of a workload is its URI; the host is then only where it runs.
+            server_name=self.host if self.options.identity is None else None,
             ca_is_empty=context.ca == (),
             describe_roots=self.context.describe_roots,
             find_roots=self.context.find_roots,
@@ -343,6 +348,8 @@ class ClientHandshake(HandshakeSide):
             reject_unauthorized=context.reject_unauthorized is not False,
             pins=context.pins or (),
             identity_policy=self.options.identity_policy,
+            identity=self.options.identity,
+            chain_policy=self.options.chain_policy,
             answer=answer,
         )
         return judge(facts, policy)

@@ -25,10 +25,12 @@ from tlsio.model.exported import exported
 from tlsio.model.options.connection import ConnectionOptions, ConnectionOptionsDict
 from tlsio.model.options.context import SharedContextOptionsDict
 from tlsio.model.options.option import option
+from tlsio.model.uri_identity import check_identity
 
 __all__ = ["ConnectOptions", "ConnectOptionsDict"]
 
 IdentityPolicy: TypeAlias = Literal["node", "rfc9525"]
+ChainPolicy: TypeAlias = Literal["openssl", "strict"]
 OcspPolicy: TypeAlias = Literal["off", "check", "require"]
 
 
@@ -85,6 +87,10 @@ def _check_identity_policy(label: str, value: object) -> str:
     return check_choice(label, value, ("node", "rfc9525"))
 
 
+def _check_chain_policy(label: str, value: object) -> str:
+    return check_choice(label, value, ("openssl", "strict"))
+
+
 def _check_ocsp(label: str, value: object) -> str:
     return check_choice(label, value, ("off", "check", "require"))
 
@@ -94,6 +100,7 @@ class ConnectOptions(ConnectionOptions):
     """The options of a client connection. Times are in seconds; None for a time means no limit.
 
     Attributes:
+        identity: A URI that the server's certificate must have, instead of a host name.
         servername: A name, never an IP address. `""` turns SNI off; None if not given.
         family: 4, 6, or None for both.
         min_dh_size: In bits; smaller Diffie-Hellman groups are refused. With None, only OpenSSL's
@@ -107,6 +114,8 @@ class ConnectOptions(ConnectionOptions):
     check_server_identity: Callable[..., Any] | None = option(check_function)
     psk_callback: Callable[..., Any] | None = option(check_plain_function)
     identity_policy: IdentityPolicy = option(_check_identity_policy, default="node")
+    identity: str | None = option(check_identity)
+    chain_policy: ChainPolicy = option(_check_chain_policy, default="openssl")
     request_ocsp: bool = option(check_bool, default=False)
     ocsp: OcspPolicy = option(_check_ocsp, default="off")
     min_dh_size: int | None = option(_check_min_dh_size)
@@ -126,6 +135,8 @@ class ConnectOptionsDict(SharedContextOptionsDict, ConnectionOptionsDict, total=
     check_server_identity: Callable[..., Any] | None
     psk_callback: Callable[[str | None], tuple[str, BytesLike] | None] | None
     identity_policy: IdentityPolicy | None
+    identity: str | None
+    chain_policy: ChainPolicy | None
     request_ocsp: bool | None
     ocsp: OcspPolicy | None
     min_dh_size: int | None

@@ -137,6 +137,12 @@ def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
     local, family = own.get("local_address"), own.get("family")
     if local is not None and family not in (None, 6 if ":" in local else 4):
         raise wrong_value("options.local_address", f"is not an address of family={family}, got {local}")
+    if "identity" in own and "check_server_identity" in own:
+        raise UsageTypeError(
+            "options.identity cannot be combined with options.check_server_identity",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint="The function replaces the comparison of names: call tlsio.check_uri_identity(identity, certificate) in it.",
+        )
     return ConnectOptions(context=context, **own)
 
 

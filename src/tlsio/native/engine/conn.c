@@ -106,6 +106,7 @@ static int start(tio_conn *c) {
     }
     /* A client always verifies, so that the question is always asked. */
     SSL_set_verify(c->ssl, SSL_VERIFY_PEER, NULL);
+    if (c->policy.strict_chain && !X509_VERIFY_PARAM_set_flags(SSL_get0_param(c->ssl), X509_V_FLAG_X509_STRICT)) return -1;
     /* A client without a certificate could not answer such a request. */
     SSL_set_post_handshake_auth(c->ssl, SSL_get_certificate(c->ssl) != NULL);
     if (c->server_name && SSL_set_tlsext_host_name(c->ssl, c->server_name) != 1) return -1;

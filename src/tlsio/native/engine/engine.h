@@ -292,6 +292,8 @@ typedef struct {
     uint8_t alpn_continue;
     /* client: smaller DH groups are refused; 0 = OpenSSL's limit */
     int min_dh_bits;
+    /* client: the server's chain is verified with X509_V_FLAG_X509_STRICT */
+    uint8_t strict_chain;
     /* deadline of a whole handshake, first or repeated; 0 = none */
     int64_t handshake_ns;
     /* a record must be complete within this time, because three bytes of a header pin 16.7 KiB; 0 =

@@ -1,0 +1,57 @@
+"""Certificates: keys, requests, authorities and chains, in memory and on disk.
+
+What `openssl`, `mkcert` and trustme are used for. Keys and certificates are objects of
+`cryptography`; every option of `tlsio` that takes a certificate or a key takes these objects too.
+"""
+
+from .authority import Authority, AuthorityOptions
+from .bundle import Bundle, complete, read
+from .inspect import Finding, Item, inspect
+from .key_match import KeyMatch, match_key
+from .diffie_hellman import DH_GROUPS, dhparams
+from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
+from .leaf import Leaf, LeafOptions, self_signed
+from .names import describe_name, parse_constraint, parse_name, parse_names
+from .pem import to_pem, write_pem
+from .request import RequestFacts, create_request, load_request, request_facts, request_faults
+from .status import Revocation
+from .verify import Cause, ChainVerdict, verify
+
+__all__ = [
+    "DH_GROUPS",
+    "KEY_KINDS",
+    "Authority",
+    "AuthorityOptions",
+    "Bundle",
+    "Cause",
+    "ChainVerdict",
+    "Finding",
+    "Item",
+    "KeyMatch",
+    "Leaf",
+    "LeafOptions",
+    "RequestFacts",
+    "Revocation",
+    "complete",
+    "create_request",
+    "describe_name",
+    "dhparams",
+    "generate_key",
+    "inspect",
+    "key_kind",
+    "key_pem",
+    "load_key",
+    "load_request",
+    "match_key",
+    "parse_constraint",
+    "parse_name",
+    "parse_names",
+    "read",
+    "request_facts",
+    "request_faults",
+    "self_signed",
+    "to_pem",
+    "verify",
+    "write_key",
+    "write_pem",
+]

@@ -1,0 +1,100 @@
+"""`tlsio doctor`: what is wrong with a server, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.failures import FINDING
+from tlsio.cli.help import Command
+from tlsio.cli.output import COLORS, for_people, is_json, json_option, print_json
+from tlsio.cli.parameters import ENDPOINT, FILE, INSTANT
+from tlsio.cli.progress import progress
+from tlsio.probe.examine import examine
+from tlsio.probe.plain import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlsio.cli.parameters import Endpoint
+    from tlsio.probe.examine import Examination
+    from tlsio.probe.findings import Finding
+
+__all__ = ["doctor"]
+
+_LEVELS = ("error", "warning", "notice")
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    tlsio doctor example.org                               errors, warnings and notices
+    tlsio doctor mail.example.org:587 --starttls smtp
+    tlsio doctor example.org --level error --json          for scripts
+    tlsio doctor example.org --fetch                       look into revocation lists too
+    tlsio doctor example.org --server-cert new.pem --server-key new.key     files, before a server has them
+    """,
+)
+@click.argument("target", type=ENDPOINT, metavar="HOST[:PORT]")
+@client_options
+@click.option("--http/--no-http", default=None, help="Ask for a page and judge its headers. Default: on 443, 8443 and by ALPN.")
+@click.option("--fetch", "fetches", is_flag=True, help="Fetch the revocation lists that the certificates name.")
+@click.option("--server-cert", type=FILE, metavar="FILE", help="Examine this certificate instead of a server.")
+@click.option("--server-key", type=FILE, metavar="FILE", help="Its private key.")
+@click.option("--at", type=INSTANT, help="Judge certificates for this instant, UTC. Default: now.")
+@click.option(
+    "--level",
+    type=click.Choice(_LEVELS),
+    default="notice",
+    show_default=True,
+    help="The least severity that is reported.",
+)
+@json_option
+def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key: str | None, **options: Any) -> int:
+    """Connect to HOST in many ways, and say what is wrong and what to do about it.
+
+    The port is 443 unless it is given. The exit code is 1 if there is a finding. Of a good server,
+    it says nothing.
+    """
+    if (server_cert is None) != (server_key is None):
+        raise click.UsageError("--server-cert and --server-key belong together.")
+    if server_cert is not None and server_key is not None:
+        files = {"cert": Path(server_cert), "key": Path(server_key)}
+        found = asyncio.run(_examine_files(target, files, options))
+        return _report(found, {"host": target.host}, level)
+    examination = asyncio.run(_examine(target, options))
+    return _report(examination.findings, as_json(examination), level)
+
+
+async def _examine(target: Endpoint, options: dict[str, Any]) -> Examination:
+    fetch = None
+    if options.pop("fetches"):
+        from tlsio.interop.fetch import Fetcher  # noqa: PLC0415 - only on demand
+
+        fetch = Fetcher().get
+    with progress(f"Examining {target.host}") as report:
+        return await examine(target.host, target.port, fetch=fetch, on_progress=report, **for_connect(options))
+
+
+async def _examine_files(target: Endpoint, files: dict[str, Any], options: dict[str, Any]) -> tuple[Finding, ...]:
+    """Examine a certificate and its key by a handshake in memory."""
+    from tlsio.probe.files import examine_files  # noqa: PLC0415 - only on demand
+
+    chosen = {name: value for name, value in for_connect(options).items() if name in {"ca", "extra_ca", "passphrase", "at"}}
+    return await examine_files(target.host, **files, **chosen)
+
+
+def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
+    """Print the findings that are severe enough, and return the exit code."""
+    chosen = [one for one in findings if _LEVELS.index(one.severity) <= _LEVELS.index(level)]
+    if is_json():
+        print_json({**facts, "findings": as_json(tuple(chosen))})
+        return FINDING if chosen else 0
+    for one in chosen:
+        click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {for_people(one.reason)} ({one.id})")
+        click.echo(f"  {for_people(one.remedy)}")
+    return FINDING if chosen else 0

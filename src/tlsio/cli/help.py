@@ -1,0 +1,46 @@
+"""Help that begins with examples."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+
+__all__ = ["Command", "Group"]
+
+
+class _ExamplesFirst(click.Command):
+    """A command whose help shows what to type before it explains."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **kwargs.get("context_settings", {})}
+        super().__init__(*args, **kwargs)
+        self.examples = inspect.cleandoc(examples).splitlines()
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, and then what click writes."""
+        formatter.write("Examples:\n")
+        for line in self.examples:
+            formatter.write(f"  {line}\n")
+        formatter.write_paragraph()
+        super().format_help(ctx, formatter)
+
+
+class Command(_ExamplesFirst):
+    """One command."""
+
+
+class Group(_ExamplesFirst, click.Group):
+    """A group of commands. Subclasses may know the line about each without importing it."""
+
+    command_class = Command
+
+    def line_about(self, name: str) -> str:
+        """Return the line about a command."""
+        return self.commands[name].get_short_help_str(limit=200)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.line_about(name)) for name in self.list_commands(ctx)])

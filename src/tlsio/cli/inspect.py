@@ -1,0 +1,113 @@
+"""`tlsio inspect` and `pin`: what is in a file, or what a server presents."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.certs.inspect import inspect as describe
+from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.failures import FINDING
+from tlsio.cli.help import Command
+from tlsio.cli.output import COLORS, is_json, json_option, print_json, translate
+from tlsio.cli.parameters import FILE_OR_ENDPOINT, INSTANT
+from tlsio.cli.passphrase import with_passphrase
+from tlsio.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from tlsio.certs.item import Item
+    from tlsio.cli.parameters import Endpoint
+
+__all__ = ["inspect", "pin"]
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    tlsio inspect server.pem                      certificates, requests, keys, PKCS#12, CRLs, sessions
+    tlsio inspect --usage client ada.pem          judged as the certificate of a client
+    tlsio inspect example.org:443 --json          the certificates that a server sends
+    """,
+)
+@click.argument("target", type=FILE_OR_ENDPOINT)
+@click.option("--usage", type=click.Choice(["server", "client"]), help="What the certificates are wanted for.")
+@click.option("--at", type=INSTANT, help="Judge for this instant, UTC. Default: now.")
+@client_options
+@json_option
+def inspect(target: Path | Endpoint, *, usage: Any, at: datetime | None, **options: Any) -> int:
+    """Describe everything in TARGET, a file or HOST:PORT, and what is wrong with it.
+
+    The exit code is 1 if there is an error or a warning among the findings.
+    """
+    items = _describe(target, options, usage=usage, at=at)
+    if is_json():
+        print_json([item.as_json() for item in items])
+    else:
+        for item in items:
+            _print(item)
+    return FINDING if any(finding.level in {"error", "warning"} for item in _flatten(items) for finding in item.findings) else 0
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    tlsio pin server.pem                     sha256/… of its key, for --pin and pins=
+    tlsio pin next.key                       the pin of a key that is not in use yet
+    tlsio pin gateway.plant.example:8883
+    """,
+)
+@click.argument("target", type=FILE_OR_ENDPOINT)
+@click.option("--all", "shows_all", is_flag=True, help="Of every certificate in the file, or that the server sends.")
+@client_options
+@json_option
+def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
+    """Print the pin of the key of TARGET: a certificate, key or request, or HOST:PORT.
+
+    A server is not verified for that: compare what it shows with what its owner says.
+    """
+    items = _describe(target, options, usage=None, at=None)
+    found = [(item, key["pin"]) for item in _flatten(items) if isinstance(key := item.facts.get("public_key"), Mapping)]
+    if not found:
+        raise ConfigError(f"There is no key in {target}", code="ERR_TLS_NO_KEY", hint="Give a certificate, a key or a request.")
+    chosen = found if shows_all else found[:1]
+    if is_json():
+        print_json([{"kind": item.kind, "title": item.title, "pin": value} for item, value in chosen])
+    else:
+        for item, value in chosen:
+            click.echo(f"{value}  {item.title}" if shows_all else value)
+
+
+def _describe(target: Path | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
+    if isinstance(target, Path):
+        return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
+    certificates = asyncio.run(_fetch(target, options))
+    return tuple(item for der in certificates for item in describe(der, usage=usage, at=at))
+
+
+async def _fetch(target: Endpoint, options: dict[str, Any]) -> list[bytes]:
+    """Return the certificates that a server sends."""
+    from tlsio.probe.connect import connect  # noqa: PLC0415 - files need no network
+
+    look = await connect(target.host, target.port, **for_connect(options))
+    async with look:
+        return [one.der for one in (*look.chain, *look.unused) if one.sent]
+
+
+def _flatten(items: tuple[Item, ...]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        yield from _flatten(item.items)
+
+
+def _print(item: Item) -> None:
+    for line in map(translate, item.lines()):
+        word, colon, rest = line.partition(":")
+        color = COLORS.get(word.strip())
+        click.echo(click.style(word, fg=color, bold=color is not None) + colon + rest)

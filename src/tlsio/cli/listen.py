@@ -1,0 +1,125 @@
+"""`tlsio listen`: the other end of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.cli.help import Command
+from tlsio.cli.output import for_people, is_json, json_option
+from tlsio.cli.parameters import FILE, as_paths
+from tlsio.cli.passphrase import passphrase_option, with_passphrase
+from tlsio.cli.streams import read_input, write_output
+from tlsio.probe.listen import listen as serve
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from tlsio import Server, TLSSocket
+    from tlsio.probe.listen import Arrival
+
+__all__ = ["listen"]
+
+_MAX_PORT = 65535
+
+
+@click.command(
+    cls=Command,
+    examples="""
+    tlsio listen 8443                                         an echo server for localhost, by tlsio dev
+    tlsio listen 8443 --cert server.pem --key server.key
+    tlsio listen 8443 --cert server.pem --key server.key --ca clients.pem       mutual TLS
+    tlsio listen 9000 --pipe < backup.tar                     send a file to the first client
+    """,
+)
+@click.argument("port", type=click.IntRange(0, _MAX_PORT))
+@click.option("--host", default="localhost", show_default=True, help="The address to listen on; :: is every one.")
+@click.option(
+    "--cert", type=FILE, metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev."
+)
+@click.option("--key", type=FILE, metavar="FILE", help="Its private key.")
+@click.option("--pfx", type=FILE, metavar="FILE", help="Certificate and key as PKCS#12.")
+@passphrase_option
+@click.option(
+    "--ca", type=FILE, metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities."
+)
+@click.option("--alpn", metavar="NAME,…", help="Protocols to accept, the preferred first.")
+@click.option("--dhparam", type=FILE, metavar="FILE", help="Diffie-Hellman parameters, or auto.")
+@click.option("--pipe", "pipes", is_flag=True, help="Connect the first client to standard input and output, and end with it.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not report connections.")
+@json_option
+def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, **options: Any) -> None:
+    """Listen on PORT and send back what clients send; 0 is any free port. Ctrl-C ends it.
+
+    Connections and refusals are reported on standard error; with --json, one object a line.
+    """
+    given = _for_server(options)
+    say = _ignore if quiet else _print_json if is_json() else _print
+    report: dict[str, Any] = {"on_arrival": say}
+    if pipes:
+        report["pipe"] = read_input, write_output
+    serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
+    asyncio.run(_serve(serving, host, only_one=pipes))
+
+
+def _for_server(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `tlsio.serve` that the user gave."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "alpn" in given:
+        given["alpn_protocols"] = given.pop("alpn").split(",")
+    if "ca" in given:
+        given["request_cert"] = True
+    files = ("ca", "cert", "key", "pfx", *(() if given.get("dhparam") == "auto" else ("dhparam",)))
+    return as_paths(given, *files) if {"cert", "pfx"} & given.keys() else as_paths(given, *files) | _issue()
+
+
+def _issue() -> dict[str, Any]:
+    """Return a certificate for this machine, issued in memory by the development authority."""
+    from tlsio.certs import dev  # noqa: PLC0415 - only without --cert
+
+    leaf = dev.load().server("localhost", "127.0.0.1", "::1")
+    return {"cert": leaf.chain_pem, "key": leaf.key_pem}
+
+
+async def _serve(serving: AbstractAsyncContextManager[Server], host: str, *, only_one: bool) -> None:
+    async with serving as server:
+        click.echo(f"Listening on {host} port {server.port}.", err=True)
+        if only_one:
+            await _first_conversation(server)
+        else:
+            await server.serve_forever()
+
+
+async def _first_conversation(server: Server) -> None:
+    """Wait until the first client that is accepted has gone."""
+    first: asyncio.Future[TLSSocket] = asyncio.get_running_loop().create_future()
+
+    @server.on("secure_connection")
+    def keep(socket: TLSSocket) -> None:
+        if not first.done():
+            first.set_result(socket)
+
+    await (await first).wait_closed()
+
+
+def _print(arrival: Arrival) -> None:
+    address = arrival.address or "a client"
+    if arrival.error is not None:
+        click.echo(f"{address}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
+        if arrival.hint:
+            click.echo(f"  {for_people(arrival.hint)}", err=True)
+        return
+    facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
+    who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
+    click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
+
+
+def _print_json(arrival: Arrival) -> None:
+    click.echo(json.dumps(arrival.as_json()), err=True)
+
+
+def _ignore(_arrival: Arrival) -> None:
+    pass

@@ -1,0 +1,85 @@
+"""A connection as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.tree import Tree
+
+from tlsio.cli.output import console, for_people
+from tlsio.trust.names import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tlsio.probe.connect import Certificate, Look
+
+__all__ = ["print_look"]
+
+
+def print_look(look: Look) -> None:
+    """Print what was negotiated, the verdict and the chain to standard error."""
+    for line in _facts(look):
+        click.echo(line, err=True)
+    console().print(_chain(look))
+
+
+def _facts(look: Look) -> Iterator[str]:
+    address = f" ({look.address})" if look.address not in {None, look.host} else ""
+    yield f"Connected to {look.host}{address} port {look.port}{f' after {look.starttls}' if look.starttls else ''}."
+    yield f"  version: {look.version}"
+    yield f"  cipher suite: {look.standard_suite}"
+    yield from _line("group", look.group)
+    yield from _line("signed with", look.signature)
+    yield from _line("ALPN", look.alpn)
+    yield from _line("server name", look.server_name)
+    if (asked := look.certificate_request) is not None:
+        yield f"  client certificate: asked for{', from ' + printable('; '.join(asked.authorities)) if asked.authorities else ''}"
+    if look.staple is not None:
+        yield f"  OCSP response: {'good' if look.staple.is_good else printable(look.staple.message or look.staple.code or '')}"
+    for version, found in (look.resumption or {}).items():
+        yield f"  resumption in {version}: {_describe_resumption(found)}"
+    yield from _verdict(look)
+
+
+def _describe_resumption(found: object) -> str:
+    if not getattr(found, "supported", False):
+        return "the server does not have this version"
+    offer, resumed = getattr(found, "offer", None), getattr(found, "resumed", None)
+    if offer is None:
+        return "not offered"
+    return f"{offer}, {'could not be tried' if resumed is None else 'works' if resumed else 'offered, but does not work'}"
+
+
+def _verdict(look: Look) -> Iterator[str]:
+    verdict = look.verdict
+    if verdict.authorized:
+        yield f"  verdict: {click.style('accepted', fg='green')}"
+        return
+    yield f"  verdict: {click.style('refused', fg='red')} ({', '.join(verdict.reasons)})"
+    yield from (f"    {for_people(one)}" for one in (verdict.message, verdict.hint) if one)
+
+
+def _line(name: str, value: str | None) -> Iterator[str]:
+    if value:
+        yield f"  {name}: {printable(value)}"
+
+
+def _chain(look: Look) -> Tree:
+    """Draw the chain: the root on top, each certificate below its issuer."""
+    tree = below = Tree("The chain:" if look.chain else "The server sent no certificate.")
+    if look.missing_issuer:
+        below = below.add(f"missing: {printable(look.missing_issuer)}", style="red")
+    for one in reversed(look.chain):
+        below = below.add(_describe(one), style="red" if one.reasons else "")
+    for one in look.unused:
+        tree.add(f"not needed: {_describe(one)}", style="yellow")
+    return tree
+
+
+def _describe(one: Certificate) -> str:
+    end = f", until {one.not_after:%Y-%m-%d}" if one.not_after else ""
+    title = printable(", ".join(one.names) or one.subject)
+    place = "" if one.sent else ", from the trusted roots"
+    return "\n".join([f"{title}, {one.key}{end}{place}", *(f"! {reason}" for reason in one.reasons)])

@@ -1,0 +1,91 @@
+"""Passphrases: from a prompt, a file or the environment, never from the command line itself.
+
+Other users of the machine can read a command line, and shells keep it in their history.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tlsio.model.environment import read_variable
+from tlsio.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["PASSPHRASE", "ask_or_refuse", "new_passphrase_option", "passphrase_option", "with_passphrase"]
+
+_T = TypeVar("_T")
+_FORMS = "prompt, file:PATH or env:NAME"
+
+
+class _Passphrase(click.ParamType):  # type: ignore[type-arg]  # older click has no arguments
+    """Where a passphrase is; becomes a function that reads it, with an argument: ask twice."""
+
+    name = "source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Callable[..., str]:
+        """Return the function. What is not a form might be the passphrase, and is not repeated."""
+        kind, _, place = str(value).partition(":")
+        if value == "prompt":
+            return _ask
+        if kind == "file" and place:
+            return lambda **_: _read_file(Path(place))
+        if kind == "env" and place:
+            return lambda **_: _read_environment(place)
+        return self.fail(
+            f"must be {_FORMS}: a passphrase on the command line can be read by others, and stays in the shell's history", param, ctx
+        )
+
+
+PASSPHRASE = _Passphrase()
+
+passphrase_option = click.option("--passphrase", type=PASSPHRASE, help=f"Decrypts what is read: {_FORMS}.")
+new_passphrase_option = click.option("--new-passphrase", type=PASSPHRASE, help=f"Encrypts what is written: {_FORMS}.")
+
+
+def with_passphrase(source: Callable[..., str] | None, action: Callable[[str | None], _T]) -> _T:
+    """Do something that may need a passphrase; on a terminal, ask for it when it turns out to."""
+    if source is not None:
+        return action(source())
+    try:
+        return action(None)
+    except ConfigError as error:
+        if error.code != "ERR_OSSL_BAD_DECRYPT" or not sys.stdin.isatty():
+            raise
+    return action(_ask())
+
+
+def ask_or_refuse(remedy: str) -> Callable[..., str]:
+    """Return the prompt on a terminal.
+
+    Raises:
+        UsageError: there is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"A passphrase is needed. {remedy}")
+    return _ask
+
+
+def _ask(*, twice: bool = False) -> str:
+    """Ask on the terminal, without showing what is typed."""
+    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+
+
+def _read_file(path: Path) -> str:
+    """Return the first line of a file."""
+    text = path.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    if not text:
+        raise ConfigError(f"The first line of {path} is empty", code="ERR_TLS_CONFIG", hint="Write the passphrase into it.")
+    return text
+
+
+def _read_environment(name: str) -> str:
+    text = read_variable(name)
+    if not text:
+        raise ConfigError(f"The environment has no variable {name}", code="ERR_TLS_CONFIG", hint=f"Set it: read -rs {name}; export {name}")
+    return text

@@ -1,0 +1,52 @@
+"""A line on the terminal about work that takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tlsio.cli.output import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["progress"]
+
+_QUIET_SECONDS = 1.0
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """Give a function to call with a text, and with the part that is done if it is known.
+
+    Nothing is shown in the first second, nor if standard error is not a terminal.
+    """
+    if not sys.stderr.isatty():
+        yield _ignore
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - its import takes time
+
+    shown = Progress(
+        TextColumn(title), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), transient=True
+    )
+    task = shown.add_task("", total=None)
+    begin, is_shown = time.monotonic() + _QUIET_SECONDS, False
+
+    def report(text: str, done: float | None = None) -> None:
+        nonlocal is_shown
+        if not is_shown and time.monotonic() >= begin:
+            shown.start()
+            is_shown = True
+        shown.update(task, description=text, total=None if done is None else 1.0, completed=done or 0.0)
+
+    try:
+        yield report
+    finally:
+        if is_shown:
+            shown.stop()
+
+
+def _ignore(_text: str, _done: float | None = None) -> None:
+    pass

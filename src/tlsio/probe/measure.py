@@ -1,0 +1,222 @@
+"""How fast a server is: handshakes and echoes per second, with percentiles."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tlsio.connection.client.connect import connect
+from tlsio.model.checks import check_int, check_seconds
+from tlsio.model.errors import TLSError
+from tlsio.probe.plain import as_fields
+from tlsio.probe.starttls import check_protocol
+from tlsio.probe.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Unpack
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.model.options.connect import ConnectOptionsDict
+
+__all__ = ["Measurement", "Progress", "Rate", "measure"]
+
+PERCENTILES = (50, 75, 90, 95, 99, 100)
+_MAX_SAMPLES = 1_000_000  # durations kept: 8 MB
+_MAX_FAILURES = 20  # in a row, after which a server is not asked any more
+# Between two calls of `on_progress`; 1 is reported once, at the end.
+_REPORT_EVERY, _ALMOST = 0.1, 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """How often something was done, and how long it took each time.
+
+    Attributes:
+        count: How often it succeeded.
+        failures: How often it failed.
+        seconds: How long the whole took.
+        per_second: Successes per second.
+        percentiles: Milliseconds by percentile: 50, 75, 90, 95, 99, 100.
+    """
+
+    count: int
+    failures: int
+    seconds: float
+    per_second: float
+    percentiles: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        version: The protocol's version.
+        suite: The cipher suite by OpenSSL's name.
+        handshakes: Connections from TCP to the verdict, then closed.
+        echoes: Messages there and back over open connections; None if the server does not echo.
+    """
+
+    version: str
+    suite: str
+    handshakes: Rate
+    echoes: Rate | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data for JSON."""
+        return as_fields(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a measurement is.
+
+    Attributes:
+        phase: "handshakes" or "echoes".
+        done: From 0 to 1.
+        count: How often it succeeded until now.
+    """
+
+    phase: str
+    done: float
+    count: int
+
+
+async def measure(  # noqa: PLR0913  (all by name)
+    host: str,
+    port: int,
+    *,
+    starttls: str | None = None,
+    seconds: float = 3.0,
+    concurrency: int = 1,
+    size: int = 64,
+    echo: bool = True,
+    timeout: float = 10.0,  # noqa: ASYNC109  (of each connection, as in tlsio.connect)
+    on_progress: Callable[[Progress], object] | None = None,
+    **options: Unpack[ConnectOptionsDict],
+) -> Measurement:
+    """Connect again and again, then send messages to a server that echoes.
+
+    It loads the server as much as it can: measure servers of your own.
+
+    Args:
+        host: The server's name or address.
+        port: Its port.
+        starttls: The dialog before TLS: one of `PROTOCOLS`.
+        seconds: For each of the two phases.
+        concurrency: Connections at the same time.
+        size: Bytes of a message.
+        echo: Also measure echoes.
+        timeout: Seconds for each connection, and for each message.
+        on_progress: Called ten times a second.
+        options: Options of `tlsio.connect`; with `session_cache`, later handshakes resume.
+
+    Raises:
+        UsageError: a wrong option.
+        OSError: the server cannot be reached.
+        TLSError: the first handshake failed, or the server was refused.
+        Cancelled: the connections are closed.
+    """
+    check_seconds("seconds", seconds)
+    check_int("concurrency", concurrency, 1, 10_000)
+    check_int("size", size, 1, 1 << 20)
+    target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
+    first = await _open(target)
+    version, suite = first.get_protocol() or "", (first.get_cipher() or {}).get("name", "")
+    try:
+        echoes_back = echo and await _does_echo(first, size, timeout)
+    finally:
+        first.destroy()
+    report = on_progress or _ignore
+
+    async def shake_hands(_: None) -> None:
+        (await _open(target)).destroy()
+
+    handshakes = await _repeat("handshakes", [None] * concurrency, shake_hands, seconds, report)
+    echoes = await _measure_echoes(target, concurrency, size, seconds, report) if echoes_back else None
+    return Measurement(version=version, suite=suite, handshakes=handshakes, echoes=echoes)
+
+
+def _ignore(_: Progress) -> None:
+    pass
+
+
+async def _open(target: Target) -> TLSSocket:
+    """Connect, and verify the server."""
+    async with asyncio.timeout(target.timeout):
+        if target.starttls is None:
+            return await connect(target.port, target.host, **target.options)
+        below = await target.dial()
+        return await connect(socket=below, **{"servername": target.host, **target.options})
+
+
+async def _does_echo(socket: TLSSocket, size: int, patience: float) -> bool:
+    try:
+        async with asyncio.timeout(patience):
+            await _echo(socket, bytes(size))
+    except (TLSError, OSError, ValueError, asyncio.IncompleteReadError):
+        return False
+    return True
+
+
+async def _echo(socket: TLSSocket, message: bytes) -> None:
+    await socket.send(message)
+    if await socket.readexactly(len(message)) != message:
+        raise ValueError("the server does not echo")
+
+
+async def _measure_echoes(target: Target, concurrency: int, size: int, seconds: float, report: Callable[[Progress], object]) -> Rate:
+    sockets: list[TLSSocket] = []
+    try:
+        sockets += [await _open(target) for _ in range(concurrency)]
+        message = bytes(size)
+
+        async def echo(socket: TLSSocket) -> None:
+            async with asyncio.timeout(target.timeout):
+                await _echo(socket, message)
+
+        return await _repeat("echoes", sockets, echo, seconds, report)
+    finally:
+        for socket in sockets:
+            socket.destroy()
+
+
+async def _repeat(
+    phase: str, workers: list[Any], action: Callable[[Any], Awaitable[None]], seconds: float, report: Callable[[Progress], object]
+) -> Rate:
+    """Do it with all workers at once, each over and over."""
+    durations: list[float] = []
+    failures = 0
+    start = reported = time.perf_counter()
+    end = start + seconds
+
+    async def work(worker: Any) -> None:
+        nonlocal failures, reported
+        in_a_row = 0
+        while (begun := time.perf_counter()) < end and in_a_row < _MAX_FAILURES and len(durations) < _MAX_SAMPLES:
+            try:
+                await action(worker)
+            except (TLSError, OSError, ValueError, asyncio.IncompleteReadError):
+                failures += 1
+                in_a_row += 1
+                continue
+            now = time.perf_counter()
+            durations.append(now - begun)
+            in_a_row = 0
+            if now - reported >= _REPORT_EVERY:
+                reported = now
+                report(Progress(phase=phase, done=min(_ALMOST, (now - start) / seconds), count=len(durations)))
+
+    await asyncio.gather(*map(work, workers))
+    report(Progress(phase=phase, done=1.0, count=len(durations)))
+    return _summarise(durations, failures, time.perf_counter() - start)
+
+
+def _summarise(durations: list[float], failures: int, seconds: float) -> Rate:
+    ordered = sorted(durations)
+    last = len(ordered) - 1
+    found = {percent: ordered[max(0, -(-len(ordered) * percent // 100) - 1)] * 1000 for percent in PERCENTILES} if last >= 0 else {}
+    return Rate(count=len(ordered), failures=failures, seconds=seconds, per_second=len(ordered) / seconds, percentiles=found)

@@ -1,0 +1,32 @@
+"""For test suites: an authority, certificates, an echo server, connected sockets.
+
+`plugin.py` offers them as fixtures to pytest, which imports it at the start of every run: so this
+package imports its parts when they are first used.
+"""
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .dated import DatedCertificates, certificates_at
+    from .echo_server import EchoServer
+    from .pair import connected_pair
+
+__all__ = ["DatedCertificates", "EchoServer", "certificates_at", "connected_pair"]
+
+# The imports above, which only type checkers see, as `pkgutil.resolve_name` reads them.
+_HOMES = {
+    "DatedCertificates": "tlsio.testing.dated:DatedCertificates",
+    "EchoServer": "tlsio.testing.echo_server:EchoServer",
+    "certificates_at": "tlsio.testing.dated:certificates_at",
+    "connected_pair": "tlsio.testing.pair:connected_pair",
+}
+
+if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = resolve_name(_HOMES[name])
+        return value

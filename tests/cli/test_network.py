@@ -1,0 +1,128 @@
+"""Commands and servers of others: STARTTLS, missing intermediates, and much data."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+from aiosmtpd.smtp import SMTP
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ports import own_port
+from tlsio import certs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow  # each is a new interpreter
+_PATIENCE = 60
+
+
+def tlsio(folder: Path, *words: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    """Run the command."""
+    return subprocess.run(
+        [sys.executable, "-m", "tlsio", *words], cwd=folder, input=data, capture_output=True, timeout=_PATIENCE, check=False
+    )
+
+
+@contextmanager
+def mail_server(folder: Path, port: int) -> Iterator[None]:
+    """A server that wants STARTTLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+
+    class Server(Controller):
+        def factory(self) -> SMTP:
+            return cast("Any", SMTP)(Sink(), hostname="localhost", tls_context=context, require_starttls=True)
+
+    server = Server(Sink(), hostname="127.0.0.1", port=port)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def test_connect_asks_a_mail_server_for_tls(tmp_path: Path) -> None:
+    """And then talks to it."""
+    certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    with own_port() as port, mail_server(tmp_path, port):
+        words = ("connect", f"localhost:{port}", "--starttls", "smtp", "--ca", "server.pem", "-4")
+        done = tlsio(tmp_path, *words, data=b"EHLO client.example\r\nQUIT\r\n")
+        assert done.returncode == 0, done.stderr
+        assert b"221 Bye" in done.stdout
+        assert b"after smtp" in done.stderr
+        refused = tlsio(tmp_path, *words[:-3], "-4")
+        assert refused.returncode == 1
+        other = tlsio(tmp_path, "connect", f"localhost:{port}", "--starttls", "imap", "--ca", "server.pem", "-4")
+        assert other.returncode == 1
+        assert b"does not speak IMAP" in other.stderr
+
+
+@contextmanager
+def web_server(files: dict[str, bytes]) -> Iterator[int]:
+    """Serve files by HTTP."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path)
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_missing_intermediate_is_fetched(tmp_path: Path) -> None:
+    """From the address in the certificate; nothing is written if it is not there."""
+    files: dict[str, bytes] = {}
+    with web_server(files) as port:
+        root = certs.Authority.create("root", path_length=1)
+        authority = root.intermediate("issuing", issuer_url=f"http://127.0.0.1:{port}/issuing.crt")
+        (tmp_path / "leaf.pem").write_bytes(authority.server("localhost").cert_pem)
+        missing = tlsio(tmp_path, "pem", "leaf.pem", "--complete", "-o", "chain.pem")
+        assert missing.returncode == 1
+        assert b"404" in missing.stderr
+        assert not (tmp_path / "chain.pem").exists()
+        files["/issuing.crt"] = authority.certificate.public_bytes(Encoding.DER)
+        done = tlsio(tmp_path, "pem", "leaf.pem", "--complete", "-o", "chain.pem")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "chain.pem").read_bytes().endswith(authority.cert_pem)
+
+
+@pytest.mark.parametrize("pipes", [False, True], ids=["files", "pipes"])
+def test_much_data_goes_both_ways(tmp_path: Path, pipes: bool) -> None:  # noqa: FBT001
+    """Standard input and output may be files, which need no waiting, or pipes, whose other end is slow."""
+    certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    (tmp_path / "data").write_bytes(os.urandom(1 << 22))
+    listen = [sys.executable, "-m", "tlsio", "listen", "0", "--cert", "server.pem", "--key", "server.key", "--quiet"]
+    with subprocess.Popen(listen, cwd=tmp_path, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stderr is not None
+            port = server.stderr.readline().split()[-1].strip(b".").decode()
+            connect = f"{sys.executable} -m tlsio connect localhost:{port} --ca server.pem --quiet"
+            line = f"cat data | {connect} | cat > copy" if pipes else f"{connect} < data > copy"
+            subprocess.run(["sh", "-c", line], cwd=tmp_path, timeout=_PATIENCE, check=True)
+        finally:
+            server.kill()
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "data").read_bytes()

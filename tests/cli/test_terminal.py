@@ -1,0 +1,144 @@
+"""What is different on a terminal: prompts, which show nothing of the passphrase, and colours."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tlsio.certs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow  # each is a new interpreter
+_PATIENCE = 30.0
+_RED = "\x1b[31m"
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self._descriptor = descriptor
+        self.process = process
+        self.text = ""
+
+    def until(self, expected: str) -> None:
+        """Read until a text has been shown."""
+        deadline = time.monotonic() + _PATIENCE
+        while expected not in self.text:
+            ready, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{expected!r} was not shown: {self.text!r}"
+            if not self._read():
+                raise AssertionError(f"{expected!r} was not shown: {self.text!r}")
+
+    def type(self, text: str) -> None:
+        """Type on the keyboard."""
+        os.write(self._descriptor, text.encode())
+
+    def end(self) -> int:
+        """Read the rest, and return the exit code."""
+        while self._read():
+            pass
+        return self.process.wait(_PATIENCE)
+
+    def _read(self) -> bool:
+        data = b""
+        with suppress(OSError):  # EIO: the other end has been closed
+            data = os.read(self._descriptor, 4096)
+        self.text += data.decode()
+        return bool(data)
+
+
+@contextmanager
+def on_terminal(folder: Path, *words: str, **environment: str) -> Iterator[Terminal]:
+    """Run `tlsio` on a terminal."""
+    ours, theirs = pty.openpty()
+    given = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tlsio", *words],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env={**given, "TERM": "xterm", **environment}, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_passphrase_is_asked_twice_and_not_shown(tmp_path: Path) -> None:
+    """A typing error would lose the key."""
+    with on_terminal(tmp_path, "key", "locked.key", "--new-passphrase", "prompt") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("hidden words\n")
+        terminal.until("Repeat for confirmation: ")
+        terminal.type("hidden words\n")
+        assert terminal.end() == 0
+    assert "hidden" not in terminal.text
+    tlsio.certs.load_key(tmp_path / "locked.key", "hidden words")
+
+
+def test_encrypted_key_is_asked_for(tmp_path: Path) -> None:
+    """Without an option, on a terminal."""
+    tlsio.certs.write_key(tmp_path / "locked.key", tlsio.certs.generate_key(), passphrase="hidden")
+    with on_terminal(tmp_path, "self-sign", "localhost", "--key", "locked.key", "-o", "server.pem") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("hidden\n")
+        assert terminal.end() == 0
+    assert "hidden" not in terminal.text
+    assert (tmp_path / "server.pem").exists()
+
+
+def test_interrupted_prompt_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C: no file, no traceback."""
+    with on_terminal(tmp_path, "key", "locked.key", "--new-passphrase", "prompt") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("environment", "has_colors"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colors_are_for_terminals(tmp_path: Path, environment: dict[str, str], has_colors: bool) -> None:  # noqa: FBT001
+    """And not for those who do not want them (no-color.org)."""
+    with on_terminal(tmp_path, "inspect", "none.pem", **environment) as terminal:
+        assert terminal.end() == 2
+    assert (_RED in terminal.text) is has_colors
+
+
+def test_interrupted_connection_ends_quietly(tmp_path: Path) -> None:
+    """Ctrl-C in `listen`, which waits for clients."""
+    leaf = tlsio.certs.self_signed("localhost")
+    leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    with on_terminal(tmp_path, "listen", "0", "--cert", "server.pem", "--key", "server.key") as terminal:
+        terminal.until("Listening on localhost port ")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+
+
+def test_long_work_shows_its_progress(tmp_path: Path) -> None:
+    """From the first second on."""
+    leaf = tlsio.certs.self_signed("localhost")
+    leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    with on_terminal(tmp_path, "listen", "0", "--cert", "server.pem", "--key", "server.key") as server:
+        server.until("Listening on localhost port ")
+        server.until(".")
+        port = server.text.split("port ")[1].split(".")[0]
+        with on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "2") as terminal:
+            terminal.until("Measuring localhost")
+            terminal.until("handshakes:")
+            assert terminal.end() == 0

@@ -1,0 +1,94 @@
+"""The doctor's manners: progress, order, options, cancellation, plain data."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+import pki
+import tlsio
+from faulty_servers import good, leaf, ours, script, server_hello
+from tlsio import probe
+
+CA = pki.ca1().cert_pem
+
+
+async def test_a_good_server_gives_no_findings() -> None:
+    """But its versions, its look and its resumption."""
+    steps: list[str] = []
+    async with ours() as port:
+        seen = await probe.examine("localhost", port, ca=CA, on_progress=steps.append)
+    assert seen.findings == ()
+    assert seen.versions == ("TLSv1.3", "TLSv1.2")
+    assert seen.look is not None
+    assert seen.look.socket is None
+    assert {name: one.resumed for name, one in seen.resumption.items()} == {"TLSv1.3": True, "TLSv1.2": True}
+    assert steps == ["handshake", "certificate", "protocols", "sessions"]
+
+
+async def test_errors_come_first() -> None:
+    """Then warnings, then notices."""
+    who = leaf(names=["other.test"], not_after=pki.NOW + 500 * pki.DAY)
+    async with ours(who, max_version="TLSv1.2") as port:
+        seen = await probe.examine("localhost", port, ca=CA)
+    assert [(one.id, one.severity) for one in seen.findings] == [("wrong-host", "error"), ("lifetime", "warning"), ("no-tls13", "notice")]
+    assert all(one.reason.endswith(".") and one.remedy for one in seen.findings)
+
+
+async def test_all_of_it_is_plain_data() -> None:
+    """For JSON."""
+    async with ours(pki.self_signed()) as port:
+        seen = await probe.examine("localhost", port, ca=CA)
+    data = json.loads(json.dumps(seen.as_json()))
+    assert data["findings"][0]["id"] == "self-signed"
+    assert data["look"]["chain"][0]["subject"].startswith("CN=localhost")
+
+
+async def test_http_is_asked_for_when_it_was_agreed_on() -> None:
+    """Not else: other protocols are left alone."""
+    heard: list[bytes] = []
+
+    async def listener(sock: tlsio.TLSSocket) -> None:
+        async for chunk in sock:
+            heard.append(chunk)
+            await sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    who = good()
+    async with tlsio.serve(
+        listener, 0, "127.0.0.1", cert=who.chain_pem, key=who.key_pem, alpn_protocols=["h2", "http/1.1"], alpn_mismatch="continue"
+    ) as server:
+        assert server.port is not None
+        seen = await probe.examine("localhost", server.port, ca=CA)
+        assert (seen.findings, heard) == ((), [])
+        seen = await probe.examine("localhost", server.port, ca=CA, alpn_protocols=["h2"])
+    assert [one.id for one in seen.findings] == ["hsts-missing"]
+    assert b"Host: localhost\r\n" in heard[0]
+
+
+async def test_wrong_options_raise() -> None:
+    """They are no findings about the server."""
+    with pytest.raises(tlsio.UsageError):
+        await probe.examine("localhost", 1, certificate="x")  # type: ignore[call-arg]
+    with pytest.raises(tlsio.UsageError):
+        await probe.examine("localhost", 1, starttls="gopher")
+    with pytest.raises(tlsio.ConfigError):
+        await probe.examine("localhost", 1, cert=good().cert_pem, key=leaf().key_pem)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.02, 0.05])
+async def test_cancelling_leaves_nothing_open(delay: float) -> None:
+    """Wherever it happens; the test's end looks for descriptors and tasks."""
+    async with ours(request_cert=True, reject_unauthorized=False, ca=CA) as port:
+        task = asyncio.create_task(probe.examine("localhost", port, ca=CA))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_server_that_answers_by_script_is_no_trouble() -> None:
+    """It says the same to everything."""
+    async with script(lambda _: server_hello() * 3) as port:
+        seen = await probe.examine("localhost", port, ca=CA, timeout=1.0)
+    assert "secure-renegotiation" in {one.id for one in seen.findings}

@@ -1,0 +1,74 @@
+"""How fast a server is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pki
+import tlsio
+from faulty_servers import good, ours, script
+from tlsio import probe
+from tlsio.probe.measure import PERCENTILES, _summarise
+
+if TYPE_CHECKING:
+    from tlsio.probe.measure import Progress
+
+CA = pki.ca1().cert_pem
+
+
+async def test_handshakes_and_echoes_are_counted() -> None:
+    """With percentiles and progress."""
+    steps: list[Progress] = []
+    async with ours() as port:
+        seen = await probe.measure("localhost", port, seconds=0.05, concurrency=2, ca=CA, on_progress=steps.append)
+    assert seen.version == "TLSv1.3"
+    for rate in (seen.handshakes, seen.echoes):
+        assert rate is not None
+        assert rate.count > 0
+        assert rate.failures == 0
+        assert list(rate.percentiles) == list(PERCENTILES)
+        assert sorted(rate.percentiles.values()) == list(rate.percentiles.values())
+    assert [one.phase for one in steps if one.done == 1] == ["handshakes", "echoes"]
+    assert json.loads(json.dumps(seen.as_json()))["handshakes"]["count"] == seen.handshakes.count
+
+
+async def test_a_server_that_does_not_echo_has_no_echoes() -> None:
+    """Its handshakes are measured all the same."""
+    async with ours(page=b"something else, and longer than a message of the usual 64 bytes, so that it is read whole") as port:
+        seen = await probe.measure("localhost", port, seconds=0.02, ca=CA)
+    assert seen.echoes is None
+
+
+async def test_a_server_that_is_refused_is_not_measured() -> None:
+    """The first connection raises."""
+    async with ours(pki.self_signed()) as port:
+        with pytest.raises(tlsio.CertificateError):
+            await probe.measure("localhost", port, seconds=0.1, ca=CA)
+
+
+async def test_measuring_after_starttls() -> None:
+    """The dialog is part of each connection."""
+    server = tlsio.create_server(cert=good().chain_pem, key=good().key_pem)
+    async with script(lambda _: b"N") as port:
+        with pytest.raises(tlsio.HandshakeError) as caught:
+            await probe.measure("localhost", port, starttls="postgres", seconds=0.1, ca=CA)
+    assert caught.value.code == "ERR_TLS_STARTTLS_MISSING"
+    server.close()
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"concurrency": 0}, {"size": 0}, {"starttls": "gopher"}])
+async def test_wrong_arguments_raise(wrong: dict[str, object]) -> None:
+    """Before anything is sent."""
+    with pytest.raises(tlsio.UsageError):
+        await probe.measure("localhost", 1, **wrong)  # type: ignore[arg-type]
+
+
+def test_percentiles_are_of_the_nearest_rank() -> None:
+    """The median of ten is the fifth; nothing at all has none."""
+    rate = _summarise([n / 1000 for n in range(10, 0, -1)], 1, 2.0)
+    assert rate.percentiles == {50: 5.0, 75: 8.0, 90: 9.0, 95: 10.0, 99: 10.0, 100: 10.0}
+    assert (rate.count, rate.failures, rate.per_second) == (10, 1, 5.0)
+    assert _summarise([], 3, 1.0).percentiles == {}
