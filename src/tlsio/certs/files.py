@@ -109,19 +109,19 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _hint_for(error: OSError, path: Path) -> str:
-    if error.errno == errno.EEXIST:
-        return f"{str(path)!r} exists and was not changed: choose another path, or say overwrite=True."
-    if error.errno == errno.ENOENT:
-        return f"The folder {str(path.parent)!r} does not exist: create it first."
-    if error.errno == errno.ENOTDIR:
-        return f"{str(path.parent)!r} is a file: give the path of a folder before the name of the new file."
-    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-        return f"The user of this process (uid {os.geteuid()}) may not write to the folder {str(path.parent)!r}."
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"There is no room in {str(path.parent)!r}: nothing was written."
-    if error.errno == errno.EISDIR:
-        return f"{str(path)!r} is a folder: give the path of a file in it."
-    return f"{str(path)!r} was not written."
+    folder, not_writable = (
+        str(path.parent),
+        f"The user of this process (uid {os.geteuid()}) may not write to the folder {str(path.parent)!r}.",
+    )
+    hints = {
+        errno.EEXIST: f"{str(path)!r} exists and was not changed: choose another path, or say overwrite=True.",
+        errno.ENOENT: f"The folder {folder!r} does not exist: create it first.",
+        errno.ENOTDIR: f"{folder!r} is a file: give the path of a folder before the name of the new file.",
+        errno.EISDIR: f"{str(path)!r} is a folder: give the path of a file in it.",
+        **dict.fromkeys((errno.EACCES, errno.EROFS, errno.EPERM), not_writable),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"There is no room in {folder!r}: nothing was written."),
+    }
+    return hints.get(error.errno or 0, f"{str(path)!r} was not written.")
 
 
 def _flush_folder(folder: Path) -> None:
