@@ -30,10 +30,10 @@ run: $(VENV)/built  ## start an echo server with mutual TLS, and a client
 test: $(VENV)/built $(VENV)/peers  ## run the tests, except the slow ones
 	@$(PYTEST) -n 2 -m "not slow"
 
-test-slow: $(VENV)/built $(VENV)/peers  ## run the slow tests
+test-slow: $(VENV)/built $(VENV)/slow_peers  ## run the slow tests
 	@$(PYTEST) -n 2 -m slow
 
-coverage: $(VENV)/built $(VENV)/peers  ## run all tests, with line and branch coverage
+coverage: $(VENV)/built $(VENV)/slow_peers  ## run all tests, with line and branch coverage
 	@$(PYTEST) -n 2 --cov --cov-report=term
 
 check: $(VENV)/built  ## check format, lint, types, house rules, warnings of the C engine
@@ -115,7 +115,7 @@ parity: $(VENV)/tools  ## write docs/reference/node-parity.md from the marks in 
 cli-reference: $(VENV)/built  ## write docs/reference/cli.md from the commands' --help
 	@$(BIN)/python tools/cli_reference.py
 
-failures: $(VENV)/built $(VENV)/peers  ## write docs/explanation/failures.md: what other programs say of faulty servers
+failures: $(VENV)/built $(VENV)/slow_peers  ## write docs/explanation/failures.md: what other programs say of faulty servers
 	@$(BIN)/python tools/failures.py
 
 changelog: $(VENV)/tools  ## move the fragments of changes/ into CHANGELOG.md
@@ -158,9 +158,13 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
 	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
+	@(PATH=$$PATH:/usr/sbin; command -v slapd && command -v vsftpd) >/dev/null || tools/install.sh slapd vsftpd
+	@touch $@
+
+# Those of the slow tests alone: Java, a browser, and servers of mail, databases and chat.
+$(VENV)/slow_peers: Makefile | $(VENV)/peers
 	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
-	@command -v certutil >/dev/null || tools/install.sh libnss3-tools
 	@command -v chromium >/dev/null || tools/install.sh chromium
-	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot slapd mariadbd vsftpd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
-	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d slapd mariadb-server vsftpd prosody postgresql
+	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot mariadbd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
+	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d mariadb-server prosody postgresql
 	@touch $@
