@@ -57,12 +57,12 @@ def test_connect_asks_a_mail_server_for_tls(tmp_path: Path) -> None:
     """And then talks to it."""
     certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
     with own_port() as port, mail_server(tmp_path, port):
-        words = ("connect", f"localhost:{port}", "--starttls", "smtp", "--ca", "server.pem", "-4")
+        words = ("connect", f"localhost:{port}", "--starttls", "smtp", "--ca", "server.pem", "-4", "--linger", "30")
         done = tlsio(tmp_path, *words, data=b"EHLO client.example\r\nQUIT\r\n")
         assert done.returncode == 0, done.stderr
         assert b"221 Bye" in done.stdout
         assert b"after smtp" in done.stderr
-        refused = tlsio(tmp_path, *words[:-3], "-4")
+        refused = tlsio(tmp_path, *words[:4], "-4")
         assert refused.returncode == 1
         other = tlsio(tmp_path, "connect", f"localhost:{port}", "--starttls", "imap", "--ca", "server.pem", "-4")
         assert other.returncode == 1
