@@ -6,9 +6,9 @@ What `openssl`, `mkcert` and trustme are used for. Keys and certificates are obj
 
 from .authority import Authority, AuthorityOptions
 from .bundle import Bundle, complete, read
+from .diffie_hellman import DH_GROUPS, dhparams
 from .inspect import Finding, Item, inspect
 from .key_match import KeyMatch, match_key
-from .diffie_hellman import DH_GROUPS, dhparams
 from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
 from .leaf import Leaf, LeafOptions, self_signed
 from .names import describe_name, parse_constraint, parse_name, parse_names

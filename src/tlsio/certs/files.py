@@ -109,19 +109,18 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _hint_for(error: OSError, path: Path) -> str:
-    if error.errno == errno.EEXIST:
-        return f"{str(path)!r} exists and was not changed: choose another path, or say overwrite=True."
-    if error.errno == errno.ENOENT:
-        return f"The folder {str(path.parent)!r} does not exist: create it first."
-    if error.errno == errno.ENOTDIR:
-        return f"{str(path.parent)!r} is a file: give the path of a folder before the name of the new file."
-    if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-        return f"The user of this process (uid {os.geteuid()}) may not write to the folder {str(path.parent)!r}."
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return f"There is no room in {str(path.parent)!r}: nothing was written."
-    if error.errno == errno.EISDIR:
-        return f"{str(path)!r} is a folder: give the path of a file in it."
-    return f"{str(path)!r} was not written."
+    folder, here = repr(str(path.parent)), repr(str(path))
+    hints = {
+        errno.EEXIST: f"{here} exists and was not changed: choose another path, or say overwrite=True.",
+        errno.ENOENT: f"The folder {folder} does not exist: create it first.",
+        errno.ENOTDIR: f"{folder} is a file: give the path of a folder before the name of the new file.",
+        errno.EISDIR: f"{here} is a folder: give the path of a file in it.",
+        **dict.fromkeys(
+            (errno.EACCES, errno.EROFS, errno.EPERM), f"The user of this process (uid {os.geteuid()}) may not write to the folder {folder}."
+        ),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"There is no room in {folder}: nothing was written."),
+    }
+    return hints.get(error.errno or 0, f"{here} was not written.")
 
 
 def _flush_folder(folder: Path) -> None:

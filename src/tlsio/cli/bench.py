@@ -28,7 +28,7 @@ _BAR = 40  # columns of the slowest bar
 @click.command(
     cls=Command,
     examples="""
-    tlsio listen 8443 &  tlsio bench localhost:8443 --ca "$(tlsio dev where)/root.pem"
+    tlsio bench localhost:8443 --ca "$(tlsio dev where)/root.pem"   of `tlsio listen 8443`
     tlsio bench localhost:8443 --seconds 10 --concurrency 8 --size 16384
     """,
 )
