@@ -68,9 +68,11 @@ def write_files(*files: NewFile, overwrite: bool = False) -> None:
 @contextlib.contextmanager
 def _complete(path: Path, file: NewFile) -> Iterator[Path]:
     """Give a temporary file next to `path`, its content on disk; remove it if it was not moved."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         with _naming(path):
+            if not path.name:  # as of "." and "/"
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
             with open(descriptor, "wb") as stream:  # noqa: PTH123 - an open descriptor, not a path
                 stream.write(file.content)

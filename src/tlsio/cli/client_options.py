@@ -37,7 +37,14 @@ _OPTIONS = (
     click.option("--groups", "ecdh_curve", metavar="LIST", help="Groups for the key exchange: X25519:P-256."),
     click.option("-4", "family", flag_value=4, type=int, help="Connect by IPv4 only."),
     click.option("-6", "family", flag_value=6, type=int, help="Connect by IPv6 only."),
-    click.option("--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="For each connection."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For each connection.",
+    ),
 )
 
 

@@ -78,7 +78,11 @@ def _ask(*, twice: bool = False) -> str:
 
 def _read_file(path: Path) -> str:
     """Return the first line of a file."""
-    text = path.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    try:
+        text = path.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        hint = "Write the passphrase into its first line, in UTF-8."
+        raise ConfigError(f"{path} is not a text file with a passphrase", code="ERR_TLS_CONFIG", hint=hint) from None
     if not text:
         raise ConfigError(f"The first line of {path} is empty", code="ERR_TLS_CONFIG", hint="Write the passphrase into it.")
     return text
