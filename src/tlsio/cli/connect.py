@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.look import print_look
@@ -56,7 +55,7 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **o
     """
     if insecure:
         options["reject_unauthorized"] = False
-    return asyncio.run(_connect(target, quiet=quiet, linger=linger, options=for_connect(options)))
+    return run_client(options, lambda given: _connect(target, quiet=quiet, linger=linger, options=given))
 
 
 async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dict[str, Any]) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["PASSPHRASE", "ask_or_refuse", "new_passphrase_option", "passphrase_option", "with_passphrase"]
 
 _T = TypeVar("_T")
+# Of a key, and of a PKCS#12, also if there is no passphrase at all.
+_ENCRYPTED = {"ERR_OSSL_BAD_DECRYPT", "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE"}
 _FORMS = "prompt, file:PATH or env:NAME"
 
 
@@ -55,7 +57,7 @@ def with_passphrase(source: Callable[..., str] | None, action: Callable[[str | N
     try:
         return action(None)
     except ConfigError as error:
-        if error.code != "ERR_OSSL_BAD_DECRYPT" or not sys.stdin.isatty():
+        if error.code not in _ENCRYPTED or not sys.stdin.isatty():
             raise
     return action(_ask())
 
