@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
-WIDTH = 100
+WIDTH = 80
 
 HEAD = """# The command `tlsio`
 

@@ -114,6 +114,14 @@ def test_a_folder_in_place_of_the_file_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cert.pem"]
 
 
+@pytest.mark.parametrize("path", [".", "/"])
+def test_a_folder_without_a_name_is_no_file(path: str) -> None:
+    """The path has no last part that a file could have."""
+    with pytest.raises(IsADirectoryError) as caught:
+        write_files(NewFile(path, b"a key", PRIVATE))
+    assert caught.value.filename == path
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path, *, overwrite: bool) -> None:
     """Also one that leads nowhere: a key must not appear elsewhere."""

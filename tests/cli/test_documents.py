@@ -38,7 +38,7 @@ def test_reference_is_the_help() -> None:
 @pytest.mark.parametrize("command", [command for _, command, _ in ALL], ids=[path for path, _, _ in ALL])
 def test_every_command_has_examples_and_json(command: click.Command) -> None:
     """Examples that parse, and `--json` unless it only holds other commands."""
-    lines = [part for line in command.examples for part in re.split(r"&&|[&|]", line.split("     ")[0])]  # type: ignore[attr-defined]
+    lines = [part for line, *_ in command.examples for part in re.split(r"&&|[&|]", line)]  # type: ignore[attr-defined]
     assert lines
     for line in lines:
         words = line.split()

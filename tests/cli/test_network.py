@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 import subprocess
@@ -57,12 +58,12 @@ def test_connect_asks_a_mail_server_for_tls(tmp_path: Path) -> None:
     """And then talks to it."""
     certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
     with own_port() as port, mail_server(tmp_path, port):
-        words = ("connect", f"localhost:{port}", "--starttls", "smtp", "--ca", "server.pem", "-4")
+        words = ("connect", f"localhost:{port}", "--starttls", "smtp", "--ca", "server.pem", "-4", "--linger", "30")
         done = tlsio(tmp_path, *words, data=b"EHLO client.example\r\nQUIT\r\n")
         assert done.returncode == 0, done.stderr
         assert b"221 Bye" in done.stdout
         assert b"after smtp" in done.stderr
-        refused = tlsio(tmp_path, *words[:-3], "-4")
+        refused = tlsio(tmp_path, *words[:4], "-4")
         assert refused.returncode == 1
         other = tlsio(tmp_path, "connect", f"localhost:{port}", "--starttls", "imap", "--ca", "server.pem", "-4")
         assert other.returncode == 1
@@ -110,19 +111,42 @@ def test_missing_intermediate_is_fetched(tmp_path: Path) -> None:
     assert (tmp_path / "chain.pem").read_bytes().endswith(authority.cert_pem)
 
 
+def test_doctor_fetches_revocation_lists_if_asked(tmp_path: Path) -> None:
+    """Nothing is fetched otherwise."""
+    files: dict[str, bytes] = {}
+    with web_server(files) as port:
+        authority = certs.Authority.create("root", crl_url=f"http://127.0.0.1:{port}/list.crl")
+        leaf = authority.server("localhost")
+        leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+        (tmp_path / "ca.pem").write_bytes(authority.cert_pem)
+        files["/list.crl"] = authority.crl(leaf).public_bytes(Encoding.DER)
+        with listening(tmp_path) as server:
+            words = ("doctor", f"localhost:{server}", "--ca", "ca.pem", "--level", "warning")
+            assert tlsio(tmp_path, *words).returncode == 0
+            asked = tlsio(tmp_path, *words, "--fetch", "--json")
+    assert asked.returncode == 1
+    assert [one["id"] for one in json.loads(asked.stdout)["findings"]] == ["revoked"]
+
+
+@contextmanager
+def listening(folder: Path) -> Iterator[str]:
+    """Run `tlsio listen` with the files in a folder."""
+    listen = [sys.executable, "-m", "tlsio", "listen", "0", "--cert", "server.pem", "--key", "server.key", "--quiet"]
+    with subprocess.Popen(listen, cwd=folder, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stderr is not None
+            yield server.stderr.readline().split()[-1].strip(b".").decode()
+        finally:
+            server.kill()
+
+
 @pytest.mark.parametrize("pipes", [False, True], ids=["files", "pipes"])
 def test_much_data_goes_both_ways(tmp_path: Path, pipes: bool) -> None:  # noqa: FBT001
     """Standard input and output may be files, which need no waiting, or pipes, whose other end is slow."""
     certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
     (tmp_path / "data").write_bytes(os.urandom(1 << 22))
-    listen = [sys.executable, "-m", "tlsio", "listen", "0", "--cert", "server.pem", "--key", "server.key", "--quiet"]
-    with subprocess.Popen(listen, cwd=tmp_path, stderr=subprocess.PIPE) as server:
-        try:
-            assert server.stderr is not None
-            port = server.stderr.readline().split()[-1].strip(b".").decode()
-            connect = f"{sys.executable} -m tlsio connect localhost:{port} --ca server.pem --quiet"
-            line = f"cat data | {connect} | cat > copy" if pipes else f"{connect} < data > copy"
-            subprocess.run(["sh", "-c", line], cwd=tmp_path, timeout=_PATIENCE, check=True)
-        finally:
-            server.kill()
+    with listening(tmp_path) as port:
+        connect = f"{sys.executable} -m tlsio connect localhost:{port} --ca server.pem --quiet"
+        line = f"cat data | {connect} | cat > copy" if pipes else f"{connect} < data > copy"
+        subprocess.run(["sh", "-c", line], cwd=tmp_path, timeout=_PATIENCE, check=True)
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "data").read_bytes()

@@ -101,6 +101,27 @@ def test_encrypted_key_is_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "server.pem").exists()
 
 
+def test_encrypted_key_of_a_client_is_asked_for(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    leaf = tlsio.certs.self_signed("localhost")
+    leaf.write(cert=tmp_path / "me.pem", key=tmp_path / "me.key", passphrase="hidden")
+    (tmp_path / "me.pfx").write_bytes(tlsio.certs.read(leaf.cert_pem, leaf.key_pem).to_pfx("hidden"))
+    with on_terminal(tmp_path, "connect", "localhost:1", "--cert", "me.pem", "--key", "me.key") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("hidden\n")
+        assert terminal.end() == 1  # nothing listens there
+    assert "nothing listens there" in terminal.text
+    with on_terminal(tmp_path, "inspect", "me.pfx", "--passphrase", "prompt") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("hidden\n")
+        assert terminal.end() == 0
+    with on_terminal(tmp_path, "pem", "me.pfx", "-o", "out.pem") as terminal:
+        terminal.until("Passphrase: ")
+        terminal.type("wrong\n")
+        assert terminal.end() == 2
+    assert "hidden" not in terminal.text
+
+
 def test_interrupted_prompt_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C: no file, no traceback."""
     with on_terminal(tmp_path, "key", "locked.key", "--new-passphrase", "prompt") as terminal:

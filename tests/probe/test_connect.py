@@ -129,3 +129,15 @@ async def test_failures_raise_as_those_of_connect() -> None:
         await look(1)
     with pytest.raises(tlsio.UsageError):
         await look(1, starttls="gopher")
+
+
+async def test_pins_are_compared_with_the_whole_chain() -> None:
+    """As `tlsio.connect` does; a server with another key is described, and its connection closed."""
+    async with ours() as port:
+        pins = [one.pin for one in (await look(port)).chain]
+        for pin in pins:
+            assert (await look(port, pins=[pin])).verdict.authorized
+        seen = await look(port, pins=["sha256/" + "A" * 43 + "="])
+        assert (seen.verdict.authorized, seen.verdict.code, seen.socket) == (False, "ERR_TLS_PIN_MISMATCH", None)
+        with pytest.raises(tlsio.CertificateError):  # nothing goes to a server with another key
+            await look(port, pins=["sha256/" + "A" * 43 + "="], reject_unauthorized=False)

@@ -4,18 +4,18 @@ What `openssl`, `mkcert` and trustme are used for. Keys and certificates are obj
 `cryptography`; every option of `tlsio` that takes a certificate or a key takes these objects too.
 """
 
-from .authority import Authority, AuthorityOptions
-from .bundle import Bundle, complete, read
-from .diffie_hellman import DH_GROUPS, dhparams
-from .inspect import Finding, Item, inspect
-from .key_match import KeyMatch, match_key
-from .keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
-from .leaf import Leaf, LeafOptions, self_signed
-from .names import describe_name, parse_constraint, parse_name, parse_names
-from .pem import to_pem, write_pem
-from .request import RequestFacts, create_request, load_request, request_facts, request_faults
-from .status import Revocation
-from .verify import Cause, ChainVerdict, verify
+from tlsio.certs.authority import Authority, AuthorityOptions
+from tlsio.certs.bundle import Bundle, complete, read
+from tlsio.certs.diffie_hellman import DH_GROUPS, dhparams
+from tlsio.certs.inspect import Finding, Item, inspect
+from tlsio.certs.key_match import KeyMatch, match_key
+from tlsio.certs.keys import KEY_KINDS, generate_key, key_kind, key_pem, load_key, write_key
+from tlsio.certs.leaf import Leaf, LeafOptions, self_signed
+from tlsio.certs.names import describe_name, parse_constraint, parse_name, parse_names
+from tlsio.certs.pem import to_pem, write_pem
+from tlsio.certs.request import RequestFacts, create_request, load_request, request_facts, request_faults
+from tlsio.certs.status import Revocation
+from tlsio.certs.verify import Cause, ChainVerdict, verify
 
 __all__ = [
     "DH_GROUPS",

@@ -13,16 +13,11 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from tlsio.connection.context.files import read_file
-from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
-from tlsio.model.errors import ConfigError
-from tlsio.model.material import parse_certificates
-
-from .keys import generate_key, load_key, signature_hash
-from .leaf import Leaf
-from .names import parse_name, parse_names
-from .pem import to_pem
-from .profile import (
+from tlsio.certs.keys import generate_key, load_key, signature_hash
+from tlsio.certs.leaf import Leaf
+from tlsio.certs.names import parse_name, parse_names
+from tlsio.certs.pem import to_pem
+from tlsio.certs.profile import (
     LEAF_DAYS,
     add_leaf_extensions,
     begin,
@@ -39,22 +34,25 @@ from .profile import (
     system_clock,
     title_of,
 )
-from .request import USAGES, key_faults, load_request, request_facts, request_faults
-from .status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from .subject import named, parse_subject
-from .unreadable import UNREADABLE, unreadable
+from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
+from tlsio.certs.status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
+from tlsio.certs.subject import named, parse_subject
+from tlsio.certs.unreadable import UNREADABLE, unreadable
+from tlsio.connection.context.files import read_file
+from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
+from tlsio.model.errors import ConfigError
+from tlsio.model.material import parse_certificates
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from tlsio.certs.keys import PrivateKey, PublicKey
+    from tlsio.certs.leaf import LeafOptions
+    from tlsio.certs.request import Usage
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content, Material
-
-    from .keys import PrivateKey, PublicKey
-    from .leaf import LeafOptions
-    from .request import Usage
 
 __all__ = ["Authority", "AuthorityOptions"]
 

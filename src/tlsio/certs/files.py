@@ -68,9 +68,11 @@ def write_files(*files: NewFile, overwrite: bool = False) -> None:
 @contextlib.contextmanager
 def _complete(path: Path, file: NewFile) -> Iterator[Path]:
     """Give a temporary file next to `path`, its content on disk; remove it if it was not moved."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}"
     try:
         with _naming(path):
+            if not path.name:  # as of "." and "/"
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
             with open(descriptor, "wb") as stream:  # noqa: PTH123 - an open descriptor, not a path
                 stream.write(file.content)
@@ -109,19 +111,18 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _hint_for(error: OSError, path: Path) -> str:
-    folder, not_writable = (
-        str(path.parent),
-        f"The user of this process (uid {os.geteuid()}) may not write to the folder {str(path.parent)!r}.",
-    )
+    folder, here = repr(str(path.parent)), repr(str(path))
     hints = {
-        errno.EEXIST: f"{str(path)!r} exists and was not changed: choose another path, or say overwrite=True.",
-        errno.ENOENT: f"The folder {folder!r} does not exist: create it first.",
-        errno.ENOTDIR: f"{folder!r} is a file: give the path of a folder before the name of the new file.",
-        errno.EISDIR: f"{str(path)!r} is a folder: give the path of a file in it.",
-        **dict.fromkeys((errno.EACCES, errno.EROFS, errno.EPERM), not_writable),
-        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"There is no room in {folder!r}: nothing was written."),
+        errno.EEXIST: f"{here} exists and was not changed: choose another path, or say overwrite=True.",
+        errno.ENOENT: f"The folder {folder} does not exist: create it first.",
+        errno.ENOTDIR: f"{folder} is a file: give the path of a folder before the name of the new file.",
+        errno.EISDIR: f"{here} is a folder: give the path of a file in it.",
+        **dict.fromkeys(
+            (errno.EACCES, errno.EROFS, errno.EPERM), f"The user of this process (uid {os.geteuid()}) may not write to the folder {folder}."
+        ),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), f"There is no room in {folder}: nothing was written."),
     }
-    return hints.get(error.errno or 0, f"{str(path)!r} was not written.")
+    return hints.get(error.errno or 0, f"{here} was not written.")
 
 
 def _flush_folder(folder: Path) -> None:

@@ -10,14 +10,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from tlsio.certs.files import PRIVATE, NewFile, write_files
+from tlsio.certs.unreadable import UNREADABLE, name_of, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import PrivateKey as PrivateKeyLike
 from tlsio.model.material import parse_keys
-
-from .files import PRIVATE, NewFile, write_files
-from .unreadable import UNREADABLE, name_of, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,26 +7,24 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
 
+from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
+from tlsio.certs.keys import generate_key, key_pem, load_key, signature_hash
+from tlsio.certs.names import describe_name, parse_names
+from tlsio.certs.pem import to_pem
+from tlsio.certs.profile import LEAF_DAYS, add_leaf_extensions, begin, check_leaf_life, make_life, system_clock
+from tlsio.certs.request import key_faults
+from tlsio.certs.subject import MAX_COMMON_NAME, named, parse_subject
 from tlsio.model.checks import wrong_value
 from tlsio.model.errors import UsageStateError
-
-from .files import PRIVATE, PUBLIC, NewFile, write_files
-from .keys import generate_key, key_pem, load_key, signature_hash
-from .names import describe_name, parse_names
-from .pem import to_pem
-from .profile import LEAF_DAYS, add_leaf_extensions, begin, check_leaf_life, make_life, system_clock
-from .request import key_faults
-from .subject import MAX_COMMON_NAME, named, parse_subject
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from tlsio.certs.keys import PrivateKey
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content
-
-    from .keys import PrivateKey
 
 __all__ = ["Leaf", "LeafOptions", "self_signed"]
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from tlsio.certs.files import PUBLIC, NewFile, write_files
 from tlsio.model.checks import wrong_type
-
-from .files import PUBLIC, NewFile, write_files
 
 if TYPE_CHECKING:
     import os

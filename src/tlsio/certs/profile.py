@@ -10,19 +10,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from tlsio.certs.names import describe_name, is_within, parse_constraint
+from tlsio.certs.request import USAGES
+from tlsio.certs.subject import common_name_of
 from tlsio.model.checks import out_of_range, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, UsageStateError, UsageTypeError
 from tlsio.trust.names import printable
 
-from .names import describe_name, is_within, parse_constraint
-from .request import USAGES
-from .subject import common_name_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .keys import PublicKey
-    from .request import Usage
+    from tlsio.certs.keys import PublicKey
+    from tlsio.certs.request import Usage
 
 __all__ = [
     "LEAF_DAYS",

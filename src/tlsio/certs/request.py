@@ -11,23 +11,21 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
+from tlsio.certs.keys import key_kind, load_key, signature_hash
+from tlsio.certs.names import describe_name, parse_name, parse_names
+from tlsio.certs.subject import parse_subject
+from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_text_or_bytes, wrong_value
 from tlsio.model.errors import UsageError
 from tlsio.model.material import parse_request
 
-from .keys import key_kind, load_key, signature_hash
-from .names import describe_name, parse_name, parse_names
-from .subject import parse_subject
-from .unreadable import UNREADABLE, unreadable
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from tlsio.certs.keys import PrivateKey, PublicKey
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content
-
-    from .keys import PrivateKey, PublicKey
 
 __all__ = ["USAGES", "RequestFacts", "Usage", "create_request", "load_request", "request_facts", "request_faults"]
 

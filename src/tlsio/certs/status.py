@@ -9,16 +9,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
+from tlsio.certs.keys import signature_hash
+from tlsio.certs.unreadable import UNREADABLE
 from tlsio.model.errors import ConfigError
-
-from .keys import signature_hash
-from .unreadable import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
-    from .keys import PrivateKey
+    from tlsio.certs.keys import PrivateKey
 
 __all__ = ["Revocation", "issuer_key_identifier", "make_crl", "make_ocsp_response"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.help import Command
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT
@@ -28,7 +27,7 @@ _BAR = 40  # columns of the slowest bar
 @click.command(
     cls=Command,
     examples="""
-    tlsio listen 8443 &  tlsio bench localhost:8443 --ca "$(tlsio dev where)/root.pem"
+    tlsio bench localhost:8443 --ca "$(tlsio dev where)/root.pem"   of `tlsio listen 8443`
     tlsio bench localhost:8443 --seconds 10 --concurrency 8 --size 16384
     """,
 )
@@ -44,7 +43,7 @@ def bench(target: Endpoint, **options: Any) -> None:
 
     It loads the server as much as it can: measure servers of your own.
     """
-    found = asyncio.run(_measure(target, options))
+    found = run_client(options, lambda given: _measure(target, given))
     if is_json():
         print_json(found.as_json())
     else:
@@ -54,7 +53,7 @@ def bench(target: Endpoint, **options: Any) -> None:
 
 async def _measure(target: Endpoint, options: dict[str, Any]) -> Measurement:
     with progress(f"Measuring {target.host}") as report:
-        return await measure(target.host, target.port, on_progress=_reporter(report), **for_connect(options))
+        return await measure(target.host, target.port, on_progress=_reporter(report), **options)
 
 
 def _reporter(report: Callable[..., None]) -> Callable[[Progress], None]:

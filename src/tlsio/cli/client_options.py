@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tlsio.cli.parameters import FILE, as_paths
-from tlsio.cli.passphrase import passphrase_option
+from tlsio.cli.passphrase import passphrase_option, with_passphrase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["client_options", "for_connect"]
+__all__ = ["client_options", "run_client"]
+
+_T = TypeVar("_T")
 
 _STARTTLS = ("smtp", "imap", "pop3", "ldap", "postgres", "mysql", "ftp", "xmpp")
 _VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -37,7 +40,14 @@ _OPTIONS = (
     click.option("--groups", "ecdh_curve", metavar="LIST", help="Groups for the key exchange: X25519:P-256."),
     click.option("-4", "family", flag_value=4, type=int, help="Connect by IPv4 only."),
     click.option("-6", "family", flag_value=6, type=int, help="Connect by IPv6 only."),
-    click.option("--timeout", type=float, default=10.0, show_default=True, metavar="SECONDS", help="For each connection."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=10.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="For each connection.",
+    ),
 )
 
 
@@ -48,13 +58,21 @@ def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def for_connect(options: dict[str, Any]) -> dict[str, Any]:
+def run_client(options: dict[str, Any], action: Callable[[dict[str, Any]], Coroutine[Any, Any, _T]]) -> _T:
+    """Run a coroutine with the options of `tlsio.probe` that the user gave.
+
+    On a terminal, it asks for the passphrase of the client's key if that turns out to be encrypted,
+    which is before any connection.
+    """
+    others = {name: value for name, value in options.items() if name != "passphrase"}
+    return with_passphrase(options["passphrase"], lambda secret: asyncio.run(action(_for_probe({**others, "passphrase": secret}))))
+
+
+def _for_probe(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of `tlsio.probe` that the user gave."""
     given = as_paths({name: value for name, value in options.items() if value not in (None, ())}, "ca", "extra_ca", "cert", "key")
     if "alpn" in given:
         given["alpn_protocols"] = given.pop("alpn").split(",")
     if "pins" in given:
         given["pins"] = list(given["pins"])
-    if "passphrase" in given:
-        given["passphrase"] = given["passphrase"]()
     return given

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.look import print_look
@@ -37,9 +36,17 @@ __all__ = ["connect"]
 @client_options
 @click.option("--resumption", is_flag=True, help="Also try whether sessions are resumed, on more connections.")
 @click.option("--insecure", is_flag=True, help="Go on although the server was refused: anyone may read and change the data.")
+@click.option(
+    "--linger",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="After the end of standard input, wait until the server has sent nothing for so long. Many drop their answer when they see that end.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Do not show what was negotiated.")
 @json_option
-def connect(target: Endpoint, *, quiet: bool, insecure: bool, **options: Any) -> int:
+def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **options: Any) -> int:
     """Connect to HOST, and show what was negotiated and what the chain is worth.
 
     The port is 443 unless it is given. What was negotiated goes to standard error. Then standard
@@ -48,10 +55,10 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, **options: Any) ->
     """
     if insecure:
         options["reject_unauthorized"] = False
-    return asyncio.run(_connect(target, quiet=quiet, options=for_connect(options)))
+    return run_client(options, lambda given: _connect(target, quiet=quiet, linger=linger, options=given))
 
 
-async def _connect(target: Endpoint, *, quiet: bool, options: dict[str, Any]) -> int:
+async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dict[str, Any]) -> int:
     async with await look_at(target.host, target.port, **options) as look:
         if is_json():
             print_json(look.as_json())
@@ -59,5 +66,5 @@ async def _connect(target: Endpoint, *, quiet: bool, options: dict[str, Any]) ->
             if not quiet or look.socket is None:
                 print_look(look)
             if look.socket is not None:
-                await pump(look.socket, read_input, write_output)
+                await pump(look.socket, read_input, write_output, linger=linger)
         return 0 if look.verdict.authorized else FINDING

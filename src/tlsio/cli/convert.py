@@ -19,7 +19,7 @@ from tlsio.cli.written import New, deliver, force_option, out_option
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tlsio.certs.bundle import Bundle
 
@@ -109,5 +109,11 @@ def _read(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Bundle, str 
 async def _complete(bundle: Bundle) -> Bundle:
     from tlsio.interop.fetch import Fetcher  # noqa: PLC0415 - only for the network
 
-    with progress("Fetching intermediates"):
-        return await complete(bundle, fetch=Fetcher().get)
+    fetcher = Fetcher()
+    with progress("Fetching", after=0) as report:
+
+        def fetch(url: str) -> Awaitable[bytes]:
+            report(url)
+            return fetcher.get(url)
+
+        return await complete(bundle, fetch=fetch)

@@ -143,7 +143,7 @@ def untrust(only: tuple[str, ...], **options: Any) -> int:
 @dev.command(
     examples="""
     tlsio dev where
-    tlsio listen 8443 &  tlsio connect localhost:8443 --ca "$(tlsio dev where)/root.pem"
+    tlsio connect localhost:8443 --ca "$(tlsio dev where)/root.pem"   to a server with such a certificate
     """,
 )
 @json_option

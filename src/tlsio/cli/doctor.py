@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, for_people, is_json, json_option, print_json
@@ -64,9 +63,9 @@ def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key:
         raise click.UsageError("--server-cert and --server-key belong together.")
     if server_cert is not None and server_key is not None:
         files = {"cert": Path(server_cert), "key": Path(server_key)}
-        found = asyncio.run(_examine_files(target, files, options))
+        found = run_client(options, lambda given: _examine_files(target, files, given))
         return _report(found, {"host": target.host}, level)
-    examination = asyncio.run(_examine(target, options))
+    examination = run_client(options, lambda given: _examine(target, given))
     return _report(examination.findings, as_json(examination), level)
 
 
@@ -77,14 +76,14 @@ async def _examine(target: Endpoint, options: dict[str, Any]) -> Examination:
 
         fetch = Fetcher().get
     with progress(f"Examining {target.host}") as report:
-        return await examine(target.host, target.port, fetch=fetch, on_progress=report, **for_connect(options))
+        return await examine(target.host, target.port, fetch=fetch, on_progress=report, **options)
 
 
 async def _examine_files(target: Endpoint, files: dict[str, Any], options: dict[str, Any]) -> tuple[Finding, ...]:
     """Examine a certificate and its key by a handshake in memory."""
     from tlsio.probe.files import examine_files  # noqa: PLC0415 - only on demand
 
-    chosen = {name: value for name, value in for_connect(options).items() if name in {"ca", "extra_ca", "passphrase", "at"}}
+    chosen = {name: value for name, value in options.items() if name in {"ca", "extra_ca", "passphrase", "at"}}
     return await examine_files(target.host, **files, **chosen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
 import click
@@ -16,13 +17,14 @@ class _ExamplesFirst(click.Command):
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **kwargs.get("context_settings", {})}
         super().__init__(*args, **kwargs)
-        self.examples = inspect.cleandoc(examples).splitlines()
+        # A command line and, after three spaces or more, what it is for.
+        self.examples = [tuple(re.split(r" {3,}", line, maxsplit=1)) for line in inspect.cleandoc(examples).splitlines()]
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, and then what click writes."""
         formatter.write("Examples:\n")
-        for line in self.examples:
-            formatter.write(f"  {line}\n")
+        for line, *notes in self.examples:
+            formatter.write("".join(f"  # {note}\n" for note in notes) + f"  {line}\n")
         formatter.write_paragraph()
         super().format_help(ctx, formatter)
 

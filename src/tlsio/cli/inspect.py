@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.certs.inspect import inspect as describe
-from tlsio.cli.client_options import client_options, for_connect
+from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, is_json, json_option, print_json, translate
@@ -87,7 +86,7 @@ def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
 def _describe(target: Path | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
     if isinstance(target, Path):
         return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
-    certificates = asyncio.run(_fetch(target, options))
+    certificates = run_client(options, lambda given: _fetch(target, given))
     return tuple(item for der in certificates for item in describe(der, usage=usage, at=at))
 
 
@@ -95,7 +94,7 @@ async def _fetch(target: Endpoint, options: dict[str, Any]) -> list[bytes]:
     """Return the certificates that a server sends."""
     from tlsio.probe.connect import connect  # noqa: PLC0415 - files need no network
 
-    look = await connect(target.host, target.port, **for_connect(options))
+    look = await connect(target.host, target.port, **options)
     async with look:
         return [one.der for one in (*look.chain, *look.unused) if one.sent]
 

@@ -93,7 +93,7 @@ def key(file: str, *, kind: str, new_passphrase: Callable[..., str] | None, forc
     cls=Command,
     examples="""
     tlsio csr example.org www.example.org --new-key server.key -o server.csr
-    tlsio csr spiffe://plant.example/press --key press.key --usage client -o press.csr
+    tlsio csr spiffe://plant.example/press --key press.key -o press.csr   a workload of SPIFFE
     """,
 )
 @click.argument("names", nargs=-1, metavar="NAME...")
@@ -158,7 +158,7 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
     examples="""
     tlsio sign server.csr -o server.pem                               by the authority of tlsio dev
     tlsio sign ada.csr --usage client -o ada.pem
-    tlsio sign server.csr --ca plant-ca.pem --ca-key plant-ca.key -o server.pem --days 90
+    tlsio sign server.csr --ca ca.pem --ca-key ca.key --days 90 -o server.pem
     """,
 )
 @click.argument("request", type=FILE, metavar="CSR")

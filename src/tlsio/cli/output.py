@@ -22,8 +22,18 @@ __all__ = ["COLORS", "console", "flush", "for_people", "is_json", "json_option",
 # How the words for severities look.
 COLORS = {"error": "red", "warning": "yellow", "notice": "cyan", "note": "cyan"}
 _JSON = "tlsio.json"
-_SPECIAL = {"overwrite=True": "--force", "reject_unauthorized=False": "--insecure"}
-_OPTION = re.compile(r"\b([a-z][a-z0-9_]*)=(?![\w\"'/*]|\.[.\w])")
+# What the library calls otherwise.
+_SPECIAL = {
+    "overwrite=True": "--force",
+    "reject_unauthorized=False": "--insecure",
+    "tlsio.certs.dev.init()": "tlsio dev init",
+    "(untrust)": "(tlsio dev untrust)",
+    "tlsio.certs.read(...).to_pfx(...)": "tlsio pfx",
+    "to_pfx()": "tlsio pfx",
+    "options.host": "HOST",
+}
+_NAMES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups"}
+_OPTION = re.compile(r"\b(?:([a-z][a-z0-9_]*)=(?![\w\"'/*]|\.[.\w])|options\.([a-z][a-z0-9_]*)(?:\[\d+\])?)")
 _ENDLESS = 100_000  # columns
 
 
@@ -67,7 +77,12 @@ def translate(text: str) -> str:
     """
     for word, option in _SPECIAL.items():
         text = text.replace(word, option)
-    return _OPTION.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
+    return _OPTION.sub(_name_option, text)
+
+
+def _name_option(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return f"--{_NAMES.get(name, name).replace('_', '-')}"
 
 
 def use_colors() -> bool | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["PASSPHRASE", "ask_or_refuse", "new_passphrase_option", "passphrase_option", "with_passphrase"]
 
 _T = TypeVar("_T")
+# Of a key, and of a PKCS#12, also if there is no passphrase at all.
+_ENCRYPTED = {"ERR_OSSL_BAD_DECRYPT", "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE"}
 _FORMS = "prompt, file:PATH or env:NAME"
 
 
@@ -55,7 +57,7 @@ def with_passphrase(source: Callable[..., str] | None, action: Callable[[str | N
     try:
         return action(None)
     except ConfigError as error:
-        if error.code != "ERR_OSSL_BAD_DECRYPT" or not sys.stdin.isatty():
+        if error.code not in _ENCRYPTED or not sys.stdin.isatty():
             raise
     return action(_ask())
 
@@ -78,7 +80,11 @@ def _ask(*, twice: bool = False) -> str:
 
 def _read_file(path: Path) -> str:
     """Return the first line of a file."""
-    text = path.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    try:
+        text = path.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    except UnicodeDecodeError:
+        hint = "Write the passphrase into its first line, in UTF-8."
+        raise ConfigError(f"{path} is not a text file with a passphrase", code="ERR_TLS_CONFIG", hint=hint) from None
     if not text:
         raise ConfigError(f"The first line of {path} is empty", code="ERR_TLS_CONFIG", hint="Write the passphrase into it.")
     return text

@@ -18,10 +18,10 @@ _QUIET_SECONDS = 1.0
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[..., None]]:
+def progress(title: str, *, after: float = _QUIET_SECONDS) -> Iterator[Callable[..., None]]:
     """Give a function to call with a text, and with the part that is done if it is known.
 
-    Nothing is shown in the first second, nor if standard error is not a terminal.
+    Nothing is shown in the first seconds (`after`), nor if standard error is not a terminal.
     """
     if not sys.stderr.isatty():
         yield _ignore
@@ -32,7 +32,7 @@ def progress(title: str) -> Iterator[Callable[..., None]]:
         TextColumn(title), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), transient=True
     )
     task = shown.add_task("", total=None)
-    begin, is_shown = time.monotonic() + _QUIET_SECONDS, False
+    begin, is_shown = time.monotonic() + after, False
 
     def report(text: str, done: float | None = None) -> None:
         nonlocal is_shown

@@ -219,7 +219,8 @@ async def connect(
         TLSError: there was no handshake.
         Cancelled: the connections are closed.
     """
-    target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
+    judges = options.get("reject_unauthorized") is not False
+    target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options), judges=judges)
     found = None
     if resumption:
         found = {version: await check_resumption(target, version) for version in ("TLSv1.2", "TLSv1.3")}

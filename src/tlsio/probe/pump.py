@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tlsio.model.checks import check_seconds
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -13,24 +15,43 @@ if TYPE_CHECKING:
 __all__ = ["pump"]
 
 
-async def pump(socket: TLSSocket, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
+async def pump(
+    socket: TLSSocket, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]], *, linger: float = 0.0
+) -> None:
     """Send what `read` returns, and pass what the peer sends to `write`, until the peer ends.
 
-    The end of the input, b"", ends our direction; the peer may go on sending.
+    The end of the input, b"", ends our direction; the peer may go on sending. Many servers do not:
+    they drop their answer when they see that end. With `linger`, it waits for the answer.
+
+    Args:
+        socket: The connection.
+        read: Async function() that returns the next bytes, b"" at their end.
+        write: Async function(bytes).
+        linger: After the end of the input, our direction ends when the peer has sent nothing for
+            this many seconds.
 
     Raises:
         TLSError: the connection failed.
         Cancelled: the socket stays open.
     """
+    seconds = check_seconds("linger", linger) if linger else 0.0
+    heard = asyncio.Event()
 
     async def send_all() -> None:
         while data := await read():
             await socket.send(data)
+        while seconds:
+            heard.clear()
+            try:
+                await asyncio.wait_for(heard.wait(), seconds)
+            except TimeoutError:
+                break
         socket.end()
 
     sending = asyncio.ensure_future(send_all())
     try:
         async for chunk in socket:
+            heard.set()
             await write(chunk)
     finally:
         sending.cancel()

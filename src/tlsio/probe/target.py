@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlsio.connection.client.connect import secure
@@ -29,18 +29,29 @@ if TYPE_CHECKING:
     from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.faults import Fault
     from tlsio.native._core import Connection
+    from tlsio.trust.verdict import Verdict, VerifyPolicy
 
 __all__ = ["Attempt", "ObservedHandshake", "Target"]
 
 
 class ObservedHandshake(ClientHandshake):
-    """A client's handshake that keeps what can only be read on the way."""
+    """A client's handshake that keeps what can only be read on the way.
 
-    __slots__ = ("connection", "stapled", "was_asked")
+    Args:
+        args: As for a client's handshake.
+        judges: Give the verdict of a client that refuses, which compares pins with the whole chain;
+            the handshake goes on all the same. Otherwise a pin that does not fit ends it.
+    """
+
+    __slots__ = ("connection", "judges", "stapled", "was_asked")
 
     connection: Connection
     stapled: bytes | None
     was_asked: bool  # for a certificate, in a handshake that failed
+
+    def __init__(self, *args: Any, judges: bool = False) -> None:
+        super().__init__(*args)
+        self.judges = judges
 
     def prepare(self, connection: Connection) -> None:
         """Configure a new connection, and keep it."""
@@ -54,6 +65,14 @@ class ObservedHandshake(ClientHandshake):
         if question == ASK_STATUS:
             self.stapled = handshake.connection.stapled
         super().on_question(handshake, question)
+
+    def _make_policy(self, answer: object) -> VerifyPolicy:
+        policy = super()._make_policy(answer)
+        return replace(policy, reject_unauthorized=True) if self.judges else policy
+
+    def _judge(self, handshake: Handshake, answer: object) -> Verdict:
+        verdict = super()._judge(handshake, answer)
+        return replace(verdict, refused=False, verify_error=0) if self.judges else verdict
 
     def explain(self, handshake: Handshake, fault: Fault) -> TLSError:
         """Return the exception for a failure; keep whether a certificate was requested."""
@@ -85,6 +104,7 @@ class Target:
         starttls: The dialog before TLS, None for TLS from the start.
         timeout: Seconds for each connection, from lookup to the end of the handshake.
         options: Options of `tlsio.connect`.
+        judges: See `ObservedHandshake`.
     """
 
     host: str
@@ -92,6 +112,7 @@ class Target:
     starttls: str | None = None
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    judges: bool = False
 
     async def dial(self, *, trailing: bytes = b"") -> _socket.socket:
         """Connect by TCP, and ask for TLS if that is needed.
@@ -153,7 +174,7 @@ class Target:
         """
         parsed = parse_connect_options({"request_ocsp": True, **self.options, **overrides, "host": self.host})
         chosen = for_client(parsed).replace(**{**(context or {}), "reject_unauthorized": False})
-        side = ObservedHandshake(parsed, chosen, self.host, self.port)
+        side = ObservedHandshake(parsed, chosen, self.host, self.port, judges=self.judges)
         below = await self.dial(trailing=trailing)
         try:
             async with asyncio.timeout(self.timeout):

@@ -8,9 +8,9 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .dated import DatedCertificates, certificates_at
-    from .echo_server import EchoServer
-    from .pair import connected_pair
+    from tlsio.testing.dated import DatedCertificates, certificates_at
+    from tlsio.testing.echo_server import EchoServer
+    from tlsio.testing.pair import connected_pair
 
 __all__ = ["DatedCertificates", "EchoServer", "certificates_at", "connected_pair"]
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from tlsio.certs import Authority, Leaf
     from tlsio.connection.socket.tls_socket import TLSSocket
-
-    from .dated import DatedCertificates
-    from .echo_server import EchoServer
+    from tlsio.testing.dated import DatedCertificates
+    from tlsio.testing.echo_server import EchoServer
 
 __all__ = [
     "tlsio_authority",
@@ -54,7 +53,7 @@ def tlsio_client_leaf(tlsio_authority: Authority) -> Leaf:
 @pytest.fixture
 def tlsio_echo_server(tlsio_authority: Authority, tlsio_server_leaf: Leaf) -> Iterator[EchoServer]:
     """A running `tlsio.testing.EchoServer`: `port`, `ca_pem`, `errors`; any client can connect."""
-    from .echo_server import EchoServer  # noqa: PLC0415
+    from tlsio.testing.echo_server import EchoServer  # noqa: PLC0415
 
     with EchoServer(tlsio_authority, tlsio_server_leaf) as server:
         yield server
@@ -68,7 +67,7 @@ def tlsio_connected_pair(tlsio_authority: Authority) -> Callable[..., AbstractAs
     """
     from functools import partial  # noqa: PLC0415
 
-    from .pair import connected_pair  # noqa: PLC0415
+    from tlsio.testing.pair import connected_pair  # noqa: PLC0415
 
     return partial(connected_pair, tlsio_authority)
 
@@ -76,6 +75,6 @@ def tlsio_connected_pair(tlsio_authority: Authority) -> Callable[..., AbstractAs
 @pytest.fixture
 def tlsio_certificates_at() -> Callable[..., DatedCertificates]:
     """`tlsio.testing.certificates_at`: certificates that are valid around a chosen instant."""
-    from .dated import certificates_at  # noqa: PLC0415
+    from tlsio.testing.dated import certificates_at  # noqa: PLC0415
 
     return certificates_at

@@ -344,7 +344,12 @@ class ClientHandshake(HandshakeSide):
             describe_roots=self.context.describe_roots,
             find_roots=self.context.find_roots,
         )
-        policy = VerifyPolicy(
+        return judge(facts, self._make_policy(answer))
+
+    def _make_policy(self, answer: object) -> VerifyPolicy:
+        """Return what is accepted; `answer` is that of `check_server_identity=`."""
+        context = self.context.options
+        return VerifyPolicy(
             reject_unauthorized=context.reject_unauthorized is not False,
             pins=context.pins or (),
             identity_policy=self.options.identity_policy,
@@ -352,7 +357,6 @@ class ClientHandshake(HandshakeSide):
             chain_policy=self.options.chain_policy,
             answer=answer,
         )
-        return judge(facts, policy)
 
     def _check_response(self, handshake: Handshake) -> None:
         connection, verdict = handshake.connection, self.verdict
