@@ -349,6 +349,8 @@ cdef class Connection(Plaintext):
         # back.
         while self.reported_open and tio_conn_question(self.c) != TIO_NO_QUESTION and self._ask():
             self._move_out()
+        if tio_conn_has_news(self.c):           # the trace of what has just been encrypted
+            self._report_news()
         if self.reported_open and self.owner is not None:
             done = tio_conn_rehandshake_done(self.c)
             if done:
