@@ -531,6 +531,23 @@ class TestSign:
         with pytest.raises(tlsio.UsageValueError, match="authority above it"):
             Authority.create("Plant CA").intermediate("Plant CA")
 
+    def test_what_our_own_check_refuses_is_not_signed(self) -> None:
+        """Whether a request asks for it or the operator."""
+        root = Authority.create()
+        two, control = ["spiffe://example.org/a", "spiffe://example.org/b"], "admin\0.evil"
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, control)])
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        for names in (None, ["ada@example.org"]):
+            with pytest.raises(tlsio.ConfigError, match="control characters") as caught:
+                root.sign(request, usage="client", names=names)
+            assert caught.value.message.count("control characters") == 1
+        with pytest.raises(tlsio.ConfigError, match="exactly one"):
+            root.sign(create_request("localhost", key=generate_key()), names=two)
+        for call in (lambda: root.client("Ada", *two), lambda: root.client("Ada", subject=subject), lambda: root.client(control + "\r")):
+            with pytest.raises(tlsio.UsageValueError, match=r"exactly one|control characters|null character"):
+                call()
+
     @pytest.mark.parametrize(
         ("make", "said"),
         [

@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.certs.keys import generate_key, load_key, signature_hash
 from tlsio.certs.leaf import Leaf
-from tlsio.certs.names import parse_name, parse_names
+from tlsio.certs.names import parse_name, parse_names, spiffe_faults
 from tlsio.certs.pem import to_pem
 from tlsio.certs.profile import (
     LEAF_DAYS,
@@ -36,7 +36,7 @@ from tlsio.certs.profile import (
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
 from tlsio.certs.status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from tlsio.certs.subject import named, parse_subject
+from tlsio.certs.subject import named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
@@ -276,9 +276,10 @@ class Authority:
             faults.append("it has no alternative name, and clients read no other")
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += self._name_faults(subject, certified)
+        faults += [*self._name_faults(subject, certified), *subject_faults(subject)]
         if faults:
-            raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
+            reasons = "; ".join(dict.fromkeys(faults))
+            raise ConfigError(f"The request was not signed: {reasons}", code="ERR_TLS_REQUEST_REFUSED")
         certificate = self._issue(
             asked.public_key(),
             subject=subject,
@@ -387,7 +388,7 @@ class Authority:
             return ["there is neither a name nor a subject"]
         # Verifiers take a certificate whose subject is its issuer for a self-signed one.
         taken = ["the subject is that of the authority"] if subject in [one.subject for one in chain] else []
-        return taken + names_outside(subject, names, chain)
+        return [*taken, *spiffe_faults(names), *names_outside(subject, names, chain)]
 
     def _sent(self) -> tuple[x509.Certificate, ...]:
         return tuple(one for one in (self.certificate, *self.above) if one.subject != one.issuer)
