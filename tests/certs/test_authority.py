@@ -391,6 +391,14 @@ class TestConstraints:
         with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
             below.server("a.secret.example.com")
 
+    def test_a_wildcard_for_an_excluded_name_is_not_certified(self) -> None:
+        """Python's `ssl` would accept it for that name; a deeper name it would not match."""
+        root = Authority.create(excluded=["secret.example.com"])
+        for issue in (root.server, root.intermediate("below").server):
+            with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+                issue("*.example.com")
+        assert Authority.create(excluded=["a.secret.example.com"]).server("*.example.com")
+
     @pytest.mark.parametrize("permitted", ["example.com", "10.0.0.0/8", "@example.com", "URI:example.com"])
     def test_kinds_that_do_not_occur_are_not_permitted(self, permitted: str, tmp_path: Path) -> None:
         """A constraint of one kind says nothing about the others, which OpenSSL would accept."""

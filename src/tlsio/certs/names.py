@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.errors import UsageValueError
 
-__all__ = ["describe_name", "is_within", "parse_constraint", "parse_name", "parse_names", "spiffe_faults"]
+__all__ = ["describe_name", "is_within", "meets", "parse_constraint", "parse_name", "parse_names", "spiffe_faults"]
 
 _LABEL = "names"
 _MAX_DNS = 253  # RFC 1035 §2.3.4: 255 octets on the wire, two of them for the first length and the root
@@ -98,6 +98,16 @@ def parse_constraint(name: str | x509.GeneralName) -> x509.GeneralName:
     return x509.DNSName(_host(text.removeprefix("*.").removeprefix(".")))
 
 
+def meets(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
+    """Tell whether a name is in an excluded subtree, or is a wildcard for a name in it."""
+    if not isinstance(name, x509.DNSName) or not isinstance(subtree, x509.DNSName):
+        return is_within(name, subtree)
+    host = name.value.lower().removesuffix(".")
+    label, _, domain = subtree.value.lower().removesuffix(".").partition(".")
+    # "*.example.com" is not in the subtree "secret.example.com", but is accepted for that host.
+    return is_within(x509.DNSName(host), subtree) or bool(label and host == f"*.{domain}")
+
+
 def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
     """Tell whether a name is in a subtree of its kind (RFC 5280 §4.2.1.10)."""
     if isinstance(name, x509.IPAddress) and isinstance(subtree, x509.IPAddress):
@@ -105,10 +115,14 @@ def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
     if isinstance(name, x509.DNSName) and isinstance(subtree, x509.DNSName):
         # "Any DNS name that can be constructed by simply adding zero or more labels to the
         # left-hand side of the name satisfies the name constraint."
-        base = subtree.value.removeprefix(".")
-        return not base or name.value == base or name.value.endswith(f".{base}")
+        host, base = name.value.lower(), subtree.value.lower().removesuffix(".")
+        if base.startswith("."):  # for OpenSSL and Go, only names below
+            return host.endswith(base)
+        return not base or host == base or host.endswith(f".{base}")
     if isinstance(name, x509.RFC822Name) and isinstance(subtree, x509.RFC822Name):
-        return name.value == subtree.value if "@" in subtree.value else _is_host_within(name.value.rpartition("@")[2], subtree.value)
+        local, _, host = name.value.rpartition("@")
+        mailbox, at, domain = subtree.value.rpartition("@")
+        return (local, host.lower()) == (mailbox, domain.lower()) if at else _is_host_within(host, domain)
     if isinstance(name, x509.UniformResourceIdentifier) and isinstance(subtree, x509.UniformResourceIdentifier):
         return _is_host_within(urlsplit(name.value).hostname or "", subtree.value)
     return False
@@ -116,6 +130,7 @@ def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
 
 def _is_host_within(host: str, subtree: str) -> bool:
     """Compare hosts of mailboxes and URIs, where only a leading dot allows hosts below."""
+    host, subtree = host.lower(), subtree.lower()
     return host.endswith(subtree) if subtree.startswith(".") else host == subtree
 
 

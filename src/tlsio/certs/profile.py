@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from tlsio.certs.names import describe_name, is_within, parse_constraint
+from tlsio.certs.names import describe_name, is_within, meets, parse_constraint
 from tlsio.certs.request import USAGES
 from tlsio.certs.subject import common_name_of
 from tlsio.model.checks import out_of_range, wrong_type, wrong_value
@@ -216,7 +216,7 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
 
 def _allows(constraints: x509.NameConstraints, name: x509.GeneralName) -> bool:
     permitted = [one for one in constraints.permitted_subtrees or () if type(one) is type(name)]
-    if any(is_within(name, one) for one in constraints.excluded_subtrees or ()):
+    if any(meets(name, one) for one in constraints.excluded_subtrees or ()):
         return False
     return not permitted or any(is_within(name, one) for one in permitted)
 
