@@ -456,6 +456,27 @@ class TestConstraints:
         with pytest.raises(tlsio.UsageStateError, match="may not have authorities below it"):
             root.intermediate("a").intermediate("b")
 
+    def test_the_path_length_of_the_root_counts_all_below(self, tmp_path: Path) -> None:
+        """Not only the authority next to it."""
+        root = Authority.create(path_length=2)
+        with pytest.raises(tlsio.UsageValueError, match="at most 1") as caught:
+            root.intermediate("a", path_length=2)
+        assert caught.value.code == "ERR_OUT_OF_RANGE"
+        last = root.intermediate("a", path_length=1).intermediate("b")
+        openssl_verify(root, last.server("localhost"), tmp_path)
+        last.write(cert=tmp_path / "b.pem", key=tmp_path / "b.key")
+        with pytest.raises(tlsio.UsageStateError, match="may not have authorities below it"):
+            Authority.load(cert=tmp_path / "b.pem", key=tmp_path / "b.key").intermediate("c")
+
+    def test_an_authority_too_far_below_is_not_used(self, tmp_path: Path) -> None:
+        """As another program may have made it: no peer accepts what it would issue."""
+        root = Authority.create("root", path_length=0)
+        below = Authority.create("root", key=root.key).intermediate("below")
+        with pytest.raises(AssertionError, match="path length"):
+            openssl_verify(root, below.server("localhost"), tmp_path)
+        with pytest.raises(tlsio.ConfigError, match="more authorities"):
+            Authority.load(cert=[below.certificate, root.certificate], key=below.key)
+
 
 class TestSign:
     """Foreign requests."""

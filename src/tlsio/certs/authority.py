@@ -25,6 +25,7 @@ from tlsio.certs.profile import (
     check_instant,
     check_leaf_life,
     check_room_below,
+    find_room_below,
     key_usage,
     make_constraints,
     make_life,
@@ -160,8 +161,8 @@ class Authority:
         Raises:
             OSError: a file cannot be read.
             ConfigError: they are not a certificate and a key, do not belong together
-                (`ERR_OSSL_X509_KEY_VALUES_MISMATCH`), or the certificate is not that of an
-                authority.
+                (`ERR_OSSL_X509_KEY_VALUES_MISMATCH`), the certificate is not that of an authority,
+                or authorities above it do not allow it (path length).
         """
         certificate, *above = _load_certificates(cert)
         secret = load_key(key, passphrase)
@@ -175,6 +176,12 @@ class Authority:
             raise ConfigError(
                 f'The certificate "{title_of(certificate)}" is not that of an authority',
                 hint="An authority's certificate has basicConstraints CA:true and the key usage keyCertSign.",
+            )
+        room = find_room_below((certificate, *above))
+        if room is not None and room < 0:
+            raise ConfigError(
+                f'The authority "{title_of(certificate)}" is below more authorities than one of them allows',
+                hint="No peer accepts what it issues: have it certified by an authority with a larger path length.",
             )
         return cls(secret, certificate, tuple(above), issuer_url, ocsp_url, crl_url, clock or system_clock)
 
@@ -196,7 +203,8 @@ class Authority:
             options: See `AuthorityOptions`.
 
         Raises:
-            UsageError: a name, a constraint or a time is wrong.
+            UsageError: a name, a constraint or a time is wrong, or `path_length` is larger than
+                the authorities above leave.
             UsageStateError: this authority may not have authorities below it.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
@@ -423,10 +431,10 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     clock = clock or (issuer.clock if issuer else system_clock)
     if issuer and path_length is None:
         path_length = 0
-    if issuer:
-        check_room_below(issuer.certificate)
     if path_length is not None:
         check_int("path_length", path_length, 0, _MAX_PATH_LENGTH)
+        if issuer:
+            check_room_below((issuer.certificate, *issuer.above), path_length)
     default = _INTERMEDIATE_DAYS if issuer else _ROOT_DAYS
     life = make_life(clock(), days, not_before, not_after, default=default, issuer=issuer.certificate if issuer else None)
     constraints = make_constraints(permitted, excluded)
