@@ -37,7 +37,7 @@ from tlsio.certs.profile import (
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
 from tlsio.certs.status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from tlsio.certs.subject import named, parse_subject, subject_faults
+from tlsio.certs.subject import is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
@@ -395,7 +395,7 @@ class Authority:
         if not names and not subject.rdns:
             return ["there is neither a name nor a subject"]
         # Verifiers take a certificate whose subject is its issuer for a self-signed one.
-        taken = ["the subject is that of the authority"] if subject in [one.subject for one in chain] else []
+        taken = ["the subject is that of the authority"] if any(is_same_subject(subject, one.subject) for one in chain) else []
         return [*taken, *spiffe_faults(names), *names_outside(subject, names, chain)]
 
     def _sent(self) -> tuple[x509.Certificate, ...]:
@@ -442,7 +442,7 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     if faults := key_faults(secret.public_key()):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     who = parse_subject(subject) if subject else named(name)
-    if issuer and who in [one.subject for one in (issuer.certificate, *issuer.above)]:
+    if issuer and any(is_same_subject(who, one.subject) for one in (issuer.certificate, *issuer.above)):
         raise wrong_value("name", "is that of an authority above it", hint="Verifiers find issuers by their names: choose another one.")
     signer = issuer.key if issuer else secret
     identifier = x509.SubjectKeyIdentifier.from_public_key(secret.public_key())

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 from tlsio.model.checks import check_filled_text, wrong_type, wrong_value
 from tlsio.trust.names import printable
 
-__all__ = ["MAX_COMMON_NAME", "common_name_of", "named", "parse_subject", "subject_faults"]
+__all__ = ["MAX_COMMON_NAME", "common_name_of", "is_same_subject", "named", "parse_subject", "subject_faults"]
 
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 
@@ -61,6 +61,20 @@ def subject_faults(subject: x509.Name) -> list[str]:
     return [
         f'the subject has control characters: "{printable(one)}"' for one in values if any(unicodedata.category(c) == "Cc" for c in one)
     ]
+
+
+def is_same_subject(one: x509.Name, other: x509.Name) -> bool:
+    """Compare names as verifiers do, without regard to case and extra blanks (RFC 5280 §7.1)."""
+    return _compared(one) == _compared(other)
+
+
+def _compared(name: x509.Name) -> list[frozenset[tuple[x509.ObjectIdentifier, str | bytes]]]:
+    return [frozenset((part.oid, _fold(part.value)) for part in rdn) for rdn in name.rdns]
+
+
+def _fold(value: str | bytes) -> str | bytes:
+    """Prepare text for a comparison (RFC 4518 §2): case folded, blanks trimmed and compressed."""
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split()) if isinstance(value, str) else value
 
 
 def _checked(subject: x509.Name) -> x509.Name:
