@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.certs.keys import generate_key, load_key, signature_hash
@@ -36,7 +37,7 @@ from tlsio.certs.profile import (
     title_of,
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
-from tlsio.certs.status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
+from tlsio.certs.status import ListNumbers, Revocation, issuer_key_identifier, make_crl, make_ocsp_response
 from tlsio.certs.subject import is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
@@ -119,6 +120,7 @@ class Authority:
     ocsp_url: str | None = None
     crl_url: str | None = None
     clock: Callable[[], datetime] = field(default=system_clock, repr=False)
+    _numbers: ListNumbers = field(default_factory=ListNumbers, init=False, repr=False, compare=False)
 
     @classmethod
     def create(cls, name: str = "tlsio authority", **options: Unpack[AuthorityOptions]) -> Authority:
@@ -306,14 +308,15 @@ class Authority:
         Args:
             revoked: What is revoked; a certificate alone is revoked from now on, without a reason.
             days: For how long the list is current.
-            number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in seconds.
+            number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in
+                microseconds, or one more than that of the list before.
 
         Raises:
-            UsageError: an argument is wrong.
+            UsageError: an argument is wrong, or a certificate is that of another authority.
         """
         now = self._now()
-        entries = [_revocation(one, now) for one in revoked]
-        number = int(now.timestamp()) if number is None else check_int("number", number, 0, _MAX_CRL_NUMBER)
+        entries = [self._revocation(one, now) for one in revoked]
+        number = self._numbers.next(self.clock()) if number is None else check_int("number", number, 0, _MAX_CRL_NUMBER)
         return make_crl(self.certificate, self.key, entries, now=now, life=check_days("days", days), number=number)
 
     def ocsp(
@@ -328,11 +331,11 @@ class Authority:
             request: The request that it answers, in DER; None for a response to staple.
 
         Raises:
-            UsageError: an argument is wrong.
+            UsageError: an argument is wrong, or the certificate is that of another authority.
             ConfigError: the request cannot be read, or is about another certificate.
         """
-        subject, now = _certificate(certificate), self._now()
-        revocation = _revocation(subject if revoked is True else revoked, now) if revoked else None
+        subject, now = self._own(certificate), self._now()
+        revocation = self._revocation(subject if revoked is True else revoked, now) if revoked else None
         if revocation and revocation.serial_number != subject.serial_number:
             raise wrong_value("revoked", "is about another certificate")
         life = check_days("days", days)
@@ -400,6 +403,26 @@ class Authority:
 
     def _sent(self) -> tuple[x509.Certificate, ...]:
         return tuple(one for one in (self.certificate, *self.above) if one.subject != one.issuer)
+
+    def _revocation(self, given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
+        if isinstance(given, Revocation):
+            return replace(given, at=check_instant("at", given.at))
+        return Revocation(self._own(given).serial_number, now)
+
+    def _own(self, given: Leaf | x509.Certificate) -> x509.Certificate:
+        """Return a certificate, if this authority has issued it."""
+        found = given.certificate if isinstance(given, Leaf) else given
+        if not isinstance(found, x509.Certificate):
+            raise wrong_type("certificate", "a Leaf or an x509.Certificate", found)
+        try:
+            found.verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            raise wrong_value(
+                "certificate",
+                f'was not issued by the authority "{title_of(self.certificate)}"',
+                hint="Ask the authority that issued it; crl() takes a Revocation where this one had another key.",
+            ) from None
+        return found
 
     def _now(self) -> datetime:
         return check_instant("clock()", self.clock())
@@ -501,16 +524,3 @@ def _parse(material: Material) -> list[x509.Certificate]:
     if material.kind == "pem":
         return x509.load_pem_x509_certificates(material.data)
     return [x509.load_der_x509_certificate(material.data)]
-
-
-def _revocation(given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
-    if isinstance(given, Revocation):
-        return replace(given, at=check_instant("at", given.at))
-    return Revocation(_certificate(given).serial_number, now)
-
-
-def _certificate(given: Leaf | x509.Certificate) -> x509.Certificate:
-    found = given.certificate if isinstance(given, Leaf) else given
-    if not isinstance(found, x509.Certificate):
-        raise wrong_type("certificate", "a Leaf or an x509.Certificate", found)
-    return found
