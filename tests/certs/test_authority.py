@@ -391,6 +391,14 @@ class TestConstraints:
         with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
             below.server("a.secret.example.com")
 
+    def test_a_wildcard_for_an_excluded_name_is_not_certified(self) -> None:
+        """Python's `ssl` would accept it for that name; a deeper name it would not match."""
+        root = Authority.create(excluded=["secret.example.com"])
+        for issue in (root.server, root.intermediate("below").server):
+            with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+                issue("*.example.com")
+        assert Authority.create(excluded=["a.secret.example.com"]).server("*.example.com")
+
     @pytest.mark.parametrize("permitted", ["example.com", "10.0.0.0/8", "@example.com", "URI:example.com"])
     def test_kinds_that_do_not_occur_are_not_permitted(self, permitted: str, tmp_path: Path) -> None:
         """A constraint of one kind says nothing about the others, which OpenSSL would accept."""
@@ -447,6 +455,27 @@ class TestConstraints:
         assert root.intermediate("a", path_length=1).intermediate("b")
         with pytest.raises(tlsio.UsageStateError, match="may not have authorities below it"):
             root.intermediate("a").intermediate("b")
+
+    def test_the_path_length_of_the_root_counts_all_below(self, tmp_path: Path) -> None:
+        """Not only the authority next to it."""
+        root = Authority.create(path_length=2)
+        with pytest.raises(tlsio.UsageValueError, match="at most 1") as caught:
+            root.intermediate("a", path_length=2)
+        assert caught.value.code == "ERR_OUT_OF_RANGE"
+        last = root.intermediate("a", path_length=1).intermediate("b")
+        openssl_verify(root, last.server("localhost"), tmp_path)
+        last.write(cert=tmp_path / "b.pem", key=tmp_path / "b.key")
+        with pytest.raises(tlsio.UsageStateError, match="may not have authorities below it"):
+            Authority.load(cert=tmp_path / "b.pem", key=tmp_path / "b.key").intermediate("c")
+
+    def test_an_authority_too_far_below_is_not_used(self, tmp_path: Path) -> None:
+        """As another program may have made it: no peer accepts what it would issue."""
+        root = Authority.create("root", path_length=0)
+        below = Authority.create("root", key=root.key).intermediate("below")
+        with pytest.raises(AssertionError, match="path length"):
+            openssl_verify(root, below.server("localhost"), tmp_path)
+        with pytest.raises(tlsio.ConfigError, match="more authorities"):
+            Authority.load(cert=[below.certificate, root.certificate], key=below.key)
 
 
 class TestSign:
@@ -523,13 +552,34 @@ class TestSign:
     def test_the_subject_of_the_authority_is_not_given_to_others(self) -> None:
         """Verifiers would take the certificate for a self-signed one."""
         authority = Authority.create("Plant CA").intermediate("Line 4")
-        for name in ("Plant CA", "Line 4"):
+        for name in ("Plant CA", "Line 4", "plant ca", "PLANT  CA", " Plant CA ", "\uff2cine 4"):
             with pytest.raises(tlsio.UsageValueError, match="that of the authority"):
                 authority.client(name)
             with pytest.raises(tlsio.ConfigError, match="that of the authority"):
-                authority.sign(create_request(key=generate_key(), subject=f"CN={name}"), usage="client")
+                authority.sign(
+                    create_request(key=generate_key(), subject=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])),
+                    usage="client",
+                )
         with pytest.raises(tlsio.UsageValueError, match="authority above it"):
-            Authority.create("Plant CA").intermediate("Plant CA")
+            Authority.create("Plant CA").intermediate("plant  CA ")
+        assert authority.client("PlantCA")
+
+    def test_what_our_own_check_refuses_is_not_signed(self) -> None:
+        """Whether a request asks for it or the operator."""
+        root = Authority.create()
+        two, control = ["spiffe://example.org/a", "spiffe://example.org/b"], "admin\0.evil"
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, control)])
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        request = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+        for names in (None, ["ada@example.org"]):
+            with pytest.raises(tlsio.ConfigError, match="control characters") as caught:
+                root.sign(request, usage="client", names=names)
+            assert caught.value.message.count("control characters") == 1
+        with pytest.raises(tlsio.ConfigError, match="exactly one"):
+            root.sign(create_request("localhost", key=generate_key()), names=two)
+        for call in (lambda: root.client("Ada", *two), lambda: root.client("Ada", subject=subject), lambda: root.client(control + "\r")):
+            with pytest.raises(tlsio.UsageValueError, match=r"exactly one|control characters|null character"):
+                call()
 
     @pytest.mark.parametrize(
         ("make", "said"),

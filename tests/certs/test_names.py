@@ -7,7 +7,7 @@ from cryptography import x509
 
 import tlsio
 from tlsio.certs import describe_name, parse_constraint, parse_name, parse_names
-from tlsio.certs.names import is_within
+from tlsio.certs.names import is_within, meets
 
 DNS, IP, EMAIL, URI = x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier
 
@@ -29,7 +29,6 @@ DNS, IP, EMAIL, URI = x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.Unifor
         ("ada+tls@bücher.example", EMAIL("ada+tls@xn--bcher-kva.example")),
         ("https://example.com/shop?x=1", URI("https://example.com/shop?x=1")),
         ("spiffe://example.org/shop/eu-1", URI("spiffe://example.org/shop/eu-1")),
-        ("spiffe://example.org", URI("spiffe://example.org")),
         ("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", URI("urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6")),
         ("DNS:localhost", DNS("localhost")),
         ("ip:127.0.0.1", IP(ip_address("127.0.0.1"))),
@@ -70,12 +69,14 @@ def test_text_becomes_the_name_that_it_means(text: str, name: x509.GeneralName) 
         ("https://[::1/", "not a URI"),
         ("https://example.com:port/", "not a URI"),
         ("https://example.com/a b", "percent-encoded"),
-        ("spiffe://Example.org/shop", "trust domain"),
-        ("spiffe://example.org:8443/shop", "trust domain"),
-        ("spiffe://example.org/shop/", "segments"),
-        ("spiffe://example.org/../shop", "segments"),
-        ("spiffe://example.org/shop?x=1", "segments"),
-        (f"spiffe://example.org/{'a' * 2048}", "longer than 2048"),
+        ("spiffe://Example.org/shop", "not a SPIFFE ID"),
+        ("spiffe://example.org:8443/shop", "not a SPIFFE ID"),
+        ("spiffe://example.org", "not a SPIFFE ID"),
+        ("spiffe://example.org/shop/", "not a SPIFFE ID"),
+        ("spiffe://example.org/../shop", "not a SPIFFE ID"),
+        ("spiffe://example.org/shop?x=1", "not a SPIFFE ID"),
+        ("URI:spiffe:/example.org/shop", "not a SPIFFE ID"),
+        (f"spiffe://example.org/{'a' * 2048}", "must be a URI"),
         ("", "must not be empty"),
         ("local\0host", "null character"),
     ],
@@ -162,6 +163,43 @@ def test_what_is_no_subtree_is_refused(text: str) -> None:
 def test_a_name_is_in_a_subtree(name: str, subtree: str, *, inside: bool) -> None:
     """RFC 5280 §4.2.1.10, for each kind."""
     assert is_within(parse_name(name), parse_constraint(subtree)) is inside
+
+
+@pytest.mark.parametrize(
+    ("name", "subtree", "inside"),
+    [
+        (DNS("WWW.Example.com"), DNS("Example.COM"), True),
+        (DNS("example.com"), DNS("EXAMPLE.com."), True),
+        (DNS("a.example.com"), DNS(".Example.com"), True),
+        (DNS("example.com"), DNS(".example.com"), False),
+        (DNS("badexample.com"), DNS(".example.com"), False),
+        (EMAIL("ada@Example.com"), EMAIL("example.COM"), True),
+        (EMAIL("ada@example.com"), EMAIL("ada@Example.com"), True),
+        (EMAIL("Ada@example.com"), EMAIL("ada@example.com"), False),
+        (EMAIL("ada@a.example.com"), EMAIL(".Example.com"), True),
+        (URI("https://a.example.com/"), URI(".Example.com"), True),
+    ],
+)
+def test_hosts_are_compared_without_regard_to_case(name: x509.GeneralName, subtree: x509.GeneralName, *, inside: bool) -> None:
+    """As constraints of other authorities have them; the local part of a mailbox has a case."""
+    assert is_within(name, subtree) is meets(name, subtree) is inside
+
+
+@pytest.mark.parametrize(
+    ("name", "subtree", "meeting"),
+    [
+        ("*.example.com", "secret.example.com", True),
+        ("*.example.com", "a.secret.example.com", False),
+        ("*.example.com", "other.com", False),
+        ("*.example.com", "com", True),
+        ("secret.example.com.", "secret.example.com", True),
+        ("*.Example.com", "Secret.example.com", True),
+        ("*.example.com", ".secret.example.com", False),
+    ],
+)
+def test_a_wildcard_meets_the_subtree_of_a_name_that_it_matches(name: str, subtree: str, *, meeting: bool) -> None:
+    """One label only, as for clients."""
+    assert meets(DNS(name), DNS(subtree)) is meeting
 
 
 @pytest.mark.parametrize("text", ["localhost", "192.0.2.1", "ada@example.com", "spiffe://example.org/shop"])

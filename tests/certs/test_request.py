@@ -170,7 +170,14 @@ def named(*names: x509.GeneralName) -> Callable[[x509.CertificateSigningRequestB
         (x509.DNSName("localhost."), "preferred syntax"),
         (x509.DNSName("127.0.0.1"), "not a host name"),
         (x509.RFC822Name("nobody"), "e-mail"),
-        (x509.UniformResourceIdentifier("spiffe://Example.org/"), "trust domain"),
+        (x509.RFC822Name("root@example.org\n"), "preferred syntax"),
+        (x509.RFC822Name(" root@example.org"), "e-mail"),
+        (x509.RFC822Name("root@example.org."), "preferred syntax"),
+        (x509.UniformResourceIdentifier("spiffe://Example.org/"), "not a SPIFFE ID"),
+        (x509.UniformResourceIdentifier("spiffe://example.org"), "not a SPIFFE ID"),
+        (x509.UniformResourceIdentifier("spiffe://example.org/admin\n"), "preferred syntax"),
+        (x509.UniformResourceIdentifier("spiffe://example.org/admin "), "preferred syntax"),
+        (x509.UniformResourceIdentifier("https://a.example/\t"), "preferred syntax"),
         (x509.RegisteredID(x509.ObjectIdentifier("1.2.3")), "RegisteredID"),
     ],
 )
@@ -178,6 +185,30 @@ def test_a_name_that_cannot_be_certified_is_a_fault(name: x509.GeneralName, said
     """Each with its reason."""
     [fault] = built(named(name))
     assert said in fault
+
+
+def test_hosts_may_have_capitals() -> None:
+    """Clients compare them without regard to case."""
+    assert not built(named(x509.DNSName("WWW.Example.org"), x509.RFC822Name("Ada@Example.org")))
+
+
+def test_two_spiffe_ids_are_a_fault() -> None:
+    """Verifiers accept exactly one URI; other URIs may be several."""
+    shop, other = x509.UniformResourceIdentifier("spiffe://example.org/shop"), x509.UniformResourceIdentifier("https://example.org/")
+    [fault] = built(named(shop, other))
+    assert "exactly one" in fault
+    assert not built(named(other, x509.UniformResourceIdentifier("https://example.com/")))
+
+
+@pytest.mark.parametrize("text", ["admin\0.evil", "admin\r", "admin\x1b[2K", "admin\x7f"])
+def test_control_characters_in_a_subject_are_a_fault(text: str) -> None:
+    """A program would cut the name there, or show another one."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    [fault] = request_faults(builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()))
+    assert "control characters" in fault
+    with pytest.raises(tlsio.UsageValueError, match="control characters"):
+        create_request("localhost", key=generate_key(), subject=subject)
 
 
 def test_every_fault_is_told() -> None:

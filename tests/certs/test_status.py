@@ -32,6 +32,11 @@ def run(*command: str, data: bytes = b"", fails: bool = False) -> str:
     return (done.stdout + done.stderr).decode()
 
 
+def number_of(crl: x509.CertificateRevocationList) -> int:
+    """Return its number."""
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
 @pytest.fixture
 def authority() -> Authority:
     """A root."""
@@ -73,7 +78,20 @@ class TestLists:
         """A later list has a higher number."""
         crl = Authority.create(clock=lambda: NOW).crl(days=2)
         assert (crl.last_update_utc, crl.next_update_utc) == (NOW, NOW + timedelta(days=2))
-        assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == NOW.timestamp()
+        assert crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == NOW.timestamp() * 10**6
+
+    def test_numbers_grow_within_an_instant(self) -> None:
+        """Lists with different content never have the same number."""
+        authority = Authority.create(clock=lambda: NOW)
+        numbers = [number_of(authority.crl()) for _ in range(3)]
+        assert numbers == sorted(set(numbers))
+
+    def test_a_certificate_of_another_authority_is_not_listed(self, authority: Authority) -> None:
+        """Its serial number may be that of a good certificate here."""
+        for other in (Authority.create("another"), Authority.create()):  # by name, by signature
+            with pytest.raises(tlsio.UsageValueError, match="not issued by") as caught:
+                authority.crl(other.server("localhost"))
+            assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
     async def test_our_server_refuses_who_is_on_it(self, authority: Authority) -> None:
         """As `crl=`."""
@@ -132,6 +150,14 @@ class TestAnswers:
         asked = x509.ocsp.OCSPRequestBuilder().add_certificate(leaf.certificate, other.certificate, x509.ocsp.hashes.SHA1()).build()
         with pytest.raises(tlsio.ConfigError, match="another certificate"):
             authority.ocsp(leaf, request=asked.public_bytes(Encoding.DER))
+
+    def test_a_certificate_of_another_authority_has_no_answer(self, authority: Authority) -> None:
+        """A "good" would say that it was issued here."""
+        for other in (Authority.create("another"), Authority.create()):
+            for revoked in (False, True):
+                with pytest.raises(tlsio.UsageValueError, match="not issued by") as caught:
+                    authority.ocsp(other.server("localhost"), revoked=revoked)
+                assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
     def test_what_is_no_request_is_refused(self, authority: Authority) -> None:
         """It comes from the network."""

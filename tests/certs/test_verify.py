@@ -478,6 +478,17 @@ class TestNames:
         assert certs.verify(pems(made[:2]), identity=uri, **options)
         assert not certs.verify(pems(made[:2]), identity="spiffe://example.org/db", **options)
 
+    @pytest.mark.parametrize("policy", ["openssl", "strict"])
+    @pytest.mark.parametrize("identity_policy", ["node", "rfc9525"])
+    def test_name_of_a_client(self, policy: Any, identity_policy: Any) -> None:
+        """It is compared, although a server expects none."""
+        made = leaf(changes=eku(CLIENT))
+        options: dict[str, Any] = {"ca": root().pem, "at": AT, "usage": "client", "policy": policy, "identity_policy": identity_policy}
+        assert certs.verify(pems(made[:2]), HOST, **options)
+        assert certs.verify(pems(made[:2]), **options)
+        verdict = certs.verify(pems(made[:2]), "wrong.example.com", **options)
+        assert [cause.code for cause in verdict.causes] == ["ERR_TLS_CERT_ALTNAME_INVALID"]
+
 
 class TestArguments:
     """What is given, and in which form."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,3 +64,13 @@ async def test_a_wrong_option_raises() -> None:
     """It is no finding about files."""
     with pytest.raises(tlsio.UsageError):
         await probe.examine_files("localhost", certificate=good().cert_pem)
+
+
+async def test_nothing_that_is_given_is_ignored() -> None:
+    """Pins of a server's context have no effect here, and a naive instant could mean any time zone."""
+    files = {"cert": good().cert_pem, "key": good().key_pem}
+    with pytest.raises(tlsio.UsageTypeError, match="'pins'") as caught:
+        await probe.examine_files("localhost", **files, pins=["sha256/" + "A" * 43 + "="])
+    assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+    with pytest.raises(tlsio.UsageTypeError, match="aware datetime"):
+        await probe.examine_files("localhost", **files, at=datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake itself

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.certs.keys import generate_key, load_key, signature_hash
 from tlsio.certs.leaf import Leaf
-from tlsio.certs.names import parse_name, parse_names
+from tlsio.certs.names import parse_name, parse_names, spiffe_faults
 from tlsio.certs.pem import to_pem
 from tlsio.certs.profile import (
     LEAF_DAYS,
@@ -25,6 +26,7 @@ from tlsio.certs.profile import (
     check_instant,
     check_leaf_life,
     check_room_below,
+    find_room_below,
     key_usage,
     make_constraints,
     make_life,
@@ -35,8 +37,8 @@ from tlsio.certs.profile import (
     title_of,
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
-from tlsio.certs.status import Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from tlsio.certs.subject import named, parse_subject
+from tlsio.certs.status import ListNumbers, Revocation, issuer_key_identifier, make_crl, make_ocsp_response
+from tlsio.certs.subject import is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
@@ -76,7 +78,7 @@ class AuthorityOptions(TypedDict, total=False):
         permitted: Name constraints: the only names that it may certify, as `parse_constraint` reads
             them. Names of kinds that do not occur are not permitted: no addresses if there are only
             names of DNS.
-        excluded: Names that it may not certify.
+        excluded: Names that it may not certify, nor a wildcard that covers one of them.
         issuer_url: Where its certificate is, for clients that miss it (AIA).
         ocsp_url: Where its OCSP responder is.
         crl_url: Where its revocation list is.
@@ -118,6 +120,7 @@ class Authority:
     ocsp_url: str | None = None
     crl_url: str | None = None
     clock: Callable[[], datetime] = field(default=system_clock, repr=False)
+    _numbers: ListNumbers = field(default_factory=ListNumbers, init=False, repr=False, compare=False)
 
     @classmethod
     def create(cls, name: str = "tlsio authority", **options: Unpack[AuthorityOptions]) -> Authority:
@@ -160,8 +163,8 @@ class Authority:
         Raises:
             OSError: a file cannot be read.
             ConfigError: they are not a certificate and a key, do not belong together
-                (`ERR_OSSL_X509_KEY_VALUES_MISMATCH`), or the certificate is not that of an
-                authority.
+                (`ERR_OSSL_X509_KEY_VALUES_MISMATCH`), the certificate is not that of an authority,
+                or authorities above it do not allow it (path length).
         """
         certificate, *above = _load_certificates(cert)
         secret = load_key(key, passphrase)
@@ -175,6 +178,12 @@ class Authority:
             raise ConfigError(
                 f'The certificate "{title_of(certificate)}" is not that of an authority',
                 hint="An authority's certificate has basicConstraints CA:true and the key usage keyCertSign.",
+            )
+        room = find_room_below((certificate, *above))
+        if room is not None and room < 0:
+            raise ConfigError(
+                f'The authority "{title_of(certificate)}" is below more authorities than one of them allows',
+                hint="No peer accepts what it issues: have it certified by an authority with a larger path length.",
             )
         return cls(secret, certificate, tuple(above), issuer_url, ocsp_url, crl_url, clock or system_clock)
 
@@ -196,7 +205,8 @@ class Authority:
             options: See `AuthorityOptions`.
 
         Raises:
-            UsageError: a name, a constraint or a time is wrong.
+            UsageError: a name, a constraint or a time is wrong, or `path_length` is larger than
+                the authorities above leave.
             UsageStateError: this authority may not have authorities below it.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
@@ -276,9 +286,10 @@ class Authority:
             faults.append("it has no alternative name, and clients read no other")
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += self._name_faults(subject, certified)
+        faults += [*self._name_faults(subject, certified), *subject_faults(subject)]
         if faults:
-            raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
+            reasons = "; ".join(dict.fromkeys(faults))
+            raise ConfigError(f"The request was not signed: {reasons}", code="ERR_TLS_REQUEST_REFUSED")
         certificate = self._issue(
             asked.public_key(),
             subject=subject,
@@ -297,14 +308,15 @@ class Authority:
         Args:
             revoked: What is revoked; a certificate alone is revoked from now on, without a reason.
             days: For how long the list is current.
-            number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in seconds.
+            number: Must grow from list to list (RFC 5280 §5.2.3). Default: the time in
+                microseconds, or one more than that of the list before.
 
         Raises:
-            UsageError: an argument is wrong.
+            UsageError: an argument is wrong, or a certificate is that of another authority.
         """
         now = self._now()
-        entries = [_revocation(one, now) for one in revoked]
-        number = int(now.timestamp()) if number is None else check_int("number", number, 0, _MAX_CRL_NUMBER)
+        entries = [self._revocation(one, now) for one in revoked]
+        number = self._numbers.next(self.clock()) if number is None else check_int("number", number, 0, _MAX_CRL_NUMBER)
         return make_crl(self.certificate, self.key, entries, now=now, life=check_days("days", days), number=number)
 
     def ocsp(
@@ -319,11 +331,11 @@ class Authority:
             request: The request that it answers, in DER; None for a response to staple.
 
         Raises:
-            UsageError: an argument is wrong.
+            UsageError: an argument is wrong, or the certificate is that of another authority.
             ConfigError: the request cannot be read, or is about another certificate.
         """
-        subject, now = _certificate(certificate), self._now()
-        revocation = _revocation(subject if revoked is True else revoked, now) if revoked else None
+        subject, now = self._own(certificate), self._now()
+        revocation = self._revocation(subject if revoked is True else revoked, now) if revoked else None
         if revocation and revocation.serial_number != subject.serial_number:
             raise wrong_value("revoked", "is about another certificate")
         life = check_days("days", days)
@@ -386,11 +398,31 @@ class Authority:
         if not names and not subject.rdns:
             return ["there is neither a name nor a subject"]
         # Verifiers take a certificate whose subject is its issuer for a self-signed one.
-        taken = ["the subject is that of the authority"] if subject in [one.subject for one in chain] else []
-        return taken + names_outside(subject, names, chain)
+        taken = ["the subject is that of the authority"] if any(is_same_subject(subject, one.subject) for one in chain) else []
+        return [*taken, *spiffe_faults(names), *names_outside(subject, names, chain)]
 
     def _sent(self) -> tuple[x509.Certificate, ...]:
         return tuple(one for one in (self.certificate, *self.above) if one.subject != one.issuer)
+
+    def _revocation(self, given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
+        if isinstance(given, Revocation):
+            return replace(given, at=check_instant("at", given.at))
+        return Revocation(self._own(given).serial_number, now)
+
+    def _own(self, given: Leaf | x509.Certificate) -> x509.Certificate:
+        """Return a certificate, if this authority has issued it."""
+        found = given.certificate if isinstance(given, Leaf) else given
+        if not isinstance(found, x509.Certificate):
+            raise wrong_type("certificate", "a Leaf or an x509.Certificate", found)
+        try:
+            found.verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            raise wrong_value(
+                "certificate",
+                f'was not issued by the authority "{title_of(self.certificate)}"',
+                hint="Ask the authority that issued it; crl() takes a Revocation where this one had another key.",
+            ) from None
+        return found
 
     def _now(self) -> datetime:
         return check_instant("clock()", self.clock())
@@ -422,10 +454,10 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     clock = clock or (issuer.clock if issuer else system_clock)
     if issuer and path_length is None:
         path_length = 0
-    if issuer:
-        check_room_below(issuer.certificate)
     if path_length is not None:
         check_int("path_length", path_length, 0, _MAX_PATH_LENGTH)
+        if issuer:
+            check_room_below((issuer.certificate, *issuer.above), path_length)
     default = _INTERMEDIATE_DAYS if issuer else _ROOT_DAYS
     life = make_life(clock(), days, not_before, not_after, default=default, issuer=issuer.certificate if issuer else None)
     constraints = make_constraints(permitted, excluded)
@@ -433,7 +465,7 @@ def _make_authority(  # noqa: PLR0913 - AuthorityOptions
     if faults := key_faults(secret.public_key()):
         raise wrong_value("key", f"cannot be certified: {'; '.join(faults)}")
     who = parse_subject(subject) if subject else named(name)
-    if issuer and who in [one.subject for one in (issuer.certificate, *issuer.above)]:
+    if issuer and any(is_same_subject(who, one.subject) for one in (issuer.certificate, *issuer.above)):
         raise wrong_value("name", "is that of an authority above it", hint="Verifiers find issuers by their names: choose another one.")
     signer = issuer.key if issuer else secret
     identifier = x509.SubjectKeyIdentifier.from_public_key(secret.public_key())
@@ -492,16 +524,3 @@ def _parse(material: Material) -> list[x509.Certificate]:
     if material.kind == "pem":
         return x509.load_pem_x509_certificates(material.data)
     return [x509.load_der_x509_certificate(material.data)]
-
-
-def _revocation(given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
-    if isinstance(given, Revocation):
-        return replace(given, at=check_instant("at", given.at))
-    return Revocation(_certificate(given).serial_number, now)
-
-
-def _certificate(given: Leaf | x509.Certificate) -> x509.Certificate:
-    found = given.certificate if isinstance(given, Leaf) else given
-    if not isinstance(found, x509.Certificate):
-        raise wrong_type("certificate", "a Leaf or an x509.Certificate", found)
-    return found

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from tlsio.model.checks import check_filled_text, wrong_value
+from tlsio.model.uri_identity import check_identity
 from tlsio.trust.identity import to_server_name
 from tlsio.trust.names import printable
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.errors import UsageValueError
 
-__all__ = ["describe_name", "is_within", "parse_constraint", "parse_name", "parse_names"]
+__all__ = ["describe_name", "is_within", "meets", "parse_constraint", "parse_name", "parse_names", "spiffe_faults"]
 
 _LABEL = "names"
 _MAX_DNS = 253  # RFC 1035 §2.3.4: 255 octets on the wire, two of them for the first length and the root
@@ -31,10 +32,6 @@ _MIN_WILDCARD_LABELS = 3  # no client accepts "*.com", which would match a whole
 _MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")  # RFC 5322 §3.2.3, dot-atom
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|urn:")  # RFC 3986 §3.1
 _URI = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=._~%-]+")  # RFC 3986 §2
-# SPIFFE-ID §2: the trust domain in lower case, path segments that are neither empty nor relative.
-_TRUST_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
-_SPIFFE_SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
-_MAX_SPIFFE = 2048  # SPIFFE-ID §2.3
 # A kind in front of a name, as `openssl` (DNS:, IP:, email:, URI:) and Node (IP Address:) write it.
 _PREFIX = re.compile(r"(DNS|IP|IP Address|email|URI):", re.IGNORECASE)
 
@@ -101,6 +98,16 @@ def parse_constraint(name: str | x509.GeneralName) -> x509.GeneralName:
     return x509.DNSName(_host(text.removeprefix("*.").removeprefix(".")))
 
 
+def meets(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
+    """Tell whether a name is in an excluded subtree, or is a wildcard for a name in it."""
+    if not isinstance(name, x509.DNSName) or not isinstance(subtree, x509.DNSName):
+        return is_within(name, subtree)
+    host = name.value.lower().removesuffix(".")
+    label, _, domain = subtree.value.lower().removesuffix(".").partition(".")
+    # "*.example.com" is not in the subtree "secret.example.com", but is accepted for that host.
+    return is_within(x509.DNSName(host), subtree) or bool(label and host == f"*.{domain}")
+
+
 def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
     """Tell whether a name is in a subtree of its kind (RFC 5280 §4.2.1.10)."""
     if isinstance(name, x509.IPAddress) and isinstance(subtree, x509.IPAddress):
@@ -108,10 +115,14 @@ def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
     if isinstance(name, x509.DNSName) and isinstance(subtree, x509.DNSName):
         # "Any DNS name that can be constructed by simply adding zero or more labels to the
         # left-hand side of the name satisfies the name constraint."
-        base = subtree.value.removeprefix(".")
-        return not base or name.value == base or name.value.endswith(f".{base}")
+        host, base = name.value.lower(), subtree.value.lower().removesuffix(".")
+        if base.startswith("."):  # for OpenSSL and Go, only names below
+            return host.endswith(base)
+        return not base or host == base or host.endswith(f".{base}")
     if isinstance(name, x509.RFC822Name) and isinstance(subtree, x509.RFC822Name):
-        return name.value == subtree.value if "@" in subtree.value else _is_host_within(name.value.rpartition("@")[2], subtree.value)
+        local, _, host = name.value.rpartition("@")
+        mailbox, at, domain = subtree.value.rpartition("@")
+        return (local, host.lower()) == (mailbox, domain.lower()) if at else _is_host_within(host, domain)
     if isinstance(name, x509.UniformResourceIdentifier) and isinstance(subtree, x509.UniformResourceIdentifier):
         return _is_host_within(urlsplit(name.value).hostname or "", subtree.value)
     return False
@@ -119,7 +130,17 @@ def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
 
 def _is_host_within(host: str, subtree: str) -> bool:
     """Compare hosts of mailboxes and URIs, where only a leading dot allows hosts below."""
+    host, subtree = host.lower(), subtree.lower()
     return host.endswith(subtree) if subtree.startswith(".") else host == subtree
+
+
+def spiffe_faults(names: Iterable[x509.GeneralName]) -> list[str]:
+    """Return the reason why verifiers of SPIFFE IDs refuse a leaf with these names, if any."""
+    uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+    # X509-SVID §2: "An X.509 SVID MUST contain exactly one URI SAN".
+    if len(uris) > 1 and any(one[:7].lower() == "spiffe:" for one in uris):
+        return [f"there are {len(uris)} URIs, and a certificate with a SPIFFE ID has exactly one"]
+    return []
 
 
 def describe_name(name: x509.GeneralName) -> str:
@@ -209,23 +230,12 @@ def _uri(text: str) -> x509.UniformResourceIdentifier:
     except ValueError as error:
         raise _bad_uri(text, str(error)) from None
     if parts.scheme == "spiffe":
-        return x509.UniformResourceIdentifier(_spiffe(text))
+        return x509.UniformResourceIdentifier(check_identity(_LABEL, text))
     # "The name MUST NOT be a relative URI ... MUST include both a scheme ... and a
     # scheme-specific-part" (RFC 5280 §4.2.1.6).
     if not parts.scheme or ("//" in text and not host) or not (host or parts.path):
         raise _bad_uri(text, "it must be absolute, with a scheme and a host")
     return x509.UniformResourceIdentifier(text)
-
-
-def _spiffe(text: str) -> str:
-    domain, slash, path = text.removeprefix("spiffe://").partition("/")
-    if not _TRUST_DOMAIN.fullmatch(domain):
-        raise _bad_uri(text, "the trust domain has lower-case letters, digits, dots, hyphens and underscores, without a port or a user")
-    if slash and not all(_SPIFFE_SEGMENT.fullmatch(one) and one not in {".", ".."} for one in path.split("/")):
-        raise _bad_uri(text, "a path has segments of letters, digits, dots, hyphens and underscores, none empty, and no query")
-    if len(text) > _MAX_SPIFFE:
-        raise _bad_uri(text, f"it is longer than {_MAX_SPIFFE} bytes")
-    return text
 
 
 def _bad_uri(text: str, reason: str) -> UsageValueError:

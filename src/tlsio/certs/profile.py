@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from tlsio.certs.names import describe_name, is_within, parse_constraint
+from tlsio.certs.names import describe_name, is_within, meets, parse_constraint
 from tlsio.certs.request import USAGES
 from tlsio.certs.subject import common_name_of
 from tlsio.model.checks import out_of_range, wrong_type, wrong_value
@@ -32,6 +32,7 @@ __all__ = [
     "check_instant",
     "check_leaf_life",
     "check_room_below",
+    "find_room_below",
     "key_usage",
     "make_constraints",
     "make_life",
@@ -216,18 +217,41 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
 
 def _allows(constraints: x509.NameConstraints, name: x509.GeneralName) -> bool:
     permitted = [one for one in constraints.permitted_subtrees or () if type(one) is type(name)]
-    if any(is_within(name, one) for one in constraints.excluded_subtrees or ()):
+    if any(meets(name, one) for one in constraints.excluded_subtrees or ()):
         return False
     return not permitted or any(is_within(name, one) for one in permitted)
 
 
-def check_room_below(certificate: x509.Certificate) -> None:
-    """Refuse an authority below one that allows none."""
-    length = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    if length == 0:
+def check_room_below(chain: Sequence[x509.Certificate], path_length: int) -> None:
+    """Refuse an authority below a chain that allows none, or fewer below it than it says."""
+    room = find_room_below(chain)
+    if room is None:
+        return
+    if room < 1:
         raise UsageStateError(
-            f'The authority "{title_of(certificate)}" may not have authorities below it', hint="Make it with a path_length= above 0."
+            f'The authority "{title_of(chain[0])}" may not have authorities below it',
+            hint="Make it, and each authority above it, with a path_length= that counts all that follow.",
         )
+    if path_length >= room:
+        raise out_of_range("path_length", f"at most {room - 1}, which is what the authorities above leave", path_length)
+
+
+def find_room_below(chain: Sequence[x509.Certificate]) -> int | None:
+    """Return how many authorities may follow below the first of a chain; None for any number.
+
+    Below 0, the chain itself has too many. "maximum number of non-self-issued intermediate
+    certificates that may follow this certificate" (RFC 5280 §4.2.1.9).
+    """
+    rooms, following = [], 0
+    for one in chain:
+        try:
+            length = one.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        except x509.ExtensionNotFound:  # in roots of version 1
+            length = None
+        if length is not None:
+            rooms.append(length - following)
+        following += one.subject != one.issuer
+    return min(rooms, default=None)
 
 
 def may_issue(certificate: x509.Certificate) -> bool:

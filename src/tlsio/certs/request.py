@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from tlsio.certs.keys import key_kind, load_key, signature_hash
-from tlsio.certs.names import describe_name, parse_name, parse_names
-from tlsio.certs.subject import parse_subject
+from tlsio.certs.names import describe_name, parse_name, parse_names, spiffe_faults
+from tlsio.certs.subject import parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_text_or_bytes, wrong_value
@@ -146,7 +146,8 @@ def request_faults(request: x509.CertificateSigningRequest, *, names_matter: boo
     """Return every reason not to sign a request; an empty list if there is none.
 
     The signature proves that the sender has the key. A weak key, a weak hash, a name that no client
-    accepts, and the wish to be an authority are reasons.
+    accepts, control characters, several URIs with a SPIFFE ID, and the wish to be an authority are
+    reasons.
 
     Args:
         request: The request.
@@ -160,6 +161,7 @@ def request_faults(request: x509.CertificateSigningRequest, *, names_matter: boo
         faults.append("it asks for no name")
     if names_matter:
         faults += [fault for name in facts.names if (fault := _name_fault(name))]
+        faults += [*spiffe_faults(facts.names), *subject_faults(facts.subject)]
     constraints, usage = _extension(request, x509.BasicConstraints), _extension(request, x509.KeyUsage)
     if (constraints and constraints.ca) or (usage and usage.key_cert_sign):
         faults.append("it asks for the certificate of an authority")
@@ -198,9 +200,20 @@ def _name_fault(name: x509.GeneralName) -> str | None:
         parsed = parse_name(_with_kind(name))
     except UsageError as error:
         return f"it {error.message.removeprefix('names ')}"
-    if isinstance(parsed, x509.DNSName) and isinstance(name, x509.DNSName) and parsed.value != name.value.lower():
-        return f'it has the name "{describe_name(name)}", which is not in the preferred syntax of DNS'
+    # What was read of the name has been checked, but the name itself would be certified.
+    if parsed.value != _with_host_in_lower_case(name):
+        return f'it has the name "{describe_name(name)}", which is not in the preferred syntax: "{describe_name(parsed)}"'
     return None
+
+
+def _with_host_in_lower_case(name: x509.GeneralName) -> object:
+    """Return the value of a name; hosts of DNS and e-mail are compared without regard to case."""
+    if isinstance(name, x509.DNSName):
+        return name.value.lower()
+    if isinstance(name, x509.RFC822Name):
+        local, at, host = name.value.rpartition("@")
+        return f"{local}{at}{host.lower()}"
+    return name.value
 
 
 def _with_kind(name: x509.GeneralName) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -15,12 +17,12 @@ from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime, timedelta
 
     from tlsio.certs.keys import PrivateKey
 
-__all__ = ["Revocation", "issuer_key_identifier", "make_crl", "make_ocsp_response"]
+__all__ = ["ListNumbers", "Revocation", "issuer_key_identifier", "make_crl", "make_ocsp_response"]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DER = serialization.Encoding.DER
 # RFC 8954 §2.1: a nonce of a client has 1 to 32 octets; longer ones are not returned.
 _MAX_NONCE = 32
@@ -40,6 +42,25 @@ class Revocation:
     serial_number: int
     at: datetime
     reason: x509.ReasonFlags | None = None
+
+
+@dataclass(slots=True)
+class ListNumbers:
+    """The numbers of the revocation lists of one authority, which grow from list to list.
+
+    "If a CRL issuer generates two CRLs ... at different times, the two CRLs MUST NOT have the same
+    CRL number" (RFC 5280 §5.2.3). The time makes them grow from process to process too, and the
+    last one where the clock has not advanced.
+    """
+
+    _last: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next(self, now: datetime) -> int:
+        """Return the number of the list that is made now."""
+        with self._lock:
+            self._last = max((now - _EPOCH) // timedelta(microseconds=1), self._last + 1)
+            return self._last
 
 
 def make_crl(

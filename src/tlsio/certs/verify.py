@@ -139,8 +139,8 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     Args:
         chain: What a peer would send, the leaf first: a `Bundle`, a file, PEM, or a list of these.
             Private keys among it are skipped.
-        name: The host that the certificate must be for: a name or an IP address. None: the name is
-            not checked.
+        name: The host that the certificate must be for, that of a client too: a name or an IP
+            address. None: the name is not checked.
         ca: The trusted roots, as the option `ca=`; None: the default ones.
         extra_ca: Roots that are trusted in addition.
         crl: CRLs. If there are any, every CA of the chain must have one.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["doctor"]
 
 _LEVELS = ("error", "warning", "notice")
+_FOR_FILES = {"ca", "extra_ca", "passphrase", "at"}  # what applies to --server-cert
 
 
 @click.command(
@@ -62,11 +64,20 @@ def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key:
     if (server_cert is None) != (server_key is None):
         raise click.UsageError("--server-cert and --server-key belong together.")
     if server_cert is not None and server_key is not None:
+        _refuse_unused(options)
         files = {"cert": Path(server_cert), "key": Path(server_key)}
         found = run_client(options, lambda given: _examine_files(target, files, given))
         return _report(found, {"host": target.host}, level)
     examination = run_client(options, lambda given: _examine(target, given))
     return _report(examination.findings, as_json(examination), level)
+
+
+def _refuse_unused(options: dict[str, Any]) -> None:
+    """Refuse options for connections, which have no effect on files."""
+    context = click.get_current_context()
+    for one in context.command.params:
+        if one.name in options.keys() - _FOR_FILES and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{one.opts[0]} has no effect with --server-cert.")
 
 
 async def _examine(target: Endpoint, options: dict[str, Any]) -> Examination:
@@ -83,7 +94,7 @@ async def _examine_files(target: Endpoint, files: dict[str, Any], options: dict[
     """Examine a certificate and its key by a handshake in memory."""
     from tlsio.probe.files import examine_files  # noqa: PLC0415 - only on demand
 
-    chosen = {name: value for name, value in options.items() if name in {"ca", "extra_ca", "passphrase", "at"}}
+    chosen = {name: value for name, value in options.items() if name in _FOR_FILES}
     return await examine_files(target.host, **files, **chosen)
 
 

@@ -30,7 +30,7 @@ __all__ = ["verify"]
     """,
 )
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
-@click.option("--name", help="The host name or address that a client asks for.")
+@click.option("--name", help="The host name or address that the certificate must be for.")
 @click.option("--identity", metavar="URI", help="A URI that the certificate must have, such as spiffe://plant.example/press.")
 @click.option("--ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots.")
 @click.option("--extra-ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities too.")

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tlsio.certs.instant import check_instant
 from tlsio.connection.client.connect import secure
 from tlsio.connection.context.secure_context import create_secure_context, for_client
 from tlsio.connection.socket.tls_socket import TLSSocket
-from tlsio.model.errors import ConfigError, TLSError
+from tlsio.model.errors import ConfigError, TLSError, UsageTypeError
 from tlsio.model.options.parse import parse_connect_options
 from tlsio.probe.examine import judge_certificate, sort_findings
 from tlsio.probe.findings import found
 from tlsio.probe.target import ObservedHandshake
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tlsio.connection.context.secure_context import SecureContext
     from tlsio.probe.findings import Finding
 
@@ -26,6 +28,7 @@ __all__ = ["examine_files"]
 _MISMATCH = "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
 # The certificate may be too weak for OpenSSL's defaults: that is to be found, not to fail.
 _LENIENT = "ALL:@SECLEVEL=0"
+_IDENTITY = {"cert", "key", "pfx", "passphrase"}
 _PATIENCE = 10.0  # for a handshake in memory
 
 
@@ -49,6 +52,13 @@ async def examine_files(
         OSError: a file cannot be read.
         Cancelled: nothing is left behind.
     """
+    if unused := sorted(set(identity) - _IDENTITY):
+        raise UsageTypeError(
+            f"examine_files has no option {unused[0]!r}",
+            code="ERR_TLS_UNKNOWN_OPTION",
+            hint="It takes at=, ca=, extra_ca=, and of the server's options cert=, key=, pfx= and passphrase=.",
+        )
+    now = check_instant("at", at)
     try:
         context = create_secure_context(**identity, ciphers=_LENIENT, request_cert=False)
     except ConfigError as error:
@@ -57,7 +67,7 @@ async def examine_files(
     parsed = parse_connect_options({name: value for name, value in given.items() if value is not None})
     side = ObservedHandshake(parsed, for_client(parsed).replace(reject_unauthorized=False), host)
     await _shake_hands(context, side)
-    _, findings = judge_certificate(side, host, now=at or datetime.now(UTC))
+    _, findings = judge_certificate(side, host, now=now)
     return sort_findings(findings)
 
 

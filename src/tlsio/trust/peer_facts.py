@@ -29,7 +29,8 @@ class PeerFacts:
         verified_chain: The chain that OpenSSL built, leaf first, up to a trusted root; partial if
             none was found.
         verify_errors: Pairs of X509_V_ERR number and depth, in the order found.
-        server_name: The server that a client expects: an A-label or an IP address as text.
+        server_name: The host that the peer must be: an A-label or an IP address as text. None for
+            clients whose name is not compared.
         resumed: The session was resumed, so no certificate was exchanged.
         spki_digests: If resumed: SHA-256 of the SPKI of each certificate of the chain verified in
             the full handshake, leaf first.

@@ -24,6 +24,8 @@ from tlsio.certs.dev.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OTHER_USER = 12345
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -97,6 +99,33 @@ def test_exposed_authority_is_not_used(name: str, bits: int) -> None:
             call()  # type: ignore[operator]
         assert caught.value.code == "ERR_TLS_KEY_EXPOSED"
     assert dev.untrust(only=["nss"], dry_run=True) is not None
+
+
+@pytest.mark.parametrize("name", ["root.key", "root.pem", "."])
+def test_authority_of_another_user_is_not_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner knows the key, whatever the mode is; trust in it can still be removed."""
+    dev.init()
+    if os.geteuid() == 0:
+        os.chown(dev.where() / name, OTHER_USER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
+    for call in (dev.load, lambda: dev.cert("localhost"), lambda: dev.trust(only=["nss"])):
+        with pytest.raises(tlsio.ConfigError, match="belongs to the user") as caught:
+            call()  # type: ignore[operator]
+        assert caught.value.code == "ERR_TLS_KEY_EXPOSED"
+    assert dev.untrust(only=["nss"], dry_run=True) is not None
+
+
+def test_no_authority_is_made_in_a_folder_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They could read the key."""
+    (tmp_path / "theirs").mkdir(0o700)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "theirs", OTHER_USER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: OTHER_USER)
+    with pytest.raises(tlsio.ConfigError, match="belongs to the user"):
+        dev.init(folder=tmp_path / "theirs")
+    assert list((tmp_path / "theirs").iterdir()) == []
 
 
 def test_folder_of_others_is_not_used(tmp_path: Path) -> None:

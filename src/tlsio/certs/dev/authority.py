@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import re
 from contextlib import suppress
@@ -18,7 +19,6 @@ from tlsio.model.checks import wrong_value
 from tlsio.model.errors import ConfigError, add_hint
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Collection, Sequence
 
     from tlsio.certs.dev.machine import Machine
@@ -86,7 +86,7 @@ def init(
     Raises:
         FileExistsError: there is one already.
         OSError: the folder or a file cannot be written.
-        ConfigError: other users can write to the folder (`ERR_TLS_KEY_EXPOSED`).
+        ConfigError: other users own the folder, or can write to it (`ERR_TLS_KEY_EXPOSED`).
         UsageError: a name or a constraint is wrong.
     """
     place = _folder(folder)
@@ -98,7 +98,7 @@ def init(
         days=days,
     )
     place.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
-    _check_mode(place, 0o022, "replace the authority", place)
+    _check_access(place, 0o022, "replace the authority", place)
     try:
         authority.write(cert=place / _CERT, key=place / _KEY)
     except FileExistsError as error:
@@ -116,7 +116,7 @@ def load(folder: str | os.PathLike[str] | None = None) -> Authority:
     Raises:
         FileNotFoundError: there is none.
         OSError: a file cannot be read.
-        ConfigError: its files are damaged, or others may read its key or replace it
+        ConfigError: its files are damaged, or others own them, may read its key or replace it
             (`ERR_TLS_KEY_EXPOSED`).
     """
     place = _folder(folder)
@@ -222,19 +222,28 @@ def _check_exists(place: Path) -> None:
 
 
 def _check_private(place: Path) -> None:
-    """Refuse a key that others can read, and a folder in which they can replace it."""
+    """Refuse a key that others can read, and files and a folder that they can replace."""
     _check_exists(place)
-    _check_mode(place / _KEY, 0o077, "read the key", place)
-    _check_mode(place, 0o022, "replace the authority", place)
+    _check_access(place, 0o022, "replace the authority", place)
+    _check_access(place / _CERT, 0o022, "replace the authority", place)
+    _check_access(place / _KEY, 0o077, "read the key", place)
 
 
-def _check_mode(path: Path, forbidden: int, what: str, place: Path) -> None:
-    mode = path.stat().st_mode
-    if mode & forbidden:
+def _check_access(path: Path, forbidden: int, what: str, place: Path) -> None:
+    status = path.stat()
+    if status.st_mode & forbidden:
         raise ConfigError(
-            f"Other users can {what}: {path} has the mode {mode & 0o777:o}",
+            f"Other users can {what}: {path} has the mode {status.st_mode & 0o777:o}",
             code="ERR_TLS_KEY_EXPOSED",
             hint=f"If none of them did: chmod 700 {place}; chmod 600 {place / _KEY}. Otherwise undo its trust, and make another.",
+        )
+    # An owner can always change the mode, and has read a key that they gave away. Windows has no
+    # such numbers.
+    if hasattr(os, "geteuid") and status.st_uid not in {0, os.geteuid()}:
+        raise ConfigError(
+            f"Another user can {what}: {path} belongs to the user {status.st_uid}",
+            code="ERR_TLS_KEY_EXPOSED",
+            hint="Use this authority as its owner, or make one of your own in another folder.",
         )
 
 
