@@ -7,6 +7,7 @@ import copy
 import logging
 import os
 import pickle
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -553,4 +554,31 @@ def test_source_survives_a_fork(files: Files) -> None:
     if not child:
         found = files.source.context_for()
         os._exit(0 if isinstance(found, tlsio.SecureContext) and leaf_of(found) == pki.localhost_rsa().cert_der else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_statistics_are_available_after_a_fork(tmp_path: Path) -> None:
+    """Another thread of the parent was looking at the files, and holds the lock in the child for good."""
+    holds, forked = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        """Stop within a look."""
+        holds.set()
+        forked.wait()
+        return 0.0
+
+    files = Files(tmp_path, pki.localhost())
+    files.time.clock = clock  # type: ignore[method-assign]
+    source = files.make()
+    looker = threading.Thread(target=source.context_now)
+    looker.start()
+    holds.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(source.stats().loads)
+    forked.set()
+    looker.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

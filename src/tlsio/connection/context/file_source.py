@@ -180,6 +180,7 @@ class FileSource(Emitter):
 
     def stats(self) -> FileSourceStats:
         """Return counters, and the next expiry. May be called from any thread."""
+        self._forget_parent()
         with self._lock:
             return FileSourceStats(
                 checks=self._checks,
@@ -220,7 +221,8 @@ class FileSource(Emitter):
     def _forget_parent(self) -> None:
         """After a fork, drop what another thread of the parent would have finished."""
         if self._pid != os.getpid():
-            self._pid, self._lock, self._loading = os.getpid(), threading.Lock(), None
+            self._lock, self._loading = threading.Lock(), None
+            self._pid = os.getpid()  # last: a thread that reads the new number must find the new lock
 
     def _look_at_all(self) -> tuple[_Look, ...]:
         return tuple(map(_look_at, self._paths))
