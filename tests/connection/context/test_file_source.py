@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 import logging
 import os
 import pickle
@@ -582,3 +583,44 @@ def test_statistics_are_available_after_a_fork(tmp_path: Path) -> None:
     forked.set()
     looker.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_during_the_first_load(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child reads the files itself."""
+    reads, forked = threading.Event(), threading.Event()
+
+    def read(options: Any) -> tlsio.SecureContext:
+        reads.set()
+        forked.wait()
+        return tlsio.SecureContext(options)
+
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", read)
+    loader = threading.Thread(target=files.source.context_now)
+    loader.start()
+    reads.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        monkeypatch.undo()
+        os._exit(0 if leaf_of(files.source.context_now()) == pki.localhost().cert_der else 1)
+    forked.set()
+    loader.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_first_load_without_a_thread_is_tried_again(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt raises an OSError until threads can be started."""
+    start = threading.Thread.start
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match="thread") as caught:
+            files.source.context_now()
+        assert caught.value.errno == errno.EAGAIN
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert leaf_of(files.source.context_now()) == pki.localhost().cert_der

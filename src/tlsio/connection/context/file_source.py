@@ -23,6 +23,7 @@ runs at most once at a time. A context that was returned is never changed.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -133,7 +134,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: they cannot be used.
-            OSError: a file cannot be read.
+            OSError: a file cannot be read, or no thread can be started.
         """
         if self._context is None and (awaitable := find_awaitable(self.context_for())) is not None:
             await awaitable
@@ -143,7 +144,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: there is no usable set yet.
-            OSError: there is none yet, and a file cannot be read.
+            OSError: there is none yet, and a file cannot be read, or no thread can be started.
         """
         loading = self._look()
         if loading is None:
@@ -165,7 +166,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: they cannot be used; the old ones stay.
-            OSError: a file cannot be read; the old ones stay.
+            OSError: a file cannot be read, or no thread can be started; the old ones stay.
             Cancelled: the files are read nevertheless.
         """
         self._forget_parent()
@@ -199,7 +200,8 @@ class FileSource(Emitter):
             if self._loading is not None:
                 return self._loading
             now = self._clock()
-            if now < self._next_check:
+            # Without context and failure, a first load ended with its process, or had no thread.
+            if now < self._next_check and (self._context is not None or self._failure is not None):
                 return None
             self._next_check = now + _INTERVAL
             self._checks += 1
@@ -213,7 +215,7 @@ class FileSource(Emitter):
                 return None
             try:
                 return self._start_load(looks if settled else None)
-            except RuntimeError:  # the process can have no more threads
+            except OSError:
                 if self._context is None:
                     raise
                 return None
@@ -242,6 +244,9 @@ class FileSource(Emitter):
         Args:
             settled: How they look, if nothing is being written.
             is_forced: Take them even if something is.
+
+        Raises:
+            OSError: the process can have no more threads.
         """
         loading: Future[None] = Future()
         loading.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it for the others
@@ -249,9 +254,9 @@ class FileSource(Emitter):
         self._loading = loading
         try:
             thread.start()
-        except BaseException:
+        except RuntimeError as error:
             self._loading = None
-            raise
+            raise OSError(errno.EAGAIN, "No thread could be started to read the files of a FileSource") from error
         return loading
 
     def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None, is_forced: bool) -> None:  # noqa: FBT001 - a thread's
@@ -348,10 +353,12 @@ class FileSource(Emitter):
     # ---- waiting
 
     def _find_current(self) -> SecureContext:
-        if self._context is not None:
-            return self._context
-        assert self._failure is not None  # noqa: S101 - for the type checker: the first look loads
-        raise self._failure.with_traceback(None)
+        with self._lock:  # another thread's load may end in between
+            context, failure = self._context, self._failure
+        if context is not None:
+            return context
+        assert failure is not None  # noqa: S101 - for the type checker: `_look` loads while there is neither
+        raise failure.with_traceback(None)
 
     async def _wait(self, loading: Future[None]) -> SecureContext:
         await asyncio.wait((asyncio.wrap_future(loading),), timeout=None if self._context is None else _PATIENCE)
