@@ -282,6 +282,27 @@ async def test_unreadable_file_is_tried_again(files: Files) -> None:
     assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
 
 
+@pytest.mark.parametrize("step", ["SecureContext", "read_all"])
+async def test_failure_without_a_text_is_reported(
+    files: Files, step: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a MemoryError, wherever it happens."""
+    old = await ask(files.source)
+    told = heard(files.source)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"tlsio.connection.context.file_source.{step}", fail)
+    files.identity(pki.localhost_rsa())
+    for _ in range(2):
+        files.time.forward()
+        assert await ask(files.source) is old
+    assert [type(error) for error in told] == [MemoryError]
+    assert "MemoryError" in caplog.text
+    assert files.source.stats().failures == 1
+
+
 # ---- looking
 
 

@@ -122,7 +122,7 @@ class FileSource(Emitter):
         self._again_at = float("inf")  # when refused files may be used: the start of a certificate's validity
         self._seen: tuple[_Look, ...] | None = None  # how they look since `_seen_at`
         self._seen_at = 0.0
-        self._warned = ""
+        self._warned: tuple[type[Exception], str] | None = None  # the last failure that was reported
         self._checks = self._loads = self._failures = 0
         self._loaded_at: datetime | None = None
         self._next_expiry: datetime | None = None
@@ -260,16 +260,11 @@ class FileSource(Emitter):
         return loading
 
     def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None, is_forced: bool) -> None:  # noqa: FBT001 - a thread's
-        report: tuple[str, object] | None = None
         try:
-            looks, made, failure = self._read()
-            is_settled = looks == settled or self._is_old(looks)
-            if self._context is not None and not (is_settled or is_forced):
-                pass  # a writer has begun meanwhile: the next look comes soon
-            elif made is None:
-                report = self._refuse(looks if is_settled else None, failure)
-            else:
-                report = self._take(looks if is_settled else None, made)
+            try:
+                report = self._read_and_judge(settled, is_forced=is_forced)
+            except Exception as error:  # noqa: BLE001  (at the top of a thread: it is reported)
+                report = self._refuse(None, error)
             self._loading = None  # so that a listener which asks does not wait for itself
             if report is not None:
                 self._emit(*report)
@@ -277,6 +272,17 @@ class FileSource(Emitter):
             if self._loading is loading:
                 self._loading = None
             loading.set_result(None)
+
+    def _read_and_judge(self, settled: tuple[_Look, ...] | None, *, is_forced: bool) -> tuple[str, object] | None:
+        """Read the files, and take or refuse them; return the event to emit."""
+        looks, made, failure = self._read()
+        is_settled = looks == settled or self._is_old(looks)
+        if self._context is not None and not (is_settled or is_forced):
+            return None  # a writer has begun meanwhile: the next look comes soon
+        if made is not None:
+            return self._take(looks if is_settled else None, made)
+        assert failure is not None  # noqa: S101 - for the type checker
+        return self._refuse(looks if is_settled else None, failure)
 
     def _read(self) -> tuple[tuple[_Look, ...], SecureContext | None, Exception | None]:
         """Return how the files looked, and the context made of them or the failure."""
@@ -323,7 +329,7 @@ class FileSource(Emitter):
         now = self._find_time()
         next_expiry = _find_next_expiry(made, now)
         with self._lock:
-            self._taken, self._refused, self._failure, self._warned = looks, None, None, ""
+            self._taken, self._refused, self._failure, self._warned = looks, None, None, None
             is_first = self._context is None
             if self._context is not None and made.options == self._context.options:
                 return None
@@ -331,20 +337,20 @@ class FileSource(Emitter):
             self._loads += 1
         return None if is_first else ("changed", made)
 
-    def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception | None) -> tuple[str, object] | None:
+    def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception) -> tuple[str, object] | None:
         """Keep the context in use; return the event to emit. `looks` as for `_take`."""
-        text = str(failure)
+        reason = type(failure), str(failure)
         with self._lock:
             # After an OSError, such as too many open files, the same files may be read next time.
             self._refused = looks if isinstance(failure, TLSError) else None
             self._failure = failure
-            if text == self._warned:
+            if reason == self._warned:
                 return None
-            self._warned = text
+            self._warned = reason
             self._failures += 1
         if self._context is None:  # raised where it is asked for
             return None
-        hint = getattr(failure, "hint", None)
+        text, hint = str(failure) or type(failure).__name__, getattr(failure, "hint", None)
         _log.warning(
             "The changed files of a FileSource cannot be used, and the old ones stay in use: %s%s", text, f" {hint}" if hint else ""
         )
