@@ -320,15 +320,72 @@ async def test_files_are_looked_at_once_a_second_and_only_on_use(files: Files) -
     assert files.source.stats().checks == 2
 
 
-@pytest.mark.slow
-async def test_file_system_that_hangs_stops_no_connection(files: Files) -> None:
-    """After a second the old set is used; a pipe that nobody writes stands for the hanging file."""
+async def test_file_system_that_hangs_stops_no_connection(
+    files: Files, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One connection waits and reports it, later ones do not wait; a load that ends after all is taken."""
     old = await ask(files.source)
-    (files.folder / "key").unlink()
-    os.mkfifo(files.folder / "key")
+    told = heard(files.source)
+    goes_on, changed = threading.Event(), asyncio.Event()
+    files.source.on("changed", lambda _context: changed.set())
+
+    def hang(options: Any) -> tlsio.SecureContext:
+        goes_on.wait()
+        return tlsio.SecureContext(options)
+
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", hang)
+    monkeypatch.setattr("tlsio.connection.context.file_source._PATIENCE", 0.01)
+    files.identity(pki.localhost_rsa())
     files.time.forward()
     assert await asyncio.gather(ask(files.source), ask(files.source)) == [old, old]
-    await asyncio.to_thread((files.folder / "key").write_bytes, pki.localhost().key_pem)
+    [error] = told
+    assert getattr(error, "code", None) == "ERR_TLS_FILES_HANGING"
+    assert "were not read within a second" in caplog.text
+    for _ in range(3):
+        files.time.forward()
+        assert files.source.context_for("localhost") is old  # not an awaitable
+        assert files.source.context_now() is old
+    assert len(told) == files.source.stats().failures == 1
+    goes_on.set()
+    await changed.wait()
+    assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
+
+
+def test_thread_without_a_loop_waits_once_for_files_that_hang(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reports them as a loop does."""
+    old = files.source.context_now()
+    told = heard(files.source)
+    goes_on = threading.Event()
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", lambda _options: goes_on.wait())
+    monkeypatch.setattr("tlsio.connection.context.file_source._PATIENCE", 0.01)
+    files.identity(pki.localhost_rsa())
+    files.time.forward()
+    assert files.source.context_now() is old
+    assert [getattr(error, "code", None) for error in told] == ["ERR_TLS_FILES_HANGING"]
+    goes_on.set()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+async def test_path_that_is_no_longer_a_file_to_read(files: Files, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for a pipe, nor reads without end; good files are taken afterwards, and by reload()."""
+    old = await ask(files.source)
+    told = heard(files.source)
+    path = files.folder / "key"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"x" * 100_001)
+        monkeypatch.setattr("tlsio.connection.context.files._MAX_BYTES", 100_000)
+    files.time.forward()
+    assert await ask(files.source) is old
+    with pytest.raises((tlsio.ConfigError, OSError), match=str(path)):
+        await files.source.reload()
+    assert len(told) == 1
+    path.unlink()
+    files.identity(pki.localhost_rsa())
+    files.time.forward()
+    assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
 
 
 async def test_cancelled_connection_does_not_stop_the_load_for_others(files: Files) -> None:

@@ -3,7 +3,8 @@
 Theory of operation. Nothing runs between uses. `context_for` looks at the files at most once a
 second: one `stat` each, by path, so that each symlink on the way is followed anew (Kubernetes swaps
 one above the files). If they have changed, a thread of its own reads and parses them, and the
-connections that ask meanwhile wait for it, but not longer than `_PATIENCE`.
+connections that ask meanwhile wait for it, but not longer than `_PATIENCE`; after
+that, this is reported, and later connections do not wait for this load.
 
 Files may be caught in the middle of a change. So a set is taken only if
 
@@ -27,10 +28,10 @@ import errno
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
@@ -116,6 +117,7 @@ class FileSource(Emitter):
         self._context: SecureContext | None = None
         self._failure: Exception | None = None  # of the last load
         self._loading: Future[None] | None = None
+        self._late: Future[None] | None = None  # the load that connections no longer wait for
         self._next_check = float("-inf")
         self._taken: tuple[_Look, ...] | None = None  # how the files looked when they were taken; None: read them again
         self._refused: tuple[_Look, ...] | None = None  # how they looked when they could not be used
@@ -198,7 +200,7 @@ class FileSource(Emitter):
         self._forget_parent()
         with self._lock:
             if self._loading is not None:
-                return self._loading
+                return None if self._loading is self._late else self._loading
             now = self._clock()
             # Without context and failure, a first load ended with its process, or had no thread.
             if now < self._next_check and (self._context is not None or self._failure is not None):
@@ -301,6 +303,8 @@ class FileSource(Emitter):
 
     def _make(self) -> SecureContext:
         """Return a context of the present files that may replace the one in use."""
+        for path in self._paths:
+            _check_kind(path)
         made = SecureContext(self._options)
         for material in _materials(made.options):
             if material.path is not None and _is_cut_off(material.data):
@@ -339,11 +343,16 @@ class FileSource(Emitter):
 
     def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception) -> tuple[str, object] | None:
         """Keep the context in use; return the event to emit. `looks` as for `_take`."""
-        reason = type(failure), str(failure)
         with self._lock:
             # After an OSError, such as too many open files, the same files may be read next time.
             self._refused = looks if isinstance(failure, TLSError) else None
             self._failure = failure
+        return self._warn(failure)
+
+    def _warn(self, failure: Exception) -> tuple[str, object] | None:
+        """Log why the old files stay, unless that was said last; return the event to emit."""
+        reason = type(failure), str(failure)
+        with self._lock:
             if reason == self._warned:
                 return None
             self._warned = reason
@@ -367,13 +376,31 @@ class FileSource(Emitter):
         raise failure.with_traceback(None)
 
     async def _wait(self, loading: Future[None]) -> SecureContext:
-        await asyncio.wait((asyncio.wrap_future(loading),), timeout=None if self._context is None else _PATIENCE)
+        done, _ = await asyncio.wait((asyncio.wrap_future(loading),), timeout=None if self._context is None else _PATIENCE)
+        if not done:
+            self._stop_waiting(loading)
         return self._find_current()
 
     def _wait_here(self, loading: Future[None]) -> SecureContext:
-        with suppress(TimeoutError):
+        try:
             loading.result(None if self._context is None else _PATIENCE)
+        except TimeoutError:
+            self._stop_waiting(loading)
         return self._find_current()
+
+    def _stop_waiting(self, loading: Future[None]) -> None:
+        """Let later connections use the old files until this load ends, and report it."""
+        with self._lock:
+            if self._loading is not loading or self._late is loading:
+                return
+            self._late = loading
+        failure = ConfigError(
+            "The files of a FileSource were not read within a second",
+            code="ERR_TLS_FILES_HANGING",
+            hint=f"Their file system may hang: {', '.join(self._paths)}.",
+        )
+        if (report := self._warn(failure)) is not None:
+            self._emit(*report)
 
     # ---- listeners
 
@@ -453,6 +480,20 @@ def _look_at(path: str) -> _Look:
     except OSError as error:
         return error.errno or -1
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what a thread might wait for without end, such as a pipe."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as in `_look_at`
+    except OSError:
+        return  # whoever reads it raises the same, with a hint
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ConfigError(
+            f"{path!r} is not a regular file",
+            code="ERR_TLS_NOT_A_FILE",
+            hint="A FileSource reads files again and again: give the path of a file, not of a pipe or a device.",
+        )
 
 
 _END_LINE = re.compile(rb"-----END [^-]+-----")
