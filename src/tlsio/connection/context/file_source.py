@@ -3,8 +3,9 @@
 Theory of operation. Nothing runs between uses. `context_for` looks at the files at most once a
 second: one `stat` each, by path, so that each symlink on the way is followed anew (Kubernetes swaps
 one above the files). If they have changed, a thread of its own reads and parses them, and the
-connections that ask meanwhile wait for it, but not longer than `_PATIENCE`; after
-that, this is reported, and later connections do not wait for this load.
+connections that ask meanwhile wait for it, but not longer than `_PATIENCE`; after that, the delay
+is reported, and later connections do not wait for this load. The look itself is not given to a
+thread, since `stat` takes microseconds: where it hangs, the event loop hangs.
 
 Files may be caught in the middle of a change. So a set is taken only if
 
@@ -17,8 +18,9 @@ Files may be caught in the middle of a change. So a set is taken only if
 
 Otherwise the old set stays, and one warning says why.
 
-Invariants: `_lock` is held for what several threads change, and never while files are read. A load
-runs at most once at a time. A context that was returned is never changed.
+Invariants: `_lock` is held for what several threads change, and while files are looked at, but
+never while they are read. A load runs at most once at a time. A context that was returned is never
+changed.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ _INTERVAL = 1.0  # seconds between two looks at the files
 # Seconds without a change until a file counts as complete. Two changes within a tick of the
 # kernel's clock (4 ms) may look the same, and whoever renews a certificate writes its key soon.
 _SETTLED = 1.0
-# Seconds for which a connection waits for a load before it uses the old set: a file system that
+# Seconds for which a connection waits for a load before it uses the old set: a file whose reading
 # hangs must not stop connections.
 _PATIENCE = 1.0
 _ATTEMPTS = 3  # to read the files unchanged
