@@ -9,6 +9,7 @@ import random
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -698,6 +699,62 @@ async def test_wrong_arguments(options: dict[str, Any], code: str) -> None:
     with pytest.raises(tlsio.UsageError) as caught:
         await fetch("http://localhost:1", **options)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "me:hunter2@localhost:3128",
+        "http:/me:hunter2@localhost:3128",
+        "http:me:hunter2@localhost:3128",
+        "socks5://me:hunter2@localhost:3128",
+        "http://me:hunter2@localhost:99999",
+        "http://me:hunter2@localhost:port",
+        "http://me:hunter2@",
+        "http://me:hunter2",
+        "http://me:hunter2%40localhost:3128",
+        "http://me:hun#hunter2@localhost:3128",
+        "http://me:hun?hunter2@localhost:3128",
+        "http://me:hunter2/hunter2@localhost:3128",
+        "http://me:hunter2\n@localhost:3128",
+        "http://me:hunter2@localhost:3128/path",
+        "http://me:hunter2@local host:3128",
+        "http://me:hunter2@[::x]:3128",
+        "http://me:hunter2@\uff20localhost",
+    ],
+)
+def test_wrong_proxy_is_refused_without_its_password(proxy: str) -> None:
+    """A `#` does not cut off credentials silently, and no message shows them."""
+    with pytest.raises(tlsio.UsageValueError) as caught:
+        Fetcher(proxy=proxy)
+    assert "hun" not in "".join(traceback.format_exception(caught.value)).partition("UsageValueError")[2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:hunter2@localhost/",
+        "https://me:hunter2@localhost:99999/",
+        "https://me:hunter2@localhost:port/",
+        "https://me:hunter2/@localhost/",
+        "http:/me:hunter2@localhost/",
+        "me:hunter2@localhost",
+        "http://me:hunter2%40localhost/",
+        "http://me:hunter2@\uff20localhost/",
+        "http://me:hunter2@localhost/ x",
+    ],
+)
+async def test_wrong_url_is_refused_without_its_password(url: str) -> None:
+    """Its other parts are not shown either, since it is unclear where the password ends."""
+    with pytest.raises(tlsio.UsageValueError) as caught:
+        await fetch(url)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_wrong_url_is_shown() -> None:
+    """When there is no sign of a password in it."""
+    with pytest.raises(tlsio.UsageValueError, match="ftp://localhost/"):
+        await fetch("ftp://localhost/")
 
 
 def test_options_of_a_proxy_need_one() -> None:
