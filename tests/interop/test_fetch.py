@@ -354,6 +354,49 @@ async def test_redirect_to_another_origin_with_something_to_lose(web: Web) -> No
         web.seen()
 
 
+class ByName:
+    """A source with a context of its own for each server; it has none for others."""
+
+    def __init__(self, **contexts: tlsio.SecureContext) -> None:
+        self._contexts = contexts
+
+    def context_for(self, server_name: str | None) -> tlsio.SecureContext | None:
+        """Return that of the name."""
+        return self._contexts.get(server_name or "default")
+
+
+@pytest.mark.parametrize("with_certificate", ["localhost", "default", None])
+async def test_redirect_to_another_origin_with_a_source(web: Web, with_certificate: str | None) -> None:
+    """The contexts of both origins must be without a certificate: one with a name, one an address."""
+    who = pki.client()
+    contexts = {name: tlsio.create_secure_context(**CA) for name in ("localhost", "default")}
+    if with_certificate is not None:
+        contexts[with_certificate] = tlsio.create_secure_context(cert=who.cert_pem, key=who.key_pem, **CA)
+    url = redirect(web, 302, f"https://127.0.0.1:{web.https}/x")
+    attempt = fetch(url, max_redirects=1, secure_context=ByName(**contexts))
+    if with_certificate is None:
+        assert (await attempt).body == b"hello"
+        web.seen()
+    else:
+        with pytest.raises(tlsio.FetchError, match="certificate") as caught:
+            await attempt
+        assert caught.value.code == "ERR_FETCH_REDIRECT"
+    web.seen()
+
+
+async def test_redirect_with_a_source_from_http(web: Web) -> None:
+    """The source is not asked about a connection without TLS; if it has nothing for the target, the call fails."""
+    url = redirect(web, 302, f"https://localhost:{web.https}/x", scheme="http")
+    known = ByName(localhost=tlsio.create_secure_context(**CA))
+    assert (await fetch(url, max_redirects=1, secure_context=known)).body == b"hello"
+    web.seen()
+    web.seen()
+    with pytest.raises(tlsio.FetchError) as caught:
+        await fetch(url, max_redirects=1, secure_context=ByName())
+    assert caught.value.code == "ERR_TLS_NO_CONTEXT"
+    web.seen()
+
+
 @pytest.mark.parametrize("place", ["http://localhost:1/", "file:///etc/passwd", "https://me:pw@localhost/", "https://[::x]/"])
 async def test_redirect_that_is_not_followed(web: Web, place: str) -> None:
     """Out of encryption, to other schemes, to what is not a URL."""
