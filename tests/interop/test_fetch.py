@@ -406,6 +406,25 @@ async def test_redirect_that_is_not_followed(web: Web, place: str) -> None:
     web.seen()
 
 
+@pytest.mark.parametrize("redirects", [False, True])
+async def test_host_that_cannot_be_a_name(web: Web, monkeypatch: pytest.MonkeyPatch, *, redirects: bool) -> None:
+    """A label has 63 letters at most; a server may redirect to such a host."""
+    known = socket.getaddrinfo
+
+    def look(host: str, *args: Any, **options: Any) -> Any:
+        """Encode the name as Python's own does, which tests do not call with foreign names."""
+        host.encode("idna")
+        return known(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    url = f"http://{'a' * 64}.example/"
+    with pytest.raises(tlsio.FetchError, match="Name or service not known") as caught:
+        await fetch(redirect(web, 302, url, scheme="http") if redirects else url, max_redirects=1)
+    assert isinstance(caught.value.__cause__, OSError)
+    if redirects:
+        web.seen()
+
+
 async def test_redirects_are_bounded() -> None:
     """A server that redirects for ever."""
     moved = b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"
