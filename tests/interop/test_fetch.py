@@ -9,6 +9,7 @@ import random
 import socket
 import subprocess
 import sys
+import traceback
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -353,6 +354,49 @@ async def test_redirect_to_another_origin_with_something_to_lose(web: Web) -> No
         web.seen()
 
 
+class ByName:
+    """A source with a context of its own for each server; it has none for others."""
+
+    def __init__(self, **contexts: tlsio.SecureContext) -> None:
+        self._contexts = contexts
+
+    def context_for(self, server_name: str | None) -> tlsio.SecureContext | None:
+        """Return that of the name."""
+        return self._contexts.get(server_name or "default")
+
+
+@pytest.mark.parametrize("with_certificate", ["localhost", "default", None])
+async def test_redirect_to_another_origin_with_a_source(web: Web, with_certificate: str | None) -> None:
+    """The contexts of both origins must be without a certificate: one with a name, one an address."""
+    who = pki.client()
+    contexts = {name: tlsio.create_secure_context(**CA) for name in ("localhost", "default")}
+    if with_certificate is not None:
+        contexts[with_certificate] = tlsio.create_secure_context(cert=who.cert_pem, key=who.key_pem, **CA)
+    url = redirect(web, 302, f"https://127.0.0.1:{web.https}/x")
+    attempt = fetch(url, max_redirects=1, secure_context=ByName(**contexts))
+    if with_certificate is None:
+        assert (await attempt).body == b"hello"
+        web.seen()
+    else:
+        with pytest.raises(tlsio.FetchError, match="certificate") as caught:
+            await attempt
+        assert caught.value.code == "ERR_FETCH_REDIRECT"
+    web.seen()
+
+
+async def test_redirect_with_a_source_from_http(web: Web) -> None:
+    """The source is not asked about a connection without TLS; if it has nothing for the target, the call fails."""
+    url = redirect(web, 302, f"https://localhost:{web.https}/x", scheme="http")
+    known = ByName(localhost=tlsio.create_secure_context(**CA))
+    assert (await fetch(url, max_redirects=1, secure_context=known)).body == b"hello"
+    web.seen()
+    web.seen()
+    with pytest.raises(tlsio.FetchError) as caught:
+        await fetch(url, max_redirects=1, secure_context=ByName())
+    assert caught.value.code == "ERR_TLS_NO_CONTEXT"
+    web.seen()
+
+
 @pytest.mark.parametrize("place", ["http://localhost:1/", "file:///etc/passwd", "https://me:pw@localhost/", "https://[::x]/"])
 async def test_redirect_that_is_not_followed(web: Web, place: str) -> None:
     """Out of encryption, to other schemes, to what is not a URL."""
@@ -360,6 +404,25 @@ async def test_redirect_that_is_not_followed(web: Web, place: str) -> None:
         await fetch(redirect(web, 302, place), max_redirects=5, **CA)
     assert caught.value.code == "ERR_FETCH_REDIRECT"
     web.seen()
+
+
+@pytest.mark.parametrize("redirects", [False, True])
+async def test_host_that_cannot_be_a_name(web: Web, monkeypatch: pytest.MonkeyPatch, *, redirects: bool) -> None:
+    """A label has 63 letters at most; a server may redirect to such a host."""
+    known = socket.getaddrinfo
+
+    def look(host: str, *args: Any, **options: Any) -> Any:
+        """Encode the name as Python's own does, which tests do not call with foreign names."""
+        host.encode("idna")
+        return known(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    url = f"http://{'a' * 64}.example/"
+    with pytest.raises(tlsio.FetchError, match="Name or service not known") as caught:
+        await fetch(redirect(web, 302, url, scheme="http") if redirects else url, max_redirects=1)
+    assert isinstance(caught.value.__cause__, OSError)
+    if redirects:
+        web.seen()
 
 
 async def test_redirects_are_bounded() -> None:
@@ -698,6 +761,62 @@ async def test_wrong_arguments(options: dict[str, Any], code: str) -> None:
     with pytest.raises(tlsio.UsageError) as caught:
         await fetch("http://localhost:1", **options)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "me:hunter2@localhost:3128",
+        "http:/me:hunter2@localhost:3128",
+        "http:me:hunter2@localhost:3128",
+        "socks5://me:hunter2@localhost:3128",
+        "http://me:hunter2@localhost:99999",
+        "http://me:hunter2@localhost:port",
+        "http://me:hunter2@",
+        "http://me:hunter2",
+        "http://me:hunter2%40localhost:3128",
+        "http://me:hun#hunter2@localhost:3128",
+        "http://me:hun?hunter2@localhost:3128",
+        "http://me:hunter2/hunter2@localhost:3128",
+        "http://me:hunter2\n@localhost:3128",
+        "http://me:hunter2@localhost:3128/path",
+        "http://me:hunter2@local host:3128",
+        "http://me:hunter2@[::x]:3128",
+        "http://me:hunter2@\uff20localhost",
+    ],
+)
+def test_wrong_proxy_is_refused_without_its_password(proxy: str) -> None:
+    """A `#` does not cut off credentials silently, and no message shows them."""
+    with pytest.raises(tlsio.UsageValueError) as caught:
+        Fetcher(proxy=proxy)
+    assert "hun" not in "".join(traceback.format_exception(caught.value)).partition("UsageValueError")[2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://me:hunter2@localhost/",
+        "https://me:hunter2@localhost:99999/",
+        "https://me:hunter2@localhost:port/",
+        "https://me:hunter2/@localhost/",
+        "http:/me:hunter2@localhost/",
+        "me:hunter2@localhost",
+        "http://me:hunter2%40localhost/",
+        "http://me:hunter2@\uff20localhost/",
+        "http://me:hunter2@localhost/ x",
+    ],
+)
+async def test_wrong_url_is_refused_without_its_password(url: str) -> None:
+    """Its other parts are not shown either, since it is unclear where the password ends."""
+    with pytest.raises(tlsio.UsageValueError) as caught:
+        await fetch(url)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_wrong_url_is_shown() -> None:
+    """When there is no sign of a password in it."""
+    with pytest.raises(tlsio.UsageValueError, match="ftp://localhost/"):
+        await fetch("ftp://localhost/")
 
 
 def test_options_of_a_proxy_need_one() -> None:

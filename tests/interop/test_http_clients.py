@@ -495,6 +495,22 @@ class TestHttpx:
             with pytest.raises(httpx.ConnectError):
                 await client.fetch(f"https://{'a' * 64}.example")
 
+    @pytest.mark.parametrize(
+        "proxy",
+        [
+            "me:hunter2@localhost:3128",
+            "ftp://me:hunter2@localhost:3128",
+            "http://me:hunter2#@localhost:3128",
+            "http://me#:hunter2@localhost:3128",
+            "http://me:hunter2/@localhost:3128",
+        ],
+    )
+    def test_wrong_proxy_is_refused_without_its_password(self, proxy: str) -> None:
+        """A `#` does not make the user the host of a proxy."""
+        with pytest.raises(tlsio.UsageValueError) as caught:
+            Transport(proxy=proxy)
+        assert "hunter2" not in str(caught.value)
+
     async def test_proxy_options_need_a_proxy_of_https(self) -> None:
         """And an SSLContext is refused, which could not be used."""
         with pytest.raises(tlsio.UsageError):

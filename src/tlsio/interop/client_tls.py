@@ -52,10 +52,20 @@ class ClientTLS:
         self._contexts: WeakKeyDictionary[SecureContext, SecureContext] = WeakKeyDictionary()
         self._context = None if self._source is not None else self._with_protocols(for_client(self.options))
 
+    @property
+    def has_source(self) -> bool:
+        """Whether the contexts come from a source."""
+        return self._source is not None
+
     def _with_protocols(self, context: SecureContext) -> SecureContext:
         return context.replace(alpn_protocols=self._protocols)
 
-    async def _find_context(self, host: str) -> SecureContext:
+    async def find_context(self, host: str) -> SecureContext:
+        """Return the context of connections to a host; a source is asked for it.
+
+        Raises:
+            ConfigError: the source has none.
+        """
         if self._source is None:
             assert self._context is not None  # noqa: S101 - for the type checker
             return self._context
@@ -77,7 +87,7 @@ class ClientTLS:
             Cancelled: the connection is closed.
         """
         try:
-            context = await self._find_context(host)
+            context = await self.find_context(host)
         except BaseException:
             await close_stream(stream)
             raise

@@ -7,7 +7,7 @@ bounded in time and in bytes, the framing included, and redirects are followed o
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from tlsio.connection.client.dial import connect_tcp
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, Unpack
 
-    from tlsio.connection.context.secure_context import SecureContext
     from tlsio.interop.http_exchange import Stream
     from tlsio.interop.http_request import Headers, Method, Origin, Url
     from tlsio.model.checks import BytesLike
-    from tlsio.model.options.connect import ConnectOptions, ConnectOptionsDict
+    from tlsio.model.options.connect import ConnectOptionsDict
 
 __all__ = ["Fetcher", "Response", "fetch"]
 
@@ -161,7 +160,7 @@ class Fetcher:
             async with scope:
                 for _ in range(max_redirects):
                     response = await self._send(request, max_bytes, step)
-                    if (following := self._redirect(request, response)) is None:
+                    if (following := await self._redirect(request, response)) is None:
                         return response
                     request = following
                 response = await self._send(request, max_bytes, step)
@@ -172,7 +171,7 @@ class Fetcher:
                 host=request.url.host,
                 hint="Is the server overloaded, or does a firewall drop the packets? Raise timeout= if it is that slow.",
             ) from None
-        if max_redirects and self._redirect(request, response) is not None:
+        if max_redirects and _find_target(request, response) is not None:
             raise refusal(request.url, f"more than {max_redirects} redirects", "ERR_FETCH_REDIRECT")
         return response
 
@@ -256,20 +255,13 @@ class Fetcher:
         is_forwarded = self._proxy is not None and url.scheme == "http"
         return Exchange(stream, self._proxy if is_forwarded else None)
 
-    def _redirect(self, request: Request, response: Response) -> Request | None:
+    async def _redirect(self, request: Request, response: Response) -> Request | None:
         """Return the request that a redirect asks for, None if the response is not one.
 
         (RFC 9110 §15.4. 301 and 302 change POST to GET, as browsers do.)
         """
-        place = response.header("location")
-        if response.status not in _REDIRECTS or place is None:
+        if (url := _find_target(request, response)) is None:
             return None
-        try:
-            url = parse_url("its target", urljoin(request.url.text, place))
-        except ValueError as error:  # a UsageValueError, or urljoin's own
-            raise refusal(request.url, f"its redirect cannot be followed: {error!s:.300}", "ERR_FETCH_REDIRECT") from None
-        if request.url.scheme == "https" and url.scheme == "http":
-            raise refusal(request.url, f"it redirects to {url.text}, which is not encrypted", "ERR_FETCH_REDIRECT")
         keeps = response.status in _REDIRECT_KEEPS_METHOD or request.method == "HEAD"
         headers = request.headers if keeps else tuple(one for one in request.headers if one[0].lower() not in _CONTENT_HEADERS)
         following = Request(url, request.method if keeps else "GET", headers, request.body if keeps else None)
@@ -277,12 +269,33 @@ class Fetcher:
             return following
         if following.body is not None:
             raise refusal(request.url, f"it redirects a body to another origin, {url.text}", "ERR_FETCH_REDIRECT")
-        if _has_credentials(self._tls.options):
+        if await self._has_credentials(request.url) or await self._has_credentials(url):
             raise refusal(request.url, f"it redirects a client with a certificate to another origin, {url.text}", "ERR_FETCH_REDIRECT")
         return following._replace(headers=tuple(one for one in headers if one[0].lower() in _PUBLIC_HEADERS))
 
+    async def _has_credentials(self, url: Url) -> bool:
+        """Tell whether a server of this URL may learn who this client is from its TLS."""
+        options = self._tls.options
+        if options.psk_callback is not None:
+            return True
+        if self._tls.has_source and url.scheme == "http":
+            return False
+        try:
+            context = (await self._tls.find_context(url.host)).options
+        except (OSError, TLSError) as error:
+            raise failure(url, error) from error
+        return context.cert is not None or context.pfx is not None
 
-def _has_credentials(options: ConnectOptions) -> bool:
-    """Tell whether a server may learn who this client is from its TLS."""
-    context = options.context if options.secure_context is None else cast("SecureContext", options.secure_context).options
-    return context.cert is not None or context.pfx is not None or options.psk_callback is not None
+
+def _find_target(request: Request, response: Response) -> Url | None:
+    """Return where a redirect leads, None if the response is not one."""
+    place = response.header("location")
+    if response.status not in _REDIRECTS or place is None:
+        return None
+    try:
+        url = parse_url("its target", urljoin(request.url.text, place))
+    except ValueError as error:  # a UsageValueError, or urljoin's own
+        raise refusal(request.url, f"its redirect cannot be followed: {error!s:.300}", "ERR_FETCH_REDIRECT") from None
+    if request.url.scheme == "https" and url.scheme == "http":
+        raise refusal(request.url, f"it redirects to {url.text}, which is not encrypted", "ERR_FETCH_REDIRECT")
+    return url

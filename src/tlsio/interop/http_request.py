@@ -95,7 +95,10 @@ def parse_url(label: str, text: str) -> Url:
     Raises:
         UsageValueError: not a URL of http or https with a host.
     """
-    parts, port = _split(label, text)
+    check_filled_text(label, text)
+    # Passwords get into URLs, and messages get into logs.
+    shown = "" if "@" in text or "%40" in text else f": {text!r:.200}"
+    parts, port = _split(label, text, shown)
     if "@" in parts.netloc:
         raise wrong_value(label, "must not contain a user or password", hint="Send them in a header, such as Authorization.")
     host = to_lookup_name(parts.hostname or "", label)
@@ -103,45 +106,56 @@ def parse_url(label: str, text: str) -> Url:
         try:
             host = str(ipaddress.IPv6Address(host))
         except ValueError:
-            raise wrong_value(label, f"has an IPv6 address that cannot be read: {text!r:.200}") from None
+            raise wrong_value(label, f"has an IPv6 address that cannot be read{shown}") from None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if not target.isascii() or not target.isprintable() or " " in target:
         raise wrong_value(
-            label, f"has a path with other characters than ASCII, or spaces: {text!r:.200}", hint="Percent-encode them: urllib.parse.quote."
+            label, f"has a path with other characters than ASCII, or spaces{shown}", hint="Percent-encode them: urllib.parse.quote."
         )
     number = _PORTS[parts.scheme] if port is None else port
     made = Url("", parts.scheme, host, number, target)
     return made._replace(text=f"{parts.scheme}://{made.host_header}{target}")
 
 
-def _split(label: str, text: str) -> tuple[Any, int | None]:
-    check_filled_text(label, text)
+def _split(label: str, text: str, shown: str) -> tuple[Any, int | None]:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise wrong_value(label, f"is not a URL: {text!r:.200} ({error})") from None
+    except ValueError:  # its text has parts of the URL
+        raise wrong_value(label, f"has a host or port that cannot be read{shown}") from None
     if parts.scheme not in _PORTS or not parts.hostname or port == 0 or not text.isprintable() or set(parts.netloc) & set(" \\%"):
-        raise wrong_value(label, f"must be a URL of http or https with a host, got {text!r:.200}")
+        raise wrong_value(label, f"must be a URL of http or https with a host{shown}")
     return parts, port
 
 
 def parse_proxy(text: str) -> Proxy:
-    """Read a proxy's URL, whose user and password become a header."""
-    parts, _ = _split("proxy", text) if "@" not in text else _split("proxy", _without_user(text))
-    url = parse_url("proxy", f"{parts.scheme}://{parts.netloc}")
-    user = urlsplit(text).netloc.rpartition("@")[0]
-    if not user:
+    """Read a proxy's URL, whose user and password become a header.
+
+    Raises:
+        UsageValueError: not a URL of http or https, or more than scheme, user, host and port. The
+            message does not contain any of it.
+    """
+    scheme, _, rest = check_filled_text("proxy", text).partition("://")
+    user, at, place = rest.removesuffix("/").rpartition("@")
+    if not place or set(user + place) & set("/?#\\") or not text.isprintable():
+        raise _wrong_proxy()
+    try:
+        url = parse_url("proxy", f"{scheme}://{place}")
+    except UsageValueError:
+        raise _wrong_proxy() from None
+    if not at:
         return Proxy(url, ())
     name, _, password = user.partition(":")
     secret = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode())
     return Proxy(url, ((b"Proxy-Authorization", b"Basic " + secret),))
 
 
-def _without_user(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+def _wrong_proxy() -> UsageValueError:
+    return wrong_value(
+        "proxy",
+        "must be a URL of http or https with a host and without a path, such as http://user:password@host:3128",
+        hint="Percent-encode special characters of the user and the password: urllib.parse.quote(password, safe='').",
+    )
 
 
 def make_request(url: str, method: str | None, headers: Headers, body: BytesLike | None) -> Request:

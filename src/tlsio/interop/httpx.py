@@ -25,7 +25,7 @@ from tlsio.connection.asyncio_face.extra_info import find_extra_info
 from tlsio.connection.client.dial import connect_path, connect_tcp
 from tlsio.connection.tasks import running_loop
 from tlsio.interop.client_tls import ClientTLS
-from tlsio.model.errors import TLSError, UsageTypeError
+from tlsio.model.errors import TLSError, UsageTypeError, UsageValueError
 
 if TYPE_CHECKING:
     import ssl
@@ -132,7 +132,12 @@ class Transport(httpx.AsyncBaseTransport):
 
 
 def _describe_proxy(given: httpx.Proxy | httpx.URL | str, options: ConnectOptionsDict | None) -> httpcore.Proxy:
-    proxy = given if isinstance(given, httpx.Proxy) else httpx.Proxy(given)
+    try:
+        proxy = given if isinstance(given, httpx.Proxy) else httpx.Proxy(given)
+    except (ValueError, httpx.InvalidURL):  # its text may have parts of a password
+        raise _wrong_proxy() from None
+    if proxy.url.path not in {"", "/"} or proxy.url.query or proxy.url.fragment:
+        raise _wrong_proxy()
     is_https = proxy.url.scheme == "https"
     if proxy.ssl_context is not None or (options is not None and not is_https):
         raise UsageTypeError(
@@ -144,6 +149,13 @@ def _describe_proxy(given: httpx.Proxy | httpx.URL | str, options: ConnectOption
         auth=proxy.raw_auth,
         headers=proxy.headers.raw,
         ssl_context=_TLSContext(options or {}, ["http/1.1"]).as_ssl() if is_https else None,
+    )
+
+
+def _wrong_proxy() -> UsageValueError:
+    return UsageValueError(
+        "proxy= must be a URL of http, https or socks5 with a host and without a path, such as http://user:password@host:3128",
+        hint="Percent-encode special characters of the user and the password: urllib.parse.quote(password, safe='').",
     )
 
 

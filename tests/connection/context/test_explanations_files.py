@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -221,10 +223,10 @@ class TestFilesThatCannotBeRead:
     def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Root may read everything, so the refusal is played."""
 
-        def refuse(path: Path) -> bytes:
+        def refuse(path: Path, _mode: str) -> NoReturn:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(Path, "read_bytes", refuse)
+        monkeypatch.setattr(Path, "open", refuse)
         error = error_of(lambda: tlsio.create_secure_context(key=tmp_path / "key.pem"))
         assert isinstance(error, PermissionError)
         check_words(error, ("was given as key=", f"(uid {os.geteuid()}) may not read it", "check the permissions"))
@@ -232,8 +234,29 @@ class TestFilesThatCannotBeRead:
     def test_another_failure(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The option is named in any case."""
 
-        def fail(path: Path) -> bytes:
+        def fail(path: Path, _mode: str) -> NoReturn:
             raise OSError(5, "Input/output error", str(path))
 
-        monkeypatch.setattr(Path, "read_bytes", fail)
+        monkeypatch.setattr(Path, "open", fail)
         check_words(error_of(lambda: tlsio.create_secure_context(crl=tmp_path / "crl.pem")), ("was given as crl=.",))
+
+
+@pytest.mark.parametrize("is_pipe", [False, True])
+@pytest.mark.parametrize("excess", [0, 1])
+def test_size_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excess: int, *, is_pipe: bool) -> None:
+    """The limit itself, and one byte more; of a pipe, whose size is not known, too."""
+    content = pki.ca1().cert_pem
+    monkeypatch.setattr("tlsio.connection.context.files._MAX_BYTES", len(content) - excess)
+    path = tmp_path / "ca.pem"
+    if is_pipe:
+        os.mkfifo(path)
+        threading.Thread(target=path.write_bytes, args=(content,)).start()
+    else:
+        path.write_bytes(content)
+    if excess:
+        with pytest.raises(OSError, match="too large") as caught:
+            tlsio.create_secure_context(ca=path)
+        assert caught.value.errno == errno.EFBIG
+        assert "ca=" in str(caught.value.__notes__)
+    else:
+        assert tlsio.create_secure_context(ca=path).given_roots

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import errno
 import logging
 import os
 import pickle
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -280,6 +282,27 @@ async def test_unreadable_file_is_tried_again(files: Files) -> None:
     assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
 
 
+@pytest.mark.parametrize("step", ["SecureContext", "read_all"])
+async def test_failure_without_a_text_is_reported(
+    files: Files, step: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a MemoryError, wherever it happens."""
+    old = await ask(files.source)
+    told = heard(files.source)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"tlsio.connection.context.file_source.{step}", fail)
+    files.identity(pki.localhost_rsa())
+    for _ in range(2):
+        files.time.forward()
+        assert await ask(files.source) is old
+    assert [type(error) for error in told] == [MemoryError]
+    assert "MemoryError" in caplog.text
+    assert files.source.stats().failures == 1
+
+
 # ---- looking
 
 
@@ -297,15 +320,72 @@ async def test_files_are_looked_at_once_a_second_and_only_on_use(files: Files) -
     assert files.source.stats().checks == 2
 
 
-@pytest.mark.slow
-async def test_file_system_that_hangs_stops_no_connection(files: Files) -> None:
-    """After a second the old set is used; a pipe that nobody writes stands for the hanging file."""
+async def test_file_system_that_hangs_stops_no_connection(
+    files: Files, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One connection waits and reports it, later ones do not wait; a load that ends after all is taken."""
     old = await ask(files.source)
-    (files.folder / "key").unlink()
-    os.mkfifo(files.folder / "key")
+    told = heard(files.source)
+    goes_on, changed = threading.Event(), asyncio.Event()
+    files.source.on("changed", lambda _context: changed.set())
+
+    def hang(options: Any) -> tlsio.SecureContext:
+        goes_on.wait()
+        return tlsio.SecureContext(options)
+
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", hang)
+    monkeypatch.setattr("tlsio.connection.context.file_source._PATIENCE", 0.01)
+    files.identity(pki.localhost_rsa())
     files.time.forward()
     assert await asyncio.gather(ask(files.source), ask(files.source)) == [old, old]
-    await asyncio.to_thread((files.folder / "key").write_bytes, pki.localhost().key_pem)
+    [error] = told
+    assert getattr(error, "code", None) == "ERR_TLS_FILES_HANGING"
+    assert "were not read within a second" in caplog.text
+    for _ in range(3):
+        files.time.forward()
+        assert files.source.context_for("localhost") is old  # not an awaitable
+        assert files.source.context_now() is old
+    assert len(told) == files.source.stats().failures == 1
+    goes_on.set()
+    await changed.wait()
+    assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
+
+
+def test_thread_without_a_loop_waits_once_for_files_that_hang(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reports them as a loop does."""
+    old = files.source.context_now()
+    told = heard(files.source)
+    goes_on = threading.Event()
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", lambda _options: goes_on.wait())
+    monkeypatch.setattr("tlsio.connection.context.file_source._PATIENCE", 0.01)
+    files.identity(pki.localhost_rsa())
+    files.time.forward()
+    assert files.source.context_now() is old
+    assert [getattr(error, "code", None) for error in told] == ["ERR_TLS_FILES_HANGING"]
+    goes_on.set()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "large"])
+async def test_path_that_is_no_longer_a_file_to_read(files: Files, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for a pipe, nor reads without end; good files are taken afterwards, and by reload()."""
+    old = await ask(files.source)
+    told = heard(files.source)
+    path = files.folder / "key"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"x" * 100_001)
+        monkeypatch.setattr("tlsio.connection.context.files._MAX_BYTES", 100_000)
+    files.time.forward()
+    assert await ask(files.source) is old
+    with pytest.raises((tlsio.ConfigError, OSError), match=str(path)):
+        await files.source.reload()
+    assert len(told) == 1
+    path.unlink()
+    files.identity(pki.localhost_rsa())
+    files.time.forward()
+    assert leaf_of(await ask(files.source)) == pki.localhost_rsa().cert_der
 
 
 async def test_cancelled_connection_does_not_stop_the_load_for_others(files: Files) -> None:
@@ -554,3 +634,71 @@ def test_source_survives_a_fork(files: Files) -> None:
         found = files.source.context_for()
         os._exit(0 if isinstance(found, tlsio.SecureContext) and leaf_of(found) == pki.localhost_rsa().cert_der else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_statistics_are_available_after_a_fork(tmp_path: Path) -> None:
+    """Another thread of the parent was looking at the files, and holds the lock in the child for good."""
+    holds, forked = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        """Stop within a look."""
+        holds.set()
+        forked.wait()
+        return 0.0
+
+    files = Files(tmp_path, pki.localhost())
+    files.time.clock = clock  # type: ignore[method-assign]
+    source = files.make()
+    looker = threading.Thread(target=source.context_now)
+    looker.start()
+    holds.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(source.stats().loads)
+    forked.set()
+    looker.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_during_the_first_load(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child reads the files itself."""
+    reads, forked = threading.Event(), threading.Event()
+
+    def read(options: Any) -> tlsio.SecureContext:
+        reads.set()
+        forked.wait()
+        return tlsio.SecureContext(options)
+
+    monkeypatch.setattr("tlsio.connection.context.file_source.SecureContext", read)
+    loader = threading.Thread(target=files.source.context_now)
+    loader.start()
+    reads.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        monkeypatch.undo()
+        os._exit(0 if leaf_of(files.source.context_now()) == pki.localhost().cert_der else 1)
+    forked.set()
+    loader.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_first_load_without_a_thread_is_tried_again(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt raises an OSError until threads can be started."""
+    start = threading.Thread.start
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match="thread") as caught:
+            files.source.context_now()
+        assert caught.value.errno == errno.EAGAIN
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert leaf_of(files.source.context_now()) == pki.localhost().cert_der

@@ -32,7 +32,7 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
         OSError: none did, or the local address or port is unavailable; its hint says what to do.
     """
     try:
-        found = await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
+        found = await _look_up(loop, host, port, options)
         local = _local_addresses(options)
         made = await aiohappyeyeballs.start_connection(
             found,
@@ -51,6 +51,19 @@ async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, opt
         made.close()
         raise
     return made
+
+
+async def _look_up(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> Any:
+    """Return the addresses of a host.
+
+    Raises:
+        OSError: there is none; also for what cannot be a name, such as a label of more than 63
+            letters (RFC 1035 §2.3.4), for which Python raises a UnicodeError.
+    """
+    try:
+        return await loop.getaddrinfo(host, port, family=_family_of(options), type=_socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise _socket.gaierror(_socket.EAI_NONAME, "Name or service not known") from error
 
 
 def set_options(made: _socket.socket, options: ConnectOptions) -> None:

@@ -3,7 +3,9 @@
 Theory of operation. Nothing runs between uses. `context_for` looks at the files at most once a
 second: one `stat` each, by path, so that each symlink on the way is followed anew (Kubernetes swaps
 one above the files). If they have changed, a thread of its own reads and parses them, and the
-connections that ask meanwhile wait for it, but not longer than `_PATIENCE`.
+connections that ask meanwhile wait for it, but not longer than `_PATIENCE`; after that, the delay
+is reported, and later connections do not wait for this load. The look itself is not given to a
+thread, since `stat` takes microseconds: where it hangs, the event loop hangs.
 
 Files may be caught in the middle of a change. So a set is taken only if
 
@@ -16,20 +18,22 @@ Files may be caught in the middle of a change. So a set is taken only if
 
 Otherwise the old set stays, and one warning says why.
 
-Invariants: `_lock` is held for what several threads change, and never while files are read. A load
-runs at most once at a time. A context that was returned is never changed.
+Invariants: `_lock` is held for what several threads change, and while files are looked at, but
+never while they are read. A load runs at most once at a time. A context that was returned is never
+changed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import re
+import stat
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
@@ -61,7 +65,7 @@ _INTERVAL = 1.0  # seconds between two looks at the files
 # Seconds without a change until a file counts as complete. Two changes within a tick of the
 # kernel's clock (4 ms) may look the same, and whoever renews a certificate writes its key soon.
 _SETTLED = 1.0
-# Seconds for which a connection waits for a load before it uses the old set: a file system that
+# Seconds for which a connection waits for a load before it uses the old set: a file whose reading
 # hangs must not stop connections.
 _PATIENCE = 1.0
 _ATTEMPTS = 3  # to read the files unchanged
@@ -115,13 +119,14 @@ class FileSource(Emitter):
         self._context: SecureContext | None = None
         self._failure: Exception | None = None  # of the last load
         self._loading: Future[None] | None = None
+        self._late: Future[None] | None = None  # the load that connections no longer wait for
         self._next_check = float("-inf")
         self._taken: tuple[_Look, ...] | None = None  # how the files looked when they were taken; None: read them again
         self._refused: tuple[_Look, ...] | None = None  # how they looked when they could not be used
         self._again_at = float("inf")  # when refused files may be used: the start of a certificate's validity
         self._seen: tuple[_Look, ...] | None = None  # how they look since `_seen_at`
         self._seen_at = 0.0
-        self._warned = ""
+        self._warned: tuple[type[Exception], str] | None = None  # the last failure that was reported
         self._checks = self._loads = self._failures = 0
         self._loaded_at: datetime | None = None
         self._next_expiry: datetime | None = None
@@ -133,7 +138,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: they cannot be used.
-            OSError: a file cannot be read.
+            OSError: a file cannot be read, or no thread can be started.
         """
         if self._context is None and (awaitable := find_awaitable(self.context_for())) is not None:
             await awaitable
@@ -143,7 +148,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: there is no usable set yet.
-            OSError: there is none yet, and a file cannot be read.
+            OSError: there is none yet, and a file cannot be read, or no thread can be started.
         """
         loading = self._look()
         if loading is None:
@@ -165,7 +170,7 @@ class FileSource(Emitter):
 
         Raises:
             ConfigError: they cannot be used; the old ones stay.
-            OSError: a file cannot be read; the old ones stay.
+            OSError: a file cannot be read, or no thread can be started; the old ones stay.
             Cancelled: the files are read nevertheless.
         """
         self._forget_parent()
@@ -180,6 +185,7 @@ class FileSource(Emitter):
 
     def stats(self) -> FileSourceStats:
         """Return counters, and the next expiry. May be called from any thread."""
+        self._forget_parent()
         with self._lock:
             return FileSourceStats(
                 checks=self._checks,
@@ -196,9 +202,10 @@ class FileSource(Emitter):
         self._forget_parent()
         with self._lock:
             if self._loading is not None:
-                return self._loading
+                return None if self._loading is self._late else self._loading
             now = self._clock()
-            if now < self._next_check:
+            # Without context and failure, a first load ended with its process, or had no thread.
+            if now < self._next_check and (self._context is not None or self._failure is not None):
                 return None
             self._next_check = now + _INTERVAL
             self._checks += 1
@@ -212,7 +219,7 @@ class FileSource(Emitter):
                 return None
             try:
                 return self._start_load(looks if settled else None)
-            except RuntimeError:  # the process can have no more threads
+            except OSError:
                 if self._context is None:
                     raise
                 return None
@@ -220,7 +227,8 @@ class FileSource(Emitter):
     def _forget_parent(self) -> None:
         """After a fork, drop what another thread of the parent would have finished."""
         if self._pid != os.getpid():
-            self._pid, self._lock, self._loading = os.getpid(), threading.Lock(), None
+            self._lock, self._loading = threading.Lock(), None
+            self._pid = os.getpid()  # last: a thread that reads the new number must find the new lock
 
     def _look_at_all(self) -> tuple[_Look, ...]:
         return tuple(map(_look_at, self._paths))
@@ -240,6 +248,9 @@ class FileSource(Emitter):
         Args:
             settled: How they look, if nothing is being written.
             is_forced: Take them even if something is.
+
+        Raises:
+            OSError: the process can have no more threads.
         """
         loading: Future[None] = Future()
         loading.set_running_or_notify_cancel()  # a caller that is cancelled does not cancel it for the others
@@ -247,22 +258,17 @@ class FileSource(Emitter):
         self._loading = loading
         try:
             thread.start()
-        except BaseException:
+        except RuntimeError as error:
             self._loading = None
-            raise
+            raise OSError(errno.EAGAIN, "No thread could be started to read the files of a FileSource") from error
         return loading
 
     def _load(self, loading: Future[None], settled: tuple[_Look, ...] | None, is_forced: bool) -> None:  # noqa: FBT001 - a thread's
-        report: tuple[str, object] | None = None
         try:
-            looks, made, failure = self._read()
-            is_settled = looks == settled or self._is_old(looks)
-            if self._context is not None and not (is_settled or is_forced):
-                pass  # a writer has begun meanwhile: the next look comes soon
-            elif made is None:
-                report = self._refuse(looks if is_settled else None, failure)
-            else:
-                report = self._take(looks if is_settled else None, made)
+            try:
+                report = self._read_and_judge(settled, is_forced=is_forced)
+            except Exception as error:  # noqa: BLE001  (at the top of a thread: it is reported)
+                report = self._refuse(None, error)
             self._loading = None  # so that a listener which asks does not wait for itself
             if report is not None:
                 self._emit(*report)
@@ -270,6 +276,17 @@ class FileSource(Emitter):
             if self._loading is loading:
                 self._loading = None
             loading.set_result(None)
+
+    def _read_and_judge(self, settled: tuple[_Look, ...] | None, *, is_forced: bool) -> tuple[str, object] | None:
+        """Read the files, and take or refuse them; return the event to emit."""
+        looks, made, failure = self._read()
+        is_settled = looks == settled or self._is_old(looks)
+        if self._context is not None and not (is_settled or is_forced):
+            return None  # a writer has begun meanwhile: the next look comes soon
+        if made is not None:
+            return self._take(looks if is_settled else None, made)
+        assert failure is not None  # noqa: S101 - for the type checker
+        return self._refuse(looks if is_settled else None, failure)
 
     def _read(self) -> tuple[tuple[_Look, ...], SecureContext | None, Exception | None]:
         """Return how the files looked, and the context made of them or the failure."""
@@ -288,6 +305,8 @@ class FileSource(Emitter):
 
     def _make(self) -> SecureContext:
         """Return a context of the present files that may replace the one in use."""
+        for path in self._paths:
+            _check_kind(path)
         made = SecureContext(self._options)
         for material in _materials(made.options):
             if material.path is not None and _is_cut_off(material.data):
@@ -316,7 +335,7 @@ class FileSource(Emitter):
         now = self._find_time()
         next_expiry = _find_next_expiry(made, now)
         with self._lock:
-            self._taken, self._refused, self._failure, self._warned = looks, None, None, ""
+            self._taken, self._refused, self._failure, self._warned = looks, None, None, None
             is_first = self._context is None
             if self._context is not None and made.options == self._context.options:
                 return None
@@ -324,20 +343,25 @@ class FileSource(Emitter):
             self._loads += 1
         return None if is_first else ("changed", made)
 
-    def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception | None) -> tuple[str, object] | None:
+    def _refuse(self, looks: tuple[_Look, ...] | None, failure: Exception) -> tuple[str, object] | None:
         """Keep the context in use; return the event to emit. `looks` as for `_take`."""
-        text = str(failure)
         with self._lock:
             # After an OSError, such as too many open files, the same files may be read next time.
             self._refused = looks if isinstance(failure, TLSError) else None
             self._failure = failure
-            if text == self._warned:
+        return self._warn(failure)
+
+    def _warn(self, failure: Exception) -> tuple[str, object] | None:
+        """Log why the old files stay, unless that was said last; return the event to emit."""
+        reason = type(failure), str(failure)
+        with self._lock:
+            if reason == self._warned:
                 return None
-            self._warned = text
+            self._warned = reason
             self._failures += 1
         if self._context is None:  # raised where it is asked for
             return None
-        hint = getattr(failure, "hint", None)
+        text, hint = str(failure) or type(failure).__name__, getattr(failure, "hint", None)
         _log.warning(
             "The changed files of a FileSource cannot be used, and the old ones stay in use: %s%s", text, f" {hint}" if hint else ""
         )
@@ -346,19 +370,39 @@ class FileSource(Emitter):
     # ---- waiting
 
     def _find_current(self) -> SecureContext:
-        if self._context is not None:
-            return self._context
-        assert self._failure is not None  # noqa: S101 - for the type checker: the first look loads
-        raise self._failure.with_traceback(None)
+        with self._lock:  # another thread's load may end in between
+            context, failure = self._context, self._failure
+        if context is not None:
+            return context
+        assert failure is not None  # noqa: S101 - for the type checker: `_look` loads while there is neither
+        raise failure.with_traceback(None)
 
     async def _wait(self, loading: Future[None]) -> SecureContext:
-        await asyncio.wait((asyncio.wrap_future(loading),), timeout=None if self._context is None else _PATIENCE)
+        done, _ = await asyncio.wait((asyncio.wrap_future(loading),), timeout=None if self._context is None else _PATIENCE)
+        if not done:
+            self._stop_waiting(loading)
         return self._find_current()
 
     def _wait_here(self, loading: Future[None]) -> SecureContext:
-        with suppress(TimeoutError):
+        try:
             loading.result(None if self._context is None else _PATIENCE)
+        except TimeoutError:
+            self._stop_waiting(loading)
         return self._find_current()
+
+    def _stop_waiting(self, loading: Future[None]) -> None:
+        """Let later connections use the old files until this load ends, and report it."""
+        with self._lock:
+            if self._loading is not loading or self._late is loading:
+                return
+            self._late = loading
+        failure = ConfigError(
+            "The files of a FileSource were not read within a second",
+            code="ERR_TLS_FILES_HANGING",
+            hint=f"Their file system may hang: {', '.join(self._paths)}.",
+        )
+        if (report := self._warn(failure)) is not None:
+            self._emit(*report)
 
     # ---- listeners
 
@@ -438,6 +482,20 @@ def _look_at(path: str) -> _Look:
     except OSError as error:
         return error.errno or -1
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _check_kind(path: str) -> None:
+    """Refuse what a thread might wait for without end, such as a pipe."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as in `_look_at`
+    except OSError:
+        return  # whoever reads it raises the same, with a hint
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ConfigError(
+            f"{path!r} is not a regular file",
+            code="ERR_TLS_NOT_A_FILE",
+            hint="A FileSource reads files again and again: give the path of a file, not of a pipe or a device.",
+        )
 
 
 _END_LINE = re.compile(rb"-----END [^-]+-----")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["read_file"]
 
+# Of one file. The longest ones are CRLs: a survey found one of 76 MB (Liu et al., "An End-to-End
+# Measurement of Certificate Revocation in the Web's PKI", IMC 2015).
+_MAX_BYTES = 128 * 1024 * 1024
+_PART = 1024 * 1024  # bytes that are read at once
+
 
 def read_file(label: str, material: Material) -> Material:
     """Return the material with its file's content; one that is not a path is returned unchanged.
@@ -28,11 +33,24 @@ def read_file(label: str, material: Material) -> Material:
     if material.kind != "path" or material.path is None:
         return material
     try:
-        data = Path(material.path).read_bytes()
+        data = _read(material.path)
     except OSError as error:
         add_hint(error, _hint_for(error, _name_of(label), material.path))
         raise
     return replace(material, kind="pem" if pem_labels(data) else "der", data=data)
+
+
+def _read(path: str) -> bytes:
+    """Return a file's content, of any kind of file: a shell's `<(command)` is a pipe."""
+    data = bytearray()
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while size <= _MAX_BYTES and (part := file.read(_PART)):
+            data += part
+            size = max(size, len(data))
+    if size > _MAX_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return bytes(data)
 
 
 def _hint_for(error: OSError, name: str, path: str) -> str:
@@ -45,6 +63,8 @@ def _hint_for(error: OSError, name: str, path: str) -> str:
         return f"{given}, and {user} may not read it: check the permissions of the file and of its directories."
     if error.errno == errno.EISDIR:
         return f"{given}, but it is a directory: give a file, or for several a list of files."
+    if error.errno == errno.EFBIG:
+        return f"{given}, and has more than {_MAX_BYTES} bytes: is this the right file?"
     return f"{given}."
 
 
