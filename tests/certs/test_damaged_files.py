@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from functools import cache
 
 import pytest
@@ -107,3 +108,11 @@ def test_whole_files_are_described(kind: str) -> None:
     [item] = certs.inspect(contents()[kind], passphrase=pki.PASSPHRASE)
     wanted = kind.removesuffix(" in PEM").removeprefix("old ").removeprefix("our ")
     assert item.kind == {"key": "private key", "encrypted key": "private key"}.get(wanted, wanted)
+
+
+def test_many_labels_without_an_end_are_refused_in_linear_time() -> None:
+    """A quarter of a megabyte of them: a search from each label to the end of the file needs over half a minute."""
+    began = time.process_time()
+    with pytest.raises(tlsio.ConfigError):
+        certs.inspect(b"-----BEGIN A-----\n" * 15_000)
+    assert time.process_time() - began < 5
