@@ -59,9 +59,9 @@ _SAFE_CONTENTS = "1.2.840.113549.1.12.10.1.6"
 _PBMAC1 = "1.2.840.113549.1.5.14"
 _SCRYPT = "1.3.6.1.4.1.11591.4.11"
 # Iterations of the MAC and of all encrypted parts together, which take some seconds; of scrypt,
-# N * r * p, each of which costs about as much. OWASP's 600,000 for each of the MAC, the key and the
-# certificates is 1.8 million. OpenSSL writes 2048, Java 10,000; Java reads 5 million for each part.
-_MAX_ITERATIONS = 2_000_000
+# N * r * p, each of which costs about as much. GnuTLS takes 600,000 for each part: with the
+# MAC, a key and two lists of certificates 2.4 million. Java reads 5 million for one part.
+_MAX_ITERATIONS = 5_000_000
 _CONSTRUCTED_OCTETS = 0x24  # BER, which old Windows and Java write: an OCTET STRING in pieces
 _MAX_PIECES_NEST = 5  # OpenSSL's ASN1_MAX_STRING_NEST
 _MAX_BAGS_NEST = 30  # OpenSSL's ASN1_MAX_CONSTRUCTED_NEST
