@@ -12,7 +12,8 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 import pki
-from tlsio import ConfigError, UsageStateError, UsageTypeError, UsageValueError, certs
+from tlsio import ConfigError, FetchError, UsageStateError, UsageTypeError, UsageValueError, certs
+from tlsio.trust.signatures import Signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 PASSPHRASE = pki.PASSPHRASE.decode()
 
 
-def with_issuer_url(name: str, issuer: pki.Identity, url: str, **more: object) -> pki.Identity:
+def with_issuer_url(name: str, issuer: pki.Identity, *urls: str, **more: object) -> pki.Identity:
     """Make a certificate that says where its issuer's is."""
-    place = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url))
-    extensions: list[x509.ExtensionType] = [x509.AuthorityInformationAccess([place])]
+    places = [x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url)) for url in urls]
+    extensions: list[x509.ExtensionType] = [x509.AuthorityInformationAccess(places)]
     if more.pop("ca", False):
         extensions += [x509.BasicConstraints(ca=True, path_length=None), pki._key_usage(certificates=True)]
     return pki.leaf(name, issuer=issuer, names=["localhost"], extensions=extensions)
@@ -74,6 +75,28 @@ class TestRead:
         old, new = pki.authority("renewed"), pki.authority("renewed")
         leaf = pki.leaf("localhost", issuer=new)
         assert certs.read(old.cert_pem + new.cert_pem + leaf.cert_pem).root == new.certificate
+
+    def test_many_certificates_of_one_name_need_few_signature_checks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each may have issued each, by their names alone."""
+        key = pki.ca1().key
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "one name")])
+        life = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).not_valid_before(life[0]).not_valid_after(life[1])
+        builder = builder.public_key(pki.localhost().key.public_key())
+        made = [builder.serial_number(number).sign(key, pki.hashes.SHA256()) for number in range(1, 101)]
+        checks = []
+        monkeypatch.setattr(Signed, "is_by", lambda _self, spki: checks.append(spki))
+        assert certs.read(certs.to_pem(*made)).certificate == made[0]
+        assert len(checks) <= 8 * len(made)
+
+    @pytest.mark.slow
+    def test_the_number_of_certificates_is_bounded(self) -> None:
+        """A thousand are read."""
+        certificate = pki.localhost().cert_pem
+        assert certs.read(certificate * 1000).certificate == pki.localhost().certificate
+        with pytest.raises(ConfigError, match="more than 1000") as caught:
+            certs.read(certificate * 1001)
+        assert caught.value.code == "ERR_TLS_TOO_MANY_CERTIFICATES"
 
     def test_a_self_signed_certificate_is_a_leaf(self) -> None:
         """It has no root above it."""
@@ -214,6 +237,56 @@ class TestComplete:
             raise ConnectionRefusedError(111, "refused")
 
         with pytest.raises(ConnectionRefusedError):
+            await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)
+
+    @pytest.mark.parametrize("failure", [
+        FetchError("http://ca.test/ca3.cer has the status 404"),
+        UsageValueError("a URL of ldap"),
+        TimeoutError("too slow"),
+        UnicodeError("label too long"),
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        b"-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n",
+        b"<html>",
+    ])  # fmt: skip
+    async def test_after_a_failure_the_next_url_is_tried(self, failure: Exception | bytes) -> None:
+        """Of whatever kind; if all fail, each cause is told."""
+        first, second = "http://ca.test/first.cer", "http://ca.test/second.cer"
+        leaf = certs.read(with_issuer_url("leaf", pki.ca3(), first, second).cert_pem)
+        answers = {first: failure, second: pki.ca3().cert_der}
+
+        async def fetch(url: str) -> bytes:
+            answer = answers[url]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        assert (await certs.complete(leaf, fetch=fetch)).intermediates == (pki.ca3().certificate,)
+        answers[second] = FetchError("the second failed")
+        with pytest.raises(ConfigError, match=f"{first}: .*; {second}: the second failed") as caught:
+            await certs.complete(leaf, fetch=fetch)
+        assert caught.value.code == "ERR_TLS_ISSUER_UNAVAILABLE"
+
+    async def test_a_mistake_of_the_fetch_function_is_raised(self) -> None:
+        """It is not a failure of the server."""
+        leaf = with_issuer_url("leaf", pki.ca3(), "http://ca.test/a", "http://ca.test/b")
+
+        async def fetch(_url: str) -> bytes:
+            raise AttributeError("a bug")
+
+        with pytest.raises(AttributeError):
+            await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)
+
+    async def test_keys_are_not_taken_from_what_was_fetched(self) -> None:
+        """A server that chooses a key or a PKCS#12 chooses how long reading it takes."""
+        leaf = with_issuer_url("leaf", pki.ca3(), "http://ca.test/ca3")
+        damaged_key = b"-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"
+        answers = [damaged_key + pki.ca3().cert_pem, certs.read(pki.ca3().cert_pem).to_pfx(None)]
+
+        async def fetch(_url: str) -> bytes:
+            return answers.pop(0)
+
+        assert (await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)).intermediates == (pki.ca3().certificate,)
+        with pytest.raises(ConfigError, match="is not the issuer"):
             await certs.complete(certs.read(leaf.cert_pem), fetch=fetch)
 
     async def test_an_empty_answer_is_refused(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from functools import cache
 
 import pytest
 
+import asn1
 import pki
 import responses
 import tlsio
@@ -107,3 +109,116 @@ def test_whole_files_are_described(kind: str) -> None:
     [item] = certs.inspect(contents()[kind], passphrase=pki.PASSPHRASE)
     wanted = kind.removesuffix(" in PEM").removeprefix("old ").removeprefix("our ")
     assert item.kind == {"key": "private key", "encrypted key": "private key"}.get(wanted, wanted)
+
+
+def test_many_labels_without_an_end_are_refused_in_linear_time() -> None:
+    """A quarter of a megabyte of them: a search from each label to the end of the file needs over half a minute."""
+    began = time.process_time()
+    with pytest.raises(tlsio.ConfigError):
+        certs.inspect(b"-----BEGIN A-----\n" * 15_000)
+    assert time.process_time() - began < 5
+
+
+DATA = bytes.fromhex("06092a864886f70d010701")  # the OID of plain data
+MAX_ITERATIONS = 5_000_000
+
+
+def pfx_with(*parts: bytes, mac: int | None = None, algorithm: bytes = b"") -> bytes:
+    """Return a PKCS#12 of these ContentInfos, with a MAC of so many iterations."""
+    safe = der.make(der.SEQUENCE, DATA, der.make(0xA0, der.make(der.OCTET_STRING, der.make(der.SEQUENCE, *parts))))
+    sha256 = algorithm or der.make(der.SEQUENCE, bytes.fromhex("0609608648016503040201"), der.make(5))
+    digest = der.make(der.SEQUENCE, sha256, der.make(der.OCTET_STRING, bytes(32)))
+    macs = [] if mac is None else [der.make(der.SEQUENCE, digest, der.make(der.OCTET_STRING, bytes(8)), der.make_integer(mac))]
+    return der.make(der.SEQUENCE, der.make_integer(3), safe, *macs)
+
+
+def encrypted(algorithm: bytes) -> bytes:
+    """Return a ContentInfo that is encrypted."""
+    content = der.make(der.SEQUENCE, DATA, algorithm, der.make(0x80, bytes(16)))
+    data = der.make(der.SEQUENCE, der.make_integer(0), content)
+    return der.make(der.SEQUENCE, bytes.fromhex("06092a864886f70d010706"), der.make(0xA0, data))
+
+
+def with_key(algorithm: bytes, *, depth: int = 0) -> bytes:
+    """Return a ContentInfo with an encrypted key, in bags within bags."""
+    key = der.make(der.SEQUENCE, algorithm, der.make(der.OCTET_STRING, bytes(16)))
+    bags = der.make(der.SEQUENCE, der.make(der.SEQUENCE, bytes.fromhex("060b2a864886f70d010c0a0102"), der.make(0xA0, key)))
+    for _ in range(depth):
+        bags = der.make(der.SEQUENCE, der.make(der.SEQUENCE, bytes.fromhex("060b2a864886f70d010c0a0106"), der.make(0xA0, bags)))
+    return der.make(der.SEQUENCE, DATA, der.make(0xA0, der.make(der.OCTET_STRING, bags)))
+
+
+def derivation(oid: str, *numbers: int) -> bytes:
+    """Return the AlgorithmIdentifier of a derivation with these parameters after its salt."""
+    parameters = der.make(der.SEQUENCE, der.make(der.OCTET_STRING, bytes(8)), *map(der.make_integer, numbers))
+    return der.make(der.SEQUENCE, asn1.oid(oid), parameters)
+
+
+def scheme(oid: str, derived: bytes) -> bytes:
+    """Return PBES2 or PBMAC1 with a derivation, and AES-256 or HMAC."""
+    other = der.make(der.SEQUENCE, asn1.oid("2.16.840.1.101.3.4.1.42"), der.make(der.OCTET_STRING, bytes(16)))
+    return der.make(der.SEQUENCE, asn1.oid(oid), der.make(der.SEQUENCE, derived, other))
+
+
+def costly_pfx(count: int) -> dict[str, bytes]:
+    """Return a PKCS#12 for each place that has a number of iterations."""
+    old, pbkdf2 = derivation("1.2.840.113549.1.12.1.3", count), derivation("1.2.840.113549.1.5.12", count)
+    pbes2, pbmac1 = scheme("1.2.840.113549.1.5.13", pbkdf2), scheme("1.2.840.113549.1.5.14", pbkdf2)
+    scrypt = scheme("1.2.840.113549.1.5.13", derivation("1.3.6.1.4.1.11591.4.11", 2, 1, count // 2))
+    half = derivation("1.2.840.113549.1.5.12", count // 2)
+    return {
+        "MAC": pfx_with(mac=count),
+        "PBMAC1": pfx_with(mac=1, algorithm=pbmac1),
+        "3DES": pfx_with(encrypted(old)),
+        "PBES2": pfx_with(encrypted(pbes2)),
+        "scrypt": pfx_with(encrypted(scrypt)),
+        "key": pfx_with(with_key(pbes2)),
+        "nested key": pfx_with(with_key(pbes2, depth=3)),
+        "sum": pfx_with(encrypted(scheme("1.2.840.113549.1.5.13", half)), mac=count // 2),
+    }
+
+
+@pytest.mark.parametrize("place", costly_pfx(0))
+@pytest.mark.parametrize("count", [MAX_ITERATIONS + 2, 2**31 - 2, pytest.param(2**20_000, id="beyond any")])
+def test_pfx_with_too_many_iterations_is_refused(place: str, count: int) -> None:
+    """The writer chooses their number, and OpenSSL would be occupied for hours."""
+    data = costly_pfx(count)[place]
+    for use in (certs.inspect, certs.read, certs.verify, lambda data: certs.match_key(data, pki.localhost().cert_pem)):
+        with pytest.raises(tlsio.ConfigError, match="more than 5,000,000 iterations") as caught:
+            use(data)
+        assert caught.value.code == "ERR_TLS_TOO_MANY_ITERATIONS"
+        assert caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", costly_pfx(0))
+def test_pfx_at_the_bound_is_opened(place: str) -> None:
+    """OpenSSL says what is wrong with it."""
+    with pytest.raises(tlsio.ConfigError) as caught:
+        certs.read(costly_pfx(MAX_ITERATIONS)[place], passphrase="wrong")
+    assert caught.value.code not in {"ERR_TLS_TOO_MANY_ITERATIONS", "ERR_TLS_UNREADABLE_FILE"}
+
+
+@pytest.mark.parametrize("depth", [6, 2000])
+def test_pfx_in_nested_pieces_is_refused(depth: int) -> None:
+    """BER allows an OCTET STRING in pieces, in pieces of pieces and so on; OpenSSL reads five levels."""
+    pieces = der.make(der.OCTET_STRING)
+    for _ in range(depth):
+        pieces = der.make(0x24, pieces)
+    data = der.make(der.SEQUENCE, der.make_integer(3), der.make(der.SEQUENCE, DATA, der.make(0xA0, pieces)))
+    for use in (certs.inspect, certs.read, certs.verify):
+        with pytest.raises(tlsio.ConfigError, match="Cannot read the PKCS#12"):
+            use(data)
+
+
+def test_pfx_with_nested_bags_is_refused() -> None:
+    """They may hold bags of bags; OpenSSL reads thirty levels of anything."""
+    with pytest.raises(tlsio.ConfigError, match="Cannot read the PKCS#12"):
+        certs.inspect(pfx_with(with_key(derivation("1.2.840.113549.1.12.1.3", 1), depth=31)))
+
+
+@pytest.mark.parametrize("algorithm", [der.make(der.SEQUENCE), der.make(der.SEQUENCE, asn1.oid("1.2.840.113549.1.5.13"))])
+def test_pfx_with_an_empty_algorithm_is_refused(algorithm: bytes) -> None:
+    """Of the certificates or of the key."""
+    for part in (encrypted(algorithm), with_key(algorithm)):
+        look(pfx_with(part))

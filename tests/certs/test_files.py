@@ -12,6 +12,7 @@ import pytest
 
 from tlsio.certs import files
 from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
+from tlsio.model.errors import UsageValueError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,11 @@ def pair(folder: Path) -> tuple[NewFile, NewFile]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refuse_links(*_arguments: object, **_options: object) -> None:
+    """As a file system without hard links, such as FAT."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def test_all_files_are_written(tmp_path: Path) -> None:
@@ -80,6 +86,91 @@ def test_a_full_disk_says_so(tmp_path: Path) -> None:
         assert contents(disk) == {}
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_overwritten_key_is_put_back_if_its_certificate_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """A folder is in the place of the certificate; some file systems have no hard links."""
+    if not links:
+        monkeypatch.setattr(files.os, "link", refuse_links)
+    (tmp_path / "key.pem").write_bytes(b"the only copy")
+    (tmp_path / "cert.pem").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"cert\.pem"):
+        write_files(*pair(tmp_path), overwrite=True)
+    assert (tmp_path / "key.pem").read_bytes() == b"the only copy"
+    assert {path.name for path in tmp_path.iterdir()} == {"key.pem", "cert.pem"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("old", "links", "method"), [
+    ({}, True, "hardlink_to"),
+    ({"key.pem": b"old"}, True, "replace"),
+    ({"key.pem": b"old", "cert.pem": b"old too"}, True, "replace"),
+    ({"key.pem": b"old", "cert.pem": b"old too"}, False, "replace"),
+    ({"key.pem": b"old", "cert.pem": b"old too"}, False, "rename"),
+])  # fmt: skip
+def test_interrupt_between_two_files_undoes_both(
+    count: int, old: dict[str, bytes], method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """Ctrl-C arrives right after a file was moved, or the one before it put aside."""
+    calls = 0
+    move = getattr(files.Path, method)
+
+    def move_and_interrupt(self: Path, target: Path) -> None:
+        nonlocal calls
+        calls += 1
+        move(self, target)
+        if calls == count:
+            raise KeyboardInterrupt
+
+    for name, content in old.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(files.Path, method, move_and_interrupt)
+    if not links:
+        monkeypatch.setattr(files.os, "link", refuse_links)
+    with pytest.raises(KeyboardInterrupt):
+        write_files(*pair(tmp_path), overwrite=method != "hardlink_to")
+    assert contents(tmp_path) == old
+
+
+def test_old_file_that_cannot_be_put_back_is_kept_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than lost: the error says where it is."""
+    moves = 0
+    move = files.Path.replace
+
+    def fail_later(self: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if moves > 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return move(self, target)
+
+    (tmp_path / "key.pem").write_bytes(b"old")
+    monkeypatch.setattr(files.Path, "replace", fail_later)
+    with pytest.raises(OSError, match=r"cert\.pem") as caught:
+        write_files(*pair(tmp_path), overwrite=True)
+    [aside] = [path for path in tmp_path.iterdir() if path.name != "key.pem"]
+    assert aside.read_bytes() == b"old"
+    assert any(str(aside) in note for note in caught.value.__notes__)
+
+
+def test_one_path_for_two_files_is_refused(tmp_path: Path) -> None:
+    """However it is spelt: one of them would replace the other."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    for one, other in [("a.pem", "a.pem"), ("a.pem", "real/../a.pem"), ("real/a.pem", "link/a.pem")]:
+        with pytest.raises(UsageValueError, match="different for each file"):
+            write_files(NewFile(tmp_path / one, b"a key", PRIVATE), NewFile(tmp_path / other, b"", PUBLIC), overwrite=True)
+    assert contents(tmp_path / "real") == {}
+
+
+def test_link_to_the_other_file_is_a_path_of_its_own(tmp_path: Path) -> None:
+    """It is replaced, not followed, so nothing is lost."""
+    (tmp_path / "cert.pem").symlink_to("key.pem")
+    write_files(*pair(tmp_path), overwrite=True)
+    assert contents(tmp_path) == {"key.pem": b"a key", "cert.pem": b"a certificate"}
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
@@ -135,11 +226,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path, *, overwrit
 
 def test_without_hard_links_a_file_that_exists_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """FAT has none."""
-
-    def refuse(_self: Path, _target: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(files.Path, "hardlink_to", refuse)
+    monkeypatch.setattr(files.Path, "hardlink_to", refuse_links)
     write_files(*pair(tmp_path))
     with pytest.raises(FileExistsError):
         write_files(NewFile(tmp_path / "key.pem", b"another", PRIVATE))

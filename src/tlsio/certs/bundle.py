@@ -6,20 +6,21 @@ order. `complete` fetches the intermediates that are missing. The methods of `Bu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from tlsio.certs.chain_order import is_issuer, is_self_issued, order
+from tlsio.certs.chain_order import find_issuer, is_self_issued, order
 from tlsio.certs.contents import Block, read_blocks
 from tlsio.certs.key_match import match_key
 from tlsio.certs.pkcs7 import read_pkcs7, write_pkcs7
 from tlsio.certs.pkcs12 import open_pkcs12, read_protection, write_pkcs12
 from tlsio.certs.private_key import load_private_key, spki_of
 from tlsio.model.checks import check_filled_text, check_function, check_text_or_bytes, wrong_value
-from tlsio.model.errors import CertificateError, ConfigError, UsageStateError, UsageValueError
+from tlsio.model.errors import CertificateError, ConfigError, TLSError, UsageStateError, UsageValueError
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ __all__ = ["Bundle", "Fetch", "complete", "read"]
 
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 
+# In all sources. Debian's bundle of all public CAs has about 150, OpenSSL's longest chain 100.
+_MAX_CERTIFICATES = 1000
 # The public CAs have one or two intermediates; more than this is a loop of cross-signed ones.
 _MAX_FETCHED = 8
 
@@ -158,16 +161,21 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
 
     Each certificate names where its issuer's can be fetched ("CA Issuers" of authorityInfoAccess,
     RFC 5280 §4.2.2.1). What was fetched is used only if it signed the certificate; whether the
-    chain is trusted is another question, which `verify` answers. A root that is fetched on the way
-    ends the search.
+    chain is trusted is another question, which `verify` answers. Only certificates and PKCS#7 are
+    read, in a thread. A root that is fetched on the way ends the search.
+
+    A certificate may name several URLs: the next is tried if `fetch` raises an OSError or a
+    TLSError, or if the issuer is not there.
 
     Args:
         bundle: From `read`.
         fetch: Async function(url) that returns the content. It has to limit time and size.
 
     Raises:
-        ConfigError: nothing that was fetched is the issuer.
-        OSError: from `fetch`, if no URL could be fetched.
+        ConfigError: what was fetched cannot be read or is not the issuer; or none of several URLs
+            had it (`ERR_TLS_ISSUER_UNAVAILABLE`), and the message has the cause for each.
+        OSError: from `fetch`, if there is one URL.
+        TLSError: from `fetch`, if there is one URL.
         Cancelled: nothing is kept.
     """
     check_function("fetch", fetch)
@@ -186,26 +194,46 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
 
 
 async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCertificate:
-    failure: Exception | None = None
+    failures: list[tuple[str, Exception]] = []
     for url in certificate.ca_issuers:
         try:
-            blocks = read_blocks(await fetch(url) or b"\n", url)  # an empty answer is no wrong argument
-        except (OSError, ConfigError) as error:
-            failure = error
+            content = await fetch(url) or b"\n"  # an empty answer is no wrong argument
+        except (OSError, TLSError, UnicodeError) as error:  # UnicodeError: of a name that is no host
+            failures.append((url, error))
             continue
-        reader = _Reader(None)
-        for block in blocks:
+        try:
+            return await asyncio.to_thread(_read_issuer, content, url, certificate)
+        except ConfigError as error:
+            failures.append((url, error))
+    last = failures[-1][1]
+    if len(failures) == 1 and isinstance(last, OSError | TLSError):
+        raise last
+    causes = "; ".join(f"{url}: {getattr(error, 'message', error)}" for url, error in failures)
+    raise ConfigError(
+        f'The issuer of "{certificate.subject_text}" could not be fetched: {causes}',
+        code="ERR_TLS_ISSUER_UNAVAILABLE",
+        hint=_advise_reading_issuer(certificate),
+    ) from last
+
+
+def _read_issuer(content: bytes, url: str, certificate: PeerCertificate) -> PeerCertificate:
+    """Find the issuer in what was fetched. Keys and PKCS#12 are costly, and no CA serves them."""
+    reader = _Reader(None)
+    for block in read_blocks(content, url):
+        if block.kind in {"certificate", "PKCS#7"}:
             reader.take(block)
-        issuer = next((one for one in reader.certificates if is_issuer(one, certificate)), None)
-        if issuer is not None:
-            return issuer
-        failure = ConfigError(
+    issuer = find_issuer(certificate, reader.certificates)
+    if issuer is None:
+        raise ConfigError(
             f'What {url} has is not the issuer of "{certificate.subject_text}"',
             code="ERR_TLS_ISSUER_UNAVAILABLE",
-            hint=f'Get the certificate of "{certificate.issuer_text}" from its CA, and read it together with the others.',
+            hint=_advise_reading_issuer(certificate),
         )
-    assert failure is not None  # noqa: S101  (there is a URL, so there was an attempt)
-    raise failure
+    return issuer
+
+
+def _advise_reading_issuer(certificate: PeerCertificate) -> str:
+    return f'Get the certificate of "{certificate.issuer_text}" from its CA, and read it together with the others.'
 
 
 class _Reader:
@@ -247,6 +275,12 @@ class _Reader:
             self._notes.append(f"{block.source} has no MAC, so nothing shows whether it was changed.")
 
     def _add(self, data: bytes, source: str) -> None:
+        if len(self.certificates) == _MAX_CERTIFICATES:
+            raise ConfigError(
+                f"There are more than {_MAX_CERTIFICATES} certificates, the last one in {source}",
+                code="ERR_TLS_TOO_MANY_CERTIFICATES",
+                hint="Read only the certificate and those of its issuers.",
+            )
         try:
             self.certificates.append(parse(data))
         except UsageValueError:

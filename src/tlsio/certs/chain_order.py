@@ -7,17 +7,22 @@ has several certificates with one name.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
+
+from tlsio.trust.certificate import PeerCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from tlsio.trust.certificate import PeerCertificate
-
-__all__ = ["OrderedChain", "find_leaf", "is_issuer", "is_self_issued", "order"]
+__all__ = ["OrderedChain", "find_issuer", "find_leaf", "is_self_issued", "order"]
 
 _MAX_CHAIN = 100  # OpenSSL's limit (X509_VERIFY_PARAM_set_depth)
+# Signatures that are checked to find one issuer. Its candidates agree by name, and by the key
+# identifier if both have it (RFC 5280 §4.2.1.1): several are one CA, renewed or cross-signed.
+_MAX_CANDIDATES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ def order(certificates: Iterable[PeerCertificate], spki: bytes | None = None) ->
     chain = [current]
     pool.remove(current)
     while not is_self_issued(current) and len(chain) < _MAX_CHAIN:
-        issuer = next((one for one in pool if is_issuer(one, current)), None)
+        issuer = find_issuer(current, pool)
         if issuer is None:
             break
         pool.remove(issuer)
@@ -67,14 +72,34 @@ def find_leaf(pool: Sequence[PeerCertificate], spki: bytes | None = None) -> Pee
         owned = [one for one in pool if one.spki == spki]
         if owned:
             return next((one for one in owned if not one.is_ca), owned[0])
-    ends = [one for one in pool if not any(other is not one and is_issuer(one, other) for other in pool)]
-    return next((one for one in ends if not one.is_ca), next(iter(ends), pool[0]))
+    issued = defaultdict[object, list[PeerCertificate]](list)
+    for one in pool:
+        issued[one.issuer_key].append(one)
+    leaves_first = sorted(pool, key=lambda one: one.is_ca)
+    return next((one for one in leaves_first if not _has_issued_any(one, issued[one.subject_key])), pool[0])
 
 
-def is_issuer(issuer: PeerCertificate, certificate: PeerCertificate) -> bool:
-    """Tell whether one certificate has issued another: by names, and by the signature."""
+def find_issuer(certificate: PeerCertificate, pool: Iterable[PeerCertificate]) -> PeerCertificate | None:
+    """Return the first that has issued a certificate: by names, and by the signature."""
+    candidates = (one for one in pool if one is not certificate and _may_have_issued(one, certificate))
+    return next((one for one in islice(candidates, _MAX_CANDIDATES) if _has_signed(one, certificate)), None)
+
+
+def _has_issued_any(issuer: PeerCertificate, pool: Iterable[PeerCertificate]) -> bool:
+    candidates = (one for one in pool if one is not issuer and _may_have_issued(issuer, one))
+    return any(_has_signed(issuer, one) for one in islice(candidates, _MAX_CANDIDATES))
+
+
+def _may_have_issued(issuer: PeerCertificate, certificate: PeerCertificate) -> bool:
     try:
-        return certificate.is_issued_by(issuer) and certificate.signed.is_by(issuer.spki)
+        return certificate.is_issued_by(issuer)
+    except ValueError:
+        return False
+
+
+def _has_signed(issuer: PeerCertificate, certificate: PeerCertificate) -> bool:
+    try:
+        return certificate.signed.is_by(issuer.spki)
     except ValueError:
         return False
 

@@ -43,8 +43,7 @@ Kind: TypeAlias = Literal[
     "session",
 ]
 
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9. ]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
-_PEM_BEGIN = re.compile(rb"-----BEGIN [A-Z0-9. ]{1,40}-----")
+_PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9. ]{1,40})-----")
 # Key, and what it is: RFC 7468, and the older labels that OpenSSL still reads.
 _LABELS: Final[dict[bytes, Kind]] = {
     b"CERTIFICATE": "certificate",
@@ -122,11 +121,15 @@ def read_blocks(source: Source, label: str = "source") -> list[Block]:
 
 
 def _read_pem(data: bytes, name: str) -> Iterator[Block]:
-    blocks = list(_PEM_BLOCK.finditer(data))
-    if len(blocks) < len(_PEM_BEGIN.findall(data)):
-        raise _unreadable(data, name)
-    for block in blocks:
-        label, body = block[1], block[2]
+    begins = list(_PEM_BEGIN.finditer(data))
+    limits = [*(begin.start() for begin in begins[1:]), len(data)]
+    for begin, limit in zip(begins, limits, strict=True):
+        label = begin[1]
+        ending = b"-----END %s-----" % label
+        end = data.find(ending, begin.end(), limit)  # within the limit, so each byte is read once
+        if end < 0:
+            raise _unreadable(data, name)
+        body = data[begin.end() : end]
         if label in _SKIPPED:
             continue
         kind = _LABELS.get(label)
@@ -134,7 +137,7 @@ def _read_pem(data: bytes, name: str) -> Iterator[Block]:
             raise _unreadable(data, name)
         if kind == "private key" and _LEGACY_ENCRYPTION in body:
             kind = "encrypted private key"
-        yield Block(kind, block[0] + b"\n" if kind.endswith("private key") else _decode(body, label, data, name), name)
+        yield Block(kind, begin[0] + body + ending + b"\n" if kind.endswith("private key") else _decode(body, label, data, name), name)
 
 
 def _decode(body: bytes, label: bytes, data: bytes, name: str) -> bytes:

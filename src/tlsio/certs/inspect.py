@@ -103,8 +103,8 @@ class _Inspector:
         findings = _find_protection(protection)
         try:
             key, certificates = open_pkcs12(block, self._passphrase)
-        except ConfigError:
-            if self._passphrase is not None:
+        except ConfigError as error:
+            if self._passphrase is not None or error.code in {"ERR_TLS_UNREADABLE_FILE", "ERR_TLS_TOO_MANY_ITERATIONS"}:
                 raise
             return Item(kind="PKCS#12", title="encrypted", facts=facts, findings=(*findings, _LOCKED))
         keys = () if key is None else (self._private_key(Block("private key", key, block.source)),)

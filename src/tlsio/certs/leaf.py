@@ -94,10 +94,13 @@ class Leaf:
     ) -> None:
         """Write the chain and, if `key` is given, the key, whose file only its owner can read.
 
+        Both are written or none; what existed is then unchanged, also with `overwrite`.
+
         Raises:
             FileExistsError: a file exists, and `overwrite` is False; nothing was written.
             OSError: a folder does not exist or may not be written, or the disk is full.
             UsageStateError: the key is not known, because a foreign request was signed.
+            UsageValueError: `cert` and `key` are the same path.
         """
         files = [NewFile(cert, self.chain_pem, PUBLIC)]
         if key is not None:
