@@ -12,7 +12,7 @@ from tlsio.cli.help import Command
 from tlsio.cli.look import print_look
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT
-from tlsio.cli.streams import read_input, write_output
+from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.connect import connect as look_at
 from tlsio.probe.pump import pump
 
@@ -66,5 +66,5 @@ async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dic
             if not quiet or look.socket is None:
                 print_look(look)
             if look.socket is not None:
-                await pump(look.socket, read_input, write_output, linger=linger)
+                await pump(look.socket, read_input, write_output, linger=linger, finish=has_input_end())
         return 0 if look.verdict.authorized else FINDING

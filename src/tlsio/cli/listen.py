@@ -12,7 +12,7 @@ from tlsio.cli.help import Command
 from tlsio.cli.output import for_people, is_json, json_option
 from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
-from tlsio.cli.streams import read_input, write_output
+from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.listen import listen as serve
 
 if TYPE_CHECKING:
@@ -59,10 +59,13 @@ def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, *
     given = _for_server(options)
     say = _ignore if quiet else _print_json if is_json() else _print
     report: dict[str, Any] = {"on_arrival": say}
+    failures: list[Exception] = []
     if pipes:
-        report["pipe"] = read_input, write_output
+        report |= {"pipe": (read_input, write_output), "finish": has_input_end(), "on_failure": failures.append}
     serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
     asyncio.run(_serve(serving, host, only_one=pipes))
+    if failures:
+        raise failures[0]
 
 
 def _for_server(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["read_input", "write_output"]
+__all__ = ["has_input_end", "read_input", "write_output"]
 
 _INPUT, _OUTPUT = 0, 1
 _CHUNK = 65536
+
+
+def has_input_end() -> bool:
+    """Tell whether standard input will end by itself: a terminal waits for its user."""
+    return not sys.stdin.isatty()
 
 
 async def read_input() -> bytes:
