@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ import pki
 import tlsio
 from faulty_servers import good, leaf, ours, script, server_hello
 from tlsio import probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CA = pki.ca1().cert_pem
 
@@ -75,6 +79,15 @@ async def test_wrong_options_raise() -> None:
         await probe.examine("localhost", 1, starttls="gopher")
     with pytest.raises(tlsio.ConfigError):
         await probe.examine("localhost", 1, cert=good().cert_pem, key=leaf().key_pem)
+
+
+@pytest.mark.parametrize("option", ["ca", "extra_ca", "cert"])
+async def test_missing_file_raises(option: str, tmp_path: Path) -> None:
+    """It is not a finding about the server."""
+    async with ours() as port:
+        with pytest.raises(FileNotFoundError) as caught:
+            await probe.examine("localhost", port, **{option: tmp_path / "nope.pem"})
+    assert caught.value.filename == str(tmp_path / "nope.pem")
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.02, 0.05])

@@ -39,7 +39,7 @@ COMMANDS = {
 }
 
 
-class _Failure(Exception):
+class _CarriedError(Exception):
     """Carries an error past click, which ends the process without a word if its errno is EPIPE."""
 
     def __init__(self, error: TLSError) -> None:
@@ -55,7 +55,7 @@ class _Program(Group):
         try:
             return super().invoke(ctx)
         except TLSError as error:
-            raise _Failure(error) from error
+            raise _CarriedError(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         return report_usage(error)
-    except _Failure as failure:
+    except _CarriedError as failure:
         return report(failure.error, as_json="--json" in arguments)
     except Exception as error:  # noqa: BLE001 - the top of the process; what is not known is raised again
         return report(error, as_json="--json" in arguments)
