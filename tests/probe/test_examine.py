@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.x509.oid import NameOID
 
 import pki
 import tlsio
@@ -79,6 +80,24 @@ async def test_wrong_options_raise() -> None:
         await probe.examine("localhost", 1, starttls="gopher")
     with pytest.raises(tlsio.ConfigError):
         await probe.examine("localhost", 1, cert=good().cert_pem, key=leaf().key_pem)
+
+
+async def test_root_with_the_name_of_a_trusted_one_is_an_unknown_root() -> None:
+    """As after `tlsio dev init` for the second time; no intermediate is wrong."""
+    namesake = pki.authority(str(pki.ca1().certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value))
+    async with ours(leaf(issuer=namesake)) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "unknown-root"
+    assert "another authority of that name" in error.reason
+
+
+async def test_issuer_that_was_not_sent_may_be_a_private_root() -> None:
+    """Only the user knows, so the remedy names both."""
+    async with ours(chain=good().cert_pem) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "missing-intermediate"
+    assert "trust it with ca=" in error.remedy
+    assert "intermediate" in error.remedy
 
 
 @pytest.mark.parametrize("option", ["ca", "extra_ca", "cert"])
