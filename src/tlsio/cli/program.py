@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except click.ClickException as error:
-        return report_usage(error)
+        return report_usage(error, as_json="--json" in arguments)
     except _CarriedError as failure:
         return report(failure.error, as_json="--json" in arguments)
     except Exception as error:  # noqa: BLE001 - the top of the process; what is not known is raised again
