@@ -72,6 +72,7 @@ def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
     A server is not verified for that: compare what it shows with what its owner says.
     """
     if isinstance(target, Path):
+        _refuse_unused(options)
         found = with_passphrase(options["passphrase"], lambda secret: _find_pins(describe(target, passphrase=secret), target))
     else:
         found = _find_pins(_describe(target, options, usage=None, at=None), target)
@@ -98,8 +99,17 @@ def _find_pins(items: tuple[Item, ...], target: Path | Endpoint) -> list[tuple[I
     return found
 
 
+def _refuse_unused(options: dict[str, Any]) -> None:
+    """Refuse options of connections for a file, which is not judged by them."""
+    given = {name for name, value in options.items() if name not in {"passphrase", "timeout"} and value not in (None, ())}
+    unused = [one.opts[0] for one in click.get_current_context().command.params if one.name in given]
+    if unused:
+        raise click.UsageError(f"{', '.join(unused)}: only for HOST:PORT. Whether a file's chain is trusted: tlsio verify.")
+
+
 def _describe(target: Path | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
     if isinstance(target, Path):
+        _refuse_unused(options)
         return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
     certificates = run_client(options, lambda given: _fetch(target, given))
     return tuple(item for der in certificates for item in describe(der, usage=usage, at=at))
