@@ -306,6 +306,19 @@ class TestOthers:
         assert answer["serial_number"] == f"{pki.localhost().certificate.serial_number:X}"
         assert codes(responses.respond(pki.localhost()), at=pki.NOW + 2 * pki.DAY) == ["expired"]
 
+    def test_answers_are_lines_for_people(self) -> None:
+        """Not the form that Python gives them."""
+        [item] = certs.inspect(responses.respond(pki.localhost()))
+        lines = [line.strip() for line in item.lines()]
+        assert "status: good" in lines
+        assert "{" not in "".join(lines)
+
+    def test_requested_extensions_have_names(self) -> None:
+        """Not their numbers."""
+        request = certs.create_request(["example.org"], key=certs.generate_key(), must_staple=True)
+        [item] = certs.inspect(request.public_bytes(pki.PEM))
+        assert item.facts["requested_extensions"] == ["subjectAltName", "tlsFeature"]
+
     @pytest.mark.parametrize(("status", "code"), [(responses.REVOKED, "revoked"), (responses.UNKNOWN, "unknown")])
     def test_ocsp_response_about_a_bad_certificate(self, status: object, code: str) -> None:
         """It is told as an error."""

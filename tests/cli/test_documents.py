@@ -97,12 +97,12 @@ def test_first_quarter_of_an_hour(tmp_path: Path) -> None:
     find("certutil", "libnss3-tools")
     [text] = [text for title, text in sections(README) if title == "A quarter of an hour"]
     [program] = blocks(text, "py")
-    making, serving, trusting, untrusting = map(lines_of, blocks(text, "sh"))
+    making, serving, asking, trusting, untrusting = map(lines_of, blocks(text, "sh"))
     assert making.pop(0) == "pip install 'tlsio[cli]'"
     assert "cli" in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     with own_port() as port, transcripts.Shell(port, tmp_path, transcripts.environment(tmp_path)) as shell:
         (tmp_path / "hello.py").write_text(program.replace("8443", str(port)), encoding="utf-8")
-        shown = shell.run([line.replace("8443", str(port)) for line in [*making, *serving]])
+        shown = shell.run([line.replace("8443", str(port)) for line in [*making, *(f"{line} &" for line in serving), *asking]])
         assert "verdict: accepted" in shown
         assert "HTTP/1.1 200 OK" in shown
         before = browse(f"https://localhost:{port}/", tmp_path / "home", "hello")

@@ -163,3 +163,14 @@ def test_long_work_shows_its_progress(tmp_path: Path) -> None:
             terminal.until("Measuring localhost")
             terminal.until("handshakes:")
             assert terminal.end() == 0
+
+
+def test_doctor_says_that_it_found_nothing(tmp_path: Path) -> None:
+    """Of good files; in a pipe it would say nothing."""
+    authority = tlsio.certs.Authority.create("root")
+    authority.server("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    (tmp_path / "ca.pem").write_bytes(authority.cert_pem)
+    words = ("doctor", "localhost", "--server-cert", "server.pem", "--server-key", "server.key", "--ca", "ca.pem", "--level", "error")
+    with on_terminal(tmp_path, *words) as terminal:
+        terminal.until("Nothing found.")
+        assert terminal.end() == 0

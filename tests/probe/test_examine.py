@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.x509.oid import NameOID
 
 import pki
 import tlsio
 from faulty_servers import good, leaf, ours, script, server_hello
 from tlsio import probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CA = pki.ca1().cert_pem
 
@@ -75,6 +80,33 @@ async def test_wrong_options_raise() -> None:
         await probe.examine("localhost", 1, starttls="gopher")
     with pytest.raises(tlsio.ConfigError):
         await probe.examine("localhost", 1, cert=good().cert_pem, key=leaf().key_pem)
+
+
+async def test_root_with_the_name_of_a_trusted_one_is_an_unknown_root() -> None:
+    """As after `tlsio dev init` for the second time; no intermediate is wrong."""
+    namesake = pki.authority(str(pki.ca1().certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value))
+    async with ours(leaf(issuer=namesake)) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "unknown-root"
+    assert "another authority of that name" in error.reason
+
+
+async def test_issuer_that_was_not_sent_may_be_a_private_root() -> None:
+    """Only the user knows, so the remedy names both."""
+    async with ours(chain=good().cert_pem) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "missing-intermediate"
+    assert "trust it with ca=" in error.remedy
+    assert "intermediate" in error.remedy
+
+
+@pytest.mark.parametrize("option", ["ca", "extra_ca", "cert"])
+async def test_missing_file_raises(option: str, tmp_path: Path) -> None:
+    """It is not a finding about the server."""
+    async with ours() as port:
+        with pytest.raises(FileNotFoundError) as caught:
+            await probe.examine("localhost", port, **{option: tmp_path / "nope.pem"})
+    assert caught.value.filename == str(tmp_path / "nope.pem")
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.02, 0.05])

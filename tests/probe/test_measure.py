@@ -9,7 +9,7 @@ import pytest
 
 import pki
 import tlsio
-from faulty_servers import good, ours, script
+from faulty_servers import good, openssl, ours, script
 from tlsio import probe
 from tlsio.probe.measure import PERCENTILES, _summarise
 
@@ -47,6 +47,25 @@ async def test_a_server_that_is_refused_is_not_measured() -> None:
     async with ours(pki.self_signed()) as port:
         with pytest.raises(tlsio.CertificateError):
             await probe.measure("localhost", port, seconds=0.1, ca=CA)
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("echo", [True, False])
+async def test_a_client_without_the_certificate_that_the_server_requires_is_refused(version: str, echo: bool) -> None:  # noqa: FBT001
+    """The first connection raises, also in TLS 1.3, where the server says so after the client's handshake."""
+    async with ours(request_cert=True, ca=CA, max_version=version) as port:
+        with pytest.raises(tlsio.AlertReceived) as caught:
+            await probe.measure("localhost", port, seconds=0.02, echo=echo, ca=CA)
+    assert caught.value.alert == ("certificate_required" if version == "TLSv1.3" else "handshake_failure")
+    assert "requires a client certificate" in caught.value.message
+    assert "Give cert= and key=" in (caught.value.hint or "")
+
+
+async def test_a_server_without_tickets_is_measured() -> None:
+    """Nothing shows that it accepts the client; it has refused nothing in the time it is given."""
+    async with openssl("-num_tickets", "0") as port:
+        seen = await probe.measure("localhost", port, seconds=0.02, echo=False, timeout=0.5, ca=CA)
+    assert seen.handshakes.count > 0
 
 
 async def test_measuring_after_starttls() -> None:

@@ -41,3 +41,53 @@ async def test_end_of_the_input_is_sent_after_the_peers_silence(linger: float, p
     ):
         await probe.pump(socket, read, write, linger=linger)
     assert got == [answer]
+
+
+async def test_peers_end_ends_only_its_direction_if_asked() -> None:
+    """What is left of the input is still sent."""
+    got = bytearray()
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    inputs = [*[bytes(65536)] * 20, b""]
+
+    async def receive(socket: tlsio.TLSSocket) -> None:
+        socket.end()
+        async for chunk in socket:
+            got.extend(chunk)
+        done.set_result(None)
+
+    async def read() -> bytes:
+        await asyncio.sleep(0)  # as from a pipe, so that the peer's end comes first
+        return inputs.pop(0)
+
+    async def write(_: bytes) -> None: ...
+
+    options = {"cert": good().chain_pem, "key": good().key_pem, "allow_half_open": True}
+    async with (
+        tlsio.serve(receive, 0, "127.0.0.1", **options) as server,
+        tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem) as socket,
+    ):
+        await probe.pump(socket, read, write, finish=True)
+        await socket.aclose()
+        await done
+    assert len(got) == 20 * 65536
+
+
+async def test_peer_that_closes_before_the_input_is_sent_is_an_error() -> None:
+    """The sender must not believe that all was accepted."""
+
+    async def close(socket: tlsio.TLSSocket) -> None:
+        await socket.aclose()
+
+    async def read() -> bytes:
+        await asyncio.sleep(0)
+        return bytes(65536)
+
+    async def write(_: bytes) -> None: ...
+
+    options = {"cert": good().chain_pem, "key": good().key_pem}
+    async with (
+        tlsio.serve(close, 0, "127.0.0.1", **options) as server,
+        tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem) as socket,
+    ):
+        with pytest.raises(tlsio.TLSError):
+            await probe.pump(socket, read, write, finish=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tlsio
+from faulty_servers import ours
+from tlsio import probe
 from tlsio.probe.starttls import PROTOCOLS, ask_for_tls
 
 if TYPE_CHECKING:
@@ -189,3 +191,13 @@ async def test_an_early_end_is_reported() -> None:
         far.close()
         with pytest.raises(tlsio.ConnectionLostError):
             await ask_for_tls(near, "smtp", "host.test")
+
+
+async def test_server_that_does_not_greet_may_use_tls_from_the_start() -> None:
+    """It waits for the client, which waits for its greeting."""
+    async with ours() as port:
+        with pytest.raises(tlsio.HandshakeTimeoutError) as caught:
+            await probe.connect("localhost", port, starttls="smtp", timeout=0.2)
+        seen = await probe.examine("localhost", port, starttls="smtp", timeout=0.2)
+    assert "leave starttls= out" in (caught.value.hint or "")
+    assert [(one.id, "leave starttls= out" in one.remedy) for one in seen.findings] == [("silent", True)]

@@ -33,6 +33,17 @@ _USAGES = {
     "1.3.6.1.5.5.7.3.9": "OCSPSigning",
     "2.5.29.37.0": "anyExtendedKeyUsage",
 }
+# RFC 5280 §4.2 and RFC 7633: those that requests ask for.
+_EXTENSIONS = {
+    "2.5.29.14": "subjectKeyIdentifier",
+    "2.5.29.15": "keyUsage",
+    "2.5.29.17": "subjectAltName",
+    "2.5.29.19": "basicConstraints",
+    "2.5.29.32": "certificatePolicies",
+    "2.5.29.35": "authorityKeyIdentifier",
+    "2.5.29.37": "extendedKeyUsage",
+    "1.3.6.1.5.5.7.1.24": "tlsFeature",
+}
 # RFC 5280 §4.2.1.3, from the highest bit of the first octet on.
 _KEY_USAGES = (
     "digitalSignature",
@@ -95,7 +106,7 @@ def describe_request(data: bytes, source: str) -> Item:
         "signature_hash": request.hash_name,
         "signature_valid": request.is_signed,
         "challenge_password": request.has_challenge_password,
-        "requested_extensions": sorted(request.extensions),
+        "requested_extensions": sorted(_EXTENSIONS.get(oid, oid) for oid in request.extensions),
     }
     return Item(kind="request", title=_join(names) or request.subject_text, facts=facts, findings=_find_request_faults(request, names))
 

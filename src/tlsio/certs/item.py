@@ -96,6 +96,9 @@ def _print(name: str, value: Value) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield f"{name}:"
         yield from (f"  {line}" for key, one in value.items() for line in _print(key.replace("_", " "), one))
+    elif isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(one, Mapping) for one in value):
+        for one in value:
+            yield from _print(name, one)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         yield f"{name}: {', '.join(_print_one(one) for one in value)}"
     else:

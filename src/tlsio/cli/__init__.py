@@ -17,5 +17,7 @@ def main() -> None:
         sys.stderr.write(f"tlsio: the package {error.name} is not installed: pip install 'tlsio[cli]'\n")
         sys.exit(2)
     from tlsio.cli.program import run  # noqa: PLC0415
+    from tlsio.cli.streams import replace_closed  # noqa: PLC0415
 
+    replace_closed()
     sys.exit(run(sys.argv[1:]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.client_options import client_options, run_client
+from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT
@@ -38,10 +39,11 @@ _BAR = 40  # columns of the slowest bar
 @click.option("--size", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Bytes of a message.")
 @click.option("--echo/--no-echo", default=True, show_default=True, help="Measure echoes too, if the server sends back what it gets.")
 @json_option
-def bench(target: Endpoint, **options: Any) -> None:
+def bench(target: Endpoint, **options: Any) -> int:
     """Measure handshakes and echoes per second, with percentiles.
 
-    It loads the server as much as it can: measure servers of your own.
+    It loads the server as much as it can: measure servers of your own. The exit code is 1 if the
+    first connection fails, or if no handshake succeeds after it.
     """
     found = run_client(options, lambda given: _measure(target, given))
     if is_json():
@@ -49,6 +51,7 @@ def bench(target: Endpoint, **options: Any) -> None:
     else:
         for line in _lines(found):
             click.echo(line)
+    return 0 if found.handshakes.count else FINDING
 
 
 async def _measure(target: Endpoint, options: dict[str, Any]) -> Measurement:

@@ -9,10 +9,10 @@ import click
 from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.look import print_look
+from tlsio.cli.look import print_look, print_refusal
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT
-from tlsio.cli.streams import read_input, write_output
+from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.connect import connect as look_at
 from tlsio.probe.pump import pump
 
@@ -44,14 +44,14 @@ __all__ = ["connect"]
     metavar="SECONDS",
     help="After the end of standard input, wait until the server has sent nothing for so long. Many drop their answer when they see that end.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Do not show what was negotiated.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only errors, not what was negotiated.")
 @json_option
 def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **options: Any) -> int:
     """Connect to HOST, and show what was negotiated and what the chain is worth.
 
     The port is 443 unless it is given. What was negotiated goes to standard error. Then standard
     input is sent, and what the server sends goes to standard output, until the server ends the
-    connection. The exit code is 1 if the server is refused.
+    connection. The exit code is 1 if the server is refused, also with --insecure.
     """
     if insecure:
         options["reject_unauthorized"] = False
@@ -63,8 +63,10 @@ async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dic
         if is_json():
             print_json(look.as_json())
         else:
-            if not quiet or look.socket is None:
-                print_look(look)
+            if quiet:
+                print_refusal(look)
+            else:
+                print_look(look, alpn=",".join(options.get("alpn_protocols", ())))
             if look.socket is not None:
-                await pump(look.socket, read_input, write_output, linger=linger)
+                await pump(look.socket, read_input, write_output, linger=linger, finish=has_input_end())
         return 0 if look.verdict.authorized else FINDING

@@ -67,7 +67,9 @@ def pem(files: tuple[str, ...], *, out: str, key_out: str | None, form: str, for
         if bundle.key is None:
             raise ConfigError("There is no private key among the files", code="ERR_TLS_NO_KEY", hint="Give the file of the key too.")
         made.insert(0, New(key_out, key_pem(bundle.key, secret), is_private=True))
-    deliver(*made, force=force, passphrase=secret, notes=bundle.notes)
+    is_key_left = key_out is None and bundle.key is not None
+    notes = [*bundle.notes, "The private key is not written: give --key-out."] if is_key_left else bundle.notes
+    deliver(*made, force=force, passphrase=secret, notes=notes)
 
 
 @click.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key:
     """Connect to HOST in many ways, and say what is wrong and what to do about it.
 
     The port is 443 unless it is given. The exit code is 1 if there is a finding. Of a good server,
-    it says nothing.
+    it says nothing, but on a terminal that it found nothing.
     """
     if (server_cert is None) != (server_key is None):
         raise click.UsageError("--server-cert and --server-key belong together.")
@@ -107,4 +108,6 @@ def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
     for one in chosen:
         click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {for_people(one.reason)} ({one.id})")
         click.echo(f"  {for_people(one.remedy)}")
+    if not chosen and sys.stdout.isatty():  # in scripts, no output says it
+        click.echo("Nothing found.")
     return FINDING if chosen else 0

@@ -31,7 +31,7 @@ def report(error: Exception, *, as_json: bool) -> int:
 
     Args:
         error: What ended the command.
-        as_json: Print it as JSON too, to standard output.
+        as_json: Print it as JSON, to standard output.
 
     Raises:
         Exception: `error`, if it is a mistake in this program.
@@ -47,20 +47,24 @@ def report(error: Exception, *, as_json: bool) -> int:
     return _exit_code(error)
 
 
-def report_usage(error: click.ClickException) -> int:
+def report_usage(error: click.ClickException, *, as_json: bool) -> int:
     """Print an error of the command line, and return the exit code."""
-    error.show()
+    if as_json:
+        print_json({"error": {"message": error.format_message(), "code": None, "hint": None}})
+    else:
+        error.show()
     return WRONG_USE
 
 
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
     message, hint = for_people(message), for_people(hint) if hint else None
+    if as_json:
+        print_json({"error": {"message": message, "code": code, "hint": hint}})
+        return
     click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
     click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
     for line in (*notes, *([hint] if hint else [])):
         click.echo(f"  {for_people(line)}", err=True)
-    if as_json:
-        print_json({"error": {"message": message, "code": code, "hint": hint}})
 
 
 def _describe(error: OSError) -> str:

@@ -71,10 +71,11 @@ def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
 
     A server is not verified for that: compare what it shows with what its owner says.
     """
-    items = _describe(target, options, usage=None, at=None)
-    found = [(item, key["pin"]) for item in _flatten(items) if isinstance(key := item.facts.get("public_key"), Mapping)]
-    if not found:
-        raise ConfigError(f"There is no key in {target}", code="ERR_TLS_NO_KEY", hint="Give a certificate, a key or a request.")
+    if isinstance(target, Path):
+        _refuse_unused(options)
+        found = with_passphrase(options["passphrase"], lambda secret: _find_pins(describe(target, passphrase=secret), target))
+    else:
+        found = _find_pins(_describe(target, options, usage=None, at=None), target)
     chosen = found if shows_all else found[:1]
     if is_json():
         print_json([{"kind": item.kind, "title": item.title, "pin": value} for item, value in chosen])
@@ -83,8 +84,32 @@ def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
             click.echo(f"{value}  {item.title}" if shows_all else value)
 
 
+def _find_pins(items: tuple[Item, ...], target: Path | Endpoint) -> list[tuple[Item, Any]]:
+    """Return the items that have a key, each with its pin.
+
+    Raises:
+        ConfigError: there is none; with the code of a missing passphrase if one may be encrypted.
+    """
+    all_items = list(_flatten(items))
+    found = [(item, key["pin"]) for item in all_items if isinstance(key := item.facts.get("public_key"), Mapping)]
+    if not found and any(finding.code == "encrypted" for item in all_items for finding in item.findings):
+        raise ConfigError(f"There is no readable key in {target}", code="ERR_OSSL_BAD_DECRYPT", hint="It is encrypted: give passphrase=.")
+    if not found:
+        raise ConfigError(f"There is no key in {target}", code="ERR_TLS_NO_KEY", hint="Give a certificate, a key or a request.")
+    return found
+
+
+def _refuse_unused(options: dict[str, Any]) -> None:
+    """Refuse options of connections for a file, which is not judged by them."""
+    given = {name for name, value in options.items() if name not in {"passphrase", "timeout"} and value not in (None, ())}
+    unused = [one.opts[0] for one in click.get_current_context().command.params if one.name in given]
+    if unused:
+        raise click.UsageError(f"{', '.join(unused)}: only for HOST:PORT. Whether a file's chain is trusted: tlsio verify.")
+
+
 def _describe(target: Path | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
     if isinstance(target, Path):
+        _refuse_unused(options)
         return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
     certificates = run_client(options, lambda given: _fetch(target, given))
     return tuple(item for der in certificates for item in describe(der, usage=usage, at=at))

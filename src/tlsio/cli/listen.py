@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +13,11 @@ from tlsio.cli.help import Command
 from tlsio.cli.output import for_people, is_json, json_option
 from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
-from tlsio.cli.streams import read_input, write_output
+from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.listen import listen as serve
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from tlsio import Server, TLSSocket
@@ -54,15 +56,22 @@ _MAX_PORT = 65535
 def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, **options: Any) -> None:
     """Listen on PORT and send back what clients send; 0 is any free port. Ctrl-C ends it.
 
-    Connections and refusals are reported on standard error; with --json, one object a line.
+    Connections and refusals are reported on standard error. With --json, the first line on standard
+    output is {"listening": HOST, "port": PORT}, and each connection is one more object on a line;
+    with --pipe they are on standard error, because the data goes to standard output.
     """
     given = _for_server(options)
-    say = _ignore if quiet else _print_json if is_json() else _print
+    print_json = partial(_print_json, err=pipes)
+    say = _ignore if quiet else (lambda arrival: print_json(arrival.as_json())) if is_json() else _print
+    announce = print_json if is_json() else _announce
     report: dict[str, Any] = {"on_arrival": say}
+    failures: list[Exception] = []
     if pipes:
-        report["pipe"] = read_input, write_output
+        report |= {"pipe": (read_input, write_output), "finish": has_input_end(), "on_failure": failures.append}
     serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
-    asyncio.run(_serve(serving, host, only_one=pipes))
+    asyncio.run(_serve(serving, host, announce, only_one=pipes))
+    if failures:
+        raise failures[0]
 
 
 def _for_server(options: dict[str, Any]) -> dict[str, Any]:
@@ -84,9 +93,11 @@ def _issue() -> dict[str, Any]:
     return {"cert": leaf.chain_pem, "key": leaf.key_pem}
 
 
-async def _serve(serving: AbstractAsyncContextManager[Server], host: str, *, only_one: bool) -> None:
+async def _serve(
+    serving: AbstractAsyncContextManager[Server], host: str, announce: Callable[[dict[str, Any]], None], *, only_one: bool
+) -> None:
     async with serving as server:
-        click.echo(f"Listening on {host} port {server.port}.", err=True)
+        announce({"listening": host, "port": server.port})
         if only_one:
             await _first_conversation(server)
         else:
@@ -105,6 +116,10 @@ async def _first_conversation(server: Server) -> None:
     await (await first).wait_closed()
 
 
+def _announce(place: dict[str, Any]) -> None:
+    click.echo(f"Listening on {place['listening']} port {place['port']}.", err=True)
+
+
 def _print(arrival: Arrival) -> None:
     address = arrival.address or "a client"
     if arrival.error is not None:
@@ -117,8 +132,8 @@ def _print(arrival: Arrival) -> None:
     click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
 
 
-def _print_json(arrival: Arrival) -> None:
-    click.echo(json.dumps(arrival.as_json()), err=True)
+def _print_json(value: dict[str, Any], *, err: bool) -> None:
+    click.echo(json.dumps(value), err=err)
 
 
 def _ignore(_arrival: Arrival) -> None:

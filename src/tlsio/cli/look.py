@@ -15,24 +15,36 @@ if TYPE_CHECKING:
 
     from tlsio.probe.connect import Certificate, Look
 
-__all__ = ["print_look"]
+__all__ = ["print_look", "print_refusal"]
 
 
-def print_look(look: Look) -> None:
-    """Print what was negotiated, the verdict and the chain to standard error."""
-    for line in _facts(look):
+def print_look(look: Look, *, alpn: str | None = None) -> None:
+    """Print what was negotiated, the verdict and the chain to standard error.
+
+    Args:
+        look: The connection.
+        alpn: The protocols that were offered.
+    """
+    for line in _facts(look, alpn):
         click.echo(line, err=True)
     console().print(_chain(look))
 
 
-def _facts(look: Look) -> Iterator[str]:
+def print_refusal(look: Look) -> None:
+    """Print one line to standard error if the server is refused."""
+    if not look.verdict.authorized:
+        click.secho("Error: ", fg="red", nl=False, err=True)
+        click.echo(f"refused ({', '.join(look.verdict.reasons)}): {for_people(look.verdict.message or '')}", err=True)
+
+
+def _facts(look: Look, offered: str | None) -> Iterator[str]:
     address = f" ({look.address})" if look.address not in {None, look.host} else ""
     yield f"Connected to {look.host}{address} port {look.port}{f' after {look.starttls}' if look.starttls else ''}."
     yield f"  version: {look.version}"
     yield f"  cipher suite: {look.standard_suite}"
     yield from _line("group", look.group)
     yield from _line("signed with", look.signature)
-    yield from _line("ALPN", look.alpn)
+    yield from _line("ALPN", look.alpn or (f"none of {offered}" if offered else None))
     yield from _line("server name", look.server_name)
     if (asked := look.certificate_request) is not None:
         yield f"  client certificate: asked for{', from ' + printable('; '.join(asked.authorities)) if asked.authorities else ''}"

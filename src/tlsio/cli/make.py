@@ -52,7 +52,9 @@ class _Key:
     def __init__(self, options: _Options) -> None:
         key_file, self.path = options.pop("key_file"), options.pop("new_key")
         kind, source, self._new_source = options.pop("kind"), options.pop("passphrase"), options.pop("new_passphrase")
-        if (key_file is None) == (self.path is None):
+        if key_file is not None and self.path is not None:
+            raise click.UsageError("--key and --new-key exclude each other: leave out --new-key to use the key in the file of --key.")
+        if key_file is None and self.path is None:
             raise click.UsageError("Give the key with --key FILE, or have one made with --new-key FILE.")
         self.key: PrivateKey = (
             generate_key(kind) if key_file is None else with_passphrase(source, lambda secret: load_key(Path(key_file), secret))

@@ -5,6 +5,7 @@ Other users of the machine can read a command line, and shells keep it in their 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,8 +75,23 @@ def ask_or_refuse(remedy: str) -> Callable[..., str]:
 
 
 def _ask(*, twice: bool = False) -> str:
-    """Ask on the terminal, without showing what is typed."""
+    """Ask on the terminal, without showing what is typed.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not _has_terminal():
+        raise click.UsageError("There is no terminal to ask for a passphrase on: use file:PATH or env:NAME.")
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+
+
+def _has_terminal() -> bool:
+    """Tell whether the user can be asked; standard input may be a file or a pipe all the same."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 def _read_file(path: Path) -> str:

@@ -11,6 +11,7 @@ from tlsio import __version__
 from tlsio.cli.failures import INTERRUPTED, report, report_usage
 from tlsio.cli.help import Group
 from tlsio.cli.output import flush, use_colors
+from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,23 @@ COMMANDS = {
 }
 
 
+class _CarriedError(Exception):
+    """Carries an error past click, which ends the process without a word if its errno is EPIPE."""
+
+    def __init__(self, error: TLSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class _Program(Group):
     """Finds a command in the table above."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TLSError as error:
+            raise _CarriedError(error) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -86,7 +102,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return INTERRUPTED
     except click.ClickException as error:
-        return report_usage(error)
+        return report_usage(error, as_json="--json" in arguments)
+    except _CarriedError as failure:
+        return report(failure.error, as_json="--json" in arguments)
     except Exception as error:  # noqa: BLE001 - the top of the process; what is not known is raised again
         return report(error, as_json="--json" in arguments)
     return returned if isinstance(returned, int) else 0

@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["read_input", "write_output"]
+__all__ = ["has_input_end", "read_input", "replace_closed", "write_output"]
 
 _INPUT, _OUTPUT = 0, 1
 _CHUNK = 65536
+
+
+def replace_closed() -> None:
+    """Replace standard streams that the caller closed (`>&-`) by /dev/null.
+
+    Otherwise a file that is opened later would get the descriptor, and what is written to it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for the life of the process
+
+
+def has_input_end() -> bool:
+    """Tell whether standard input will end by itself: a terminal waits for its user."""
+    return not sys.stdin.isatty()
 
 
 async def read_input() -> bytes:

@@ -57,4 +57,6 @@ def verify(files: tuple[str, ...], *, at: datetime | None, passphrase: Any, **op
         click.secho(first, fg="green" if verdict.accepted else "red")
         for line in others:
             click.echo(translate(line))
+        if options["usage"] == "server" and not (options["name"] or options["identity"]):
+            click.echo("No name was checked (--name).")
     return 0 if verdict.accepted else FINDING

@@ -148,7 +148,7 @@ def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Findin
     elif any(one.subject_key == top.issuer_key and one not in path for one in read_all(facts.sent[1:])):
         kind, reason = "wrong-intermediate", f"The {issuer} that was sent did not sign {subject}."
     elif facts.find_roots(top.issuer):
-        kind, reason = "wrong-intermediate", f"The trusted {issuer} did not sign {subject}."
+        reason = f"{issuer}, the issuer of {subject}, is not trusted here: another authority of that name is."
     elif is_alone and not top.is_ca:
         kind, reason = "missing-intermediate", f"{issuer}, the issuer of {subject}, was not sent and is not trusted here."
     if not facts.name_fits:

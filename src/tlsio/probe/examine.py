@@ -117,6 +117,7 @@ async def examine(  # noqa: PLR0913  (all by name)
     Raises:
         UsageError: a wrong option.
         ConfigError: a certificate or key that cannot be used.
+        OSError: a file of an option cannot be read.
         Cancelled: the connections are closed.
     """
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
@@ -157,6 +158,8 @@ class _Doctor:
         except (UsageError, ConfigError):
             raise
         except (OSError, TLSError) as error:
+            if isinstance(error, OSError) and error.filename is not None:  # a file of this machine
+                raise
             self.findings.append(explain_unreachable(self.target, error))
         finally:
             for tried in self._attempts:

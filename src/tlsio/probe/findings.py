@@ -130,9 +130,13 @@ FINDINGS: Mapping[str, Kind] = {
     ),
     # ---- trust
     "self-signed": _error("Get a certificate from an authority; for development, trust this one explicitly with ca=."),
-    "unknown-root": _error("If this authority is yours, trust its root with ca=. Otherwise get a certificate from a public one."),
+    "unknown-root": _error(
+        "If this authority is a private one, trust its root with ca=. If it is public, send the intermediates too. Otherwise get a certificate from one that clients trust."
+    ),
     "intercepting-proxy": _error("If your organisation inspects TLS, add its root with extra_ca=. Otherwise do not use this network."),
-    "missing-intermediate": _error(_SEND_CHAIN),
+    "missing-intermediate": _error(
+        f"If its issuer is the root of a private authority, trust it with ca=. Otherwise an intermediate is missing. {_SEND_CHAIN}"
+    ),
     "wrong-intermediate": _error("Replace the intermediate by the one that signed this certificate; the authority publishes it."),
     "chain-order": _warning(_SEND_CHAIN),
     "root-sent": _notice("Remove the root: clients have it, or do not trust it. It costs each handshake about a kilobyte."),

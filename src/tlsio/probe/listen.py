@@ -68,6 +68,8 @@ def listen(
     host: str | None = "localhost",
     *,
     pipe: Pipe | None = None,
+    finish: bool = False,
+    on_failure: Callable[[Exception], object] | None = None,
     on_arrival: Callable[[Arrival], object] | None = None,
     **options: Unpack[ServerOptionsDict],
 ) -> AbstractAsyncContextManager[Server]:
@@ -78,6 +80,9 @@ def listen(
         host: The address to listen on; None: all of them.
         pipe: Functions (read, write) through which a client's bytes go, as in `pump`; others are
             turned away meanwhile. None: each client gets back what it sends.
+        finish: As in `pump`.
+        on_failure: Called if the connection, or `write`, fails in `pipe`. None: the server's logger
+            reports it.
         on_arrival: Called for each client that is accepted or refused.
         options: Options of `tlsio.serve`; with `request_cert=True` and `ca`, clients need a
             certificate.
@@ -104,7 +109,12 @@ def listen(
             return
         is_busy = True
         try:
-            await pump(socket, *pipe)
+            await pump(socket, *pipe, finish=finish)
+        except (TLSError, OSError) as error:
+            if on_failure is None:
+                raise
+            socket.destroy()
+            on_failure(error)
         finally:
             is_busy = False
 

@@ -11,6 +11,7 @@ from tlsio.connection.client.connect import connect
 from tlsio.model.checks import check_int, check_seconds
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
+from tlsio.probe.resumption import TICKET_PATIENCE
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
 
@@ -117,7 +118,7 @@ async def measure(  # noqa: PLR0913  (all by name)
     Raises:
         UsageError: a wrong option.
         OSError: the server cannot be reached.
-        TLSError: the first handshake failed, or the server was refused.
+        TLSError: the first handshake failed, or one of the sides refused the other.
         Cancelled: the connections are closed.
     """
     check_seconds("seconds", seconds)
@@ -127,13 +128,20 @@ async def measure(  # noqa: PLR0913  (all by name)
     first = await _open(target)
     version, suite = first.get_protocol() or "", (first.get_cipher() or {}).get("name", "")
     try:
+        await _wait_for_acceptance(first, min(TICKET_PATIENCE, timeout))
         echoes_back = echo and await _does_echo(first, size, timeout)
     finally:
         first.destroy()
     report = on_progress or _ignore
 
     async def shake_hands(_: None) -> None:
-        (await _open(target)).destroy()
+        refusals: list[Exception] = []
+        socket = await _open(target)
+        socket.on("error", refusals.append)
+        socket.destroy()
+        await socket.wait_closed()
+        if refusals:
+            raise refusals[0]
 
     handshakes = await _repeat("handshakes", [None] * concurrency, shake_hands, seconds, report)
     echoes = await _measure_echoes(target, concurrency, size, seconds, report) if echoes_back else None
@@ -151,6 +159,35 @@ async def _open(target: Target) -> TLSSocket:
             return await connect(target.port, target.host, **target.options)
         below = await target.dial()
         return await connect(socket=below, **{"servername": target.host, **target.options})
+
+
+async def _wait_for_acceptance(socket: TLSSocket, patience: float) -> None:
+    """Wait for the server to judge the client: in TLS 1.3 that comes after the client's handshake.
+
+    A ticket shows that the client is accepted. Servers without tickets get `patience` seconds.
+
+    Raises:
+        TLSError: the server refused the client.
+    """
+    if socket.get_protocol() != "TLSv1.3":
+        return
+    judged: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    @socket.on("session")
+    def accept(_: bytes) -> None:
+        if not judged.done():
+            judged.set_result(None)
+
+    @socket.on("error")
+    def refuse(error: Exception) -> None:
+        if not judged.done():
+            judged.set_result(error)
+
+    await asyncio.wait({judged}, timeout=patience)
+    socket.off("session", accept)
+    socket.off("error", refuse)
+    if judged.done() and (error := judged.result()) is not None:
+        raise error
 
 
 async def _does_echo(socket: TLSSocket, size: int, patience: float) -> bool:

@@ -16,7 +16,12 @@ __all__ = ["pump"]
 
 
 async def pump(
-    socket: TLSSocket, read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]], *, linger: float = 0.0
+    socket: TLSSocket,
+    read: Callable[[], Awaitable[bytes]],
+    write: Callable[[bytes], Awaitable[None]],
+    *,
+    linger: float = 0.0,
+    finish: bool = False,
 ) -> None:
     """Send what `read` returns, and pass what the peer sends to `write`, until the peer ends.
 
@@ -29,18 +34,20 @@ async def pump(
         write: Async function(bytes).
         linger: After the end of the input, our direction ends when the peer has sent nothing for
             this many seconds.
+        finish: The peer's end ends only its direction: what `read` returns is still sent.
 
     Raises:
-        TLSError: the connection failed.
+        TLSError: the connection failed; with `finish`, also if the peer closed it before the input
+            was sent.
         Cancelled: the socket stays open.
     """
     seconds = check_seconds("linger", linger) if linger else 0.0
-    heard = asyncio.Event()
+    heard, has_ended = asyncio.Event(), False
 
     async def send_all() -> None:
         while data := await read():
             await socket.send(data)
-        while seconds:
+        while seconds and not has_ended:
             heard.clear()
             try:
                 await asyncio.wait_for(heard.wait(), seconds)
@@ -53,6 +60,10 @@ async def pump(
         async for chunk in socket:
             heard.set()
             await write(chunk)
+        has_ended = True
+        heard.set()
+        if finish:
+            await sending
     finally:
         sending.cancel()
         await asyncio.wait([sending])

@@ -43,7 +43,7 @@ def explain_unreachable(target: Target, error: OSError | TLSError) -> Finding:
     """Explain why there is no connection on which TLS could begin."""
     where = f"{target.host} port {target.port}"
     if isinstance(error, HandshakeTimeoutError):
-        return found("silent", f"{error.message}.")
+        return found("silent", f"{error.message}.", error.hint)
     if isinstance(error, TLSError):
         return found(_STARTTLS.get(error.code, "starttls-protocol"), f"{error.message}.")
     if isinstance(error, socket.gaierror):

@@ -87,7 +87,7 @@ class _Talk:
         if not data:
             raise ConnectionLostError(
                 f"The server closed the connection before TLS, during {self._protocol}'s dialog",
-                hint="Check that this port speaks the protocol, and whether the server accepts connections from here.",
+                hint="Check that this port speaks the protocol, and whether the server accepts connections from here. If it uses TLS from the start, leave starttls= out.",
             )
         self._left -= len(data)
         if self._left < 0:

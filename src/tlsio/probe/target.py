@@ -137,7 +137,7 @@ class Target:
             if made is not None:
                 made.close()
             if isinstance(error, TimeoutError) and not error.errno:
-                raise (self._unreachable() if made is None else self._unfinished()) from None
+                raise (self._unreachable() if made is None else self._silent()) from None
             raise
         return made
 
@@ -186,6 +186,13 @@ class Target:
 
     def _unreachable(self) -> TimeoutError:
         return TimeoutError(errno.ETIMEDOUT, f"{self.host} port {self.port} did not answer within {self.timeout} seconds")
+
+    def _silent(self) -> HandshakeTimeoutError:
+        return HandshakeTimeoutError(
+            f"{self.host} port {self.port} was connected, but its dialog before TLS was not finished within {self.timeout} seconds",
+            code="ERR_TLS_CONNECT_TIMEOUT",
+            hint="If no greeting came, the server may use TLS from the start: leave starttls= out.",
+        )
 
     def _unfinished(self) -> HandshakeTimeoutError:
         return HandshakeTimeoutError(
