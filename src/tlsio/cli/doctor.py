@@ -95,5 +95,5 @@ def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
         return FINDING if chosen else 0
     for one in chosen:
         click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {for_people(one.reason)} ({one.id})")
-        click.echo(f"  {for_people(one.remedy)}")
+        click.echo(f"  {for_people(one.remedy, is_hint=True)}")
     return FINDING if chosen else 0

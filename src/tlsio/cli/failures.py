@@ -54,13 +54,14 @@ def report_usage(error: click.ClickException) -> int:
 
 
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
-    message, hint = for_people(message), for_people(hint) if hint else None
+    message, hint = for_people(message), for_people(hint, is_hint=True) if hint else None
     click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
     click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
-    for line in (*notes, *([hint] if hint else [])):
-        click.echo(f"  {for_people(line)}", err=True)
+    for line in (*(for_people(note, is_hint=True) for note in notes), hint):
+        if line:
+            click.echo(f"  {line}", err=True)
     if as_json:
-        print_json({"error": {"message": message, "code": code, "hint": hint}})
+        print_json({"error": {"message": message, "code": code, "hint": hint or None}})
 
 
 def _describe(error: OSError) -> str:

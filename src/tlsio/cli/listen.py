@@ -13,6 +13,7 @@ from tlsio.cli.output import for_people, is_json, json_option
 from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import read_input, write_output
+from tlsio.cli.wording import translate_json
 from tlsio.probe.listen import listen as serve
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _print(arrival: Arrival) -> None:
     address = arrival.address or "a client"
     if arrival.error is not None:
         click.echo(f"{address}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
-        if arrival.hint:
-            click.echo(f"  {for_people(arrival.hint)}", err=True)
+        if arrival.hint and (hint := for_people(arrival.hint, is_hint=True)):
+            click.echo(f"  {hint}", err=True)
         return
     facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
     who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
@@ -118,7 +119,7 @@ def _print(arrival: Arrival) -> None:
 
 
 def _print_json(arrival: Arrival) -> None:
-    click.echo(json.dumps(arrival.as_json()), err=True)
+    click.echo(json.dumps(translate_json(arrival.as_json())), err=True)
 
 
 def _ignore(_arrival: Arrival) -> None:
