@@ -225,7 +225,7 @@ class Authority:
         Args:
             common_name: Who the client is; its subject, unless `subject=` is given.
             names: More names: e-mail addresses, URIs such as `spiffe://example.org/shop`, DNS
-                names.
+                names. Servers with `chain_policy="strict"` accept only clients that have one.
             options: See `LeafOptions`.
 
         Raises:
@@ -278,7 +278,9 @@ class Authority:
             faults.append("its key is that of the authority")
         faults += self._name_faults(subject, certified)
         if faults:
-            raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED")
+            is_nameless = usage == "server" and names is None and not facts.names and facts.subject.rdns
+            hint = 'If it is for a client, give usage="client".' if is_nameless else None
+            raise ConfigError(f"The request was not signed: {'; '.join(faults)}", code="ERR_TLS_REQUEST_REFUSED", hint=hint)
         certificate = self._issue(
             asked.public_key(),
             subject=subject,

@@ -181,7 +181,7 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
             root = _as_x509(top)
         else:
             intermediates.append(_as_x509(top))
-            notes.append(f'The intermediate "{top.subject_text}" was missing, and was fetched.')
+            notes.append(f'The intermediate "{top.title}" was missing, and was fetched.')
     return replace(bundle, intermediates=tuple(intermediates), root=root, notes=tuple(notes))
 
 
@@ -200,7 +200,7 @@ async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCerti
         if issuer is not None:
             return issuer
         failure = ConfigError(
-            f'What {url} has is not the issuer of "{certificate.subject_text}"',
+            f'What {url} has is not the issuer of "{certificate.title}"',
             code="ERR_TLS_ISSUER_UNAVAILABLE",
             hint=f'Get the certificate of "{certificate.issuer_text}" from its CA, and read it together with the others.',
         )
@@ -300,9 +300,9 @@ def _describe_changes(given: Sequence[PeerCertificate], ordered: OrderedChain) -
         yield "The certificates were in another order, and are now in that of the chain."
     top = chain[-1]
     for other in ordered.others:
-        yield f'"{other.subject_text}" does not belong to the chain of "{chain[0].subject_text}".'
+        yield f'"{other.title}" does not belong to the chain of "{chain[0].title}".'
     if root is None and not is_self_issued(top):
-        yield f'The issuer of "{top.subject_text}", "{top.issuer_text}", is not among the files. It is needed unless it is a trusted root.'
+        yield f'The issuer of "{top.title}", "{top.issuer_text}", is not among the files. It is needed unless it is a trusted root.'
 
 
 def _foreign_key(key: CertificateIssuerPrivateKeyTypes, leaf: PeerCertificate) -> ConfigError:

@@ -114,7 +114,7 @@ def _print(arrival: Arrival) -> None:
             click.echo(f"  {hint}", err=True)
         return
     facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
-    who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
+    who = [f"client {arrival.chain[0].title}"] if arrival.chain else []
     click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
 
 
