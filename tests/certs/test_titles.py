@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsio import ConfigError, certs
 from tlsio.trust.certificate import read_all
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_certificate_without_subject_is_called_by_its_first_name() -> None:
@@ -43,3 +48,18 @@ def test_strict_policy_says_what_a_client_without_names_needs() -> None:
     verdict = certs.verify(authority.client("ada").cert_pem, ca=authority.cert_pem, usage="client", policy="strict")
     assert "needs an alternative name" in verdict.causes[0].hint
     assert certs.verify(authority.client("ada", "ada@plant.test").cert_pem, ca=authority.cert_pem, usage="client", policy="strict")
+
+
+def test_verdict_has_the_root_on_top() -> None:
+    """As `tlsio connect` draws a chain."""
+    authority = certs.Authority.create("Test CA")
+    lines = certs.verify(authority.server("localhost").cert_pem, "localhost", ca=authority.cert_pem).lines()
+    assert lines == ["accepted", "  CN=Test CA", "    DNS:localhost"]
+
+
+def test_authority_writes_its_certificate_alone(tmp_path: Path) -> None:
+    """The file that peers get."""
+    authority = certs.Authority.create("Test CA")
+    authority.write(cert=tmp_path / "root.pem")
+    assert [one.name for one in tmp_path.iterdir()] == ["root.pem"]
+    assert (tmp_path / "root.pem").read_bytes() == authority.cert_pem

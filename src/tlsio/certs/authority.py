@@ -335,11 +335,13 @@ class Authority:
         self,
         *,
         cert: str | os.PathLike[str],
-        key: str | os.PathLike[str],
+        key: str | os.PathLike[str] | None = None,
         passphrase: str | BytesLike | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Write the certificates, its own first, and the key, whose file only its owner can read.
+        """Write the certificates, its own first, and, if `key` is given, the key.
+
+        Only its owner can read the file of the key.
 
         Raises:
             FileExistsError: a file exists, and `overwrite` is False; nothing was written.
