@@ -486,6 +486,14 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize(("name", "received"), [("too short", "5 of 9 bytes"), ("chunks without an end", "5 bytes")])
+async def test_body_that_is_cut_off(name: str, received: str) -> None:
+    """It is HTTP, and how much of it arrived is said."""
+    error = await refusal(HOSTILE[name])
+    assert f"it is incomplete: {received} of its body were received" in error.message
+    assert error.code == "ERR_FETCH_PROTOCOL"
+
+
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_responses(answer: bytes) -> None:
     """Each is refused after a bounded number of bytes, in bounded time."""

@@ -235,7 +235,7 @@ class Authority:
         Args:
             common_name: Who the client is; its subject, unless `subject=` is given.
             names: More names: e-mail addresses, URIs such as `spiffe://example.org/shop`, DNS
-                names.
+                names. Servers with `chain_policy="strict"` accept only clients that have one.
             options: See `LeafOptions`.
 
         Raises:
@@ -288,8 +288,9 @@ class Authority:
             faults.append("its key is that of the authority")
         faults += [*self._name_faults(subject, certified), *subject_faults(subject)]
         if faults:
-            reasons = "; ".join(dict.fromkeys(faults))
-            raise ConfigError(f"The request was not signed: {reasons}", code="ERR_TLS_REQUEST_REFUSED")
+            is_nameless = usage == "server" and names is None and not facts.names and facts.subject.rdns
+            hint = 'If it is for a client, give usage="client".' if is_nameless else None
+            raise ConfigError(f"The request was not signed: {'; '.join(dict.fromkeys(faults))}", code="ERR_TLS_REQUEST_REFUSED", hint=hint)
         certificate = self._issue(
             asked.public_key(),
             subject=subject,
@@ -345,11 +346,13 @@ class Authority:
         self,
         *,
         cert: str | os.PathLike[str],
-        key: str | os.PathLike[str],
+        key: str | os.PathLike[str] | None = None,
         passphrase: str | BytesLike | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Write the certificates, its own first, and the key, whose file only its owner can read.
+        """Write the certificates, its own first, and, if `key` is given, the key.
+
+        Only its owner can read the file of the key.
 
         Raises:
             FileExistsError: a file exists, and `overwrite` is False; nothing was written.

@@ -189,7 +189,7 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
             root = _as_x509(top)
         else:
             intermediates.append(_as_x509(top))
-            notes.append(f'The intermediate "{top.subject_text}" was missing, and was fetched.')
+            notes.append(f'The intermediate "{top.title}" was missing, and was fetched.')
     return replace(bundle, intermediates=tuple(intermediates), root=root, notes=tuple(notes))
 
 
@@ -210,7 +210,7 @@ async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCerti
         raise last
     causes = "; ".join(f"{url}: {getattr(error, 'message', error)}" for url, error in failures)
     raise ConfigError(
-        f'The issuer of "{certificate.subject_text}" could not be fetched: {causes}',
+        f'The issuer of "{certificate.title}" could not be fetched: {causes}',
         code="ERR_TLS_ISSUER_UNAVAILABLE",
         hint=_advise_reading_issuer(certificate),
     ) from last
@@ -225,7 +225,7 @@ def _read_issuer(content: bytes, url: str, certificate: PeerCertificate) -> Peer
     issuer = find_issuer(certificate, reader.certificates)
     if issuer is None:
         raise ConfigError(
-            f'What {url} has is not the issuer of "{certificate.subject_text}"',
+            f'What {url} has is not the issuer of "{certificate.title}"',
             code="ERR_TLS_ISSUER_UNAVAILABLE",
             hint=_advise_reading_issuer(certificate),
         )
@@ -334,9 +334,9 @@ def _describe_changes(given: Sequence[PeerCertificate], ordered: OrderedChain) -
         yield "The certificates were in another order, and are now in that of the chain."
     top = chain[-1]
     for other in ordered.others:
-        yield f'"{other.subject_text}" does not belong to the chain of "{chain[0].subject_text}".'
+        yield f'"{other.title}" does not belong to the chain of "{chain[0].title}".'
     if root is None and not is_self_issued(top):
-        yield f'The issuer of "{top.subject_text}", "{top.issuer_text}", is not among the files. It is needed unless it is a trusted root.'
+        yield f'The issuer of "{top.title}", "{top.issuer_text}", is not among the files. It is needed unless it is a trusted root.'
 
 
 def _foreign_key(key: CertificateIssuerPrivateKeyTypes, leaf: PeerCertificate) -> ConfigError:

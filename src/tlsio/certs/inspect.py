@@ -22,7 +22,7 @@ from tlsio.model.checks import check_choice, check_text_or_bytes
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from datetime import datetime
 
     from tlsio.certs.contents import Source
@@ -95,7 +95,7 @@ class _Inspector:
 
     def _pkcs7(self, block: Block) -> Item:
         items = tuple(self._certificate(data, block.source) for data in read_pkcs7(block.data, block.source))
-        return Item(kind="PKCS#7", title=f"{len(items)} certificates", facts={"certificates": len(items)}, items=items)
+        return Item(kind="PKCS#7", title=_count(items), facts={"certificates": len(items)}, items=items)
 
     def _pkcs12(self, block: Block) -> Item:
         protection = read_protection(block.data)
@@ -109,11 +109,15 @@ class _Inspector:
             return Item(kind="PKCS#12", title="encrypted", facts=facts, findings=(*findings, _LOCKED))
         keys = () if key is None else (self._private_key(Block("private key", key, block.source)),)
         items = (*keys, *(self._certificate(data, block.source) for data in certificates))
-        title = f"{'a private key' if keys else 'no private key'}, {len(certificates)} certificates"
+        title = f"{'a private key' if keys else 'no private key'}, {_count(certificates)}"
         return Item(kind="PKCS#12", title=title, facts=facts, findings=findings, items=items)
 
 
 _LOCKED = Finding(code="encrypted", level="note", text="The content is encrypted", remedy="Give passphrase= to have it described.")
+
+
+def _count(certificates: Sized) -> str:
+    return f"{len(certificates)} certificate{'' if len(certificates) == 1 else 's'}"
 
 
 def _find_protection(protection: Protection) -> tuple[Finding, ...]:

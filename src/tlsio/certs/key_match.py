@@ -110,14 +110,14 @@ def _read_key(key: Source, passphrase: bytes | None) -> bytes:
 def _read_owners(block: Block, passphrase: bytes | None) -> Iterator[_Owner]:
     if block.kind == "request":
         request = RequestFields.read(block.data, block.source)
-        yield _Owner(f'the request for "{request.subject_text}"', request.spki)
+        yield _Owner(f'the request for "{request.title}"', request.spki)
     elif block.kind in {"certificate", "PKCS#7", "PKCS#12"}:
         for data in _certificates_of(block, passphrase):
             try:
                 certificate = parse(data)
             except UsageValueError:
                 raise ConfigError(f"A certificate of {block.source} cannot be read", code="ERR_TLS_CERTIFICATE_UNREADABLE") from None
-            yield _Owner(f'the certificate "{certificate.subject_text}"', certificate.spki)
+            yield _Owner(f'the certificate "{certificate.title}"', certificate.spki)
 
 
 def _certificates_of(block: Block, passphrase: bytes | None) -> tuple[bytes, ...]:

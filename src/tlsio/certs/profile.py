@@ -265,8 +265,15 @@ def may_issue(certificate: x509.Certificate) -> bool:
 
 
 def title_of(certificate: x509.Certificate) -> str:
-    """Return the name of a certificate's subject for messages."""
-    return printable(common_name_of(certificate.subject) or certificate.subject.rfc4514_string())
+    """Return what messages call a certificate: its subject, or its first alternative name."""
+    return printable(common_name_of(certificate.subject) or certificate.subject.rfc4514_string() or _first_name(certificate))
+
+
+def _first_name(certificate: x509.Certificate) -> str:
+    try:
+        return describe_name(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0])
+    except (x509.ExtensionNotFound, IndexError):
+        return "(an empty name)"
 
 
 def spki(key: PublicKey) -> bytes:

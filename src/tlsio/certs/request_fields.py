@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.model.errors import ConfigError
 from tlsio.trust import der
-from tlsio.trust.names import parse_general_names, parse_name
+from tlsio.trust.names import parse_general_names, parse_name, printable
 from tlsio.trust.signatures import Signed
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class RequestFields:
 
     Attributes:
         subject_text: Its subject in the form for messages.
+        has_subject: Its subject is not empty.
         spki: Its public key, a SubjectPublicKeyInfo in DER.
         extensions: The requested extensions: number to content in DER.
         has_challenge_password: It has a challenge password, which is not shown.
@@ -34,6 +35,7 @@ class RequestFields:
     """
 
     subject_text: str
+    has_subject: bool
     spki: bytes
     extensions: dict[str, bytes]
     has_challenge_password: bool
@@ -51,8 +53,10 @@ class RequestFields:
             signed = Signed(*der.read(data).expect(der.SEQUENCE).children())
             _version, subject, key, *optional = signed.data.expect(der.SEQUENCE).children()
             attributes = dict(_read_attribute(one) for group in optional if group.tag == _ATTRIBUTES for one in group.children())
+            name = parse_name(subject)
             return cls(
-                subject_text=parse_name(subject).describe(),
+                subject_text=name.describe(),
+                has_subject=bool(name.relative),
                 spki=key.encoded,
                 extensions=_read_extensions(attributes.get(_EXTENSION_REQUEST)),
                 has_challenge_password=_CHALLENGE_PASSWORD in attributes,
@@ -65,6 +69,12 @@ class RequestFields:
                 code="ERR_TLS_UNREADABLE_FILE",
                 hint="It is damaged: make it again with its key.",
             ) from None
+
+    @property
+    def title(self) -> str:
+        """What messages call it: its subject, or without one its first alternative name."""
+        names = () if self.has_subject else self.names()
+        return printable(str(names[0])) if names else self.subject_text
 
     def names(self) -> tuple[GeneralName, ...]:
         """Return the names of its subjectAltName, () if it is missing or malformed."""

@@ -102,11 +102,13 @@ class ChainVerdict:
         }
 
     def lines(self) -> list[str]:
-        """Return the verdict as lines of text for people: the chain as a tree, with its causes."""
+        """Return lines of text for people: the chain as a tree, root on top, with its causes."""
         found = ["accepted" if self.accepted else "refused"]
-        for depth, certificate in enumerate(read_all(self.chain)):
-            found.append(f"{'  ' * depth}  {_name(certificate)}")
-            found += [f"{'  ' * depth}    {line}" for line in self._print_causes(depth)]
+        chain = list(read_all(self.chain))
+        for depth, certificate in reversed(list(enumerate(chain))):
+            indent = "  " * (len(chain) - depth)
+            found.append(f"{indent}{_name(certificate)}")
+            found += [f"{indent}  {line}" for line in self._print_causes(depth)]
         return found + [f"  {line}" for line in self._print_causes(None)]
 
     def _print_causes(self, depth: int | None) -> Iterator[str]:

@@ -107,7 +107,7 @@ def _report(findings: Sequence[Finding], facts: Any, level: str) -> int:
         return FINDING if chosen else 0
     for one in chosen:
         click.echo(f"{click.style(one.severity, fg=COLORS[one.severity], bold=True)}: {for_people(one.reason)} ({one.id})")
-        click.echo(f"  {for_people(one.remedy)}")
+        click.echo(f"  {for_people(one.remedy, is_hint=True)}")
     if not chosen and sys.stdout.isatty():  # in scripts, no output says it
         click.echo("Nothing found.")
     return FINDING if chosen else 0

@@ -23,7 +23,7 @@ _REMEDIES = {
     errno.EISDIR: "Give a file in that folder.",
     errno.ENOSPC: "The disk is full: make room, and try again.",
 }
-_REFUSED = {"ERR_TLS_REQUEST_REFUSED"}
+_REFUSED = {"ERR_TLS_REQUEST_REFUSED", "ERR_TLS_ISSUER_UNAVAILABLE"}
 
 
 def report(error: Exception, *, as_json: bool) -> int:
@@ -57,14 +57,16 @@ def report_usage(error: click.ClickException, *, as_json: bool) -> int:
 
 
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
-    message, hint = for_people(message), for_people(hint) if hint else None
+    message, hint = for_people(message), for_people(hint, is_hint=True) if hint else None
+    lines = [line for note in notes if (line := for_people(note, is_hint=True))]
     if as_json:
-        print_json({"error": {"message": message, "code": code, "hint": hint}})
+        print_json({"error": {"message": message, "code": code, "hint": hint or None, **({"notes": lines} if lines else {})}})
         return
+    lines += [hint] if hint else []
     click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
     click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
-    for line in (*notes, *([hint] if hint else [])):
-        click.echo(f"  {for_people(line)}", err=True)
+    for line in lines:
+        click.echo(f"  {line}", err=True)
 
 
 def _describe(error: OSError) -> str:

@@ -8,6 +8,10 @@ from typing import Any
 
 import click
 
+from tlsio.cli.failures import report
+from tlsio.cli.output import is_json
+from tlsio.cli.wording import log_for_people
+
 __all__ = ["Command", "Group"]
 
 
@@ -30,7 +34,17 @@ class _ExamplesFirst(click.Command):
 
 
 class Command(_ExamplesFirst):
-    """One command."""
+    """One command. Its errors are reported while its options are known."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it, and return its exit code."""
+        try:
+            with log_for_people():
+                return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001 - the top of the command; what is not known is raised again
+            return report(error, as_json=is_json())
 
 
 class Group(_ExamplesFirst, click.Group):

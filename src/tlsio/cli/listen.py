@@ -14,6 +14,7 @@ from tlsio.cli.output import for_people, is_json, json_option
 from tlsio.cli.parameters import FILE, as_paths
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import has_input_end, read_input, write_output
+from tlsio.cli.wording import translate_json
 from tlsio.probe.listen import listen as serve
 
 if TYPE_CHECKING:
@@ -124,16 +125,16 @@ def _print(arrival: Arrival) -> None:
     address = arrival.address or "a client"
     if arrival.error is not None:
         click.echo(f"{address}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
-        if arrival.hint:
-            click.echo(f"  {for_people(arrival.hint)}", err=True)
+        if arrival.hint and (hint := for_people(arrival.hint, is_hint=True)):
+            click.echo(f"  {hint}", err=True)
         return
     facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
-    who = [f"client {arrival.chain[0].subject}"] if arrival.chain else []
+    who = [f"client {arrival.chain[0].title}"] if arrival.chain else []
     click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
 
 
 def _print_json(value: dict[str, Any], *, err: bool) -> None:
-    click.echo(json.dumps(value), err=err)
+    click.echo(json.dumps(translate_json(value)), err=err)
 
 
 def _ignore(_arrival: Arrival) -> None:

@@ -70,7 +70,10 @@ def _verdict(look: Look) -> Iterator[str]:
         yield f"  verdict: {click.style('accepted', fg='green')}"
         return
     yield f"  verdict: {click.style('refused', fg='red')} ({', '.join(verdict.reasons)})"
-    yield from (f"    {for_people(one)}" for one in (verdict.message, verdict.hint) if one)
+    if verdict.message:
+        yield f"    {for_people(verdict.message)}"
+    if verdict.hint and (hint := for_people(verdict.hint, is_hint=True)):
+        yield f"    {hint}"
 
 
 def _line(name: str, value: str | None) -> Iterator[str]:

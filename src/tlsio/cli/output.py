@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from tlsio.cli.wording import for_people, translate, translate_json
 from tlsio.model.environment import read_variable
 
 if TYPE_CHECKING:
@@ -22,18 +22,6 @@ __all__ = ["COLORS", "console", "flush", "for_people", "is_json", "json_option",
 # How the words for severities look.
 COLORS = {"error": "red", "warning": "yellow", "notice": "cyan", "note": "cyan"}
 _JSON = "tlsio.json"
-# What the library calls otherwise.
-_SPECIAL = {
-    "overwrite=True": "--force",
-    "reject_unauthorized=False": "--insecure",
-    "tlsio.certs.dev.init()": "tlsio dev init",
-    "(untrust)": "(tlsio dev untrust)",
-    "tlsio.certs.read(...).to_pfx(...)": "tlsio pfx",
-    "to_pfx()": "tlsio pfx",
-    "options.host": "HOST",
-}
-_NAMES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups"}
-_OPTION = re.compile(r"\b(?:([a-z][a-z0-9_]*)=(?![\w\"'/*]|\.[.\w])|options\.([a-z][a-z0-9_]*)(?:\[\d+\])?)")
 _ENDLESS = 100_000  # columns
 
 
@@ -52,37 +40,14 @@ def is_json() -> bool:
 
 
 def print_json(value: object) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON, its messages in the words of the command."""
+    click.echo(json.dumps(translate_json(value), indent=2, ensure_ascii=False))
 
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines of text."""
     for line in lines:
         click.echo(line, err=err)
-
-
-def for_people(text: str) -> str:
-    """Return a sentence of the library for a terminal: options as they are called here.
-
-    Control characters, which a peer's names may have, are replaced.
-    """
-    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in translate(text))
-
-
-def translate(text: str) -> str:
-    """Return a message with the names of options as the command line has them.
-
-    The library writes `cert=`, which is --cert here.
-    """
-    for word, option in _SPECIAL.items():
-        text = text.replace(word, option)
-    return _OPTION.sub(_name_option, text)
-
-
-def _name_option(found: re.Match[str]) -> str:
-    name = found[1] or found[2]
-    return f"--{_NAMES.get(name, name).replace('_', '-')}"
 
 
 def use_colors() -> bool | None:

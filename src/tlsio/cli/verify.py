@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,13 +51,15 @@ def verify(files: tuple[str, ...], *, at: datetime | None, passphrase: Any, **op
     """
     given = as_paths({name: value for name, value in options.items() if value not in (None, ())}, "ca", "extra_ca", "crl")
     verdict = with_passphrase(passphrase, lambda secret: judge([Path(one) for one in files], at=at, passphrase=secret, **given))
+    causes = [replace(one, text=translate(one.text), hint=translate(one.hint, is_hint=True)) for one in verdict.causes]
+    verdict = replace(verdict, causes=tuple(causes))
     if is_json():
         print_json(verdict.as_json())
     else:
         first, *others = verdict.lines()
         click.secho(first, fg="green" if verdict.accepted else "red")
         for line in others:
-            click.echo(translate(line))
+            click.echo(line)
         if options["usage"] == "server" and not (options["name"] or options["identity"]):
             click.echo("No name was checked (--name).")
     return 0 if verdict.accepted else FINDING

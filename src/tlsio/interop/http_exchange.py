@@ -141,6 +141,8 @@ class _Receiver:
         self._received = 0
         self._body = bytearray()
         self._start = b""
+        self._length: int | None = None
+        self._has_ended = False
 
     async def head(self) -> h11.Response:
         """Return status and headers, after any informational responses."""
@@ -152,19 +154,28 @@ class _Receiver:
             raise
         head = cast("h11.Response", event)
         lengths = [int(value) for name, value in head.headers if name == b"content-length"]
-        if lengths and lengths[0] > self._max_bytes:
-            self._check_size(lengths[0])
+        self._length = lengths[0] if lengths else None
+        if self._length is not None and self._length > self._max_bytes:
+            self._check_size(self._length)
         return head
 
     async def body(self) -> bytes:
         """Return the whole body."""
-        while isinstance(event := await self._exchange.next_event(self), h11.Data):
-            self._body += event.data
-            self._check_size(len(self._body))
+        try:
+            while isinstance(event := await self._exchange.next_event(self), h11.Data):
+                self._body += event.data
+                self._check_size(len(self._body))
+        except h11.RemoteProtocolError as error:
+            if not self._has_ended:
+                raise
+            size = f"{len(self._body)} of {self._length}" if self._length is not None else f"{len(self._body)}"
+            why = f"it is incomplete: {size} bytes of its body were received before the server ended the connection"
+            raise refusal(self._url, why, "ERR_FETCH_PROTOCOL", hint="The server or a proxy has cut it off: try again.") from error
         return bytes(self._body)
 
     def count(self, data: bytes) -> None:
         """Count what arrived, and refuse a response that is mostly framing."""
+        self._has_ended = not data
         self._start = self._start or data[:8]
         self._received += len(data)
         if self._received - len(data) - len(self._body) > _MAX_HEAD + len(self._body) // _FRAMING_SHARE:

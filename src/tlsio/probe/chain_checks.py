@@ -107,7 +107,7 @@ def check_chain(facts: ChainFacts) -> Iterator[Finding]:
         return
     broken = [one for one in path if not has_valid_extensions(one.raw)]
     for one in broken:
-        yield found("unreadable-certificate", f'"{one.subject_text}" has a malformed, duplicate or unknown critical extension.')
+        yield found("unreadable-certificate", f'"{one.title}" has a malformed, duplicate or unknown critical extension.')
     if not broken:
         yield from _check_trust(facts, path)
         yield from _check_usage(path[0])
@@ -126,7 +126,7 @@ def _check_trust(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
             yield found("intercepting-proxy", f'The issuer "{product}" is one of a product that intercepts TLS.')
     numbers = dict.fromkeys((number, depth) for number, depth in facts.errors if number not in _SEEN_OTHERWISE)
     for number, depth in numbers:
-        where = f'"{path[depth].subject_text}"' if depth < len(path) else "the chain"
+        where = f'"{path[depth].title}"' if depth < len(path) else "the chain"
         if number == VerifyError.INVALID_PURPOSE:
             # Of a server's own certificate, `_check_usage` says which usage is missing.
             if depth == 0 or (VerifyError.CERT_REJECTED, depth) in numbers:
@@ -138,7 +138,7 @@ def _check_trust(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
 
 def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Finding:
     top = path[-1]
-    subject, issuer = f'"{top.subject_text}"', f'"{top.issuer_text}"'
+    subject, issuer = f'"{top.title}"', f'"{top.issuer_text}"'
     is_alone = len(path) == 1
     kind, reason = "unknown-root", f"{issuer}, the issuer of {subject}, is not trusted here."
     if is_alone and _is_self_signed(top):
@@ -168,9 +168,9 @@ def _find_inspector(top: PeerCertificate) -> str | None:
 def _check_usage(leaf: PeerCertificate) -> Iterator[Finding]:
     usages = leaf["ext_key_usage"]
     if usages is not None and not {_SERVER_AUTH, _ANY_USAGE} & set(usages):
-        yield found("not-a-server-certificate", f'"{leaf.subject_text}" is not for servers: its extendedKeyUsage lacks serverAuth.')
+        yield found("not-a-server-certificate", f'"{leaf.title}" is not for servers: its extendedKeyUsage lacks serverAuth.')
     if leaf.is_ca and not _is_self_signed(leaf):
-        yield found("authority-as-server", f'"{leaf.subject_text}" is the certificate of an authority.')
+        yield found("authority-as-server", f'"{leaf.title}" is the certificate of an authority.')
 
 
 # ---- order ---------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _check_order(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
     sent = list(read_all(facts.sent))
     if len(set(sent)) < len(sent):
         twice = next(one for at, one in enumerate(sent) if one in sent[:at])
-        yield found("chain-duplicate", f'"{twice.subject_text}" was sent more than once.')
+        yield found("chain-duplicate", f'"{twice.title}" was sent more than once.')
     # Without a trusted root, the path continues through what was sent.
     whole = [*path, *(one for one in link(facts.sent).chain() if one not in path)]
     once = list(dict.fromkeys(sent))
@@ -189,13 +189,13 @@ def _check_order(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
     # Not foreign: another certificate of an authority in the path, such as a cross-signed one.
     foreign = [one for one in once if one not in whole and not (one.is_ca and one.subject_key in authorities)]
     for one in foreign:
-        yield found("chain-foreign", f'"{one.subject_text}" was sent, but does not belong to the server\'s certificate.')
+        yield found("chain-foreign", f'"{one.title}" was sent, but does not belong to the server\'s certificate.')
     places = [whole.index(one) for one in once if one in whole]
     if places != sorted(places):
         yield found("chain-order", "The certificates were not sent in the order of signing.")
     roots = [one for one in once[1:] if _is_self_signed(one)]
     if any(one in whole for one in roots):
-        yield found("root-sent", f'The root "{roots[0].subject_text}" was sent.')
+        yield found("root-sent", f'The root "{roots[0].title}" was sent.')
 
 
 # ---- time ----------------------------------------------------------------------------------------
@@ -211,30 +211,28 @@ def _check_times(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
         if one.not_after is not None and one.not_after < facts.now:
             is_root = _is_self_signed(one)
             kind = "expired-root" if is_root else "expired-intermediate"
-            yield found(kind, f'"{one.subject_text}" expired on {one.not_after:%Y-%m-%d}.')
+            yield found(kind, f'"{one.title}" expired on {one.not_after:%Y-%m-%d}.')
         elif one.not_before is not None and one.not_before > facts.now:
-            yield found("not-yet-valid", f'"{one.subject_text}" is valid from {one.not_before:%Y-%m-%d %H:%M} UTC.')
+            yield found("not-yet-valid", f'"{one.title}" is valid from {one.not_before:%Y-%m-%d %H:%M} UTC.')
 
 
 def _check_leaf_times(leaf: PeerCertificate, now: datetime) -> Iterator[Finding]:
     start, end = leaf.not_before, leaf.not_after
     if start is None or end is None:
-        yield found("unreadable-certificate", f'The dates of "{leaf.subject_text}" cannot be read.')
+        yield found("unreadable-certificate", f'The dates of "{leaf.title}" cannot be read.')
         return
     life = end - start
     if end < now:
-        yield found(
-            "expired", f'"{leaf.subject_text}" expired on {end:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.'
-        )
+        yield found("expired", f'"{leaf.title}" expired on {end:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.')
     elif start > now:
         yield found(
             "not-yet-valid",
-            f'"{leaf.subject_text}" is valid from {start:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.',
+            f'"{leaf.title}" is valid from {start:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.',
         )
     elif end - now < min(life * _SOON, _LONGEST_SOON):
-        yield found("expires-soon", f'"{leaf.subject_text}" expires on {end:%Y-%m-%d %H:%M} UTC.')
+        yield found("expires-soon", f'"{leaf.title}" expires on {end:%Y-%m-%d %H:%M} UTC.')
     if life > _MAX_LIFETIME:
-        yield found("lifetime", f'"{leaf.subject_text}" is valid for {life.days} days.')
+        yield found("lifetime", f'"{leaf.title}" is valid for {life.days} days.')
 
 
 # ---- strength ------------------------------------------------------------------------------------
@@ -245,7 +243,7 @@ def _check_strength(path: list[PeerCertificate]) -> Iterator[Finding]:
         # A root is trusted as it is: its signature proves nothing.
         is_root = _is_self_signed(one) and len(path) > 1
         if not is_root and (name := _hash_of(one)) in _WEAK_HASHES:
-            yield found("sha1", f'"{one.subject_text}" is signed with {(name or "").upper()}.')
+            yield found("sha1", f'"{one.title}" is signed with {(name or "").upper()}.')
         yield from _check_key(one)
 
 
@@ -254,9 +252,9 @@ def _check_key(one: PeerCertificate) -> Iterator[Finding]:
     if bits is None:
         return
     if one["modulus"] and bits < _MIN_RSA:
-        yield found("weak-rsa", f'"{one.subject_text}" has an RSA key of {bits} bits.')
+        yield found("weak-rsa", f'"{one.title}" has an RSA key of {bits} bits.')
     elif not one["modulus"] and bits < _MIN_EC:
-        yield found("weak-ec", f'"{one.subject_text}" has a key on a curve of {bits} bits.')
+        yield found("weak-ec", f'"{one.title}" has a key on a curve of {bits} bits.')
 
 
 def _hash_of(one: PeerCertificate) -> str | None:

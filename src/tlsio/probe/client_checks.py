@@ -38,7 +38,7 @@ def check_refusal(side: ObservedHandshake, error: TLSError, *, now: datetime) ->
 
 def _find_causes(side: ObservedHandshake, own: PeerCertificate, now: datetime) -> Iterator[Finding]:
     authorities = side.connection.requested_authorities
-    name = f'The client\'s certificate "{own.subject_text}"'
+    name = f'The client\'s certificate "{own.title}"'
     usages = own["ext_key_usage"]
     if own.not_after is not None and own.not_after < now:
         yield found("client-certificate-expired", f"{name} expired on {own.not_after:%Y-%m-%d}.")

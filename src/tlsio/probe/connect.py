@@ -67,6 +67,11 @@ class Certificate:
     reasons: tuple[str, ...] = ()
     der: bytes = field(repr=False, metadata={"plain": False})
 
+    @property
+    def title(self) -> str:
+        """What messages call it: its subject, or without one its first name."""
+        return next(read_all((self.der,))).title
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:

@@ -33,7 +33,7 @@ def check_staple(response: bytes | None, path: Sequence[PeerCertificate], *, now
     leaf = path[0]
     if response is None:
         if leaf.requires_staple:
-            yield found("must-staple", f'"{leaf.subject_text}" requires a stapled OCSP response, and the server sent none.')
+            yield found("must-staple", f'"{leaf.title}" requires a stapled OCSP response, and the server sent none.')
         elif leaf.ocsp_responders:
             yield found(
                 "staple-missing",
@@ -62,7 +62,7 @@ async def check_lists(
     leaf = path[0]
     life = leaf.not_after - leaf.not_before if leaf.not_after and leaf.not_before else None
     if not leaf.crl_urls and not leaf.ocsp_responders and life is not None and life > _SHORT_LIVED:
-        yield found("no-revocation", f'"{leaf.subject_text}" names neither a revocation list nor an OCSP responder.')
+        yield found("no-revocation", f'"{leaf.title}" names neither a revocation list nor an OCSP responder.')
     for one, issuer in pairwise(path):
         for url in one.crl_urls[:1]:
             try:

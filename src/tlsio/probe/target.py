@@ -15,6 +15,7 @@ from tlsio.connection.client.connect import secure
 from tlsio.connection.client.dial import connect_tcp
 from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.handshake.client_handshake import ClientHandshake
+from tlsio.model.checks import check_host, check_int, wrong_type
 from tlsio.model.errors import HandshakeTimeoutError, TLSError
 from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import ASK_STATUS
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tlsio.trust.verdict import Verdict, VerifyPolicy
 
 __all__ = ["Attempt", "ObservedHandshake", "Target"]
+
+_MAX_PORT = 65535
 
 
 class ObservedHandshake(ClientHandshake):
@@ -113,6 +116,18 @@ class Target:
     timeout: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
     judges: bool = False
+
+    def __post_init__(self) -> None:
+        """Check host and port before anything connects.
+
+        Raises:
+            UsageError: one of them is wrong.
+        """
+        host: Any = self.host  # whatever the caller gave
+        if isinstance(host, int):
+            raise wrong_type("host", "a str", host, hint="The host comes before the port.")
+        check_host("host", self.host)
+        check_int("port", self.port, 1, _MAX_PORT)
 
     async def dial(self, *, trailing: bytes = b"") -> _socket.socket:
         """Connect by TCP, and ask for TLS if that is needed.

@@ -326,7 +326,7 @@ def _hint_only(hint: str) -> "_Explain":
 
 
 def _subject(certificate: PeerCertificate) -> str:
-    return certificate.subject_text
+    return certificate.title
 
 
 def _weak_key(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str, str]:

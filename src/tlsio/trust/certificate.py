@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tlsio.model.errors import CertificateError, UsageValueError
 
 from . import der
-from .names import DIRECTORY_NAME, GeneralName, Name, NameKey, ParsedNames, parse_general_name, parse_general_names, parse_name
+from .names import DIRECTORY_NAME, GeneralName, Name, NameKey, ParsedNames, parse_general_name, parse_general_names, parse_name, printable
 from .signatures import Signed
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class PeerCertificate(Mapping[str, Any]):
         return hash(self.raw)
 
     def __repr__(self) -> str:
-        return f"<PeerCertificate {self.subject_text!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
+        return f"<PeerCertificate {self.title!r} sha256={hashlib.sha256(self.raw).hexdigest()}>"
 
     def __reduce__(self) -> tuple[Callable[..., "PeerCertificate"], tuple[Any, ...]]:
         # Pickle the DER only: parsed fields hold objects that cannot be pickled, and linked issuers
@@ -304,7 +304,7 @@ class PeerCertificate(Mapping[str, Any]):
             return x509.load_der_x509_certificate(self.raw)
         except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
             raise CertificateError(
-                f'The package cryptography cannot read the certificate "{self.subject_text}": {error}',
+                f'The package cryptography cannot read the certificate "{self.title}": {error}',
                 code="ERR_TLS_CERTIFICATE_UNREADABLE",
                 hint="OpenSSL accepts some forms that cryptography rejects. get_peer_certificate() has the fields, and the DER as raw.",
             ) from error
@@ -361,6 +361,12 @@ class PeerCertificate(Mapping[str, Any]):
     def subject_text(self) -> str:
         """The subject for messages. A peer's may have 100 KB, which is not parsed."""
         return self.subject_name.describe() if len(self.subject) <= _MAX_PRINTED_NAME else f"(a name of {len(self.subject)} bytes)"
+
+    @cached_property
+    def title(self) -> str:
+        """What messages call it: its subject, or without one its first alternative name."""
+        is_empty = len(self.subject) <= _MAX_PRINTED_NAME and not self.subject_name.relative
+        return (_read_or(None, self._first_name) if is_empty else None) or self.subject_text
 
     @cached_property
     def issuer_text(self) -> str:
@@ -477,6 +483,12 @@ class PeerCertificate(Mapping[str, Any]):
         """
         content = self._extensions.get(oid)
         return None if content is None else der.read(content)
+
+    def _first_name(self) -> str | None:
+        """Return the first alternative name for messages; the rest, maybe long, is not parsed."""
+        content = self.extension(_SUBJECT_ALT_NAME)
+        first = next(content.expect(der.SEQUENCE).children(), None) if content else None
+        return None if first is None or len(first.content) > _MAX_PRINTED_NAME else printable(str(parse_general_name(first)))
 
     def _general_names(self) -> tuple[GeneralName, ...]:
         content = self.extension(_SUBJECT_ALT_NAME)

@@ -64,7 +64,7 @@ def read_constraints(chain: Iterable[PeerCertificate]) -> Iterator[NameConstrain
         content = one.extension(_NAME_CONSTRAINTS)
         if content is not None:
             fields = list(content.expect(der.SEQUENCE).children())
-            yield NameConstraints(one.subject_text, _subtrees(fields, _PERMITTED), _subtrees(fields, _EXCLUDED))
+            yield NameConstraints(one.title, _subtrees(fields, _PERMITTED), _subtrees(fields, _EXCLUDED))
 
 
 def _subtrees(fields: list[der.Element], tag: int) -> tuple[tuple[int, bytes], ...]:

@@ -273,7 +273,7 @@ def _judge_signer(response: _Response, issuer: PeerCertificate, now: datetime) -
         return _rejected("OCSP_SIGNATURE_INVALID", "was signed neither by the certificate's issuer nor by a certificate in the response")
     flaws = list(_flaws_of_responder(signer, issuer, now))
     if flaws:
-        return _rejected("OCSP_SIGNER_UNAUTHORIZED", f'is signed by "{signer.subject_text}", which {" and ".join(flaws)}')
+        return _rejected("OCSP_SIGNER_UNAUTHORIZED", f'is signed by "{signer.title}", which {" and ".join(flaws)}')
     return None
 
 

@@ -78,7 +78,7 @@ class RevocationList:
         if date is None:
             return None
         return CertificateError(
-            f'The certificate "{certificate.subject_text}" was revoked by its issuer on {_print_day(date)}, according to the CRL',
+            f'The certificate "{certificate.title}" was revoked by its issuer on {_print_day(date)}, according to the CRL',
             code="CERT_REVOKED",
             alert="certificate_revoked",
             hint="Do not trust this certificate any more. Its owner needs a new certificate with a new key.",

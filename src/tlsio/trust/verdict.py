@@ -213,8 +213,17 @@ def _judge_profile(facts: PeerFacts, policy: VerifyPolicy, *, is_named: bool) ->
         f"The {facts.peer}'s certificate chain does not follow RFC 5280: {fault}",
         code=_PROFILE,
         reason=fault,
-        hint='Have the certificate that is named reissued. chain_policy="openssl" accepts what OpenSSL does.',
+        hint=_advise_on_profile(facts, peer),
     )
+
+
+def _advise_on_profile(facts: PeerFacts, peer: "Role") -> str:
+    leaf = next(iter(read_all(facts.verified_chain[:1])), None)
+    if peer == "client" and leaf is not None and not leaf.general_names:
+        cause = "A client's certificate needs an alternative name, such as an e-mail address or a URI: have it reissued with one."
+    else:
+        cause = "Have the certificate that is named reissued."
+    return f'{cause} chain_policy="openssl" accepts what OpenSSL does.'
 
 
 def _instant_for_profile(facts: PeerFacts) -> datetime | None:

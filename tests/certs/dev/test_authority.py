@@ -57,6 +57,13 @@ def test_folder_of_each_system(system: Any, variables: dict[str, str], expected:
     assert where(machine=Machine(system, Path("/me"), read_variable=variables.get)) == Path(expected)
 
 
+def test_authority_of_another_folder_has_another_name() -> None:
+    """Stores and verifiers can tell it from that of the machine."""
+    usual, other = dev.init(), dev.init(folder="lim")
+    assert usual.certificate.subject != other.certificate.subject
+    assert other.certificate.subject.rfc4514_string().endswith(" in lim")
+
+
 def test_files(home: Path) -> None:
     """The key is readable by the user alone, whatever the umask is."""
     before = os.umask(0)

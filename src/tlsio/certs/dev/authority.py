@@ -77,7 +77,7 @@ def init(
 
     Args:
         folder: Where it is kept. Default: `where()`.
-        name: Its common name. Default: one with the user and the machine.
+        name: Its common name. Default: one with the user and the machine, and the given folder.
         permitted: The only names that it can certify (name constraints), such as `["test",
             "localhost", "127.0.0.0/8"]`: whoever steals the key can then imitate no other site.
         excluded: Names that it cannot certify.
@@ -91,7 +91,7 @@ def init(
     """
     place = _folder(folder)
     authority = Authority.create(
-        name or _default_name(),
+        name or _default_name(None if folder is None else place),
         path_length=0,
         permitted=tuple(permitted),
         excluded=tuple(excluded),
@@ -247,12 +247,17 @@ def _check_access(path: Path, forbidden: int, what: str, place: Path) -> None:
         )
 
 
-def _default_name() -> str:
+def _default_name(place: Path | None) -> str:
+    """Return a name with the user and the machine, and with the folder if it is not the usual one.
+
+    Two authorities of one name could not be told apart in a store, nor by a verifier.
+    """
     user = "user"
     with suppress(OSError, KeyError, ImportError):  # a user id without a name, as in containers
         user = getpass.getuser()
     text = f"tlsio dev {user}@{platform.node() or 'machine'}"
-    return "".join(one if one.isprintable() else "_" for one in text)[:_MAX_COMMON_NAME]
+    end = "" if place is None else f" in {place.resolve().name[: _MAX_COMMON_NAME // 2]}"
+    return "".join(one if one.isprintable() else "_" for one in text[: _MAX_COMMON_NAME - len(end)] + end)
 
 
 def _stem(names: Sequence[str], *, client: bool) -> str:

@@ -510,7 +510,7 @@ def _is_cut_off(data: bytes) -> bool:
 def _find_fault(context: SecureContext, now: datetime) -> tuple[str, str, datetime | None] | None:
     """Return why a certificate of ours is not valid: code, text, and when it will be."""
     for certificate in read_all([leaf for leaf, _ in context.native.identities]):
-        name = certificate.subject_text
+        name = certificate.title
         if certificate.not_after is not None and certificate.not_after < now:
             return "CERT_HAS_EXPIRED", f'The certificate "{name}" expired on {print_time(certificate.not_after)}', None
         if certificate.not_before is not None and certificate.not_before > now:

@@ -120,7 +120,7 @@ def _doubts_about_certificates(context: SecureContext) -> Iterable[str]:
             yield from _doubts_about_validity(certificate, now)
             if issuer is None and _lacks_intermediate(certificate):
                 yield (
-                    f'The issuer "{certificate.issuer_text}" of this server\'s certificate "{certificate.subject_text}" is not sent: if it is an '
+                    f'The issuer "{certificate.issuer_text}" of this server\'s certificate "{certificate.title}" is not sent: if it is an '
                     'intermediate, clients cannot verify the certificate. Put it after the certificate in cert= (a "fullchain" file).'
                 )
 
@@ -129,7 +129,7 @@ def _doubts_about_validity(certificate: PeerCertificate, now: datetime) -> Itera
     start, end = certificate.not_before, certificate.not_after
     if start is None or end is None:
         return
-    name = f'This server\'s certificate "{certificate.subject_text}"'
+    name = f'This server\'s certificate "{certificate.title}"'
     if now < start:
         yield f"{name} is not valid before {print_time(start)}: until then clients refuse it."
     elif now > end:

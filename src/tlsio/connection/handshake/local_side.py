@@ -70,7 +70,7 @@ def _read_certificate(data: bytes, role: Role, intermediates: int) -> OwnCertifi
     if certificate is None:
         return None
     return OwnCertificate(
-        subject=certificate.subject_text,
+        subject=certificate.title,
         issuer=certificate.issuer_text,
         key="RSA" if certificate["modulus"] else "EC" if certificate["asn1_curve"] else "",
         not_before=certificate.not_before,

@@ -142,7 +142,7 @@ class CrlCache:
             reasons.append(f"{url!r:.200}: {fetched.problem:.200}")
         self._publish(key, None, until)
         why = "; ".join(reasons) or "the certificate has no CRL distribution point"
-        name = certificate.subject_text
+        name = certificate.title
         if self.policy == "check":
             _log.debug('No CRL for the certificate "%s": %s', name, why)
             return None
@@ -150,9 +150,7 @@ class CrlCache:
             f'There is no CRL for the certificate "{name}": {why}',
             code="UNABLE_TO_GET_CRL",
             alert="certificate_unknown",
-            hint=_UNREACHABLE
-            if reasons
-            else f'The CA puts no CRL URL into its certificates: give the CRL of "{issuer.subject_text}" as crl=.',
+            hint=_UNREACHABLE if reasons else f'The CA puts no CRL URL into its certificates: give the CRL of "{issuer.title}" as crl=.',
         )
 
     async def _find(self, url: str, issuer: PeerCertificate, *, for_ca: bool) -> _Fetched:

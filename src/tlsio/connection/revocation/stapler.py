@@ -263,7 +263,7 @@ class _Entry:
 
     @property
     def _name(self) -> str:
-        return f'the certificate "{self.certificate.subject_text}"'
+        return f'the certificate "{self.certificate.title}"'
 
 
 async def _post(url: str, request: bytes) -> bytes:

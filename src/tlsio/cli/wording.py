@@ -1,0 +1,157 @@
+"""The library's messages in the words of the command that runs.
+
+The library writes options as `cert=` and calls as `tlsio.get_ciphers()`. Here, an option is called
+as the command has it. A sentence of a hint that needs something which the command does not have
+is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["for_people", "log_for_people", "translate", "translate_json"]
+
+# What a command says otherwise. An option that it does not have drops the sentence, as elsewhere.
+_OWN_WORDS = (
+    ("reject_unauthorized=False and then check socket.authorized, which is False for them", "--insecure"),
+    ("reject_unauthorized=False", "--insecure"),
+    ("overwrite=True", "--force"),
+    ("tlsio.certs.dev.init()", "tlsio dev init"),
+    ("(untrust)", "(tlsio dev untrust)"),
+    ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
+    ("to_pfx()", "tlsio pfx"),
+    ("inspect() says which, and why.", "`tlsio inspect` says which, and why."),
+    ("tlsio.get_ciphers() lists", "`openssl ciphers` lists"),
+    ("; both can share one with reuse_port=True", ""),
+    ("; several processes can share one with reuse_port=True in each", ""),
+    ("Or let systemd open the socket and give it as sock=, or use a higher port.", "Or use a higher port."),
+    ("leave host= out for all of them", "give --host :: for all of them"),
+    ("leave host= out for all addresses", "give --host :: for all addresses"),
+    ("send STARTTLS first and wrap the stream with tlsio.TLSSocket", "give --starttls smtp (or imap, pop3, ftp: what the server is)"),
+    ("send StartTLS first and wrap the stream with tlsio.TLSSocket", "give --starttls ldap"),
+    (", and pass the new one to set_secure_context()", ""),
+    ("Pass the current one to set_secure_context().", ""),
+    ("inside its own protocol (sslmode=).", "inside its own protocol. Here, give --starttls postgres."),
+    (
+        "openssl x509 -in cert.pem -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64",
+        "tlsio pin FILE",
+    ),
+)
+_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target"}
+# The names of arguments that the library gives to what the command line calls a file.
+_SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
+_SENTENCE_END = re.compile(r"(?<=[.?!]) +(?=[A-Z`])")
+_NAMED = re.compile(
+    r"""(?<![\w/+=-])(?:
+        options\.(?P<option>[a-z][a-z0-9_]*)(?:\[\d+\])*
+        |given\ as\ (?P<given>[a-z][a-z0-9_]*)(?:\[\d+\])*(?![\w=])
+        |(?P<word>[a-z][a-z0-9_]*)=(?:(?P<flag>True)\b|(?P<quote>["'])(?P<value>[\w.:]+)(?P=quote)|(?![\w"'/*]|\.[.\w]))
+    )""",
+    re.VERBOSE,
+)
+_SUBJECT = re.compile(r"""^(?P<subject>[a-z][a-z0-9_]*)(?:\[\d+\])?(?= must | has | is | cannot | contains | ")""")
+_OF_LIBRARY = re.compile(r"\btlsio\.[A-Za-z]|\b[a-z_]+\(\)|(?<![\w/+=-])[a-z][a-z0-9_]*=(?![\w/*=])|(?<![\w/+=-])[a-z_]+=(?:True|False)\b")
+_LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_HINTS = {"hint", "remedy"}
+_MESSAGES = {"message", "text", "reason", "problem", "error"}
+
+
+def for_people(text: str, *, is_hint: bool = False) -> str:
+    """Return a text of the library for a terminal, in the words of the command.
+
+    Control characters, which a peer's names may have, are replaced.
+    """
+    return "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in translate(text, is_hint=is_hint))
+
+
+def translate(text: str, *, is_hint: bool = False) -> str:
+    """Return a text with options as the command has them.
+
+    Args:
+        text: A message or a hint of the library.
+        is_hint: Drop sentences that name what the command does not have; perhaps all are.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return text
+    for words, own in _OWN_WORDS:
+        text = text.replace(words, own)
+    names = _Names(context.command, is_hint=is_hint)
+    indent = text[: len(text) - len(text.lstrip())]
+    sentences = [names.translate(sentence) for sentence in _SENTENCE_END.split(text[len(indent) :])]
+    return indent + " ".join(one for one in sentences if one and not (is_hint and names.lack(one)))
+
+
+def translate_json(value: Any, key: str = "") -> Any:
+    """Return a value for JSON with its messages and hints in the words of the command."""
+    if isinstance(value, dict):
+        return {name: translate_json(one, name) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [translate_json(one, key) for one in value]
+    if isinstance(value, str) and value and key in _HINTS | _MESSAGES:
+        return translate(value, is_hint=key in _HINTS)
+    return value
+
+
+@contextmanager
+def log_for_people() -> Iterator[None]:
+    """Print the library's warnings in the words of the command."""
+    logger, handler = logging.getLogger("tlsio"), _Printer(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Printer(logging.Handler):
+    """Prints records to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        click.echo(for_people(record.getMessage(), is_hint=True), err=True)
+
+
+class _Names:
+    """What a command calls the options of the library."""
+
+    def __init__(self, command: click.Command, *, is_hint: bool) -> None:
+        self._is_hint = is_hint
+        self._parameters = command.params
+        self._options = {"--help", *(name for one in command.params for name in one.opts)}
+
+    def translate(self, sentence: str) -> str:
+        """Return a sentence with the names of the command."""
+        return _NAMED.sub(self._name, _SUBJECT.sub(lambda found: self._find(found["subject"]) or found[0], sentence))
+
+    def lack(self, sentence: str) -> bool:
+        """Tell whether a translated sentence names what the command does not have."""
+        return bool(_OF_LIBRARY.search(sentence)) or not self._options.issuperset(_LONG_OPTION.findall(sentence))
+
+    def _name(self, found: re.Match[str]) -> str:
+        name = found["option"] or found["given"] or found["word"]
+        own = self._find(name)
+        if found["given"]:
+            return f"given as {own or ('FILE' if name in _SOURCES else name)}"
+        if own is None:
+            # In a hint, it stays what it is, and so drops its sentence.
+            return found[0] if self._is_hint else name.replace("_", " ")
+        return f"{own} {found['value']}" if found["value"] else own
+
+    def _find(self, name: str) -> str | None:
+        """Return what the user types for an option of the library."""
+        wanted = {name, _ALIASES.get(name, name)}
+        for one in self._parameters:
+            if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
+                if isinstance(one, click.Argument):
+                    return (one.metavar or (one.name or name).upper()).removesuffix("...")
+                return next((word for word in one.opts if word.startswith("--")), one.opts[0])
+        return None
