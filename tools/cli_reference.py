@@ -27,7 +27,7 @@ What `--help` says. `make cli-reference` writes this page. How to install it, an
 | 2 | wrong use; a file that cannot be read, decrypted or written; an existing file without `--force` |
 | 130 | Ctrl-C |
 
-Results go to standard output, everything else to standard error. With `--json` the result is JSON, also the error: `{"error": {"message", "code", "hint"}}`,
+Results go to standard output, everything else to standard error. With `--json` the result is JSON, also the error: `{"error": {"message", "code", "hint"}}` (and `"notes"`, if there are any),
 with [the codes of the library](errors.md). Colours and progress are for terminals, and not with `NO_COLOR` in the environment.
 
 A passphrase comes from a prompt (`prompt`), from the first line of a file (`file:PATH`) or from the environment (`env:NAME`), never from the command line
