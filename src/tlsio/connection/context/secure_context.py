@@ -498,17 +498,17 @@ def _versions_of(options: ContextOptions) -> tuple[str, str]:
         raise _no_version(options, f"min_version={oldest!r}", f"max_version={newest!r}")
     where = "options" if options.ciphers else "tlsio.defaults"
     if ciphers.never_1_3 and oldest == "TLSv1.3":
-        problem, remedy = (
-            "contains no suite of TLS 1.3, and min_version='TLSv1.3' allows nothing else",
-            "Add one to ciphers=, or lower min_version=.",
+        raise ConfigError(
+            f"{where}.ciphers contains no suite of TLS 1.3, and min_version='TLSv1.3' allows nothing else",
+            code="ERR_SSL_NO_CIPHER_MATCH",
+            hint="Add one to ciphers=, or lower min_version=.",
         )
-        raise ConfigError(f"{where}.ciphers {problem}", code="ERR_SSL_NO_CIPHER_MATCH", hint=remedy)
     if ciphers.only_1_3 and newest != "TLSv1.3":
-        problem, remedy = (
-            f"contains only suites of TLS 1.3, which max_version={newest!r} excludes",
-            "Add others to ciphers=, or raise max_version=.",
+        raise ConfigError(
+            f"{where}.ciphers contains only suites of TLS 1.3, which max_version={newest!r} excludes",
+            code="ERR_SSL_NO_CIPHER_MATCH",
+            hint="Add others to ciphers=, or raise max_version=.",
         )
-        raise ConfigError(f"{where}.ciphers {problem}", code="ERR_SSL_NO_CIPHER_MATCH", hint=remedy)
     if ciphers.only_1_3:
         oldest = newest
     if ciphers.never_1_3:
