@@ -1,0 +1,15 @@
+"""HTTPS for ASGI and WSGI applications and folders: HTTP/2 and HTTP/1.1 over tlsio's own TLS."""
+
+from tlsio.model.errors import missing_extra
+
+try:
+    import h2  # noqa: F401
+    import httptools  # noqa: F401
+    import uvicorn  # noqa: F401
+except ModuleNotFoundError as error:
+    raise missing_extra(error.name or "uvicorn", "https") from None
+
+from tlsio.https.limits import Limits
+from tlsio.https.server import Server
+
+__all__ = ["Limits", "Server"]

@@ -1,0 +1,82 @@
+"""One TLS connection, whichever version of HTTP it speaks: its facts, and the application as it sees it.
+
+Both versions call the application through this object, so what holds for each request is written
+once, in `__call__`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tlsio.https.tls_extension import TLSExtension
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.https.asgi import Receive, Scope, Send
+    from tlsio.https.limits import Limits
+    from tlsio.https.service import Service
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """What the server knows of a connection.
+
+    Attributes:
+        tls_socket: The TLS connection.
+        service: What all connections of the server share.
+        client: The client's address and port; None if it has none (a Unix socket).
+        server: Our own.
+    """
+
+    def __init__(self, service: Service, tls_socket: TLSSocket) -> None:
+        """Describe a connection whose handshake is done."""
+        self.service = service
+        self.tls_socket = tls_socket
+        self.client = _pair(tls_socket.remote_address, tls_socket.remote_port)
+        self.server = _pair(tls_socket.local_address, tls_socket.local_port)
+
+    @property
+    def limits(self) -> Limits:
+        """The server's limits."""
+        return self.service.limits
+
+    @cached_property
+    def tls(self) -> TLSExtension:
+        """The TLS extension of the ASGI scopes."""
+        return TLSExtension(self.tls_socket)
+
+    @property
+    def client_text(self) -> str:
+        """The client's address, for the log."""
+        return "a client" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+
+    def scope(self, kind: str, http_version: str) -> dict[str, Any]:
+        """Return the part of a scope that is the same for each request."""
+        return {
+            "type": kind,
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": http_version,
+            "scheme": "https" if kind == "http" else "wss",
+            "client": self.client,
+            "server": self.server,
+            "state": self.service.lifespan_state.copy(),
+            "extensions": {},
+        }
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run one request; a graceful stop waits for it."""
+        return self.service.run(coroutine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """Call the application for one request."""
+        scope.setdefault("extensions", {})["tls"] = self.tls
+        return await self.service.app(scope, receive, send)
+
+
+def _pair(address: str | None, port: int | None) -> tuple[str, int] | None:
+    return None if address is None or port is None else (address, port)

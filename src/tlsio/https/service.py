@@ -1,0 +1,78 @@
+"""What all connections of one server share."""
+
+from __future__ import annotations
+
+import asyncio
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.server import ServerState
+
+from tlsio.https.http1 import Http1Protocol
+from tlsio.https.http2.protocol import Http2Protocol
+from tlsio.https.connection import Connection
+from tlsio.connection.asyncio_face.transport import TLSTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from uvicorn import Config
+
+    from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.https.asgi import App
+    from tlsio.https.limits import Limits
+
+__all__ = ["Service"]
+
+_DATE_EVERY = 1.0  # seconds
+
+
+class Service:
+    """The application, and the connections and requests that are open.
+
+    Attributes:
+        app: The application.
+        config: uvicorn's, for HTTP/1.1 and WebSockets.
+        limits: Of each connection and request.
+        state: uvicorn's: connections, tasks and headers that each response has.
+        lifespan_state: What the application's lifespan has set; each request gets a copy.
+    """
+
+    def __init__(self, config: Config, limits: Limits) -> None:
+        """Serve the application that `config` has loaded."""
+        self.app: App = config.loaded_app
+        self.config = config
+        self.limits = limits
+        self.state = ServerState()
+        self.lifespan_state: dict[str, Any] = {}
+        self._loop = asyncio.get_running_loop()
+        self._clock: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+
+    def start(self) -> None:
+        """Keep the `date` header true from now on."""
+        self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self._clock = self._loop.call_later(_DATE_EVERY, self.start)
+
+    def stop(self) -> None:
+        """Let the `date` header be."""
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def accept(self, tls_socket: TLSSocket) -> None:
+        """Serve a connection, in the version that ALPN chose."""
+        connection = Connection(self, tls_socket)
+        make = Http2Protocol if tls_socket.alpn_protocol == "h2" else Http1Protocol
+        TLSTransport(tls_socket, make(connection))
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run one request."""
+        task = self._loop.create_task(coroutine)
+        self.state.tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self.state.tasks.discard(task)
+        self.state.total_requests += 1
