@@ -75,7 +75,7 @@ class Connection:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application for one request."""
         scope.setdefault("extensions", {})["tls"] = self.tls
-        return await self.service.app(scope, receive, send)
+        return await self.service.handle(self, scope, receive, send)
 
 
 def _pair(address: str | None, port: int | None) -> tuple[str, int] | None:

@@ -1,7 +1,8 @@
-"""HTTP/1.1: uvicorn's protocol, with the limits that a server needs which faces strangers.
+"""HTTP/1.1: uvicorn's protocol, with the limits of a server that faces strangers.
 
-uvicorn bounds neither the size of a head nor the time that a client takes for it. Both are added
-here, around its parser's callbacks; the parsing itself stays its own.
+uvicorn bounds neither the size of a request's head nor the time that a client takes for a request
+or for reading its response. These limits are added around the callbacks of its parser; the parsing
+and the messages of ASGI stay uvicorn's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tlsio.https.deadline import Deadline, Pace
@@ -22,6 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["Http1Protocol"]
 
 _log = logging.getLogger("tlsio.https")
+
+_BAD_REQUEST = (400, "This is not a valid request of HTTP/1.1.")
+_LATE = (408, "The request took too long.")
+_BODY_TOO_LARGE = (413, "The body of the request is too large.")
+_HEAD_TOO_LARGE = (431, "The head of the request is too large.")
+_TOO_MANY_HEADERS = (431, "The request has too many headers.")
+_SEPARATORS = 4  # bytes of a header line besides name and value
+# Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
+_DRAINED = 49152
+
+
+class _RefusedError(Exception):
+    """Stops the parser. The reason is in `Http1Protocol._refusal`."""
 
 
 class _ConnectionConfig:
@@ -37,8 +53,20 @@ class _ConnectionConfig:
         return getattr(self._config, name)
 
 
-class _HeadError(Exception):
-    """A head that is refused: raised in a callback of the parser, which then stops."""
+class _WatchedFlow(FlowControl):
+    """Flow control that reports when reading stops and goes on."""
+
+    def __init__(self, transport: asyncio.Transport, changed: Any) -> None:
+        super().__init__(transport)
+        self._changed = changed
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._changed()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        self._changed()
 
 
 class Http1Protocol(HttpToolsProtocol):
@@ -49,30 +77,41 @@ class Http1Protocol(HttpToolsProtocol):
         service = connection.service
         config: Any = _ConnectionConfig(service.config, connection)
         super().__init__(config, service.state, service.lifespan_state, asyncio.get_running_loop())
-        self.access_log = False  # Connection writes it, for both versions
+        self.access_log = False  # a layer writes it, for both versions
         self._connection = connection
         self._limits = connection.limits
-        self._head_bytes = self._head_fields = 0
-        self._unparsed = 0  # bytes since the parser told of anything
-        self._refusal = (400, "Invalid HTTP request received.")
-        self._deadline = Deadline(self.loop, self._head_late)
-        self._reading: Pace | None = None
-        self._writing: Pace | None = None
+        self._refusal = _BAD_REQUEST
+        self._is_in_head = self._is_in_body = False
+        self._head_bytes = self._head_fields = self._body_bytes = 0
+        self._silent_bytes = 0  # received since the parser reported anything
+        self._head_deadline = Deadline(self.loop, self._head_is_late)
+        self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
+        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
 
     # ---- asyncio
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         super().connection_made(transport)
-        self._deadline.set(self._limits.header_timeout)
+        self.flow = _WatchedFlow(transport, self._watch_body)
+        self._head_deadline.set(self._limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent."""
-        self._unparsed += len(data)
-        super().data_received(data)
-        if self._unparsed > self._limits.max_header_bytes and not self.transport.is_closing():
-            self._refuse(431, "The head of the request is too large.")
-            self.send_400_response("")
+        self._silent_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+            return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        if self._silent_bytes > self._limits.max_header_bytes:
+            self._refuse(_HEAD_TOO_LARGE)
+        else:
+            self._watch_body()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the timers."""
@@ -82,24 +121,22 @@ class Http1Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Limit the time until the client reads on."""
         super().pause_writing()
-        if self._writing is None:
-            self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
         self._writing.wait()
 
     def resume_writing(self) -> None:
         """Let the application go on."""
         super().resume_writing()
-        if self._writing is not None:
-            self._writing.stop()
-            self._writing.move(_DRAINED)
+        self._writing.stop()
+        self._writing.move(_DRAINED)
 
     # ---- the parser calls
 
     def on_message_begin(self) -> None:
-        """Limit the head's time from its first byte."""
+        """Limit the time of a head from its first byte."""
         super().on_message_begin()
-        self._head_bytes = self._head_fields = self._unparsed = 0
-        self._deadline.set(self._limits.header_timeout)
+        self._is_in_head = True
+        self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
+        self._head_deadline.set(self._limits.header_timeout)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the URL."""
@@ -107,76 +144,102 @@ class Http1Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; one after the body, a trailer, is counted and left out."""
+        """Take a header. ASGI has no place for those after the body: they are only counted."""
         self._head_fields += 1
-        self._count(len(name) + len(value) + 4)
+        self._count(len(name) + len(value) + _SEPARATORS)
         if self._head_fields > self._limits.max_headers:
-            raise self._refuse(431, "The request has too many headers.")
-        if self._deadline.is_set:
+            self._stop(_TOO_MANY_HEADERS)
+        if self._is_in_head:
             super().on_header(name, value)
 
     def _count(self, size: int) -> None:
-        self._unparsed = 0
+        self._silent_bytes = 0
         self._head_bytes += size
         if self._head_bytes > self._limits.max_header_bytes:
-            raise self._refuse(431, "The head of the request is too large.")
+            self._stop(_HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Start the request."""
-        self._deadline.clear()
-        self._unparsed = 0
+        self._head_deadline.clear()
+        self._silent_bytes = 0
+        self._is_in_head, self._is_in_body = False, True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
-        self._unparsed = 0
+        self._silent_bytes = 0
+        self._body_bytes += len(body)
+        self._reading.move(len(body))
+        most = self._limits.max_body_bytes
+        if most is not None and self._body_bytes > most:
+            self._stop(_BODY_TOO_LARGE)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Take the end of the request."""
-        self._unparsed = 0
+        self._silent_bytes = 0
+        self._is_in_body = False
         super().on_message_complete()
+
+    def _upgrade(self) -> None:
+        """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
+        if self._should_upgrade():
+            self._end_limits()
+            self.handle_websocket_upgrade()
+        # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
+
+    # ---- limits
+
+    def _watch_body(self) -> None:
+        """Count the time in which we wait for the client's body."""
+        waits = self._is_in_body and not self.flow.read_paused and not (self.cycle is not None and self.cycle.waiting_for_100_continue)
+        if waits:
+            self._reading.wait()
+        else:
+            self._reading.stop()
+
+    def _end_limits(self) -> None:
+        self._head_deadline.end()
+        self._reading.end()
+        self._writing.end()
+
+    def _head_is_late(self) -> None:
+        if self._is_in_head:
+            self._refuse(_LATE)
+        else:
+            self.transport.close()
+
+    def _sends_too_slowly(self) -> None:
+        self._refuse(_LATE)
+
+    def _reads_too_slowly(self) -> None:
+        _log.info("%s: the connection was aborted: the client reads more slowly than min_rate", self._connection.client_text)
+        self.transport.abort()
 
     # ---- refusals
 
-    def _refuse(self, status: int, text: str) -> _HeadError:
-        self._refusal = (status, text)
-        return _HeadError(text)
+    def _stop(self, refusal: tuple[int, str]) -> None:
+        """Refuse a request within a callback of the parser."""
+        self._refusal = refusal
+        raise _RefusedError
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer with the reason that was found, and close."""
-        status, text = self._refusal
+    def _refuse(self, refusal: tuple[int, str]) -> None:
+        """Answer with an error, unless a response has begun, and close."""
+        if self.transport.is_closing():
+            return
         self._end_limits()
+        status, text = refusal
+        _log.info("%s: %d: %s", self._connection.client_text, status, text)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and (cycle.response_started or self._is_in_head):
+            self.transport.abort()  # a second status line within a response, or before it, would be taken for a part of it
+            return
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
         body = f"{text}\n".encode()
         head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
         head += [b"%s: %s\r\n" % one for one in self.server_state.default_headers]
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self.transport.write(b"".join([*head, body]))
         self.transport.close()
-
-    def handle_websocket_upgrade(self) -> None:
-        """Give the connection to uvicorn's WebSocket protocol."""
-        self._end_limits()
-        super().handle_websocket_upgrade()
-
-    def _end_limits(self) -> None:
-        self._deadline.end()
-        for pace in (self._reading, self._writing):
-            if pace is not None:
-                pace.end()
-
-    def _head_late(self) -> None:
-        if self.transport.is_closing():
-            return
-        if self._head_bytes:
-            self._refuse(408, "The head of the request took too long.")
-            self.send_400_response("")
-        else:
-            self.transport.close()
-
-    def _reads_too_slowly(self) -> None:
-        _log.info("%s: the connection was aborted: the client is slower than min_rate", self._connection.client_text)
-        self.transport.abort()
-
-
-_DRAINED = 49152  # bytes: what the client has read at least when a transport of 64 KiB resumes at a quarter

@@ -31,6 +31,11 @@ INTERMEDIATE_CIPHERS = (
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:"
     "DHE-RSA-CHACHA20-POLY1305"
 )
+_PLAIN_TEXT = b"This port speaks HTTPS: the address has to begin with https://.\n"
+_PLAIN_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    % (len(_PLAIN_TEXT), _PLAIN_TEXT)
+)
 _PROTOCOLS = ("h2", "http/1.1")
 
 
@@ -73,7 +78,13 @@ class Server:
             load(app), ws="websockets-sansio", lifespan=lifespan, interface=interface, root_path=root_path, log_config=None,
             proxy_headers=False, server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,  # type: ignore[arg-type]
         )  # fmt: skip
-        given: dict[str, Any] = {"alpn_protocols": _PROTOCOLS, "ciphers": INTERMEDIATE_CIPHERS, **options, "allow_half_open": True}
+        given: dict[str, Any] = {
+            "plain_http_answer": _PLAIN_ANSWER,
+            "alpn_protocols": _PROTOCOLS,
+            "ciphers": INTERMEDIATE_CIPHERS,
+            **options,
+            "allow_half_open": True,
+        }
         self._service: Service | None = None
         self.tls_server = TLSServer(self._accept, **given)
         self._lifespan: Any = None

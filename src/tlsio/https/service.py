@@ -14,12 +14,12 @@ from tlsio.https.connection import Connection
 from tlsio.connection.asyncio_face.transport import TLSTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine, Sequence
 
     from uvicorn import Config
 
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.https.asgi import App
+    from tlsio.https.asgi import App, Handler, Layer, Receive, Scope, Send
     from tlsio.https.limits import Limits
 
 __all__ = ["Service"]
@@ -32,22 +32,31 @@ class Service:
 
     Attributes:
         app: The application.
+        handle: The application with its layers, called for each request.
         config: uvicorn's, for HTTP/1.1 and WebSockets.
         limits: Of each connection and request.
         state: uvicorn's: connections, tasks and headers that each response has.
         lifespan_state: What the application's lifespan has set; each request gets a copy.
     """
 
-    def __init__(self, config: Config, limits: Limits) -> None:
-        """Serve the application that `config` has loaded."""
+    def __init__(self, config: Config, limits: Limits, layers: Sequence[Layer] = ()) -> None:
+        """Serve the application that `config` has loaded.
+
+        Args:
+            config: uvicorn's, loaded.
+            limits: As below.
+            layers: What is done around the application, the outermost first.
+        """
         self.app: App = config.loaded_app
+        self.handle: Handler = self._call
+        for layer in reversed(layers):
+            self.handle = layer(self.handle)
         self.config = config
         self.limits = limits
         self.state = ServerState()
         self.lifespan_state: dict[str, Any] = {}
         self._loop = asyncio.get_running_loop()
         self._clock: asyncio.TimerHandle | None = None
-        self._idle = asyncio.Event()
 
     def start(self) -> None:
         """Keep the `date` header true from now on."""
@@ -65,6 +74,17 @@ class Service:
         connection = Connection(self, tls_socket)
         make = Http2Protocol if tls_socket.alpn_protocol == "h2" else Http1Protocol
         TLSTransport(tls_socket, make(connection))
+
+    def opened(self, protocol: Any) -> None:
+        """Note a connection, which a graceful stop will shut down."""
+        self.state.connections.add(protocol)
+
+    def closed(self, protocol: Any) -> None:
+        """Forget a connection."""
+        self.state.connections.discard(protocol)
+
+    def _call(self, _connection: Connection, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+        return self.app(scope, receive, send)
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run one request."""

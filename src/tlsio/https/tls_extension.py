@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.trust.roots import to_pem
+
 if TYPE_CHECKING:
     from tlsio.connection.socket.tls_socket import TLSSocket
 
@@ -43,12 +46,12 @@ class TLSExtension(Mapping[str, Any]):
         own = socket.get_certificate()
         peer = socket.get_peer_certificate(detailed=True)
         return {
-            "server_cert": None if own is None else own.pem,
-            "client_cert_chain": () if peer is None else tuple(one.pem for one in peer.chain()),
-            "client_cert_name": None if peer is None else peer.subject_name.rfc4514,
+            "server_cert": None if own is None else to_pem([own.raw])[0],
+            "client_cert_chain": () if peer is None else to_pem(one.raw for one in peer.chain()),
+            "client_cert_name": None if peer is None else peer.subject_name.rfc2253(),
             "client_cert_error": None if peer is None or socket.authorized else socket.authorization_error,
             "tls_version": _VERSIONS[socket.get_protocol() or "TLSv1.2"],
-            "cipher_suite": socket.cipher_suite,
+            "cipher_suite": internals_of(socket).handshake.connection.cipher_id,
         }
 
     def __getitem__(self, key: str) -> Any:

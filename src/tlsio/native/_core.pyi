@@ -583,6 +583,9 @@ class Connection:
     def cipher(self) -> tuple[str, str, str] | None:
         """OpenSSL's name, the standard name, the first version that has it."""
     @property
+    def cipher_id(self) -> int | None:
+        """The cipher suite's number in IANA's registry."""
+    @property
     def session_reused(self) -> bool: ...
     @property
     def resumed(self) -> bool:
@@ -769,6 +772,7 @@ class Gate:
         psk_hint: bytes | None = None,
         partial_record_timeout: float = 60.0,
         max_per_peer: int | None = None,
+        plain_answer: bytes | None = None,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""

@@ -225,6 +225,8 @@ class Server(Emitter):
             renegotiation_limit=self._policy.renegotiation[0],
             renegotiation_window=self._policy.renegotiation[1],
             psk_hint=options.psk_identity_hint,
+            max_per_peer=options.max_connections_per_address,
+            plain_answer=options.plain_http_answer,
         )
 
     # ---- listening

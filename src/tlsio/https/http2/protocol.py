@@ -65,7 +65,7 @@ class Http2Protocol(asyncio.Protocol):
         """Send our settings."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self._connection.service.state.connections.add(self)
+        self._connection.service.opened(self)
         self._watch_head()
         self.flush()
 
@@ -105,7 +105,7 @@ class Http2Protocol(asyncio.Protocol):
             stream.end()
         self._streams.clear()
         self._waiting_for_room.clear()
-        self._connection.service.state.connections.discard(self)
+        self._connection.service.closed(self)
 
     # ---- the server
 
