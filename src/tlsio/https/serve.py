@@ -55,8 +55,6 @@ async def serve(
     listening = {name: options.pop(name) for name in ("sock", "backlog", "reuse_port", "path") if name in options}
     if not has_identity(options):
         options |= development_identity()
-    if "sock" in listening or "path" in listening:
-        host = port = None  # type: ignore[assignment]
     server = Server(app, **options)
     stopped = asyncio.Event()
     await server.start(host, port, **listening)
@@ -66,8 +64,11 @@ async def serve(
                 on_start(server)
             await stopped.wait()
             await server.stop()
+    except BaseException:
+        server.abort()
+        raise
     finally:
-        await server.stop(graceful_timeout=0.0)
+        await server.stop()
 
 
 def has_identity(options: dict[str, Any]) -> bool:
@@ -100,8 +101,12 @@ def _signals(server: Server, stopped: asyncio.Event) -> Iterator[None]:
             server.abort()
         stopped.set()
 
+    reloads: set[asyncio.Task[None]] = set()
+
     def reload() -> None:
-        server.reload_soon()
+        task = loop.create_task(_reload(server))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
 
     handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
     for number, function in handlers.items():
@@ -111,6 +116,17 @@ def _signals(server: Server, stopped: asyncio.Event) -> Iterator[None]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+        for task in reloads:
+            task.cancel()
+
+
+async def _reload(server: Server) -> None:
+    try:
+        await server.reload()
+    except Exception:
+        _log.exception("The certificates could not be read again: the old ones stay in use")
+    else:
+        _log.info("The certificates were read again")
 
 
 @contextmanager

@@ -165,7 +165,11 @@ class Workers:
     """The parent's view: keeps `count` workers alive."""
 
     def __init__(
-        self, entry: Callable[[Any, Sequence[socket.socket], Pipe, PeriodKeys], None], argument: Any, sockets: Sequence[socket.socket], count: int
+        self,
+        entry: Callable[[Any, Sequence[socket.socket], Pipe, PeriodKeys], None],
+        argument: Any,
+        sockets: Sequence[socket.socket],
+        count: int,
     ) -> None:
         """Prepare; `run` starts the workers.
 
