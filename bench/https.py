@@ -51,15 +51,13 @@ OURS = """
 import asyncio, sys
 sys.path.insert(0, {here!r})
 from pathlib import Path
-import https_app
 from tlsio.https import serve
 loop, port, cert, key, app = sys.argv[1:]
 run = asyncio.run
 if loop == "uvloop":
     import uvloop
     run = uvloop.run
-made = https_app.hello if app == "hello" else https_app.fast()
-run(serve(made, "127.0.0.1", int(port), cert=Path(cert), key=Path(key), lifespan="off"))
+run(serve(app, "127.0.0.1", int(port), cert=Path(cert), key=Path(key), lifespan="off"))
 """
 
 
@@ -78,15 +76,14 @@ def rows(port: int, folder: Path, app: str) -> list[Row]:
     """Return every server, to listen on `port`."""
     cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
     where = ["--port", str(port), "--host", "127.0.0.1"]
-    target = "https_app:hello" if app == "hello" else "https_app:fast"
-    factory = [] if app == "hello" else ["--factory"]
+    target = "https_app:hello" if app == "hello" else "https_fastapi:app"
     python, module = sys.executable, [sys.executable, "-m"]
     found = []
     for loop in ("asyncio", "uvloop"):
-        ours = [python, "-c", OURS.format(here=str(HERE)), loop, str(port), cert, key, app]
-        uvicorn = [*module, "uvicorn", target, *factory, *where, "--loop", loop, "--http", "httptools", "--no-access-log",
+        ours = [python, "-c", OURS.format(here=str(HERE)), loop, str(port), cert, key, target]
+        uvicorn = [*module, "uvicorn", target, *where, "--loop", loop, "--http", "httptools", "--no-access-log",
                    "--log-level", "warning", "--ssl-certfile", cert, "--ssl-keyfile", key, "--timeout-keep-alive", "75"]  # fmt: skip
-        hypercorn = [*module, "hypercorn", target if app == "hello" else "https_app:fast()", "--bind", f"127.0.0.1:{port}", "--certfile", cert,
+        hypercorn = [*module, "hypercorn", target, "--bind", f"127.0.0.1:{port}", "--certfile", cert,
                      "--keyfile", key, "-k", loop]  # fmt: skip
         found += [
             Row("tlsio", "h1", loop, ours),
@@ -94,9 +91,9 @@ def rows(port: int, folder: Path, app: str) -> list[Row]:
             Row("tlsio", "h2", loop, ours),
             Row("hypercorn", "h2", loop, hypercorn, "hypercorn"),
         ]
-    granian = [*module, "granian", "--interface", "asgi", target, *factory, *where, "--ssl-certificate", cert, "--ssl-keyfile", key,
+    granian = [*module, "granian", "--interface", "asgi", target, *where, "--ssl-certificate", cert, "--ssl-keyfile", key,
                "--workers", "1", "--no-access-log"]  # fmt: skip
-    h2corn = [*module, "h2corn", target, *factory, *where, "--certfile", cert, "--keyfile", key, "--loop", "uvloop", "--no-access-log"]
+    h2corn = [*module, "h2corn", target, *where, "--certfile", cert, "--keyfile", key, "--loop", "uvloop", "--no-access-log"]
     found += [Row("granian", "h1", "own", granian, "granian"), Row("granian", "h2", "own", granian, "granian"), Row("h2corn", "h2", "own", h2corn, "h2corn")]
     if app == "hello":
         script = folder / "node.js"

@@ -1,4 +1,4 @@
-"""The applications that `bench/https.py` serves: a hello in plain ASGI, and a FastAPI one with a path parameter and a body."""
+"""The hello in plain ASGI that `bench/https.py` serves."""
 
 from __future__ import annotations
 
@@ -24,21 +24,3 @@ async def _lifespan(receive: Any, send: Any) -> None:
         if kind == "lifespan.shutdown":
             return
 
-
-def fast() -> Any:
-    """Return a FastAPI application: one path parameter, one body of pydantic, 1 KB of JSON back."""
-    import fastapi  # noqa: PLC0415 - only for its own rows
-    import pydantic  # noqa: PLC0415
-
-    app = fastapi.FastAPI()
-
-    class Order(pydantic.BaseModel):
-        name: str
-        count: int
-
-    @app.post("/orders/{number}")
-    async def order(number: int, given: Order) -> dict[str, Any]:
-        return {"number": number, "name": given.name, "count": given.count, "text": "x" * 950}
-
-    order.__annotations__["given"] = Order
-    return app
