@@ -1,6 +1,7 @@
 """The CPU time of HTTPS servers per request, one process each, under h2load.
 
     python bench/https.py [--rounds 5] [--requests 20000] [--only NAME ...] [--fastapi]
+    python bench/https.py --idle 2000 [--only NAME ...]     resident memory of each idle connection of HTTP/1.1, after one request
 
 Each round starts every server, one after the other, warms it up, sends the same requests, and reads the CPU clock of its processes
 before and after. Ratios are medians over the rounds, against the reference of the same HTTP version and loop: uvicorn with Python's
@@ -13,6 +14,7 @@ Needs h2load (Debian's nghttp2-client). Load and servers stay on 127.0.0.1.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
 import shutil
@@ -32,9 +34,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 
 import pki
+import tlsio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CONNECTIONS, STREAMS = 8, 10
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -161,6 +164,43 @@ def measure(row: Row, port: int, requests: int, app: str, folder: Path) -> float
         return (cpu_seconds(group) - before) / requests * 1e6
 
 
+def measure_idle(row: Row, port: int, count: int) -> float:
+    """Return KiB of resident memory for each of `count` connections that wait after a request."""
+    with running(row, port) as group:
+        asyncio.run(_hold(port, 16, lambda: 0.0))
+        before = resident(group)
+        return asyncio.run(_hold(port, count, lambda: (resident(group) - before) / count))
+
+
+async def _hold(port: int, count: int, look: Callable[[], float]) -> float:
+    """Open connections, send a request over each, and look while they are idle."""
+    context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, alpn_protocols=["http/1.1"])
+    sockets = []
+    for _ in range(count):
+        sock = await tlsio.connect(port, "127.0.0.1", secure_context=context, servername="localhost")
+        await sock.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await sock.readuntil(b"x" * 100)
+        sockets.append(sock)
+    found = look()
+    for sock in sockets:
+        sock.on("error", lambda _error: None)  # the server may have closed it
+        sock.destroy()
+    return found
+
+
+def resident(group: int) -> float:
+    """Return the resident memory of a process group in KiB."""
+    total = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == group:
+                    total += int((entry / "statm").read_text().split()[1])
+            except OSError:
+                continue
+    return total * os.sysconf("SC_PAGESIZE") / 1024
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as probe:
@@ -176,6 +216,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--only", action="append", default=[], help="a name, such as tlsio; more than once for more")
     parser.add_argument("--fastapi", action="store_true", help="the FastAPI application instead of the hello")
+    parser.add_argument("--idle", type=int, metavar="N", help="measure memory with N connections instead")
     arguments = parser.parse_args()
     if shutil.which("h2load") is None:
         raise SystemExit("h2load is missing: install nghttp2-client")
@@ -195,8 +236,12 @@ def main() -> None:
                     if number == 0:
                         print(f"{row.name} is not installed", flush=True)
                     continue
-                times.setdefault((row.version, row.name, row.loop), []).append(measure(row, port, arguments.requests, app, folder))
-    print(f"{'':24}{'µs of CPU':>10}   requests per CPU second, against the reference")
+                if arguments.idle and row.version != "h1":
+                    continue
+                cost = measure_idle(row, port, arguments.idle) if arguments.idle else measure(row, port, arguments.requests, app, folder)
+                times.setdefault((row.version, row.name, row.loop), []).append(cost)
+    unit, what = ("KiB", "connections per memory") if arguments.idle else ("µs of CPU", "requests per CPU second")
+    print(f"{'':24}{unit:>10}   {what}, against the reference")
     for (version, server, loop), values in sorted(times.items()):
         reference = {"h1": "uvicorn", "h2": "hypercorn"}[version]
         base = times.get((version, reference, loop)) or times.get((version, reference, "asyncio"))
