@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import secrets
+from collections import deque
 from html import escape
 from pathlib import Path
 
@@ -39,6 +40,13 @@ class Page:
     def __init__(self):
         self.server: Server | None = None
         self.requests = 0
+        self.history = deque([0], maxlen=61)  # requests, counted each second
+
+    async def count(self):
+        """Write the history, as long as the server runs."""
+        while True:
+            await asyncio.sleep(1)
+            self.history.append(self.requests)
 
     async def __call__(self, scope, receive, send):
         """Answer one request."""
@@ -60,7 +68,7 @@ class Page:
         gone = asyncio.create_task(self.wait_until_gone(receive))
         while not gone.done():
             stats = self.server.tls_server.stats()
-            now = {"open": stats.open_connections, "requests": self.requests, "full": stats.handshakes_full, "resumed": stats.handshakes_resumed}
+            now = {"history": list(self.history), "open": stats.open_connections, "requests": self.requests, "full": stats.handshakes_full, "resumed": stats.handshakes_resumed}
             await send({"type": "http.response.body", "body": f"data: {json.dumps(now)}\n\n".encode(), "more_body": True})
             await asyncio.wait((gone,), timeout=1)
 
@@ -155,9 +163,14 @@ def main():
 
     def started(server):
         page.server = server
+        page.counting = asyncio.get_running_loop().create_task(page.count())
         print(COMMANDS.format(port=server.port, ca=dev.where() / "root.pem"), flush=True)
 
-    asyncio.run(serve(page, arguments.host, arguments.port, on_start=started, client_hello=True, lifespan="off", graceful_timeout=1.0))
+    options = {"client_hello": True, "lifespan": "off", "graceful_timeout": 1.0}
+    try:
+        asyncio.run(serve(page, arguments.host, arguments.port, on_start=started, **options))
+    except OSError as error:
+        raise SystemExit("\n".join((str(error), *getattr(error, "__notes__", ())))) from None
 
 
 if __name__ == "__main__":
