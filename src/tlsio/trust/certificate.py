@@ -63,6 +63,9 @@ _MAX_CHAIN = 100
 # Up to these limits, names are parsed and compared. No real chain exceeds them, and a hostile one
 # would take 30 ms.
 _MAX_PARSED_NAMES, _MAX_PARSED_BYTES = 16, 32_768
+# URLs of one kind in a certificate that are tried one after the other. Microsoft's CAs name up to
+# four (LDAP, HTTP within and outside, a file share), public ones one or two.
+MAX_TRIED_URLS = 4
 _MAX_PRINTED_NAME = 4096  # bytes; real names have a few hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
