@@ -21,7 +21,7 @@ from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.checks import check_choice, check_host, check_text_or_bytes
 from tlsio.model.codes import x509_name
 from tlsio.model.constants import defaults
-from tlsio.model.errors import ConfigError
+from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.uri_identity import check_identity
 from tlsio.native._core import security_level, verify_chain
 from tlsio.trust.advice import advise_each
@@ -150,7 +150,7 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
         policy: "openssl": as connections do by default. "strict": as `chain_policy="strict"`.
         usage: What the leaf is used for.
         identity: A URI that the leaf must have, such as `spiffe://example.org/billing`.
-        identity_policy: How `name` is compared.
+        identity_policy: How `name` is compared; "rfc9525" needs one.
         pins: As the option `pins=`.
         allow_partial_trust_chain: A trusted certificate need not be a root.
         passphrase: Opens a PKCS#12.
@@ -166,6 +166,12 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     instant = check_instant("at", at)
     host = None if name is None else check_host("name", name)
     uri = None if identity is None else check_identity("identity", identity)
+    if host is None and identity_policy != "node":
+        raise UsageTypeError(
+            f"identity_policy={identity_policy!r} decides how name= is compared, but there is no name",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint="Give the host as name=, or leave identity_policy= out: identity= is always compared exactly.",
+        )
     context = create_secure_context(ca=ca, extra_ca=extra_ca, crl=crl, pins=pins, allow_partial_trust_chain=allow_partial_trust_chain)
     given = _read_chain(chain, None if passphrase is None else check_text_or_bytes("passphrase", passphrase))
     try:
