@@ -26,7 +26,6 @@ from tlsio.model.uri_identity import check_identity
 from tlsio.native._core import security_level, verify_chain
 from tlsio.trust.advice import advise_each
 from tlsio.trust.certificate import read_all
-from tlsio.trust.names import printable
 from tlsio.trust.peer_facts import PeerFacts
 from tlsio.trust.verdict import VerifyPolicy, judge
 
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content
     from tlsio.model.options.connect import ChainPolicy, IdentityPolicy
-    from tlsio.trust.certificate import PeerCertificate
 
 __all__ = ["Cause", "ChainVerdict", "explain_verdict", "verify"]
 
@@ -98,7 +96,7 @@ class ChainVerdict:
             "accepted": self.accepted,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "causes": [cause.as_json() for cause in self.causes],
-            "chain": [_name(certificate) for certificate in read_all(self.chain)],
+            "chain": [certificate.heading for certificate in read_all(self.chain)],
         }
 
     def lines(self) -> list[str]:
@@ -107,7 +105,7 @@ class ChainVerdict:
         chain = list(read_all(self.chain))
         for depth, certificate in reversed(list(enumerate(chain))):
             indent = "  " * (len(chain) - depth)
-            found.append(f"{indent}{_name(certificate)}")
+            found.append(f"{indent}{certificate.heading}")
             found += [f"{indent}  {line}" for line in self._print_causes(depth)]
         return found + [f"  {line}" for line in self._print_causes(None)]
 
@@ -241,8 +239,3 @@ def _read_chain(chain: Bundle | Source | Sequence[Source], passphrase: bytes | N
     if not found:
         raise ConfigError("There is no certificate to verify", code="ERR_TLS_NO_CERTIFICATE", hint="Give the certificate, and its chain.")
     return tuple(found)
-
-
-def _name(certificate: PeerCertificate) -> str:
-    """Return the names of a leaf, or its subject."""
-    return printable(", ".join(map(str, certificate.general_names))) or certificate.subject_text

@@ -372,6 +372,11 @@ class PeerCertificate(Mapping[str, Any]):
         return (_read_or(None, self._first_name) if is_empty else None) or self.subject_text
 
     @cached_property
+    def heading(self) -> str:
+        """What lists call it: its alternative names, or without any its subject."""
+        return printable(", ".join(map(str, self.general_names))) or self.subject_text
+
+    @cached_property
     def issuer_text(self) -> str:
         """The issuer's name for messages."""
         return self.issuer_name.describe() if len(self.issuer) <= _MAX_PRINTED_NAME else f"(a name of {len(self.issuer)} bytes)"
