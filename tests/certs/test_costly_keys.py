@@ -101,6 +101,23 @@ def test_the_file_and_the_option_are_named(tmp_path: Path) -> None:
             use(path, passphrase="sample")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        pem(key_with(PBKDF2, 2**31 - 1), "PRIVATE KEY"),
+        pem(key_with(PBKDF2, 2**31 - 1)).replace(b"\n", b"").replace(b"-----END", b"\n-----END") + b"\n",
+        pem(key_with(PBKDF2, 2**31 - 1)).replace(b"-----\n", b"-----\nComment: none\n\n", 1),
+        key_with(PBKDF2, 2**31 - 1) + b"0",
+    ],
+    ids=["another label", "one line", "a header", "trailing data"],
+)
+def test_other_forms_of_a_costly_key_are_not_decrypted(data: bytes) -> None:
+    """Some are refused as what they are, others as unreadable; the test's end comes within a day."""
+    for use in USES.values():
+        with pytest.raises(tlsio.ConfigError):
+            use(data)
+
+
 def test_keys_after_one_another_are_counted_together() -> None:
     """OpenSSL tries the next if one cannot be decoded, also after a block that it cannot read."""
     half = pem(key_with(PBKDF2, MAX_ITERATIONS // 2 + 1))

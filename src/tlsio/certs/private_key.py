@@ -80,12 +80,12 @@ def decode_key(data: bytes, passphrase: bytes | None, source: str) -> PrivateKey
     if (openssh := _OPENSSH.search(data)) is not None:
         check_iterations(source, _BCRYPT_ROUND * _count_rounds(a2b_base64(openssh[1])))
         return cast("PrivateKeyTypes", load_ssh_private_key(data, passphrase))
-    if _BEGIN not in data:
-        check_key_work(LabelledMaterial(source, data))
-        return load_der_private_key(data, passphrase)
-    for body in _ENCRYPTED.findall(data):
-        check_key_work(LabelledMaterial(source, b64decode(b"".join(body.split()), validate=True)))
-    return load_pem_private_key(data, passphrase)
+    # PEM is decoded here too: `cryptography` reads forms that OpenSSL does not.
+    encrypted = [b64decode(b"".join(body.split()), validate=True) for body in _ENCRYPTED.findall(data)]
+    for one in (data, *encrypted):
+        check_key_work(LabelledMaterial(source, one))
+    load = load_pem_private_key if _BEGIN in data else load_der_private_key
+    return load(data, passphrase)
 
 
 def _count_rounds(data: bytes) -> int:
