@@ -269,7 +269,7 @@ class TestComplete:
     @pytest.mark.parametrize("place", [3, 4])
     async def test_four_urls_of_a_certificate_are_tried(self, place: int) -> None:
         """A certificate may name thousands, and each takes until the timeout."""
-        urls = [f"http://ca.test/{number}.cer" for number in range(10_000)]
+        urls = [f"http://ca.test/{number}.cer" for number in range(1000)]
         asked = []
 
         async def fetch(url: str) -> bytes:
@@ -282,7 +282,7 @@ class TestComplete:
         if place < 4:
             assert (await certs.complete(leaf, fetch=fetch)).intermediates == (pki.ca3().certificate,)
         else:
-            with pytest.raises(ConfigError, match="9996 more are not tried") as caught:
+            with pytest.raises(ConfigError, match="996 more are not tried") as caught:
                 await certs.complete(leaf, fetch=fetch)
             assert caught.value.code == "ERR_TLS_ISSUER_UNAVAILABLE"
         assert asked == urls[:4]

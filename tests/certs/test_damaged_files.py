@@ -200,6 +200,13 @@ def serve(data: bytes) -> None:
     tlsio.create_secure_context(pfx=data)
 
 
+def test_pfx_whose_content_is_damaged_is_told_from_a_wrong_passphrase() -> None:
+    """The list of its parts has a part that is none. The MAC of the parts is not even looked at."""
+    with pytest.raises(tlsio.ConfigError, match=r"Cannot open the PKCS#12 of options\.pfx") as caught:
+        serve(pfx_with(der.make(der.OCTET_STRING), mac=1))
+    assert caught.value.hint == "It is damaged: get it again from its source."
+
+
 def test_a_key_within_an_encrypted_part_is_counted() -> None:
     """It is seen only after that part was decrypted, and counted together with it."""
     for count, problem in ((MAX_ITERATIONS, "ERR_TLS_TOO_MANY_ITERATIONS"), (1, None)):

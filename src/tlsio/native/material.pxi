@@ -549,7 +549,7 @@ def _unopenable(material, has_mac):
             hint="Export it again with a modern algorithm: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.",
             errors=errors,
         )
-    hint = None
+    hint = "It is damaged: get it again from its source."
     # Without a MAC, a wrong passphrase has the same effect as corrupt contents.
     if not has_mac or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
         hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."
