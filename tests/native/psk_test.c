@@ -246,6 +246,7 @@ static void a_retried_hello_offers_the_same(void) {
         CHECK_INT(plan.asked[TIO_CLIENT], 1);
         CHECK_INT(tio_conn_psk_used(p.client), !sha384);
         CHECK_INT(tio_conn_psk_used(p.server), !sha384);
+        CHECK_INT(p.client->ticket_received, sha384);
         CHECK_INT(p.verify_questions, 1);
         pair_free(&p);
         tear_down();
