@@ -255,7 +255,7 @@ class ServerHandshake(HandshakeSide):
                 raise verdict.error
             connection.answer_client()
 
-        hook = self.policy.hooks.get("check_client")
+        handshake.checked_by = hook = self.policy.hooks.get("check_client")
         if hook is None:
             on_result(None)
             return
