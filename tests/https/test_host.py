@@ -258,7 +258,8 @@ async def test_an_address_that_has_an_entry_is_found_by_it() -> None:
             assert (await client.get("127.0.0.1"))[0] == MISDIRECTED
 
 
-async def test_a_certificate_requested_later_stays_with_its_trust() -> None:
+@pytest.mark.parametrize("has_third", [False, True])
+async def test_a_certificate_requested_later_stays_with_its_trust(has_third: bool) -> None:  # noqa: FBT001
     """Neither name asks, but the application has asked on this connection: a certificate of ca1 is none of ca2."""
 
     async def ask(scope: Any, _receive: Any, send: Any) -> None:
@@ -270,7 +271,8 @@ async def test_a_certificate_requested_later_stays_with_its_trust() -> None:
     agent = pki.agent1()
     async with serving(ask, **own(ca=pki.ca1().cert_pem, request_cert=False)) as server:
         server.tls_server.add_context("b.example", own(ca=pki.ca2().cert_pem))
-        server.tls_server.add_context("c.example", trusting())
+        if has_third:
+            server.tls_server.add_context("c.example", trusting())
         async with connected(server, "1.1", cert=agent.cert_pem, key=agent.key_pem) as client:
             assert await client.get("b.example") == (200, b"")
             assert await client.get("a.example", "/private") == (200, b"")

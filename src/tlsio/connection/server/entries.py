@@ -23,23 +23,26 @@ __all__ = ["Entries"]
 
 
 class Entries:
-    """The entries of one server.
-
-    Attributes:
-        may_request_cert: Whether any entry may request a client certificate. True also if that
-            cannot be known: with `sni_callback` or a context source.
-    """
+    """The entries of one server."""
 
     def __init__(self, policy: HandshakePolicy, limit: float | None) -> None:
         """Read the entries of `policy`; a source gets `limit` seconds for an answer."""
         self._policy = policy
         self._limit = limit
-        self.may_request_cert = False
+        self._asks = False
 
     def changed(self) -> None:
         """Look again: contexts or hooks were replaced."""
         policy = self._policy
-        self.may_request_cert = "sni_callback" in policy.hooks or policy.source is not None or policy.names.any_requests_cert
+        self._asks = "sni_callback" in policy.hooks or policy.source is not None or policy.names.any_requests_cert
+
+    @property
+    def may_request_cert(self) -> bool:
+        """Whether any connection may have a client certificate.
+
+        True also if that cannot be known: with `sni_callback` or a context source.
+        """
+        return self._asks or self._policy.has_requested_later
 
     @property
     def has_hook(self) -> bool:
