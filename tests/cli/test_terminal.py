@@ -155,7 +155,7 @@ def test_long_work_shows_its_progress(tmp_path: Path) -> None:
     """From the first second on."""
     leaf = tlsio.certs.self_signed("localhost")
     leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
-    with on_terminal(tmp_path, "listen", "0", "--cert", "server.pem", "--key", "server.key") as server:
+    with on_terminal(tmp_path, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
         server.until("Listening on localhost port ")
         server.until(".")
         port = server.text.split("port ")[1].split(".")[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from tlsio.connection.context.files import read_file
@@ -110,7 +109,7 @@ def read_blocks(source: Source, label: str = "source") -> list[Block]:
         return [Block("session", bytes(source), label)]
     [given] = parse_certificates(label, source)
     material = read_file(label, given)
-    name = label if given.path is None else Path(given.path).name
+    name = given.path or label
     data = material.data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(_SESSION):
         return [Block("session", data, name)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,16 +12,16 @@ from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, is_json, json_option, print_json, translate
-from tlsio.cli.parameters import FILE_OR_ENDPOINT, INSTANT
+from tlsio.cli.parameters import INPUT_OR_ENDPOINT, INSTANT, Endpoint
 from tlsio.cli.passphrase import with_passphrase
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from tlsio.certs.item import Item
-    from tlsio.cli.parameters import Endpoint
 
 __all__ = ["inspect", "pin"]
 
@@ -31,16 +30,17 @@ __all__ = ["inspect", "pin"]
     cls=Command,
     examples="""
     tlsio inspect server.pem                      certificates, requests, keys, PKCS#12, CRLs, sessions
+    cat *.pem | tlsio inspect -                   what standard input has
     tlsio inspect --usage client ada.pem          judged as the certificate of a client
     tlsio inspect example.org:443 --json          the certificates that a server sends
     """,
 )
-@click.argument("target", type=FILE_OR_ENDPOINT)
+@click.argument("target", type=INPUT_OR_ENDPOINT)
 @click.option("--usage", type=click.Choice(["server", "client"]), help="What the certificates are wanted for.")
 @click.option("--at", type=INSTANT, help="Judge for this instant, UTC. Default: now.")
 @client_options
 @json_option
-def inspect(target: Path | Endpoint, *, usage: Any, at: datetime | None, **options: Any) -> int:
+def inspect(target: Path | bytes | Endpoint, *, usage: Any, at: datetime | None, **options: Any) -> int:
     """Describe everything in TARGET, a file or HOST:PORT, and what is wrong with it.
 
     The exit code is 1 if there is an error or a warning among the findings.
@@ -62,16 +62,16 @@ def inspect(target: Path | Endpoint, *, usage: Any, at: datetime | None, **optio
     tlsio pin gateway.plant.example:8883
     """,
 )
-@click.argument("target", type=FILE_OR_ENDPOINT)
+@click.argument("target", type=INPUT_OR_ENDPOINT)
 @click.option("--all", "shows_all", is_flag=True, help="Of every certificate in the file, or that the server sends.")
 @client_options
 @json_option
-def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
+def pin(target: Path | bytes | Endpoint, *, shows_all: bool, **options: Any) -> None:
     """Print the pin of the key of TARGET: a certificate, key or request, or HOST:PORT.
 
     A server is not verified for that: compare what it shows with what its owner says.
     """
-    if isinstance(target, Path):
+    if not isinstance(target, Endpoint):
         _refuse_unused(options)
         found = with_passphrase(options["passphrase"], lambda secret: _find_pins(describe(target, passphrase=secret), target))
     else:
@@ -84,7 +84,7 @@ def pin(target: Path | Endpoint, *, shows_all: bool, **options: Any) -> None:
             click.echo(f"{value}  {item.title}" if shows_all else value)
 
 
-def _find_pins(items: tuple[Item, ...], target: Path | Endpoint) -> list[tuple[Item, Any]]:
+def _find_pins(items: tuple[Item, ...], target: Path | bytes | Endpoint) -> list[tuple[Item, Any]]:
     """Return the items that have a key, each with its pin.
 
     Raises:
@@ -92,10 +92,11 @@ def _find_pins(items: tuple[Item, ...], target: Path | Endpoint) -> list[tuple[I
     """
     all_items = list(_flatten(items))
     found = [(item, key["pin"]) for item in all_items if isinstance(key := item.facts.get("public_key"), Mapping)]
+    place = "standard input" if isinstance(target, bytes) else target
     if not found and any(finding.code == "encrypted" for item in all_items for finding in item.findings):
-        raise ConfigError(f"There is no readable key in {target}", code="ERR_OSSL_BAD_DECRYPT", hint="It is encrypted: give passphrase=.")
+        raise ConfigError(f"There is no readable key in {place}", code="ERR_OSSL_BAD_DECRYPT", hint="It is encrypted: give passphrase=.")
     if not found:
-        raise ConfigError(f"There is no key in {target}", code="ERR_TLS_NO_KEY", hint="Give a certificate, a key or a request.")
+        raise ConfigError(f"There is no key in {place}", code="ERR_TLS_NO_KEY", hint="Give a certificate, a key or a request.")
     return found
 
 
@@ -107,8 +108,8 @@ def _refuse_unused(options: dict[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(unused)}: only for HOST:PORT. Whether a file's chain is trusted: tlsio verify.")
 
 
-def _describe(target: Path | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
-    if isinstance(target, Path):
+def _describe(target: Path | bytes | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
+    if not isinstance(target, Endpoint):
         _refuse_unused(options)
         return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
     certificates = run_client(options, lambda given: _fetch(target, given))

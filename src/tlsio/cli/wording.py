@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.parameters import STANDARD_INPUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,6 +50,8 @@ _OWN_WORDS = (
 _ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target"}
 # The names of arguments that the library gives to what the command line calls a file.
 _SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
+# What the library calls content that it was given, which is that of standard input.
+_CONTENT = re.compile(r"\b(?:sources|chain)\[\d+\]|(?<=\bfrom )source\b|(?<=\b[oi][fn] )source\b")
 _SENTENCE_END = re.compile(r"(?<=[.?!]) +(?=[A-Z`])")
 _NAMED = re.compile(
     r"""(?<![\w/+=-])(?:
@@ -84,6 +88,8 @@ def translate(text: str, *, is_hint: bool = False) -> str:
         return text
     for words, own in _OWN_WORDS:
         text = text.replace(words, own)
+    if STANDARD_INPUT in context.meta:
+        text = _CONTENT.sub("standard input", text)
     names = _Names(context.command, is_hint=is_hint)
     indent = text[: len(text) - len(text.lstrip())]
     sentences = [names.translate(sentence) for sentence in _SENTENCE_END.split(text[len(indent) :])]
