@@ -33,7 +33,6 @@ MISTAKES = [
     "dev init --folder new --days -1",
     "dev cert localhost --folder ca --into .",
     "dev cert localhost --folder missing",
-    "inspect dh.pem",
     "inspect missing.pem",
     "pem dh.pem",
     "pem missing.pem",

@@ -29,7 +29,7 @@ __all__ = ["inspect", "pin"]
 @click.command(
     cls=Command,
     examples="""
-    tlsio inspect server.pem                      certificates, requests, keys, PKCS#12, CRLs, sessions
+    tlsio inspect server.pem                      certificates, requests, keys, PKCS#12, CRLs, sessions, DH parameters
     cat *.pem | tlsio inspect -                   what standard input has
     tlsio inspect --usage client ada.pem          judged as the certificate of a client
     tlsio inspect example.org:443 --json          the certificates that a server sends

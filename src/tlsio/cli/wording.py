@@ -27,6 +27,7 @@ _OWN_WORDS = (
     ("reject_unauthorized=False", "--insecure"),
     ("overwrite=True", "--force"),
     ("tlsio.certs.dev.init()", "tlsio dev init"),
+    ("tlsio.certs.dhparams()", "tlsio dhparam"),
     ("(untrust)", "(tlsio dev untrust)"),
     ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
     ("to_pfx()", "tlsio pfx"),
