@@ -11,7 +11,7 @@ from tlsio.certs.inspect import inspect as describe
 from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.output import COLORS, is_json, json_option, print_json, translate
+from tlsio.cli.output import COLORS, is_json, json_option, print_json, print_lines, translate
 from tlsio.cli.parameters import INPUT_OR_ENDPOINT, INSTANT, Endpoint
 from tlsio.cli.passphrase import with_passphrase
 from tlsio.model.errors import ConfigError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tlsio.certs.item import Item
+    from tlsio.probe.connect import Look
 
 __all__ = ["inspect", "pin"]
 
@@ -43,14 +44,26 @@ __all__ = ["inspect", "pin"]
 def inspect(target: Path | bytes | Endpoint, *, usage: Any, at: datetime | None, **options: Any) -> int:
     """Describe everything in TARGET, a file or HOST:PORT, and what is wrong with it.
 
-    The exit code is 1 if there is an error or a warning among the findings.
+    Of a server, it also says whether the chain is trusted, and for the name. The exit code is 1 if
+    there is an error or a warning among the findings; a server that is not trusted is none of them:
+    for that, there is tlsio connect.
     """
-    items = _describe(target, options, usage=usage, at=at)
+    look = None
+    if isinstance(target, Endpoint):
+        look = _connect(target, options)
+        items = _describe_sent(look, usage=usage, at=at)
+    else:
+        items = _describe_file(target, options, usage=usage, at=at)
     if is_json():
-        print_json([item.as_json() for item in items])
+        found = [item.as_json() for item in items]
+        print_json([{**one, "verdict": look.as_json()["verdict"]} if look and one is found[0] else one for one in found])
     else:
         for item in items:
             _print(item)
+        if look:
+            from tlsio.cli.look import describe_verdict  # noqa: PLC0415 - files need none of what it imports
+
+            print_lines(describe_verdict(look.verdict, options["servername"] or look.host))
     return FINDING if any(finding.level in {"error", "warning"} for item in _flatten(items) for finding in item.findings) else 0
 
 
@@ -71,11 +84,11 @@ def pin(target: Path | bytes | Endpoint, *, shows_all: bool, **options: Any) -> 
 
     A server is not verified for that: compare what it shows with what its owner says.
     """
-    if not isinstance(target, Endpoint):
+    if isinstance(target, Endpoint):
+        found = _find_pins(_describe_sent(_connect(target, options)), target)
+    else:
         _refuse_unused(options)
         found = with_passphrase(options["passphrase"], lambda secret: _find_pins(describe(target, passphrase=secret), target))
-    else:
-        found = _find_pins(_describe(target, options, usage=None, at=None), target)
     chosen = found if shows_all else found[:1]
     if is_json():
         print_json([{"kind": item.kind, "title": item.title, "pin": value} for item, value in chosen])
@@ -108,21 +121,26 @@ def _refuse_unused(options: dict[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(unused)}: only for HOST:PORT. Whether a file's chain is trusted: tlsio verify.")
 
 
-def _describe(target: Path | bytes | Endpoint, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
-    if not isinstance(target, Endpoint):
-        _refuse_unused(options)
-        return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
-    certificates = run_client(options, lambda given: _fetch(target, given))
-    return tuple(item for der in certificates for item in describe(der, usage=usage, at=at))
+def _describe_file(target: Path | bytes, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
+    _refuse_unused(options)
+    return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
 
 
-async def _fetch(target: Endpoint, options: dict[str, Any]) -> list[bytes]:
-    """Return the certificates that a server sends."""
+def _describe_sent(look: Look, *, usage: Any = None, at: datetime | None = None) -> tuple[Item, ...]:
+    """Describe the certificates that a server sent."""
+    sent = [one.der for one in (*look.chain, *look.unused) if one.sent]
+    return tuple(item for der in sent for item in describe(der, usage=usage, at=at))
+
+
+def _connect(target: Endpoint, options: dict[str, Any]) -> Look:
+    """Return what one connection shows, which is closed then."""
     from tlsio.probe.connect import connect  # noqa: PLC0415 - files need no network
 
-    look = await connect(target.host, target.port, **options)
-    async with look:
-        return [one.der for one in (*look.chain, *look.unused) if one.sent]
+    async def look(given: dict[str, Any]) -> Look:
+        async with await connect(target.host, target.port, **given) as found:
+            return found
+
+    return run_client(options, look)
 
 
 def _flatten(items: tuple[Item, ...]) -> Iterator[Item]:
