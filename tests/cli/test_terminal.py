@@ -157,11 +157,10 @@ def test_interrupted_client_ends_quietly(tmp_path: Path, command: str) -> None:
     """Ctrl-C while it waits for a server that says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with on_terminal(tmp_path, command, f"127.0.0.1:{port}") as terminal:
-            with server.accept()[0] as client:
-                client.recv(1)
-                terminal.process.send_signal(signal.SIGINT)
-                assert terminal.end() == 130
+        with on_terminal(tmp_path, command, f"127.0.0.1:{port}") as terminal, server.accept()[0] as client:
+            client.recv(1)
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.end() == 130
     assert terminal.text.strip() == ""
 
 

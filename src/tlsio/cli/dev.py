@@ -12,6 +12,7 @@ from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import FOLDER
 from tlsio.cli.written import force_option
+from tlsio.model.instants import print_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +66,7 @@ def init(folder: str | None, **options: Any) -> None:
     if is_json():
         print_json({"folder": str(place), "subject": name, "not_after": made.certificate.not_valid_after_utc.isoformat()})
     else:
-        click.echo(f"{place}: root.pem and root.key of {name}, until {made.certificate.not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"{place}: root.pem and root.key of {name}, until {print_instant(made.certificate.not_valid_after_utc)}")
 
 
 @dev.command(
@@ -93,7 +94,7 @@ def cert(names: tuple[str, ...], *, force: bool, **options: Any) -> None:
         end = issued.leaf.certificate.not_valid_after_utc.isoformat()
         print_json({"cert": str(issued.cert), "key": str(issued.key), "names": list(names), "not_after": end})
     else:
-        click.echo(f"{issued.cert}: the certificate, until {issued.leaf.certificate.not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"{issued.cert}: the certificate, until {print_instant(issued.leaf.certificate.not_valid_after_utc)}")
         click.echo(f"{issued.key}: its private key")
 
 

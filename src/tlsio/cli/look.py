@@ -8,6 +8,7 @@ import click
 from rich.tree import Tree
 
 from tlsio.cli.output import console, for_people
+from tlsio.model.instants import print_instant
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _chain(look: Look) -> Tree:
 
 
 def _describe(one: Certificate) -> str:
-    end = f", until {one.not_after:%Y-%m-%d}" if one.not_after else ""
+    end = f", until {print_instant(one.not_after)}" if one.not_after else ""
     title = printable(", ".join(one.names) or one.subject)
     place = "" if one.sent else ", from the trusted roots"
     return "\n".join([f"{title}, {one.key}{end}{place}", *(f"! {reason}" for reason in one.reasons)])

@@ -13,7 +13,8 @@ from weakref import WeakSet
 
 from tlsio.connection.context.default_roots import are_default_roots_chosen
 from tlsio.model.errors import ConfigError
-from tlsio.trust.certificate import print_time, read_all
+from tlsio.model.instants import print_instant
+from tlsio.trust.certificate import read_all
 from tlsio.trust.names import describe_name
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _doubts_about_lists(context: SecureContext) -> Iterable[str]:
             )
     end = datetime.fromtimestamp(context.lists_end, UTC)
     if context.lists_end and end <= datetime.now(UTC):
-        yield f"A list in crl= expired on {print_time(end)}: clients of its issuer are refused. Pass the current one to set_secure_context()."
+        yield f"A list in crl= expired on {print_instant(end)}: clients of its issuer are refused. Pass the current one to set_secure_context()."
 
 
 def _doubts_about_certificates(context: SecureContext) -> Iterable[str]:
@@ -131,11 +132,11 @@ def _doubts_about_validity(certificate: PeerCertificate, now: datetime) -> Itera
         return
     name = f'This server\'s certificate "{certificate.title}"'
     if now < start:
-        yield f"{name} is not valid before {print_time(start)}: until then clients refuse it."
+        yield f"{name} is not valid before {print_instant(start)}: until then clients refuse it."
     elif now > end:
-        yield f"{name} expired on {print_time(end)}: clients refuse it. Renew it, and pass the new one to set_secure_context()."
+        yield f"{name} expired on {print_instant(end)}: clients refuse it. Renew it, and pass the new one to set_secure_context()."
     elif end - now < min(_SOON, (end - start) / _SHARE):
-        yield f"{name} expires on {print_time(end)}. Renew it, and pass the new one to set_secure_context()."
+        yield f"{name} expires on {print_instant(end)}. Renew it, and pass the new one to set_secure_context()."
 
 
 def _lacks_intermediate(certificate: PeerCertificate) -> bool:
