@@ -61,7 +61,7 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **o
 
 
 async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dict[str, Any]) -> int:
-    async with await look_at(target.host, target.port, **options) as look:
+    async with look_at(target.host, target.port, **options) as look:
         if is_json():
             print_json(look.as_json())
         else:

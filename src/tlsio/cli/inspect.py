@@ -137,7 +137,7 @@ def _connect(target: Endpoint, options: dict[str, Any]) -> Look:
     from tlsio.probe.connect import connect  # noqa: PLC0415 - files need no network
 
     async def look(given: dict[str, Any]) -> Look:
-        async with await connect(target.host, target.port, **given) as found:
+        async with connect(target.host, target.port, **given) as found:
             return found
 
     return run_client(options, look)
