@@ -56,9 +56,12 @@ def dev() -> None:
 @click.option("--days", type=float, help="The length of its life. Default: ten years.")
 @json_option
 def init(folder: str | None, **options: Any) -> None:
-    """Make the authority; its key can be read by you alone.
+    """Make the authority: root.pem and root.key, which you alone can read.
 
-    Nothing trusts it until `tlsio dev trust`.
+    They are written to FOLDER or, without --folder, to the folder tlsio/dev where your system keeps
+    the data of programs: in ~/.local/share ($XDG_DATA_HOME) on Linux, in ~/Library/Application
+    Support on macOS, in %LOCALAPPDATA% on Windows. A folder that is missing is made. Nothing trusts
+    the authority until `tlsio dev trust`.
     """
     made = development.init(folder=folder, **options)
     place = folder or development.where()
