@@ -53,7 +53,7 @@ def inspect(target: Path | bytes | Endpoint, *, usage: Any, at: datetime | None,
         look = _connect(target, options)
         items = _describe_sent(look, usage=usage, at=at)
     else:
-        items = _describe_file(target, options, usage=usage, at=at)
+        items = with_passphrase(options["passphrase"], lambda secret: _describe_file(target, options, secret, usage=usage, at=at))
     if is_json():
         found = [item.as_json() for item in items]
         print_json([{**one, "verdict": look.as_json()["verdict"]} if look and one is found[0] else one for one in found])
@@ -87,8 +87,7 @@ def pin(target: Path | bytes | Endpoint, *, shows_all: bool, **options: Any) -> 
     if isinstance(target, Endpoint):
         found = _find_pins(_describe_sent(_connect(target, options)), target)
     else:
-        _refuse_unused(options)
-        found = with_passphrase(options["passphrase"], lambda secret: _find_pins(describe(target, passphrase=secret), target))
+        found = with_passphrase(options["passphrase"], lambda secret: _find_pins(_describe_file(target, options, secret), target))
     chosen = found if shows_all else found[:1]
     if is_json():
         print_json([{"kind": item.kind, "title": item.title, "pin": value} for item, value in chosen])
@@ -121,9 +120,13 @@ def _refuse_unused(options: dict[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(unused)}: only for HOST:PORT. Whether a file's chain is trusted: tlsio verify.")
 
 
-def _describe_file(target: Path | bytes, options: dict[str, Any], *, usage: Any, at: datetime | None) -> tuple[Item, ...]:
+def _describe_file(target: Path | bytes, options: dict[str, Any], secret: str | None, **how: Any) -> tuple[Item, ...]:
     _refuse_unused(options)
-    return with_passphrase(options["passphrase"], lambda secret: describe(target, passphrase=secret, usage=usage, at=at))
+    try:
+        return describe(target, passphrase=secret, **how)
+    except FileNotFoundError as error:
+        error.add_note("If it is a server, give its port too: HOST:PORT.")
+        raise
 
 
 def _describe_sent(look: Look, *, usage: Any = None, at: datetime | None = None) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,6 @@ from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tlsio.certs.authority import Authority
     from tlsio.certs.keys import PrivateKey
@@ -60,8 +60,20 @@ class _Key:
             generate_key(kind) if key_file is None else with_passphrase(source, lambda secret: load_key(key_file, secret))
         )
 
-    def files(self) -> tuple[New, ...]:
-        """Return the file of a new key."""
+    def deliver(self, made: New, *, force: bool) -> None:
+        """Write what was made, and before it a new key.
+
+        Raises:
+            OSError: a file exists, or cannot be written.
+        """
+        try:
+            deliver(*self._files(), made, force=force)
+        except FileExistsError as error:
+            if self.path is not None and Path(error.filename) == Path(self.path):
+                error.add_note(f"To use the key in it, give --key {self.path} instead of --new-key.")
+            raise
+
+    def _files(self) -> tuple[New, ...]:
         if self.path is None:
             return ()
         secret = self._new_source(twice=True) if self._new_source else None
@@ -116,7 +128,7 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
     chosen = _Key(options)
     secret = challenge(twice=True) if challenge else None
     request = create_request(names, key=chosen.key, challenge_password=secret, **options)
-    deliver(*chosen.files(), New(out, request.public_bytes(Encoding.PEM)), force=force)
+    chosen.deliver(New(out, request.public_bytes(Encoding.PEM)), force=force)
 
 
 @click.command(
@@ -152,7 +164,7 @@ def self_sign(names: tuple[str, ...], *, request: Path | bytes | None, out: str,
         given = (*names, *facts.names)
         options |= {"subject": options["subject"] or facts.subject, "must_staple": options["must_staple"] or facts.must_staple}
     leaf = self_signed(given, key=chosen.key, **options)
-    deliver(*chosen.files(), New(out, leaf.cert_pem), force=force)
+    chosen.deliver(New(out, leaf.cert_pem), force=force)
 
 
 @click.command(

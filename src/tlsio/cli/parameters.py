@@ -34,6 +34,9 @@ _MAX_PORT = 65535
 _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\[\]:/\s]+))(?::(?P<port>\d{1,5}))?")
 
 
+_URL = re.compile(r"\w+://(?:[^/?#]*@)?(?P<authority>[^/?#]*)")  # its password is not repeated
+
+
 class Endpoint(NamedTuple):
     """A host and its port."""
 
@@ -48,11 +51,19 @@ class _Endpoint(click.ParamType):  # type: ignore[type-arg]  # older click has n
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
         """Parse the text."""
+        if url := _URL.match(value):
+            self.fail(f"must be the host and the port alone, as in {self._place_of(url['authority'])}, not a URL", param, ctx)
         found = _FORM.fullmatch(value)
         port = int(found["port"] or _HTTPS) if found else 0
         if not found or not 0 < port <= _MAX_PORT:
             self.fail(f"{value!r} is not HOST:PORT, such as example.org:443 or [2001:db8::1]:443", param, ctx)
         return Endpoint(found["v6"] or found["host"], port)
+
+    @staticmethod
+    def _place_of(authority: str) -> str:
+        """Return the host and the port of a URL, or an example."""
+        found = _FORM.fullmatch(authority)
+        return "example.org:443" if found is None else authority if found["port"] else f"{authority}:{_HTTPS}"
 
 
 class _Input(click.ParamType):  # type: ignore[type-arg]
@@ -85,7 +96,7 @@ class _InputOrEndpoint(_Endpoint):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a path or an endpoint."""
         found = _FORM.fullmatch(value)
-        if found and found["port"] and not Path(value).exists():
+        if (found and found["port"] and not Path(value).exists()) or _URL.match(value):
             return super().convert(value, param, ctx)
         return INPUT.convert(value, param, ctx)
 

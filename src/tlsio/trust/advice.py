@@ -21,6 +21,7 @@ from .constraints import NameConstraints, read_constraints
 from .names import printable
 from .peer_facts import PeerFacts
 
+_DEVELOPMENT = "CN=tlsio dev "  # the default name of `tlsio dev init`
 # This library did not exist before then: an earlier clock was never set.
 _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)
 # Certificates are valid for days to about a year. If one is off by more, either it was neglected
@@ -177,6 +178,11 @@ def _advise_missing_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str
     issuer = top.issuer_text
     if facts.ca_is_empty:
         return f"ca= is empty, so no {peer} is trusted: add the root of the {peer}'s CA to it."
+    if issuer.startswith(_DEVELOPMENT):
+        return (
+            f'"{issuer}" is an authority for development: add its root.pem, which is in the folder that `tlsio dev where` prints on the '
+            f"machine where it was made, with {_trusting_options(facts)}."
+        )
     intermediate = f'The {peer} did not send the intermediate certificate "{issuer}": it has to send it after its own (a "fullchain" file).'
     root = f'"{issuer}" is not in the trusted roots. {_advise_root(facts)}'
     source = f" It can be downloaded from {printable(top.ca_issuers[0])}." if top.ca_issuers else ""
