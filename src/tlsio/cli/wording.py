@@ -91,7 +91,7 @@ def translate(text: str, *, is_hint: bool = False) -> str:
         text = text.replace(words, own)
     if STANDARD_INPUT in context.meta:
         text = _CONTENT.sub("standard input", text)
-    names = _Names(context.command, is_hint=is_hint)
+    names = _Names(context, is_hint=is_hint)
     indent = text[: len(text) - len(text.lstrip())]
     sentences = [names.translate(sentence) for sentence in _SENTENCE_END.split(text[len(indent) :])]
     return indent + " ".join(one for one in sentences if one and not (is_hint and names.lack(one)))
@@ -130,9 +130,10 @@ class _Printer(logging.Handler):
 class _Names:
     """What a command calls the options of the library."""
 
-    def __init__(self, command: click.Command, *, is_hint: bool) -> None:
-        self._is_hint = is_hint
-        self._parameters = command.params
+    def __init__(self, context: click.Context, *, is_hint: bool) -> None:
+        command, self._is_hint = context.command, is_hint
+        # First those that were given: cert= then means --server-cert, not the client's --cert.
+        self._parameters = sorted(command.params, key=lambda one: context.params.get(one.name or "") is None)
         self._options = {"--help", *(name for one in command.params for name in one.opts)}
 
     def translate(self, sentence: str) -> str:
@@ -155,7 +156,7 @@ class _Names:
 
     def _find(self, name: str) -> str | None:
         """Return what the user types for an option of the library."""
-        wanted = {name, _ALIASES.get(name, name)}
+        wanted = {name, _ALIASES.get(name, name), f"server_{name}"}
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):
