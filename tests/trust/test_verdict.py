@@ -322,6 +322,14 @@ def test_hint_for_a_sent_intermediate_whose_issuer_can_be_fetched() -> None:
     assert UNKNOWN in text
 
 
+def test_hint_for_an_authority_for_development() -> None:
+    """Its root is in a known folder, and nothing is missing on the server."""
+    development = pki.authority("tlsio dev ada@plant")
+    text = hint(facts(pki.leaf(NAME, issuer=development), verify_errors=LEAF_ONLY))
+    assert "add its root.pem, which is in the folder that `tlsio dev where` prints" in text
+    assert text.endswith("with ca= or extra_ca=.")
+
+
 def test_hint_for_an_authority_made_again() -> None:
     """Same name, another key: the usual state after the test authority was made anew."""
     other = pki.authority("ca1")
