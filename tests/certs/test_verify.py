@@ -485,7 +485,7 @@ class TestNames:
         made = leaf(changes=eku(CLIENT))
         options: dict[str, Any] = {"ca": root().pem, "at": AT, "usage": "client", "policy": policy, "identity_policy": identity_policy}
         assert certs.verify(pems(made[:2]), HOST, **options)
-        assert certs.verify(pems(made[:2]), **options)
+        assert certs.verify(pems(made[:2]), **options | {"identity_policy": "node"})
         verdict = certs.verify(pems(made[:2]), "wrong.example.com", **options)
         assert [cause.code for cause in verdict.causes] == ["ERR_TLS_CERT_ALTNAME_INVALID"]
 
@@ -538,6 +538,8 @@ class TestArguments:
             ({"identity": "localhost"}, UsageValueError),
             ({"name": ""}, UsageValueError),
             ({"identity_policy": "any"}, UsageValueError),
+            ({"identity_policy": "rfc9525"}, UsageTypeError),
+            ({"identity_policy": "rfc9525", "identity": "spiffe://example.org/web"}, UsageTypeError),
             ({"pins": ["x"]}, UsageValueError),
         ],
     )

@@ -38,7 +38,7 @@ async def test_connect_is_awaited_or_entered() -> None:
 
 async def test_what_was_negotiated() -> None:
     """In TLS 1.3."""
-    async with ours(alpn_protocols=["x"]) as port:
+    async with ours(alpn_protocols=["x"], ecdh_curve="X25519") as port:
         seen = await look(port, alpn_protocols=["x"])
     assert (seen.version, seen.suite, seen.group, seen.signature) == ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519", "ECDSA+SHA256")
     assert (seen.alpn, seen.server_name, seen.address) == ("x", "localhost", "127.0.0.1")

@@ -27,7 +27,6 @@ from tlsio.model.uri_identity import check_identity
 from tlsio.native._core import security_level, verify_chain
 from tlsio.trust.advice import advise_each
 from tlsio.trust.certificate import read_all
-from tlsio.trust.names import printable
 from tlsio.trust.peer_facts import PeerFacts
 from tlsio.trust.verdict import VerifyPolicy, judge
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content
     from tlsio.model.options.connect import ChainPolicy, IdentityPolicy
-    from tlsio.trust.certificate import PeerCertificate
 
 __all__ = ["Cause", "ChainVerdict", "explain_verdict", "verify"]
 
@@ -116,7 +114,7 @@ class ChainVerdict:
             "accepted": self.accepted,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "causes": [cause.as_json() for cause in self.causes],
-            "chain": [_name(certificate) for certificate in read_all(self.chain)],
+            "chain": [certificate.heading for certificate in read_all(self.chain)],
         }
 
     def lines(self) -> list[str]:
@@ -125,7 +123,7 @@ class ChainVerdict:
         chain = list(read_all(self.chain))
         for depth, certificate in reversed(list(enumerate(chain))):
             indent = "  " * (len(chain) - depth)
-            found.append(f"{indent}{_name(certificate)}")
+            found.append(f"{indent}{certificate.heading}")
             found += [f"{indent}  {line}" for line in self._print_causes(depth)]
         return found + [f"  {line}" for line in self._print_causes(None)]
 
@@ -169,7 +167,7 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
         policy: "openssl": as connections do by default. "strict": as `chain_policy="strict"`.
         usage: What the leaf is used for.
         identity: A URI that the leaf must have, such as `spiffe://example.org/billing`.
-        identity_policy: How `name` is compared.
+        identity_policy: How `name` is compared; "rfc9525" needs one.
         pins: As the option `pins=`.
         allow_partial_trust_chain: A trusted certificate need not be a root.
         passphrase: Opens a PKCS#12.
@@ -188,6 +186,12 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     instant = check_instant("at", at)
     host = None if name is None else check_host("name", name)
     uri = None if identity is None else check_identity("identity", identity)
+    if host is None and identity_policy != "node":
+        raise UsageTypeError(
+            f"identity_policy={identity_policy!r} decides how name= is compared, but there is no name",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint="Give the host as name=, or leave identity_policy= out: identity= is always compared exactly.",
+        )
     context = create_secure_context(ca=ca, extra_ca=extra_ca, crl=crl, pins=pins, allow_partial_trust_chain=allow_partial_trust_chain)
     given = _read_chain(chain, None if passphrase is None else check_text_or_bytes("passphrase", passphrase))
     try:
@@ -264,8 +268,3 @@ def _read_chain(chain: Bundle | Source | Sequence[Source], passphrase: bytes | N
     if not found:
         raise ConfigError("There is no certificate to verify", code="ERR_TLS_NO_CERTIFICATE", hint="Give the certificate, and its chain.")
     return tuple(found)
-
-
-def _name(certificate: PeerCertificate) -> str:
-    """Return the names of a leaf, or its subject."""
-    return printable(", ".join(map(str, certificate.general_names))) or certificate.subject_text

@@ -63,6 +63,9 @@ _MAX_CHAIN = 100
 # Up to these limits, names are parsed and compared. No real chain exceeds them, and a hostile one
 # would take 30 ms.
 _MAX_PARSED_NAMES, _MAX_PARSED_BYTES = 16, 32_768
+# URLs of one kind in a certificate that are tried one after the other. Microsoft's CAs name up to
+# four (LDAP, HTTP within and outside, a file share), public ones one or two.
+MAX_TRIED_URLS = 4
 _MAX_PRINTED_NAME = 4096  # bytes; real names have a few hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -367,6 +370,11 @@ class PeerCertificate(Mapping[str, Any]):
         """What messages call it: its subject, or without one its first alternative name."""
         is_empty = len(self.subject) <= _MAX_PRINTED_NAME and not self.subject_name.relative
         return (_read_or(None, self._first_name) if is_empty else None) or self.subject_text
+
+    @cached_property
+    def heading(self) -> str:
+        """What lists call it: its alternative names, or without any its subject."""
+        return printable(", ".join(map(str, self.general_names))) or self.subject_text
 
     @cached_property
     def issuer_text(self) -> str:

@@ -149,13 +149,22 @@ def parse_connect_options(given: Mapping[str, object], decided: Mapping[str, str
     local, family = own.get("local_address"), own.get("family")
     if local is not None and family not in (None, 6 if ":" in local else 4):
         raise wrong_value("options.local_address", f"is not an address of family={family}, got {local}")
-    if "identity" in own and "check_server_identity" in own:
-        raise UsageTypeError(
-            "options.identity cannot be combined with options.check_server_identity",
-            code="ERR_INCOMPATIBLE_OPTION_PAIR",
-            hint="The function replaces the comparison of names: call tlsio.check_uri_identity(identity, certificate) in it.",
-        )
+    _check_comparison(own)
     return ConnectOptions(context=context, **own)
+
+
+def _check_comparison(own: Mapping[str, object]) -> None:
+    """Refuse options about the comparison of names that another option replaces."""
+    given = [name for name in ("check_server_identity", "identity", "identity_policy") if own.get(name) not in (None, "node")]
+    if len(given) > 1:
+        hint = (
+            "The function replaces the comparison of names: call tlsio.check_uri_identity(identity, certificate) in it."
+            if given[:2] == ["check_server_identity", "identity"]
+            else f"{given[0]}= replaces the comparison with the host, which identity_policy= is about: leave one of them out."
+        )
+        raise UsageTypeError(
+            f"options.{given[1]} cannot be combined with options.{given[0]}", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint
+        )
 
 
 def _checked(given: Mapping[str, object], checks: Mapping[str, Check], named: Mapping[str, Check] | None = None) -> dict[str, Any]:
