@@ -13,6 +13,10 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # older click has no arguments
+
 __all__ = [
     "ENDPOINT",
     "FOLDER",
@@ -23,6 +27,7 @@ __all__ = [
     "STANDARD_INPUT",
     "STREAM",
     "Endpoint",
+    "ParamType",
     "refuse_standard_input",
 ]
 
@@ -44,7 +49,7 @@ class Endpoint(NamedTuple):
     port: int
 
 
-class _Endpoint(click.ParamType):  # type: ignore[type-arg]  # older click has no arguments
+class _Endpoint(ParamType):
     """`example.org:8443`, `[2001:db8::1]:8443`, or without a port, which is 443."""
 
     name = "host:port"
@@ -66,7 +71,7 @@ class _Endpoint(click.ParamType):  # type: ignore[type-arg]  # older click has n
         return "example.org:443" if found is None else authority if found["port"] else f"{authority}:{_HTTPS}"
 
 
-class _Input(click.ParamType):  # type: ignore[type-arg]
+class _Input(ParamType):
     """A file to be read: its path, or for `-` the content of standard input.
 
     The library opens files, and its errors say more than those of click.
@@ -105,7 +110,7 @@ class _InputOrEndpoint(_Endpoint):
         return INPUT.shell_complete(ctx, param, incomplete)
 
 
-class _Instant(click.ParamType):  # type: ignore[type-arg]
+class _Instant(ParamType):
     """A day or an instant of ISO 8601, in UTC unless it says otherwise."""
 
     name = "instant"
