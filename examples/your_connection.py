@@ -64,11 +64,23 @@ class Page:
 
     async def stream(self, receive, send):
         """Send the counters each second, as server-sent events, until the visitor goes."""
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")],
+            }
+        )
         gone = asyncio.create_task(self.wait_until_gone(receive))
         while not gone.done():
             stats = self.server.tls_server.stats()
-            now = {"history": list(self.history), "open": stats.open_connections, "requests": self.requests, "full": stats.handshakes_full, "resumed": stats.handshakes_resumed}
+            now = {
+                "history": list(self.history),
+                "open": stats.open_connections,
+                "requests": self.requests,
+                "full": stats.handshakes_full,
+                "resumed": stats.handshakes_resumed,
+            }
             await send({"type": "http.response.body", "body": f"data: {json.dumps(now)}\n\n".encode(), "more_body": True})
             await asyncio.wait((gone,), timeout=1)
 
@@ -115,7 +127,10 @@ def render(scope):
         "Version": found["version"], "Cipher suite": found["cipher"], "Key exchange": found["group"], "Application": f"{found['http']} (ALPN {found['alpn']})",
         "Server name": found["server_name"] or "none was sent", "Session": "resumed" if found["resumed"] else "new", "Your address": found["client"],
     }  # fmt: skip
-    chain = (f"<li>{escape(one['subject'])}<br><small>issued by {escape(one['issuer'])}, until {escape(one['until'])}</small></li>" for one in found["chain"])
+    chain = (
+        f"<li>{escape(one['subject'])}<br><small>issued by {escape(one['issuer'])}, until {escape(one['until'])}</small></li>"
+        for one in found["chain"]
+    )
     filled = {
         "host": escape(found["server_name"] or "this server"),
         "headline": f"<span>{escape(found['version'])}</span> over {escape(found['http'])}, keys by <span>{escape(found['group'])}</span>",
@@ -128,7 +143,9 @@ def render(scope):
     page = PAGE
     for name, value in filled.items():
         page = page.replace("{{" + name + "}}", value)
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; script-src 'nonce-{nonce}'; base-uri 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; script-src 'nonce-{nonce}'; base-uri 'none'"
+    )
     return page, (b"content-security-policy", policy.encode())
 
 
@@ -139,7 +156,12 @@ def offered(found):
         return "<p class=soft>The hello was not recorded.</p>"
     used = {found["version"], found["alpn"], found["group"], found["cipher"]}
     parts = [f"<p><small>JA4</small><br><span class=mono>{escape(hello['ja4'])}</span></p>"]
-    for title, values in (("Versions", hello["versions"]), ("ALPN", hello["alpn"]), ("Groups", hello["groups"]), ("Cipher suites", hello["ciphers"])):
+    for title, values in (
+        ("Versions", hello["versions"]),
+        ("ALPN", hello["alpn"]),
+        ("Groups", hello["groups"]),
+        ("Cipher suites", hello["ciphers"]),
+    ):
         tags = "".join(f"<span class='tag{' used' if value in used else ''}'>{escape(value)}</span>" for value in values)
         parts.append(f"<small>{title}</small><div>{tags or '–'}</div>")
     return "".join(parts)

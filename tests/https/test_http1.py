@@ -46,7 +46,9 @@ async def test_requests_before_a_fault_are_answered() -> None:
 async def test_a_head_of_the_allowed_size() -> None:
     """And one that is larger by a byte, whole or in pieces."""
     async with serving(limits={"max_header_bytes": 1000}) as server:
-        used = len(b"/") + sum(len(name) + len(value) + 4 for name, value in ((b"Host", b"localhost"), (b"Connection", b"close"), (b"A", b"")))
+        used = len(b"/") + sum(
+            len(name) + len(value) + 4 for name, value in ((b"Host", b"localhost"), (b"Connection", b"close"), (b"A", b""))
+        )
         fits = get(b"A: " + b"x" * (1000 - used))
         assert split(await exchange(server, fits))[0] == 200
         over = fits.replace(b"A: x", b"A: xx")
