@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 
-import pki
-import tlsio
+import pki  # noqa: E402  (found on the path above)
+import tlsio  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -106,7 +106,7 @@ async def test_trailers_do_not_reach_the_scope() -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
 @pytest.mark.parametrize("is_chunked", [False, True])
-async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:
+async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:  # noqa: FBT001
     """On each side of the limit, announced or not."""
     how = b"Transfer-Encoding: chunked\r\n" if is_chunked else b"Content-Length: %d\r\n" % size
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size) if is_chunked else b"x" * size
