@@ -30,15 +30,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
-import pki  # noqa: E402  (found on the path above)
-import tlsio  # noqa: E402
+import pki
+import tlsio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+HERE = Path(__file__).parent
 CONNECTIONS, STREAMS = 8, 10
 TICKS = os.sysconf("SC_CLK_TCK")
 
