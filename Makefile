@@ -24,8 +24,8 @@ endif
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/built  ## start an echo server with mutual TLS, and a client
-	@$(BIN)/python examples/demo.py
+run: $(VENV)/built  ## serve a page that shows visitors their own connection
+	@$(BIN)/python examples/your_connection.py
 
 test: $(VENV)/built $(VENV)/peers  ## run the tests, except the slow ones
 	@$(PYTEST) -n 2 -m "not slow"

@@ -30,8 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 import pki
 import tlsio
@@ -39,6 +38,7 @@ import tlsio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+HERE = Path(__file__).parent
 CONNECTIONS, STREAMS = 8, 10
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -97,7 +97,11 @@ def rows(port: int, folder: Path, app: str) -> list[Row]:
     granian = [*module, "granian", "--interface", "asgi", target, *where, "--ssl-certificate", cert, "--ssl-keyfile", key,
                "--workers", "1", "--no-access-log"]  # fmt: skip
     h2corn = [*module, "h2corn", target, *where, "--certfile", cert, "--keyfile", key, "--loop", "uvloop", "--no-access-log"]
-    found += [Row("granian", "h1", "own", granian, "granian"), Row("granian", "h2", "own", granian, "granian"), Row("h2corn", "h2", "own", h2corn, "h2corn")]
+    found += [
+        Row("granian", "h1", "own", granian, "granian"),
+        Row("granian", "h2", "own", granian, "granian"),
+        Row("h2corn", "h2", "own", h2corn, "h2corn"),
+    ]
     if app == "hello":
         script = folder / "node.js"
         script.write_text(NODE)
@@ -109,7 +113,13 @@ def rows(port: int, folder: Path, app: str) -> list[Row]:
 @contextmanager
 def running(row: Row, port: int) -> Iterator[int]:
     """Run a server in a process group of its own; gives its process id when it answers."""
-    process = subprocess.Popen(row.command, cwd=HERE, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}, start_new_session=True)
+    process = subprocess.Popen(
+        row.command,
+        cwd=HERE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        start_new_session=True,
+    )
     try:
         for _ in range(200):
             with socket.socket() as probe:

@@ -23,4 +23,3 @@ async def _lifespan(receive: Any, send: Any) -> None:
         await send({"type": f"{kind}.complete"})
         if kind == "lifespan.shutdown":
             return
-

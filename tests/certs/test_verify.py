@@ -553,3 +553,15 @@ class TestArguments:
         with pytest.raises(ConfigError) as caught:
             certs.verify(pki.localhost().key_pem)
         assert caught.value.code == "ERR_TLS_NO_CERTIFICATE"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [("chain_policy", "Meant: policy=."), ("servername", "Meant: name=."), ("pin", "Meant: pins=."), ("zzz", "There are name=, ca=, ")],
+)
+def test_other_names_are_answered_with_the_one_that_is_meant(wrong: str, expected: str) -> None:
+    """Connections call some arguments otherwise."""
+    with pytest.raises(UsageTypeError, match=f"verify has no argument '{wrong}'") as caught:
+        certs.verify(pki.localhost().cert_pem, **{wrong: "strict"})  # type: ignore[arg-type]
+    assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+    assert (caught.value.hint or "").startswith(expected)

@@ -135,7 +135,7 @@ class TestPace:
         assert calls == [110.0]
 
     @pytest.mark.parametrize(("rate", "lives"), [(101, True), (90, False)])
-    def test_a_steady_client(self, loop: Any, rate: int, lives: bool) -> None:
+    def test_a_steady_client(self, loop: Any, rate: int, lives: bool) -> None:  # noqa: FBT001
         """On each side of the rate, over ten minutes."""
         pace, calls = self.make(loop)
         pace.wait()

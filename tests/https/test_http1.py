@@ -46,7 +46,9 @@ async def test_requests_before_a_fault_are_answered() -> None:
 async def test_a_head_of_the_allowed_size() -> None:
     """And one that is larger by a byte, whole or in pieces."""
     async with serving(limits={"max_header_bytes": 1000}) as server:
-        used = len(b"/") + sum(len(name) + len(value) + 4 for name, value in ((b"Host", b"localhost"), (b"Connection", b"close"), (b"A", b"")))
+        used = len(b"/") + sum(
+            len(name) + len(value) + 4 for name, value in ((b"Host", b"localhost"), (b"Connection", b"close"), (b"A", b""))
+        )
         fits = get(b"A: " + b"x" * (1000 - used))
         assert split(await exchange(server, fits))[0] == 200
         over = fits.replace(b"A: x", b"A: xx")
@@ -104,7 +106,7 @@ async def test_trailers_do_not_reach_the_scope() -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
 @pytest.mark.parametrize("is_chunked", [False, True])
-async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:
+async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:  # noqa: FBT001
     """On each side of the limit, announced or not."""
     how = b"Transfer-Encoding: chunked\r\n" if is_chunked else b"Content-Length: %d\r\n" % size
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size) if is_chunked else b"x" * size

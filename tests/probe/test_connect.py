@@ -18,8 +18,22 @@ CA = pki.ca1().cert_pem
 
 async def look(port: int, host: str = "localhost", **options: Any) -> probe.Look:
     """Look, and close."""
-    async with await probe.connect(host, port, **{"ca": CA} | options) as seen:
+    async with probe.connect(host, port, **{"ca": CA} | options) as seen:
         return seen
+
+
+async def test_connect_is_awaited_or_entered() -> None:
+    """As `tlsio.connect` is; `with` is refused with the right way."""
+    async with ours() as port:
+        seen = await probe.connect("localhost", port, ca=CA)
+        await seen.aclose()
+        async with probe.connect("localhost", port, ca=CA) as seen:
+            assert seen.socket is not None
+            assert not seen.socket.closed
+        assert seen.socket.closed
+        with pytest.raises(tlsio.UsageTypeError) as caught, probe.connect("localhost", port):
+            pass
+    assert caught.value.hint == "async with tlsio.probe.connect(...) as ...: ..."
 
 
 async def test_what_was_negotiated() -> None:

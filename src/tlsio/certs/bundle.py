@@ -261,7 +261,8 @@ class _Reader:
         elif block.kind == "PKCS#12":
             self._take_pkcs12(block)
         else:
-            self._ignored.append(f"{block.source} has a {block.kind}, which is not part of a bundle.")
+            words = f"{block.kind}, which are" if block.kind.endswith("s") else f"a {block.kind}, which is"
+            self._ignored.append(f"{block.source} has {words} not part of a bundle.")
 
     def _take_pkcs12(self, block: Block) -> None:
         key, certificates = open_pkcs12(block, self._passphrase)

@@ -7,6 +7,7 @@ connections use. The result lists every cause, where a connection raises the dec
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +33,7 @@ from tlsio.trust.verdict import VerifyPolicy, judge
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from typing import Never
 
     from cryptography.x509 import Certificate, CertificateRevocationList
 
@@ -42,6 +44,22 @@ if TYPE_CHECKING:
     from tlsio.model.options.connect import ChainPolicy, IdentityPolicy
 
 __all__ = ["Cause", "ChainVerdict", "explain_verdict", "verify"]
+
+# What connections and other libraries call the arguments of `verify`.
+_OTHER_NAMES = {
+    "ca_certs": "ca",
+    "cafile": "ca",
+    "chain_policy": "policy",
+    "crls": "crl",
+    "host": "name",
+    "hostname": "name",
+    "now": "at",
+    "purpose": "usage",
+    "roots": "ca",
+    "server_hostname": "name",
+    "servername": "name",
+    "time": "at",
+}
 
 _Given: TypeAlias = "Content | Certificate"
 
@@ -133,6 +151,7 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     pins: Sequence[str | BytesLike] | None = None,
     allow_partial_trust_chain: bool = False,
     passphrase: str | BytesLike | None = None,
+    **others: Never,
 ) -> ChainVerdict:
     """Verify a chain, and return the verdict with every cause.
 
@@ -152,12 +171,15 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
         pins: As the option `pins=`.
         allow_partial_trust_chain: A trusted certificate need not be a root.
         passphrase: Opens a PKCS#12.
+        others: None; a name of a connection's option is answered with the one that is meant.
 
     Raises:
         ConfigError: a file cannot be read, or there is no certificate.
         OSError: a file cannot be read.
         UsageError: a wrong argument.
     """
+    for unknown in others:
+        raise _unknown_argument(unknown)
     check_choice("policy", policy, ("openssl", "strict"))
     check_choice("usage", usage, ("server", "client"))
     check_choice("identity_policy", identity_policy, ("node", "rfc9525"))
@@ -221,6 +243,13 @@ def explain_verdict(facts: PeerFacts, policy: VerifyPolicy) -> ChainVerdict:
         for error in verdict.causes[1 if errors else 0 :]
     ]
     return ChainVerdict(accepted=verdict.error is None, causes=tuple(causes), chain=facts.verified_chain, error=verdict.error, at=facts.now)
+
+
+def _unknown_argument(name: str) -> UsageTypeError:
+    arguments = ("name", *(verify.__kwdefaults__ or ()))
+    meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, arguments, n=1)), None)
+    hint = f"Meant: {meant}=." if meant else f"There are {', '.join(f'{one}=' for one in arguments)}."
+    return UsageTypeError(f"verify has no argument {name!r:.80}", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
 
 
 def _read_chain(chain: Bundle | Source | Sequence[Source], passphrase: bytes | None) -> tuple[bytes, ...]:

@@ -90,6 +90,8 @@ class _Program(Group):
 def program() -> None:
     """Make, look at and check TLS: keys, certificates, servers and clients.
 
+    A file that is read can be -, which is standard input.
+
     The exit code is 0 if all is well, 1 if there is a finding or a refusal, 2 if the command was
     used wrongly or a file cannot be used.
     """

@@ -616,8 +616,8 @@ class PeerCertificate(Mapping[str, Any]):
         "pubkey": _pubkey,
         "asn1_curve": lambda self: self._curve()[0],
         "nist_curve": lambda self: self._curve()[1],
-        "valid_from": lambda self: print_time(self.not_before),
-        "valid_to": lambda self: print_time(self.not_after),
+        "valid_from": lambda self: _print_time(self.not_before),
+        "valid_to": lambda self: _print_time(self.not_after),
         "fingerprint": lambda self: _fingerprint("sha1", self.raw),
         "fingerprint256": lambda self: _fingerprint("sha256", self.raw),
         "fingerprint512": lambda self: _fingerprint("sha512", self.raw),
@@ -639,7 +639,7 @@ def _pair(element: der.Element) -> tuple[der.Element, der.Element]:
     return first, second
 
 
-def print_time(moment: datetime | None) -> str:
+def _print_time(moment: datetime | None) -> str:
     """Print a UTC time like ASN1_TIME_print: the day padded, and a fixed text for None."""
     if moment is None:
         return "Bad time value"

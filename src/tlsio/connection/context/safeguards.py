@@ -14,7 +14,8 @@ from weakref import WeakSet
 
 from tlsio.connection.context.default_roots import are_default_roots_chosen
 from tlsio.model.errors import ConfigError
-from tlsio.trust.certificate import print_time, read_all
+from tlsio.model.instants import print_instant
+from tlsio.trust.certificate import read_all
 from tlsio.trust.names import describe_name
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _doubts_about_lists(context: SecureContext, install: str) -> Iterable[str]:
     end = datetime.fromtimestamp(context.lists_end, UTC)
     if context.lists_end and end <= datetime.now(UTC):
         advice = install.format("the current one").capitalize()
-        yield f"A list in crl= expired on {print_time(end)}: clients of its issuer are refused. {advice}."
+        yield f"A list in crl= expired on {print_instant(end)}: clients of its issuer are refused. {advice}."
 
 
 def _doubts_about_certificates(context: SecureContext, install: str) -> Iterable[str]:
@@ -141,11 +142,11 @@ def _doubts_about_validity(certificate: PeerCertificate, now: datetime, install:
     name = f'This server\'s certificate "{certificate.title}"'
     advice = f"Renew it, and {install.format('the new one')}."
     if now < start:
-        yield f"{name} is not valid before {print_time(start)}: until then clients refuse it."
+        yield f"{name} is not valid before {print_instant(start)}: until then clients refuse it."
     elif now > end:
-        yield f"{name} expired on {print_time(end)}: clients refuse it. {advice}"
+        yield f"{name} expired on {print_instant(end)}: clients refuse it. {advice}"
     elif end - now < min(_SOON, (end - start) / _SHARE):
-        yield f"{name} expires on {print_time(end)}. {advice}"
+        yield f"{name} expires on {print_instant(end)}. {advice}"
 
 
 def _lacks_intermediate(certificate: PeerCertificate) -> bool:
