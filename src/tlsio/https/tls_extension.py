@@ -5,11 +5,11 @@ Sources: "ASGI TLS Extension", version 0.2; OpenTelemetry's semantic conventions
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.https.mod_ssl import describe, print_name
 from tlsio.trust.certificate import link, parse
 from tlsio.trust.roots import to_pem
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["TLSExtension", "summarize", "tls_attributes"]
 
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class TLSExtension(Mapping[str, Any]):
@@ -48,6 +47,7 @@ class TLSExtension(Mapping[str, Any]):
         self.socket = socket
         self._connection = internals_of(socket).handshake.connection
         self._computed: tuple[bytes | None, dict[str, Any]] | None = None
+        self._mod_ssl: tuple[dict[str, Any], dict[str, str]] | None = None  # made from these facts
 
     @property
     def _facts(self) -> dict[str, Any]:
@@ -70,6 +70,14 @@ class TLSExtension(Mapping[str, Any]):
             "cipher_suite": connection.cipher_id,
         }
 
+    @property
+    def mod_ssl(self) -> dict[str, str]:
+        """The same and more under mod_ssl's names, for WSGI."""
+        facts = self._facts
+        if self._mod_ssl is None or self._mod_ssl[0] is not facts:
+            self._mod_ssl = facts, describe(self.socket, facts["client_cert_chain"])
+        return self._mod_ssl[1]
+
     def __getitem__(self, key: str) -> Any:
         return self._facts[key]
 
@@ -84,14 +92,7 @@ class TLSExtension(Mapping[str, Any]):
 
 
 def _name_of(certificate: bytes | None) -> str | None:
-    r"""Return the subject, with control characters as `\0A`: RFC 4514, section 2.4, allows that.
-
-    A name with a line break would be two lines of a log, or two headers.
-    """
-    if certificate is None:
-        return None
-    name = parse(certificate).subject_name.rfc2253()
-    return _CONTROL.sub(lambda found: "".join(f"\\{byte:02X}" for byte in found[0].encode()), name)
+    return None if certificate is None else print_name(parse(certificate).subject_name)
 
 
 def summarize(socket: TLSSocket) -> dict[str, Any]:
