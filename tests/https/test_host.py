@@ -423,7 +423,7 @@ def test_strict_host_is_a_bool() -> None:
     from tlsio.https import Server  # noqa: PLC0415
 
     with pytest.raises(tlsio.UsageError, match="strict_host"):
-        Server(lambda *_: None, strict_host="yes", **own())  # type: ignore[arg-type]
+        Server(lambda scope, receive, send: None, strict_host="yes", **own())  # type: ignore[arg-type]
 
 
 async def test_it_is_off_where_no_entry_asks() -> None:

@@ -178,7 +178,7 @@ async def _drop_rights(settings: Settings, options: dict[str, Any]) -> None:
     account = find_account(settings.user, settings.group)
     if account is None:
         return
-    load(settings.app)
+    load(settings.app, settings.interface)
     source = options.get("secure_context")
     if source is not None:
         await source.start()

@@ -7,27 +7,30 @@ import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-
 from tlsio.connection.server.server import Server as TLSServer
 from tlsio.connection.server.server import entries_of
 from tlsio.https.access_log import make_access_log
-from tlsio.https.application import load
+from tlsio.https.application import Config, load
 from tlsio.https.audit import Audit
 from tlsio.https.context import complete
 from tlsio.https.host import HostCheck
+from tlsio.https.hsts import HSTS, hsts_layer
 from tlsio.https.lifespan import Lifespan
 from tlsio.https.limits import Limits
 from tlsio.https.metrics import Metrics
+from tlsio.https.redirect import RedirectServer
 from tlsio.https.service import Service
+from tlsio.https.wsgi import DEFAULT_THREADS
 from tlsio.model.checks import check_bool, check_seconds
 from tlsio.model.errors import UsageStateError
 
 if TYPE_CHECKING:
+    import os
     from types import TracebackType
     from typing import Literal, Self, Unpack
 
     from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.https.application import Interface
     from tlsio.https.asgi import App, Layer
     from tlsio.model.options.server import ServerOptionsDict
 
@@ -57,17 +60,23 @@ class Server:
     Attributes:
         tls_server: The TLS server: contexts, ticket keys, statistics and events.
         metrics: Its metrics; None without `metrics=`.
+        redirect_server: That of plain HTTP; None without `redirect_port`.
     """
 
     def __init__(  # noqa: PLR0913  (all but one are keyword-only)
         self,
-        app: App | str,
+        app: App | str | os.PathLike[str],
         *,
         limits: Limits | None = None,
         lifespan: Literal["auto", "on", "off"] = "auto",
-        interface: Literal["auto", "asgi3", "wsgi"] = "auto",
+        interface: Interface = "auto",
+        wsgi_threads: int = DEFAULT_THREADS,
         root_path: str = "",
         graceful_timeout: float | None = 30.0,
+        hsts: HSTS | bool | None = None,
+        redirect_port: int | None = None,
+        redirect_host: str | None = None,
+        redirect_status: Literal[301, 308] = 308,
         strict_host: bool = False,
         access_log: Literal["text", "json"] | None = None,
         metrics: tuple[str, int] | None = None,
@@ -76,13 +85,19 @@ class Server:
         """Load the application, and check the options.
 
         Args:
-            app: An ASGI or WSGI application, or "module:name".
+            app: An ASGI or WSGI application, a function that makes one, "module:name" of either, or
+                a folder.
             limits: What strangers may use.
             lifespan: Whether the application is told of start and end; "auto": if it wants to be.
             interface: What the application is; "auto" looks at it.
+            wsgi_threads: The number of requests at a time that a WSGI application handles.
             root_path: The path below which a proxy has mounted the server.
             graceful_timeout: Seconds in which `stop` lets requests finish, and then again the
                 application; None: no limit.
+            hsts: Send Strict-Transport-Security; True: for a year, without subdomains.
+            redirect_port: Redirect plain HTTP from this port, such as 80; 0 chooses a free one.
+            redirect_host: The address of that port. Default: that of HTTPS.
+            redirect_status: 308, or 301, which old clients know.
             strict_host: Answer 421 to each request whose host is not the server name (SNI) of its
                 connection, nor an address. Without it, 421 is for hosts whose entry asks for other
                 client certificates than that of the connection.
@@ -97,9 +112,9 @@ class Server:
         """
         self._limits = limits or Limits()
         self._graceful_timeout = check_seconds("graceful_timeout", graceful_timeout)
-        self._config = uvicorn.Config(
-            load(app), ws="websockets-sansio", lifespan=lifespan, interface=interface, root_path=root_path, log_config=None,
-            proxy_headers=False, server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,  # type: ignore[arg-type]
+        self._config = Config(
+            load(app, interface, wsgi_threads=wsgi_threads), ws="websockets-sansio", lifespan=lifespan, root_path=root_path, log_config=None,
+            proxy_headers=False, server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
         if given.get("secure_context") is None:
@@ -114,7 +129,11 @@ class Server:
             self._layers.append(make_access_log(access_log))
         if self.metrics is not None:
             self._layers.append(self.metrics.layer)
+        if (wanted := HSTS.parse(hsts)) is not None:
+            self._layers.append(hsts_layer(wanted))
         self._layers.append(HostCheck(entries_of(self.tls_server), strict=check_bool("strict_host", strict_host)))
+        self.redirect_server = None if redirect_port is None else RedirectServer(status=redirect_status)
+        self._redirect_at = redirect_host, redirect_port or 0
         self._audit = Audit(self.tls_server)
         self._service: Service | None = None
         self._starting: Lifespan | None = None  # while `start` runs
@@ -199,6 +218,11 @@ class Server:
         await self.tls_server.listen(port, host, **listening)
         stack.push_async_callback(self._stop_serving, service)
         self._check_wanted()
+        if self.redirect_server is not None:
+            redirect_host, redirect_port = self._redirect_at
+            await self.redirect_server.start(self.tls_server.port or 443, redirect_host or host, redirect_port)
+            stack.push_async_callback(self.redirect_server.stop)
+            self._check_wanted()
 
     def _check_wanted(self) -> None:
         if self._stop_wanted:

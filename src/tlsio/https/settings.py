@@ -76,7 +76,7 @@ class Settings:
     fds: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
     min_version: str = "TLSv1.2"
-    interface: str = "auto"
+    interface: Literal["auto", "asgi3", "wsgi"] = "auto"
     lifespan: str = "auto"
     root_path: str = ""
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
