@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 import https_curl
 import tlsio
-from tlsio.https.application import load
+from tlsio.https.application import Config, load
 from tlsio.https.files import Files
 from tlsio.https.wsgi import WSGI
 
@@ -216,6 +216,22 @@ async def test_a_server_imports_its_application(module: Any) -> None:
     )
     async with https_curl.serving(f"{name}:app") as site:
         assert (await site.get()).text == "hello"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_middleware_of_uvicorns_stays_around_the_application(trusted: bool) -> None:  # noqa: FBT001 - a parameter
+    """Such as that for headers of a proxy."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"])
+
+    config = Config(load(app), lifespan="off", proxy_headers=trusted, forwarded_allow_ips="*", log_config=None)
+    config.load()
+    assert (config.loaded_app is app) == (not trusted)
+    scope = {"type": "http", "scheme": "https", "client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", b"192.0.2.1")]}
+    await config.loaded_app(scope, None, None)
+    assert seen == [("192.0.2.1", 0) if trusted else ("127.0.0.1", 1)]
 
 
 async def test_a_server_does_not_call_an_application_to_look_at_it() -> None:

@@ -52,24 +52,25 @@ class Config(uvicorn.Config):
     """uvicorn's settings for an application that is loaded already.
 
     uvicorn (0.54) calls what it loads without arguments, to see whether it is a factory, and exits
-    if an import fails. So it loads a placeholder.
+    if an import fails. So it loads a function that cannot be called so, and calls the application.
     """
 
     def __init__(self, application: Application, *, lifespan: Literal["auto", "on", "off"], **options: Any) -> None:
         """Describe `application`; `options` are uvicorn's."""
-        super().__init__(_placeholder, interface="asgi3", lifespan=lifespan if application.has_lifespan else "off", **options)
+
+        async def call(scope: Scope, receive: Receive, send: Send) -> Any:
+            return await application.app(scope, receive, send)
+
+        super().__init__(call, interface="asgi3", lifespan=lifespan if application.has_lifespan else "off", **options)
         self._application = application
 
     def load(self) -> None:
         """Load the classes that uvicorn's settings name."""
         super().load()
-        self.loaded_app = self._application.app
+        if self.loaded_app is self.app:  # without middleware of uvicorn's, such as that of proxy_headers
+            self.loaded_app = self._application.app
         if not self._application.has_websockets:
             self.ws_protocol_class = None
-
-
-async def _placeholder(scope: Scope, receive: Receive, send: Send) -> None:
-    """Be an application of ASGI 3."""
 
 
 def load(given: Any, interface: Interface = "auto", *, wsgi_threads: int = DEFAULT_THREADS) -> Application:
