@@ -136,6 +136,18 @@ class Wire:
         self.frames.clear()
         return self
 
+    def stop_clock(self) -> Wire:
+        """Let no time pass for the budgets."""
+        now = self.protocol.engine._clock()
+        self.protocol.engine._clock = lambda: now
+        return self
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let time pass until something holds."""
+        while not condition():
+            await asyncio.sleep(0.002)
+            self.read()
+
     def head(self, stream: int, fields: Iterable[tuple[bytes, bytes]] = GET, *, ends: bool = True, flags: int = END_HEADERS) -> bytes:
         """Return a HEADERS frame."""
         return raw(HEADERS, self.encoder.encode(list(fields)), stream=stream, flags=flags | (END_STREAM if ends else 0))
@@ -178,8 +190,8 @@ class Wire:
 
     @property
     def resets(self) -> dict[int, int]:
-        """The streams that the server has reset, and its codes."""
-        return {frame.stream_id: frame.error_code for frame in self.of_kind(RST_STREAM)}
+        """The streams that the server has reset, and its first code for each; h2 repeats it for frames that come later."""
+        return {frame.stream_id: frame.error_code for frame in reversed(self.of_kind(RST_STREAM))}
 
     @property
     def goaway(self) -> int | None:

@@ -303,7 +303,7 @@ class Http2Protocol(asyncio.Protocol):
         """End a stream that the client gave up."""
         stream = self._streams.get(stream_id)
         if stream is not None:
-            stream.is_taken_back = True
+            stream.is_reset = True
             stream.end()
 
     def window_opened(self, stream_id: int) -> None:
@@ -337,6 +337,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """Reset a stream, and end it for its application."""
+        stream.is_reset = True
         self.engine.reset(stream.stream_id, code)
         stream.end()
         self.flush()

@@ -62,14 +62,14 @@ class Stream(ABC):
         is_gone: A reset or the end of the connection has ended the stream.
         is_answered: Our direction has ended in order.
         is_request_ended: The client's direction has ended in order.
-        is_taken_back: The client reset the stream before its application was called.
+        is_reset: One side has reset the stream.
     """
 
     def __init__(self, protocol: Http2Protocol, stream_id: int, scope: Scope) -> None:
         """Take a request of a connection."""
         self.stream_id = stream_id
         self.scope = scope
-        self.is_gone = self.is_answered = self.is_request_ended = self.is_taken_back = False
+        self.is_gone = self.is_answered = self.is_request_ended = self.is_reset = False
         self._protocol = protocol
         self._engine = protocol.engine
         self._outgoing: deque[bytes | memoryview] = deque()
@@ -175,7 +175,7 @@ class Stream(ABC):
         """Run the application, and end the stream in order, whatever it does."""
         protocol = self._protocol
         try:
-            if self.is_taken_back:
+            if self.is_reset:  # before its application was called
                 return
             returned: object = await app(self.scope, self.receive, self.send)
             if returned is not None:
