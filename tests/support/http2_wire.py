@@ -115,6 +115,7 @@ class Wire:
         self.frames: list[Any] = []
         self.encoder, self._decoder = Encoder(), Decoder()
         self._parsed = 0
+        self._block = bytearray()
         self.heads: dict[int, list[list[tuple[bytes, bytes]]]] = {}
         self.bodies: dict[int, bytes] = {}
         self.protocol.connection_made(self.transport)
@@ -173,10 +174,12 @@ class Wire:
             frame.parse_body(view[self._parsed + 9 : self._parsed + 9 + length])
             self._parsed += 9 + length
             self.frames.append(frame)
-            if frame.type == HEADERS:
-                assert "END_HEADERS" in frame.flags
-                fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(frame.data, raw=True)]
-                self.heads.setdefault(frame.stream_id, []).append(fields)
+            if frame.type in {HEADERS, CONTINUATION}:
+                self._block += frame.data
+                if "END_HEADERS" in frame.flags:
+                    fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(bytes(self._block), raw=True)]
+                    self.heads.setdefault(frame.stream_id, []).append(fields)
+                    self._block.clear()
             elif frame.type == DATA:
                 self.bodies[frame.stream_id] = self.bodies.get(frame.stream_id, b"") + frame.data
 

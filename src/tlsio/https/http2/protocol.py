@@ -358,8 +358,10 @@ class Http2Protocol(asyncio.Protocol):
         if count >= _FLUSH_AT_ONCE:
             self._write()
 
-    def wait_for_room(self, stream: Stream) -> None:
-        """Call the stream's `pump` when there may be room again."""
+    def wait_for_room(self, stream: Stream, *, goes_last: bool) -> None:
+        """Call the stream's `pump` when there may be room again; one that had its turn goes last."""
+        if goes_last:
+            self._waiting_for_room.pop(stream, None)
         self._waiting_for_room[stream] = None
         self._writing.wait()
         self.flush()
@@ -367,8 +369,8 @@ class Http2Protocol(asyncio.Protocol):
     def _pump_opened(self) -> None:
         opened, self._window_opened = self._window_opened, {}
         for stream in opened:
-            if self._waiting_for_room.pop(stream, stream) is None:
-                stream.pump()
+            if stream.pump():
+                self._waiting_for_room.pop(stream, None)
         self._watch_writers()
 
     def _pump_waiting(self) -> None:

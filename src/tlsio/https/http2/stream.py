@@ -125,17 +125,18 @@ class Stream(ABC):
         if data or ends:
             self.pump()
 
-    def pump(self) -> None:
-        """Send what there is room for."""
+    def pump(self) -> bool:
+        """Send what there is room for; False: the stream waits for more room."""
         if self.is_gone:
-            return
+            return True
         protocol, outgoing = self._protocol, self._outgoing
+        has_sent = False
         while outgoing:
             data = outgoing[0]
             room = protocol.room(self.stream_id)
             if room <= 0:
-                protocol.wait_for_room(self)
-                return
+                protocol.wait_for_room(self, goes_last=has_sent)
+                return False
             if len(data) > room:
                 data = memoryview(data)
                 outgoing[0], data = data[room:], data[:room]
@@ -144,6 +145,7 @@ class Stream(ABC):
             is_ended = self._ends and not outgoing and not self._trailers
             self._engine.send_data(self.stream_id, data, is_ended=is_ended)
             protocol.body_sent(len(data))
+            has_sent = True
             if is_ended:
                 self._finish()
         if self._ends and not self.is_answered:
@@ -154,6 +156,7 @@ class Stream(ABC):
             self._finish()
         self._sent.notify()
         protocol.flush()
+        return True
 
     def _finish(self) -> None:
         """Note that our direction has ended, and stop a client that still sends."""

@@ -199,13 +199,15 @@ class WebSocketStream(Stream):
         if (data or b"" in chunks) and self.is_open and not self._ends:
             self._write(data, ends=b"" in chunks)
 
-    def pump(self) -> None:
+    def pump(self) -> bool:
         """Send what there is room for; parse on when the replies are sent."""
-        super().pump()
-        if not self._outgoing and self._reply_bytes:
+        if not super().pump():
+            return False
+        if self._reply_bytes:
             self._reply_bytes = 0
             if self._incoming:
                 self._protocol.loop.call_soon(self._parse)
+        return True
 
     def _close(self, code: int, reason: str) -> None:
         self._is_closed = True
