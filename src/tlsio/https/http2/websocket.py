@@ -142,9 +142,9 @@ class WebSocketStream(Stream):
             frames.receive_data(part)
             for frame in frames.events_received():
                 self._take_frame(frame)
-            self._transmit(is_reply=True)
             if frames.parser_exc is not None and frames.close_sent is not None:
                 self._end_with(frames.close_sent.code, frames.close_sent.reason)
+            self._transmit(is_reply=True)
         self._protocol.flush()
 
     def _take_frame(self, frame: Any) -> None:
@@ -306,8 +306,10 @@ class WebSocketStream(Stream):
             self._end_with(CloseCode.ABNORMAL_CLOSURE, "")
 
     def _send_message(self, message: Message, kind: str) -> None:
-        if self._is_closed:
+        if self._is_closed and self._is_closed_by_us:
             raise RuntimeError(f"The WebSocket is closed; {kind!r} came after it")
+        if self._is_closed:
+            raise ClientDisconnectedError("The WebSocket is over")
         if kind == "websocket.close":
             self._close(message.get("code") or CloseCode.NORMAL_CLOSURE, message.get("reason") or "")
             return
