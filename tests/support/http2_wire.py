@@ -55,11 +55,13 @@ class MemoryTransport(asyncio.Transport):
         super().__init__()
         self.protocol = protocol
         self.written = bytearray()
-        self.closed = self.aborted = self.reading_paused = False
+        self.closed = self.aborted = self.lost = self.reading_paused = False
         self.room: int | None = None  # bytes after which it pauses
         self.paused = False
 
     def write(self, data: Any) -> None:
+        if self.lost:
+            return
         assert not self.closed, "written after the end"
         self.written += data
         if self.room is not None and not self.paused:
@@ -204,7 +206,7 @@ class Wire:
 
     @property
     def left(self) -> list[Any]:
-        """What is left of streams: tasks, and places where the protocol keeps them."""
+        """What is left of streams: tasks, and places where the protocol keeps them. Those that linger are open at the client, too."""
         protocol = self.protocol
         kept = (protocol._streams, protocol._running, protocol._waiting_for_room, protocol._window_opened, protocol._waiting_for_body)
         return [one for some in (*kept, self.service.state.tasks) for one in some]
@@ -217,6 +219,7 @@ class Wire:
 
     async def end(self) -> None:
         """Lose the connection; each application ends."""
+        self.transport.lost = True
         self.transport.close()
         for _ in range(20):  # applications that give up the loop between their parts
             await self.turn()

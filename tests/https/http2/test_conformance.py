@@ -326,6 +326,22 @@ async def test_settings_and_pings_are_acknowledged() -> None:
     await wire.end()
 
 
+async def test_table_sizes_between_two_responses() -> None:
+    """RFC 7541, section 4.2: the client learns that its table was emptied, although the last size is the usual one."""
+    wire = Wire(saying_header).start()
+    await wire.turn(wire.head(1))
+    await wire.turn(settings((1, 0)), settings((1, 4096)), settings((1, 4096)))
+    await wire.turn(wire.head(3), wire.head(5))
+    assert wire.heads[1] == wire.heads[3] == wire.heads[5]
+    await wire.end()
+
+
+async def saying_header(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with headers that go into the table."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"one", b"1"), (b"two", b"2")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 async def test_bytes_in_small_pieces(size: int) -> None:
     """However the bytes are cut, the same requests arrive."""
@@ -351,14 +367,12 @@ async def test_streams_above_the_limit_are_refused() -> None:
     await wire.end()
 
 
-async def test_data_after_our_reset_is_ignored_and_its_window_returned() -> None:
+async def test_data_after_our_reset_is_ignored_and_its_window_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Section 5.1: frames that were on their way when the server reset a stream do no harm."""
-
-    async def early(scope: Any, receive: Any, send: Any) -> None:
-        await hello(scope, receive, send)
-
-    wire = Wire(early).start()
+    monkeypatch.setattr("tlsio.https.http2.protocol._LINGER", 0.01)
+    wire = Wire(hello).start()
     await wire.turn(wire.head(1, POST, ends=False))
+    await wire.until(lambda: wire.resets)
     assert wire.resets == {1: NO_ERROR}
     await wire.turn(raw(DATA, bytes(10000), stream=1) * 10)
     await wire.turn(wire.head(3))

@@ -26,6 +26,7 @@ from http2_wire import (
     settings,
     wait,
 )
+from tlsio.https.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,12 +186,28 @@ async def test_continue_is_sent_when_the_application_reads() -> None:
     await wire.end()
 
 
-async def test_early_answer_stops_the_upload() -> None:
-    """Section 8.1: the response, then RST_STREAM with NO_ERROR; what comes after it is dropped."""
+async def test_client_may_finish_an_upload_that_was_answered() -> None:
+    """What it sends is dropped, and its windows are returned: it may send more than them."""
     wire = Wire(hello).start()
     await wire.turn(wire.head(1, POST, ends=False), raw(DATA, bytes(1000), stream=1))
-    assert [frame.type for frame in wire.frames] == [HEADERS, DATA, RST_STREAM]
-    assert (wire.resets, wire.left, wire.is_window_returned) == ({1: NO_ERROR}, [], True)
+    assert [frame.type for frame in wire.frames] == [HEADERS, DATA]
+    for _ in range(100):
+        await wire.turn(raw(DATA, bytes(16384), stream=1))
+    await wire.turn(raw(DATA, b"", stream=1, flags=END_STREAM))
+    assert (wire.resets, wire.goaway, wire.left, wire.is_window_returned) == ({}, None, [], True)
+    assert not wire.protocol._lingering
+    await wire.end()
+
+
+async def test_uploads_that_were_answered_end_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Section 8.1: RST_STREAM with NO_ERROR; at once for the oldest one, when there are as many as `max_streams`."""
+    monkeypatch.setattr("tlsio.https.http2.protocol._LINGER", 0.05)
+    wire = Wire(hello, Limits(max_streams=2)).start()
+    for stream in (1, 3, 5):
+        await wire.turn(wire.head(stream, POST, ends=False))
+    assert wire.resets == {1: NO_ERROR}
+    await wire.until(lambda: len(wire.resets) == 3)
+    assert set(wire.resets.values()) == {NO_ERROR}
     await wire.end()
 
 

@@ -137,9 +137,12 @@ class _Encoder(Encoder):
     def header_table_size(self, value: int) -> None:
         Encoder.header_table_size.__set__(self, min(value, _TABLE_BYTES))  # type: ignore[attr-defined]
         # RFC 7541, section 4.2: between two blocks the smallest size and the last are signalled.
-        # The library keeps each, however many SETTINGS come without a response between them.
-        if len(self.table_size_changes) > 1:
-            self.table_size_changes = [min(self.table_size_changes), self.table_size_changes[-1]]
+        # The library keeps each, however many SETTINGS come without a response between them; and it
+        # signals nothing if the last one changed nothing (hpack 4.2.0), although those before did.
+        changes = self.table_size_changes
+        if len(changes) > 1:
+            self.table_size_changes = [min(changes), changes[-1]]
+        self.header_table.resized = bool(changes)
 
 
 class _Connection(H2Connection):

@@ -35,6 +35,9 @@ _CHUNK = 65536  # bytes of a body that one turn sends: the transport's own limit
 _FLUSH_AT_ONCE = 16384  # bytes of a body that are not kept for the end of the loop's turn
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
+# Seconds in which a client may still send a request that was answered before its end. Not all can
+# take a reset then: curl 7.88 and Node 20 lose the response, or wait for ever.
+_LINGER = 5.0
 _RETIRE = 1.0  # seconds that a client has to answer the PING after our first GOAWAY: any round trip
 _FIELD_OVERHEAD = 32  # RFC 9113, section 6.5.2: bytes that each header counts besides name and value
 _BAD_REQUEST = 400
@@ -69,11 +72,13 @@ class Http2Protocol(asyncio.Protocol):
         self._waiting_for_room: dict[Stream, None] = {}
         self._window_opened: dict[Stream, None] = {}  # while the engine receives
         self._waiting_for_body: set[Stream] = set()
+        self._lingering: dict[int, float] = {}  # until when, the next first
         # Limits in time.
         self._owed = 0  # the frame or block of headers that `_head_deadline` is for
         self._head_deadline = Deadline(loop, self._head_is_late)
         self._idle_deadline = Deadline(loop, self._is_idle_too_long)
         self._retire_deadline = Deadline(loop, self.ping_answered)
+        self._linger_deadline = Deadline(loop, self._linger_no_longer)
         self._reading = Pace(loop, self.limits, self._sends_too_slowly)
         self._writing = Pace(loop, self.limits, self._reads_too_slowly)
         self._is_receiving = self._is_flush_due = self._is_paused = False
@@ -177,7 +182,8 @@ class Http2Protocol(asyncio.Protocol):
         for stream in tuple(self._running):
             stream.end()
         self._window_opened.clear()
-        for limit in (self._head_deadline, self._idle_deadline, self._retire_deadline, self._reading, self._writing):
+        deadlines = (self._head_deadline, self._idle_deadline, self._retire_deadline, self._linger_deadline)
+        for limit in (*deadlines, self._reading, self._writing):
             limit.end()
 
     # ---- limits in time
@@ -282,6 +288,8 @@ class Http2Protocol(asyncio.Protocol):
     def data_received_on(self, stream_id: int, data: bytes, counted: int, *, is_ended: bool) -> None:
         """Give a stream a part of its body."""
         self._reading.move(len(data))
+        if is_ended:
+            self._lingering.pop(stream_id, None)
         stream = self._streams.get(stream_id)
         if stream is None:
             self.engine.consumed(stream_id, counted)
@@ -291,6 +299,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def trailers_received(self, stream_id: int, count: int) -> None:
         """End a stream's body. ASGI has no place for the trailers themselves."""
+        self._lingering.pop(stream_id, None)
         stream = self._streams.get(stream_id)
         if stream is None:
             return
@@ -301,6 +310,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def stream_reset(self, stream_id: int) -> None:
         """End a stream that the client gave up."""
+        self._lingering.pop(stream_id, None)
         stream = self._streams.get(stream_id)
         if stream is not None:
             stream.is_reset = True
@@ -332,8 +342,31 @@ class Http2Protocol(asyncio.Protocol):
         head = [(b":status", b"%d" % status), *self.default_headers, *(headers or ()), (b"content-length", b"0")]
         self.engine.send_headers(stream_id, head, is_ended=True)
         if not is_request_ended:
-            self.engine.reset(stream_id, ErrorCodes.NO_ERROR)
+            self.linger(stream_id)
         self.flush()
+
+    def linger(self, stream_id: int) -> None:
+        """Let the client send the rest of a request that was answered; it is dropped."""
+        while len(self._lingering) >= self.limits.max_streams:
+            self._stop_client(next(iter(self._lingering)))
+        self._lingering[stream_id] = self.loop.time() + _LINGER
+        if not self._linger_deadline.is_set:
+            self._linger_deadline.set(_LINGER)
+
+    def _linger_no_longer(self) -> None:
+        now = self.loop.time()
+        for stream_id, until in tuple(self._lingering.items()):
+            if until > now:
+                self._linger_deadline.set(until - now)
+                break
+            self._stop_client(stream_id)
+        self.flush()
+
+    def _stop_client(self, stream_id: int) -> None:
+        # RFC 9113, section 8.1: "a server MAY request that the client abort transmission of a
+        # request without error by sending a RST_STREAM with an error code of NO_ERROR".
+        del self._lingering[stream_id]
+        self.engine.reset(stream_id, ErrorCodes.NO_ERROR)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """Reset a stream, and end it for its application."""

@@ -159,13 +159,15 @@ class Stream(ABC):
         return True
 
     def _finish(self) -> None:
-        """Note that our direction has ended, and stop a client that still sends."""
+        """Note that our direction has ended."""
         self.is_answered = True
         if not self.is_request_ended:
-            # RFC 9113, section 8.1: "a server MAY request that the client abort transmission of a
-            # request without error by sending a RST_STREAM with an error code of NO_ERROR".
-            self._engine.reset(self.stream_id, ErrorCodes.NO_ERROR)
+            self._stop_client()
         self._ended()
+
+    def _stop_client(self) -> None:
+        """Let go of a client that still sends."""
+        self._protocol.linger(self.stream_id)
 
     async def _drained(self) -> None:
         """Wait until all that was written has been sent, or cannot be."""

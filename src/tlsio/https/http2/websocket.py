@@ -130,6 +130,10 @@ class WebSocketStream(Stream):
         self._engine.consumed(self.stream_id, len(self._incoming))
         self._incoming.clear()
 
+    def _stop_client(self) -> None:
+        """Reset the stream: after its Close the client has nothing to send."""
+        self._engine.reset(self.stream_id, ErrorCodes.NO_ERROR)
+
     # ---- frames of the client
 
     def _parse(self) -> None:
