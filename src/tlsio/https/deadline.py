@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Deadline", "Pace"]
 
-# Bytes: what a transport keeps before it pauses, so that a client may take as long to read them.
-_MOST_SAVED = 65536
-
 
 class Deadline:
     """One limit of one connection or stream.
@@ -74,8 +71,7 @@ class Pace:
     """Judges how fast a client moves data, over the time in which the server waits for it.
 
     It may take `rate_grace` seconds, and one more for each `min_rate` bytes. Time in which the
-    application is the slower one does not count. What a fast client saves is capped: otherwise one
-    that has read a gigabyte could keep a connection for weeks.
+    application is the slower one does not count.
     """
 
     __slots__ = ("_deadline", "_grace", "_loop", "_rate", "_since", "_waited")
@@ -108,7 +104,7 @@ class Pace:
             return
         was_waiting = self._since is not None
         self.stop()
-        self._waited = max(self._waited - count / self._rate, -_MOST_SAVED / self._rate)
+        self._waited -= count / self._rate
         if was_waiting:
             self.wait()
 
