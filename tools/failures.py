@@ -174,7 +174,8 @@ async def versions() -> str:
 
 def is_comparable(case: Case) -> bool:
     """Tell whether other programs can be asked: not where the fault is in what the doctor alone is given."""
-    return bool(case.findings) and not {"fetch", "at", "starttls"} & case.options().keys() and case.host in {"localhost", "127.0.0.1"}
+    own = {"fetch", "at", "starttls", "identity", "check_server_identity"}
+    return bool(case.findings) and not own & case.options().keys() and case.host in {"localhost", "127.0.0.1"}
 
 
 async def main() -> None:

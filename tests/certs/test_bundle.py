@@ -266,6 +266,45 @@ class TestComplete:
             await certs.complete(leaf, fetch=fetch)
         assert caught.value.code == "ERR_TLS_ISSUER_UNAVAILABLE"
 
+    @pytest.mark.parametrize("place", [3, 4])
+    async def test_four_urls_of_a_certificate_are_tried(self, place: int) -> None:
+        """A certificate may name thousands, and each takes until the timeout."""
+        urls = [f"http://ca.test/{number}.cer" for number in range(1000)]
+        asked = []
+
+        async def fetch(url: str) -> bytes:
+            asked.append(url)
+            if url == urls[place]:
+                return pki.ca3().cert_der
+            raise FetchError("nothing there")
+
+        leaf = certs.read(with_issuer_url("leaf", pki.ca3(), *urls).cert_pem)
+        if place < 4:
+            assert (await certs.complete(leaf, fetch=fetch)).intermediates == (pki.ca3().certificate,)
+        else:
+            with pytest.raises(ConfigError, match="996 more are not tried") as caught:
+                await certs.complete(leaf, fetch=fetch)
+            assert caught.value.code == "ERR_TLS_ISSUER_UNAVAILABLE"
+        assert asked == urls[:4]
+
+    async def test_all_requests_are_bounded(self) -> None:
+        """Eight certificates are fetched, whatever is above, and four URLs of each are tried."""
+        made, files, calls = pki.ca1(), dict[str, bytes](), 0
+        for level in range(10):
+            place = f"http://ca.test/{level}"
+            files[f"{place}/3"] = made.cert_der
+            made = with_issuer_url(f"level {level}", made, *(f"{place}/{number}" for number in range(4)), ca=True)
+
+        async def fetch(url: str) -> bytes:
+            nonlocal calls
+            calls += 1
+            if url not in files:
+                raise FetchError("nothing there")
+            return files[url]
+
+        bundle = await certs.complete(certs.read(made.cert_pem), fetch=fetch)
+        assert (len(bundle.intermediates), bundle.root, calls) == (8, None, 32)
+
     async def test_a_mistake_of_the_fetch_function_is_raised(self) -> None:
         """It is not a failure of the server."""
         leaf = with_issuer_url("leaf", pki.ca3(), "http://ca.test/a", "http://ca.test/b")

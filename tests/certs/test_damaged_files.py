@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import time
 from functools import cache
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 import asn1
 import pki
@@ -164,7 +168,7 @@ def costly_pfx(count: int) -> dict[str, bytes]:
     """Return a PKCS#12 for each place that has a number of iterations."""
     old, pbkdf2 = derivation("1.2.840.113549.1.12.1.3", count), derivation("1.2.840.113549.1.5.12", count)
     pbes2, pbmac1 = scheme("1.2.840.113549.1.5.13", pbkdf2), scheme("1.2.840.113549.1.5.14", pbkdf2)
-    scrypt = scheme("1.2.840.113549.1.5.13", derivation("1.3.6.1.4.1.11591.4.11", 2, 1, count // 2))
+    scrypt = scheme("1.2.840.113549.1.5.13", derivation("1.3.6.1.4.1.11591.4.11", 2, 1, count // 8))
     half = derivation("1.2.840.113549.1.5.12", count // 2)
     return {
         "MAC": pfx_with(mac=count),
@@ -179,15 +183,53 @@ def costly_pfx(count: int) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("place", costly_pfx(0))
-@pytest.mark.parametrize("count", [MAX_ITERATIONS + 2, 2**31 - 2, pytest.param(2**20_000, id="beyond any")])
+@pytest.mark.parametrize("count", [MAX_ITERATIONS + 8, 2**31 - 2, -(2**31) - 2, pytest.param(2**20_000, id="beyond any")])
 def test_pfx_with_too_many_iterations_is_refused(place: str, count: int) -> None:
-    """The writer chooses their number, and OpenSSL would be occupied for hours."""
+    """The writer chooses their number, and OpenSSL would be occupied for hours, also by a negative one: it takes the low 32 bits."""
     data = costly_pfx(count)[place]
-    for use in (certs.inspect, certs.read, certs.verify, lambda data: certs.match_key(data, pki.localhost().cert_pem)):
+    uses = (certs.inspect, certs.read, certs.verify, lambda data: certs.match_key(data, pki.localhost().cert_pem), serve)
+    for use in uses:
         with pytest.raises(tlsio.ConfigError, match="more than 5,000,000 iterations") as caught:
             use(data)
         assert caught.value.code == "ERR_TLS_TOO_MANY_ITERATIONS"
         assert caught.value.hint
+
+
+def serve(data: bytes) -> None:
+    """Use a PKCS#12 for connections."""
+    tlsio.create_secure_context(pfx=data)
+
+
+def test_pfx_whose_content_is_damaged_is_told_from_a_wrong_passphrase() -> None:
+    """The list of its parts has a part that is none. The MAC of the parts is not even looked at."""
+    with pytest.raises(tlsio.ConfigError, match=r"Cannot open the PKCS#12 of options\.pfx") as caught:
+        serve(pfx_with(der.make(der.OCTET_STRING), mac=1))
+    assert caught.value.hint == "It is damaged: get it again from its source."
+
+
+def test_a_key_within_an_encrypted_part_is_counted() -> None:
+    """It is seen only after that part was decrypted, and counted together with it."""
+    for count, problem in ((MAX_ITERATIONS, "ERR_TLS_TOO_MANY_ITERATIONS"), (1, None)):
+        inner = with_key(scheme("1.2.840.113549.1.5.13", derivation("1.2.840.113549.1.5.12", count)))
+        [_, wrapped] = der.read(inner).children()
+        data = pfx_with(encrypted_by_passphrase(der.read(wrapped.content).content))
+        for use in (
+            lambda data: certs.read(data, passphrase="sample"),
+            lambda data: tlsio.create_secure_context(pfx=data, passphrase="sample"),
+        ):
+            with pytest.raises(tlsio.ConfigError) as caught:
+                use(data)
+            assert (caught.value.code == "ERR_TLS_TOO_MANY_ITERATIONS") == (problem is not None)
+
+
+def encrypted_by_passphrase(content: bytes) -> bytes:
+    """Return a ContentInfo that is encrypted with AES-256 and one iteration, for the passphrase "sample"."""
+    key = hashlib.pbkdf2_hmac("sha1", b"sample", bytes(8), 1, 32)
+    padded = content + bytes([16 - len(content) % 16]) * (16 - len(content) % 16)
+    made = Cipher(AES256(key), CBC(bytes(16))).encryptor().update(padded)
+    algorithm = scheme("1.2.840.113549.1.5.13", derivation("1.2.840.113549.1.5.12", 1))
+    part = der.make(der.SEQUENCE, DATA, algorithm, der.make(0x80, made))
+    return der.make(der.SEQUENCE, asn1.oid("1.2.840.113549.1.7.6"), der.make(0xA0, der.make(der.SEQUENCE, der.make_integer(0), part)))
 
 
 @pytest.mark.slow

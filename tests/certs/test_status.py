@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -61,13 +62,9 @@ class TestLists:
         bad = authority.server("bad").certificate
         entry = Revocation(bad.serial_number, datetime(2026, 1, 2, tzinfo=UTC), x509.ReasonFlags.key_compromise)
         text = run("openssl", "crl", "-text", "-noout", data=authority.crl(entry, number=7).public_bytes(Encoding.PEM))
-        for line in (
-            "Key Compromise",
-            "Jan  2 00:00:00 2026 GMT",
-            "X509v3 CRL Number: \n                7",
-            "X509v3 Authority Key Identifier",
-        ):
+        for line in ("Key Compromise", "Jan  2 00:00:00 2026 GMT", "X509v3 Authority Key Identifier"):
             assert line in text
+        assert re.search(r"X509v3 CRL Number:\s+7\s", text)  # OpenSSL 3.6 indents it less
 
     def test_certtool_reads_it(self, authority: Authority) -> None:
         """GnuTLS, in any version."""

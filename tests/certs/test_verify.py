@@ -485,7 +485,7 @@ class TestNames:
         made = leaf(changes=eku(CLIENT))
         options: dict[str, Any] = {"ca": root().pem, "at": AT, "usage": "client", "policy": policy, "identity_policy": identity_policy}
         assert certs.verify(pems(made[:2]), HOST, **options)
-        assert certs.verify(pems(made[:2]), **options)
+        assert certs.verify(pems(made[:2]), **options | {"identity_policy": "node"})
         verdict = certs.verify(pems(made[:2]), "wrong.example.com", **options)
         assert [cause.code for cause in verdict.causes] == ["ERR_TLS_CERT_ALTNAME_INVALID"]
 
@@ -538,6 +538,8 @@ class TestArguments:
             ({"identity": "localhost"}, UsageValueError),
             ({"name": ""}, UsageValueError),
             ({"identity_policy": "any"}, UsageValueError),
+            ({"identity_policy": "rfc9525"}, UsageTypeError),
+            ({"identity_policy": "rfc9525", "identity": "spiffe://example.org/web"}, UsageTypeError),
             ({"pins": ["x"]}, UsageValueError),
         ],
     )
@@ -551,3 +553,15 @@ class TestArguments:
         with pytest.raises(ConfigError) as caught:
             certs.verify(pki.localhost().key_pem)
         assert caught.value.code == "ERR_TLS_NO_CERTIFICATE"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [("chain_policy", "Meant: policy=."), ("servername", "Meant: name=."), ("pin", "Meant: pins=."), ("zzz", "There are name=, ca=, ")],
+)
+def test_other_names_are_answered_with_the_one_that_is_meant(wrong: str, expected: str) -> None:
+    """Connections call some arguments otherwise."""
+    with pytest.raises(UsageTypeError, match=f"verify has no argument '{wrong}'") as caught:
+        certs.verify(pki.localhost().cert_pem, **{wrong: "strict"})  # type: ignore[arg-type]
+    assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+    assert (caught.value.hint or "").startswith(expected)

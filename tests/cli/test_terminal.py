@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -151,11 +152,41 @@ def test_interrupted_connection_ends_quietly(tmp_path: Path) -> None:
     assert "Traceback" not in terminal.text
 
 
+@pytest.mark.parametrize("command", ["bench", "connect", "doctor", "inspect", "pin"])
+def test_interrupted_client_ends_quietly(tmp_path: Path, command: str) -> None:
+    """Ctrl-C while it waits for a server that says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with on_terminal(tmp_path, command, f"127.0.0.1:{port}") as terminal, server.accept()[0] as client:
+            client.recv(1)
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.end() == 130
+    assert terminal.text.strip() == ""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_interrupted_measurement_is_shown(tmp_path: Path, form: list[str]) -> None:
+    """Ctrl-C in `bench` loses nothing."""
+    leaf = tlsio.certs.self_signed("localhost")
+    leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    with on_terminal(tmp_path, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
+        server.until("Listening on localhost port ")
+        server.until(".")
+        port = server.text.split("port ")[1].split(".")[0]
+        with on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "60", *form) as terminal:
+            terminal.until("Measuring localhost")
+            terminal.process.send_signal(signal.SIGINT)
+            assert terminal.end() == 130
+    shown = terminal.text.partition("Interrupted: this was measured until then.")[2]
+    assert ('"is_complete": false' if form else "handshakes: ") in shown
+    assert "Traceback" not in terminal.text
+
+
 def test_long_work_shows_its_progress(tmp_path: Path) -> None:
     """From the first second on."""
     leaf = tlsio.certs.self_signed("localhost")
     leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
-    with on_terminal(tmp_path, "listen", "0", "--cert", "server.pem", "--key", "server.key") as server:
+    with on_terminal(tmp_path, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
         server.until("Listening on localhost port ")
         server.until(".")
         port = server.text.split("port ")[1].split(".")[0]

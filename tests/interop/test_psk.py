@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pki
 import tlsio
 from foreign_peers import PATIENCE, OpenSSL, Part, find_node, find_node_24, start
 from net import Net, once
@@ -114,6 +115,25 @@ async def test_s_client_with_another_key_is_refused(net: Net, suite: str, tmp_pa
             assert heard.data == b""
             assert "alert" in heard.error
             assert isinstance((await told)[0], tlsio.HandshakeError)
+
+
+@pytest.mark.parametrize("case", [("TLSv1.3", "TLS_AES_256_GCM_SHA384")], ids=lambda case: case[1], indirect=True)
+@pytest.mark.parametrize("more", [{}, {"request_cert": True, "reject_unauthorized": False}], ids=["unasked", "asked"])
+async def test_s_client_whose_key_is_not_used_resumes(net: Net, suite: str, more: dict[str, Any], tmp_path: Path) -> None:
+    """The suite does not go with the key, so the server shows its certificate; the next time there is no key."""
+    part = Part(folder=tmp_path, version=net.version)
+    session, resumed = tmp_path / "session", list[bool]()
+
+    async def echo(sock: tlsio.TLSSocket) -> None:
+        resumed.append(sock.is_session_reused())
+        await sock.pipe(sock)
+
+    options = {"cert": pki.localhost().cert_pem, "key": pki.localhost().key_pem, "ciphers": suite, "psk_callback": lambda _sock, _name: KEY}
+    async with net.serve(echo, **options, **more) as server:
+        for known in (["-psk_identity", NAME, "-psk", KEY.hex(), "-sess_out", str(session)], ["-sess_in", str(session)]):
+            heard = await asyncio.to_thread(OpenSSL().run, net.port(server), part, b"hello", *known)
+            assert (heard.data, heard.who, heard.error) == (b"hello", "localhost", "")
+    assert resumed == [False, True]
 
 
 @pytest.mark.node("sequential/tls-psk-client")

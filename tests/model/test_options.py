@@ -436,6 +436,19 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("name", ["alpnProtocols", "alpn_protocols"])
+def test_options_that_are_decided_are_refused_and_not_named(name: str) -> None:
+    """Those of a library that uses our connections."""
+    decided = {"alpn_protocols": "HTTP/1.1 alone is spoken."}
+    with pytest.raises(UsageTypeError) as caught:
+        parse_connect_options({name: ["h2"]}, decided)
+    assert (caught.value.code, caught.value.hint) == ("ERR_INCOMPATIBLE_OPTION_PAIR", "HTTP/1.1 alone is spoken.")
+    with pytest.raises(UsageTypeError) as caught:
+        parse_connect_options({"": 1}, decided)
+    assert "alpn_protocols=" not in (caught.value.hint or "")
+    assert "ca=" in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("parse", "name", "text"),
     [
@@ -452,6 +465,7 @@ def test_bad_option_raises(parse: object, name: str, value: object, code: str) -
         (parse_server_options, "timeout", "option of client connections"),
         (parse_server_options, "port", "Give it when the server listens"),
         (parse_connect_options, "checkHostname", "Meant: servername="),
+        (parse_connect_options, "policy", "Meant: chain_policy="),
     ],
 )
 def test_unknown_option_names_what_was_meant(parse: object, name: str, text: str) -> None:

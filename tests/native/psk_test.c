@@ -246,6 +246,7 @@ static void a_retried_hello_offers_the_same(void) {
         CHECK_INT(plan.asked[TIO_CLIENT], 1);
         CHECK_INT(tio_conn_psk_used(p.client), !sha384);
         CHECK_INT(tio_conn_psk_used(p.server), !sha384);
+        CHECK_INT(p.client->ticket_received, sha384);
         CHECK_INT(p.verify_questions, 1);
         pair_free(&p);
         tear_down();
@@ -324,6 +325,20 @@ static void a_session_by_key_cannot_be_resumed(void) {
         SSL_SESSION_free(saved);
         saved = NULL;
         SSL_CTX_free(ctx);
+        tear_down();
+    }
+}
+
+/* The server knows the key, but cannot use it with this suite: the session is that of a certificate. */
+static void a_key_that_is_not_used_leaves_the_tickets(void) {
+    for (int asks = 0; asks < 2; asks++) {
+        set_up(TLS1_3_VERSION, "TLS_AES_256_GCM_SHA384", &server_a);
+        pair p = psk_pair(asks ? TIO_WANT_CLIENT : 0);
+        pump(&p);
+        CHECK_INT(p.server->phase, TIO_OPEN);
+        CHECK_INT(plan.asked[TIO_SERVER], 1);
+        CHECK(!tio_conn_psk_used(p.server) && p.client->ticket_received);
+        pair_free(&p);
         tear_down();
     }
 }
@@ -411,6 +426,7 @@ void psk_tests(void) {
     RUN(a_retried_hello_offers_the_same);
     RUN(a_resumed_session_is_no_key);
     RUN(a_session_by_key_cannot_be_resumed);
+    RUN(a_key_that_is_not_used_leaves_the_tickets);
     RUN(who_is_asked_may_want_the_connection_gone);
     RUN(a_spoilt_hello_is_refused);
     RUN(failing_allocations_let_nobody_in);

@@ -18,13 +18,27 @@ CA = pki.ca1().cert_pem
 
 async def look(port: int, host: str = "localhost", **options: Any) -> probe.Look:
     """Look, and close."""
-    async with await probe.connect(host, port, **{"ca": CA} | options) as seen:
+    async with probe.connect(host, port, **{"ca": CA} | options) as seen:
         return seen
+
+
+async def test_connect_is_awaited_or_entered() -> None:
+    """As `tlsio.connect` is; `with` is refused with the right way."""
+    async with ours() as port:
+        seen = await probe.connect("localhost", port, ca=CA)
+        await seen.aclose()
+        async with probe.connect("localhost", port, ca=CA) as seen:
+            assert seen.socket is not None
+            assert not seen.socket.closed
+        assert seen.socket.closed
+        with pytest.raises(tlsio.UsageTypeError) as caught, probe.connect("localhost", port):
+            pass
+    assert caught.value.hint == "async with tlsio.probe.connect(...) as ...: ..."
 
 
 async def test_what_was_negotiated() -> None:
     """In TLS 1.3."""
-    async with ours(alpn_protocols=["x"]) as port:
+    async with ours(alpn_protocols=["x"], ecdh_curve="X25519") as port:
         seen = await look(port, alpn_protocols=["x"])
     assert (seen.version, seen.suite, seen.group, seen.signature) == ("TLSv1.3", "TLS_AES_256_GCM_SHA384", "X25519", "ECDSA+SHA256")
     assert (seen.alpn, seen.server_name, seen.address) == ("x", "localhost", "127.0.0.1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.x509.oid import NameOID
@@ -124,3 +124,40 @@ async def test_a_server_that_answers_by_script_is_no_trouble() -> None:
     async with script(lambda _: server_hello() * 3) as port:
         seen = await probe.examine("localhost", port, ca=CA, timeout=1.0)
     assert "secure-renegotiation" in {one.id for one in seen.findings}
+
+
+async def test_an_identity_stands_for_the_host() -> None:
+    """It may have no name of a host, as in `tlsio.connect`; and a custom check stands for both."""
+    uri = "spiffe://plant.example/press"
+    who = pki.leaf(
+        "press", names=[], issuer=pki.ca1(), extensions=[pki.x509.SubjectAlternativeName([pki.x509.UniformResourceIdentifier(uri)])]
+    )
+    async with ours(who) as port:
+        for options in ({"identity": uri}, {"check_server_identity": lambda _name, cert: tlsio.check_uri_identity(uri, cert)}):
+            seen = await probe.examine("localhost", port, ca=CA, **options)
+            assert "wrong-identity" not in {one.id for one in seen.findings}
+            assert not [one for one in seen.findings if one.severity == "error"]
+        [error, *_] = (await probe.examine("localhost", port, ca=CA, identity=uri + "2")).findings
+    assert (error.id, error.severity) == ("wrong-identity", "error")
+    assert f"{uri}2 is not in the cert's list: {uri}" in error.reason
+    assert "identity=" in error.remedy
+
+
+async def test_what_an_option_requires_is_a_finding() -> None:
+    """`tlsio.connect` would refuse the server with the same options."""
+    points = pki.x509.DistributionPoint([pki.x509.UniformResourceIdentifier("http://ca.test/crl")], None, None, None)
+    who = pki.leaf("localhost", names=["localhost"], issuer=pki.ca1(), extensions=[pki.x509.CRLDistributionPoints([points])])
+
+    async def fetch(_url: str) -> bytes:
+        return pki.revocation_list(pki.ca1(), revoked=[who], encoding=pki.DER)
+
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"ocsp": "require"}, "not-trusted"),
+        ({"fetch_crl": tlsio.CrlCache("require", fetch=fetch)}, "revoked"),
+    ]
+    async with ours(who) as port:
+        for options, wanted in cases:
+            seen = await probe.examine("localhost", port, ca=CA, **options)
+            assert [one.id for one in seen.findings if one.severity == "error"] == [wanted]
+        seen = await probe.examine("localhost", port, ca=CA)
+        assert not [one for one in seen.findings if one.severity == "error"]

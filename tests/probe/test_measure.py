@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,57 @@ async def test_a_server_that_does_not_echo_has_no_echoes() -> None:
     async with ours(page=b"something else, and longer than a message of the usual 64 bytes, so that it is read whole") as port:
         seen = await probe.measure("localhost", port, seconds=0.02, ca=CA)
     assert seen.echoes is None
+
+
+@pytest.mark.parametrize("phase", ["handshakes", "echoes"])
+async def test_cancelled_measurement_is_not_lost(phase: str) -> None:
+    """What was measured until then is passed on."""
+    begun, kept = asyncio.Event(), list[probe.Measurement]()
+
+    def notice(step: Progress) -> None:
+        if step.phase == phase:
+            begun.set()
+
+    async with ours() as port:
+        seconds = 60.0 if phase == "handshakes" else 0.2
+        task = asyncio.create_task(probe.measure("localhost", port, seconds=seconds, ca=CA, on_progress=notice, on_cancel=kept.append))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    [seen] = kept
+    assert not seen.is_complete
+    assert seen.handshakes.count > 0
+    assert seen.handshakes.percentiles
+    assert (seen.echoes is None) is (phase == "handshakes")
+
+
+async def test_silent_server_is_named() -> None:
+    """With the time that it had."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TimeoutError, match=f"127.0.0.1 port {port}: no connection with TLS was established within 0.1 seconds"):
+            await probe.measure("127.0.0.1", port, timeout=0.1)
+
+
+async def test_server_that_goes_before_the_echoes_keeps_its_handshakes() -> None:
+    """They were measured; the echoes have a failure."""
+    who = good()
+    async with probe.listen(cert=who.chain_pem, key=who.key) as server:
+
+        def end(step: Progress) -> None:
+            if step.done == 1:
+                server.close()
+
+        seen = await probe.measure("localhost", server.port, seconds=0.05, ca=CA, on_progress=end)
+    assert seen.handshakes.count > 0
+    assert seen.echoes is not None
+    assert (seen.echoes.count, seen.echoes.failures) == (0, 1)
 
 
 async def test_a_server_that_is_refused_is_not_measured() -> None:

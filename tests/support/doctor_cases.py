@@ -343,6 +343,10 @@ CERTIFICATES: dict[str, Case] = {
     "address as DNS name": Case(lambda: ours(address_as_name()), {"address-as-dns-name"}, host="127.0.0.1"),
     "address not in the certificate": Case(ours, {"address-not-in-certificate"}, host="127.0.0.1"),
     "name in UTF-8": Case(lambda: ours(raw_name()), {"name-in-unicode"}, options=lambda: {"servername": "xn--bcher-kva.example"}),
+    "another workload": Case(ours, {"wrong-identity"}, options=lambda: {"identity": "spiffe://plant.example/press"}),
+    "refused by the client's own check": Case(
+        ours, {"wrong-identity"}, options=lambda: {"check_server_identity": lambda _name, _cert: tlsio.CertificateError("not this one")}
+    ),
     "another server": Case(lambda: ours(leaf(names=["router.test"], issuer=None)), {"other-server"}),
     "self-signed": Case(lambda: ours(leaf(issuer=None)), {"self-signed"}),
     "unknown root": Case(lambda: ours(under(pki.ca6())), {"unknown-root"}),

@@ -322,6 +322,14 @@ def test_hint_for_a_sent_intermediate_whose_issuer_can_be_fetched() -> None:
     assert UNKNOWN in text
 
 
+def test_hint_for_an_authority_for_development() -> None:
+    """Its root is in a known folder, and nothing is missing on the server."""
+    development = pki.authority("tlsio dev ada@plant")
+    text = hint(facts(pki.leaf(NAME, issuer=development), verify_errors=LEAF_ONLY))
+    assert "add its root.pem, which is in the folder that `tlsio dev where` prints" in text
+    assert text.endswith("with ca= or extra_ca=.")
+
+
 def test_hint_for_an_authority_made_again() -> None:
     """Same name, another key: the usual state after the test authority was made anew."""
     other = pki.authority("ca1")
@@ -456,8 +464,8 @@ def test_dates_are_told_and_the_clock_is_doubted(number: int, now: datetime, dou
     given = dated(number, now, NEW_YEAR - DAYS_10, NEW_YEAR)
     assert ("may be wrong" in hint(given)) is doubtful
     message = str(judged(given).error)
-    assert "valid from Dec 22 00:00:00 2026 GMT to Jan  1 00:00:00 2027 GMT" in message
-    assert f"{now:%H:%M:%S %Y} GMT" in message
+    assert "valid from 2026-12-22 00:00 UTC to 2027-01-01 00:00 UTC" in message
+    assert f"{now:%Y-%m-%d %H:%M} UTC" in message
 
 
 def test_unreadable_date_is_no_reason_to_doubt_the_clock() -> None:

@@ -9,7 +9,7 @@ from typing import assert_type
 from cryptography import x509
 
 import tlsio
-from tlsio import probe
+from tlsio import certs, probe
 
 
 async def a_server() -> None:
@@ -217,10 +217,12 @@ async def asyncio_shapes() -> None:
 
 async def a_look() -> None:
     """Look at a server from outside."""
-    async with await probe.connect("example.com", 443, ca=Path("ca.pem"), resumption=True) as look:
+    async with probe.connect("example.com", 443, ca=Path("ca.pem"), resumption=True) as look:
         assert_type(look, probe.Look)
         assert_type(look.socket, tlsio.TLSSocket | None)
         assert_type(look.verdict.authorized, bool)
+    assert_type(await probe.connect("example.com", 443), probe.Look)
+    certs.verify(Path("chain.pem"), chain_policy="strict")  # type: ignore[arg-type]
     seen = await probe.examine("example.com", 25, starttls="smtp", on_progress=print)
     assert_type(seen.findings, tuple[probe.Finding, ...])
     assert_type(await probe.examine_files("example.com", cert=Path("cert.pem"), key=Path("key.pem")), tuple[probe.Finding, ...])

@@ -21,7 +21,7 @@ from tlsio.certs.pkcs12 import open_pkcs12, read_protection, write_pkcs12
 from tlsio.certs.private_key import load_private_key, spki_of
 from tlsio.model.checks import check_filled_text, check_function, check_text_or_bytes, wrong_value
 from tlsio.model.errors import CertificateError, ConfigError, TLSError, UsageStateError, UsageValueError
-from tlsio.trust.certificate import parse
+from tlsio.trust.certificate import MAX_TRIED_URLS, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,8 +164,9 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
     chain is trusted is another question, which `verify` answers. Only certificates and PKCS#7 are
     read, in a thread. A root that is fetched on the way ends the search.
 
-    A certificate may name several URLs: the next is tried if `fetch` raises an OSError or a
-    TLSError, or if the issuer is not there.
+    A certificate may name several URLs: the next of the first four is tried if `fetch` raises an
+    OSError or a TLSError, or if the issuer is not there. At most eight certificates are fetched, so
+    `fetch` is called at most 32 times.
 
     Args:
         bundle: From `read`.
@@ -195,7 +196,7 @@ async def complete(bundle: Bundle, *, fetch: Fetch) -> Bundle:
 
 async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCertificate:
     failures: list[tuple[str, Exception]] = []
-    for url in certificate.ca_issuers:
+    for url in certificate.ca_issuers[:MAX_TRIED_URLS]:
         try:
             content = await fetch(url) or b"\n"  # an empty answer is no wrong argument
         except (OSError, TLSError, UnicodeError) as error:  # UnicodeError: of a name that is no host
@@ -209,6 +210,8 @@ async def _fetch_issuer(certificate: PeerCertificate, fetch: Fetch) -> PeerCerti
     if len(failures) == 1 and isinstance(last, OSError | TLSError):
         raise last
     causes = "; ".join(f"{url}: {getattr(error, 'message', error)}" for url, error in failures)
+    if untried := len(certificate.ca_issuers) - len(failures):
+        causes += f"; {untried} more are not tried"
     raise ConfigError(
         f'The issuer of "{certificate.title}" could not be fetched: {causes}',
         code="ERR_TLS_ISSUER_UNAVAILABLE",
@@ -258,7 +261,8 @@ class _Reader:
         elif block.kind == "PKCS#12":
             self._take_pkcs12(block)
         else:
-            self._ignored.append(f"{block.source} has a {block.kind}, which is not part of a bundle.")
+            words = f"{block.kind}, which are" if block.kind.endswith("s") else f"a {block.kind}, which is"
+            self._ignored.append(f"{block.source} has {words} not part of a bundle.")
 
     def _take_pkcs12(self, block: Block) -> None:
         key, certificates = open_pkcs12(block, self._passphrase)

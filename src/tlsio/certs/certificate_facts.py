@@ -91,7 +91,7 @@ def describe_certificate(data: bytes, source: str, *, usage: Usage | None, now: 
         "authority_key_id": _hex(certificate.authority_key_id),
         "fingerprint_sha256": hashlib.sha256(certificate.raw).hexdigest(),
     }
-    return Item(kind="certificate", title=_title(certificate), facts=facts, findings=tuple(find_faults(certificate, usage=usage, now=now)))
+    return Item(kind="certificate", title=certificate.heading, facts=facts, findings=tuple(find_faults(certificate, usage=usage, now=now)))
 
 
 def describe_request(data: bytes, source: str) -> Item:
@@ -108,7 +108,12 @@ def describe_request(data: bytes, source: str) -> Item:
         "challenge_password": request.has_challenge_password,
         "requested_extensions": sorted(_EXTENSIONS.get(oid, oid) for oid in request.extensions),
     }
-    return Item(kind="request", title=_join(names) or request.subject_text, facts=facts, findings=_find_request_faults(request, names))
+    return Item(
+        kind="request",
+        title=printable(", ".join(names)) or request.subject_text,
+        facts=facts,
+        findings=_find_request_faults(request, names),
+    )
 
 
 def _find_request_faults(request: RequestFields, names: list[str]) -> tuple[Finding, ...]:
@@ -132,15 +137,6 @@ def _find_request_faults(request: RequestFields, names: list[str]) -> tuple[Find
             )
         )
     return tuple(found)
-
-
-def _title(certificate: PeerCertificate) -> str:
-    """Return the names, or the subject of a certificate without any."""
-    return _join([str(name) for name in certificate.general_names]) or certificate.subject_text
-
-
-def _join(names: list[str]) -> str:
-    return printable(", ".join(names))
 
 
 def _days_left(certificate: PeerCertificate, now: datetime) -> int | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from tlsio.connection.context.files import read_file
@@ -41,6 +40,7 @@ Kind: TypeAlias = Literal[
     "PKCS#12",
     "OCSP response",
     "session",
+    "Diffie-Hellman parameters",
 ]
 
 _PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9. ]{1,40})-----")
@@ -61,9 +61,10 @@ _LABELS: Final[dict[bytes, Kind]] = {
     b"PKCS7": "PKCS#7",
     b"PKCS12": "PKCS#12",
     b"SSL SESSION PARAMETERS": "session",
+    b"DH PARAMETERS": "Diffie-Hellman parameters",
+    b"X9.42 DH PARAMETERS": "Diffie-Hellman parameters",
 }
-# Blocks that accompany keys and certificates, and say nothing about them.
-_SKIPPED = {b"EC PARAMETERS", b"DH PARAMETERS", b"X9.42 DH PARAMETERS"}
+_SKIPPED = b"EC PARAMETERS"  # repeats what stands in the key after it
 _LEGACY_ENCRYPTION = b"Proc-Type: 4,ENCRYPTED"  # RFC 1421 §4.6.1.1
 _SESSION = b"tlsio session "  # how `socket.get_session()` begins
 
@@ -110,7 +111,7 @@ def read_blocks(source: Source, label: str = "source") -> list[Block]:
         return [Block("session", bytes(source), label)]
     [given] = parse_certificates(label, source)
     material = read_file(label, given)
-    name = label if given.path is None else Path(given.path).name
+    name = given.path or label
     data = material.data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(_SESSION):
         return [Block("session", data, name)]
@@ -130,7 +131,7 @@ def _read_pem(data: bytes, name: str) -> Iterator[Block]:
         if end < 0:
             raise _unreadable(data, name)
         body = data[begin.end() : end]
-        if label in _SKIPPED:
+        if label == _SKIPPED:
             continue
         kind = _LABELS.get(label)
         if kind is None:
@@ -192,6 +193,9 @@ def _find_numbered_kind(version: int, others: list[der.Element]) -> Kind | None:
         return "PKCS#12"
     if [one.tag for one in others[:2]] == [der.INTEGER, der.OCTET_STRING]:
         return "session"  # OpenSSL's SSL_SESSION: version, version of TLS, cipher suite
+    # PKCS#1's public key of RSA has the same form, with 3 or 65537 as its second number.
+    if len(others) in {1, 2} and all(one.tag == der.INTEGER for one in others) and others[0].integer() in {2, 5}:
+        return "Diffie-Hellman parameters"
     return "private key" if version in {0, 1} else None
 
 

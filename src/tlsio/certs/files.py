@@ -175,11 +175,15 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _hint_for(error: OSError, path: Path) -> str:
     folder, here = repr(str(path.parent)), repr(str(path))
+    is_folder = f"{here} is a folder: give the path of a file in it."
     hints = {
-        errno.EEXIST: f"{here} exists and was not changed: choose another path, or say overwrite=True.",
-        errno.ENOENT: f"The folder {folder} does not exist: create it first.",
+        errno.EEXIST: is_folder if path.is_dir() else f"{here} exists and was not changed: choose another path, or say overwrite=True.",
+        # The kernel's file systems, such as /proc, have no room for files and say ENOENT too.
+        errno.ENOENT: f"The folder {folder} takes no new files: choose another one."
+        if path.parent.is_dir()
+        else f"The folder {folder} does not exist: create it first.",
         errno.ENOTDIR: f"{folder} is a file: give the path of a folder before the name of the new file.",
-        errno.EISDIR: f"{here} is a folder: give the path of a file in it.",
+        errno.EISDIR: is_folder,
         **dict.fromkeys(
             (errno.EACCES, errno.EROFS, errno.EPERM), f"The user of this process (uid {os.geteuid()}) may not write to the folder {folder}."
         ),

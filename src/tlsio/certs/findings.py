@@ -15,6 +15,7 @@ from tlsio.certs.public_key import describe_spki
 from tlsio.certs.strict_faults import find_strict_errors
 from tlsio.model.codes import x509_text
 from tlsio.model.errors import ConfigError
+from tlsio.model.instants import print_instant
 from tlsio.trust.advice import allows_role
 from tlsio.trust.identity import check_rfc9525
 from tlsio.trust.names import printable
@@ -72,12 +73,12 @@ def _find_validity(certificate: PeerCertificate, now: datetime) -> Iterator[Find
     if start is None or end is None:
         yield Finding(code="bad_time", level="error", text="Its validity is malformed", remedy="Have it reissued.")
     elif now > end:
-        yield Finding(code="expired", level="error", text=f"It expired on {end:%Y-%m-%d %H:%M} UTC", remedy="Renew it.", when=end)
+        yield Finding(code="expired", level="error", text=f"It expired on {print_instant(end)}", remedy="Renew it.", when=end)
     elif now < start:
         yield Finding(
             code="not_yet_valid",
             level="error",
-            text=f"It is valid only from {start:%Y-%m-%d %H:%M} UTC on",
+            text=f"It is valid only from {print_instant(start)} on",
             remedy="Wait, or check the clocks of this machine and of the CA.",
             when=start,
         )
@@ -85,7 +86,7 @@ def _find_validity(certificate: PeerCertificate, now: datetime) -> Iterator[Find
         yield Finding(
             code="expires_soon",
             level="warning",
-            text=f"It expires on {end:%Y-%m-%d %H:%M} UTC, and most of its life is over",
+            text=f"It expires on {print_instant(end)}, and most of its life is over",
             remedy="Renew it now, and automate that.",
             when=end,
         )

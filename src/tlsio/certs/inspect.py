@@ -1,4 +1,4 @@
-"""Describes certificates, requests, CRLs, keys, PKCS#12, sessions and OCSP responses.
+"""Describes what is in a file: certificates, requests, CRLs, keys, PKCS#12, sessions and others.
 
 The result is plain data, with what is wrong and what will be. It contains no secrets: of a private
 key only what its public key says, of a session neither its id nor its keys.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tlsio.certs.certificate_facts import describe_certificate, describe_request
 from tlsio.certs.contents import Block, read_blocks
+from tlsio.certs.dh_facts import describe_dh_parameters
 from tlsio.certs.instant import check_instant
 from tlsio.certs.item import Finding, Item
 from tlsio.certs.pkcs7 import read_pkcs7
@@ -76,6 +77,7 @@ class _Inspector:
             "OCSP response": lambda block: describe_ocsp_response(block.data, block.source, self._now),
             "session": lambda block: describe_session(block.data, block.source, self._now),
             "public key": _public_key,
+            "Diffie-Hellman parameters": lambda block: describe_dh_parameters(block.data, block.source),
             "private key": self._private_key,
             "encrypted private key": self._private_key,
             "PKCS#7": self._pkcs7,

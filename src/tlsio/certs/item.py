@@ -47,7 +47,7 @@ class Item:
 
     Attributes:
         kind: What it is: `certificate`, `request`, `crl`, `private key`, `public key`, `PKCS#12`,
-            `PKCS#7`, `OCSP response` or `session`.
+            `PKCS#7`, `OCSP response`, `session` or `Diffie-Hellman parameters`.
         title: Its name in one line.
         facts: What it says, by names in snake_case. Instants are aware and in UTC. No secrets.
         findings: What is wrong, or will be.

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tlsio.certs.files import PRIVATE, NewFile, write_files
+from tlsio.certs.private_key import decode_key
 from tlsio.certs.unreadable import UNREADABLE, name_of, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong_type, wrong_value
@@ -124,8 +125,9 @@ def load_key(source: Content | PrivateKey, passphrase: str | BytesLike | None = 
     Raises:
         OSError: the file cannot be read.
         ConfigError: not a key (`ERR_CRYPTO_OPERATION_FAILED`), of a kind that cannot sign
-            certificates (`ERR_CRYPTO_UNSUPPORTED_OPERATION`), or the passphrase is missing or
-            wrong (`ERR_OSSL_BAD_DECRYPT`).
+            certificates (`ERR_CRYPTO_UNSUPPORTED_OPERATION`), the passphrase is missing or wrong
+            (`ERR_OSSL_BAD_DECRYPT`), or it needs too many iterations
+            (`ERR_TLS_TOO_MANY_ITERATIONS`).
     """
     if isinstance(source, PrivateKeyLike):
         return _check_signs(source, "The key")
@@ -145,16 +147,16 @@ def _check_signs(key: object, name: str) -> PrivateKey:
 
 
 def _load(material: Material, secret: bytes | None) -> object:
-    load = serialization.load_pem_private_key if material.kind == "pem" else serialization.load_der_private_key
+    source = material.path or "key"
     try:
-        return load(material.data, None)
+        return decode_key(material.data, None, source)
     except TypeError:  # it is encrypted
         if secret is None:
             raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
     except UNREADABLE as error:
         raise unreadable(material, "a private key", "key", error) from None
     try:
-        return load(material.data, secret)
+        return decode_key(material.data, secret, source)
     except UnsupportedAlgorithm as error:
         raise unreadable(material, "a private key", "key", error) from None
     except ValueError:

@@ -7,7 +7,6 @@ The encryption is read without the passphrase: its algorithms stand outside of w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -56,12 +55,6 @@ _CIPHERS = {
 }
 _MODERN = {"AES-128", "AES-192", "AES-256"}
 _SAFE_CONTENTS = "1.2.840.113549.1.12.10.1.6"
-_PBMAC1 = "1.2.840.113549.1.5.14"
-_SCRYPT = "1.3.6.1.4.1.11591.4.11"
-# Iterations of the MAC and of all encrypted parts together, which take some seconds; of scrypt,
-# N * r * p, each of which costs about as much. GnuTLS takes 600,000 for each part: with the
-# MAC, a key and two lists of certificates 2.4 million. Java reads 5 million for one part.
-_MAX_ITERATIONS = 5_000_000
 _CONSTRUCTED_OCTETS = 0x24  # BER, which old Windows and Java write: an OCTET STRING in pieces
 _MAX_PIECES_NEST = 5  # OpenSSL's ASN1_MAX_STRING_NEST
 _MAX_BAGS_NEST = 30  # OpenSSL's ASN1_MAX_CONSTRUCTED_NEST
@@ -88,8 +81,7 @@ class Protection:
 def read_protection(data: bytes) -> Protection:
     """Return how a PKCS#12 in DER or BER is protected; what cannot be read is left out."""
     try:
-        _version, contents, *mac = der.read(data).expect(der.SEQUENCE).children()
-        return Protection(tuple(dict.fromkeys(map(_name_cipher, _find_algorithms(contents)))), has_mac=bool(mac))
+        return _parse_protection(data)
     except ValueError:
         return Protection((), has_mac=False)
 
@@ -104,9 +96,15 @@ def open_pkcs12(block: Block, passphrase: bytes | None) -> tuple[bytes | None, t
         ConfigError: the passphrase is missing or wrong, or it cannot be read, or it needs too many
             iterations (`ERR_TLS_TOO_MANY_ITERATIONS`).
     """
-    _check_iterations(block)
+    try:
+        outdated = _parse_protection(block.data).outdated
+    except ValueError:
+        raise ConfigError(
+            f"Cannot read the PKCS#12 of {block.source}",
+            code="ERR_TLS_UNREADABLE_FILE",
+            hint="It is damaged: get it again from its source.",
+        ) from None
     material = LabelledMaterial(block.source, block.data, passphrase)
-    outdated = read_protection(block.data).outdated
     try:
         return open_pfx(material, legacy=bool(outdated))
     except ConfigError as error:
@@ -167,6 +165,11 @@ def _serialize(
 # ---- reading the algorithms ----------------------------------------------------------------------
 
 
+def _parse_protection(data: bytes) -> Protection:
+    _version, contents, *mac = der.read(data).expect(der.SEQUENCE).children()
+    return Protection(tuple(dict.fromkeys(map(_name_cipher, _find_algorithms(contents)))), has_mac=bool(mac))
+
+
 def _find_algorithms(contents: der.Element) -> Iterator[der.Element]:
     """Yield the algorithm of each encrypted part of an AuthenticatedSafe (RFC 7292 §4.1)."""
     for part in der.read(_data_of(contents)).expect(der.SEQUENCE).children():
@@ -190,49 +193,6 @@ def _find_key_algorithms(bags: der.Element, depth: int) -> Iterator[der.Element]
             yield algorithm
         elif kind.oid() == _SAFE_CONTENTS:
             yield from _find_key_algorithms(der.read(value.content), depth - 1)
-
-
-def _check_iterations(block: Block) -> None:
-    """Refuse a PKCS#12 that was made to occupy a processor.
-
-    The parameters of the MAC and of all outer parts are readable. Those of a key that is encrypted
-    once more, within encrypted bags, are not.
-    """
-    try:
-        _version, contents, *mac = der.read(block.data).expect(der.SEQUENCE).children()
-        total = sum(map(_count_iterations, _find_algorithms(contents)))
-        total += _count_mac_iterations(mac[0]) if mac else 0
-    except ValueError:
-        raise ConfigError(
-            f"Cannot read the PKCS#12 of {block.source}",
-            code="ERR_TLS_UNREADABLE_FILE",
-            hint="It is damaged: get it again from its source.",
-        ) from None
-    if total > _MAX_ITERATIONS:
-        raise ConfigError(
-            f"The PKCS#12 of {block.source} needs more than {_MAX_ITERATIONS:,} iterations to be opened",
-            code="ERR_TLS_TOO_MANY_ITERATIONS",
-            hint="If its source is trusted, write it again with fewer: openssl pkcs12 -in OLD -nodes | openssl pkcs12 -export -out NEW.",
-        )
-
-
-def _count_mac_iterations(mac: der.Element) -> int:
-    """Count those of a MacData: its own, or those of PBMAC1's parameters (RFC 9579 §4)."""
-    digest, _salt, *iterations = mac.expect(der.SEQUENCE).children()
-    algorithm, *_ = digest.expect(der.SEQUENCE).children()
-    return max(1, *(one.integer() for one in iterations), _count_iterations(algorithm))
-
-
-def _count_iterations(algorithm: der.Element) -> int:
-    """Count those of a derivation: PKCS#12's own, PBKDF2 (RFC 8018 A.2) or scrypt (RFC 7914 §7)."""
-    oid, *parameters = algorithm.expect(der.SEQUENCE).children()
-    if not parameters or parameters[0].tag != der.SEQUENCE:
-        return 0
-    fields = list(parameters[0].children())
-    if oid.oid() in {_PBES2, _PBMAC1} and fields:
-        return _count_iterations(fields[0])
-    numbers = [max(field.integer(), 0) for field in fields[1:4] if field.tag == der.INTEGER]
-    return prod(numbers) if oid.oid() == _SCRYPT else sum(numbers[:1])
 
 
 def _data_of(content: der.Element) -> bytes:

@@ -15,6 +15,7 @@ from tlsio.certs.request import USAGES
 from tlsio.certs.subject import common_name_of
 from tlsio.model.checks import out_of_range, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, UsageStateError, UsageTypeError
+from tlsio.model.instants import print_instant
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
@@ -128,15 +129,13 @@ def make_life(
     )
     last = issuer.not_valid_after_utc if issuer else None
     if issuer and last and last < now:
-        raise ConfigError(
-            f'The authority "{title_of(issuer)}" has expired on {last:%Y-%m-%d %H:%M} UTC', hint="Make a new one, or renew it."
-        )
+        raise ConfigError(f'The authority "{title_of(issuer)}" has expired on {print_instant(last)}', hint="Make a new one, or renew it.")
     if issuer and last and end > last:
         if days is not None or not_after is not None:
-            raise out_of_range("not_after", f"at most {last:%Y-%m-%d %H:%M} UTC, when the authority ends", f"{end:%Y-%m-%d %H:%M}")
+            raise out_of_range("not_after", f"at most {print_instant(last)}, when the authority ends", print_instant(end))
         end = last
     if end <= start:
-        raise out_of_range("not_after", f"after {start:%Y-%m-%d %H:%M} UTC, when the life begins", f"{end:%Y-%m-%d %H:%M}")
+        raise out_of_range("not_after", f"after {print_instant(start)}, when the life begins", print_instant(end))
     return start, end
 
 

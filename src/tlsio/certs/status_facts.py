@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.certs.item import Finding, Item
 from tlsio.model.errors import ConfigError
+from tlsio.model.instants import print_instant
 from tlsio.native._core import RevokedSerials
 from tlsio.trust import der
 from tlsio.trust.names import describe_name
@@ -130,7 +131,7 @@ def _find_age(what: str, end: datetime | None, now: datetime) -> Iterator[Findin
         )
     elif now > end:
         yield Finding(
-            code="expired", level="error", text=f"The {what} expired on {end:%Y-%m-%d %H:%M} UTC", remedy="Fetch the current one.", when=end
+            code="expired", level="error", text=f"The {what} expired on {print_instant(end)}", remedy="Fetch the current one.", when=end
         )
 
 

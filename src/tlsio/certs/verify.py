@@ -7,6 +7,7 @@ connections use. The result lists every cause, where a connection raises the dec
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,18 +22,18 @@ from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.checks import check_choice, check_host, check_text_or_bytes
 from tlsio.model.codes import x509_name
 from tlsio.model.constants import defaults
-from tlsio.model.errors import ConfigError
+from tlsio.model.errors import ConfigError, UsageTypeError
 from tlsio.model.uri_identity import check_identity
 from tlsio.native._core import security_level, verify_chain
 from tlsio.trust.advice import advise_each
 from tlsio.trust.certificate import read_all
-from tlsio.trust.names import printable
 from tlsio.trust.peer_facts import PeerFacts
 from tlsio.trust.verdict import VerifyPolicy, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from typing import Never
 
     from cryptography.x509 import Certificate, CertificateRevocationList
 
@@ -41,9 +42,24 @@ if TYPE_CHECKING:
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content
     from tlsio.model.options.connect import ChainPolicy, IdentityPolicy
-    from tlsio.trust.certificate import PeerCertificate
 
 __all__ = ["Cause", "ChainVerdict", "explain_verdict", "verify"]
+
+# What connections and other libraries call the arguments of `verify`.
+_OTHER_NAMES = {
+    "ca_certs": "ca",
+    "cafile": "ca",
+    "chain_policy": "policy",
+    "crls": "crl",
+    "host": "name",
+    "hostname": "name",
+    "now": "at",
+    "purpose": "usage",
+    "roots": "ca",
+    "server_hostname": "name",
+    "servername": "name",
+    "time": "at",
+}
 
 _Given: TypeAlias = "Content | Certificate"
 
@@ -98,7 +114,7 @@ class ChainVerdict:
             "accepted": self.accepted,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "causes": [cause.as_json() for cause in self.causes],
-            "chain": [_name(certificate) for certificate in read_all(self.chain)],
+            "chain": [certificate.heading for certificate in read_all(self.chain)],
         }
 
     def lines(self) -> list[str]:
@@ -107,7 +123,7 @@ class ChainVerdict:
         chain = list(read_all(self.chain))
         for depth, certificate in reversed(list(enumerate(chain))):
             indent = "  " * (len(chain) - depth)
-            found.append(f"{indent}{_name(certificate)}")
+            found.append(f"{indent}{certificate.heading}")
             found += [f"{indent}  {line}" for line in self._print_causes(depth)]
         return found + [f"  {line}" for line in self._print_causes(None)]
 
@@ -135,6 +151,7 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
     pins: Sequence[str | BytesLike] | None = None,
     allow_partial_trust_chain: bool = False,
     passphrase: str | BytesLike | None = None,
+    **others: Never,
 ) -> ChainVerdict:
     """Verify a chain, and return the verdict with every cause.
 
@@ -150,22 +167,31 @@ def verify(  # noqa: PLR0913  (each is one thing that a verifier may require, al
         policy: "openssl": as connections do by default. "strict": as `chain_policy="strict"`.
         usage: What the leaf is used for.
         identity: A URI that the leaf must have, such as `spiffe://example.org/billing`.
-        identity_policy: How `name` is compared.
+        identity_policy: How `name` is compared; "rfc9525" needs one.
         pins: As the option `pins=`.
         allow_partial_trust_chain: A trusted certificate need not be a root.
         passphrase: Opens a PKCS#12.
+        others: None; a name of a connection's option is answered with the one that is meant.
 
     Raises:
         ConfigError: a file cannot be read, or there is no certificate.
         OSError: a file cannot be read.
         UsageError: a wrong argument.
     """
+    for unknown in others:
+        raise _unknown_argument(unknown)
     check_choice("policy", policy, ("openssl", "strict"))
     check_choice("usage", usage, ("server", "client"))
     check_choice("identity_policy", identity_policy, ("node", "rfc9525"))
     instant = check_instant("at", at)
     host = None if name is None else check_host("name", name)
     uri = None if identity is None else check_identity("identity", identity)
+    if host is None and identity_policy != "node":
+        raise UsageTypeError(
+            f"identity_policy={identity_policy!r} decides how name= is compared, but there is no name",
+            code="ERR_INCOMPATIBLE_OPTION_PAIR",
+            hint="Give the host as name=, or leave identity_policy= out: identity= is always compared exactly.",
+        )
     context = create_secure_context(ca=ca, extra_ca=extra_ca, crl=crl, pins=pins, allow_partial_trust_chain=allow_partial_trust_chain)
     given = _read_chain(chain, None if passphrase is None else check_text_or_bytes("passphrase", passphrase))
     try:
@@ -219,6 +245,13 @@ def explain_verdict(facts: PeerFacts, policy: VerifyPolicy) -> ChainVerdict:
     return ChainVerdict(accepted=verdict.error is None, causes=tuple(causes), chain=facts.verified_chain, error=verdict.error, at=facts.now)
 
 
+def _unknown_argument(name: str) -> UsageTypeError:
+    arguments = ("name", *(verify.__kwdefaults__ or ()))
+    meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, arguments, n=1)), None)
+    hint = f"Meant: {meant}=." if meant else f"There are {', '.join(f'{one}=' for one in arguments)}."
+    return UsageTypeError(f"verify has no argument {name!r:.80}", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
+
+
 def _read_chain(chain: Bundle | Source | Sequence[Source], passphrase: bytes | None) -> tuple[bytes, ...]:
     if isinstance(chain, Bundle):
         return tuple(certificate.public_bytes(Encoding.DER) for certificate in chain.chain)
@@ -235,8 +268,3 @@ def _read_chain(chain: Bundle | Source | Sequence[Source], passphrase: bytes | N
     if not found:
         raise ConfigError("There is no certificate to verify", code="ERR_TLS_NO_CERTIFICATE", hint="Give the certificate, and its chain.")
     return tuple(found)
-
-
-def _name(certificate: PeerCertificate) -> str:
-    """Return the names of a leaf, or its subject."""
-    return printable(", ".join(map(str, certificate.general_names))) or certificate.subject_text

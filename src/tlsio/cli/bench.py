@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.client_options import client_options, run_client
-from tlsio.cli.failures import FINDING
+from tlsio.cli.failures import FINDING, INTERRUPTED
 from tlsio.cli.help import Command
-from tlsio.cli.output import is_json, json_option, print_json
+from tlsio.cli.output import is_json, json_option, print_json, print_lines
 from tlsio.cli.parameters import ENDPOINT
 from tlsio.cli.progress import progress
 from tlsio.probe.measure import measure
@@ -43,24 +43,36 @@ def bench(target: Endpoint, **options: Any) -> int:
     """Measure handshakes and echoes per second, with percentiles.
 
     It loads the server as much as it can: measure servers of your own. The exit code is 1 if the
-    first connection fails, or if no handshake succeeds after it.
+    first connection fails, or if no handshake succeeds after it. After Ctrl-C, it shows what was
+    measured until then.
     """
-    found = run_client(options, lambda given: _measure(target, given))
-    if is_json():
-        print_json(found.as_json())
-    else:
-        for line in _lines(found):
-            click.echo(line)
+    partial: list[Measurement] = []
+    try:
+        found = run_client(options, lambda given: _measure(target, partial.append, given))
+    except KeyboardInterrupt:
+        if not partial:
+            raise
+        click.echo("Interrupted: this was measured until then.", err=True)
+        _print(partial[0])
+        return INTERRUPTED
+    _print(found)
     return 0 if found.handshakes.count else FINDING
 
 
-async def _measure(target: Endpoint, options: dict[str, Any]) -> Measurement:
+async def _measure(target: Endpoint, keep: Callable[[Measurement], None], options: dict[str, Any]) -> Measurement:
     with progress(f"Measuring {target.host}") as report:
-        return await measure(target.host, target.port, on_progress=_reporter(report), **options)
+        return await measure(target.host, target.port, on_progress=_reporter(report), on_cancel=keep, **options)
 
 
 def _reporter(report: Callable[..., None]) -> Callable[[Progress], None]:
     return lambda one: report(f"{one.count} {one.phase}", one.done)
+
+
+def _print(found: Measurement) -> None:
+    if is_json():
+        print_json(found.as_json())
+    else:
+        print_lines(_lines(found))
 
 
 def _lines(found: Measurement) -> Iterator[str]:

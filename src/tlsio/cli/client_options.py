@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tlsio.cli.parameters import FILE, as_paths
+from tlsio.cli.parameters import INPUT
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ _VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 _OPTIONS = (
     click.option("--starttls", type=click.Choice(_STARTTLS), help="The plaintext protocol that begins the connection."),
-    click.option("--ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots."),
-    click.option("--extra-ca", type=FILE, metavar="FILE", multiple=True, help="Trust these authorities too."),
-    click.option("--cert", type=FILE, metavar="FILE", help="The client's certificate, and its intermediates."),
-    click.option("--key", type=FILE, metavar="FILE", help="Its private key."),
+    click.option("--ca", type=INPUT, metavar="FILE", multiple=True, help="Trust these authorities, instead of the default roots."),
+    click.option("--extra-ca", type=INPUT, metavar="FILE", multiple=True, help="Trust these authorities too."),
+    click.option("--cert", type=INPUT, metavar="FILE", help="The client's certificate, and its intermediates."),
+    click.option("--key", type=INPUT, metavar="FILE", help="Its private key."),
     passphrase_option,
     click.option("--servername", metavar="NAME", help="The name to ask for and to verify, if it is not HOST."),
     click.option("--alpn", metavar="NAME,…", help="Protocols to offer, the preferred first: h2,http/1.1."),
@@ -70,9 +70,9 @@ def run_client(options: dict[str, Any], action: Callable[[dict[str, Any]], Corou
 
 def _for_probe(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of `tlsio.probe` that the user gave."""
-    given = as_paths({name: value for name, value in options.items() if value not in (None, ())}, "ca", "extra_ca", "cert", "key")
+    given: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in options.items() if value not in (None, ())
+    }
     if "alpn" in given:
         given["alpn_protocols"] = given.pop("alpn").split(",")
-    if "pins" in given:
-        given["pins"] = list(given["pins"])
     return given

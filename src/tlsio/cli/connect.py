@@ -11,7 +11,7 @@ from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.look import print_look, print_refusal
 from tlsio.cli.output import is_json, json_option, print_json
-from tlsio.cli.parameters import ENDPOINT
+from tlsio.cli.parameters import ENDPOINT, refuse_standard_input
 from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.connect import connect as look_at
 from tlsio.probe.pump import pump
@@ -53,13 +53,15 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **o
     input is sent, and what the server sends goes to standard output, until the server ends the
     connection. The exit code is 1 if the server is refused, also with --insecure.
     """
+    if not is_json():
+        refuse_standard_input("is sent to the server")
     if insecure:
         options["reject_unauthorized"] = False
     return run_client(options, lambda given: _connect(target, quiet=quiet, linger=linger, options=given))
 
 
 async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dict[str, Any]) -> int:
-    async with await look_at(target.host, target.port, **options) as look:
+    async with look_at(target.host, target.port, **options) as look:
         if is_json():
             print_json(look.as_json())
         else:

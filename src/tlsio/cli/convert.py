@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ from tlsio.certs.bundle import complete, read
 from tlsio.certs.keys import key_pem
 from tlsio.cli.help import Command
 from tlsio.cli.output import json_option
-from tlsio.cli.parameters import FILE
+from tlsio.cli.parameters import INPUT, NEW_FILE
 from tlsio.cli.passphrase import ask_or_refuse, new_passphrase_option, passphrase_option, with_passphrase
 from tlsio.cli.progress import progress
 from tlsio.cli.written import New, deliver, force_option, out_option
@@ -20,6 +19,7 @@ from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from tlsio.certs.bundle import Bundle
 
@@ -35,7 +35,7 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--complete", "completes", is_flag=True, help="Fetch missing intermediates from the addresses in the certificates."),
         new_passphrase_option,
         passphrase_option,
-        click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE..."),
+        click.argument("files", nargs=-1, required=True, type=INPUT, metavar="FILE..."),
     ):
         command = option(command)
     return command
@@ -52,9 +52,9 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_reading
 @out_option
-@click.option("--key-out", type=FILE, metavar="FILE", help="Write the private key to this file.")
+@click.option("--key-out", type=NEW_FILE, metavar="FILE", help="Write the private key to this file.")
 @click.option("--form", type=click.Choice(["pem", "p7b", "der"]), default="pem", show_default=True, help="PEM, PKCS#7, or the leaf in DER.")
-def pem(files: tuple[str, ...], *, out: str, key_out: str | None, form: str, force: bool, root: bool, **options: Any) -> None:
+def pem(files: tuple[Path | bytes, ...], *, out: str, key_out: str | None, form: str, force: bool, root: bool, **options: Any) -> None:
     """Read certificates and keys in any form and order, and write the chain in order.
 
     FILE is PEM, DER, PKCS#7 or PKCS#12; its content decides. What was put right or is missing is
@@ -81,10 +81,12 @@ def pem(files: tuple[str, ...], *, out: str, key_out: str | None, form: str, for
     """,
 )
 @_reading
-@click.option("-o", "--out", type=FILE, metavar="FILE", required=True, help="Where to write it; - is standard output.")
+@click.option("-o", "--out", type=NEW_FILE, metavar="FILE", required=True, help="Where to write it; - is standard output.")
 @click.option("--name", "friendly_name", help="The name that programs show, Java's alias.")
 @click.option("--unencrypted", is_flag=True, help="Encrypt nothing.")
-def pfx(files: tuple[str, ...], *, out: str, force: bool, root: bool, friendly_name: str | None, unencrypted: bool, **options: Any) -> None:
+def pfx(
+    files: tuple[Path | bytes, ...], *, out: str, force: bool, root: bool, friendly_name: str | None, unencrypted: bool, **options: Any
+) -> None:
     """Write a key and its chain as PKCS#12 (.pfx, .p12), encrypted with AES-256.
 
     FILE is PEM, DER, PKCS#7 or PKCS#12; its content decides. Old PKCS#12 with RC2 or 3DES are read,
@@ -99,9 +101,9 @@ def pfx(files: tuple[str, ...], *, out: str, force: bool, root: bool, friendly_n
     deliver(New(out, made, is_private=bundle.key is not None), force=force, passphrase=secret, notes=bundle.notes)
 
 
-def _read(files: tuple[str, ...], options: dict[str, Any]) -> tuple[Bundle, str | None]:
+def _read(files: tuple[Path | bytes, ...], options: dict[str, Any]) -> tuple[Bundle, str | None]:
     """Return what the files hold, and the passphrase for what will be written."""
-    bundle = with_passphrase(options["passphrase"], lambda secret: read(*map(Path, files), passphrase=secret))
+    bundle = with_passphrase(options["passphrase"], lambda secret: read(*files, passphrase=secret))
     if options["completes"]:
         bundle = asyncio.run(_complete(bundle))
     source = options["new_passphrase"]

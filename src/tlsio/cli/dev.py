@@ -12,6 +12,7 @@ from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import FOLDER
 from tlsio.cli.written import force_option
+from tlsio.model.instants import print_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,9 +56,12 @@ def dev() -> None:
 @click.option("--days", type=float, help="The length of its life. Default: ten years.")
 @json_option
 def init(folder: str | None, **options: Any) -> None:
-    """Make the authority; its key can be read by you alone.
+    """Make the authority: root.pem and root.key, which you alone can read.
 
-    Nothing trusts it until `tlsio dev trust`.
+    They are written to FOLDER or, without --folder, to the folder tlsio/dev where your system keeps
+    the data of programs: in ~/.local/share ($XDG_DATA_HOME) on Linux, in ~/Library/Application
+    Support on macOS, in %LOCALAPPDATA% on Windows. A folder that is missing is made. Nothing trusts
+    the authority until `tlsio dev trust`.
     """
     made = development.init(folder=folder, **options)
     place = folder or development.where()
@@ -65,7 +69,7 @@ def init(folder: str | None, **options: Any) -> None:
     if is_json():
         print_json({"folder": str(place), "subject": name, "not_after": made.certificate.not_valid_after_utc.isoformat()})
     else:
-        click.echo(f"{place}: root.pem and root.key of {name}, until {made.certificate.not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"{place}: root.pem and root.key of {name}, until {print_instant(made.certificate.not_valid_after_utc)}")
 
 
 @dev.command(
@@ -93,7 +97,7 @@ def cert(names: tuple[str, ...], *, force: bool, **options: Any) -> None:
         end = issued.leaf.certificate.not_valid_after_utc.isoformat()
         print_json({"cert": str(issued.cert), "key": str(issued.key), "names": list(names), "not_after": end})
     else:
-        click.echo(f"{issued.cert}: the certificate, until {issued.leaf.certificate.not_valid_after_utc:%Y-%m-%d}")
+        click.echo(f"{issued.cert}: the certificate, until {print_instant(issued.leaf.certificate.not_valid_after_utc)}")
         click.echo(f"{issued.key}: its private key")
 
 

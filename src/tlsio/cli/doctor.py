@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,13 +12,14 @@ from tlsio.cli.client_options import client_options, run_client
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, for_people, is_json, json_option, print_json
-from tlsio.cli.parameters import ENDPOINT, FILE, INSTANT
+from tlsio.cli.parameters import ENDPOINT, INPUT, INSTANT
 from tlsio.cli.progress import progress
 from tlsio.probe.examine import examine
 from tlsio.probe.plain import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tlsio.cli.parameters import Endpoint
     from tlsio.probe.examine import Examination
@@ -45,8 +45,8 @@ _FOR_FILES = {"ca", "extra_ca", "passphrase", "at"}  # what applies to --server-
 @client_options
 @click.option("--http/--no-http", default=None, help="Ask for a page and judge its headers. Default: on 443, 8443 and by ALPN.")
 @click.option("--fetch", "fetches", is_flag=True, help="Fetch the revocation lists that the certificates name.")
-@click.option("--server-cert", type=FILE, metavar="FILE", help="Examine this certificate instead of a server.")
-@click.option("--server-key", type=FILE, metavar="FILE", help="Its private key.")
+@click.option("--server-cert", type=INPUT, metavar="FILE", help="Examine this certificate instead of a server.")
+@click.option("--server-key", type=INPUT, metavar="FILE", help="Its private key.")
 @click.option("--at", type=INSTANT, help="Judge certificates for this instant, UTC. Default: now.")
 @click.option(
     "--level",
@@ -56,7 +56,7 @@ _FOR_FILES = {"ca", "extra_ca", "passphrase", "at"}  # what applies to --server-
     help="The least severity that is reported.",
 )
 @json_option
-def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key: str | None, **options: Any) -> int:
+def doctor(target: Endpoint, *, level: str, server_cert: Path | bytes | None, server_key: Path | bytes | None, **options: Any) -> int:
     """Connect to HOST in many ways, and say what is wrong and what to do about it.
 
     The port is 443 unless it is given. The exit code is 1 if there is a finding. Of a good server,
@@ -66,7 +66,7 @@ def doctor(target: Endpoint, *, level: str, server_cert: str | None, server_key:
         raise click.UsageError("--server-cert and --server-key belong together.")
     if server_cert is not None and server_key is not None:
         _refuse_unused(options)
-        files = {"cert": Path(server_cert), "key": Path(server_key)}
+        files = {"cert": server_cert, "key": server_key}
         found = run_client(options, lambda given: _examine_files(target, files, given))
         return _report(found, {"host": target.host}, level)
     examination = run_client(options, lambda given: _examine(target, given))

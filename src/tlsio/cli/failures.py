@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import click
 
@@ -71,6 +72,8 @@ def _print(message: str, hint: str | None, code: str | None, notes: list[str], *
 
 def _describe(error: OSError) -> str:
     text = error.strerror or str(error) or type(error).__name__
+    if text.startswith("Connect call failed"):  # asyncio's words; the note has the host and the port
+        text = os.strerror(error.errno or 0)
     return f"{error.filename}: {text}" if error.filename is not None else text
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tlsio.cli.help import Command
 from tlsio.cli.output import for_people, is_json, json_option
-from tlsio.cli.parameters import FILE, as_paths
+from tlsio.cli.parameters import INPUT, refuse_standard_input
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.cli.wording import translate_json
@@ -41,16 +42,16 @@ _MAX_PORT = 65535
 @click.argument("port", type=click.IntRange(0, _MAX_PORT))
 @click.option("--host", default="localhost", show_default=True, help="The address to listen on; :: is every one.")
 @click.option(
-    "--cert", type=FILE, metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev."
+    "--cert", type=INPUT, metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev."
 )
-@click.option("--key", type=FILE, metavar="FILE", help="Its private key.")
-@click.option("--pfx", type=FILE, metavar="FILE", help="Certificate and key as PKCS#12.")
+@click.option("--key", type=INPUT, metavar="FILE", help="Its private key.")
+@click.option("--pfx", type=INPUT, metavar="FILE", help="Certificate and key as PKCS#12.")
 @passphrase_option
 @click.option(
-    "--ca", type=FILE, metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities."
+    "--ca", type=INPUT, metavar="FILE", multiple=True, help="Mutual TLS: accept only clients with a certificate of these authorities."
 )
 @click.option("--alpn", metavar="NAME,…", help="Protocols to accept, the preferred first.")
-@click.option("--dhparam", type=FILE, metavar="FILE", help="Diffie-Hellman parameters, or auto.")
+@click.option("--dhparam", type=INPUT, metavar="FILE", help="Diffie-Hellman parameters, or auto.")
 @click.option("--pipe", "pipes", is_flag=True, help="Connect the first client to standard input and output, and end with it.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not report connections.")
 @json_option
@@ -61,6 +62,8 @@ def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, *
     output is {"listening": HOST, "port": PORT}, and each connection is one more object on a line;
     with --pipe they are on standard error, because the data goes to standard output.
     """
+    if pipes:
+        refuse_standard_input("is sent to the first client")
     given = _for_server(options)
     print_json = partial(_print_json, err=pipes)
     say = _ignore if quiet else (lambda arrival: print_json(arrival.as_json())) if is_json() else _print
@@ -82,8 +85,9 @@ def _for_server(options: dict[str, Any]) -> dict[str, Any]:
         given["alpn_protocols"] = given.pop("alpn").split(",")
     if "ca" in given:
         given["request_cert"] = True
-    files = ("ca", "cert", "key", "pfx", *(() if given.get("dhparam") == "auto" else ("dhparam",)))
-    return as_paths(given, *files) if {"cert", "pfx"} & given.keys() else as_paths(given, *files) | _issue()
+    if given.get("dhparam") == Path("auto"):
+        given["dhparam"] = "auto"
+    return given if {"cert", "pfx"} & given.keys() else given | _issue()
 
 
 def _issue() -> dict[str, Any]:

@@ -8,14 +8,15 @@ import click
 from rich.tree import Tree
 
 from tlsio.cli.output import console, for_people
+from tlsio.model.instants import print_instant
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tlsio.probe.connect import Certificate, Look
+    from tlsio.probe.connect import Certificate, Judgement, Look
 
-__all__ = ["print_look", "print_refusal"]
+__all__ = ["describe_verdict", "print_look", "print_refusal"]
 
 
 def print_look(look: Look, *, alpn: str | None = None) -> None:
@@ -52,7 +53,7 @@ def _facts(look: Look, offered: str | None) -> Iterator[str]:
         yield f"  OCSP response: {'good' if look.staple.is_good else printable(look.staple.message or look.staple.code or '')}"
     for version, found in (look.resumption or {}).items():
         yield f"  resumption in {version}: {_describe_resumption(found)}"
-    yield from _verdict(look)
+    yield from (f"  {line}" for line in describe_verdict(look.verdict))
 
 
 def _describe_resumption(found: object) -> str:
@@ -64,16 +65,22 @@ def _describe_resumption(found: object) -> str:
     return f"{offer}, {'could not be tried' if resumed is None else 'works' if resumed else 'offered, but does not work'}"
 
 
-def _verdict(look: Look) -> Iterator[str]:
-    verdict = look.verdict
+def describe_verdict(verdict: Judgement, name: str | None = None) -> Iterator[str]:
+    """Yield lines of text about a verdict.
+
+    Args:
+        verdict: The verdict.
+        name: The name that the server was verified for, if the lines before do not have it.
+    """
+    place = f" for {printable(name)}" if name else ""
     if verdict.authorized:
-        yield f"  verdict: {click.style('accepted', fg='green')}"
+        yield f"verdict: {click.style('accepted', fg='green')}{place}"
         return
-    yield f"  verdict: {click.style('refused', fg='red')} ({', '.join(verdict.reasons)})"
+    yield f"verdict: {click.style('refused', fg='red')}{place} ({', '.join(verdict.reasons)})"
     if verdict.message:
-        yield f"    {for_people(verdict.message)}"
+        yield f"  {for_people(verdict.message)}"
     if verdict.hint and (hint := for_people(verdict.hint, is_hint=True)):
-        yield f"    {hint}"
+        yield f"  {hint}"
 
 
 def _line(name: str, value: str | None) -> Iterator[str]:
@@ -94,7 +101,7 @@ def _chain(look: Look) -> Tree:
 
 
 def _describe(one: Certificate) -> str:
-    end = f", until {one.not_after:%Y-%m-%d}" if one.not_after else ""
+    end = f", until {print_instant(one.not_after)}" if one.not_after else ""
     title = printable(", ".join(one.names) or one.subject)
     place = "" if one.sent else ", from the trusted roots"
     return "\n".join([f"{title}, {one.key}{end}{place}", *(f"! {reason}" for reason in one.reasons)])

@@ -14,7 +14,7 @@ from tlsio.certs.leaf import self_signed
 from tlsio.certs.request import USAGES, create_request, load_request, request_facts
 from tlsio.cli.help import Command
 from tlsio.cli.output import json_option
-from tlsio.cli.parameters import FILE
+from tlsio.cli.parameters import INPUT, NEW_FILE
 from tlsio.cli.passphrase import PASSPHRASE, new_passphrase_option, passphrase_option, with_passphrase
 from tlsio.cli.progress import progress
 from tlsio.cli.written import New, deliver, force_option, out_option
@@ -39,8 +39,8 @@ def _with_key(command: Callable[..., None]) -> Callable[..., None]:
         new_passphrase_option,
         passphrase_option,
         kind_option,
-        click.option("--new-key", type=FILE, metavar="FILE", help="Make a new key, and write it there."),
-        click.option("--key", "key_file", type=FILE, metavar="FILE", help="Use the key in this file."),
+        click.option("--new-key", type=NEW_FILE, metavar="FILE", help="Make a new key, and write it there."),
+        click.option("--key", "key_file", type=INPUT, metavar="FILE", help="Use the key in this file."),
     ):
         command = option(command)
     return command
@@ -57,11 +57,23 @@ class _Key:
         if key_file is None and self.path is None:
             raise click.UsageError("Give the key with --key FILE, or have one made with --new-key FILE.")
         self.key: PrivateKey = (
-            generate_key(kind) if key_file is None else with_passphrase(source, lambda secret: load_key(Path(key_file), secret))
+            generate_key(kind) if key_file is None else with_passphrase(source, lambda secret: load_key(key_file, secret))
         )
 
-    def files(self) -> tuple[New, ...]:
-        """Return the file of a new key."""
+    def deliver(self, made: New, *, force: bool) -> None:
+        """Write what was made, and before it a new key.
+
+        Raises:
+            OSError: a file exists, or cannot be written.
+        """
+        try:
+            deliver(*self._files(), made, force=force)
+        except FileExistsError as error:
+            if self.path is not None and Path(error.filename) == Path(self.path):
+                error.add_note(f"To use the key in it, give --key {self.path} instead of --new-key.")
+            raise
+
+    def _files(self) -> tuple[New, ...]:
         if self.path is None:
             return ()
         secret = self._new_source(twice=True) if self._new_source else None
@@ -77,7 +89,7 @@ class _Key:
     tlsio key --new-passphrase file:secret.txt server.key
     """,
 )
-@click.argument("file", type=FILE)
+@click.argument("file", type=NEW_FILE)
 @kind_option
 @new_passphrase_option
 @force_option
@@ -116,7 +128,7 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
     chosen = _Key(options)
     secret = challenge(twice=True) if challenge else None
     request = create_request(names, key=chosen.key, challenge_password=secret, **options)
-    deliver(*chosen.files(), New(out, request.public_bytes(Encoding.PEM)), force=force)
+    chosen.deliver(New(out, request.public_bytes(Encoding.PEM)), force=force)
 
 
 @click.command(
@@ -129,14 +141,14 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
 )
 @click.argument("names", nargs=-1, metavar="NAME...")
 @_with_key
-@click.option("--csr", "request", type=FILE, metavar="FILE", help="Take names and subject from a certificate request.")
+@click.option("--csr", "request", type=INPUT, metavar="FILE", help="Take names and subject from a certificate request.")
 @click.option("--subject", help="Such as CN=gateway,O=Plant. Default: the first name.")
 @click.option("--days", type=float, help="The length of its life, at most 398. Default: 365.")
 @click.option("--must-staple", is_flag=True, help="Clients accept it only with an OCSP response.")
 @out_option
 @force_option
 @json_option
-def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: bool, **options: Any) -> None:
+def self_sign(names: tuple[str, ...], *, request: Path | bytes | None, out: str, force: bool, **options: Any) -> None:
     """Make a certificate that is signed by its own key.
 
     NAME is what clients connect to: DNS names, wildcards, IP addresses; e-mail addresses and URIs
@@ -145,14 +157,14 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
     chosen = _Key(options)
     given: tuple[Any, ...] = names
     if request is not None:
-        asked = load_request(Path(request))
+        asked = load_request(request)
         if not (match := match_key(chosen.key, asked.public_bytes(Encoding.PEM))):
             raise ConfigError(match.explanation, code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint="Give the key of the request as --key.")
         facts = request_facts(asked)
         given = (*names, *facts.names)
         options |= {"subject": options["subject"] or facts.subject, "must_staple": options["must_staple"] or facts.must_staple}
     leaf = self_signed(given, key=chosen.key, **options)
-    deliver(*chosen.files(), New(out, leaf.cert_pem), force=force)
+    chosen.deliver(New(out, leaf.cert_pem), force=force)
 
 
 @click.command(
@@ -163,11 +175,11 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
     tlsio sign server.csr --ca ca.pem --ca-key ca.key --days 90 -o server.pem
     """,
 )
-@click.argument("request", type=FILE, metavar="CSR")
+@click.argument("request", type=INPUT, metavar="CSR")
 @click.option(
-    "--ca", "ca_file", type=FILE, metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev."
+    "--ca", "ca_file", type=INPUT, metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev."
 )
-@click.option("--ca-key", type=FILE, metavar="FILE", help="The authority's private key.")
+@click.option("--ca-key", type=INPUT, metavar="FILE", help="The authority's private key.")
 @passphrase_option
 @click.option("--usage", type=click.Choice(list(USAGES)), default="server", show_default=True, help="What the certificate is for.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Certify these names, instead of those of the request.")
@@ -175,7 +187,7 @@ def self_sign(names: tuple[str, ...], *, request: str | None, out: str, force: b
 @out_option
 @force_option
 @json_option
-def sign(request: str, *, names: tuple[str, ...], out: str, force: bool, usage: Any, days: float | None, **options: Any) -> None:
+def sign(request: Path | bytes, *, names: tuple[str, ...], out: str, force: bool, usage: Any, days: float | None, **options: Any) -> None:
     """Sign the certificate request in the file CSR.
 
     Look at it before (tlsio inspect): a request says what its sender wants to be. The result has
@@ -183,7 +195,7 @@ def sign(request: str, *, names: tuple[str, ...], out: str, force: bool, usage: 
     request is refused.
     """
     authority = _load_authority(options)
-    leaf = authority.sign(Path(request), usage=usage, names=names or None, days=days)
+    leaf = authority.sign(request, usage=usage, names=names or None, days=days)
     deliver(New(out, leaf.chain_pem), force=force)
 
 
@@ -197,7 +209,7 @@ def _load_authority(options: _Options) -> Authority:
         from tlsio.certs import dev  # noqa: PLC0415
 
         return dev.load()
-    return with_passphrase(source, lambda secret: Authority.load(cert=Path(ca), key=Path(ca_key), passphrase=secret))
+    return with_passphrase(source, lambda secret: Authority.load(cert=ca, key=ca_key, passphrase=secret))
 
 
 @click.command(

@@ -1,8 +1,9 @@
-"""What stands on a command line, parsed: HOST:PORT, files, instants."""
+"""What stands on a command line, parsed: HOST:PORT, files, standard input, instants."""
 
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,11 +13,33 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["ENDPOINT", "FILE", "FILE_OR_ENDPOINT", "FOLDER", "INSTANT", "Endpoint", "as_paths"]
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # older click has no arguments
+
+__all__ = [
+    "ENDPOINT",
+    "FOLDER",
+    "INPUT",
+    "INPUT_OR_ENDPOINT",
+    "INSTANT",
+    "NEW_FILE",
+    "STANDARD_INPUT",
+    "STREAM",
+    "Endpoint",
+    "ParamType",
+    "refuse_standard_input",
+]
+
+STREAM = "-"  # standard input or output, in place of a file
+STANDARD_INPUT = "tlsio.standard_input"  # in the meta of a context: which parameter was read from it
 
 _HTTPS = 443
 _MAX_PORT = 65535
 _FORM = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\[\]:/\s]+))(?::(?P<port>\d{1,5}))?")
+
+
+_URL = re.compile(r"\w+://(?:[^/?#]*@)?(?P<authority>[^/?#]*)")  # its password is not repeated
 
 
 class Endpoint(NamedTuple):
@@ -26,21 +49,51 @@ class Endpoint(NamedTuple):
     port: int
 
 
-class _Endpoint(click.ParamType):  # type: ignore[type-arg]  # older click has no arguments
+class _Endpoint(ParamType):
     """`example.org:8443`, `[2001:db8::1]:8443`, or without a port, which is 443."""
 
     name = "host:port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
         """Parse the text."""
+        if url := _URL.match(value):
+            self.fail(f"must be the host and the port alone, as in {self._place_of(url['authority'])}, not a URL", param, ctx)
         found = _FORM.fullmatch(value)
         port = int(found["port"] or _HTTPS) if found else 0
         if not found or not 0 < port <= _MAX_PORT:
             self.fail(f"{value!r} is not HOST:PORT, such as example.org:443 or [2001:db8::1]:443", param, ctx)
         return Endpoint(found["v6"] or found["host"], port)
 
+    @staticmethod
+    def _place_of(authority: str) -> str:
+        """Return the host and the port of a URL, or an example."""
+        found = _FORM.fullmatch(authority)
+        return "example.org:443" if found is None else authority if found["port"] else f"{authority}:{_HTTPS}"
 
-class _FileOrEndpoint(_Endpoint):
+
+class _Input(ParamType):
+    """A file to be read: its path, or for `-` the content of standard input.
+
+    The library opens files, and its errors say more than those of click.
+    """
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path or content."""
+        if value != STREAM or ctx is None or ctx.resilient_parsing:
+            return Path(value)
+        if STANDARD_INPUT in ctx.meta:
+            self.fail(f"standard input was already read for {ctx.meta[STANDARD_INPUT]}: only one input can be -", param, ctx)
+        ctx.meta[STANDARD_INPUT] = param.get_error_hint(ctx) if param else STREAM
+        return _read_standard_input()
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of files."""
+        return NEW_FILE.shell_complete(ctx, param, incomplete)
+
+
+class _InputOrEndpoint(_Endpoint):
     """A file, or HOST:PORT with its port. A file of that name goes first."""
 
     name = "file|host:port"
@@ -48,16 +101,16 @@ class _FileOrEndpoint(_Endpoint):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a path or an endpoint."""
         found = _FORM.fullmatch(value)
-        if found and found["port"] and not Path(value).exists():
+        if (found and found["port"] and not Path(value).exists()) or _URL.match(value):
             return super().convert(value, param, ctx)
-        return Path(value)
+        return INPUT.convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Complete the names of files."""
-        return FILE.shell_complete(ctx, param, incomplete)
+        return INPUT.shell_complete(ctx, param, incomplete)
 
 
-class _Instant(click.ParamType):  # type: ignore[type-arg]
+class _Instant(ParamType):
     """A day or an instant of ISO 8601, in UTC unless it says otherwise."""
 
     name = "instant"
@@ -71,18 +124,42 @@ class _Instant(click.ParamType):  # type: ignore[type-arg]
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def refuse_standard_input(use: str) -> None:
+    """Refuse a file that was given as `-` to a command which uses standard input for its data.
+
+    Raises:
+        UsageError: a file was given so.
+    """
+    given = click.get_current_context().meta.get(STANDARD_INPUT)
+    if given is not None:
+        raise click.UsageError(f"{given} cannot be -: standard input {use}.")
+
+
+def _read_standard_input() -> bytes:
+    """Return all that standard input has.
+
+    Raises:
+        OSError: it cannot be read, or has more than a file may have.
+        ConfigError: it is empty.
+    """
+    from tlsio.connection.context.files import read_stream  # noqa: PLC0415 - only for `-`
+    from tlsio.model.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        content = read_stream(sys.stdin.buffer)
+    except OSError as error:
+        error.filename = "standard input"
+        raise
+    if not content:
+        hint = "Give a file, or end the command before the pipe with its output."
+        raise ConfigError("Standard input is empty", code="ERR_TLS_UNREADABLE_FILE", hint=hint)
+    return content
+
+
+INPUT = _Input()
+INPUT_OR_ENDPOINT = _InputOrEndpoint()
 # For the completion of names; the library opens files, and its errors say more.
-FILE = click.Path(readable=False)
+NEW_FILE = click.Path(readable=False)
 FOLDER = click.Path(file_okay=False, readable=False)
 ENDPOINT = _Endpoint()
-FILE_OR_ENDPOINT = _FileOrEndpoint()
 INSTANT = _Instant()
-
-
-def as_paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Return options with the files of some of them as paths: a str would be the content itself."""
-    return {name: _as_path(value) if name in names else value for name, value in options.items()}
-
-
-def _as_path(value: Any) -> Any:
-    return [Path(one) for one in value] if isinstance(value, tuple) else Path(value)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tlsio.cli.parameters import ParamType
 from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 
@@ -26,7 +27,7 @@ _ENCRYPTED = {"ERR_OSSL_BAD_DECRYPT", "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE"}
 _FORMS = "prompt, file:PATH or env:NAME"
 
 
-class _Passphrase(click.ParamType):  # type: ignore[type-arg]  # older click has no arguments
+class _Passphrase(ParamType):
     """Where a passphrase is; becomes a function that reads it, with an argument: ask twice."""
 
     name = "source"

@@ -36,6 +36,7 @@ COMMANDS = {
     "listen": ("listen", "Be the other end: an echo or pipe server."),
     "doctor": ("doctor", "Say what is wrong with a server, and what to do."),
     "bench": ("bench", "Measure handshakes and echoes per second."),
+    "serve": ("serve", "Serve an application or a folder over HTTPS."),
 }
 
 
@@ -88,6 +89,8 @@ class _Program(Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def program() -> None:
     """Make, look at and check TLS: keys, certificates, servers and clients.
+
+    A file that is read can be -, which is standard input.
 
     The exit code is 0 if all is well, 1 if there is a finding or a refusal, 2 if the command was
     used wrongly or a file cannot be used.

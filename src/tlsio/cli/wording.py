@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.parameters import STANDARD_INPUT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,6 +27,7 @@ _OWN_WORDS = (
     ("reject_unauthorized=False", "--insecure"),
     ("overwrite=True", "--force"),
     ("tlsio.certs.dev.init()", "tlsio dev init"),
+    ("tlsio.certs.dhparams()", "tlsio dhparam"),
     ("(untrust)", "(tlsio dev untrust)"),
     ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
     ("to_pfx()", "tlsio pfx"),
@@ -48,6 +51,8 @@ _OWN_WORDS = (
 _ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target"}
 # The names of arguments that the library gives to what the command line calls a file.
 _SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
+# What the library calls content that it was given, which is that of standard input.
+_CONTENT = re.compile(r"\b(?:sources|chain)\[\d+\]|(?<=\bfrom )source\b|(?<=\b[oi][fn] )source\b")
 _SENTENCE_END = re.compile(r"(?<=[.?!]) +(?=[A-Z`])")
 _NAMED = re.compile(
     r"""(?<![\w/+=-])(?:
@@ -84,7 +89,9 @@ def translate(text: str, *, is_hint: bool = False) -> str:
         return text
     for words, own in _OWN_WORDS:
         text = text.replace(words, own)
-    names = _Names(context.command, is_hint=is_hint)
+    if STANDARD_INPUT in context.meta:
+        text = _CONTENT.sub("standard input", text)
+    names = _Names(context, is_hint=is_hint)
     indent = text[: len(text) - len(text.lstrip())]
     sentences = [names.translate(sentence) for sentence in _SENTENCE_END.split(text[len(indent) :])]
     return indent + " ".join(one for one in sentences if one and not (is_hint and names.lack(one)))
@@ -123,9 +130,10 @@ class _Printer(logging.Handler):
 class _Names:
     """What a command calls the options of the library."""
 
-    def __init__(self, command: click.Command, *, is_hint: bool) -> None:
-        self._is_hint = is_hint
-        self._parameters = command.params
+    def __init__(self, context: click.Context, *, is_hint: bool) -> None:
+        command, self._is_hint = context.command, is_hint
+        # First those that were given: cert= then means --server-cert, not the client's --cert.
+        self._parameters = sorted(command.params, key=lambda one: context.params.get(one.name or "") is None)
         self._options = {"--help", *(name for one in command.params for name in one.opts)}
 
     def translate(self, sentence: str) -> str:
@@ -148,7 +156,7 @@ class _Names:
 
     def _find(self, name: str) -> str | None:
         """Return what the user types for an option of the library."""
-        wanted = {name, _ALIASES.get(name, name)}
+        wanted = {name, _ALIASES.get(name, name), f"server_{name}"}
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):

@@ -10,19 +10,17 @@ import click
 
 from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
 from tlsio.certs.inspect import inspect
-from tlsio.cli.output import flush, is_json, print_json
-from tlsio.cli.parameters import FILE
+from tlsio.cli.output import flush, for_people, is_json, print_json
+from tlsio.cli.parameters import NEW_FILE, STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["STDOUT", "New", "deliver", "force_option", "out_option"]
-
-STDOUT = "-"
+__all__ = ["New", "deliver", "force_option", "out_option"]
 
 force_option = click.option("-f", "--force", is_flag=True, help="Replace files that exist.")
 out_option = click.option(
-    "-o", "--out", type=FILE, metavar="FILE", default=STDOUT, show_default="standard output", help="Where to write it."
+    "-o", "--out", type=NEW_FILE, metavar="FILE", default=STREAM, show_default="standard output", help="Where to write it."
 )
 
 
@@ -55,20 +53,20 @@ def deliver(*made: New, force: bool, passphrase: str | None = None, notes: Seque
     Raises:
         OSError: a file exists, or cannot be written.
     """
-    files = [one for one in made if one.path != STDOUT]
+    files = [one for one in made if one.path != STREAM]
     write_files(*(NewFile(one.path, one.content, PRIVATE if one.is_private else PUBLIC) for one in files), overwrite=force)
     if is_json():
         print_json({"files": [_as_json(one, passphrase) for one in made], "notes": list(notes)})
         return
     for one in made:
-        if one.path == STDOUT:
+        if one.path == STREAM:
             sys.stdout.buffer.write(one.content)
             flush()
     is_output_free = len(files) == len(made)
     for one in files:
         click.echo(f"{one.path}: {_describe(one, passphrase)}", err=not is_output_free)
     for note in notes:
-        click.echo(note, err=True)
+        click.echo(for_people(note), err=True)
 
 
 def _describe(one: New, passphrase: str | None) -> str:
@@ -77,6 +75,6 @@ def _describe(one: New, passphrase: str | None) -> str:
 
 def _as_json(one: New, passphrase: str | None) -> dict[str, object]:
     facts = {"title": one.title} if one.title else {"items": [item.as_json() for item in inspect(one.content, passphrase=passphrase)]}
-    if one.path != STDOUT:
+    if one.path != STREAM:
         return {"path": one.path, **facts}
     return {"content": one.content.decode("ascii", "backslashreplace"), **facts}

@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
     raise missing_extra(error.name or "uvicorn", "https") from None
 
 from tlsio.https.limits import Limits
+from tlsio.https.serve import serve
 from tlsio.https.server import Server
 
-__all__ = ["Limits", "Server"]
+__all__ = ["Limits", "Server", "serve"]

@@ -70,8 +70,8 @@ class Deadline:
 class Pace:
     """Judges how fast a client moves data, over the time in which the server waits for it.
 
-    It may take `rate_grace` seconds, and one more for each `min_rate` bytes. Time in which the
-    application is the slower one does not count.
+    It may take `rate_grace` seconds, and one more for each `min_rate` bytes, but be silent for no
+    longer than `rate_grace`. Time in which the application is the slower one does not count.
     """
 
     __slots__ = ("_deadline", "_grace", "_loop", "_rate", "_since", "_waited")
@@ -104,7 +104,7 @@ class Pace:
             return
         was_waiting = self._since is not None
         self.stop()
-        self._waited -= count / self._rate
+        self._waited = max(0.0, self._waited - count / self._rate)  # what was fast before buys no silence of hours
         if was_waiting:
             self.wait()
 

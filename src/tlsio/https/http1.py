@@ -81,6 +81,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._connection = connection
         self._limits = connection.limits
         self._refusal = _BAD_REQUEST
+        self._last_words: bytes | None = None  # sent after the responses to earlier requests
         self._is_in_head = self._is_in_body = False
         self._head_bytes = self._head_fields = self._body_bytes = 0
         self._silent_bytes = 0  # received since the parser reported anything
@@ -98,6 +99,8 @@ class Http1Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent."""
+        if self._last_words is not None:
+            return
         self._silent_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
@@ -188,6 +191,13 @@ class Http1Protocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
         # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
 
+    def on_response_complete(self) -> None:
+        """Start the next request that is here, or refuse the one that follows."""
+        if self._last_words is None or self.pipeline:
+            super().on_response_complete()
+        elif not self.transport.is_closing():
+            self._say_last_words()
+
     # ---- limits
 
     def _watch_body(self) -> None:
@@ -224,22 +234,30 @@ class Http1Protocol(HttpToolsProtocol):
         raise _RefusedError
 
     def _refuse(self, refusal: tuple[int, str]) -> None:
-        """Answer with an error, unless a response has begun, and close."""
-        if self.transport.is_closing():
+        """Answer with an error, after the responses that are due before, and close."""
+        if self.transport.is_closing() or self._last_words is not None:
             return
         self._end_limits()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or self._is_in_head):
-            self.transport.abort()  # a second status line within a response, or before it, would be taken for a part of it
-            return
-        if cycle is not None and not cycle.response_complete:
-            cycle.disconnected = True
-            cycle.message_event.set()
         body = f"{text}\n".encode()
         head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
         head += [b"%s: %s\r\n" % one for one in self.server_state.default_headers]
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-        self.transport.write(b"".join([*head, body]))
+        self._last_words = b"".join([*head, body])
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._say_last_words()
+        elif not self._is_in_body:
+            self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
+        elif cycle.response_started:
+            self.transport.abort()  # the client would take the error for a part of the response
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._say_last_words()
+
+    def _say_last_words(self) -> None:
+        assert self._last_words is not None
+        self.transport.write(self._last_words)
         self.transport.close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tlsio.https.asgi import App
     from tlsio.model.options.server import ServerOptionsDict
 
-__all__ = ["INTERMEDIATE_CIPHERS", "Server"]
+__all__ = ["INTERMEDIATE_CIPHERS", "PROTOCOLS", "Server"]
 
 _log = logging.getLogger("tlsio.https")
 
@@ -36,7 +36,7 @@ _PLAIN_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
     % (len(_PLAIN_TEXT), _PLAIN_TEXT)
 )
-_PROTOCOLS = ("h2", "http/1.1")
+PROTOCOLS = ("h2", "http/1.1")
 
 
 class Server:
@@ -78,13 +78,10 @@ class Server:
             load(app), ws="websockets-sansio", lifespan=lifespan, interface=interface, root_path=root_path, log_config=None,
             proxy_headers=False, server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,  # type: ignore[arg-type]
         )  # fmt: skip
-        given: dict[str, Any] = {
-            "plain_http_answer": _PLAIN_ANSWER,
-            "alpn_protocols": _PROTOCOLS,
-            "ciphers": INTERMEDIATE_CIPHERS,
-            **options,
-            "allow_half_open": True,
-        }
+        given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
+        if given.get("secure_context") is None:
+            given = {"alpn_protocols": PROTOCOLS, "ciphers": INTERMEDIATE_CIPHERS, **given}
+        self._source = given.get("secure_context")
         self._service: Service | None = None
         self.tls_server = TLSServer(self._accept, **given)
         self._lifespan: Any = None
@@ -92,6 +89,21 @@ class Server:
     def _accept(self, tls_socket: Any) -> None:
         assert self._service is not None
         self._service.accept(tls_socket)
+
+    async def check(self) -> None:
+        """Check what `start` would need, without listening: the application, the certificates.
+
+        Raises:
+            ConfigError: one cannot be used.
+            OSError: a file cannot be read.
+        """
+        self._load()
+        if (start := getattr(self._source, "start", None)) is not None:
+            await start()
+
+    def _load(self) -> None:
+        if not self._config.loaded:
+            self._config.load()
 
     async def start(self, host: str | None = "localhost", port: int | None = 8443, **listening: Any) -> Self:
         """Start the application and accept connections.
@@ -107,8 +119,7 @@ class Server:
         """
         if self._service is not None:
             raise UsageStateError("This server has been started", code="ERR_SERVER_ALREADY_LISTEN")
-        if not self._config.loaded:
-            self._config.load()
+        self._load()
         self._service = service = Service(self._config, self._limits)
         self._lifespan = lifespan = self._config.lifespan_class(self._config)
         await lifespan.startup()
@@ -116,8 +127,9 @@ class Server:
             self._service = None
             raise ConfigError("The application failed to start", code="ERR_HTTPS_APP", hint="Its log has the reason.")
         service.lifespan_state = lifespan.state
+        place = () if listening.get("sock") is not None or listening.get("path") is not None else (port, host)
         try:
-            await self.tls_server.listen(port, host, **listening)
+            await self.tls_server.listen(*place, **listening)
         except BaseException:
             self._service = None
             await lifespan.shutdown()
@@ -129,6 +141,23 @@ class Server:
     def port(self) -> int | None:
         """The port that is listened on."""
         return self.tls_server.port
+
+    async def reload(self) -> None:
+        """Read certificates in files again, if `secure_context=` is a source that can do so.
+
+        Raises:
+            Exception: as the source's `reload`; then the old ones stay in use.
+        """
+        if (reload := getattr(self._source, "reload", None)) is not None:
+            await reload()
+
+    def abort(self) -> None:
+        """End all connections and requests at once; a `stop` that waits goes on."""
+        if (service := self._service) is not None:
+            for task in tuple(service.state.tasks):
+                task.cancel()
+            for connection in tuple(service.state.connections):
+                connection.transport.abort()
 
     async def stop(self) -> None:
         """Accept no more, let requests finish for `graceful_timeout`, and stop the application."""
@@ -145,10 +174,7 @@ class Server:
                     await asyncio.wait(service.state.tasks)
         except TimeoutError:
             _log.warning("%d requests were cancelled: graceful_timeout has passed", len(service.state.tasks))
-            for task in tuple(service.state.tasks):
-                task.cancel()
-            for connection in tuple(service.state.connections):
-                connection.transport.abort()
+            self.abort()
         service.stop()
         self._service = None
         await self._lifespan.shutdown()

@@ -10,7 +10,6 @@ from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.context.source import given_source
 from tlsio.connection.drivers.streams import close_stream
 from tlsio.connection.handshake.client_handshake import ClientHandshake, find_server_name
-from tlsio.model.errors import UsageTypeError
 from tlsio.model.options.parse import parse_connect_options
 
 if TYPE_CHECKING:
@@ -42,10 +41,7 @@ class ClientTLS:
             UsageError: a wrong option, or one in `decided`.
             ConfigError: a certificate or key that cannot be used.
         """
-        for name, hint in decided.items():
-            if given.get(name) is not None:
-                raise UsageTypeError(f"{name}= cannot be given here", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint)
-        self.options: ConnectOptions = parse_connect_options(given)
+        self.options: ConnectOptions = parse_connect_options(given, decided)
         self._protocols = list(protocols)
         self._source = given_source(self.options)
         # With the protocols of the library; by the context that was given.

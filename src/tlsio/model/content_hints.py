@@ -223,4 +223,5 @@ def _explain_damage(data: bytes, wanted: str, *, is_right_kind: bool) -> str | N
         return "It looks like a path: give a path as pathlib.Path."
     if _LABEL.search(data) or data.startswith(b"\x30"):
         return None
-    return f"It is neither PEM nor DER: {wanted} is expected, in the form in which a CA or a tool such as openssl writes it."
+    is_expected = "are expected" if wanted == _DH else "is expected"
+    return f"It is neither PEM nor DER: {wanted} {is_expected}, in the form in which a CA or a tool such as openssl writes it."

@@ -22,7 +22,7 @@ Constructors are public: tests and hooks may raise any of these.
 """
 
 import errno
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from tlsio.model.exported import exported
 
@@ -102,6 +102,16 @@ class TLSError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]"
+
+
+class _Details(TypedDict, total=False):
+    """The keyword parameters of the root."""
+
+    code: str | None
+    alert: str | None
+    reason: str | None
+    hint: str | None
+    openssl_errors: tuple[str, ...]
 
 
 @exported
@@ -184,18 +194,8 @@ class CertificateError(PeerError):
 
     reasons: tuple[str, ...]
 
-    def __init__(  # noqa: PLR0913  (the parameters of the root, all keyword-only, and one more)
-        self,
-        message: str | None = None,
-        *,
-        code: str | None = None,
-        reasons: tuple[str, ...] = (),
-        alert: str | None = None,
-        reason: str | None = None,
-        hint: str | None = None,
-        openssl_errors: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(message, code=code, alert=alert, reason=reason, hint=hint, openssl_errors=openssl_errors)
+    def __init__(self, message: str | None = None, *, reasons: tuple[str, ...] = (), **details: Unpack[_Details]) -> None:
+        super().__init__(message, **details)
         self.reasons = reasons or (self.code,)
 
 
@@ -237,17 +237,8 @@ class ConnectionLostError(TLSError, ConnectionError):
     default_code = "ECONNRESET"
     default_message = "The connection was lost"
 
-    def __init__(
-        self,
-        message: str | None = None,
-        *,
-        code: str | None = None,
-        alert: str | None = None,
-        reason: str | None = None,
-        hint: str | None = None,
-        openssl_errors: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(message, code=code, alert=alert, reason=reason, hint=hint, openssl_errors=openssl_errors)
+    def __init__(self, message: str | None = None, **details: Unpack[_Details]) -> None:
+        super().__init__(message, **details)
         self.errno = getattr(errno, self.code, None)
 
     def __setstate__(self, state: dict[str, Any] | None) -> None:
@@ -289,19 +280,8 @@ class FetchError(TLSError):
     url: str | None
     host: str | None
 
-    def __init__(  # noqa: PLR0913  (the parameters of the root, all keyword-only, and two more)
-        self,
-        message: str | None = None,
-        *,
-        url: str | None = None,
-        host: str | None = None,
-        code: str | None = None,
-        alert: str | None = None,
-        reason: str | None = None,
-        hint: str | None = None,
-        openssl_errors: tuple[str, ...] = (),
-    ) -> None:
-        super().__init__(message, code=code, alert=alert, reason=reason, hint=hint, openssl_errors=openssl_errors)
+    def __init__(self, message: str | None = None, *, url: str | None = None, host: str | None = None, **details: Unpack[_Details]) -> None:
+        super().__init__(message, **details)
         self.url = url
         self.host = host
 

@@ -4,10 +4,9 @@ Pure. A peer's alert names a class of reasons only: `bad_certificate`, `unknown_
 purpose and the intermediates that are sent can be looked at here.
 """
 
-from datetime import datetime
-
 from tlsio.model.codes import alert_number
 from tlsio.model.faults import LocalSide, OwnCertificate, Role
+from tlsio.model.instants import print_instant
 
 __all__ = ["hint_for_refusal"]
 
@@ -27,12 +26,12 @@ def hint_for_refusal(alert: int, role: Role, local: LocalSide) -> str | None:
         return None
     peer = "server" if role == "client" else "client"
     if own.not_after is not None and own.not_after < now:
-        return f'cert= ("{own.subject}") expired on {_print(own.not_after)}: renew it.'
+        return f'cert= ("{own.subject}") expired on {print_instant(own.not_after)}: renew it.'
     if own.not_before is not None and now < own.not_before:
-        return f'cert= ("{own.subject}") is valid only from {_print(own.not_before)}: wait, or check the clocks of both machines.'
+        return f'cert= ("{own.subject}") is valid only from {print_instant(own.not_before)}: wait, or check the clocks of both machines.'
     if alert == _EXPIRED and own.not_after is not None:
         return (
-            f"cert= is valid until {_print(own.not_after)}, so the {peer}'s clock is wrong, or a CA above it has expired: check that clock, "
+            f"cert= is valid until {print_instant(own.not_after)}, so the {peer}'s clock is wrong, or a CA above it has expired: check that clock, "
             f"the intermediates in cert=, and the root and CRL that the {peer} uses."
         )
     if not own.fits_role:
@@ -54,7 +53,3 @@ def _explain_unknown_ca(own: OwnCertificate, peer: str) -> str:
         f'cert= was issued by "{own.issuer}", and {sent} sent after it: check that these are its intermediates, and that the {peer} trusts '
         f"their root (in tlsio: ca=)."
     )
-
-
-def _print(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -38,8 +38,8 @@ class Pfx:
     """An opened PKCS#12: a private key, its certificate, and further certificates.
 
     Raises:
-        ConfigError: not PKCS#12, a wrong passphrase, an algorithm that OpenSSL no longer has, no
-            key or no certificate.
+        ConfigError: not PKCS#12, a wrong passphrase, too many iterations, an algorithm that OpenSSL
+            no longer has, no key or no certificate.
     """
 
     def __init__(self, material: LabelledMaterial) -> None: ...
@@ -60,7 +60,24 @@ def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes
         legacy: Also read RC2 and RC4, if there is OpenSSL's provider for them.
 
     Raises:
-        ConfigError: not PKCS#12, a wrong passphrase, or an algorithm that OpenSSL does not have.
+        ConfigError: not PKCS#12, a wrong passphrase, too many iterations, or an algorithm that
+            OpenSSL does not have.
+    """
+
+def check_iterations(label: str, count: int) -> None:
+    """Refuse more iterations than the decryption of a file may need.
+
+    Raises:
+        ConfigError: these are too many (`ERR_TLS_TOO_MANY_ITERATIONS`).
+    """
+
+def check_key_work(material: LabelledMaterial) -> None:
+    """Refuse an encrypted private key that was made to occupy a processor.
+
+    What is not an encrypted key (PKCS#8 in PEM or DER) passes.
+
+    Raises:
+        ConfigError: it needs too many iterations (`ERR_TLS_TOO_MANY_ITERATIONS`).
     """
 
 def has_legacy_algorithms() -> bool:

@@ -1,6 +1,6 @@
 """The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from posix.time cimport time_t
 
 cdef extern from "openssl/types.h" nogil:
@@ -45,6 +45,7 @@ cdef extern from "openssl/err.h" nogil:
     unsigned long ERR_peek_error()
     unsigned long ERR_peek_last_error()
     unsigned long ERR_get_error_all(const char **file, int *line, const char **function, const char **data, int *flags)
+    void ERR_raise(int library, int reason)
     int ERR_GET_LIB(unsigned long code)
     int ERR_GET_REASON(unsigned long code)
     const char *ERR_lib_error_string(unsigned long code)
@@ -56,6 +57,7 @@ cdef extern from "openssl/bio.h" nogil:
     BIO *BIO_new(const BIO_METHOD *method)
     BIO *BIO_new_mem_buf(const void *data, int size)
     long BIO_get_mem_data(BIO *bio, char **data)
+    int BIO_eof(BIO *bio)
     int BIO_free(BIO *bio)
 
 cdef extern from "openssl/evp.h" nogil:
@@ -82,6 +84,7 @@ cdef extern from "openssl/pem.h" nogil:
     X509 *PEM_read_bio_X509_AUX(BIO *bio, X509 **unused, pem_password_cb callback, void *argument)
     X509_CRL *PEM_read_bio_X509_CRL(BIO *bio, X509_CRL **unused, pem_password_cb callback, void *argument)
     EVP_PKEY *PEM_read_bio_PrivateKey(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
+    int PEM_read_bio(BIO *bio, char **name, char **header, unsigned char **data, long *size)
     EVP_PKEY *PEM_read_bio_Parameters(BIO *bio, EVP_PKEY **unused)
     int PEM_write_bio_Parameters(BIO *bio, EVP_PKEY *parameters)
     EVP_PKEY *d2i_PKCS8PrivateKey_bio(BIO *bio, EVP_PKEY **unused, pem_password_cb callback, void *argument)
@@ -90,6 +93,13 @@ cdef extern from "openssl/asn1.h" nogil:
     ctypedef struct ASN1_ITEM
     ctypedef struct ASN1_TYPE
     ctypedef struct ASN1_BIT_STRING
+    ctypedef struct ASN1_INTEGER
+    ctypedef struct ASN1_OBJECT
+    ctypedef struct ASN1_STRING
+    int V_ASN1_SEQUENCE
+    int ASN1_INTEGER_get_int64(int64_t *value, const ASN1_INTEGER *number)
+    const unsigned char *ASN1_STRING_get0_data(const ASN1_STRING *text)
+    int ASN1_STRING_length(const ASN1_STRING *text)
     const ASN1_ITEM *ASN1_ANY_it()
     ASN1_TYPE *d2i_ASN1_TYPE(ASN1_TYPE **unused, const unsigned char **data, long size)
     void ASN1_TYPE_free(ASN1_TYPE *value)
@@ -100,6 +110,31 @@ cdef extern from "openssl/x509.h" nogil:
     ctypedef struct X509_ALGOR
     X509_ALGOR *d2i_X509_ALGOR(X509_ALGOR **unused, const unsigned char **data, long size)
     void X509_ALGOR_free(X509_ALGOR *algorithm)
+    void X509_ALGOR_get0(const ASN1_OBJECT **kind, int *tag, const void **value, const X509_ALGOR *algorithm)
+
+    ctypedef struct X509_SIG
+    X509_SIG *d2i_X509_SIG(X509_SIG **unused, const unsigned char **data, long size)
+    void X509_SIG_get0(const X509_SIG *encrypted, const X509_ALGOR **algorithm, void *unused)
+    void X509_SIG_free(X509_SIG *encrypted)
+    ctypedef struct PBEPARAM:
+        ASN1_INTEGER *iter
+    PBEPARAM *d2i_PBEPARAM(PBEPARAM **unused, const unsigned char **data, long size)
+    void PBEPARAM_free(PBEPARAM *parameters)
+    ctypedef struct PBE2PARAM:
+        X509_ALGOR *keyfunc
+    PBE2PARAM *d2i_PBE2PARAM(PBE2PARAM **unused, const unsigned char **data, long size)
+    void PBE2PARAM_free(PBE2PARAM *parameters)
+    ctypedef struct PBKDF2PARAM:
+        ASN1_INTEGER *iter
+    PBKDF2PARAM *d2i_PBKDF2PARAM(PBKDF2PARAM **unused, const unsigned char **data, long size)
+    void PBKDF2PARAM_free(PBKDF2PARAM *parameters)
+    ctypedef struct SCRYPT_PARAMS:
+        ASN1_INTEGER *costParameter
+        ASN1_INTEGER *blockSize
+        ASN1_INTEGER *parallelizationParameter
+    SCRYPT_PARAMS *d2i_SCRYPT_PARAMS(SCRYPT_PARAMS **unused, const unsigned char **data, long size)
+    void SCRYPT_PARAMS_free(SCRYPT_PARAMS *parameters)
+
     EVP_PKEY *d2i_PUBKEY(EVP_PKEY **unused, const unsigned char **data, long size)
     int ASN1_item_verify(const ASN1_ITEM *kind, const X509_ALGOR *algorithm, const ASN1_BIT_STRING *signature, const void *data, EVP_PKEY *key)
 
@@ -141,6 +176,7 @@ cdef extern from "openssl/x509.h" nogil:
 
     ctypedef struct PKCS8_PRIV_KEY_INFO
     PKCS8_PRIV_KEY_INFO *EVP_PKEY2PKCS8(const EVP_PKEY *key)
+    EVP_PKEY *EVP_PKCS82PKEY(const PKCS8_PRIV_KEY_INFO *info)
     int i2d_PKCS8_PRIV_KEY_INFO(const PKCS8_PRIV_KEY_INFO *info, unsigned char **data)
     void PKCS8_PRIV_KEY_INFO_free(PKCS8_PRIV_KEY_INFO *info)
     EVP_PKEY *d2i_AutoPrivateKey(EVP_PKEY **unused, const unsigned char **data, long size)
@@ -194,13 +230,51 @@ cdef extern from "openssl/ocsp.h" nogil:
     int i2d_OCSP_RESPONSE(const OCSP_RESPONSE *response, unsigned char **data)
     void OCSP_RESPONSE_free(OCSP_RESPONSE *response)
 
+cdef extern from "openssl/objects.h" nogil:
+    int NID_pbes2, NID_pbmac1, NID_id_pbkdf2, NID_id_scrypt
+    int NID_keyBag, NID_pkcs8ShroudedKeyBag, NID_certBag, NID_safeContentsBag, NID_x509Certificate
+    int OBJ_obj2nid(const ASN1_OBJECT *object)
+
+cdef extern from "openssl/pkcs7.h" nogil:
+    ctypedef struct PKCS7_ENC_CONTENT:
+        X509_ALGOR *algorithm
+    ctypedef struct PKCS7_ENCRYPT:
+        PKCS7_ENC_CONTENT *enc_data
+    ctypedef union PKCS7_content "":
+        PKCS7_ENCRYPT *encrypted
+    ctypedef struct PKCS7:
+        PKCS7_content d
+    ctypedef struct PKCS7_STACK "STACK_OF(PKCS7)"
+    int PKCS7_type_is_data(const PKCS7 *part)
+    int PKCS7_type_is_encrypted(const PKCS7 *part)
+    void PKCS7_free(PKCS7 *part)
+    int sk_PKCS7_num(const PKCS7_STACK *parts)
+    PKCS7 *sk_PKCS7_value(const PKCS7_STACK *parts, int index)
+    void sk_PKCS7_pop_free(PKCS7_STACK *parts, void (*free)(PKCS7 *) noexcept nogil)
+
 cdef extern from "openssl/pkcs12.h" nogil:
     int PKCS12_R_MAC_VERIFY_FAILURE
+    ctypedef struct BAG "PKCS12_SAFEBAG"
+    ctypedef struct BAG_STACK "STACK_OF(PKCS12_SAFEBAG)"
+    int sk_PKCS12_SAFEBAG_num(const BAG_STACK *bags)
+    BAG *sk_PKCS12_SAFEBAG_value(const BAG_STACK *bags, int index)
+    void sk_PKCS12_SAFEBAG_pop_free(BAG_STACK *bags, void (*free)(BAG *) noexcept nogil)
+    void PKCS12_SAFEBAG_free(BAG *bag)
+    int PKCS12_SAFEBAG_get_nid(const BAG *bag)
+    int PKCS12_SAFEBAG_get_bag_nid(const BAG *bag)
+    X509 *PKCS12_SAFEBAG_get1_cert(const BAG *bag)
+    const BAG_STACK *PKCS12_SAFEBAG_get0_safes(const BAG *bag)
+    const PKCS8_PRIV_KEY_INFO *PKCS12_SAFEBAG_get0_p8inf(const BAG *bag)
+    const X509_SIG *PKCS12_SAFEBAG_get0_pkcs8(const BAG *bag)
+    PKCS8_PRIV_KEY_INFO *PKCS12_decrypt_skey(const BAG *bag, const char *passphrase, int size)
+    PKCS7_STACK *PKCS12_unpack_authsafes(const PKCS12 *pfx)
+    BAG_STACK *PKCS12_unpack_p7data(PKCS7 *part)
+    BAG_STACK *PKCS12_unpack_p7encdata(PKCS7 *part, const char *passphrase, int size)
+    void PKCS12_get0_mac(void *unused, const X509_ALGOR **algorithm, void *also_unused, const ASN1_INTEGER **iterations, const PKCS12 *pfx)
+    int PKCS12_verify_mac(PKCS12 *pfx, const char *passphrase, int size)
     ctypedef struct PKCS12
     PKCS12 *d2i_PKCS12(PKCS12 **unused, const unsigned char **data, long size)
     int PKCS12_mac_present(const PKCS12 *pfx)
-    int PKCS12_set_mac(PKCS12 *pfx, const char *passphrase, int size, unsigned char *salt, int salt_size, int rounds, const EVP_MD *algorithm)
-    int PKCS12_parse(PKCS12 *pfx, const char *passphrase, EVP_PKEY **key, X509 **certificate, X509_STACK **others)
     void PKCS12_free(PKCS12 *pfx)
 
 cdef extern from "openssl/ssl.h" nogil:

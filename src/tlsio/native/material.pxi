@@ -14,6 +14,8 @@ from tlsio.model.errors import ConfigError
 from tlsio.model.content_hints import explain
 from tlsio.native.context_spec import LabelledMaterial
 
+include "derivations.pxi"
+
 # The libraries that Node names in a code (`Decorate` in its src/crypto/crypto_util.cc):
 # ERR_OSSL_PEM_NO_START_LINE, but ERR_OSSL_BAD_DECRYPT for a provider's error. Codes of libssl have
 # no "OSSL": ERR_SSL_NO_CIPHER_MATCH.
@@ -115,7 +117,9 @@ cdef _Key _read_key(material):
     cdef _Passphrase passphrase = _Passphrase(_text(secret), PyBytes_GET_SIZE(secret), False)
     cdef _Key owner = _Key.__new__(_Key)
     cdef const unsigned char *at = _start(data)
-    cdef BIO *bio = _open(data)
+    cdef BIO *bio
+    check_key_work(material)
+    bio = _open(data)
     ERR_clear_error()
     try:
         if not _is_der(data):
@@ -228,47 +232,147 @@ cdef tuple _unpack(material):
     Returns its key, the certificate of the key, and the list of the others. Key and certificate
     are empty if it has none.
     """
-    cdef _Key key = _Key.__new__(_Key)
-    cdef _Certificate certificate = _Certificate.__new__(_Certificate)
-    cdef list found = []
+    cdef _Contents contents = _Contents(material)
     cdef bytes data = _content(material)
     cdef const unsigned char *at = _start(data)
-    cdef X509_STACK *others = NULL
     cdef PKCS12 *pfx
-    cdef int opened
-    cdef _Certificate owner
-    cdef bytes passphrase = material.passphrase
-    cdef const char *secret = NULL
-    if passphrase is not None:
-        secret = _text(passphrase)
-        if b"\0" in passphrase:         # OpenSSL would stop at the NUL
-            raise wrong_value("The passphrase of a PKCS#12", "must not contain a null character")
+    if b"\0" in (material.passphrase or b""):         # OpenSSL would stop at the NUL
+        raise wrong_value("The passphrase of a PKCS#12", "must not contain a null character")
     ERR_clear_error()
     pfx = d2i_PKCS12(NULL, &at, _size(data))
     if pfx is NULL:
         raise _unreadable(material, "PKCS#12")
-    # The MAC is optional (RFC 7292 4), but OpenSSL's reader requires one, so a file without it gets
-    # one.
-    has_mac = PKCS12_mac_present(pfx) != 0
-    if not has_mac:
-        if secret is NULL:
-            secret = b""       # with a MAC, OpenSSL tries both the empty and the missing passphrase
-        if not PKCS12_set_mac(pfx, secret, -1, NULL, 0, 1, EVP_sha256()):
-            PKCS12_free(pfx)
-            raise _failure(f"Cannot open the PKCS#12 of {material.label}")
-    opened = PKCS12_parse(pfx, secret, &key.pkey, &certificate.x509, &others)
-    PKCS12_free(pfx)
     try:
-        while others is not NULL and sk_X509_num(others):
-            owner = _Certificate.__new__(_Certificate)
-            owner.x509 = sk_X509_shift(others)
-            found.append(owner)
+        if not contents.open(pfx):
+            raise _unopenable(material, PKCS12_mac_present(pfx) != 0)
     finally:
-        sk_X509_free(others)
-    if not opened:
-        raise _unopenable(material, has_mac)
+        PKCS12_free(pfx)
     ERR_clear_error()
-    return key, certificate, found
+    return contents.split()
+
+
+@cython.final
+cdef class _Contents:
+    """What a PKCS#12 contains, collected as OpenSSL's PKCS12_parse does.
+
+    That requires a MAC, which is optional (RFC 7292 4), and does any number of iterations. A method
+    that returns 0 has left errors in the queue.
+    """
+    cdef _Key key
+    cdef list certificates
+    cdef _Work work
+    cdef bytes passphrase
+    cdef const char *secret
+
+    def __cinit__(self, material):
+        self.key = _Key.__new__(_Key)
+        self.certificates = []
+        self.work = _Work(material.label)
+        self.passphrase = material.passphrase
+        if self.passphrase is not None:
+            self.secret = _text(self.passphrase)
+
+    cdef bint open(self, PKCS12 *pfx) except -1:
+        cdef PKCS7_STACK *parts = PKCS12_unpack_authsafes(pfx)
+        if parts is NULL:
+            return False
+        try:
+            self.count(pfx, parts)
+            if PKCS12_mac_present(pfx):
+                if not self.verify(pfx):
+                    ERR_raise(ERR_LIB_PKCS12, PKCS12_R_MAC_VERIFY_FAILURE)
+                    return False
+            elif self.secret is NULL:
+                self.secret = b""       # with a MAC, it shows which of both is right
+            for index in range(sk_PKCS7_num(parts)):
+                if not self.take_part(sk_PKCS7_value(parts, index)):
+                    return False
+            return True
+        finally:
+            sk_PKCS7_pop_free(parts, PKCS7_free)
+
+    cdef int count(self, PKCS12 *pfx, const PKCS7_STACK *parts) except -1:
+        """Count the iterations of the MAC and of all encrypted parts; those of the key follow."""
+        cdef const X509_ALGOR *algorithm
+        cdef const ASN1_INTEGER *iterations
+        cdef PKCS7 *part
+        if PKCS12_mac_present(pfx):
+            PKCS12_get0_mac(NULL, &algorithm, NULL, &iterations, pfx)
+            # PBMAC1 has its own number (RFC 9579 4), and ignores this one.
+            self.work.add_number(max(1 if iterations is NULL else _number(iterations), _count_iterations(algorithm, True)))
+        for index in range(sk_PKCS7_num(parts)):
+            part = sk_PKCS7_value(parts, index)
+            if PKCS7_type_is_encrypted(part) and part.d.encrypted is not NULL:
+                self.work.add(part.d.encrypted.enc_data.algorithm)
+        return 0
+
+    cdef bint verify(self, PKCS12 *pfx):
+        """Verify the MAC. A passphrase may be empty or missing, which makes a difference."""
+        if self.secret is not NULL and self.secret[0]:
+            return PKCS12_verify_mac(pfx, self.secret, -1)
+        self.secret = NULL
+        if not PKCS12_verify_mac(pfx, self.secret, 0):
+            self.secret = b""
+        return self.secret is NULL or PKCS12_verify_mac(pfx, self.secret, 0)
+
+    cdef bint take_part(self, PKCS7 *part) except -1:
+        cdef BAG_STACK *bags
+        if PKCS7_type_is_data(part):
+            bags = PKCS12_unpack_p7data(part)
+        elif PKCS7_type_is_encrypted(part):
+            bags = PKCS12_unpack_p7encdata(part, self.secret, -1)
+        else:
+            return True
+        if bags is NULL:
+            return False
+        try:
+            return self.take_bags(bags)
+        finally:
+            sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free)
+
+    cdef bint take_bags(self, const BAG_STACK *bags) except -1:
+        for index in range(sk_PKCS12_SAFEBAG_num(bags)):
+            if not self.take_bag(sk_PKCS12_SAFEBAG_value(bags, index)):
+                return False
+        return True
+
+    cdef bint take_bag(self, const BAG *bag) except -1:
+        cdef int kind = PKCS12_SAFEBAG_get_nid(bag)
+        cdef _Certificate owner
+        if kind == NID_certBag and PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate:
+            owner = _Certificate.__new__(_Certificate)
+            owner.x509 = PKCS12_SAFEBAG_get1_cert(bag)
+            self.certificates.append(owner)
+            return owner.x509 is not NULL
+        if kind == NID_safeContentsBag:
+            return self.take_bags(PKCS12_SAFEBAG_get0_safes(bag))
+        if self.key.pkey is NULL and kind in (NID_keyBag, NID_pkcs8ShroudedKeyBag):
+            return self.take_key(bag, kind == NID_pkcs8ShroudedKeyBag)
+        return True
+
+    cdef bint take_key(self, const BAG *bag, bint encrypted) except -1:
+        """Take the first private key."""
+        cdef const X509_ALGOR *algorithm
+        cdef PKCS8_PRIV_KEY_INFO *info
+        if not encrypted:
+            self.key.pkey = EVP_PKCS82PKEY(PKCS12_SAFEBAG_get0_p8inf(bag))
+            return self.key.pkey is not NULL
+        X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &algorithm, NULL)
+        self.work.add(algorithm)
+        info = PKCS12_decrypt_skey(bag, self.secret, -1)
+        if info is not NULL:
+            self.key.pkey = EVP_PKCS82PKEY(info)
+            PKCS8_PRIV_KEY_INFO_free(info)
+        return self.key.pkey is not NULL
+
+    cdef tuple split(self):
+        """Return the key, its certificate and the other certificates."""
+        cdef _Certificate certificate
+        for index, certificate in enumerate(self.certificates):
+            if self.key.pkey is not NULL and X509_check_private_key(certificate.x509, self.key.pkey):
+                return self.key, certificate, self.certificates[:index] + self.certificates[index + 1:]
+        ERR_clear_error()
+        return self.key, _Certificate.__new__(_Certificate), self.certificates
 
 
 # ---- bytes and passphrases ----
@@ -445,7 +549,7 @@ def _unopenable(material, has_mac):
             hint="Export it again with a modern algorithm: openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW.",
             errors=errors,
         )
-    hint = None
+    hint = "It is damaged: get it again from its source."
     # Without a MAC, a wrong passphrase has the same effect as corrupt contents.
     if not has_mac or any(library == ERR_LIB_PKCS12 and reason == PKCS12_R_MAC_VERIFY_FAILURE for library, reason, _, _ in errors):
         hint = "It is encrypted: set passphrase=." if material.passphrase is None else "The passphrase is wrong."

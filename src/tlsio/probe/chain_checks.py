@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.model.codes import VerifyError, x509_text
+from tlsio.model.instants import print_instant
 from tlsio.native._core import has_valid_extensions
 from tlsio.probe.findings import found
 from tlsio.trust.certificate import link, read_all, read_verified
@@ -204,16 +205,16 @@ def _check_order(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Fin
 def _check_times(facts: ChainFacts, path: list[PeerCertificate]) -> Iterator[Finding]:
     leaf, *issuers = path
     if facts.now < _CLOCK_NEVER_SET:
-        yield found("clock", f"This machine's clock says {facts.now:%Y-%m-%d %H:%M} UTC, which is long past.")
+        yield found("clock", f"This machine's clock says {print_instant(facts.now)}, which is long past.")
         return
     yield from _check_leaf_times(leaf, facts.now)
     for one in issuers:
         if one.not_after is not None and one.not_after < facts.now:
             is_root = _is_self_signed(one)
             kind = "expired-root" if is_root else "expired-intermediate"
-            yield found(kind, f'"{one.title}" expired on {one.not_after:%Y-%m-%d}.')
+            yield found(kind, f'"{one.title}" expired on {print_instant(one.not_after)}.')
         elif one.not_before is not None and one.not_before > facts.now:
-            yield found("not-yet-valid", f'"{one.title}" is valid from {one.not_before:%Y-%m-%d %H:%M} UTC.')
+            yield found("not-yet-valid", f'"{one.title}" is valid from {print_instant(one.not_before)}.')
 
 
 def _check_leaf_times(leaf: PeerCertificate, now: datetime) -> Iterator[Finding]:
@@ -223,14 +224,14 @@ def _check_leaf_times(leaf: PeerCertificate, now: datetime) -> Iterator[Finding]
         return
     life = end - start
     if end < now:
-        yield found("expired", f'"{leaf.title}" expired on {end:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.')
+        yield found("expired", f'"{leaf.title}" expired on {print_instant(end)}; this machine\'s clock says {print_instant(now)}.')
     elif start > now:
         yield found(
             "not-yet-valid",
-            f'"{leaf.title}" is valid from {start:%Y-%m-%d %H:%M} UTC; this machine\'s clock says {now:%Y-%m-%d %H:%M}.',
+            f'"{leaf.title}" is valid from {print_instant(start)}; this machine\'s clock says {print_instant(now)}.',
         )
     elif end - now < min(life * _SOON, _LONGEST_SOON):
-        yield found("expires-soon", f'"{leaf.title}" expires on {end:%Y-%m-%d %H:%M} UTC.')
+        yield found("expires-soon", f'"{leaf.title}" expires on {print_instant(end)}.')
     if life > _MAX_LIFETIME:
         yield found("lifetime", f'"{leaf.title}" is valid for {life.days} days.')
 

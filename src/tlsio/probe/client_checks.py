@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlsio.model.instants import print_instant
 from tlsio.probe.findings import found
 from tlsio.trust.certificate import read_all
 from tlsio.trust.names import describe_name
@@ -41,7 +42,7 @@ def _find_causes(side: ObservedHandshake, own: PeerCertificate, now: datetime) -
     name = f'The client\'s certificate "{own.title}"'
     usages = own["ext_key_usage"]
     if own.not_after is not None and own.not_after < now:
-        yield found("client-certificate-expired", f"{name} expired on {own.not_after:%Y-%m-%d}.")
+        yield found("client-certificate-expired", f"{name} expired on {print_instant(own.not_after)}.")
     if usages is not None and not {_CLIENT_AUTH, _ANY_USAGE} & set(usages):
         yield found("client-certificate-usage", f"{name} is not for clients: its extendedKeyUsage lacks clientAuth.")
     if authorities and own.issuer not in authorities:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.client.connecting import Connecting
 from tlsio.model.codes import x509_text
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
@@ -196,16 +197,18 @@ class Look:
             await self.socket.__aexit__(kind, error, trace)
 
 
-async def connect(
+def connect(
     host: str,
     port: int,
     *,
     starttls: str | None = None,
     resumption: bool = False,
-    timeout: float = 10.0,  # noqa: ASYNC109  (of each connection, as in tlsio.connect)
+    timeout: float = 10.0,
     **options: Unpack[ConnectOptionsDict],
-) -> Look:
-    """Connect, and tell what was negotiated and what the server's certificate is worth.
+) -> Connecting[Look]:
+    """Connect, and say what was negotiated and what the server's certificate is worth.
+
+    `await` it, or use `async with`, as with `tlsio.connect`.
 
     A server whose certificate is refused is described too; its connection is closed, unless
     `reject_unauthorized=False` was given.
@@ -224,8 +227,12 @@ async def connect(
         TLSError: there was no handshake.
         Cancelled: the connections are closed.
     """
+    return Connecting(_connect(host, port, starttls, timeout, dict(options), resumption=resumption), "tlsio.probe.connect")
+
+
+async def _connect(host: str, port: int, starttls: str | None, timeout: float, options: dict[str, Any], *, resumption: bool) -> Look:  # noqa: ASYNC109
     judges = options.get("reject_unauthorized") is not False
-    target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options), judges=judges)
+    target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=options, judges=judges)
     found = None
     if resumption:
         found = {version: await check_resumption(target, version) for version in ("TLSv1.2", "TLSv1.3")}

@@ -14,7 +14,7 @@ from tlsio.probe.client_checks import check_refusal
 from tlsio.probe.connect import look_at
 from tlsio.probe.findings import found
 from tlsio.probe.http_checks import ask_http, check_response, find_portal
-from tlsio.probe.identity_checks import check_names
+from tlsio.probe.identity_checks import check_identity
 from tlsio.probe.plain import as_fields
 from tlsio.probe.protocol_checks import check_protocols, survey
 from tlsio.probe.reach_checks import explain_answer, explain_unreachable
@@ -112,7 +112,8 @@ async def examine(  # noqa: PLR0913  (all by name)
         timeout: Seconds for each connection.
         on_progress: Called with the name of each step before it begins.
         options: Options of `tlsio.connect`. With `alpn_protocols`, the server's choice is judged;
-            with `cert` and `key`, whether it accepts them.
+            with `cert` and `key`, whether it accepts them; with `identity` or
+            `check_server_identity`, these instead of the host name.
 
     Raises:
         UsageError: a wrong option.
@@ -332,7 +333,7 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
     """Return the facts about a server's chain, and what is wrong with it and its staple."""
     connection = side.connection
     leaf = next(iter(read_all(connection.peer_chain[:1])), None)
-    names = list(check_names(side.host or host, leaf)) if leaf is not None else []
+    names = list(check_identity(side, host, leaf)) if leaf is not None else []
     facts = ChainFacts(
         sent=connection.peer_chain,
         verified=connection.verified_chain,
@@ -348,6 +349,10 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
         findings += check_staple(side.stapled, facts.path, now=now)
         if not any(one.severity == "error" for one in findings):  # which a stricter verifier would only repeat
             findings += check_strict(facts, side.context.roots)
+    refused = side.verdict.error if side.verdict is not None else None
+    if isinstance(refused, TLSError) and not connection.verify_errors and not any(one.severity == "error" for one in findings):
+        # An option of the caller requires more, such as fetch_crl= or ocsp=.
+        findings.append(found("revoked" if refused.code == "CERT_REVOKED" else "not-trusted", f"{refused.message}.", refused.hint))
     return facts, findings
 
 

@@ -125,6 +125,9 @@ FINDINGS: Mapping[str, Kind] = {
     "address-as-dns-name": _error("Have the certificate reissued with the address as an IP entry of subjectAltName."),
     "address-not-in-certificate": _error("Connect by a name in the certificate, or have the address added as an IP entry."),
     "name-in-unicode": _error("Have the certificate reissued with the name as A-label, `xn--…`."),
+    "wrong-identity": _error(
+        "If this is the server that was meant, give the identity in its certificate; otherwise another server answered."
+    ),
     "other-server": _error(
         "Check the address and DNS: another server, a captive portal or an intercepting proxy answered. Do not trust it."
     ),

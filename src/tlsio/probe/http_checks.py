@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tlsio.model.errors import TLSError
+from tlsio.model.instants import print_instant
 from tlsio.probe.findings import found
 from tlsio.trust.names import printable
 
@@ -97,7 +98,7 @@ def check_response(response: Response, *, now: datetime, is_address: bool) -> It
     if not is_address:  # RFC 6797 §8.1.1: browsers ignore it for addresses
         yield from _check_hsts(response.headers.get("strict-transport-security"))
     if response.date is not None and abs(response.date - now) > _CLOCK_SKEW:
-        yield found("server-clock", f"The server's clock says {response.date:%Y-%m-%d %H:%M} UTC, this machine's {now:%Y-%m-%d %H:%M}.")
+        yield found("server-clock", f"The server's clock says {print_instant(response.date)}, this machine's {print_instant(now)}.")
 
 
 def _check_hsts(value: str | None) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Findings about the names in a server's certificate."""
+"""Findings about the names in a server's certificate: its host, or a required identity."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from typing import TYPE_CHECKING
 from tlsio.probe.findings import found
 from tlsio.trust.identity import check_rfc9525, to_lookup_name
 from tlsio.trust.names import printable
+from tlsio.trust.uri_identity import check_uri_identity
+from tlsio.trust.verdict import NOT_ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tlsio.probe.findings import Finding
+    from tlsio.probe.target import ObservedHandshake
     from tlsio.trust.certificate import PeerCertificate
 
-__all__ = ["check_names"]
+__all__ = ["check_identity"]
 
 _MAX_SHOWN = 8  # names in a message
 
 
-def check_names(host: str, leaf: PeerCertificate) -> Iterator[Finding]:
+def check_identity(side: ObservedHandshake, host: str, leaf: PeerCertificate) -> Iterator[Finding]:
+    """Compare the certificate with what the client requires, as `tlsio.connect` does."""
+    options = side.options
+    if options.check_server_identity is not None:
+        if side.answer is not None and side.answer is not NOT_ASKED:
+            yield found("wrong-identity", f"check_server_identity= did not accept the certificate: {side.answer}.")
+    elif options.identity is None:
+        yield from _check_names(side.host or host, leaf)
+    elif (error := check_uri_identity(options.identity, leaf)) is not None:
+        yield found("wrong-identity", f"The certificate is not for the identity that was required: {error.reason}.", error.hint)
+
+
+def _check_names(host: str, leaf: PeerCertificate) -> Iterator[Finding]:
     """Compare the host with the certificate's names as RFC 9525 does, without the common name."""
     if check_rfc9525(host, leaf) is None:
         return

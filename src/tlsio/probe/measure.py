@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,14 @@ class Measurement:
         suite: The cipher suite by OpenSSL's name.
         handshakes: Connections from TCP to the verdict, then closed.
         echoes: Messages there and back over open connections; None if the server does not echo.
+        is_complete: False if it was cancelled before its end.
     """
 
     version: str
     suite: str
     handshakes: Rate
     echoes: Rate | None
+    is_complete: bool = True
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
@@ -97,6 +100,7 @@ async def measure(  # noqa: PLR0913  (all by name)
     echo: bool = True,
     timeout: float = 10.0,  # noqa: ASYNC109  (of each connection, as in tlsio.connect)
     on_progress: Callable[[Progress], object] | None = None,
+    on_cancel: Callable[[Measurement], object] | None = None,
     **options: Unpack[ConnectOptionsDict],
 ) -> Measurement:
     """Connect again and again, then send messages to a server that echoes.
@@ -113,13 +117,15 @@ async def measure(  # noqa: PLR0913  (all by name)
         echo: Also measure echoes.
         timeout: Seconds for each connection, and for each message.
         on_progress: Called ten times a second.
+        on_cancel: Called with what was measured until then if the task is cancelled during the
+            measurement.
         options: Options of `tlsio.connect`; with `session_cache`, later handshakes resume.
 
     Raises:
         UsageError: a wrong option.
         OSError: the server cannot be reached.
         TLSError: the first handshake failed, or one of the sides refused the other.
-        Cancelled: the connections are closed.
+        Cancelled: the connections are closed, and `on_cancel` was called.
     """
     check_seconds("seconds", seconds)
     check_int("concurrency", concurrency, 1, 10_000)
@@ -143,9 +149,18 @@ async def measure(  # noqa: PLR0913  (all by name)
         if refusals:
             raise refusals[0]
 
-    handshakes = await _repeat("handshakes", [None] * concurrency, shake_hands, seconds, report)
-    echoes = await _measure_echoes(target, concurrency, size, seconds, report) if echoes_back else None
-    return Measurement(version=version, suite=suite, handshakes=handshakes, echoes=echoes)
+    handshakes, echoes = _Phase("handshakes", seconds, report), _Phase("echoes", seconds, report)
+    try:
+        await handshakes.repeat([None] * concurrency, shake_hands)
+        if echoes_back:
+            await _measure_echoes(target, concurrency, size, echoes)
+    except asyncio.CancelledError:
+        if on_cancel:
+            on_cancel(
+                Measurement(version=version, suite=suite, handshakes=handshakes.rate(), echoes=echoes.rate_if_begun(), is_complete=False)
+            )
+        raise
+    return Measurement(version=version, suite=suite, handshakes=handshakes.rate(), echoes=echoes.rate_if_begun())
 
 
 def _ignore(_: Progress) -> None:
@@ -154,11 +169,17 @@ def _ignore(_: Progress) -> None:
 
 async def _open(target: Target) -> TLSSocket:
     """Connect, and verify the server."""
-    async with asyncio.timeout(target.timeout):
-        if target.starttls is None:
-            return await connect(target.port, target.host, **target.options)
-        below = await target.dial()
-        return await connect(socket=below, **{"servername": target.host, **target.options})
+    try:
+        async with asyncio.timeout(target.timeout):
+            if target.starttls is None:
+                return await connect(target.port, target.host, **target.options)
+            below = await target.dial()
+            return await connect(socket=below, **{"servername": target.host, **target.options})
+    except TimeoutError as error:
+        if error.errno or isinstance(error, TLSError):
+            raise
+        text = f"{target.host} port {target.port}: no connection with TLS was established within {target.timeout} seconds"
+        raise TimeoutError(errno.ETIMEDOUT, text) from None
 
 
 async def _wait_for_acceptance(socket: TLSSocket, patience: float) -> None:
@@ -205,55 +226,81 @@ async def _echo(socket: TLSSocket, message: bytes) -> None:
         raise ValueError("the server does not echo")
 
 
-async def _measure_echoes(target: Target, concurrency: int, size: int, seconds: float, report: Callable[[Progress], object]) -> Rate:
+async def _measure_echoes(target: Target, concurrency: int, size: int, phase: _Phase) -> None:
     sockets: list[TLSSocket] = []
     try:
-        sockets += [await _open(target) for _ in range(concurrency)]
+        try:
+            sockets += [await _open(target) for _ in range(concurrency)]
+        except (TLSError, OSError):
+            phase.fail()
+            return
         message = bytes(size)
 
         async def echo(socket: TLSSocket) -> None:
             async with asyncio.timeout(target.timeout):
                 await _echo(socket, message)
 
-        return await _repeat("echoes", sockets, echo, seconds, report)
+        await phase.repeat(sockets, echo)
     finally:
         for socket in sockets:
             socket.destroy()
 
 
-async def _repeat(
-    phase: str, workers: list[Any], action: Callable[[Any], Awaitable[None]], seconds: float, report: Callable[[Progress], object]
-) -> Rate:
-    """Do it with all workers at once, each over and over."""
-    durations: list[float] = []
-    failures = 0
-    start = reported = time.perf_counter()
-    end = start + seconds
+class _Phase:
+    """Something that is done with all workers at once, by each over and over."""
 
-    async def work(worker: Any) -> None:
-        nonlocal failures, reported
-        in_a_row = 0
-        while (begun := time.perf_counter()) < end and in_a_row < _MAX_FAILURES and len(durations) < _MAX_SAMPLES:
+    def __init__(self, name: str, seconds: float, report: Callable[[Progress], object]) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._report = report
+        self._durations: list[float] = []
+        self._failures = 0
+        self._start: float | None = None
+        self._end = self._reported = 0.0
+
+    async def repeat(self, workers: list[Any], action: Callable[[Any], Awaitable[None]]) -> None:
+        """Do it until the time is over."""
+        self._start = self._reported = time.perf_counter()
+        try:
+            await asyncio.gather(*(self._work(worker, action, self._start) for worker in workers))
+        finally:
+            self._end = time.perf_counter()
+        self._report(Progress(phase=self._name, done=1.0, count=len(self._durations)))
+
+    def fail(self) -> None:
+        """Count one failure before the first worker."""
+        self._start = self._end = time.perf_counter()
+        self._failures = 1
+
+    async def _work(self, worker: Any, action: Callable[[Any], Awaitable[None]], start: float) -> None:
+        in_a_row, end = 0, start + self._seconds
+        while (begun := time.perf_counter()) < end and in_a_row < _MAX_FAILURES and len(self._durations) < _MAX_SAMPLES:
             try:
                 await action(worker)
             except (TLSError, OSError, ValueError, asyncio.IncompleteReadError):
-                failures += 1
+                self._failures += 1
                 in_a_row += 1
                 continue
             now = time.perf_counter()
-            durations.append(now - begun)
+            self._durations.append(now - begun)
             in_a_row = 0
-            if now - reported >= _REPORT_EVERY:
-                reported = now
-                report(Progress(phase=phase, done=min(_ALMOST, (now - start) / seconds), count=len(durations)))
+            if now - self._reported >= _REPORT_EVERY:
+                self._reported = now
+                self._report(Progress(phase=self._name, done=min(_ALMOST, (now - start) / self._seconds), count=len(self._durations)))
 
-    await asyncio.gather(*map(work, workers))
-    report(Progress(phase=phase, done=1.0, count=len(durations)))
-    return _summarise(durations, failures, time.perf_counter() - start)
+    def rate(self) -> Rate:
+        """Return how often it was done until now."""
+        return _summarise(self._durations, self._failures, self._end - (self._start or 0.0))
+
+    def rate_if_begun(self) -> Rate | None:
+        """Return the rate; None if the phase was not reached."""
+        return None if self._start is None else self.rate()
 
 
 def _summarise(durations: list[float], failures: int, seconds: float) -> Rate:
     ordered = sorted(durations)
     last = len(ordered) - 1
     found = {percent: ordered[max(0, -(-len(ordered) * percent // 100) - 1)] * 1000 for percent in PERCENTILES} if last >= 0 else {}
-    return Rate(count=len(ordered), failures=failures, seconds=seconds, per_second=len(ordered) / seconds, percentiles=found)
+    return Rate(
+        count=len(ordered), failures=failures, seconds=seconds, per_second=len(ordered) / seconds if seconds else 0.0, percentiles=found
+    )

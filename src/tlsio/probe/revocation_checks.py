@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tlsio.model.instants import print_instant
 from tlsio.probe.findings import found
 from tlsio.trust.names import printable
 from tlsio.trust.ocsp import judge_response
@@ -48,7 +49,7 @@ def check_staple(response: bytes | None, path: Sequence[PeerCertificate], *, now
     elif status.next_update is not None and status.this_update is not None:
         left, whole = status.next_update - now, status.next_update - status.this_update
         if left < whole * _SOON:
-            yield found("staple-expiring", f"The stapled response expires at {status.next_update:%Y-%m-%d %H:%M} UTC.")
+            yield found("staple-expiring", f"The stapled response expires at {print_instant(status.next_update)}.")
 
 
 async def check_lists(

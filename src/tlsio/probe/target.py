@@ -21,6 +21,7 @@ from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import ASK_STATUS
 from tlsio.probe.starttls import ask_for_tls
 from tlsio.trust.identity import to_lookup_name
+from tlsio.trust.verdict import NOT_ASKED
 
 if TYPE_CHECKING:
     import socket as _socket
@@ -46,8 +47,9 @@ class ObservedHandshake(ClientHandshake):
             the handshake goes on all the same. Otherwise a pin that does not fit ends it.
     """
 
-    __slots__ = ("connection", "judges", "stapled", "was_asked")
+    __slots__ = ("answer", "connection", "judges", "stapled", "was_asked")
 
+    answer: object  # of `check_server_identity=`
     connection: Connection
     stapled: bytes | None
     was_asked: bool  # for a certificate, in a handshake that failed
@@ -59,6 +61,7 @@ class ObservedHandshake(ClientHandshake):
     def prepare(self, connection: Connection) -> None:
         """Configure a new connection, and keep it."""
         self.connection = connection
+        self.answer = NOT_ASKED
         self.stapled = None
         self.was_asked = False
         super().prepare(connection)
@@ -70,6 +73,7 @@ class ObservedHandshake(ClientHandshake):
         super().on_question(handshake, question)
 
     def _make_policy(self, answer: object) -> VerifyPolicy:
+        self.answer = answer
         policy = super()._make_policy(answer)
         return replace(policy, reject_unauthorized=True) if self.judges else policy
 

@@ -13,13 +13,15 @@ from typing import TypeAlias
 
 from tlsio.model.codes import STRICT_ERRORS, UNTRUSTED, VerifyError, x509_text
 from tlsio.model.faults import Role
+from tlsio.model.instants import print_instant
 from tlsio.native._core import check_issued, has_valid_extensions
 
-from .certificate import PeerCertificate, print_time, read_all, read_verified
+from .certificate import PeerCertificate, read_all, read_verified
 from .constraints import NameConstraints, read_constraints
 from .names import printable
 from .peer_facts import PeerFacts
 
+_DEVELOPMENT = "CN=tlsio dev "  # the default name of `tlsio dev init`
 # This library did not exist before then: an earlier clock was never set.
 _CLOCK_NEVER_SET = datetime(2026, 1, 1, tzinfo=UTC)
 # Certificates are valid for days to about a year. If one is off by more, either it was neglected
@@ -176,6 +178,11 @@ def _advise_missing_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str
     issuer = top.issuer_text
     if facts.ca_is_empty:
         return f"ca= is empty, so no {peer} is trusted: add the root of the {peer}'s CA to it."
+    if issuer.startswith(_DEVELOPMENT):
+        return (
+            f'"{issuer}" is an authority for development: add its root.pem, which is in the folder that `tlsio dev where` prints on the '
+            f"machine where it was made, with {_trusting_options(facts)}."
+        )
     intermediate = f'The {peer} did not send the intermediate certificate "{issuer}": it has to send it after its own (a "fullchain" file).'
     root = f'"{issuer}" is not in the trusted roots. {_advise_root(facts)}'
     source = f" It can be downloaded from {printable(top.ca_issuers[0])}." if top.ca_issuers else ""
@@ -262,8 +269,8 @@ def _not_yet_valid(facts: PeerFacts, certificate: PeerCertificate) -> tuple[str,
 
 def _validity(facts: PeerFacts, certificate: PeerCertificate) -> str:
     return (
-        f'"{_subject(certificate)}" is valid from {certificate["valid_from"]} to {certificate["valid_to"]}, '
-        f"and {'the local clock says' if facts.is_now else 'the time of the verification is'} {print_time(facts.now.astimezone(UTC))}"
+        f'"{_subject(certificate)}" is valid from {print_instant(certificate.not_before)} to {print_instant(certificate.not_after)}, '
+        f"and {'the local clock says' if facts.is_now else 'the time of the verification is'} {print_instant(facts.now)}"
     )
 
 
@@ -272,7 +279,7 @@ def _suspect_clock(facts: PeerFacts, limit: datetime | None) -> str:
     if not facts.is_now:
         return ""
     if never_set or (limit is not None and abs(facts.now - limit) > _CLOCK_DOUBTFUL):
-        return f" The local clock says {print_time(facts.now.astimezone(UTC))}, which may be wrong."
+        return f" The local clock says {print_instant(facts.now)}, which may be wrong."
     return ""
 
 
@@ -282,7 +289,7 @@ def _doubt_clock(facts: PeerFacts) -> str:
         return ""
     for number, text in ((VerifyError.CERT_HAS_EXPIRED, "have expired"), (VerifyError.CERT_NOT_YET_VALID, "are not valid yet")):
         if len({depth for one, depth in facts.verify_errors if one == number}) > 1:
-            now = print_time(facts.now.astimezone(UTC))
+            now = print_instant(facts.now)
             return f"This machine's clock says {now}, when several certificates of the chain {text}: check the clock first. "
     return ""
 

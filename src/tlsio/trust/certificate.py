@@ -63,6 +63,9 @@ _MAX_CHAIN = 100
 # Up to these limits, names are parsed and compared. No real chain exceeds them, and a hostile one
 # would take 30 ms.
 _MAX_PARSED_NAMES, _MAX_PARSED_BYTES = 16, 32_768
+# URLs of one kind in a certificate that are tried one after the other. Microsoft's CAs name up to
+# four (LDAP, HTTP within and outside, a file share), public ones one or two.
+MAX_TRIED_URLS = 4
 _MAX_PRINTED_NAME = 4096  # bytes; real names have a few hundred
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -369,6 +372,11 @@ class PeerCertificate(Mapping[str, Any]):
         return (_read_or(None, self._first_name) if is_empty else None) or self.subject_text
 
     @cached_property
+    def heading(self) -> str:
+        """What lists call it: its alternative names, or without any its subject."""
+        return printable(", ".join(map(str, self.general_names))) or self.subject_text
+
+    @cached_property
     def issuer_text(self) -> str:
         """The issuer's name for messages."""
         return self.issuer_name.describe() if len(self.issuer) <= _MAX_PRINTED_NAME else f"(a name of {len(self.issuer)} bytes)"
@@ -608,8 +616,8 @@ class PeerCertificate(Mapping[str, Any]):
         "pubkey": _pubkey,
         "asn1_curve": lambda self: self._curve()[0],
         "nist_curve": lambda self: self._curve()[1],
-        "valid_from": lambda self: print_time(self.not_before),
-        "valid_to": lambda self: print_time(self.not_after),
+        "valid_from": lambda self: _print_time(self.not_before),
+        "valid_to": lambda self: _print_time(self.not_after),
         "fingerprint": lambda self: _fingerprint("sha1", self.raw),
         "fingerprint256": lambda self: _fingerprint("sha256", self.raw),
         "fingerprint512": lambda self: _fingerprint("sha512", self.raw),
@@ -631,7 +639,7 @@ def _pair(element: der.Element) -> tuple[der.Element, der.Element]:
     return first, second
 
 
-def print_time(moment: datetime | None) -> str:
+def _print_time(moment: datetime | None) -> str:
     """Print a UTC time like ASN1_TIME_print: the day padded, and a fixed text for None."""
     if moment is None:
         return "Bad time value"

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tlsio.model.errors import CertificateError
+from tlsio.model.instants import print_instant
 from tlsio.native._core import has_valid_extensions
 
 from . import der
@@ -315,10 +316,10 @@ def _judge_answer(answer: _Answer, now: datetime) -> CertificateStatus:
     outdated = None
     if start > now + _SKEW:
         hint = "Check this machine's clock."
-        outdated = _rejected("OCSP_RESPONSE_NOT_YET_VALID", f"is not valid before {start:%Y-%m-%d %H:%M:%S} UTC", hint)
+        outdated = _rejected("OCSP_RESPONSE_NOT_YET_VALID", f"is not valid before {print_instant(start)}", hint)
     elif start + lifetime < now - _SKEW:
         hint = "The server staples an old response, perhaps because its responder is down; or this machine's clock is ahead."
-        outdated = _rejected("OCSP_RESPONSE_EXPIRED", f"expired at {start + lifetime:%Y-%m-%d %H:%M:%S} UTC", hint)
+        outdated = _rejected("OCSP_RESPONSE_EXPIRED", f"expired at {print_instant(start + lifetime)}", hint)
     # A revocation is permanent, so an outdated answer still proves it.
     if outdated is not None:
         return CertificateStatus(error=revoked) if revoked else outdated
@@ -330,7 +331,7 @@ def _read_revoked(status: der.Element) -> CertificateError:
     number = int.from_bytes(der.read(reason[0].content).expect(_ENUMERATED).content) if reason else 0
     why = f" ({_REVOCATION_REASONS[number]})" if 0 < number < len(_REVOCATION_REASONS) else ""
     return CertificateError(
-        f"The server's certificate was revoked by its issuer on {since.time():%Y-%m-%d}{why}, according to the OCSP response",
+        f"The server's certificate was revoked by its issuer on {print_instant(since.time())}{why}, according to the OCSP response",
         code="CERT_REVOKED",
         alert=_REVOKED_ALERT,
         hint="Do not trust this certificate any more. The server needs a new certificate with a new key.",

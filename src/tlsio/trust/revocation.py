@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tlsio.model.errors import CertificateError
+from tlsio.model.instants import print_instant
 from tlsio.native._core import RevokedSerials
 
 from . import der
@@ -78,7 +79,7 @@ class RevocationList:
         if date is None:
             return None
         return CertificateError(
-            f'The certificate "{certificate.title}" was revoked by its issuer on {_print_day(date)}, according to the CRL',
+            f'The certificate "{certificate.title}" was revoked by its issuer on {_print_date(date)}, according to the CRL',
             code="CERT_REVOKED",
             alert="certificate_revoked",
             hint="Do not trust this certificate any more. Its owner needs a new certificate with a new key.",
@@ -117,7 +118,7 @@ def read_list(data: bytes, url: str, issuer: PeerCertificate, *, for_ca: bool, n
     entries = rest.pop(0).content if rest and rest[0].tag == der.SEQUENCE else b""
     first, last = start.time(), end.time() if end else None
     if first > now + _SKEW or last is None or last < now - _SKEW:
-        raise ValueError(f"it is valid only from {first:%Y-%m-%d %H:%M} to {last or first:%Y-%m-%d %H:%M} UTC")
+        raise ValueError(f"it is valid only from {print_instant(first)} to {print_instant(last or first)}")
     number = _check_extensions(rest, url, for_ca=for_ca)
     return RevocationList(Edition(first, number), last, RevokedSerials(entries))
 
@@ -173,8 +174,8 @@ def _urls_of(name: der.Element) -> list[str]:
     return [one.text for one in map(parse_general_name, name.children()) if one.kind == "URI"]
 
 
-def _print_day(date: bytes) -> str:
+def _print_date(date: bytes) -> str:
     try:
-        return f"{der.read(date).time():%Y-%m-%d}"
+        return print_instant(der.read(date).time())
     except ValueError:
         return "an unreadable date"

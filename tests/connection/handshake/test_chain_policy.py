@@ -161,8 +161,11 @@ class TestIdentity:
             assert isinstance(told, tlsio.CertificateAltNameError)
             assert isinstance(heard, tlsio.AlertReceived)
 
-    def test_with_a_function_of_ones_own_raises(self) -> None:
-        """One of them would be ignored."""
+    @pytest.mark.parametrize("left_out", ["identity", "identity_policy", "check_server_identity"])
+    def test_with_another_comparison_raises(self, left_out: str) -> None:
+        """One of them would be ignored. The policy that is the default anyway may be given."""
+        options: dict[str, Any] = {"identity": WEB, "identity_policy": "rfc9525", "check_server_identity": lambda _host, _cert: None}
+        del options[left_out]
         with pytest.raises(tlsio.UsageTypeError) as caught:
-            tlsio.connect(443, "localhost", identity=WEB, check_server_identity=lambda _host, _cert: None)
+            tlsio.connect(443, "localhost", **options)
         assert caught.value.code == "ERR_INCOMPATIBLE_OPTION_PAIR"

@@ -166,6 +166,15 @@ class TestCache:
         assert await lists.check(who, pki.ca1()) == "CERT_REVOKED"
         assert lists.asked == ["http://first.example/", URL]
 
+    @pytest.mark.parametrize(("place", "code"), [(3, "CERT_REVOKED"), (4, "UNABLE_TO_GET_CRL")])
+    async def test_four_places_are_tried(self, place: int, code: str) -> None:
+        """A certificate may name thousands."""
+        urls = [f"http://{number}.example/" for number in range(1000)]
+        lists, who = Lists("require"), named(*urls)
+        lists.put(urls[place], revoked=[who])
+        assert await lists.check(who, pki.ca1()) == code
+        assert lists.asked == urls[:4]
+
     async def test_whole_chain(self) -> None:
         """An intermediate may be revoked too; nobody asks about the root."""
         points = x509.CRLDistributionPoints([x509.DistributionPoint([x509.UniformResourceIdentifier(URL)], None, None, None)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,7 @@ def test_validity_of_the_own_certificate(warnings: Callable[[], list[str]], who:
     """Clients refuse it, or soon will: the log has the date."""
     tlsio.create_server(**identity(who()))
     found = warnings()
-    assert [text in one and "GMT" in one for one in found] == ([True] if text else [])
+    assert [text in one and " UTC" in one for one in found] == ([True] if text else [])
 
 
 def places() -> x509.AuthorityInformationAccess:
@@ -195,6 +196,41 @@ def test_chain_without_its_intermediate_is_warned_of(warnings: Callable[[], list
         tlsio.create_server(**fine)
     tlsio.create_server(**alone, ca=[pki.ca3().cert_pem, pki.ca1().cert_pem], request_cert=False)  # completed from ca=
     assert warnings() == []
+
+
+def old_list() -> dict[str, Any]:
+    """Return the options of a server whose list has expired."""
+    old = pki.revocation_list(pki.ca1(), revoked=[], last_update=pki.NOW - 2 * pki.DAY, next_update=pki.NOW - pki.DAY)
+    return identity(ca=pki.ca1().cert_pem, crl=old, request_cert=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (lambda: identity(pki.expired()), "Renew it, and have the source in secure_context= return the new one."),
+        (lambda: identity(lasting(-2000, 71)), "Renew it, and have the source in secure_context= return the new one."),
+        (old_list, "Have the source in secure_context= return the current one."),
+    ],
+    ids=["expired", "ends soon", "list"],
+)
+async def test_source_is_to_return_what_is_valid(
+    net: Net, warnings: Callable[[], list[str]], options: Callable[[], dict[str, Any]], advice: str
+) -> None:
+    """`set_secure_context` raises on a server with a source."""
+    made = tlsio.create_secure_context(**options())
+
+    class Source:
+        def context_for(self, _name: str | None, /) -> tlsio.SecureContext:
+            return made
+
+    async with net.serve(cert=None, key=None, secure_context=Source()) as server:
+        with contextlib.suppress(tlsio.TLSError):
+            sock = await net.connect(server)
+            sock.destroy()
+            await sock.wait_closed()
+        found = warnings()
+    assert [one for one in found if one.endswith(advice)]
+    assert not [one for one in found if "set_secure_context" in one]
 
 
 def test_reload_is_judged_too(warnings: Callable[[], list[str]]) -> None:

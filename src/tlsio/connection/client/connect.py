@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket as _socket
-from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from tlsio.connection.client.connecting import Connecting
 from tlsio.connection.client.dial import connect_path, connect_tcp
 from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.context.source import given_source
@@ -25,8 +26,7 @@ from tlsio.native._core import has_reactor
 from tlsio.trust.identity import to_lookup_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import TracebackType
+    from collections.abc import Callable
     from typing import Unpack
 
     from tlsio.connection.context.source import Source
@@ -45,45 +45,6 @@ class _DefaultHost(str):
 _LOCALHOST = _DefaultHost("localhost")
 
 
-class _Connecting(Coroutine[Any, Any, "TLSSocket"]):
-    """The result of `connect`: to be awaited, entered by `async with`, or made into a task."""
-
-    __slots__ = ("_coroutine", "_socket")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, TLSSocket]) -> None:
-        # The name in the warning that it was never awaited.
-        coroutine.__qualname__ = "tlsio.connect"  # type: ignore[attr-defined]
-        self._coroutine = coroutine
-        self._socket: TLSSocket | None = None
-
-    def __await__(self) -> Generator[Any, Any, TLSSocket]:
-        return self._coroutine.__await__()
-
-    def send(self, value: Any) -> Any:
-        return self._coroutine.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._coroutine.throw(*error)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-    def __enter__(self) -> NoReturn:
-        self._coroutine.close()
-        raise UsageTypeError("A connection is entered by `async with`, not by `with`", hint="async with tlsio.connect(...) as socket: ...")
-
-    def __exit__(self, *_error: object) -> None:
-        """Exist, so that `with` calls `__enter__`."""
-
-    async def __aenter__(self) -> TLSSocket:
-        self._socket = await self._coroutine
-        return self._socket
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._socket is not None:
-            await self._socket.__aexit__(kind, error, trace)
-
-
 def connect(
     port: int | None = None,
     host: str = _LOCALHOST,
@@ -93,7 +54,7 @@ def connect(
     timeout: float | None = None,
     on: Mapping[str, Callable[..., Any]] | None = None,
     **options: Unpack[ConnectOptionsDict],
-) -> _Connecting:
+) -> Connecting[TLSSocket]:
     """Connect to a server, do the handshake and verify the server: `await` it, or use `async with`.
 
     (Node: `tls.connect`.)
@@ -129,7 +90,8 @@ def connect(
     source = given_source(parsed)
     side = ClientHandshake(parsed, for_client(parsed), parsed.host, port_or_path) if source is None else None
     where = to_lookup_name(parsed.host or "localhost", "host")
-    return _Connecting(_establish(where, port or 0, path, socket, listeners, _Side(parsed, port_or_path, source, side)))
+    side_of = _Side(parsed, port_or_path, source, side)
+    return Connecting(_establish(where, port or 0, path, socket, listeners, side_of), "tlsio.connect")
 
 
 async def secure(stream: Any, side: ClientHandshake) -> TLSSocket:

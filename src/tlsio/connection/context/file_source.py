@@ -43,10 +43,11 @@ from tlsio.connection.emitter import Emitter, Once
 from tlsio.connection.tasks import current_loop, drop_awaitable, failure_of_task, find_awaitable
 from tlsio.model.errors import ConfigError, TLSError, UsageTypeError
 from tlsio.model.exported import exported
+from tlsio.model.instants import print_instant
 from tlsio.model.material import Material
 from tlsio.model.options.parse import parse_context_options
 from tlsio.model.statistics import FileSourceStats
-from tlsio.trust.certificate import print_time, read_all
+from tlsio.trust.certificate import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -512,11 +513,11 @@ def _find_fault(context: SecureContext, now: datetime) -> tuple[str, str, dateti
     for certificate in read_all([leaf for leaf, _ in context.native.identities]):
         name = certificate.title
         if certificate.not_after is not None and certificate.not_after < now:
-            return "CERT_HAS_EXPIRED", f'The certificate "{name}" expired on {print_time(certificate.not_after)}', None
+            return "CERT_HAS_EXPIRED", f'The certificate "{name}" expired on {print_instant(certificate.not_after)}', None
         if certificate.not_before is not None and certificate.not_before > now:
             return (
                 "CERT_NOT_YET_VALID",
-                f'The certificate "{name}" is not valid before {print_time(certificate.not_before)}',
+                f'The certificate "{name}" is not valid before {print_instant(certificate.not_before)}',
                 certificate.not_before,
             )
     return None

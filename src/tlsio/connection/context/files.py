@@ -12,9 +12,11 @@ from tlsio.model.errors import add_hint
 from tlsio.model.material import pem_labels
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from tlsio.model.material import Material
 
-__all__ = ["read_file"]
+__all__ = ["read_file", "read_stream"]
 
 # Of one file. The longest ones are CRLs: a survey found one of 76 MB (Liu et al., "An End-to-End
 # Measurement of Certificate Revocation in the Web's PKI", IMC 2015).
@@ -33,23 +35,27 @@ def read_file(label: str, material: Material) -> Material:
     if material.kind != "path" or material.path is None:
         return material
     try:
-        data = _read(material.path)
+        with Path(material.path).open("rb") as file:
+            data = read_stream(file)
     except OSError as error:
         add_hint(error, _hint_for(error, _name_of(label), material.path))
         raise
     return replace(material, kind="pem" if pem_labels(data) else "der", data=data)
 
 
-def _read(path: str) -> bytes:
-    """Return a file's content, of any kind of file: a shell's `<(command)` is a pipe."""
+def read_stream(file: BinaryIO) -> bytes:
+    """Return what a stream has, of any kind of file: a shell's `<(command)` is a pipe.
+
+    Raises:
+        OSError: it cannot be read, or has more than a file may have.
+    """
     data = bytearray()
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        while size <= _MAX_BYTES and (part := file.read(_PART)):
-            data += part
-            size = max(size, len(data))
+    size = os.fstat(file.fileno()).st_size
+    while size <= _MAX_BYTES and (part := file.read(_PART)):
+        data += part
+        size = max(size, len(data))
     if size > _MAX_BYTES:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), file.name)
     return bytes(data)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from tlsio.connection.context.default_roots import are_default_roots_chosen
 from tlsio.model.errors import ConfigError
-from tlsio.trust.certificate import print_time, read_all
+from tlsio.model.instants import print_instant
+from tlsio.trust.certificate import read_all
 from tlsio.trust.names import describe_name
 
 if TYPE_CHECKING:
@@ -38,9 +40,15 @@ _MAX_WARNINGS = 256
 class Safeguards:
     """Judges every context that one server takes; remembers what it has logged."""
 
-    def __init__(self, guards: Collection[str]) -> None:
-        """Judge contexts together with the `guards` among the server's own options."""
+    def __init__(self, guards: Collection[str], *, has_source: bool = False) -> None:
+        """Judge contexts together with the `guards` among the server's own options.
+
+        Args:
+            guards: The names of these options.
+            has_source: The contexts come from a source: `set_secure_context` raises.
+        """
         self._guards = guards
+        self._install = "have the source in secure_context= return {}" if has_source else "pass {} to set_secure_context()"
         self._seen: WeakSet[SecureContext] = WeakSet()
         self._logged: set[str] = set()
 
@@ -54,7 +62,8 @@ class Safeguards:
             return
         options = context.options
         check_guards(options, self._guards)
-        for text in (*_doubts_about_trust(options), *_doubts_about_lists(context), *_doubts_about_certificates(context)):
+        doubts = _doubts_about_lists(context, self._install), _doubts_about_certificates(context, self._install)
+        for text in chain(_doubts_about_trust(options), *doubts):
             self.warn(text)
         self._seen.add(context)
 
@@ -100,7 +109,7 @@ def _doubts_about_trust(options: ContextOptions) -> Iterable[str]:
         )
 
 
-def _doubts_about_lists(context: SecureContext) -> Iterable[str]:
+def _doubts_about_lists(context: SecureContext, install: str) -> Iterable[str]:
     for issuer, is_trusted in context.list_issuers:
         if not is_trusted:
             name = describe_name(issuer)
@@ -110,14 +119,15 @@ def _doubts_about_lists(context: SecureContext) -> Iterable[str]:
             )
     end = datetime.fromtimestamp(context.lists_end, UTC)
     if context.lists_end and end <= datetime.now(UTC):
-        yield f"A list in crl= expired on {print_time(end)}: clients of its issuer are refused. Pass the current one to set_secure_context()."
+        advice = install.format("the current one").capitalize()
+        yield f"A list in crl= expired on {print_instant(end)}: clients of its issuer are refused. {advice}."
 
 
-def _doubts_about_certificates(context: SecureContext) -> Iterable[str]:
+def _doubts_about_certificates(context: SecureContext, install: str) -> Iterable[str]:
     now = datetime.now(UTC)
     for data, issuer in context.native.identities:
         for certificate in read_all([data]):
-            yield from _doubts_about_validity(certificate, now)
+            yield from _doubts_about_validity(certificate, now, install)
             if issuer is None and _lacks_intermediate(certificate):
                 yield (
                     f'The issuer "{certificate.issuer_text}" of this server\'s certificate "{certificate.title}" is not sent: if it is an '
@@ -125,17 +135,18 @@ def _doubts_about_certificates(context: SecureContext) -> Iterable[str]:
                 )
 
 
-def _doubts_about_validity(certificate: PeerCertificate, now: datetime) -> Iterable[str]:
+def _doubts_about_validity(certificate: PeerCertificate, now: datetime, install: str) -> Iterable[str]:
     start, end = certificate.not_before, certificate.not_after
     if start is None or end is None:
         return
     name = f'This server\'s certificate "{certificate.title}"'
+    advice = f"Renew it, and {install.format('the new one')}."
     if now < start:
-        yield f"{name} is not valid before {print_time(start)}: until then clients refuse it."
+        yield f"{name} is not valid before {print_instant(start)}: until then clients refuse it."
     elif now > end:
-        yield f"{name} expired on {print_time(end)}: clients refuse it. Renew it, and pass the new one to set_secure_context()."
+        yield f"{name} expired on {print_instant(end)}: clients refuse it. {advice}"
     elif end - now < min(_SOON, (end - start) / _SHARE):
-        yield f"{name} expires on {print_time(end)}. Renew it, and pass the new one to set_secure_context()."
+        yield f"{name} expires on {print_instant(end)}. {advice}"
 
 
 def _lacks_intermediate(certificate: PeerCertificate) -> bool:

@@ -80,7 +80,8 @@ class HandshakePolicy:
         guards = [name for name, is_set in (("fetch_crl", self.crls), ("check_client", options.check_client)) if is_set]
         self.source = given_source(options)
         self._shared = _make_shared_policy(options, self.crls)
-        self.names = NamedContexts(_make_initial(options, self._shared), Safeguards(guards), is_placeholder=self.source is not None)
+        safeguards = Safeguards(guards, has_source=self.source is not None)
+        self.names = NamedContexts(_make_initial(options, self._shared), safeguards, is_placeholder=self.source is not None)
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)

@@ -18,7 +18,7 @@ from tlsio.model.checks import check_choice, check_function, check_int, check_se
 from tlsio.model.errors import CertificateError, UsageTypeError
 from tlsio.model.exported import exported
 from tlsio.native._core import Lists, list_keys
-from tlsio.trust.certificate import read_all
+from tlsio.trust.certificate import MAX_TRIED_URLS, read_all
 from tlsio.trust.revocation import read_list
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class CrlCache:
     async def _check(self, certificate: PeerCertificate, issuer: PeerCertificate, key: bytes) -> CertificateError | None:
         reasons = []
         until = self._now() + _REFRESH_AFTER
-        for url in certificate.crl_urls:
+        for url in certificate.crl_urls[:MAX_TRIED_URLS]:
             fetched = await self._find(url, issuer, for_ca=certificate.is_ca)
             if fetched.crl is not None:
                 self._publish(key, fetched.crl, fetched.until)

@@ -74,6 +74,7 @@ _OTHER_NAMES = {
     "crlfile": "Meant: crl=, which takes a file as pathlib.Path, or the lists as bytes or str.",
     "crls": "Meant: crl=, which takes a list of files too.",
     "password": "Meant: passphrase=.",
+    "policy": 'Meant: chain_policy=, such as chain_policy="strict", or identity_policy= for names.',
     "private_key": _KEY,
     "roots": _CA,
     "server_hostname": "Meant: servername=, the name that is sent and verified.",
@@ -94,6 +95,8 @@ _OTHER_NAMES = {
     "verify_ssl": _VERIFIED,
     "version": _VERSIONS,
 }
+
+_NOTHING: Mapping[str, str] = {}
 
 # What a server takes when it listens.
 _LISTEN_ARGUMENTS = ("port", "host", "path", "sock", "backlog", "reuse_port")
@@ -127,30 +130,54 @@ def parse_server_options(given: Mapping[str, object]) -> ServerOptions:
     return ServerOptions(context=context, **own)
 
 
-def parse_connect_options(given: Mapping[str, object]) -> ConnectOptions:
+def parse_connect_options(given: Mapping[str, object], decided: Mapping[str, str] = _NOTHING) -> ConnectOptions:
     """Check the options of a client connection, including those of its context.
 
+    Args:
+        given: The options.
+        decided: Options that the caller decides for its user, and how it does, for the message.
+
     Raises:
-        UsageError: as `parse_context_options`, or a context option together with `secure_context`.
+        UsageError: as `parse_context_options`, or a context option together with `secure_context`,
+            or an option in `decided`.
     """
-    own, context = _split(_checked(given, CLIENT_CONTEXT_CHECKS | CONNECT_CHECKS))
+    for name, value in given.items():
+        if value is not None and (hint := decided.get(to_snake_case(str(name)))):
+            raise UsageTypeError(f"{name}= cannot be given here", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint)
+    checks = {**CLIENT_CONTEXT_CHECKS, **CONNECT_CHECKS}
+    own, context = _split(_checked(given, checks, {name: check for name, check in checks.items() if name not in decided}))
     local, family = own.get("local_address"), own.get("family")
     if local is not None and family not in (None, 6 if ":" in local else 4):
         raise wrong_value("options.local_address", f"is not an address of family={family}, got {local}")
-    if "identity" in own and "check_server_identity" in own:
-        raise UsageTypeError(
-            "options.identity cannot be combined with options.check_server_identity",
-            code="ERR_INCOMPATIBLE_OPTION_PAIR",
-            hint="The function replaces the comparison of names: call tlsio.check_uri_identity(identity, certificate) in it.",
-        )
+    _check_comparison(own)
     return ConnectOptions(context=context, **own)
 
 
-def _checked(given: Mapping[str, object], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """Return the given options in checked form. Unknown names raise before any value is checked."""
+def _check_comparison(own: Mapping[str, object]) -> None:
+    """Refuse options about the comparison of names that another option replaces."""
+    given = [name for name in ("check_server_identity", "identity", "identity_policy") if own.get(name) not in (None, "node")]
+    if len(given) > 1:
+        hint = (
+            "The function replaces the comparison of names: call tlsio.check_uri_identity(identity, certificate) in it."
+            if given[:2] == ["check_server_identity", "identity"]
+            else f"{given[0]}= replaces the comparison with the host, which identity_policy= is about: leave one of them out."
+        )
+        raise UsageTypeError(
+            f"options.{given[1]} cannot be combined with options.{given[0]}", code="ERR_INCOMPATIBLE_OPTION_PAIR", hint=hint
+        )
+
+
+def _checked(given: Mapping[str, object], checks: Mapping[str, Check], named: Mapping[str, Check] | None = None) -> dict[str, Any]:
+    """Return the given options in checked form. Unknown names raise before any value is checked.
+
+    Args:
+        given: The options.
+        checks: Every option that there is.
+        named: Those that the hint may name; None: all.
+    """
     for name in given:
         if name not in checks:
-            raise _unknown(name, checks)
+            raise _unknown(name, checks if named is None else named)
     return {name: checks[name](f"options.{name}", value) for name, value in given.items() if value is not None or name in _NONE_IS_NO_LIMIT}
 
 

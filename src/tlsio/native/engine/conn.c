@@ -171,11 +171,24 @@ static int ask_resumed(tio_conn *c) {
     return tio_move_question(c, TIO_ASK_VERIFY);
 }
 
+static void do_handshake(tio_conn *c);
+
+/* TLS 1.3: the next call of OpenSSL sends them. */
+static void add_tickets(tio_conn *c) {
+    size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
+    while (n-- && SSL_new_session_ticket(c->ssl)) {}
+}
+
 static void handshake_done(tio_conn *c) {
     tio_psk_settle(c);
     if (c->role == TIO_SERVER && (c->policy.wants & TIO_WANT_CLIENT) && !(c->asked & TIO_WANT_CLIENT)) {
         c->asked |= TIO_WANT_CLIENT;
         tio_move_question(c, TIO_ASK_CLIENT);           /* our last flight stays in the wire */
+        return;
+    }
+    if (tio_psk_owes_tickets(c) && !(c->policy.wants & TIO_WANT_CLIENT)) {
+        add_tickets(c);
+        do_handshake(c);
         return;
     }
     if (tio_sessions_ask(c)) return;                    /* nothing is sent before they are stored */
@@ -652,8 +665,7 @@ void tio_answer_client(tio_conn *c) {
     tio_move_question(c, TIO_NO_QUESTION);
     if (c->phase == TIO_OPEN) tio_sessions_ask(c);
     if (SSL_version(c->ssl) < TLS1_3_VERSION || c->phase != TIO_HANDSHAKING || tio_conn_psk_used(c)) return;
-    size_t n = SSL_session_reused(c->ssl) ? 1 : SSL_CTX_get_num_tickets(c->context->ssl);
-    while (n-- && SSL_new_session_ticket(c->ssl)) {}
+    add_tickets(c);
 }
 
 void tio_refuse(tio_conn *c, int alert) {

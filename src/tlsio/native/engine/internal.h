@@ -218,6 +218,7 @@ void tio_callbacks_attach(tio_conn *);
 int tio_psk_attach(tio_conn *);                      /* -1: out of memory */
 int tio_psk_hello(tio_conn *);          /* server: the context is final, the hello can be read */
 void tio_psk_settle(tio_conn *);                     /* the handshake is complete */
+int tio_psk_owes_tickets(tio_conn *);                /* server: once after tio_psk_settle() */
 int tio_psk_made(const SSL_SESSION *);                /* up to TLS 1.2: the session was made with a key */
 void tio_psk_free(tio_conn *);
 

@@ -18,6 +18,7 @@
 
 struct tio_psk {
     int used;
+    int withholds;                      /* server, TLS 1.3: no tickets are sent, because a key was found */
     SSL_SESSION *offered;               /* client, TLS 1.3 */
     char identity[TIO_PSK_IDENTITY + 1];    /* of the last key; a client's OpenSSL reads it after the callback */
     char proved[TIO_PSK_IDENTITY + 1];      /* the same, once the peer's Finished was verified */
@@ -111,7 +112,10 @@ static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, 
     if (n > 0) *session = session_of(tio_conn_of(ssl), key, n);
     OPENSSL_cleanse(key, sizeof key);
     /* A ticket would be accepted without the key, also after the server has withdrawn it. */
-    if (*session) SSL_set_num_tickets(ssl, 0);
+    if (*session) {
+        SSL_set_num_tickets(ssl, 0);
+        tio_conn_of(ssl)->psk->withholds = 1;
+    }
     return n == 0 || *session;
 }
 
@@ -206,6 +210,14 @@ void tio_psk_settle(tio_conn *c) {
     if (c->psk->used) OPENSSL_strlcpy(c->psk->proved, c->psk->identity, sizeof c->psk->proved);
     SSL_SESSION_free(c->psk->offered);                  /* the key is wiped with the last copy */
     c->psk->offered = NULL;
+}
+
+/* The key that was found may not go with the suite, or be gone from the hello after a
+ * HelloRetryRequest. Even without our limit, OpenSSL would send no tickets in the first case. */
+int tio_psk_owes_tickets(tio_conn *c) {
+    int owes = c->psk && c->psk->withholds && !c->psk->used;
+    if (owes) c->psk->withholds = 0;
+    return owes;
 }
 
 int tio_conn_psk_used(const tio_conn *c) { return c->psk && c->psk->used; }

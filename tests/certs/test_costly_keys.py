@@ -1,0 +1,179 @@
+"""Private keys that are encrypted with so many iterations that reading them would occupy a processor for hours."""
+
+from __future__ import annotations
+
+import subprocess
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asn1
+import pki
+import tlsio
+from tlsio import certs
+from tlsio.trust import der
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MAX_ITERATIONS = 5_000_000
+PBKDF2, SCRYPT, PBE = "1.2.840.113549.1.5.12", "1.3.6.1.4.1.11591.4.11", "1.2.840.113549.1.12.1.3"
+USES: dict[str, Callable[[bytes], object]] = {
+    "context": lambda data: tlsio.create_secure_context(cert=pki.localhost().cert_pem, key=data, passphrase="sample"),
+    "context, with the certificate": lambda data: tlsio.create_secure_context(cert=pki.localhost().cert_pem + data, passphrase="sample"),
+    "read": lambda data: certs.read(pki.localhost().cert_pem, data, passphrase="sample"),
+    "inspect": lambda data: certs.inspect(data, passphrase="sample"),
+    "match_key": lambda data: certs.match_key(data, pki.localhost().cert_pem, passphrase="sample"),
+    "load_key": lambda data: certs.load_key(data, "sample"),
+}
+
+
+def derivation(oid: str, *numbers: int) -> bytes:
+    """Return the AlgorithmIdentifier of a derivation with these parameters after its salt."""
+    parameters = der.make(der.SEQUENCE, der.make(der.OCTET_STRING, bytes(8)), *map(der.make_integer, numbers))
+    return der.make(der.SEQUENCE, asn1.oid(oid), parameters)
+
+
+def pem(data: bytes, label: str = "ENCRYPTED PRIVATE KEY") -> bytes:
+    """Return a PEM block."""
+    text = b64encode(data).decode()
+    lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
+    return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode()
+
+
+def key_with(oid: str, *numbers: int) -> bytes:
+    """Return an EncryptedPrivateKeyInfo that nothing decrypts."""
+    algorithm = derivation(oid, *numbers)
+    if oid != PBE:
+        cipher = der.make(der.SEQUENCE, asn1.oid("2.16.840.1.101.3.4.1.42"), der.make(der.OCTET_STRING, bytes(16)))
+        algorithm = der.make(der.SEQUENCE, asn1.oid("1.2.840.113549.1.5.13"), der.make(der.SEQUENCE, algorithm, cipher))
+    return der.make(der.SEQUENCE, algorithm, der.make(der.OCTET_STRING, bytes(16)))
+
+
+def check_refused(data: bytes, uses: dict[str, Callable[[bytes], object]] = USES) -> None:
+    """Try all uses."""
+    for use in uses.values():
+        with pytest.raises(tlsio.ConfigError, match="more than 5,000,000 iterations") as caught:
+            use(data)
+        assert caught.value.code == "ERR_TLS_TOO_MANY_ITERATIONS"
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        (PBKDF2, MAX_ITERATIONS + 1),
+        (PBKDF2, 2**31 - 1),
+        (PBKDF2, -(2**31) - 1),
+        (PBE, MAX_ITERATIONS + 1),
+        (SCRYPT, 2**20, 8, 1),
+        (SCRYPT, 2, 1, MAX_ITERATIONS // 8 + 1),
+        (SCRYPT, 2**14, 8, 2**25),
+    ],
+)
+def test_too_many_iterations_are_refused(parameters: tuple[str, int]) -> None:
+    """In PEM; and in DER where nothing else is in the file. A negative number is one of 32 bits for OpenSSL."""
+    data = key_with(*parameters)
+    check_refused(pem(data))
+    check_refused(data, {name: use for name, use in USES.items() if "certificate" not in name})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parameters", [(PBKDF2, MAX_ITERATIONS), (PBE, MAX_ITERATIONS), (SCRYPT, 2, 1, MAX_ITERATIONS // 8)])
+def test_the_bound_itself_is_tried(parameters: tuple[str, int]) -> None:
+    """The key cannot be decrypted, of course."""
+    for use in (USES["context"], USES["read"]):
+        with pytest.raises(tlsio.ConfigError) as caught:
+            use(pem(key_with(*parameters)))
+        assert caught.value.code == "ERR_OSSL_BAD_DECRYPT"
+
+
+def test_the_file_and_the_option_are_named(tmp_path: Path) -> None:
+    """So that the one among many is found."""
+    path = tmp_path / "server.key"
+    path.write_bytes(pem(key_with(PBKDF2, 2**31 - 1)))
+    with pytest.raises(tlsio.ConfigError, match=r"options\.key \(.*server\.key\)"):
+        tlsio.create_secure_context(cert=pki.localhost().cert_pem, key=path, passphrase="sample")
+    for use in (certs.load_key, certs.inspect):
+        with pytest.raises(tlsio.ConfigError, match=r"server\.key"):
+            use(path, passphrase="sample")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pem(key_with(PBKDF2, 2**31 - 1), "PRIVATE KEY"),
+        pem(key_with(PBKDF2, 2**31 - 1)).replace(b"\n", b"").replace(b"-----END", b"\n-----END") + b"\n",
+        pem(key_with(PBKDF2, 2**31 - 1)).replace(b"-----\n", b"-----\nComment: none\n\n", 1),
+        key_with(PBKDF2, 2**31 - 1) + b"0",
+    ],
+    ids=["another label", "one line", "a header", "trailing data"],
+)
+def test_other_forms_of_a_costly_key_are_not_decrypted(data: bytes) -> None:
+    """Some are refused as what they are, others as unreadable; the test's end comes within a day."""
+    for use in USES.values():
+        with pytest.raises(tlsio.ConfigError):
+            use(data)
+
+
+def test_keys_after_one_another_are_counted_together() -> None:
+    """OpenSSL tries the next if one cannot be decoded, also after a block that it cannot read."""
+    half = pem(key_with(PBKDF2, MAX_ITERATIONS // 2 + 1))
+    check_refused(b"-----BEGIN X-----\n*\n-----END Y-----\n" + half + half, {"context": USES["context"]})
+
+
+@pytest.mark.parametrize(("rounds", "code"), [(501, "ERR_TLS_TOO_MANY_ITERATIONS"), (500, "ERR_OSSL_BAD_DECRYPT")])
+def test_rounds_of_openssh_are_bounded(rounds: int, code: str) -> None:
+    """Its keys are encrypted by bcrypt, of which each round is slow. This one has no keys."""
+
+    def text(data: bytes) -> bytes:
+        return len(data).to_bytes(4) + data
+
+    options = text(bytes(16)) + rounds.to_bytes(4)
+    data = b"openssh-key-v1\0" + text(b"aes256-ctr") + text(b"bcrypt") + text(options) + bytes(4)
+    with pytest.raises(tlsio.ConfigError) as caught:
+        certs.inspect(pem(data, "OPENSSH PRIVATE KEY"), passphrase="sample")
+    assert caught.value.code == code
+
+
+def openssl(*arguments: str) -> bytes:
+    """Encrypt the key of "localhost"."""
+    command = ["openssl", *arguments, "-passout", "pass:sample"]
+    return subprocess.run(command, check=True, capture_output=True, input=pki.localhost().key_pem + pki.localhost().cert_pem).stdout
+
+
+def check_accepted(data: bytes) -> None:
+    """Try all uses."""
+    for use in USES.values():
+        assert use(data)
+
+
+@pytest.mark.parametrize(
+    ("fitting", "costly"),
+    [
+        (("-iter", "600000"), ("-iter", "5000001")),
+        (("-scrypt",), ("-scrypt_N", "16384", "-scrypt_r", "8", "-scrypt_p", "10")),
+        (("-v1", "PBE-SHA1-3DES", "-iter", "600000"), ("-v1", "PBE-SHA1-3DES", "-iter", "5000001")),
+    ],
+    ids=["PBKDF2", "scrypt", "3DES"],
+)
+@pytest.mark.slow
+def test_keys_of_openssl(fitting: tuple[str, ...], costly: tuple[str, ...]) -> None:
+    """What tools write and OWASP recommends is read; ten times as much is not."""
+    check_accepted(openssl("pkcs8", "-topk8", *fitting))
+    check_refused(openssl("pkcs8", "-topk8", *costly))
+
+
+@pytest.mark.slow
+def test_pfx_of_openssl() -> None:
+    """The iterations of the MAC, the certificates and the key count together."""
+    made = [openssl("pkcs12", "-export", "-iter", str(count)) for count in (1_000_000, 1_700_000)]
+    assert certs.read(made[0], passphrase="sample").key
+    assert tlsio.create_secure_context(pfx=made[0], passphrase="sample")
+    uses: dict[str, Callable[[bytes], object]] = {
+        "read": lambda data: certs.read(data, passphrase="sample"),
+        "context": lambda data: tlsio.create_secure_context(pfx=data, passphrase="sample"),
+    }
+    check_refused(made[1], uses)
