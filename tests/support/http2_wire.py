@@ -60,6 +60,7 @@ class MemoryTransport(asyncio.Transport):
         self.paused = False
 
     def write(self, data: Any) -> None:
+        """Collect data."""
         if self.lost:
             return
         assert not self.closed, "written after the end"
@@ -78,20 +79,25 @@ class MemoryTransport(asyncio.Transport):
             self.protocol.resume_writing()
 
     def pause_reading(self) -> None:
+        """Note that nothing may be received."""
         self.reading_paused = True
 
     def resume_reading(self) -> None:
+        """Note that data may be received again."""
         self.reading_paused = False
 
     def is_closing(self) -> bool:
+        """Whether the server has closed."""
         return self.closed
 
     def close(self) -> None:
+        """Lose the connection at the next turn of the loop."""
         if not self.closed:
             self.closed = True
             asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     def abort(self) -> None:
+        """Lose the connection, and note why."""
         self.aborted = True
         self.close()
 

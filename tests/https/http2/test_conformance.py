@@ -221,16 +221,18 @@ FAULTS: dict[str, Case] = {
     "trailers that do not end the request": (lambda w: w.head(1, [(b"a", b"b")], ends=False), 1, PROTOCOL_ERROR),
     "a pseudo-header in trailers": (lambda w: w.head(1, [(b":path", b"/")]), 1, PROTOCOL_ERROR),
     "upper case in trailers": (lambda w: w.head(1, [(b"A", b"b")]), 1, PROTOCOL_ERROR),
-    "more than the length": (lambda w: w.head(5, [*POST, (b"content-length", b"1")], ends=False) + raw(DATA, b"ab", stream=5), 5, PROTOCOL_ERROR),
+    "more than the length": (
+        lambda w: w.head(5, [*POST, (b"content-length", b"1")], ends=False) + raw(DATA, b"ab", stream=5),
+        5,
+        PROTOCOL_ERROR,
+    ),
     "less than the length": (
         lambda w: w.head(5, [*POST, (b"content-length", b"3")], ends=False) + raw(DATA, b"ab", stream=5, flags=END_STREAM),
         5,
         PROTOCOL_ERROR,
     ),
     "less than the length, with trailers": (
-        lambda w: (
-            w.head(5, [*POST, (b"content-length", b"3")], ends=False) + raw(DATA, b"ab", stream=5) + w.head(5, [(b"a", b"b")])
-        ),
+        lambda w: w.head(5, [*POST, (b"content-length", b"3")], ends=False) + raw(DATA, b"ab", stream=5) + w.head(5, [(b"a", b"b")]),
         5,
         PROTOCOL_ERROR,
     ),

@@ -66,7 +66,7 @@ async def one_or_wait(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.mark.parametrize("kind", FRAMES)
 @pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
-async def test_frames_without_effect(kind: str, together: bool) -> None:
+async def test_frames_without_effect(kind: str, *, together: bool) -> None:
     """A thousand at once are accepted, a hundred per second after that; the answers never exceed the frames."""
     wire = Wire(one_or_wait).start().stop_clock()
     await wire.turn(wire.head(1, POST, ends=False), wire.head(3))
@@ -112,15 +112,13 @@ RESETS: dict[str, Callable[[Wire, int], bytes]] = {
     "HEADERS after the end": lambda w, n: w.head(n) + w.head(n, [(b"a", b"b")]),
     "a malformed path": lambda w, n: w.head(n, [*GET[:2], (b":path", b"a"), GET[3]]),
     "a length without a body": lambda w, n: w.head(n, [*GET, (b"content-length", b"1")]),
-    "trailers that are too short": lambda w, n: (
-        w.head(n, [*POST, (b"content-length", b"1")], ends=False) + w.head(n, [(b"a", b"b")])
-    ),
+    "trailers that are too short": lambda w, n: w.head(n, [*POST, (b"content-length", b"1")], ends=False) + w.head(n, [(b"a", b"b")]),
 }
 
 
 @pytest.mark.parametrize("kind", RESETS)
 @pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
-async def test_streams_that_are_reset(kind: str, together: bool) -> None:
+async def test_streams_that_are_reset(kind: str, *, together: bool) -> None:
     """A thousand at once are accepted. Those that are reset together with their request do not reach the application at all."""
     wire = Wire(wait).start().stop_clock()
     for index in range(BELOW):

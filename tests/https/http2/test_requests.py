@@ -56,7 +56,7 @@ def saying(*messages: dict[str, Any]) -> Callable[..., Any]:
 
 async def test_scope() -> None:
     """Everything that ASGI asks for; the authority is the first header, cookies are one."""
-    wire = Wire(hello, root_path="/root").start()
+    wire = Wire(hello, root_path="/mount").start()
     fields = [
         *GET[:2],
         (b":path", b"/a%20b?c=%20d"),
@@ -68,7 +68,7 @@ async def test_scope() -> None:
     await wire.turn(wire.head(1, fields))
     scope = wire.calls[0]
     assert (scope["type"], scope["http_version"], scope["method"], scope["scheme"]) == ("http", "2", "GET", "https")
-    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/root/a b", b"/root/a%20b", b"c=%20d")
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/mount/a b", b"/mount/a%20b", b"c=%20d")
     assert scope["headers"] == [(b"host", b"example.org:8443"), (b"accept", b"*/*"), (b"cookie", b"a=1; b=2")]
     assert scope["extensions"].keys() == {"http.response.trailers", "http.response.early_hint", "tls"}
     assert (scope["client"], scope["server"]) == (("127.0.0.1", 50000), ("127.0.0.1", 443))

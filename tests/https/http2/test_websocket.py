@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _pytest.logging import LogCaptureFixture
+
+
+DEFLATE = partial(
+    PerMessageDeflate,
+    remote_no_context_takeover=False,
+    local_no_context_takeover=False,
+    remote_max_window_bits=12,
+    local_max_window_bits=12,
+)
 
 
 class Socket:
@@ -67,6 +77,7 @@ class Chat:
         self.accept = accept
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run."""
         self.got.append(await receive())
         await send({"type": "websocket.accept", **self.accept})
         while True:
@@ -106,7 +117,9 @@ async def test_messages_both_ways() -> None:
 async def test_scope_and_head() -> None:
     """RFC 8441, section 5: no key, no accept; the application chooses the subprotocol."""
     wire = Wire(Chat(subprotocol="two", headers=[(b"X-A", b"b")])).start()
-    await Socket(wire).open((b"sec-websocket-protocol", b"one, two"), (b"sec-websocket-protocol", b"three"), (b"origin", b"https://localhost"))
+    await Socket(wire).open(
+        (b"sec-websocket-protocol", b"one, two"), (b"sec-websocket-protocol", b"three"), (b"origin", b"https://localhost")
+    )
     scope = wire.calls[0]
     assert (scope["type"], scope["scheme"], scope["http_version"], scope["path"]) == ("websocket", "wss", "2", "/")
     assert scope["subprotocols"] == ["one", "two", "three"]
@@ -122,7 +135,7 @@ async def test_compression() -> None:
     socket = await Socket(wire).open((b"sec-websocket-extensions", b"permessage-deflate; client_max_window_bits"))
     answer = dict(wire.heads[1][0])[b"sec-websocket-extensions"]
     assert answer == b"permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
-    socket.protocol.extensions = [PerMessageDeflate(False, False, 12, 12)]
+    socket.protocol.extensions = [DEFLATE()]
     socket.protocol.send_text(b"a" * 10_000)
     await socket.turn()
     assert socket.frames[0].data == b"a" * 10_000
@@ -131,7 +144,7 @@ async def test_compression() -> None:
 
 
 async def test_compression_can_be_off() -> None:
-    """uvicorn's setting holds."""
+    """The setting of uvicorn holds."""
     wire = Wire(Chat(), ws_per_message_deflate=False).start()
     await Socket(wire).open((b"sec-websocket-extensions", b"permessage-deflate"))
     assert b"sec-websocket-extensions" not in dict(wire.heads[1][0])
@@ -185,7 +198,10 @@ async def test_refusal_of_the_application() -> None:
     assert (wire.status(1), wire.resets, wire.left) == (403, {1: NO_ERROR}, [])
     await wire.end()
     response = {"type": "websocket.http.response.start", "status": 429, "headers": [(b"retry-after", b"5")]}
-    parts = [{"type": "websocket.http.response.body", "body": b"late", "more_body": True}, {"type": "websocket.http.response.body", "body": b"r"}]
+    parts = [
+        {"type": "websocket.http.response.body", "body": b"late", "more_body": True},
+        {"type": "websocket.http.response.body", "body": b"r"},
+    ]
     wire = Wire(sending(response, *parts)).start()
     await Socket(wire).open()
     assert (wire.heads[1], wire.bodies[1]) == ([[(b":status", b"429"), (b"retry-after", b"5")]], b"later")
@@ -313,6 +329,29 @@ async def test_wrong_frames(case: str) -> None:
     await wire.end()
 
 
+async def test_messages_before_a_fault_are_delivered(caplog: LogCaptureFixture) -> None:
+    """What the application sends after it raises OSError, and is not reported: the fault is the client's."""
+    chat = Chat()
+    wire = Wire(chat).start()
+    socket = await Socket(wire).open()
+    wire.send(raw(DATA, Frame(Opcode.TEXT, b"good").serialize(mask=True) + FAULTS["text that is not UTF-8"][0], stream=1))
+    await socket.turn()
+    assert [message.get("text") for message in chat.got] == [None, "good", None]
+    assert (chat.got[-1]["code"], wire.left, caplog.records) == (1007, [], [])
+    await wire.end()
+
+
+async def test_client_that_does_not_answer_close_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8441, section 5: RST_STREAM with CANCEL."""
+    monkeypatch.setattr("tlsio.https.http2.websocket._CLOSE_TIMEOUT", 0.02)
+    wire = Wire(sending({"type": "websocket.accept"}, {"type": "websocket.close"})).start()
+    await Socket(wire).open()
+    await wire.until(lambda: wire.resets)
+    await wire.turn()
+    assert (wire.resets, wire.left) == ({1: CANCEL}, [])
+    await wire.end()
+
+
 async def test_message_at_its_limit() -> None:
     """`ws_max_size` bytes are accepted, also above the stream's window."""
     size = STREAM_WINDOW + 100_000
@@ -435,7 +474,7 @@ async def test_messages_that_are_not_read_stay_within_the_window() -> None:
 
     wire = Wire(app).start()
     await Socket(wire).open((b"sec-websocket-extensions", b"permessage-deflate; client_max_window_bits"))
-    frame = Frame(Opcode.BINARY, bytes(500_000)).serialize(mask=True, extensions=[PerMessageDeflate(False, False, 12, 12)])
+    frame = Frame(Opcode.BINARY, bytes(500_000)).serialize(mask=True, extensions=[DEFLATE()])
     count = 60_000 // len(frame)
     data = frame * count
     for start in range(0, len(data), 16000):

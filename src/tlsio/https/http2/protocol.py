@@ -392,7 +392,7 @@ class Http2Protocol(asyncio.Protocol):
             self._write()
 
     def wait_for_room(self, stream: Stream, *, goes_last: bool) -> None:
-        """Call the stream's `pump` when there may be room again; one that had its turn goes last."""
+        """Call the stream's `pump` when there may be room; one that had its turn goes last."""
         if goes_last:
             self._waiting_for_room.pop(stream, None)
         self._waiting_for_room[stream] = None

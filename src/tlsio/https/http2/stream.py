@@ -15,7 +15,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tlsio.https.http2.engine import ErrorCodes
 from tlsio.https.http2.fields import response_head
 
 if TYPE_CHECKING:

@@ -80,10 +80,11 @@ class WebSocketStream(Stream):
         self._extensions, self._frames = _negotiate(scope["headers"], config)
         scope["subprotocols"] = _subprotocols(scope["headers"])
         scope["extensions"]["websocket.http.response"] = {}
-        self._is_connect_given = self._is_accepted = self._is_denied = self._is_closed = False
+        self._is_connect_given = self._is_accepted = self._is_denied = False
+        self._is_closed = self._has_app_closed = False
         self._incoming = bytearray()  # not parsed
         self._reply_bytes = 0
-        self._fragments: list[bytes | bytearray | memoryview] = []
+        self._message = bytearray()  # the fragments of a message that has not ended
         self._is_text = False
         self._messages: deque[Message] = deque()
         self._disconnect: Message | None = None
@@ -164,11 +165,11 @@ class WebSocketStream(Stream):
     def _take_fragment(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._fragments.append(frame.data)
+        self._message += frame.data
         if not frame.fin:
             return
-        data = b"".join(self._fragments)
-        self._fragments.clear()
+        data = bytes(self._message)
+        self._message.clear()
         if self._is_closed:
             return  # the application does not expect a message after its Close
         if self._is_text:
@@ -187,9 +188,10 @@ class WebSocketStream(Stream):
         if self._disconnect is None:
             self._disconnect = _disconnect(code, reason)
         self._transmit()
-        self._close_deadline.clear()
         if not self._ends:
             self._write(b"", ends=True)
+        if self.is_open:  # it waits for the client's window
+            self._close_deadline.set(_CLOSE_TIMEOUT)
         self._news.notify()
 
     # ---- frames to the client
@@ -225,7 +227,8 @@ class WebSocketStream(Stream):
         self._parse()
 
     def _close_is_late(self) -> None:
-        self._write(b"", ends=True)
+        # RFC 8441, section 5: what would reset a TCP connection is RST_STREAM with CANCEL.
+        self._protocol.reset(self, ErrorCodes.CANCEL)
 
     # ---- keeping alive
 
@@ -259,7 +262,7 @@ class WebSocketStream(Stream):
             return {"type": "websocket.connect"}
         while True:
             self._parse()
-            if self._messages and not self._is_closed_by_us:
+            if self._messages:
                 return self._messages.popleft()
             if self._disconnect is not None:
                 return self._disconnect
@@ -267,10 +270,6 @@ class WebSocketStream(Stream):
                 self._end_with(CloseCode.ABNORMAL_CLOSURE, "")
                 continue
             await self._news.wait()
-
-    @property
-    def _is_closed_by_us(self) -> bool:
-        return self._is_closed and self._frames.close_rcvd is None and self._frames.close_sent is not None
 
     async def send(self, message: Message) -> None:
         """Take a message of the application.
@@ -310,11 +309,12 @@ class WebSocketStream(Stream):
             self._end_with(CloseCode.ABNORMAL_CLOSURE, "")
 
     def _send_message(self, message: Message, kind: str) -> None:
-        if self._is_closed and self._is_closed_by_us:
+        if self._has_app_closed:
             raise RuntimeError(f"The WebSocket is closed; {kind!r} came after it")
         if self._is_closed:
             raise ClientDisconnectedError("The WebSocket is over")
         if kind == "websocket.close":
+            self._has_app_closed = True
             self._close(message.get("code") or CloseCode.NORMAL_CLOSURE, message.get("reason") or "")
             return
         if kind != "websocket.send":
