@@ -12,5 +12,6 @@ except ModuleNotFoundError as error:
 from tlsio.https.limits import Limits
 from tlsio.https.serve import serve
 from tlsio.https.server import Server
+from tlsio.https.tls_extension import tls_attributes
 
-__all__ = ["Limits", "Server", "serve"]
+__all__ = ["Limits", "Server", "serve", "tls_attributes"]

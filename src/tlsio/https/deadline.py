@@ -1,4 +1,4 @@
-"""Limits in time: one that is moved for each request and expires seldom, and one of a peer's pace."""
+"""Limits in time: one that is moved for each request and seldom expires, one of a peer's pace."""
 
 from __future__ import annotations
 

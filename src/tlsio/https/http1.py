@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tlsio.https.deadline import Deadline, Pace
 
 if TYPE_CHECKING:
     from uvicorn import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from tlsio.https.connection import Connection
 
@@ -31,9 +34,16 @@ _LATE = (408, "The request took too long.")
 _BODY_TOO_LARGE = (413, "The body of the request is too large.")
 _HEAD_TOO_LARGE = (431, "The head of the request is too large.")
 _TOO_MANY_HEADERS = (431, "The request has too many headers.")
+_STOPPING = (503, "The server is stopping.")
 _SEPARATORS = 4  # bytes of a header line besides name and value
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
+# Seconds after a response, or the handshake, in which a client's next request may be on its way
+# when a graceful stop begins: a round trip between continents.
+_ON_ITS_WAY = 0.25
+
+
+_AUTHORITY = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
 
 class _RefusedError(Exception):
@@ -51,6 +61,19 @@ class _ConnectionConfig:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's.
+
+    It (0.54) logs an error for each `websocket.http.response`, as if the application had returned
+    without an answer. So clients whose WebSocket is refused could fill the log.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
 
 class _WatchedFlow(FlowControl):
@@ -78,9 +101,12 @@ class Http1Protocol(HttpToolsProtocol):
         config: Any = _ConnectionConfig(service.config, connection)
         super().__init__(config, service.state, service.lifespan_state, asyncio.get_running_loop())
         self.access_log = False  # a layer writes it, for both versions
+        if self.ws_protocol_class is not None:
+            self.ws_protocol_class = _WebSocketProtocol
         self._connection = connection
         self._limits = connection.limits
         self._refusal = _BAD_REQUEST
+        self._is_retiring = False
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
         self._is_in_head = self._is_in_body = False
         self._head_bytes = self._head_fields = self._body_bytes = 0
@@ -132,6 +158,29 @@ class Http1Protocol(HttpToolsProtocol):
         self._writing.stop()
         self._writing.move(_DRAINED)
 
+    def shutdown(self) -> None:
+        """Serve the requests that are here or on their way, then close."""
+        self._is_retiring = True
+        if self._running is not None:
+            super().shutdown()
+        elif self._is_in_head:
+            return  # the response to this request will be the last
+        elif self._idle_time() >= _ON_ITS_WAY:
+            self.transport.close()
+        else:
+            self._head_deadline.set(_ON_ITS_WAY)
+
+    @property
+    def _running(self) -> RequestResponseCycle | None:
+        """The latest request, if its response is not complete."""
+        latest: Any = self.cycle
+        return None if latest is None or latest.response_complete else latest
+
+    def _idle_time(self) -> float:
+        """Return the seconds since the last response; 0.0: there was none."""
+        timer = self.timeout_keep_alive_task
+        return 0.0 if timer is None else self.loop.time() + self.timeout_keep_alive - timer.when()
+
     # ---- the parser calls
 
     def on_message_begin(self) -> None:
@@ -166,7 +215,23 @@ class Http1Protocol(HttpToolsProtocol):
         self._head_deadline.clear()
         self._silent_bytes = 0
         self._is_in_head, self._is_in_body = False, True
+        if not self.url.startswith(b"/"):
+            self._take_host()
         super().on_headers_complete()
+        if self._is_retiring and self._running is not None:
+            self._running.keep_alive = False
+
+    def _take_host(self) -> None:
+        """Take the host from a target in absolute form.
+
+        RFC 9112, section 3.2.2: "the origin server MUST ignore the received Host header field (if
+        any) and instead use the host information of the request-target". A request without exactly
+        one Host stays an error.
+        """
+        found = _AUTHORITY.match(self.url)
+        places = [place for place, (name, _) in enumerate(self.headers) if name == b"host"]
+        if found is not None and len(places) == 1:
+            self.headers[places[0]] = (b"host", found[1])
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -187,6 +252,9 @@ class Http1Protocol(HttpToolsProtocol):
     def _upgrade(self) -> None:
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
         if self._should_upgrade():
+            if self._is_retiring:
+                self._refuse(_STOPPING)
+                return
             self._end_limits()
             self.handle_websocket_upgrade()
         # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
@@ -202,7 +270,8 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _watch_body(self) -> None:
         """Count the time in which we wait for the client's body."""
-        waits = self._is_in_body and not self.flow.read_paused and not (self.cycle is not None and self.cycle.waiting_for_100_continue)
+        running = self._running
+        waits = self._is_in_body and not self.flow.read_paused and not (running is not None and running.waiting_for_100_continue)
         if waits:
             self._reading.wait()
         else:
@@ -245,19 +314,18 @@ class Http1Protocol(HttpToolsProtocol):
         head += [b"%s: %s\r\n" % one for one in self.server_state.default_headers]
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self._last_words = b"".join([*head, body])
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        running = self._running
+        if running is None:
             self._say_last_words()
         elif not self._is_in_body:
             self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
-        elif cycle.response_started:
+        elif running.response_started:
             self.transport.abort()  # the client would take the error for a part of the response
         else:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            running.disconnected = True
+            running.message_event.set()
             self._say_last_words()
 
     def _say_last_words(self) -> None:
-        assert self._last_words is not None
-        self.transport.write(self._last_words)
+        self.transport.write(self._last_words or b"")
         self.transport.close()

@@ -632,6 +632,11 @@ class Connection:
     @property
     def psk_identity(self) -> str | None:
         """The identity of that key."""
+    def uses(self, context: Context) -> bool:
+        """Tell whether the connection is under this context.
+
+        That is the one of its server name, or the default at the time of its handshake.
+        """
     @property
     def asks_certificate(self) -> bool:
         """Whether the peer must show a certificate; a client always requests one."""

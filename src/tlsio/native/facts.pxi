@@ -284,6 +284,10 @@ cdef class Facts:
             SSL_SESSION_get0_ticket(session, &ticket, &size)
         return (<const char *>ticket)[:size] if size else None
 
+    def uses(self, Context context not None):
+        """Whether the connection is under this context: that of its server name, or the default."""
+        return context.ptr == tio_conn_context(self.c)
+
     @property
     def asks_certificate(self):
         """Whether the peer must show a certificate; a client always requests one."""
