@@ -118,7 +118,9 @@ class Wire:
         self.ended = 0
         self.service = Service(made, limits or Limits())
         here = SimpleNamespace(remote_address="127.0.0.1", remote_port=50000, local_address="127.0.0.1", local_port=443)
-        self.protocol = Http2Protocol(Connection(self.service, here))  # type: ignore[arg-type]
+        connection: Any = Connection(self.service, here)  # type: ignore[arg-type]
+        connection.tls = {}  # there is no TLS here
+        self.protocol = Http2Protocol(connection)
         self.transport = MemoryTransport(self.protocol)
         self.frames: list[Any] = []
         self.encoder, self._decoder = Encoder(), Decoder()

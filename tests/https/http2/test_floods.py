@@ -117,7 +117,7 @@ RESETS: dict[str, Callable[[Wire, int], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", RESETS)
-@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+@pytest.mark.parametrize("together", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["together", "one by one"])
 async def test_streams_that_are_reset(kind: str, *, together: bool) -> None:
     """A thousand at once are accepted. Those that are reset together with their request do not reach the application at all."""
     wire = Wire(wait).start().stop_clock()

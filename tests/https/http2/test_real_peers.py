@@ -18,6 +18,7 @@ from tlsio.https import Limits, Server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("node_client.js")
 LARGE = 3_000_000
 
@@ -117,7 +118,6 @@ async def test_nghttp() -> None:
         assert "GOAWAY" not in re.sub(r"send GOAWAY.*", "", output)
 
 
-@pytest.mark.slow
 async def test_h2load() -> None:
     """Thousands of requests: none fails."""
     async with serving() as server:

@@ -384,6 +384,7 @@ def mutate(frames: list[bytes], chance: random.Random) -> bytes:  # noqa: C901 -
     return b"".join(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_mutated_frames(seed: int) -> None:
     """No exception leaves the protocol, and whatever came, everything ends."""
