@@ -86,7 +86,9 @@ class Connection:
         """Return the part of a scope that is the same for each request."""
         return {
             "type": kind,
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            # As uvicorn: from 2.4 on, `send` of HTTP would raise when the client has gone, and
+            # frameworks would not look for `http.disconnect`.
+            "asgi": {"version": "3.0", "spec_version": "2.3" if kind == "http" else "2.4"},
             "http_version": http_version,
             "scheme": "https" if kind == "http" else "wss",
             "client": self.client,

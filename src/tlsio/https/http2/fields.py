@@ -1,12 +1,13 @@
 """The headers of HTTP/2: a request's as an ASGI scope, a response's checked for the wire.
 
-What RFC 9113 asks of single fields of a request, the library below has checked. What it leaves out
-is here: the path's form, and content-length.
+h2 has checked what RFC 9113 asks of the fields of a request. What it leaves out is here: the form
+of the method, the path and the authority.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MalformedError", "RequestHead", "parse_request", "response_head", "response_headers"]
 
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")  # RFC 9110, section 5.6.2, in lower case
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
+_METHOD = _NAME = re.compile(_TOKEN)
+_TARGET = re.compile(rb"[!\"$-~]*")  # visible ASCII; a fragment is not sent (RFC 9113, section 8.3.1)
 _NOT_IN_VALUE = re.compile(rb"[\0\r\n]")  # RFC 9113, section 8.2.1
 _LENGTH = re.compile(rb"[0-9]{1,19}")
+_COLON = 0x3A
 # RFC 9113, section 8.2.2: they have no place here. Applications set them for HTTP/1.1.
 _OF_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _LOWEST_STATUS, _HIGHEST_STATUS = 200, 999
+_NO_CONTENT = 204
+_NAMES_CACHED = 512  # applications use the same names again and again
 
 
 class MalformedError(Exception):
@@ -61,69 +67,63 @@ class RequestHead(NamedTuple):
         return scope
 
 
-def parse_request(fields: list[Header]) -> RequestHead:
+def parse_request(fields: Iterable[Header]) -> RequestHead:
     """Read the head of a request.
 
     Raises:
-        MalformedError: as it says.
+        MalformedError: the method, the path, the authority or a content-length is not valid.
     """
-    method = target = b""
-    authority = protocol = length = None
+    pseudo: dict[bytes, bytes] = {}
+    host = b""
+    length: int | None = None
     wants_continue = False
     headers: list[Header] = []
     cookies: list[bytes] = []
     for name, value in fields:
         if name[0] == _COLON:
-            if name == b":method":
-                method = value
-            elif name == b":path":
-                target = value
-            elif name == b":authority":
-                authority = value
-            elif name == b":protocol":
-                protocol = value
+            pseudo[name] = value
         elif name == b"cookie":
             cookies.append(value)
-        elif name == b"content-length":
-            length = _parse_length(value, length)
-            headers.append((name, value))
-        elif name == b"expect":
-            wants_continue = value.lower() == b"100-continue"
-            headers.append((name, value))
-        elif name == b"host" and authority is not None:
-            continue  # the library has compared the two
+        elif name == b"host":
+            host = value  # h2 has compared it with :authority
         else:
             headers.append((name, value))
-    if authority is not None:
-        headers.insert(0, (b"host", authority))
+            if name == b"content-length":
+                length = _parse_length(value)
+            elif name == b"expect":
+                wants_continue = value.lower() == b"100-continue"
+    authority = pseudo.get(b":authority", host)
+    headers.insert(0, (b"host", authority))
     if cookies:
         # RFC 9113, section 8.2.3: they "MUST be concatenated into a single octet string using the
         # two-octet delimiter of 0x3b, 0x20".
         headers.append((b"cookie", b"; ".join(cookies)))
-    is_connect = method == b"CONNECT" and protocol is None
+    method, target, protocol = pseudo[b":method"], pseudo.get(b":path", b""), pseudo.get(b":protocol")
     path, _, query = target.partition(b"?")
-    if not is_connect and not _is_path(path, method):
-        raise MalformedError("the path does not begin with a slash")
-    if _METHOD.fullmatch(method) is None or not target.isascii():
-        raise MalformedError("the method or the path has a character that it must not have")
+    if not _is_path(path, method, protocol) or _TARGET.fullmatch(target) is None:
+        raise MalformedError(f"{target!r} is not a path")
+    # RFC 9113, section 8.3.1: it "MUST NOT include the deprecated userinfo subcomponent".
+    if _METHOD.fullmatch(method) is None or b"@" in authority:
+        raise MalformedError(f"{method!r} is not a method, or {authority!r} not an authority")
     return RequestHead(method.decode("ascii"), path, query, protocol, headers, length, wants_continue)
 
 
-_COLON = 0x3A
-_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+def _is_path(path: bytes, method: bytes, protocol: bytes | None) -> bool:
+    if path == b"*":
+        return method == b"OPTIONS"
+    if not path:
+        return method == b"CONNECT" and protocol is None
+    return path.startswith(b"/")
 
 
-def _is_path(path: bytes, method: bytes) -> bool:
-    return path.startswith(b"/") or (path == b"*" and method == b"OPTIONS")
-
-
-def _parse_length(value: bytes, before: int | None) -> int:
-    if _LENGTH.fullmatch(value) is None or before not in (None, int(value)):
-        raise MalformedError("content-length is not one number")
+def _parse_length(value: bytes) -> int:
+    # h2 has refused what is not a number, and two that differ.
+    if _LENGTH.fullmatch(value) is None:
+        raise MalformedError("content-length is larger than any body")
     return int(value)
 
 
-def response_head(status: int, headers: Iterable[Header], default: Iterable[Header]) -> tuple[list[Header], int | None]:
+def response_head(status: Any, headers: Iterable[Header], default: Iterable[Header]) -> tuple[list[Header], int | None]:
     """Return the fields of a response's head, and its content-length.
 
     `default` are headers of the server, which the application's own replace.
@@ -134,17 +134,19 @@ def response_head(status: int, headers: Iterable[Header], default: Iterable[Head
     if not isinstance(status, int) or not _LOWEST_STATUS <= status <= _HIGHEST_STATUS:
         raise RuntimeError(f"{status!r} is not the status of a response")
     given = response_headers(headers)
+    if status == _NO_CONTENT:
+        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
+        # response with a status code of 1xx (Informational) or 204 (No Content)".
+        given = [field for field in given if field[0] != b"content-length"]
     length = None
     names = set()
     for name, value in given:
         names.add(name)
         if name == b"content-length":
-            if _LENGTH.fullmatch(value) is None:
-                raise RuntimeError("The response's content-length is not a number")
+            if _LENGTH.fullmatch(value) is None or length not in {None, int(value)}:
+                raise RuntimeError("The response's content-length is not one number")
             length = int(value)
-    head = [(b":status", b"%d" % status)]
-    head += [one for one in default if one[0] not in names]
-    head += given
+    head = [(b":status", b"%d" % status), *(field for field in default if field[0] not in names), *given]
     return head, length
 
 
@@ -156,12 +158,17 @@ def response_headers(headers: Iterable[Header]) -> list[Header]:
     """
     checked = []
     for name, value in headers:
-        lower = name.lower()
-        if lower in _OF_CONNECTION:
-            continue
-        if _NAME.fullmatch(lower) is None:
-            raise RuntimeError(f"{name!r} is not the name of a header")
-        if _NOT_IN_VALUE.search(value) is not None:
-            raise RuntimeError(f"The value of the header {name!r} has a line break or a null character")
-        checked.append((bytes(lower), bytes(value).strip(b" \t")))
+        if lower := _wire_name(bytes(name)):
+            if _NOT_IN_VALUE.search(value) is not None:
+                raise RuntimeError(f"The value of the header {lower!r} has a line break or a null character")
+            checked.append((lower, bytes(value).strip(b" \t")))
     return checked
+
+
+@lru_cache(_NAMES_CACHED)
+def _wire_name(name: bytes) -> bytes:
+    """Return the name of a header in lower case; b"" if HTTP/2 does not have it."""
+    if _NAME.fullmatch(name) is None:
+        raise RuntimeError(f"{name!r} is not the name of a header")
+    lower = name.lower()
+    return b"" if lower in _OF_CONNECTION else lower
