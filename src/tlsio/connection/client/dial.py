@@ -22,7 +22,7 @@ __all__ = ["FAMILIES", "connect_path", "connect_tcp", "set_options"]
 # RFC 8305 §8: "Connection Attempt Delay ... RECOMMENDED value is 250 milliseconds".
 _ATTEMPT_DELAY = 0.25
 
-FAMILIES: dict[int | None, int] = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
+FAMILIES: dict[int | None, _socket.AddressFamily] = {4: _socket.AF_INET, 6: _socket.AF_INET6, None: _socket.AF_UNSPEC}
 
 
 async def connect_tcp(loop: asyncio.AbstractEventLoop, host: str, port: int, options: ConnectOptions) -> _socket.socket:
