@@ -77,7 +77,7 @@ def refusal(given: Any, **options: Any) -> tlsio.ConfigError:
 @pytest.mark.parametrize(
     "app",
     [asgi, Asgi(), wrapped(asgi), functools.partial(asgi), Starlette(), fastapi.FastAPI(), Asgi().__call__],
-    ids=lambda app: repr(app)[:40],
+    ids=["function", "object", "wrapped", "partial", "starlette", "fastapi", "method"],
 )
 def test_asgi_is_recognised(app: Any) -> None:
     """By its three arguments, or because it is async."""
