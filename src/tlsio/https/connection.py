@@ -108,6 +108,8 @@ class Connection:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Call the application for one request."""
         scope.setdefault("extensions", {})["tls"] = self.tls
+        # uvicorn asks the kernel, which knows only the proxy if there is one.
+        scope["client"], scope["server"] = self.client, self.server
         return await self.service.handle(self, scope, receive, send)
 
 

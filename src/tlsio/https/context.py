@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.connection.context.source import is_source
-from tlsio.connection.tasks import find_awaitable
+from tlsio.connection.tasks import drop_awaitable, find_awaitable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator
 
 __all__ = ["complete"]
 
@@ -74,13 +74,24 @@ class _Source:
     def _ask_for(self, name: str | None) -> Any:
         answer = self._given.context_for(name)
         awaitable = find_awaitable(answer)
-        return self._complete(answer) if awaitable is None else self._finish(awaitable)
+        return self._complete(answer) if awaitable is None else _Finishing(awaitable, self._complete)
 
     async def _wait_for(self, name: str | None) -> Any:
         return self._complete(await self._given.context_for(name))
 
-    async def _finish(self, awaitable: Awaitable[Any]) -> Any:
-        return self._complete(await awaitable)
+
+class _Finishing:
+    """An awaitable of the source, whose context is completed. It may be dropped."""
+
+    def __init__(self, awaitable: Awaitable[Any], complete_one: Callable[[Any], Any]) -> None:
+        self._awaitable = awaitable
+        self._complete = complete_one
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._complete((yield from self._awaitable.__await__()))
+
+    def __del__(self) -> None:
+        drop_awaitable(self._awaitable)  # a coroutine that never started would warn
 
 
 class _Table(Mapping[str, Any]):

@@ -18,6 +18,7 @@ from tlsio.https.hsts import HSTS, hsts_layer
 from tlsio.https.lifespan import Lifespan
 from tlsio.https.limits import Limits
 from tlsio.https.metrics import Metrics
+from tlsio.https.proxy_listener import ProxyListener, check_forwarded
 from tlsio.https.redirect import RedirectServer
 from tlsio.https.service import Service
 from tlsio.https.wsgi import DEFAULT_THREADS
@@ -26,6 +27,7 @@ from tlsio.model.errors import UsageStateError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Literal, Self, Unpack
 
@@ -80,6 +82,8 @@ class Server:
         strict_host: bool = False,
         access_log: Literal["text", "json"] | None = None,
         metrics: tuple[str, int] | None = None,
+        proxy_protocol: Sequence[str] = (),
+        forwarded_allow_ips: Sequence[str] = (),
         **options: Unpack[ServerOptionsDict],
     ) -> None:
         """Load the application, and check the options.
@@ -104,6 +108,12 @@ class Server:
             access_log: Log each request: as uvicorn does, or in JSON with facts about TLS.
             metrics: The address and port of an HTTP server of its own for Prometheus (`/metrics`)
                 and health checks (`/health`). Anyone who reaches it can read it.
+            proxy_protocol: Addresses and networks of TCP proxies in front of this server, whose
+                connections begin with a PROXY protocol header (version 1 or 2). All others are
+                refused then.
+            forwarded_allow_ips: Addresses and networks of HTTP proxies whose `X-Forwarded-For` and
+                `X-Forwarded-Proto` are believed; ("*",): of everyone. Other clients can send these
+                headers too, so by default nothing is believed.
             options: Those of `tlsio.create_server`: certificates, client certificates and so on.
 
         Raises:
@@ -114,7 +124,7 @@ class Server:
         self._graceful_timeout = check_seconds("graceful_timeout", graceful_timeout)
         self._config = Config(
             load(app, interface, wsgi_threads=wsgi_threads), ws="websockets-sansio", lifespan=lifespan, root_path=root_path, log_config=None,
-            proxy_headers=False, server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
+            proxy_headers=bool(forwarded_allow_ips), forwarded_allow_ips=check_forwarded(forwarded_allow_ips), server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
         if given.get("secure_context") is None:
@@ -123,6 +133,7 @@ class Server:
             given["secure_context"] = complete(given["secure_context"], _CONTEXT_DEFAULTS)
         self._source = given.get("secure_context")
         self.tls_server = TLSServer(self._accept, **given)
+        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given.get("max_connections_per_address"))
         self.metrics = None if metrics is None else Metrics(self.tls_server, metrics)
         self._layers: list[Layer] = []  # the outermost first
         if access_log is not None:
@@ -215,12 +226,12 @@ class Server:
             self._check_wanted()
         self._audit.start()
         stack.callback(self._audit.stop)
-        await self.tls_server.listen(port, host, **listening)
+        await (self._proxied or self.tls_server).listen(port, host, **listening)
         stack.push_async_callback(self._stop_serving, service)
         self._check_wanted()
         if self.redirect_server is not None:
             redirect_host, redirect_port = self._redirect_at
-            await self.redirect_server.start(self.tls_server.port or 443, redirect_host or host, redirect_port)
+            await self.redirect_server.start(self.port or 443, redirect_host or host, redirect_port)
             stack.push_async_callback(self.redirect_server.stop)
             self._check_wanted()
 
@@ -231,7 +242,7 @@ class Server:
     @property
     def port(self) -> int | None:
         """The port that is listened on."""
-        return self.tls_server.port
+        return (self._proxied or self.tls_server).port
 
     async def reload(self) -> None:
         """Read certificates in files again, if `secure_context=` is a source that can do so.
@@ -266,7 +277,7 @@ class Server:
             )
         cleanup, self._cleanup = self._cleanup, None
         if cleanup is not None:
-            self.tls_server.close()  # at once, not when the task first runs
+            self._close_port()  # at once, not when the task first runs
             self._stopping = asyncio.get_running_loop().create_task(self._clean_up(cleanup), name="tlsio.https stop")
         elif self._starting is not None:
             self._stop_wanted = True
@@ -285,6 +296,11 @@ class Server:
         if not stopping.cancelled():
             stopping.result()
 
+    def _close_port(self) -> None:
+        if self._proxied is not None:
+            self._proxied.close()
+        self.tls_server.close()
+
     async def _clean_up(self, cleanup: AsyncExitStack) -> None:
         try:
             await cleanup.aclose()
@@ -294,10 +310,12 @@ class Server:
 
     async def _stop_serving(self, service: Service) -> None:
         """Close the TLS server and its connections in order; a cancellation does it at once."""
-        self.tls_server.close()
+        self._close_port()
         service.retire()
         try:
             async with asyncio.timeout(self._graceful_timeout):
+                if self._proxied is not None:
+                    await self._proxied.wait_closed()
                 await service.wait()
                 await self._end_handshakes(service)
         except TimeoutError:
