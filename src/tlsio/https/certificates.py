@@ -56,7 +56,7 @@ class NamedFiles:
 
     def on(self, event: str, function: Callable[..., Any]) -> None:
         """Report changes of the default, as the contract of context sources asks."""
-        self._sources[0].on(event, function)  # type: ignore[call-overload]
+        self._sources[0].on(event, function)
 
     def off(self, event: str, function: Callable[..., Any]) -> None:
         """End a report."""
@@ -76,6 +76,7 @@ class NamedFiles:
     def _find(self, name: str | None) -> FileSource:
         table, found = self._table, None
         if name is not None:
+            name = name.lower()
             found = table.get(name) or table.get(f"*.{name.partition('.')[2]}")
         return found or self._sources[0]
 

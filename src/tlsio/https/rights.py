@@ -1,15 +1,19 @@
-"""Becoming another user after the ports are bound and the keys are read."""
+"""Becoming another user after the ports are bound."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsio.model.errors import ConfigError
 
-__all__ = ["Account", "find_account", "take"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["Account", "check_readable", "find_account", "take"]
 
 
 class Account(NamedTuple):
@@ -54,7 +58,7 @@ def take(account: Account) -> None:
     Raises:
         ConfigError: the kernel refused, or the rights could be taken back.
     """
-    if (account.uid, account.gid) == (os.geteuid(), os.getegid()):
+    if os.geteuid() != 0:  # it is the account already, as `find_account` has checked
         return
     try:
         if account.name is not None:
@@ -67,3 +71,42 @@ def take(account: Account) -> None:
         raise ConfigError(f"The rights of root could not be dropped: {error.strerror}", code="ERR_HTTPS_ACCOUNT") from None
     if account.uid and 0 in os.getresuid():
         raise ConfigError("The rights of root were not dropped", code="ERR_HTTPS_ACCOUNT")
+
+
+def check_readable(paths: Iterable[Path]) -> None:
+    """Check that this process can read files, which it does again when they change, and Python.
+
+    Raises:
+        ConfigError: it may not read one.
+        OSError: one cannot be read for another reason.
+    """
+    user, group = _name_of_user(os.geteuid()), _name_of_group(os.getegid())
+    if not os.access(os.__file__, os.R_OK):
+        raise ConfigError(
+            f"The user {user} cannot read this Python, which imports more later: {os.__file__}",
+            code="ERR_HTTPS_ACCOUNT",
+            hint="Install Python, and the packages, where every user can read them.",
+        )
+    for path in paths:
+        try:
+            path.open("rb").close()
+        except PermissionError:
+            raise ConfigError(
+                f"{path} cannot be read by the user {user}, so it could not be read again when it changes",
+                code="ERR_HTTPS_ACCOUNT",
+                hint=f"Let the group read it: chgrp {group} {path} && chmod 640 {path}. Each folder above needs the right to enter it (x).",
+            ) from None
+
+
+def _name_of_user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _name_of_group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

@@ -1,8 +1,11 @@
-"""Runs a server from its settings: in this process, or with workers.
+"""Runs a server from its settings until a signal ends it: alone, with workers, or reloading.
 
-The order at the start matters: everything that can be wrong is checked, ports are bound and files
-read while the process has the rights for it, then the rights are dropped, and what has to be read
-again later is read once more to see that it can be.
+Theory of operation. The order at the start matters: sockets are bound while the process has the
+rights for it, then the rights are dropped, and only then is the application imported and are keys
+read. So what cannot be read again later is found out at the start.
+
+What serves is an `_Alone` or a `Workers`; both start, reload, stop and end in the same way.
+`_Process` connects them with signals, the service manager, and the process that takes over.
 """
 
 from __future__ import annotations
@@ -11,29 +14,38 @@ import asyncio
 import logging
 import os
 import signal
-import socket
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.server.listening import bind
-from tlsio.https.application import load
-from tlsio.https.rights import find_account, take
-from tlsio.https.serve import development_identity, serve
+from tlsio.https.logs import configure
+from tlsio.https.proxy_tcp import TCPProxy, TCPTarget
+from tlsio.https.restart import Successor, find_inherited
+from tlsio.https.rights import check_readable, find_account, take
+from tlsio.https.serve import development_identity, handled
 from tlsio.https.server import Server
 from tlsio.https.systemd import Notifier, passed_sockets, socket_of
-from tlsio.https.workers import CONFIG_FAILURE, Link, Workers
+from tlsio.https.ticket_periods import KeySchedule
+from tlsio.https.workers import BACKLOG, Workers
 from tlsio.model.errors import ConfigError, TLSError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.connection import Connection as Pipe
+    import socket
+    from collections.abc import Callable, Iterator, Sequence
 
+    from tlsio.https.restart import Inherited
     from tlsio.https.settings import Settings
-    from tlsio.https.workers import PeriodKeys
+    from tlsio.https.workers import Link
 
 __all__ = ["check", "run"]
 
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
+_FORCED = 1  # the exit code if a second signal cut requests off
+_CONFIG_FAILURE = 2
+_DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
 
 async def check(settings: Settings) -> None:
@@ -43,11 +55,9 @@ async def check(settings: Settings) -> None:
         TLSError: what is wrong.
         OSError: a file cannot be read.
     """
-    options = settings.server_options()
-    if not settings.sites:
-        options |= development_identity()
-    server = Server(settings.app, **options)
-    await server.check()
+    find_account(settings.user, settings.group)
+    _loop_factory(settings)
+    await _make_server(settings).check()
 
 
 def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
@@ -61,75 +71,261 @@ def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> in
         TLSError: a setting, a certificate or the application cannot be used.
         OSError: a file cannot be read, or the address cannot be used.
     """
-    notifier = Notifier()
+    configure(settings.log_level)
+    if settings.reload:
+        return _run_reloading(settings, on_start)
     with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        if settings.workers > 1:
-            return runner.run(_run_workers(settings, notifier, on_start))
-        return runner.run(_run_alone(settings, notifier, on_start))
+        return runner.run(_run(settings, on_start))
 
 
-async def _run_alone(settings: Settings, notifier: Notifier, on_start: Callable[[str, int | None], object]) -> int:
-    sockets = await _open(settings)
-    options = settings.server_options()
-    if not settings.sites:
-        options |= development_identity()
-    await _drop_rights(settings, options)
-
-    def started(server: Server) -> None:
-        notifier.ready("Serving")
-        on_start(settings.host or "*", server.port)
-
-    await serve(settings.app, sock=sockets, on_start=started, **options)
-    notifier.stopping()
-    return 0
-
-
-async def _run_workers(settings: Settings, notifier: Notifier, on_start: Callable[[str, int | None], object]) -> int:
-    sockets = await _open(settings)
-    identity = None if settings.sites else development_identity()  # one for all
-    await _drop_rights(settings, settings.server_options())
-    workers = Workers(_work, (settings, identity), sockets, settings.workers)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, workers.stop)
-    loop.add_signal_handler(signal.SIGHUP, workers.reload)
+async def _run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
+    notifier = Notifier()
+    inherited = find_inherited()
+    sockets = await _open(settings) if inherited is None else inherited.sockets
+    identity = _find_identity(settings)
+    _drop_rights(settings)
+    keys = KeySchedule(period=None if inherited is None else inherited.period)
+    served: _Alone | Workers
+    if settings.workers > 1:
+        served = Workers(_work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout)
+    else:
+        server = _make_server(settings, keys, identity)
+        await server.check()  # before the application starts
+        served = _Alone(server, sockets)
     try:
-        if await workers.start():
-            notifier.ready(f"{settings.workers} workers")
-            on_start(settings.host or "*", sockets[0].getsockname()[1] if sockets[0].family != socket.AF_UNIX else None)
-        return await workers.wait()
+        return await _Process(served, sockets, keys, notifier).run(inherited, partial(on_start, settings.host or "*", _port_of(sockets)))
     finally:
-        notifier.stopping()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
         for one in sockets:
             one.close()
 
 
-def _work(argument: Any, sockets: Sequence[socket.socket], pipe: Pipe, period: PeriodKeys) -> None:
+class _Alone:
+    """This process as the only one that serves."""
+
+    def __init__(self, server: Server | TCPProxy, sockets: Sequence[socket.socket]) -> None:
+        self._server = server
+        self._sockets = sockets
+        self._starting: asyncio.Task[Any] | None = None
+        self._stopped = asyncio.Event()
+        self._code = 0
+
+    async def start(self) -> bool:
+        """Start; return whether connections are accepted: not if `stop` was called.
+
+        Raises:
+            TLSError: the application, or a certificate, cannot be used.
+        """
+        self._starting = asyncio.create_task(self._server.start(sock=list(self._sockets)))
+        await asyncio.wait((self._starting,))
+        if self._starting.cancelled():
+            return False
+        self._starting.result()
+        return True
+
+    def stop(self) -> None:
+        """Stop, in order; again: at once."""
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._stopped.is_set():
+            self._code = _FORCED
+            self._server.abort()
+        self._stopped.set()
+
+    async def reload(self) -> Sequence[str]:
+        """Read files again; return what went wrong."""
+        return await _reload(self._server)
+
+    async def wait(self) -> int:
+        """Wait for `stop` and the last request; return an exit code."""
+        await self._stopped.wait()
+        if self._starting is not None and not self._starting.cancelled():  # otherwise nothing was started
+            await self._server.stop()
+        return self._code
+
+
+class _Process:
+    """What signals, the service manager and a successor want of what is served."""
+
+    def __init__(self, served: _Alone | Workers, sockets: Sequence[socket.socket], keys: KeySchedule, notifier: Notifier) -> None:
+        self._served = served
+        self._sockets = sockets
+        self._keys = keys
+        self._notifier = notifier
+        self._successor: Successor | None = None
+        self._is_replaced = False
+        self._is_ready = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, inherited: Inherited | None, on_start: Callable[[], object]) -> int:
+        """Serve until the end; return an exit code."""
+        with self._signals():
+            if await self._served.start():
+                if inherited is not None:
+                    await inherited.confirm()
+                self._notifier.ready("Serving")
+                self._is_ready = True
+                self._watch()
+                on_start()
+            return await self._served.wait()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        reload, restart = partial(self._begin, self._reload), partial(self._begin, self._restart)
+        with handled({signal.SIGINT: self._stop, signal.SIGTERM: self._stop, signal.SIGHUP: reload, signal.SIGUSR2: restart}):
+            try:
+                yield
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+
+    def _begin(self, function: Callable[[], Any]) -> None:
+        if self._is_ready:
+            task = asyncio.get_running_loop().create_task(function())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _watch(self) -> None:
+        """Tell the watchdog that the loop runs."""
+        if self._notifier.watchdog_interval is not None and not self._is_replaced:
+            self._notifier.alive()
+            asyncio.get_running_loop().call_later(self._notifier.watchdog_interval, self._watch)
+
+    def _stop(self) -> None:
+        if not self._is_replaced:
+            self._notifier.stopping()
+        if self._successor is not None and not self._is_replaced:
+            self._successor.end()
+        self._is_ready = False
+        self._served.stop()
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        failures = await self._served.reload()
+        for failure in failures:
+            _log.error("A certificate could not be read again, and the old one stays in use: %s", failure)
+        if not failures:
+            _log.info("The certificates were read again")
+        self._notifier.ready("Serving" if not failures else "Serving; the last reload failed")
+
+    async def _restart(self) -> None:
+        if self._successor is not None:
+            _log.warning("A restart is under way already")
+            return
+        try:
+            self._successor = successor = Successor(self._sockets, self._keys.period, self._notifier.variables)
+        except OSError as error:
+            _log.error("The new process could not be started, and this one goes on: %s", error)
+            return
+        _log.info("Process %d starts, to take over from this one", successor.pid)
+        self._notifier.reloading()
+        if not await successor.wait():
+            _log.error("The new process has ended (exit code %s), and this one goes on; the reason is above", successor.exit_code)
+            self._successor = None
+            self._notifier.ready("Serving; the last restart failed")
+            return
+        self._notifier.replaced(successor.pid)
+        self._is_replaced = True
+        successor.release()
+        _log.info("Process %d has taken over; this one serves its requests to the end", successor.pid)
+        self._served.stop()
+
+
+def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     """Be a worker."""
     settings, identity = argument
-    link = Link(pipe, period)
-    logging.basicConfig(level=logging.INFO)
+    configure(settings.log_level)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
+            runner.run(_work_until_stopped(settings, identity, sockets, link))
+    except (TLSError, OSError) as error:
+        link.fail(error)
+        raise SystemExit(_CONFIG_FAILURE) from None
 
-    async def main() -> None:
-        options = settings.server_options(link.keys) | (identity or {})
-        server = Server(settings.app, **options)
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        await server.start(sock=list(sockets))
-        loop.add_signal_handler(signal.SIGTERM, stopped.set)
-        link.start(stop=stopped.set, reload=lambda: loop.create_task(server.reload()), collect=lambda: server.tls_server.stats())
-        await stopped.wait()
-        await server.stop()
-        link.end()
+
+async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sockets: Sequence[socket.socket], link: Link) -> None:
+    server = _make_server(settings, link.keys, identity)
+    # Beyond this worker's part of max_connections, a connection waits for another worker.
+    server.tls_server.drop_max_connection = False
+    await server.check()  # before the application starts
+    stopped = asyncio.Event()
+    await server.start(sock=list(sockets))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    link.start(stop=stopped.set, answers={"reload": partial(_reload, server), "stats": server.tls_server.stats})
+    await stopped.wait()
+    await server.stop()
+    link.end()
+
+
+def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[str, Any] | None = None) -> Server | TCPProxy:
+    """Make what serves.
+
+    Args:
+        settings: The server.
+        ticket_keys: As for `Settings.server_options`.
+        identity: The options of a development certificate, if there are no sites.
+    """
+    if isinstance(settings.app, TCPTarget):
+        options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
+        return TCPProxy(settings.app, graceful_timeout=settings.graceful_timeout, proxy_protocol=settings.proxy_protocol, **options)
+    return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
+
+
+async def _reload(server: Server | TCPProxy) -> list[str]:
+    """Read files again; return what went wrong."""
+    try:
+        await server.reload()
+    except ExceptionGroup as failures:  # of several certificates
+        return [str(one) for one in failures.exceptions]
+    except Exception as error:  # noqa: BLE001 - a source may raise anything; it is logged
+        return [str(error)]
+    return []
+
+
+# ---- reloading, for development
+
+
+def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
+    """Serve in a child process, which is replaced when files of the application change."""
+    from uvicorn import Config  # noqa: PLC0415 - its supervisors are loaded only for development
+    from uvicorn.supervisors import ChangeReload  # noqa: PLC0415
+
+    if settings.workers > 1:
+        raise ConfigError("--reload and --workers cannot be combined", code="ERR_HTTPS_SETTINGS", hint="Use one process for development.")
+    sockets = asyncio.run(_open(settings))
+    for one in sockets:
+        one.listen(BACKLOG)  # while the child is replaced, clients wait in the queue
+    config = Config("reloaded", log_config=None, reload=True, reload_dirs=[str(one) for one in settings.reload_dirs] or None)
+    target = partial(_work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings))
+    _drop_rights(settings)
+    on_start(settings.host or "*", _port_of(sockets))
+    ChangeReload(config, target, sockets).run()
+    return 0
+
+
+def _work_reloaded(settings: Settings, identity: dict[str, Any], sockets: list[socket.socket]) -> None:
+    """Be the child process. A failure is printed in full; the next change starts another one."""
+    configure(settings.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
+
+    async def serve() -> None:
+        server = _Alone(_make_server(settings, None, identity), sockets)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
+        if await server.start():
+            await server.wait()
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(main())
-    except (TLSError, OSError) as error:
-        _log.error("%s", error)
-        raise SystemExit(CONFIG_FAILURE) from None
+            runner.run(serve())
+    except Exception as error:  # noqa: BLE001 - of the application that is being written: its author wants the traceback
+        _log.error("%s. It is tried again after the next change", error, exc_info=error.__cause__ or error)
+
+
+# ---- the start
+
+
+def _find_identity(settings: Settings) -> dict[str, Any]:
+    """Return the options of a development certificate if there is no other; one for all workers."""
+    return {} if settings.sites else development_identity()
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -150,7 +346,7 @@ async def _open(settings: Settings) -> list[socket.socket]:
 
     Raises:
         OSError: the address cannot be used.
-        ConfigError: what was passed cannot be used.
+        ConfigError: what was passed cannot be used, or the port needs other rights.
     """
     sockets = [socket_of(number) for number in settings.fds] or passed_sockets()
     if sockets:
@@ -160,28 +356,28 @@ async def _open(settings: Settings) -> list[socket.socket]:
     except PermissionError as error:
         if settings.port >= _PRIVILEGED:
             raise
+        python = os.path.realpath("/proc/self/exe")  # noqa: ASYNC240 - of procfs, which does not block
         raise ConfigError(
             f"Port {settings.port} needs rights that this user does not have",
             code="ERR_HTTPS_PORT",
-            hint=f"Give them to this Python: sudo setcap cap_net_bind_service=+ep {os.path.realpath('/proc/self/exe')}; "
-            "or start as root with --user, or let systemd open the port (a .socket unit).",
+            hint=f"Give them to this Python: sudo setcap cap_net_bind_service+ep {python} "
+            "Or start as root with --user, or let systemd open the port by a .socket unit.",
         ) from error
 
 
-async def _drop_rights(settings: Settings, options: dict[str, Any]) -> None:
-    """Become `user` and `group`, and see that the files of the certificates can be read again.
+def _drop_rights(settings: Settings) -> None:
+    """Become `user` and `group`, and check that the files can be read then.
 
     Raises:
-        ConfigError: that is not so, or they do not exist.
-        OSError: a file cannot be read.
+        ConfigError: a file cannot be read, or the account does not exist.
+        OSError: a file is missing.
     """
     account = find_account(settings.user, settings.group)
-    if account is None:
-        return
-    load(settings.app, settings.interface)
-    source = options.get("secure_context")
-    if source is not None:
-        await source.start()
-    take(account)
-    if source is not None:
-        await source.reload()
+    if account is not None:
+        take(account)
+        check_readable(settings.files)
+
+
+def _port_of(sockets: Sequence[socket.socket]) -> int | None:
+    name = sockets[0].getsockname()
+    return name[1] if isinstance(name, tuple) else None

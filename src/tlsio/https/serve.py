@@ -13,11 +13,11 @@ from tlsio.certs import dev
 from tlsio.https.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tlsio.https.asgi import App
 
-__all__ = ["development_identity", "has_identity", "serve"]
+__all__ = ["development_identity", "handled", "has_identity", "serve"]
 
 _log = logging.getLogger("tlsio.https")
 
@@ -108,23 +108,35 @@ def _signals(server: Server, stopped: asyncio.Event) -> Iterator[None]:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}
+    with handled({signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: reload}):
+        try:
+            yield
+        finally:
+            for task in reloads:
+                task.cancel()
+
+
+@contextmanager
+def handled(handlers: Mapping[int, Callable[[], object]]) -> Iterator[None]:
+    """Handle signals in the running loop while the block runs; then as before."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, function in handlers.items():
         loop.add_signal_handler(number, function)
     try:
         yield
     finally:
-        for number in handlers:
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
-        for task in reloads:
-            task.cancel()
+            if handler is not None:  # the loop would leave the default, and asyncio.run() its own for SIGINT
+                signal.signal(number, handler)
 
 
 async def _reload(server: Server) -> None:
     try:
         await server.reload()
-    except Exception:
-        _log.exception("The certificates could not be read again: the old ones stay in use")
+    except Exception as error:  # noqa: BLE001 - a source may raise anything; it is logged
+        _log.error("The certificates could not be read again, and the old ones stay in use: %s", error)
     else:
         _log.info("The certificates were read again")
 

@@ -7,20 +7,26 @@ import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tlsio.connection.context.file_source import FileSource
 from tlsio.https.certificates import NamedFiles
 from tlsio.https.limits import Limits
+from tlsio.https.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
+from tlsio.model.checks import check_int, check_limit, check_seconds
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from tlsio.https.proxy_http import HTTPProxy
+    from tlsio.https.proxy_tcp import TCPTarget
 
 __all__ = ["Settings", "Site", "parse", "read"]
 
-_MAX_FILE = 1024 * 1024
+_MAX_FILE = 1024 * 1024  # bytes
+_MAX_WORKERS = 1024
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
 
 
@@ -57,20 +63,34 @@ class Site:
             given["passphrase"] = self.passphrase_file.read_text(encoding="utf-8").partition("\n")[0]
         return given
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names."""
+        alone = (self.cert, self.key, self.passphrase_file)
+        return (*(one for one in alone if one is not None), *self.ca, *self.crl)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A server. Each field is an option of `tlsio serve` and a key of its file.
 
     Attributes:
-        app: "module:name", or a folder.
+        app: "module:name", or a folder; or what `tlsio proxy` serves.
         sites: The certificates, the default first; () is one of the development authority.
         workers: Processes; 1: this one alone.
-        redirect: The port of plain HTTP that redirects here; None: none.
         fds: Descriptors of listening sockets that the parent process has opened.
+        graceful_timeout: Seconds for requests when the server stops; None: no limit.
+        max_connections: Of all workers together; as `max_handshakes`.
+        max_connections_per_address: Of one client's address, in each worker.
+        proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
+        strict_host: As of `tlsio.https.Server`.
+        access_log: The form of the line for each request.
+        forwarded_allow_ips: Of HTTP proxies whose `X-Forwarded-*` headers are believed.
+        reload: Start again when files of the application change; for development.
+        reload_dirs: The folders that are watched; () is the current one.
     """
 
-    app: str
+    app: str | HTTPProxy | TCPTarget
     host: str | None = "localhost"
     port: int = 8443
     fds: tuple[int, ...] = ()
@@ -86,8 +106,32 @@ class Settings:
     max_connections_per_address: int | None = None
     max_handshakes: int | None = None
     limits: Limits = field(default_factory=Limits)
+    proxy_protocol: tuple[str, ...] = ()
+    forwarded_allow_ips: tuple[str, ...] = ()
+    strict_host: bool = False
+    access_log: Literal["text", "json", "off"] = "text"
     user: str | None = None
     group: str | None = None
+    log_level: LogLevel = "info"
+    reload: bool = False
+    reload_dirs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            UsageError: one is out of its range.
+        """
+        check_int("port", self.port, 0, 65535)
+        check_int("workers", self.workers, 1, _MAX_WORKERS)
+        check_seconds("graceful_timeout", self.graceful_timeout)
+        for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
+            check_limit(name, getattr(self, name))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of certificates."""
+        return tuple(path for site in self.sites for path in site.files)
 
     def server_options(self, ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.https.Server`, without the application.
@@ -99,20 +143,25 @@ class Settings:
             UsageError: an option is wrong.
             OSError: a file with a passphrase cannot be read.
         """
-        names = ("interface", "lifespan", "root_path", "graceful_timeout", "limits", "max_connections_per_address")
-        options: dict[str, Any] = {name: getattr(self, name) for name in names}
+        names = ("interface", "lifespan", "root_path", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips", "strict_host")
+        access_log = None if self.access_log == "off" else self.access_log
+        return {name: getattr(self, name) for name in names} | {"access_log": access_log} | self.tls_options(PROTOCOLS, ticket_keys)
+
+    def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
+        """Return the options of `tlsio.create_server`. Raises as `server_options`."""
+        options: dict[str, Any] = {"max_connections_per_address": self.max_connections_per_address}
         # Limits of the whole server: each worker gets its part.
         for name in ("max_connections", "max_handshakes"):
             if (whole := getattr(self, name)) is not None:
                 options[name] = -(-whole // self.workers)
-        if self.sites:
-            shared = {"alpn_protocols": list(PROTOCOLS), "ciphers": INTERMEDIATE_CIPHERS, "min_version": self.min_version}
-            default, *others = [{**shared, **site.options()} for site in self.sites]
-            default["ticket_keys"] = ticket_keys  # one set for all names
-            options["secure_context"] = NamedFiles([FileSource(**one) for one in (default, *others)])
-        else:
-            options |= {"min_version": self.min_version, "ticket_keys": ticket_keys}
-        return options
+        shared: dict[str, Any] = {"ciphers": INTERMEDIATE_CIPHERS, "min_version": self.min_version}
+        if protocols:
+            shared["alpn_protocols"] = list(protocols)
+        if not self.sites:
+            return options | shared | {"ticket_keys": ticket_keys}
+        default, *others = [{**shared, **site.options()} for site in self.sites]
+        default["ticket_keys"] = ticket_keys  # one set for all names
+        return options | {"secure_context": NamedFiles([FileSource(**one) for one in (default, *others)])}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -145,12 +194,18 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
         ConfigError: a key or a value is wrong.
     """
     found = dict(given)
+    app = found.pop("app", None)
+    if app is None:
+        raise ConfigError(f"{label}: app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
+    if isinstance(app, str) and ":" not in app:
+        app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
     if not isinstance(sites, list) or not isinstance(limits, dict):
         raise ConfigError(f"{label}: write [[site]] and [limits] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
+            app=app,
             **_checked(found, Settings, folder, label),
             sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
             limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
@@ -170,11 +225,11 @@ def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, A
     known = {item.name: item for item in fields(kind) if item.name not in _TABLES}
     for name in given:
         if name not in known:
-            near = get_close_matches(str(name), known, 1)
+            near = get_close_matches(str(name), [*known, *(_IN_FILES if kind is Settings else ())], 1)
             raise ConfigError(
                 f"{label}: there is no setting {name!r}",
                 code="ERR_HTTPS_SETTINGS",
-                hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}.",
             )
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in given:
@@ -184,6 +239,8 @@ def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, A
 
 def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
     """Return a value of TOML in the type that a field is annotated with."""
+    if value is False and kind.endswith("| None"):
+        return None  # TOML has no null: `header_timeout = false` is no limit
     if kind.startswith("tuple"):
         values = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
@@ -191,15 +248,26 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         if not isinstance(value, str | Path):
             raise ConfigError(f"{label} must be a path, got {value!r}", code="ERR_HTTPS_SETTINGS")
         return folder / value
-    if kind.startswith("Literal"):
-        choices = re.findall(r'"([^"]+)"', kind)
+    if choices := _choices(kind):
         if value not in choices:
             raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {value!r}", code="ERR_HTTPS_SETTINGS")
         return value
-    types = {"int": int, "float": (int, float), "str": str, "bool": bool}[kind.partition(" ")[0]]
-    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
-        raise ConfigError(f"{label} must be of the type {kind}, got {value!r}", code="ERR_HTTPS_SETTINGS")
+    name = kind.partition(" ")[0]
+    types, words = _TYPES[name]
+    if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
+        raise ConfigError(f"{label} must be {words}, got {value!r}", code="ERR_HTTPS_SETTINGS")
     return value
 
 
-_TABLES = frozenset({"sites", "limits"})
+def _choices(kind: str) -> tuple[str, ...]:
+    return get_args(LogLevel) if kind == "LogLevel" else tuple(re.findall(r"'([^']+)'", kind))
+
+
+_TYPES: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "a text"),
+    "bool": (bool, "true or false"),
+}
+_IN_FILES = ("app", "site", "limits")
+_TABLES = frozenset({"app", "sites", "limits"})

@@ -1,4 +1,4 @@
-"""What systemd passes to a service and wants to hear: sockets, readiness, a watchdog.
+"""What systemd passes to a service, and the reports it expects: sockets, readiness, a watchdog.
 
 Source: sd_listen_fds(3), sd_notify(3), systemd.service(5) (`Type=notify-reload`).
 """
@@ -8,19 +8,21 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tlsio.model.environment import take_variable
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable
 
-__all__ = ["Notifier", "passed_sockets"]
+__all__ = ["Notifier", "passed_sockets", "socket_of"]
 
 _FIRST = 3  # SD_LISTEN_FDS_START
 
 
-def passed_sockets(environment: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+def passed_sockets(take: Callable[[str], str] = take_variable) -> list[socket.socket]:
     """Return the listening sockets that were passed to this process; [] if none were.
 
     The variables are removed, so that processes started later do not take the sockets for theirs.
@@ -28,8 +30,8 @@ def passed_sockets(environment: MutableMapping[str, str] = os.environ) -> list[s
     Raises:
         ConfigError: what was passed is not a number of listening sockets.
     """
-    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
-    environment.pop("LISTEN_FDNAMES", None)
+    pid, count = take("LISTEN_PID"), take("LISTEN_FDS")
+    take("LISTEN_FDNAMES")
     if not count or pid != str(os.getpid()):
         return []
     if not count.isdigit():
@@ -44,7 +46,7 @@ def socket_of(number: int) -> socket.socket:
         ConfigError: it is not one.
     """
     try:
-        os.set_inheritable(number, False)
+        os.set_inheritable(number, False)  # noqa: FBT003
         made = socket.socket(fileno=number)
     except OSError as error:
         raise ConfigError(f"File descriptor {number} is not a socket: {error.strerror}", code="ERR_HTTPS_SOCKET") from None
@@ -61,35 +63,45 @@ def socket_of(number: int) -> socket.socket:
 class Notifier:
     """Reports to the service manager, if there is one."""
 
-    def __init__(self, environment: MutableMapping[str, str] = os.environ) -> None:
+    def __init__(self, take: Callable[[str], str] = take_variable) -> None:
         """Read NOTIFY_SOCKET and WATCHDOG_USEC, and remove them: child processes do not report."""
-        address = environment.pop("NOTIFY_SOCKET", "")
-        pid, period = environment.pop("WATCHDOG_PID", ""), environment.pop("WATCHDOG_USEC", "")
+        self._given = address = take("NOTIFY_SOCKET")
+        pid, period = take("WATCHDOG_PID"), take("WATCHDOG_USEC")
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        # Half the time, as sd_watchdog_enabled(3) recommends; None: nobody waits for it.
+        # Half the time, as sd_watchdog_enabled(3) recommends; None: there is no watchdog.
         self.watchdog_interval = int(period) / 2e6 if self._address and period.isdigit() and pid in ("", str(os.getpid())) else None
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The variables for a process that takes over from this one."""
+        if not self._given:
+            return {}
+        period = {} if self.watchdog_interval is None else {"WATCHDOG_USEC": str(int(self.watchdog_interval * 2e6))}
+        return {"NOTIFY_SOCKET": self._given, **period}
+
     def ready(self, status: str) -> None:
-        """The server accepts connections, or has reloaded."""
+        """Report that the server accepts connections, or has reloaded."""
         self._send(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
 
+    def replaced(self, pid: int) -> None:
+        """Report that another process has taken over. Only the old one can: `NotifyAccess=main`."""
+        self._send(f"READY=1\nMAINPID={pid}")
+
     def reloading(self) -> None:
-        """A reload has begun; `ready` ends it."""
+        """Report that a reload has begun; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The server stops."""
+        """Report that the server stops."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """The loop runs."""
+        """Report that the loop runs, for the watchdog."""
         self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-            try:
-                sender.sendto(message.encode(), self._address)
-            except OSError:  # the service manager has gone; it will look by itself
-                pass
+        # If the service manager has gone, that is not our failure.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender, suppress(OSError):
+            sender.sendto(message.encode(), self._address)

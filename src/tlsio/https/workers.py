@@ -1,99 +1,50 @@
 """Several processes that serve one port: started, told of changes, replaced when they die.
 
-Theory of operation. The parent binds the sockets, makes the session ticket keys, and serves nobody.
-Each worker is a fresh interpreter (`spawn`) with the same listening sockets, and a pipe to the
-parent. Messages are small tuples; a pipe that ends means that the other side is gone, so a worker
-never outlives its parent.
+Theory of operation. The parent binds the sockets, makes the session ticket keys, and serves no
+client. Each worker is a fresh interpreter (`spawn`) with the same listening sockets, and a pipe to
+the parent. Messages are small tuples. The end of a pipe means that the other side is gone, so a
+worker never outlives its parent.
 
-Tickets: a client may come to any worker with a ticket of any other. So each key reaches all workers
-one period before the first of them encrypts with it.
+The listening sockets stay open in the parent: while a worker is replaced, connections wait in the
+kernel's queue or go to another worker, and none is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import itertools
 import logging
 import multiprocessing
-import os
 import signal
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tlsio.session.ticket_keys import Snapshot
+from tlsio.https.ticket_periods import PassedKeys
+from tlsio.model.errors import ConfigError, TLSError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from multiprocessing.connection import Connection as Pipe
     from multiprocessing.context import SpawnProcess
 
-__all__ = ["CONFIG_FAILURE", "KeySchedule", "Link", "PassedKeys", "PeriodKeys", "Workers"]
+    from tlsio.https.ticket_periods import KeySchedule, PeriodKeys
+
+__all__ = ["BACKLOG", "Link", "Workers"]
 
 _log = logging.getLogger("tlsio.https")
 
-CONFIG_FAILURE = 2  # the exit code of a worker that cannot start: it is not started again
-_KEY_BYTES = 48
-_KEY_INTERVAL = 3600.0  # seconds, as TicketKeyRing's
+BACKLOG = 4096  # connections in the kernel's queue, as of `tlsio.Server.listen`
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before a worker that died is replaced, doubled each time
 _LIVED = 10.0  # seconds after which a worker counts as healthy
-_ANSWER = 2.0  # seconds that a worker has for an answer
-
-
-@dataclass(frozen=True, slots=True)
-class PeriodKeys:
-    """The ticket keys of one period, and the one that follows.
-
-    Attributes:
-        keys: 48 bytes each; the first encrypts, all decrypt.
-        following: Encrypts from `until` on.
-        until: When the period ends, by the machine's monotonic clock.
-    """
-
-    keys: tuple[bytes, ...]
-    following: bytes
-    until: float
-
-    def __repr__(self) -> str:
-        return f"<PeriodKeys until={self.until:.0f}>"
-
-
-class KeySchedule:
-    """Makes the ticket keys, in the parent."""
-
-    def __init__(self, interval: float = _KEY_INTERVAL, *, now: float | None = None) -> None:
-        """Begin a period of `interval` seconds."""
-        self._interval = interval
-        self.period = PeriodKeys((os.urandom(_KEY_BYTES),), os.urandom(_KEY_BYTES), (time.monotonic() if now is None else now) + interval)
-
-    def advance(self, now: float) -> bool:
-        """Begin the next period if it is time; whether that was so."""
-        period = self.period
-        if now < period.until:
-            return False
-        # Tickets of the last period are accepted for one more.
-        self.period = PeriodKeys((period.following, period.keys[0]), os.urandom(_KEY_BYTES), now + self._interval)
-        return True
-
-
-class PassedKeys:
-    """A worker's source of ticket keys: what the parent sent last."""
-
-    clock = staticmethod(time.monotonic)
-
-    def __init__(self, period: PeriodKeys) -> None:
-        """Start with a period."""
-        self.period = period
-
-    def snapshot(self, now: float) -> Snapshot:
-        """Return the keys in use."""
-        period = self.period
-        if now < period.until:
-            return Snapshot((*period.keys, period.following), period.until)
-        return Snapshot((period.following, *period.keys), now + 1.0)  # the parent's message is on its way
-
-    async def refresh(self) -> None:
-        """Do nothing: the parent sends keys when there are new ones."""
+_ANSWER = 5.0  # seconds that a worker has for an answer
+_LINGER = 5.0  # seconds beyond the graceful timeout until a worker that does not end is killed
+_FORCED = 1  # the exit code if a second signal cut requests off
+# Signals of the terminal reach every process of the group; the parent decides what they mean. They
+# are blocked while a worker starts, until it can ignore them.
+_FOR_PARENT = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 
 
 class Link:
@@ -107,23 +58,31 @@ class Link:
         """Take the pipe, before a loop runs."""
         self.keys = PassedKeys(period)
         self._pipe = pipe
-        self._handlers: dict[str, Callable[[], Any]] = {}
+        self._stop: Callable[[], object] = lambda: None
+        self._answers: Mapping[str, Callable[[], Any]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, *, stop: Callable[[], object], reload: Callable[[], object], collect: Callable[[], Any]) -> None:
-        """Follow the parent's messages, in the running loop.
+    def start(self, *, stop: Callable[[], object], answers: Mapping[str, Callable[[], Any]]) -> None:
+        """Report that this worker accepts connections, and follow the parent's messages.
 
         Args:
             stop: Called when the worker has to stop, or the parent is gone.
-            reload: Called when files have to be read again.
-            collect: Returns what the parent asks for, which can be pickled.
+            answers: By question, a function for the answer, which can be pickled; may be async.
         """
-        self._handlers = {"stop": stop, "reload": reload, "collect": lambda: self._send("collected", collect())}
+        self._stop, self._answers = stop, answers
         asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._read)
-        self._send("ready", os.getpid())
+        self._send("ready", None)
 
     def end(self) -> None:
         """Follow them no more."""
         asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+
+    def fail(self, error: TLSError | OSError) -> None:
+        """Report why this worker cannot start."""
+        if isinstance(error, TLSError):
+            self._send("failed", (error.message, error.code, error.hint))
+        else:
+            self._send("failed", (str(error), None, None))
 
     def _read(self) -> None:
         try:
@@ -131,17 +90,23 @@ class Link:
                 kind, value = self._pipe.recv()
                 if kind == "keys":
                     self.keys.period = value
+                elif kind == "stop":
+                    self._stop()
                 else:
-                    self._handlers[kind]()
+                    task = asyncio.get_running_loop().create_task(self._answer(kind, value))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
         except (EOFError, OSError):
             self.end()
-            self._handlers["stop"]()
+            self._stop()
+
+    async def _answer(self, question: str, number: int) -> None:
+        answer = self._answers[question]()
+        self._send("answer", (number, await answer if inspect.isawaitable(answer) else answer))
 
     def _send(self, kind: str, value: Any) -> None:
-        try:
+        with suppress(OSError):  # the parent is gone; the pipe's end is read next
             self._pipe.send((kind, value))
-        except OSError:
-            pass  # the parent is gone; the pipe's end is read next
 
 
 class _Worker:
@@ -152,13 +117,11 @@ class _Worker:
         self.pipe = pipe
         self.started_at = time.monotonic()
         self.is_ready = False
-        self.answer: asyncio.Future[Any] | None = None
+        self.questions: dict[int, asyncio.Future[Any]] = {}
 
     def send(self, kind: str, value: Any = None) -> None:
-        try:
+        with suppress(OSError):  # it has just died; its sentinel is read next
             self.pipe.send((kind, value))
-        except OSError:
-            pass  # it has just died; its sentinel is read next
 
 
 class Workers:
@@ -166,86 +129,122 @@ class Workers:
 
     def __init__(
         self,
-        entry: Callable[[Any, Sequence[socket.socket], Pipe, PeriodKeys], None],
+        entry: Callable[[Any, Sequence[socket.socket], Link], None],
         argument: Any,
         sockets: Sequence[socket.socket],
         count: int,
+        *,
+        keys: KeySchedule,
+        graceful_timeout: float | None = None,
     ) -> None:
-        """Prepare; `run` starts the workers.
+        """Prepare; `start` starts the workers.
 
         Args:
-            entry: Run in each worker; a function that can be imported, with an argument, the
-                sockets, the pipe and the ticket keys, for `Link`.
-            argument: Can be pickled.
-            sockets: Bound, and listening or not.
+            entry: Run in each worker; a function that can be imported.
+            argument: The first argument of `entry`; can be pickled.
+            sockets: Bound, and listening or not; closed by `stop`.
             count: The number of workers.
+            keys: Makes the session ticket keys.
+            graceful_timeout: Seconds that a worker may take to stop; None: no limit.
         """
         self._entry = entry
         self._argument = argument
         self._sockets = sockets
         self._count = count
+        self._keys = keys
+        self._graceful_timeout = graceful_timeout
         self._context = multiprocessing.get_context("spawn")
-        self._keys = KeySchedule()
         self._workers: set[_Worker] = set()
+        self._numbers = itertools.count()
         self._failures = 0  # one after the other
+        self._failure: ConfigError | None = None
+        self._code = 0
         self._stopping = False
-        self._all_ready: asyncio.Future[None]
-        self._ended: asyncio.Future[int]
-        self._timer: asyncio.TimerHandle | None = None
+        self._rotation: asyncio.TimerHandle | None = None
+        self._killer: asyncio.TimerHandle | None = None
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers that are ready."""
+        """The process ids of the workers that accept connections."""
         return [worker.process.pid for worker in self._workers if worker.is_ready and worker.process.pid is not None]
 
     async def start(self) -> bool:
-        """Start the workers; whether all of them accept connections now."""
-        self._loop = asyncio.get_running_loop()
-        self._all_ready, self._ended = self._loop.create_future(), self._loop.create_future()
+        """Start the workers; return whether they accept connections: not if `stop` was called.
+
+        Raises:
+            ConfigError: a worker could not start. All have ended.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        self._all_ready: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        for one in self._sockets:
+            one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the first worker starts
         for _ in range(self._count):
             self._start_one()
         self._rotate()
         await asyncio.wait((self._all_ready, self._ended), return_when=asyncio.FIRST_COMPLETED)
-        return self._all_ready.done()
+        if (failure := self._failure) is not None:
+            await self._ended
+            raise failure
+        return not self._stopping
 
     async def wait(self) -> int:
-        """Wait until all workers have ended after `stop`, or cannot start; return an exit code."""
-        return await asyncio.shield(self._ended)
+        """Wait until all workers have ended after `stop`; return an exit code."""
+        await asyncio.shield(self._ended)
+        return self._code
 
     def stop(self) -> None:
         """Let the workers stop, each in order; again: at once."""
         if self._stopping:
-            for worker in self._workers:
-                worker.process.kill()
+            self._kill()
+        elif self._graceful_timeout is not None:
+            self._killer = self._loop.call_later(self._graceful_timeout + _LINGER, self._kill)
         self._stopping = True
-        for worker in self._workers:
-            worker.send("stop")
-        self._check_ended()
-
-    def reload(self) -> None:
-        """Let the workers read their files again."""
-        for worker in self._workers:
-            worker.send("reload")
-
-    async def collect(self) -> list[Any]:
-        """Return each worker's answer; one that does not answer in time is left out."""
-        asked = []
+        for one in self._sockets:
+            one.close()  # otherwise connections would go on to the queue, where nothing accepts them
         for worker in self._workers:
             if worker.is_ready:
-                if worker.answer is None:
-                    worker.answer = self._loop.create_future()
-                    worker.send("collect")
-                asked.append(worker.answer)
+                worker.send("stop")
+            else:  # it serves nothing, and its application may never be ready
+                worker.process.terminate()
+        self._check_ended()
+
+    def _kill(self) -> None:
+        self._code = _FORCED
+        for worker in self._workers:
+            worker.process.kill()
+
+    async def reload(self) -> Sequence[str]:
+        """Let the workers read their files again; return what went wrong, each failure once."""
+        answers: list[list[str]] = await self.ask("reload")
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(answers)))
+
+    async def ask(self, question: str) -> list[Any]:
+        """Return the answers of the workers; one that does not answer in time is left out."""
+        asked: list[asyncio.Future[Any]] = []
+        number = next(self._numbers)
+        for worker in self._workers:
+            if worker.is_ready:
+                worker.questions[number] = answer = self._loop.create_future()
+                asked.append(answer)
+                worker.send(question, number)
         if asked:
             await asyncio.wait(asked, timeout=_ANSWER)
+        for worker in self._workers:
+            worker.questions.pop(number, None)
         return [one.result() for one in asked if one.done() and not one.cancelled()]
 
     # ---- processes
 
     def _start_one(self) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_begin, args=(self._entry, self._argument, self._sockets, theirs, self._keys.period))
-        process.start()
+        arguments = (self._entry, self._argument, self._sockets, theirs, self._keys.period)
+        process = self._context.Process(target=_begin, args=arguments, name="tlsio worker")
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_PARENT)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         worker = _Worker(process, ours)
         self._workers.add(worker)
@@ -255,71 +254,90 @@ class Workers:
     def _read(self, worker: _Worker) -> None:
         try:
             while worker.pipe.poll():
-                kind, value = worker.pipe.recv()
-                if kind == "ready":
-                    worker.is_ready = True
-                    worker.send("keys", self._keys.period)  # they may have changed since its start
-                    if not self._all_ready.done() and sum(one.is_ready for one in self._workers) == self._count:
-                        self._all_ready.set_result(None)
-                elif worker.answer is not None:
-                    if not worker.answer.done():
-                        worker.answer.set_result(value)
-                    worker.answer = None
+                self._receive(worker, *worker.pipe.recv())
         except (EOFError, OSError):
             self._loop.remove_reader(worker.pipe.fileno())
 
+    def _receive(self, worker: _Worker, kind: str, value: Any) -> None:
+        if kind == "ready":
+            worker.is_ready = True
+            worker.send("keys", self._keys.period)  # they may have changed since its start
+            if not self._all_ready.done() and len(self.pids) == self._count:
+                self._all_ready.set_result(None)
+        elif kind == "failed":
+            message, code, hint = value
+            if not self._all_ready.done():
+                self._fail(ConfigError(message, code=code, hint=hint))
+            else:
+                _log.error("A worker cannot start: %s", message)
+        else:
+            number, answer = value
+            if (waiting := worker.questions.pop(number, None)) is not None and not waiting.done():
+                waiting.set_result(answer)
+
     def _died(self, worker: _Worker) -> None:
+        self._read(worker)  # its last words
         self._loop.remove_reader(worker.process.sentinel)
         self._loop.remove_reader(worker.pipe.fileno())
         self._workers.discard(worker)
-        if worker.answer is not None and not worker.answer.done():
-            worker.answer.cancel()
+        for answer in worker.questions.values():
+            answer.cancel()
         worker.process.join()
-        code = worker.process.exitcode
-        pid = worker.process.pid
+        code, pid = worker.process.exitcode, worker.process.pid
         worker.pipe.close()
         worker.process.close()
-        if code == CONFIG_FAILURE and not self._all_ready.done():
-            self._end(CONFIG_FAILURE)
+        if not self._stopping and not self._all_ready.done():
+            self._fail(ConfigError(f"A worker ended before it could serve ({_describe(code)})", code="ERR_HTTPS_WORKER"))
         elif not self._stopping:
-            lived = time.monotonic() - worker.started_at
-            self._failures = 0 if lived > _LIVED else self._failures + 1
-            pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE) if self._failures else 0.0
-            _log.error("Worker %s ended (%s); it is replaced", pid, _describe(code))
-            self._loop.call_later(pause, self._replace)
+            self._plan_replacement(worker, f"Worker {pid} ended ({_describe(code)})")
         self._check_ended()
+
+    def _plan_replacement(self, worker: _Worker, what: str) -> None:
+        self._failures = 0 if time.monotonic() - worker.started_at > _LIVED else self._failures + 1
+        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE) if self._failures else 0.0
+        _log.error("%s; it is replaced", what)
+        self._loop.call_later(pause, self._replace)
 
     def _replace(self) -> None:
         if not self._stopping:
             self._start_one()
 
-    def _end(self, code: int) -> None:
-        if not self._ended.done():
-            self._ended.set_result(code)
-        self.stop()
+    def _fail(self, failure: ConfigError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._stopping = True
+            self._kill()
+            self._check_ended()
 
     def _check_ended(self) -> None:
-        if self._stopping and not self._workers:
-            if self._timer is not None:
-                self._timer.cancel()
-            if not self._ended.done():
-                self._ended.set_result(0)
+        if self._stopping and not self._workers and not self._ended.done():
+            for timer in (self._rotation, self._killer):
+                if timer is not None:
+                    timer.cancel()
+            self._ended.set_result(None)
 
     # ---- ticket keys
 
     def _rotate(self) -> None:
-        now = time.monotonic()
+        now = self._keys.clock()
         if self._keys.advance(now):
             for worker in self._workers:
                 worker.send("keys", self._keys.period)
-        self._timer = self._loop.call_later(max(0.0, self._keys.period.until - now), self._rotate)
+        self._rotation = self._loop.call_later(max(0.0, self._keys.period.until - now), self._rotate)
 
 
-def _begin(entry: Callable[..., None], argument: Any, sockets: Sequence[socket.socket], pipe: Pipe, period: PeriodKeys) -> None:
-    """Run in a worker. Ctrl-C reaches all processes of the terminal: the parent decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    entry(argument, sockets, pipe, period)
+def _begin(
+    entry: Callable[[Any, Sequence[socket.socket], Link], None],
+    argument: Any,
+    sockets: Sequence[socket.socket],
+    pipe: Pipe,
+    period: PeriodKeys,
+) -> None:
+    """Run in a worker."""
+    for number in _FOR_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_PARENT)
+    entry(argument, sockets, Link(pipe, period))
 
 
 def _describe(code: int | None) -> str:
