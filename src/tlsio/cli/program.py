@@ -37,6 +37,7 @@ COMMANDS = {
     "doctor": ("doctor", "Say what is wrong with a server, and what to do."),
     "bench": ("bench", "Measure handshakes and echoes per second."),
     "serve": ("serve", "Serve an application or a folder over HTTPS."),
+    "proxy": ("proxy", "Put TLS in front of another server."),
 }
 
 
