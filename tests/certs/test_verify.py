@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 import pki
-from tlsio import CertificateError, ConfigError, UsageTypeError, UsageValueError, certs
+from tlsio import CertificateError, ConfigError, UsageTypeError, UsageValueError, certs, openssl_version
 from tlsio.model.constants import defaults
 from tlsio.native._core import security_level
 
@@ -264,7 +264,8 @@ CASES = {
     "expired intermediate": Case(intermediate(not_after=AT - DAY), NEITHER),
     "leaf of the future": Case(lambda: leaf(not_before=AT + DAY), NEITHER),
     "last second": Case(lambda: leaf(not_after=AT + dt.timedelta(seconds=1)), BOTH),
-    "the very end": Case(lambda: leaf(not_after=AT), NEITHER),  # RFC 5280 includes it, OpenSSL does not
+    # RFC 5280 includes it, OpenSSL only since 4.0.
+    "the very end": Case(lambda: leaf(not_after=AT), NEITHER if openssl_version < "OpenSSL 4" else BOTH),
     "a second later": Case(lambda: leaf(not_after=AT), NEITHER, at=AT + dt.timedelta(seconds=1)),
     "first second": Case(lambda: leaf(not_before=AT), BOTH),
     "a second earlier": Case(lambda: leaf(not_before=AT), NEITHER, at=AT - dt.timedelta(seconds=1)),
