@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 import pki
-from tlsio import CertificateError, ConfigError, UsageTypeError, UsageValueError, certs
+from tlsio import CertificateError, ConfigError, UsageTypeError, UsageValueError, certs, openssl_version
 from tlsio.model.constants import defaults
 from tlsio.native._core import security_level
 
@@ -264,7 +264,8 @@ CASES = {
     "expired intermediate": Case(intermediate(not_after=AT - DAY), NEITHER),
     "leaf of the future": Case(lambda: leaf(not_before=AT + DAY), NEITHER),
     "last second": Case(lambda: leaf(not_after=AT + dt.timedelta(seconds=1)), BOTH),
-    "the very end": Case(lambda: leaf(not_after=AT), NEITHER),  # RFC 5280 includes it, OpenSSL does not
+    # RFC 5280 includes it, OpenSSL only since 4.0.
+    "the very end": Case(lambda: leaf(not_after=AT), NEITHER if openssl_version < "OpenSSL 4" else BOTH),
     "a second later": Case(lambda: leaf(not_after=AT), NEITHER, at=AT + dt.timedelta(seconds=1)),
     "first second": Case(lambda: leaf(not_before=AT), BOTH),
     "a second earlier": Case(lambda: leaf(not_before=AT), NEITHER, at=AT - dt.timedelta(seconds=1)),
@@ -305,6 +306,18 @@ def chain_of(name: str) -> tuple[Link, ...]:
 def pems(links: Sequence[Link]) -> bytes:
     """Return certificates in one file."""
     return b"".join(link.pem for link in links)
+
+
+@cache
+def is_command_of_library() -> bool:
+    """Whether the `openssl` command is of the same major version as the library."""
+    said = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=True).stdout
+    return said.split()[1].partition(".")[0] == openssl_version.split()[1].partition(".")[0]
+
+
+def can_compare(name: str) -> bool:
+    """Whether the command must agree about a case: not if its version judges it otherwise."""
+    return name != "the very end" or is_command_of_library()
 
 
 def ask_openssl(case: Case, chain: tuple[Link, ...], folder: Path, *, strict: bool) -> bool:
@@ -362,14 +375,16 @@ class TestCases:
         """What connections do by default is what `openssl verify` says."""
         verdict = judged(name, "openssl")
         assert verdict.accepted == ("openssl" in CASES[name].accepted_by), verdict.lines()
-        assert ask_openssl(CASES[name], chain_of(name), tmp_path, strict=False) == ("openssl" in CASES[name].accepted_by)
+        if can_compare(name):
+            assert ask_openssl(CASES[name], chain_of(name), tmp_path, strict=False) == ("openssl" in CASES[name].accepted_by)
 
     def test_strict(self, name: str, tmp_path: Path) -> None:
         """Strict is what both OpenSSL's strict flag and `cryptography` accept."""
         verdict = judged(name, "strict")
         assert verdict.accepted == ("strict" in CASES[name].accepted_by), verdict.lines()
-        both = ask_openssl(CASES[name], chain_of(name), tmp_path, strict=True) and ask_cryptography(CASES[name], chain_of(name))
-        assert both == ("strict" in CASES[name].accepted_by)
+        if can_compare(name):
+            both = ask_openssl(CASES[name], chain_of(name), tmp_path, strict=True) and ask_cryptography(CASES[name], chain_of(name))
+            assert both == ("strict" in CASES[name].accepted_by)
 
     def test_verdicts_have_causes(self, name: str) -> None:
         """A refusal has at least one, an acceptance none; both can be printed."""

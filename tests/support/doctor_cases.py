@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 DAY, NOW, HOUR = pki.DAY, pki.NOW, dt.timedelta(hours=1)
 LOW = "DEFAULT:@SECLEVEL=0"
+# OpenSSL 4.0 supports no curve of 192 bits: the handshake fails before there is a certificate to look at.
+WEAK_CURVE = "weak-ec" if tlsio.openssl_version < "OpenSSL 4" else "handshake-failed"
 
 
 # ---- certificates ----
@@ -389,7 +391,7 @@ CERTIFICATES: dict[str, Case] = {
     "clock never set": Case(ours, {"clock"}, options=lambda: {"at": dt.datetime(2000, 1, 1, tzinfo=dt.UTC)}),
     "SHA-1": Case(lambda: ours(with_sha1(), ciphers=LOW), {"sha1"}),
     "RSA of 1024 bits": Case(lambda: ours(leaf(key=small_key()), ciphers=LOW), {"weak-rsa"}),
-    "192-bit curve": Case(lambda: openssl("-tls1_2", "-cipher", LOW, who=leaf(key=ec.generate_private_key(ec.SECP192R1()))), {"weak-ec", "no-tls13"}),
+    "192-bit curve": Case(lambda: openssl("-tls1_2", "-cipher", LOW, who=leaf(key=ec.generate_private_key(ec.SECP192R1()))), {WEAK_CURVE, "no-tls13"}),
 }  # fmt: skip
 
 REVOCATION: dict[str, Case] = {

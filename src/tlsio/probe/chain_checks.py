@@ -142,7 +142,9 @@ def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Findin
     subject, issuer = f'"{top.title}"', f'"{top.issuer_text}"'
     is_alone = len(path) == 1
     kind, reason = "unknown-root", f"{issuer}, the issuer of {subject}, is not trusted here."
-    if is_alone and _is_self_signed(top):
+    if (signer := _find_false_issuer(top, facts)) is not None:  # which OpenSSL 4.0 does not consider
+        kind, reason = "not-an-authority", f'{subject} was issued by "{signer.title}", which is not the certificate of an authority.'
+    elif is_alone and _is_self_signed(top):
         kind, reason = "self-signed", f"{subject} is self-signed, and not trusted here."
     elif _is_self_signed(top):
         reason = f"The root {subject} is not trusted here."
@@ -155,6 +157,13 @@ def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Findin
     if not facts.name_fits:
         kind, reason = "other-server", f"The certificate is for another name, and not from an authority that is trusted. {reason}"
     return found(kind, reason)
+
+
+def _find_false_issuer(top: PeerCertificate, facts: ChainFacts) -> PeerCertificate | None:
+    """Return the non-CA certificate that was sent and that signed `top` by its key identifier."""
+    key = top.authority_key_id
+    sent = read_all(facts.sent[1:])
+    return next((one for one in sent if key and key == one.subject_key_id and one.subject_key == top.issuer_key and not one.is_ca), None)
 
 
 def _is_self_signed(one: PeerCertificate) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.errors import AlertReceived, ConfigError, TLSError, UsageError
 from tlsio.probe.chain_checks import ChainFacts, check_chain, is_untrusted
 from tlsio.probe.client_checks import check_refusal
@@ -52,9 +54,9 @@ _SEVERITIES = ("error", "warning", "notice")
 _LENIENT = {
     "min_version": "TLSv1",
     "ciphers": "ALL:@SECLEVEL=0",
-    "ecdh_curve": "X25519:P-256:P-384:P-521:P-224:P-192",
     "secure_options": 4,  # SSL_OP_LEGACY_SERVER_CONNECT
 }
+_GROUPS = ("X25519", "P-256", "P-384", "P-521", "P-224", "P-192")  # OpenSSL 4.0 lacks the last two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +225,7 @@ class _Doctor:
         if is_open:
             self.findings.append(found("version-intolerant", f"The server fails when TLS 1.3 is offered: {error.message}."))
             return newer, True
-        lenient, _ = await self._retry(tried, _LENIENT)
+        lenient, _ = await self._retry(tried, {**_LENIENT, "ecdh_curve": _find_groups()})
         return lenient, False
 
     async def _retry(self, tried: Attempt, context: dict[str, Any]) -> tuple[Attempt, bool]:
@@ -354,6 +356,20 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
         # An option of the caller requires more, such as fetch_crl= or ocsp=.
         findings.append(found("revoked" if refused.code == "CERT_REVOKED" else "not-trusted", f"{refused.message}.", refused.hint))
     return facts, findings
+
+
+@cache
+def _find_groups() -> str:
+    """Return the groups that this OpenSSL supports."""
+    return ":".join(filter(_is_supported, _GROUPS))
+
+
+def _is_supported(group: str) -> bool:
+    try:
+        create_secure_context(ecdh_curve=group)
+    except ConfigError:
+        return False
+    return True
 
 
 def sort_findings(findings: list[Finding]) -> tuple[Finding, ...]:
