@@ -84,6 +84,7 @@ class TestNotifier:
     @pytest.mark.parametrize(
         ("period", "pid", "interval"),
         [("30000000", "", 15.0), ("30000000", str(os.getpid()), 15.0), ("30000000", "1", None), ("soon", "", None), ("", "", None)],
+        ids=["anyone's", "ours", "another's", "no number", "none"],
     )
     def test_the_watchdog(self, period: str, pid: str, interval: float | None) -> None:
         """Half of its time, and for the process that takes over the whole again."""
