@@ -70,6 +70,10 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
     without an answer. So clients whose WebSocket is refused could fill the log.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _log
+
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
@@ -100,6 +104,7 @@ class Http1Protocol(HttpToolsProtocol):
         service = connection.service
         config: Any = _ConnectionConfig(service.config, connection)
         super().__init__(config, service.state, service.lifespan_state, asyncio.get_running_loop())
+        self.logger = _log  # errors of the application go where those of HTTP/2 go
         self.access_log = False  # a layer writes it, for both versions
         if self.ws_protocol_class is not None:
             self.ws_protocol_class = _WebSocketProtocol
