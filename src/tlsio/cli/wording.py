@@ -64,6 +64,7 @@ _NAMED = re.compile(
 )
 _SUBJECT = re.compile(r"""^(?P<subject>[a-z][a-z0-9_]*)(?:\[\d+\])?(?= must | has | is | cannot | contains | ")""")
 _OF_LIBRARY = re.compile(r"\btlsio\.[A-Za-z]|\b[a-z_]+\(\)|(?<![\w/+=-])[a-z][a-z0-9_]*=(?![\w/*=])|(?<![\w/+=-])[a-z_]+=(?:True|False)\b")
+_COMMAND_LINE = re.compile(r"`[^`]+`")  # it has options of its own
 _LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _HINTS = {"hint", "remedy"}
 _MESSAGES = {"message", "text", "reason", "problem", "error"}
@@ -142,7 +143,7 @@ class _Names:
 
     def lack(self, sentence: str) -> bool:
         """Tell whether a translated sentence names what the command does not have."""
-        return bool(_OF_LIBRARY.search(sentence)) or not self._options.issuperset(_LONG_OPTION.findall(sentence))
+        return bool(_OF_LIBRARY.search(sentence)) or not self._options.issuperset(_LONG_OPTION.findall(_COMMAND_LINE.sub("", sentence)))
 
     def _name(self, found: re.Match[str]) -> str:
         name = found["option"] or found["given"] or found["word"]
