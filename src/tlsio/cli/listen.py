@@ -85,8 +85,10 @@ def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, *
     failures: list[Exception] = []
     if pipes:
         report |= {"pipe": (read_input, write_output), "finish": has_input_end(), "on_failure": failures.append}
-    serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
-    asyncio.run(_serve(serving, host, announce, only_one=pipes))
+    with_passphrase(
+        passphrase,
+        lambda secret: asyncio.run(_serve(serve(port, host, passphrase=secret, **given, **report), host, announce, only_one=pipes)),
+    )
     if failures:
         raise failures[0]
 
