@@ -256,6 +256,20 @@ class TestContents:
             for line in ("OCSP - URI:http://a.example/ocsp", "CA Issuers - URI:http://a.example/ca", "URI:http://a.example/crl"):
                 assert line in said
 
+    @pytest.mark.parametrize(
+        ("text", "meant"),
+        [
+            ("CN=a, O=Bar Inc.", "CN=a,O=Bar Inc."),
+            (" CN = a + UID = 1 ,O=b", "CN=a+UID=1,O=b"),
+            ("CN=a = b, O=x", "CN=a = b,O=x"),
+            (r"O=Foo\, Inc., CN=a", r"O=Foo\, Inc.,CN=a"),
+            (r"O=Foo\ , CN=a", r"O=Foo\ ,CN=a"),
+        ],
+    )
+    def test_blanks_around_the_signs_of_a_subject_do_not_count(self, text: str, meant: str) -> None:
+        """Openssl prints them; those of a value stay."""
+        assert self_signed("a.example", subject=text).certificate.subject == x509.Name.from_rfc4514_string(meant)
+
     @pytest.mark.parametrize(("subject", "hint"), [("/CN=a/O=b", "with commas"), ("a", "RFC 4514")])
     def test_a_subject_is_written_as_in_rfc_4514(self, subject: str, hint: str) -> None:
         """Not as for `openssl`."""
