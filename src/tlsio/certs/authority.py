@@ -38,12 +38,13 @@ from tlsio.certs.profile import (
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
 from tlsio.certs.status import ListNumbers, Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from tlsio.certs.subject import is_same_subject, named, parse_subject, subject_faults
+from tlsio.certs.subject import common_name_of, is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_certificates
+from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
     import os
@@ -282,14 +283,16 @@ class Authority:
         subject = facts.subject if usage == "client" else x509.Name([])
         if facts.usages and USAGES[usage] not in facts.usages:
             faults.append(f"it asks for other usages than that of a {usage}")
-        if usage == "server" and not facts.names and names is None:
+        is_nameless = usage == "server" and not facts.names and names is None
+        if is_nameless:
             faults.append("it has no alternative name, and clients read no other")
+        else:
+            faults += self._name_faults(subject, certified)
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += [*self._name_faults(subject, certified), *subject_faults(subject)]
+        faults += subject_faults(subject)
         if faults:
-            is_nameless = usage == "server" and names is None and not facts.names and facts.subject.rdns
-            hint = 'If it is for a client, give usage="client".' if is_nameless else None
+            hint = _hint_for_nameless(facts.subject) if is_nameless else None
             raise ConfigError(f"The request was not signed: {'; '.join(dict.fromkeys(faults))}", code="ERR_TLS_REQUEST_REFUSED", hint=hint)
         certificate = self._issue(
             asked.public_key(),
@@ -434,6 +437,14 @@ class Authority:
         start, end = make_life(self._now(), days, not_before, not_after, default=LEAF_DAYS, issuer=self.certificate)
         check_leaf_life(start, end)
         return start, end
+
+
+def _hint_for_nameless(subject: x509.Name) -> str:
+    """Return what to do about a request without alternative names."""
+    common_name = common_name_of(subject)
+    such = f', such as "{printable(common_name)}" of its subject' if common_name else ""
+    client = ' If it is for a client, give usage="client".' if subject.rdns else ""
+    return f"Give the names that clients connect to as names={such}.{client}"
 
 
 def _make_authority(  # noqa: PLR0913 - AuthorityOptions

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tlsio.cli.parameters import metavar_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,14 +27,14 @@ _OPTIONS = {
     "CRLfile": ("--crl",),
     "E": ("--cert",),
     "accept": ("PORT",),
-    "addext": ("NAME...", "--name"),
+    "addext": ("NAME", "--name"),
     "cacert": ("--ca",),
-    "certfile": ("FILE...",),
+    "certfile": ("FILE",),
     "cipher": ("--ciphers",),
     "connect": ("HOST[:PORT]", "TARGET"),
     "curves": ("--groups",),
-    "in": ("FILE...", "CSR", "--csr", "TARGET"),
-    "inkey": ("--key", "FILE..."),
+    "in": ("FILE", "CSR", "--csr", "TARGET"),
+    "inkey": ("--key", "FILE"),
     "k": ("--insecure",),
     "keyout": ("--new-key", "--key-out"),
     "newkey": ("--new-key",),
@@ -46,7 +48,7 @@ _OPTIONS = {
     "subj": ("--subject",),
     "tls1_2": ("--max-version", "--min-version"),
     "tls1_3": ("--min-version",),
-    "untrusted": ("FILE...",),
+    "untrusted": ("FILE",),
     "verify_hostname": ("--name", "--servername"),
 }
 _NEEDLESS = {"export", "new", "noout", "showcerts", "text", "verify", "verify_return_error", "x509"}
@@ -114,7 +116,7 @@ def describe_extra(ctx: click.Context, extra: Sequence[str]) -> str:
     if not arguments:
         return text
     last = arguments[-1]
-    metavar, value = _metavar(last), ctx.params.get(last.name or "")
+    metavar, value = metavar_of(last), ctx.params.get(last.name or "")
     if extra[0].isdecimal() and "PORT" in last.type.name.upper():
         return f"{text} Write the host and the port as HOST:PORT."
     if metavar == "TARGET":
@@ -128,7 +130,7 @@ def _hint_for_option(ctx: click.Context, name: str, known: set[str]) -> str:
     word = name.lstrip("-")
     for own in (f"--{word}", *_OPTIONS.get(word, ())):
         for one in ctx.command.params:
-            if isinstance(one, click.Argument) and own == _metavar(one):
+            if isinstance(one, click.Argument) and own == metavar_of(one):
                 return f" Write {own} without an option."
             if isinstance(one, click.Option) and own in one.opts:
                 value = "" if one.is_flag else f" {one.metavar or 'VALUE'}"
@@ -137,7 +139,3 @@ def _hint_for_option(ctx: click.Context, name: str, known: set[str]) -> str:
         return " It is not needed here: leave it out."
     close = get_close_matches(name, known, cutoff=_CLOSE)
     return f" Did you mean {' or '.join(close)}?" if close else ""
-
-
-def _metavar(argument: click.Argument) -> str:
-    return argument.metavar or (argument.name or "").upper()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.parameters import STANDARD_INPUT
+from tlsio.cli.parameters import STANDARD_INPUT, metavar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _OWN_WORDS = (
     ("(untrust)", "(tlsio dev untrust)"),
     ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
     ("to_pfx()", "tlsio pfx"),
+    (": read(key, certificate).", "."),
+    (": read(certificate, root).", "."),
     ("inspect() says which, and why.", "`tlsio inspect` says which, and why."),
     ("tlsio.get_ciphers() lists", "`openssl ciphers` lists"),
     ("; both can share one with reuse_port=True", ""),
@@ -48,7 +50,7 @@ _OWN_WORDS = (
         "tlsio pin FILE",
     ),
 )
-_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target"}
+_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target", "path": "out"}
 # The names of arguments that the library gives to what the command line calls a file.
 _SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
 # What the library calls content that it was given, which is that of standard input.
@@ -161,6 +163,6 @@ class _Names:
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):
-                    return (one.metavar or (one.name or name).upper()).removesuffix("...")
+                    return metavar_of(one)
                 return next((word for word in one.opts if word.startswith("--")), one.opts[0])
         return None

@@ -142,13 +142,13 @@ def cert(
             then any alternative names, such as `ada@example.com`.
         client: For a client, which servers do not accept from each other.
         folder: Where the authority is kept. Default: `where()`.
-        into: The folder of the new files.
+        into: The folder of the new files; it is made if it is missing.
         days: The length of its life, at most 398. Default: 365.
         overwrite: Replace files that exist.
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        FileNotFoundError: there is no authority, or no such folder.
+        FileNotFoundError: there is no authority.
         OSError: a file cannot be read or written.
         ConfigError: as `load`; or the authority has expired.
         UsageError: there is no name, a name is wrong, or outside the name constraints.
@@ -159,6 +159,7 @@ def cert(
     issue = authority.client if client else authority.server
     leaf = issue(*names, days=days)
     stem = _stem(names, client=client)
+    Path(into).mkdir(parents=True, exist_ok=True)
     issued = Issued(leaf, Path(into, f"{stem}.pem"), Path(into, f"{stem}-key.pem"))
     leaf.write(cert=issued.cert, key=issued.key, overwrite=overwrite)
     return issued
@@ -228,7 +229,7 @@ def _missing(place: Path, hint: str) -> FileNotFoundError:
 
 
 def _describe_removals(lines: Sequence[str]) -> str:
-    """Return the hint for an authority that cannot be removed, because its certificate is missing."""
+    """Return the hint for an authority whose certificate, by which it is removed, is missing."""
     if not lines:
         return "No store that can be searched has the root of one."
     return f"Stores have the root of one. If its folder was deleted, remove it: {'; '.join(f'`{line}`' for line in lines)}."
