@@ -15,13 +15,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.certs.keys import generate_key, load_key, signature_hash
-from tlsio.certs.leaf import Leaf
+from tlsio.certs.leaf import Leaf, LeafOptions
 from tlsio.certs.names import parse_name, parse_names, spiffe_faults
 from tlsio.certs.pem import to_pem
 from tlsio.certs.profile import (
     LEAF_DAYS,
     add_leaf_extensions,
     begin,
+    check_arguments,
     check_days,
     check_instant,
     check_leaf_life,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tlsio.certs.keys import PrivateKey, PublicKey
-    from tlsio.certs.leaf import LeafOptions
     from tlsio.certs.request import Usage
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content, Material
@@ -135,6 +135,7 @@ class Authority:
             UsageError: a name, a constraint or a time is wrong.
             ConfigError: the kind of key is not available.
         """
+        check_arguments("Authority.create", options, AuthorityOptions)
         return _make_authority(None, name, **options)
 
     @classmethod
@@ -211,6 +212,7 @@ class Authority:
             UsageStateError: this authority may not have authorities below it.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("intermediate", options, AuthorityOptions)
         return _make_authority(self, name, **options)
 
     def server(self, *names: str | x509.GeneralName, **options: Unpack[LeafOptions]) -> Leaf:
@@ -226,6 +228,7 @@ class Authority:
             UsageError: a name or a time is wrong, or a name is outside the name constraints.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("server", options, LeafOptions)
         if not names:
             raise wrong_value("names", "is empty", hint="Give what clients connect to, such as localhost and 127.0.0.1.")
         return self._leaf("server", names, **options)
@@ -243,6 +246,7 @@ class Authority:
             UsageError: a name or a time is wrong, or a name is outside the name constraints.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("client", options, LeafOptions)
         options.setdefault("subject", named(common_name))
         return self._leaf("client", names, **options)
 

@@ -433,6 +433,13 @@ def test_real_debian(root: Root, tmp_path: Path) -> None:
     assert not [path for path in etc.iterdir() if path.is_symlink() and not path.exists()]
 
 
+def test_one_kind_of_store_is_given_as_a_list(tmp_path: Path, root: Root) -> None:
+    """A str would be read letter by letter."""
+    with pytest.raises(tlsio.UsageTypeError) as caught:
+        find_stores(root, describe(tmp_path), only="nss")
+    assert caught.value.hint == "Write only=['nss']."
+
+
 def test_roots_of_deleted_authorities_are_found_by_their_names(tmp_path: Path) -> None:
     """In the folder of the system, where a file has the name, and nothing else is removed."""
     anchors = tmp_path / "top/etc/pki/ca-trust/source/anchors"

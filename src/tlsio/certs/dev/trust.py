@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tlsio.certs.dev import java, linux, macos, nss, windows
 from tlsio.certs.dev.store import Root
-from tlsio.model.checks import wrong_value
+from tlsio.model.checks import wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -57,8 +57,10 @@ def find_stores(root: Root, machine: Machine, *, only: Collection[str] = STORE_K
         only: Kinds of stores: `"system"`, `"nss"`, `"java"`.
 
     Raises:
-        UsageValueError: `only` has another word.
+        UsageError: `only` is not a collection, or has another word.
     """
+    if isinstance(only, str):
+        raise wrong_type("only", "a list of kinds of stores", only, hint=f"Write only=[{only!r:.40}].")
     if unknown := set(only) - set(STORE_KINDS):
         raise wrong_value("only", f"must be of {', '.join(STORE_KINDS)}, got {min(unknown)!r:.40}")
     return [store for finder in (linux, macos, windows, nss, java) for store in finder.find_stores(machine, root) if store.kind in only]
