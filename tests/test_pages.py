@@ -101,7 +101,7 @@ async def _uvicorn(page: pages.Page) -> AsyncIterator[None]:
     config = uvicorn.Config(app)
     config.load()
     page.names |= {"config": config, "web": web}
-    page.replaced = {**page.replaced, "sha256/...": f"sha256/{page.names['pin']}"}
+    page.replaced = {**page.replaced, "sha256/...": page.names["device_pin"]}
     async with tlsio.serve(_answer_one, 0, "127.0.0.1", cert=Path("fullchain.pem"), key=Path("server.key")) as api:
         page.ports[443] = api.port or 0
         yield

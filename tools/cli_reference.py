@@ -31,7 +31,8 @@ Results go to standard output, everything else to standard error. With `--json` 
 with [the codes of the library](errors.md). Colours and progress are for terminals, and not with `NO_COLOR` in the environment.
 
 A passphrase comes from a prompt (`prompt`), from the first line of a file (`file:PATH`) or from the environment (`env:NAME`), never from the command line
-itself, which others can read. For a key that turns out to be encrypted, the command asks if it has a terminal.
+itself, which others can read. For a key that turns out to be encrypted, the command asks if it has a terminal;
+`inspect` does not, and says what can be seen without a passphrase.
 
 For the completion of names and options in bash: `eval "$(_TLSIO_COMPLETE=bash_source tlsio)"` in `~/.bashrc`; `zsh_source` and `fish_source` are for zsh
 and fish.

@@ -18,7 +18,19 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 import tlsio
 from foreign_peers import find
-from tlsio.certs import KEY_KINDS, Authority, Revocation, create_request, generate_key, key_pem, load_key, parse_names, self_signed
+from tlsio.certs import (
+    KEY_KINDS,
+    Authority,
+    Revocation,
+    create_request,
+    generate_key,
+    key_pem,
+    load_key,
+    load_request,
+    parse_names,
+    self_signed,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,6 +233,40 @@ class TestStrict:
         assert "DNSName: localhost" in run(keytool, "-printcert", data=root.server("localhost").cert_pem)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Authority.create("a", validity=3),  # type: ignore[call-arg]
+        lambda: Authority.create("a").intermediate("b", validity=3),  # type: ignore[call-arg]
+        lambda: Authority.create("a").server("b", validity=3),  # type: ignore[call-arg]
+        lambda: Authority.create("a").client("b", validity=3),  # type: ignore[call-arg]
+        lambda: self_signed("a", validity=3),  # type: ignore[call-arg]
+    ],
+)
+def test_unknown_argument_is_answered_with_those_there_are(call: Callable[[], object]) -> None:
+    """Not with the name of a private function."""
+    with pytest.raises(tlsio.UsageTypeError, match="has no argument 'validity'") as caught:
+        call()
+    assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
+    assert "days=" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda made: verify(made.server("a"), ca=made.cert_pem), "Give its .chain_pem or .cert_pem."),
+        (lambda made: verify(made.server("a").chain_pem, ca=made), "Give its .cert_pem."),
+        (lambda made: tlsio.create_secure_context(key=[made.server("a")]), "Give its .key_pem."),
+        (lambda _made: load_request("press.csr"), "It looks like a path: give a path as pathlib.Path."),
+    ],
+)
+def test_likely_mistake_gets_a_hint(call: Callable[[Authority], object], hint: str) -> None:
+    """A noun in place of its PEM, and a path as str."""
+    with pytest.raises(tlsio.UsageError) as caught:
+        call(Authority.create("a"))
+    assert caught.value.hint == hint
+
+
 class TestContents:
     """What stands in a certificate."""
 
@@ -255,6 +301,20 @@ class TestContents:
             said = run("openssl", "x509", "-noout", "-text", data=certificate.public_bytes(Encoding.PEM))
             for line in ("OCSP - URI:http://a.example/ocsp", "CA Issuers - URI:http://a.example/ca", "URI:http://a.example/crl"):
                 assert line in said
+
+    @pytest.mark.parametrize(
+        ("text", "meant"),
+        [
+            ("CN=a, O=Bar Inc.", "CN=a,O=Bar Inc."),
+            (" CN = a + UID = 1 ,O=b", "CN=a+UID=1,O=b"),
+            ("CN=a = b, O=x", "CN=a = b,O=x"),
+            (r"O=Foo\, Inc., CN=a", r"O=Foo\, Inc.,CN=a"),
+            (r"O=Foo\ , CN=a", r"O=Foo\ ,CN=a"),
+        ],
+    )
+    def test_blanks_around_the_signs_of_a_subject_do_not_count(self, text: str, meant: str) -> None:
+        """Openssl prints them; those of a value stay."""
+        assert self_signed("a.example", subject=text).certificate.subject == x509.Name.from_rfc4514_string(meant)
 
     @pytest.mark.parametrize(("subject", "hint"), [("/CN=a/O=b", "with commas"), ("a", "RFC 4514")])
     def test_a_subject_is_written_as_in_rfc_4514(self, subject: str, hint: str) -> None:

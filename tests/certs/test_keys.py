@@ -44,7 +44,19 @@ def test_the_spelling_of_a_kind_is_free(spelling: str) -> None:
     assert key_kind(generate_key(spelling)) == "P-256"
 
 
-@pytest.mark.parametrize(("kind", "hint"), [("EC", "P-256"), ("prime256v1", "P-256"), ("RSA-1024", "RSA-2048"), ("rsa", "RSA-2048")])
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("EC", "P-256"),
+        ("prime256v1", "P-256"),
+        ("RSA-1024", "RSA-2048"),
+        ("rsa", "RSA-2048"),
+        ("2048", "RSA-2048"),
+        ("EC-P256", "P-256"),
+        ("secp384r1", "P-384"),
+        ("P-521", "P-384"),
+    ],
+)
 def test_a_likely_mistake_in_a_kind_gets_a_hint(kind: str, hint: str) -> None:
     """The names of other programs, and sizes that are not made."""
     with pytest.raises(tlsio.UsageValueError) as caught:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,14 +83,18 @@ def test_commands_of_the_page_run(text: str, tmp_path: Path) -> None:
     """Those of `tlsio`, and those of `openssl` that do the same."""
     for number, block in enumerate(blocks(text, "sh")):
         folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / "work").mkdir()
+        (folder / "work").mkdir(parents=True)
         with own_port() as port:
-            lines = [line.replace("8443", str(port)) for line in lines_of(block)]
-            with transcripts.Shell(port, folder / "work", transcripts.environment(folder)) as shell:
-                shown = shell.run(lines)
+            listens = f"until (exec 3<>/dev/tcp/localhost/{port}) 2>/dev/null; do sleep 0.05; done"
+            script = block.replace("8443", str(port)).replace("sleep 1\n", f"{listens}\n")
+            environment = transcripts.environment(folder)
+            command = ["bash", "-e", "-c", script]
+            done = subprocess.run(command, cwd=folder / "work", env=environment, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, done.stderr
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("localhost", port))
         if "hello" in block:
-            assert "hello" in shown or "olleh" in shown  # `openssl s_server -rev` reverses
+            assert "hello" in done.stdout or "olleh" in done.stdout  # `openssl s_server -rev` reverses
 
 
 @pytest.mark.slow
@@ -98,7 +104,7 @@ def test_first_quarter_of_an_hour(tmp_path: Path) -> None:
     [text] = [text for title, text in sections(README) if title == "A quarter of an hour"]
     [program] = blocks(text, "py")
     making, serving, asking, trusting, untrusting = map(lines_of, blocks(text, "sh"))
-    assert making.pop(0) == "pip install 'tlsio[cli]'"
+    assert making.pop(0) == "pip install '.[cli]'"
     assert "cli" in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     with own_port() as port, transcripts.Shell(port, tmp_path, transcripts.environment(tmp_path)) as shell:
         (tmp_path / "hello.py").write_text(program.replace("8443", str(port)), encoding="utf-8")

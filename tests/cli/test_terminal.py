@@ -34,10 +34,10 @@ class Terminal:
         self.process = process
         self.text = ""
 
-    def until(self, expected: str) -> None:
-        """Read until a text has been shown."""
+    def until(self, expected: str, *, times: int = 1) -> None:
+        """Read until a text has been shown so many times."""
         deadline = time.monotonic() + _PATIENCE
-        while expected not in self.text:
+        while self.text.count(expected) < times:
             ready, _, _ = select.select([self._descriptor], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"{expected!r} was not shown: {self.text!r}"
             if not self._read():
@@ -82,9 +82,17 @@ def on_terminal(folder: Path, *words: str, **environment: str) -> Iterator[Termi
 def test_passphrase_is_asked_twice_and_not_shown(tmp_path: Path) -> None:
     """A typing error would lose the key."""
     with on_terminal(tmp_path, "key", "locked.key", "--new-passphrase", "prompt") as terminal:
-        terminal.until("Passphrase: ")
-        terminal.type("hidden words\n")
+        terminal.until("New passphrase: ")
+        terminal.type("\n")
+        terminal.until("A passphrase is not empty.")
+        terminal.until("New passphrase: ", times=2)
+        terminal.type("hidden wodrs\n")
         terminal.until("Repeat for confirmation: ")
+        terminal.type("hidden words\n")
+        terminal.until("The two are different")
+        terminal.until("New passphrase: ", times=3)
+        terminal.type("hidden words\n")
+        terminal.until("Repeat for confirmation: ", times=2)
         terminal.type("hidden words\n")
         assert terminal.end() == 0
     assert "hidden" not in terminal.text
@@ -95,7 +103,7 @@ def test_encrypted_key_is_asked_for(tmp_path: Path) -> None:
     """Without an option, on a terminal."""
     tlsio.certs.write_key(tmp_path / "locked.key", tlsio.certs.generate_key(), passphrase="hidden")
     with on_terminal(tmp_path, "self-sign", "localhost", "--key", "locked.key", "-o", "server.pem") as terminal:
-        terminal.until("Passphrase: ")
+        terminal.until("Passphrase of locked.key: ")
         terminal.type("hidden\n")
         assert terminal.end() == 0
     assert "hidden" not in terminal.text
@@ -108,7 +116,7 @@ def test_encrypted_key_of_a_client_is_asked_for(tmp_path: Path) -> None:
     leaf.write(cert=tmp_path / "me.pem", key=tmp_path / "me.key", passphrase="hidden")
     (tmp_path / "me.pfx").write_bytes(tlsio.certs.read(leaf.cert_pem, leaf.key_pem).to_pfx("hidden"))
     with on_terminal(tmp_path, "connect", "localhost:1", "--cert", "me.pem", "--key", "me.key") as terminal:
-        terminal.until("Passphrase: ")
+        terminal.until("Passphrase of me.key: ")
         terminal.type("hidden\n")
         assert terminal.end() == 1  # nothing listens there
     assert "nothing listens there" in terminal.text
@@ -117,16 +125,41 @@ def test_encrypted_key_of_a_client_is_asked_for(tmp_path: Path) -> None:
         terminal.type("hidden\n")
         assert terminal.end() == 0
     with on_terminal(tmp_path, "pem", "me.pfx", "-o", "out.pem") as terminal:
-        terminal.until("Passphrase: ")
+        terminal.until("Passphrase of me.pfx: ")
         terminal.type("wrong\n")
+        terminal.until("Run the command again to type another one.")
         assert terminal.end() == 2
     assert "hidden" not in terminal.text
+
+
+@pytest.mark.parametrize("words", [("--cert", "me.pem", "--key", "me.key"), ("--pfx", "me.pfx")])
+def test_encrypted_key_of_a_server_is_asked_for(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Before it listens."""
+    leaf = tlsio.certs.self_signed("localhost")
+    leaf.write(cert=tmp_path / "me.pem", key=tmp_path / "me.key", passphrase="hidden")
+    (tmp_path / "me.pfx").write_bytes(tlsio.certs.read(leaf.cert_pem, leaf.key_pem).to_pfx("hidden"))
+    with on_terminal(tmp_path, "listen", "0", *words) as terminal:
+        terminal.until(f"Passphrase of {words[-1]}: ")
+        terminal.type("hidden\n")
+        terminal.until("Listening on localhost port ")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
+
+
+def test_encrypted_key_of_the_doctor_is_asked_for(tmp_path: Path) -> None:
+    """Of the files that it examines."""
+    tlsio.certs.self_signed("localhost").write(cert=tmp_path / "me.pem", key=tmp_path / "me.key", passphrase="hidden")
+    with on_terminal(tmp_path, "doctor", "localhost", "--server-cert", "me.pem", "--server-key", "me.key", "--ca", "me.pem") as terminal:
+        terminal.until("Passphrase of me.key: ")
+        terminal.type("hidden\n")
+        assert terminal.end() in {0, 1}
+    assert "file-unusable" not in terminal.text
 
 
 def test_interrupted_prompt_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C: no file, no traceback."""
     with on_terminal(tmp_path, "key", "locked.key", "--new-passphrase", "prompt") as terminal:
-        terminal.until("Passphrase: ")
+        terminal.until("New passphrase: ")
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 130
     assert "Traceback" not in terminal.text

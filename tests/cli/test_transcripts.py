@@ -11,7 +11,7 @@ import transcripts
 from ports import own_port
 
 # Those without connections and without lines of a shell that start an interpreter.
-QUICK = {"csr", "dhparam", "key", "self-sign", "sign"}
+QUICK = {"csr", "dhparam", "key", "self-sign", "sign", "unknown-words"}
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 
 

@@ -103,13 +103,14 @@ def stand_ins() -> dict[str, Any]:
         "cert": Path("server.pem"), "key": Path("server.key"), "ca": Path("ca.pem"), "clients_ca": Path("ca.pem"), "staff_ca": Path("ca.pem"),
         "my_cert": Path("me.pem"), "my_key": Path("me.key"), "shop_cert": Path("shop.pem"), "shop_key": Path("shop.key"),
         "internal_cert": Path("internal.pem"), "internal_key": Path("internal.key"),
-        "old": pin, "new": pin, "pin": pin, "current": pin, "following": pin,
+        "old_pin": pin, "new_pin": pin, "device_pin": pin, "current_pin": pin, "following_pin": pin,
     }  # fmt: skip
 
 
 def _pin(name: str) -> str:
     command = f"openssl x509 -in {name} -noout -pubkey | openssl pkey -pubin -outform DER"
-    return b64encode(hashlib.sha256(subprocess.run(command, shell=True, check=True, capture_output=True).stdout).digest()).decode()  # noqa: S602
+    key = subprocess.run(command, shell=True, check=True, capture_output=True).stdout  # noqa: S602
+    return "sha256/" + b64encode(hashlib.sha256(key).digest()).decode()
 
 
 @dataclass

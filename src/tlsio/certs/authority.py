@@ -15,13 +15,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from tlsio.certs.keys import generate_key, load_key, signature_hash
-from tlsio.certs.leaf import Leaf
+from tlsio.certs.leaf import Leaf, LeafOptions
 from tlsio.certs.names import parse_name, parse_names, spiffe_faults
 from tlsio.certs.pem import to_pem
 from tlsio.certs.profile import (
     LEAF_DAYS,
     add_leaf_extensions,
     begin,
+    check_arguments,
     check_days,
     check_instant,
     check_leaf_life,
@@ -38,12 +39,13 @@ from tlsio.certs.profile import (
 )
 from tlsio.certs.request import USAGES, key_faults, load_request, request_facts, request_faults
 from tlsio.certs.status import ListNumbers, Revocation, issuer_key_identifier, make_crl, make_ocsp_response
-from tlsio.certs.subject import is_same_subject, named, parse_subject, subject_faults
+from tlsio.certs.subject import common_name_of, is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
 from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_certificates
+from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
     import os
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tlsio.certs.keys import PrivateKey, PublicKey
-    from tlsio.certs.leaf import LeafOptions
     from tlsio.certs.request import Usage
     from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content, Material
@@ -134,6 +135,7 @@ class Authority:
             UsageError: a name, a constraint or a time is wrong.
             ConfigError: the kind of key is not available.
         """
+        check_arguments("Authority.create", options, AuthorityOptions)
         return _make_authority(None, name, **options)
 
     @classmethod
@@ -210,6 +212,7 @@ class Authority:
             UsageStateError: this authority may not have authorities below it.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("intermediate", options, AuthorityOptions)
         return _make_authority(self, name, **options)
 
     def server(self, *names: str | x509.GeneralName, **options: Unpack[LeafOptions]) -> Leaf:
@@ -225,6 +228,7 @@ class Authority:
             UsageError: a name or a time is wrong, or a name is outside the name constraints.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("server", options, LeafOptions)
         if not names:
             raise wrong_value("names", "is empty", hint="Give what clients connect to, such as localhost and 127.0.0.1.")
         return self._leaf("server", names, **options)
@@ -242,6 +246,7 @@ class Authority:
             UsageError: a name or a time is wrong, or a name is outside the name constraints.
             ConfigError: this authority has expired, or the kind of key is not available.
         """
+        check_arguments("client", options, LeafOptions)
         options.setdefault("subject", named(common_name))
         return self._leaf("client", names, **options)
 
@@ -282,14 +287,16 @@ class Authority:
         subject = facts.subject if usage == "client" else x509.Name([])
         if facts.usages and USAGES[usage] not in facts.usages:
             faults.append(f"it asks for other usages than that of a {usage}")
-        if usage == "server" and not facts.names and names is None:
+        is_nameless = usage == "server" and not facts.names and names is None
+        if is_nameless:
             faults.append("it has no alternative name, and clients read no other")
+        else:
+            faults += self._name_faults(subject, certified)
         if spki(asked.public_key()) == spki(self.certificate.public_key()):
             faults.append("its key is that of the authority")
-        faults += [*self._name_faults(subject, certified), *subject_faults(subject)]
+        faults += subject_faults(subject)
         if faults:
-            is_nameless = usage == "server" and names is None and not facts.names and facts.subject.rdns
-            hint = 'If it is for a client, give usage="client".' if is_nameless else None
+            hint = _hint_for_nameless(facts.subject) if is_nameless else None
             raise ConfigError(f"The request was not signed: {'; '.join(dict.fromkeys(faults))}", code="ERR_TLS_REQUEST_REFUSED", hint=hint)
         certificate = self._issue(
             asked.public_key(),
@@ -434,6 +441,14 @@ class Authority:
         start, end = make_life(self._now(), days, not_before, not_after, default=LEAF_DAYS, issuer=self.certificate)
         check_leaf_life(start, end)
         return start, end
+
+
+def _hint_for_nameless(subject: x509.Name) -> str:
+    """Return what to do about a request without alternative names."""
+    common_name = common_name_of(subject)
+    such = f', such as "{printable(common_name)}" of its subject' if common_name else ""
+    client = ' If it is for a client, give usage="client".' if subject.rdns else ""
+    return f"Give the names that clients connect to as names={such}.{client}"
 
 
 def _make_authority(  # noqa: PLR0913 - AuthorityOptions

@@ -183,9 +183,14 @@ def _plain(kind: str) -> str:
 
 def _hint_for_kind(text: str) -> str | None:
     plain = _plain(text)
-    if plain in {"ec", "ecdsa", "prime256v1", "secp256r1"}:
+    curve = plain.removeprefix("ecdsa").removeprefix("ec")
+    if curve in {"", "256", "p256", "prime256v1", "secp256r1", "nistp256"}:
         return "Write 'P-256'."
-    if plain.startswith("rsa"):
+    if curve in {"384", "p384", "secp384r1", "nistp384"}:
+        return "Write 'P-384'."
+    if curve in {"521", "p521", "secp521r1", "nistp521"}:
+        return "Write 'P-384': browsers do not accept P-521."
+    if plain.isdecimal() or plain.startswith("rsa"):
         return (
             "Write 'RSA-2048', 'RSA-3072' or 'RSA-4096': smaller keys are refused by peers, larger ones are slow and no safer in practice."
         )

@@ -11,7 +11,7 @@ from tlsio.certs.files import PRIVATE, PUBLIC, NewFile, write_files
 from tlsio.certs.keys import generate_key, key_pem, load_key, signature_hash
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.certs.pem import to_pem
-from tlsio.certs.profile import LEAF_DAYS, add_leaf_extensions, begin, check_leaf_life, make_life, system_clock
+from tlsio.certs.profile import LEAF_DAYS, add_leaf_extensions, begin, check_arguments, check_leaf_life, make_life, system_clock
 from tlsio.certs.request import key_faults
 from tlsio.certs.subject import MAX_COMMON_NAME, named, parse_subject
 from tlsio.model.checks import wrong_value
@@ -126,6 +126,7 @@ def self_signed(names: str | x509.GeneralName | Iterable[str | x509.GeneralName]
         UsageError: a name or a time is wrong.
         ConfigError: the kind of key is not available.
     """
+    check_arguments("self_signed", options, LeafOptions)
     return _self_sign(parse_names(names), **options)
 
 

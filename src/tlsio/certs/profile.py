@@ -29,6 +29,7 @@ __all__ = [
     "MAX_LEAF_DAYS",
     "add_leaf_extensions",
     "begin",
+    "check_arguments",
     "check_days",
     "check_instant",
     "check_leaf_life",
@@ -160,6 +161,20 @@ def check_instant(label: str, value: datetime) -> datetime:
     if not _FIRST_YEAR <= value.year < _LAST_YEAR:
         raise out_of_range(label, f"from {_FIRST_YEAR} to {_LAST_YEAR - 1}", value)
     return value.astimezone(UTC).replace(microsecond=0)
+
+
+def check_arguments(call: str, given: Iterable[str], known: type) -> None:
+    """Refuse keyword arguments that a call does not have.
+
+    Args:
+        call: Its name.
+        given: The names of its keyword arguments.
+        known: A TypedDict of those that there are.
+    """
+    for name in given:
+        if name not in known.__annotations__:
+            hint = f"There are {', '.join(f'{one}=' for one in known.__annotations__)}."
+            raise UsageTypeError(f"{call} has no argument {name!r:.80}", code="ERR_TLS_UNKNOWN_OPTION", hint=hint)
 
 
 def check_days(label: str, value: object) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from cryptography import x509
@@ -12,6 +13,8 @@ from tlsio.trust.names import printable
 
 __all__ = ["MAX_COMMON_NAME", "common_name_of", "is_same_subject", "named", "parse_subject", "subject_faults"]
 
+# Blanks around the signs of a name, which openssl prints; RFC 4514 §3 has none.
+_BLANKS = re.compile(r"(?:^|(?<!\\)\s*([,+]))\s*([A-Za-z][A-Za-z0-9-]*|[0-9.]+)\s*=\s*")
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 
 
@@ -19,8 +22,9 @@ def parse_subject(subject: str | x509.Name | None) -> x509.Name:
     """Return the X.500 name that a text means; None is the empty name.
 
     Args:
-        subject: `"CN=gateway,O=Plant,C=DE"` (RFC 4514, the most specific part first), or a name of
-            `cryptography`, which is returned unchanged.
+        subject: `"CN=gateway,O=Plant,C=DE"` (RFC 4514, the most specific part first); blanks
+            around the signs do not count. Or a name of `cryptography`, which is returned
+            unchanged.
 
     Raises:
         UsageTypeError: neither text nor a name.
@@ -34,7 +38,7 @@ def parse_subject(subject: str | x509.Name | None) -> x509.Name:
         raise wrong_type("subject", "a str or an x509.Name", subject)
     text = check_filled_text("subject", subject)
     try:
-        found = x509.Name.from_rfc4514_string(text)
+        found = x509.Name.from_rfc4514_string(_BLANKS.sub(r"\1\2=", text.strip()))
     except ValueError:
         hint = "Write CN=gateway,O=Plant, with commas." if text.startswith("/") else "Write CN=gateway,O=Plant,C=DE (RFC 4514)."
         raise wrong_value("subject", f"cannot be read as a name: {text!r:.80}", hint=hint) from None

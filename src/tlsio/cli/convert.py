@@ -68,8 +68,10 @@ def pem(files: tuple[Path | bytes, ...], *, out: str, key_out: str | None, form:
             raise ConfigError("There is no private key among the files", code="ERR_TLS_NO_KEY", hint="Give the file of the key too.")
         made.insert(0, New(key_out, key_pem(bundle.key, secret), is_private=True))
     is_key_left = key_out is None and bundle.key is not None
-    notes = [*bundle.notes, "The private key is not written: give --key-out."] if is_key_left else bundle.notes
-    deliver(*made, force=force, passphrase=secret, notes=notes)
+    notes = _notes(bundle, root=root or form == "der")
+    deliver(
+        *made, force=force, passphrase=secret, notes=[*notes, "The private key is not written: give --key-out."] if is_key_left else notes
+    )
 
 
 @click.command(
@@ -98,7 +100,10 @@ def pfx(
         options["new_passphrase"] = ask_or_refuse("Give --new-passphrase, or --unencrypted.")
     bundle, secret = _read(files, options)
     made = bundle.to_pfx(secret, friendly_name=friendly_name, root=root)
-    deliver(New(out, made, is_private=bundle.key is not None), force=force, passphrase=secret, notes=bundle.notes)
+    notes = _notes(bundle, root=root)
+    if bundle.key is None:
+        notes.append("There is no private key among the files: this is a store of trusted certificates.")
+    deliver(New(out, made, is_private=bundle.key is not None), force=force, passphrase=secret, notes=notes)
 
 
 def _read(files: tuple[Path | bytes, ...], options: dict[str, Any]) -> tuple[Bundle, str | None]:
@@ -108,6 +113,13 @@ def _read(files: tuple[Path | bytes, ...], options: dict[str, Any]) -> tuple[Bun
         bundle = asyncio.run(_complete(bundle))
     source = options["new_passphrase"]
     return bundle, source(twice=True) if source else None
+
+
+def _notes(bundle: Bundle, *, root: bool) -> list[str]:
+    """Return what the user should know about the result."""
+    if root or bundle.root is None:
+        return list(bundle.notes)
+    return [*bundle.notes, f"The root {bundle.root.subject.rfc4514_string()} is not written: give --root."]
 
 
 async def _complete(bundle: Bundle) -> Bundle:

@@ -61,7 +61,8 @@ def init(folder: str | None, **options: Any) -> None:
     They are written to FOLDER or, without --folder, to the folder tlsio/dev where your system keeps
     the data of programs: in ~/.local/share ($XDG_DATA_HOME) on Linux, in ~/Library/Application
     Support on macOS, in %LOCALAPPDATA% on Windows. A folder that is missing is made. Nothing trusts
-    the authority until `tlsio dev trust`.
+    the authority until `tlsio dev trust`. It issues certificates of servers and clients, and can
+    have no authority below it.
     """
     made = development.init(folder=folder, **options)
     place = folder or development.where()
@@ -81,7 +82,14 @@ def init(folder: str | None, **options: Any) -> None:
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--client", is_flag=True, help="For a client, which servers do not accept from each other.")
-@click.option("--into", type=FOLDER, metavar="FOLDER", default=".", show_default=True, help="Where the files are written.")
+@click.option(
+    "--into",
+    type=FOLDER,
+    metavar="FOLDER",
+    default=".",
+    show_default=True,
+    help="Where the files are written; it is made if it is missing.",
+)
 @click.option("--days", type=float, help="The length of its life, at most 398. Default: 365.")
 @folder_option
 @force_option
@@ -124,9 +132,11 @@ def trust(only: tuple[str, ...], **options: Any) -> int:
     """Make this machine trust the authority; `tlsio dev untrust` undoes it.
 
     Whoever has the authority's key can then imitate every site to this machine that it may certify.
-    The exit code is 1 if a store could not be changed.
+    The exit code is 1 if a store could not be changed, or there is none.
     """
-    return _report(development.trust(only=only or _STORES, **options))
+    outcomes = development.trust(only=only or _STORES, **options)
+    code = _report(outcomes)
+    return code if outcomes else FINDING
 
 
 @dev.command(

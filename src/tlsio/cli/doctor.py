@@ -14,6 +14,7 @@ from tlsio.cli.help import Command
 from tlsio.cli.output import COLORS, for_people, is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT, INPUT, INSTANT
 from tlsio.cli.progress import progress
+from tlsio.model.errors import ConfigError
 from tlsio.probe.examine import examine
 from tlsio.probe.plain import as_json
 
@@ -93,8 +94,16 @@ async def _examine(target: Endpoint, options: dict[str, Any]) -> Examination:
 
 async def _examine_files(target: Endpoint, files: dict[str, Any], options: dict[str, Any]) -> tuple[Finding, ...]:
     """Examine a certificate and its key by a handshake in memory."""
-    from tlsio.probe.files import examine_files  # noqa: PLC0415 - only on demand
+    from tlsio.certs.keys import load_key  # noqa: PLC0415 - only on demand
+    from tlsio.probe.files import examine_files  # noqa: PLC0415
 
+    if sys.stdin.isatty() and "passphrase" not in options:
+        # Asks for a missing passphrase; all else about the key is a finding.
+        try:
+            load_key(files["key"])
+        except ConfigError as error:
+            if error.code == "ERR_OSSL_BAD_DECRYPT":
+                raise
     chosen = {name: value for name, value in options.items() if name in _FOR_FILES}
     return await examine_files(target.host, **files, **chosen)
 

@@ -11,6 +11,7 @@ import click
 
 from tlsio.cli.failures import report
 from tlsio.cli.output import is_json
+from tlsio.cli.unknown_words import check_options, describe_extra, describe_unknown_command
 from tlsio.cli.wording import log_for_people
 
 __all__ = ["Command", "Group"]
@@ -24,6 +25,16 @@ class _ExamplesFirst(click.Command):
         super().__init__(*args, **kwargs)
         # A command line and, after three spaces or more, what it is for.
         self.examples = [tuple(re.split(r" {3,}", line, maxsplit=1)) for line in inspect.cleandoc(examples).splitlines()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words after the command."""
+        if not ctx.resilient_parsing:
+            check_options(ctx, args)
+        allows_extra, ctx.allow_extra_args = ctx.allow_extra_args, True  # refused here, with a hint
+        extra = super().parse_args(ctx, args)
+        if extra and not allows_extra and not ctx.resilient_parsing:
+            ctx.fail(describe_extra(ctx, extra))
+        return extra
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, and then what click writes."""
@@ -59,6 +70,12 @@ class Group(_ExamplesFirst, click.Group):
     """A group of commands. Subclasses may know the line about each without importing it."""
 
     command_class = Command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say what there is instead."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None:
+            ctx.fail(describe_unknown_command(ctx, args[0], self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
 
     def line_about(self, name: str) -> str:
         """Return the line about a command."""

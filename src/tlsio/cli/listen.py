@@ -30,6 +30,19 @@ __all__ = ["listen"]
 _MAX_PORT = 65535
 
 
+class _Port(click.IntRange):
+    """A port, without an address."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the text."""
+        host, colon, port = str(value).rpartition(":")
+        if colon and port.isdecimal():
+            self.fail(f"must be the port alone; the address is --host: {port} --host {host.strip('[]') or '::'}", param, ctx)
+        if not str(value).isdecimal():
+            self.fail(f"{value!r} is not a port: give a number, such as 8443", param, ctx)
+        return int(super().convert(value, param, ctx))
+
+
 @click.command(
     cls=Command,
     examples="""
@@ -39,7 +52,7 @@ _MAX_PORT = 65535
     tlsio listen 9000 --pipe < backup.tar                     send a file to the first client
     """,
 )
-@click.argument("port", type=click.IntRange(0, _MAX_PORT))
+@click.argument("port", type=_Port(0, _MAX_PORT))
 @click.option("--host", default="localhost", show_default=True, help="The address to listen on; :: is every one.")
 @click.option(
     "--cert", type=INPUT, metavar="FILE", help="The server's certificate, and its intermediates. Default: one for localhost by tlsio dev."
@@ -72,8 +85,10 @@ def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, *
     failures: list[Exception] = []
     if pipes:
         report |= {"pipe": (read_input, write_output), "finish": has_input_end(), "on_failure": failures.append}
-    serving = with_passphrase(passphrase, lambda secret: serve(port, host, passphrase=secret, **given, **report))
-    asyncio.run(_serve(serving, host, announce, only_one=pipes))
+    with_passphrase(
+        passphrase,
+        lambda secret: asyncio.run(_serve(serve(port, host, passphrase=secret, **given, **report), host, announce, only_one=pipes)),
+    )
     if failures:
         raise failures[0]
 

@@ -49,13 +49,14 @@ def _with_key(command: Callable[..., None]) -> Callable[..., None]:
 class _Key:
     """The key of a request or certificate, from the options above."""
 
-    def __init__(self, options: _Options) -> None:
+    def __init__(self, options: _Options, *, is_for_nothing: bool) -> None:
         key_file, self.path = options.pop("key_file"), options.pop("new_key")
         kind, source, self._new_source = options.pop("kind"), options.pop("passphrase"), options.pop("new_passphrase")
         if key_file is not None and self.path is not None:
             raise click.UsageError("--key and --new-key exclude each other: leave out --new-key to use the key in the file of --key.")
         if key_file is None and self.path is None:
-            raise click.UsageError("Give the key with --key FILE, or have one made with --new-key FILE.")
+            names = "NAME, which clients connect to, and " if is_for_nothing else ""
+            raise click.UsageError(f"Give {names}the key with --key FILE, or have one made with --new-key FILE.")
         self.key: PrivateKey = (
             generate_key(kind) if key_file is None else with_passphrase(source, lambda secret: load_key(key_file, secret))
         )
@@ -110,7 +111,7 @@ def key(file: str, *, kind: str, new_passphrase: Callable[..., str] | None, forc
     tlsio csr spiffe://plant.example/press --key press.key -o press.csr   a workload of SPIFFE
     """,
 )
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
 @_with_key
 @click.option("--subject", help="Such as CN=gateway,O=Plant. Public authorities ignore it.")
 @click.option("--usage", "usages", type=click.Choice(list(USAGES)), multiple=True, help="Ask for it. Public authorities decide alone.")
@@ -125,7 +126,7 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
     NAME is what clients connect to: DNS names, wildcards, IP addresses; e-mail addresses and URIs
     too.
     """
-    chosen = _Key(options)
+    chosen = _Key(options, is_for_nothing=not names and not options["subject"])
     secret = challenge(twice=True) if challenge else None
     request = create_request(names, key=chosen.key, challenge_password=secret, **options)
     chosen.deliver(New(out, request.public_bytes(Encoding.PEM)), force=force)
@@ -139,9 +140,11 @@ def csr(names: tuple[str, ...], *, out: str, force: bool, challenge: Callable[..
     tlsio self-sign --csr server.csr --key server.key -o server.pem
     """,
 )
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
 @_with_key
-@click.option("--csr", "request", type=INPUT, metavar="FILE", help="Take names and subject from a certificate request.")
+@click.option(
+    "--csr", "request", type=INPUT, metavar="FILE", help="Take names, in addition to NAME, and the subject from a certificate request."
+)
 @click.option("--subject", help="Such as CN=gateway,O=Plant. Default: the first name.")
 @click.option("--days", type=float, help="The length of its life, at most 398. Default: 365.")
 @click.option("--must-staple", is_flag=True, help="Clients accept it only with an OCSP response.")
@@ -154,7 +157,7 @@ def self_sign(names: tuple[str, ...], *, request: Path | bytes | None, out: str,
     NAME is what clients connect to: DNS names, wildcards, IP addresses; e-mail addresses and URIs
     too. A peer trusts the certificate by having it in --ca.
     """
-    chosen = _Key(options)
+    chosen = _Key(options, is_for_nothing=not names and request is None)
     given: tuple[Any, ...] = names
     if request is not None:
         asked = load_request(request)
@@ -162,6 +165,8 @@ def self_sign(names: tuple[str, ...], *, request: Path | bytes | None, out: str,
             raise ConfigError(match.explanation, code="ERR_OSSL_X509_KEY_VALUES_MISMATCH", hint="Give the key of the request as --key.")
         facts = request_facts(asked)
         given = (*names, *facts.names)
+        if not given:
+            raise click.UsageError("The request has no alternative name, and clients read no other: give NAME too.")
         options |= {"subject": options["subject"] or facts.subject, "must_staple": options["must_staple"] or facts.must_staple}
     leaf = self_signed(given, key=chosen.key, **options)
     chosen.deliver(New(out, leaf.cert_pem), force=force)
@@ -177,9 +182,9 @@ def self_sign(names: tuple[str, ...], *, request: Path | bytes | None, out: str,
 )
 @click.argument("request", type=INPUT, metavar="CSR")
 @click.option(
-    "--ca", "ca_file", type=INPUT, metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev."
+    "--ca", "cert", type=INPUT, metavar="FILE", help="The authority's certificate, and those above it. Default: that of tlsio dev."
 )
-@click.option("--ca-key", type=INPUT, metavar="FILE", help="The authority's private key.")
+@click.option("--ca-key", "key", type=INPUT, metavar="FILE", help="The authority's private key.")
 @passphrase_option
 @click.option("--usage", type=click.Choice(list(USAGES)), default="server", show_default=True, help="What the certificate is for.")
 @click.option("--name", "names", metavar="NAME", multiple=True, help="Certify these names, instead of those of the request.")
@@ -194,15 +199,17 @@ def sign(request: Path | bytes, *, names: tuple[str, ...], out: str, force: bool
     the certificate, and after it the authority's, unless that is a root. The exit code is 1 if the
     request is refused.
     """
+    is_development = options["cert"] is None
     authority = _load_authority(options)
     leaf = authority.sign(request, usage=usage, names=names or None, days=days)
-    deliver(New(out, leaf.chain_pem), force=force)
+    notes = [f"Signed by {authority.certificate.subject.rfc4514_string()}, the authority of tlsio dev."] if is_development else []
+    deliver(New(out, leaf.chain_pem), force=force, notes=notes)
 
 
 def _load_authority(options: _Options) -> Authority:
     from tlsio.certs.authority import Authority  # noqa: PLC0415 - only this command needs it
 
-    ca, ca_key, source = (options.pop(name) for name in ("ca_file", "ca_key", "passphrase"))
+    ca, ca_key, source = (options.pop(name) for name in ("cert", "key", "passphrase"))
     if (ca is None) != (ca_key is None):
         raise click.UsageError("--ca and --ca-key belong together.")
     if ca is None:
@@ -220,11 +227,11 @@ def _load_authority(options: _Options) -> Authority:
     tlsio dhparam 2048 -o dh.pem               new ones, which takes seconds to minutes
     """,
 )
-@click.argument("size", metavar="[GROUP|BITS]", default="ffdhe2048")
+@click.argument("bits", metavar="[GROUP|BITS]", default="ffdhe2048")
 @out_option
 @force_option
 @json_option
-def dhparam(size: str, *, out: str, force: bool) -> None:
+def dhparam(bits: str, *, out: str, force: bool) -> None:
     """Write Diffie-Hellman parameters: a GROUP of RFC 7919, or new ones of BITS bits.
 
     They matter only to peers of TLS 1.2 without elliptic curves. The groups are known to be good.
@@ -232,5 +239,5 @@ def dhparam(size: str, *, out: str, force: bool) -> None:
     from tlsio.certs.diffie_hellman import dhparams  # noqa: PLC0415 - only this command needs it
 
     with progress("Searching a safe prime") as report:
-        made = dhparams(int(size) if size.isdecimal() else size, progress=lambda steps: report(f"{steps} candidates"))
-    deliver(New(out, made, title=f"Diffie-Hellman parameters {size}"), force=force)
+        made = dhparams(int(bits) if bits.isdecimal() else bits, progress=lambda steps: report(f"{steps} candidates"))
+    deliver(New(out, made, title=f"Diffie-Hellman parameters {bits}"), force=force)

@@ -29,6 +29,7 @@ __all__ = [
     "STREAM",
     "Endpoint",
     "ParamType",
+    "metavar_of",
     "refuse_standard_input",
 ]
 
@@ -127,6 +128,12 @@ class _Instant(ParamType):
         except ValueError:
             return self.fail(f"{value!r} is not an instant, such as 2027-01-31 or 2027-01-31T12:00:00Z", param, ctx)
         return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def metavar_of(argument: click.Argument) -> str:
+    """Return what the help calls one value of an argument: FILE for `FILE...`."""
+    text = argument.metavar or (argument.name or "").upper()
+    return re.sub(r"^\[(.*)\]$", r"\1", text).removesuffix("...")
 
 
 def refuse_standard_input(use: str) -> None:

@@ -6,6 +6,7 @@ Other users of the machine can read a command line, and shells keep it in their 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,8 @@ __all__ = ["PASSPHRASE", "ask_or_refuse", "new_passphrase_option", "passphrase_o
 _T = TypeVar("_T")
 # Of a key, and of a PKCS#12, also if there is no passphrase at all.
 _ENCRYPTED = {"ERR_OSSL_BAD_DECRYPT", "ERR_OSSL_PKCS12_MAC_VERIFY_FAILURE"}
+# The file in the message of such an error; the first that matches.
+_FILES = tuple(map(re.compile, (r"^The file '(.+?)' ", r"\((.+?)\): ", r" (?:of|in) (\S+?)(?::|$)")))
 _FORMS = "prompt, file:PATH or env:NAME"
 
 
@@ -61,7 +64,13 @@ def with_passphrase(source: Callable[..., str] | None, action: Callable[[str | N
     except ConfigError as error:
         if error.code not in _ENCRYPTED or not sys.stdin.isatty():
             raise
-    return action(_ask())
+        file = next((found[1] for one in _FILES if (found := one.search(error.message))), None)
+    try:
+        return action(_ask(file=file))
+    except ConfigError as error:
+        if error.code not in _ENCRYPTED:
+            raise
+        raise ConfigError(error.message, code=error.code, hint="Run the command again to type another one.") from None
 
 
 def ask_or_refuse(remedy: str) -> Callable[..., str]:
@@ -75,15 +84,29 @@ def ask_or_refuse(remedy: str) -> Callable[..., str]:
     return _ask
 
 
-def _ask(*, twice: bool = False) -> str:
+def _ask(*, twice: bool = False, file: str | None = None) -> str:
     """Ask on the terminal, without showing what is typed.
 
+    Args:
+        twice: For a new one.
+        file: What it decrypts, if that is known.
+
     Raises:
-        UsageError: there is none.
+        UsageError: there is no terminal.
     """
     if not _has_terminal():
         raise click.UsageError("There is no terminal to ask for a passphrase on: use file:PATH or env:NAME.")
-    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True))
+    secret = _prompt("New passphrase" if twice else f"Passphrase of {file}" if file else "Passphrase")
+    while twice and _prompt("Repeat for confirmation") != secret:
+        click.echo("The two are different: type the new passphrase again.", err=True)
+        secret = _prompt("New passphrase")
+    return secret
+
+
+def _prompt(text: str) -> str:
+    while not (found := str(click.prompt(text, default="", show_default=False, hide_input=True, err=True))):
+        click.echo("A passphrase is not empty. Ctrl-C ends the command.", err=True)
+    return found
 
 
 def _has_terminal() -> bool:
@@ -110,5 +133,6 @@ def _read_file(path: Path) -> str:
 def _read_environment(name: str) -> str:
     text = read_variable(name)
     if not text:
-        raise ConfigError(f"The environment has no variable {name}", code="ERR_TLS_CONFIG", hint=f"Set it: read -rs {name}; export {name}")
+        problem = f"The environment has no variable {name}" if text is None else f"The variable {name} of the environment is empty"
+        raise ConfigError(problem, code="ERR_TLS_CONFIG", hint=f"Set it: read -rs {name}; export {name}")
     return text

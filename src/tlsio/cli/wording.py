@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlsio.cli.parameters import STANDARD_INPUT
+from tlsio.cli.parameters import STANDARD_INPUT, metavar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,8 @@ _OWN_WORDS = (
     ("(untrust)", "(tlsio dev untrust)"),
     ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
     ("to_pfx()", "tlsio pfx"),
+    (": read(key, certificate).", "."),
+    (": read(certificate, root).", "."),
     ("inspect() says which, and why.", "`tlsio inspect` says which, and why."),
     ("tlsio.get_ciphers() lists", "`openssl ciphers` lists"),
     ("; both can share one with reuse_port=True", ""),
@@ -48,7 +50,7 @@ _OWN_WORDS = (
         "tlsio pin FILE",
     ),
 )
-_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target"}
+_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target", "path": "out"}
 # The names of arguments that the library gives to what the command line calls a file.
 _SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
 # What the library calls content that it was given, which is that of standard input.
@@ -64,6 +66,7 @@ _NAMED = re.compile(
 )
 _SUBJECT = re.compile(r"""^(?P<subject>[a-z][a-z0-9_]*)(?:\[\d+\])?(?= must | has | is | cannot | contains | ")""")
 _OF_LIBRARY = re.compile(r"\btlsio\.[A-Za-z]|\b[a-z_]+\(\)|(?<![\w/+=-])[a-z][a-z0-9_]*=(?![\w/*=])|(?<![\w/+=-])[a-z_]+=(?:True|False)\b")
+_COMMAND_LINE = re.compile(r"`[^`]+`")  # it has options of its own
 _LONG_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 _HINTS = {"hint", "remedy"}
 _MESSAGES = {"message", "text", "reason", "problem", "error"}
@@ -142,7 +145,7 @@ class _Names:
 
     def lack(self, sentence: str) -> bool:
         """Tell whether a translated sentence names what the command does not have."""
-        return bool(_OF_LIBRARY.search(sentence)) or not self._options.issuperset(_LONG_OPTION.findall(sentence))
+        return bool(_OF_LIBRARY.search(sentence)) or not self._options.issuperset(_LONG_OPTION.findall(_COMMAND_LINE.sub("", sentence)))
 
     def _name(self, found: re.Match[str]) -> str:
         name = found["option"] or found["given"] or found["word"]
@@ -160,6 +163,6 @@ class _Names:
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):
-                    return (one.metavar or (one.name or name).upper()).removesuffix("...")
+                    return metavar_of(one)
                 return next((word for word in one.opts if word.startswith("--")), one.opts[0])
         return None

@@ -19,7 +19,7 @@ _SSH_PUBLIC_KEY = re.compile(rb"\s*(?:ssh-[a-z0-9]+|ecdsa-sha2-[a-z0-9-]+|sk-[a-
 _HTML = re.compile(rb"\s*<(?:!doctype html|html|head|body|\?xml)", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]{64,}")
 _DASHES = tuple(dash.encode() for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\uff0d")
-_PATH = re.compile(rb"[^\x00-\x1f]{1,4096}\.(?:pem|crt|cer|key|der|p12|pfx|crl)\s*|[./~][^\x00-\x1f]{0,4096}\s*", re.IGNORECASE)
+_PATH = re.compile(rb"[^\x00-\x1f]{1,4096}\.(?:pem|crt|cer|key|der|p12|pfx|crl|csr|req)\s*|[./~][^\x00-\x1f]{0,4096}\s*", re.IGNORECASE)
 
 _CERTIFICATE = "a certificate"
 _PRIVATE_KEY = "a private key"

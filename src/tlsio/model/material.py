@@ -223,7 +223,7 @@ def _parse_content(label: str, value: object, wanted: str = "", *, forms: str = 
             raise wrong_value(label, "is a path that contains a null character")
         return Material("path", path=path)
     if not isinstance(value, str | BytesLike):
-        raise wrong_type(label, forms, value)
+        raise wrong_type(label, forms, value, hint=_hint_for_object(value, wanted))
     data = check_text_or_bytes(label, value)
     if not data:
         raise wrong_value(label, "is empty", hint="To leave the option out, give None.")
@@ -233,3 +233,10 @@ def _parse_content(label: str, value: object, wanted: str = "", *, forms: str = 
         hint = explain(data, wanted, label) or "Give a path as pathlib.Path, and DER as bytes."
         raise wrong_value(label, "is a str that is not PEM", hint=hint)
     return Material("der", data)
+
+
+def _hint_for_object(value: object, wanted: str) -> str | None:
+    """Return which attribute of a `Leaf` or an `Authority` of `tlsio.certs` is meant."""
+    names = ("key_pem",) if wanted == "a private key" else ("chain_pem", "cert_pem")
+    found = [f".{name}" for name in names if hasattr(type(value), name)]
+    return f"Give its {' or '.join(found)}." if found else None

@@ -89,7 +89,7 @@ def test_authority_is_never_overwritten() -> None:
 
 def test_missing_authority(tmp_path: Path) -> None:
     """Each call says how to make one, and changes nothing."""
-    for call in (dev.load, lambda: dev.cert("localhost"), lambda: dev.trust(only=["nss"]), lambda: dev.untrust(only=["nss"])):
+    for call in (dev.load, lambda: dev.cert("localhost"), lambda: dev.trust(only=["nss"])):
         with pytest.raises(FileNotFoundError) as caught:
             call()  # type: ignore[operator]
         assert caught.value.hint == "Make one: tlsio.certs.dev.init()."  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def test_damaged_root(content: bytes) -> None:
     """The message names the file."""
     dev.init()
     (dev.where() / "root.pem").write_bytes(content)
-    for call in (dev.load, lambda: dev.trust(only=["nss"]), lambda: dev.untrust(only=["nss"])):
+    for call in (dev.load, lambda: dev.trust(only=["nss"])):
         with pytest.raises(tlsio.ConfigError, match=r"root\.pem"):
             call()  # type: ignore[operator]
 

@@ -17,7 +17,7 @@ import tlsio
 from foreign_peers import find
 from tlsio.certs.dev.machine import Machine, Result, run, this_machine
 from tlsio.certs.dev.store import Root
-from tlsio.certs.dev.trust import add_root, find_stores, is_trusted, remove_root
+from tlsio.certs.dev.trust import add_root, find_removals, find_stores, is_trusted, remove_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -431,3 +431,27 @@ def test_real_debian(root: Root, tmp_path: Path) -> None:
     assert bundle.read_bytes() == pki.ca2().cert_pem
     assert subprocess.run(verify, capture_output=True, check=False).returncode != 0
     assert not [path for path in etc.iterdir() if path.is_symlink() and not path.exists()]
+
+
+def test_one_kind_of_store_is_given_as_a_list(tmp_path: Path, root: Root) -> None:
+    """A str would be read letter by letter."""
+    with pytest.raises(tlsio.UsageTypeError) as caught:
+        find_stores(root, describe(tmp_path), only="nss")
+    assert caught.value.hint == "Write only=['nss']."
+
+
+def test_roots_of_deleted_authorities_are_found_by_their_names(tmp_path: Path) -> None:
+    """In the folder of the system, where a file has the name, and nothing else is removed."""
+    anchors = tmp_path / "top/etc/pki/ca-trust/source/anchors"
+    anchors.mkdir(parents=True)
+    (anchors / "tlsio-dev-0123456789abcdef.pem").touch()
+    (anchors / "plant.pem").touch()
+    machine = describe(tmp_path, programs=["update-ca-trust"], run=Recorder(), is_root=True)
+    assert find_removals(machine) == [f"rm -f {anchors}/tlsio-dev-0123456789abcdef.pem", "/bin/update-ca-trust extract"]
+
+
+@pytest.mark.parametrize("system", ["macos", "windows"])
+def test_roots_of_deleted_authorities_have_no_names_elsewhere(tmp_path: Path, system: str) -> None:
+    """Their stores are not searched."""
+    machine = describe(tmp_path, system, programs=["security", "certutil"], run=Recorder())
+    assert find_removals(machine) == []

@@ -132,6 +132,7 @@ async def test_certificate_without_its_key_waits_for_it(files: Files, missing: s
     assert error.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
     [record] = [one for one in caplog.records if one.levelno >= logging.WARNING]
     assert "the old ones stay in use" in record.getMessage()
+    assert f"[{error.code}]. {error.hint}" in record.getMessage()
     files.put(**late)
     files.time.forward()
     assert leaf_of(await ask(files.source)) == new.cert_der

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tlsio.certs.authority import Authority
 from tlsio.certs.dev.machine import this_machine
 from tlsio.certs.dev.store import Root
-from tlsio.certs.dev.trust import STORE_KINDS, add_root, remove_root
+from tlsio.certs.dev.trust import STORE_KINDS, add_root, find_removals, remove_root
 from tlsio.model.checks import wrong_value
 from tlsio.model.errors import ConfigError, add_hint
 
@@ -142,13 +142,13 @@ def cert(
             then any alternative names, such as `ada@example.com`.
         client: For a client, which servers do not accept from each other.
         folder: Where the authority is kept. Default: `where()`.
-        into: The folder of the new files.
+        into: The folder of the new files; it is made if it is missing.
         days: The length of its life, at most 398. Default: 365.
         overwrite: Replace files that exist.
 
     Raises:
         FileExistsError: a file exists, and `overwrite` is False.
-        FileNotFoundError: there is no authority, or no such folder.
+        FileNotFoundError: there is no authority.
         OSError: a file cannot be read or written.
         ConfigError: as `load`; or the authority has expired.
         UsageError: there is no name, a name is wrong, or outside the name constraints.
@@ -159,6 +159,7 @@ def cert(
     issue = authority.client if client else authority.server
     leaf = issue(*names, days=days)
     stem = _stem(names, client=client)
+    Path(into).mkdir(parents=True, exist_ok=True)
     issued = Issued(leaf, Path(into, f"{stem}.pem"), Path(into, f"{stem}-key.pem"))
     leaf.write(cert=issued.cert, key=issued.key, overwrite=overwrite)
     return issued
@@ -194,7 +195,8 @@ def untrust(
 ) -> tuple[Outcome, ...]:
     """Remove the development authority from the stores of this machine; only this one.
 
-    Needs the authority's certificate, not its key: call it before the folder is deleted.
+    Needs the authority's certificate, not its key: call it before the folder is deleted. After
+    that, the error has the commands that remove what stores still have.
 
     Args:
         folder: Where the authority is kept. Default: `where()`.
@@ -206,7 +208,8 @@ def untrust(
         ConfigError: its certificate is damaged.
     """
     place = _folder(folder)
-    _check_exists(place)
+    if not (place / _CERT).exists():
+        raise _missing(place, _describe_removals(find_removals(this_machine(), only=only)))
     return remove_root(Root.read(place / _CERT), this_machine(), only=only, dry_run=dry_run)
 
 
@@ -216,9 +219,20 @@ def _folder(given: str | os.PathLike[str] | None) -> Path:
 
 def _check_exists(place: Path) -> None:
     if not (place / _CERT).exists():
-        error = FileNotFoundError(2, "There is no development authority", str(place / _CERT))
-        add_hint(error, "Make one: tlsio.certs.dev.init().")
-        raise error
+        raise _missing(place, "Make one: tlsio.certs.dev.init().")
+
+
+def _missing(place: Path, hint: str) -> FileNotFoundError:
+    error = FileNotFoundError(2, "There is no development authority", str(place / _CERT))
+    add_hint(error, hint)
+    return error
+
+
+def _describe_removals(lines: Sequence[str]) -> str:
+    """Return the hint for an authority whose certificate, by which it is removed, is missing."""
+    if not lines:
+        return "No store that can be searched has the root of one."
+    return f"Stores have the root of one. If its folder was deleted, remove it: {'; '.join(f'`{line}`' for line in lines)}."
 
 
 def _check_private(place: Path) -> None:

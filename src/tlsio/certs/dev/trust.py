@@ -5,25 +5,28 @@ Every change is a command line that the user could type; a dry run returns them 
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tlsio.certs.dev import java, linux, macos, nss, windows
-from tlsio.model.checks import wrong_value
+from tlsio.certs.dev.store import Root
+from tlsio.model.checks import wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from tlsio.certs.dev.machine import Machine
-    from tlsio.certs.dev.store import Command, Root, Store, StoreKind
+    from tlsio.certs.dev.store import Command, Store, StoreKind
 
-__all__ = ["STORE_KINDS", "Outcome", "add_root", "find_stores", "is_trusted", "remove_root"]
+__all__ = ["STORE_KINDS", "Outcome", "add_root", "find_removals", "find_stores", "is_trusted", "remove_root"]
 
 State: TypeAlias = Literal["added", "to be added", "present", "removed", "to be removed", "absent", "failed"]
 
 STORE_KINDS: tuple[StoreKind, ...] = ("system", "nss", "java")
+_NAME = re.compile(r"\btlsio-dev-[0-9a-f]{16}\b")  # of any root: `Root.read`
 _LAST_LINES = 3  # of a failed command's output: its error is at the end
 
 
@@ -54,8 +57,10 @@ def find_stores(root: Root, machine: Machine, *, only: Collection[str] = STORE_K
         only: Kinds of stores: `"system"`, `"nss"`, `"java"`.
 
     Raises:
-        UsageValueError: `only` has another word.
+        UsageError: `only` is not a collection, or has another word.
     """
+    if isinstance(only, str):
+        raise wrong_type("only", "a list of kinds of stores", only, hint=f"Write only=[{only!r:.40}].")
     if unknown := set(only) - set(STORE_KINDS):
         raise wrong_value("only", f"must be of {', '.join(STORE_KINDS)}, got {min(unknown)!r:.40}")
     return [store for finder in (linux, macos, windows, nss, java) for store in finder.find_stores(machine, root) if store.kind in only]
@@ -102,6 +107,26 @@ def _undo(store: Store, root: Root, machine: Machine) -> None:
 def remove_root(root: Root, machine: Machine, *, only: Collection[str] = STORE_KINDS, dry_run: bool = False) -> tuple[Outcome, ...]:
     """Remove a root from every store that has it."""
     return tuple(_remove(store, root, machine, dry_run=dry_run) for store in find_stores(root, machine, only=only))
+
+
+def find_removals(machine: Machine, *, only: Collection[str] = STORE_KINDS) -> list[str]:
+    """Return command lines that remove the roots of every development authority.
+
+    The stores of macOS and Windows do not list them by their names.
+    """
+    nameless = Root(Path(), b"", "tlsio-dev-", "")
+    names = {name for store in find_stores(nameless, machine, only=only) for name in _NAME.findall(_list(store, nameless, machine))}
+    roots = [Root(Path(), b"", name, "") for name in sorted(names)]
+    found = [(store, root) for root in roots for store in find_stores(root, machine, only=only)]
+    return [line for store, root in found if root.name in _list(store, root, machine) for line in _lines(store.remove, machine)]
+
+
+def _list(store: Store, root: Root, machine: Machine) -> str:
+    """Return what a store says that it has, with the names of roots among it."""
+    if isinstance(store.check, Path):
+        return "\n".join(one.name for one in store.check.parent.iterdir())
+    *command, _option, name = store.check
+    return machine.run(command).output if store.problem is None and name == root.name else ""
 
 
 def _remove(store: Store, root: Root, machine: Machine, *, dry_run: bool) -> Outcome:

@@ -364,7 +364,7 @@ class FileSource(Emitter):
             return None
         text, hint = str(failure) or type(failure).__name__, getattr(failure, "hint", None)
         _log.warning(
-            "The changed files of a FileSource cannot be used, and the old ones stay in use: %s%s", text, f" {hint}" if hint else ""
+            "The changed files of a FileSource cannot be used, and the old ones stay in use: %s%s", text, f". {hint}" if hint else ""
         )
         return "error", failure
 
