@@ -442,8 +442,8 @@ class TestOldPfx:
     def test_without_the_provider_the_error_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What to install, or to do instead."""
 
-        def open_without(material: object, *, legacy: bool) -> object:
-            return pkcs12_module_open(material, legacy=False)
+        def open_without(material: object, work: object, *, legacy: bool) -> object:
+            return pkcs12_module_open(material, work, legacy=False)
 
         from tlsio.certs import pkcs12  # noqa: PLC0415
 

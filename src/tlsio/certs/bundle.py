@@ -268,7 +268,7 @@ class _Reader:
         key, certificates = open_pkcs12(block, self._passphrase)
         protection = read_protection(block.data)
         if key is not None:
-            self._keys.append(load_private_key(Block("private key", key, block.source), None))
+            self._keys.append(load_private_key(Block("private key", key, block.source, block.work), None))
         for data in certificates:
             self._add(data, block.source)
         if protection.outdated:

@@ -18,6 +18,7 @@ from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import PrivateKey as PrivateKeyLike
 from tlsio.model.material import parse_keys
+from tlsio.native._core import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +127,9 @@ def load_key(source: Content | PrivateKey, passphrase: str | BytesLike | None = 
         OSError: the file cannot be read.
         ConfigError: not a key (`ERR_CRYPTO_OPERATION_FAILED`), of a kind that cannot sign
             certificates (`ERR_CRYPTO_UNSUPPORTED_OPERATION`), the passphrase is missing or wrong
-            (`ERR_OSSL_BAD_DECRYPT`), or it needs too many iterations
-            (`ERR_TLS_TOO_MANY_ITERATIONS`).
+            (`ERR_OSSL_BAD_DECRYPT`), it needs too many iterations
+            (`ERR_TLS_TOO_MANY_ITERATIONS`), or it is too large
+            (`ERR_CRYPTO_UNSUPPORTED_OPERATION`).
     """
     if isinstance(source, PrivateKeyLike):
         return _check_signs(source, "The key")
@@ -149,14 +151,14 @@ def _check_signs(key: object, name: str) -> PrivateKey:
 def _load(material: Material, secret: bytes | None) -> object:
     source = material.path or "key"
     try:
-        return decode_key(material.data, None, source)
+        return decode_key(material.data, None, Work(source), source)
     except TypeError:  # it is encrypted
         if secret is None:
             raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
     except UNREADABLE as error:
         raise unreadable(material, "a private key", "key", error) from None
     try:
-        return decode_key(material.data, secret, source)
+        return decode_key(material.data, secret, Work(source), source)
     except UnsupportedAlgorithm as error:
         raise unreadable(material, "a private key", "key", error) from None
     except ValueError:
