@@ -399,6 +399,29 @@ class TestConstraints:
                 issue("*.example.com")
         assert Authority.create(excluded=["a.secret.example.com"]).server("*.example.com")
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            "https://%73ecret.example.com/",
+            "https://secret.example.com./",
+            "https://SECRET.example.com/",
+            "https://ada@example.com/",
+            "https://192.0.2.1/",
+            "https://[2001:db8::1]/",
+            x509.UniformResourceIdentifier("https://[x/"),
+            x509.RFC822Name("ada@secret.example.com."),
+        ],
+        ids=str,
+    )
+    def test_a_host_that_cannot_be_compared_is_excluded(self, name: str | x509.GeneralName) -> None:
+        """RFC 5280 §4.2.1.10 has verifiers refuse it. Without a constraint on URIs they do not."""
+        excluded = ["URI:secret.example.com", "@secret.example.com"]
+        with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+            Authority.create(excluded=excluded).server("example.com", name)
+        assert Authority.create(excluded=["example.org"]).server("example.com", name)
+        assert Authority.create(excluded=excluded).server("https://www.example.com/")
+
     @pytest.mark.parametrize("permitted", ["example.com", "10.0.0.0/8", "@example.com", "URI:example.com"])
     def test_kinds_that_do_not_occur_are_not_permitted(self, permitted: str, tmp_path: Path) -> None:
         """A constraint of one kind says nothing about the others, which OpenSSL would accept."""

@@ -78,7 +78,8 @@ class AuthorityOptions(TypedDict, total=False):
         permitted: Name constraints: the only names that it may certify, as `parse_constraint` reads
             them. Names of kinds that do not occur are not permitted: no addresses if there are only
             names of DNS.
-        excluded: Names that it may not certify, nor a wildcard that covers one of them.
+        excluded: Names that it may not certify, nor a wildcard that covers one of them; with a URI
+            among them, nor a URI whose host cannot be compared, such as `urn:`.
         issuer_url: Where its certificate is, for clients that miss it (AIA).
         ocsp_url: Where its OCSP responder is.
         crl_url: Where its revocation list is.
