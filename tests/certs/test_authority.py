@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +31,7 @@ KINDS = [kind for kind in KEY_KINDS if not kind.startswith("ML-DSA")]
 # Python's default since 3.13.
 STRICT = ssl.VerifyFlags.VERIFY_X509_STRICT | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+EAST = timezone(timedelta(hours=23))
 
 
 def days(count: float) -> timedelta:
@@ -125,6 +126,13 @@ class TestMistakes:
             (lambda authority: authority.crl(days=0), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.crl(number=-1), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.crl(Revocation(1, datetime(2026, 1, 1))), "ERR_INVALID_ARG_VALUE"),  # noqa: DTZ001
+            (lambda authority: authority.crl(Revocation(0, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation(-1, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation(2**159, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation("1", NOW)), "ERR_INVALID_ARG_TYPE"),  # type: ignore[arg-type]
+            (lambda authority: authority.crl(Revocation(1, NOW, "superseded")), "ERR_INVALID_ARG_TYPE"),  # type: ignore[arg-type]
+            (lambda authority: authority.server("a", not_before=datetime(1950, 1, 1, tzinfo=EAST)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.ocsp(authority.certificate, request="x"), "ERR_INVALID_ARG_TYPE"),
             (lambda authority: authority.ocsp(5), "ERR_INVALID_ARG_TYPE"),
             (lambda authority: authority.ocsp(authority.certificate, days=-1), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.ocsp(authority.certificate, revoked=Revocation(1, NOW)), "ERR_INVALID_ARG_VALUE"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content, Material
 
-__all__ = ["KEY_KINDS", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
+__all__ = ["KEY_KINDS", "encryption_under", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
 
 PrivateKey: TypeAlias = "CertificateIssuerPrivateKeyTypes"
 _SignatureHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
@@ -92,7 +92,7 @@ def key_pem(key: Content | PrivateKey, passphrase: str | BytesLike | None = None
         ConfigError: see `load_key`.
         UsageValueError: the passphrase is empty or longer than 1023 bytes.
     """
-    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, _encryption(passphrase))
+    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption_under(passphrase))
 
 
 def write_key(
@@ -170,7 +170,12 @@ def _undecryptable(material: Material, problem: str) -> ConfigError:
     return ConfigError(f"{name_of(material, 'key')} {problem}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _encryption(passphrase: str | BytesLike | None) -> serialization.KeySerializationEncryption:
+def encryption_under(passphrase: str | BytesLike | None) -> serialization.KeySerializationEncryption:
+    """Return AES-256 under a passphrase; for None, no encryption.
+
+    Raises:
+        UsageValueError: the passphrase is empty or longer than 1023 bytes.
+    """
     if passphrase is None:
         return serialization.NoEncryption()
     secret = check_text_or_bytes("passphrase", passphrase)
