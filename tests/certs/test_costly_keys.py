@@ -215,6 +215,19 @@ def test_the_primes_of_a_large_key_are_not_tested(form: tuple[PrivateFormat, Key
         assert (caught.value.code == "ERR_CRYPTO_UNSUPPORTED_OPERATION") is (bits > 16_384)
 
 
+@pytest.mark.parametrize(("size", "is_refused"), [(2049, False), (2050, True)])
+def test_the_public_key_of_large_parameters_is_not_computed(size: int, is_refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """PKCS#8 has only the private number of DSA."""
+    loaded = []
+    monkeypatch.setattr(private_key, "load_der_private_key", lambda data, _passphrase, **_options: loaded.append(data))
+    prime = der.make(der.INTEGER, b"\x7f" * size)
+    algorithm = der.make(der.SEQUENCE, asn1.oid("1.2.840.10040.4.1"), der.make(der.SEQUENCE, prime, der.make_integer(3), prime))
+    data = der.make(der.SEQUENCE, der.make_integer(0), algorithm, der.make(der.OCTET_STRING, der.make_integer(5)))
+    with pytest.raises(tlsio.ConfigError, match="too large" if is_refused else "cannot sign"):
+        certs.load_key(data)
+    assert bool(loaded) is not is_refused
+
+
 def test_a_key_has_a_largest_size() -> None:
     """In bytes, whatever its kind: of DSA, the public key is computed."""
     for size, is_refused in ((12_288, False), (12_289, True)):

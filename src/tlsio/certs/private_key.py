@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, encodebytes
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tlsio.certs.contents import find_pem
 from tlsio.model.errors import ConfigError
+from tlsio.trust import der
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PrivateKeyTypes
@@ -30,11 +32,12 @@ _OPENSSH = b"OPENSSH PRIVATE KEY"
 _LEGACY_LABELS = {b"RSA PRIVATE KEY", b"EC PRIVATE KEY", b"DSA PRIVATE KEY"}  # those with encryption by headers (RFC 1421 §4.6.1.1)
 # bcrypt's rounds take about as long as this many iterations of PBKDF2. `ssh-keygen` does 16 or 24.
 _BCRYPT_ROUND = 10_000
-# OpenSSL's OPENSSL_RSA_MAX_MODULUS_BITS, above which it verifies no signatures. Whether primes are
-# such takes as long as the cube of their size: 6 seconds with 14,000 bits each.
-_MAX_RSA_BITS = 16_384
+# OpenSSL's OPENSSL_RSA_MAX_MODULUS_BITS, above which it verifies no signatures. The test of RSA's
+# primes, and DSA's public key, take as long as the cube of their size: 6 seconds with 14,000 bits.
+_MAX_BITS = 16_384
 # A key of RSA with so many bits has 9,300 bytes, or 11,400 in OpenSSH's form; one of ML-DSA 5,000.
 _MAX_BYTES = 12_288
+_MAX_NESTING = 4  # of PKCS#8's numbers: in its algorithm, and in the OCTET STRING of the key
 
 
 def load_private_key(block: Block, passphrase: bytes | None) -> CertificateIssuerPrivateKeyTypes:
@@ -95,6 +98,8 @@ def decode_key(data: bytes, passphrase: bytes | None, work: Work, source: str) -
         key = load_pem_private_key(_armour(label, headers, content), passphrase, unsafe_skip_rsa_key_validation=True)
     else:
         work.add_key(content)
+        if _has_wide_number(der.read(content)):
+            raise _too_large(source)
         key = load_der_private_key(content, passphrase, unsafe_skip_rsa_key_validation=True)
     return _validate_rsa(key, source) if isinstance(key, rsa.RSAPrivateKey) else key
 
@@ -120,10 +125,22 @@ def _armour(label: bytes, headers: bytes, content: bytes) -> bytes:
     return b"-----BEGIN %s-----\n%s%s-----END %s-----\n" % (label, before, encodebytes(content), label)
 
 
+def _has_wide_number(element: der.Element, depth: int = _MAX_NESTING) -> bool:
+    """Tell whether a key that is not encrypted has a number that is too large."""
+    if element.tag == der.INTEGER:
+        return len(element.content) > _MAX_BITS // 8 + 1  # the first octet may be the sign
+    if depth and element.tag == der.SEQUENCE:
+        return any(_has_wide_number(child, depth - 1) for child in element.children())
+    if depth and element.tag == der.OCTET_STRING:
+        with suppress(ValueError):  # the bytes of a key that are not DER
+            return _has_wide_number(der.read(element.content), depth - 1)
+    return False
+
+
 def _validate_rsa(key: rsa.RSAPrivateKey, source: str) -> rsa.RSAPrivateKey:
     numbers = key.private_numbers()
     public = numbers.public_numbers
-    if max(public.n, public.e, numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp).bit_length() > _MAX_RSA_BITS:
+    if max(public.n, public.e, numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp).bit_length() > _MAX_BITS:
         raise _too_large(source)
     if numbers.p * numbers.q != public.n:  # so the primes are not larger than the modulus
         raise ValueError("these are not the primes of the modulus")
@@ -134,7 +151,7 @@ def _too_large(source: str) -> ConfigError:
     return ConfigError(
         f"The private key in {source} is too large",
         code="ERR_CRYPTO_UNSUPPORTED_OPERATION",
-        hint=f"RSA keys may have {_MAX_RSA_BITS:,} bits, and 2048 to 4096 are usual: make a new key.",
+        hint=f"RSA keys may have {_MAX_BITS:,} bits, and 2048 to 4096 are usual: make a new key.",
     )
 
 
