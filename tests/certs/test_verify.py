@@ -438,6 +438,18 @@ class TestCauses:
         assert not any("clock" in cause.text + cause.hint for cause in verdict.causes)
         assert "the time of the verification is" in verdict.causes[0].text
 
+    @pytest.mark.parametrize(
+        "at", [dt.datetime(1, 1, 1, tzinfo=dt.timezone(23 * DAY / 24)), dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(-23 * DAY / 24))]
+    )
+    def test_an_instant_outside_of_the_years_is_refused(self, at: dt.datetime) -> None:
+        """Its time zone moves it there, so it cannot be printed in UTC."""
+        pem = leaf()[0].pem
+        for judge in (certs.verify, certs.inspect):
+            with pytest.raises(UsageValueError, match="from year 1 to 9999 in UTC") as caught:
+                judge(pem, at=at)
+            assert caught.value.code == "ERR_OUT_OF_RANGE"
+            assert judge(pem, at=at.replace(tzinfo=dt.UTC)) is not None
+
     def test_the_tree_shows_causes_where_they_are(self) -> None:
         """Below the certificate that is at fault."""
         verdict = judged("intermediate without SKI", "strict")
