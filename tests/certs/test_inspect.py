@@ -329,6 +329,15 @@ class TestOthers:
         [item] = certs.inspect(responses.refuse_to_answer())
         assert (item.title, [finding.code for finding in item.findings]) == ("try_later", ["no_answer"])
 
+    @pytest.mark.parametrize("seconds", [2**62, 2**56, -(2**62)])
+    def test_session_of_an_endless_time(self, seconds: int) -> None:
+        """A time that no clock shows is the last one."""
+        fields = (der.make_integer(1), der.make_integer(0x303), der.make(der.OCTET_STRING, b"\x13\x01"))
+        secrets = (der.make(der.OCTET_STRING, bytes(32)), der.make(der.OCTET_STRING, bytes(48)))
+        data = der.make(der.SEQUENCE, *fields, *secrets, der.make(0xA1, der.make_integer(seconds)))
+        (item,) = certs.inspect(data)
+        assert item.facts["established"].year == 9999
+
     async def test_session_of_ours(self) -> None:
         """Whose verdict it has; neither id nor keys."""
         who = pki.localhost()
