@@ -152,10 +152,15 @@ def check_seconds(label: str, value: object) -> float | None:
     """Accept a time limit in seconds above 0, or None for no limit."""
     if value is None:
         return None
+    return check_duration(label, value, "a number of seconds or None", hint="Use None for no limit.")
+
+
+def check_duration(label: str, value: object, expected: str = "a number of seconds", *, hint: str | None = None) -> float:
+    """Accept a number of seconds above 0."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise wrong_type(label, "a number of seconds or None", value)
+        raise wrong_type(label, expected, value)
     if not 0 < value <= sys.float_info.max:
-        raise out_of_range(label, "above 0 seconds", value, hint="Use None for no limit.")
+        raise out_of_range(label, "above 0 seconds", value, hint=hint)
     return float(value)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from tlsio.certs.instant import check_instant
 from tlsio.connection.context.secure_context import create_secure_context
+from tlsio.model.checks import check_function
 from tlsio.model.errors import AlertReceived, ConfigError, TLSError, UsageError
 from tlsio.probe.chain_checks import ChainFacts, check_chain, is_untrusted
 from tlsio.probe.client_checks import check_refusal
@@ -30,6 +31,7 @@ from tlsio.trust.certificate import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
     from typing import Unpack
 
     from tlsio.model.options.connect import ConnectOptionsDict
@@ -109,7 +111,8 @@ async def examine(  # noqa: PLR0913  (all by name)
         http: Ask for a page and judge its headers. None: if the port is 443 or 8443, or ALPN chose
             HTTP.
         fetch: Async function(url) that returns the bytes at an address: revocation lists are
-            checked with it, otherwise nothing is fetched.
+            checked with it, otherwise nothing is fetched. It raises OSError or TLSError if a list
+            cannot be had.
         at: The instant at which certificates are judged, aware; None: now.
         timeout: Seconds for each connection.
         on_progress: Called with the name of each step before it begins.
@@ -124,7 +127,10 @@ async def examine(  # noqa: PLR0913  (all by name)
         Cancelled: the connections are closed.
     """
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
-    doctor = _Doctor(target, at or datetime.now(UTC), on_progress or _ignore)
+    for name, function in (("fetch", fetch), ("on_progress", on_progress)):
+        if function is not None:
+            check_function(name, function)
+    doctor = _Doctor(target, check_instant("at", at), on_progress or _ignore)
     await doctor.run(http=http, fetch=fetch)
     return Examination(
         host=host,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.client.connect import connect
-from tlsio.model.checks import check_int, check_seconds
+from tlsio.model.checks import check_duration, check_function, check_int
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
 from tlsio.probe.resumption import TICKET_PATIENCE
@@ -127,9 +127,12 @@ async def measure(  # noqa: PLR0913  (all by name)
         TLSError: the first handshake failed, or one of the sides refused the other.
         Cancelled: the connections are closed, and `on_cancel` was called.
     """
-    check_seconds("seconds", seconds)
+    check_duration("seconds", seconds)
     check_int("concurrency", concurrency, 1, 10_000)
     check_int("size", size, 1, 1 << 20)
+    for name, function in (("on_progress", on_progress), ("on_cancel", on_cancel)):
+        if function is not None:
+            check_function(name, function)
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
     first = await _open(target)
     version, suite = first.get_protocol() or "", (first.get_cipher() or {}).get("name", "")
