@@ -233,7 +233,8 @@ async def _measure_echoes(target: Target, concurrency: int, size: int, phase: _P
     sockets: list[TLSSocket] = []
     try:
         try:
-            sockets += [await _open(target) for _ in range(concurrency)]
+            while len(sockets) < concurrency:
+                sockets.append(await _open(target))
         except (TLSError, OSError):
             phase.fail()
             return
@@ -264,10 +265,14 @@ class _Phase:
     async def repeat(self, workers: list[Any], action: Callable[[Any], Awaitable[None]]) -> None:
         """Do it until the time is over."""
         self._start = self._reported = time.perf_counter()
+        working = [asyncio.ensure_future(self._work(worker, action, self._start)) for worker in workers]
         try:
-            await asyncio.gather(*(self._work(worker, action, self._start) for worker in workers))
+            await asyncio.gather(*working)
         finally:
             self._end = time.perf_counter()
+            for one in working:  # `gather` leaves the others running if one raises, as `report` may
+                one.cancel()
+            await asyncio.wait(working)
         self._report(Progress(phase=self._name, done=1.0, count=len(self._durations)))
 
     def fail(self) -> None:
