@@ -232,5 +232,6 @@ def dhparam(size: str, *, out: str, force: bool) -> None:
     from tlsio.certs.diffie_hellman import dhparams  # noqa: PLC0415 - only this command needs it
 
     with progress("Searching a safe prime") as report:
-        made = dhparams(int(size) if size.isdecimal() else size, progress=lambda steps: report(f"{steps} candidates"))
+        # 20 digits are too many already, and Python refuses to read more than 4300.
+        made = dhparams(int(size[:20]) if size.isdecimal() else size, progress=lambda steps: report(f"{steps} candidates"))
     deliver(New(out, made, title=f"Diffie-Hellman parameters {size}"), force=force)

@@ -34,6 +34,7 @@ _STDLIB_VERSIONS = {
 
 # No handshake needs an hour. A larger value is probably in milliseconds, such as Node's 120000.
 MAX_HANDSHAKE_TIMEOUT = 3600.0
+_MAX_PRINTED_BITS = 128
 
 
 def wrong_type(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageTypeError:
@@ -49,7 +50,9 @@ def wrong_value(label: str, problem: str, *, hint: str | None = None) -> UsageVa
 
 def out_of_range(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageValueError:
     """Return the error for a number or a length outside its bounds."""
-    return UsageValueError(f"{label} must be {expected}, got {value}", code="ERR_OUT_OF_RANGE", hint=hint)
+    # Python refuses to print an int of more than 4300 digits.
+    found = f"an int of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >> _MAX_PRINTED_BITS else value
+    return UsageValueError(f"{label} must be {expected}, got {found}", code="ERR_OUT_OF_RANGE", hint=hint)
 
 
 def check_bool(label: str, value: object) -> bool:
