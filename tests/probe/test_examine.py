@@ -139,6 +139,16 @@ async def test_root_with_the_name_of_a_trusted_one_is_an_unknown_root() -> None:
     assert "another authority of that name" in error.reason
 
 
+async def test_untrusted_certificate_with_the_name_in_the_subject_is_for_the_host() -> None:
+    """It is the right server with a certificate of an old form; nothing intercepts."""
+    who = pki.leaf("localhost", names=[], issuer=pki.authority("other"))
+    async with ours(who) as port:
+        seen = await probe.examine("localhost", port, ca=CA)
+    ids = {one.id for one in seen.findings}
+    assert "name-only-in-cn" in ids
+    assert "other-server" not in ids
+
+
 async def test_issuer_that_was_not_sent_may_be_a_private_root() -> None:
     """Only the user knows, so the remedy names both."""
     async with ours(chain=good().cert_pem) as port:

@@ -71,4 +71,4 @@ async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dic
                 print_look(look, alpn=",".join(options.get("alpn_protocols", ())))
             if look.socket is not None:
                 await pump(look.socket, read_input, write_output, linger=linger, finish=has_input_end())
-        return 0 if look.verdict.authorized else FINDING
+        return 0 if look.verdict.authorized and look.refusal is None else FINDING

@@ -12,7 +12,7 @@ from tlsio.connection.client.connect import connect
 from tlsio.model.checks import check_duration, check_function, check_int
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
-from tlsio.probe.resumption import TICKET_PATIENCE
+from tlsio.probe.resumption import TICKET_PATIENCE, find_refusal
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
 
@@ -137,7 +137,8 @@ async def measure(  # noqa: PLR0913  (all by name)
     first = await _open(target)
     version, suite = first.get_protocol() or "", (first.get_cipher() or {}).get("name", "")
     try:
-        await _wait_for_acceptance(first, min(TICKET_PATIENCE, timeout))
+        if (refusal := await find_refusal(first, min(TICKET_PATIENCE, timeout))) is not None:
+            raise refusal
         echoes_back = echo and await _does_echo(first, size, timeout)
     finally:
         first.destroy()
@@ -183,35 +184,6 @@ async def _open(target: Target) -> TLSSocket:
             raise
         text = f"{target.host} port {target.port}: no connection with TLS was established within {target.timeout} seconds"
         raise TimeoutError(errno.ETIMEDOUT, text) from None
-
-
-async def _wait_for_acceptance(socket: TLSSocket, patience: float) -> None:
-    """Wait for the server to judge the client: in TLS 1.3 that comes after the client's handshake.
-
-    A ticket shows that the client is accepted. Servers without tickets get `patience` seconds.
-
-    Raises:
-        TLSError: the server refused the client.
-    """
-    if socket.get_protocol() != "TLSv1.3":
-        return
-    judged: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-
-    @socket.on("session")
-    def accept(_: bytes) -> None:
-        if not judged.done():
-            judged.set_result(None)
-
-    @socket.on("error")
-    def refuse(error: Exception) -> None:
-        if not judged.done():
-            judged.set_result(error)
-
-    await asyncio.wait({judged}, timeout=patience)
-    socket.off("session", accept)
-    socket.off("error", refuse)
-    if judged.done() and (error := judged.result()) is not None:
-        raise error
 
 
 async def _does_echo(socket: TLSSocket, size: int, patience: float) -> bool:

@@ -151,6 +151,17 @@ class _Host:
         self.labels = [] if self.ip else _host_labels(self.text)
 
 
+def warn_of_common_name(hostname: str, cert: PeerCertificate) -> str | None:
+    """Return a warning if only the common name of a certificate is the host, else None."""
+    host = _Host(hostname)
+    if host.ip or cert.names.dns or _node_reason(host, cert.names, cert) is not None:
+        return None
+    return (
+        f'"{printable(host.text)}" is only in the subject of the certificate (CN), which browsers and most other clients '
+        "ignore: have it reissued with the name as subjectAltName"
+    )
+
+
 _FindReason: TypeAlias = Callable[[_Host, ParsedNames, Mapping[str, Any]], str | None]
 
 
