@@ -149,6 +149,16 @@ async def test_untrusted_certificate_with_the_name_in_the_subject_is_for_the_hos
     assert "other-server" not in ids
 
 
+async def test_authority_for_development_is_recognised() -> None:
+    """Its root is not an intermediate that the server forgot."""
+    who = leaf(issuer=pki.authority("tlsio dev ada@press"))
+    async with ours(who, chain=who.cert_pem) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "unknown-root"
+    assert "`tlsio dev where`" in error.remedy
+    assert "ca=" in error.remedy
+
+
 async def test_issuer_that_was_not_sent_may_be_a_private_root() -> None:
     """Only the user knows, so the remedy names both."""
     async with ours(chain=good().cert_pem) as port:
