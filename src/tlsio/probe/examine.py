@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tlsio.certs.instant import check_instant
 from tlsio.connection.context.secure_context import create_secure_context
 from tlsio.model.checks import check_function
-from tlsio.model.errors import AlertReceived, ConfigError, TLSError, UsageError
+from tlsio.model.errors import AlertReceived, ConfigError, HandshakeTimeoutError, TLSError, UsageError
 from tlsio.probe.chain_checks import ChainFacts, check_chain, is_untrusted
 from tlsio.probe.client_checks import check_refusal
 from tlsio.probe.connect import look_at
@@ -48,6 +48,7 @@ __all__ = ["Examination", "examine", "judge_certificate", "sort_findings"]
 
 # Seconds that a server may say nothing to a hello made by hand.
 _PATIENCE = 5.0
+_PATIENCE_AFTER_SILENCE = 2.0
 # Seconds in which a faulty server answers a command that it ought to have forgotten.
 _QUIET = 0.5
 _HTTPS_PORTS = {443, 8443}
@@ -210,7 +211,9 @@ class _Doctor:
     async def _survey(self, tried: Attempt) -> bool:
         """Ask by hand what the server takes; tell whether it speaks TLS."""
         self._on_progress("protocols")
-        self.protocols = await survey(self.target, tried.side.server_name, patience=self._patience)
+        # A server that has just said nothing for the whole timeout gets less time for the same.
+        patience = min(_PATIENCE_AFTER_SILENCE, self._patience) if isinstance(tried.error, HandshakeTimeoutError) else self._patience
+        self.protocols = await survey(self.target, tried.side.server_name, patience=patience)
         if self.protocols.speaks_tls:
             self.findings += check_protocols(self.protocols)
         elif tried.socket is None:
