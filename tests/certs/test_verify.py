@@ -592,3 +592,15 @@ def test_other_names_are_answered_with_the_one_that_is_meant(wrong: str, expecte
         certs.verify(pki.localhost().cert_pem, **{wrong: "strict"})  # type: ignore[arg-type]
     assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
     assert (caught.value.hint or "").startswith(expected)
+
+
+def test_a_name_only_in_the_subject_is_a_warning() -> None:
+    """It is accepted, as by a connection; "rfc9525" refuses it, and without a name there is nothing to warn of."""
+    who, roots = pki.leaf("host.test", issuer=pki.ca1()).cert_pem, pki.ca1().cert_pem
+    seen = certs.verify(who, "host.test", ca=roots)
+    assert seen.accepted
+    assert seen.lines()[-1].startswith('warning: "host.test" is only in the subject of the certificate (CN)')
+    assert seen.as_json()["warning"] == seen.warning
+    assert certs.verify(who, ca=roots).warning is None
+    assert certs.verify(who, "host.test", ca=roots, identity_policy="rfc9525").warning is None
+    assert certs.verify(pki.leaf("host.test", names=["host.test"], issuer=pki.ca1()).cert_pem, "host.test", ca=roots).warning is None
