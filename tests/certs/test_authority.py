@@ -7,7 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,6 +43,7 @@ KINDS = [kind for kind in KEY_KINDS if not kind.startswith("ML-DSA")]
 # Python's default since 3.13.
 STRICT = ssl.VerifyFlags.VERIFY_X509_STRICT | ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+EAST = timezone(timedelta(hours=23))
 
 
 def days(count: float) -> timedelta:
@@ -137,6 +138,13 @@ class TestMistakes:
             (lambda authority: authority.crl(days=0), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.crl(number=-1), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.crl(Revocation(1, datetime(2026, 1, 1))), "ERR_INVALID_ARG_VALUE"),  # noqa: DTZ001
+            (lambda authority: authority.crl(Revocation(0, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation(-1, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation(2**159, NOW)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.crl(Revocation("1", NOW)), "ERR_INVALID_ARG_TYPE"),  # type: ignore[arg-type]
+            (lambda authority: authority.crl(Revocation(1, NOW, "superseded")), "ERR_INVALID_ARG_TYPE"),  # type: ignore[arg-type]
+            (lambda authority: authority.server("a", not_before=datetime(1950, 1, 1, tzinfo=EAST)), "ERR_OUT_OF_RANGE"),
+            (lambda authority: authority.ocsp(authority.certificate, request="x"), "ERR_INVALID_ARG_TYPE"),
             (lambda authority: authority.ocsp(5), "ERR_INVALID_ARG_TYPE"),
             (lambda authority: authority.ocsp(authority.certificate, days=-1), "ERR_OUT_OF_RANGE"),
             (lambda authority: authority.ocsp(authority.certificate, revoked=Revocation(1, NOW)), "ERR_INVALID_ARG_VALUE"),
@@ -458,6 +466,29 @@ class TestConstraints:
             with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
                 issue("*.example.com")
         assert Authority.create(excluded=["a.secret.example.com"]).server("*.example.com")
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+            "https://%73ecret.example.com/",
+            "https://secret.example.com./",
+            "https://SECRET.example.com/",
+            "https://ada@example.com/",
+            "https://192.0.2.1/",
+            "https://[2001:db8::1]/",
+            x509.UniformResourceIdentifier("https://[x/"),
+            x509.RFC822Name("ada@secret.example.com."),
+        ],
+        ids=str,
+    )
+    def test_a_host_that_cannot_be_compared_is_excluded(self, name: str | x509.GeneralName) -> None:
+        """RFC 5280 §4.2.1.10 has verifiers refuse it. Without a constraint on URIs they do not."""
+        excluded = ["URI:secret.example.com", "@secret.example.com"]
+        with pytest.raises(tlsio.UsageValueError, match="outside the name constraints"):
+            Authority.create(excluded=excluded).server("example.com", name)
+        assert Authority.create(excluded=["example.org"]).server("example.com", name)
+        assert Authority.create(excluded=excluded).server("https://www.example.com/")
 
     @pytest.mark.parametrize("permitted", ["example.com", "10.0.0.0/8", "@example.com", "URI:example.com"])
     def test_kinds_that_do_not_occur_are_not_permitted(self, permitted: str, tmp_path: Path) -> None:

@@ -419,6 +419,13 @@ class TestWrite:
             with pytest.raises(UsageValueError):
                 call()
 
+    def test_a_passphrase_of_pem_has_a_longest_size(self) -> None:
+        """That of `cryptography`."""
+        bundle = certs.read(pki.localhost().cert_pem, pki.localhost().key_pem)
+        assert certs.load_key(bundle.to_pem(key=True, passphrase="x" * 1023), "x" * 1023)
+        with pytest.raises(UsageValueError, match="at most 1023 bytes"):
+            bundle.to_pem(key=True, passphrase="x" * 1024)
+
     def test_ed25519(self) -> None:
         """Other kinds of keys are written and read too."""
         who = pki.leaf("localhost", key=pki.ed25519.Ed25519PrivateKey.generate())
@@ -442,8 +449,8 @@ class TestOldPfx:
     def test_without_the_provider_the_error_names_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What to install, or to do instead."""
 
-        def open_without(material: object, *, legacy: bool) -> object:
-            return pkcs12_module_open(material, legacy=False)
+        def open_without(material: object, work: object, *, legacy: bool) -> object:
+            return pkcs12_module_open(material, work, legacy=False)
 
         from tlsio.certs import pkcs12  # noqa: PLC0415
 

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import pki
 import responses
 import tlsio
 from tlsio import ConfigError, UsageTypeError, UsageValueError, certs
+from tlsio.trust import der
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -329,6 +330,15 @@ class TestOthers:
         [item] = certs.inspect(responses.refuse_to_answer())
         assert (item.title, [finding.code for finding in item.findings]) == ("try_later", ["no_answer"])
 
+    @pytest.mark.parametrize("seconds", [2**62, 2**56, -(2**62)])
+    def test_session_of_an_endless_time(self, seconds: int) -> None:
+        """A time that no clock shows is the last one."""
+        fields = (der.make_integer(1), der.make_integer(0x303), der.make(der.OCTET_STRING, b"\x13\x01"))
+        secrets = (der.make(der.OCTET_STRING, bytes(32)), der.make(der.OCTET_STRING, bytes(48)))
+        data = der.make(der.SEQUENCE, *fields, *secrets, der.make(0xA1, der.make_integer(seconds)))
+        (item,) = certs.inspect(data)
+        assert item.facts["established"].year == 9999
+
     async def test_session_of_ours(self) -> None:
         """Whose verdict it has; neither id nor keys."""
         who = pki.localhost()
@@ -391,3 +401,18 @@ class TestOthers:
         """Before anything is read."""
         with pytest.raises(error):
             certs.inspect(pki.localhost().cert_pem, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("localhost", ["common_name_ignored"]), ("Plant CA", []), ("plant", [])])
+def test_self_signed_authority_named_as_a_server_is_noted(name: str, expected: list[str]) -> None:
+    """`openssl req -x509 -subj /CN=localhost` makes a CA."""
+    found = codes(pki.authority(name).certificate)
+    assert [code for code in found if "name" in code] == expected
+
+
+@pytest.mark.parametrize(("kind", "name"), [(x25519.X25519PrivateKey, "X25519"), (x448.X448PrivateKey, "X448")])
+def test_keys_for_agreement_have_their_names(kind: Any, name: str) -> None:
+    """Not a number."""
+    encoded = kind.generate().private_bytes(pki.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    [item] = certs.inspect(encoded)
+    assert item.as_json()["public_key"]["algorithm"] == name

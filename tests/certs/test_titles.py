@@ -39,7 +39,7 @@ def test_request_of_a_client_is_recognised() -> None:
     request = certs.create_request(subject="CN=ada", key=certs.generate_key())
     with pytest.raises(ConfigError) as caught:
         certs.Authority.create("Test CA").sign(request)
-    assert caught.value.hint == 'If it is for a client, give usage="client".'
+    assert caught.value.hint.endswith('such as "ada" of its subject. If it is for a client, give usage="client".')
 
 
 def test_strict_policy_says_what_a_client_without_names_needs() -> None:

@@ -438,6 +438,18 @@ class TestCauses:
         assert not any("clock" in cause.text + cause.hint for cause in verdict.causes)
         assert "the time of the verification is" in verdict.causes[0].text
 
+    @pytest.mark.parametrize(
+        "at", [dt.datetime(1, 1, 1, tzinfo=dt.timezone(23 * DAY / 24)), dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(-23 * DAY / 24))]
+    )
+    def test_an_instant_outside_of_the_years_is_refused(self, at: dt.datetime) -> None:
+        """Its time zone moves it there, so it cannot be printed in UTC."""
+        pem = leaf()[0].pem
+        for judge in (certs.verify, certs.inspect):
+            with pytest.raises(UsageValueError, match="from year 1 to 9999 in UTC") as caught:
+                judge(pem, at=at)
+            assert caught.value.code == "ERR_OUT_OF_RANGE"
+            assert judge(pem, at=at.replace(tzinfo=dt.UTC)) is not None
+
     def test_the_tree_shows_causes_where_they_are(self) -> None:
         """Below the certificate that is at fault."""
         verdict = judged("intermediate without SKI", "strict")
@@ -580,3 +592,15 @@ def test_other_names_are_answered_with_the_one_that_is_meant(wrong: str, expecte
         certs.verify(pki.localhost().cert_pem, **{wrong: "strict"})  # type: ignore[arg-type]
     assert caught.value.code == "ERR_TLS_UNKNOWN_OPTION"
     assert (caught.value.hint or "").startswith(expected)
+
+
+def test_a_name_only_in_the_subject_is_a_warning() -> None:
+    """It is accepted, as by a connection; "rfc9525" refuses it, and without a name there is nothing to warn of."""
+    who, roots = pki.leaf("host.test", issuer=pki.ca1()).cert_pem, pki.ca1().cert_pem
+    seen = certs.verify(who, "host.test", ca=roots)
+    assert seen.accepted
+    assert seen.lines()[-1].startswith('warning: "host.test" is only in the subject of the certificate (CN)')
+    assert seen.as_json()["warning"] == seen.warning
+    assert certs.verify(who, ca=roots).warning is None
+    assert certs.verify(who, "host.test", ca=roots, identity_policy="rfc9525").warning is None
+    assert certs.verify(pki.leaf("host.test", names=["host.test"], issuer=pki.ca1()).cert_pem, "host.test", ca=roots).warning is None

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from ports import own_port
 from tlsio import certs
+from tlsio.cli.listen import _Printer
+from tlsio.probe.listen import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,9 +131,9 @@ def test_doctor_fetches_revocation_lists_if_asked(tmp_path: Path) -> None:
 
 
 @contextmanager
-def listening(folder: Path) -> Iterator[str]:
+def listening(folder: Path, *options: str) -> Iterator[str]:
     """Run `tlsio listen` with the files in a folder."""
-    listen = [sys.executable, "-m", "tlsio", "listen", "0", "--cert", "server.pem", "--key", "server.key", "--quiet"]
+    listen = [sys.executable, "-m", "tlsio", "listen", "0", "--cert", "server.pem", "--key", "server.key", "--quiet", *options]
     with subprocess.Popen(listen, cwd=folder, stderr=subprocess.PIPE) as server:
         try:
             assert server.stderr is not None
@@ -150,3 +152,31 @@ def test_much_data_goes_both_ways(tmp_path: Path, pipes: bool) -> None:  # noqa:
         line = f"cat data | {connect} | cat > copy" if pipes else f"{connect} < data > copy"
         subprocess.run(["sh", "-c", line], cwd=tmp_path, timeout=_PATIENCE, check=True)
     assert (tmp_path / "copy").read_bytes() == (tmp_path / "data").read_bytes()
+
+
+def test_refusal_after_the_handshake_is_in_the_json(tmp_path: Path) -> None:
+    """A server of TLS 1.3 that wants a client certificate says so late; the pin needs none."""
+    certs.self_signed("localhost").write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
+    with listening(tmp_path, "--ca", "server.pem") as port:
+        seen = tlsio(tmp_path, "connect", f"localhost:{port}", "--ca", "server.pem", "--json")
+        pinned = tlsio(tmp_path, "pin", f"localhost:{port}", "--ca", "server.pem")
+    look = json.loads(seen.stdout)
+    assert (seen.returncode, seen.stderr, look["verdict"]["authorized"]) == (1, b"", True)
+    assert "requires a client certificate" in look["refusal"]
+    assert look["group"]
+    assert (pinned.returncode, pinned.stderr) == (0, b"")
+
+
+def test_listen_says_once_what_a_hang_up_means(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scanners, and the doctor, hang up again and again."""
+    show = _Printer()
+    for _ in range(3):
+        show(Arrival(address="192.0.2.1", error="socket hang up", hint="It only checked the port."))
+    show(Arrival(address="192.0.2.1", version="TLSv1.3"))
+    show(Arrival(address="192.0.2.1", error="no common cipher", hint="Compare the suites."))
+    hung_up = "192.0.2.1: refused: socket hang up"
+    assert capsys.readouterr().err.splitlines() == [
+        hung_up, "  It only checked the port.", hung_up, hung_up,
+        "192.0.2.1: TLSv1.3",
+        "192.0.2.1: refused: no common cipher", "  Compare the suites.",
+    ]  # fmt: skip

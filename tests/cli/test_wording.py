@@ -151,6 +151,15 @@ def test_hints_name_options_of_the_command(text: str, name: str) -> None:
         check(translate(text, is_hint=True), [name])
 
 
+def test_value_with_signs_of_openssl_is_an_option() -> None:
+    """The sentence stays, with options that can be copied."""
+    command = program.get_command(click.Context(program), "connect")
+    assert command is not None
+    with click.Context(command):
+        said = translate("If it cannot be, min_version='TLSv1' with ciphers='DEFAULT:@SECLEVEL=0' reaches it.", is_hint=True)
+    assert said == "If it cannot be, --min-version TLSv1 with --ciphers DEFAULT:@SECLEVEL=0 reaches it."
+
+
 @contextmanager
 def greeting_server() -> Iterator[int]:
     """Run a server that greets as those of SMTP do, and give its port."""

@@ -150,3 +150,9 @@ def test_milliseconds_are_told() -> None:
     with pytest.raises(UsageValueError) as caught:
         checks.check_handshake_timeout("options.handshake_timeout", 120000)
     assert "seconds" in str(caught.value.hint)
+
+
+def test_int_that_python_refuses_to_print_is_out_of_range() -> None:
+    """It has more than 4300 digits."""
+    with pytest.raises(UsageValueError, match=r"^port must be from 1 to 65535, got an int of 16610 bits "):
+        checks.check_int("port", 10**5000, 1, 65535)

@@ -386,6 +386,58 @@ static void a_spoilt_hello_is_refused(void) {
     tear_down();
 }
 
+static size_t before(uint8_t *to, size_t size, const void *part, size_t n) {
+    memmove(to + n, to, size);
+    memcpy(to, part, n);
+    return size + n;
+}
+
+static size_t measured(uint8_t *to, size_t size, int width) {
+    uint8_t length[3] = { (uint8_t)(size >> 16), (uint8_t)(size >> 8), (uint8_t)size };
+    return before(to, size, length + 3 - width, (size_t)width);
+}
+
+/* A TLS 1.3 hello with these many identities of six characters, and one binder. */
+static size_t hello_with(unsigned identities, uint8_t *to) {
+    static const uint8_t binder[35] = { 0, 33, 32 }, psk[] = { 0, 41 };
+    static const uint8_t others[] = {
+        0, 43, 0, 3, 2, 3, 4, 0, 10, 0, 4, 0, 2, 0, 0x1d, 0, 13, 0, 4, 0, 2, 4, 3, 0, 45, 0, 2, 1, 1,
+        0, 51, 0, 38, 0, 36, 0, 0x1d, 0, 32, 9, [70] = 0,      /* X25519's base point */
+    };
+    static const uint8_t start[] = { 3, 3, [34] = 0, 0, 2, 0x13, 1, 1, 0 }, record[] = { 0x16, 3, 1 }, message[] = { 1 };
+    size_t size = 0;
+    for (unsigned i = 0; i < identities; i++) {
+        memset(to + size, 0, 12);
+        to[size + 1] = 6;
+        snprintf((char *)to + size + 2, 7, "id%04u", i % 10000);
+        size += 12;
+    }
+    size = measured(to, size, 2);
+    memcpy(to + size, binder, sizeof binder);
+    size = measured(to, size + sizeof binder, 2);
+    size = before(to, size, psk, sizeof psk);
+    size = measured(to, before(to, size, others, sizeof others), 2);
+    size = measured(to, before(to, size, start, sizeof start), 3);
+    size = measured(to, before(to, size, message, sizeof message), 2);
+    return before(to, size, record, sizeof record);
+}
+
+/* Each question runs code of the user, and the client has proved nothing yet. */
+static void few_identities_of_a_hello_are_asked_about(void) {
+    for (unsigned n = TIO_PSK_IDENTITIES - 1; n <= 300; n = n > TIO_PSK_IDENTITIES ? n + 267 : n + 1) {
+        uint8_t hello[8192];
+        set_up(TLS1_3_VERSION, NULL, &server_a);
+        tio_conn *c = tio_conn_new(far, TIO_SERVER);
+        c->policy.wants = TIO_WANT_PSK;
+        c->policy.ask_psk = answer;
+        give(c, hello, hello_with(n, hello));
+        CHECK_INT(plan.asked[TIO_SERVER], n < TIO_PSK_IDENTITIES ? n : TIO_PSK_IDENTITIES);
+        CHECK_INT(c->phase, TIO_HANDSHAKING);           /* the certificate is offered instead */
+        tio_conn_free(c);
+        tear_down();
+    }
+}
+
 static void talk_short_of_memory(int version) {
     set_up(version, NULL, &server_a);
     pair p = psk_pair(0);
@@ -429,5 +481,6 @@ void psk_tests(void) {
     RUN(a_key_that_is_not_used_leaves_the_tickets);
     RUN(who_is_asked_may_want_the_connection_gone);
     RUN(a_spoilt_hello_is_refused);
+    RUN(few_identities_of_a_hello_are_asked_about);
     RUN(failing_allocations_let_nobody_in);
 }

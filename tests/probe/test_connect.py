@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -97,6 +98,44 @@ async def test_a_request_for_a_certificate_is_shown() -> None:
     assert seen.certificate_request is not None
     assert seen.certificate_request.authorities == ("CN=ca1,O=tlsio tests",)
     assert "ECDSA+SHA256" in seen.certificate_request.signatures
+
+
+async def test_a_server_that_refuses_the_client_later_is_described() -> None:
+    """In TLS 1.3 the alert comes after the handshake: no fact is lost, and no error is unhandled."""
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unhandled.append(context))
+    async with ours(request_cert=True, ca=CA) as port:
+        async with probe.connect("localhost", port, ca=CA) as seen:
+            assert seen.verdict.authorized
+        refused = await look(port, ca=pki.self_signed().cert_pem)
+    assert seen.refusal is not None
+    assert "requires a client certificate" in seen.refusal
+    assert (seen.group, refused.group) == ("X25519", "X25519")
+    assert not unhandled
+
+
+async def test_signatures_are_named_once_and_without_a_missing_hash() -> None:
+    """The two PSS algorithms of each hash have one name, and EdDSA has no hash."""
+    async with ours(request_cert=True, reject_unauthorized=False, ca=CA) as port:
+        seen = await look(port)
+    assert seen.certificate_request is not None
+    signatures = seen.certificate_request.signatures
+    assert len(set(signatures)) == len(signatures)
+    assert "Ed25519" in signatures
+    assert not [name for name in signatures if "UNDEF" in name]
+
+
+async def test_a_name_only_in_the_subject_is_a_warning() -> None:
+    """The server is accepted, as by Node; an identity replaces the name."""
+    who = pki.leaf("localhost", names=[], issuer=pki.ca1())
+    async with ours(who) as port:
+        seen = await look(port)
+        other = await look(port, check_server_identity=lambda *_: None)
+    assert seen.verdict.authorized
+    assert '"localhost" is only in the subject' in (seen.verdict.warning or "")
+    assert other.verdict.warning is None
+    async with ours() as port:
+        assert (await look(port)).verdict.warning is None
 
 
 async def test_a_stapled_response_is_shown() -> None:

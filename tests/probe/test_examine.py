@@ -13,6 +13,7 @@ import pki
 import tlsio
 from faulty_servers import good, leaf, ours, script, server_hello
 from tlsio import probe
+from tlsio.interop.fetch import Fetcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +83,53 @@ async def test_wrong_options_raise() -> None:
         await probe.examine("localhost", 1, cert=good().cert_pem, key=leaf().key_pem)
 
 
+@pytest.mark.parametrize("function", [probe.examine, probe.connect, probe.measure])
+@pytest.mark.parametrize("value", ["1", None, 0, -1.0, float("nan"), True])
+async def test_timeout_must_be_seconds(function: Any, value: Any) -> None:
+    """Nothing connects: port 1 would be refused, which is an OSError or a finding."""
+    with pytest.raises(tlsio.UsageError, match=r"^timeout must be"):
+        await function("localhost", 1, timeout=value)
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "value"),
+    [
+        (probe.examine, "at", pki.NOW.replace(tzinfo=None)),
+        (probe.examine, "at", "2026-01-01"),
+        (probe.examine, "fetch", 1),
+        (probe.examine, "on_progress", 1),
+        (probe.measure, "on_cancel", 1),
+        (probe.measure, "on_progress", 1),
+        (probe.measure, "seconds", None),
+        (probe.measure, "seconds", "1"),
+    ],
+)
+async def test_argument_of_the_wrong_type_is_a_usage_error(function: Any, name: str, value: Any) -> None:
+    """It names the argument, before anything connects."""
+    with pytest.raises(tlsio.UsageTypeError, match=rf"^{name} must be"):
+        await function("localhost", 1, **{name: value})
+
+
+@pytest.mark.parametrize("version", [0x0000, 0x0002, 0x0203])
+async def test_a_version_that_does_not_exist_is_not_tls(version: int) -> None:
+    """The server chose it, and every number is below those that were offered."""
+    answer = server_hello()[:9] + version.to_bytes(2, "big") + server_hello()[11:]
+    async with script(lambda _: answer) as port:
+        seen = await probe.examine("localhost", port, ca=CA, timeout=1.0)
+    assert ([one.id for one in seen.findings], seen.versions) == (["not-tls"], ())
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/crl", "http://user:password@127.0.0.1/crl", "ldap://127.0.0.1/crl"])
+async def test_a_list_that_cannot_be_fetched_is_one_finding(url: str) -> None:
+    """The certificate chose the address, and the examination goes on."""
+    points = pki.x509.DistributionPoint([pki.x509.UniformResourceIdentifier(url)], None, None, None)
+    who = pki.leaf("localhost", names=["localhost"], issuer=pki.ca1(), extensions=[pki.x509.CRLDistributionPoints([points])])
+    async with ours(who) as port:
+        seen = await probe.examine("localhost", port, ca=CA, fetch=Fetcher().get)
+    assert [one.id for one in seen.findings if one.severity != "notice"] == ["lifetime", "crl-unavailable"]
+    assert seen.versions == ("TLSv1.3", "TLSv1.2")
+
+
 async def test_root_with_the_name_of_a_trusted_one_is_an_unknown_root() -> None:
     """As after `tlsio dev init` for the second time; no intermediate is wrong."""
     namesake = pki.authority(str(pki.ca1().certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value))
@@ -89,6 +137,26 @@ async def test_root_with_the_name_of_a_trusted_one_is_an_unknown_root() -> None:
         [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
     assert error.id == "unknown-root"
     assert "another authority of that name" in error.reason
+
+
+async def test_untrusted_certificate_with_the_name_in_the_subject_is_for_the_host() -> None:
+    """It is the right server with a certificate of an old form; nothing intercepts."""
+    who = pki.leaf("localhost", names=[], issuer=pki.authority("other"))
+    async with ours(who) as port:
+        seen = await probe.examine("localhost", port, ca=CA)
+    ids = {one.id for one in seen.findings}
+    assert "name-only-in-cn" in ids
+    assert "other-server" not in ids
+
+
+async def test_authority_for_development_is_recognised() -> None:
+    """Its root is not an intermediate that the server forgot."""
+    who = leaf(issuer=pki.authority("tlsio dev ada@press"))
+    async with ours(who, chain=who.cert_pem) as port:
+        [error, *_] = (await probe.examine("localhost", port, ca=CA)).findings
+    assert error.id == "unknown-root"
+    assert "`tlsio dev where`" in error.remedy
+    assert "ca=" in error.remedy
 
 
 async def test_issuer_that_was_not_sent_may_be_a_private_root() -> None:

@@ -94,6 +94,7 @@ async def test_a_request_for_a_certificate_is_seen() -> None:
         (b"\x16\x03\x03\xff\xff" + bytes(100), "other"),
         (b"\x16\x03\x03\x00\x00", "other"),
         (b"\x17\x03\x03\x00\x01x", "other"),
+        (server_hello()[:9] + b"\x02\x03" + server_hello()[11:], "other"),  # a version that does not exist
         (b"\x16\x03\x03\x00\x08\x02\x00\x00\x04\x03\x03\x00\x00", "other"),  # a hello that is too short
     ],
 )
@@ -108,6 +109,25 @@ async def test_silence_ends_by_patience() -> None:
     """Also after half an answer."""
     assert (await answer_of(b"", end=False)).kind == "silent"
     assert (await answer_of(server_hello()[:20], end=False)).kind == "other"
+
+
+async def test_a_server_that_drips_is_given_up() -> None:
+    """The patience is for the whole flight: bytes do not prolong it."""
+    near, far = socket.socketpair()
+    near.setblocking(False)  # noqa: FBT003
+
+    async def drip() -> None:
+        far.sendall(b"\x16\x03\x03\x40\x00")
+        while True:
+            far.sendall(b"\0")
+            await asyncio.sleep(0.01)
+
+    with near, far:
+        dripping = asyncio.create_task(drip())
+        async with asyncio.timeout(30):
+            assert (await ask(near, OFFER, patience=0.05)).kind == "other"
+        dripping.cancel()
+        await asyncio.wait([dripping])
 
 
 async def test_a_flood_is_read_no_further_than_the_limit() -> None:

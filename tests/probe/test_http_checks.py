@@ -17,7 +17,17 @@ def ids(**headers: str) -> list[str]:
     return [one.id for one in check_response(response, now=NOW, is_address=False)]
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 2026 99:99:99 GMT", "Mon, 01 Jun 99999999999999999 00:00:00 GMT", "\x00"])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Mon, 99 Foo 2026 99:99:99 GMT",
+        "Mon, 01 Jun 99999999999999999 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -0100",  # after the last instant of datetime
+        "\x00",
+    ],
+)
 def test_a_date_that_is_none_is_no_date(date: str) -> None:
     """And no reason to fail."""
     assert Response(status=200, headers={"date": date}).date is None

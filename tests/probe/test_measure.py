@@ -94,6 +94,47 @@ async def test_server_that_goes_before_the_echoes_keeps_its_handshakes() -> None
     assert (seen.echoes.count, seen.echoes.failures) == (0, 1)
 
 
+async def test_server_that_refuses_a_later_connection_keeps_none_open() -> None:
+    """The echoes need three connections at once, and the server takes two more."""
+    who = good()
+    steps: list[Progress] = []
+    ended = [asyncio.Event(), asyncio.Event()]
+    echoing: list[tlsio.TLSSocket] = []
+
+    async def serve(sock: tlsio.TLSSocket) -> None:
+        place = len(echoing)
+        if steps:
+            echoing.append(sock)
+        if len(echoing) == len(ended):
+            server.close()
+        try:
+            async for chunk in sock:
+                await sock.send(chunk)
+        finally:
+            if steps:
+                ended[place].set()
+
+    async with tlsio.serve(serve, 0, "127.0.0.1", cert=who.chain_pem, key=who.key_pem) as server:
+        seen = await probe.measure("localhost", server.port, seconds=0.05, concurrency=3, ca=CA, on_progress=steps.append)
+        async with asyncio.timeout(5):
+            for one in ended:
+                await one.wait()
+    assert seen.echoes is not None
+    assert (seen.echoes.count, seen.echoes.failures) == (0, 1)
+
+
+async def test_progress_that_raises_ends_every_worker() -> None:
+    """Not the one alone that reported it."""
+
+    def fail(_: Progress) -> None:
+        raise LookupError("the terminal has gone")
+
+    async with ours() as port:
+        with pytest.raises(LookupError):
+            await probe.measure("localhost", port, seconds=60, concurrency=3, ca=CA, on_progress=fail)
+        assert not [task for task in asyncio.all_tasks() if task.get_coro().cr_code.co_filename.endswith("probe/measure.py")]
+
+
 async def test_a_server_that_is_refused_is_not_measured() -> None:
     """The first connection raises."""
     async with ours(pki.self_signed()) as port:

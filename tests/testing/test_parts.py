@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 import tlsio
 from tlsio import testing
 from tlsio.certs import Authority
-from tlsio.testing import EchoServer, certificates_at, connected_pair
+from tlsio.testing import EchoServer, certificates_at, connected_pair, echo_server
 
 
 def test_each_name_is_there() -> None:
@@ -22,6 +26,30 @@ def test_each_name_is_there() -> None:
 
 class TestEchoServer:
     """In a thread."""
+
+    def test_a_loop_that_cannot_be_made_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As without descriptors; the caller would wait for the port without end."""
+
+        def fail() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        monkeypatch.setattr(asyncio.events, "new_event_loop", fail)
+        with pytest.raises(OSError, match="Too many open files"), EchoServer():
+            pass
+
+    def test_an_interrupt_while_it_starts_ends_the_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Ctrl-C arrives where the main thread waits for the port."""
+
+        class Interrupted(Future[int]):
+            def result(self, timeout: float | None = None) -> int:
+                if threading.current_thread() is threading.main_thread():
+                    raise KeyboardInterrupt
+                return super().result(timeout)
+
+        monkeypatch.setattr(echo_server, "Future", Interrupted)
+        with pytest.raises(KeyboardInterrupt), EchoServer():
+            pass
+        assert all(one.name != "tlsio echo server" for one in threading.enumerate())
 
     async def test_it_tells_why_a_client_failed(self) -> None:
         """This one trusts another authority."""
@@ -93,3 +121,24 @@ def test_certificates_are_around_the_instant() -> None:
         instant + timedelta(minutes=59, seconds=59),
     )
     assert root.not_valid_before_utc < datetime.now(UTC) < leaf.not_valid_after_utc < root.not_valid_after_utc
+
+
+@pytest.mark.parametrize(
+    ("instant", "span", "code"),
+    [
+        (datetime(2026, 1, 1), timedelta(1), "ERR_INVALID_ARG_VALUE"),  # noqa: DTZ001
+        ("2026", timedelta(1), "ERR_INVALID_ARG_TYPE"),
+        (datetime.max.replace(tzinfo=UTC), timedelta(1), "ERR_OUT_OF_RANGE"),
+        (datetime.min.replace(tzinfo=UTC), timedelta(1), "ERR_OUT_OF_RANGE"),
+        (datetime(2026, 1, 1, tzinfo=UTC), timedelta(0), "ERR_OUT_OF_RANGE"),
+        (datetime(2026, 1, 1, tzinfo=UTC), timedelta(398, microseconds=1), "ERR_OUT_OF_RANGE"),
+        (datetime(2026, 1, 1, tzinfo=UTC), timedelta.max, "ERR_OUT_OF_RANGE"),
+        (datetime(2026, 1, 1, tzinfo=UTC), 1, "ERR_INVALID_ARG_TYPE"),
+    ],
+)
+def test_a_time_that_certificates_cannot_have(instant: Any, span: Any, code: str) -> None:
+    """It is refused before anything is made; the longest span is not."""
+    with pytest.raises(tlsio.UsageError) as caught:
+        certificates_at(instant, span=span)
+    assert caught.value.code == code
+    assert certificates_at(datetime(2026, 1, 1, tzinfo=UTC), span=timedelta(398))

@@ -227,6 +227,19 @@ def test_hint_shows_control_characters_harmless() -> None:
     assert "\x1b" not in hint(check_server_identity("a.com", mapping("\x1b[2J", None)))
 
 
+@pytest.mark.parametrize(
+    "cert",
+    [mapping("a\nb\x1b[31m\x9b\u202e", None), mapping(["x" * 900, "\u202e" * 900], None), mapping(None, "DNS:x\u202e" + ", DNS:y" * 900)],
+    ids=["control characters", "overlong common names", "overlong list"],
+)
+def test_message_shows_names_harmless_and_bounded(cert: dict[str, Any]) -> None:
+    """The message goes to logs and terminals, so it is one line without control characters, as the hint is."""
+    error = check_server_identity("host.example", cert)
+    assert error is not None
+    assert str(error).isprintable()
+    assert len(error.reason) < 10_000
+
+
 def test_hint_for_a_name_only_in_the_common_name() -> None:
     """The usual mistake with certificates made by hand."""
     assert "RFC 9525" in hint(check_rfc9525("a.com", mapping("a.com", None)))

@@ -42,7 +42,7 @@ from tlsio.certs.status import ListNumbers, Revocation, issuer_key_identifier, m
 from tlsio.certs.subject import common_name_of, is_same_subject, named, parse_subject, subject_faults
 from tlsio.certs.unreadable import UNREADABLE, unreadable
 from tlsio.connection.context.files import read_file
-from tlsio.model.checks import check_choice, check_int, wrong_type, wrong_value
+from tlsio.model.checks import BytesLike, check_choice, check_int, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import parse_certificates
 from tlsio.trust.names import printable
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
 
     from tlsio.certs.keys import PrivateKey, PublicKey
     from tlsio.certs.request import Usage
-    from tlsio.model.checks import BytesLike
     from tlsio.model.material import Content, Material
 
 __all__ = ["Authority", "AuthorityOptions"]
 
 _ROOT_DAYS, _INTERMEDIATE_DAYS = 3650, 1825
 _MAX_CRL_NUMBER = 2**159 - 1  # RFC 5280 §5.2.3: at most 20 octets
+_MAX_SERIAL_NUMBER = 2**159 - 1  # RFC 5280 §4.1.2.2: the same
 _MAX_PATH_LENGTH = 100  # deeper than verifiers follow; OpenSSL's default is 100 too
 
 
@@ -79,7 +79,8 @@ class AuthorityOptions(TypedDict, total=False):
         permitted: Name constraints: the only names that it may certify, as `parse_constraint` reads
             them. Names of kinds that do not occur are not permitted: no addresses if there are only
             names of DNS.
-        excluded: Names that it may not certify, nor a wildcard that covers one of them.
+        excluded: Names that it may not certify, nor a wildcard that covers one of them; with a URI
+            among them, nor a URI whose host cannot be compared, such as `urn:`.
         issuer_url: Where its certificate is, for clients that miss it (AIA).
         ocsp_url: Where its OCSP responder is.
         crl_url: Where its revocation list is.
@@ -342,12 +343,22 @@ class Authority:
             UsageError: an argument is wrong, or the certificate is that of another authority.
             ConfigError: the request cannot be read, or is about another certificate.
         """
+        if not isinstance(request, BytesLike | None):
+            raise wrong_type("request", "bytes", request)
         subject, now = self._own(certificate), self._now()
         revocation = self._revocation(subject if revoked is True else revoked, now) if revoked else None
         if revocation and revocation.serial_number != subject.serial_number:
             raise wrong_value("revoked", "is about another certificate")
         life = check_days("days", days)
-        return make_ocsp_response(self.certificate, self.key, subject, revocation=revocation, now=now, life=life, request=request)
+        return make_ocsp_response(
+            self.certificate,
+            self.key,
+            subject,
+            revocation=revocation,
+            now=now,
+            life=life,
+            request=None if request is None else bytes(request),
+        )
 
     def write(
         self,
@@ -416,6 +427,9 @@ class Authority:
 
     def _revocation(self, given: Leaf | x509.Certificate | Revocation, now: datetime) -> Revocation:
         if isinstance(given, Revocation):
+            check_int("serial_number", given.serial_number, 1, _MAX_SERIAL_NUMBER)
+            if not isinstance(given.reason, x509.ReasonFlags | None):
+                raise wrong_type("reason", "one of x509.ReasonFlags, or None", given.reason)
             return replace(given, at=check_instant("at", given.at))
         return Revocation(self._own(given).serial_number, now)
 

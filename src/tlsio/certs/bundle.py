@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
 from tlsio.certs.chain_order import find_issuer, is_self_issued, order
 from tlsio.certs.contents import Block, read_blocks
 from tlsio.certs.key_match import match_key
+from tlsio.certs.keys import encryption_under
 from tlsio.certs.pkcs7 import read_pkcs7, write_pkcs7
 from tlsio.certs.pkcs12 import open_pkcs12, read_protection, write_pkcs12
 from tlsio.certs.private_key import load_private_key, spki_of
@@ -79,11 +80,13 @@ class Bundle:
 
         Raises:
             UsageStateError: there is no key, or no root.
+            UsageValueError: the passphrase is empty, has a null character, or is longer than 1023
+                bytes.
         """
         blocks = [one.public_bytes(Encoding.PEM) for one in self._chosen(root=root)]
         if key:
             secret = _check_new_passphrase(passphrase)
-            encryption = BestAvailableEncryption(secret) if secret else NoEncryption()
+            encryption = encryption_under(secret)
             blocks.insert(0, self._own_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
         return b"".join(blocks)
 
@@ -268,7 +271,7 @@ class _Reader:
         key, certificates = open_pkcs12(block, self._passphrase)
         protection = read_protection(block.data)
         if key is not None:
-            self._keys.append(load_private_key(Block("private key", key, block.source), None))
+            self._keys.append(load_private_key(Block("private key", key, block.source, block.work), None))
         for data in certificates:
             self._add(data, block.source)
         if protection.outdated:

@@ -16,6 +16,7 @@ from tlsio.model.checks import BytesLike, wrong_type
 from tlsio.model.content_hints import explain
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import PrivateKey, parse_certificates, parse_keys
+from tlsio.native._core import Work
 from tlsio.trust import der
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content
 
-__all__ = ["Block", "Kind", "Source", "read_blocks"]
+__all__ = ["Block", "Kind", "Source", "find_pem", "read_blocks"]
 
 Source: TypeAlias = "Content | x509.Certificate | PrivateKey"
 
@@ -83,11 +84,13 @@ class Block:
         kind: What it is.
         data: DER; of a private key the PEM block, if it was PEM, and of a session the bytes.
         source: Where it came from, for messages.
+        work: Counts the iterations of all blocks of its file.
     """
 
     kind: Kind
     data: bytes = field(repr=False)
     source: str
+    work: Work = field(repr=False, compare=False)
 
 
 def read_blocks(source: Source, label: str = "source") -> list[Block]:
@@ -104,33 +107,28 @@ def read_blocks(source: Source, label: str = "source") -> list[Block]:
     """
     if isinstance(source, PrivateKey):
         [key] = parse_keys(label, source)
-        return [Block("private key", key.data, label)]
+        return [Block("private key", key.data, label, Work(label))]
     if isinstance(source, list | tuple):
         raise wrong_type(label, "one file, not a list of them", source)
     if isinstance(source, BytesLike) and bytes(source).startswith(_SESSION):
-        return [Block("session", bytes(source), label)]
+        return [Block("session", bytes(source), label, Work(label))]
     [given] = parse_certificates(label, source)
     material = read_file(label, given)
     name = given.path or label
+    work = Work(name)
     data = material.data.removeprefix(b"\xef\xbb\xbf")
     if data.startswith(_SESSION):
-        return [Block("session", data, name)]
-    found = list(_read_pem(data, name)) if _PEM_BEGIN.search(data) else [Block(_kind_of_der(data, name), data, name)]
+        return [Block("session", data, name, work)]
+    found = list(_read_pem(data, name, work)) if _PEM_BEGIN.search(data) else [Block(_kind_of_der(data, name), data, name, work)]
     if not found:
         raise _unreadable(data, name)
     return found
 
 
-def _read_pem(data: bytes, name: str) -> Iterator[Block]:
-    begins = list(_PEM_BEGIN.finditer(data))
-    limits = [*(begin.start() for begin in begins[1:]), len(data)]
-    for begin, limit in zip(begins, limits, strict=True):
-        label = begin[1]
-        ending = b"-----END %s-----" % label
-        end = data.find(ending, begin.end(), limit)  # within the limit, so each byte is read once
-        if end < 0:
+def _read_pem(data: bytes, name: str, work: Work) -> Iterator[Block]:
+    for label, body in find_pem(data):
+        if body is None:
             raise _unreadable(data, name)
-        body = data[begin.end() : end]
         if label == _SKIPPED:
             continue
         kind = _LABELS.get(label)
@@ -138,7 +136,20 @@ def _read_pem(data: bytes, name: str) -> Iterator[Block]:
             raise _unreadable(data, name)
         if kind == "private key" and _LEGACY_ENCRYPTION in body:
             kind = "encrypted private key"
-        yield Block(kind, begin[0] + body + ending + b"\n" if kind.endswith("private key") else _decode(body, label, data, name), name)
+        armoured = b"-----BEGIN %s-----%s-----END %s-----\n" % (label, body, label)
+        yield Block(kind, armoured if kind.endswith("private key") else _decode(body, label, data, name), name, work)
+
+
+def find_pem(data: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Yield label and body of each PEM block; the body is None if the block does not end.
+
+    A block ends before the next one begins, so each byte is read once.
+    """
+    begins = list(_PEM_BEGIN.finditer(data))
+    limits = [*(begin.start() for begin in begins), len(data)]
+    for begin, limit in zip(begins, limits[1:], strict=True):
+        end = data.find(b"-----END %s-----" % begin[1], begin.end(), limit)
+        yield begin[1], None if end < 0 else data[begin.end() : end]
 
 
 def _decode(body: bytes, label: bytes, data: bytes, name: str) -> bytes:

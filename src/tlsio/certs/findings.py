@@ -17,7 +17,7 @@ from tlsio.model.codes import x509_text
 from tlsio.model.errors import ConfigError
 from tlsio.model.instants import print_instant
 from tlsio.trust.advice import allows_role
-from tlsio.trust.identity import check_rfc9525
+from tlsio.trust.identity import check_rfc9525, warn_of_common_name
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def find_faults(certificate: PeerCertificate, *, usage: Usage | None, now: datet
     yield from _find_weakness(certificate)
     yield from _find_strict_faults(certificate)
     if certificate.is_ca:
+        yield from _find_server_name_of_ca(certificate)
         return
     serves = usage == "server" or (usage is None and allows_role(certificate, "server"))
     if serves:
@@ -164,6 +165,19 @@ def _find_names(certificate: PeerCertificate) -> Iterator[Finding]:
             level="warning",
             text=f"The address {_quote(addresses)} is written as a DNS name, and matches nothing",
             remedy="Have it reissued with the address as IP address in subjectAltName.",
+        )
+
+
+def _find_server_name_of_ca(certificate: PeerCertificate) -> Iterator[Finding]:
+    """Recognise what `openssl req -x509 -subj /CN=localhost` makes for a server: a CA."""
+    names = [name for name in certificate.names.common_names if "." in name or name == "localhost"]
+    found = [name for name in names if warn_of_common_name(name, certificate)]
+    if found and not certificate.general_names and is_self_issued(certificate):
+        yield Finding(
+            code="common_name_ignored",
+            level="note",
+            text=f"The name {_quote(found)} is only the common name, which most clients ignore",
+            remedy="If it is for a server of this name, make it again with the name as subjectAltName.",
         )
 
 

@@ -109,7 +109,7 @@ class _Inspector:
             if self._passphrase is not None or error.code in {"ERR_TLS_UNREADABLE_FILE", "ERR_TLS_TOO_MANY_ITERATIONS"}:
                 raise
             return Item(kind="PKCS#12", title="encrypted", facts=facts, findings=(*findings, _LOCKED))
-        keys = () if key is None else (self._private_key(Block("private key", key, block.source)),)
+        keys = () if key is None else (self._private_key(Block("private key", key, block.source, block.work)),)
         items = (*keys, *(self._certificate(data, block.source) for data in certificates))
         title = f"{'a private key' if keys else 'no private key'}, {_count(certificates)}"
         return Item(kind="PKCS#12", title=title, facts=facts, findings=findings, items=items)

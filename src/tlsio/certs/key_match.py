@@ -103,7 +103,7 @@ def _read_key(key: Source, passphrase: bytes | None) -> bytes:
         if block.kind in {"private key", "encrypted private key"}:
             return spki_of(load_private_key(block, passphrase))
         if block.kind == "PKCS#12" and (found := open_pkcs12(block, passphrase)[0]) is not None:
-            return spki_of(load_private_key(Block("private key", found, block.source), None))
+            return spki_of(load_private_key(Block("private key", found, block.source, block.work), None))
     raise ConfigError("There is no private key to compare", code="ERR_TLS_NO_KEY", hint="Were key and certificate swapped?")
 
 

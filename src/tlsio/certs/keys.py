@@ -18,6 +18,7 @@ from tlsio.model.checks import BytesLike, check_text, check_text_or_bytes, wrong
 from tlsio.model.errors import ConfigError
 from tlsio.model.material import PrivateKey as PrivateKeyLike
 from tlsio.model.material import parse_keys
+from tlsio.native._core import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content, Material
 
-__all__ = ["KEY_KINDS", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
+__all__ = ["KEY_KINDS", "encryption_under", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
 
 PrivateKey: TypeAlias = "CertificateIssuerPrivateKeyTypes"
 _SignatureHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
@@ -91,7 +92,7 @@ def key_pem(key: Content | PrivateKey, passphrase: str | BytesLike | None = None
         ConfigError: see `load_key`.
         UsageValueError: the passphrase is empty or longer than 1023 bytes.
     """
-    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, _encryption(passphrase))
+    return load_key(key).private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption_under(passphrase))
 
 
 def write_key(
@@ -126,8 +127,9 @@ def load_key(source: Content | PrivateKey, passphrase: str | BytesLike | None = 
         OSError: the file cannot be read.
         ConfigError: not a key (`ERR_CRYPTO_OPERATION_FAILED`), of a kind that cannot sign
             certificates (`ERR_CRYPTO_UNSUPPORTED_OPERATION`), the passphrase is missing or wrong
-            (`ERR_OSSL_BAD_DECRYPT`), or it needs too many iterations
-            (`ERR_TLS_TOO_MANY_ITERATIONS`).
+            (`ERR_OSSL_BAD_DECRYPT`), it needs too many iterations
+            (`ERR_TLS_TOO_MANY_ITERATIONS`), or it is too large
+            (`ERR_CRYPTO_UNSUPPORTED_OPERATION`).
     """
     if isinstance(source, PrivateKeyLike):
         return _check_signs(source, "The key")
@@ -149,14 +151,14 @@ def _check_signs(key: object, name: str) -> PrivateKey:
 def _load(material: Material, secret: bytes | None) -> object:
     source = material.path or "key"
     try:
-        return decode_key(material.data, None, source)
+        return decode_key(material.data, None, Work(source), source)
     except TypeError:  # it is encrypted
         if secret is None:
             raise _undecryptable(material, "is encrypted, and no passphrase was given") from None
     except UNREADABLE as error:
         raise unreadable(material, "a private key", "key", error) from None
     try:
-        return decode_key(material.data, secret, source)
+        return decode_key(material.data, secret, Work(source), source)
     except UnsupportedAlgorithm as error:
         raise unreadable(material, "a private key", "key", error) from None
     except ValueError:
@@ -168,7 +170,12 @@ def _undecryptable(material: Material, problem: str) -> ConfigError:
     return ConfigError(f"{name_of(material, 'key')} {problem}", code="ERR_OSSL_BAD_DECRYPT", hint=hint)
 
 
-def _encryption(passphrase: str | BytesLike | None) -> serialization.KeySerializationEncryption:
+def encryption_under(passphrase: str | BytesLike | None) -> serialization.KeySerializationEncryption:
+    """Return AES-256 under a passphrase; for None, no encryption.
+
+    Raises:
+        UsageValueError: the passphrase is empty or longer than 1023 bytes.
+    """
     if passphrase is None:
         return serialization.NoEncryption()
     secret = check_text_or_bytes("passphrase", passphrase)

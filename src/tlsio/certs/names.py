@@ -99,7 +99,19 @@ def parse_constraint(name: str | x509.GeneralName) -> x509.GeneralName:
 
 
 def meets(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
-    """Tell whether a name is in an excluded subtree, or is a wildcard for a name in it."""
+    """Tell whether a name is in an excluded subtree, or may stand for a name in it.
+
+    A wildcard may, and so may a URI whose host cannot be compared. "If a constraint is applied to
+    the uniformResourceIdentifier name form and a subsequent certificate includes a subjectAltName
+    extension with a uniformResourceIdentifier that does not include an authority component with a
+    host name specified as a fully qualified domain name ..., then the application MUST reject the
+    certificate." (RFC 5280 §4.2.1.10)
+    """
+    if isinstance(name, x509.UniformResourceIdentifier) and isinstance(subtree, x509.UniformResourceIdentifier):
+        place = _host_of_uri(name.value)
+        return place is None or _is_host_within(place.removesuffix("."), subtree.value)
+    if isinstance(name, x509.RFC822Name):
+        return is_within(x509.RFC822Name(name.value.removesuffix(".")), subtree)
     if not isinstance(name, x509.DNSName) or not isinstance(subtree, x509.DNSName):
         return is_within(name, subtree)
     host = name.value.lower().removesuffix(".")
@@ -124,8 +136,19 @@ def is_within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
         mailbox, at, domain = subtree.value.rpartition("@")
         return (local, host.lower()) == (mailbox, domain.lower()) if at else _is_host_within(host, domain)
     if isinstance(name, x509.UniformResourceIdentifier) and isinstance(subtree, x509.UniformResourceIdentifier):
-        return _is_host_within(urlsplit(name.value).hostname or "", subtree.value)
+        place = _host_of_uri(name.value)
+        return place is not None and _is_host_within(place, subtree.value)
     return False
+
+
+def _host_of_uri(text: str) -> str | None:
+    """Return the host; None if it is missing, an address, or one that parsers read differently."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        return None
+    return None if not host or "%" in host or "@" in parts.netloc or _is_ip(host) else host
 
 
 def _is_host_within(host: str, subtree: str) -> bool:

@@ -106,7 +106,7 @@ def open_pkcs12(block: Block, passphrase: bytes | None) -> tuple[bytes | None, t
         ) from None
     material = LabelledMaterial(block.source, block.data, passphrase)
     try:
-        return open_pfx(material, legacy=bool(outdated))
+        return open_pfx(material, block.work, legacy=bool(outdated))
     except ConfigError as error:
         if error.code != "ERR_CRYPTO_UNSUPPORTED_OPERATION" or has_legacy_algorithms():
             raise

@@ -158,9 +158,10 @@ def check_instant(label: str, value: datetime) -> datetime:
         raise wrong_type(label, "a datetime", value)
     if value.tzinfo is None:
         raise wrong_value(label, "has no time zone", hint="Write datetime(..., tzinfo=UTC).")
-    if not _FIRST_YEAR <= value.year < _LAST_YEAR:
-        raise out_of_range(label, f"from {_FIRST_YEAR} to {_LAST_YEAR - 1}", value)
-    return value.astimezone(UTC).replace(microsecond=0)
+    instant = value.astimezone(UTC) if _FIRST_YEAR <= value.year < _LAST_YEAR else None
+    if instant is None or not _FIRST_YEAR <= instant.year < _LAST_YEAR:
+        raise out_of_range(label, f"from {_FIRST_YEAR} to {_LAST_YEAR - 1} in UTC", value)
+    return instant.replace(microsecond=0)
 
 
 def check_arguments(call: str, given: Iterable[str], known: type) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsio.certs.item import Finding, Item
@@ -62,15 +62,15 @@ def describe_session(data: bytes, source: str, now: datetime) -> Item:
 def _describe_openssl(data: bytes) -> dict[str, Value]:
     _version, protocol, cipher, _id, _secret, *optional = der.read(data).expect(der.SEQUENCE).children()
     found = {one.tag: der.read(one.content) for one in optional}
-    start = datetime.fromtimestamp(found[_TIME].integer(), UTC) if _TIME in found else None
-    life = timedelta(seconds=found[_TIMEOUT].integer()) if _TIMEOUT in found else timedelta(0)
+    start = found[_TIME].integer() if _TIME in found else None
+    life = found[_TIMEOUT].integer() if _TIMEOUT in found else 0
     number = protocol.integer()
     return {
         "protocol": _VERSIONS.get(number, f"0x{number:04x}"),
         "cipher": f"0x{cipher.content.hex()}",
         "server_name": found[_HOST].content.decode("latin-1") if _HOST in found else None,
-        "established": start,
-        "expires": None if start is None else start + life,
+        "established": None if start is None else _instant(start),
+        "expires": None if start is None else _instant(start + life),
         "has_ticket": _TICKET in found,
     }
 

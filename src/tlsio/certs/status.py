@@ -34,7 +34,7 @@ class Revocation:
     """One revoked certificate.
 
     Attributes:
-        serial_number: That of the certificate.
+        serial_number: That of the certificate, from 1 to 2**159 - 1.
         at: Since when it is not to be trusted, an aware datetime.
         reason: Such as `x509.ReasonFlags.key_compromise`; None says nothing.
     """

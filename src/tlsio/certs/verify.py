@@ -27,6 +27,7 @@ from tlsio.model.uri_identity import check_identity
 from tlsio.native._core import security_level, verify_chain
 from tlsio.trust.advice import advise_each
 from tlsio.trust.certificate import read_all
+from tlsio.trust.identity import warn_of_common_name
 from tlsio.trust.peer_facts import PeerFacts
 from tlsio.trust.verdict import VerifyPolicy, judge
 
@@ -97,6 +98,8 @@ class ChainVerdict:
             partial if none was found.
         error: What a connection would raise, a `CertificateError`; None if it is accepted.
         at: The instant of the verification.
+        warning: Why other clients may refuse a chain that is accepted: the name is only in the
+            subject. None if there is nothing to warn of.
     """
 
     accepted: bool
@@ -104,6 +107,7 @@ class ChainVerdict:
     chain: tuple[bytes, ...] = field(repr=False)
     error: Exception | None = field(repr=False)
     at: datetime
+    warning: str | None = None
 
     def __bool__(self) -> bool:
         return self.accepted
@@ -114,6 +118,7 @@ class ChainVerdict:
             "accepted": self.accepted,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "causes": [cause.as_json() for cause in self.causes],
+            "warning": self.warning,
             "chain": [certificate.heading for certificate in read_all(self.chain)],
         }
 
@@ -125,7 +130,8 @@ class ChainVerdict:
             indent = "  " * (len(chain) - depth)
             found.append(f"{indent}{certificate.heading}")
             found += [f"{indent}  {line}" for line in self._print_causes(depth)]
-        return found + [f"  {line}" for line in self._print_causes(None)]
+        found += [f"  {line}" for line in self._print_causes(None)]
+        return [*found, f"warning: {self.warning}."] if self.warning else found
 
     def _print_causes(self, depth: int | None) -> Iterator[str]:
         """Yield the causes of one certificate, each hint once."""
@@ -242,7 +248,17 @@ def explain_verdict(facts: PeerFacts, policy: VerifyPolicy) -> ChainVerdict:
         )
         for error in verdict.causes[1 if errors else 0 :]
     ]
-    return ChainVerdict(accepted=verdict.error is None, causes=tuple(causes), chain=facts.verified_chain, error=verdict.error, at=facts.now)
+    warning = None
+    if verdict.error is None and facts.role == "client" and facts.server_name is not None and policy.identity is None:
+        warning = warn_of_common_name(facts.server_name, next(iter(read_all(facts.chain[:1]))))
+    return ChainVerdict(
+        accepted=verdict.error is None,
+        causes=tuple(causes),
+        chain=facts.verified_chain,
+        error=verdict.error,
+        at=facts.now,
+        warning=warning,
+    )
 
 
 def _unknown_argument(name: str) -> UsageTypeError:

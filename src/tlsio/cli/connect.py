@@ -12,6 +12,7 @@ from tlsio.cli.help import Command
 from tlsio.cli.look import print_look, print_refusal
 from tlsio.cli.output import is_json, json_option, print_json
 from tlsio.cli.parameters import ENDPOINT, refuse_standard_input
+from tlsio.cli.progress import progress
 from tlsio.cli.streams import has_input_end, read_input, write_output
 from tlsio.probe.connect import connect as look_at
 from tlsio.probe.pump import pump
@@ -61,7 +62,9 @@ def connect(target: Endpoint, *, quiet: bool, insecure: bool, linger: float, **o
 
 
 async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dict[str, Any]) -> int:
-    async with look_at(target.host, target.port, **options) as look:
+    with progress(f"Connecting to {target.host} port {target.port}"):
+        connected = await look_at(target.host, target.port, **options)
+    async with connected as look:
         if is_json():
             print_json(look.as_json())
         else:
@@ -71,4 +74,4 @@ async def _connect(target: Endpoint, *, quiet: bool, linger: float, options: dic
                 print_look(look, alpn=",".join(options.get("alpn_protocols", ())))
             if look.socket is not None:
                 await pump(look.socket, read_input, write_output, linger=linger, finish=has_input_end())
-        return 0 if look.verdict.authorized else FINDING
+        return 0 if look.verdict.authorized and look.refusal is None else FINDING

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
+from typing import Any
 
 import click
 
-from tlsio.cli.output import for_people, print_json, use_colors
+from tlsio.cli.output import flush, for_people, print_json, use_colors
 from tlsio.model.errors import ConfigError, TLSError, UsageError
 
 __all__ = ["FINDING", "INTERRUPTED", "WRONG_USE", "report", "report_usage"]
@@ -50,9 +52,7 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 def report_usage(error: click.ClickException, *, as_json: bool) -> int:
     """Print an error of the command line, and return the exit code."""
-    if as_json:
-        print_json({"error": {"message": error.format_message(), "code": None, "hint": None}})
-    else:
+    if not as_json or not _say({"message": error.format_message(), "code": None, "hint": None}):
         error.show()
     return WRONG_USE
 
@@ -60,14 +60,24 @@ def report_usage(error: click.ClickException, *, as_json: bool) -> int:
 def _print(message: str, hint: str | None, code: str | None, notes: list[str], *, as_json: bool) -> None:
     message, hint = for_people(message), for_people(hint, is_hint=True) if hint else None
     lines = [line for note in notes if (line := for_people(note, is_hint=True))]
-    if as_json:
-        print_json({"error": {"message": message, "code": code, "hint": hint or None, **({"notes": lines} if lines else {})}})
+    if as_json and _say({"message": message, "code": code, "hint": hint or None, **({"notes": lines} if lines else {})}):
         return
     lines += [hint] if hint else []
     click.secho("Error: ", fg="red", nl=False, err=True, color=use_colors())  # its context has ended
     click.echo(f"{message}{'' if message[-1:] in '.?!' else '.'}", err=True)
     for line in lines:
         click.echo(f"  {line}", err=True)
+
+
+def _say(error: dict[str, Any]) -> bool:
+    """Print an error as JSON; return False if standard output, perhaps the cause, is unusable."""
+    try:
+        print_json({"error": error})
+    except OSError:
+        with suppress(OSError):
+            flush()  # drops what is left
+        return False
+    return True
 
 
 def _describe(error: OSError) -> str:

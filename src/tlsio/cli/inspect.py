@@ -137,11 +137,13 @@ def _describe_sent(look: Look, *, usage: Any = None, at: datetime | None = None)
 
 def _connect(target: Endpoint, options: dict[str, Any]) -> Look:
     """Return what one connection shows, which is closed then."""
-    from tlsio.probe.connect import connect  # noqa: PLC0415 - files need no network
+    from tlsio.cli.progress import progress  # noqa: PLC0415 - files need no network
+    from tlsio.probe.connect import connect  # noqa: PLC0415
 
     async def look(given: dict[str, Any]) -> Look:
-        async with connect(target.host, target.port, **given) as found:
-            return found
+        with progress(f"Connecting to {target.host} port {target.port}"):
+            async with connect(target.host, target.port, **given) as found:
+                return found
 
     return run_client(options, look)
 

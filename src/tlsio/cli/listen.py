@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["listen"]
 
 _MAX_PORT = 65535
+_REMEMBERED_HINTS = 16  # clients choose part of the text, so they could fill an endless memory
 
 
 class _Port(click.IntRange):
@@ -79,7 +81,7 @@ def listen(port: int, *, host: str, pipes: bool, quiet: bool, passphrase: Any, *
         refuse_standard_input("is sent to the first client")
     given = _for_server(options)
     print_json = partial(_print_json, err=pipes)
-    say = _ignore if quiet else (lambda arrival: print_json(arrival.as_json())) if is_json() else _print
+    say = _ignore if quiet else (lambda arrival: print_json(arrival.as_json())) if is_json() else _Printer()
     announce = print_json if is_json() else _announce
     report: dict[str, Any] = {"on_arrival": say}
     failures: list[Exception] = []
@@ -140,16 +142,31 @@ def _announce(place: dict[str, Any]) -> None:
     click.echo(f"Listening on {place['listening']} port {place['port']}.", err=True)
 
 
-def _print(arrival: Arrival) -> None:
-    address = arrival.address or "a client"
-    if arrival.error is not None:
-        click.echo(f"{address}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
-        if arrival.hint and (hint := for_people(arrival.hint, is_hint=True)):
+class _Printer:
+    """Prints arrivals, each hint once in a while: scanners, and `tlsio doctor`, hang up often."""
+
+    def __init__(self) -> None:
+        self._hints: deque[str] = deque(maxlen=_REMEMBERED_HINTS)
+
+    def __call__(self, arrival: Arrival) -> None:
+        """Print one."""
+        if arrival.error is None:
+            _print_accepted(arrival)
+            return
+        click.echo(f"{_address(arrival)}: {click.style('refused', fg='red')}: {for_people(arrival.error)}", err=True)
+        if arrival.hint and (hint := for_people(arrival.hint, is_hint=True)) and hint not in self._hints:
+            self._hints.append(hint)
             click.echo(f"  {hint}", err=True)
-        return
+
+
+def _address(arrival: Arrival) -> str:
+    return arrival.address or "a client"
+
+
+def _print_accepted(arrival: Arrival) -> None:
     facts = [arrival.version, arrival.suite, arrival.group, arrival.alpn, arrival.server_name, "resumed" if arrival.resumed else None]
     who = [f"client {arrival.chain[0].title}"] if arrival.chain else []
-    click.echo(for_people(f"{address}: {', '.join([one for one in facts if one] + who)}"), err=True)
+    click.echo(for_people(f"{_address(arrival)}: {', '.join([one for one in facts if one] + who)}"), err=True)
 
 
 def _print_json(value: dict[str, Any], *, err: bool) -> None:

@@ -75,6 +75,8 @@ def describe_verdict(verdict: Judgement, name: str | None = None) -> Iterator[st
     place = f" for {printable(name)}" if name else ""
     if verdict.authorized:
         yield f"verdict: {click.style('accepted', fg='green')}{place}"
+        if verdict.warning:
+            yield f"{click.style('warning', fg='yellow')}: {for_people(verdict.warning)}."
         return
     yield f"verdict: {click.style('refused', fg='red')}{place} ({', '.join(verdict.reasons)})"
     if verdict.message:

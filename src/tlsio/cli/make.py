@@ -239,5 +239,6 @@ def dhparam(bits: str, *, out: str, force: bool) -> None:
     from tlsio.certs.diffie_hellman import dhparams  # noqa: PLC0415 - only this command needs it
 
     with progress("Searching a safe prime") as report:
-        made = dhparams(int(bits) if bits.isdecimal() else bits, progress=lambda steps: report(f"{steps} candidates"))
+        # 20 digits are too many already, and Python refuses to read more than 4300.
+        made = dhparams(int(bits[:20]) if bits.isdecimal() else bits, progress=lambda steps: report(f"{steps} candidates"))
     deliver(New(out, made, title=f"Diffie-Hellman parameters {bits}"), force=force)

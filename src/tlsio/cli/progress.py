@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ _QUIET_SECONDS = 1.0
 def progress(title: str, *, after: float = _QUIET_SECONDS) -> Iterator[Callable[..., None]]:
     """Give a function to call with a text, and with the part that is done if it is known.
 
-    Nothing is shown in the first seconds (`after`), nor if standard error is not a terminal.
+    Nothing is shown in the first seconds (`after`), nor if standard error is not a terminal. In a
+    coroutine, the title is shown then without a call too, such as while a server is silent.
     """
     if not sys.stderr.isatty():
         yield _ignore
@@ -34,18 +36,33 @@ def progress(title: str, *, after: float = _QUIET_SECONDS) -> Iterator[Callable[
     task = shown.add_task("", total=None)
     begin, is_shown = time.monotonic() + after, False
 
-    def report(text: str, done: float | None = None) -> None:
+    def show() -> None:
         nonlocal is_shown
-        if not is_shown and time.monotonic() >= begin:
+        if not is_shown:
             shown.start()
             is_shown = True
+
+    def report(text: str, done: float | None = None) -> None:
+        if time.monotonic() >= begin:
+            show()
         shown.update(task, description=text, total=None if done is None else 1.0, completed=done or 0.0)
 
+    timer = _call_later(after, show)
     try:
         yield report
     finally:
+        if timer is not None:
+            timer.cancel()
         if is_shown:
             shown.stop()
+
+
+def _call_later(seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle | None:
+    """Call a function after a time; None outside of a coroutine."""
+    try:
+        return asyncio.get_running_loop().call_later(seconds, action)
+    except RuntimeError:
+        return None
 
 
 def _ignore(_text: str, _done: float | None = None) -> None:

@@ -10,7 +10,7 @@ import click
 from tlsio.certs.verify import verify as judge
 from tlsio.cli.failures import FINDING
 from tlsio.cli.help import Command
-from tlsio.cli.output import is_json, json_option, print_json, translate
+from tlsio.cli.output import for_people, is_json, json_option, print_json
 from tlsio.cli.parameters import INPUT, INSTANT
 from tlsio.cli.passphrase import passphrase_option, with_passphrase
 
@@ -51,7 +51,7 @@ def verify(files: tuple[Path | bytes, ...], *, at: datetime | None, passphrase: 
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     verdict = with_passphrase(passphrase, lambda secret: judge(list(files), at=at, passphrase=secret, **given))
-    causes = [replace(one, text=translate(one.text), hint=translate(one.hint, is_hint=True)) for one in verdict.causes]
+    causes = [replace(one, text=for_people(one.text), hint=for_people(one.hint, is_hint=True)) for one in verdict.causes]
     verdict = replace(verdict, causes=tuple(causes))
     if is_json():
         print_json(verdict.as_json())

@@ -60,7 +60,7 @@ _NAMED = re.compile(
     r"""(?<![\w/+=-])(?:
         options\.(?P<option>[a-z][a-z0-9_]*)(?:\[\d+\])*
         |given\ as\ (?P<given>[a-z][a-z0-9_]*)(?:\[\d+\])*(?![\w=])
-        |(?P<word>[a-z][a-z0-9_]*)=(?:(?P<flag>True)\b|(?P<quote>["'])(?P<value>[\w.:]+)(?P=quote)|(?![\w"'/*]|\.[.\w]))
+        |(?P<word>[a-z][a-z0-9_]*)=(?:(?P<flag>True)\b|(?P<quote>["'])(?P<value>[\w.:@=]+)(?P=quote)|(?![\w"'/*]|\.[.\w]))
     )""",
     re.VERBOSE,
 )

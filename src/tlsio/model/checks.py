@@ -34,6 +34,7 @@ _STDLIB_VERSIONS = {
 
 # No handshake needs an hour. A larger value is probably in milliseconds, such as Node's 120000.
 MAX_HANDSHAKE_TIMEOUT = 3600.0
+_MAX_PRINTED_BITS = 128
 
 
 def wrong_type(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageTypeError:
@@ -49,7 +50,9 @@ def wrong_value(label: str, problem: str, *, hint: str | None = None) -> UsageVa
 
 def out_of_range(label: str, expected: str, value: object, *, hint: str | None = None) -> UsageValueError:
     """Return the error for a number or a length outside its bounds."""
-    return UsageValueError(f"{label} must be {expected}, got {value}", code="ERR_OUT_OF_RANGE", hint=hint)
+    # Python refuses to print an int of more than 4300 digits.
+    found = f"an int of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >> _MAX_PRINTED_BITS else value
+    return UsageValueError(f"{label} must be {expected}, got {found}", code="ERR_OUT_OF_RANGE", hint=hint)
 
 
 def check_bool(label: str, value: object) -> bool:
@@ -152,10 +155,15 @@ def check_seconds(label: str, value: object) -> float | None:
     """Accept a time limit in seconds above 0, or None for no limit."""
     if value is None:
         return None
+    return check_duration(label, value, "a number of seconds or None", hint="Use None for no limit.")
+
+
+def check_duration(label: str, value: object, expected: str = "a number of seconds", *, hint: str | None = None) -> float:
+    """Accept a number of seconds above 0."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise wrong_type(label, "a number of seconds or None", value)
+        raise wrong_type(label, expected, value)
     if not 0 < value <= sys.float_info.max:
-        raise out_of_range(label, "above 0 seconds", value, hint="Use None for no limit.")
+        raise out_of_range(label, "above 0 seconds", value, hint=hint)
     return float(value)
 
 

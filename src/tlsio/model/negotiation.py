@@ -66,7 +66,10 @@ def _hint_for_client_version(local: LocalSide) -> str:
             f"This client allows only {_range(local)}, because of {' and '.join(given)}: leave that out, or update the server, "
             "which allows none of these versions."
         )
-    return f"This client allows {_range(local)}, and the server none of them: the server has to be updated."
+    return (
+        f"This client allows {_range(local)}, and the server none of them: the server has to be updated. "
+        "If it cannot be, min_version='TLSv1' with ciphers='DEFAULT:@SECLEVEL=0' reaches it, and is insecure."
+    )
 
 
 def _range(local: LocalSide) -> str:

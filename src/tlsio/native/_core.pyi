@@ -49,7 +49,7 @@ class Pfx:
     def authorities(self) -> tuple[LabelledMaterial, ...]:
         """The further certificates in DER. They are sent as the chain and, as in Node, trusted."""
 
-def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes | None, tuple[bytes, ...]]:
+def open_pfx(material: LabelledMaterial, work: Work, *, legacy: bool = False) -> tuple[bytes | None, tuple[bytes, ...]]:
     """Return the private key (PKCS#8 in DER, secret!) and the certificates of a PKCS#12.
 
     The certificate of the key comes first. A PKCS#12 without a key, or without certificates, is
@@ -57,6 +57,7 @@ def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes
 
     Args:
         material: The PKCS#12.
+        work: Counts its iterations.
         legacy: Also read RC2 and RC4, if there is OpenSSL's provider for them.
 
     Raises:
@@ -64,21 +65,30 @@ def open_pfx(material: LabelledMaterial, *, legacy: bool = False) -> tuple[bytes
             OpenSSL does not have.
     """
 
-def check_iterations(label: str, count: int) -> None:
-    """Refuse more iterations than the decryption of a file may need.
+@final
+class Work:
+    """Counts the iterations that decrypting one file needs, before any of them is done."""
 
-    Raises:
-        ConfigError: these are too many (`ERR_TLS_TOO_MANY_ITERATIONS`).
-    """
+    def __init__(self, label: str) -> None:
+        """Begin to count.
 
-def check_key_work(material: LabelledMaterial) -> None:
-    """Refuse an encrypted private key that was made to occupy a processor.
+        Args:
+            label: Names the file in the error.
+        """
 
-    What is not an encrypted key (PKCS#8 in PEM or DER) passes.
+    def add_iterations(self, count: int) -> None:
+        """Count iterations.
 
-    Raises:
-        ConfigError: it needs too many iterations (`ERR_TLS_TOO_MANY_ITERATIONS`).
-    """
+        Raises:
+            ConfigError: there are too many with those before (`ERR_TLS_TOO_MANY_ITERATIONS`).
+        """
+
+    def add_key(self, data: bytes) -> None:
+        """Count those of a private key in DER; there are none unless it is encrypted PKCS#8.
+
+        Raises:
+            ConfigError: there are too many with those before (`ERR_TLS_TOO_MANY_ITERATIONS`).
+        """
 
 def has_legacy_algorithms() -> bool:
     """Return whether OpenSSL's legacy provider can be loaded."""

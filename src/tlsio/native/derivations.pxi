@@ -15,8 +15,7 @@ cdef object _UNREADABLE_NUMBER = 1 << 64
 
 
 @cython.final
-cdef class _Work:
-    """Counts the iterations for one file."""
+cdef class Work:
     cdef str label
     cdef object total
 
@@ -24,17 +23,26 @@ cdef class _Work:
         self.label = label
         self.total = 0
 
+    def add_iterations(self, count):
+        self.total += count
+        ERR_clear_error()
+        if self.total > _MAX_ITERATIONS:
+            raise ConfigError(
+                f"Decrypting {self.label} needs more than {_MAX_ITERATIONS:,} iterations",
+                code="ERR_TLS_TOO_MANY_ITERATIONS",
+                hint="If its source is trusted, encrypt it again with fewer: a key with openssl pkcs8 -topk8 -iter 600000, "
+                "a PKCS#12 with openssl pkcs12 -export -iter 600000.",
+            )
+
+    def add_key(self, bytes data):
+        self.add_der_key(_start(data), _size(data))
+
     cdef int add(self, const X509_ALGOR *algorithm) except -1:
         """Count those of an encryption or a MAC."""
-        return self.add_number(_count_iterations(algorithm, True))
-
-    cdef int add_number(self, number) except -1:
-        self.total += number
-        ERR_clear_error()
-        check_iterations(self.label, self.total)
+        self.add_iterations(_count_iterations(algorithm, True))
         return 0
 
-    cdef int add_key(self, const unsigned char *data, long size) except -1:
+    cdef int add_der_key(self, const unsigned char *data, long size) except -1:
         """Count those of an EncryptedPrivateKeyInfo; of anything else there are none."""
         cdef X509_SIG *encrypted = d2i_X509_SIG(NULL, &data, size)
         cdef const X509_ALGOR *algorithm
@@ -48,23 +56,13 @@ cdef class _Work:
             X509_SIG_free(encrypted)
 
 
-def check_iterations(label, count):
-    if count > _MAX_ITERATIONS:
-        raise ConfigError(
-            f"Decrypting {label} needs more than {_MAX_ITERATIONS:,} iterations",
-            code="ERR_TLS_TOO_MANY_ITERATIONS",
-            hint="If its source is trusted, encrypt it again with fewer: a key with openssl pkcs8 -topk8 -iter 600000, "
-            "a PKCS#12 with openssl pkcs12 -export -iter 600000.",
-        )
-
-
-def check_key_work(material):
+cdef int _count_key(material) except -1:
+    """Refuse an encrypted key, in PEM or DER, that needs too many iterations."""
     cdef bytes data = _content(material)
-    cdef _Work work = _Work(material.label)
+    cdef Work work = Work(material.label)
     cdef BIO *bio
     if _is_der(data):
-        work.add_key(_start(data), _size(data))
-        return
+        return work.add_der_key(_start(data), _size(data))
     bio = _open(data)
     try:
         while not BIO_eof(bio):         # OpenSSL also goes on after a block that it cannot read
@@ -72,9 +70,10 @@ def check_key_work(material):
     finally:
         BIO_free(bio)
         ERR_clear_error()
+    return 0
 
 
-cdef int _add_block(_Work work, BIO *bio) except -1:
+cdef int _add_block(Work work, BIO *bio) except -1:
     cdef char *name = NULL
     cdef char *header = NULL
     cdef unsigned char *content = NULL
@@ -82,7 +81,7 @@ cdef int _add_block(_Work work, BIO *bio) except -1:
     if not PEM_read_bio(bio, &name, &header, &content, &size):
         return 0
     try:
-        return work.add_key(content, size)      # whatever its label says
+        return work.add_der_key(content, size)      # whatever its label says
     finally:
         OPENSSL_free(name)
         OPENSSL_free(header)

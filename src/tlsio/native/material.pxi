@@ -118,7 +118,7 @@ cdef _Key _read_key(material):
     cdef _Key owner = _Key.__new__(_Key)
     cdef const unsigned char *at = _start(data)
     cdef BIO *bio
-    check_key_work(material)
+    _count_key(material)
     bio = _open(data)
     ERR_clear_error()
     try:
@@ -168,7 +168,7 @@ cdef class Pfx:
 
     def __cinit__(self, material):
         self.label = material.label
-        self.key, self.certificate, self.others = _unpack(material)
+        self.key, self.certificate, self.others = _unpack(material, Work(material.label))
         if self.key.pkey is NULL or self.certificate.x509 is NULL:
             missing = "private key" if self.key.pkey is NULL else "certificate"
             raise ConfigError(
@@ -197,14 +197,14 @@ def has_legacy_algorithms():
     return _legacy is not NULL
 
 
-def open_pfx(material, *, legacy=False):
+def open_pfx(material, Work work not None, *, legacy=False):
     cdef _Key key
     cdef _Certificate certificate
     cdef OSSL_LIB_CTX *before = NULL
     if legacy and has_legacy_algorithms():
         before = OSSL_LIB_CTX_set0_default(_legacy)     # of this thread
     try:
-        key, certificate, others = _unpack(material)
+        key, certificate, others = _unpack(material, work)
     finally:
         if before is not NULL:
             OSSL_LIB_CTX_set0_default(before)
@@ -226,13 +226,13 @@ cdef bytes _pkcs8_of(_Key key):
         OPENSSL_clear_free(der, <size_t>size)
 
 
-cdef tuple _unpack(material):
+cdef tuple _unpack(material, Work work):
     """Open a PKCS#12.
 
     Returns its key, the certificate of the key, and the list of the others. Key and certificate
     are empty if it has none.
     """
-    cdef _Contents contents = _Contents(material)
+    cdef _Contents contents = _Contents(material, work)
     cdef bytes data = _content(material)
     cdef const unsigned char *at = _start(data)
     cdef PKCS12 *pfx
@@ -260,14 +260,14 @@ cdef class _Contents:
     """
     cdef _Key key
     cdef list certificates
-    cdef _Work work
+    cdef Work work
     cdef bytes passphrase
     cdef const char *secret
 
-    def __cinit__(self, material):
+    def __cinit__(self, material, Work work):
         self.key = _Key.__new__(_Key)
         self.certificates = []
-        self.work = _Work(material.label)
+        self.work = work
         self.passphrase = material.passphrase
         if self.passphrase is not None:
             self.secret = _text(self.passphrase)
@@ -299,7 +299,7 @@ cdef class _Contents:
         if PKCS12_mac_present(pfx):
             PKCS12_get0_mac(NULL, &algorithm, NULL, &iterations, pfx)
             # PBMAC1 has its own number (RFC 9579 4), and ignores this one.
-            self.work.add_number(max(1 if iterations is NULL else _number(iterations), _count_iterations(algorithm, True)))
+            self.work.add_iterations(max(1 if iterations is NULL else _number(iterations), _count_iterations(algorithm, True)))
         for index in range(sk_PKCS7_num(parts)):
             part = sk_PKCS7_value(parts, index)
             if PKCS7_type_is_encrypted(part) and part.d.encrypted is not NULL:

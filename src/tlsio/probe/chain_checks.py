@@ -14,6 +14,7 @@ from tlsio.model.codes import VerifyError, x509_text
 from tlsio.model.instants import print_instant
 from tlsio.native._core import has_valid_extensions
 from tlsio.probe.findings import found
+from tlsio.trust.advice import advise_development_root
 from tlsio.trust.certificate import link, read_all, read_verified
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Findin
     top = path[-1]
     subject, issuer = f'"{top.title}"', f'"{top.issuer_text}"'
     is_alone = len(path) == 1
+    remedy = advise_development_root(top.issuer_text, "ca=")
     kind, reason = "unknown-root", f"{issuer}, the issuer of {subject}, is not trusted here."
     if (signer := _find_false_issuer(top, facts)) is not None:  # which OpenSSL 4.0 does not consider
         kind, reason = "not-an-authority", f'{subject} was issued by "{signer.title}", which is not the certificate of an authority.'
@@ -152,11 +154,11 @@ def _explain_untrusted(facts: ChainFacts, path: list[PeerCertificate]) -> Findin
         kind, reason = "wrong-intermediate", f"The {issuer} that was sent did not sign {subject}."
     elif facts.find_roots(top.issuer):
         reason = f"{issuer}, the issuer of {subject}, is not trusted here: another authority of that name is."
-    elif is_alone and not top.is_ca:
+    elif is_alone and not top.is_ca and remedy is None:
         kind, reason = "missing-intermediate", f"{issuer}, the issuer of {subject}, was not sent and is not trusted here."
     if not facts.name_fits:
         kind, reason = "other-server", f"The certificate is for another name, and not from an authority that is trusted. {reason}"
-    return found(kind, reason)
+    return found(kind, reason, remedy if kind == "unknown-root" else None)
 
 
 def _find_false_issuer(top: PeerCertificate, facts: ChainFacts) -> PeerCertificate | None:

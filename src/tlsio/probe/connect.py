@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ from tlsio.connection.client.connecting import Connecting
 from tlsio.model.codes import x509_text
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
-from tlsio.probe.resumption import check_resumption
+from tlsio.probe.resumption import TICKET_PATIENCE, check_resumption, find_refusal
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
 from tlsio.trust.certificate import read_all, read_verified
+from tlsio.trust.identity import warn_of_common_name
 from tlsio.trust.names import describe_name
 from tlsio.trust.ocsp import judge_response
 
@@ -84,6 +85,8 @@ class Judgement:
         reasons: The code of every cause.
         message: The error's message.
         hint: What to do.
+        warning: Why other clients may refuse a server that is accepted: its name is only in the
+            subject of the certificate. None if there is nothing to warn of.
     """
 
     authorized: bool
@@ -91,6 +94,7 @@ class Judgement:
     reasons: tuple[str, ...] = ()
     message: str | None = None
     hint: str | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +155,8 @@ class Look:
         sent_order: The index in `chain` of each certificate sent, None for unused ones.
         staple: The OCSP response; None without one.
         certificate_request: The server's request for a client certificate; None without one.
+        refusal: Why the server refused this client, which in TLS 1.3 it says after the handshake;
+            None if it did not.
         resumption: By version, whether sessions can be resumed; None: it was not tried.
         socket: The open connection. None if the server was refused, unless `reject_unauthorized=`
             is False.
@@ -177,6 +183,7 @@ class Look:
     sent_order: tuple[int | None, ...]
     staple: Staple | None
     certificate_request: CertificateRequest | None
+    refusal: str | None = None
     resumption: dict[str, Resumption] | None = None
     socket: TLSSocket | None = field(default=None, repr=False, metadata={"plain": False})
 
@@ -241,7 +248,11 @@ async def _connect(host: str, port: int, starttls: str | None, timeout: float, o
     seconds = time.perf_counter() - start
     is_kept = side.verdict is not None and (side.verdict.authorized or options.get("reject_unauthorized") is False)
     try:
-        return look_at(target, made, side, seconds=seconds, resumption=found, keep=is_kept)
+        seen = look_at(target, made, side, seconds=seconds, resumption=found, keep=is_kept)
+        if seen.certificate_request is None:
+            return seen
+        refusal = await find_refusal(made, min(TICKET_PATIENCE, timeout) if is_kept else 0)
+        return seen if refusal is None else replace(seen, refusal=refusal.message if isinstance(refusal, TLSError) else str(refusal))
     except BaseException:
         is_kept = False
         raise
@@ -290,7 +301,9 @@ def look_at(
         sent_order=tuple(path.index(der) if der in path else None for der in connection.peer_chain),
         staple=_describe_staple(side),
         certificate_request=CertificateRequest(
-            authorities=tuple(map(describe_name, connection.requested_authorities)), signatures=tuple(connection.shared_sigalgs)
+            authorities=tuple(map(describe_name, connection.requested_authorities)),
+            # Both kinds of RSA key have the same name for PSS, and EdDSA has no hash ("UNDEF").
+            signatures=tuple(dict.fromkeys(name.removesuffix("+UNDEF") for name in connection.shared_sigalgs)),
         )
         if is_requested
         else None,
@@ -309,7 +322,8 @@ def _name_group(info: tuple[str, str | None, int] | None) -> str | None:
 def _describe_verdict(side: ObservedHandshake) -> Judgement:
     verdict = side.verdict
     if verdict is None or verdict.error is None:
-        return Judgement(authorized=verdict is not None and verdict.authorized)
+        is_authorized = verdict is not None and verdict.authorized
+        return Judgement(authorized=is_authorized, warning=_warn(side) if is_authorized else None)
     error = verdict.error
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("Another cause: ")]
     message = error.message if isinstance(error, TLSError) else str(error)
@@ -320,6 +334,12 @@ def _describe_verdict(side: ObservedHandshake) -> Judgement:
         message=" ".join([message, *notes]),
         hint=getattr(error, "hint", None),
     )
+
+
+def _warn(side: ObservedHandshake) -> str | None:
+    options, leaf = side.options, next(iter(read_all(side.connection.peer_chain[:1])), None)
+    has_own_check = options.check_server_identity is not None or options.identity is not None
+    return None if leaf is None or has_own_check or side.host is None else warn_of_common_name(side.host, leaf)
 
 
 def _describe_chain(sent: tuple[bytes, ...], verified: tuple[bytes, ...], errors: tuple[tuple[int, int], ...]) -> tuple[Certificate, ...]:

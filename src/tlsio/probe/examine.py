@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from tlsio.certs.instant import check_instant
 from tlsio.connection.context.secure_context import create_secure_context
-from tlsio.model.errors import AlertReceived, ConfigError, TLSError, UsageError
+from tlsio.model.checks import check_function
+from tlsio.model.errors import AlertReceived, ConfigError, HandshakeTimeoutError, TLSError, UsageError
 from tlsio.probe.chain_checks import ChainFacts, check_chain, is_untrusted
 from tlsio.probe.client_checks import check_refusal
 from tlsio.probe.connect import look_at
@@ -30,6 +31,7 @@ from tlsio.trust.certificate import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
     from typing import Unpack
 
     from tlsio.model.options.connect import ConnectOptionsDict
@@ -46,6 +48,7 @@ __all__ = ["Examination", "examine", "judge_certificate", "sort_findings"]
 
 # Seconds that a server may say nothing to a hello made by hand.
 _PATIENCE = 5.0
+_PATIENCE_AFTER_SILENCE = 2.0
 # Seconds in which a faulty server answers a command that it ought to have forgotten.
 _QUIET = 0.5
 _HTTPS_PORTS = {443, 8443}
@@ -109,7 +112,8 @@ async def examine(  # noqa: PLR0913  (all by name)
         http: Ask for a page and judge its headers. None: if the port is 443 or 8443, or ALPN chose
             HTTP.
         fetch: Async function(url) that returns the bytes at an address: revocation lists are
-            checked with it, otherwise nothing is fetched.
+            checked with it, otherwise nothing is fetched. It raises OSError or TLSError if a list
+            cannot be had.
         at: The instant at which certificates are judged, aware; None: now.
         timeout: Seconds for each connection.
         on_progress: Called with the name of each step before it begins.
@@ -124,7 +128,10 @@ async def examine(  # noqa: PLR0913  (all by name)
         Cancelled: the connections are closed.
     """
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
-    doctor = _Doctor(target, at or datetime.now(UTC), on_progress or _ignore)
+    for name, function in (("fetch", fetch), ("on_progress", on_progress)):
+        if function is not None:
+            check_function(name, function)
+    doctor = _Doctor(target, check_instant("at", at), on_progress or _ignore)
     await doctor.run(http=http, fetch=fetch)
     return Examination(
         host=host,
@@ -204,7 +211,9 @@ class _Doctor:
     async def _survey(self, tried: Attempt) -> bool:
         """Ask by hand what the server takes; tell whether it speaks TLS."""
         self._on_progress("protocols")
-        self.protocols = await survey(self.target, tried.side.server_name, patience=self._patience)
+        # A server that has just said nothing for the whole timeout gets less time for the same.
+        patience = min(_PATIENCE_AFTER_SILENCE, self._patience) if isinstance(tried.error, HandshakeTimeoutError) else self._patience
+        self.protocols = await survey(self.target, tried.side.server_name, patience=patience)
         if self.protocols.speaks_tls:
             self.findings += check_protocols(self.protocols)
         elif tried.socket is None:
@@ -342,7 +351,8 @@ def judge_certificate(side: ObservedHandshake, host: str, *, now: datetime) -> t
         errors=connection.verify_errors,
         now=now,
         find_roots=side.context.find_roots,
-        name_fits=not names,
+        # It is for the host, in a form that is obsolete: no other server answered.
+        name_fits=all(one.id == "name-only-in-cn" for one in names),
     )
     findings = list(check_chain(facts))
     if not any(one.id == "other-server" for one in findings):  # whose names say nothing about the right one's

@@ -145,7 +145,8 @@ async def ask(sock: socket.socket, offer: Offer, *, patience: float) -> Answer:
     Args:
         sock: Connected and non-blocking; it is not closed.
         offer: What to offer.
-        patience: Seconds that a server may say nothing.
+        patience: Seconds for the whole flight. A limit for each read would never end for a server
+            that sends one byte at a time.
 
     Raises:
         Cancelled: the socket is left as it is; close it.
@@ -153,13 +154,13 @@ async def ask(sock: socket.socket, offer: Offer, *, patience: float) -> Answer:
     loop = asyncio.get_running_loop()
     flight = _Flight()
     try:
-        await loop.sock_sendall(sock, offer.encode())
-        while not flight.is_complete:
-            async with asyncio.timeout(patience):
+        async with asyncio.timeout(patience):
+            await loop.sock_sendall(sock, offer.encode())
+            while not flight.is_complete:
                 data = await loop.sock_recv(sock, _CHUNK)
-            if not data:
-                return flight.answer("closed")
-            flight.feed(data)
+                if not data:
+                    return flight.answer("closed")
+                flight.feed(data)
     except TimeoutError:
         return flight.answer("silent")
     except OSError:
@@ -246,6 +247,8 @@ class _Flight:
         if _SUPPORTED in extensions:
             version = int.from_bytes(extensions[_SUPPORTED][:2], "big")
             self.is_complete = True  # all that follows is encrypted
+        if version not in VERSIONS:
+            raise ValueError("a version that was not offered")
         if _KEY_SHARE in extensions:
             self._facts["group"] = int.from_bytes(extensions[_KEY_SHARE][:2], "big")
         self._facts["version"] = version

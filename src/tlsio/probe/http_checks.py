@@ -46,9 +46,9 @@ class Response:
         """When the server made it, by its clock."""
         try:
             found_date = parsedate_to_datetime(self.headers["date"])
+            return (found_date if found_date.tzinfo else found_date.replace(tzinfo=UTC)).astimezone(UTC)
         except (KeyError, ValueError, TypeError, IndexError, OverflowError):  # what its parser raises for nonsense
             return None
-        return found_date if found_date.tzinfo else found_date.replace(tzinfo=UTC)
 
     @property
     def location(self) -> str:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.client.connect import connect
-from tlsio.model.checks import check_int, check_seconds
+from tlsio.model.checks import check_duration, check_function, check_int
 from tlsio.model.errors import TLSError
 from tlsio.probe.plain import as_fields
-from tlsio.probe.resumption import TICKET_PATIENCE
+from tlsio.probe.resumption import TICKET_PATIENCE, find_refusal
 from tlsio.probe.starttls import check_protocol
 from tlsio.probe.target import Target
 
@@ -127,14 +127,18 @@ async def measure(  # noqa: PLR0913  (all by name)
         TLSError: the first handshake failed, or one of the sides refused the other.
         Cancelled: the connections are closed, and `on_cancel` was called.
     """
-    check_seconds("seconds", seconds)
+    check_duration("seconds", seconds)
     check_int("concurrency", concurrency, 1, 10_000)
     check_int("size", size, 1, 1 << 20)
+    for name, function in (("on_progress", on_progress), ("on_cancel", on_cancel)):
+        if function is not None:
+            check_function(name, function)
     target = Target(host=host, port=port, starttls=check_protocol(starttls), timeout=timeout, options=dict(options))
     first = await _open(target)
     version, suite = first.get_protocol() or "", (first.get_cipher() or {}).get("name", "")
     try:
-        await _wait_for_acceptance(first, min(TICKET_PATIENCE, timeout))
+        if (refusal := await find_refusal(first, min(TICKET_PATIENCE, timeout))) is not None:
+            raise refusal
         echoes_back = echo and await _does_echo(first, size, timeout)
     finally:
         first.destroy()
@@ -182,35 +186,6 @@ async def _open(target: Target) -> TLSSocket:
         raise TimeoutError(errno.ETIMEDOUT, text) from None
 
 
-async def _wait_for_acceptance(socket: TLSSocket, patience: float) -> None:
-    """Wait for the server to judge the client: in TLS 1.3 that comes after the client's handshake.
-
-    A ticket shows that the client is accepted. Servers without tickets get `patience` seconds.
-
-    Raises:
-        TLSError: the server refused the client.
-    """
-    if socket.get_protocol() != "TLSv1.3":
-        return
-    judged: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-
-    @socket.on("session")
-    def accept(_: bytes) -> None:
-        if not judged.done():
-            judged.set_result(None)
-
-    @socket.on("error")
-    def refuse(error: Exception) -> None:
-        if not judged.done():
-            judged.set_result(error)
-
-    await asyncio.wait({judged}, timeout=patience)
-    socket.off("session", accept)
-    socket.off("error", refuse)
-    if judged.done() and (error := judged.result()) is not None:
-        raise error
-
-
 async def _does_echo(socket: TLSSocket, size: int, patience: float) -> bool:
     try:
         async with asyncio.timeout(patience):
@@ -230,7 +205,8 @@ async def _measure_echoes(target: Target, concurrency: int, size: int, phase: _P
     sockets: list[TLSSocket] = []
     try:
         try:
-            sockets += [await _open(target) for _ in range(concurrency)]
+            while len(sockets) < concurrency:
+                sockets.append(await _open(target))
         except (TLSError, OSError):
             phase.fail()
             return
@@ -261,10 +237,14 @@ class _Phase:
     async def repeat(self, workers: list[Any], action: Callable[[Any], Awaitable[None]]) -> None:
         """Do it until the time is over."""
         self._start = self._reported = time.perf_counter()
+        working = [asyncio.ensure_future(self._work(worker, action, self._start)) for worker in workers]
         try:
-            await asyncio.gather(*(self._work(worker, action, self._start) for worker in workers))
+            await asyncio.gather(*working)
         finally:
             self._end = time.perf_counter()
+            for one in working:  # `gather` leaves the others running if one raises, as `report` may
+                one.cancel()
+            await asyncio.wait(working)
         self._report(Progress(phase=self._name, done=1.0, count=len(self._durations)))
 
     def fail(self) -> None:

@@ -155,7 +155,7 @@ def _check_versions(seen: Protocols) -> Iterator[Finding]:
 
 def _check_suites(seen: Protocols) -> Iterator[Finding]:
     if seen.weak:
-        yield found("weak-suites", f"The server accepts suites with {', '.join(seen.weak)}.")
+        yield found("weak-suites", f"The server accepts weak suites: {', '.join(seen.weak)}.")
     if seen.finite is not None and seen.finite.dh_bits is not None and seen.finite.dh_bits < _MIN_DH:
         yield found("weak-dh", f"The server's Diffie-Hellman group has {seen.finite.dh_bits} bits.")
     if seen.ephemeral is None or TLS13 in seen.versions:

@@ -12,9 +12,10 @@ from tlsio.model.errors import TLSError
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.probe.target import Target
 
-__all__ = ["TICKET_PATIENCE", "Resumption", "SessionRecorder", "check_resumption"]
+__all__ = ["TICKET_PATIENCE", "Resumption", "SessionRecorder", "check_resumption", "find_refusal"]
 
 # Seconds that a server of TLS 1.3 has for its first ticket after the handshake. Servers send it at
 # once; a second is more than the longest way there and back.
@@ -59,6 +60,33 @@ class SessionRecorder:
 
     def forget(self, _key: Hashable) -> None:
         """Keep it: this connection was to give a session, not to use one."""
+
+
+async def find_refusal(socket: TLSSocket, patience: float) -> Exception | None:
+    """Wait for the server to judge the client: in TLS 1.3 that comes after the client's handshake.
+
+    A ticket shows that the client is accepted. Servers without tickets get `patience` seconds.
+    """
+    if socket.get_protocol() != "TLSv1.3":
+        return None
+    judged: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    @socket.on("session")
+    def accept(_: bytes) -> None:
+        if not judged.done():
+            judged.set_result(None)
+
+    @socket.on("error")
+    def refuse(error: Exception) -> None:
+        if not judged.done():
+            judged.set_result(error)
+
+    try:
+        await asyncio.wait({judged}, timeout=patience)
+    finally:
+        socket.off("session", accept)
+        socket.off("error", refuse)
+    return judged.result() if judged.done() else None
 
 
 async def check_resumption(target: Target, version: Literal["TLSv1.2", "TLSv1.3"]) -> Resumption:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tlsio.model.errors import TLSError
 from tlsio.model.instants import print_instant
 from tlsio.probe.findings import found
 from tlsio.trust.names import printable
@@ -68,8 +69,9 @@ async def check_lists(
         for url in one.crl_urls[:1]:
             try:
                 data = await fetch(url)
-            except OSError as error:
-                yield found("crl-unavailable", f"The list at {printable(url)} cannot be fetched: {error.strerror or error}.")
+            except (OSError, TLSError) as error:  # UsageError too: the certificate chose the address
+                why = error.message if isinstance(error, TLSError) else error.strerror or str(error)
+                yield found("crl-unavailable", f"The list at {printable(url)} cannot be fetched: {printable(why)}.")
                 continue
             try:
                 listed = read_list(data, url, issuer, for_ca=one.is_ca, now=now)

@@ -15,7 +15,7 @@ from tlsio.connection.client.connect import secure
 from tlsio.connection.client.dial import connect_tcp
 from tlsio.connection.context.secure_context import for_client
 from tlsio.connection.handshake.client_handshake import ClientHandshake
-from tlsio.model.checks import check_host, check_int, wrong_type
+from tlsio.model.checks import check_duration, check_host, check_int, wrong_type
 from tlsio.model.errors import HandshakeTimeoutError, TLSError
 from tlsio.model.options.parse import parse_connect_options
 from tlsio.native._core import ASK_STATUS
@@ -122,7 +122,7 @@ class Target:
     judges: bool = False
 
     def __post_init__(self) -> None:
-        """Check host and port before anything connects.
+        """Check host, port and timeout before anything connects.
 
         Raises:
             UsageError: one of them is wrong.
@@ -132,6 +132,7 @@ class Target:
             raise wrong_type("host", "a str", host, hint="The host comes before the port.")
         check_host("host", self.host)
         check_int("port", self.port, 1, _MAX_PORT)
+        check_duration("timeout", self.timeout)
 
     async def dial(self, *, trailing: bytes = b"") -> _socket.socket:
         """Connect by TCP, and ask for TLS if that is needed.

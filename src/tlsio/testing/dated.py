@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tlsio.certs import Authority
+from tlsio.certs.profile import MAX_LEAF_DAYS, check_instant
 from tlsio.connection.context.secure_context import create_secure_context
+from tlsio.model.checks import out_of_range, wrong_type
 
 if TYPE_CHECKING:
     from tlsio.certs import Leaf
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DatedCertificates", "certificates_at"]
 
 _SPAN = timedelta(days=1)
+_MAX_SPAN = timedelta(days=MAX_LEAF_DAYS)
 _NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -57,6 +60,11 @@ def certificates_at(instant: datetime, *names: str, span: timedelta = _SPAN) -> 
     Raises:
         UsageError: a name or a time is wrong.
     """
+    instant = check_instant("instant", instant)
+    if not isinstance(span, timedelta):
+        raise wrong_type("span", "a timedelta", span)
+    if not timedelta(0) < span <= _MAX_SPAN:
+        raise out_of_range("span", f"above 0 and at most {_MAX_SPAN.days} days", span)
     half, now = span / 2, datetime.now(UTC)
     start, end = min(instant, now) - span, max(instant, now) + 10 * span
     authority = Authority.create("tlsio test authority", not_before=start, not_after=end, clock=lambda: instant)

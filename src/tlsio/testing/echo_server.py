@@ -53,8 +53,7 @@ class EchoServer:
             self._options.setdefault("ca", self.ca_pem)
         self._port: Future[int] = Future()
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._end: Future[None] = Future()
 
     @property
     def ca_pem(self) -> bytes:
@@ -78,35 +77,44 @@ class EchoServer:
         Raises:
             TLSError: an option is wrong.
             UsageStateError: it was started before.
+            OSError: there are no descriptors left, or it cannot listen.
         """
         if self._thread:
             raise UsageStateError("An echo server can be started once")
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="tlsio echo server", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="tlsio echo server", daemon=True)
         self._thread.start()
         try:
             self._port.result()
-        except BaseException:
-            self._thread.join()
+        except BaseException:  # also Ctrl-C, while the server starts
+            self._stop()
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close all connections and end the thread."""
-        if self._loop and self._stop and self._thread:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._thread:
+            if not self._end.done():
+                self._end.set_result(None)
             self._thread.join()
 
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+    def _serve(self) -> None:
         try:
-            server = create_server(_echo, **self._options)
-            server.on("tls_client_error", lambda error, _socket: self.errors.append(error))
-            await server.listen(0, "127.0.0.1")
-        except Exception as error:  # noqa: BLE001 - __enter__ raises it in the caller's thread
-            self._port.set_exception(error)
-            return
+            with asyncio.Runner() as runner:
+                runner.run(self._run())
+        except BaseException as error:
+            if self._port.done():
+                raise
+            self._port.set_exception(error)  # __enter__ raises it in the caller's thread
+
+    async def _run(self) -> None:
+        server = create_server(_echo, **self._options)
+        server.on("tls_client_error", lambda error, _socket: self.errors.append(error))
+        await server.listen(0, "127.0.0.1")
         self._port.set_result(server.port or 0)
-        await self._stop.wait()
+        await asyncio.wrap_future(self._end)
         server.close(0)
         await server.wait_closed()
 

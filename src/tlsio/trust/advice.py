@@ -172,17 +172,24 @@ def _advise_other_key(facts: PeerFacts, issuer: str, subject: str, *, is_sent: b
     )
 
 
+def advise_development_root(issuer: str, options: str) -> str | None:
+    """Return what to do about the untrusted authority of `tlsio dev`; None if it is another one."""
+    if not issuer.startswith(_DEVELOPMENT):
+        return None
+    return (
+        f'"{issuer}" is an authority for development: add its root.pem, which is in the folder that `tlsio dev where` prints on the '
+        f"machine where it was made, with {options}."
+    )
+
+
 def _advise_missing_issuer(facts: PeerFacts, path: list[PeerCertificate]) -> str:
     """Tell a missing intermediate from an untrusted root, or name the more likely one first."""
     top, peer = path[-1], facts.peer
     issuer = top.issuer_text
     if facts.ca_is_empty:
         return f"ca= is empty, so no {peer} is trusted: add the root of the {peer}'s CA to it."
-    if issuer.startswith(_DEVELOPMENT):
-        return (
-            f'"{issuer}" is an authority for development: add its root.pem, which is in the folder that `tlsio dev where` prints on the '
-            f"machine where it was made, with {_trusting_options(facts)}."
-        )
+    if advice := advise_development_root(issuer, _trusting_options(facts)):
+        return advice
     intermediate = f'The {peer} did not send the intermediate certificate "{issuer}": it has to send it after its own (a "fullchain" file).'
     root = f'"{issuer}" is not in the trusted roots. {_advise_root(facts)}'
     source = f" It can be downloaded from {printable(top.ca_issuers[0])}." if top.ca_issuers else ""

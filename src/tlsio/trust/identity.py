@@ -39,6 +39,8 @@ _NO_NAME = "Cert does not contain a DNS name"
 _MAX_NAME = 255  # OpenSSL's limit for a host name in SNI (TLSEXT_MAXLEN_host_name); DNS allows 253
 _MIN_WILDCARD_LABELS = 3  # "*.com" would match a whole top-level domain
 _MAX_HINTED_NAMES = 5
+# Characters: more than the names of usual certificates have, while a hostile list may have 64 KiB.
+_MAX_LISTED = 1000
 
 
 def check_server_identity(hostname: str, cert: AnyCertificate) -> CertificateAltNameError | None:
@@ -149,6 +151,17 @@ class _Host:
         self.labels = [] if self.ip else _host_labels(self.text)
 
 
+def warn_of_common_name(hostname: str, cert: PeerCertificate) -> str | None:
+    """Return a warning if only the common name of a certificate is the host, else None."""
+    host = _Host(hostname)
+    if host.ip or cert.names.dns or _node_reason(host, cert.names, cert) is not None:
+        return None
+    return (
+        f'"{printable(host.text)}" is only in the subject of the certificate (CN), which browsers and most other clients '
+        "ignore: have it reissued with the name as subjectAltName"
+    )
+
+
 _FindReason: TypeAlias = Callable[[_Host, ParsedNames, Mapping[str, Any]], str | None]
 
 
@@ -229,7 +242,7 @@ def _node_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) -> st
         return _NO_NAME
     if any(_matches_node(host.labels, pattern) for pattern in names.common_names):
         return None
-    return f"Host: {host.text}. is not cert's CN: {','.join(names.common_names)}"
+    return f"Host: {host.text}. is not cert's CN: {printable(','.join(names.common_names), _MAX_LISTED)}"
 
 
 def _rfc9525_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) -> str | None:
@@ -241,13 +254,13 @@ def _rfc9525_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any]) ->
 def _ip_reason(host: _Host, names: ParsedNames) -> str | None:
     if host.ip in names.ip:
         return None
-    return f"IP: {host.text} is not in the cert's list: {', '.join(map(_print_ip, names.ip))}"
+    return f"IP: {host.text} is not in the cert's list: {printable(', '.join(map(_print_ip, names.ip)), _MAX_LISTED)}"
 
 
 def _dns_reason(host: _Host, names: ParsedNames, cert: Mapping[str, Any], matches: Callable[[list[str], str], bool]) -> str | None:
     if any(matches(host.labels, pattern) for pattern in names.dns):
         return None
-    return f"Host: {host.text}. is not in the cert's altnames: {cert['subjectaltname']}"
+    return f"Host: {host.text}. is not in the cert's altnames: {printable(cert['subjectaltname'], _MAX_LISTED)}"
 
 
 def _matches_node(host: list[str], pattern: str) -> bool:

@@ -192,10 +192,10 @@ class ParsedNames:
     is_readable: bool = True
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = _MAX_MESSAGE_NAME) -> str:
     """Make untrusted text safe for a message: bounded, on one line, without control characters."""
-    if len(text) > _MAX_MESSAGE_NAME:
-        text = text[: _MAX_MESSAGE_NAME - 1] + "…"
+    if len(text) > longest:
+        text = text[: longest - 1] + "…"
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 

@@ -13,10 +13,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pki
 import tlsio
 from file_clock import FileClock
+from tlsio import certs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,6 +158,16 @@ async def test_file_that_is_cut_off_is_not_taken(tmp_path: Path, name: str, cut:
         return  # complete in itself: nothing tells that more was to come
     assert await ask(files.source) is old
     assert len(told) == 1
+
+
+async def test_der_that_looks_cut_off_is_taken(files: Files) -> None:
+    """Bytes like a newline and a hyphen occur in one of some hundred certificates."""
+    key = certs.generate_key()
+    der = b""
+    while not der.rpartition(b"\n")[2].startswith(b"-"):
+        der = certs.self_signed("localhost", key=key).certificate.public_bytes(Encoding.DER)
+    files.put(cert=der, key=certs.key_pem(key))
+    assert leaf_of(await ask(files.source)) == der
 
 
 async def test_file_that_was_just_written_is_left_alone(files: Files, caplog: pytest.LogCaptureFixture) -> None:

@@ -504,6 +504,8 @@ _END_LINE = re.compile(rb"-----END [^-]+-----")
 
 def _is_cut_off(data: bytes) -> bool:
     """Tell whether the last line is a part of a PEM label; OpenSSL sees other cuts itself."""
+    if data.startswith(b"\x30") and b"-----BEGIN " not in data:
+        return False  # DER, in which a byte like a newline begins no line
     last = data.rstrip().rpartition(b"\n")[2].strip()
     return last.startswith(b"-") and _END_LINE.fullmatch(last) is None
 

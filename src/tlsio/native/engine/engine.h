@@ -72,7 +72,10 @@ enum {
     TIO_SESSIONS = 8,
     /* bytes of a pre-shared key's identity, or of an identity hint: 256 */
     TIO_PSK_IDENTITY = PSK_MAX_IDENTITY_LEN,
-    TIO_PSK_KEY = PSK_MAX_PSK_LEN       /* 512 */
+    TIO_PSK_KEY = PSK_MAX_PSK_LEN,      /* 512 */
+    /* identities of one TLS 1.3 hello that the binding is asked about. A client offers a few; there
+     * is room for thousands, and nothing proves that it knows a key. */
+    TIO_PSK_IDENTITIES = 32
 };
 
 #ifdef OPENSSL_NO_SSL_TRACE
@@ -257,7 +260,8 @@ typedef struct tio_conn tio_conn;
 
 /* Supplied by the binding; called from inside an OpenSSL call to get a key. `given` is the client's
  * identity (on a server), or the server's hint or NULL (on a client): text, UTF-8 as far as OpenSSL
- * can tell. The function fills in `identity` (client: at most TIO_PSK_IDENTITY bytes and a NUL) and
+ * can tell. A server asks about the first TIO_PSK_IDENTITIES of a hello, and does not know the
+ * others. The function fills in `identity` (client: at most TIO_PSK_IDENTITY bytes and a NUL) and
  * `key` (at most TIO_PSK_KEY bytes). It returns the size of the key, 0 if there is none, or -1 to
  * fail the handshake. Until it returns, only those functions of this file may be called that take a
  * const tio_conn. */

@@ -35,7 +35,9 @@ void tio_facts_own_key(tio_conn *c) {
 tio_key_info tio_conn_key_info(tio_conn *c) {
     tio_key_info info = { .kind = TIO_KEY_NONE };
     EVP_PKEY *key = NULL;
-    if (!c->ssl || !SSL_is_init_finished(c->ssl)) return info;
+    /* Not SSL_is_init_finished: it is false again after a fatal alert, such as one that refuses the
+     * client in TLS 1.3. */
+    if (!c->ssl || !c->handshake_done_ns) return info;
     if (SSL_get_peer_tmp_key(c->ssl, &key)) {
         info = describe(key);
         EVP_PKEY_free(key);

@@ -18,6 +18,7 @@
 
 struct tio_psk {
     int used;
+    int asked;                          /* server, TLS 1.3: identities of this hello */
     int withholds;                      /* server, TLS 1.3: no tickets are sent, because a key was found */
     SSL_SESSION *offered;               /* client, TLS 1.3 */
     char identity[TIO_PSK_IDENTITY + 1];    /* of the last key; a client's OpenSSL reads it after the callback */
@@ -104,8 +105,11 @@ static unsigned on_identity(SSL *ssl, const char *identity, unsigned char *key, 
 static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, SSL_SESSION **session) {
     char text[TIO_PSK_IDENTITY + 1];
     uint8_t key[TIO_PSK_KEY];
+    tio_psk *p = tio_conn_of(ssl)->psk;
     *session = NULL;
     if (!is_text(identity, size)) return 1;
+    if (p->asked == TIO_PSK_IDENTITIES) return 1;
+    p->asked++;
     memcpy(text, identity, size);
     text[size] = 0;
     int n = ask(tio_conn_of(ssl), text, NULL, key);
@@ -114,7 +118,7 @@ static int on_identity_13(SSL *ssl, const unsigned char *identity, size_t size, 
     /* A ticket would be accepted without the key, also after the server has withdrawn it. */
     if (*session) {
         SSL_set_num_tickets(ssl, 0);
-        tio_conn_of(ssl)->psk->withholds = 1;
+        p->withholds = 1;
     }
     return n == 0 || *session;
 }
@@ -139,6 +143,7 @@ static int offers_text(SSL *ssl) {
 
 int tio_psk_hello(tio_conn *c) {
     if (!c->psk) return 0;
+    c->psk->asked = 0;
     if (c->policy.psk_hint && SSL_use_psk_identity_hint(c->ssl, c->policy.psk_hint) != 1) return -1;
     return offers_text(c->ssl) ? prefer_sha256(c->ssl) : 0;
 }
