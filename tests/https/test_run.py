@@ -238,11 +238,11 @@ class TestRights:
         """In a network of its own, where ports below 1024 are root's."""
         ports = ("--host", "0.0.0.0", "--redirect", "80", "--metrics", "0.0.0.0:81", "--workers", workers)
         prefix = ("unshare", "--net", *FOR_ALL)
-        with Served(folder, "serve", "main:app", "--port", "443", *ports, "--user", "nobody", *CERTIFICATE, prefix=prefix) as served:
+        with Served(folder, "serve", "main:app", *ports, "--user", "nobody", *CERTIFICATE, prefix=prefix) as served:
             process = Path("/proc", str(served.process.pid))
             assert f"Uid:\t{NOBODY.pw_uid}\t" in (process / "status").read_text()
             sockets = [line.split() for line in (process / "net" / "tcp").read_text().splitlines()]
-            assert {int(line[1].rpartition(":")[2], 16) for line in sockets if line[3] == "0A"} >= {80, 81, 443}
+            assert {int(line[1].rpartition(":")[2], 16) for line in sockets if line[3] == "0A"} == {80, 81, served.port}
 
     @pytest.mark.skipif(not FOR_ALL, reason="this Python can be read by all")
     def test_python_of_root_alone(self, folder: Path) -> None:
