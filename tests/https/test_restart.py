@@ -162,9 +162,9 @@ def test_nothing_is_inherited_without_an_old_process() -> None:
 @pytest.mark.parametrize(
     ("sent", "has_keys"),
     [
-        (b'{"sockets": [%d], "period": {"keys": ["00ff"], "following": "ff00", "until": 7.5}}', True),
-        (b'{"sockets": [%d], "period": {"something": "else"}}', False),
-        (b'{"sockets": [%d]}', False),
+        (b'{"sockets": {"serving": [%d]}, "period": {"keys": ["00ff"], "following": "ff00", "until": 7.5}}', True),
+        (b'{"sockets": {"serving": [%d]}, "period": {"something": "else"}}', False),
+        (b'{"sockets": {"serving": [%d]}}', False),
     ],
 )
 def test_keys_of_another_version_are_not_needed(sent: bytes, has_keys: bool) -> None:  # noqa: FBT001
@@ -176,12 +176,12 @@ def test_keys_of_another_version_are_not_needed(sent: bytes, has_keys: bool) -> 
         ours.shutdown(socket.SHUT_WR)
         found = find_inherited(lambda _: str(theirs.fileno()))
         assert isinstance(found, Inherited)
-        assert found.sockets[0].getsockname() == listening.getsockname()
+        assert found.sockets["serving"][0].getsockname() == listening.getsockname()
         assert (found.period is not None) is has_keys
         if found.period is not None:
             assert found.period == KeySchedule(period=found.period).period
             assert (found.period.keys, found.period.following, found.period.until) == ((b"\x00\xff",), b"\xff\x00", 7.5)
-        found.sockets[0].close()
+        found.sockets["serving"][0].close()
         found._pair.close()
         passed.detach()
         theirs.detach()

@@ -9,15 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 import pki
 from served import APP, PATIENCE, Served, environment, eventually, replace, run_tlsio, write_files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 NOBODY = pwd.getpwnam("nobody")
@@ -200,7 +198,6 @@ class TestRights:
     def folder(self) -> Any:
         """Return a folder that every user can enter."""
         import tempfile  # noqa: PLC0415
-        from pathlib import Path  # noqa: PLC0415
 
         with tempfile.TemporaryDirectory() as made:
             Path(made).chmod(0o755)
@@ -235,6 +232,17 @@ class TestRights:
             assert served.wait() == 0
             assert served.get()["ids"][0] == [NOBODY.pw_uid] * 3
             os.kill(pid, signal.SIGTERM)
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_ports_of_plain_http_are_bound_before(self, folder: Path, workers: str) -> None:
+        """In a network of its own, where ports below 1024 are root's."""
+        ports = ("--host", "0.0.0.0", "--redirect", "80", "--metrics", "0.0.0.0:81", "--workers", workers)
+        prefix = ("unshare", "--net", *FOR_ALL)
+        with Served(folder, "serve", "main:app", *ports, "--user", "nobody", *CERTIFICATE, prefix=prefix) as served:
+            process = Path("/proc", str(served.process.pid))
+            assert f"Uid:\t{NOBODY.pw_uid}\t" in (process / "status").read_text()
+            sockets = [line.split() for line in (process / "net" / "tcp").read_text().splitlines()]
+            assert {int(line[1].rpartition(":")[2], 16) for line in sockets if line[3] == "0A"} == {80, 81, served.port}
 
     @pytest.mark.skipif(not FOR_ALL, reason="this Python can be read by all")
     def test_python_of_root_alone(self, folder: Path) -> None:

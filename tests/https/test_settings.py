@@ -9,8 +9,9 @@ import pytest
 
 import pki
 from served import Served, run_tlsio, write_files
+from tlsio.https.hsts import HSTS
 from tlsio.https.limits import Limits
-from tlsio.https.settings import Settings, Site, parse, read
+from tlsio.https.settings import Address, Settings, Site, parse, read
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ workers = 4
 graceful_timeout = 5
 forwarded_allow_ips = ["10.0.0.0/8"]
 reload_dirs = ["src"]
+redirect = 80
+redirect_status = 301
+metrics = "[::1]:9100"
+wsgi_threads = 20
 
 [[site]]
 cert = "a.pem"
@@ -39,6 +44,10 @@ client_cert = "optional"
 header_timeout = 5
 max_body_bytes = 1000
 min_rate = false
+
+[hsts]
+max_age = 300
+include_subdomains = true
 """
 
 
@@ -58,6 +67,7 @@ def test_a_file(tmp_path: Path) -> None:
             Site(cert=Path("/keys/b.pem"), ca=(FOLDER / "clients.pem",), client_cert="optional"),
         ),
         limits=Limits(header_timeout=5, max_body_bytes=1000, min_rate=None),
+        redirect=80, redirect_status=301, metrics=Address("::1", 9100), wsgi_threads=20, hsts=HSTS(max_age=300, include_subdomains=True),
     )  # fmt: skip
     assert found.files == (FOLDER / "a.pem", FOLDER / "a.key", Path("/keys/b.pem"), FOLDER / "clients.pem")
 
@@ -85,11 +95,22 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "loop": "trio"}, "loop must be one of auto, asyncio, uvloop, got 'trio'", None),
         ({"app": "a:b", "log_level": "loud"}, "log_level must be one of debug, info, warning, error", None),
         ({"app": "a:b", "fds": ["x"]}, "fds must be a whole number", None),
-        ({"app": "a:b", "site": {"cert": "x"}}, r"write \[\[site\]\] and \[limits\] as tables", None),
+        ({"app": "a:b", "site": {"cert": "x"}}, r"write \[\[site\]\], \[limits\] and \[hsts\] as tables", None),
         ({"app": "a:b", "site": ["x"]}, r"\[\[site\]\] must be a table", None),
         ({"app": "a:b", "site": [{"key": "x"}]}, r"\[\[site\]\]: cert is missing", None),
         ({"app": "a:b", "site": [{"cert": 1}]}, r"\[\[site\]\]: cert must be a path", None),
         ({"app": "a:b", "site": [{"cert": "x", "kay": "x"}]}, r"\[\[site\]\]: there is no setting 'kay'", "Did you mean 'key'?"),
+        ({"app": "a:b", "hsts": 300}, r"\[hsts\] as tables", None),
+        ({"app": "a:b", "hsts": {"max_age": -1}}, "max_age must be", None),
+        ({"app": "a:b", "hsts": {"maxage": 1}}, "there is no setting 'maxage'", "Did you mean 'max_age'?"),
+        ({"app": "a:b", "hsts": {"preload": True}}, "preload needs include_subdomains", "hstspreload"),
+        ({"app": "a:b", "redirect": 65536}, "redirect must be from 0 to 65535", None),
+        ({"app": "a:b", "redirect_status": 302}, "redirect_status is 302", "It is 308 or 301"),
+        ({"app": "a:b", "wsgi_threads": 0}, "wsgi_threads must be from 1 to 1000", None),
+        *(
+            ({"app": "a:b", "metrics": value}, "metrics must be an address and a port, such as 127.0.0.1:9100", None)
+            for value in (9100, "9100", "127.0.0.1", "::1:9100", "localhost:65536", ":9100", "http://localhost:9100")
+        ),
         ({"app": "a:b", "limits": {"max_headers": 0}}, "max_headers must be", None),
         ({"app": "a:b", "limits": {"max_header": 1}}, "there is no setting 'max_header'", "Did you mean 'max_headers'?"),
     ],
@@ -111,6 +132,18 @@ def test_what_is_not_toml(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ConfigError, match=r"serve\.toml") as caught:
         read(path)
     assert caught.value.code == "ERR_HTTPS_SETTINGS"
+
+
+@pytest.mark.parametrize(("given", "expected"), [(True, HSTS()), (False, None), ({}, HSTS())])
+def test_hsts_in_short(given: Any, expected: HSTS | None) -> None:
+    """True is a year, without subdomains, as --hsts; so is an empty table."""
+    assert parse({"app": "a:b", "hsts": given}, FOLDER, "serve.toml").hsts == expected
+
+
+def test_false_is_none() -> None:
+    """As for limits."""
+    settings = parse({"app": "a:b", "redirect": False, "metrics": False}, FOLDER, "serve.toml")
+    assert (settings.redirect, settings.metrics) == (None, None)
 
 
 def test_limits_are_split_between_workers() -> None:

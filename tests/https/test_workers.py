@@ -201,7 +201,9 @@ def test_ctrl_c_twice(tmp_path: Path, workers: str) -> None:
 
 
 def start_curl(served: Served, path: str) -> subprocess.Popen[bytes]:
-    """Start a request that is held by the application."""
+    """Start a request; if the application holds it, wait until it does."""
+    if path == "/held":
+        (served.folder / "held").unlink(missing_ok=True)  # of a request before
     url = f"https://localhost:{served.port}{path}"
     command = ["curl", "-sS", "-4", "--cacert", "ca.pem", url]
     curl = subprocess.Popen(command, cwd=served.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -25,7 +25,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     examples="""
     tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
     tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
-    tlsio proxy 8443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key --ca clients.pem
+    tlsio proxy 8443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key
     """,
 )
 @click.argument("port", type=click.IntRange(0, MAX_PORT))

@@ -38,6 +38,15 @@ __all__ = ["serve"]
     "--forwarded-allow-ips", metavar="NETWORK", multiple=True, help="An HTTP proxy in front, whose X-Forwarded-* headers are believed."
 )
 @click.option("--strict-host", is_flag=True, help="Answer 421 to hosts that are not the name of the connection (SNI).")
+@click.option(
+    "--wsgi-threads", type=click.IntRange(1), metavar="N", help="Requests at a time of a WSGI application, in each worker.  [default: 10]"
+)
+@click.option("--hsts", is_flag=True, help="Let browsers use HTTPS alone, for a year; without subdomains.")
+@click.option(
+    "--redirect", type=click.IntRange(0, MAX_PORT), metavar="PORT", help="A port of plain HTTP, such as 80, that redirects to HTTPS."
+)
+@click.option("--redirect-status", type=click.Choice(["301", "308"]), help="301 is for clients that do not know 308.  [default: 308]")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /health, by plain HTTP there.")
 @click.option("--reload", is_flag=True, help="Start again when code changes; for development.")
 @click.option("--reload-dir", "reload_dirs", type=FOLDER, metavar="FOLDER", multiple=True, help="Where. Default: the current folder.")
 @server_options
@@ -68,6 +77,8 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
     given |= site_options(options)
     if "reload_dirs" in options:
         options["reload_dirs"] = absolute(options["reload_dirs"])
+    if "redirect_status" in options:
+        options["redirect_status"] = int(options["redirect_status"])
     given |= options
     if app is not None:
         given["app"] = app if ":" in app else absolute(app)

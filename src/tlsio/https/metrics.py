@@ -1,24 +1,17 @@
-"""Metrics for Prometheus, and a health answer, at an address of their own.
-
-They are served by plain HTTP, in the server's own loop: `/metrics` and `/health`.
-"""
+"""The metrics of one server, for Prometheus; served by plain HTTP if there is an address for it."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.connection.server.prometheus import ServerCollector
 from tlsio.https.exchange import Exchange, watch
 from tlsio.https.http2.protocol import Http2Protocol
+from tlsio.https.metrics_server import MetricsServer
 from tlsio.model.checks import check_int, check_text, wrong_type
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from prometheus_client import Metric
     from prometheus_client.registry import CollectorRegistry
@@ -46,20 +39,22 @@ class Metrics:
 
     registry: CollectorRegistry
 
-    def __init__(self, tls_server: TLSServer, address: tuple[str, int]) -> None:
+    def __init__(self, tls_server: TLSServer, address: tuple[str, int] | Literal[True]) -> None:
         """Count from now on; `start` serves.
+
+        Args:
+            tls_server: The TLS server.
+            address: Where the metrics are served; True: nowhere.
 
         Raises:
             ConfigError: the package `prometheus-client` is missing (`tlsio[prometheus]`).
         """
-        self._host, self._port = _check_address(address)
+        self._address = None if address is True else _check_address(address)
         collector = ServerCollector({_SERVER: tls_server})
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector  # noqa: PLC0415  (optional)
 
-        self._tls_server = tls_server
         self._service: Service | None = None
-        self._server: asyncio.Server | None = None
-        self._state = ServerState()
+        self._server = MetricsServer(self._collect, lambda: tls_server.listening)
         self.registry = registry = CollectorRegistry(auto_describe=True)
         registry.register(collector)
         ProcessCollector(registry=registry)
@@ -79,10 +74,7 @@ class Metrics:
     @property
     def port(self) -> int | None:
         """The port that is listened on; None: it is not served."""
-        if self._server is None:
-            return None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return self._server.port
 
     @property
     def protocols(self) -> tuple[Any, ...]:
@@ -120,54 +112,21 @@ class Metrics:
         Raises:
             OSError: the address cannot be used.
         """
-        config = uvicorn.Config(self._answer, interface="asgi3", lifespan="off", ws="none", log_config=None, server_header=False)
-        config.load()
-        loop = asyncio.get_running_loop()
-        # `create_server` would forget the sockets if it were cancelled while it starts to serve.
-        self._server = await loop.create_server(lambda: _Protocol(config, self._state, {}), self._host, self._port, start_serving=False)
         self._service = service
-        try:
-            await self._server.start_serving()
-        except BaseException:
-            await self.stop()
-            raise
+        if self._address is not None:
+            try:
+                await self._server.start(*self._address)
+            except BaseException:
+                self._service = None
+                raise
 
     async def stop(self) -> None:
         """Serve no more."""
-        server, self._server = self._server, None
         self._service = None
-        if server is not None:
-            server.close()
-            for task in tuple(self._state.tasks):
-                task.cancel()
-            for protocol in tuple(self._state.connections):
-                protocol.transport.abort()
-            await server.wait_closed()
+        await self._server.stop()
 
-    async def _answer(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        status, kind, body = 404, b"text/plain; charset=utf-8", b"There are /metrics and /health here.\n"
-        if scope["method"] not in {"GET", "HEAD"}:
-            status, body = 405, b"Only GET and HEAD are answered here.\n"
-        elif scope["path"] == "/metrics":
-            from prometheus_client.exposition import choose_encoder  # noqa: PLC0415  (optional)
-
-            accepted = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept"), "")
-            encode, content_type = choose_encoder(accepted)
-            status, kind, body = 200, content_type.encode(), encode(self.registry)
-        elif scope["path"] == "/health":
-            # While requests finish, load balancers are to send no more of them.
-            status, body = (200, b"ok\n") if self._tls_server.listening else (503, b"stopping\n")
-        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's, without its access log."""
-
-    def __init__(self, config: uvicorn.Config, state: ServerState, app_state: dict[str, Any]) -> None:
-        super().__init__(config, state, app_state, asyncio.get_running_loop())
-        self.access_log = False
+    async def _collect(self) -> Iterable[Metric]:
+        return self.registry.collect()
 
 
 class _Connections:

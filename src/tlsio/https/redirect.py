@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Answer = Callable[[str, str], bytes | Awaitable[bytes | None] | None]
 
-__all__ = ["RedirectServer"]
+__all__ = ["RedirectServer", "check_status"]
 
 _log = logging.getLogger("tlsio.https")
 
@@ -74,11 +74,9 @@ class RedirectServer:
         Raises:
             UsageError: a value is out of range.
         """
-        if status not in {301, 308}:
-            raise wrong_value("redirect_status", f"is {status!r}", hint="It is 308 or 301.")
         self.answer = answer
         self._suffix = b""
-        self._status = status
+        self._status = check_status(status)
         self._timeout = timeout
         self._max_connections = check_int("max_connections", max_connections, 1, 2**20)
         self._connections: set[_Redirect] = set()
@@ -151,6 +149,17 @@ class RedirectServer:
             if body is not None:
                 return _Response(200, body, content_type=b"application/octet-stream")
         return _Response(self._status, location=b"https://" + host + self._suffix + target)
+
+
+def check_status(status: int) -> int:
+    """Return the status of a redirect.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if status not in {301, 308}:
+        raise wrong_value("redirect_status", f"is {status!r}", hint="It is 308 or 301.")
+    return status
 
 
 @dataclass(frozen=True, slots=True)

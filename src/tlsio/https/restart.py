@@ -14,6 +14,7 @@ never closed, so no connection is refused or lost.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import subprocess
@@ -37,11 +38,11 @@ _READY = b"ready"
 class Successor:
     """The process that takes over, as the old one sees it."""
 
-    def __init__(self, sockets: Sequence[socket.socket], period: PeriodKeys, environment: Mapping[str, str]) -> None:
+    def __init__(self, sockets: Mapping[str, Sequence[socket.socket]], period: PeriodKeys, environment: Mapping[str, str]) -> None:
         """Start it.
 
         Args:
-            sockets: That it listens on.
+            sockets: That it listens on, by what they are for.
             period: The session ticket keys.
             environment: Variables for it, besides those of this process.
 
@@ -49,12 +50,12 @@ class Successor:
             OSError: it cannot be started.
         """
         self._pair, theirs = socket.socketpair()
-        numbers = [one.fileno() for one in sockets]
+        numbers = {purpose: [one.fileno() for one in group] for purpose, group in sockets.items()}
         with theirs:
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own command line
                     [sys.executable, *sys.orig_argv[1:]],
-                    pass_fds=(*numbers, theirs.fileno()),
+                    pass_fds=(*(one for group in numbers.values() for one in group), theirs.fileno()),
                     env=with_variables({**environment, _VARIABLE: str(theirs.fileno())}),
                 )
             except OSError:
@@ -99,11 +100,11 @@ class Inherited:
     """What an old process has handed over.
 
     Attributes:
-        sockets: To listen on.
+        sockets: To listen on, by what they are for.
         period: The session ticket keys; None if they cannot be used.
     """
 
-    def __init__(self, sockets: list[socket.socket], period: PeriodKeys | None, pair: socket.socket) -> None:
+    def __init__(self, sockets: dict[str, list[socket.socket]], period: PeriodKeys | None, pair: socket.socket) -> None:
         self.sockets = sockets
         self.period = period
         self._pair = pair
@@ -137,10 +138,10 @@ def find_inherited(take: Callable[[str], str] = take_variable) -> Inherited | No
         while chunk := pair.recv(_CHUNK):
             data += chunk
         numbers, period = _read(data)
-        sockets = [socket.socket(fileno=one) for one in numbers]
-        for one in sockets:
+        sockets = {purpose: [socket.socket(fileno=one) for one in group] for purpose, group in numbers.items()}
+        for one in itertools.chain.from_iterable(sockets.values()):
             one.set_inheritable(False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The variable {_VARIABLE} is set, but there is nothing to take over: {error}", code="ERR_HTTPS_RESTART"
         ) from None
@@ -151,12 +152,12 @@ def find_inherited(take: Callable[[str], str] = take_variable) -> Inherited | No
 # JSON, since the new process may be of another version than the old one.
 
 
-def _write(numbers: list[int], period: PeriodKeys) -> bytes:
+def _write(numbers: Mapping[str, list[int]], period: PeriodKeys) -> bytes:
     keys = {"keys": [one.hex() for one in period.keys], "following": period.following.hex(), "until": period.until}
     return json.dumps({"sockets": numbers, "period": keys}).encode()
 
 
-def _read(data: bytes) -> tuple[list[int], PeriodKeys | None]:
+def _read(data: bytes) -> tuple[dict[str, list[int]], PeriodKeys | None]:
     found = json.loads(data)
     try:
         period = found["period"]

@@ -5,7 +5,8 @@ rights for it, then the rights are dropped, and only then is the application imp
 read. So what cannot be read again later is found out at the start.
 
 What serves is an `_Alone` or a `Workers`; both start, reload, stop and end in the same way.
-`_Process` connects them with signals, the service manager, and the process that takes over.
+`_Process` connects them with signals, the service manager, and the process that takes over. It
+also serves what stands beside them by plain HTTP: redirects and metrics.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import signal
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlsio.connection.server.listening import bind
 from tlsio.https.logs import configure
+from tlsio.https.metrics_server import MetricsServer
+from tlsio.https.metrics_sum import MetricsSum, take_snapshot
 from tlsio.https.proxy_tcp import TCPProxy, TCPTarget
+from tlsio.https.redirect import RedirectServer
 from tlsio.https.restart import Successor, find_inherited
 from tlsio.https.rights import check_readable, find_account, take
 from tlsio.https.serve import development_identity, handled
@@ -33,8 +37,11 @@ from tlsio.model.errors import ConfigError, TLSError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from prometheus_client import Metric
+
+    from tlsio.https.metrics_sum import Snapshot
     from tlsio.https.restart import Inherited
     from tlsio.https.settings import Settings
     from tlsio.https.workers import Link
@@ -43,6 +50,7 @@ __all__ = ["check", "run"]
 
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
+_HTTPS = 443
 _FORCED = 1  # the exit code if a second signal cut requests off
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
@@ -81,22 +89,41 @@ def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> in
 async def _run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
     notifier = Notifier()
     inherited = find_inherited()
-    sockets = await _open(settings) if inherited is None else inherited.sockets
-    identity = _find_identity(settings)
-    _drop_rights(settings)
-    keys = KeySchedule(period=None if inherited is None else inherited.period)
-    served: _Alone | Workers
-    if settings.workers > 1:
-        served = Workers(_work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout)
-    else:
-        server = _make_server(settings, keys, identity)
-        await server.check()  # before the application starts
-        served = _Alone(server, sockets)
+    sockets = await _open(settings, {} if inherited is None else inherited.sockets)
     try:
-        return await _Process(served, sockets, keys, notifier).run(inherited, partial(on_start, settings.host or "*", _port_of(sockets)))
+        identity = _find_identity(settings)
+        _drop_rights(settings)
+        keys = KeySchedule(period=None if inherited is None else inherited.period)
+        served = await _make_served(settings, sockets.serving, keys, identity)
+        process = _Process(served, sockets, keys, notifier, _Beside(served, sockets, settings.redirect_status))
+        return await process.run(inherited, partial(on_start, settings.host or "*", _port_of(sockets.serving)))
     finally:
-        for one in sockets:
-            one.close()
+        sockets.close()
+
+
+async def _make_served(
+    settings: Settings, sockets: Sequence[socket.socket], keys: KeySchedule, identity: dict[str, Any]
+) -> _Alone | _WorkersWithMetrics:
+    if settings.workers > 1:
+        return _WorkersWithMetrics(
+            _work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout
+        )
+    server = _make_server(settings, keys, identity)
+    await server.check()  # before the application starts
+    return _Alone(server, sockets)
+
+
+class _Sockets(NamedTuple):
+    """Listening sockets by what they are for."""
+
+    serving: Sequence[socket.socket]
+    redirect: Sequence[socket.socket]
+    metrics: Sequence[socket.socket]
+
+    def close(self) -> None:
+        for group in self:
+            for one in group:
+                one.close()
 
 
 class _Alone:
@@ -135,6 +162,16 @@ class _Alone:
         """Read files again; return what went wrong."""
         return await _reload(self._server)
 
+    @property
+    def is_accepting(self) -> bool:
+        """Whether new connections are welcome."""
+        return not self._stopped.is_set()
+
+    async def collect(self) -> Iterable[Metric]:
+        """Return the metrics."""
+        metrics = getattr(self._server, "metrics", None)
+        return () if metrics is None else metrics.registry.collect()
+
     async def wait(self) -> int:
         """Wait for `stop` and the last request; return an exit code."""
         await self._stopped.wait()
@@ -143,14 +180,56 @@ class _Alone:
         return self._code
 
 
+class _WorkersWithMetrics(Workers):
+    """Workers, and the sum of their metrics."""
+
+    _sum: MetricsSum | None = None
+
+    async def collect(self) -> Iterable[Metric]:
+        """Return the metrics of all workers and of this process."""
+        from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415  (optional)
+
+        self._sum = self._sum or MetricsSum()
+        self._sum.update(await self.ask("metrics"), self.numbers)
+        return self._sum.collect(take_snapshot(ProcessCollector(registry=CollectorRegistry()).collect()))
+
+
+class _Beside:
+    """What is served by plain HTTP next to a server: redirects and metrics."""
+
+    def __init__(self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, redirect_status: int) -> None:
+        self._sockets = sockets
+        self._redirects = RedirectServer(status=redirect_status)
+        self._metrics = MetricsServer(served.collect, lambda: served.is_accepting)
+
+    async def start(self) -> None:
+        """Serve. The sockets listen already, so no address can be in use."""
+        if self._sockets.redirect:
+            await self._redirects.start(_port_of(self._sockets.serving) or _HTTPS, sockets=self._sockets.redirect)
+        if self._sockets.metrics:
+            await self._metrics.start(sockets=self._sockets.metrics)
+
+    async def stop_redirects(self) -> None:
+        """Redirect no more; the health answer goes on, and tells that the server stops."""
+        await self._redirects.stop()
+
+    async def stop(self) -> None:
+        """Serve no more."""
+        await self._redirects.stop()
+        await self._metrics.stop()
+
+
 class _Process:
     """What signals, the service manager and a successor want of what is served."""
 
-    def __init__(self, served: _Alone | Workers, sockets: Sequence[socket.socket], keys: KeySchedule, notifier: Notifier) -> None:
+    def __init__(
+        self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, keys: KeySchedule, notifier: Notifier, beside: _Beside
+    ) -> None:
         self._served = served
         self._sockets = sockets
         self._keys = keys
         self._notifier = notifier
+        self._beside = beside
         self._successor: Successor | None = None
         self._is_replaced = False
         self._is_ready = False
@@ -162,11 +241,14 @@ class _Process:
             if await self._served.start():
                 if inherited is not None:
                     await inherited.confirm()
+                await self._beside.start()
                 self._notifier.ready("Serving")
                 self._is_ready = True
                 self._watch()
                 on_start()
-            return await self._served.wait()
+            code = await self._served.wait()
+            await self._beside.stop()
+            return code
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -180,9 +262,12 @@ class _Process:
 
     def _begin(self, function: Callable[[], Any]) -> None:
         if self._is_ready:
-            task = asyncio.get_running_loop().create_task(function())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._create_task(function)
+
+    def _create_task(self, function: Callable[[], Any]) -> None:
+        task = asyncio.get_running_loop().create_task(function())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _watch(self) -> None:
         """Tell the watchdog that the loop runs."""
@@ -197,6 +282,7 @@ class _Process:
             self._successor.end()
         self._is_ready = False
         self._served.stop()
+        self._create_task(self._beside.stop_redirects)
 
     async def _reload(self) -> None:
         self._notifier.reloading()
@@ -212,7 +298,7 @@ class _Process:
             _log.warning("A restart is under way already")
             return
         try:
-            self._successor = successor = Successor(self._sockets, self._keys.period, self._notifier.variables)
+            self._successor = successor = Successor(self._sockets._asdict(), self._keys.period, self._notifier.variables)
         except OSError as error:
             _log.error("The new process could not be started, and this one goes on: %s", error)
             return
@@ -225,6 +311,8 @@ class _Process:
             return
         self._notifier.replaced(successor.pid)
         self._is_replaced = True
+        # Two processes would answer with two sets of counters, which rise and fall then.
+        await self._beside.stop()
         successor.release()
         _log.info("Process %d has taken over; this one serves its requests to the end", successor.pid)
         self._served.stop()
@@ -250,10 +338,15 @@ async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sock
     stopped = asyncio.Event()
     await server.start(sock=list(sockets))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    link.start(stop=stopped.set, answers={"reload": partial(_reload, server), "stats": server.tls_server.stats})
+    link.start(stop=stopped.set, answers={"reload": partial(_reload, server), "metrics": partial(_snapshot, server)})
     await stopped.wait()
     await server.stop()
     link.end()
+
+
+def _snapshot(server: Server | TCPProxy) -> Snapshot:
+    metrics = getattr(server, "metrics", None)
+    return [] if metrics is None else take_snapshot(metrics.registry.collect())
 
 
 def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[str, Any] | None = None) -> Server | TCPProxy:
@@ -291,27 +384,32 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
 
     if settings.workers > 1:
         raise ConfigError("--reload and --workers cannot be combined", code="ERR_HTTPS_SETTINGS", hint="Use one process for development.")
-    sockets = asyncio.run(_open(settings))
-    for one in sockets:
+    sockets = asyncio.run(_open(settings, {}))
+    for one in sockets.serving:
         one.listen(BACKLOG)  # while the child is replaced, clients wait in the queue
     config = Config("reloaded", log_config=None, reload=True, reload_dirs=[str(one) for one in settings.reload_dirs] or None)
-    target = partial(_work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings))
+    target = partial(
+        _work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings), sockets._replace(serving=())
+    )
     _drop_rights(settings)
-    on_start(settings.host or "*", _port_of(sockets))
-    ChangeReload(config, target, sockets).run()
+    on_start(settings.host or "*", _port_of(sockets.serving))
+    ChangeReload(config, target, list(sockets.serving)).run()
     return 0
 
 
-def _work_reloaded(settings: Settings, identity: dict[str, Any], sockets: list[socket.socket]) -> None:
+def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Sockets, sockets: list[socket.socket]) -> None:
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
 
     async def serve() -> None:
         server = _Alone(_make_server(settings, None, identity), sockets)
+        beside = _Beside(server, others._replace(serving=sockets), settings.redirect_status)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
         if await server.start():
+            await beside.start()
             await server.wait()
+            await beside.stop()
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
@@ -341,24 +439,41 @@ def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop]
     return factory
 
 
-async def _open(settings: Settings) -> list[socket.socket]:
-    """Return the sockets to listen on: passed by systemd or by number, or bound here.
+async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]) -> _Sockets:
+    """Return the sockets to listen on: inherited, passed by systemd or by number, or bound here.
 
     Raises:
-        OSError: the address cannot be used.
-        ConfigError: what was passed cannot be used, or the port needs other rights.
+        OSError: an address cannot be used.
+        ConfigError: what was passed cannot be used, or a port needs other rights.
     """
-    sockets = [socket_of(number) for number in settings.fds] or passed_sockets()
-    if sockets:
-        return sockets
+    redirect: list[socket.socket] = []
+    metrics: list[socket.socket] = []
+    serving = inherited.get("serving") or [socket_of(number) for number in settings.fds] or passed_sockets()
+    opened = _Sockets(serving or await _bind(settings.host, settings.port), redirect, metrics)
     try:
-        return await bind(settings.host, settings.port, reuse_port=False)
+        if settings.redirect is not None:
+            name = serving[0].getsockname() if serving else None  # `host` says nothing about sockets that were passed
+            host = name[0] if isinstance(name, tuple) else settings.host
+            redirect += inherited.get("redirect") or await _bind(host, settings.redirect)
+        if settings.metrics is not None:
+            metrics += inherited.get("metrics") or await _bind(*settings.metrics)
+        for one in (*redirect, *metrics):
+            one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the application starts
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+async def _bind(host: str | None, port: int) -> list[socket.socket]:
+    try:
+        return await bind(host, port, reuse_port=False)
     except PermissionError as error:
-        if settings.port >= _PRIVILEGED:
+        if port >= _PRIVILEGED:
             raise
         python = os.path.realpath("/proc/self/exe")  # noqa: ASYNC240 - of procfs, which does not block
         raise ConfigError(
-            f"Port {settings.port} needs rights that this user does not have",
+            f"Port {port} needs rights that this user does not have",
             code="ERR_HTTPS_PORT",
             hint=f"Give them to this Python: sudo setcap cap_net_bind_service+ep {python} "
             "Or start as root with --user, or let systemd open the port by a .socket unit.",

@@ -81,7 +81,7 @@ class Server:
         redirect_status: Literal[301, 308] = 308,
         strict_host: bool = False,
         access_log: Literal["text", "json"] | None = None,
-        metrics: tuple[str, int] | None = None,
+        metrics: tuple[str, int] | Literal[True] | None = None,
         proxy_protocol: Sequence[str] = (),
         forwarded_allow_ips: Sequence[str] = (),
         **options: Unpack[ServerOptionsDict],
@@ -107,7 +107,8 @@ class Server:
                 client certificates than that of the connection.
             access_log: Log each request: as uvicorn does, or in JSON with facts about TLS.
             metrics: The address and port of an HTTP server of its own for Prometheus (`/metrics`)
-                and health checks (`/health`). Anyone who reaches it can read it.
+                and health checks (`/health`). Anyone who reaches it can read it. True: count, for
+                a program that serves `server.metrics.registry` itself.
             proxy_protocol: Addresses and networks of TCP proxies in front of this server, whose
                 connections begin with a PROXY protocol header (version 1 or 2). All others are
                 refused then.

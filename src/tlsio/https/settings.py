@@ -7,13 +7,16 @@ import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tlsio.connection.context.file_source import FileSource
 from tlsio.https.certificates import NamedFiles
+from tlsio.https.hsts import HSTS
 from tlsio.https.limits import Limits
 from tlsio.https.logs import LogLevel
+from tlsio.https.redirect import check_status
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
+from tlsio.https.wsgi import DEFAULT_THREADS, MOST_THREADS
 from tlsio.model.checks import check_int, check_limit, check_seconds
 from tlsio.model.errors import ConfigError, UsageError
 
@@ -23,11 +26,19 @@ if TYPE_CHECKING:
     from tlsio.https.proxy_http import HTTPProxy
     from tlsio.https.proxy_tcp import TCPTarget
 
-__all__ = ["Settings", "Site", "parse", "read"]
+__all__ = ["Address", "Settings", "Site", "parse", "read"]
 
 _MAX_FILE = 1024 * 1024  # bytes
 _MAX_WORKERS = 1024
+_MAX_PORT = 65535
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
+
+
+class Address(NamedTuple):
+    """A host and a port; written HOST:PORT, with brackets around an IPv6 address."""
+
+    host: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,8 @@ class Settings:
     Attributes:
         app: "module:name", or a folder; or what `tlsio proxy` serves.
         sites: The certificates, the default first; () is one of the development authority.
+        wsgi_threads: The number of requests at a time that a WSGI application handles, in each
+            worker.
         workers: Processes; 1: this one alone.
         fds: Descriptors of listening sockets that the parent process has opened.
         graceful_timeout: Seconds for requests when the server stops; None: no limit.
@@ -84,6 +97,11 @@ class Settings:
         max_connections_per_address: Of one client's address, in each worker.
         proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
         strict_host: As of `tlsio.https.Server`.
+        hsts: Send Strict-Transport-Security; None: no.
+        redirect: The port of plain HTTP that redirects, at the address of `host`; None: there is
+            none.
+        redirect_status: 308, or 301, which old clients know.
+        metrics: Where metrics and a health answer are served by plain HTTP; None: nowhere.
         access_log: The form of the line for each request.
         forwarded_allow_ips: Of HTTP proxies whose `X-Forwarded-*` headers are believed.
         reload: Start again when files of the application change; for development.
@@ -99,6 +117,7 @@ class Settings:
     interface: Literal["auto", "asgi3", "wsgi"] = "auto"
     lifespan: str = "auto"
     root_path: str = ""
+    wsgi_threads: int = DEFAULT_THREADS
     loop: Literal["auto", "asyncio", "uvloop"] = "auto"
     workers: int = 1
     graceful_timeout: float | None = 30.0
@@ -109,6 +128,10 @@ class Settings:
     proxy_protocol: tuple[str, ...] = ()
     forwarded_allow_ips: tuple[str, ...] = ()
     strict_host: bool = False
+    hsts: HSTS | None = None
+    redirect: int | None = None
+    redirect_status: int = 308
+    metrics: Address | None = None
     access_log: Literal["text", "json", "off"] = "text"
     user: str | None = None
     group: str | None = None
@@ -122,8 +145,12 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
-        check_int("port", self.port, 0, 65535)
+        check_int("port", self.port, 0, _MAX_PORT)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
+        check_int("wsgi_threads", self.wsgi_threads, 1, MOST_THREADS)
+        check_status(self.redirect_status)
+        if self.redirect is not None:
+            check_int("redirect", self.redirect, 0, _MAX_PORT)
         check_seconds("graceful_timeout", self.graceful_timeout)
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
@@ -143,9 +170,13 @@ class Settings:
             UsageError: an option is wrong.
             OSError: a file with a passphrase cannot be read.
         """
-        names = ("interface", "lifespan", "root_path", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips", "strict_host")
-        access_log = None if self.access_log == "off" else self.access_log
-        return {name: getattr(self, name) for name in names} | {"access_log": access_log} | self.tls_options(PROTOCOLS, ticket_keys)
+        names = (
+            "interface", "lifespan", "root_path", "wsgi_threads", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips",
+            "strict_host", "hsts",
+        )  # fmt: skip
+        # Metrics are counted here and served by the process that all workers belong to.
+        logs = {"access_log": None if self.access_log == "off" else self.access_log, "metrics": None if self.metrics is None else True}
+        return {name: getattr(self, name) for name in names} | logs | self.tls_options(PROTOCOLS, ticket_keys)
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
@@ -186,7 +217,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
 
     Args:
         given: Keys as the fields of Settings, with `site` for a list of tables of Site, and
-            `limits` for a table of Limits.
+            `limits` and `hsts` for tables of Limits and HSTS; `hsts` may be True or False too.
         folder: What paths are relative to.
         label: What messages call it: the file's name.
 
@@ -201,14 +232,16 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
         app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
-    if not isinstance(sites, list) or not isinstance(limits, dict):
-        raise ConfigError(f"{label}: write [[site]] and [limits] as tables", code="ERR_HTTPS_SETTINGS")
+    hsts = found.pop("hsts", False)
+    if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
+        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
             **_checked(found, Settings, folder, label),
             sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
             limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
+            hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
         raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
@@ -248,6 +281,8 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         if not isinstance(value, str | Path):
             raise ConfigError(f"{label} must be a path, got {value!r}", code="ERR_HTTPS_SETTINGS")
         return folder / value
+    if kind.startswith("Address"):
+        return _parse_address(label, value)
     if choices := _choices(kind):
         if value not in choices:
             raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {value!r}", code="ERR_HTTPS_SETTINGS")
@@ -257,6 +292,13 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
     if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
         raise ConfigError(f"{label} must be {words}, got {value!r}", code="ERR_HTTPS_SETTINGS")
     return value
+
+
+def _parse_address(label: str, value: object) -> Address:
+    found = _ADDRESS.fullmatch(str(value))
+    if found is None or int(found["port"]) > _MAX_PORT:
+        raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {value!r}", code="ERR_HTTPS_SETTINGS")
+    return Address(found["v6"] or found["host"], int(found["port"]))
 
 
 def _choices(kind: str) -> tuple[str, ...]:
@@ -269,5 +311,6 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
     "bool": (bool, "true or false"),
 }
-_IN_FILES = ("app", "site", "limits")
-_TABLES = frozenset({"app", "sites", "limits"})
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_IN_FILES = ("app", "site", "limits", "hsts")
+_TABLES = frozenset({"app", "sites", "limits", "hsts"})

@@ -112,7 +112,8 @@ class Link:
 class _Worker:
     """One worker, as the parent sees it."""
 
-    def __init__(self, process: SpawnProcess, pipe: Pipe) -> None:
+    def __init__(self, number: int, process: SpawnProcess, pipe: Pipe) -> None:
+        self.number = number
         self.process = process
         self.pipe = pipe
         self.started_at = time.monotonic()
@@ -162,6 +163,16 @@ class Workers:
         self._stopping = False
         self._rotation: asyncio.TimerHandle | None = None
         self._killer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether new connections are welcome."""
+        return not self._stopping and any(worker.is_ready for worker in self._workers)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the workers that have not ended. No number is used twice."""
+        return {worker.number for worker in self._workers}
 
     @property
     def pids(self) -> list[int]:
@@ -216,23 +227,23 @@ class Workers:
 
     async def reload(self) -> Sequence[str]:
         """Let the workers read their files again; return what went wrong, each failure once."""
-        answers: list[list[str]] = await self.ask("reload")
-        return tuple(dict.fromkeys(itertools.chain.from_iterable(answers)))
+        answers = await self.ask("reload")
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(answers.values())))
 
-    async def ask(self, question: str) -> list[Any]:
-        """Return the answers of the workers; one that does not answer in time is left out."""
-        asked: list[asyncio.Future[Any]] = []
+    async def ask(self, question: str) -> dict[int, Any]:
+        """Return the workers' answers by number; one that does not answer in time is left out."""
+        asked: dict[int, asyncio.Future[Any]] = {}
         number = next(self._numbers)
         for worker in self._workers:
             if worker.is_ready:
                 worker.questions[number] = answer = self._loop.create_future()
-                asked.append(answer)
+                asked[worker.number] = answer
                 worker.send(question, number)
         if asked:
-            await asyncio.wait(asked, timeout=_ANSWER)
+            await asyncio.wait(asked.values(), timeout=_ANSWER)
         for worker in self._workers:
             worker.questions.pop(number, None)
-        return [one.result() for one in asked if one.done() and not one.cancelled()]
+        return {worker: one.result() for worker, one in asked.items() if one.done() and not one.cancelled()}
 
     # ---- processes
 
@@ -246,7 +257,7 @@ class Workers:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
-        worker = _Worker(process, ours)
+        worker = _Worker(next(self._numbers), process, ours)
         self._workers.add(worker)
         self._loop.add_reader(ours.fileno(), self._read, worker)
         self._loop.add_reader(process.sentinel, self._died, worker)

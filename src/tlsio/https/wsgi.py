@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
     WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-__all__ = ["DEFAULT_THREADS", "WSGI", "ClientGoneError"]
+__all__ = ["DEFAULT_THREADS", "MOST_THREADS", "WSGI", "ClientGoneError"]
 
 DEFAULT_THREADS = 10  # a2wsgi's and uvicorn's number
-_MOST_THREADS = 1000
+MOST_THREADS = 1000
 _INPUT_BUFFER = 16384
 
 
@@ -51,7 +51,7 @@ class WSGI:
     def __init__(self, app: WSGIApp, *, threads: int = DEFAULT_THREADS) -> None:
         """Serve `app` in at most `threads` threads; further requests wait."""
         self._app = app
-        self._threads = check_int("wsgi_threads", threads, 1, _MOST_THREADS)
+        self._threads = check_int("wsgi_threads", threads, 1, MOST_THREADS)
         self._pool: ThreadPoolExecutor | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
