@@ -24,8 +24,8 @@ endif
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/built  ## start an echo server with mutual TLS, and a client
-	@$(BIN)/python examples/demo.py
+run: $(VENV)/built  ## serve a page that shows visitors their own connection
+	@$(BIN)/python examples/your_connection.py
 
 test: $(VENV)/built $(VENV)/peers  ## run the tests, except the slow ones
 	@$(PYTEST) -n 2 -m "not slow"
@@ -159,6 +159,7 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
 	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
 	@(PATH=$$PATH:/usr/sbin; command -v slapd && command -v vsftpd) >/dev/null || tools/install.sh slapd vsftpd
+	@command -v h2load >/dev/null || tools/install.sh nghttp2-client
 	@touch $@
 
 # Those of the slow tests alone: Java, a browser, and servers of mail, databases and chat.

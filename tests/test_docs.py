@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import re
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,11 @@ import pytest
 
 import tlsio
 import tlsio.certs
+import tlsio.https
 import tlsio.testing
 from tlsio.connection.pair import Cleartext, Encrypted
+from tlsio.https.client_identity import ClientIdentity
+from tlsio.https.settings import Settings, Site
 from tlsio.model import errors
 from tlsio.model.codes import X509_CODES, x509_code
 from tlsio.model.options.connect import ConnectOptionsDict
@@ -74,6 +79,28 @@ def test_every_name_of_other_floors_stands_in_the_reference(module: ModuleType) 
     assert set(module.__all__) <= set(re.findall(r"(?m)^\.\. auto\w+:: (\w+)$", reference)) | described
 
 
+def test_every_option_of_https_stands_in_the_reference() -> None:
+    """Of servers a definition; of limits, HSTS and the file a line in the table of its section."""
+    text = (ROOT / "docs" / "reference" / "https.md").read_text(encoding="utf-8")
+    own = {name for name, one in signature(tlsio.https.Server).parameters.items() if one.kind is not one.VAR_KEYWORD}
+    assert own == definitions("https.md")
+    sections = {part.partition("\n")[0].strip("`"): part for part in text.split("\n## ")}
+    for title, kinds in {"Limits": [tlsio.https.Limits], "HSTS": [tlsio.https.HSTS], "The TOML file": [Settings, Site]}.items():
+        fields = {field.name for kind in kinds for field in dataclasses.fields(kind)} - {"sites", "limits"}
+        firsts = re.findall(r"(?m)^\| (`[^|]*`) \|", sections[title])
+        assert fields | ({"limits", "site"} if title == "The TOML file" else set()) == set(re.findall(r"\w+", " ".join(firsts)))
+
+
+def test_every_name_of_https_stands_in_the_reference() -> None:
+    """With what its objects have."""
+    text = (ROOT / "docs" / "reference" / "https.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"`[^`]*`", text))
+    names = set(re.findall(r"\w+", " ".join(words)))
+    assert {*tlsio.https.__all__} <= names
+    methods = {name for name in vars(tlsio.https.Server) if not name.startswith("_")}
+    assert methods | {field.name for field in dataclasses.fields(ClientIdentity)} <= names
+
+
 def test_every_fixture_has_a_line() -> None:
     """In the guide."""
     guide = (ROOT / "docs" / "how-to" / "testing.md").read_text(encoding="utf-8")
@@ -108,7 +135,7 @@ def test_public_classes_are_of_the_package() -> None:
 def test_every_variable_stands_in_the_reference() -> None:
     """And the reference names none that has no effect."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    assert set(re.findall(r'"((?:TLSIO|SSL)_?[A-Z_]+)"', sources)) == definitions("environment.md")
+    assert set(re.findall(r'"(TLSIO_?[A-Z_]+|SSL(?:KEYLOGFILE|_CERT_[A-Z]+))"', sources)) == definitions("environment.md")
 
 
 def test_every_module_of_the_lower_floors_stands_in_the_architecture() -> None:

@@ -205,6 +205,13 @@ async def _a_private_machine(page: pages.Page) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def _a_public_folder(_page: pages.Page) -> AsyncIterator[None]:
+    """A folder of files to serve."""
+    Path("public").mkdir()  # noqa: ASYNC240  (nothing else runs)
+    yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
     "development-certificates.md": _a_private_machine,
@@ -214,6 +221,7 @@ SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] =
     "roles.md": _members,
     "frameworks.md": _uvicorn,
     "make-certificates.md": _gateway,
+    "https-files.md": _a_public_folder,
     "metrics.md": _a_server,
     "new-certificate.md": _a_server,
     "node.md": _web_server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "examples"
 LONGEST = 40
-# What the others stand on, the program behind `make run`, and one that is several processes.
-LONGER = {"certificates.py", "cluster.py", "demo.py"}
+# What the others stand on, the program behind `make run`, a demonstration, and one that is several processes.
+LONGER = {"certificates.py", "cluster.py", "demo.py", "your_connection.py"}
 
 
 @contextmanager
@@ -253,8 +254,54 @@ class TestEcho:
         assert "Traceback" not in err
 
 
-class TestDemo:
+class TestYourConnection:
     """`make run`."""
+
+    @staticmethod
+    @contextmanager
+    def serving(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[tuple[Any, Callable[..., str]]]:
+        """Run it as `make run` does, on a free port; gives it, and a function that asks it by curl."""
+        monkeypatch.setenv("XDG_DATA_HOME", str(home))
+        with started(*example("your_connection.py", "--port", "0")) as server:
+            text = "".join(iter(server.stdout.readline, "Ctrl-C ends it.\n"))
+            found = re.search(r"curl --cacert (\S+) (https://localhost:\d+)/", text)
+            assert found, text
+
+            def ask(path: str, *options: str) -> str:
+                command = [find("curl", "curl"), "-sS", "--cacert", found[1], *options, found[2] + path]
+                return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20).stdout
+
+            yield server, ask
+            server.send_signal(signal.SIGINT)
+            assert server.wait(20) == 0
+
+    @pytest.mark.parametrize(("option", "version"), [("--http2", "HTTP/2"), ("--http1.1", "HTTP/1.1")])
+    def test_shows_the_connection(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, version: str) -> None:
+        """As JSON, and as a page without a resource from elsewhere."""
+        with self.serving(monkeypatch, tmp_path) as (_, ask):
+            found = json.loads(ask("/connection.json", option))
+            assert (found["version"], found["http"], found["server_name"], found["client"]) == (
+                "TLSv1.3",
+                version,
+                "localhost",
+                "127.0.0.1",
+            )
+            assert found["offered"]["ja4"].startswith("t13d")
+            page = ask("/", option)
+            assert found["cipher"] in page
+            assert not re.search(r"{{|(src|href)=.?(https?:)?//", page)
+            assert "There is nothing here" in ask("/nothing", option)
+
+    def test_streams_the_counters(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """As events, until the visitor goes, or the server does."""
+        with self.serving(monkeypatch, tmp_path) as (_, ask):
+            first = ask("/live", "--max-time", "2").partition("\n\n")[0]
+        event = json.loads(first.removeprefix("data: "))
+        assert (event["open"], event["requests"], event["full"]) == (1, 1, 1)
+
+
+class TestDemo:
+    """A demonstration of mutual TLS."""
 
     def test_shows_what_was_negotiated_and_who_was_verified(self) -> None:
         """On both sides."""

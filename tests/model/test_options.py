@@ -340,6 +340,8 @@ def test_none_is_not_given_elsewhere() -> None:
         ("read_limit", 1, 1),
         ("max_connections", 1, 1),
         ("max_handshakes", 2, 2),
+        ("max_connections_per_address", 2, 2),
+        ("plain_http_answer", b"HTTP/1.1 400 Bad Request", b"HTTP/1.1 400 Bad Request"),
         ("max_handshake_bytes", 3, 3),
         ("allow_half_open", True, True),
         ("allow_truncation", True, True),

@@ -9,7 +9,8 @@ from typing import assert_type
 from cryptography import x509
 
 import tlsio
-from tlsio import certs, probe
+from tlsio import certs, https, probe
+from tlsio.https import asgi as https_asgi
 
 
 async def a_server() -> None:
@@ -231,3 +232,36 @@ async def a_look() -> None:
     speed = await probe.measure("example.com", 443, seconds=1.0)
     assert_type(speed.handshakes.percentiles, dict[int, float])
     await probe.examine("example.com", 443, certificate=b"...")  # type: ignore[call-arg]
+
+
+async def an_https_server() -> None:
+    """Serve applications of ASGI and WSGI, and folders."""
+
+    async def app(scope: https_asgi.Scope, receive: https_asgi.Receive, send: https_asgi.Send) -> None:
+        assert_type(https.tls_attributes(scope), dict[str, str | bool])
+        assert_type(https.ClientIdentity.from_scope(scope), https.ClientIdentity | None)
+        await send({"type": "http.response.start", "status": 204})
+
+    limits = https.Limits(header_timeout=5.0, keep_alive_timeout=None, max_body_bytes=10**6)
+    assert_type(limits.max_streams, int)
+    hsts = https.HSTS(max_age=300, include_subdomains=True)
+    async with https.Server(
+        app, limits=limits, hsts=hsts, redirect_port=80, cert=Path("cert.pem"), key=b"...", request_cert=True
+    ) as server:
+        assert_type(server, https.Server)
+        assert_type(server.tls_server, tlsio.Server)
+        assert_type(server.port, int | None)
+        await server.reload()
+    counted = https.Server("main:app", metrics=True, access_log="json", hsts=True, forwarded_allow_ips=["127.0.0.1"])
+    if counted.metrics is not None:
+        assert_type(counted.metrics.port, int | None)
+    await https.serve(https.Files("public", listing=True), None, 443, on_start=lambda server: assert_type(server, https.Server))
+    await https.serve(https.SecurityHeaders(app, x_frame_options="DENY", content_security_policy={"script-src": None}))
+    https.WSGISecurityHeaders(lambda _environ, _start: [b""], remove_x_powered_by=False)
+    https.client_identity(required=True)
+    https.Server(app, metrics=("127.0.0.1", 9100), wsgi_threads=20)
+    https.Server(app, metrics="127.0.0.1:9100")  # type: ignore[arg-type]
+    https.Server(app, redirect_status=302)  # type: ignore[arg-type]
+    https.Server(app, requestCert=True)  # type: ignore[call-arg]
+    https.Limits(5.0)  # type: ignore[call-arg]
+    https.SecurityHeaders(app, strict_transport_security="max-age=1")  # type: ignore[call-arg]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -45,12 +46,19 @@ class _ExamplesFirst(click.Command):
 
 
 class Command(_ExamplesFirst):
-    """One command. Its errors are reported while its options are known."""
+    """One command. Its errors are reported while its options are known.
+
+    With `logs_itself`, the command prints what the library logs.
+    """
+
+    def __init__(self, *args: Any, logs_itself: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._logs_itself = logs_itself
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it, and return its exit code."""
         try:
-            with log_for_people():
+            with nullcontext() if self._logs_itself else log_for_people():
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise

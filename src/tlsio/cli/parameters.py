@@ -18,6 +18,7 @@ else:
     ParamType = click.ParamType  # older click has no arguments
 
 __all__ = [
+    "BACKEND",
     "ENDPOINT",
     "FOLDER",
     "INPUT",
@@ -51,16 +52,20 @@ class Endpoint(NamedTuple):
 
 
 class _Endpoint(ParamType):
-    """`example.org:8443`, `[2001:db8::1]:8443`, or without a port, which is 443."""
+    """`example.org:8443`, `[2001:db8::1]:8443`, or without a port, which is the default."""
 
     name = "host:port"
+
+    def __init__(self, default: int = _HTTPS) -> None:
+        """Take the default port; 0: a port is required."""
+        self._default = default
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
         """Parse the text."""
         if url := _URL.match(value):
             self.fail(f"must be the host and the port alone, as in {self._place_of(url['authority'])}, not a URL", param, ctx)
         found = _FORM.fullmatch(value)
-        port = int(found["port"] or _HTTPS) if found else 0
+        port = int(found["port"] or self._default) if found else 0
         if not found or not 0 < port <= _MAX_PORT:
             self.fail(f"{value!r} is not HOST:PORT, such as example.org:443 or [2001:db8::1]:443", param, ctx)
         return Endpoint(found["v6"] or found["host"], port)
@@ -169,4 +174,5 @@ INPUT_OR_ENDPOINT = _InputOrEndpoint()
 NEW_FILE = click.Path(readable=False)
 FOLDER = click.Path(file_okay=False, readable=False)
 ENDPOINT = _Endpoint()
+BACKEND = _Endpoint(0)
 INSTANT = _Instant()

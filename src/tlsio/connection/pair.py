@@ -52,6 +52,7 @@ _NOT_APPLICABLE = frozenset(
         "local_address",
         "local_port",
         "max_connections",
+        "max_connections_per_address",
         "max_handshake_bytes",
         "max_handshakes",
         "no_delay",

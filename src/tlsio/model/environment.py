@@ -2,10 +2,11 @@
 
 import os
 import struct
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["read_variable"]
+__all__ = ["read_variable", "take_variable", "with_variables"]
 
 _AT_SECURE = 23  # getauxval(3)
 
@@ -20,6 +21,20 @@ def read_variable(name: str) -> str | None:
     if os.getuid() != os.geteuid() or os.getgid() != os.getegid() or _started_privileged():
         return None
     return os.environ.get(name)
+
+
+def take_variable(name: str) -> str:
+    """Remove a variable by which the starting process passes something to this one alone.
+
+    Such as the numbers of open sockets: nothing that the program trusts. So it counts for a program
+    with raised privileges too. "" if it is not set.
+    """
+    return os.environ.pop(name, "")
+
+
+def with_variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with other variables, for a process that it starts."""
+    return {**os.environ, **given}
 
 
 @cache

@@ -610,6 +610,9 @@ class Connection:
     def cipher(self) -> tuple[str, str, str] | None:
         """OpenSSL's name, the standard name, the first version that has it."""
     @property
+    def cipher_id(self) -> int | None:
+        """The cipher suite's number in IANA's registry."""
+    @property
     def session_reused(self) -> bool: ...
     @property
     def resumed(self) -> bool:
@@ -639,6 +642,11 @@ class Connection:
     @property
     def psk_identity(self) -> str | None:
         """The identity of that key."""
+    def uses(self, context: Context) -> bool:
+        """Tell whether the connection is under this context.
+
+        That is the one of its server name, or the default at the time of its handshake.
+        """
     @property
     def asks_certificate(self) -> bool:
         """Whether the peer must show a certificate; a client always requests one."""
@@ -796,6 +804,7 @@ class Gate:
         psk_hint: bytes | None = None,
         partial_record_timeout: float = 60.0,
         max_per_peer: int | None = None,
+        plain_answer: bytes | None = None,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""

@@ -148,6 +148,8 @@ cdef extern from "engine.h" nogil:
         tio_renegotiation renegotiation
         tio_psk_ask *ask_psk
         const char *psk_hint
+        const char *plain_answer
+        size_t plain_answer_size
     ctypedef struct tio_gate:
         tio_context *context
         tio_ring *ring

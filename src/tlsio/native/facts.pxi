@@ -213,6 +213,12 @@ cdef class Facts:
                 SSL_CIPHER_get_version(cipher).decode())
 
     @property
+    def cipher_id(self):
+        """The number of the cipher suite in IANA's registry, or None."""
+        cdef const SSL_CIPHER *cipher = SSL_get_current_cipher(tio_conn_ssl(self.c)) if tio_conn_ssl(self.c) != NULL else NULL
+        return None if cipher == NULL else SSL_CIPHER_get_protocol_id(cipher)
+
+    @property
     def session_reused(self):
         return tio_conn_ssl(self.c) != NULL and SSL_session_reused(tio_conn_ssl(self.c)) == 1
 
@@ -277,6 +283,10 @@ cdef class Facts:
         if session != NULL:
             SSL_SESSION_get0_ticket(session, &ticket, &size)
         return (<const char *>ticket)[:size] if size else None
+
+    def uses(self, Context context not None):
+        """Whether the connection is under this context: that of its server name, or the default."""
+        return context.ptr == tio_conn_context(self.c)
 
     @property
     def asks_certificate(self):

@@ -48,7 +48,7 @@ cdef class Gate:
 
     cdef tio_gate gate
     cdef Reactor reactor
-    cdef bytes psk_hint
+    cdef bytes psk_hint, plain_answer
     cdef object server
     cdef dict failures                  # the numbers of a failure -> how often it occurred
     cdef dict failure_codes             # the numbers of a failure -> its code
@@ -68,7 +68,8 @@ cdef class Gate:
 
     def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
                  max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
-                 double renegotiation_window, bytes psk_hint=None, double partial_record_timeout=60.0, max_per_peer=None):
+                 double renegotiation_window, bytes psk_hint=None, double partial_record_timeout=60.0, max_per_peer=None,
+                 bytes plain_answer=None):
         self.server = server
         self.failures = {}
         self.failure_codes = {}
@@ -77,6 +78,10 @@ cdef class Gate:
         self.gate.policy.ask_psk = find_psk
         self.psk_hint = None if psk_hint is None else _text_up_to("The PSK identity hint", psk_hint, TIO_PSK_IDENTITY)
         self.gate.policy.psk_hint = PyBytes_AS_STRING(psk_hint) if psk_hint is not None else NULL
+        self.plain_answer = plain_answer
+        if plain_answer is not None:
+            self.gate.policy.plain_answer = PyBytes_AS_STRING(plain_answer)
+            self.gate.policy.plain_answer_size = <size_t>len(plain_answer)
         tio_ring_retain(ring.ring)
         self.gate.ring = ring.ring
         tio_context_retain(context.ptr)

@@ -1,6 +1,6 @@
 """The part of OpenSSL (3.0 and newer) that the binding uses: declarations, with OpenSSL's names."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from posix.time cimport time_t
 
 cdef extern from "openssl/types.h" nogil:
@@ -336,6 +336,7 @@ cdef extern from "openssl/ssl.h" nogil:
     const SSL_CIPHER *SSL_get_current_cipher(const SSL *ssl)
     const char *SSL_CIPHER_get_name(const SSL_CIPHER *cipher)
     const char *SSL_CIPHER_standard_name(const SSL_CIPHER *cipher)
+    uint16_t SSL_CIPHER_get_protocol_id(const SSL_CIPHER *cipher)
     const char *SSL_CIPHER_get_version(const SSL_CIPHER *cipher)
     int SSL_session_reused(const SSL *ssl)
     SSL_SESSION *SSL_get0_session "SSL_get_session"(const SSL *ssl)

@@ -248,6 +248,6 @@ async def test_listening_server_is_kept_alive() -> None:
     port = (await make().listen(0, "127.0.0.1")).port
     gc.collect()
     assert await call(port=port, host="127.0.0.1") == b"hello"
-    [server] = [one for one in gc.get_objects() if isinstance(one, tlsio.Server) and one.port == port]
+    [server] = [one for one in gc.get_objects() if type(one) is tlsio.Server and one.port == port]
     server.close()
     await server.wait_closed()

@@ -157,6 +157,11 @@ class NamedContexts:
         return any(context.options.alpn_callback is not None for context in self._contexts())
 
     @property
+    def any_requests_cert(self) -> bool:
+        """Whether any context requests a client certificate."""
+        return any(context.options.request_cert for context in self._contexts())
+
+    @property
     def any_has_lists(self) -> bool:
         """Whether any context has CRLs that expire."""
         return any(context.lists_end for context in self._contexts())

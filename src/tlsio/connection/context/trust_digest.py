@@ -100,10 +100,12 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "high_water_mark": _LIMIT,
     "max_connections": _LIMIT,
     "max_handshakes": _LIMIT,
+    "max_connections_per_address": _LIMIT,
     "max_handshake_bytes": _LIMIT,
     "keylog_file": _DIAGNOSTICS,
     "enable_trace": _DIAGNOSTICS,
     "client_hello": _DIAGNOSTICS,
+    "plain_http_answer": _DIAGNOSTICS,
 }
 
 

@@ -28,6 +28,7 @@ class Handshake:
     """One connection's handshakes: the first and later ones.
 
     Attributes:
+        checked_by: The `check_client` that accepted the client; None: there was none.
         connection: The engine's connection.
         context: The context chosen by server name; None: the side's default.
         is_done: Whether the first handshake is done.
@@ -39,12 +40,25 @@ class Handshake:
         tasks: The running tasks of the socket's async listeners; None if there were none.
     """
 
-    __slots__ = ("_loop", "_question", "connection", "context", "hook_failure", "is_done", "is_over", "refused", "socket", "tasks")
+    __slots__ = (
+        "_loop",
+        "_question",
+        "checked_by",
+        "connection",
+        "context",
+        "hook_failure",
+        "is_done",
+        "is_over",
+        "refused",
+        "socket",
+        "tasks",
+    )
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop | None, context: SecureContext | None = None) -> None:
         """Start one; without a loop, hooks must answer synchronously."""
         self.connection = connection
         self.context = context
+        self.checked_by: Callable[..., Any] | None = None
         self.is_done = self.is_over = False
         self.hook_failure: TLSError | None = None
         self.refused: TLSError | None = None

@@ -91,6 +91,7 @@ class ServerHandshake(HandshakeSide):
         options = (handshake.context or self.policy.names.default).options
         wanted = handshake.connection.asks_certificate if request is None else request
         strict = options.reject_unauthorized is not False if reject is None else reject
+        self.policy.has_requested_later |= wanted
         return (_VERIFY_PEER | (_FAIL_IF_NO_PEER_CERT if strict else 0)) if wanted else 0, not strict
 
     # ---- questions
@@ -255,7 +256,7 @@ class ServerHandshake(HandshakeSide):
                 raise verdict.error
             connection.answer_client()
 
-        hook = self.policy.hooks.get("check_client")
+        handshake.checked_by = hook = self.policy.hooks.get("check_client")
         if hook is None:
             on_result(None)
             return

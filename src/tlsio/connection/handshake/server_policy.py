@@ -66,6 +66,7 @@ class HandshakePolicy:
         crls: The cache of CRLs for client certificates.
         stapler: The source of OCSP responses.
         sessions: The storage of sessions.
+        has_requested_later: Whether `renegotiate` has requested a certificate of some client.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -85,6 +86,7 @@ class HandshakePolicy:
         self.stapler = _make_stapler(options)
         self.hooks: dict[str, Callable[..., Any]] = {name: hook for name in HOOKS if (hook := getattr(options, name)) is not None}
         self.sessions = ServerSessions(options.session_store, self.hooks)
+        self.has_requested_later = False
 
     @property
     def wants(self) -> Wants:

@@ -72,6 +72,11 @@ class Listening:
             self._close_sockets()
 
     @property
+    def sockets(self) -> tuple[_socket.socket, ...]:
+        """The sockets, for an accept loop of the caller."""
+        return tuple(self._sockets)
+
+    @property
     def address(self) -> ServerAddress | str:
         """The address of the first socket; the path of a Unix socket."""
         name = self._names[0]

@@ -29,6 +29,7 @@ from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.handshake.start import open_driver
+from tlsio.connection.server.entries import Entries
 from tlsio.connection.server.failure_log import FailureLog
 from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.own_faults import OwnFaults
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from tlsio.model.statistics import ServerStats
     from tlsio.native._core import Address, Connection
 
-__all__ = ["Server", "ServerAddress", "create_server", "serve"]
+__all__ = ["Server", "ServerAddress", "create_server", "entries_of", "serve", "watch_clients"]
 
 _log = logging.getLogger("tlsio")
 
@@ -171,12 +172,14 @@ class Server(Emitter):
         super().__init__()
         self._options = parse_server_options(options)
         self._policy = HandshakePolicy(self._options)
+        self._entries = Entries(self._policy, self._options.hook_timeout)
         self._side = ServerHandshake(self._policy)
         self._side.report_session_failure = self._session_failed
         self._ticket_keys = TicketKeys(self._policy.names.default.options)
         self._gate = self._make_gate()
         self._statistics = Statistics(self._gate, self._policy.sessions)
         self._failure_log = FailureLog()
+        self._failure_watch: Callable[[BaseException, TLSSocket], object] | None = None
         self._own_faults = OwnFaults()
         self._has_warned = False
         self._listening: Listening | None = None
@@ -225,6 +228,8 @@ class Server(Emitter):
             renegotiation_limit=self._policy.renegotiation[0],
             renegotiation_window=self._policy.renegotiation[1],
             psk_hint=options.psk_identity_hint,
+            max_per_peer=options.max_connections_per_address,
+            plain_answer=options.plain_http_answer,
         )
 
     # ---- listening
@@ -576,8 +581,10 @@ class Server(Emitter):
         self._gate.store = policy.sessions.sync_store
         stores = wants["sessions"] and self._gate.store is None
         self._gate.wants_socket = bool(policy.hooks or policy.crls or stores) or policy.needs_protocols
+        self._entries.changed()
         has_listener = self._has("tls_client_error") or self._has("client_error")
-        self._gate.wants_failures = has_listener or policy.may_be_at_fault
+        is_watched = self._failure_watch is not None and self._entries.may_request_cert
+        self._gate.wants_failures = has_listener or is_watched or policy.may_be_at_fault
 
     # ---- notifications from the gate
 
@@ -639,6 +646,8 @@ class Server(Emitter):
     def _handshake_failed(self, sock: TLSSocket, error: BaseException, of_hook: bool) -> None:  # noqa: FBT001 - called by the socket
         self._statistics.handshake_failed(error)
         handshake = self._open_sockets.get(sock)
+        if self._failure_watch is not None:
+            self._failure_watch(error, sock)
         if isinstance(error, ConfigError) or (isinstance(error, CertificateError) and error.code in _OWN_LISTS):
             self._own_faults.log(error)
         elif handshake is not None and error is handshake.hook_failure:
@@ -905,3 +914,18 @@ class Server(Emitter):
     def __repr__(self) -> str:
         state = f"listening on {self._listening.describe()}" if self._listening is not None else "closed"
         return f"<Server {state} connections={self.connections}>"
+
+
+def entries_of(server: Server) -> Entries:
+    """Return the entries of a server's names, for rooms above this one."""
+    return server._entries  # noqa: SLF001 - its own module
+
+
+def watch_clients(server: Server, failed: Callable[[BaseException, TLSSocket], object] | None) -> None:
+    """Call `failed` for failed handshakes, while an entry may request client certificates.
+
+    Unlike a listener of `tls_client_error` it takes nothing over: each failure is handled and
+    logged as without it. It must not raise. None ends it.
+    """
+    server._failure_watch = failed  # noqa: SLF001 - its own module
+    server._update_wants()  # noqa: SLF001 - its own module

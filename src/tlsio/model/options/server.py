@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from tlsio.model.checks import (
     BytesLike,
     check_bool,
+    check_bytes,
     check_choice,
     check_filled_text,
     check_function,
@@ -31,6 +32,9 @@ AlpnMismatch: TypeAlias = Literal["alert", "continue"]
 # messages.
 MAX_HANDSHAKE_BYTES = 262144
 
+# One small packet: it is sent to strangers, before TLS.
+MAX_PLAIN_ANSWER = 1024
+
 # PSK_MAX_IDENTITY_LEN, which applies to hints too.
 MAX_PSK_HINT = 256
 
@@ -44,6 +48,13 @@ def _check_psk_hint(label: str, value: object) -> bytes:
             f"Failed to set PSK identity hint: {label} is longer than {MAX_PSK_HINT} bytes", code="ERR_TLS_PSK_SET_IDENTITY_HINT_FAILED"
         )
     return hint
+
+
+def _check_plain_answer(label: str, value: object) -> bytes:
+    answer = check_bytes(label, value)
+    if not 0 < len(answer) <= MAX_PLAIN_ANSWER:
+        raise UsageValueError(f"{label} must have 1 to {MAX_PLAIN_ANSWER} bytes, got {len(answer)}")
+    return answer
 
 
 def _check_store(label: str, value: object) -> object:
@@ -66,6 +77,9 @@ class ServerOptions(ConnectionOptions):
         session_store: Has `get`, `put` and `delete`; excludes `new_session` and `resume_session`.
         max_handshake_bytes: The bytes that one handshake may receive.
         psk_identity_hint: Encoded as UTF-8.
+        max_connections_per_address: The connections of one IPv4 address, or of one IPv6 network of
+            64 bits.
+        plain_http_answer: Sent instead of an alert to a client that speaks HTTP without TLS.
     """
 
     sni_callback: Callable[..., Any] | None = option(check_function)
@@ -83,8 +97,10 @@ class ServerOptions(ConnectionOptions):
     shutdown_timeout: float | None = option(check_seconds, default=10.0, none_is_no_limit=True)
     max_connections: int | None = option(check_limit, none_is_no_limit=True)
     max_handshakes: int | None = option(check_limit, none_is_no_limit=True)
+    max_connections_per_address: int | None = option(check_limit, none_is_no_limit=True)
     max_handshake_bytes: int | None = option(check_limit, default=MAX_HANDSHAKE_BYTES, none_is_no_limit=True)
     client_hello: bool = option(check_bool, default=False)
+    plain_http_answer: bytes | None = option(_check_plain_answer)
 
     @property
     def alpn_callback(self) -> Callable[..., Any] | None:
@@ -111,5 +127,7 @@ class ServerOptionsDict(ContextOptionsDict, ConnectionOptionsDict, total=False):
     shutdown_timeout: float | None
     max_connections: int | None
     max_handshakes: int | None
+    max_connections_per_address: int | None
     max_handshake_bytes: int | None
     client_hello: bool | None
+    plain_http_answer: BytesLike | None

@@ -1,0 +1,71 @@
+"""`tlsio proxy`: TLS in front of another server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.cli.help import Command
+from tlsio.cli.parameters import BACKEND
+from tlsio.cli.serving import MAX_PORT, run_settings, server_options, site_options
+
+if TYPE_CHECKING:
+    from tlsio.cli.parameters import Endpoint
+
+__all__ = ["proxy"]
+
+_OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--idle-timeout"}
+
+
+@click.command(
+    cls=Command,
+    logs_itself=True,
+    examples="""
+    tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
+    tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
+    tlsio proxy 8443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key
+    """,
+)
+@click.argument("port", type=click.IntRange(0, MAX_PORT))
+@click.option("--to", "target", type=BACKEND, metavar="HOST:PORT", required=True, help="The server behind, without TLS.")
+@click.option("--http", "is_http", is_flag=True, help="Forward requests, with headers about the client, instead of bytes.")
+@click.option("--send-proxy", is_flag=True, help="Begin with a PROXY protocol header (version 2), with facts about TLS. Not with --http.")
+@click.option("--alpn", metavar="NAME,…", help="Protocols that clients may negotiate. Not with --http.")
+@click.option("--connect-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For connecting.  [default: 10]")
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Without a byte in either direction. Default: no limit. Not with --http.",
+)
+@server_options
+def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **options: Any) -> int:
+    """Listen on PORT with TLS, and forward to a server without it. Ctrl-C ends it.
+
+    With --http, requests are forwarded with X-Forwarded-For, -Proto and -Host, and with mutual TLS
+    with X-Client-Cert-* headers; those that a client sends itself are removed.
+
+    Certificates, signals and workers are as with `tlsio serve`.
+    """
+    from tlsio.https import settings as https_settings  # noqa: PLC0415 - the extra may be missing
+
+    given = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
+    own = {name: given.pop(name) for name in ("connect_timeout", *_OF_TCP) if name in given}
+    app: Any
+    if is_http:
+        if wrong := own.keys() & _OF_TCP.keys():
+            raise click.UsageError(f"{_OF_TCP[min(wrong)]} cannot be combined with --http.")
+        from tlsio.https.proxy_http import HTTPProxy  # noqa: PLC0415 - needs another extra
+
+        app = HTTPProxy(*target, **own)
+    else:
+        from tlsio.https.proxy_tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
+
+        if "alpn" in own:
+            own["alpn"] = tuple(own["alpn"].split(","))
+        app = TCPTarget(host=target.host, port=target.port, **own)
+    sites = site_options(given)
+    settings = https_settings.parse({**given, **sites, "app": app, "port": port}, Path(), "the command line")
+    return run_settings(settings, only_checks=only_checks)

@@ -1,0 +1,116 @@
+"""What `tlsio serve` and `tlsio proxy` share: the options of a server, and its announcement."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.cli.output import is_json, json_option
+from tlsio.cli.parameters import NEW_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tlsio.https.settings import Settings
+
+__all__ = ["MAX_PORT", "run_settings", "server_options", "site_options"]
+
+MAX_PORT = 65535
+_LEVELS = ("debug", "info", "warning", "error")
+_MAX_WORKERS = 1024
+
+_OPTIONS = (
+    click.option("--check", "only_checks", is_flag=True, help="Check settings, certificates and application, and end."),
+    click.option("--host", metavar="ADDRESS", help="The address to listen on; :: is every one.  [default: localhost]"),
+    click.option("--fd", "fds", type=click.IntRange(0), multiple=True, help="A listening socket that the parent process has opened."),
+    click.option(
+        "--cert",
+        "certs",
+        type=NEW_FILE,
+        metavar="FILE",
+        multiple=True,
+        help="A certificate with its intermediates. Several: chosen by name.",
+    ),
+    click.option("--key", "keys", type=NEW_FILE, metavar="FILE", multiple=True, help="The key of each --cert, in the same order."),
+    click.option("--passphrase-file", type=NEW_FILE, metavar="FILE", help="The passphrase of the keys, in its first line."),
+    click.option(
+        "--ca",
+        type=NEW_FILE,
+        metavar="FILE",
+        multiple=True,
+        help="Mutual TLS: accept only clients with a certificate of these authorities.",
+    ),
+    click.option("--crl", type=NEW_FILE, metavar="FILE", multiple=True, help="Revocation lists of client certificates."),
+    click.option("--client-cert", type=click.Choice(["none", "optional", "required"]), help="Whether clients must have a certificate."),
+    click.option("--min-version", type=click.Choice(["TLSv1.2", "TLSv1.3"]), help="The oldest version of TLS."),
+    click.option("--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), help="The event loop."),
+    click.option("--workers", type=click.IntRange(1, _MAX_WORKERS), help="Processes.  [default: 1]"),
+    click.option(
+        "--graceful-timeout", type=float, metavar="SECONDS", help="How long requests may go on when the server stops.  [default: 30]"
+    ),
+    click.option("--max-connections", type=click.IntRange(1), metavar="N", help="At a time, in all workers."),
+    click.option("--max-connections-per-address", type=click.IntRange(1), metavar="N", help="Of one address, in each worker."),
+    click.option(
+        "--proxy-protocol",
+        metavar="NETWORK",
+        multiple=True,
+        help="A TCP proxy in front, such as 10.0.0.0/8: its connections begin with a PROXY protocol header, others are refused.",
+    ),
+    click.option("--user", metavar="NAME", help="Become this user when ports are bound."),
+    click.option("--group", metavar="NAME", help="And this group."),
+    click.option(
+        "--access-log", type=click.Choice(["text", "json", "off"]), help="A line for each request, on standard output.  [default: text]"
+    ),
+    click.option("--log-level", type=click.Choice(_LEVELS), help="The least important messages to print.  [default: info]"),
+    json_option,
+)
+
+
+def server_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of every server."""
+    for one in reversed(_OPTIONS):
+        command = one(command)
+    return command
+
+
+def site_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the sites of --cert, --key and what holds for all; takes them out of the options."""
+    certs, keys = options.pop("certs", ()), options.pop("keys", ())
+    shared = {name: options.pop(name) for name in ("passphrase_file", "ca", "crl", "client_cert") if name in options}
+    if not certs:
+        if keys or shared:
+            raise click.UsageError(f"--{next(iter((*shared, 'key'))).replace('_', '-')} needs --cert.")
+        return {}
+    if keys and len(keys) != len(certs):
+        raise click.UsageError(f"There are {len(certs)} --cert and {len(keys)} --key: give each certificate its key.")
+    shared = {name: value if name == "client_cert" else absolute(value) for name, value in shared.items()}
+    paired = zip(certs, keys or [None] * len(certs), strict=True)
+    return {"site": [{"cert": absolute(cert), **({} if key is None else {"key": absolute(key)}), **shared} for cert, key in paired]}
+
+
+def absolute(value: Any) -> Any:
+    """Return paths that do not depend on the folder of --config."""
+    return [absolute(one) for one in value] if isinstance(value, tuple) else str(Path(value).absolute())
+
+
+def run_settings(settings: Settings, *, only_checks: bool) -> int:
+    """Serve, or check; return the exit code."""
+    from tlsio.https import run as https_run  # noqa: PLC0415 - the extra may be missing
+
+    if only_checks:
+        asyncio.run(https_run.check(settings))
+        click.echo(json.dumps({"ok": True}) if is_json() else "All is well.")
+        return 0
+    return https_run.run(settings, _announce)
+
+
+def _announce(host: str, port: int | None) -> None:
+    if is_json():
+        click.echo(json.dumps({"serving": host, "port": port}))
+        return
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"Serving https://{shown}:{port} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)

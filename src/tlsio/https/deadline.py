@@ -1,0 +1,113 @@
+"""Limits in time: one that is moved for each request and seldom expires, one of a peer's pace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from tlsio.https.limits import Limits
+
+__all__ = ["Deadline", "Pace"]
+
+
+class Deadline:
+    """One limit of one connection or stream.
+
+    To move it later costs no timer: the timer that runs finds the new time when it fires.
+    """
+
+    __slots__ = ("_due", "_expired", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], object]) -> None:
+        """Set nothing yet; `expired` is called when a limit that was set passes."""
+        self._loop = loop
+        self._expired = expired
+        self._due: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a limit is set."""
+        return self._due is not None
+
+    def set(self, seconds: float | None) -> None:
+        """Expire in this many seconds; None: never."""
+        if seconds is None:
+            self._due = None
+            return
+        due = self._due = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._fire)
+
+    def clear(self) -> None:
+        """Expire no more. The timer is left to fire once."""
+        self._due = None
+
+    def end(self) -> None:
+        """Clear, and cancel the timer, which would keep the connection's objects until it fires."""
+        self._due = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._due is None:
+            return
+        if self._due > self._loop.time():
+            self._timer = self._loop.call_at(self._due, self._fire)
+        else:
+            self._due = None
+            self._expired()
+
+
+class Pace:
+    """Judges how fast a client moves data, over the time in which the server waits for it.
+
+    It may take `rate_grace` seconds, and one more for each `min_rate` bytes, but be silent for no
+    longer than `rate_grace`. Time in which the application is the slower one does not count.
+    """
+
+    __slots__ = ("_deadline", "_grace", "_loop", "_rate", "_since", "_waited")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, expired: Callable[[], object]) -> None:
+        """Wait for nothing yet; `expired` is called when the client is too slow."""
+        self._loop = loop
+        self._deadline = Deadline(loop, expired)
+        self._rate = limits.min_rate
+        self._grace = None if limits.min_rate is None else limits.rate_grace
+        self._waited = 0.0  # what the bytes that moved have paid for is taken off
+        self._since: float | None = None
+
+    def wait(self) -> None:
+        """Begin to wait for the client, or go on with it."""
+        if self._since is None and self._grace is not None:
+            self._since = self._loop.time()
+            self._deadline.set(max(0.0, self._grace - self._waited))
+
+    def stop(self) -> None:
+        """Wait no more, for now."""
+        if self._since is not None:
+            self._waited += self._loop.time() - self._since
+            self._since = None
+            self._deadline.clear()
+
+    def move(self, count: int) -> None:
+        """Count bytes that the client has sent or read."""
+        if self._rate is None:
+            return
+        was_waiting = self._since is not None
+        self.stop()
+        self._waited = max(0.0, self._waited - count / self._rate)  # what was fast before buys no silence of hours
+        if was_waiting:
+            self.wait()
+
+    def end(self) -> None:
+        """Release the timer."""
+        self._deadline.end()

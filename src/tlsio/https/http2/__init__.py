@@ -1,0 +1,1 @@
+"""HTTP/2 for ASGI applications, on the h2 library."""

@@ -1,0 +1,215 @@
+"""HTTP/1.1: the limits around uvicorn's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tlsio
+from https_peer import connect, echo, exchange, serving, split
+
+if TYPE_CHECKING:
+    from tlsio.https import Server
+
+CLOSE = b"Connection: close\r\n"
+
+
+def get(*headers: bytes, path: bytes = b"/") -> bytes:
+    """Return a request that is the last one."""
+    return b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n" % (path, CLOSE, b"".join(line + b"\r\n" for line in headers))
+
+
+def stay(path: bytes) -> bytes:
+    """Return a request after which the connection stays open."""
+    return b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+
+
+async def test_requests_one_after_the_other() -> None:
+    """On one connection, pipelined too."""
+    async with serving() as server:
+        answer = await exchange(server, stay(b"/1") + stay(b"/2"), get(path=b"/3"))
+    assert [part[:7] for part in answer.split(b"\r\n\r\n")[1:]] == [b"GET /1 ", b"GET /2 ", b"GET /3 "]
+
+
+async def test_requests_before_a_fault_are_answered() -> None:
+    """The fault is in a later one of the same write."""
+    async with serving() as server:
+        answer = await exchange(server, stay(b"/1") + stay(b"/2") + b"GET / HTTP/7.1\r\n\r\n" + stay(b"/3"))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"400"]
+
+
+async def test_a_head_of_the_allowed_size() -> None:
+    """And one that is larger by a byte, whole or in pieces."""
+    async with serving(limits={"max_header_bytes": 1000}) as server:
+        used = len(b"/") + sum(
+            len(name) + len(value) + 4 for name, value in ((b"Host", b"localhost"), (b"Connection", b"close"), (b"A", b""))
+        )
+        fits = get(b"A: " + b"x" * (1000 - used))
+        assert split(await exchange(server, fits))[0] == 200
+        over = fits.replace(b"A: x", b"A: xx")
+        status, headers, body = split(await exchange(server, over))
+        assert (status, headers[b"connection"], body) == (431, b"close", b"The head of the request is too large.\n")
+        assert split(await exchange(server, *(over[at : at + 100] for at in range(0, len(over), 100))))[0] == 431
+
+
+@pytest.mark.parametrize("endless", [b"GET / HTTP/1.1\r\nA: ", b"GET /", b""])
+async def test_a_head_without_an_end(endless: bytes) -> None:
+    """A header, a URL or a method that never ends is kept up to the limit and one read more."""
+    async with serving(limits={"max_header_bytes": 1000}) as server:
+        assert await flood(server, endless) in {400, 431}
+
+
+async def flood(server: Server, start: bytes) -> int:
+    """Send a request that never ends; return the status of the answer."""
+    async with await connect(server) as sock:
+        await sock.send(start)
+        with suppress(tlsio.TLSError):
+            for _ in range(1000):
+                await sock.send(b"x" * 10_000)
+        return split(await sock.read())[0]
+
+
+async def test_a_chunk_extension_without_an_end() -> None:
+    """It is neither head nor body, and the parser reports nothing of it."""
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;"
+    async with serving(limits={"max_header_bytes": 1000}) as server:
+        assert await flood(server, head) == 431
+
+
+@pytest.mark.parametrize(("count", "status"), [(8, 200), (9, 431)])
+async def test_the_number_of_headers(count: int, status: int) -> None:
+    """On each side of the limit; Host and Connection count."""
+    async with serving(limits={"max_headers": 10}) as server:
+        assert split(await exchange(server, get(*[b"A: 1"] * count)))[0] == status
+
+
+async def test_trailers_do_not_reach_the_scope() -> None:
+    """They would change what the application has seen already; they count as headers."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        seen.append([name for name, _ in scope["headers"]])
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\n%sTransfer-Encoding: chunked\r\n\r\n" % CLOSE
+    async with serving(app, limits={"max_headers": 5}) as server:
+        assert split(await exchange(server, head, b"5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n"))[2] == b"POST / hello"
+        assert seen == [[b"host", b"connection", b"transfer-encoding"]]
+        many = b"".join(b"X-%d: 1\r\n" % n for n in range(9))
+        assert b" 431 " in await exchange(server, head, b"5\r\nhello\r\n0\r\n" + many + b"\r\n")
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:  # noqa: FBT001
+    """On each side of the limit, announced or not."""
+    how = b"Transfer-Encoding: chunked\r\n" if is_chunked else b"Content-Length: %d\r\n" % size
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size) if is_chunked else b"x" * size
+    async with serving(limits={"max_body_bytes": 1000}) as server:
+        answer = await exchange(server, b"POST / HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n" % (CLOSE, how), body)
+        assert split(answer)[0] == status
+
+
+async def test_no_request_at_all() -> None:
+    """The connection is closed without a word."""
+    async with serving(limits={"header_timeout": 0.05}) as server:
+        assert await exchange(server) == b""
+
+
+async def test_a_head_that_takes_too_long() -> None:
+    """The time runs from its first byte, and bytes do not extend it."""
+    async with serving(limits={"header_timeout": 0.3}) as server, asyncio.timeout(5):
+        async with await connect(server) as sock:
+            sending = asyncio.create_task(_drip(sock, b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000))
+            answer = await sock.read()
+            sending.cancel()
+        assert split(answer)[::2] == (408, b"The request took too long.\n")
+
+
+async def _drip(sock: Any, data: bytes) -> None:
+    for byte in data:
+        await sock.send(bytes([byte]))
+        await asyncio.sleep(0.01)
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    """After `keep_alive_timeout`, not after the longer `header_timeout`."""
+    async with serving(limits={"keep_alive_timeout": 0.05, "header_timeout": 60.0}) as server:
+        assert split(await exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0] == 200
+
+
+async def test_a_body_that_stops() -> None:
+    """The application waits for it, and is told that the client has gone."""
+    ended = asyncio.Event()
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    async with serving(app, limits={"min_rate": 1000, "rate_grace": 0.1}) as server:
+        answer = await exchange(server, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
+        assert split(answer)[0] == 408
+        await ended.wait()
+
+
+async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
+    """It is the application that takes its time."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.3)
+        await echo(scope, receive, send)
+
+    async with serving(app, limits={"min_rate": 1000, "rate_grace": 0.1}) as server, await connect(server) as sock:
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n%s\r\n" % CLOSE)
+        assert await sock.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await sock.send(b"hello")
+        assert b"POST / hello" in await sock.readuntil(b"hello")
+
+
+async def test_a_client_that_does_not_read() -> None:
+    """Its connection is aborted, and the application goes on."""
+    ended = asyncio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(200):
+            await send({"type": "http.response.body", "body": bytes(1_000_000), "more_body": True})
+        ended.set()
+
+    async with serving(app, limits={"min_rate": 10_000_000, "rate_grace": 0.1}) as server, await connect(server, read_limit=1000) as sock:
+        await sock.send(get())
+        await ended.wait()
+
+
+async def test_one_fault_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """With the client's address and the status."""
+    caplog.set_level(logging.INFO)
+    async with serving() as server:
+        assert split(await exchange(server, b"GET / HTTP/1.1\r\nFoo\r\n\r\n"))[0] == 400
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert lines[0].endswith(": 400: This is not a valid request of HTTP/1.1.")
+
+
+async def test_an_upgrade_to_something_else_is_ignored() -> None:
+    """RFC 9110, section 7.8."""
+    async with serving() as server:
+        answer = await exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: foo\r\nConnection: upgrade, close\r\n\r\n")
+        assert split(answer)[::2] == (200, b"GET / ")
+
+
+async def test_plain_http_is_told_to_use_https() -> None:
+    """In plain text, since there is no TLS."""
+    async with serving() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, _, body = split(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+    assert (status, b"https://" in body) == (400, True)
