@@ -353,5 +353,8 @@ def _begin(
 
 def _describe(code: int | None) -> str:
     if code is not None and code < 0:
-        return f"by {signal.Signals(-code).name}"
+        try:
+            return f"by {signal.Signals(-code).name}"
+        except ValueError:  # Python has no name for most of the real-time signals
+            return f"by signal {-code}"
     return f"exit code {code}"
