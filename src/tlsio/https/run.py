@@ -248,6 +248,8 @@ class _Process:
                 on_start()
             code = await self._served.wait()
             await self._beside.stop()
+            if self._successor is not None and not self._is_replaced:
+                await self._successor.wait_ended()
             return code
 
     @contextmanager
@@ -304,7 +306,10 @@ class _Process:
             return
         _log.info("Process %d starts, to take over from this one", successor.pid)
         self._notifier.reloading()
-        if not await successor.wait():
+        has_started = await successor.wait()
+        if not self._is_ready:  # a signal has stopped both processes
+            return
+        if not has_started:
             _log.error("The new process has ended (exit code %s), and this one goes on; the reason is above", successor.exit_code)
             self._successor = None
             self._notifier.ready("Serving; the last restart failed")
