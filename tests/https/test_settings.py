@@ -82,6 +82,7 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     ("given", "message", "hint"),
     [
         ({"aap": "x"}, "app is missing", "folder"),
+        ({"app": ""}, "app is missing", "folder"),
         ({"app": "a:b", "prot": 1}, "there is no setting 'prot'", "Did you mean 'port'?"),
         ({"app": "a:b", "sites": []}, "there is no setting 'sites'", "Did you mean 'site'?"),
         ({"app": "a:b", "zzz": 1}, "there is no setting 'zzz'", "There are: "),

@@ -226,7 +226,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     """
     found = dict(given)
     app = found.pop("app", None)
-    if app is None:
+    if not app:  # an empty path would be the file's folder, which may hold private keys
         raise ConfigError(f"{label}: app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
     if isinstance(app, str) and ":" not in app:
         app = str(folder / app)
