@@ -89,6 +89,8 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "port": "443"}, "port must be a whole number, got '443'", None),
         ({"app": "a:b", "port": True}, "port must be a whole number, got True", None),
         ({"app": "a:b", "port": 65536}, "port must be from 0 to 65535", None),
+        ({"app": "a:b", "workers": 4, "max_connections": 3}, "max_connections must be 4 or more: one for each of 4 workers, got 3", None),
+        ({"app": "a:b", "workers": 2, "max_handshakes": 1}, "max_handshakes must be 2 or more: one for each of 2 workers, got 1", None),
         ({"app": "a:b", "workers": 0}, "workers must be from 1 to 1024", None),
         ({"app": "a:b", "graceful_timeout": -1}, "graceful_timeout must be", None),
         ({"app": "a:b", "reload": 1}, "reload must be true or false", None),
@@ -148,8 +150,8 @@ def test_false_is_none() -> None:
 
 
 def test_limits_are_split_between_workers() -> None:
-    """Each worker gets its part, at least one."""
-    settings = Settings(app="a:b", workers=4, max_connections=10, max_handshakes=2, max_connections_per_address=3)
+    """Each worker gets its part, and together they do not exceed the limit."""
+    settings = Settings(app="a:b", workers=4, max_connections=15, max_handshakes=4, max_connections_per_address=3)
     options = settings.server_options()
     assert (options["max_connections"], options["max_handshakes"], options["max_connections_per_address"]) == (3, 1, 3)
 

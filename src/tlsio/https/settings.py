@@ -17,7 +17,7 @@ from tlsio.https.logs import LogLevel
 from tlsio.https.redirect import check_status
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.wsgi import DEFAULT_THREADS, MOST_THREADS
-from tlsio.model.checks import check_int, check_limit, check_seconds
+from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = ["Address", "Settings", "Site", "parse", "read"]
 _MAX_FILE = 1024 * 1024  # bytes
 _MAX_WORKERS = 1024
 _MAX_PORT = 65535
+_SPLIT = ("max_connections", "max_handshakes")  # limits of the whole server, of which each worker gets a part
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
 
 
@@ -93,7 +94,8 @@ class Settings:
         workers: Processes; 1: this one alone.
         fds: Descriptors of listening sockets that the parent process has opened.
         graceful_timeout: Seconds for requests when the server stops; None: no limit.
-        max_connections: Of all workers together; as `max_handshakes`.
+        max_connections: Of all workers together, each of which gets the same part, rounded down;
+            as `max_handshakes`.
         max_connections_per_address: Of one client's address, in each worker.
         proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
         strict_host: As of `tlsio.https.Server`.
@@ -154,6 +156,9 @@ class Settings:
         check_seconds("graceful_timeout", self.graceful_timeout)
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
+        for name in _SPLIT:
+            if (whole := getattr(self, name)) is not None and whole < self.workers:
+                raise out_of_range(name, f"{self.workers} or more: one for each of {self.workers} workers", whole)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -181,10 +186,10 @@ class Settings:
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
         options: dict[str, Any] = {"max_connections_per_address": self.max_connections_per_address}
-        # Limits of the whole server: each worker gets its part.
-        for name in ("max_connections", "max_handshakes"):
+        # Rounded down: all parts together must not exceed the limit of the whole server.
+        for name in _SPLIT:
             if (whole := getattr(self, name)) is not None:
-                options[name] = -(-whole // self.workers)
+                options[name] = whole // self.workers
         shared: dict[str, Any] = {"ciphers": INTERMEDIATE_CIPHERS, "min_version": self.min_version}
         if protocols:
             shared["alpn_protocols"] = list(protocols)
