@@ -190,6 +190,22 @@ def test_files_that_cannot_be_reloaded(tmp_path: Path, workers: str) -> None:
         assert "Traceback" not in served.stderr
 
 
+@pytest.mark.slow
+def test_a_worker_that_does_not_answer_a_reload(tmp_path: Path) -> None:
+    """Whether it has read the files is not known, so the log does not say that it has."""
+    write_files(tmp_path)
+    with Served(tmp_path, "serve", "main:app", "--workers", "2") as served:
+        pid = served.get()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        served.kill(signal.SIGHUP)
+        eventually(lambda: "could not be read again" in served.stderr, "the failure")
+        assert f"in use: worker {pid} has not answered in 5 s" in served.stderr
+        os.kill(pid, signal.SIGCONT)
+        served.kill(signal.SIGHUP)
+        eventually(lambda: "were read again" in served.stderr, "the success")
+        assert served.stderr.count("could not be read again") == 1
+
+
 @needs_root
 class TestRights:
     """Another user after the start."""

@@ -227,8 +227,15 @@ class Workers:
 
     async def reload(self) -> Sequence[str]:
         """Let the workers read their files again; return what went wrong, each failure once."""
+        asked = [worker for worker in self._workers if worker.is_ready]
         answers = await self.ask("reload")
-        return tuple(dict.fromkeys(itertools.chain.from_iterable(answers.values())))
+        # One that has died is not silent: its replacement reads the files.
+        silent = [
+            f"worker {one.process.pid} has not answered in {_ANSWER:g} s"
+            for one in asked
+            if one in self._workers and one.number not in answers
+        ]
+        return tuple(dict.fromkeys(itertools.chain(*answers.values(), silent)))
 
     async def ask(self, question: str) -> dict[int, Any]:
         """Return the workers' answers by number; one that does not answer in time is left out."""
