@@ -157,8 +157,12 @@ class ProxyListener:
                 await asyncio.wait(waiting)
                 self._accepting = []
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self.abort()
+
+    def abort(self) -> None:
+        """Close what was accepted and has no TLS connection yet."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _accept_all(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

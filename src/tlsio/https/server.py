@@ -259,6 +259,8 @@ class Server:
         if self._service is not None:
             self._service.abort()
         if self._stopping is not None:
+            if self._proxied is not None:
+                self._proxied.abort()
             self.tls_server.close(0)
 
     async def stop(self) -> None:
