@@ -21,6 +21,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tlsio.https.ending import FORCED
 from tlsio.https.ticket_periods import PassedKeys
 from tlsio.model.errors import ConfigError, TLSError
 
@@ -41,7 +42,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before a worker that died is
 _LIVED = 10.0  # seconds after which a worker counts as healthy
 _ANSWER = 5.0  # seconds that a worker has for an answer
 _LINGER = 5.0  # seconds beyond the graceful timeout until a worker that does not end is killed
-_FORCED = 1  # the exit code if a second signal cut requests off
 # Signals of the terminal reach every process of the group; the parent decides what they mean. They
 # are blocked while a worker starts, until it can ignore them.
 _FOR_PARENT = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
@@ -221,7 +221,7 @@ class Workers:
         self._check_ended()
 
     def _kill(self) -> None:
-        self._code = _FORCED
+        self._code = FORCED
         for worker in self._workers:
             worker.process.kill()
 
