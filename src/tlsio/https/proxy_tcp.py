@@ -74,7 +74,7 @@ class TCPProxy:
         self._graceful_timeout = graceful_timeout
         self._source = options.get("secure_context")
         self.tls_server = TLSServer(self._forward, **{**options, "allow_half_open": True})
-        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options.get("max_connections_per_address"))
+        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options)
 
     async def check(self) -> None:
         """Check the certificates, without listening. Raises as `start`."""

@@ -134,7 +134,7 @@ class Server:
             given["secure_context"] = complete(given["secure_context"], _CONTEXT_DEFAULTS)
         self._source = given.get("secure_context")
         self.tls_server = TLSServer(self._accept, **given)
-        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given.get("max_connections_per_address"))
+        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given)
         self.metrics = None if metrics is None else Metrics(self.tls_server, metrics)
         self._layers: list[Layer] = []  # the outermost first
         if access_log is not None:
