@@ -233,9 +233,10 @@ def test_under_a_service_manager(tmp_path: Path) -> None:
 def test_nothing_is_inherited_without_an_old_process() -> None:
     """And a variable that something else has set is an error, not an accident."""
     assert find_inherited(lambda _: "") is None
-    with pytest.raises(ConfigError, match="nothing to take over") as caught:
-        find_inherited(lambda _: "999999")
-    assert caught.value.code == "ERR_HTTPS_RESTART"
+    for value in ("999999", "99999999999999999999", "9" * 5000, "²", "-1"):
+        with pytest.raises(ConfigError, match="nothing to take over") as caught:
+            find_inherited(lambda _, value=value: value)
+        assert caught.value.code == "ERR_HTTPS_RESTART"
 
 
 @pytest.mark.parametrize(

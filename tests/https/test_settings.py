@@ -51,6 +51,14 @@ include_subdomains = true
 """
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Return tables in tables, deeper than Python can print."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 def written(folder: Path, text: str) -> Settings:
     """Return the settings of a file."""
     (folder / "serve.toml").write_text(text)
@@ -114,6 +122,15 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
             ({"app": "a:b", "metrics": value}, "metrics must be an address and a port, such as 127.0.0.1:9100", None)
             for value in (9100, "9100", "127.0.0.1", "::1:9100", "localhost:65536", ":9100", "http://localhost:9100")
         ),
+        ({"app": "a:b", "fds": [10**20]}, "fds must be from 0 to 2147483647", None),
+        ({"app": "a:b", "reload_dirs": ["a\0b"]}, r"reload_dirs must be a path, got 'a\\x00b'", None),
+        ({"app": "a:b", "site": [{"cert": "x", "passphrase_file": "a\0b"}]}, "passphrase_file must be a path", None),
+        *(
+            ({"app": "a:b", name: value}, f"{name} must be .*, got", None)
+            for name in ("host", "loop", "metrics", "reload_dirs")
+            for value in (10**5000, nested(5000))
+        ),
+        ({"app": "a:b", "port": 10**5000}, "port must be from 0 to 65535", None),
         ({"app": "a:b", "limits": {"max_headers": 0}}, "max_headers must be", None),
         ({"app": "a:b", "limits": {"max_header": 1}}, "there is no setting 'max_header'", "Did you mean 'max_headers'?"),
     ],
@@ -127,7 +144,9 @@ def test_mistakes(given: Mapping[str, Any], message: str, hint: str | None) -> N
         assert hint in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("content", [b"app = ", b"\xff\xfe", b"[[site]\n", b"a = 1\n" * 200_000])
+@pytest.mark.parametrize(
+    "content", [b"app = ", b"\xff\xfe", b"[[site]\n", b"a = 1\n" * 200_000, b"a = " + b"9" * 5000, b"a = " + b"[" * 5000 + b"]" * 5000]
+)
 def test_what_is_not_toml(tmp_path: Path, content: bytes) -> None:
     """Or is larger than any file of settings."""
     path = tmp_path / "serve.toml"
@@ -175,6 +194,14 @@ def test_a_passphrase_is_the_first_line(tmp_path: Path) -> None:
     """As with other programs' files."""
     (tmp_path / "secret").write_text("one two\nthree\n")
     assert Site(cert=Path("c"), passphrase_file=tmp_path / "secret").options()["passphrase"] == "one two"
+
+
+def test_a_passphrase_that_is_not_text(tmp_path: Path) -> None:
+    """Nothing of it is in the message."""
+    (tmp_path / "secret").write_bytes(b"one\xff\n")
+    with pytest.raises(ConfigError, match="secret: the passphrase is not UTF-8") as caught:
+        Site(cert=Path("c"), passphrase_file=tmp_path / "secret").options()
+    assert caught.value.code == "ERR_HTTPS_SETTINGS"
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def find_inherited(take: Callable[[str], str] = take_variable) -> Inherited | No
         sockets = {purpose: [socket.socket(fileno=one) for one in group] for purpose, group in numbers.items()}
         for one in itertools.chain.from_iterable(sockets.values()):
             one.set_inheritable(False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The variable {_VARIABLE} is set, but there is nothing to take over: {error}", code="ERR_HTTPS_RESTART"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -31,6 +32,7 @@ __all__ = ["Address", "Settings", "Site", "parse", "read"]
 _MAX_FILE = 1024 * 1024  # bytes
 _MAX_WORKERS = 1024
 _MAX_PORT = 65535
+_MAX_FD = 2**31 - 1
 _SPLIT = ("max_connections", "max_handshakes")  # limits of the whole server, of which each worker gets a part
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
 
@@ -67,12 +69,13 @@ class Site:
 
         Raises:
             OSError: the file with the passphrase cannot be read.
+            ConfigError: it is not text.
         """
         wants = self.client_cert or ("required" if self.ca else "none")
         given: dict[str, Any] = {"cert": self.cert, "key": self.key or self.cert, **_CLIENT_CERT[wants]}
         given |= {name: list(value) for name, value in (("ca", self.ca), ("crl", self.crl)) if value}
         if self.passphrase_file is not None:
-            given["passphrase"] = self.passphrase_file.read_text(encoding="utf-8").partition("\n")[0]
+            given["passphrase"] = _read_passphrase(self.passphrase_file)
         return given
 
     @property
@@ -148,6 +151,8 @@ class Settings:
             UsageError: one is out of its range.
         """
         check_int("port", self.port, 0, _MAX_PORT)
+        for one in self.fds:
+            check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
         check_int("wsgi_threads", self.wsgi_threads, 1, MOST_THREADS)
         check_status(self.redirect_status)
@@ -213,8 +218,15 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: the file is larger than {_MAX_FILE} bytes", code="ERR_HTTPS_SETTINGS")
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, or nested deeply
         raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS") from None
+
+
+def _read_passphrase(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except UnicodeDecodeError:  # Python's error would show a part of it
+        raise ConfigError(f"{path}: the passphrase is not UTF-8", code="ERR_HTTPS_SETTINGS") from None
 
 
 def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
@@ -283,26 +295,34 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         values = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
     if kind.startswith("Path"):
-        if not isinstance(value, str | Path):
-            raise ConfigError(f"{label} must be a path, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ConfigError(f"{label} must be a path, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
         return folder / value
     if kind.startswith("Address"):
         return _parse_address(label, value)
     if choices := _choices(kind):
         if value not in choices:
-            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {value!r}", code="ERR_HTTPS_SETTINGS")
+            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
         return value
     name = kind.partition(" ")[0]
     types, words = _TYPES[name]
     if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
-        raise ConfigError(f"{label} must be {words}, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label} must be {words}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return value
 
 
+def _show(value: object) -> str:
+    """Return a value for a message: Python cannot print each number and each nested table."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a very large number"
+
+
 def _parse_address(label: str, value: object) -> Address:
-    found = _ADDRESS.fullmatch(str(value))
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found["port"]) > _MAX_PORT:
-        raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return Address(found["v6"] or found["host"], int(found["port"]))
 
 
