@@ -148,6 +148,7 @@ def test_a_file_is_not_a_module() -> None:
     assert "main:app" in str(refusal("main.py:app").hint)
     assert "main:app" in str(refusal("main.py").hint)
     assert "MODULE:NAME" in str(refusal("main"))
+    assert "MODULE:NAME" in str(refusal(""))  # not the current folder
 
 
 def test_a_missing_name_is_told_with_those_that_are_there(module: Any) -> None:

@@ -148,6 +148,22 @@ async def test_the_limit_for_each_address_counts_clients() -> None:
             await asyncio.sleep(0)  # the end of a connection is no event here
 
 
+async def test_handshakes_beyond_the_limit_wait() -> None:
+    """Two that stall fill it, before or after their header; when one leaves, the next client is served."""
+    async with serving(max_handshakes=2) as server:
+        stalling = [(await asyncio.open_connection("127.0.0.1", server.port))[1] for _ in range(2)]
+        for writer in stalling:
+            writer.write(V1 + b"\x16\x03\x01")
+        waiting = asyncio.create_task(ask(server, V1))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asyncio.shield(waiting)
+        stalling[0].close()
+        assert b"192.0.2.7" in await waiting
+        assert b"192.0.2.7" in await ask(server, V1)
+        stalling[1].close()
+
+
 async def start(server: Server, header: bytes) -> asyncio.StreamWriter:
     """Open a connection and leave it open."""
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)

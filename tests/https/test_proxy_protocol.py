@@ -77,6 +77,8 @@ def test_a_header_is_read_to_its_last_byte(header: bytes) -> None:
         b"PROXY TCP6 1.2.3.4 1.2.3.5 1 2\r\n",
         b"PROXY TCP4 1.2.3.4.5 1.2.3.5 1 2\r\n",
         b"PROXY TCP4 \xc2\xb2.2.3.4 1.2.3.5 1 2\r\n",
+        b"PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n",
+        b"PROXY TCP6 ::1 fe80::1%1\r\x1b[31m 1 2\r\n",
         b"PROXY UDP4 1.2.3.4 1.2.3.5 1 2\r\n",
         b"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\nabc\r\n",
         b"PROXY UNKNOWN " + b"x" * 200,

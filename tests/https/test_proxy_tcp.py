@@ -165,6 +165,27 @@ async def test_a_backend_that_is_not_there(caplog: pytest.LogCaptureFixture) -> 
     assert "cannot be reached" in caplog.text
 
 
+@pytest.mark.parametrize("begin", [b"", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n\x16\x03\x01"], ids=["header", "handshake"])
+@pytest.mark.parametrize("is_aborted", [False, True])
+async def test_a_stop_does_not_wait_for_clients_that_stall(begin: bytes, is_aborted: bool) -> None:  # noqa: FBT001
+    """Before their connection is one of TLS: the end of graceful_timeout, or a second signal, closes them."""
+    async with proxying(echo, proxy_protocol=["127.0.0.1"], graceful_timeout=None if is_aborted else 0.1) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(begin)
+        assert proxy._proxied is not None
+        while not proxy._proxied._tasks or (begin and not proxy.tls_server._open_sockets):  # noqa: ASYNC110 - nothing reports either
+            await asyncio.sleep(0)
+        stopping = asyncio.create_task(proxy.stop())
+        if is_aborted:
+            await asyncio.sleep(0)
+            proxy.abort()
+        async with asyncio.timeout(3.0):  # less than the limits of a header and of a handshake
+            await stopping
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_backend_that_dies_is_no_clean_end() -> None:
     """The client sees a truncation, not the end of the data."""
     import tlsio  # noqa: PLC0415 - a client that tells them apart

@@ -131,6 +131,85 @@ def test_a_new_process_that_cannot_start(tmp_path: Path, workers: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_new_process_that_ends_at_once(tmp_path: Path, loop: str) -> None:
+    """It has read nothing of what the old one sent. The service manager learns of the failure, and later it works."""
+    write_files(tmp_path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        served = Served(tmp_path, "serve", "--config", "tlsio.toml", variables={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        settings = f'app = "main:app"\nport = {served.port}\nloop = "{loop}"\n[[site]]\ncert = "server.pem"\nkey = "server.key"\n'
+        (tmp_path / "tlsio.toml").write_text(settings)
+        with served:
+            (tmp_path / "tlsio.toml").write_text("app = = broken\n")
+            served.kill(signal.SIGUSR2)
+            reports = [manager.recv(4096).decode().splitlines() for _ in range(3)]
+            assert reports[2][:2] == ["READY=1", "STATUS=Serving; the last restart failed"]
+            assert "has ended (exit code 2), and this one goes on" in served.stderr
+            assert served.children() == set()
+            (tmp_path / "tlsio.toml").write_text(settings)
+            served.kill(signal.SIGUSR2)
+            pid = taken_over_by(served)
+            assert served.wait() == 0
+            end(pid)
+        assert "Traceback" not in served.stderr
+
+
+@pytest.mark.slow
+def test_a_new_process_that_is_killed(tmp_path: Path) -> None:
+    """The old one goes on, and does not wait for it for ever."""
+    write_files(tmp_path)
+    with Served(tmp_path) as served:
+        served.kill(signal.SIGUSR2)
+        (pid,) = eventually(served.children, "the new process")
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: "(exit code -9), and this one goes on" in served.stderr, "the failure")
+        assert served.children() == set()
+        assert served.get()["version"] == "old"
+        assert "Traceback" not in served.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_stop_while_the_new_process_blocks(tmp_path: Path, signals: int) -> None:
+    """The old one answers its requests meanwhile, or none after a second signal; and leaves no process behind."""
+    write_files(tmp_path)
+    with Served(tmp_path, "serve", "main:app") as served:
+        command = ["curl", "-sS", "-4", "--cacert", "ca.pem", f"https://localhost:{served.port}/held"]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as held:
+            eventually((tmp_path / "held").exists, "the request")
+            (tmp_path / "main.py").write_text("import time; from pathlib import Path; Path('began').touch(); time.sleep(1000)")
+            served.kill(signal.SIGUSR2)
+            eventually((tmp_path / "began").exists, "the new process")
+            (pid,) = served.children()
+            # It ends at SIGTERM while it imports the application; one whose startup blocks the loop does not.
+            os.kill(pid, signal.SIGSTOP)
+            served.kill(signal.SIGTERM)
+            eventually(lambda: not accepts(served.port), "the end of listening")
+            if signals == 2:
+                served.kill(signal.SIGTERM)
+            else:
+                (tmp_path / "released").touch()
+            answer = held.communicate(timeout=PATIENCE)[0]
+        assert served.wait() == signals - 1
+        assert (b'"version": "old"' in answer) is (signals == 1)
+        assert not is_alive(pid)
+        assert "Traceback" not in served.stderr
+
+
+def accepts(port: int) -> bool:
+    """Tell whether connections are accepted by the old process: the new one holds the socket too, and is stopped."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
+        plain.settimeout(0.2)
+        try:
+            with client_context().wrap_socket(plain, server_hostname="localhost"):
+                return True
+        except OSError:
+            return False
+
+
+@pytest.mark.slow
 def test_under_a_service_manager(tmp_path: Path) -> None:
     """The old process names the new one, which alone reports from then on."""
     write_files(tmp_path)
@@ -154,9 +233,10 @@ def test_under_a_service_manager(tmp_path: Path) -> None:
 def test_nothing_is_inherited_without_an_old_process() -> None:
     """And a variable that something else has set is an error, not an accident."""
     assert find_inherited(lambda _: "") is None
-    with pytest.raises(ConfigError, match="nothing to take over") as caught:
-        find_inherited(lambda _: "999999")
-    assert caught.value.code == "ERR_HTTPS_RESTART"
+    for value in ("999999", "99999999999999999999", "9" * 5000, "²", "-1"):
+        with pytest.raises(ConfigError, match="nothing to take over") as caught:
+            find_inherited(lambda _, value=value: value)
+        assert caught.value.code == "ERR_HTTPS_RESTART"
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,40 @@ def test_a_stop_during_the_start(tmp_path: Path, workers: str) -> None:
         assert process.returncode in {0, 1}
 
 
+BLOCKING = """
+import asyncio, time
+from pathlib import Path
+
+def block():
+    print("in the thread")
+    Path("held").touch()
+    time.sleep(1000)
+
+def wsgi(environ, start_response):
+    block()
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        await asyncio.to_thread(block)
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("app", ["wsgi", "asgi"])
+def test_a_thread_that_blocks(tmp_path: Path, app: str, loop: str) -> None:
+    """It does not keep the process beyond graceful_timeout."""
+    write_files(tmp_path)
+    (tmp_path / "main.py").write_text(BLOCKING)
+    with Served(tmp_path, "serve", f"main:{app}", "--loop", loop, "--graceful-timeout", "0.1") as served:
+        with subprocess.Popen(["curl", "-sk", f"https://127.0.0.1:{served.port}/"], stdout=subprocess.DEVNULL) as curl:
+            eventually((tmp_path / "held").exists, "the request")
+            served.kill(signal.SIGTERM)
+            curl.wait(PATIENCE)
+        assert served.wait() == 0
+        assert "threads of the application still run" in served.stderr
+        assert "in the thread" in served.stdout
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_files_that_cannot_be_reloaded(tmp_path: Path, workers: str) -> None:
     """One line says why, and the old certificate stays."""
@@ -188,6 +222,22 @@ def test_files_that_cannot_be_reloaded(tmp_path: Path, workers: str) -> None:
         eventually(lambda: "were read again" in served.stderr, "the success")
         assert served.stderr.count("ERROR: ") == 1
         assert "Traceback" not in served.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_answer_a_reload(tmp_path: Path) -> None:
+    """Whether it has read the files is not known, so the log does not say that it has."""
+    write_files(tmp_path)
+    with Served(tmp_path, "serve", "main:app", "--workers", "2") as served:
+        pid = served.get()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        served.kill(signal.SIGHUP)
+        eventually(lambda: "could not be read again" in served.stderr, "the failure")
+        assert f"in use: worker {pid} has not answered in 5 s" in served.stderr
+        os.kill(pid, signal.SIGCONT)
+        served.kill(signal.SIGHUP)
+        eventually(lambda: "were read again" in served.stderr, "the success")
+        assert served.stderr.count("could not be read again") == 1
 
 
 @needs_root

@@ -328,6 +328,19 @@ async def test_it_starts_again() -> None:
 # ---- a start that fails
 
 
+@pytest.mark.parametrize("root_path", ["/\xe9", "/%C3%A9", "app", "/a b", "/a?b", "/a#b", "/a\n", "/a\0", b"/a", None])
+def test_a_root_path_that_no_request_can_begin_with(root_path: Any) -> None:
+    """Otherwise each request would fail."""
+    with pytest.raises(tlsio.UsageError, match="root_path must be"):
+        Server(App(), root_path=root_path, **own())
+
+
+def test_a_wrong_lifespan() -> None:
+    """It is not that of an application."""
+    with pytest.raises(tlsio.UsageError, match="lifespan must be 'auto' or"):
+        Server(App(), lifespan="x", **own())  # type: ignore[arg-type]
+
+
 async def test_it_starts_once() -> None:
     """A second start while it runs is a mistake."""
     async with serving(**own()) as server:

@@ -51,6 +51,14 @@ include_subdomains = true
 """
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Return tables in tables, deeper than Python can print."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 def written(folder: Path, text: str) -> Settings:
     """Return the settings of a file."""
     (folder / "serve.toml").write_text(text)
@@ -82,12 +90,15 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     ("given", "message", "hint"),
     [
         ({"aap": "x"}, "app is missing", "folder"),
+        ({"app": ""}, "app is missing", "folder"),
         ({"app": "a:b", "prot": 1}, "there is no setting 'prot'", "Did you mean 'port'?"),
         ({"app": "a:b", "sites": []}, "there is no setting 'sites'", "Did you mean 'site'?"),
         ({"app": "a:b", "zzz": 1}, "there is no setting 'zzz'", "There are: "),
         ({"app": "a:b", "port": "443"}, "port must be a whole number, got '443'", None),
         ({"app": "a:b", "port": True}, "port must be a whole number, got True", None),
         ({"app": "a:b", "port": 65536}, "port must be from 0 to 65535", None),
+        ({"app": "a:b", "workers": 4, "max_connections": 3}, "max_connections must be 4 or more: one for each of 4 workers, got 3", None),
+        ({"app": "a:b", "workers": 2, "max_handshakes": 1}, "max_handshakes must be 2 or more: one for each of 2 workers, got 1", None),
         ({"app": "a:b", "workers": 0}, "workers must be from 1 to 1024", None),
         ({"app": "a:b", "graceful_timeout": -1}, "graceful_timeout must be", None),
         ({"app": "a:b", "reload": 1}, "reload must be true or false", None),
@@ -111,6 +122,15 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
             ({"app": "a:b", "metrics": value}, "metrics must be an address and a port, such as 127.0.0.1:9100", None)
             for value in (9100, "9100", "127.0.0.1", "::1:9100", "localhost:65536", ":9100", "http://localhost:9100")
         ),
+        ({"app": "a:b", "fds": [10**20]}, "fds must be from 0 to 2147483647", None),
+        ({"app": "a:b", "reload_dirs": ["a\0b"]}, r"reload_dirs must be a path, got 'a\\x00b'", None),
+        ({"app": "a:b", "site": [{"cert": "x", "passphrase_file": "a\0b"}]}, "passphrase_file must be a path", None),
+        *(
+            ({"app": "a:b", name: value}, f"{name} must be .*, got", None)
+            for name in ("host", "loop", "metrics", "reload_dirs")
+            for value in (10**5000, nested(5000))
+        ),
+        ({"app": "a:b", "port": 10**5000}, "port must be from 0 to 65535", None),
         ({"app": "a:b", "limits": {"max_headers": 0}}, "max_headers must be", None),
         ({"app": "a:b", "limits": {"max_header": 1}}, "there is no setting 'max_header'", "Did you mean 'max_headers'?"),
     ],
@@ -124,7 +144,9 @@ def test_mistakes(given: Mapping[str, Any], message: str, hint: str | None) -> N
         assert hint in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("content", [b"app = ", b"\xff\xfe", b"[[site]\n", b"a = 1\n" * 200_000])
+@pytest.mark.parametrize(
+    "content", [b"app = ", b"\xff\xfe", b"[[site]\n", b"a = 1\n" * 200_000, b"a = " + b"9" * 5000, b"a = " + b"[" * 5000 + b"]" * 5000]
+)
 def test_what_is_not_toml(tmp_path: Path, content: bytes) -> None:
     """Or is larger than any file of settings."""
     path = tmp_path / "serve.toml"
@@ -147,8 +169,8 @@ def test_false_is_none() -> None:
 
 
 def test_limits_are_split_between_workers() -> None:
-    """Each worker gets its part, at least one."""
-    settings = Settings(app="a:b", workers=4, max_connections=10, max_handshakes=2, max_connections_per_address=3)
+    """Each worker gets its part, and together they do not exceed the limit."""
+    settings = Settings(app="a:b", workers=4, max_connections=15, max_handshakes=4, max_connections_per_address=3)
     options = settings.server_options()
     assert (options["max_connections"], options["max_handshakes"], options["max_connections_per_address"]) == (3, 1, 3)
 
@@ -172,6 +194,14 @@ def test_a_passphrase_is_the_first_line(tmp_path: Path) -> None:
     """As with other programs' files."""
     (tmp_path / "secret").write_text("one two\nthree\n")
     assert Site(cert=Path("c"), passphrase_file=tmp_path / "secret").options()["passphrase"] == "one two"
+
+
+def test_a_passphrase_that_is_not_text(tmp_path: Path) -> None:
+    """Nothing of it is in the message."""
+    (tmp_path / "secret").write_bytes(b"one\xff\n")
+    with pytest.raises(ConfigError, match="secret: the passphrase is not UTF-8") as caught:
+        Site(cert=Path("c"), passphrase_file=tmp_path / "secret").options()
+    assert caught.value.code == "ERR_HTTPS_SETTINGS"
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def test_no_sockets_were_passed() -> None:
     assert variables == {}
 
 
-@pytest.mark.parametrize("count", ["-1", "x", "1.0"])
+@pytest.mark.parametrize("count", ["-1", "x", "1.0", "²", "1" * 5000])
 def test_a_count_that_is_none(count: str) -> None:
     """Is an error."""
     variables = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
@@ -83,8 +83,15 @@ class TestNotifier:
 
     @pytest.mark.parametrize(
         ("period", "pid", "interval"),
-        [("30000000", "", 15.0), ("30000000", str(os.getpid()), 15.0), ("30000000", "1", None), ("soon", "", None), ("", "", None)],
-        ids=["anyone's", "ours", "another's", "no number", "none"],
+        [
+            ("30000000", "", 15.0),
+            ("30000000", str(os.getpid()), 15.0),
+            ("30000000", "1", None),
+            ("soon", "", None),
+            ("", "", None),
+            *((period, "", None) for period in ("²", "0", "9" * 5000)),
+        ],
+        ids=["anyone's", "ours", "another's", "no number", "none", "no digit", "zero", "huge"],
     )
     def test_the_watchdog(self, period: str, pid: str, interval: float | None) -> None:
         """Half of its time, and for the process that takes over the whole again."""

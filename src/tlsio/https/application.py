@@ -101,7 +101,7 @@ def load(given: Any, interface: Interface = "auto", *, wsgi_threads: int = DEFAU
 
 
 def _names_folder(given: str) -> bool:
-    return ":" not in given and (os.sep in given or given.startswith(".") or Path(given).is_dir())
+    return given != "" and ":" not in given and (os.sep in given or given.startswith(".") or Path(given).is_dir())
 
 
 # ---- import

@@ -25,7 +25,7 @@ from tlsio.model.checks import wrong_type, wrong_value
 from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import TypeAlias
 
     from tlsio.connection.server.server import Server as TLSServer
@@ -86,7 +86,13 @@ class ProxyListener:
     """Accepts the connections of trusted proxies for a TLS server."""
 
     def __init__(
-        self, server: TLSServer, trusted: Sequence[Network], *, header_timeout: float | None, per_address: int | None = None
+        self,
+        server: TLSServer,
+        trusted: Sequence[Network],
+        *,
+        header_timeout: float | None,
+        per_address: int | None = None,
+        max_handshakes: int | None = None,
     ) -> None:
         """Prepare; `listen` starts.
 
@@ -95,6 +101,8 @@ class ProxyListener:
             trusted: The networks of the proxies.
             header_timeout: Seconds for the header.
             per_address: Connections of one client at a time; the gate cannot count these.
+            max_handshakes: Connections without a complete handshake; beyond, they wait in the
+                kernel's queue. The gate applies it where it accepts itself.
         """
         self._server = server
         self._trusted = tuple(trusted)
@@ -103,18 +111,27 @@ class ProxyListener:
         self._of_client: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: list[asyncio.Task[None]] = []
-        self._room = asyncio.Semaphore(_MAX_WAITING)
+        self._limits_handshakes = max_handshakes is not None
+        self._room = asyncio.Semaphore(min(_MAX_WAITING, max_handshakes or _MAX_WAITING))
         self._listening: Any = None
 
     @classmethod
-    def of(cls, server: TLSServer, trusted: object, per_address: int | None) -> ProxyListener | None:
+    def of(cls, server: TLSServer, trusted: object, options: Mapping[str, Any]) -> ProxyListener | None:
         """Return a listener for `proxy_protocol=`; None if no proxy is trusted.
+
+        Args:
+            server: Gets the connections.
+            trusted: The value of the option.
+            options: Those of the server, which has checked them.
 
         Raises:
             UsageError: the option is wrong.
         """
         networks = parse_networks("proxy_protocol", trusted)
-        return cls(server, networks, header_timeout=_HEADER_TIMEOUT, per_address=per_address) if networks else None
+        if not networks:
+            return None
+        per_address, max_handshakes = options.get("max_connections_per_address"), options.get("max_handshakes")
+        return cls(server, networks, header_timeout=_HEADER_TIMEOUT, per_address=per_address, max_handshakes=max_handshakes)
 
     @property
     def port(self) -> int | None:
@@ -157,8 +174,12 @@ class ProxyListener:
                 await asyncio.wait(waiting)
                 self._accepting = []
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self.abort()
+
+    def abort(self) -> None:
+        """Close what was accepted and has no TLS connection yet."""
+        for task in self._tasks:
+            task.cancel()
 
     async def _accept_all(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -178,6 +199,8 @@ class ProxyListener:
             task = loop.create_task(self._serve(accepted, address))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            if self._limits_handshakes:
+                task.add_done_callback(lambda _: self._room.release())
 
     async def _serve(self, accepted: socket.socket, address: Any) -> None:
         """Read the header, and hand the connection to the TLS server."""
@@ -185,7 +208,8 @@ class ProxyListener:
             try:
                 header = await self._receive(accepted, address)
             finally:
-                self._room.release()
+                if not self._limits_handshakes:
+                    self._room.release()
             made = _ClientSocket(fileno=accepted.detach())
             made._header = header  # noqa: SLF001 - its own module
             accepted = made

@@ -115,6 +115,8 @@ def _parse_v1(data: bytes) -> Header:
         return Header(None, None)
     if len(words) != 6 or words[1] not in {b"TCP4", b"TCP6"}:  # noqa: PLR2004 - PROXY, family, two addresses, two ports
         raise MalformedHeaderError("its header of version 1 is malformed")
+    if b"%" in data:  # §2.1 has no zones; Python takes any text as one
+        raise MalformedHeaderError("its header of version 1 has an address with a zone")
     try:
         make = ipaddress.IPv4Address if words[1] == b"TCP4" else ipaddress.IPv6Address
         source, destination = (make(one.decode("ascii")) for one in words[2:4])

@@ -74,7 +74,7 @@ class TCPProxy:
         self._graceful_timeout = graceful_timeout
         self._source = options.get("secure_context")
         self.tls_server = TLSServer(self._forward, **{**options, "allow_half_open": True})
-        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options.get("max_connections_per_address"))
+        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options)
 
     async def check(self) -> None:
         """Check the certificates, without listening. Raises as `start`."""
@@ -103,15 +103,21 @@ class TCPProxy:
             await reload()
 
     def abort(self) -> None:
-        """End all connections at once."""
+        """End all connections at once; a `stop` that waits goes on."""
+        if self._proxied is not None:
+            self._proxied.abort()
         self.tls_server.close(0)
 
     async def stop(self) -> None:
         """Accept no more, and wait for the connections for `graceful_timeout`."""
+        loop = asyncio.get_running_loop()
+        seconds, began = self._graceful_timeout, loop.time()
         if self._proxied is not None:
             self._proxied.close()
-            await self._proxied.wait_closed()
-        self.tls_server.close(self._graceful_timeout)
+            with suppress(TimeoutError):  # then it has closed what has no TLS connection yet
+                async with asyncio.timeout(seconds):
+                    await self._proxied.wait_closed()
+        self.tls_server.close(None if seconds is None else max(0.0, seconds - (loop.time() - began)))
         await self.tls_server.wait_closed()
 
     # ---- one connection

@@ -19,6 +19,7 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tlsio.https.ticket_periods import PeriodKeys
@@ -33,6 +34,7 @@ __all__ = ["Inherited", "Successor", "find_inherited"]
 _VARIABLE = "TLSIO_RESTART"
 _CHUNK = 65536
 _READY = b"ready"
+_LINGER = 5.0  # seconds that a new process which is not needed has to end
 
 
 class Successor:
@@ -49,6 +51,7 @@ class Successor:
         Raises:
             OSError: it cannot be started.
         """
+        self._is_ending = False
         self._pair, theirs = socket.socketpair()
         numbers = {purpose: [one.fileno() for one in group] for purpose, group in sockets.items()}
         with theirs:
@@ -61,8 +64,9 @@ class Successor:
             except OSError:
                 self._pair.close()
                 raise
-        self._pair.sendall(_write(numbers, period))
-        self._pair.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it has ended already, which `wait` finds out
+            self._pair.sendall(_write(numbers, period))
+            self._pair.shutdown(socket.SHUT_WR)
         self._pair.setblocking(False)  # noqa: FBT003
 
     @property
@@ -73,8 +77,9 @@ class Successor:
     async def wait(self) -> bool:
         """Wait until it accepts connections; return False if it has ended instead."""
         loop = asyncio.get_running_loop()
-        if await loop.sock_recv(self._pair, len(_READY)) == _READY:
-            return True
+        with suppress(OSError):  # ECONNRESET: it has ended before it read what was sent
+            if await loop.sock_recv(self._pair, len(_READY)) == _READY:
+                return True
         await loop.run_in_executor(None, self._process.wait)
         self._pair.close()
         return False
@@ -90,10 +95,18 @@ class Successor:
         self._process.returncode = 0  # it is not waited for: it outlives us
 
     def end(self) -> None:
-        """End it, because this process was stopped before it could take over."""
-        self._pair.close()
-        self._process.terminate()
-        self._process.wait()
+        """Ask it to end, because this process was stopped before that; again: kill it."""
+        with suppress(OSError):  # it has ended already
+            self._pair.shutdown(socket.SHUT_RDWR)  # neither side waits for the other any more
+        (self._process.kill if self._is_ending else self._process.terminate)()
+        self._is_ending = True
+
+    async def wait_ended(self) -> None:
+        """Wait until it has ended after `end`; kill it if it does not, as its startup may block."""
+        ended = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        if not (await asyncio.wait((ended,), timeout=_LINGER))[0]:
+            self._process.kill()
+            await ended
 
 
 class Inherited:
@@ -141,7 +154,7 @@ def find_inherited(take: Callable[[str], str] = take_variable) -> Inherited | No
         sockets = {purpose: [socket.socket(fileno=one) for one in group] for purpose, group in numbers.items()}
         for one in itertools.chain.from_iterable(sockets.values()):
             one.set_inheritable(False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, OverflowError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"The variable {_VARIABLE} is set, but there is nothing to take over: {error}", code="ERR_HTTPS_RESTART"
         ) from None

@@ -40,7 +40,7 @@ def find_account(user: str | None, group: str | None) -> Account | None:
             uid, gid, name = entry.pw_uid, entry.pw_gid, entry.pw_name
         if group is not None:
             gid = grp.getgrgid(int(group)).gr_gid if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
+    except (KeyError, ValueError, OverflowError):  # not there, or neither name nor number: a null character, a digit that is none
         what = f"user {user!r}" if name is None and user is not None else f"group {group!r}"
         raise ConfigError(f"There is no {what} on this machine", code="ERR_HTTPS_ACCOUNT") from None
     if os.geteuid() != 0 and (uid, gid) != (os.geteuid(), os.getegid()):

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlsio.connection.server.listening import bind
+from tlsio.https.ending import FORCED, run_to_end
 from tlsio.https.logs import configure
 from tlsio.https.metrics_server import MetricsServer
 from tlsio.https.metrics_sum import MetricsSum, take_snapshot
@@ -51,7 +52,6 @@ __all__ = ["check", "run"]
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
 _HTTPS = 443
-_FORCED = 1  # the exit code if a second signal cut requests off
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
@@ -82,8 +82,7 @@ def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> in
     configure(settings.log_level)
     if settings.reload:
         return _run_reloading(settings, on_start)
-    with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-        return runner.run(_run(settings, on_start))
+    return run_to_end(_run(settings, on_start), _loop_factory(settings), settings.graceful_timeout)
 
 
 async def _run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
@@ -154,7 +153,7 @@ class _Alone:
         if self._starting is not None:
             self._starting.cancel()
         if self._stopped.is_set():
-            self._code = _FORCED
+            self._code = FORCED
             self._server.abort()
         self._stopped.set()
 
@@ -248,6 +247,8 @@ class _Process:
                 on_start()
             code = await self._served.wait()
             await self._beside.stop()
+            if self._successor is not None and not self._is_replaced:
+                await self._successor.wait_ended()
             return code
 
     @contextmanager
@@ -304,7 +305,10 @@ class _Process:
             return
         _log.info("Process %d starts, to take over from this one", successor.pid)
         self._notifier.reloading()
-        if not await successor.wait():
+        has_started = await successor.wait()
+        if not self._is_ready:  # a signal has stopped both processes
+            return
+        if not has_started:
             _log.error("The new process has ended (exit code %s), and this one goes on; the reason is above", successor.exit_code)
             self._successor = None
             self._notifier.ready("Serving; the last restart failed")
@@ -323,14 +327,13 @@ def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     settings, identity = argument
     configure(settings.log_level)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(_work_until_stopped(settings, identity, sockets, link))
+        run_to_end(_work_until_stopped(settings, identity, sockets, link), _loop_factory(settings), settings.graceful_timeout)
     except (TLSError, OSError) as error:
         link.fail(error)
         raise SystemExit(_CONFIG_FAILURE) from None
 
 
-async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sockets: Sequence[socket.socket], link: Link) -> None:
+async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sockets: Sequence[socket.socket], link: Link) -> int:
     server = _make_server(settings, link.keys, identity)
     # Beyond this worker's part of max_connections, a connection waits for another worker.
     server.tls_server.drop_max_connection = False
@@ -342,6 +345,7 @@ async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sock
     await stopped.wait()
     await server.stop()
     link.end()
+    return 0
 
 
 def _snapshot(server: Server | TCPProxy) -> Snapshot:
@@ -402,7 +406,7 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
     configure(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
 
-    async def serve() -> None:
+    async def serve() -> int:
         server = _Alone(_make_server(settings, None, identity), sockets)
         beside = _Beside(server, others._replace(serving=sockets), settings.redirect_status)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
@@ -410,10 +414,10 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
             await beside.start()
             await server.wait()
             await beside.stop()
+        return 0
 
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(settings)) as runner:
-            runner.run(serve())
+        run_to_end(serve(), _loop_factory(settings), settings.graceful_timeout)
     except Exception as error:  # noqa: BLE001 - of the application that is being written: its author wants the traceback
         _log.error("%s. It is tried again after the next change", error, exc_info=error.__cause__ or error)
 

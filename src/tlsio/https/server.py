@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from tlsio.https.proxy_listener import ProxyListener, check_forwarded
 from tlsio.https.redirect import RedirectServer
 from tlsio.https.service import Service
 from tlsio.https.wsgi import DEFAULT_THREADS
-from tlsio.model.checks import check_bool, check_seconds
+from tlsio.model.checks import check_bool, check_choice, check_seconds, check_text, wrong_value
 from tlsio.model.errors import UsageStateError
 
 if TYPE_CHECKING:
@@ -123,8 +124,9 @@ class Server:
         """
         self._limits = limits or Limits()
         self._graceful_timeout = check_seconds("graceful_timeout", graceful_timeout)
+        check_choice("lifespan", lifespan, ("auto", "on", "off"))
         self._config = Config(
-            load(app, interface, wsgi_threads=wsgi_threads), ws="websockets-sansio", lifespan=lifespan, root_path=root_path, log_config=None,
+            load(app, interface, wsgi_threads=wsgi_threads), ws="websockets-sansio", lifespan=lifespan, root_path=_check_root_path(root_path), log_config=None,
             proxy_headers=bool(forwarded_allow_ips), forwarded_allow_ips=check_forwarded(forwarded_allow_ips), server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
@@ -134,7 +136,7 @@ class Server:
             given["secure_context"] = complete(given["secure_context"], _CONTEXT_DEFAULTS)
         self._source = given.get("secure_context")
         self.tls_server = TLSServer(self._accept, **given)
-        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given.get("max_connections_per_address"))
+        self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given)
         self.metrics = None if metrics is None else Metrics(self.tls_server, metrics)
         self._layers: list[Layer] = []  # the outermost first
         if access_log is not None:
@@ -259,6 +261,8 @@ class Server:
         if self._service is not None:
             self._service.abort()
         if self._stopping is not None:
+            if self._proxied is not None:
+                self._proxied.abort()
             self.tls_server.close(0)
 
     async def stop(self) -> None:
@@ -349,5 +353,21 @@ class Server:
         await self.stop()
 
 
+def _check_root_path(value: object) -> str:
+    """Return `root_path`, which is a part of `raw_path` too.
+
+    Raises:
+        UsageError: it cannot be the begin of a path in a request.
+    """
+    root_path = check_text("root_path", value)
+    if _ROOT_PATH.fullmatch(root_path) is None:
+        raise wrong_value(
+            "root_path", f"must begin with / and have printable ASCII characters alone, got {root_path!r}", hint='Such as "/app".'
+        )
+    return root_path
+
+
+# Without what ends a path, and %: `path` is decoded, and this is put before it as it is.
+_ROOT_PATH = re.compile(r"(?:/[!\"$&->@-~]*)?")
 _NEVER = 10**9  # seconds
 _HANDSHAKE_TIME = 1.0  # seconds that a handshake gets while nothing else keeps the server from stopping

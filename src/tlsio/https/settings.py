@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ from tlsio.https.logs import LogLevel
 from tlsio.https.redirect import check_status
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.wsgi import DEFAULT_THREADS, MOST_THREADS
-from tlsio.model.checks import check_int, check_limit, check_seconds
+from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["Address", "Settings", "Site", "parse", "read"]
 _MAX_FILE = 1024 * 1024  # bytes
 _MAX_WORKERS = 1024
 _MAX_PORT = 65535
+_MAX_FD = 2**31 - 1
+_SPLIT = ("max_connections", "max_handshakes")  # limits of the whole server, of which each worker gets a part
 _CLIENT_CERT = {"none": {}, "optional": {"request_cert": True, "reject_unauthorized": False}, "required": {"request_cert": True}}
 
 
@@ -66,12 +69,13 @@ class Site:
 
         Raises:
             OSError: the file with the passphrase cannot be read.
+            ConfigError: it is not text.
         """
         wants = self.client_cert or ("required" if self.ca else "none")
         given: dict[str, Any] = {"cert": self.cert, "key": self.key or self.cert, **_CLIENT_CERT[wants]}
         given |= {name: list(value) for name, value in (("ca", self.ca), ("crl", self.crl)) if value}
         if self.passphrase_file is not None:
-            given["passphrase"] = self.passphrase_file.read_text(encoding="utf-8").partition("\n")[0]
+            given["passphrase"] = _read_passphrase(self.passphrase_file)
         return given
 
     @property
@@ -93,7 +97,8 @@ class Settings:
         workers: Processes; 1: this one alone.
         fds: Descriptors of listening sockets that the parent process has opened.
         graceful_timeout: Seconds for requests when the server stops; None: no limit.
-        max_connections: Of all workers together; as `max_handshakes`.
+        max_connections: Of all workers together, each of which gets the same part, rounded down;
+            as `max_handshakes`.
         max_connections_per_address: Of one client's address, in each worker.
         proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
         strict_host: As of `tlsio.https.Server`.
@@ -146,6 +151,8 @@ class Settings:
             UsageError: one is out of its range.
         """
         check_int("port", self.port, 0, _MAX_PORT)
+        for one in self.fds:
+            check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
         check_int("wsgi_threads", self.wsgi_threads, 1, MOST_THREADS)
         check_status(self.redirect_status)
@@ -154,6 +161,9 @@ class Settings:
         check_seconds("graceful_timeout", self.graceful_timeout)
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
+        for name in _SPLIT:
+            if (whole := getattr(self, name)) is not None and whole < self.workers:
+                raise out_of_range(name, f"{self.workers} or more: one for each of {self.workers} workers", whole)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -181,10 +191,10 @@ class Settings:
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
         options: dict[str, Any] = {"max_connections_per_address": self.max_connections_per_address}
-        # Limits of the whole server: each worker gets its part.
-        for name in ("max_connections", "max_handshakes"):
+        # Rounded down: all parts together must not exceed the limit of the whole server.
+        for name in _SPLIT:
             if (whole := getattr(self, name)) is not None:
-                options[name] = -(-whole // self.workers)
+                options[name] = whole // self.workers
         shared: dict[str, Any] = {"ciphers": INTERMEDIATE_CIPHERS, "min_version": self.min_version}
         if protocols:
             shared["alpn_protocols"] = list(protocols)
@@ -208,8 +218,15 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: the file is larger than {_MAX_FILE} bytes", code="ERR_HTTPS_SETTINGS")
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, or nested deeply
         raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS") from None
+
+
+def _read_passphrase(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").partition("\n")[0]
+    except UnicodeDecodeError:  # Python's error would show a part of it
+        raise ConfigError(f"{path}: the passphrase is not UTF-8", code="ERR_HTTPS_SETTINGS") from None
 
 
 def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
@@ -226,7 +243,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     """
     found = dict(given)
     app = found.pop("app", None)
-    if app is None:
+    if not app:  # an empty path would be the file's folder, which may hold private keys
         raise ConfigError(f"{label}: app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
     if isinstance(app, str) and ":" not in app:
         app = str(folder / app)
@@ -278,26 +295,34 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         values = value if isinstance(value, list | tuple) else [value]
         return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
     if kind.startswith("Path"):
-        if not isinstance(value, str | Path):
-            raise ConfigError(f"{label} must be a path, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        if not isinstance(value, str | Path) or "\0" in str(value):
+            raise ConfigError(f"{label} must be a path, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
         return folder / value
     if kind.startswith("Address"):
         return _parse_address(label, value)
     if choices := _choices(kind):
         if value not in choices:
-            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {value!r}", code="ERR_HTTPS_SETTINGS")
+            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
         return value
     name = kind.partition(" ")[0]
     types, words = _TYPES[name]
     if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
-        raise ConfigError(f"{label} must be {words}, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label} must be {words}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return value
 
 
+def _show(value: object) -> str:
+    """Return a value for a message: Python cannot print each number and each nested table."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a very large number"
+
+
 def _parse_address(label: str, value: object) -> Address:
-    found = _ADDRESS.fullmatch(str(value))
+    found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if found is None or int(found["port"]) > _MAX_PORT:
-        raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {value!r}", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label} must be an address and a port, such as 127.0.0.1:9100, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return Address(found["v6"] or found["host"], int(found["port"]))
 
 

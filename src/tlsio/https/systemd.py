@@ -6,6 +6,7 @@ Source: sd_listen_fds(3), sd_notify(3), systemd.service(5) (`Type=notify-reload`
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from contextlib import suppress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Notifier", "passed_sockets", "socket_of"]
 
 _FIRST = 3  # SD_LISTEN_FDS_START
+_NUMBER = re.compile(r"[0-9]{1,19}")  # up to 64 bits
 
 
 def passed_sockets(take: Callable[[str], str] = take_variable) -> list[socket.socket]:
@@ -34,7 +36,7 @@ def passed_sockets(take: Callable[[str], str] = take_variable) -> list[socket.so
     take("LISTEN_FDNAMES")
     if not count or pid != str(os.getpid()):
         return []
-    if not count.isdigit():
+    if _NUMBER.fullmatch(count) is None:
         raise ConfigError(f"LISTEN_FDS is not a number: {count!r}", code="ERR_HTTPS_SOCKET")
     return [socket_of(number) for number in range(_FIRST, _FIRST + int(count))]
 
@@ -68,8 +70,9 @@ class Notifier:
         self._given = address = take("NOTIFY_SOCKET")
         pid, period = take("WATCHDOG_PID"), take("WATCHDOG_USEC")
         self._address = "\0" + address[1:] if address.startswith("@") else address
+        is_watched = self._address and _NUMBER.fullmatch(period) is not None and int(period) and pid in ("", str(os.getpid()))
         # Half the time, as sd_watchdog_enabled(3) recommends; None: there is no watchdog.
-        self.watchdog_interval = int(period) / 2e6 if self._address and period.isdigit() and pid in ("", str(os.getpid())) else None
+        self.watchdog_interval = int(period) / 2e6 if is_watched else None
 
     @property
     def variables(self) -> dict[str, str]:

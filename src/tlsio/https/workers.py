@@ -21,6 +21,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tlsio.https.ending import FORCED
 from tlsio.https.ticket_periods import PassedKeys
 from tlsio.model.errors import ConfigError, TLSError
 
@@ -41,7 +42,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before a worker that died is
 _LIVED = 10.0  # seconds after which a worker counts as healthy
 _ANSWER = 5.0  # seconds that a worker has for an answer
 _LINGER = 5.0  # seconds beyond the graceful timeout until a worker that does not end is killed
-_FORCED = 1  # the exit code if a second signal cut requests off
 # Signals of the terminal reach every process of the group; the parent decides what they mean. They
 # are blocked while a worker starts, until it can ignore them.
 _FOR_PARENT = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
@@ -221,14 +221,21 @@ class Workers:
         self._check_ended()
 
     def _kill(self) -> None:
-        self._code = _FORCED
+        self._code = FORCED
         for worker in self._workers:
             worker.process.kill()
 
     async def reload(self) -> Sequence[str]:
         """Let the workers read their files again; return what went wrong, each failure once."""
+        asked = [worker for worker in self._workers if worker.is_ready]
         answers = await self.ask("reload")
-        return tuple(dict.fromkeys(itertools.chain.from_iterable(answers.values())))
+        # One that has died is not silent: its replacement reads the files.
+        silent = [
+            f"worker {one.process.pid} has not answered in {_ANSWER:g} s"
+            for one in asked
+            if one in self._workers and one.number not in answers
+        ]
+        return tuple(dict.fromkeys(itertools.chain(*answers.values(), silent)))
 
     async def ask(self, question: str) -> dict[int, Any]:
         """Return the workers' answers by number; one that does not answer in time is left out."""
@@ -353,5 +360,8 @@ def _begin(
 
 def _describe(code: int | None) -> str:
     if code is not None and code < 0:
-        return f"by {signal.Signals(-code).name}"
+        try:
+            return f"by {signal.Signals(-code).name}"
+        except ValueError:  # Python has no name for most of the real-time signals
+            return f"by signal {-code}"
     return f"exit code {code}"
