@@ -22,6 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 import pki
+from https_peer import exchange, serving
 from served import Served, client_context, eventually, load_identity, write_files
 from tlsio.https import Server
 from tlsio.https.proxy_http import HTTPProxy
@@ -322,6 +323,57 @@ class TestWebSockets:
                 async with self.connect(server, "?refuse=1"):
                     pass
             assert caught.value.response.status_code == 403
+
+
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def answering(*responses: bytes) -> AsyncIterator[tuple[Server, list[bytes]]]:
+    """Run a proxy of a backend that gives each request the next of these answers, and closes."""
+    left = list(responses)
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(left.pop(0))
+        writer.close()
+
+    backend = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with serving(HTTPProxy("127.0.0.1", backend.sockets[0].getsockname()[1]), lifespan="on") as server:
+        yield server, heads
+    backend.close()
+
+
+def host_of(head: bytes) -> bytes:
+    """Return the host that the head of a request has, which must be one."""
+    [host] = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"host:")]
+    return host
+
+
+@pytest.mark.parametrize("target", [b"rg://x/ws", b"rg:80", b"https://localhost/ws", b"https://localhost/ws?a=1"])
+async def test_the_target_of_a_websocket_is_no_part_of_its_host(target: bytes) -> None:
+    """The backend is asked for the host that was checked, or not at all."""
+    async with answering(REFUSAL) as (server, heads):
+        assert (await exchange(server, HANDSHAKE % (target, b"localhost"))).startswith(b"HTTP/1.1 4")
+    assert [host_of(head) for head in heads] in ([], [b"localhost"])
+    assert all(head.startswith(b"GET /ws") for head in heads)
+
+
+@pytest.mark.parametrize("target", [b"/ws", b"/a;b/c;d?", b"//other.example/ws", b"/ws?a=?&b=;", b"/@%2f[]"])
+@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:80", b"localhost:8443", b"[::1]:80", b"127.0.0.1"])
+async def test_the_target_and_host_of_a_websocket(target: bytes, host: bytes) -> None:
+    """Both reach the backend as they came."""
+    async with answering(REFUSAL) as (server, heads):
+        assert (await exchange(server, HANDSHAKE % (target, host))).startswith(b"HTTP/1.1 403 ")
+    assert host_of(heads[0]) == host
+    assert heads[0].split()[1] == target.removesuffix(b"?")
+
+
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.slow

@@ -20,13 +20,13 @@ try:
 except ModuleNotFoundError:
     raise missing_extra("httpcore", "httpx") from None
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.uri import WebSocketURI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from websockets.asyncio.client import ClientConnection
 
     from tlsio.https.asgi import Message, Receive, Scope, Send
     from tlsio.https.tls_extension import TLSExtension
@@ -45,7 +45,8 @@ _OURS = (b"x-forwarded-", b"x-client-cert")
 _ALSO_OURS = frozenset({b"forwarded", b"x-real-ip"})
 _OF_WEBSOCKET = (b"sec-websocket-", b"host", b"content-length")
 _IDLE = 4.0  # seconds that a connection to the backend is kept; Node and uvicorn close theirs after 5
-_BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
+_BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
+_HTTP_PORT = 80  # a Host without a port means it
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of a WebSocket message, as uvicorn's ws_max_size
 _ABNORMAL, _INTERNAL = 1006, 1011  # close codes, RFC 6455, section 7.4.1
 
@@ -124,9 +125,7 @@ class HTTPProxy:
         if has_body and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"transfer-encoding", b"chunked"))
         limits = {"connect": self.connect_timeout, "read": self.read_timeout, "write": self.read_timeout, "pool": self.connect_timeout}
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        target = (scope.get("raw_path") or quote(scope["path"]).encode()) + query
-        url = httpcore.URL(scheme=b"http", host=self.host.encode(), port=self.port, target=target)
+        url = httpcore.URL(scheme=b"http", host=self.host.encode(), port=self.port, target=_target(scope))
         return httpcore.Request(
             scope["method"].encode(), url, headers=headers, content=body.chunks() if has_body else None, extensions={"timeout": limits}
         )
@@ -135,23 +134,14 @@ class HTTPProxy:
 
     async def _forward_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in forwarded_headers(scope)
-            if not name.startswith(_OF_WEBSOCKET)
-        ]
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), f"{self.host}:{self.port}")
-        path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        if not _target(scope).startswith(b"/"):
+            await _deny(scope, send, _BAD_REQUEST)  # in absolute form it would name another host
+            return
         try:
-            backend = await connect(
-                f"ws://{host}{path}{query}", host=self.host, port=self.port, additional_headers=headers, user_agent_header=None,
-                subprotocols=scope["subprotocols"] or None, compression=None, max_size=_MAX_MESSAGE,
-                open_timeout=self.connect_timeout, proxy=None,
-            )  # fmt: skip
+            backend = await self._open_websocket(scope)
         except (OSError, InvalidHandshake, TimeoutError) as error:
             _log.error("The backend %s:%d refused the WebSocket %s: %s", self.host, self.port, scope["path"], error)
-            await _deny(scope, send, error)
+            await _deny(scope, send, error.response.status_code if isinstance(error, InvalidStatus) else _BAD_GATEWAY)
             return
         async with backend:
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol})
@@ -162,6 +152,42 @@ class HTTPProxy:
                 for task in directions:
                     task.cancel()
                 await asyncio.gather(*directions, return_exceptions=True)
+
+    async def _open_websocket(self, scope: Scope) -> ClientConnection:
+        """Ask the backend for a WebSocket, with the client's own Host and target.
+
+        The library's `connect` takes a URL: a Host and a target joined to one can be divided at
+        another place. And it follows redirects, which are for the client to follow.
+        """
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in forwarded_headers(scope)
+            if not name.startswith(_OF_WEBSOCKET)
+        ]
+        # A host with its port is sent as it is beside the port that needs none.
+        host, target = self._host_for(scope).decode("latin-1"), _target(scope).decode("latin-1")
+        uri = WebSocketURI(secure=False, host=host, port=_HTTP_PORT, path=target, query="")
+        protocol = ClientProtocol(uri, subprotocols=scope["subprotocols"] or None, max_size=_MAX_MESSAGE)
+        async with asyncio.timeout(self.connect_timeout):
+            _, backend = await asyncio.get_running_loop().create_connection(lambda: ClientConnection(protocol), self.host, self.port)
+            try:
+                await backend.handshake(headers, None)
+            except BaseException:
+                backend.transport.abort()
+                raise
+        backend.start_keepalive()
+        return backend
+
+    def _host_for(self, scope: Scope) -> bytes:
+        """Return the client's Host, or for HTTP/1.0 without one the backend's own."""
+        own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return next((value for name, value in scope["headers"] if name == b"host"), own.encode())
+
+
+def _target(scope: Scope) -> bytes:
+    """Return the target of a request in origin form, or "*"."""
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    return (scope.get("raw_path") or quote(scope["path"]).encode()) + query
 
 
 class _Body:
@@ -267,12 +293,11 @@ async def _refuse(send: Send, status: int) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-async def _deny(scope: Scope, send: Send, error: Exception) -> None:
-    """Refuse a WebSocket with the backend's status, where the server can send one."""
+async def _deny(scope: Scope, send: Send, status: int) -> None:
+    """Refuse a WebSocket with a status, where the server can send one."""
     if "websocket.http.response" not in scope["extensions"]:
         await send({"type": "websocket.close"})
         return
-    status = error.response.status_code if isinstance(error, InvalidStatus) else _BAD_GATEWAY
     await send({"type": "websocket.http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "websocket.http.response.body", "body": b""})
 
