@@ -16,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 import websockets
+from cryptography import x509
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
@@ -275,6 +276,34 @@ async def test_client_certificates(is_trusted: bool) -> None:  # noqa: FBT001
     assert found["x-client-cert-subject"] == who.certificate.subject.rfc4514_string()
     assert int(found["x-client-cert-serial"], 16) == who.certificate.serial_number
     assert unquote(found["x-client-cert"]).encode() == who.cert_pem
+
+
+async def told_of(who: pki.Identity) -> dict[str, str]:
+    """Return what the backend gets of a client with this certificate."""
+    context = client_context()
+    load_identity(context, who)
+    async with (
+        proxying(ca=pki.ca1().cert_pem, request_cert=True) as (server, _),
+        client(server, context=context) as asking,
+    ):
+        return dict((await asking.get("/facts")).json()["headers"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (x509.UniformResourceIdentifier("spiffe://b/x, DNS:admin.example.org"), r'URI:"spiffe://b/x\u002c DNS:admin.example.org"'),
+        (x509.RFC822Name('"a, URI:spiffe://admin"@b.example'), r'email:"\"a\u002c URI:spiffe://admin\"@b.example"'),
+        (x509.DNSName("x,DNS:admin.example.org"), r'DNS:"x\u002cDNS:admin.example.org"'),
+        (x509.UniformResourceIdentifier("spiffe://b/x"), "URI:spiffe://b/x"),
+    ],
+    ids=["URI", "email", "DNS", "harmless"],
+)
+async def test_a_name_of_a_client_is_not_taken_for_two(name: x509.GeneralName, shown: str) -> None:
+    """It is quoted, as Node does."""
+    names = x509.SubjectAlternativeName([name, x509.DNSName("last.example")])
+    found = await told_of(pki.leaf("eve", issuer=pki.ca1(), extensions=[names]))
+    assert found["x-client-cert-san"] == f"{shown}, DNS:last.example"
 
 
 class TestWebSockets:

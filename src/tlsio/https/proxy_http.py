@@ -254,7 +254,8 @@ def certificate_headers(tls: TLSExtension) -> Headers:
     if certificate is None:
         return [(b"x-client-cert-verify", b"NONE")]
     verdict = "SUCCESS" if socket.authorized else f"FAILED:{socket.authorization_error}"
-    names = ", ".join(f"{name.kind}:{name.text}" for name in certificate.general_names if name.name is None)
+    # As Node prints them: what could be taken for two names is quoted (CVE-2021-44532).
+    names = ", ".join(str(name) for name in certificate.general_names if name.name is None)
     found = {
         "x-client-cert-verify": verdict,
         "x-client-cert-subject": tls["client_cert_name"],
