@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 import pki
-from https_peer import exchange, serving
+from https_peer import exchange, serving, split
 from served import Served, client_context, eventually, load_identity, write_files
 from tlsio.https import Server
 from tlsio.https.proxy_http import HTTPProxy
@@ -400,6 +401,46 @@ async def test_the_target_and_host_of_a_websocket(target: bytes, host: bytes) ->
         assert (await exchange(server, HANDSHAKE % (target, host))).startswith(b"HTTP/1.1 403 ")
     assert host_of(heads[0]) == host
     assert heads[0].split()[1] == target.removesuffix(b"?")
+
+
+@pytest.mark.parametrize("location", [b"https://login.example/", b"ws://other.example/", b"/login"])
+async def test_a_backend_that_refuses_a_websocket(location: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The client gets its response, a redirect too; the log has no error of it."""
+    response = (
+        b"HTTP/1.1 302 Found\r\nLocation: %b\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: close, x-hop\r\nX-Hop: 1\r\n"
+        b"Content-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n5\r\n here\r\n0\r\n\r\n"
+    )
+    with caplog.at_level(logging.WARNING):
+        async with answering(response % location) as (server, heads):
+            answer = await exchange(server, HANDSHAKE % (b"/ws", b"localhost"))
+    assert len(heads) == 1
+    status, headers, body = split(answer)
+    assert (status, headers[b"location"], headers[b"content-type"], body) == (302, location, b"text/html", b"not here")
+    assert answer.lower().count(b"set-cookie: ") == 2
+    assert not {b"x-hop", b"transfer-encoding"} & headers.keys()
+    assert headers[b"content-length"] == b"8"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"what?\r\n\r\n",
+        b"",
+    ],
+)
+async def test_a_backend_that_answers_a_websocket_wrongly(response: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """502, and one line in the log, whatever is in the path."""
+    async with answering(response) as (server, _):
+        answer = await exchange(server, HANDSHAKE % (b"/a%0Ab", b"localhost"))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    [error] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert r" failed at the WebSocket /a\x0ab: " in error
+    assert "\n" not in error
 
 
 REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"

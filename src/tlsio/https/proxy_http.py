@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tlsio.model.errors import missing_extra
+from tlsio.trust.names import printable
 
 try:
     import httpcore
@@ -27,6 +28,8 @@ from websockets.uri import WebSocketURI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from websockets.http11 import Response
 
     from tlsio.https.asgi import Message, Receive, Scope, Send
     from tlsio.https.tls_extension import TLSExtension
@@ -44,7 +47,9 @@ _OF_CONNECTION = frozenset(
 _OURS = (b"x-forwarded-", b"x-client-cert")
 _ALSO_OURS = frozenset({b"forwarded", b"x-real-ip"})
 _OF_WEBSOCKET = (b"sec-websocket-", b"host", b"content-length")
+_OF_REFUSAL = frozenset({b"content-length", b"sec-websocket-accept", b"sec-websocket-extensions"})
 _IDLE = 4.0  # seconds that a connection to the backend is kept; Node and uvicorn close theirs after 5
+_STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
 _BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
 _HTTP_PORT = 80  # a Host without a port means it
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of a WebSocket message, as uvicorn's ws_max_size
@@ -111,7 +116,7 @@ class HTTPProxy:
             await send({"type": "http.response.body", "body": b""})
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             reason = str(error) or type(error).__name__
-            _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], scope["path"], reason)
+            _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], printable(scope["path"]), reason)
             if response is None:
                 await _refuse(send, _GATEWAY_TIMEOUT if isinstance(error, httpcore.TimeoutException) else _BAD_GATEWAY)
             # Otherwise, the server cuts the response off: this function returns before its end.
@@ -139,9 +144,12 @@ class HTTPProxy:
             return
         try:
             backend = await self._open_websocket(scope)
-        except (OSError, InvalidHandshake, TimeoutError) as error:
-            _log.error("The backend %s:%d refused the WebSocket %s: %s", self.host, self.port, scope["path"], error)
-            await _deny(scope, send, error.response.status_code if isinstance(error, InvalidStatus) else _BAD_GATEWAY)
+        except (OSError, InvalidHandshake) as error:
+            if isinstance(error, InvalidStatus) and error.response.status_code in _STATUSES:
+                await _deny(scope, send, error.response)
+                return
+            _log.error("The backend %s:%d failed at the WebSocket %s: %s", self.host, self.port, printable(scope["path"]), error)
+            await _deny(scope, send, _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY)
             return
         async with backend:
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol})
@@ -294,13 +302,18 @@ async def _refuse(send: Send, status: int) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-async def _deny(scope: Scope, send: Send, status: int) -> None:
-    """Refuse a WebSocket with a status, where the server can send one."""
+async def _deny(scope: Scope, send: Send, answer: Response | int) -> None:
+    """Refuse a WebSocket with the backend's response or a status, where the server can send one."""
     if "websocket.http.response" not in scope["extensions"]:
         await send({"type": "websocket.close"})
         return
-    await send({"type": "websocket.http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "websocket.http.response.body", "body": b""})
+    status, headers, body = answer, [], b""
+    if not isinstance(answer, int):
+        sent = [(name.encode("latin-1"), value.encode("latin-1", "surrogateescape")) for name, value in answer.headers.raw_items()]
+        headers = [(name, value) for name, value in _without_connection(sent) if name not in _OF_REFUSAL]
+        status, body = answer.status_code, bytes(answer.body or b"")
+    await send({"type": "websocket.http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 async def _to_backend(receive: Receive, backend: ClientConnection) -> None:
