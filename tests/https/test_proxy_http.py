@@ -403,6 +403,53 @@ async def test_the_target_and_host_of_a_websocket(target: bytes, host: bytes) ->
     assert heads[0].split()[1] == target.removesuffix(b"?")
 
 
+async def ask(server: Server, path: str = "/", *, http2: bool, **options: Any) -> httpx.Response:
+    """Ask once."""
+    async with client(server, http2=http2, **options) as asking:
+        return await asking.get(path)
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"304 Not Modified\r\nContent-Length: 100", b""),
+        (b"204 No Content\r\nContent-Length: 5", b""),
+        (b"200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5", b"hello"),
+        (b"200 OK\r\nConnection: close", b"hello"),
+        (b"103 Early Hints\r\n\r\nHTTP/1.1 599 Odd\r\nContent-Length: 5", b"hello"),
+    ],
+)
+async def test_lengths_of_responses(head: bytes, body: bytes, http2: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """A length that is not the body's is not passed on."""
+    async with answering(b"HTTP/1.1 " + head + b"\r\nETag: a\r\n\r\n" + body) as (server, _):
+        answer = await ask(server, http2=http2)
+    assert (answer.status_code, answer.headers["etag"]) == (599 if b"599" in head else int(head[:3]), "a")
+    assert answer.content == (b"hello" if body else b"")
+    assert answer.headers.get("content-length") in (None, "5" if body else None)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@VERSIONS
+@pytest.mark.parametrize("head", [b"600 Odd", b"999 Odd", b"200 OK\r\nX-A: a\x01b", b"200 OK\r\nX-A: a\x7f"])
+async def test_responses_that_cannot_be_passed_on(head: bytes, http2: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """502, and one line in the log."""
+    async with answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 2\r\n\r\nok") as (server, _):
+        assert (await ask(server, http2=http2)).status_code == 502
+    [error] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert error.name == "tlsio.https"
+    assert not error.exc_info
+
+
+async def test_a_request_without_a_host() -> None:
+    """HTTP/1.0 has them: the backend gets its own host, and not that the client had asked for it."""
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (server, heads):
+        assert (await exchange(server, b"GET /a HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert host_of(heads[0]).startswith(b"127.0.0.1:")
+    assert b"forwarded-host" not in heads[0].lower()
+
+
 @pytest.mark.parametrize("location", [b"https://login.example/", b"ws://other.example/", b"/login"])
 async def test_a_backend_that_refuses_a_websocket(location: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """The client gets its response, a redirect too; the log has no error of it."""

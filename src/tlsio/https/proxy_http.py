@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ _OF_WEBSOCKET = (b"sec-websocket-", b"host", b"content-length")
 _OF_REFUSAL = frozenset({b"content-length", b"sec-websocket-accept", b"sec-websocket-extensions"})
 _IDLE = 4.0  # seconds that a connection to the backend is kept; Node and uvicorn close theirs after 5
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
+_WITHOUT_BODY = frozenset({204, 304})
+_NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
 _HTTP_PORT = 80  # a Host without a port means it
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of a WebSocket message, as uvicorn's ws_max_size
@@ -108,16 +111,19 @@ class HTTPProxy:
         """Ask the backend, and pass its response on."""
         assert self._pool is not None  # noqa: S101 - for the type checker: the lifespan has begun
         response: httpcore.Response | None = None
+        is_started = False
         try:
             response = await self._pool.handle_async_request(await self._request(scope, body))
-            await send({"type": "http.response.start", "status": response.status, "headers": _without_connection(response.headers)})
+            start = {"type": "http.response.start", "status": response.status, "headers": _response_headers(response)}
+            is_started = True
+            await send(start)
             async for chunk in response.aiter_stream():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             reason = str(error) or type(error).__name__
             _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], printable(scope["path"]), reason)
-            if response is None:
+            if not is_started:
                 await _refuse(send, _GATEWAY_TIMEOUT if isinstance(error, httpcore.TimeoutException) else _BAD_GATEWAY)
             # Otherwise, the server cuts the response off: this function returns before its end.
         finally:
@@ -126,6 +132,8 @@ class HTTPProxy:
 
     async def _request(self, scope: Scope, body: _Body) -> httpcore.Request:
         headers = forwarded_headers(scope)
+        if not any(name == b"host" for name, _ in headers):
+            headers.append((b"host", self._host_for(scope)))
         has_body = await body.has_begun()
         if has_body and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"transfer-encoding", b"chunked"))
@@ -240,15 +248,34 @@ class _Body:
                 return
 
 
+def _response_headers(response: httpcore.Response) -> Headers:
+    """Return the headers of a response for the client.
+
+    Raises:
+        httpcore.RemoteProtocolError: it cannot be passed on.
+    """
+    if response.status not in _STATUSES:
+        raise httpcore.RemoteProtocolError(f"{response.status} is not the status of a response")
+    sent: Headers = response.headers
+    headers = _without_connection(sent)
+    for name, value in headers:
+        if _NOT_IN_VALUE.search(value) is not None:
+            raise httpcore.RemoteProtocolError(f"The value of the header {name!r} has control characters")
+    # RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length, which an intermediary
+    # removes. A 204 has none, and that of a 304 is not the length of what follows.
+    if response.status in _WITHOUT_BODY or any(name.lower() == b"transfer-encoding" for name, _ in sent):
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return headers
+
+
 def forwarded_headers(scope: Scope) -> Headers:
     """Return a request's headers for the backend: the client's own, and ours about the client."""
     sent: Headers = _without_connection(scope["headers"])
-    host = next((value for name, value in sent if name == b"host"), b"")
     headers = [one for one in sent if not _is_ours(one[0])]
     if scope["client"] is not None:
         headers.append((b"x-forwarded-for", scope["client"][0].encode()))
     headers.append((b"x-forwarded-proto", b"https"))
-    headers.append((b"x-forwarded-host", host))
+    headers += [(b"x-forwarded-host", value) for name, value in sent if name == b"host"]  # HTTP/1.0 may have none
     tls = scope["extensions"].get("tls")
     if tls is not None:
         headers += certificate_headers(tls)
