@@ -307,6 +307,16 @@ async def test_a_name_of_a_client_is_not_taken_for_two(name: x509.GeneralName, s
     assert found["x-client-cert-san"] == f"{shown}, DNS:last.example"
 
 
+async def test_blanks_at_the_end_of_a_clients_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay in the names, and the request does not fail."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "eve  ")])
+    monkeypatch.setattr(pki, "_subject", lambda *_: subject)
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://b/x  ")])
+    found = await told_of(pki.leaf("", issuer=pki.ca1(), extensions=[names]))
+    assert found["x-client-cert-subject"] == r"CN=eve \20"
+    assert found["x-client-cert-san"] == "URI:spiffe://b/x %20"
+
+
 class TestWebSockets:
     """Messages in both directions."""
 

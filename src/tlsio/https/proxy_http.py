@@ -303,8 +303,14 @@ def certificate_headers(tls: TLSExtension) -> Headers:
 
 
 def _in_header(value: str) -> bytes:
-    """Return text that a client may have chosen, with what no header may have as in URLs."""
-    return quote(value, safe=_VISIBLE).encode()
+    """Return text that a client may have chosen, with what no header may have as in URLs.
+
+    A blank at the end would be lost: in a Name it gets its other form (RFC 4514, section 2.4).
+    """
+    text = quote(value, safe=_VISIBLE)
+    if text.endswith(" "):
+        text = text[:-1] + ("20" if text.endswith("\\ ") else "%20")
+    return text.encode()
 
 
 _VISIBLE = "".join(chr(one) for one in range(0x20, 0x7F) if one != ord("%")) + "%"
