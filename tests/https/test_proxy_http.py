@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -378,8 +378,9 @@ async def answering(*responses: bytes) -> AsyncIterator[tuple[Server, list[bytes
     heads: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(left.pop(0))
+        with suppress(asyncio.IncompleteReadError):  # connected, and not asked
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(left.pop(0))
         writer.close()
 
     backend = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -450,6 +451,16 @@ async def test_responses_that_cannot_be_passed_on(head: bytes, http2: bool, capl
     [error] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert error.name == "tlsio.https"
     assert not error.exc_info
+
+
+async def test_a_request_that_cannot_be_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    """400: it is not the backend's failure."""
+    length = b"0" * 30 + b"2"
+    async with answering() as (server, heads):
+        answer = await exchange(server, b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %b\r\n\r\nok" % length)
+    assert split(answer)[::2] == (400, b"The request is not valid.\n")
+    assert not heads
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_request_without_a_host() -> None:

@@ -120,7 +120,10 @@ class HTTPProxy:
             async for chunk in response.aiter_stream():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except httpcore.LocalProtocolError as error:  # the request cannot be sent; the backend knows nothing of it
+            _log.info("A request was refused at %s %s: %s", scope["method"], printable(scope["path"]), error)
+            await _refuse(send, _BAD_REQUEST)
+        except (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.TimeoutException) as error:
             reason = str(error) or type(error).__name__
             _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], printable(scope["path"]), reason)
             if not is_started:
@@ -329,7 +332,7 @@ def _without_connection(headers: Headers) -> Headers:
 
 
 async def _refuse(send: Send, status: int) -> None:
-    text = b"The server behind this one does not answer.\n"
+    text = b"The request is not valid.\n" if status == _BAD_REQUEST else b"The server behind this one does not answer.\n"
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})
