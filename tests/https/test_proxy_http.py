@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -16,12 +17,14 @@ import httpx
 import pytest
 import uvicorn
 import websockets
+from cryptography import x509
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 import pki
+from https_peer import exchange, serving, split
 from served import Served, client_context, eventually, load_identity, write_files
 from tlsio.https import Server
 from tlsio.https.proxy_http import HTTPProxy
@@ -276,6 +279,44 @@ async def test_client_certificates(is_trusted: bool) -> None:  # noqa: FBT001
     assert unquote(found["x-client-cert"]).encode() == who.cert_pem
 
 
+async def told_of(who: pki.Identity) -> dict[str, str]:
+    """Return what the backend gets of a client with this certificate."""
+    context = client_context()
+    load_identity(context, who)
+    async with (
+        proxying(ca=pki.ca1().cert_pem, request_cert=True) as (server, _),
+        client(server, context=context) as asking,
+    ):
+        return dict((await asking.get("/facts")).json()["headers"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (x509.UniformResourceIdentifier("spiffe://b/x, DNS:admin.example.org"), r'URI:"spiffe://b/x\u002c DNS:admin.example.org"'),
+        (x509.RFC822Name('"a, URI:spiffe://admin"@b.example'), r'email:"\"a\u002c URI:spiffe://admin\"@b.example"'),
+        (x509.DNSName("x,DNS:admin.example.org"), r'DNS:"x\u002cDNS:admin.example.org"'),
+        (x509.UniformResourceIdentifier("spiffe://b/x"), "URI:spiffe://b/x"),
+    ],
+    ids=["URI", "email", "DNS", "harmless"],
+)
+async def test_a_name_of_a_client_is_not_taken_for_two(name: x509.GeneralName, shown: str) -> None:
+    """It is quoted, as Node does."""
+    names = x509.SubjectAlternativeName([name, x509.DNSName("last.example")])
+    found = await told_of(pki.leaf("eve", issuer=pki.ca1(), extensions=[names]))
+    assert found["x-client-cert-san"] == f"{shown}, DNS:last.example"
+
+
+async def test_blanks_at_the_end_of_a_clients_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay in the names, and the request does not fail."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "eve  ")])
+    monkeypatch.setattr(pki, "_subject", lambda *_: subject)
+    names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://b/x  ")])
+    found = await told_of(pki.leaf("", issuer=pki.ca1(), extensions=[names]))
+    assert found["x-client-cert-subject"] == r"CN=eve \20"
+    assert found["x-client-cert-san"] == "URI:spiffe://b/x %20"
+
+
 class TestWebSockets:
     """Messages in both directions."""
 
@@ -322,6 +363,155 @@ class TestWebSockets:
                 async with self.connect(server, "?refuse=1"):
                     pass
             assert caught.value.response.status_code == 403
+
+
+HANDSHAKE = (
+    b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def answering(*responses: bytes) -> AsyncIterator[tuple[Server, list[bytes]]]:
+    """Run a proxy of a backend that gives each request the next of these answers, and closes."""
+    left = list(responses)
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):  # connected, and not asked
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(left.pop(0))
+        writer.close()
+
+    backend = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with serving(HTTPProxy("127.0.0.1", backend.sockets[0].getsockname()[1]), lifespan="on") as server:
+        yield server, heads
+    backend.close()
+
+
+def host_of(head: bytes) -> bytes:
+    """Return the host that the head of a request has, which must be one."""
+    [host] = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.lower().startswith(b"host:")]
+    return host
+
+
+@pytest.mark.parametrize("target", [b"rg://x/ws", b"rg:80", b"https://localhost/ws", b"https://localhost/ws?a=1"])
+async def test_the_target_of_a_websocket_is_no_part_of_its_host(target: bytes) -> None:
+    """The backend is asked for the host that was checked, or not at all."""
+    async with answering(REFUSAL) as (server, heads):
+        assert (await exchange(server, HANDSHAKE % (target, b"localhost"))).startswith(b"HTTP/1.1 4")
+    assert [host_of(head) for head in heads] in ([], [b"localhost"])
+    assert all(head.startswith(b"GET /ws") for head in heads)
+
+
+@pytest.mark.parametrize("target", [b"/ws", b"/a;b/c;d?", b"//other.example/ws", b"/ws?a=?&b=;", b"/@%2f[]"])
+@pytest.mark.parametrize("host", [b"localhost", b"LOCALHOST:80", b"localhost:8443", b"[::1]:80", b"127.0.0.1"])
+async def test_the_target_and_host_of_a_websocket(target: bytes, host: bytes) -> None:
+    """Both reach the backend as they came."""
+    async with answering(REFUSAL) as (server, heads):
+        assert (await exchange(server, HANDSHAKE % (target, host))).startswith(b"HTTP/1.1 403 ")
+    assert host_of(heads[0]) == host
+    assert heads[0].split()[1] == target.removesuffix(b"?")
+
+
+async def ask(server: Server, path: str = "/", *, http2: bool, **options: Any) -> httpx.Response:
+    """Ask once."""
+    async with client(server, http2=http2, **options) as asking:
+        return await asking.get(path)
+
+
+@VERSIONS
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"304 Not Modified\r\nContent-Length: 100", b""),
+        (b"204 No Content\r\nContent-Length: 5", b""),
+        (b"200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        (b"200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5", b"hello"),
+        (b"200 OK\r\nConnection: close", b"hello"),
+        (b"103 Early Hints\r\n\r\nHTTP/1.1 599 Odd\r\nContent-Length: 5", b"hello"),
+    ],
+)
+async def test_lengths_of_responses(head: bytes, body: bytes, http2: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """A length that is not the body's is not passed on."""
+    async with answering(b"HTTP/1.1 " + head + b"\r\nETag: a\r\n\r\n" + body) as (server, _):
+        answer = await ask(server, http2=http2)
+    assert (answer.status_code, answer.headers["etag"]) == (599 if b"599" in head else int(head[:3]), "a")
+    assert answer.content == (b"hello" if body else b"")
+    assert answer.headers.get("content-length") in (None, "5" if body else None)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@VERSIONS
+@pytest.mark.parametrize("head", [b"600 Odd", b"999 Odd", b"200 OK\r\nX-A: a\x01b", b"200 OK\r\nX-A: a\x7f"])
+async def test_responses_that_cannot_be_passed_on(head: bytes, http2: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """502, and one line in the log."""
+    async with answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 2\r\n\r\nok") as (server, _):
+        assert (await ask(server, http2=http2)).status_code == 502
+    [error] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert error.name == "tlsio.https"
+    assert not error.exc_info
+
+
+async def test_a_request_that_cannot_be_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    """400: it is not the backend's failure."""
+    length = b"0" * 30 + b"2"
+    async with answering() as (server, heads):
+        answer = await exchange(server, b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %b\r\n\r\nok" % length)
+    assert split(answer)[::2] == (400, b"The request is not valid.\n")
+    assert not heads
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_request_without_a_host() -> None:
+    """HTTP/1.0 has them: the backend gets its own host, and not that the client had asked for it."""
+    async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (server, heads):
+        assert (await exchange(server, b"GET /a HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert host_of(heads[0]).startswith(b"127.0.0.1:")
+    assert b"forwarded-host" not in heads[0].lower()
+
+
+@pytest.mark.parametrize("location", [b"https://login.example/", b"ws://other.example/", b"/login"])
+async def test_a_backend_that_refuses_a_websocket(location: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """The client gets its response, a redirect too; the log has no error of it."""
+    response = (
+        b"HTTP/1.1 302 Found\r\nLocation: %b\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: close, x-hop\r\nX-Hop: 1\r\n"
+        b"Content-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nnot\r\n5\r\n here\r\n0\r\n\r\n"
+    )
+    with caplog.at_level(logging.WARNING):
+        async with answering(response % location) as (server, heads):
+            answer = await exchange(server, HANDSHAKE % (b"/ws", b"localhost"))
+    assert len(heads) == 1
+    status, headers, body = split(answer)
+    assert (status, headers[b"location"], headers[b"content-type"], body) == (302, location, b"text/html", b"not here")
+    assert answer.lower().count(b"set-cookie: ") == 2
+    assert not {b"x-hop", b"transfer-encoding"} & headers.keys()
+    assert headers[b"content-length"] == b"8"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"what?\r\n\r\n",
+        b"",
+    ],
+)
+async def test_a_backend_that_answers_a_websocket_wrongly(response: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """502, and one line in the log, whatever is in the path."""
+    async with answering(response) as (server, _):
+        answer = await exchange(server, HANDSHAKE % (b"/a%0Ab", b"localhost"))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    [error] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert r" failed at the WebSocket /a\x0ab: " in error
+    assert "\n" not in error
+
+
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.slow

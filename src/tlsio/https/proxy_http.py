@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tlsio.model.errors import missing_extra
+from tlsio.trust.names import printable
 
 try:
     import httpcore
 except ModuleNotFoundError:
     raise missing_extra("httpcore", "httpx") from None
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.uri import WebSocketURI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from websockets.asyncio.client import ClientConnection
+    from websockets.http11 import Response
 
     from tlsio.https.asgi import Message, Receive, Scope, Send
     from tlsio.https.tls_extension import TLSExtension
@@ -44,8 +48,13 @@ _OF_CONNECTION = frozenset(
 _OURS = (b"x-forwarded-", b"x-client-cert")
 _ALSO_OURS = frozenset({b"forwarded", b"x-real-ip"})
 _OF_WEBSOCKET = (b"sec-websocket-", b"host", b"content-length")
+_OF_REFUSAL = frozenset({b"content-length", b"sec-websocket-accept", b"sec-websocket-extensions"})
 _IDLE = 4.0  # seconds that a connection to the backend is kept; Node and uvicorn close theirs after 5
-_BAD_GATEWAY, _GATEWAY_TIMEOUT = 502, 504
+_STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
+_WITHOUT_BODY = frozenset({204, 304})
+_NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
+_BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
+_HTTP_PORT = 80  # a Host without a port means it
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of a WebSocket message, as uvicorn's ws_max_size
 _ABNORMAL, _INTERNAL = 1006, 1011  # close codes, RFC 6455, section 7.4.1
 
@@ -102,16 +111,22 @@ class HTTPProxy:
         """Ask the backend, and pass its response on."""
         assert self._pool is not None  # noqa: S101 - for the type checker: the lifespan has begun
         response: httpcore.Response | None = None
+        is_started = False
         try:
             response = await self._pool.handle_async_request(await self._request(scope, body))
-            await send({"type": "http.response.start", "status": response.status, "headers": _without_connection(response.headers)})
+            start = {"type": "http.response.start", "status": response.status, "headers": _response_headers(response)}
+            is_started = True
+            await send(start)
             async for chunk in response.aiter_stream():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
+        except httpcore.LocalProtocolError as error:  # the request cannot be sent; the backend knows nothing of it
+            _log.info("A request was refused at %s %s: %s", scope["method"], printable(scope["path"]), error)
+            await _refuse(send, _BAD_REQUEST)
+        except (httpcore.NetworkError, httpcore.RemoteProtocolError, httpcore.TimeoutException) as error:
             reason = str(error) or type(error).__name__
-            _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], scope["path"], reason)
-            if response is None:
+            _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], printable(scope["path"]), reason)
+            if not is_started:
                 await _refuse(send, _GATEWAY_TIMEOUT if isinstance(error, httpcore.TimeoutException) else _BAD_GATEWAY)
             # Otherwise, the server cuts the response off: this function returns before its end.
         finally:
@@ -120,13 +135,13 @@ class HTTPProxy:
 
     async def _request(self, scope: Scope, body: _Body) -> httpcore.Request:
         headers = forwarded_headers(scope)
+        if not any(name == b"host" for name, _ in headers):
+            headers.append((b"host", self._host_for(scope)))
         has_body = await body.has_begun()
         if has_body and not any(name == b"content-length" for name, _ in headers):
             headers.append((b"transfer-encoding", b"chunked"))
         limits = {"connect": self.connect_timeout, "read": self.read_timeout, "write": self.read_timeout, "pool": self.connect_timeout}
-        query = b"?" + scope["query_string"] if scope["query_string"] else b""
-        target = (scope.get("raw_path") or quote(scope["path"]).encode()) + query
-        url = httpcore.URL(scheme=b"http", host=self.host.encode(), port=self.port, target=target)
+        url = httpcore.URL(scheme=b"http", host=self.host.encode(), port=self.port, target=_target(scope))
         return httpcore.Request(
             scope["method"].encode(), url, headers=headers, content=body.chunks() if has_body else None, extensions={"timeout": limits}
         )
@@ -135,23 +150,17 @@ class HTTPProxy:
 
     async def _forward_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
-        headers = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in forwarded_headers(scope)
-            if not name.startswith(_OF_WEBSOCKET)
-        ]
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), f"{self.host}:{self.port}")
-        path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
+        if not _target(scope).startswith(b"/"):
+            await _deny(scope, send, _BAD_REQUEST)  # in absolute form it would name another host
+            return
         try:
-            backend = await connect(
-                f"ws://{host}{path}{query}", host=self.host, port=self.port, additional_headers=headers, user_agent_header=None,
-                subprotocols=scope["subprotocols"] or None, compression=None, max_size=_MAX_MESSAGE,
-                open_timeout=self.connect_timeout, proxy=None,
-            )  # fmt: skip
-        except (OSError, InvalidHandshake, TimeoutError) as error:
-            _log.error("The backend %s:%d refused the WebSocket %s: %s", self.host, self.port, scope["path"], error)
-            await _deny(scope, send, error)
+            backend = await self._open_websocket(scope)
+        except (OSError, InvalidHandshake) as error:
+            if isinstance(error, InvalidStatus) and error.response.status_code in _STATUSES:
+                await _deny(scope, send, error.response)
+                return
+            _log.error("The backend %s:%d failed at the WebSocket %s: %s", self.host, self.port, printable(scope["path"]), error)
+            await _deny(scope, send, _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY)
             return
         async with backend:
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol})
@@ -162,6 +171,42 @@ class HTTPProxy:
                 for task in directions:
                     task.cancel()
                 await asyncio.gather(*directions, return_exceptions=True)
+
+    async def _open_websocket(self, scope: Scope) -> ClientConnection:
+        """Ask the backend for a WebSocket, with the client's own Host and target.
+
+        The library's `connect` takes a URL: a Host and a target joined to one can be divided at
+        another place. And it follows redirects, which are for the client to follow.
+        """
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in forwarded_headers(scope)
+            if not name.startswith(_OF_WEBSOCKET)
+        ]
+        # A host with its port is sent as it is beside the port that needs none.
+        host, target = self._host_for(scope).decode("latin-1"), _target(scope).decode("latin-1")
+        uri = WebSocketURI(secure=False, host=host, port=_HTTP_PORT, path=target, query="")
+        protocol = ClientProtocol(uri, subprotocols=scope["subprotocols"] or None, max_size=_MAX_MESSAGE)
+        async with asyncio.timeout(self.connect_timeout):
+            _, backend = await asyncio.get_running_loop().create_connection(lambda: ClientConnection(protocol), self.host, self.port)
+            try:
+                await backend.handshake(headers, None)
+            except BaseException:
+                backend.transport.abort()
+                raise
+        backend.start_keepalive()
+        return backend
+
+    def _host_for(self, scope: Scope) -> bytes:
+        """Return the client's Host, or for HTTP/1.0 without one the backend's own."""
+        own = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return next((value for name, value in scope["headers"] if name == b"host"), own.encode())
+
+
+def _target(scope: Scope) -> bytes:
+    """Return the target of a request in origin form, or "*"."""
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    return (scope.get("raw_path") or quote(scope["path"]).encode()) + query
 
 
 class _Body:
@@ -206,15 +251,34 @@ class _Body:
                 return
 
 
+def _response_headers(response: httpcore.Response) -> Headers:
+    """Return the headers of a response for the client.
+
+    Raises:
+        httpcore.RemoteProtocolError: it cannot be passed on.
+    """
+    if response.status not in _STATUSES:
+        raise httpcore.RemoteProtocolError(f"{response.status} is not the status of a response")
+    sent: Headers = response.headers
+    headers = _without_connection(sent)
+    for name, value in headers:
+        if _NOT_IN_VALUE.search(value) is not None:
+            raise httpcore.RemoteProtocolError(f"The value of the header {name!r} has control characters")
+    # RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length, which an intermediary
+    # removes. A 204 has none, and that of a 304 is not the length of what follows.
+    if response.status in _WITHOUT_BODY or any(name.lower() == b"transfer-encoding" for name, _ in sent):
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return headers
+
+
 def forwarded_headers(scope: Scope) -> Headers:
     """Return a request's headers for the backend: the client's own, and ours about the client."""
     sent: Headers = _without_connection(scope["headers"])
-    host = next((value for name, value in sent if name == b"host"), b"")
     headers = [one for one in sent if not _is_ours(one[0])]
     if scope["client"] is not None:
         headers.append((b"x-forwarded-for", scope["client"][0].encode()))
     headers.append((b"x-forwarded-proto", b"https"))
-    headers.append((b"x-forwarded-host", host))
+    headers += [(b"x-forwarded-host", value) for name, value in sent if name == b"host"]  # HTTP/1.0 may have none
     tls = scope["extensions"].get("tls")
     if tls is not None:
         headers += certificate_headers(tls)
@@ -228,7 +292,8 @@ def certificate_headers(tls: TLSExtension) -> Headers:
     if certificate is None:
         return [(b"x-client-cert-verify", b"NONE")]
     verdict = "SUCCESS" if socket.authorized else f"FAILED:{socket.authorization_error}"
-    names = ", ".join(f"{name.kind}:{name.text}" for name in certificate.general_names if name.name is None)
+    # As Node prints them: what could be taken for two names is quoted (CVE-2021-44532).
+    names = ", ".join(str(name) for name in certificate.general_names if name.name is None)
     found = {
         "x-client-cert-verify": verdict,
         "x-client-cert-subject": tls["client_cert_name"],
@@ -241,8 +306,14 @@ def certificate_headers(tls: TLSExtension) -> Headers:
 
 
 def _in_header(value: str) -> bytes:
-    """Return text that a client may have chosen, with what no header may have as in URLs."""
-    return quote(value, safe=_VISIBLE).encode()
+    """Return text that a client may have chosen, with what no header may have as in URLs.
+
+    A blank at the end would be lost: in a Name it gets its other form (RFC 4514, section 2.4).
+    """
+    text = quote(value, safe=_VISIBLE)
+    if text.endswith(" "):
+        text = text[:-1] + ("20" if text.endswith("\\ ") else "%20")
+    return text.encode()
 
 
 _VISIBLE = "".join(chr(one) for one in range(0x20, 0x7F) if one != ord("%")) + "%"
@@ -261,20 +332,24 @@ def _without_connection(headers: Headers) -> Headers:
 
 
 async def _refuse(send: Send, status: int) -> None:
-    text = b"The server behind this one does not answer.\n"
+    text = b"The request is not valid.\n" if status == _BAD_REQUEST else b"The server behind this one does not answer.\n"
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})
 
 
-async def _deny(scope: Scope, send: Send, error: Exception) -> None:
-    """Refuse a WebSocket with the backend's status, where the server can send one."""
+async def _deny(scope: Scope, send: Send, answer: Response | int) -> None:
+    """Refuse a WebSocket with the backend's response or a status, where the server can send one."""
     if "websocket.http.response" not in scope["extensions"]:
         await send({"type": "websocket.close"})
         return
-    status = error.response.status_code if isinstance(error, InvalidStatus) else _BAD_GATEWAY
-    await send({"type": "websocket.http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "websocket.http.response.body", "body": b""})
+    status, headers, body = answer, [], b""
+    if not isinstance(answer, int):
+        sent = [(name.encode("latin-1"), value.encode("latin-1", "surrogateescape")) for name, value in answer.headers.raw_items()]
+        headers = [(name, value) for name, value in _without_connection(sent) if name not in _OF_REFUSAL]
+        status, body = answer.status_code, bytes(answer.body or b"")
+    await send({"type": "websocket.http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "websocket.http.response.body", "body": body})
 
 
 async def _to_backend(receive: Receive, backend: ClientConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -481,11 +482,78 @@ async def test_messages_that_are_not_read_stay_within_the_window() -> None:
         wire.send(raw(DATA, data[start : start + 16000], stream=1))
     await wire.turn()
     stream: Any = wire.protocol._streams[1]
-    assert sum(len(message["bytes"]) for message in stream._messages) < 6_000_000
+    assert stream.kept < 6_000_000
     released.set()
     await wire.turn(raw(DATA, b"", stream=1, flags=END_STREAM))
     await wire.until(lambda: len(sizes) == count)
     assert set(sizes) == {500_000}
+    await wire.end()
+
+
+@pytest.mark.parametrize("is_fragment", [True, False], ids=["unfinished", "not taken"])
+async def test_what_all_websockets_keep_is_bounded(is_fragment: bool) -> None:  # noqa: FBT001
+    """Four times `ws_max_size`; above it, the one that keeps the most is closed, also for its application."""
+    read, got = asyncio.Event(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        if not is_fragment:
+            await read.wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            got.append(len(message["bytes"]))
+        got.append(message["code"])
+
+    wire = Wire(app, ws_max_size=1000).start()
+    sockets = [await Socket(wire, stream).open() for stream in range(1, 11, 2)]
+    for size, socket in zip((900, 1000, 900, 900, 300), sockets, strict=True):  # 4000 together
+        socket.protocol.send_binary(b"x" * size, fin=not is_fragment)
+        await socket.turn()
+        assert not socket.has_ended
+    last = await Socket(wire, 11).open()
+    last.protocol.send_binary(b"x", fin=not is_fragment)
+    await last.turn()
+    for socket in sockets:
+        await socket.turn()
+    assert [socket.has_ended for socket in (*sockets, last)] == [False, True, False, False, False, False]
+    assert [(frame.opcode, frame.data[:2]) for frame in sockets[1].frames] == [(Opcode.CLOSE, (1013).to_bytes(2))]
+    read.set()
+    for socket in (sockets[0], last):
+        if is_fragment:
+            socket.protocol.send_continuation(b"x", fin=True)
+        await socket.turn()
+    assert sorted(got) == ([2, 901, 1013] if is_fragment else [1, 300, 900, 900, 900, 1013])
+    await wire.end()
+
+
+async def test_messages_that_were_taken_are_not_kept() -> None:
+    """Not by the library's parser either, which has the latest frame."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert len((await receive())["bytes"]) == 54_321
+        await receive()
+
+    wire = Wire(app).start()
+    socket = await Socket(wire).open()
+    socket.protocol.send_binary(b"x" * 54_321)
+    await socket.turn()
+    gc.collect()
+    assert not any(isinstance(one, Frame) and len(one.data) == 54_321 for one in gc.get_objects())
+    await wire.end()
+
+
+async def test_messages_that_were_taken_are_not_counted() -> None:
+    """Nor are those of WebSockets that are over: a connection has no limit of all its messages."""
+    wire = Wire(Chat(), ws_max_size=1000).start()
+    for stream in range(1, 41, 2):
+        socket = await Socket(wire, stream).open()
+        socket.protocol.send_binary(b"x" * 1000)
+        socket.protocol.send_binary(b"x" * 900, fin=False)
+        await socket.turn()
+        assert [len(frame.data) for frame in socket.frames] == [1000]
+        await wire.turn(raw(RST_STREAM, CANCEL.to_bytes(4), stream=stream))
     await wire.end()
 
 

@@ -1,7 +1,8 @@
 """The headers of HTTP/2: a request's as an ASGI scope, a response's checked for the wire.
 
 h2 has checked what RFC 9113 asks of the fields of a request. What it leaves out is here: the form
-of the method, the path and the authority.
+of the method, the path and the authority, and of names and values of headers, since HTTP/1.1
+refuses the same.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _METHOD = _NAME = re.compile(_TOKEN)
 _TARGET = re.compile(rb"[!\"$-~]*")  # visible ASCII; a fragment is not sent (RFC 9113, section 8.3.1)
 _NOT_IN_VALUE = re.compile(rb"[\0\r\n]")  # RFC 9113, section 8.2.1
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _COLON = 0x3A
 # RFC 9113, section 8.2.2: they have no place here. Applications set them for HTTP/1.1.
@@ -71,7 +73,7 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
     """Read the head of a request.
 
     Raises:
-        MalformedError: the method, the path, the authority or a content-length is not valid.
+        MalformedError: the method, the path, the authority, or a header is not valid.
     """
     pseudo: dict[bytes, bytes] = {}
     host = b""
@@ -82,7 +84,10 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
     for name, value in fields:
         if name[0] == _COLON:
             pseudo[name] = value
-        elif name == b"cookie":
+            continue
+        if _NAME.fullmatch(name) is None or _CONTROL.search(value) is not None:
+            raise MalformedError(f"{name!r} is not the name of a header, or its value has control characters")
+        if name == b"cookie":
             cookies.append(value)
         elif name == b"host":
             host = value  # h2 has compared it with :authority
@@ -100,12 +105,18 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
         headers.append((b"cookie", b"; ".join(cookies)))
     method, target, protocol = pseudo[b":method"], pseudo.get(b":path", b""), pseudo.get(b":protocol")
     path, _, query = target.partition(b"?")
+    _check_line(method, target, protocol, authority)
+    return RequestHead(method.decode("ascii"), path, query, protocol, headers, length, wants_continue)
+
+
+def _check_line(method: bytes, target: bytes, protocol: bytes | None, authority: bytes) -> None:
+    """Check what is in the request line of HTTP/1.1."""
+    path = target.partition(b"?")[0]
     if not _is_path(path, method, protocol) or _TARGET.fullmatch(target) is None:
         raise MalformedError(f"{target!r} is not a path")
     # RFC 9113, section 8.3.1: it "MUST NOT include the deprecated userinfo subcomponent".
     if _METHOD.fullmatch(method) is None or b"@" in authority:
         raise MalformedError(f"{method!r} is not a method, or {authority!r} not an authority")
-    return RequestHead(method.decode("ascii"), path, query, protocol, headers, length, wants_continue)
 
 
 def _is_path(path: bytes, method: bytes, protocol: bytes | None) -> bool:

@@ -5,8 +5,9 @@ number of streams: a client that opens streams and resets them at once (CVE-2023
 work done than one that waits for its responses.
 
 Memory of a connection is bounded by what the client is allowed to send ahead (the windows in
-`engine.py`), by one message of each application, and by the transport: while the transport has
-enough to send, nothing is read from the client either, since what it sends may need an answer.
+`engine.py`), by one message of each application, by the messages that its WebSockets keep together
+(`_MOST_KEPT`), and by the transport: while the transport has enough to send, nothing is read from
+the client either, since what it sends may need an answer.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ _DRAINED = 49152
 # take a reset then: curl 7.88 and Node 20 lose the response, or wait for ever.
 _LINGER = 5.0
 _RETIRE = 1.0  # seconds that a client has to answer the PING after our first GOAWAY: any round trip
+# Messages of the largest size that all WebSockets of a connection keep at most: a browser has one
+# connection for all pages of a site.
+_MOST_KEPT = 4
 _FIELD_OVERHEAD = 32  # RFC 9113, section 6.5.2: bytes that each header counts besides name and value
 _BAD_REQUEST = 400
 _TOO_LARGE = 413
@@ -73,6 +77,7 @@ class Http2Protocol(asyncio.Protocol):
         self._window_opened: dict[Stream, None] = {}  # while the engine receives
         self._waiting_for_body: set[Stream] = set()
         self._lingering: dict[int, float] = {}  # until when, the next first
+        self._kept = 0  # bytes of messages that the applications of WebSockets have not taken
         # Limits in time.
         self._owed = 0  # the frame or block of headers that `_head_deadline` is for
         self._head_deadline = Deadline(loop, self._head_is_late)
@@ -414,8 +419,20 @@ class Http2Protocol(asyncio.Protocol):
         if not self._waiting_for_room and not self._is_paused:
             self._writing.stop()
 
+    def count_kept(self, count: int) -> None:
+        """Count what WebSockets keep; above the limit, the one that keeps the most is closed."""
+        self._kept += count
+        most = self.service.config.ws_max_size * _MOST_KEPT
+        while self._kept > most:
+            sockets = (stream for stream in self._running if isinstance(stream, WebSocketStream))
+            largest = max(sockets, key=lambda socket: socket.kept)
+            self.log.info("%s: the WebSocket was closed: too much data waits on its connection", self._name_of(largest))
+            largest.drop_messages()
+
     def stream_finished(self, stream: Stream) -> None:
         """Forget a stream whose application has returned."""
+        if isinstance(stream, WebSocketStream):
+            stream.forget_messages()
         self._running.discard(stream)
         if not self._running and not self._is_over:
             self._idle_deadline.set(self.limits.keep_alive_timeout)

@@ -6,7 +6,8 @@ end of a TCP connection.
 
 What the client sends is kept as it came, within the stream's window, and parsed a slice at a time
 when the application has taken the message before: compressed messages would otherwise unfold
-without a bound. So a client's PING waits for the messages before it.
+without a bound. So a client's PING waits for the messages before it. What is parsed and waits for
+the application, or for the rest of its message, is bounded for each connection.
 
 Source: the ASGI specification, "HTTP & WebSocket ASGI Message Format", and its extension "WebSocket
 Denial Response".
@@ -47,6 +48,7 @@ _SLICE = 4096  # bytes that are parsed at once; deflate makes a thousand times a
 _MAX_REPLIES = 65536  # bytes of PONG that wait for the client's window; above it, no more is parsed
 _CLOSE_TIMEOUT = 10.0  # seconds for the client's answer to our Close, as in uvicorn
 _PING_BYTES = 4
+_TOO_MUCH = "too much data waits on this connection"
 # uvicorn's: 4 KiB windows take a sixth of zlib's usual memory for each connection.
 _WINDOW_BITS, _COMPRESSION = 12, {"memLevel": 5}
 
@@ -67,7 +69,11 @@ class UpgradeRefusedError(Exception):
 
 
 class WebSocketStream(Stream):
-    """ASGI's `receive` and `send` for one WebSocket."""
+    """ASGI's `receive` and `send` for one WebSocket.
+
+    Attributes:
+        kept: Bytes of messages that the application has not taken.
+    """
 
     def __init__(self, protocol: Http2Protocol, stream_id: int, scope: Scope) -> None:
         """Take a request to open a WebSocket.
@@ -86,7 +92,8 @@ class WebSocketStream(Stream):
         self._reply_bytes = 0
         self._message = bytearray()  # the fragments of a message that has not ended
         self._is_text = False
-        self._messages: deque[Message] = deque()
+        self._messages: deque[tuple[Message, int]] = deque()  # with their sizes
+        self.kept = 0
         self._disconnect: Message | None = None
         self._news = Signal()
         self._close_deadline = Deadline(protocol.loop, self._close_is_late)
@@ -163,24 +170,44 @@ class WebSocketStream(Stream):
             self._take_fragment(frame)
 
     def _take_fragment(self, frame: Frame) -> None:
+        fragment, frame.data = frame.data, b""  # the library's parser keeps the frame until the next one
+        if self._is_closed:
+            return  # the application does not expect a message after its Close
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._message += frame.data
-        if not frame.fin:
+        self._message += fragment
+        self._keep(len(fragment))
+        if not frame.fin or self._is_closed:
             return
         data = bytes(self._message)
         self._message.clear()
-        if self._is_closed:
-            return  # the application does not expect a message after its Close
         if self._is_text:
             try:
-                self._messages.append({"type": "websocket.receive", "text": data.decode()})
+                self._messages.append(({"type": "websocket.receive", "text": data.decode()}, len(data)))
             except UnicodeDecodeError:
                 self._frames.fail(CloseCode.INVALID_DATA, "a text message is not UTF-8")
                 self._end_with(CloseCode.INVALID_DATA, "")
         else:
-            self._messages.append({"type": "websocket.receive", "bytes": data})
+            self._messages.append(({"type": "websocket.receive", "bytes": data}, len(data)))
         self._news.notify()
+
+    def _keep(self, count: int) -> None:
+        """Count bytes of messages; less than 0: they are not kept any more."""
+        self.kept += count
+        self._protocol.count_kept(count)
+
+    def drop_messages(self) -> None:
+        """Close: all WebSockets of the connection keep too much together, and this one the most."""
+        self.forget_messages()
+        if self.is_open and not self._is_closed:
+            self._frames.fail(CloseCode.TRY_AGAIN_LATER, _TOO_MUCH)
+            self._end_with(CloseCode.TRY_AGAIN_LATER, _TOO_MUCH)
+
+    def forget_messages(self) -> None:
+        """Release what the application has not taken."""
+        self._message.clear()
+        self._messages.clear()
+        self._keep(-self.kept)
 
     def _end_with(self, code: int, reason: str) -> None:
         """Note why the WebSocket is over; the first reason counts."""
@@ -220,7 +247,7 @@ class WebSocketStream(Stream):
         self._disconnect = _disconnect(code, reason)
         self._frames.send_close(code, reason)
         self._transmit()
-        self._messages.clear()
+        self.forget_messages()
         self._close_deadline.set(_CLOSE_TIMEOUT)
         self._ping_deadline.clear()
         self._news.notify()
@@ -263,7 +290,9 @@ class WebSocketStream(Stream):
         while True:
             self._parse()
             if self._messages:
-                return self._messages.popleft()
+                message, size = self._messages.popleft()
+                self._keep(-size)
+                return message
             if self._disconnect is not None:
                 return self._disconnect
             if self.is_request_ended and self._is_accepted and not self._incoming:
