@@ -43,6 +43,47 @@ async def test_requests_before_a_fault_are_answered() -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"400"]
 
 
+@pytest.mark.parametrize("is_started", [False, True])
+@pytest.mark.parametrize("body", [b"Content-Length: 200\r\n\r\n" + b"B" * 200, b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n"])
+async def test_a_refused_body_does_not_touch_the_response_before(body: bytes, is_started: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """The request whose body is refused was sent while an earlier one was being answered."""
+    caplog.set_level(logging.INFO, "tlsio.https")
+    asked: list[str] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+        if is_started:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"O", "more_body": True})
+        while not caplog.records:  # noqa: ASYNC110 - the log has no event
+            await asyncio.sleep(0.01)
+        if not is_started:
+            await send(start)
+        await send({"type": "http.response.body", "body": b"K" if is_started else b"OK"})
+
+    async with serving(app, limits={"max_body_bytes": 100}) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1"), b"POST /2 HTTP/1.1\r\nHost: localhost\r\n" + body)
+    first, status, _ = re.split(rb"HTTP/1.1 (413|400)", answer)
+    assert split(first)[::2] == (200, b"OK")
+    assert status == (b"413" if b"B" in body else b"400")
+    assert asked == ["/1"]
+
+
+async def test_a_body_that_is_refused_after_the_response() -> None:
+    """An error would answer the client's next request."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"OK"})
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await sock.readuntil(b"\r\n\r\nOK")).count(b"HTTP/1.1") == 1
+        await sock.send(b"ZZZ\r\n")
+        assert await sock.read() == b""
+
+
 async def test_a_head_of_the_allowed_size() -> None:
     """And one that is larger by a byte, whole or in pieces."""
     async with serving(limits={"max_header_bytes": 1000}) as server:

@@ -113,6 +113,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._refusal = _BAD_REQUEST
         self._is_retiring = False
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
+        self._started: RequestResponseCycle | None = None  # `cycle` is the latest, which may wait for its turn
         self._is_in_head = self._is_in_body = False
         self._head_bytes = self._head_fields = self._body_bytes = 0
         self._silent_bytes = 0  # received since the parser reported anything
@@ -177,9 +178,13 @@ class Http1Protocol(HttpToolsProtocol):
 
     @property
     def _running(self) -> RequestResponseCycle | None:
-        """The latest request, if its response is not complete."""
-        latest: Any = self.cycle
-        return None if latest is None or latest.response_complete else latest
+        """The request that is being answered."""
+        started = self._started
+        return None if started is None or started.response_complete else started
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._started = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
@@ -219,12 +224,12 @@ class Http1Protocol(HttpToolsProtocol):
         """Start the request."""
         self._head_deadline.clear()
         self._silent_bytes = 0
-        self._is_in_head, self._is_in_body = False, True
         if not self.url.startswith(b"/"):
             self._take_host()
         super().on_headers_complete()
+        self._is_in_head, self._is_in_body = False, True
         if self._is_retiring and self._running is not None:
-            self._running.keep_alive = False
+            self.cycle.keep_alive = False
 
     def _take_host(self) -> None:
         """Take the host from a target in absolute form.
@@ -275,8 +280,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _watch_body(self) -> None:
         """Count the time in which we wait for the client's body."""
-        running = self._running
-        waits = self._is_in_body and not self.flow.read_paused and not (running is not None and running.waiting_for_100_continue)
+        waits = self._is_in_body and not self.flow.read_paused and not self.cycle.waiting_for_100_continue
         if waits:
             self._reading.wait()
         else:
@@ -319,8 +323,13 @@ class Http1Protocol(HttpToolsProtocol):
         head += [b"%s: %s\r\n" % one for one in self.server_state.default_headers]
         head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
         self._last_words = b"".join([*head, body])
+        if self._is_in_body and self.pipeline:
+            self.pipeline.popleft()  # the latest request: it is the one that is refused
+            self._is_in_body = False
         running = self._running
-        if running is None:
+        if running is None and self._is_in_body:
+            self.transport.close()  # the request was answered before its end: an error would answer the next one
+        elif running is None:
             self._say_last_words()
         elif not self._is_in_body:
             self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
