@@ -84,6 +84,28 @@ async def test_a_body_that_is_refused_after_the_response() -> None:
         assert await sock.read() == b""
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_client_that_goes_is_reported_to_the_request_it_waits_for(count: int) -> None:
+    """With pipelined requests too; those are not begun any more."""
+    asked: list[str] = []
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, _send: Any) -> None:
+        asked.append(scope["path"])
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    async with serving(app, graceful_timeout=0.1) as server, asyncio.timeout(5):
+        sock = await connect(server)
+        await sock.send(b"".join(stay(b"/%d" % number) for number in range(count)))
+        await begun.wait()
+        sock.destroy()
+        await ended.wait()
+    assert asked == ["/0"]
+
+
 async def test_a_head_of_the_allowed_size() -> None:
     """And one that is larger by a byte, whole or in pieces."""
     async with serving(limits={"max_header_bytes": 1000}) as server:

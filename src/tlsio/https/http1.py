@@ -149,7 +149,11 @@ class Http1Protocol(HttpToolsProtocol):
             self._watch_body()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the timers."""
+        """Report the end to the request that is being answered, and drop those that wait for it."""
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._end_limits()
 
