@@ -206,6 +206,60 @@ async def test_an_idle_connection_is_closed() -> None:
         assert split(await exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0] == 200
 
 
+@pytest.mark.parametrize("line", [b"\r\n", b"\n", b"\r\n\r\n"])
+async def test_empty_lines_keep_no_idle_connection(line: bytes) -> None:
+    """They are skipped before a request, and are none."""
+    async with (
+        serving(limits={"keep_alive_timeout": 0.2, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(stay(b"/"))
+        await sock.readuntil(b"GET / ")
+        await sock.send(line)
+        assert await sock.read() == b""
+
+
+async def test_a_request_that_is_answered_before_its_end_keeps_no_idle_connection() -> None:
+    """The time runs from the end of its body."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"OK"})
+
+    async with (
+        serving(app, limits={"keep_alive_timeout": 0.2, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        await sock.readuntil(b"\r\n\r\nOK")
+        await sock.send(b"hello")
+        assert await sock.read() == b""
+
+
+@pytest.mark.parametrize("part", [b"GET /2 HTTP/1.1\r\n", b"POST /2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"])
+async def test_a_request_that_has_begun_is_not_idle(part: bytes) -> None:
+    """It began during the response before it, and `keep_alive_timeout` would be over."""
+    goes_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/1":
+            await goes_on.wait()
+        await echo(scope, receive, send)
+
+    async with (
+        serving(app, limits={"keep_alive_timeout": 1e-6, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(stay(b"/1") + part)
+        goes_on.set()
+        await sock.readuntil(b"GET /1 ")
+        await sock.send(b"x" if b"POST" in part else b"Host: localhost\r\n\r\n")
+        assert b"/2 " in await sock.readuntil(b"/2 ")
+
+
 async def test_a_body_that_stops() -> None:
     """The application waits for it, and is told that the client has gone."""
     ended = asyncio.Event()

@@ -134,7 +134,6 @@ class Http1Protocol(HttpToolsProtocol):
         if self._last_words is not None:
             return
         self._silent_bytes += len(data)
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -200,6 +199,7 @@ class Http1Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Limit the time of a head from its first byte."""
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # not for the empty lines before it, which are no request
         self._is_in_head = True
         self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
         self._head_deadline.set(self._limits.header_timeout)
@@ -250,6 +250,7 @@ class Http1Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._silent_bytes = 0
+        self._unset_keepalive_if_required()  # it runs if the response was complete before the request
         self._body_bytes += len(body)
         self._reading.move(len(body))
         most = self._limits.max_body_bytes
@@ -262,6 +263,8 @@ class Http1Protocol(HttpToolsProtocol):
         self._silent_bytes = 0
         self._is_in_body = False
         super().on_message_complete()
+        if self._started is not None and self._running is None:
+            self._wait_for_request()
 
     def _upgrade(self) -> None:
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
@@ -277,8 +280,15 @@ class Http1Protocol(HttpToolsProtocol):
         """Start the next request that is here, or refuse the one that follows."""
         if self._last_words is None or self.pipeline:
             super().on_response_complete()
+            if self._is_in_head:
+                self._unset_keepalive_if_required()  # the next request is limited by header_timeout
         elif not self.transport.is_closing():
             self._say_last_words()
+
+    def _wait_for_request(self) -> None:
+        """Limit the time until the next request, after one that was answered before its end."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     # ---- limits
 
