@@ -321,6 +321,92 @@ async def test_an_upgrade_to_something_else_is_ignored() -> None:
         assert split(answer)[::2] == (200, b"GET / ")
 
 
+FOO = b"Upgrade: foo\r\nConnection: upgrade\r\n"
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+async def test_what_follows_an_ignored_upgrade(cuts: bool) -> None:  # noqa: FBT001
+    """Bodies and the next requests, in one write or byte by byte."""
+    requests = (
+        b"GET /1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % FOO,
+        b"POST /2 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 5\r\n\r\nhello" % FOO,
+        b"POST /3 HTTP/1.1\r\nHost: localhost\r\n%sTransfer-Encoding: chunked\r\n\r\n3\r\nbye\r\n0\r\n\r\n" % FOO,
+        b"POST /4 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 0\r\n\r\n" % FOO,
+        stay(b"/5"),
+        get(path=b"/6"),
+    )
+    sent = b"".join(requests)
+    async with serving() as server, asyncio.timeout(30):
+        answer = await exchange(server, *([sent[at : at + 1] for at in range(len(sent))] if cuts else [sent]))
+    bodies = [part.partition(b"HTTP/1.1")[0] for part in answer.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"GET /1 ", b"POST /2 hello", b"POST /3 bye", b"POST /4 ", b"GET /5 ", b"GET /6 "]
+
+
+async def test_the_body_after_an_ignored_upgrade_is_no_request() -> None:
+    """When it comes in a later write than its head."""
+    hidden = get(path=b"/hidden")
+    head = b"POST /2 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (CLOSE, len(hidden))
+    async with serving() as server, await connect(server) as sock:
+        await sock.send(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % FOO + head)
+        await sock.readuntil(b"GET /1 ")
+        await sock.send(hidden)
+        assert split(await sock.read())[2] == b"POST /2 " + hidden
+
+
+WEBSOCKET = b"%s /ws HTTP/%s\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
+HELLO = b"\x81\x85\0\0\0\0hello"
+
+
+async def echo_both(scope: Any, receive: Any, send: Any) -> None:
+    """Echo one message of a WebSocket, or a request."""
+    if scope["type"] == "http":
+        await echo(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+
+async def test_a_message_in_the_same_write_as_the_handshake() -> None:
+    """It is not lost."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\n\r\n\x81\x05hello" in answer
+
+
+async def test_a_websocket_behind_a_request() -> None:
+    """The response comes first, and no byte of it is taken for a frame."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"400"]
+    assert b"\r\n\r\nGET /1 HTTP/1.1 400" in answer
+
+
+async def test_a_websocket_after_a_request() -> None:
+    """On the same connection, when the response is complete."""
+    async with serving(echo_both) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(stay(b"/1"))
+        await sock.readuntil(b"\r\n\r\nGET /1 ")
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+        assert b"\x05hello" in await sock.readuntil(b"\x05hello")
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "rest", "body"),
+    [
+        (b"POST", b"1.1", b"", b"POST /ws "),
+        (b"GET", b"1.0", b"", b"GET /ws "),
+        (b"GET", b"1.1", b"Content-Length: 5\r\n", b"GET /ws hello"),
+    ],
+)
+async def test_an_upgrade_that_is_no_handshake_of_a_websocket(method: bytes, version: bytes, rest: bytes, body: bytes) -> None:
+    """RFC 6455, section 4.1: a handshake is a GET of HTTP/1.1 or higher; and it has no body."""
+    async with serving(echo_both, limits={"keep_alive_timeout": 0.1}) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (method, version, rest) + (b"hello" if rest else b""))
+    assert split(answer)[::2] == (200, body)
+
+
 async def test_plain_http_is_told_to_use_https() -> None:
     """In plain text, since there is no TLS."""
     async with serving() as server:

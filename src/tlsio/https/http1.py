@@ -34,7 +34,9 @@ _LATE = (408, "The request took too long.")
 _BODY_TOO_LARGE = (413, "The body of the request is too large.")
 _HEAD_TOO_LARGE = (431, "The head of the request is too large.")
 _TOO_MANY_HEADERS = (431, "The request has too many headers.")
+_NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are answered.")
 _STOPPING = (503, "The server is stopping.")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _SEPARATORS = 4  # bytes of a header line besides name and value
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
@@ -115,6 +117,8 @@ class Http1Protocol(HttpToolsProtocol):
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
         self._started: RequestResponseCycle | None = None  # `cycle` is the latest, which may wait for its turn
         self._is_in_head = self._is_in_body = False
+        self._framing: tuple[bytes, bytes] | None = None  # the header that tells how long the body is
+        self._is_repeated = False  # the parser reads a head that was taken already
         self._head_bytes = self._head_fields = self._body_bytes = 0
         self._silent_bytes = 0  # received since the parser reported anything
         self._head_deadline = Deadline(self.loop, self._head_is_late)
@@ -135,10 +139,8 @@ class Http1Protocol(HttpToolsProtocol):
             return
         self._silent_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
-            return
+            if self._upgrades(data):
+                return
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
@@ -198,25 +200,34 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Limit the time of a head from its first byte."""
+        if self._is_repeated:
+            return
         super().on_message_begin()
         self._unset_keepalive_if_required()  # not for the empty lines before it, which are no request
         self._is_in_head = True
+        self._framing = None
         self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
         self._head_deadline.set(self._limits.header_timeout)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the URL."""
+        if self._is_repeated:
+            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. ASGI has no place for those after the body: they are only counted."""
+        if self._is_repeated:
+            return
         self._head_fields += 1
         self._count(len(name) + len(value) + _SEPARATORS)
         if self._head_fields > self._limits.max_headers:
             self._stop(_TOO_MANY_HEADERS)
         if self._is_in_head:
             super().on_header(name, value)
+            if self.headers[-1][0] in _FRAMING and value != b"0":
+                self._framing = self.headers[-1]
 
     def _count(self, size: int) -> None:
         self._silent_bytes = 0
@@ -226,6 +237,9 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request."""
+        if self._is_repeated:
+            self._is_repeated = False
+            return
         self._head_deadline.clear()
         self._silent_bytes = 0
         if not self.url.startswith(b"/"):
@@ -260,21 +274,62 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of the request."""
+        if self._framing is not None and self.parser.should_upgrade():
+            return  # that of its head: the body follows
         self._silent_bytes = 0
         self._is_in_body = False
         super().on_message_complete()
         if self._started is not None and self._running is None:
             self._wait_for_request()
 
-    def _upgrade(self) -> None:
+    def _upgrades(self, data: bytes) -> bool:
+        """Parse, up to a WebSocket's handshake; tell whether there was one."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if self._should_upgrade():
+                    self._upgrade(bytes(rest))
+                    return True
+                # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
+                if self._framing is not None:
+                    self._expect_body(self._framing)
+            else:
+                return False
+
+    def _should_upgrade(self) -> bool:
+        """Tell whether the request is a WebSocket's handshake.
+
+        RFC 6455, section 4.1: it is a GET of HTTP/1.1 or higher. One with a body cannot be: what
+        follows the head would be taken for frames.
+        """
+        return super()._should_upgrade() and self._framing is None and self.scope["method"] == "GET" and self.scope["http_version"] == "1.1"
+
+    def _expect_body(self, framing: tuple[bytes, bytes]) -> None:
+        """Parse the body of a request whose Upgrade is ignored.
+
+        llhttp takes all that follows such a head for another protocol's. A parser without the
+        Upgrade goes on after a head that only says how long the body is.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_repeated, self._framing = True, None
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+
+    def _upgrade(self, rest: bytes) -> None:
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
-        if self._should_upgrade():
-            if self._is_retiring:
-                self._refuse(_STOPPING)
-                return
+        if self._is_retiring:
+            self._refuse(_STOPPING)
+        elif self._running is not None:
+            self._refuse(_NOT_ALONE)
+        else:
             self._end_limits()
             self.handle_websocket_upgrade()
-        # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
+            if rest:
+                websocket: Any = self.transport.get_protocol()
+                websocket.data_received(rest)
 
     def on_response_complete(self) -> None:
         """Start the next request that is here, or refuse the one that follows."""
