@@ -392,6 +392,52 @@ async def test_a_websocket_after_a_request() -> None:
         assert b"\x05hello" in await sock.readuntil(b"\x05hello")
 
 
+@pytest.mark.parametrize("is_websocket", [False, True])
+@pytest.mark.parametrize(
+    ("target", "host", "path", "query"),
+    [
+        (b"/ws?a=%41?b", b"localhost", "/ws", b"a=%41?b"),
+        (b"//x/ws", b"localhost", "//x/ws", b""),
+        (b"https://127.0.0.1/w%73?a=1", b"127.0.0.1", "/ws", b"a=1"),
+        (b"HTTPS://127.0.0.1:443//ws", b"127.0.0.1:443", "//ws", b""),
+        (b"https://127.0.0.1", b"127.0.0.1", "/", b""),
+        (b"https://127.0.0.1?a=/b", b"127.0.0.1", "/", b"a=/b"),
+    ],
+)
+async def test_the_target_in_the_scope(target: bytes, host: bytes, path: str, query: bytes, is_websocket: bool) -> None:  # noqa: FBT001
+    """In each form, the same for requests and WebSockets."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        seen.append((dict(scope["headers"])[b"host"], scope["path"], scope["query_string"]))
+        kind = "websocket.http.response" if is_websocket else "http.response"
+        await send({"type": f"{kind}.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": f"{kind}.body", "body": b""})
+
+    request = (WEBSOCKET % (b"GET", b"1.1", b"")) if is_websocket else get(path=b"/ws")
+    async with serving(app) as server, asyncio.timeout(5):
+        assert split(await exchange(server, request.replace(b"/ws", target, 1)))[0] == 200
+    assert seen == [(host, path, query)]
+
+
+@pytest.mark.parametrize("target", [b"https://127.0.0.1", b"*"])
+async def test_the_target_of_options_for_the_whole_server(target: bytes) -> None:
+    """RFC 9112, section 3.2.4: both forms are the same."""
+    async with serving() as server:
+        answer = await exchange(server, get().replace(b"GET /", b"OPTIONS " + target))
+    assert split(answer)[::2] == (200, b"OPTIONS * ")
+
+
+@pytest.mark.parametrize("is_websocket", [False, True])
+@pytest.mark.parametrize("target", [b"rg://x/ws", b"ftp://localhost/ws", b"/ws#a", b"/#/ws", b"*", b"https://localhost/ws#a"])
+async def test_a_target_that_is_not_valid(target: bytes, is_websocket: bool) -> None:  # noqa: FBT001
+    """It is refused, after the responses to earlier requests."""
+    request = (WEBSOCKET % (b"GET", b"1.1", b"")) if is_websocket else get(path=b"/ws")
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + request.replace(b"/ws", target, 1))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"400"]
+
+
 @pytest.mark.parametrize(
     ("method", "version", "rest", "body"),
     [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -45,7 +45,7 @@ _DRAINED = 49152
 _ON_ITS_WAY = 0.25
 
 
-_AUTHORITY = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 class _RefusedError(Exception):
@@ -243,23 +243,35 @@ class Http1Protocol(HttpToolsProtocol):
         self._head_deadline.clear()
         self._silent_bytes = 0
         if not self.url.startswith(b"/"):
-            self._take_host()
+            self._take_authority()
+        if b"#" in self.url:
+            self._stop(_BAD_REQUEST)  # uvicorn has a fragment in the path of a WebSocket
         super().on_headers_complete()
         self._is_in_head, self._is_in_body = False, True
         if self._is_retiring and self._running is not None:
             self.cycle.keep_alive = False
 
-    def _take_host(self) -> None:
-        """Take the host from a target in absolute form.
+    def _take_authority(self) -> None:
+        """Take host and path from a target in absolute form.
 
         RFC 9112, section 3.2.2: "the origin server MUST ignore the received Host header field (if
         any) and instead use the host information of the request-target". A request without exactly
         one Host stays an error.
         """
-        found = _AUTHORITY.match(self.url)
+        is_options = self.parser.get_method() == b"OPTIONS"
+        if self.url == b"*" and is_options:
+            return
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            self._stop(_BAD_REQUEST)
+        host, path = found.groups()
         places = [place for place, (name, _) in enumerate(self.headers) if name == b"host"]
-        if found is not None and len(places) == 1:
-            self.headers[places[0]] = (b"host", found[1])
+        if len(places) == 1:
+            self.headers[places[0]] = (b"host", host)
+        if not path and is_options:
+            path = b"*"  # RFC 9112, section 3.2.4
+        # uvicorn takes the target of a WebSocket as a path, whatever its form.
+        self.url = path if path.startswith((b"/", b"*")) else b"/" + path
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -375,7 +387,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     # ---- refusals
 
-    def _stop(self, refusal: tuple[int, str]) -> None:
+    def _stop(self, refusal: tuple[int, str]) -> NoReturn:
         """Refuse a request within a callback of the parser."""
         self._refusal = refusal
         raise _RefusedError
