@@ -392,6 +392,75 @@ async def test_a_websocket_after_a_request() -> None:
         assert b"\x05hello" in await sock.readuntil(b"\x05hello")
 
 
+@pytest.mark.parametrize(
+    ("early", "answer"),
+    [
+        (HELLO, b"\x81\x05hello"),
+        (b"\x89\x80\0\0\0\0" + HELLO, b"\x8a\x00\x81\x05hello"),
+        (b"\x81\x05hello", b"\x88\x13\x03\xeaincorrect masking"),
+        (b"\xff\xff", b"\x88"),
+        (b"\x88\x80\0\0\0\0", b"\x88\x00"),
+    ],
+)
+async def test_frames_before_the_handshake_is_answered(early: bytes, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """They are parsed after it, valid or not, and no client can cause an error in the log."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+            await send({"type": "websocket.close"})
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b"") + early)
+        head = await sock.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert (await sock.readexactly(len(answer))).startswith(answer)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_many_bytes_before_the_handshake_is_answered() -> None:
+    """The server stops reading, and goes on after it."""
+    accepts = asyncio.Event()
+    large = b"\x82\xff" + (200_000).to_bytes(8, "big") + bytes(4 + 200_000)
+    sizes: list[int] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await accepts.wait()
+        await send({"type": "websocket.accept"})
+        sizes.extend([len((await receive())["bytes"]) for _ in range(3)])
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b""))
+        sending = asyncio.create_task(sock.send(large * 3))
+        await asyncio.sleep(0.1)
+        accepts.set()
+        await sending
+        await sock.read()
+        while len(sizes) < 3:  # noqa: ASYNC110 - the application ends by itself
+            await asyncio.sleep(0.01)
+    assert sizes == [200_000] * 3
+
+
+@pytest.mark.parametrize("more", [b"", b"\x88\x80\0\0\0\0"])
+async def test_a_text_that_is_not_utf8(more: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 6455, section 8.1: the WebSocket fails. It may end with the client's close frame."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", b""), b"\x81\x81\0\0\0\0\xff" + more)
+    assert answer.endswith(b"\x88\x00" if more else b"\x88\x02\x03\xef")
+    assert not [record for record in caplog.records if "Invalid UTF-8" in record.getMessage() or record.name == "asyncio"]
+
+
+@pytest.mark.parametrize(("line", "status"), [(b"A: " + b"x" * 9000, 431), (b"A: \xe9", 101), (b"Content-Length: 0", 101)])
+async def test_the_head_of_a_websocket(line: bytes, status: int) -> None:
+    """One that only websockets refuses is answered, too."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", line + b"\r\n") + HELLO)
+    assert int(answer.split()[1]) == status
+
+
 @pytest.mark.parametrize("is_websocket", [False, True])
 @pytest.mark.parametrize(
     ("target", "host", "path", "query"),

@@ -16,6 +16,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 from tlsio.https.deadline import Deadline, Pace
 
@@ -38,6 +39,7 @@ _NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are ans
 _STOPPING = (503, "The server is stopping.")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _SEPARATORS = 4  # bytes of a header line besides name and value
+_MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
 # Seconds after a response, or the handshake, in which a client's next request may be on its way
@@ -66,20 +68,61 @@ class _ConnectionConfig:
 
 
 class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's.
+    """uvicorn's, of which 0.54 has these faults.
 
-    It (0.54) logs an error for each `websocket.http.response`, as if the application had returned
-    without an answer. So clients whose WebSocket is refused could fill the log.
+    It logs an error for each `websocket.http.response`, as if the application had returned without
+    an answer, and for text that is not UTF-8. So clients could fill the log. It parses frames
+    before the application has accepted the WebSocket, which websockets cannot do if one is not
+    valid, and answers a ping before the handshake. And it waits for ever after a head that
+    websockets refuses.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logger = _log
+        self._early = bytearray()  # what the client sent before the handshake was answered
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early += data
+            if len(self._early) > _MOST_EARLY and not self.read_paused:
+                self.read_paused = True
+                self.transport.pause_reading()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            answer = b"".join(self.conn.data_to_send())
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(answer or _error(_BAD_REQUEST, self.default_headers))
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():  # websockets raises an error then
+            super().shutdown()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.conn.fail(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
+        elif message["type"] == "websocket.accept" and self.handshake_complete:
+            self._take_early()
+
+    def _take_early(self) -> None:
+        """Parse what came before the handshake was answered."""
+        early = bytes(self._early)
+        self._early.clear()
+        if early:
+            self.data_received(early)
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
 
 
 class _WatchedFlow(FlowControl):
@@ -399,11 +442,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._end_limits()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
-        body = f"{text}\n".encode()
-        head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
-        head += [b"%s: %s\r\n" % one for one in self.server_state.default_headers]
-        head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-        self._last_words = b"".join([*head, body])
+        self._last_words = _error(refusal, self.server_state.default_headers)
         if self._is_in_body and self.pipeline:
             self.pipeline.popleft()  # the latest request: it is the one that is refused
             self._is_in_body = False
@@ -424,3 +463,21 @@ class Http1Protocol(HttpToolsProtocol):
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")
         self.transport.close()
+
+
+def _error(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a response after which the connection is closed."""
+    status, text = refusal
+    body = f"{text}\n".encode()
+    head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
+    head += [b"%s: %s\r\n" % one for one in default_headers]
+    head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+    return b"".join([*head, body])
+
+
+def _is_utf8(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
