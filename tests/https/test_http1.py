@@ -167,6 +167,17 @@ async def test_trailers_do_not_reach_the_scope() -> None:
         assert b" 431 " in await exchange(server, head, b"5\r\nhello\r\n0\r\n" + many + b"\r\n")
 
 
+@pytest.mark.parametrize(
+    "trailer", [b"Connection: close", b"connection: upgrade", b"Upgrade: foo", b"Content-Length: 1", b"Transfer-Encoding: x"]
+)
+async def test_a_trailer_about_the_connection_or_the_body(trailer: bytes) -> None:
+    """RFC 9110, section 6.5.1: not in trailers."""
+    head = b"POST /1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    async with serving(limits={"keep_alive_timeout": 1.0}) as server, asyncio.timeout(5):
+        answer = await exchange(server, head + trailer + b"\r\n\r\n" + get(path=b"/2"))
+    assert split(answer)[0] == 400
+
+
 @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:  # noqa: FBT001

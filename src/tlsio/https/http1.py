@@ -38,6 +38,9 @@ _TOO_MANY_HEADERS = (431, "The request has too many headers.")
 _NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are answered.")
 _STOPPING = (503, "The server is stopping.")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+# RFC 9110, section 6.5.1: they have no place in trailers. llhttp obeys them there nevertheless:
+# after `Connection: close` it drops what follows, though the response was not the last one.
+_NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
@@ -271,6 +274,8 @@ class Http1Protocol(HttpToolsProtocol):
             super().on_header(name, value)
             if self.headers[-1][0] in _FRAMING and value != b"0":
                 self._framing = self.headers[-1]
+        elif name.lower() in _NOT_IN_TRAILERS:
+            self._stop(_BAD_REQUEST)
 
     def _count(self, size: int) -> None:
         self._silent_bytes = 0
