@@ -325,6 +325,48 @@ async def test_one_fault_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[0].endswith(": 400: This is not a valid request of HTTP/1.1.")
 
 
+HTTP10 = b"%s / HTTP/1.0\r\nHost: localhost\r\n%s\r\n"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"Transfer-Encoding", b"chunked")], [(b"Content-Length", b"10")]])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_response_of_http10(method: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """RFC 9112, section 6.1: it has no Transfer-Encoding."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        await send({"type": "http.response.body", "body": b"world"})
+
+    async with serving(app) as server, asyncio.timeout(5):
+        status, sent, body = split(await exchange(server, HTTP10 % (method, b"")))
+    assert (status, sent[b"connection"], body) == (200, b"close", b"helloworld" if method == b"GET" else b"")
+    assert b"transfer-encoding" not in sent
+    assert sent.get(b"content-length") == (b"10" if headers and headers[0][1] == b"10" else None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_response_of_http10_that_is_not_complete(fails: bool) -> None:  # noqa: FBT001
+    """Its end is that of the connection, which is cut off without close_notify."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        if fails:
+            raise ValueError
+
+    async with serving(app) as server, asyncio.timeout(5):
+        with pytest.raises((tlsio.TruncatedError, ConnectionError)):
+            await exchange(server, HTTP10 % (b"GET", b""))
+
+
+async def test_100_continue_of_http10() -> None:
+    """RFC 9110, section 10.1.1: it is ignored."""
+    async with serving() as server, asyncio.timeout(5):
+        answer = await exchange(server, HTTP10 % (b"POST", b"Expect: 100-continue\r\nContent-Length: 5\r\n"), b"hello")
+    assert split(answer)[::2] == (200, b"POST / hello")
+
+
 async def test_an_upgrade_to_something_else_is_ignored() -> None:
     """RFC 9110, section 7.8."""
     async with serving() as server:

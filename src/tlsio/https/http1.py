@@ -235,7 +235,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._started = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else _for_http10(app, cycle))
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
@@ -468,6 +468,41 @@ class Http1Protocol(HttpToolsProtocol):
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")
         self.transport.close()
+
+
+def _for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
+    """Return an application that answers a client of HTTP/1.0.
+
+    RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless
+    the corresponding request indicates HTTP/1.1". The end of the connection is that of the body, so
+    the connection is aborted if the response is not complete.
+
+    RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0
+    request MUST ignore that expectation".
+    """
+    cycle.waiting_for_100_continue = False
+    ends_with_connection = False
+
+    async def call(scope: Any, receive: Any, send: Any) -> Any:
+        async def send_plain(message: Any) -> None:
+            nonlocal ends_with_connection
+            if message["type"] == "http.response.start" and not cycle.response_started:
+                headers = [one for one in message.get("headers", ()) if one[0].lower() != b"transfer-encoding"]
+                message = {**message, "headers": headers}
+                if not any(name.lower() == b"content-length" for name, _ in headers):
+                    ends_with_connection = True
+                    cycle.chunked_encoding = False
+            elif message["type"] == "http.response.body" and ends_with_connection:
+                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares them
+            await send(message)
+
+        try:
+            return await app(scope, receive, send_plain)
+        finally:
+            if ends_with_connection and not cycle.response_complete:
+                cycle.transport.abort()
+
+    return call
 
 
 def _error(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:
