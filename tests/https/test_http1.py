@@ -43,6 +43,69 @@ async def test_requests_before_a_fault_are_answered() -> None:
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"200", b"400"]
 
 
+@pytest.mark.parametrize("is_started", [False, True])
+@pytest.mark.parametrize("body", [b"Content-Length: 200\r\n\r\n" + b"B" * 200, b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n"])
+async def test_a_refused_body_does_not_touch_the_response_before(body: bytes, is_started: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    """The request whose body is refused was sent while an earlier one was being answered."""
+    caplog.set_level(logging.INFO, "tlsio.https")
+    asked: list[str] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+        if is_started:
+            await send(start)
+            await send({"type": "http.response.body", "body": b"O", "more_body": True})
+        while not caplog.records:  # noqa: ASYNC110 - the log has no event
+            await asyncio.sleep(0.01)
+        if not is_started:
+            await send(start)
+        await send({"type": "http.response.body", "body": b"K" if is_started else b"OK"})
+
+    async with serving(app, limits={"max_body_bytes": 100}) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1"), b"POST /2 HTTP/1.1\r\nHost: localhost\r\n" + body)
+    first, status, _ = re.split(rb"HTTP/1.1 (413|400)", answer)
+    assert split(first)[::2] == (200, b"OK")
+    assert status == (b"413" if b"B" in body else b"400")
+    assert asked == ["/1"]
+
+
+async def test_a_body_that_is_refused_after_the_response() -> None:
+    """An error would answer the client's next request."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"OK"})
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await sock.readuntil(b"\r\n\r\nOK")).count(b"HTTP/1.1") == 1
+        await sock.send(b"ZZZ\r\n")
+        assert await sock.read() == b""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_client_that_goes_is_reported_to_the_request_it_waits_for(count: int) -> None:
+    """With pipelined requests too; those are not begun any more."""
+    asked: list[str] = []
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, _send: Any) -> None:
+        asked.append(scope["path"])
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    async with serving(app, graceful_timeout=0.1) as server, asyncio.timeout(5):
+        sock = await connect(server)
+        await sock.send(b"".join(stay(b"/%d" % number) for number in range(count)))
+        await begun.wait()
+        sock.destroy()
+        await ended.wait()
+    assert asked == ["/0"]
+
+
 async def test_a_head_of_the_allowed_size() -> None:
     """And one that is larger by a byte, whole or in pieces."""
     async with serving(limits={"max_header_bytes": 1000}) as server:
@@ -104,6 +167,17 @@ async def test_trailers_do_not_reach_the_scope() -> None:
         assert b" 431 " in await exchange(server, head, b"5\r\nhello\r\n0\r\n" + many + b"\r\n")
 
 
+@pytest.mark.parametrize(
+    "trailer", [b"Connection: close", b"connection: upgrade", b"Upgrade: foo", b"Content-Length: 1", b"Transfer-Encoding: x"]
+)
+async def test_a_trailer_about_the_connection_or_the_body(trailer: bytes) -> None:
+    """RFC 9110, section 6.5.1: not in trailers."""
+    head = b"POST /1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    async with serving(limits={"keep_alive_timeout": 1.0}) as server, asyncio.timeout(5):
+        answer = await exchange(server, head + trailer + b"\r\n\r\n" + get(path=b"/2"))
+    assert split(answer)[0] == 400
+
+
 @pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413)])
 @pytest.mark.parametrize("is_chunked", [False, True])
 async def test_the_size_of_a_body(size: int, status: int, is_chunked: bool) -> None:  # noqa: FBT001
@@ -141,6 +215,60 @@ async def test_an_idle_connection_is_closed() -> None:
     """After `keep_alive_timeout`, not after the longer `header_timeout`."""
     async with serving(limits={"keep_alive_timeout": 0.05, "header_timeout": 60.0}) as server:
         assert split(await exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0] == 200
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"\n", b"\r\n\r\n"])
+async def test_empty_lines_keep_no_idle_connection(line: bytes) -> None:
+    """They are skipped before a request, and are none."""
+    async with (
+        serving(limits={"keep_alive_timeout": 0.2, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(stay(b"/"))
+        await sock.readuntil(b"GET / ")
+        await sock.send(line)
+        assert await sock.read() == b""
+
+
+async def test_a_request_that_is_answered_before_its_end_keeps_no_idle_connection() -> None:
+    """The time runs from the end of its body."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"OK"})
+
+    async with (
+        serving(app, limits={"keep_alive_timeout": 0.2, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        await sock.readuntil(b"\r\n\r\nOK")
+        await sock.send(b"hello")
+        assert await sock.read() == b""
+
+
+@pytest.mark.parametrize("part", [b"GET /2 HTTP/1.1\r\n", b"POST /2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n"])
+async def test_a_request_that_has_begun_is_not_idle(part: bytes) -> None:
+    """It began during the response before it, and `keep_alive_timeout` would be over."""
+    goes_on = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/1":
+            await goes_on.wait()
+        await echo(scope, receive, send)
+
+    async with (
+        serving(app, limits={"keep_alive_timeout": 1e-6, "header_timeout": 60.0}) as server,
+        await connect(server) as sock,
+        asyncio.timeout(5),
+    ):
+        await sock.send(stay(b"/1") + part)
+        goes_on.set()
+        await sock.readuntil(b"GET /1 ")
+        await sock.send(b"x" if b"POST" in part else b"Host: localhost\r\n\r\n")
+        assert b"/2 " in await sock.readuntil(b"/2 ")
 
 
 async def test_a_body_that_stops() -> None:
@@ -197,11 +325,254 @@ async def test_one_fault_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert lines[0].endswith(": 400: This is not a valid request of HTTP/1.1.")
 
 
+HTTP10 = b"%s / HTTP/1.0\r\nHost: localhost\r\n%s\r\n"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"Transfer-Encoding", b"chunked")], [(b"Content-Length", b"10")]])
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_a_response_of_http10(method: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """RFC 9112, section 6.1: it has no Transfer-Encoding."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        await send({"type": "http.response.body", "body": b"world"})
+
+    async with serving(app) as server, asyncio.timeout(5):
+        status, sent, body = split(await exchange(server, HTTP10 % (method, b"")))
+    assert (status, sent[b"connection"], body) == (200, b"close", b"helloworld" if method == b"GET" else b"")
+    assert b"transfer-encoding" not in sent
+    assert sent.get(b"content-length") == (b"10" if headers and headers[0][1] == b"10" else None)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_response_of_http10_that_is_not_complete(fails: bool) -> None:  # noqa: FBT001
+    """Its end is that of the connection, which is cut off without close_notify."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        if fails:
+            raise ValueError
+
+    async with serving(app) as server, asyncio.timeout(5):
+        with pytest.raises((tlsio.TruncatedError, ConnectionError)):
+            await exchange(server, HTTP10 % (b"GET", b""))
+
+
+async def test_100_continue_of_http10() -> None:
+    """RFC 9110, section 10.1.1: it is ignored."""
+    async with serving() as server, asyncio.timeout(5):
+        answer = await exchange(server, HTTP10 % (b"POST", b"Expect: 100-continue\r\nContent-Length: 5\r\n"), b"hello")
+    assert split(answer)[::2] == (200, b"POST / hello")
+
+
 async def test_an_upgrade_to_something_else_is_ignored() -> None:
     """RFC 9110, section 7.8."""
     async with serving() as server:
         answer = await exchange(server, b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: foo\r\nConnection: upgrade, close\r\n\r\n")
         assert split(answer)[::2] == (200, b"GET / ")
+
+
+FOO = b"Upgrade: foo\r\nConnection: upgrade\r\n"
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+async def test_what_follows_an_ignored_upgrade(cuts: bool) -> None:  # noqa: FBT001
+    """Bodies and the next requests, in one write or byte by byte."""
+    requests = (
+        b"GET /1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % FOO,
+        b"POST /2 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 5\r\n\r\nhello" % FOO,
+        b"POST /3 HTTP/1.1\r\nHost: localhost\r\n%sTransfer-Encoding: chunked\r\n\r\n3\r\nbye\r\n0\r\n\r\n" % FOO,
+        b"POST /4 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: 0\r\n\r\n" % FOO,
+        stay(b"/5"),
+        get(path=b"/6"),
+    )
+    sent = b"".join(requests)
+    async with serving() as server, asyncio.timeout(30):
+        answer = await exchange(server, *([sent[at : at + 1] for at in range(len(sent))] if cuts else [sent]))
+    bodies = [part.partition(b"HTTP/1.1")[0] for part in answer.split(b"\r\n\r\n")[1:]]
+    assert bodies == [b"GET /1 ", b"POST /2 hello", b"POST /3 bye", b"POST /4 ", b"GET /5 ", b"GET /6 "]
+
+
+async def test_the_body_after_an_ignored_upgrade_is_no_request() -> None:
+    """When it comes in a later write than its head."""
+    hidden = get(path=b"/hidden")
+    head = b"POST /2 HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\n" % (CLOSE, len(hidden))
+    async with serving() as server, await connect(server) as sock:
+        await sock.send(b"GET /1 HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % FOO + head)
+        await sock.readuntil(b"GET /1 ")
+        await sock.send(hidden)
+        assert split(await sock.read())[2] == b"POST /2 " + hidden
+
+
+WEBSOCKET = b"%s /ws HTTP/%s\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
+HELLO = b"\x81\x85\0\0\0\0hello"
+
+
+async def echo_both(scope: Any, receive: Any, send: Any) -> None:
+    """Echo one message of a WebSocket, or a request."""
+    if scope["type"] == "http":
+        await echo(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+
+async def test_a_message_in_the_same_write_as_the_handshake() -> None:
+    """It is not lost."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\n\r\n\x81\x05hello" in answer
+
+
+async def test_a_websocket_behind_a_request() -> None:
+    """The response comes first, and no byte of it is taken for a frame."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"400"]
+    assert b"\r\n\r\nGET /1 HTTP/1.1 400" in answer
+
+
+async def test_a_websocket_after_a_request() -> None:
+    """On the same connection, when the response is complete."""
+    async with serving(echo_both) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(stay(b"/1"))
+        await sock.readuntil(b"\r\n\r\nGET /1 ")
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b"") + HELLO)
+        assert b"\x05hello" in await sock.readuntil(b"\x05hello")
+
+
+@pytest.mark.parametrize(
+    ("early", "answer"),
+    [
+        (HELLO, b"\x81\x05hello"),
+        (b"\x89\x80\0\0\0\0" + HELLO, b"\x8a\x00\x81\x05hello"),
+        (b"\x81\x05hello", b"\x88\x13\x03\xeaincorrect masking"),
+        (b"\xff\xff", b"\x88"),
+        (b"\x88\x80\0\0\0\0", b"\x88\x00"),
+    ],
+)
+async def test_frames_before_the_handshake_is_answered(early: bytes, answer: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """They are parsed after it, valid or not, and no client can cause an error in the log."""
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+            await send({"type": "websocket.close"})
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b"") + early)
+        head = await sock.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert (await sock.readexactly(len(answer))).startswith(answer)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_many_bytes_before_the_handshake_is_answered() -> None:
+    """The server stops reading, and goes on after it."""
+    accepts = asyncio.Event()
+    large = b"\x82\xff" + (200_000).to_bytes(8, "big") + bytes(4 + 200_000)
+    sizes: list[int] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await accepts.wait()
+        await send({"type": "websocket.accept"})
+        sizes.extend([len((await receive())["bytes"]) for _ in range(3)])
+
+    async with serving(app) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send(WEBSOCKET % (b"GET", b"1.1", b""))
+        sending = asyncio.create_task(sock.send(large * 3))
+        await asyncio.sleep(0.1)
+        accepts.set()
+        await sending
+        await sock.read()
+        while len(sizes) < 3:  # noqa: ASYNC110 - the application ends by itself
+            await asyncio.sleep(0.01)
+    assert sizes == [200_000] * 3
+
+
+@pytest.mark.parametrize("more", [b"", b"\x88\x80\0\0\0\0"])
+async def test_a_text_that_is_not_utf8(more: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """RFC 6455, section 8.1: the WebSocket fails. It may end with the client's close frame."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", b""), b"\x81\x81\0\0\0\0\xff" + more)
+    assert answer.endswith(b"\x88\x00" if more else b"\x88\x02\x03\xef")
+    assert not [record for record in caplog.records if "Invalid UTF-8" in record.getMessage() or record.name == "asyncio"]
+
+
+@pytest.mark.parametrize(("line", "status"), [(b"A: " + b"x" * 9000, 431), (b"A: \xe9", 101), (b"Content-Length: 0", 101)])
+async def test_the_head_of_a_websocket(line: bytes, status: int) -> None:
+    """One that only websockets refuses is answered, too."""
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (b"GET", b"1.1", line + b"\r\n") + HELLO)
+    assert int(answer.split()[1]) == status
+
+
+@pytest.mark.parametrize("is_websocket", [False, True])
+@pytest.mark.parametrize(
+    ("target", "host", "path", "query"),
+    [
+        (b"/ws?a=%41?b", b"localhost", "/ws", b"a=%41?b"),
+        (b"//x/ws", b"localhost", "//x/ws", b""),
+        (b"https://127.0.0.1/w%73?a=1", b"127.0.0.1", "/ws", b"a=1"),
+        (b"HTTPS://127.0.0.1:443//ws", b"127.0.0.1:443", "//ws", b""),
+        (b"https://127.0.0.1", b"127.0.0.1", "/", b""),
+        (b"https://127.0.0.1?a=/b", b"127.0.0.1", "/", b"a=/b"),
+    ],
+)
+async def test_the_target_in_the_scope(target: bytes, host: bytes, path: str, query: bytes, is_websocket: bool) -> None:  # noqa: FBT001
+    """In each form, the same for requests and WebSockets."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        seen.append((dict(scope["headers"])[b"host"], scope["path"], scope["query_string"]))
+        kind = "websocket.http.response" if is_websocket else "http.response"
+        await send({"type": f"{kind}.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": f"{kind}.body", "body": b""})
+
+    request = (WEBSOCKET % (b"GET", b"1.1", b"")) if is_websocket else get(path=b"/ws")
+    async with serving(app) as server, asyncio.timeout(5):
+        assert split(await exchange(server, request.replace(b"/ws", target, 1)))[0] == 200
+    assert seen == [(host, path, query)]
+
+
+@pytest.mark.parametrize("target", [b"https://127.0.0.1", b"*"])
+async def test_the_target_of_options_for_the_whole_server(target: bytes) -> None:
+    """RFC 9112, section 3.2.4: both forms are the same."""
+    async with serving() as server:
+        answer = await exchange(server, get().replace(b"GET /", b"OPTIONS " + target))
+    assert split(answer)[::2] == (200, b"OPTIONS * ")
+
+
+@pytest.mark.parametrize("is_websocket", [False, True])
+@pytest.mark.parametrize("target", [b"rg://x/ws", b"ftp://localhost/ws", b"/ws#a", b"/#/ws", b"*", b"https://localhost/ws#a"])
+async def test_a_target_that_is_not_valid(target: bytes, is_websocket: bool) -> None:  # noqa: FBT001
+    """It is refused, after the responses to earlier requests."""
+    request = (WEBSOCKET % (b"GET", b"1.1", b"")) if is_websocket else get(path=b"/ws")
+    async with serving(echo_both) as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + request.replace(b"/ws", target, 1))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"400"]
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "rest", "body"),
+    [
+        (b"POST", b"1.1", b"", b"POST /ws "),
+        (b"GET", b"1.0", b"", b"GET /ws "),
+        (b"GET", b"1.1", b"Content-Length: 5\r\n", b"GET /ws hello"),
+    ],
+)
+async def test_an_upgrade_that_is_no_handshake_of_a_websocket(method: bytes, version: bytes, rest: bytes, body: bytes) -> None:
+    """RFC 6455, section 4.1: a handshake is a GET of HTTP/1.1 or higher; and it has no body."""
+    async with serving(echo_both, limits={"keep_alive_timeout": 0.1}) as server, asyncio.timeout(5):
+        answer = await exchange(server, WEBSOCKET % (method, version, rest) + (b"hello" if rest else b""))
+    assert split(answer)[::2] == (200, body)
 
 
 async def test_plain_http_is_told_to_use_https() -> None:
