@@ -196,6 +196,28 @@ async def test_the_transfer_codings_of_a_request(version: bytes, codings: list[b
 
 
 @pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/0.9", 505),
+        (b"GET / HTTP/3.0", 400),
+        (b"SETUP / RTSP/1.0", 501),
+        (b"TEARDOWN / RTSP/1.0", 501),
+        (b"SOURCE / ICE/1.0", 501),
+        (b"CONNECT / HTTP/1.1", 501),
+        (b"CONNECT localhost:443 HTTP/1.1", 501),
+        (b"CONNECT https://localhost/ HTTP/1.1", 501),
+        (b"PROPFIND / HTTP/1.1", 200),
+    ],
+)
+async def test_other_protocols_and_versions(line: bytes, status: int) -> None:
+    """They are refused, after the responses to earlier requests."""
+    async with serving() as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + line + b"\r\nHost: localhost\r\n%s\r\n" % CLOSE)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"%d" % status]
+
+
+@pytest.mark.parametrize(
     "trailer", [b"Connection: close", b"connection: upgrade", b"Upgrade: foo", b"Content-Length: 1", b"Transfer-Encoding: x"]
 )
 async def test_a_trailer_about_the_connection_or_the_body(trailer: bytes) -> None:
