@@ -168,6 +168,56 @@ async def test_trailers_do_not_reach_the_scope() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "codings", "status"),
+    [
+        (b"1.1", [b"Chunked"], 200),
+        (b"1.1", [b"gzip, chunked"], 501),
+        (b"1.1", [b"gzip", b"chunked"], 501),
+        (b"1.1", [b"identity"], 501),
+        (b"1.1", [b"xchunked"], 501),
+        (b"1.1", [b"chunked, gzip"], 400),
+        (b"1.1", [b"chunked", b"chunked"], 400),
+        (b"1.0", [b"chunked"], 400),
+    ],
+)
+async def test_the_transfer_codings_of_a_request(version: bytes, codings: list[bytes], status: int) -> None:
+    """RFC 9112, section 6.1; the application does not get one that is refused."""
+    asked: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await echo(scope, receive, send)
+
+    lines = b"".join(b"Transfer-Encoding: %s\r\n" % coding for coding in codings)
+    request = b"POST / HTTP/%s\r\nHost: localhost\r\n%s%s\r\n3\r\nabc\r\n0\r\n\r\n" % (version, CLOSE, lines)
+    async with serving(app) as server, asyncio.timeout(5):
+        assert split(await exchange(server, request))[0] == status
+    assert asked == (["/"] if status == 200 else [])
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/0.9", 505),
+        (b"GET / HTTP/3.0", 400),
+        (b"SETUP / RTSP/1.0", 501),
+        (b"TEARDOWN / RTSP/1.0", 501),
+        (b"SOURCE / ICE/1.0", 501),
+        (b"CONNECT / HTTP/1.1", 501),
+        (b"CONNECT localhost:443 HTTP/1.1", 501),
+        (b"CONNECT https://localhost/ HTTP/1.1", 501),
+        (b"PROPFIND / HTTP/1.1", 200),
+    ],
+)
+async def test_other_protocols_and_versions(line: bytes, status: int) -> None:
+    """They are refused, after the responses to earlier requests."""
+    async with serving() as server, asyncio.timeout(5):
+        answer = await exchange(server, stay(b"/1") + line + b"\r\nHost: localhost\r\n%s\r\n" % CLOSE)
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"%d" % status]
+
+
+@pytest.mark.parametrize(
     "trailer", [b"Connection: close", b"connection: upgrade", b"Upgrade: foo", b"Content-Length: 1", b"Transfer-Encoding: x"]
 )
 async def test_a_trailer_about_the_connection_or_the_body(trailer: bytes) -> None:

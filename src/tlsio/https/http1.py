@@ -36,7 +36,16 @@ _BODY_TOO_LARGE = (413, "The body of the request is too large.")
 _HEAD_TOO_LARGE = (431, "The head of the request is too large.")
 _TOO_MANY_HEADERS = (431, "The request has too many headers.")
 _NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are answered.")
+_UNKNOWN_CODING = (501, "The transfer coding of the request is not supported.")
 _STOPPING = (503, "The server is stopping.")
+_NOT_IMPLEMENTED = (501, "The method is not supported.")
+_OTHER_VERSION = (505, "Only HTTP/1.1 and HTTP/1.0 are supported here.")
+_VERSIONS = frozenset({"1.1", "1.0"})
+# Methods that are not served: a tunnel, and those that llhttp has for RTSP (RFC 2326, section 10)
+# and for Icecast. It does not tell which protocol a request line names.
+_NOT_SERVED = frozenset(
+    {b"CONNECT", b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"PLAY", b"PAUSE", b"TEARDOWN", b"GET_PARAMETER", b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH", b"SOURCE"}
+)  # fmt: skip
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # RFC 9110, section 6.5.1: they have no place in trailers. llhttp obeys them there nevertheless:
 # after `Connection: close` it drops what follows, though the response was not the last one.
@@ -272,10 +281,23 @@ class Http1Protocol(HttpToolsProtocol):
             self._stop(_TOO_MANY_HEADERS)
         if self._is_in_head:
             super().on_header(name, value)
-            if self.headers[-1][0] in _FRAMING and value != b"0":
-                self._framing = self.headers[-1]
+            if (header := self.headers[-1])[0] in _FRAMING:
+                self._take_framing(header)
         elif name.lower() in _NOT_IN_TRAILERS:
             self._stop(_BAD_REQUEST)
+
+    def _take_framing(self, header: tuple[bytes, bytes]) -> None:
+        """Note how long the body is.
+
+        RFC 9112, section 6.1: "A server that receives a request message with a transfer coding it
+        does not understand SHOULD respond with 501 (Not Implemented)". llhttp takes each list that
+        ends with `chunked`, and the others would stay in the body.
+        """
+        name, value = header
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            self._stop(_UNKNOWN_CODING)
+        if value != b"0":
+            self._framing = header
 
     def _count(self, size: int) -> None:
         self._silent_bytes = 0
@@ -290,6 +312,13 @@ class Http1Protocol(HttpToolsProtocol):
             return
         self._head_deadline.clear()
         self._silent_bytes = 0
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            self._stop(_OTHER_VERSION)
+        if self.parser.get_method() in _NOT_SERVED:
+            self._stop(_NOT_IMPLEMENTED)
+        if version == "1.0" and self._framing is not None and self._framing[0] == b"transfer-encoding":
+            self._stop(_BAD_REQUEST)  # RFC 9112, section 6.1: its framing is faulty
         if not self.url.startswith(b"/"):
             self._take_authority()
         if b"#" in self.url:
