@@ -142,6 +142,30 @@ async def test_an_upload_streams(version: str, chunked: bool) -> None:  # noqa: 
     assert answer.text == hashlib.sha256(content).hexdigest()
 
 
+async def test_a_length_that_is_sent_twice() -> None:
+    """Is one number: HTTP/2 allows the same one again."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        length = environ["CONTENT_LENGTH"]
+        return text(start_response, f"{length} {environ['wsgi.input'].read(int(length))!r}")
+
+    fields = [
+        (":method", "POST"), (":path", "/"), (":scheme", "https"), (":authority", "localhost"), ("content-length", "3"), ("content-length", "3"),
+    ]  # fmt: skip
+    async with https_curl.serving(app) as site:
+        client = h2.connection.H2Connection()
+        client.initiate_connection()
+        client.send_headers(1, fields)
+        client.send_data(1, b"abc", end_stream=True)
+        async with await tlsio.connect(site.port, "127.0.0.1", ca=pki.ca1().cert_pem, alpn_protocols=["h2"]) as socket:
+            await socket.send(client.data_to_send())
+            body = b""
+            while not body:
+                events = client.receive_data(await socket.read())
+                body = b"".join(event.data for event in events if isinstance(event, h2.events.DataReceived))
+    assert body == b"3 b'abc'"
+
+
 @pytest.mark.parametrize("reads", [False, True])
 async def test_a_body_is_asked_for_when_it_is_read(reads: bool) -> None:  # noqa: FBT001 - a parameter
     """A client that waits for 100 does not send what the application does not want."""

@@ -91,10 +91,12 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
             cookies.append(value)
         elif name == b"host":
             host = value  # h2 has compared it with :authority
+        elif name == b"content-length" and length is not None:
+            _parse_length(value, length)  # only the first is kept: applications expect one number
         else:
             headers.append((name, value))
             if name == b"content-length":
-                length = _parse_length(value)
+                length = _parse_length(value, None)
             elif name == b"expect":
                 wants_continue = value.lower() == b"100-continue"
     authority = pseudo.get(b":authority", host)
@@ -127,10 +129,10 @@ def _is_path(path: bytes, method: bytes, protocol: bytes | None) -> bool:
     return path.startswith(b"/")
 
 
-def _parse_length(value: bytes) -> int:
-    # h2 has refused what is not a number, and two that differ.
-    if _LENGTH.fullmatch(value) is None:
-        raise MalformedError("content-length is larger than any body")
+def _parse_length(value: bytes, former: int | None) -> int:
+    # h2 has refused what is not a number, and two that differ, but not with HEAD.
+    if _LENGTH.fullmatch(value) is None or former not in {None, int(value)}:
+        raise MalformedError("content-length is larger than any body, or not one number")
     return int(value)
 
 
