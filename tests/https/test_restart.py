@@ -9,7 +9,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,6 @@ from served import APP, PATIENCE, Served, client_context, eventually, is_alive, 
 from tlsio.https.restart import Inherited, find_inherited
 from tlsio.https.ticket_periods import KeySchedule
 from tlsio.model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KINDS = pytest.mark.parametrize("workers", ["1", "2"])
 
@@ -185,6 +183,8 @@ def test_a_stop_while_the_new_process_blocks(tmp_path: Path, signals: int) -> No
             (pid,) = served.children()
             # It ends at SIGTERM while it imports the application; one whose startup blocks the loop does not.
             os.kill(pid, signal.SIGSTOP)
+            # Of two pending signals, SIGTERM would be the first.
+            eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "the stop of the new process")
             served.kill(signal.SIGTERM)
             eventually(lambda: not accepts(served.port), "the end of listening")
             if signals == 2:

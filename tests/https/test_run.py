@@ -193,12 +193,12 @@ async def asgi(scope, receive, send):
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("app", ["wsgi", "asgi"])
-def test_a_thread_that_blocks(tmp_path: Path, app: str, loop: str) -> None:
+@pytest.mark.parametrize(("app", "workers"), [("wsgi", "1"), ("asgi", "1"), ("wsgi", "2")])
+def test_a_thread_that_blocks(tmp_path: Path, app: str, workers: str, loop: str) -> None:
     """It does not keep the process beyond graceful_timeout."""
     write_files(tmp_path)
     (tmp_path / "main.py").write_text(BLOCKING)
-    with Served(tmp_path, "serve", f"main:{app}", "--loop", loop, "--graceful-timeout", "0.1") as served:
+    with Served(tmp_path, "serve", f"main:{app}", "--workers", workers, "--loop", loop, "--graceful-timeout", "0.1") as served:
         with subprocess.Popen(["curl", "-sk", f"https://127.0.0.1:{served.port}/"], stdout=subprocess.DEVNULL) as curl:
             eventually((tmp_path / "held").exists, "the request")
             served.kill(signal.SIGTERM)

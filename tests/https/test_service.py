@@ -203,6 +203,7 @@ async def test_after_the_timeout_requests_are_cancelled(version: str, caplog: py
     assert app.events[:2] == ["startup", "cancelled"]
     assert app.events[-1] == "end"
     assert "1 requests were cancelled: graceful_timeout has passed" in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
 async def test_a_request_that_ignores_its_cancellation_is_left(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,9 @@ __all__ = ["FORCED", "run_to_end"]
 _log = logging.getLogger("tlsio.https")
 
 FORCED = 1  # the exit code if a second signal cut requests off
-_LINGER = 5.0  # seconds that threads have after the last request was answered or cancelled
+# Seconds that threads have after the last request was answered or cancelled: less than workers have
+# until their parent kills them, and exits with 1.
+_LINGER = 3.0
 
 
 def run_to_end(

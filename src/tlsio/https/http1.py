@@ -59,6 +59,13 @@ _DRAINED = 49152
 _ON_ITS_WAY = 0.25
 
 
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+_log.addFilter(_is_no_cancellation)
+
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
