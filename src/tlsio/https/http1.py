@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
-from tlsio.https.deadline import Deadline, Pace
+from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -54,9 +54,6 @@ _SEPARATORS = 4  # bytes of a header line besides name and value
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
-# Seconds after a response, or the handshake, in which a client's next request may be on its way
-# when a graceful stop begins: a round trip between continents.
-_ON_ITS_WAY = 0.25
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:
@@ -238,10 +235,10 @@ class Http1Protocol(HttpToolsProtocol):
             super().shutdown()
         elif self._is_in_head:
             return  # the response to this request will be the last
-        elif self._idle_time() >= _ON_ITS_WAY:
+        elif self._idle_time() >= ON_ITS_WAY:
             self.transport.close()
         else:
-            self._head_deadline.set(_ON_ITS_WAY)
+            self._head_deadline.set(ON_ITS_WAY)
 
     @property
     def _running(self) -> RequestResponseCycle | None:

@@ -9,6 +9,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tlsio.https.deadline import ON_ITS_WAY, wait_until_empty
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -63,10 +65,11 @@ class MetricsServer:
             raise
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Serve no more. A request that is on its way is answered."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
+        await wait_until_empty(self._state.connections, ON_ITS_WAY)
         for task in tuple(self._state.tasks):
             task.cancel()
         for protocol in tuple(self._state.connections):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from tlsio.https.deadline import Deadline
+from tlsio.https.deadline import ON_ITS_WAY, Deadline, wait_until_empty
 from tlsio.model.checks import check_int, wrong_value
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ class RedirectServer:
         return port
 
     async def stop(self) -> None:
-        """Close, connections included: none of them lasts long."""
+        """Close, connections included. A request that is on its way is answered."""
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
+        await wait_until_empty(self._connections, ON_ITS_WAY)
         for connection in tuple(self._connections):
             connection.transport.abort()
         for server in servers:
