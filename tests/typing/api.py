@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 from cryptography import x509
 
@@ -234,6 +234,12 @@ async def a_look() -> None:
     await probe.examine("example.com", 443, certificate=b"...")  # type: ignore[call-arg]
 
 
+def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """An application of WSGI."""
+    start_response(environ["REQUEST_METHOD"], [])
+    return [b""]
+
+
 async def an_https_server() -> None:
     """Serve applications of ASGI and WSGI, and folders."""
 
@@ -257,7 +263,7 @@ async def an_https_server() -> None:
         assert_type(counted.metrics.port, int | None)
     await https.serve(https.Files("public", listing=True), None, 443, on_start=lambda server: assert_type(server, https.Server))
     await https.serve(https.SecurityHeaders(app, x_frame_options="DENY", content_security_policy={"script-src": None}))
-    https.WSGISecurityHeaders(lambda _environ, _start: [b""], remove_x_powered_by=False)
+    https.WSGISecurityHeaders(plain, remove_x_powered_by=False)
     https.client_identity(required=True)
     https.Server(app, metrics=("127.0.0.1", 9100), wsgi_threads=20)
     https.Server(app, metrics="127.0.0.1:9100")  # type: ignore[arg-type]
