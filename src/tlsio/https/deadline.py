@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    import asyncio
+    from collections.abc import Callable
 
     from tlsio.https.limits import Limits
 
-__all__ = ["ON_ITS_WAY", "Deadline", "Pace", "wait_until_empty"]
+__all__ = ["ON_ITS_WAY", "Deadline", "Pace"]
 
 # Seconds after a response, or the handshake, in which a client's next request may be on its way
 # when a graceful stop begins: a round trip between continents.
 ON_ITS_WAY = 0.25
-_LOOK = 0.01  # seconds between two looks at connections that end by themselves
 
 
 class Deadline:
@@ -116,11 +115,3 @@ class Pace:
     def end(self) -> None:
         """Release the timer."""
         self._deadline.end()
-
-
-async def wait_until_empty(connections: Sized, seconds: float) -> None:
-    """Wait until a set of connections is empty, but not longer than this."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while connections and loop.time() < end:  # noqa: ASYNC110 - seldom, and for a moment
-        await asyncio.sleep(_LOOK)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from tlsio.https.deadline import ON_ITS_WAY, wait_until_empty
+from tlsio.https.plain_ports import PlainPorts
 
 if TYPE_CHECKING:
     import socket
@@ -34,16 +34,13 @@ class MetricsServer:
         """
         self._collect = collect
         self._is_accepting = is_accepting
-        self._servers: list[asyncio.Server] = []
+        self._ports = PlainPorts()
         self._state = ServerState()
 
     @property
     def port(self) -> int | None:
         """The port that is listened on; None: it is not served."""
-        if not self._servers:
-            return None
-        port: int = self._servers[0].sockets[0].getsockname()[1]
-        return port
+        return self._ports.port
 
     async def start(self, host: str | None = None, port: int | None = None, *, sockets: Sequence[socket.socket] = ()) -> None:
         """Serve at an address, or on sockets that are bound.
@@ -53,29 +50,13 @@ class MetricsServer:
         """
         config = uvicorn.Config(self._answer, interface="asgi3", lifespan="off", ws="none", log_config=None, server_header=False)
         config.load()
-        places: list[dict[str, Any]] = [{"sock": one} for one in sockets] or [{"host": host, "port": port}]
-        loop = asyncio.get_running_loop()
-        try:
-            for place in places:
-                # `create_server` would forget the sockets if it were cancelled while it starts.
-                self._servers.append(await loop.create_server(lambda: _Protocol(config, self._state), start_serving=False, **place))
-                await self._servers[-1].start_serving()
-        except BaseException:
-            await self.stop()
-            raise
+        await self._ports.open(lambda: _Protocol(config, self._state), host, port, sockets)
 
     async def stop(self) -> None:
         """Serve no more. A request that is on its way is answered."""
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
-        await wait_until_empty(self._state.connections, ON_ITS_WAY)
+        await self._ports.close(self._state.connections)
         for task in tuple(self._state.tasks):
             task.cancel()
-        for protocol in tuple(self._state.connections):
-            protocol.transport.abort()
-        for server in servers:
-            await server.wait_closed()
 
     async def _answer(self, scope: Scope, _receive: Receive, send: Send) -> None:
         status, kind, body = 404, b"text/plain; charset=utf-8", b"There are /metrics and /health here.\n"

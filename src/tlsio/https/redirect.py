@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from tlsio.https.deadline import ON_ITS_WAY, Deadline, wait_until_empty
+from tlsio.https.deadline import Deadline
+from tlsio.https.plain_ports import PlainPorts
 from tlsio.model.checks import check_int, wrong_value
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class RedirectServer:
         self._timeout = timeout
         self._max_connections = check_int("max_connections", max_connections, 1, 2**20)
         self._connections: set[_Redirect] = set()
-        self._servers: list[asyncio.Server] = []
+        self._ports = PlainPorts()
 
     async def start(
         self, https_port: int, host: str | Sequence[str] | None = None, port: int = 80, *, sockets: Iterable[socket.socket] = ()
@@ -98,30 +99,17 @@ class RedirectServer:
         """
         self._suffix = b"" if https_port == 443 else b":%d" % https_port  # noqa: PLR2004 - the default of https
         loop = asyncio.get_running_loop()
-        make = partial(_Redirect, self, loop)
-        given = list(sockets)
-        if given:
-            self._servers = [await loop.create_server(make, sock=one) for one in given]
-        else:
-            self._servers = [await loop.create_server(make, host, port)]
+        await self._ports.open(partial(_Redirect, self, loop), host, port, sockets)
         return self
 
     @property
     def port(self) -> int | None:
         """The port that is listened on."""
-        port: int | None = self._servers[0].sockets[0].getsockname()[1] if self._servers else None
-        return port
+        return self._ports.port
 
     async def stop(self) -> None:
         """Close, connections included. A request that is on its way is answered."""
-        servers, self._servers = self._servers, []
-        for server in servers:
-            server.close()
-        await wait_until_empty(self._connections, ON_ITS_WAY)
-        for connection in tuple(self._connections):
-            connection.transport.abort()
-        for server in servers:
-            await server.wait_closed()
+        await self._ports.close(self._connections)
 
     # ---- connections call
 
