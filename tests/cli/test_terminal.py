@@ -197,19 +197,26 @@ def test_interrupted_client_ends_quietly(tmp_path: Path, command: str) -> None:
     assert terminal.text.strip() == ""
 
 
+@contextmanager
+def listening(folder: Path) -> Iterator[str]:
+    """Run an echo server for localhost, with its certificate in server.pem; gives its port."""
+    tlsio.certs.self_signed("localhost").write(cert=folder / "server.pem", key=folder / "server.key")
+    with on_terminal(folder, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
+        server.until("Listening on localhost port ")
+        server.until(".")
+        yield server.text.split("port ")[1].split(".")[0]
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_interrupted_measurement_is_shown(tmp_path: Path, form: list[str]) -> None:
     """Ctrl-C in `bench` loses nothing."""
-    leaf = tlsio.certs.self_signed("localhost")
-    leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
-    with on_terminal(tmp_path, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
-        server.until("Listening on localhost port ")
-        server.until(".")
-        port = server.text.split("port ")[1].split(".")[0]
-        with on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "60", *form) as terminal:
-            terminal.until(" handshakes")  # the title alone may precede the first one
-            terminal.process.send_signal(signal.SIGINT)
-            assert terminal.end() == 130
+    with (
+        listening(tmp_path) as port,
+        on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "60", *form) as terminal,
+    ):
+        terminal.until(" handshakes")  # the title alone may precede the first one
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130
     shown = terminal.text.partition("Interrupted: this was measured until then.")[2]
     assert ('"is_complete": false' if form else "handshakes: ") in shown
     assert "Traceback" not in terminal.text
@@ -217,16 +224,13 @@ def test_interrupted_measurement_is_shown(tmp_path: Path, form: list[str]) -> No
 
 def test_long_work_shows_its_progress(tmp_path: Path) -> None:
     """From the first second on."""
-    leaf = tlsio.certs.self_signed("localhost")
-    leaf.write(cert=tmp_path / "server.pem", key=tmp_path / "server.key")
-    with on_terminal(tmp_path, "listen", "0", "--quiet", "--cert", "server.pem", "--key", "server.key") as server:
-        server.until("Listening on localhost port ")
-        server.until(".")
-        port = server.text.split("port ")[1].split(".")[0]
-        with on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "2") as terminal:
-            terminal.until("Measuring localhost")
-            terminal.until("handshakes:")
-            assert terminal.end() == 0
+    with (
+        listening(tmp_path) as port,
+        on_terminal(tmp_path, "bench", f"localhost:{port}", "--ca", "server.pem", "--seconds", "2") as terminal,
+    ):
+        terminal.until("Measuring localhost")
+        terminal.until("handshakes:")
+        assert terminal.end() == 0
 
 
 @pytest.mark.parametrize("command", ["connect", "pin", "doctor"])

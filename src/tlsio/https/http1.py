@@ -54,6 +54,7 @@ _SEPARATORS = 4  # bytes of a header line besides name and value
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:
@@ -62,8 +63,6 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
 
 
 _log.addFilter(_is_no_cancellation)
-
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 class _RefusedError(Exception):
@@ -276,7 +275,7 @@ class Http1Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. ASGI has no place for those after the body: they are only counted."""
+        """Take a header. Those after the body are counted, and left out: ASGI has no place for them."""
         if self._is_repeated:
             return
         self._head_fields += 1
