@@ -275,7 +275,7 @@ class Http1Protocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. Those after the body are counted and left out: ASGI has no place."""
+        """Take a header. Trailers are counted and left out: ASGI has no place for them."""
         if self._is_repeated:
             return
         self._head_fields += 1
