@@ -75,12 +75,12 @@ async def test_a_redirect_leads_to_no_other_host(folder: Path) -> None:
             assert answer.headers.get("location", ["./docs/"]) == ["./docs/"]
 
 
-@pytest.mark.parametrize("path", ["/docs/.", "/docs/%2e", "/./docs", "/docs/../docs", "/docs?a=b", "//docs"])
+@pytest.mark.parametrize("path", ["/docs/.", "/docs/%2e", "/./docs", "/docs/../docs", "/docs?a=b"])
 async def test_a_redirect_leads_to_the_folder(folder: Path, path: str) -> None:
     """Also if the path ends with a dot segment, as no browser sends it."""
     async with https_curl.serving(folder) as site:
         location = (await site.get(path, "--path-as-is"))["location"]
-    assert urljoin(f"https://localhost{path}", location).partition("?")[0].endswith("//localhost/docs/" if path != "//docs" else "//docs/")
+    assert urljoin(f"https://localhost{path}", location).partition("?")[0] == "https://localhost/docs/"
 
 
 @pytest.mark.parametrize("version", VERSIONS)
