@@ -189,7 +189,9 @@ class _WorkersWithMetrics(Workers):
         from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415  (optional)
 
         self._sum = self._sum or MetricsSum()
-        self._sum.update(await self.ask("metrics"), self.numbers)
+        question = self._sum.ask()
+        answers = await self.ask("metrics")
+        self._sum.update(question, answers, self.numbers)
         return self._sum.collect(take_snapshot(ProcessCollector(registry=CollectorRegistry()).collect()))
 
 
