@@ -18,7 +18,7 @@ from tlsio.https.plain_http.redirect import check_status
 from tlsio.https.process.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
-from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range
+from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +150,11 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
+        if self.host == "":  # the kernel would take it for every address
+            raise wrong_value("host", "is empty", hint='"::" is every address.')
         check_int("port", self.port, 0, _MAX_PORT)
+        if len(set(self.fds)) < len(self.fds):
+            raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
         for one in self.fds:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
@@ -261,7 +265,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
+        hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
+        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
