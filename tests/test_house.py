@@ -57,6 +57,7 @@ ROOMS = {
     },
     "https": {
         "asgi": 0,
+        "host": 0,
         "limits": 0,
         "deadline": 1,
         "tls": 1,

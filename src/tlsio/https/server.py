@@ -15,7 +15,7 @@ from tlsio.https.applications.lifespan import Lifespan
 from tlsio.https.applications.wsgi import DEFAULT_THREADS
 from tlsio.https.layers.access_log import make_access_log
 from tlsio.https.layers.audit import Audit
-from tlsio.https.layers.host import HostCheck
+from tlsio.https.layers.host_check import HostCheck
 from tlsio.https.layers.hsts import HSTS, hsts_layer
 from tlsio.https.layers.metrics import Metrics
 from tlsio.https.limits import Limits

@@ -102,7 +102,7 @@ async def test_each_method_is_redirected(method: str) -> None:
     [
         "", "a b", "evil.example/x", "evil.example#", "evil.example?", "user@evil.example", "user:pw@evil.example", "evil.example\\x", "a..b", ".",
         "-" * 64, "a" * 300, "example.com:http", "example.com:123456", "[::1", "[::g]", "[fe80::1%25eth0]", "::1", "example.com\t\x0b", "%65vil",
-        "exämple.com", "a,b",
+        "exämple.com", "a,b", "1.2.3", "0x7f.1", "a.0x", "example.com:65536",
     ],
 )  # fmt: skip
 async def test_a_bad_host_is_refused(host: str) -> None:
