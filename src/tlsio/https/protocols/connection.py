@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.service import Service
 
-__all__ = ["Connection", "Handler", "Layer"]
+__all__ = ["REFUSED", "Connection", "Handler", "Layer", "RefusalWatcher"]
+
+# The key of a scope whose request was refused while its application ran: the status of the answer.
+REFUSED = "tlsio.refused"
 
 # What the server does around the application, for each request; it knows the connection too.
 Handler: TypeAlias = "Callable[[Connection, Scope, Receive, Send], Awaitable[Any]]"
 Layer: TypeAlias = "Callable[[Handler], Handler]"
+# What is told of a request that was refused before it reached the layers, with the status.
+RefusalWatcher: TypeAlias = "Callable[[Connection, Scope, int], object]"
 
 
 class Connection:
@@ -104,6 +109,17 @@ class Connection:
     def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run one request; a graceful stop waits for it."""
         return self.service.run(coroutine)
+
+    def refused(self, scope: Scope, status: int) -> None:
+        """Report a request that the protocol itself has answered.
+
+        Args:
+            scope: What is known of it: `type`, `http_version`, `method`, `raw_path`, `query_string`
+                and `headers`, unchecked.
+            status: Of the answer.
+        """
+        for watch in self.service.refusal_watchers:
+            watch(self, scope, status)
 
     def retire(self) -> None:
         """Serve the requests that are here, then close."""
