@@ -22,6 +22,7 @@ __all__ = ["MAX_PORT", "run_settings", "server_options", "site_options"]
 MAX_PORT = 65535
 _LEVELS = ("debug", "info", "warning", "error")
 _MAX_WORKERS = 1024
+_EVERY = {"::": "all addresses", "*": "all addresses", "0.0.0.0": "all IPv4 addresses"}  # noqa: S104 - words for them
 
 _OPTIONS = (
     click.option("--check", "only_checks", is_flag=True, help="Check settings, certificates and application, and end."),
@@ -112,5 +113,8 @@ def _announce(host: str, port: int | None) -> None:
     if is_json():
         click.echo(json.dumps({"serving": host, "port": port}))
         return
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Serving https://{shown}:{port} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)
+    if host in _EVERY:
+        shown, where = "localhost", f", on {_EVERY[host]}"
+    else:
+        shown, where = f"[{host}]" if ":" in host else host, ""
+    click.echo(f"Serving https://{shown}:{port}{where} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)

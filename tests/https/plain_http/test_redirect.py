@@ -15,6 +15,7 @@ import pytest
 import https_curl
 import pki
 import tlsio
+from ports import own_port
 from tlsio.https.plain_http.redirect import RedirectServer
 
 if TYPE_CHECKING:
@@ -78,6 +79,18 @@ async def test_the_redirect_keeps_host_path_and_query(host: str, target: str, lo
     assert headers["connection"] == "close"
     assert headers["content-length"] == "0"
     assert "GMT" in headers["date"]
+
+
+async def test_two_colons_are_every_address() -> None:
+    """Of IPv4 too."""
+    with own_port() as port:
+        server = await RedirectServer().start(443, "::", port)
+        try:
+            for address in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(address, port)
+                writer.close()
+        finally:
+            await server.stop()
 
 
 async def test_another_port_of_https_is_named() -> None:

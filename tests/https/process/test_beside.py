@@ -88,6 +88,16 @@ def test_redirects_and_metrics(tmp_path: Path, way: tuple[str, ...]) -> None:
         assert text.count("\nprocess_start_time_seconds ") == 1
 
 
+@ways
+def test_two_colons_are_every_address(tmp_path: Path, way: tuple[str, ...]) -> None:
+    """Of IPv4 too, at each port of the server."""
+    with serving(tmp_path, *way, "--host", "::") as (served, redirect, _):
+        assert f"Serving https://localhost:{served.port}, on all addresses" in served.stderr
+        for address in ("127.0.0.1", "::1"):
+            assert fetch(redirect, address=address)[0] == 308
+            socket.create_connection((address, served.port), PATIENCE).close()
+
+
 @each_count
 def test_status_301(tmp_path: Path, workers: str) -> None:
     """For old clients."""

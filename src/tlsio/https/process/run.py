@@ -52,6 +52,7 @@ __all__ = ["check", "run"]
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
 _HTTPS = 443
+_EVERY = "::"  # every address, of IPv4 too
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
@@ -471,7 +472,7 @@ async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]
 
 async def _bind(host: str | None, port: int) -> list[socket.socket]:
     try:
-        return await bind(host, port, reuse_port=False)
+        return await bind(None if host == _EVERY else host, port, reuse_port=False)
     except PermissionError as error:
         if port >= _PRIVILEGED:
             raise
