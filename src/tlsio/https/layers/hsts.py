@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HSTS", "hsts_layer"]
 
-_log = logging.getLogger("tlsio.https")
+_log = logging.getLogger("tlsio.https.hsts")
 
 _YEAR = 31_536_000  # seconds; hstspreload.org asks for no less
 _MOST = 2**31 - 1
@@ -80,6 +80,13 @@ class HSTS:
             raise UsageValueError(f"The option hsts is {given!r}", hint="Give True or HSTS(max_age=...).")
         return given
 
+    def warn(self) -> None:
+        """Log what is hard to undo."""
+        if self.include_subdomains:
+            _log.warning("HSTS: browsers will use HTTPS alone for every subdomain too, for %d days", self.max_age // 86400)
+        if self.preload:
+            _log.warning("HSTS: preload lets anyone submit this name to the lists of browsers, which takes months to undo")
+
     @property
     def value(self) -> str:
         """The value of the header."""
@@ -88,10 +95,7 @@ class HSTS:
 
 def hsts_layer(hsts: HSTS) -> Layer:
     """Return the layer that adds the header to the responses of the application."""
-    if hsts.include_subdomains:
-        _log.warning("HSTS: browsers will use HTTPS alone for every subdomain too, for %d days", hsts.max_age // 86400)
-    if hsts.preload:
-        _log.warning("HSTS: preload lets anyone submit this name to the lists of browsers, which takes months to undo")
+    hsts.warn()
     header = (_NAME, hsts.value.encode())
     judge = _Judge()
 
