@@ -56,6 +56,7 @@ ROOMS = {
         "asyncio_face": 6,
     },
     "https": {
+        "address": 0,
         "asgi": 0,
         "host": 0,
         "limits": 0,

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.https.address import endpoint
 from tlsio.https.tls.tls_extension import TLSExtension, summarize
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Connection:
         """Describe a connection whose handshake is done."""
         self.service = service
         self.tls_socket = tls_socket
-        self.client = _pair(tls_socket.remote_address, tls_socket.remote_port)
-        self.server = _pair(tls_socket.local_address, tls_socket.local_port)
+        self.client = endpoint(tls_socket.remote_address, tls_socket.remote_port)
+        self.server = endpoint(tls_socket.local_address, tls_socket.local_port)
 
     @property
     def limits(self) -> Limits:
@@ -131,7 +132,3 @@ class Connection:
         # uvicorn asks the kernel, which knows only the proxy if there is one.
         scope["client"], scope["server"] = self.client, self.server
         return await self.service.handle(self, scope, receive, send)
-
-
-def _pair(address: str | None, port: int | None) -> tuple[str, int] | None:
-    return None if address is None or port is None else (address, port)

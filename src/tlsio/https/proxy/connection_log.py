@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from tlsio.https.address import client_text
 from tlsio.https.tls.tls_extension import summarize
 from tlsio.model.checks import check_choice
 
@@ -53,7 +54,7 @@ class ConnectionLog:
     def begin(self, client: TLSSocket, traffic: Traffic) -> Callable[[], None]:
         """Return a function that writes the line, to be called when the connection is over."""
         started = perf_counter()
-        address = f"{client.remote_address}:{client.remote_port}" if client.remote_address else "a client"
+        address = client_text(client)
         tls = summarize(client) if self._is_json else {}  # now: a closed socket has no facts
 
         def write() -> None:

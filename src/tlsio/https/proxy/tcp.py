@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.connection.server.server import Server as TLSServer
+from tlsio.https.address import client_text, endpoint
 from tlsio.https.proxy.connection_log import ConnectionLog, Traffic
 from tlsio.https.proxy.listener import ProxyListener
 from tlsio.https.proxy.protocol import Facts, write_header
@@ -148,7 +149,7 @@ class TCPProxy:
                 reader, writer = await asyncio.open_connection(target.host, target.port, limit=_CHUNK)
         except (OSError, TimeoutError) as error:
             reason = "connect_timeout has passed" if isinstance(error, TimeoutError) else str(error)
-            _log.error("%s: the backend %s:%d cannot be reached: %s", client.remote_address, target.host, target.port, reason)
+            _log.error("%s: the backend %s:%d cannot be reached: %s", client_text(client), target.host, target.port, reason)
             traffic.result = "unreachable"
             client.destroy()
             return
@@ -164,7 +165,7 @@ class TCPProxy:
             _log_failure(client, failures.exceptions[0])
             _abort(client, writer)
         except TimeoutError:
-            _log.info("%s: the connection was closed: idle_timeout has passed", client.remote_address)
+            _log.info("%s: the connection was closed: idle_timeout has passed", client_text(client))
             traffic.result = "idle"
             _abort(client, writer)
         except BaseException:
@@ -223,16 +224,14 @@ def describe(client: TLSSocket) -> bytes:
         is_verified=client.authorized,
         common_name=common_names[0] if common_names else None,
     )
-    source, destination = client.remote_address, client.local_address
-    if source is None or destination is None:
-        return write_header(None, None, facts)
-    return write_header((source, client.remote_port), (destination, client.local_port), facts)
+    source = endpoint(client.remote_address, client.remote_port)
+    return write_header(source, endpoint(client.local_address, client.local_port), facts)
 
 
 def _log_failure(client: TLSSocket, error: Exception) -> None:
     """Write one line; a side that has just gone is ordinary."""
     level = logging.INFO if isinstance(error, TLSError | OSError) else logging.ERROR
-    _log.log(level, "%s: the connection was cut: %s", client.remote_address, error)
+    _log.log(level, "%s: the connection was cut: %s", client_text(client), error)
 
 
 def _abort(client: TLSSocket, writer: asyncio.StreamWriter) -> None:
