@@ -172,6 +172,7 @@ REFUSED_BY_HTTP2: dict[str, Any] = {
 async def test_what_http2_refuses_is_logged_and_counted(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A reset for a malformed request counts as 400."""
     fields, body, line, status = REFUSED_BY_HTTP2[name]
+    caplog.set_level(logging.INFO, "tlsio.https")
 
     async def read(_scope: Any, receive: Any, _send: Any) -> None:
         while (await receive())["type"] == "http.request":
@@ -185,6 +186,7 @@ async def test_what_http2_refuses_is_logged_and_counted(name: str, caplog: pytes
             client.h2.send_data(1, body)
         client.socket.write(client.h2.data_to_send())
         [found] = [json.loads(one) for one in await wait_for(caplog)]
+    assert "body" in name or any(", stream 1: the request was " in record.getMessage() for record in caplog.records)
     assert f"{found['method']} {found['target']} HTTP/{found['http_version']}" == line
     assert (found["status"], found["host"]) == (status, "a.example")
     assert len(lines(caplog)) == 1
@@ -246,7 +248,8 @@ async def test_bodies_are_counted(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("/", 101), ("/refuse", 403)])
 async def test_a_websocket_is_one_line_at_its_end(path: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """With what was sent over it."""
+    """With what was sent over it; nothing else is logged about it."""
+    caplog.set_level(logging.INFO)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/refuse":
@@ -262,6 +265,8 @@ async def test_a_websocket_is_one_line_at_its_end(path: str, status: int, caplog
         found = json.loads(line)
         assert (found["method"], found["target"], found["status"]) == ("WEBSOCKET", path, status)
         assert found["sent"] == (len("a.example") if status == 101 else 0)
+        assert [record.getMessage() for record in caplog.records if "socket" in record.name] == []
+        assert not {"connection open", "connection rejected"} & {record.getMessage() for record in caplog.records}
 
 
 async def test_off_there_is_no_layer(caplog: pytest.LogCaptureFixture) -> None:

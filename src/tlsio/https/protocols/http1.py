@@ -64,6 +64,10 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
 
 
 _log.addFilter(_is_no_cancellation)
+# uvicorn and websockets log each WebSocket at INFO, which the access log has.
+_socket_log = logging.getLogger("tlsio.https.websockets")
+_socket_log.addFilter(_is_no_cancellation)
+_socket_log.addFilter(lambda record: record.levelno > logging.INFO)
 
 
 class _RefusedError(Exception):
@@ -95,7 +99,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _log
+        self.logger = self.conn.logger = _socket_log
         self._early = bytearray()  # what the client sent before the handshake was answered
 
     def data_received(self, data: bytes) -> None:

@@ -249,10 +249,12 @@ class Http2Protocol(asyncio.Protocol):
             if is_ended and head.length:  # the library compares with DATA frames only
                 raise MalformedError("there is no body, and a content-length")  # noqa: TRY301 - answered as the others
             self._start(self._make_stream(stream_id, head, _size_of(headers), is_ended=is_ended))
-        except MalformedError:  # RFC 9113, section 8.1.1
+        except MalformedError as error:  # RFC 9113, section 8.1.1
+            self.log.info("%s, stream %d: the request was reset: %s", self._connection.client_text, stream_id, error)
             self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
             self._connection.refused(describe(headers), _BAD_REQUEST)
         except RefusedError as refusal:
+            self.log.info("%s, stream %d: the request was refused: %d", self._connection.client_text, stream_id, refusal.status)
             self.answer(stream_id, refusal.status, refusal.headers, is_request_ended=is_ended)
             self._connection.refused(describe(headers), refusal.status)
 
