@@ -31,6 +31,8 @@ __all__ = ["serve"]
 @click.argument("app", metavar="APP|FOLDER", required=False)
 @click.option("--config", type=NEW_FILE, metavar="FILE", help="Settings as TOML; options on the command line go before them.")
 @click.option("--port", type=click.IntRange(0, MAX_PORT), help="0 is any free port.  [default: 8443]")
+@server_options
+@http_options
 @click.option("--interface", type=click.Choice(["auto", "asgi3", "wsgi"]), help="What the application is.")
 @click.option("--lifespan", type=click.Choice(["auto", "on", "off"]), help="Whether it is told of start and end.")
 @click.option("--root-path", metavar="PATH", help="The path at which a proxy has mounted this server.")
@@ -39,8 +41,6 @@ __all__ = ["serve"]
 )
 @click.option("--reload", is_flag=True, help="Start again when code changes; for development.")
 @click.option("--reload-dir", "reload_dirs", type=FOLDER, metavar="FOLDER", multiple=True, help="Where. Default: the current folder.")
-@http_options
-@server_options
 def serve(app: str | None, *, config: str | None, only_checks: bool, **options: Any) -> int:
     """Serve an application (MODULE:NAME) or a folder over HTTPS, with HTTP/2. Ctrl-C ends it.
 
