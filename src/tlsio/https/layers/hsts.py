@@ -125,6 +125,7 @@ class _Judge:
 
     def __init__(self) -> None:
         self._development = _development_issuer()
+        self._has_explained = False
         self._has_public_certificate: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
 
     def is_public(self, connection: Connection, scope: Scope) -> bool:
@@ -133,7 +134,16 @@ class _Judge:
         if known is None:
             own = connection.tls_socket.get_certificate()
             known = self._has_public_certificate[connection] = own is not None and not self._is_of_development(own)
-        return known and _is_public_name(next((value for name, value in scope["headers"] if name == b"host"), b""))
+        if known and _is_public_name(next((value for name, value in scope["headers"] if name == b"host"), b"")):
+            return True
+        self._explain("for an address or a private name" if known else "under a certificate that is self-signed or of development")
+        return False
+
+    def _explain(self, why: str) -> None:
+        """Log, once, why the header is missing that was asked for."""
+        if not self._has_explained:
+            self._has_explained = True
+            _log.info("HSTS: the header is not sent %s", why)
 
     def _is_of_development(self, certificate: PeerCertificate) -> bool:
         """Whether it is self-signed, or one machine alone trusts its authority."""
