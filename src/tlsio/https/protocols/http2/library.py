@@ -1,0 +1,232 @@
+"""The connection of the h2 library, bounded in memory, and without the work that has no use here.
+
+The library checks each frame, each state and each header as it does by itself. Three things that it
+does for each request are left out:
+
+- The text of each frame, for a log that is not kept (`_Connection._receive_frame`).
+- A second search for the ends of frames (`_FrameBuffer`).
+- Compressing and decompressing headers that are those of an earlier request: as long as a table of
+  HPACK has not changed, equal bytes are equal headers (`_Table`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.exceptions import FrameDataMissingError, ProtocolError, StreamClosedError, StreamIDTooLowError
+from h2.frame_buffer import FrameBuffer
+from h2.settings import SettingCodes, Settings
+from hpack import Decoder, Encoder, HeaderTuple
+from hpack.table import HeaderTable
+from hyperframe.exceptions import InvalidDataError, InvalidFrameError
+from hyperframe.frame import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from h2.events import Event
+    from h2.exceptions import H2Error
+
+__all__ = ["make_connection"]
+
+_TABLE_BYTES = 4096  # RFC 9113, section 6.5.2: the initial size of the table that compresses headers
+_HIGHEST_STREAM = 2**31 - 1
+_HEAD = 9  # bytes of a frame before its payload
+# What one table remembers: the heads that a client of an API or a page repeats. A block of so many
+# bytes holds no more headers than that, so a client makes us keep some kilobytes at most.
+_KNOWN, _KNOWN_BYTES = 8, 128
+
+
+def make_connection(max_frame: int, max_decoded_bytes: int, settings: dict[int, int]) -> H2Connection:
+    """Return a server connection that has sent nothing.
+
+    Args:
+        max_frame: Bytes of payload that one frame of the client has at most.
+        max_decoded_bytes: Bytes of one block of headers, above which the decoder stops.
+        settings: What the client is told.
+    """
+    connection = _Connection(_CONFIG)
+    connection.local_settings = _Settings(client=False, initial_values=settings)
+    connection.remote_settings = _ClientSettings(client=True)
+    connection.incoming_buffer = _FrameBuffer()
+    connection.encoder = _Encoder()
+    connection.decoder = _Decoder(max_decoded_bytes)
+    connection.max_inbound_frame_size = max_frame
+    return connection
+
+
+_CONFIG = H2Configuration(client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False)
+
+
+class _Settings(Settings):
+    """Our settings. The layer above refuses the streams beyond what is advertised."""
+
+    @property
+    def max_concurrent_streams(self) -> int:
+        """Return the number above which the library ends the connection: none.
+
+        RFC 9113, section 5.1.2, asks for a stream error.
+        """
+        return _HIGHEST_STREAM
+
+    @max_concurrent_streams.setter
+    def max_concurrent_streams(self, value: int) -> None:
+        self[SettingCodes.MAX_CONCURRENT_STREAMS] = value
+
+
+class _ClientSettings(Settings):
+    """The client's settings. The library would store each of 65,536 unknown ones, in a deque."""
+
+    def __setitem__(self, key: int, value: int) -> None:
+        # RFC 9113, section 6.5.2: "An endpoint that receives a SETTINGS frame with any unknown or
+        # unsupported identifier MUST ignore that setting."
+        if key in _KNOWN_SETTINGS:
+            super().__setitem__(key, value)
+
+
+_KNOWN_SETTINGS = frozenset(SettingCodes)
+
+
+class _Connection(H2Connection):
+    # How closed streams ended is kept for late frames only; 65,536 of them would be megabytes.
+    MAX_CLOSED_STREAMS = 1024
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        """Handle a frame as the library does, without describing it for the library's log."""
+        try:
+            frames, events = self._frame_dispatch_table[type(frame)](frame)
+        except (StreamClosedError, StreamIDTooLowError) as error:
+            return self._decide(error)
+        self._prepare_for_sending(frames)
+        result: list[Event] = events
+        return result
+
+    def _decide(self, error: H2Error) -> list[Event]:
+        """Let the library decide about an error: handling no frame at all raises it again."""
+
+        def fail(_frame: None) -> NoReturn:
+            raise error
+
+        table: dict[Any, Any] = self._frame_dispatch_table
+        table[type(None)] = fail
+        nothing: Any = None
+        return super()._receive_frame(nothing)
+
+
+class _FrameBuffer(FrameBuffer):
+    """Parses frames that come one by one, and whole."""
+
+    def __init__(self) -> None:
+        super().__init__()  # without a preface
+        self._frame: Any = b""
+
+    def add_data(self, data: Any) -> None:
+        self._frame = memoryview(data)
+
+    def __iter__(self) -> Iterator[Frame]:  # type: ignore[override]
+        raw, self._frame = self._frame, b""
+        try:
+            frame, _ = Frame.parse_frame_header(raw[:_HEAD])
+        except (InvalidDataError, InvalidFrameError) as error:
+            raise ProtocolError(f"Received frame with invalid header: {error}") from error
+        try:
+            frame.parse_body(raw[_HEAD:])
+        except InvalidDataError as error:
+            raise ProtocolError("Received frame with non-compliant data") from error
+        except InvalidFrameError as error:
+            raise FrameDataMissingError("Frame data missing or invalid") from error
+        complete = self._update_header_buffer(frame)
+        return iter(() if complete is None else (complete,))
+
+
+class _Table(HeaderTable):
+    """A table of HPACK, and what was coded without changing it.
+
+    Attributes:
+        known: Headers by their block, or blocks by their headers.
+        changes: A number that each change of the table raises.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[Any, Any] = {}
+        self.changes = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self._change()
+        super().add(name, value)
+
+    @property
+    def maxsize(self) -> int:
+        return HeaderTable.maxsize.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    @maxsize.setter
+    def maxsize(self, value: int) -> None:
+        self._change()
+        HeaderTable.maxsize.__set__(self, value)  # type: ignore[attr-defined]
+
+    def _change(self) -> None:
+        self.changes += 1
+        self.known.clear()
+
+    def remember(self, key: Any, value: Any) -> None:
+        """Remember what depends on nothing but the table as it is."""
+        if len(self.known) >= _KNOWN:
+            self.known.clear()
+        self.known[key] = value
+
+
+class _Encoder(Encoder):
+    """Compresses our headers. A client may allow a table of 4 GiB: we use what is usual."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header_table: _Table = _Table()
+
+    @property
+    def header_table_size(self) -> int:
+        """The size of the table in bytes."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        Encoder.header_table_size.__set__(self, min(value, _TABLE_BYTES))  # type: ignore[attr-defined]
+        # RFC 7541, section 4.2: between two blocks the smallest size and the last are signalled.
+        # The library keeps each, however many SETTINGS come without a response between them; and it
+        # signals nothing if the last one changed nothing (hpack 4.2.0), although those before did.
+        changes = self.table_size_changes
+        if len(changes) > 1:
+            self.table_size_changes = [min(changes), changes[-1]]
+        self.header_table.resized = bool(changes)
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:  # noqa: FBT001, FBT002  (the library's)
+        """Compress a list of headers."""
+        table, key = self.header_table, tuple(headers)
+        block: bytes | None = table.known.get(key)
+        if block is None:
+            before = None if table.resized else table.changes  # a new size is signalled once
+            block = super().encode(headers, huffman)
+            if table.changes == before and len(block) <= _KNOWN_BYTES:
+                table.remember(key, block)
+        return block
+
+
+class _Decoder(Decoder):
+    """Decompresses a client's headers."""
+
+    def __init__(self, max_header_list_size: int) -> None:
+        super().__init__(max_header_list_size)
+        self.header_table: _Table = _Table()
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: FBT001, FBT002  (the library's)
+        """Decompress a block of headers."""
+        table = self.header_table
+        headers: Iterable[HeaderTuple] | None = table.known.get((data, self.max_header_list_size))
+        if headers is None:
+            before = table.changes
+            headers = super().decode(data, raw)
+            if table.changes == before and len(data) <= _KNOWN_BYTES:
+                table.remember((data, self.max_header_list_size), headers)
+        return headers
