@@ -18,7 +18,7 @@ from h2.connection import H2Connection
 from h2.exceptions import FrameDataMissingError, ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, Encoder, HeaderTuple
+from hpack import Decoder, Encoder
 from hpack.table import HeaderTable
 from hyperframe.exceptions import InvalidDataError, InvalidFrameError
 from hyperframe.frame import Frame
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from h2.events import Event
     from h2.exceptions import H2Error
+    from hpack import HeaderTuple
 
 __all__ = ["make_connection"]
 
@@ -39,7 +40,7 @@ _HEAD = 9  # bytes of a frame before its payload
 _KNOWN, _KNOWN_BYTES = 8, 128
 
 
-def make_connection(max_frame: int, max_decoded_bytes: int, settings: dict[int, int]) -> H2Connection:
+def make_connection(max_frame: int, max_decoded_bytes: int, settings: dict[SettingCodes, int]) -> H2Connection:
     """Return a server connection that has sent nothing.
 
     Args:
@@ -110,9 +111,12 @@ class _Connection(H2Connection):
             raise error
 
         table: dict[Any, Any] = self._frame_dispatch_table
-        table[type(None)] = fail
         nothing: Any = None
-        return super()._receive_frame(nothing)
+        table[type(nothing)] = fail
+        try:
+            return super()._receive_frame(nothing)
+        finally:
+            del table[type(nothing)]
 
 
 class _FrameBuffer(FrameBuffer):
@@ -160,7 +164,8 @@ class _Table(HeaderTable):
 
     @property
     def maxsize(self) -> int:
-        return HeaderTable.maxsize.__get__(self)  # type: ignore[attr-defined, no-any-return]
+        """The most bytes of its entries."""
+        return super().maxsize
 
     @maxsize.setter
     def maxsize(self, value: int) -> None:
