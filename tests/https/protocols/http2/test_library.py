@@ -74,7 +74,7 @@ def test_remembered_headers_are_bounded() -> None:
     decoder: Any = connection.decoder
     for length in range(120, 200):
         decoder.decode(b"\x88" * length)
-    assert all(len(block) <= 128 for block, _ in decoder.header_table.known)
+    assert all(len(block) <= 128 for block, *_ in decoder.header_table.known)
 
 
 def test_limit_of_headers_holds_for_a_block_that_was_decoded_before() -> None:

@@ -212,7 +212,7 @@ class _Encoder(Encoder):
         block: bytes | None = table.known.get(key)
         if block is None:
             before = None if table.resized else table.changes  # a new size is signalled once
-            block = super().encode(headers, huffman)
+            block = super().encode(key, huffman)
             if table.changes == before and len(block) <= _KNOWN_BYTES:
                 table.remember(key, block)
         return block
@@ -227,11 +227,11 @@ class _Decoder(Decoder):
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:  # noqa: FBT001, FBT002  (the library's)
         """Decompress a block of headers."""
-        table = self.header_table
-        headers: Iterable[HeaderTuple] | None = table.known.get((data, self.max_header_list_size))
+        table, key = self.header_table, (data, raw, self.max_header_list_size)
+        headers: Iterable[HeaderTuple] | None = table.known.get(key)
         if headers is None:
             before = table.changes
             headers = super().decode(data, raw)
             if table.changes == before and len(data) <= _KNOWN_BYTES:
-                table.remember((data, self.max_header_list_size), headers)
+                table.remember(key, headers)
         return headers
