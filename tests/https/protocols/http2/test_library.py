@@ -21,6 +21,9 @@ SETTINGS = {SettingCodes.MAX_CONCURRENT_STREAMS: 100, SettingCodes.MAX_HEADER_LI
 NAMES = [b"content-type", b"content-length", b"etag", b"x-one", b"x-two", b":path", b"date"]
 REQUEST = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"localhost"), (b":path", b"/")]
 
+# Requests, and in the end trailers and what is refused.
+BLOCKS = [*[REQUEST, [*REQUEST, (b"x", b"z")]] * 8, [(b"x", b"z")], REQUEST[1:], [*REQUEST, (b"X", b"z")], [*REQUEST, (b"te", b"gzip")]]
+
 
 def random_block(chance: random.Random) -> list[tuple[bytes, bytes]]:
     """Return headers of which many come again."""
@@ -142,11 +145,11 @@ def make_plain() -> H2Connection:
 def random_frame(chance: random.Random, encoder: Encoder, step: int) -> bytes:
     """Return a frame: a request of a new stream, of an old one, or something else."""
     stream_id = 2 * step + 1 if chance.random() < 0.7 else 2 * chance.randint(0, step) + 1
-    kind = chance.choice((*[1] * 20, 0, 2, 2, 3, 4, 4, 6, 6, 8, 8, 9, 0xEE))
+    kind = 1 if step == 1 else chance.choice((*[1] * 20, 0, 2, 2, 3, 4, 4, 6, 6, 8, 8, 9, 0xEE))
     flags = chance.choice((*[5] * 15, 4, 4, 0x25, 0x25, 0x0D, 1)) if kind == 1 else chance.choice((0, 0, 1, 8))
     payload = {
         0: lambda: b"\0" * chance.randint(0, 30),
-        1: lambda: encoder.encode([*REQUEST, *([(b"x", b"z")] * chance.randint(0, 1))]),
+        1: lambda: encoder.encode(chance.choice(BLOCKS)),
         2: lambda: b"\0\0\0\0\7",
         3: lambda: b"\0\0\0\x08",
         4: lambda: b"\0\4\0\1\0\0" * chance.randint(0, 1),

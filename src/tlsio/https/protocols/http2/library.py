@@ -1,12 +1,13 @@
 """The connection of the h2 library, bounded in memory, and without the work that has no use here.
 
-The library checks each frame, each state and each header as it does by itself. Three things that it
-does for each request are left out:
+The library decides about each frame, each state and each header as it does by itself. What it does
+again and again for the same result is left out:
 
 - The text of each frame, for a log that is not kept (`_Connection._receive_frame`).
+- A look at all streams for each new one (`_Connection._open_streams`).
 - A second search for the ends of frames (`_FrameBuffer`).
-- Compressing and decompressing headers that are those of an earlier request: as long as a table of
-  HPACK has not changed, equal bytes are equal headers (`_Table`).
+- Compressing, decompressing and checking headers that are those of an earlier request: as long as a
+  table of HPACK has not changed, equal bytes are equal headers (`_Table`, `_Known`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from h2.connection import H2Connection
 from h2.exceptions import FrameDataMissingError, ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
-from hpack import Decoder, Encoder
+from h2.stream import H2Stream
+from hpack import Decoder, Encoder, HeaderTuple
 from hpack.table import HeaderTable
 from hyperframe.exceptions import InvalidDataError, InvalidFrameError
 from hyperframe.frame import Frame
@@ -26,9 +28,10 @@ from hyperframe.frame import Frame
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from h2.connection import AllowedStreamIDs
     from h2.events import Event
     from h2.exceptions import H2Error
-    from hpack import HeaderTuple
+    from h2.utilities import HeaderValidationFlags
 
 __all__ = ["make_connection"]
 
@@ -37,7 +40,8 @@ _HIGHEST_STREAM = 2**31 - 1
 _HEAD = 9  # bytes of a frame before its payload
 # What one table remembers: the heads that a client of an API or a page repeats. A block of so many
 # bytes holds no more headers than that, so a client makes us keep some kilobytes at most.
-_KNOWN, _KNOWN_BYTES = 8, 128
+_MOST_KNOWN, _KNOWN_BYTES = 8, 128
+_SPARE_STREAMS = 16  # that have ended, and are kept until there are more
 
 
 def make_connection(max_frame: int, max_decoded_bytes: int, settings: dict[SettingCodes, int]) -> H2Connection:
@@ -93,6 +97,23 @@ _KNOWN_SETTINGS = frozenset(SettingCodes)
 class _Connection(H2Connection):
     # How closed streams ended is kept for late frames only; 65,536 of them would be megabytes.
     MAX_CLOSED_STREAMS = 1024
+    _most_streams = 0  # above it, those that have ended are forgotten
+
+    def _open_streams(self, remainder: int) -> int:
+        """Forget the streams that have ended, when their number may have doubled.
+
+        The result is compared with `_Settings.max_concurrent_streams` only.
+        """
+        if len(self.streams) <= self._most_streams:
+            return 0
+        count = super()._open_streams(remainder)
+        self._most_streams = 2 * len(self.streams) + _SPARE_STREAMS
+        return count
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream.__class__ = _Stream
+        return stream
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         """Handle a frame as the library does, without describing it for the library's log."""
@@ -117,6 +138,33 @@ class _Connection(H2Connection):
             return super()._receive_frame(nothing)
         finally:
             del table[type(nothing)]
+
+
+class _Known(list[HeaderTuple]):
+    """Headers that may come again: their table has not changed.
+
+    Attributes:
+        checked: What the library's check has made of them, by the kind of block.
+    """
+
+    __slots__ = ("checked",)
+
+    def __init__(self, headers: Iterable[HeaderTuple]) -> None:
+        super().__init__(headers)
+        self.checked: dict[HeaderValidationFlags, list[Any]] = {}
+
+
+class _Stream(H2Stream):
+    """A stream that does not check the same headers twice."""
+
+    def _process_received_headers(self, headers: Any, header_validation_flags: HeaderValidationFlags, header_encoding: Any) -> Any:
+        if not isinstance(headers, _Known):
+            return super()._process_received_headers(headers, header_validation_flags, header_encoding)
+        checked = headers.checked.get(header_validation_flags)
+        if checked is None:  # or they were refused, and will be
+            checked = super()._process_received_headers(headers, header_validation_flags, header_encoding)
+            headers.checked[header_validation_flags] = checked
+        return checked
 
 
 class _FrameBuffer(FrameBuffer):
@@ -178,7 +226,7 @@ class _Table(HeaderTable):
 
     def remember(self, key: Any, value: Any) -> None:
         """Remember what depends on nothing but the table as it is."""
-        if len(self.known) >= _KNOWN:
+        if len(self.known) >= _MOST_KNOWN:
             self.known.clear()
         self.known[key] = value
 
@@ -233,5 +281,6 @@ class _Decoder(Decoder):
             before = table.changes
             headers = super().decode(data, raw)
             if table.changes == before and len(data) <= _KNOWN_BYTES:
+                headers = _Known(headers)
                 table.remember(key, headers)
         return headers
