@@ -41,7 +41,7 @@ _HEAD = 9  # bytes of a frame before its payload
 # What one table remembers: the heads that a client of an API or a page repeats. A block of so many
 # bytes holds no more headers than that, so a client makes us keep some kilobytes at most.
 _MOST_KNOWN, _KNOWN_BYTES = 8, 128
-_SPARE_STREAMS = 16  # that have ended, and are kept until there are more
+_SPARE_STREAMS = 16  # that have ended, and are kept until there are more: each has about 1 KiB
 
 
 def make_connection(max_frame: int, max_decoded_bytes: int, settings: dict[SettingCodes, int]) -> H2Connection:
@@ -97,22 +97,22 @@ _KNOWN_SETTINGS = frozenset(SettingCodes)
 class _Connection(H2Connection):
     # How closed streams ended is kept for late frames only; 65,536 of them would be megabytes.
     MAX_CLOSED_STREAMS = 1024
-    _most_streams = 0  # above it, those that have ended are forgotten
+    _most_streams = 0  # of which some may have ended
 
     def _open_streams(self, remainder: int) -> int:
-        """Forget the streams that have ended, when their number may have doubled.
+        """Forget the streams that have ended, at every sixteenth new one.
 
         The result is compared with `_Settings.max_concurrent_streams` only.
         """
         if len(self.streams) <= self._most_streams:
             return 0
         count = super()._open_streams(remainder)
-        self._most_streams = 2 * len(self.streams) + _SPARE_STREAMS
+        self._most_streams = len(self.streams) + _SPARE_STREAMS
         return count
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)
-        stream.__class__ = _Stream
+        stream.__class__ = _Stream  # the library has no place to choose the class
         return stream
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
