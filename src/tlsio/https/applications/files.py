@@ -58,6 +58,7 @@ _TYPES = {
 }
 _PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN = "application/octet-stream"
+_CHUNK = 262144  # bytes of a larger file that one call of a thread reads, as in aiohttp
 _SMALL = 65536  # bytes that are read at once: Starlette's chunk
 
 _QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110, section 12.4.2
@@ -83,10 +84,12 @@ class Files(StaticFiles):
             ConfigError: there is no such folder (`ERR_HTTPS_APP`).
         """
         if not Path(folder).is_dir():
-            problem = "is not a folder" if Path(folder).exists() else "does not exist"
-            raise ConfigError(
-                f"The folder {os.fspath(folder)!r} {problem}", code="ERR_HTTPS_APP", hint=f"Relative paths begin at {Path.cwd()}."
-            )
+            name = repr(os.fspath(folder))
+            problem = f"{name} is not a folder" if Path(folder).exists() else f"The folder {name} does not exist"
+            hint = f"Relative paths begin at {Path.cwd()}."
+            if (module := Path(folder).with_suffix(".py")).is_file():
+                hint = f"An application is written MODULE:NAME, such as {module.stem}:app."
+            raise ConfigError(problem, code="ERR_HTTPS_APP", hint=hint)
         super().__init__(directory=folder, html=True, follow_symlink=follow_symlinks)
         self._listing = listing
 
@@ -101,6 +104,7 @@ class Files(StaticFiles):
         except HTTPException as error:
             response = PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
         if isinstance(response, FileResponse):
+            response.chunk_size = _CHUNK
             scope = {**scope, "headers": _with_valid_range(scope, response)}
             send = _limited(send)
         await response(scope, receive, send)

@@ -52,6 +52,7 @@ __all__ = ["check", "run"]
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
 _HTTPS = 443
+_EVERY = "::"  # every address, of IPv4 too
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
@@ -104,6 +105,7 @@ async def _make_served(
     settings: Settings, sockets: Sequence[socket.socket], keys: KeySchedule, identity: dict[str, Any]
 ) -> _Alone | _WorkersWithMetrics:
     if settings.workers > 1:
+        _warn_of_hsts(settings)
         return _WorkersWithMetrics(
             _work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout
         )
@@ -328,6 +330,7 @@ def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     """Be a worker."""
     settings, identity = argument
     configure(settings.log_level)
+    _mute_hsts()
     try:
         run_to_end(_work_until_stopped(settings, identity, sockets, link), _loop_factory(settings), settings.graceful_timeout)
     except (TLSError, OSError) as error:
@@ -350,6 +353,17 @@ async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sock
     return 0
 
 
+def _warn_of_hsts(settings: Settings) -> None:
+    """Log what each worker would log."""
+    if settings.hsts is not None:
+        settings.hsts.warn()
+
+
+def _mute_hsts() -> None:
+    """Leave the warnings about HSTS to the parent."""
+    logging.getLogger("tlsio.https.hsts").setLevel(logging.ERROR)
+
+
 def _snapshot(server: Server | TCPProxy) -> Snapshot:
     metrics = getattr(server, "metrics", None)
     return [] if metrics is None else take_snapshot(metrics.registry.collect())
@@ -365,7 +379,7 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
     """
     if isinstance(settings.app, TCPTarget):
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
-        return TCPProxy(settings.app, graceful_timeout=settings.graceful_timeout, proxy_protocol=settings.proxy_protocol, **options)
+        return TCPProxy(settings.app, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
 
 
@@ -398,6 +412,7 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
         _work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings), sockets._replace(serving=())
     )
     _drop_rights(settings)
+    _warn_of_hsts(settings)
     on_start(settings.host or "*", _port_of(sockets.serving))
     reloader = ChangeReload(config, target, list(sockets.serving))
     # uvicorn handles the other two. By default these would end this process, and not its child.
@@ -410,6 +425,7 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
 def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Sockets, sockets: list[socket.socket]) -> None:
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
+    _mute_hsts()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's reach both, and the parent ends this one
 
@@ -492,7 +508,7 @@ def _close_rest(inherited: Mapping[str, list[socket.socket]], opened: _Sockets) 
 
 async def _bind(host: str | None, port: int) -> list[socket.socket]:
     try:
-        return await bind(host, port, reuse_port=False)
+        return await bind(None if host == _EVERY else host, port, reuse_port=False)
     except PermissionError as error:
         if port >= _PRIVILEGED:
             raise

@@ -17,8 +17,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
+from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http1_response import checked, error_response, for_http10
-from tlsio.https.protocols.http1_websocket import WebSocketProtocol
+from tlsio.https.protocols.http1_websocket import WebSocketProtocol, is_no_cancellation
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -56,12 +57,7 @@ _DRAINED = 49152
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
-
-
-_log.addFilter(_is_no_cancellation)
+_log.addFilter(is_no_cancellation)
 
 
 class _RefusedError(Exception):
@@ -71,11 +67,12 @@ class _RefusedError(Exception):
 class _ConnectionConfig:
     """uvicorn's Config, with the application as one connection sees it."""
 
-    __slots__ = ("_config", "loaded_app")
+    __slots__ = ("_config", "loaded_app", "reset_contextvars")
 
     def __init__(self, config: Config, app: Any) -> None:
         self._config = config
         self.loaded_app = app
+        self.reset_contextvars = config.reset_contextvars  # which uvicorn looks up for each request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
@@ -360,8 +357,11 @@ class Http1Protocol(HttpToolsProtocol):
         else:
             self._end_limits()
             self.handle_websocket_upgrade()
-            if rest:
-                websocket: Any = self.transport.get_protocol()
+            websocket: Any = self.transport.get_protocol()
+            if websocket.close_sent:  # its head was refused
+                response = getattr(websocket, "response", None)  # none: websockets could not read it
+                self._connection.refused(self._refused_scope(), _BAD_REQUEST[0] if response is None else response.status_code)
+            elif rest:
                 websocket.data_received(rest)
 
     def on_response_complete(self) -> None:
@@ -425,18 +425,28 @@ class Http1Protocol(HttpToolsProtocol):
             self.pipeline.popleft()  # the latest request: it is the one that is refused
             self._is_in_body = False
         running = self._running
-        if running is None and self._is_in_body:
-            self.transport.close()  # the request was answered before its end: an error would answer the next one
+        if not self._is_in_body:
+            self._connection.refused(self._refused_scope(), status)
+            if running is None:
+                self._say_last_words()
+            else:
+                self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
         elif running is None:
-            self._say_last_words()
-        elif not self._is_in_body:
-            self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
+            self.transport.close()  # the request was answered before its end: an error would answer the next one
         elif running.response_started:
             self.transport.abort()  # the client would take the error for a part of the response
         else:
+            running.scope[REFUSED] = status  # type: ignore[literal-required]
             running.disconnected = True
             running.message_event.set()
             self._say_last_words()
+
+    def _refused_scope(self) -> dict[str, Any]:
+        """Return what is known of the latest request."""
+        path, _, query = self.url.partition(b"?")
+        method = self.scope.get("method") or (self.parser.get_method().decode("ascii") if self.url else "-")
+        known = {"method": method, "raw_path": path or b"-", "query_string": query, "headers": self.headers}
+        return {"type": "http", "http_version": self.scope.get("http_version", "1.1"), **known}
 
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,22 @@ from tlsio.https.protocols.http1_response import FRAMING, check_headers, check_s
 if TYPE_CHECKING:
     from websockets.frames import Frame
 
-__all__ = ["WebSocketProtocol"]
+__all__ = ["WebSocketProtocol", "is_no_cancellation"]
 
-_log = logging.getLogger("tlsio.https")
+_log = logging.getLogger("tlsio.https.websockets")
 
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 _BAD_HANDSHAKE = "This is not a valid request of HTTP/1.1."
+
+
+def is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+_log.addFilter(is_no_cancellation)
+# uvicorn and websockets log each WebSocket at INFO, which the access log has.
+_log.addFilter(lambda record: record.levelno > logging.INFO)
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -35,7 +46,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _log
+        self.logger = self.conn.logger = _log
         self._early = bytearray()  # what the client sent before the handshake was answered
         self._is_full = False  # the client does not read what it is sent
         self._has_body = True  # of a response in place of the handshake
