@@ -46,11 +46,18 @@ from http2_wire import (
     wait,
 )
 from tlsio.https.limits import Limits
+from tlsio.https.protocols.http2 import library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Field = tuple[bytes, bytes]
+
+
+@pytest.fixture(autouse=True, params=["shortened", "whole"])
+def work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the work that `library.py` leaves out, as with an unknown version of h2, and without it."""
+    monkeypatch.setattr(library, "_COMPARED", request.param == "shortened")
 
 
 def without(name: bytes) -> list[Field]:
