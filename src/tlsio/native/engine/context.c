@@ -82,6 +82,7 @@ int tio_conn_set_identity(tio_conn *c, tio_context *from) {
     tio_context_retain(from);
     tio_context_release(c->identity);
     c->identity = from;
+    if (c->ssl) tio_signing_prepare(c);
     return 0;
 }
 
@@ -104,5 +105,6 @@ int tio_context_switch(tio_conn *c, tio_context *to) {
     if (!(c->policy.wants & TIO_WANT_CLIENT)) ok = ok && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
     ok = ok && SSL_set_session_id_context(ssl, settings->id_context, (unsigned)settings->id_context_size) == 1;
     tio_context_release(old);
+    tio_signing_prepare(c);
     return ok && !tio_context_identity(c) ? 0 : -1;
 }

@@ -84,6 +84,7 @@ void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_err
         ERR_clear_error();
         return;
     }
+    tio_conn_abandon(c);
     if (question_open) tio_wire_drop_output(c);         /* it must not be sent without an answer */
     c->fault = calloc(1, sizeof *c->fault);             /* out of memory, BROKEN must suffice */
     if (!c->fault) {
