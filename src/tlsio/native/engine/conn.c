@@ -216,9 +216,10 @@ static void handshake_done(tio_conn *c) {
     c->offered_size = 0;
 }
 
-/* A call has paused for a signature. After close() nothing is asked: the input ends here. */
+/* A call has paused for a signature. In TLS 1.2 it may have asked about the OCSP response before,
+ * and that is answered first. After close() nothing is asked: the input ends here. */
 static void ask_for_signature(tio_conn *c) {
-    if (!tio_move_question(c, TIO_ASK_SIGN)) return;
+    if (c->question != TIO_NO_QUESTION || !tio_move_question(c, TIO_ASK_SIGN)) return;
     tio_conn_abandon(c);
     tio_move_in(c, TIO_IN_ENDED);
 }
@@ -230,6 +231,10 @@ static void do_handshake(tio_conn *c) {
     c->read_stop = TIO_GO;
     if (r == 1) {
         handshake_done(c);
+        return;
+    }
+    if (c->wanted) {
+        ask_for_signature(c);
         return;
     }
     switch (SSL_get_error(c->ssl, r)) {
@@ -248,9 +253,6 @@ static void do_handshake(tio_conn *c) {
     case SSL_ERROR_WANT_CLIENT_HELLO_CB:
     case SSL_ERROR_WANT_RETRY_VERIFY:
     case SSL_ERROR_WANT_X509_LOOKUP:
-        return;
-    case SSL_ERROR_WANT_ASYNC:
-        ask_for_signature(c);
         return;
     default:
         record_failure(c);
@@ -512,6 +514,10 @@ static void refuse_open(tio_conn *c) {
 
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || ask_preface(c)) return;
+    if (c->wanted && !c->wanted->size && c->refusal < 0) {
+        ask_for_signature(c);
+        if (c->question != TIO_NO_QUESTION) return;
+    }
     if (!c->ssl && tio_conn_is_handshake(c) && start(c)) {
         tio_fault_set(c, ERR_peek_error() ? TIO_FAULT_SSL : TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;

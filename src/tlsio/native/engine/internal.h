@@ -245,8 +245,9 @@ int tio_psk_asked_in_job(tio_conn *);
 /* keys.c */
 int tio_key_verify(const tio_wanted *, const uint8_t *signature, size_t size);
 
-/* signing.c: OpenSSL's calls that may need a signature. They return what the call returns; if
- * c->wanted is set then, SSL_get_error() is SSL_ERROR_WANT_ASYNC. */
+/* signing.c: OpenSSL's calls that may need a signature. They return what the call returns. If
+ * c->wanted is set then, they have paused, which must be looked at first: SSL_get_error() may find
+ * errors in the queue that OpenSSL has overcome. */
 void tio_signing_prepare(tio_conn *);                /* the certificate is final */
 int tio_signing_handshake(tio_conn *);               /* SSL_do_handshake() */
 int tio_signing_peek(tio_conn *);                    /* SSL_peek() of one byte */
