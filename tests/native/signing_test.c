@@ -319,6 +319,26 @@ static void one_key_here_and_one_elsewhere(void) {
     }
 }
 
+/* An RSA key that cannot decrypt, given to a connection whose context has RSA key exchange. */
+static void no_rsa_key_exchange(void) {
+    set_up(TLS1_2_VERSION, &server_b, 0);
+    far->settings.keys_elsewhere = TIO_KEYS_ELSEWHERE | TIO_RSA_ELSEWHERE;
+    tio_context *here = server_context(TLS1_2_VERSION, &server_b, 0);
+    for (int offered = 0; offered < 2; offered++) {
+        SSL_CTX_set_cipher_list(near->ssl, offered ? "AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256" : "AES128-GCM-SHA256");
+        SSL_CTX_set_cipher_list(here->ssl, "AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256");
+        SSL_CTX_set_options(here->ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
+        pair p = pair_new(near, here, 0);
+        CHECK_INT(tio_conn_set_identity(p.server, far), 0);
+        pump(&p);
+        if (offered) opens(&p, 1);
+        else CHECK_INT(p.client->fault->alert_received, SSL_AD_HANDSHAKE_FAILURE);
+        pair_free(&p);
+    }
+    tio_context_release(here);
+    tear_down();
+}
+
 /* ---- later handshakes */
 
 static pair later(int version, unsigned flags) {
@@ -488,6 +508,7 @@ void signing_tests(void) {
     RUN(a_job_ends_with_its_connection);
     RUN(too_many);
     RUN(one_key_here_and_one_elsewhere);
+    RUN(no_rsa_key_exchange);
     RUN(later_handshakes_sign_again);
     RUN(a_later_handshake_may_end_in_between);
     RUN(half_a_message);
