@@ -68,13 +68,16 @@ class Material:
         kind: `"pem"` or `"der"`: `data` is the content. `"path"`: `path` names the file.
         data: The content, empty for a path. All bytes that are not PEM have the kind `"der"`.
         path: The file, None for content.
+        signer: The object in `key=` that signs elsewhere. Then `data` is its public key in DER, or
+            empty.
         passphrase: Its own passphrase, which overrides the option `passphrase`.
     """
 
-    kind: Literal["pem", "der", "path"]
+    kind: Literal["pem", "der", "path", "elsewhere"]
     data: bytes = field(default=b"", repr=False)
     path: str | None = None
     passphrase: bytes | None = field(default=None, repr=False)
+    signer: object = field(default=None, repr=False)
 
 
 def pem_labels(data: bytes) -> tuple[str, ...]:

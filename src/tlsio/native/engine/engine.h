@@ -308,6 +308,7 @@ int tio_answer_sign(tio_conn *, const uint8_t *signature, size_t size);
 /* Answer TIO_ASK_JOB: TIO_JOBS handshakes of this thread wait for their signatures, and one of them
  * has ended since. It may be asked again. */
 void tio_answer_job(tio_conn *);
+int tio_signing_is_full(void);          /* this thread has no job for another handshake */
 /* The connection is not used any more: end a wait for a signature. The engine does so itself if it
  * breaks or is freed. */
 void tio_conn_abandon(tio_conn *);

@@ -251,7 +251,6 @@ int tio_key_verify(const tio_wanted *, const uint8_t *signature, size_t size);
 void tio_signing_prepare(tio_conn *);                /* the certificate is final */
 int tio_signing_handshake(tio_conn *);               /* SSL_do_handshake() */
 int tio_signing_peek(tio_conn *);                    /* SSL_peek() of one byte */
-int tio_signing_is_full(void);                       /* this thread has no job for another handshake */
 void tio_signing_wait(tio_wanted *);                 /* from inside such a call */
 int tio_signing_leave(tio_conn *);                   /* 1: another thread must free it, and will */
 
