@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExternalKey", "parse_own_keys"]
 
+_FORMS = "PEM as str or bytes, DER as bytes, an os.PathLike, an object of cryptography or an object with sign(scheme, message)"
 _PUBLIC_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----(.+?)-----END PUBLIC KEY-----", re.DOTALL)
 
 
@@ -51,16 +52,16 @@ class ExternalKey(Protocol):
 
 def parse_own_keys(label: str, value: object) -> tuple[Material, ...]:
     """Parse the `key` of a context: as `parse_keys`, and objects that sign elsewhere."""
-    if isinstance(value, list | tuple):
-        return tuple(one for index, item in enumerate(value) for one in parse_own_keys(f"{label}[{index}]", item)) if any(
-            map(_signs, value)
-        ) else parse_keys(label, value)
-    return (_parse(label, value),) if _signs(value) else parse_keys(label, value)
+    if _signs(value):
+        return (_parse(label, value),)
+    if isinstance(value, list | tuple) and any(map(_signs, value)):
+        return tuple(one for index, item in enumerate(value) for one in parse_own_keys(f"{label}[{index}]", item))
+    return parse_keys(label, value, forms=_FORMS)
 
 
 def _signs(value: object) -> bool:
     """Tell whether it is an object that signs, not a key that can be read."""
-    return callable(getattr(type(value), "sign", None)) and not hasattr(type(value), "private_bytes")
+    return callable(getattr(value, "sign", None)) and not isinstance(value, type) and not hasattr(type(value), "private_bytes")
 
 
 def _parse(label: str, value: Any) -> Material:
