@@ -86,7 +86,7 @@ def _encode(label: str, public: Any) -> bytes:
     data = public.encode() if isinstance(public, str) else bytes(public)
     if (found := _PUBLIC_KEY.search(data)) is not None:
         data = _decode(found[1])
-    if not data or isinstance(public, str) and found is None:
+    if not data or (isinstance(public, str) and found is None):
         raise wrong_value(label, "is not a public key", hint="In PEM it begins with -----BEGIN PUBLIC KEY-----.")
     return data
 

@@ -117,8 +117,6 @@ def test_rsa_key_exchange_is_off() -> None:
     tlsio.create_secure_context(cert=LEAF.cert_pem, key=Signer(LEAF.key), ciphers="AES128-GCM-SHA256:ECDHE+AESGCM")
 
 
-
-
 @pytest.mark.parametrize("value", [Signer, SimpleNamespace(sign=1), object()], ids=["class", "number", "object"])
 def test_other_objects(value: Any) -> None:
     """A class, or no function."""
