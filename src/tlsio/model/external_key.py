@@ -30,10 +30,10 @@ class ExternalKey(Protocol):
     """
 
     def sign(self, scheme: str, message: bytes, /) -> bytes | Awaitable[bytes]:
-        """Sign a message of a handshake; called once for each signature, in the event loop's thread.
+        """Sign a message of a handshake; called once for each signature, in the loop's thread.
 
-        Calls may overlap. An async one may be cancelled, and must end within `hook_timeout`; a plain
-        function holds up the event loop.
+        Calls may overlap. An async one may be cancelled, and must end within `hook_timeout`; a
+        plain function holds up the event loop.
 
         Args:
             scheme: IANA's name in the registry "TLS SignatureScheme" (RFC 8446 §4.2.3), such as

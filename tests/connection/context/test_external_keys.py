@@ -46,14 +46,14 @@ def test_public_key_in_any_form(form: str) -> None:
 
 def test_public_key_that_does_not_fit_is_refused() -> None:
     """At the door, not at the first signature."""
-    with pytest.raises(tlsio.ConfigError, match="No private key of options.key fits the certificate") as caught:
+    with pytest.raises(tlsio.ConfigError, match=r"No private key of options.key fits the certificate") as caught:
         tlsio.create_secure_context(cert=LEAF.cert_pem, key=Known(pki.agent1().key))
     assert caught.value.code == "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
 
 
 def test_bytes_that_are_no_public_key() -> None:
     """A certificate for one."""
-    with pytest.raises(tlsio.ConfigError, match="The public_key of options.key is not a public key") as caught:
+    with pytest.raises(tlsio.ConfigError, match=r"The public_key of options.key is not a public key") as caught:
         tlsio.create_secure_context(cert=LEAF.cert_pem, key=Known(LEAF.key, LEAF.cert_der))
     assert caught.value.code == "ERR_TLS_KEY_UNREADABLE"
 
@@ -61,13 +61,13 @@ def test_bytes_that_are_no_public_key() -> None:
 @pytest.mark.parametrize("public", ["", "no PEM", b"", LEAF.cert_pem.decode()])
 def test_text_that_is_no_public_key(public: Any) -> None:
     """It must be PEM."""
-    with pytest.raises(tlsio.UsageValueError, match="options.key.public_key is not a public key"):
+    with pytest.raises(tlsio.UsageValueError, match=r"options.key.public_key is not a public key"):
         tlsio.create_secure_context(cert=LEAF.cert_pem, key=Known(LEAF.key, public))
 
 
 def test_public_key_of_another_type() -> None:
     """The value is not printed."""
-    with pytest.raises(tlsio.UsageTypeError, match="options.key.public_key must be PEM .*, got int"):
+    with pytest.raises(tlsio.UsageTypeError, match=r"options.key.public_key must be PEM .*, got int"):
         tlsio.create_secure_context(cert=LEAF.cert_pem, key=Known(LEAF.key, 7))
 
 

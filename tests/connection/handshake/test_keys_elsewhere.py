@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import random
+import subprocess
+import sys
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +19,7 @@ import pki
 import tlsio
 from external_keys import AsyncSigner, HeldSigner, OddSigner, Signer
 from net import once
+from tlsio.native._core import KEY_LIMIT, has_room_to_sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +28,12 @@ if TYPE_CHECKING:
 
 SIGNERS = {"sync": Signer, "async": AsyncSigner}
 SERVER: dict[str, Any] = {"ca": pki.ca1().cert_pem, "request_cert": True}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    while not condition():  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0.01)
 
 
 async def greet(net: Net, server: tlsio.Server, **options: Any) -> tlsio.TLSSocket:
@@ -193,7 +205,7 @@ async def test_bad_signature_of_a_client(net: Net, case: str, loop_errors: list[
     what, kind, code, words = CASES[case]
     async with net.serve(**SERVER) as server:
         told = once(server, "tls_client_error")
-        with pytest.raises(kind, match="key.sign") as caught:
+        with pytest.raises(kind, match=r"key\.sign") as caught:
             await net.connect(server, cert=pki.agent1().cert_pem, key=OddSigner(pki.agent1().key, what))
         assert caught.value.code == code
         assert words in f"{caught.value} {caught.value.hint}"
@@ -314,14 +326,11 @@ async def test_thousands_wait_in_line(net: Net) -> None:
     """More than a thread has stacks for: all are served, and each signature is asked for once."""
     if not net.is_native:
         pytest.skip("one driver suffices")
-    from tlsio.native._core import KEY_LIMIT
-
     count = KEY_LIMIT + 150
     signer = HeldSigner(pki.localhost().key)
     async with net.serve(key=signer, handshake_timeout=None, hook_timeout=None) as server:
         tasks = [asyncio.create_task(net.connect(server, handshake_timeout=None)) for _ in range(count)]
-        while len(signer.calls) < KEY_LIMIT:
-            await asyncio.sleep(0.02)
+        await until(lambda: not has_room_to_sign())
         await asyncio.sleep(0.2)
         assert len(signer.calls) == KEY_LIMIT
         tasks[0].cancel()
@@ -332,3 +341,128 @@ async def test_thousands_wait_in_line(net: Net) -> None:
             sock.destroy()
         await asyncio.gather(*(sock.wait_closed() for sock in done))
     assert KEY_LIMIT <= len(signer.calls) <= count
+
+
+# ---- in memory, after a fork, at the end
+
+
+def test_pair_signs_at_once() -> None:
+    """A SecurePair has no loop."""
+    signer = Signer(pki.localhost().key)
+    context = tlsio.create_secure_context(cert=pki.localhost().cert_pem, key=signer)
+    server = tlsio.create_secure_pair(context, is_server=True)
+    client = tlsio.create_secure_pair(servername="localhost", ca=pki.ca1().cert_pem)
+    for _ in range(6):
+        server.encrypted.write(client.encrypted.read() or b"")
+        client.encrypted.write(server.encrypted.read() or b"")
+    client.cleartext.write(b"hello")
+    server.encrypted.write(client.encrypted.read() or b"")
+    assert server.cleartext.read() == b"hello"
+    assert len(signer.calls) == 1
+
+
+def test_pair_cannot_wait() -> None:
+    """The error says so."""
+    context = tlsio.create_secure_context(cert=pki.localhost().cert_pem, key=AsyncSigner(pki.localhost().key))
+    server = tlsio.create_secure_pair(context, is_server=True)
+    client = tlsio.create_secure_pair(servername="localhost", ca=pki.ca1().cert_pem)
+    server.encrypted.write(client.encrypted.read() or b"")
+    with pytest.raises(tlsio.UsageTypeError, match=r"key\.sign\('ecdsa_secp256r1_sha256'\) must not be async"):
+        server.cleartext.read()
+
+
+PROGRAM = """
+import asyncio, os, sys
+import tlsio
+
+class Never:
+    async def sign(self, scheme, message):
+        asked.set()
+        await asyncio.Event().wait()
+
+async def main():
+    global asked
+    asked = asyncio.Event()
+    cert, ca = sys.stdin.read().split("|")
+    server = tlsio.create_server(cert=cert, key=Never())
+    await server.listen(0, "127.0.0.1")
+    task = asyncio.create_task(tlsio.connect(server.port, "127.0.0.1", servername="localhost", ca=ca))
+    await asked.wait()
+    if sys.argv[1] == "fork":
+        if not (child := os.fork()):
+            sys.exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    sys.exit(0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["fork", "exit"])
+def test_process_ends_while_it_signs(how: str) -> None:
+    """Parent and child end in good order."""
+    text = f"{pki.localhost().cert_pem.decode()}|{pki.ca1().cert_pem.decode()}"
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Fatal" not in done.stderr
+
+
+# ---- random acts
+
+
+class Moody(Signer):
+    """Signs well, wrongly, late, never, or raises."""
+
+    def __init__(self, key: Any, chance: random.Random) -> None:
+        super().__init__(key)
+        self.chance = chance
+
+    async def sign(self, scheme: str, message: bytes) -> Any:
+        """Return something."""
+        signature = super().sign(scheme, message)
+        mood = self.chance.randrange(8)
+        if mood in {0, 1}:
+            await asyncio.sleep(self.chance.random() / 20)
+        if mood == 2:
+            raise LookupError("a bad mood")
+        if mood == 3:
+            await asyncio.Event().wait()
+        return {4: _wrong(signature), 5: None}.get(mood, signature)
+
+
+@pytest.mark.slow
+async def test_random_moods_leave_nothing(net: Net, loop_errors: list[Any]) -> None:
+    """Whatever signers and clients do, each connection ends, and those with a good signature talk."""
+    seed = int(os.environ.get("SEED") or time.time_ns() % 2**32)
+    print(f"SEED={seed}")  # noqa: T201 - repeats a run
+    chance = random.Random(seed)  # noqa: S311
+
+    async def visit(server: tlsio.Server) -> None:
+        async def talk() -> None:
+            client = (
+                {"cert": pki.agent1().cert_pem, "key": Moody(pki.agent1().key, chance), "hook_timeout": 0.1}
+                if chance.random() < 0.5
+                else {}
+            )
+            async with await net.connect(server, **client) as socket:
+                await socket.read()
+
+        task = asyncio.create_task(talk())
+        if chance.random() < 0.2:
+            await asyncio.sleep(chance.random() / 20)
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def greet_it(socket: tlsio.TLSSocket) -> None:
+        socket.end(b"hello")
+
+    server_options = SERVER | {"reject_unauthorized": False, "key": Moody(pki.localhost().key, chance), "hook_timeout": 0.1}
+    async with net.serve(greet_it, **server_options) as server:
+        server.on("tls_client_error", lambda *_: None)
+        for _ in range(10):
+            await asyncio.gather(*(visit(server) for _ in range(12)))
+        server.set_secure_context(cert=pki.localhost().cert_pem, key=pki.localhost().key_pem)
+        await leave(await net.connect(server))
+    assert has_room_to_sign()
+    loop_errors.clear()

@@ -1,4 +1,4 @@
-"""Signatures by private keys that live elsewhere: `key.sign`, and the line of those who wait for it.
+"""Signatures by private keys that live elsewhere: `key.sign`, and the line before it.
 
 The engine has paused the handshake, on a stack of its own. A thread has a limited number of these
 (`KEY_LIMIT`): a handshake beyond it waits in line before its first step, at most until
@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tlsio.connection.handshake.questions import INTERNAL_ERROR, alert_of, as_tls_error, is_hook_failure, wrong_answer
+from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error, failure_of, is_hook_failure, wrong_answer
 from tlsio.model.checks import BytesLike
 from tlsio.model.codes import alert_number
 from tlsio.model.errors import ConfigError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from tlsio.connection.handshake.handshake import Handshake
+    from tlsio.model.errors import TLSError
+    from tlsio.native._core import Connection
 
 __all__ = ["let_in", "sign", "wait_in_line"]
 
@@ -36,31 +38,33 @@ _line = _Line()
 
 def sign(handshake: Handshake, timeout: float | None) -> None:
     """Ask the key for the signature that the connection waits for; a failure ends the handshake."""
-    connection = handshake.connection
-    key, scheme, message, longest = connection.signing or (None, "", b"", 0)
+    wanted = handshake.connection.signing
+    assert wanted is not None  # noqa: S101 - for the type checker
+    key, scheme, message, longest = wanted
     name = f"key.sign({scheme!r})"
 
     def answer(result: object, error: BaseException | None) -> None:
-        try:
-            if error is not None:
-                raise error
-            if not isinstance(result, BytesLike):
-                raise wrong_answer(name, "bytes", result)
-            if not connection.answer_sign(signature := bytes(result)):
-                raise _wrong_signature(name, scheme, signature, longest)
-        except Exception as failure:  # noqa: BLE001  (the handshake fails closed, with this error)
+        failure = error or _give(handshake.connection, name, scheme, longest, result)
+        if failure is not None:
             _refuse(handshake, name, failure)
         let_in()
 
     handshake.ask(name, timeout, answer, lambda: key.sign(scheme, message))
 
 
-def _refuse(handshake: Handshake, name: str, failure: Exception) -> None:
-    handshake.refused = refused = as_tls_error(name, failure)
+def _give(connection: Connection, name: str, scheme: str, longest: int, result: object) -> TLSError | None:
+    """Give the signature to the engine; return what is wrong with it."""
+    if not isinstance(result, BytesLike):
+        return wrong_answer(name, "bytes", result)
+    signature = bytes(result)
+    return None if connection.answer_sign(signature) else _wrong_signature(name, scheme, signature, longest)
+
+
+def _refuse(handshake: Handshake, name: str, failure: BaseException) -> None:
+    handshake.refused = refused = as_tls_error(name, failure_of(name, failure))
     handshake.hook_failure = refused if is_hook_failure(failure) else None
-    alert_of(refused, INTERNAL_ERROR)
+    refused.alert = INTERNAL_ERROR  # OpenSSL chooses it
     handshake.connection.refuse(alert_number(INTERNAL_ERROR))
-    refused.alert = INTERNAL_ERROR  # OpenSSL sends it whatever the error asked for
 
 
 def _wrong_signature(name: str, scheme: str, signature: bytes, longest: int) -> ConfigError:
