@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -11,6 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import pki
 import tlsio
 from external_keys import Signer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LEAF = pki.localhost()
 RSA = pki.localhost_rsa()
@@ -137,3 +140,11 @@ def test_copy_keeps_the_key() -> None:
     context = tlsio.create_secure_context(cert=LEAF.cert_pem, key=Signer(LEAF.key))
     context.replace(alpn_protocols=["a"])
     context.replace(cert=LEAF.chain_pem)
+
+
+async def test_certificate_in_a_file_and_key_elsewhere(tmp_path: Path) -> None:
+    """A renewed certificate may keep the key."""
+    (tmp_path / "cert.pem").write_bytes(LEAF.chain_pem)
+    source = tlsio.FileSource(cert=tmp_path / "cert.pem", key=Signer(LEAF.key))
+    await source.start()
+    assert (await source.context_for(None)).options.key is not None

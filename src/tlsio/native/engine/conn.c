@@ -225,7 +225,7 @@ static void ask_for_signature(tio_conn *c) {
 }
 
 static void do_handshake(tio_conn *c) {
-    if (c->signs_elsewhere && !c->wanted && tio_signing_is_full() && !tio_move_question(c, TIO_ASK_JOB)) return;
+    if (c->signs_elsewhere && !c->has_signed && tio_signing_is_full() && !tio_move_question(c, TIO_ASK_JOB)) return;
     begin_call(c);
     int r = tio_signing_handshake(c);
     c->read_stop = TIO_GO;

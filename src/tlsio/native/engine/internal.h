@@ -159,6 +159,7 @@ struct tio_conn {
     uint16_t max_fragment;              /* plaintext per record sent; 0 = OpenSSL's 16384 */
     /* The private key is elsewhere, and a signature may still be needed; see signing.c. */
     uint8_t signs_elsewhere;
+    uint8_t has_signed;                 /* it has asked for a signature */
     char peeked;                        /* written by a job */
     tio_wanted *wanted;                 /* a job waits for this signature; else NULL */
     int (*job)(tio_conn *);             /* the call that began it */

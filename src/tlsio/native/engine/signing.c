@@ -106,6 +106,7 @@ void tio_signing_wait(tio_wanted *w) {
     if (w->asks.scheme_13 && SSL_version(c->ssl) >= TLS1_3_VERSION) w->asks.scheme = w->asks.scheme_13;
     c->wanted = w;
     c->job_thread = pthread_self();
+    c->has_signed = 1;
     paused++;
     ASYNC_pause_job();
     paused--;
