@@ -147,4 +147,4 @@ async def test_certificate_in_a_file_and_key_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_bytes(LEAF.chain_pem)
     source = tlsio.FileSource(cert=tmp_path / "cert.pem", key=Signer(LEAF.key))
     await source.start()
-    assert (await source.context_for(None)).options.key is not None
+    assert source.context_now().options.key is not None
