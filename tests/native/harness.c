@@ -115,6 +115,7 @@ static int is_named(const char *scheme, const char *part) { return strstr(scheme
 size_t signature_for(const tio_conn *c, uint8_t to[1024]) {
     const tio_signing *s = tio_conn_signing(c);
     const char *digest = is_named(s->scheme, "sha256") ? "SHA256" : is_named(s->scheme, "sha384") ? "SHA384" : is_named(s->scheme, "sha512") ? "SHA512" : NULL;
+    pause_failure(1);                   /* what is elsewhere has memory */
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx;
     size_t size = 1024;
@@ -125,6 +126,7 @@ size_t signature_for(const tio_conn *c, uint8_t to[1024]) {
     }
     ok = ok == 1 && EVP_DigestSign(md, to, &size, s->message, s->message_size) == 1;
     EVP_MD_CTX_free(md);
+    pause_failure(0);
     ERR_clear_error();
     return ok ? size : 0;
 }

@@ -118,9 +118,14 @@ static EVP_PKEY *rsa_pss(void) {
 static void other_types(void) {
     static const struct { const char *type, *group, *scheme; } kinds[] = {
         { "ED25519", NULL, "ed25519" }, { "ED448", NULL, "ed448" }, { "EC", "P-384", "ecdsa_secp384r1_sha384" },
-        { "EC", "P-521", "ecdsa_secp521r1_sha512" }, { "RSA-PSS", NULL, "rsa_pss_pss_sha256" } };
+        { "EC", "P-521", "ecdsa_secp521r1_sha512" }, { "RSA-PSS", NULL, "rsa_pss_pss_sha256" },
+#if OPENSSL_VERSION_NUMBER >= 0x30200000L       /* before, TLS 1.3 has no such curves */
+        { "EC", "brainpoolP256r1", "ecdsa_brainpoolP256r1tls13_sha256" },
+#endif
+    };
     for (int v = 0; v < 2; v++)
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            if (!v && kinds[i].group && kinds[i].group[0] == 'b') continue;         /* its curve is not in the default groups */
             identity id = { X509_dup(server_a.cert), NULL };
             id.key = kinds[i].group ? EVP_PKEY_Q_keygen(NULL, NULL, "EC", kinds[i].group)
                      : !strcmp(kinds[i].type, "RSA-PSS") ? rsa_pss() : EVP_PKEY_Q_keygen(NULL, NULL, kinds[i].type);
