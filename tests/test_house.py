@@ -56,7 +56,9 @@ ROOMS = {
         "asyncio_face": 6,
     },
     "https": {
+        "address": 0,
         "asgi": 0,
+        "host": 0,
         "limits": 0,
         "deadline": 1,
         "tls": 1,

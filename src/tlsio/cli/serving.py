@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from tlsio.https.process.settings import Settings
 
-__all__ = ["MAX_PORT", "run_settings", "server_options", "site_options"]
+__all__ = ["HTTP_NAMES", "MAX_PORT", "http_options", "run_settings", "server_options", "site_options"]
 
 MAX_PORT = 65535
 _LEVELS = ("debug", "info", "warning", "error")
 _MAX_WORKERS = 1024
+_EVERY = {"::": "all addresses", "*": "all addresses", "0.0.0.0": "all IPv4 addresses"}  # noqa: S104 - words for them
 
 _OPTIONS = (
     click.option("--check", "only_checks", is_flag=True, help="Check settings, certificates and application, and end."),
@@ -63,11 +64,40 @@ _OPTIONS = (
     click.option("--user", metavar="NAME", help="Become this user when ports are bound."),
     click.option("--group", metavar="NAME", help="And this group."),
     click.option(
-        "--access-log", type=click.Choice(["text", "json", "off"]), help="A line for each request, on standard output.  [default: text]"
+        "--access-log",
+        type=click.Choice(["text", "json", "off"]),
+        help="A line for each request, or TCP connection, on standard output.  [default: text]",
     ),
     click.option("--log-level", type=click.Choice(_LEVELS), help="The least important messages to print.  [default: info]"),
     json_option,
 )
+
+
+_HTTP_OPTIONS = (
+    click.option(
+        "--forwarded-allow-ips", metavar="NETWORK", multiple=True, help="An HTTP proxy in front, whose X-Forwarded-* headers are believed."
+    ),
+    click.option("--strict-host", is_flag=True, help="Answer 421 to hosts that are not the name of the connection (SNI)."),
+    click.option("--hsts", is_flag=True, help="Let browsers use HTTPS alone, for a year; without subdomains."),
+    click.option(
+        "--redirect", type=click.IntRange(0, MAX_PORT), metavar="PORT", help="A port of plain HTTP, such as 80, that redirects to HTTPS."
+    ),
+    click.option(
+        "--redirect-status",
+        type=click.Choice(["301", "308"]),
+        callback=lambda _context, _parameter, value: None if value is None else int(value),
+        help="301 is for clients that do not know 308.  [default: 308]",
+    ),
+    click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /health, by plain HTTP there."),
+)
+HTTP_NAMES = ("forwarded_allow_ips", "strict_host", "hsts", "redirect", "redirect_status", "metrics")
+
+
+def http_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of every server of HTTP: those in `HTTP_NAMES`."""
+    for one in reversed(_HTTP_OPTIONS):
+        command = one(command)
+    return command
 
 
 def server_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -112,5 +142,8 @@ def _announce(host: str, port: int | None) -> None:
     if is_json():
         click.echo(json.dumps({"serving": host, "port": port}))
         return
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Serving https://{shown}:{port} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)
+    if host in _EVERY:
+        shown, where = "localhost", f", on {_EVERY[host]}"
+    else:
+        shown, where = f"[{host}]" if ":" in host else host, ""
+    click.echo(f"Serving https://{shown}:{port}{where} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)

@@ -24,7 +24,9 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 import pki
+from foreign_peers import find
 from https_peer import exchange, serving, split
+from ports import own_port
 from served import Served, client_context, eventually, load_identity, write_files
 from tlsio.https import Server
 from tlsio.https.proxy.http import HTTPProxy
@@ -102,7 +104,8 @@ class Backend:
         if "refuse" in socket.query_params:
             await socket.close()
             return
-        await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None))
+        cookies = [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+        await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None), headers=cookies)
         await socket.send_text(json.dumps(dict(socket.headers)))
         while True:
             message = await socket.receive()
@@ -165,7 +168,7 @@ async def test_what_the_backend_is_told(http2: bool) -> None:  # noqa: FBT001
 FORGED = {
     "X-Forwarded-For": "6.6.6.6", "x_forwarded_for": "6.6.6.6", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil",
     "X-Forwarded-Port": "1", "Forwarded": "for=6.6.6.6", "X-Real-IP": "6.6.6.6", "X-Client-Cert-Verify": "SUCCESS",
-    "X_Client_Cert_Subject": "CN=root", "X-Client-Cert": "evil",
+    "X_Client_Cert_Subject": "CN=root", "X-Client-Cert": "evil", "X.Forwarded.For": "6.6.6.6", "x!real~ip": "evil", "X-Forwarded": "evil",
 }  # fmt: skip
 
 
@@ -336,6 +339,8 @@ class TestWebSockets:
             assert headers["host"] == f"localhost:{server.port}"
             assert "evil" not in str(headers)
             assert ws.subprotocol == "chat"
+            assert ws.response.headers.get_all("set-cookie") == ["a=1", "b=2"]
+            assert len(ws.response.headers.get_all("date")) == 1
             for message in ("text", b"bytes", "x" * 500_000):
                 await ws.send(message)
                 assert await ws.recv() == message
@@ -540,5 +545,36 @@ def test_a_server_of_the_standard_library(tmp_path: Path) -> None:
                     lambda: subprocess.run([*curl, url], cwd=tmp_path, capture_output=True, text=True, check=True).stdout, "an answer"
                 )
                 assert refused.endswith("2 502")
+        finally:
+            behind.kill()
+
+
+NODE = """
+const server = require("http").createServer((request, response) => response.end(JSON.stringify(request.headers)));
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+"""
+
+
+@pytest.mark.slow
+def test_node_behind_a_redirect_with_hsts_and_metrics(tmp_path: Path) -> None:
+    """What `tlsio serve` has around an application, there is around a backend too."""
+    name = "site.example.org"
+    write_files(tmp_path, pki.leaf(name, issuer=pki.ca1(), names=[name, "localhost"]))
+    with subprocess.Popen([find("node", "nodejs"), "-e", NODE], stdout=subprocess.PIPE, text=True) as behind:
+        try:
+            assert behind.stdout is not None
+            target = f"127.0.0.1:{behind.stdout.readline().strip()}"
+            with own_port() as plain, own_port() as metrics:
+                more = ("--redirect", str(plain), "--metrics", f"127.0.0.1:{metrics}", "--hsts", "--host", "127.0.0.1")
+                with Served(tmp_path, "proxy", "PORT", "--to", target, "--http", *more) as served:
+                    ports = [part for port in (plain, served.port) for part in ("--resolve", f"{name}:{port}:127.0.0.1")]
+                    command = ["curl", "-sS", "-L", "-i", "--cacert", "ca.pem", "--http2", *ports, f"http://{name}:{plain}/x"]
+                    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+                    assert f"location: https://{name}:{served.port}/x" in answer
+                    assert "strict-transport-security: max-age=31536000" in answer
+                    assert '"x-forwarded-proto":"https"' in answer
+                    command = ["curl", "-sS", f"http://127.0.0.1:{metrics}/metrics"]
+                    counted = 'tlsio_https_requests_total{method="GET",status="200",version="2"} 1.0'
+                    eventually(lambda: counted in subprocess.run(command, capture_output=True, text=True, check=True).stdout, "the count")
         finally:
             behind.kill()

@@ -52,6 +52,7 @@ __all__ = ["check", "run"]
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
 _HTTPS = 443
+_EVERY = "::"  # every address, of IPv4 too
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
@@ -104,6 +105,7 @@ async def _make_served(
     settings: Settings, sockets: Sequence[socket.socket], keys: KeySchedule, identity: dict[str, Any]
 ) -> _Alone | _WorkersWithMetrics:
     if settings.workers > 1:
+        _warn_of_hsts(settings)
         return _WorkersWithMetrics(
             _work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout
         )
@@ -189,7 +191,9 @@ class _WorkersWithMetrics(Workers):
         from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415  (optional)
 
         self._sum = self._sum or MetricsSum()
-        self._sum.update(await self.ask("metrics"), self.numbers)
+        question = self._sum.ask()
+        answers = await self.ask("metrics")
+        self._sum.update(question, answers, self.numbers)
         return self._sum.collect(take_snapshot(ProcessCollector(registry=CollectorRegistry()).collect()))
 
 
@@ -326,6 +330,7 @@ def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     """Be a worker."""
     settings, identity = argument
     configure(settings.log_level)
+    _mute_hsts()
     try:
         run_to_end(_work_until_stopped(settings, identity, sockets, link), _loop_factory(settings), settings.graceful_timeout)
     except (TLSError, OSError) as error:
@@ -348,6 +353,17 @@ async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sock
     return 0
 
 
+def _warn_of_hsts(settings: Settings) -> None:
+    """Log what each worker would log."""
+    if settings.hsts is not None:
+        settings.hsts.warn()
+
+
+def _mute_hsts() -> None:
+    """Leave the warnings about HSTS to the parent."""
+    logging.getLogger("tlsio.https.hsts").setLevel(logging.ERROR)
+
+
 def _snapshot(server: Server | TCPProxy) -> Snapshot:
     metrics = getattr(server, "metrics", None)
     return [] if metrics is None else take_snapshot(metrics.registry.collect())
@@ -363,7 +379,7 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
     """
     if isinstance(settings.app, TCPTarget):
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
-        return TCPProxy(settings.app, graceful_timeout=settings.graceful_timeout, proxy_protocol=settings.proxy_protocol, **options)
+        return TCPProxy(settings.app, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
 
 
@@ -396,15 +412,22 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
         _work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings), sockets._replace(serving=())
     )
     _drop_rights(settings)
+    _warn_of_hsts(settings)
     on_start(settings.host or "*", _port_of(sockets.serving))
-    ChangeReload(config, target, list(sockets.serving)).run()
+    reloader = ChangeReload(config, target, list(sockets.serving))
+    # uvicorn handles the other two. By default these would end this process, and not its child.
+    signal.signal(signal.SIGHUP, reloader.signal_handler)  # the terminal was closed
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # new code is taken without it
+    reloader.run()
     return 0
 
 
 def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Sockets, sockets: list[socket.socket]) -> None:
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
+    _mute_hsts()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the terminal's reach both, and the parent ends this one
 
     async def serve() -> int:
         server = _Alone(_make_server(settings, None, identity), sockets)
@@ -458,9 +481,10 @@ async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]
         if settings.redirect is not None:
             name = serving[0].getsockname() if serving else None  # `host` says nothing about sockets that were passed
             host = name[0] if isinstance(name, tuple) else settings.host
-            redirect += inherited.get("redirect") or await _bind(host, settings.redirect)
+            redirect += _take(inherited, "redirect", settings.redirect) or await _bind(host, settings.redirect)
         if settings.metrics is not None:
-            metrics += inherited.get("metrics") or await _bind(*settings.metrics)
+            metrics += _take(inherited, "metrics", settings.metrics.port) or await _bind(*settings.metrics)
+        _close_rest(inherited, opened)
         for one in (*redirect, *metrics):
             one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the application starts
     except BaseException:
@@ -469,9 +493,22 @@ async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]
     return opened
 
 
+def _take(inherited: Mapping[str, list[socket.socket]], purpose: str, port: int) -> list[socket.socket]:
+    """Return the inherited sockets for a purpose, if the settings still have their port."""
+    return [one for one in inherited.get(purpose, ()) if port in (0, _port_of([one]))]
+
+
+def _close_rest(inherited: Mapping[str, list[socket.socket]], opened: _Sockets) -> None:
+    """Close inherited sockets that the settings have no more: clients would wait there."""
+    used = {id(one) for group in opened for one in group}
+    for one in (one for group in inherited.values() for one in group):
+        if id(one) not in used:
+            one.close()
+
+
 async def _bind(host: str | None, port: int) -> list[socket.socket]:
     try:
-        return await bind(host, port, reuse_port=False)
+        return await bind(None if host == _EVERY else host, port, reuse_port=False)
     except PermissionError as error:
         if port >= _PRIVILEGED:
             raise

@@ -18,7 +18,7 @@ from tlsio.https.plain_http.redirect import check_status
 from tlsio.https.process.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
-from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range
+from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -150,7 +150,11 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
+        if self.host == "":  # the kernel would take it for every address
+            raise wrong_value("host", "is empty", hint='"::" is every address.')
         check_int("port", self.port, 0, _MAX_PORT)
+        if len(set(self.fds)) < len(self.fds):
+            raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
         for one in self.fds:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
@@ -181,12 +185,16 @@ class Settings:
             OSError: a file with a passphrase cannot be read.
         """
         names = (
-            "interface", "lifespan", "root_path", "wsgi_threads", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips",
-            "strict_host", "hsts",
+            "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
         # Metrics are counted here and served by the process that all workers belong to.
-        logs = {"access_log": None if self.access_log == "off" else self.access_log, "metrics": None if self.metrics is None else True}
-        return {name: getattr(self, name) for name in names} | logs | self.tls_options(PROTOCOLS, ticket_keys)
+        more = {"metrics": None if self.metrics is None else True, **self.connection_options()}
+        return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
+
+    def connection_options(self) -> dict[str, Any]:
+        """Return the options besides TLS that a TCP proxy has too."""
+        access_log = None if self.access_log == "off" else self.access_log
+        return {"graceful_timeout": self.graceful_timeout, "proxy_protocol": self.proxy_protocol, "access_log": access_log}
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
@@ -261,7 +269,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
+        hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
+        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
