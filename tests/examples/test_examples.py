@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import pki
+import softhsm
 import tlsio
 from foreign_peers import find, find_node_24
 from redis_server import RedisServer
@@ -29,9 +30,9 @@ LONGER = {"certificates.py", "cluster.py", "demo.py", "your_connection.py"}
 
 
 @contextmanager
-def started(*command: str, path: str = "") -> Iterator[Any]:
+def started(*command: str, path: str = "", **variables: str) -> Iterator[Any]:
     """Run a program; left, it is stopped if it still runs."""
-    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}", **variables}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         try:
@@ -360,3 +361,16 @@ def test_certificate_check(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == code
         assert word.replace("expires_soon", "most of its life is over") in done.stdout + done.stderr
+
+
+async def test_keys_in_an_hsm(tmp_path: Path) -> None:
+    """The server signs in the token; its key is nowhere else."""
+    who = pki.localhost()
+    environment = softhsm.make_token(tmp_path, server=who)
+    arguments = (softhsm.find_module(), softhsm.TOKEN, "server")
+    with started(*example("keys_in_an_hsm.py", *arguments), **environment, TOKEN_PIN=softhsm.PIN) as process:
+        process.stdin.write(who.chain_pem.decode())
+        process.stdin.close()
+        port = int(process.stdout.readline().removeprefix("listening on "))
+        async with tlsio.connect(port, "localhost", ca=pki.ca1().cert_pem) as socket:
+            assert await socket.readline() == b"Signed in the token\n"

@@ -44,9 +44,10 @@ static void talk(tio_context *client, tio_context *server, tio_context *other) {
 }
 
 /* FAILURES=n takes every n-th only. */
-static void fail_each(int version, int ever_after) {
-    tio_context *client = client_context(version, &client_a), *server = server_context(version, &server_a, WANT_CERT);
-    tio_context *other = server_context(version, &server_b, WANT_CERT);
+static void fail_each(int version, int ever_after, int far) {
+    identity a = far ? elsewhere(&server_a) : server_a, b = far ? elsewhere(&server_b) : server_b, own = far ? elsewhere(&client_a) : client_a;
+    tio_context *client = client_context(version, &own), *server = server_context(version, &a, WANT_CERT);
+    tio_context *other = server_context(version, &b, WANT_CERT);
     set_alpn(client, "\x02h2\x08http/1.1");
     long step = getenv("FAILURES") ? strtol(getenv("FAILURES"), NULL, 10) : 1;
     if (ever_after) step *= 7;
@@ -67,12 +68,15 @@ static void fail_each(int version, int ever_after) {
     tio_context_release(client);
     tio_context_release(server);
     tio_context_release(other);
+    for (int i = 0; far && i < 3; i++) EVP_PKEY_free((EVP_PKEY *[]){ a.key, b.key, own.key }[i]);
+    while (tio_keys_dead()) {}
 }
 
-static void every_allocation_of_tls_1_2_fails(void) { fail_each(TLS1_2_VERSION, 0); }
-static void every_allocation_of_tls_1_3_fails(void) { fail_each(TLS1_3_VERSION, 0); }
-static void memory_runs_out_in_tls_1_2(void) { fail_each(TLS1_2_VERSION, 1); }
-static void memory_runs_out_in_tls_1_3(void) { fail_each(TLS1_3_VERSION, 1); }
+static void every_allocation_of_tls_1_2_fails(void) { fail_each(TLS1_2_VERSION, 0, 0); }
+static void every_allocation_of_tls_1_3_fails(void) { fail_each(TLS1_3_VERSION, 0, 0); }
+static void memory_runs_out_in_tls_1_2(void) { fail_each(TLS1_2_VERSION, 1, 0); }
+static void memory_runs_out_in_tls_1_3(void) { fail_each(TLS1_3_VERSION, 1, 0); }
+static void allocations_fail_with_keys_elsewhere(void) { for (int i = 0; i < 4; i++) fail_each(versions[i % 2], i / 2, 1); }
 
 static void making_contexts_rings_and_connections_fails_whole(void) {
     tio_context *ctx = NULL;
@@ -129,4 +133,5 @@ void allocation_tests(void) {
     RUN(every_allocation_of_tls_1_3_fails);
     RUN(memory_runs_out_in_tls_1_2);
     RUN(memory_runs_out_in_tls_1_3);
+    RUN(allocations_fail_with_keys_elsewhere);
 }

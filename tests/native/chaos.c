@@ -10,7 +10,7 @@
 
 enum { CROWDED = 65536 };               /* bytes in flight that are not repeated any more */
 enum { CLIENT_CERT = 1, ASK_CERT = 2, ALLOW_BAD = 4, RENEGOTIATE = 8, ASK_NAME = 16, ASK_PEER = 32, RECORD = 64, MODERN = 128,
-       STAPLE = 256, STORE = 512, STATEFUL = 1024, RESUME = 2048 };
+       STAPLE = 256, STORE = 512, STATEFUL = 1024, RESUME = 2048, ELSEWHERE = 4096 };
 
 typedef struct {
     tio_conn *c;
@@ -129,6 +129,9 @@ static int answer(play *p, side *s) {
     case TIO_ASK_STORE:
         tio_answer_store(s->c);
         break;
+    case TIO_ASK_SIGN:
+        CHECK_INT(sign_for(s->c), 0);
+        break;
     default:
         tio_answer_client(s->c);
         s->peers++;
@@ -191,6 +194,7 @@ static void hurt(play *p, side *s, unsigned how) {
     case 1:
         if (s->c->question == TIO_ASK_VERIFY) s->verdict = (int)next(p);
         tio_answer_verify(s->c, s->verdict);
+        if (s->c->question == TIO_ASK_SIGN) CHECK_INT(tio_answer_sign(s->c, p->script, (size_t)(p->end - p->script)), -1);
         break;
     case 2:
         tio_conn_feed_eof(s->c);
@@ -203,7 +207,7 @@ static void hurt(play *p, side *s, unsigned how) {
         break;
     case 5:
         if (s->c->question == TIO_ASK_HELLO) tio_answer_session(s->c, p->script, (size_t)(p->end - p->script));
-        if (s->c->phase == TIO_HANDSHAKING) tio_conn_break(s->c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
+        if (s->c->phase == TIO_HANDSHAKING || s->c->question == TIO_ASK_SIGN) tio_conn_break(s->c, TIO_FAULT_TIMEOUT, TIO_NO_LIMIT, 0);
         break;
     case 6:
         tio_conn_refuse_renegotiation(s->c);
@@ -283,34 +287,41 @@ static void come_to_rest(play *p, int ended) {
 
 /* ---- contexts: made once, as OpenSSL's own are what takes time */
 
-static tio_context *servers[2][8], *clients[2][2];
+static tio_context *servers[2][2][8], *clients[2][2][2];
+static identity far_a, far_b, far_client;               /* the same with their keys elsewhere */
 
 static tio_context *find_server(unsigned flags, int other) {
-    int version = !!(flags & MODERN);
+    int version = !!(flags & MODERN), far = !!(flags & ELSEWHERE);
     unsigned kind = (flags & ASK_CERT ? WANT_CERT : 0) | (flags & ALLOW_BAD ? SOFT : 0);
-    tio_context **found = &servers[version][kind + (other ? 4 : 0)];
+    tio_context **found = &servers[far][version][kind + (other ? 4 : 0)];
     if (!*found) {
-        *found = server_context(versions[version], other ? &server_b : &server_a, kind);
+        if (far && !far_a.key) far_a = elsewhere(&server_a), far_b = elsewhere(&server_b);
+        *found = server_context(versions[version], far ? (other ? &far_b : &far_a) : other ? &server_b : &server_a, kind);
         set_alpn(*found, "\x02h2");
     }
     return *found;
 }
 
 static tio_context *find_client(unsigned flags) {
-    int version = !!(flags & MODERN), cert = !!(flags & CLIENT_CERT);
-    tio_context **found = &clients[version][cert];
+    int version = !!(flags & MODERN), cert = !!(flags & CLIENT_CERT), far = !!(flags & ELSEWHERE);
+    tio_context **found = &clients[far][version][cert];
     if (!*found) {
-        *found = client_context(versions[version], cert ? &client_a : NULL);
+        if (far && !far_client.key) far_client = elsewhere(&client_a);
+        *found = client_context(versions[version], cert ? far ? &far_client : &client_a : NULL);
         set_alpn(*found, "\x02h2\x08http/1.1");
     }
     return *found;
 }
 
 void free_chaos(void) {
-    for (int i = 0; i < 2; i++) {
-        for (int j = 0; j < 8; j++) tio_context_release(servers[i][j]);
-        for (int j = 0; j < 2; j++) tio_context_release(clients[i][j]);
+    for (int i = 0; i < 4; i++) {
+        for (int j = 0; j < 8; j++) tio_context_release(servers[i / 2][i % 2][j]);
+        for (int j = 0; j < 2; j++) tio_context_release(clients[i / 2][i % 2][j]);
     }
+    EVP_PKEY_free(far_a.key);
+    EVP_PKEY_free(far_b.key);
+    EVP_PKEY_free(far_client.key);
+    while (tio_keys_dead()) {}
 }
 
 static void begin(play *p) {

@@ -23,6 +23,7 @@ int main(void) {
     chaos_tests();
     quiet_tests();
     limits_tests();
+    signing_tests();
     allocation_tests();
     free_chaos();
     free_certificates();

@@ -3,7 +3,9 @@
 #include "harness.h"
 
 #include <openssl/pem.h>
+#include <openssl/provider.h>
 #include <openssl/rand.h>
+#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -95,6 +97,45 @@ void make_certificates(void) {
     client_strange = certify("strange", EVP_EC_gen("P-256"), &stranger, -1, 30);
 }
 
+/* Keys that live elsewhere, by their numbers. */
+static EVP_PKEY *signers[64];
+static uint64_t last_signer;
+
+identity elsewhere(const identity *id) {
+    uint64_t number = ++last_signer % 63 + 1;
+    signers[number] = id->key;
+    return (identity){ id->cert, tio_key_new(X509_get0_pubkey(id->cert), number) };
+}
+
+static int is_elsewhere(const EVP_PKEY *key) { return !strcmp(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(key)), "tlsio"); }
+
+static int is_named(const char *scheme, const char *part) { return strstr(scheme, part) != NULL; }
+
+/* By what the name of the scheme says alone. */
+size_t signature_for(const tio_conn *c, uint8_t to[1024]) {
+    const tio_signing *s = tio_conn_signing(c);
+    const char *digest = is_named(s->scheme, "sha256") ? "SHA256" : is_named(s->scheme, "sha384") ? "SHA384" : is_named(s->scheme, "sha512") ? "SHA512" : NULL;
+    pause_failure(1);                   /* what is elsewhere has memory */
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    EVP_PKEY_CTX *ctx;
+    size_t size = 1024;
+    int ok = EVP_DigestSignInit_ex(md, &ctx, digest, NULL, NULL, signers[s->key], NULL);
+    if (is_named(s->scheme, "rsa_pss")) {
+        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING);
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST);
+    }
+    ok = ok == 1 && EVP_DigestSign(md, to, &size, s->message, s->message_size) == 1;
+    EVP_MD_CTX_free(md);
+    pause_failure(0);
+    ERR_clear_error();
+    return ok ? size : 0;
+}
+
+int sign_for(tio_conn *c) {
+    uint8_t signature[1024];
+    return tio_answer_sign(c, signature, signature_for(c, signature));
+}
+
 void free_certificates(void) {
     identity *all[] = { &authority, &stranger, &server_a, &server_b, &client_a, &client_expired, &client_strange };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -108,7 +149,7 @@ static void furnish(SSL_CTX *ctx, int version, const identity *id) {
     SSL_CTX_set_min_proto_version(ctx, version);
     SSL_CTX_set_max_proto_version(ctx, version);
     X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), authority.cert);
-    if (!id) return;
+    if (!id || !id->key) return;
     SSL_CTX_use_certificate(ctx, id->cert);
     SSL_CTX_use_PrivateKey(ctx, id->key);
 }
@@ -116,6 +157,7 @@ static void furnish(SSL_CTX *ctx, int version, const identity *id) {
 tio_context *server_context(int version, const identity *id, unsigned flags) {
     tio_context *ctx = tio_context_new();
     furnish(ctx->ssl, version, id);
+    ctx->settings.keys_elsewhere = id && id->key && is_elsewhere(id->key);
     if (flags & WANT_CERT) SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER | (flags & SOFT ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
     ctx->settings.accept_unverified = !!(flags & SOFT);
     ctx->settings.id_context_size = 4;
@@ -127,6 +169,7 @@ tio_context *server_context(int version, const identity *id, unsigned flags) {
 tio_context *client_context(int version, const identity *id) {
     tio_context *ctx = tio_context_new();
     furnish(ctx->ssl, version, id);
+    ctx->settings.keys_elsewhere = id && id->key && is_elsewhere(id->key);
     return ctx;
 }
 
@@ -233,6 +276,13 @@ static void answer(pair *p) {
         tio_conn_step(p->client);
     }
     if (p->response) answer_about_status(p);
+    tio_conn *both[] = { p->client, p->server };
+    for (int i = 0; i < 2 && !p->unsigned_still; i++) {
+        if (both[i]->question != TIO_ASK_SIGN) continue;
+        p->signatures++;
+        if (sign_for(both[i])) tio_refuse(both[i], SSL_AD_INTERNAL_ERROR);
+        tio_conn_step(both[i]);
+    }
     if (p->held) return;
     if (p->server->question == TIO_ASK_HELLO) {
         p->hello_questions++;
@@ -289,10 +339,11 @@ size_t carry(pair *p, tio_conn *from, tio_conn *to) {
 
 void pump(pair *p) {
     size_t moved;
-    int rounds = 0;
+    int rounds = 0, signatures;
     if (p->client->phase == TIO_IDLE) tio_conn_step(p->client);
     if (p->server->phase == TIO_IDLE) tio_conn_step(p->server);
     do {
+        signatures = p->signatures;
         moved = carry(p, p->client, p->server);
         answer(p);
         moved += carry(p, p->server, p->client);
@@ -301,7 +352,7 @@ void pump(pair *p) {
             read_some(p->client, p->client_saw, &p->client_got, sizeof p->client_saw);
             read_some(p->server, p->server_saw, &p->server_got, sizeof p->server_saw);
         }
-    } while (moved && ++rounds < 1000);
+    } while ((moved || p->signatures > signatures) && ++rounds < 1000);
     CHECK(rounds < 1000);
 }
 

@@ -28,9 +28,15 @@ extern int checks_abort;                /* a failing check ends the process: a f
 typedef struct { X509 *cert; EVP_PKEY *key; } identity;
 extern identity authority, stranger, server_a, server_b, client_a, client_expired, client_strange;
 extern const int versions[2];           /* TLS 1.2, TLS 1.3 */
+/* The same identity with a key that lives elsewhere; free its key.  Its signatures are made by sign_for(). */
+identity elsewhere(const identity *);
+/* The answer to a TIO_ASK_SIGN, made by the true key; returns its size. */
+size_t signature_for(const tio_conn *, uint8_t to[1024]);
+int sign_for(tio_conn *);               /* gives it; what tio_answer_sign() returns */
 void make_certificates(void);
 void free_certificates(void);
 
+/* with the keys of `id` elsewhere, if they are: furnish() sees it */
 enum { WANT_CERT = 1, SOFT = 2 };       /* server contexts */
 tio_context *server_context(int version, const identity *, unsigned flags);
 tio_context *client_context(int version, const identity *);             /* NULL: no certificate */
@@ -51,7 +57,8 @@ typedef struct {
     tio_context *other;                 /* answer to the hello question, with the protocol; NULLs */
     const uint8_t *protocol;
     const char *response;               /* stapled, and found good; NULL leaves the questions about it open */
-    int hello_questions, verify_questions, client_questions, stapled, looked_at;    /* answered */
+    int hello_questions, verify_questions, client_questions, stapled, looked_at, signatures;    /* answered */
+    int unsigned_still;                 /* questions for signatures are left open */
 } pair;
 
 /* How the wire is cut: whole flights, single bytes, one flight at one place, or at random. */
@@ -116,5 +123,6 @@ void chaos_tests(void);
 void quiet_play(const uint8_t *script, size_t size);     /* quiet_test.c: one play */
 void quiet_tests(void);
 void limits_tests(void);
+void signing_tests(void);
 
 #endif

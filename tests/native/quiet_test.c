@@ -36,6 +36,7 @@ typedef struct {
     int deaf, ended;
     uint64_t peer_sent, peer_got;
     /* what is between */
+    identity key;                       /* the server's, where it lives elsewhere */
     tio_context *context;
     tio_reactor *r;
     tio_gate gate;
@@ -52,6 +53,7 @@ static void settle_question(play *p) {
     case TIO_ASK_HELLO: tio_answer_hello(p->c, NULL, NULL, 0); break;
     case TIO_ASK_CLIENT: tio_answer_client(p->c); break;
     case TIO_ASK_STORE: tio_answer_store(p->c); break;
+    case TIO_ASK_SIGN: CHECK_INT(sign_for(p->c), 0); break;
     default: return;
     }
     if (p->r && tio_conn_fd(p->c) >= 0) tio_reactor_resume(p->r, p->c);
@@ -310,7 +312,8 @@ static void begin(play *p) {
     p->memory = flags >> 1 & 1;
     p->wants = wants[flags >> 2 & 3];
     p->reading = flags >> 4 & 1;
-    p->context = server_context(version, &server_a, flags & 32 ? WANT_CERT | SOFT : 0);
+    if (flags & 128) p->key = elsewhere(&server_a);
+    p->context = server_context(version, p->key.key ? &p->key : &server_a, flags & 32 ? WANT_CERT | SOFT : 0);
     p->peer_ctx = plain_context(version, flags & 64 ? &client_a : NULL);
     SSL_CTX_set_options(p->peer_ctx, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
     SSL_CTX_set_post_handshake_auth(p->peer_ctx, 1);
@@ -347,6 +350,8 @@ static void finish_play(play *p) {
     }
     SSL_CTX_free(p->peer_ctx);
     tio_context_release(p->context);
+    EVP_PKEY_free(p->key.key);
+    while (tio_keys_dead()) {}
     ERR_clear_error();
 }
 

@@ -51,6 +51,18 @@ async def a_server() -> None:
     def find_key(socket: tlsio.TLSSocket, identity: str) -> bytes | None:
         return None
 
+    class Token:
+        async def sign(self, scheme: str, message: bytes) -> bytes:
+            return b""
+
+    class Agent:
+        def sign(self, scheme: str, message: bytes) -> bytes:
+            return b""
+
+    tlsio.create_server(cert=Path("cert.pem"), key=Token())
+    tlsio.connect(443, cert="...", key=[Agent(), b"..."])
+    tlsio.create_secure_context(key=object())  # type: ignore[arg-type]  # it cannot sign
+
     tlsio.create_server(psk_callback=find_key, psk_identity_hint="hint")
     tlsio.connect(443, psk_callback=lambda hint: ("me", b"key") if hint else None)
 

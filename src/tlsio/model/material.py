@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from tlsio.model.checks import BytesLike, check_text_or_bytes, wrong_type, wrong_value
@@ -68,13 +69,16 @@ class Material:
         kind: `"pem"` or `"der"`: `data` is the content. `"path"`: `path` names the file.
         data: The content, empty for a path. All bytes that are not PEM have the kind `"der"`.
         path: The file, None for content.
+        signer: The object in `key=` that signs elsewhere. Then `data` is its public key in DER, or
+            empty.
         passphrase: Its own passphrase, which overrides the option `passphrase`.
     """
 
-    kind: Literal["pem", "der", "path"]
+    kind: Literal["pem", "der", "path", "elsewhere"]
     data: bytes = field(default=b"", repr=False)
     path: str | None = None
     passphrase: bytes | None = field(default=None, repr=False)
+    signer: object = field(default=None, repr=False)
 
 
 def pem_labels(data: bytes) -> tuple[str, ...]:
@@ -130,14 +134,16 @@ def parse_request(label: str, value: object) -> Material:
     return _parse_content(label, value, "a certificate request (CSR)")
 
 
-def parse_keys(label: str, value: object) -> tuple[Material, ...]:
+def parse_keys(label: str, value: object, *, forms: str | None = None) -> tuple[Material, ...]:
     """Parse `key`: content, a path, a private key of `cryptography`, or a list of items.
 
-    An item of a list may also be a dict with `pem` and `passphrase`.
+    An item of a list may also be a dict with `pem` and `passphrase`. `forms` says in an error what
+    else the caller accepts.
     """
+    forms = forms or _FORMS
     if isinstance(value, Mapping):
-        raise wrong_type(label, f"{_FORMS}, or a list", value, hint='Put the dict into a list: key=[{"pem": ...}].')
-    return _parse_each(label, value, _parse_key)
+        raise wrong_type(label, f"{forms}, or a list", value, hint='Put the dict into a list: key=[{"pem": ...}].')
+    return _parse_each(label, value, partial(_parse_key, forms=forms))
 
 
 def parse_pfx(label: str, value: object) -> tuple[Material, ...]:
@@ -186,14 +192,14 @@ def _parse_revocation(label: str, value: object) -> Material:
     return _parse_content(label, value, "a certificate revocation list") if encoded is None else Material("der", encoded)
 
 
-def _parse_key(label: str, value: object) -> Material:
+def _parse_key(label: str, value: object, forms: str) -> Material:
     if isinstance(value, Mapping):
-        return _parse_with_passphrase(label, value, "pem", _parse_key)
+        return _parse_with_passphrase(label, value, "pem", partial(_parse_key, forms=forms))
     if isinstance(value, PrivateKey):
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat  # noqa: PLC0415  (loaded with `value`)
 
         return Material("der", value.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-    return _parse_content(label, value, "a private key")
+    return _parse_content(label, value, "a private key", forms=forms)
 
 
 def _parse_one_pfx(label: str, value: object) -> Material:

@@ -18,6 +18,15 @@ ASK_VERIFY: Final[int]
 ASK_CLIENT: Final[int]
 ASK_STATUS: Final[int]
 ASK_STORE: Final[int]
+ASK_SIGN: Final[int]
+ASK_JOB: Final[int]
+
+# The handshakes of one thread that may wait for signatures made elsewhere.
+KEY_LIMIT: Final[int]
+
+def has_room_to_sign() -> bool:
+    """Tell whether another handshake of this thread may wait for a signature made elsewhere."""
+
 REHANDSHAKE_DROPPED: Final[int]
 REHANDSHAKE_UNJUDGED: Final[int]
 
@@ -474,6 +483,20 @@ class Connection:
         """
     def answer_store(self) -> None:
         """The new sessions are stored, or lost."""
+    @property
+    def signing(self) -> tuple[Any, str, bytes, int] | None:
+        """The signature that is wanted, during ASK_SIGN.
+
+        The key, the scheme's name of IANA, the message, and the size of the longest signature.
+        """
+    def answer_sign(self, signature: bytes) -> bool:
+        """Answer ASK_SIGN.
+
+        Returns:
+            False if it is not a signature of the message by this key: the question stays open.
+        """
+    def answer_job(self) -> None:
+        """Answer ASK_JOB: another handshake of this thread no longer waits for its signature."""
     def answer_client(self) -> None:
         """Accept."""
     def answer_status(self, responses: Sequence[bytes | None] = ()) -> None:

@@ -16,6 +16,8 @@ ASK_VERIFY = TIO_ASK_VERIFY
 ASK_CLIENT = TIO_ASK_CLIENT
 ASK_STATUS = TIO_ASK_STATUS
 ASK_STORE = TIO_ASK_STORE
+ASK_SIGN = TIO_ASK_SIGN
+ASK_JOB = TIO_ASK_JOB
 REHANDSHAKE_DROPPED = TIO_REHANDSHAKE_DROPPED
 REHANDSHAKE_UNJUDGED = TIO_REHANDSHAKE_UNJUDGED
 
@@ -52,6 +54,7 @@ cdef class Connection(Plaintext):
 
     def __dealloc__(self):
         tio_reactor_discard(self.c)
+        _release_dead_keys()
 
     @staticmethod
     cdef Connection wrap(Reactor reactor, Gate gate, tio_conn *c):
@@ -566,6 +569,22 @@ cdef class Connection(Plaintext):
     def answer_store(self):
         tio_answer_store(self.c)
 
+    @property
+    def signing(self):
+        """(key, scheme, message, size of the longest signature), during ASK_SIGN."""
+        cdef const tio_signing *wanted = tio_conn_signing(self.c)
+        if wanted == NULL:
+            return None
+        return (_signers.get(wanted.key), wanted.scheme.decode("ascii"), (<const char *>wanted.message)[:wanted.message_size],
+                wanted.longest)
+
+    def answer_sign(self, bytes signature not None):
+        """False: it is not a signature of the message by this key, and the question stays open."""
+        return tio_answer_sign(self.c, _start(signature), <size_t>len(signature)) == 0
+
+    def answer_job(self):
+        tio_answer_job(self.c)
+
     def answer_client(self):
         tio_answer_client(self.c)
 
@@ -605,6 +624,7 @@ cdef class Connection(Plaintext):
             else:
                 self.silent = True
         self._release_descriptor(linger)
+        tio_conn_abandon(self.c)
         self.driver = None
         self._drop_queue()
 

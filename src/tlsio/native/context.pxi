@@ -13,6 +13,7 @@ from libc.string cimport strdup
 from tlsio.model.material import holds_private_key
 
 include "material.pxi"
+include "keys.pxi"
 
 # Wire values (RFC 8879 §7.3), in Node's order.
 cdef dict _COMPRESSIONS = {"zlib": 1, "brotli": 2, "zstd": 3}
@@ -245,7 +246,9 @@ cdef class Context:
         _set_ciphers(ssl, spec)
         _check_ciphers(ssl, spec)
         _set_trust(ssl, spec)
-        _set_identities(ssl, spec)
+        self.ptr.settings.keys_elsewhere = _set_identities(ssl, spec)
+        if self.ptr.settings.keys_elsewhere & TIO_RSA_ELSEWHERE:
+            _drop_rsa_key_exchange(ssl, spec)
         _set_compression(ssl, spec.compression)
         _set_key_exchange(ssl, spec)
         self.dh_bits = _set_dh(ssl, spec.dh)
@@ -256,6 +259,7 @@ cdef class Context:
 
     def __dealloc__(self):
         tio_context_release(self.ptr)
+        _release_dead_keys()
 
     @property
     def min_version(self):
@@ -319,6 +323,16 @@ cdef unsigned _no_key(SSL *ssl, const char *hint, char *identity, unsigned ident
 
 cdef int _check_ciphers(SSL_CTX *ctx, spec) except -1:
     """Refuse ciphers that no allowed version and security level can use: every handshake would fail."""
+    if not _has_ciphers(ctx):
+        raise ConfigError(
+            "No cipher suite is left: no version between min_version= and max_version= can use one of ciphers=, or secure_options= or the "
+            "security level excludes it", code="ERR_SSL_NO_CIPHERS_AVAILABLE",
+            hint="Leave these options at their defaults, or compare them with each other.",
+        )
+    return 0
+
+
+cdef bint _has_ciphers(SSL_CTX *ctx) except -1:
     cdef SSL *ssl = SSL_new(ctx)
     cdef CIPHER_STACK *usable
     if ssl is NULL:
@@ -329,11 +343,19 @@ cdef int _check_ciphers(SSL_CTX *ctx, spec) except -1:
     sk_SSL_CIPHER_free(usable)
     SSL_free(ssl)
     ERR_clear_error()
-    if not found:
+    return found
+
+
+cdef int _drop_rsa_key_exchange(SSL_CTX *ssl, spec) except -1:
+    """Leave out the suites for which the key would have to decrypt."""
+    cdef bytes names = f"{spec.cipher_list or 'DEFAULT'}:!kRSA:!kRSAPSK".encode()
+    if spec.cipher_list != "":
+        SSL_CTX_set_cipher_list(ssl, names)       # an empty list is a failure, but is applied
+    ERR_clear_error()
+    if not _has_ciphers(ssl):
         raise ConfigError(
-            "No cipher suite is left: no version between min_version= and max_version= can use one of ciphers=, or secure_options= or the "
-            "security level excludes it", code="ERR_SSL_NO_CIPHERS_AVAILABLE",
-            hint="Leave these options at their defaults, or compare them with each other.",
+            "No cipher suite is left: those of ciphers= exchange keys by RSA, for which the key must decrypt, but the object in key= only signs",
+            code="ERR_SSL_NO_CIPHERS_AVAILABLE", hint="Leave ciphers= out, or add suites with ECDHE.",
         )
     return 0
 
@@ -398,21 +420,25 @@ cdef int _set_client_ca_names(SSL_CTX *ssl, names) except -1:
 
 cdef int _set_identities(SSL_CTX *ssl, spec) except -1:
     """Set every certificate with its key. Each type of key may occur once; of several the last one
-    stays.
+    stays. Returns TIO_KEYS_ELSEWHERE bits.
     """
+    cdef int elsewhere = 0
     cdef X509_STORE *store = (<Roots>spec.roots).store
     cdef Pfx bundle
     chains = [(material, _read_certificates(material)) for material in spec.certs]
-    keys = [(material, _read_key(material)) for material in spec.keys]
+    keys = [(material, _read_key(material)) for material in spec.keys if material.signer is None]
+    keys += _keys_elsewhere(spec.keys, chains, keys)
     for material, chain in chains:
-        _use(ssl, store, material.label, chain, _key_for(material, chain, keys))
+        key = _key_for(material, chain, keys)
+        _use(ssl, store, material.label, chain, key)
+        elsewhere = _mark_elsewhere(key, elsewhere)
     _refuse_keys_without_certificate(chains, keys)
     if not chains:
         for material, key in keys:
             _use_key(ssl, material.label, key)
     for bundle in spec.bundles:
         _use(ssl, store, bundle.label, [bundle.certificate, *bundle.others], bundle.key)
-    return 0
+    return elsewhere
 
 
 cdef _Key _key_for(material, list chain, list keys):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsio.native._core import Lists, Pfx, Roots
@@ -19,11 +19,14 @@ class LabelledMaterial:
         label: Where it came from, for messages: `options.key[1]`, `options.cert (server.pem)`.
         data: Its content.
         passphrase: Decrypts it; None if there is none.
+        signer: For a private key that lives elsewhere: the object that signs. `data` is then its
+            public key in DER, or empty.
     """
 
     label: str
     data: bytes = field(repr=False)
     passphrase: bytes | None = field(default=None, repr=False)
+    signer: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

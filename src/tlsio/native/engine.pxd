@@ -1,7 +1,7 @@
 # The declarations of engine.h for Cython, no more.
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from tlsio.native.libssl cimport ASN1_TIME, SSL, SSL_CTX, X509, X509_STACK
+from tlsio.native.libssl cimport ASN1_TIME, EVP_PKEY, SSL, SSL_CTX, X509, X509_STACK
 
 
 cdef extern from "arpa/inet.h" nogil:
@@ -25,6 +25,7 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "engine.h" nogil:
     enum:
         TIO_RECORD, TIO_SCRATCH, TIO_GATHER, TIO_PIN, TIO_TICKET_KEY, TIO_TICKET_KEYS, TIO_TRACES, TIO_SPEAKS_NPN, TIO_HAS_REACTOR
+        TIO_JOBS, TIO_KEYS_ELSEWHERE, TIO_RSA_ELSEWHERE
         TIO_PSK_IDENTITY, TIO_PSK_KEY, TIO_LIST_KEY, TIO_ENTRIES, TIO_TRUST
     enum:
         TIO_WANT_HELLO, TIO_WANT_ALPN, TIO_WANT_CLIENT, TIO_WANT_ACCEPTED, TIO_WANT_DROPPED, TIO_WANT_VERIFY
@@ -40,6 +41,7 @@ cdef extern from "engine.h" nogil:
         TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN
     ctypedef enum tio_question:
         TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE, TIO_ASK_PREFACE
+        TIO_ASK_SIGN, TIO_ASK_JOB
     ctypedef enum tio_in:
         TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED
     ctypedef enum tio_out:
@@ -110,6 +112,7 @@ cdef extern from "engine.h" nogil:
         int64_t lists_end
         tio_lists *lists
         int resume_unmarked
+        int keys_elsewhere
     ctypedef struct tio_ring
     ctypedef struct tio_context:
         SSL_CTX *ssl
@@ -274,6 +277,21 @@ cdef extern from "engine.h" nogil:
     size_t tio_status_get(const tio_conn *, const uint8_t **)
     int tio_answer_session(tio_conn *, const uint8_t *, size_t)
     void tio_answer_store(tio_conn *)
+
+    ctypedef struct tio_signing:
+        uint64_t key
+        const char *scheme
+        const uint8_t *message
+        size_t message_size
+        size_t longest
+    int tio_keys_work()
+    EVP_PKEY *tio_key_new(EVP_PKEY *public_key, uint64_t number)
+    uint64_t tio_keys_dead()
+    const tio_signing *tio_conn_signing(const tio_conn *)
+    int tio_answer_sign(tio_conn *, const uint8_t *, size_t)
+    void tio_answer_job(tio_conn *)
+    int tio_signing_is_full()
+    void tio_conn_abandon(tio_conn *)
     void tio_refuse(tio_conn *, int)
     size_t tio_conn_sessions(const tio_conn *, const tio_session **)
     void tio_conn_clear_sessions(tio_conn *)

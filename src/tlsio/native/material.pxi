@@ -39,6 +39,7 @@ cdef class _Certificate:
 
 cdef class _Key:
     cdef EVP_PKEY *pkey
+    cdef bint elsewhere                 # it is of `tio_key_new`
 
     def __dealloc__(self):
         EVP_PKEY_free(self.pkey)

@@ -376,7 +376,7 @@ def _labelled_materials(options: ContextOptions, name: str) -> tuple[LabelledMat
 
 def _with_label(options: ContextOptions, label: str, material: Material) -> LabelledMaterial:
     passphrase = options.passphrase if material.passphrase is None else material.passphrase
-    return LabelledMaterial(f"{label} ({material.path})" if material.path else label, material.data, passphrase)
+    return LabelledMaterial(f"{label} ({material.path})" if material.path else label, material.data, passphrase, material.signer)
 
 
 # --- trust ---

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error, ask, failure_of, is_hook_failure, no_answer, reraise_later
+from tlsio.connection.handshake.signing import let_in, sign, wait_in_line
 from tlsio.model.codes import alert_number
+from tlsio.native._core import ASK_JOB, ASK_SIGN
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,7 +72,12 @@ class Handshake:
     def answer(self, side: HandshakeSide, question: int, socket: object) -> None:
         """Let `side` answer the engine's question, at once or later."""
         self.socket = socket
-        side.on_question(self, question)
+        if question == ASK_SIGN:
+            sign(self, side.options.hook_timeout)
+        elif question == ASK_JOB:
+            wait_in_line(self, self._loop)
+        else:
+            side.on_question(self, question)
         if self._question is None:
             self.socket = None
 
@@ -129,3 +136,4 @@ class Handshake:
         question, self._question, self.socket = self._question, None, None
         if question is not None:
             question.cancel()
+        let_in()

@@ -25,12 +25,12 @@ from tlsio.model.checks import (
 from tlsio.model.constants import defaults
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.model.exported import exported
+from tlsio.model.external_key import parse_own_keys
 from tlsio.model.material import (
     Material,
     parse_authorities,
     parse_certificates,
     parse_dh_parameters,
-    parse_keys,
     parse_pfx,
     parse_revocations,
 )
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate, CertificateRevocationList
 
+    from tlsio.model.external_key import ExternalKey
     from tlsio.model.material import Content, DhParameters, KeyWithPassphrase, PfxWithPassphrase, PrivateKey
 
 __all__ = [
@@ -240,7 +241,7 @@ class ContextOptions:
     ca: tuple[Material, ...] | None = option(parse_authorities)
     extra_ca: tuple[Material, ...] | None = option(parse_authorities)
     cert: tuple[Material, ...] | None = option(parse_certificates)
-    key: tuple[Material, ...] | None = option(parse_keys)
+    key: tuple[Material, ...] | None = option(parse_own_keys)
     passphrase: bytes | None = option(check_text_or_bytes, is_secret=True)
     pfx: tuple[Material, ...] | None = option(parse_pfx)
     crl: tuple[Material, ...] | None = option(parse_revocations)
@@ -287,7 +288,7 @@ class SharedContextOptionsDict(TypedDict, total=False):
     ca: "Content | Certificate | Sequence[Content | Certificate] | None"
     extra_ca: "Content | Certificate | Sequence[Content | Certificate] | None"
     cert: "Content | Certificate | Sequence[Content | Certificate] | None"
-    key: "Content | PrivateKey | Sequence[Content | PrivateKey | KeyWithPassphrase] | None"
+    key: "Content | PrivateKey | ExternalKey | Sequence[Content | PrivateKey | KeyWithPassphrase | ExternalKey] | None"
     passphrase: str | BytesLike | None
     pfx: "_Pfx | Sequence[_Pfx | PfxWithPassphrase] | None"
     crl: "Content | CertificateRevocationList | Sequence[Content | CertificateRevocationList] | None"

@@ -29,7 +29,7 @@ _UNSUPPORTED_NODE_OPTIONS = {
     "pause_on_connect": "A socket without a data listener is already paused.",
     "client_cert_engine": "OpenSSL's engines are not supported: give cert= and key=.",
     "private_key_engine": "OpenSSL's engines are not supported: give key=.",
-    "private_key_identifier": "OpenSSL's engines are not supported: give key=.",
+    "private_key_identifier": "OpenSSL's engines are not supported: give key=, which may be an object that signs elsewhere.",
 }
 
 

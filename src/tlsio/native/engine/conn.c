@@ -37,7 +37,8 @@ tio_conn *tio_conn_new(tio_context *context, tio_role role) {
 }
 
 void tio_conn_free(tio_conn *c) {
-    if (!c) return;
+    if (!c || tio_signing_leave(c)) return;
+    tio_conn_abandon(c);                /* an SSL whose job is paused must not be freed */
     SSL_free(c->ssl);                   /* frees the BIO too; leaves the error queue alone */
     tio_wire_close(c);
     if (c->verify) {
@@ -87,6 +88,7 @@ static int start(tio_conn *c) {
     tio_callbacks_attach(c);
     tio_records_install(c, c->context->ssl);
     if (tio_context_identity(c)) return -1;
+    tio_signing_prepare(c);
     if (tio_psk_attach(c)) return -1;
     if (c->max_fragment) SSL_set_max_send_fragment(c->ssl, c->max_fragment);
     /* Neither call returns a result, but the error queue shows a failure: if memory is exhausted,
@@ -205,6 +207,8 @@ static void handshake_done(tio_conn *c) {
         return;
     }
     tio_move_phase(c, TIO_OPEN);
+    /* A TLS 1.3 server signs once. */
+    if (c->role == TIO_SERVER && SSL_version(c->ssl) >= TLS1_3_VERSION) c->signs_elsewhere = 0;
     c->handshake_done_ns = tio_clock_coarse();
     tio_status_done(c);
     free(c->offered);
@@ -212,12 +216,25 @@ static void handshake_done(tio_conn *c) {
     c->offered_size = 0;
 }
 
+/* A call has paused for a signature. In TLS 1.2 it may have asked about the OCSP response before,
+ * and that is answered first. After close() nothing is asked: the input ends here. */
+static void ask_for_signature(tio_conn *c) {
+    if (c->question != TIO_NO_QUESTION || !tio_move_question(c, TIO_ASK_SIGN)) return;
+    tio_conn_abandon(c);
+    tio_move_in(c, TIO_IN_ENDED);
+}
+
 static void do_handshake(tio_conn *c) {
+    if (c->signs_elsewhere && !c->has_signed && tio_signing_is_full() && !tio_move_question(c, TIO_ASK_JOB)) return;
     begin_call(c);
-    int r = SSL_do_handshake(c->ssl);
+    int r = tio_signing_handshake(c);
     c->read_stop = TIO_GO;
     if (r == 1) {
         handshake_done(c);
+        return;
+    }
+    if (c->wanted) {
+        ask_for_signature(c);
         return;
     }
     switch (SSL_get_error(c->ssl, r)) {
@@ -324,9 +341,10 @@ static int begin_rehandshake(tio_conn *c) {
         peek_record(c);                 /* the server's answer comes after data that it sent before */
         return 0;
     }
-    r = SSL_do_handshake(c->ssl);
+    r = tio_signing_handshake(c);
     c->read_stop = TIO_GO;
-    if (r <= 0) input_failed(c, r);
+    if (c->wanted) ask_for_signature(c);
+    else if (r <= 0) input_failed(c, r);
     return 0;
 }
 
@@ -460,8 +478,11 @@ static size_t read_plaintext(tio_conn *c, void *room, size_t size) {
 }
 
 size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
+    /* A read that may need a signature must not write to the caller's memory, see signing.c. */
+    if (c->signs_elsewhere && may_read(c) && !c->has_plaintext) peek_record(c);
+    int readable = may_read(c) && (!c->signs_elsewhere || c->has_plaintext);
     /* OpenSSL treats a read of 0 bytes as a failure. */
-    size_t n = size && may_read(c) ? read_plaintext(c, room, size) : 0;
+    size_t n = size && readable ? read_plaintext(c, room, size) : 0;
     if (!n && c->wire.out_error) report_send_failure(c);
     return n;
 }
@@ -469,14 +490,14 @@ size_t tio_conn_take(tio_conn *c, void *room, size_t size) {
 /* The caller does not read: process input up to the next record of data, so that tickets, alerts
  * and close_notify are noticed. */
 static void peek_record(tio_conn *c) {
-    char byte;
     begin_call(c);
-    int r = SSL_peek(c->ssl, &byte, 1);
+    int r = tio_signing_peek(c);
     c->read_stop = TIO_GO;
-    c->has_plaintext = r > 0 || SSL_pending(c->ssl) > 0;
+    c->has_plaintext = SSL_pending(c->ssl) > 0;
     if (c->has_plaintext) c->partial_due = 0;
     finish_rehandshake(c);
-    if (r <= 0) input_failed(c, r);
+    if (c->wanted) ask_for_signature(c);
+    else if (r <= 0) input_failed(c, r);
 }
 
 static void discard_input(tio_conn *c) {
@@ -493,20 +514,35 @@ static void refuse_open(tio_conn *c) {
 
 void tio_conn_step(tio_conn *c) {
     if (c->question != TIO_NO_QUESTION || ask_preface(c)) return;
+    if (c->wanted && !c->wanted->size && c->refusal < 0) {
+        ask_for_signature(c);
+        if (c->question != TIO_NO_QUESTION) return;
+    }
     if (!c->ssl && tio_conn_is_handshake(c) && start(c)) {
         tio_fault_set(c, ERR_peek_error() ? TIO_FAULT_SSL : TIO_FAULT_MEMORY, TIO_NO_LIMIT, 0);
         return;
     }
     if (c->phase == TIO_HANDSHAKING) do_handshake(c);
-    else if (c->phase == TIO_OPEN && c->refusal >= 0) refuse_open(c);
+    else if (c->phase == TIO_OPEN && c->refusal >= 0 && !c->wanted) refuse_open(c);
     else if (c->phase == TIO_CLOSING) discard_input(c);
     /* While plaintext waits for the caller, peek only if OpenSSL has a message of ours to write. */
-    else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM)) peek_record(c);
+    else if (may_read(c) && (!c->has_plaintext || c->read_stop == TIO_AWAITS_ROOM || c->wanted)) peek_record(c);
     if (c->wire.out_error) report_send_failure(c);
 }
 
 static int may_write(const tio_conn *c) {
     return c->phase == TIO_OPEN && c->out == TIO_OUT_OPEN && c->question == TIO_NO_QUESTION && !c->wire.out_error;
+}
+
+/* TLS 1.3, and a message is incomplete that may need a signature: SSL_write() would continue to read
+ * it, and a job must not keep the address of the data. */
+static int awaits_message(tio_conn *c) {
+    if (!c->signs_elsewhere || SSL_version(c->ssl) < TLS1_3_VERSION || !SSL_in_init(c->ssl)) return 0;
+    if (c->in == TIO_IN_OPEN) peek_record(c);
+    if (!may_write(c) || !SSL_in_init(c->ssl)) return 0;
+    c->write_stop = c->read_stop;
+    if (c->in != TIO_IN_OPEN) tio_conn_break(c, TIO_FAULT_UNANSWERED, TIO_NO_LIMIT, 0);
+    return 1;
 }
 
 /* TLS 1.2: nothing is written during another handshake. SSL_write() would continue that handshake
@@ -524,7 +560,7 @@ static int awaits_handshake(tio_conn *c) {
 size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
     const uint8_t *p = data;
     size_t done = 0;
-    if (!may_write(c) || awaits_handshake(c) || !may_write(c)) return 0;
+    if (!may_write(c) || awaits_handshake(c) || awaits_message(c) || !may_write(c)) return 0;
     begin_call(c);
     while (done < size && tio_wire_unsent(&c->wire) < TIO_GATHER) {
         /* Pass all that is left: OpenSSL takes one record of it and keeps its buffer for the next.
@@ -552,7 +588,7 @@ size_t tio_conn_write(tio_conn *c, const void *data, size_t size) {
  * sends close_notify, and FIN waits for it: without close_notify the peer would report a
  * truncation. Once the peer has ended, no handshake will be completed, so nothing is waited for. */
 static void send_close_notify(tio_conn *c) {
-    if (!c->end_due || (SSL_in_init(c->ssl) && c->in == TIO_IN_OPEN && !c->wire.out_error)) return;
+    if (!c->end_due || c->wanted || (SSL_in_init(c->ssl) && c->in == TIO_IN_OPEN && !c->wire.out_error)) return;
     c->end_due = 0;
     begin_call(c);
     c->wire.unbounded = 1;
@@ -676,7 +712,7 @@ void tio_refuse(tio_conn *c, int alert) {
     if (question == TIO_ASK_VERIFY) {
         c->asked |= TIO_WANT_VERIFY;
         c->verify_answer = X509_V_ERR_CERT_REJECTED;
-    } else if (question == TIO_ASK_PREFACE) {
+    } else if (question == TIO_ASK_PREFACE || question == TIO_ASK_JOB) {
         tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);
     } else if (question == TIO_ASK_CLIENT || question == TIO_ASK_STORE) {
         begin_call(c);

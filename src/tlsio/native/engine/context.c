@@ -72,16 +72,37 @@ static int copy_identities(SSL *to, SSL_CTX *from) {
     return ok && count ? 0 : -1;
 }
 
-int tio_context_identity(tio_conn *c) { return c->identity ? copy_identities(c->ssl, c->identity->ssl) : 0; }
+/* A key that lives elsewhere cannot decrypt, so the client must not choose RSA key exchange. */
+static int drop_rsa_key_exchange(SSL *ssl) {
+    char names[8192] = "";
+    STACK_OF(SSL_CIPHER) *all = SSL_get_ciphers(ssl);
+    for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(all, i);
+        int exchange = SSL_CIPHER_get_kx_nid(cipher);
+        if (exchange == NID_kx_rsa || exchange == NID_kx_rsa_psk || exchange == NID_kx_any) continue;      /* any: TLS 1.3 */
+        OPENSSL_strlcat(names, ":", sizeof names);
+        OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), sizeof names);
+    }
+    if (*names) return SSL_set_cipher_list(ssl, names + 1) == 1 ? 0 : -1;
+    return SSL_set_min_proto_version(ssl, TLS1_3_VERSION) == 1 ? 0 : -1;       /* nothing is left for older versions */
+}
+
+static int use_identity(SSL *ssl, const tio_context *from) {
+    if (copy_identities(ssl, from->ssl)) return -1;
+    return from->settings.keys_elsewhere & TIO_RSA_ELSEWHERE ? drop_rsa_key_exchange(ssl) : 0;
+}
+
+int tio_context_identity(tio_conn *c) { return c->identity ? use_identity(c->ssl, c->identity) : 0; }
 
 int tio_conn_set_identity(tio_conn *c, tio_context *from) {
     SSL *trial = SSL_new(c->context->ssl);              /* find errors before anything is changed */
-    int ok = trial && !copy_identities(trial, from->ssl);
+    int ok = trial && !use_identity(trial, from);
     SSL_free(trial);
-    if (!ok || (c->ssl && copy_identities(c->ssl, from->ssl))) return -1;
+    if (!ok || (c->ssl && use_identity(c->ssl, from))) return -1;
     tio_context_retain(from);
     tio_context_release(c->identity);
     c->identity = from;
+    if (c->ssl) tio_signing_prepare(c);
     return 0;
 }
 
@@ -104,5 +125,6 @@ int tio_context_switch(tio_conn *c, tio_context *to) {
     if (!(c->policy.wants & TIO_WANT_CLIENT)) ok = ok && SSL_set_num_tickets(ssl, SSL_CTX_get_num_tickets(to->ssl)) == 1;
     ok = ok && SSL_set_session_id_context(ssl, settings->id_context, (unsigned)settings->id_context_size) == 1;
     tio_context_release(old);
+    tio_signing_prepare(c);
     return ok && !tio_context_identity(c) ? 0 : -1;
 }

@@ -75,7 +75,11 @@ enum {
     TIO_PSK_KEY = PSK_MAX_PSK_LEN,      /* 512 */
     /* identities of one TLS 1.3 hello that the binding is asked about. A client offers a few; there
      * is room for thousands, and nothing proves that it knows a key. */
-    TIO_PSK_IDENTITIES = 32
+    TIO_PSK_IDENTITIES = 32,
+    /* Handshakes of one thread that may wait for signatures made elsewhere. Each has a stack of 32
+     * KiB meanwhile, which is kept for the next one: 32 MiB. A KMS answers within 50 ms, so this
+     * allows 20,000 signatures in a second. */
+    TIO_JOBS = 1024
 };
 
 #ifdef OPENSSL_NO_SSL_TRACE
@@ -95,7 +99,9 @@ typedef enum { TIO_CLIENT, TIO_SERVER } tio_role;
 /* ---- state.c: four fields, each changed by one function -------------------------------------- */
 
 typedef enum { TIO_IDLE, TIO_HANDSHAKING, TIO_OPEN, TIO_CLOSING, TIO_CLOSED, TIO_BROKEN } tio_phase;
-typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE, TIO_ASK_PREFACE } tio_question;
+typedef enum { TIO_NO_QUESTION, TIO_ASK_HELLO, TIO_ASK_VERIFY, TIO_ASK_CLIENT, TIO_ASK_STATUS, TIO_ASK_STORE, TIO_ASK_PREFACE,
+               /* a signature by a key that lives elsewhere; a job for one, see TIO_JOBS */
+               TIO_ASK_SIGN, TIO_ASK_JOB } tio_question;
 typedef enum { TIO_IN_OPEN, TIO_IN_ENDED, TIO_IN_TRUNCATED } tio_in;
 typedef enum { TIO_OUT_OPEN, TIO_OUT_ENDING, TIO_OUT_ENDED } tio_out;
 
@@ -178,6 +184,8 @@ typedef struct {                        /* the rest is in the SSL_CTX */
     tio_lists *lists;
     /* server: resume sessions without a mark (see marks.c) although certificates are requested */
     int resume_unmarked;
+    /* TIO_KEYS_ELSEWHERE | TIO_RSA_ELSEWHERE: it has keys of tio_key_new() */
+    int keys_elsewhere;
 } tio_context_settings;
 
 typedef struct tio_ring tio_ring;
@@ -270,6 +278,40 @@ int tio_in_psk_callback(void);                   /* true while this thread runs 
 /* the peer authenticated by an external key, not by a certificate */
 int tio_conn_psk_used(const tio_conn *);
 const char *tio_conn_psk_identity(const tio_conn *);   /* of that key; NULL without one */
+
+/* ---- keys.c, signing.c: private keys that live elsewhere ------------------------------------- */
+
+enum { TIO_KEYS_ELSEWHERE = 1, TIO_RSA_ELSEWHERE = 2 };
+
+/* Whether connections can wait for signatures here: not where the C library has no ucontext
+ * (musl). */
+int tio_keys_work(void);
+/* The private key of a public one, whose signatures are asked for by TIO_ASK_SIGN. number: chosen
+ * by the binding, not 0. NULL: out of memory, or a type of key that is not supported; the error
+ * queue has the reason. */
+EVP_PKEY *tio_key_new(EVP_PKEY *public, uint64_t number);
+/* The number of a key that nothing uses any more, each once; 0: none. Any thread. */
+uint64_t tio_keys_dead(void);
+
+/* A signature that a connection waits for. The message is borrowed until the answer. */
+typedef struct {
+    uint64_t key;                       /* its number */
+    const char *scheme, *scheme_13;     /* IANA's name (RFC 8446 4.2.3); scheme_13 is internal */
+    const uint8_t *message;             /* not hashed */
+    size_t message_size;
+    size_t longest;                     /* bytes of the longest signature */
+} tio_signing;
+const tio_signing *tio_conn_signing(const tio_conn *);                  /* NULL: none */
+/* Answer TIO_ASK_SIGN: as on the wire, ECDSA in DER. It is copied. -1: it is not a signature of the
+ * message by this key; the question stays open, and tio_refuse() ends the handshake. */
+int tio_answer_sign(tio_conn *, const uint8_t *signature, size_t size);
+/* Answer TIO_ASK_JOB: TIO_JOBS handshakes of this thread wait for their signatures, and one of them
+ * has ended since. It may be asked again. */
+void tio_answer_job(tio_conn *);
+int tio_signing_is_full(void);          /* this thread has no job for another handshake */
+/* The connection is not used any more: end a wait for a signature. The engine does so itself if it
+ * breaks or is freed. */
+void tio_conn_abandon(tio_conn *);
 
 /* ---- gate.c: one server's limits and counters, shared by its listeners ----------------------- */
 

@@ -84,6 +84,7 @@ void tio_fault_set(tio_conn *c, tio_fault_kind kind, tio_limit limit, int os_err
         ERR_clear_error();
         return;
     }
+    tio_conn_abandon(c);
     if (question_open) tio_wire_drop_output(c);         /* it must not be sent without an answer */
     c->fault = calloc(1, sizeof *c->fault);             /* out of memory, BROKEN must suffice */
     if (!c->fault) {
@@ -112,6 +113,7 @@ void tio_refuse_in_plaintext(tio_conn *c, int alert) {
     int version = SSL_version(c->ssl) < TLS1_2_VERSION ? SSL_version(c->ssl) : TLS1_2_VERSION;
     uint8_t record[] = { SSL3_RT_ALERT, 3, (uint8_t)version, 0, 2, SSL3_AL_FATAL, (uint8_t)alert };
     int sent_encrypted = c->role == TIO_SERVER ? SSL_session_reused(c->ssl) : tio_conn_psk_used(c) && SSL_version(c->ssl) < TLS1_3_VERSION;
+    tio_conn_abandon(c);
     tio_wire_drop_output(c);
     if (c->phase == TIO_HANDSHAKING && !sent_encrypted && !tio_wire_append(c, record, sizeof record)) c->alert_sent = (int16_t)alert;
     tio_conn_break(c, TIO_FAULT_REFUSED, TIO_NO_LIMIT, 0);

@@ -68,6 +68,16 @@ typedef enum { TIO_GO, TIO_AWAITS_INPUT, TIO_AWAITS_ROOM } tio_stop;
 
 typedef struct tio_psk tio_psk;
 
+/* What the provider (keys.c) asks for. It lives on the stack of the paused job. */
+typedef struct {
+    tio_signing asks;
+    EVP_PKEY *public;
+    const char *digest;                 /* NULL: the algorithm has its own */
+    int padding;                        /* RSA_*, 0: another algorithm */
+    uint8_t *signature;                 /* room for the longest one */
+    size_t size;                        /* 0: there is none */
+} tio_wanted;
+
 struct tio_conn {
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
@@ -147,6 +157,14 @@ struct tio_conn {
     tio_sessions *sessions;
     tio_key_info own_key;               /* server, TLS 1.2: its ephemeral key */
     uint16_t max_fragment;              /* plaintext per record sent; 0 = OpenSSL's 16384 */
+    /* The private key is elsewhere, and a signature may still be needed; see signing.c. */
+    uint8_t signs_elsewhere;
+    uint8_t has_signed;                 /* it has asked for a signature */
+    char peeked;                        /* written by a job */
+    tio_wanted *wanted;                 /* a job waits for this signature; else NULL */
+    int (*job)(tio_conn *);             /* the call that began it */
+    pthread_t job_thread;
+    tio_conn *next_left;                /* in the list of freed connections of another thread */
 };
 
 /* The connection of an SSL. Our BIO carries it, which is free, unlike ex_data. */
@@ -221,6 +239,21 @@ void tio_psk_settle(tio_conn *);                     /* the handshake is complet
 int tio_psk_owes_tickets(tio_conn *);                /* server: once after tio_psk_settle() */
 int tio_psk_made(const SSL_SESSION *);                /* up to TLS 1.2: the session was made with a key */
 void tio_psk_free(tio_conn *);
+
+/* true after a call that has paused for tio_psk_ask(): it is asked now, and the call is repeated */
+int tio_psk_asked_in_job(tio_conn *);
+
+/* keys.c */
+int tio_key_verify(const tio_wanted *, const uint8_t *signature, size_t size);
+
+/* signing.c: OpenSSL's calls that may need a signature. They return what the call returns. If
+ * c->wanted is set then, they have paused, which must be looked at first: SSL_get_error() may find
+ * errors in the queue that OpenSSL has overcome. */
+void tio_signing_prepare(tio_conn *);                /* the certificate is final */
+int tio_signing_handshake(tio_conn *);               /* SSL_do_handshake() */
+int tio_signing_peek(tio_conn *);                    /* SSL_peek() of one byte */
+void tio_signing_wait(tio_wanted *);                 /* from inside such a call */
+int tio_signing_leave(tio_conn *);                   /* 1: another thread must free it, and will */
 
 /* facts.c */
 void tio_facts_own_key(tio_conn *);                  /* our ServerKeyExchange is being sent */

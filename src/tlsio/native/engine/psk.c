@@ -12,11 +12,15 @@
 #include "internal.h"
 
 #include <openssl/asn1.h>
+#include <openssl/async.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct { const char *given; char *identity; uint8_t *key; int size; } question;
+
 struct tio_psk {
+    question *asked_in_job;             /* a job has paused for it, see signing.c */
     int used;
     int asked;                          /* server, TLS 1.3: identities of this hello */
     int withholds;                      /* server, TLS 1.3: no tickets are sent, because a key was found */
@@ -39,10 +43,31 @@ static void remember(tio_psk *p, const char *identity) {
     if (identity != p->identity) OPENSSL_strlcpy(p->identity, identity, sizeof p->identity);
 }
 
-static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
+static int ask_binding(tio_conn *c, const char *given, char *identity, uint8_t *key) {
     in_callback++;
     int size = c->policy.ask_psk(c, given, identity, key);
     in_callback--;
+    return size;
+}
+
+/* The stack of a job is too small for the binding's code. */
+static int ask_outside(tio_conn *c, question *q) {
+    c->psk->asked_in_job = q;
+    ASYNC_pause_job();
+    return q->size;
+}
+
+int tio_psk_asked_in_job(tio_conn *c) {
+    question *q = c->psk ? c->psk->asked_in_job : NULL;
+    if (!q) return 0;
+    c->psk->asked_in_job = NULL;
+    q->size = ask_binding(c, q->given, q->identity, q->key);
+    return 1;
+}
+
+static int ask(tio_conn *c, const char *given, char *identity, uint8_t *key) {
+    question q = { given, identity, key, -1 };
+    int size = ASYNC_get_current_job() ? ask_outside(c, &q) : ask_binding(c, given, identity, key);
     if (size > 0) remember(c->psk, identity ? identity : given);
     return size;
 }
