@@ -1,0 +1,1 @@
+"""Certificates that are obtained, served and renewed by themselves (ACME, RFC 8555)."""
