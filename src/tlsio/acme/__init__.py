@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tlsio.acme.client.challenge import Challenge
     from tlsio.acme.client.renewal_info import RenewalInfo
+    from tlsio.acme.issuers.issuer import Issued, Issuer
 
 __all__ = [
     "Challenge",
+    "Issued",
+    "Issuer",
     "RenewalInfo",
 ]
 
 # The imports above, which only type checkers see, as `pkgutil.resolve_name` reads them.
 _HOMES = {
     "Challenge": "tlsio.acme.client.challenge:Challenge",
+    "Issued": "tlsio.acme.issuers.issuer:Issued",
+    "Issuer": "tlsio.acme.issuers.issuer:Issuer",
     "RenewalInfo": "tlsio.acme.client.renewal_info:RenewalInfo",
 }
 
