@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.client.renewal_info import RenewalInfo
 
-__all__ = ["Issued", "Issuer"]
+__all__ = ["Issued", "Issuer", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,33 @@ class Issued:
     order_url: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the manager asks of an authority. The defaults stay below those of Let's Encrypt.
+
+    Attributes:
+        burst: Orders in any ten seconds.
+        orders: Orders in any three hours. Let's Encrypt: 300 for an account; renewals that name the
+            certificate they replace do not count.
+        failures: Failed orders of one name in any hour. Let's Encrypt: 5.
+    """
+
+    burst: int = 10
+    orders: int = 300
+    failures: int = 5
+
+
 class Issuer(Protocol):
     """An authority as the manager uses it.
 
     Calls overlap, also of one method. All of them MUST end by themselves within bounded time, and
     MUST leave nothing behind when they are cancelled. The manager decides when to try again: an
     issuer MUST NOT repeat an order that the authority has refused.
+
+    These attributes are optional. `limits`: a `Limits`; None: the authority has none. `is_local`:
+    True if it is one of this machine or network, which certifies any name, and which clients trust
+    only if they were told to; the manager then prefers it for names that no public authority
+    certifies, and uses no local one for other names as long as there is another.
     """
 
     name: str
