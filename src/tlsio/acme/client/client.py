@@ -104,10 +104,10 @@ class Client:
             raise wrong_value("directory_url", f"must be https, got {url.text!r:.200}", hint="allow_http=True is for tests on one machine.")
         self.directory_url = url.text
         self._poll_timeout = check_duration("poll_timeout", poll_timeout)
-        self._clock: Callable[[], datetime] = check_function("clock", clock) if clock else partial(datetime.now, UTC)
+        self.now: Callable[[], datetime] = check_function("clock", clock) if clock else partial(datetime.now, UTC)
         self._sleep: Callable[[float], Awaitable[None]] = check_function("sleep", sleep) if sleep else asyncio.sleep
         self._fetcher = Fetcher(proxy=proxy, timeout=check_duration("timeout", timeout), **options)
-        self._transport = Transport(self._fetcher, allow_http=url.scheme == "http", clock=self._clock, sleep=self._sleep)
+        self._transport = Transport(self._fetcher, allow_http=url.scheme == "http", clock=self.now, sleep=self._sleep)
         self._users = 0
         self._directory: Directory | None = None
         self._directory_from = datetime.min.replace(tzinfo=UTC)
@@ -129,9 +129,9 @@ class Client:
     async def directory(self) -> Directory:
         """Return the authority's directory, fetched at most once an hour."""
         async with self._directory_lock:
-            if self._directory is None or abs(self._clock() - self._directory_from) >= _DIRECTORY_LASTS:
+            if self._directory is None or abs(self.now() - self._directory_from) >= _DIRECTORY_LASTS:
                 answer = await self._transport.get(self.directory_url)
-                self._directory, self._directory_from = read_directory(answer.fields), self._clock()
+                self._directory, self._directory_from = read_directory(answer.fields), self.now()
             return self._directory
 
     # --- accounts (RFC 8555 §7.3) ---
