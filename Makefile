@@ -160,6 +160,7 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
 	@(PATH=$$PATH:/usr/sbin; command -v slapd && command -v vsftpd) >/dev/null || tools/install.sh slapd vsftpd
 	@command -v h2load >/dev/null || tools/install.sh nghttp2-client
+	@tools/pebble.sh >/dev/null
 	@touch $@
 
 # Those of the slow tests alone: Java, a browser, and servers of mail, databases and chat.

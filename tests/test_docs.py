@@ -16,8 +16,8 @@ import tlsio.certs
 import tlsio.https
 import tlsio.testing
 from tlsio.connection.pair import Cleartext, Encrypted
-from tlsio.https.client_identity import ClientIdentity
-from tlsio.https.settings import Settings, Site
+from tlsio.https.process.settings import Settings, Site
+from tlsio.https.tls.client_identity import ClientIdentity
 from tlsio.model import errors
 from tlsio.model.codes import X509_CODES, x509_code
 from tlsio.model.options.connect import ConnectOptionsDict

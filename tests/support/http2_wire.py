@@ -13,10 +13,10 @@ import uvicorn
 from hpack import Decoder, Encoder
 from hyperframe.frame import Frame
 
-from tlsio.https.connection import Connection
-from tlsio.https.http2.protocol import Http2Protocol
 from tlsio.https.limits import Limits
-from tlsio.https.service import Service
+from tlsio.https.protocols.connection import Connection
+from tlsio.https.protocols.http2.protocol import Http2Protocol
+from tlsio.https.protocols.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

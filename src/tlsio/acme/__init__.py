@@ -7,8 +7,15 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tlsio.acme.client.account import Account
+    from tlsio.acme.client.account_key import AccountKey, ExternalAccount
+    from tlsio.acme.client.chain import Chain
     from tlsio.acme.client.challenge import Challenge
+    from tlsio.acme.client.client import Client
+    from tlsio.acme.client.directory import Directory
+    from tlsio.acme.client.order import Authorization, Identifier, Offer, Order
     from tlsio.acme.client.renewal_info import RenewalInfo
+    from tlsio.acme.issuers.acme_issuer import ACMEIssuer
     from tlsio.acme.issuers.issuer import Issued, Issuer
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.file_storage import FileStorage
@@ -17,12 +24,23 @@ if TYPE_CHECKING:
     from tlsio.acme.storage.storage import Lock, Storage
 
 __all__ = [
+    "ACMEIssuer",
+    "Account",
+    "AccountKey",
+    "Authorization",
+    "Chain",
     "Challenge",
+    "Client",
+    "Directory",
+    "ExternalAccount",
     "FileStorage",
+    "Identifier",
     "Issued",
     "Issuer",
     "Lock",
     "MemoryStorage",
+    "Offer",
+    "Order",
     "RedisStorage",
     "RenewalInfo",
     "Solver",
@@ -31,12 +49,23 @@ __all__ = [
 
 # The imports above, which only type checkers see, as `pkgutil.resolve_name` reads them.
 _HOMES = {
+    "ACMEIssuer": "tlsio.acme.issuers.acme_issuer:ACMEIssuer",
+    "Account": "tlsio.acme.client.account:Account",
+    "AccountKey": "tlsio.acme.client.account_key:AccountKey",
+    "Authorization": "tlsio.acme.client.order:Authorization",
+    "Chain": "tlsio.acme.client.chain:Chain",
     "Challenge": "tlsio.acme.client.challenge:Challenge",
+    "Client": "tlsio.acme.client.client:Client",
+    "Directory": "tlsio.acme.client.directory:Directory",
+    "ExternalAccount": "tlsio.acme.client.account_key:ExternalAccount",
     "FileStorage": "tlsio.acme.storage.file_storage:FileStorage",
+    "Identifier": "tlsio.acme.client.order:Identifier",
     "Issued": "tlsio.acme.issuers.issuer:Issued",
     "Issuer": "tlsio.acme.issuers.issuer:Issuer",
     "Lock": "tlsio.acme.storage.storage:Lock",
     "MemoryStorage": "tlsio.acme.storage.memory_storage:MemoryStorage",
+    "Offer": "tlsio.acme.client.order:Offer",
+    "Order": "tlsio.acme.client.order:Order",
     "RedisStorage": "tlsio.acme.storage.redis_storage:RedisStorage",
     "RenewalInfo": "tlsio.acme.client.renewal_info:RenewalInfo",
     "Solver": "tlsio.acme.solvers.solver:Solver",

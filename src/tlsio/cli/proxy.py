@@ -49,7 +49,7 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
 
     Certificates, signals and workers are as with `tlsio serve`.
     """
-    from tlsio.https import settings as https_settings  # noqa: PLC0415 - the extra may be missing
+    from tlsio.https.process import settings as https_settings  # noqa: PLC0415 - the extra may be missing
 
     given = {name: value for name, value in options.items() if value not in (None, ()) and value is not False}
     own = {name: given.pop(name) for name in ("connect_timeout", *_OF_TCP) if name in given}
@@ -57,11 +57,11 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
     if is_http:
         if wrong := own.keys() & _OF_TCP.keys():
             raise click.UsageError(f"{_OF_TCP[min(wrong)]} cannot be combined with --http.")
-        from tlsio.https.proxy_http import HTTPProxy  # noqa: PLC0415 - needs another extra
+        from tlsio.https.proxy.http import HTTPProxy  # noqa: PLC0415 - needs another extra
 
         app = HTTPProxy(*target, **own)
     else:
-        from tlsio.https.proxy_tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
+        from tlsio.https.proxy.tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
 
         if "alpn" in own:
             own["alpn"] = tuple(own["alpn"].split(","))

@@ -12,7 +12,7 @@ from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.serving import MAX_PORT, absolute, run_settings, server_options, site_options
 
 if TYPE_CHECKING:
-    from tlsio.https.settings import Settings
+    from tlsio.https.process.settings import Settings
 
 __all__ = ["serve"]
 
@@ -67,7 +67,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> Settings:
-    from tlsio.https import settings as https_settings  # noqa: PLC0415 - the extra may be missing
+    from tlsio.https.process import settings as https_settings  # noqa: PLC0415 - the extra may be missing
 
     given: dict[str, Any] = {}
     folder = Path()

@@ -15,7 +15,7 @@ from tlsio.cli.parameters import NEW_FILE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tlsio.https.settings import Settings
+    from tlsio.https.process.settings import Settings
 
 __all__ = ["MAX_PORT", "run_settings", "server_options", "site_options"]
 
@@ -99,7 +99,7 @@ def absolute(value: Any) -> Any:
 
 def run_settings(settings: Settings, *, only_checks: bool) -> int:
     """Serve, or check; return the exit code."""
-    from tlsio.https import run as https_run  # noqa: PLC0415 - the extra may be missing
+    from tlsio.https.process import run as https_run  # noqa: PLC0415 - the extra may be missing
 
     if only_checks:
         asyncio.run(https_run.check(settings))

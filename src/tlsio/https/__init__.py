@@ -10,14 +10,14 @@ try:
 except ModuleNotFoundError as error:
     raise missing_extra(error.name or "uvicorn", "https") from None
 
-from tlsio.https.client_identity import ClientIdentity, client_identity
-from tlsio.https.files import Files
-from tlsio.https.hsts import HSTS
+from tlsio.https.applications.files import Files
+from tlsio.https.applications.security_headers import SecurityHeaders, WSGISecurityHeaders
+from tlsio.https.layers.hsts import HSTS
 from tlsio.https.limits import Limits
-from tlsio.https.security_headers import SecurityHeaders, WSGISecurityHeaders
 from tlsio.https.serve import serve
 from tlsio.https.server import Server
-from tlsio.https.tls_extension import tls_attributes
+from tlsio.https.tls.client_identity import ClientIdentity, client_identity
+from tlsio.https.tls.tls_extension import tls_attributes
 
 __all__ = [
     "HSTS",

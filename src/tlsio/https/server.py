@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.server.server import Server as TLSServer
 from tlsio.connection.server.server import entries_of
-from tlsio.https.access_log import make_access_log
-from tlsio.https.application import Config, load
-from tlsio.https.audit import Audit
-from tlsio.https.context import complete
-from tlsio.https.host import HostCheck
-from tlsio.https.hsts import HSTS, hsts_layer
-from tlsio.https.lifespan import Lifespan
+from tlsio.https.applications.application import Config, load
+from tlsio.https.applications.lifespan import Lifespan
+from tlsio.https.applications.wsgi import DEFAULT_THREADS
+from tlsio.https.layers.access_log import make_access_log
+from tlsio.https.layers.audit import Audit
+from tlsio.https.layers.host import HostCheck
+from tlsio.https.layers.hsts import HSTS, hsts_layer
+from tlsio.https.layers.metrics import Metrics
 from tlsio.https.limits import Limits
-from tlsio.https.metrics import Metrics
-from tlsio.https.proxy_listener import ProxyListener, check_forwarded
-from tlsio.https.redirect import RedirectServer
-from tlsio.https.service import Service
-from tlsio.https.wsgi import DEFAULT_THREADS
+from tlsio.https.plain_http.redirect import RedirectServer
+from tlsio.https.protocols.service import Service
+from tlsio.https.proxy.listener import ProxyListener, check_forwarded
+from tlsio.https.tls.context import complete
 from tlsio.model.checks import check_bool, check_choice, check_seconds, check_text, wrong_value
 from tlsio.model.errors import UsageStateError
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from typing import Literal, Self, Unpack
 
     from tlsio.connection.socket.tls_socket import TLSSocket
-    from tlsio.https.application import Interface
-    from tlsio.https.asgi import App, Layer
+    from tlsio.https.applications.application import Interface
+    from tlsio.https.asgi import App
+    from tlsio.https.protocols.connection import Layer
     from tlsio.model.options.server import ServerOptionsDict
 
 __all__ = ["INTERMEDIATE_CIPHERS", "PROTOCOLS", "Server"]

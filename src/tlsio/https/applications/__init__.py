@@ -1,0 +1,1 @@
+"""What is served: ASGI and WSGI applications, folders of files."""

@@ -1,0 +1,107 @@
+"""The access log: one line for each request, when it is over.
+
+The text is uvicorn's, with its arguments, so that its formatter and tools that read its logs work.
+JSON adds duration, bytes and facts about TLS. Whatever a client sends, it stays one line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tlsio.https.layers.exchange import Exchange, watch
+from tlsio.model.checks import check_choice
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tlsio.https.asgi import Receive, Scope, Send
+    from tlsio.https.protocols.connection import Connection, Handler, Layer
+
+__all__ = ["make_access_log"]
+
+_log = logging.getLogger("tlsio.access")
+
+_UNPRINTABLE = re.compile(r"[^!-~]")
+_LONGEST = 8192  # characters of a target or header: a head may have 64 KiB
+
+
+def make_access_log(form: str) -> Layer:
+    """Return the layer that writes to the logger `tlsio.access`, "text" or "json".
+
+    If the program has configured neither this logger nor the root logger, it prints to stdout.
+
+    Raises:
+        UsageError: there is no such form.
+    """
+    write = _write_json if check_choice("access_log", form, ("text", "json")) == "json" else _write_text
+    if _log.level == logging.NOTSET:
+        _log.setLevel(logging.INFO)
+    if not _log.hasHandlers():
+        printing = logging.StreamHandler(sys.stdout)
+        printing.setFormatter(logging.Formatter("%(message)s"))
+        _log.addHandler(printing)
+
+    def layer(handler: Handler) -> Handler:
+        def handle(connection: Connection, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+            if not _log.isEnabledFor(logging.INFO):
+                return handler(connection, scope, receive, send)
+            return watch(handler, Exchange(connection, scope, receive, send), write)
+
+        return handle
+
+    return layer
+
+
+def _write_text(exchange: Exchange) -> None:
+    scope = exchange.scope
+    _log.info(
+        '%s - "%s %s HTTP/%s" %d',
+        exchange.connection.client_text,
+        _method(scope),
+        _target(scope),
+        scope["http_version"],
+        exchange.status,
+    )
+
+
+def _write_json(exchange: Exchange) -> None:
+    scope, connection = exchange.scope, exchange.connection
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "client": connection.client_text,
+        "host": _header(scope, b"host"),
+        "method": _method(scope),
+        "target": _target(scope),
+        "http_version": scope["http_version"],
+        "status": exchange.status,
+        "sent": exchange.sent,
+        "received": exchange.received,
+        "seconds": round(exchange.seconds, 6),
+        "user_agent": _header(scope, b"user-agent"),
+        "tls": connection.tls_facts,
+    }
+    _log.info("%s", json.dumps(line))
+
+
+def _method(scope: Scope) -> str:
+    return "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
+
+
+def _target(scope: Scope) -> str:
+    """Return path and query as the client sent them."""
+    query = scope["query_string"]
+    return _escape(scope["raw_path"] + (b"?" + query if query else b""))
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    return next((value[:_LONGEST].decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
+
+
+def _escape(value: bytes) -> str:
+    r"""Return text in which all but printable ASCII is written as `\xNN`."""
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value[:_LONGEST].decode("latin-1"))

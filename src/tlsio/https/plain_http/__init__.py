@@ -1,0 +1,1 @@
+"""Plain HTTP next to HTTPS: redirects, ACME's challenges, metrics."""

@@ -1,0 +1,1 @@
+"""The processes of a service: settings, workers, restart, signals, rights."""

@@ -1,0 +1,367 @@
+"""Several processes that serve one port: started, told of changes, replaced when they die.
+
+Theory of operation. The parent binds the sockets, makes the session ticket keys, and serves no
+client. Each worker is a fresh interpreter (`spawn`) with the same listening sockets, and a pipe to
+the parent. Messages are small tuples. The end of a pipe means that the other side is gone, so a
+worker never outlives its parent.
+
+The listening sockets stay open in the parent: while a worker is replaced, connections wait in the
+kernel's queue or go to another worker, and none is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import logging
+import multiprocessing
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tlsio.https.process.ending import FORCED
+from tlsio.https.process.ticket_periods import PassedKeys
+from tlsio.model.errors import ConfigError, TLSError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+    from multiprocessing.connection import Connection as Pipe
+    from multiprocessing.context import SpawnProcess
+
+    from tlsio.https.process.ticket_periods import KeySchedule, PeriodKeys
+
+__all__ = ["BACKLOG", "Link", "Workers"]
+
+_log = logging.getLogger("tlsio.https")
+
+BACKLOG = 4096  # connections in the kernel's queue, as of `tlsio.Server.listen`
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before a worker that died is replaced, doubled each time
+_LIVED = 10.0  # seconds after which a worker counts as healthy
+_ANSWER = 5.0  # seconds that a worker has for an answer
+_LINGER = 5.0  # seconds beyond the graceful timeout until a worker that does not end is killed
+# Signals of the terminal reach every process of the group; the parent decides what they mean. They
+# are blocked while a worker starts, until it can ignore them.
+_FOR_PARENT = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
+
+
+class Link:
+    """A worker's end of its pipe.
+
+    Attributes:
+        keys: The source for `ticket_keys=`.
+    """
+
+    def __init__(self, pipe: Pipe, period: PeriodKeys) -> None:
+        """Take the pipe, before a loop runs."""
+        self.keys = PassedKeys(period)
+        self._pipe = pipe
+        self._stop: Callable[[], object] = lambda: None
+        self._answers: Mapping[str, Callable[[], Any]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, *, stop: Callable[[], object], answers: Mapping[str, Callable[[], Any]]) -> None:
+        """Report that this worker accepts connections, and follow the parent's messages.
+
+        Args:
+            stop: Called when the worker has to stop, or the parent is gone.
+            answers: By question, a function for the answer, which can be pickled; may be async.
+        """
+        self._stop, self._answers = stop, answers
+        asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._read)
+        self._send("ready", None)
+
+    def end(self) -> None:
+        """Follow them no more."""
+        asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+
+    def fail(self, error: TLSError | OSError) -> None:
+        """Report why this worker cannot start."""
+        if isinstance(error, TLSError):
+            self._send("failed", (error.message, error.code, error.hint))
+        else:
+            self._send("failed", (str(error), None, None))
+
+    def _read(self) -> None:
+        try:
+            while self._pipe.poll():
+                kind, value = self._pipe.recv()
+                if kind == "keys":
+                    self.keys.period = value
+                elif kind == "stop":
+                    self._stop()
+                else:
+                    task = asyncio.get_running_loop().create_task(self._answer(kind, value))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+        except (EOFError, OSError):
+            self.end()
+            self._stop()
+
+    async def _answer(self, question: str, number: int) -> None:
+        answer = self._answers[question]()
+        self._send("answer", (number, await answer if inspect.isawaitable(answer) else answer))
+
+    def _send(self, kind: str, value: Any) -> None:
+        with suppress(OSError):  # the parent is gone; the pipe's end is read next
+            self._pipe.send((kind, value))
+
+
+class _Worker:
+    """One worker, as the parent sees it."""
+
+    def __init__(self, number: int, process: SpawnProcess, pipe: Pipe) -> None:
+        self.number = number
+        self.process = process
+        self.pipe = pipe
+        self.started_at = time.monotonic()
+        self.is_ready = False
+        self.questions: dict[int, asyncio.Future[Any]] = {}
+
+    def send(self, kind: str, value: Any = None) -> None:
+        with suppress(OSError):  # it has just died; its sentinel is read next
+            self.pipe.send((kind, value))
+
+
+class Workers:
+    """The parent's view: keeps `count` workers alive."""
+
+    def __init__(
+        self,
+        entry: Callable[[Any, Sequence[socket.socket], Link], None],
+        argument: Any,
+        sockets: Sequence[socket.socket],
+        count: int,
+        *,
+        keys: KeySchedule,
+        graceful_timeout: float | None = None,
+    ) -> None:
+        """Prepare; `start` starts the workers.
+
+        Args:
+            entry: Run in each worker; a function that can be imported.
+            argument: The first argument of `entry`; can be pickled.
+            sockets: Bound, and listening or not; closed by `stop`.
+            count: The number of workers.
+            keys: Makes the session ticket keys.
+            graceful_timeout: Seconds that a worker may take to stop; None: no limit.
+        """
+        self._entry = entry
+        self._argument = argument
+        self._sockets = sockets
+        self._count = count
+        self._keys = keys
+        self._graceful_timeout = graceful_timeout
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: set[_Worker] = set()
+        self._numbers = itertools.count()
+        self._failures = 0  # one after the other
+        self._failure: ConfigError | None = None
+        self._code = 0
+        self._stopping = False
+        self._rotation: asyncio.TimerHandle | None = None
+        self._killer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether new connections are welcome."""
+        return not self._stopping and any(worker.is_ready for worker in self._workers)
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the workers that have not ended. No number is used twice."""
+        return {worker.number for worker in self._workers}
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that accept connections."""
+        return [worker.process.pid for worker in self._workers if worker.is_ready and worker.process.pid is not None]
+
+    async def start(self) -> bool:
+        """Start the workers; return whether they accept connections: not if `stop` was called.
+
+        Raises:
+            ConfigError: a worker could not start. All have ended.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        self._all_ready: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        for one in self._sockets:
+            one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the first worker starts
+        for _ in range(self._count):
+            self._start_one()
+        self._rotate()
+        await asyncio.wait((self._all_ready, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if (failure := self._failure) is not None:
+            await self._ended
+            raise failure
+        return not self._stopping
+
+    async def wait(self) -> int:
+        """Wait until all workers have ended after `stop`; return an exit code."""
+        await asyncio.shield(self._ended)
+        return self._code
+
+    def stop(self) -> None:
+        """Let the workers stop, each in order; again: at once."""
+        if self._stopping:
+            self._kill()
+        elif self._graceful_timeout is not None:
+            self._killer = self._loop.call_later(self._graceful_timeout + _LINGER, self._kill)
+        self._stopping = True
+        for one in self._sockets:
+            one.close()  # otherwise connections would go on to the queue, where nothing accepts them
+        for worker in self._workers:
+            if worker.is_ready:
+                worker.send("stop")
+            else:  # it serves nothing, and its application may never be ready
+                worker.process.terminate()
+        self._check_ended()
+
+    def _kill(self) -> None:
+        self._code = FORCED
+        for worker in self._workers:
+            worker.process.kill()
+
+    async def reload(self) -> Sequence[str]:
+        """Let the workers read their files again; return what went wrong, each failure once."""
+        asked = [worker for worker in self._workers if worker.is_ready]
+        answers = await self.ask("reload")
+        # One that has died is not silent: its replacement reads the files.
+        silent = [
+            f"worker {one.process.pid} has not answered in {_ANSWER:g} s"
+            for one in asked
+            if one in self._workers and one.number not in answers
+        ]
+        return tuple(dict.fromkeys(itertools.chain(*answers.values(), silent)))
+
+    async def ask(self, question: str) -> dict[int, Any]:
+        """Return the workers' answers by number; one that does not answer in time is left out."""
+        asked: dict[int, asyncio.Future[Any]] = {}
+        number = next(self._numbers)
+        for worker in self._workers:
+            if worker.is_ready:
+                worker.questions[number] = answer = self._loop.create_future()
+                asked[worker.number] = answer
+                worker.send(question, number)
+        if asked:
+            await asyncio.wait(asked.values(), timeout=_ANSWER)
+        for worker in self._workers:
+            worker.questions.pop(number, None)
+        return {worker: one.result() for worker, one in asked.items() if one.done() and not one.cancelled()}
+
+    # ---- processes
+
+    def _start_one(self) -> None:
+        ours, theirs = self._context.Pipe()
+        arguments = (self._entry, self._argument, self._sockets, theirs, self._keys.period)
+        process = self._context.Process(target=_begin, args=arguments, name="tlsio worker")
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_PARENT)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        worker = _Worker(next(self._numbers), process, ours)
+        self._workers.add(worker)
+        self._loop.add_reader(ours.fileno(), self._read, worker)
+        self._loop.add_reader(process.sentinel, self._died, worker)
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            while worker.pipe.poll():
+                self._receive(worker, *worker.pipe.recv())
+        except (EOFError, OSError):
+            self._loop.remove_reader(worker.pipe.fileno())
+
+    def _receive(self, worker: _Worker, kind: str, value: Any) -> None:
+        if kind == "ready":
+            worker.is_ready = True
+            worker.send("keys", self._keys.period)  # they may have changed since its start
+            if not self._all_ready.done() and len(self.pids) == self._count:
+                self._all_ready.set_result(None)
+        elif kind == "failed":
+            message, code, hint = value
+            if not self._all_ready.done():
+                self._fail(ConfigError(message, code=code, hint=hint))
+            else:
+                _log.error("A worker cannot start: %s", message)
+        else:
+            number, answer = value
+            if (waiting := worker.questions.pop(number, None)) is not None and not waiting.done():
+                waiting.set_result(answer)
+
+    def _died(self, worker: _Worker) -> None:
+        self._read(worker)  # its last words
+        self._loop.remove_reader(worker.process.sentinel)
+        self._loop.remove_reader(worker.pipe.fileno())
+        self._workers.discard(worker)
+        for answer in worker.questions.values():
+            answer.cancel()
+        worker.process.join()
+        code, pid = worker.process.exitcode, worker.process.pid
+        worker.pipe.close()
+        worker.process.close()
+        if not self._stopping and not self._all_ready.done():
+            self._fail(ConfigError(f"A worker ended before it could serve ({_describe(code)})", code="ERR_HTTPS_WORKER"))
+        elif not self._stopping:
+            self._plan_replacement(worker, f"Worker {pid} ended ({_describe(code)})")
+        self._check_ended()
+
+    def _plan_replacement(self, worker: _Worker, what: str) -> None:
+        self._failures = 0 if time.monotonic() - worker.started_at > _LIVED else self._failures + 1
+        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE) if self._failures else 0.0
+        _log.error("%s; it is replaced", what)
+        self._loop.call_later(pause, self._replace)
+
+    def _replace(self) -> None:
+        if not self._stopping:
+            self._start_one()
+
+    def _fail(self, failure: ConfigError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._stopping = True
+            self._kill()
+            self._check_ended()
+
+    def _check_ended(self) -> None:
+        if self._stopping and not self._workers and not self._ended.done():
+            for timer in (self._rotation, self._killer):
+                if timer is not None:
+                    timer.cancel()
+            self._ended.set_result(None)
+
+    # ---- ticket keys
+
+    def _rotate(self) -> None:
+        now = self._keys.clock()
+        if self._keys.advance(now):
+            for worker in self._workers:
+                worker.send("keys", self._keys.period)
+        self._rotation = self._loop.call_later(max(0.0, self._keys.period.until - now), self._rotate)
+
+
+def _begin(
+    entry: Callable[[Any, Sequence[socket.socket], Link], None],
+    argument: Any,
+    sockets: Sequence[socket.socket],
+    pipe: Pipe,
+    period: PeriodKeys,
+) -> None:
+    """Run in a worker."""
+    for number in _FOR_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_PARENT)
+    entry(argument, sockets, Link(pipe, period))
+
+
+def _describe(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            return f"by {signal.Signals(-code).name}"
+        except ValueError:  # Python has no name for most of the real-time signals
+            return f"by signal {-code}"
+    return f"exit code {code}"

@@ -1,0 +1,555 @@
+"""HTTP/1.1: uvicorn's protocol, with the limits of a server that faces strangers.
+
+uvicorn bounds neither the size of a request's head nor the time that a client takes for a request
+or for reading its response. These limits are added around the callbacks of its parser; the parsing
+and the messages of ASGI stay uvicorn's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+
+from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from tlsio.https.protocols.connection import Connection
+
+__all__ = ["Http1Protocol"]
+
+_log = logging.getLogger("tlsio.https")
+
+_BAD_REQUEST = (400, "This is not a valid request of HTTP/1.1.")
+_LATE = (408, "The request took too long.")
+_BODY_TOO_LARGE = (413, "The body of the request is too large.")
+_HEAD_TOO_LARGE = (431, "The head of the request is too large.")
+_TOO_MANY_HEADERS = (431, "The request has too many headers.")
+_NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are answered.")
+_UNKNOWN_CODING = (501, "The transfer coding of the request is not supported.")
+_STOPPING = (503, "The server is stopping.")
+_NOT_IMPLEMENTED = (501, "The method is not supported.")
+_OTHER_VERSION = (505, "Only HTTP/1.1 and HTTP/1.0 are supported here.")
+_VERSIONS = frozenset({"1.1", "1.0"})
+# Methods that are not served: a tunnel, and those that llhttp has for RTSP (RFC 2326, section 10)
+# and for Icecast. It does not tell which protocol a request line names.
+_NOT_SERVED = frozenset(
+    {b"CONNECT", b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"PLAY", b"PAUSE", b"TEARDOWN", b"GET_PARAMETER", b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH", b"SOURCE"}
+)  # fmt: skip
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+# RFC 9110, section 6.5.1: they have no place in trailers. llhttp obeys them there nevertheless:
+# after `Connection: close` it drops what follows, though the response was not the last one.
+_NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
+_SEPARATORS = 4  # bytes of a header line besides name and value
+_MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
+# Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
+_DRAINED = 49152
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+_log.addFilter(_is_no_cancellation)
+
+
+class _RefusedError(Exception):
+    """Stops the parser. The reason is in `Http1Protocol._refusal`."""
+
+
+class _ConnectionConfig:
+    """uvicorn's Config, with the application as one connection sees it."""
+
+    __slots__ = ("_config", "loaded_app")
+
+    def __init__(self, config: Config, app: Any) -> None:
+        self._config = config
+        self.loaded_app = app
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, of which 0.54 has these faults.
+
+    It logs an error for each `websocket.http.response`, as if the application had returned without
+    an answer, and for text that is not UTF-8. So clients could fill the log. It parses frames
+    before the application has accepted the WebSocket, which websockets cannot do if one is not
+    valid, and answers a ping before the handshake. And it waits for ever after a head that
+    websockets refuses.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _log
+        self._early = bytearray()  # what the client sent before the handshake was answered
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early += data
+            if len(self._early) > _MOST_EARLY and not self.read_paused:
+                self.read_paused = True
+                self.transport.pause_reading()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            answer = b"".join(self.conn.data_to_send())
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(answer or _error(_BAD_REQUEST, self.default_headers))
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if not self.transport.is_closing():  # websockets raises an error then
+            super().shutdown()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.conn.fail(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+        elif message["type"] == "websocket.accept" and self.handshake_complete:
+            self._take_early()
+
+    def _take_early(self) -> None:
+        """Parse what came before the handshake was answered."""
+        early = bytes(self._early)
+        self._early.clear()
+        if early:
+            self.data_received(early)
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+
+class _WatchedFlow(FlowControl):
+    """Flow control that reports when reading stops and goes on."""
+
+    def __init__(self, transport: asyncio.Transport, changed: Any) -> None:
+        super().__init__(transport)
+        self._changed = changed
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        self._changed()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        self._changed()
+
+
+class Http1Protocol(HttpToolsProtocol):
+    """The protocol of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Serve one connection."""
+        service = connection.service
+        config: Any = _ConnectionConfig(service.config, connection)
+        super().__init__(config, service.state, service.lifespan_state, asyncio.get_running_loop())
+        self.logger = _log  # errors of the application go where those of HTTP/2 go
+        self.access_log = False  # a layer writes it, for both versions
+        if self.ws_protocol_class is not None:
+            self.ws_protocol_class = _WebSocketProtocol
+        self._connection = connection
+        self._limits = connection.limits
+        self._refusal = _BAD_REQUEST
+        self._is_retiring = False
+        self._last_words: bytes | None = None  # sent after the responses to earlier requests
+        self._started: RequestResponseCycle | None = None  # `cycle` is the latest, which may wait for its turn
+        self._is_in_head = self._is_in_body = False
+        self._framing: tuple[bytes, bytes] | None = None  # the header that tells how long the body is
+        self._is_repeated = False  # the parser reads a head that was taken already
+        self._head_bytes = self._head_fields = self._body_bytes = 0
+        self._silent_bytes = 0  # received since the parser reported anything
+        self._head_deadline = Deadline(self.loop, self._head_is_late)
+        self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
+        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
+
+    # ---- asyncio
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self.flow = _WatchedFlow(transport, self._watch_body)
+        self._head_deadline.set(self._limits.header_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what the client sent."""
+        if self._last_words is not None:
+            return
+        self._silent_bytes += len(data)
+        try:
+            if self._upgrades(data):
+                return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        if self._silent_bytes > self._limits.max_header_bytes:
+            self._refuse(_HEAD_TOO_LARGE)
+        else:
+            self._watch_body()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end to the request that is being answered, and drop those that wait for it."""
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+        self._end_limits()
+
+    def pause_writing(self) -> None:
+        """Limit the time until the client reads on."""
+        super().pause_writing()
+        self._writing.wait()
+
+    def resume_writing(self) -> None:
+        """Let the application go on."""
+        super().resume_writing()
+        self._writing.stop()
+        self._writing.move(_DRAINED)
+
+    def shutdown(self) -> None:
+        """Serve the requests that are here or on their way, then close."""
+        self._is_retiring = True
+        if self._running is not None:
+            super().shutdown()
+        elif self._is_in_head:
+            return  # the response to this request will be the last
+        elif self._idle_time() >= ON_ITS_WAY:
+            self.transport.close()
+        else:
+            self._head_deadline.set(ON_ITS_WAY)
+
+    @property
+    def _running(self) -> RequestResponseCycle | None:
+        """The request that is being answered."""
+        started = self._started
+        return None if started is None or started.response_complete else started
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._started = cycle
+        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else _for_http10(app, cycle))
+
+    def _idle_time(self) -> float:
+        """Return the seconds since the last response; 0.0: there was none."""
+        timer = self.timeout_keep_alive_task
+        return 0.0 if timer is None else self.loop.time() + self.timeout_keep_alive - timer.when()
+
+    # ---- the parser calls
+
+    def on_message_begin(self) -> None:
+        """Limit the time of a head from its first byte."""
+        if self._is_repeated:
+            return
+        super().on_message_begin()
+        self._unset_keepalive_if_required()  # not for the empty lines before it, which are no request
+        self._is_in_head = True
+        self._framing = None
+        self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
+        self._head_deadline.set(self._limits.header_timeout)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the URL."""
+        if self._is_repeated:
+            return
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. Trailers are counted and left out: ASGI has no place for them."""
+        if self._is_repeated:
+            return
+        self._head_fields += 1
+        self._count(len(name) + len(value) + _SEPARATORS)
+        if self._head_fields > self._limits.max_headers:
+            self._stop(_TOO_MANY_HEADERS)
+        if self._is_in_head:
+            super().on_header(name, value)
+            if (header := self.headers[-1])[0] in _FRAMING:
+                self._take_framing(header)
+        elif name.lower() in _NOT_IN_TRAILERS:
+            self._stop(_BAD_REQUEST)
+
+    def _take_framing(self, header: tuple[bytes, bytes]) -> None:
+        """Note how long the body is.
+
+        RFC 9112, section 6.1: "A server that receives a request message with a transfer coding it
+        does not understand SHOULD respond with 501 (Not Implemented)". llhttp takes each list that
+        ends with `chunked`, and the others would stay in the body.
+        """
+        name, value = header
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            self._stop(_UNKNOWN_CODING)
+        if value != b"0":
+            self._framing = header
+
+    def _count(self, size: int) -> None:
+        self._silent_bytes = 0
+        self._head_bytes += size
+        if self._head_bytes > self._limits.max_header_bytes:
+            self._stop(_HEAD_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Start the request."""
+        if self._is_repeated:
+            self._is_repeated = False
+            return
+        self._head_deadline.clear()
+        self._silent_bytes = 0
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            self._stop(_OTHER_VERSION)
+        if self.parser.get_method() in _NOT_SERVED:
+            self._stop(_NOT_IMPLEMENTED)
+        if version == "1.0" and self._framing is not None and self._framing[0] == b"transfer-encoding":
+            self._stop(_BAD_REQUEST)  # RFC 9112, section 6.1: its framing is faulty
+        if not self.url.startswith(b"/"):
+            self._take_authority()
+        if b"#" in self.url:
+            self._stop(_BAD_REQUEST)  # uvicorn has a fragment in the path of a WebSocket
+        super().on_headers_complete()
+        self._is_in_head, self._is_in_body = False, True
+        if self._is_retiring and self._running is not None:
+            self.cycle.keep_alive = False
+
+    def _take_authority(self) -> None:
+        """Take host and path from a target in absolute form.
+
+        RFC 9112, section 3.2.2: "the origin server MUST ignore the received Host header field (if
+        any) and instead use the host information of the request-target". A request without exactly
+        one Host stays an error.
+        """
+        is_options = self.parser.get_method() == b"OPTIONS"
+        if self.url == b"*" and is_options:
+            return
+        found = _ABSOLUTE.fullmatch(self.url)
+        if found is None:
+            self._stop(_BAD_REQUEST)
+        host, path = found.groups()
+        places = [place for place, (name, _) in enumerate(self.headers) if name == b"host"]
+        if len(places) == 1:
+            self.headers[places[0]] = (b"host", host)
+        if not path and is_options:
+            path = b"*"  # RFC 9112, section 3.2.4
+        # uvicorn takes the target of a WebSocket as a path, whatever its form.
+        self.url = path if path.startswith((b"/", b"*")) else b"/" + path
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._silent_bytes = 0
+        self._unset_keepalive_if_required()  # it runs if the response was complete before the request
+        self._body_bytes += len(body)
+        self._reading.move(len(body))
+        most = self._limits.max_body_bytes
+        if most is not None and self._body_bytes > most:
+            self._stop(_BODY_TOO_LARGE)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of the request."""
+        if self._framing is not None and self.parser.should_upgrade():
+            return  # that of its head: the body follows
+        self._silent_bytes = 0
+        self._is_in_body = False
+        super().on_message_complete()
+        if self._started is not None and self._running is None:
+            self._wait_for_request()
+
+    def _upgrades(self, data: bytes) -> bool:
+        """Parse, up to a WebSocket's handshake; tell whether there was one."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if self._should_upgrade():
+                    self._upgrade(bytes(rest))
+                    return True
+                # RFC 9110, section 7.8: "A server MAY ignore a received Upgrade header field".
+                if self._framing is not None:
+                    self._expect_body(self._framing)
+            else:
+                return False
+
+    def _should_upgrade(self) -> bool:
+        """Tell whether the request is a WebSocket's handshake.
+
+        RFC 6455, section 4.1: it is a GET of HTTP/1.1 or higher. One with a body cannot be: what
+        follows the head would be taken for frames.
+        """
+        return super()._should_upgrade() and self._framing is None and self.scope["method"] == "GET" and self.scope["http_version"] == "1.1"
+
+    def _expect_body(self, framing: tuple[bytes, bytes]) -> None:
+        """Parse the body of a request whose Upgrade is ignored.
+
+        llhttp takes all that follows such a head for another protocol's. A parser without the
+        Upgrade goes on after a head that only says how long the body is.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._is_repeated, self._framing = True, None
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
+        if self._is_retiring:
+            self._refuse(_STOPPING)
+        elif self._running is not None:
+            self._refuse(_NOT_ALONE)
+        else:
+            self._end_limits()
+            self.handle_websocket_upgrade()
+            if rest:
+                websocket: Any = self.transport.get_protocol()
+                websocket.data_received(rest)
+
+    def on_response_complete(self) -> None:
+        """Start the next request that is here, or refuse the one that follows."""
+        if self._last_words is None or self.pipeline:
+            super().on_response_complete()
+            if self._is_in_head:
+                self._unset_keepalive_if_required()  # the next request is limited by header_timeout
+        elif not self.transport.is_closing():
+            self._say_last_words()
+
+    def _wait_for_request(self) -> None:
+        """Limit the time until the next request, after one that was answered before its end."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    # ---- limits
+
+    def _watch_body(self) -> None:
+        """Count the time in which we wait for the client's body."""
+        waits = self._is_in_body and not self.flow.read_paused and not self.cycle.waiting_for_100_continue
+        if waits:
+            self._reading.wait()
+        else:
+            self._reading.stop()
+
+    def _end_limits(self) -> None:
+        self._head_deadline.end()
+        self._reading.end()
+        self._writing.end()
+
+    def _head_is_late(self) -> None:
+        if self._is_in_head:
+            self._refuse(_LATE)
+        else:
+            self.transport.close()
+
+    def _sends_too_slowly(self) -> None:
+        self._refuse(_LATE)
+
+    def _reads_too_slowly(self) -> None:
+        _log.info("%s: the connection was aborted: the client reads more slowly than min_rate", self._connection.client_text)
+        self.transport.abort()
+
+    # ---- refusals
+
+    def _stop(self, refusal: tuple[int, str]) -> NoReturn:
+        """Refuse a request within a callback of the parser."""
+        self._refusal = refusal
+        raise _RefusedError
+
+    def _refuse(self, refusal: tuple[int, str]) -> None:
+        """Answer with an error, after the responses that are due before, and close."""
+        if self.transport.is_closing() or self._last_words is not None:
+            return
+        self._end_limits()
+        status, text = refusal
+        _log.info("%s: %d: %s", self._connection.client_text, status, text)
+        self._last_words = _error(refusal, self.server_state.default_headers)
+        if self._is_in_body and self.pipeline:
+            self.pipeline.popleft()  # the latest request: it is the one that is refused
+            self._is_in_body = False
+        running = self._running
+        if running is None and self._is_in_body:
+            self.transport.close()  # the request was answered before its end: an error would answer the next one
+        elif running is None:
+            self._say_last_words()
+        elif not self._is_in_body:
+            self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
+        elif running.response_started:
+            self.transport.abort()  # the client would take the error for a part of the response
+        else:
+            running.disconnected = True
+            running.message_event.set()
+            self._say_last_words()
+
+    def _say_last_words(self) -> None:
+        self.transport.write(self._last_words or b"")
+        self.transport.close()
+
+
+def _for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
+    """Return an application that answers a client of HTTP/1.0.
+
+    RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless
+    the corresponding request indicates HTTP/1.1". The end of the connection is that of the body, so
+    the connection is aborted if the response is not complete.
+
+    RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0
+    request MUST ignore that expectation".
+    """
+    cycle.waiting_for_100_continue = False
+    ends_with_connection = False
+
+    async def call(scope: Any, receive: Any, send: Any) -> Any:
+        async def send_plain(message: Any) -> None:
+            nonlocal ends_with_connection
+            if message["type"] == "http.response.start" and not cycle.response_started:
+                headers = [one for one in message.get("headers", ()) if one[0].lower() != b"transfer-encoding"]
+                message = {**message, "headers": headers}
+                if not any(name.lower() == b"content-length" for name, _ in headers):
+                    ends_with_connection = True
+                    cycle.chunked_encoding = False
+            elif message["type"] == "http.response.body" and ends_with_connection:
+                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares them
+            await send(message)
+
+        try:
+            return await app(scope, receive, send_plain)
+        finally:
+            if ends_with_connection and not cycle.response_complete:
+                cycle.transport.abort()
+
+    return call
+
+
+def _error(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return a response after which the connection is closed."""
+    status, text = refusal
+    body = f"{text}\n".encode()
+    head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
+    head += [b"%s: %s\r\n" % one for one in default_headers]
+    head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
+    return b"".join([*head, body])
+
+
+def _is_utf8(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Certificates for many names, and what applications see of TLS."""

@@ -1,0 +1,199 @@
+"""The access log: uvicorn's text, and JSON with facts about TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+from uvicorn.logging import AccessFormatter
+
+import pki
+import tlsio
+from https_names import VERSIONS, Http1Client, connected, own, say_host, serving, trusting
+from tlsio.https.layers import access_log
+
+LOGGER = "tlsio.access"
+both = pytest.mark.parametrize("version", VERSIONS)
+
+
+@pytest.fixture(autouse=True)
+def _level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines of the access log."""
+    return [record.getMessage() for record in caplog.records if record.name == LOGGER]
+
+
+async def wait_for(caplog: pytest.LogCaptureFixture, number: int = 1) -> list[str]:
+    """Wait until there are so many lines: one comes after its response."""
+    while len(lines(caplog)) < number:  # noqa: ASYNC110 - a log record is no event
+        await asyncio.sleep(0.001)
+    return lines(caplog)
+
+
+@both
+async def test_the_text_is_uvicorns(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its formatter reads the record's arguments."""
+    async with serving(access_log="text", **own()) as server, connected(server, version) as client:
+        await client.get("a.example", "/a%20b/\u007e?q=1&r=%0a")
+        address = f"127.0.0.1:{client.socket.local_port}"
+        assert await wait_for(caplog) == [f'{address} - "GET /a%20b/~?q=1&r=%0a HTTP/{version}" 200']
+    [record] = [record for record in caplog.records if record.name == LOGGER]
+    formatted = AccessFormatter("%(client_addr)s|%(request_line)s|%(status_code)s", use_colors=False).format(record)
+    assert formatted == f"{address}|GET /a%20b/~?q=1&r=%0a HTTP/{version}|200 OK"
+
+
+@both
+async def test_json_has_the_facts(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the request, the response and the connection."""
+    agent = pki.client()
+    options = {"cert": agent.cert_pem, "key": agent.key_pem}
+    async with serving(access_log="json", **trusting(ecdh_curve="X25519")) as server, connected(server, version, **options) as client:
+        await client.get("a.example", "/x?y")
+        [line] = await wait_for(caplog)
+        suite = client.socket.get_cipher()["standard_name"]
+        address = f"127.0.0.1:{client.socket.local_port}"
+    found = json.loads(line)
+    assert found.pop("time").endswith("+00:00")
+    assert found.pop("seconds") > 0
+    assert found.pop("tls") == {
+        "version": "TLSv1.3", "suite": suite, "group": "X25519", "resumed": False, "alpn": "h2" if version == "2" else "http/1.1",
+        "sni": "a.example", "client_cert": "CN=client,O=tlsio tests",
+    }  # fmt: skip
+    assert found == {
+        "client": address, "host": "a.example", "method": "GET", "target": "/x?y", "http_version": version, "status": 200,
+        "sent": 9, "received": 0, "user_agent": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_no_client_can_forge_a_line(form: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever bytes the parser lets pass in targets and headers."""
+    async with serving(access_log=form, **own()) as server, connected(server, "1.1") as client:
+        assert isinstance(client, Http1Client)
+        hostile = b"GET /\xc2\x85\xe2\x80\xa8\x7f HTTP/1.1\r\nHost: a.example\r\nUser-Agent: \x1b[2J\xe2\x80\xa8\x85\r\n\r\n"
+        status, _ = await client.send(hostile)
+        if status == 200:
+            [line] = await wait_for(caplog)
+            assert line.isascii()
+            assert line.isprintable()
+        await client.socket.aclose()
+
+
+@both
+async def test_refused_requests_are_logged(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The layers within answer 421."""
+    async with serving(access_log="text", strict_host=True, **own()) as server, connected(server, version) as client:
+        await client.get("b.example")
+        [line] = await wait_for(caplog)
+        assert line.endswith(f'"GET / HTTP/{version}" 421')
+
+
+@both
+async def test_a_failing_application_is_500(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As its client sees it."""
+
+    async def fail(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise ValueError("a bug")
+
+    async with serving(fail, access_log="text", lifespan="off", **own()) as server, connected(server, version) as client:
+        assert (await client.get("a.example"))[0] == 500
+        [line] = await wait_for(caplog)
+        assert line.endswith("500")
+
+
+@both
+async def test_a_client_that_left_is_499(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It is nginx's number: there was no response."""
+    running = asyncio.Event()
+
+    async def wait(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        running.set()
+        await receive()
+
+    async with serving(wait, access_log="text", lifespan="off", **own()) as server:
+        async with connected(server, version) as client:
+            asking = asyncio.create_task(client.get("a.example"))
+            await running.wait()
+            asking.cancel()
+            await asyncio.wait([asking])
+        [line] = await wait_for(caplog)
+        assert line.endswith("499")
+
+
+async def test_bodies_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes of the request's body and of the response's; a HEAD has none."""
+
+    async def echo(_scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async with serving(echo, access_log="json", lifespan="off", **own()) as server, connected(server, "1.1") as client:
+        assert isinstance(client, Http1Client)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nhello")
+        [line] = await wait_for(caplog)
+        assert [json.loads(line)[name] for name in ("status", "sent", "received")] == [201, 5, 5]
+        client.socket.write(b"HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        await client.socket.read()
+        assert json.loads((await wait_for(caplog, 2))[1])["sent"] == 0
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 101), ("/refuse", 403)])
+async def test_a_websocket_is_one_line_at_its_end(path: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """With what was sent over it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/refuse":
+            await send({"type": "websocket.close"})
+        else:
+            await say_host(scope, receive, send)
+
+    async with serving(app, access_log="json", lifespan="off", **own()) as server, connected(server, "1.1") as client:
+        lines = [f"GET {path} HTTP/1.1", "Host: a.example", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        client.socket.write("\r\n".join([*lines, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]).encode())
+        assert await client.socket.read()
+        [line] = await wait_for(caplog)
+        found = json.loads(line)
+        assert (found["method"], found["target"], found["status"]) == ("WEBSOCKET", path, status)
+        assert found["sent"] == (len("a.example") if status == 101 else 0)
+
+
+async def test_off_there_is_no_layer(caplog: pytest.LogCaptureFixture) -> None:
+    """And at another level of the logger a request is passed on as it is."""
+    async with serving(**own()) as server, connected(server, "2") as client:
+        assert [type(layer).__name__ for layer in server._layers] == ["HostCheck"]
+        await client.get("a.example")
+    caplog.set_level(logging.WARNING, LOGGER)
+    async with serving(access_log="json", **own()) as server, connected(server, "2") as client:
+        await client.get("a.example")
+    assert not lines(caplog)
+
+
+def test_it_is_checked() -> None:
+    """As all options are."""
+    with pytest.raises(tlsio.UsageError, match="access_log"):
+        access_log.make_access_log("xml")
+
+
+def test_a_program_without_logging_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for an access log and has configured none gets it on stdout; other programs keep what they have."""
+    logger, output = logging.getLogger("tlsio.access.of.a.test"), io.StringIO()
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(access_log, "_log", logger)
+    monkeypatch.setattr(sys, "stdout", output)
+    access_log.make_access_log("text")
+    logger.info("%s", "a line")
+    assert output.getvalue() == "a line\n"
+    access_log.make_access_log("text")
+    [handler] = logger.handlers
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
