@@ -30,9 +30,10 @@ from tlsio.session.sealing import derive_key, seal, unseal
 
 from .keys import CHALLENGES, check_key, check_prefix, check_value
 from .storage import LEFTOVER_SECONDS, MAX_VALUE_BYTES, lock_lost
+from .uninterrupted import to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .storage import Lock
 
@@ -164,7 +165,8 @@ class RedisStorage(RedisBacked):
         names = (self._base + key, f"{self._own}keys", lock.place if lock else f"{self._own}lock:")
         token = lock.token if lock else ""
         # A cancelled caller must not be surprised by a write that happens after its next read.
-        if not await _to_the_end(self._call(operation, "EVAL", script, len(names), *names, key, token, *arguments, read=int)):
+        write = self._call(operation, "EVAL", script, len(names), *names, key, token, *arguments, read=int)
+        if not await to_the_end(asyncio.create_task(write, name="tlsio acme write")):
             assert lock is not None  # noqa: S101 - for the type checker: the script compares a given token
             lock.held_until = -math.inf
             raise lock_lost(lock.name)
@@ -212,7 +214,7 @@ class RedisStorage(RedisBacked):
             renewal = asyncio.create_task(self._renew(lock), name="tlsio acme lease")
             yield lock
         finally:
-            await _to_the_end(self._release(lock, renewal))
+            await to_the_end(asyncio.create_task(self._release(lock, renewal), name="tlsio acme release"))
 
     async def _extend(self, script: str, lock: _RedisLock) -> bool:
         until = self._clock() + self._lease
@@ -293,19 +295,6 @@ class _RedisLock:
 
     def __repr__(self) -> str:
         return f"<lock {self.name!r}{'' if self.is_held else ' not held'}>"
-
-
-async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run what must not be left half done; a cancellation is raised when it has ended."""
-    task = asyncio.create_task(work, name="tlsio acme storage")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        task.exception()  # marks it as retrieved
-        raise
 
 
 def _read_value(answer: Any) -> bytes | None:

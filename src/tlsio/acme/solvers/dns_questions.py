@@ -1,0 +1,195 @@
+"""Questions to name servers: where an alias leads, who serves a zone, and what it says now.
+
+The package `dnspython` does the work. A resolver is asked for the way; records that have just
+changed are read from the zone's own servers, since a resolver may have an old answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import TYPE_CHECKING, Any
+
+from tlsio.acme.solvers.dns_provider import dns_failure
+from tlsio.model.checks import check_filled_text, check_int, wrong_value
+from tlsio.model.errors import missing_extra
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import ModuleType
+
+__all__ = ["Address", "Questions", "import_dns", "read_address"]
+
+Address = tuple[str, int]
+_PORT = 53
+_MAX_PORT = 65535
+_MAX_SERVERS = 8  # asked of a zone: large ones have 13 names, and anycast behind each
+_MAX_TXT = 100  # values of one name that are looked at
+_LIFETIME = 5.0  # seconds for one question, with its repetitions
+
+
+def import_dns() -> ModuleType:
+    """Import `dnspython` with the parts that are used here.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    try:
+        import dns.asyncquery  # noqa: PLC0415 - an extra
+        import dns.asyncresolver  # noqa: PLC0415
+        import dns.flags  # noqa: PLC0415
+        import dns.nameserver  # noqa: PLC0415
+        import dns.tsigkeyring  # noqa: PLC0415
+        import dns.update  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise missing_extra("dnspython", "acme") from error
+    return dns
+
+
+def read_address(label: str, value: object) -> Address:
+    """Read `192.0.2.1`, `192.0.2.1:5353`, `2001:db8::1` or `[2001:db8::1]:5353`.
+
+    Raises:
+        UsageError: it is not an IP address.
+    """
+    text = check_filled_text(label, value)
+    host, _, port = text.rpartition(":") if text.count(":") == 1 or "]:" in text else (text, "", "")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(host)), check_int(label, int(port), 1, _MAX_PORT) if port else _PORT
+    except ValueError:
+        raise wrong_value(label, f"must be an IP address, with a port if need be, got {text!r:.80}") from None
+
+
+class Questions:
+    """Asks.
+
+    Args:
+        resolvers: The resolvers, in place of the system's.
+        port: The port of the zones' own servers.
+    """
+
+    def __init__(self, resolvers: Sequence[Address] = (), *, port: int = _PORT) -> None:
+        self._resolvers = resolvers
+        self._port = port
+        self._dns = import_dns()
+        self._resolver_cache: Any = None
+
+    @property
+    def _resolver(self) -> Any:
+        if self._resolver_cache is None:
+            dns = self._dns
+            try:
+                resolver = dns.asyncresolver.Resolver(configure=not self._resolvers)
+            except dns.exception.DNSException as error:
+                raise dns_failure(f"The system's name servers are not known: {error}", hint="Give resolvers=.") from error
+            if self._resolvers:
+                resolver.nameservers = [dns.nameserver.Do53Nameserver(*one) for one in self._resolvers]
+            resolver.lifetime = _LIFETIME
+            self._resolver_cache = resolver
+        return self._resolver_cache
+
+    async def follow_alias(self, name: str) -> str:
+        """Return where the CNAME records of a name lead; without any, the name.
+
+        Raises:
+            ACMEError: the resolvers do not answer (`ERR_ACME_DNS`).
+        """
+        dns = self._dns
+        try:
+            answer = await self._resolver.resolve(f"{name}.", "TXT", raise_on_no_answer=False)
+            found = answer.canonical_name
+        except dns.resolver.NXDOMAIN as error:
+            found = error.canonical_name
+        except (dns.exception.DNSException, OSError) as error:
+            raise _unanswered(f"where {name} leads", error) from error
+        return _text(found)
+
+    async def find_zone(self, name: str) -> str:
+        """Return the zone that a name is in.
+
+        Raises:
+            ACMEError: the resolvers do not answer (`ERR_ACME_DNS`).
+        """
+        dns = self._dns
+        try:
+            found = await dns.asyncresolver.zone_for_name(f"{name}.", resolver=self._resolver, lifetime=_LIFETIME)
+        except (dns.exception.DNSException, OSError) as error:
+            raise _unanswered(f"which zone {name} is in", error) from error
+        return _text(found)
+
+    async def find_servers(self, zone: str) -> list[Address]:
+        """Return the addresses of a zone's own servers, eight at most.
+
+        Raises:
+            ACMEError: the resolvers do not answer, or it has none (`ERR_ACME_DNS`).
+        """
+        dns = self._dns
+        try:
+            answer = await self._resolver.resolve(f"{zone}.", "NS")
+            names = sorted(str(record.target) for record in answer)[:_MAX_SERVERS]
+        except (dns.exception.DNSException, OSError) as error:
+            raise _unanswered(f"which name servers {zone} has", error) from error
+        found = [address for answers in await asyncio.gather(*map(self._addresses, names)) for address in answers[:1]]
+        if not found:
+            raise dns_failure(f"The name servers of {zone} have no addresses: {', '.join(names)}"[:300])
+        return found
+
+    async def _addresses(self, name: str) -> list[Address]:
+        dns = self._dns
+        for kind in ("A", "AAAA"):
+            try:
+                answer = await self._resolver.resolve(name, kind)
+                return [(str(record.address), self._port) for record in answer]
+            except (dns.exception.DNSException, OSError):
+                continue
+        return []
+
+    async def read_txt(self, server: Address, name: str) -> set[str]:
+        """Return the TXT values that a server has for a name.
+
+        Raises:
+            ACMEError: it does not answer, or refuses to (`ERR_ACME_DNS`).
+        """
+        dns = self._dns
+        query = dns.message.make_query(f"{name}.", "TXT")
+        answer = await self.ask(query, server)
+        if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+            raise dns_failure(f"The name server {_shown(server)} answered {dns.rcode.to_text(answer.rcode())} for {name}")
+        return {text for text, _ in zip(_values(answer, dns), range(_MAX_TXT), strict=False)}
+
+    async def ask(self, message: Any, server: Address, *, by_tcp: bool = False) -> Any:
+        """Send a message to a server, by UDP and then TCP if the answer is too long.
+
+        Raises:
+            ACMEError: it does not answer in time, or what it answers is not valid (`ERR_ACME_DNS`).
+        """
+        dns, (host, port) = self._dns, server
+        try:
+            if by_tcp:
+                return await dns.asyncquery.tcp(message, host, _LIFETIME, port)
+            answer, _ = await dns.asyncquery.udp_with_fallback(message, host, _LIFETIME, port)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise _unanswered(f"{_shown(server)}", error) from error
+        return answer
+
+
+def _values(answer: Any, dns: Any) -> Iterable[str]:
+    for rrset in answer.answer:
+        if rrset.rdtype == dns.rdatatype.TXT:
+            for record in rrset:
+                yield b"".join(record.strings).decode("ascii", "replace")
+
+
+def _text(name: Any) -> str:
+    return str(name.to_text(omit_final_dot=True)).lower()
+
+
+def _shown(server: Address) -> str:
+    host, port = server
+    return host if port == _PORT else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _unanswered(what: str, error: Exception) -> Exception:
+    reason = ascii(str(error))[1:-1][:200] or type(error).__name__
+    return dns_failure(f"No answer about {what} from the name servers: {reason}", hint="Check the name servers, and resolvers=.")
