@@ -1,4 +1,4 @@
-"""Whether an authority can be asked at all: one that is down is left alone, and tried by one name."""
+"""Whether an authority can be asked: one that is down is left alone, and tried by one name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_pause
-from tlsio.model.errors import ACMEError, FetchError
+from tlsio.model.errors import ACMEError, ConfigError, FetchError
 
 if TYPE_CHECKING:
     import random
@@ -22,7 +22,7 @@ _WAIT_FOR_TRIAL = timedelta(seconds=30)
 _GENERAL_PROBLEMS = frozenset(
     {"serverInternal", "rateLimited", "badNonce", "accountDoesNotExist", "externalAccountRequired", "userActionRequired", "unauthorized"}
 )
-_UNUSABLE = frozenset({"ERR_ACME_INVALID_RESPONSE"})
+_UNUSABLE = frozenset({"ERR_ACME_INVALID_RESPONSE", "ERR_ACME_LOCK_TIMEOUT", "ERR_ACME_REDIRECT", "ERR_ACME_STATUS", "ERR_ACME_TIMEOUT"})
 
 
 class AuthorityHealth:
@@ -86,7 +86,7 @@ def is_of_authority(error: BaseException) -> bool:
             return True
         # "unauthorized" with subproblems, or about an identifier, is a failed validation.
         return error.code in _UNUSABLE or (error.problem in _GENERAL_PROBLEMS and error.identifier is None and not error.subproblems)
-    return isinstance(error, FetchError | OSError)
+    return isinstance(error, ConfigError | FetchError | OSError)
 
 
 def retry_after_of(error: BaseException) -> timedelta | None:

@@ -8,7 +8,6 @@ import hashlib
 import re
 import sys
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tlsio.connection.context.secure_context import SecureContext
@@ -18,6 +17,7 @@ from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from typing import Any
 
     from tlsio.acme.issuers.issuer import Issued
@@ -66,7 +66,8 @@ class Certificate:
         Raises:
             ConfigError: it is something else (`ERR_ACME_INVALID_CERTIFICATE`).
         """
-        keys, chain = [], []
+        keys: list[re.Match[bytes]] = []
+        chain: list[re.Match[bytes]] = []
         for block in _BLOCK.finditer(value):
             (chain if block[1] == b"CERTIFICATE" else keys).append(block)
         if len(keys) != 1 or not keys[0][1].endswith(b"PRIVATE KEY") or not 0 < len(chain) <= _MAX_CHAIN:

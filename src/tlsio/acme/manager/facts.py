@@ -1,4 +1,7 @@
-"""What is noted next to a certificate in storage: `certificate.json`. Advice, which may be missing or broken."""
+"""What is noted next to a certificate in storage: `certificate.json`.
+
+It is advice, which may be missing or broken.
+"""
 
 from __future__ import annotations
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.records import Found, rank
 from tlsio.acme.manager.renewal import Life, Renewal, find_renewal
-from tlsio.acme.manager.trouble import NO_TROUBLE, Trouble
+from tlsio.acme.manager.trouble import NO_TROUBLE
 
 if TYPE_CHECKING:
     import asyncio
     from datetime import datetime
 
     from tlsio.acme.manager.certificate import Certificate
+    from tlsio.acme.manager.trouble import Trouble
     from tlsio.connection.context.secure_context import SecureContext
 
 __all__ = ["Managed"]
@@ -39,7 +40,7 @@ class Managed:
         order_after: No order before: the authority or the storage is down, or a limit is reached.
         blocks: Issuers that want to be left alone about this name, and until when.
         broken: The fingerprint of a certificate that cannot be served.
-        renew_over: The fingerprint of the certificate that is to be replaced because a caller asked.
+        renew_over: The fingerprint of the certificate that a caller wants to have replaced.
         task: What works on it now.
         due: When that is next.
         next_look: When the storage is looked at for what other processes did.

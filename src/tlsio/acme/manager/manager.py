@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import Counter, deque
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tlsio.acme.manager.backoff import find_pause
 from tlsio.acme.manager.housekeeping import remove_expired
 from tlsio.acme.manager.managed import Managed
-from tlsio.acme.manager.names import parse_group, parse_groups
+from tlsio.acme.manager.names import address_of, parse_group, parse_groups
 from tlsio.acme.manager.on_demand import OnDemand
 from tlsio.acme.manager.orders import Orders
 from tlsio.acme.manager.records import Records
@@ -27,7 +26,7 @@ from tlsio.acme.manager.serving import Serving, Table
 from tlsio.acme.manager.status import ManagerStats, describe
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.manager.upkeep import Upkeep
-from tlsio.connection.context.source import find_published
+from tlsio.acme.manager.workers import Outage, Workers
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.revocation.crl_cache import CrlCache
 from tlsio.connection.tasks import failure_of_task
@@ -50,12 +49,10 @@ __all__ = ["Manager"]
 
 _log = logging.getLogger("tlsio.acme")
 
-_WORKERS = 16  # certificates that are worked on at a time
 _LOADERS = 32  # certificates that are read at a time, at the start
 _START_TIMEOUT = 10.0  # seconds; servers begin without what was not read by then
 _LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
 _HOUSEKEEPING = timedelta(days=1)
-_BUG_PAUSE = timedelta(minutes=10)
 _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would refuse the client
 _MAX_ON_DEMAND = 10_000  # names; a further one takes the place of the oldest that nobody uses
 
@@ -166,16 +163,15 @@ class Manager(Emitter):
         if on_demand is not None:
             permission = check_function("on_demand", on_demand)
             self._on_demand = OnDemand(permission, self._admit, wait=check_duration("on_demand_wait", on_demand_wait))
+        self._outage = Outage(self._clock, self._chance, partial(self._emit, "error"))
+        self._workers = Workers(self._tend, self._tended, self._outage, self._clock)
         self._by_name: dict[str, Managed] = {}
         self.published: Mapping[str, SecureContext] = {}
         self._publish()
         self._runner: asyncio.Task[None] | None = None
         self._loaded = asyncio.Event()
-        self._queue: deque[Managed] = deque()
-        self._working = 0
         self._looks: dict[Managed, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._storage_errors, self._outage, self._down_until = 0, 0, None
 
     # ---- life
 
@@ -200,17 +196,12 @@ class Manager(Emitter):
         An order that is under way is given up; a certificate that was already issued is stored.
         """
         runner, self._runner = self._runner, None
-        self._queue.clear()
-        if self._on_demand is not None:
-            await self._on_demand.stop()
-        tasks = {
-            *self._tasks,
-            *self._looks.values(),
-            *(one.task for one in self._managed.values() if one.task),
-            *([runner] if runner else []),
-        }
+        tasks = {*self._tasks, *self._looks.values(), *([runner] if runner else [])}
         for task in tasks:
             task.cancel()
+        if self._on_demand is not None:
+            await self._on_demand.stop()
+        await self._workers.stop()
         if tasks:
             await asyncio.wait(tasks)
         for managed in self._managed.values():
@@ -229,7 +220,7 @@ class Manager(Emitter):
 
     def context_for(self, server_name: str | None, /) -> SecureContext | Awaitable[SecureContext | None] | None:
         """Return the context of a name; see `ContextSource`."""
-        managed = self._default if server_name is None else find_published(self._by_name, server_name)  # type: ignore[type-var, arg-type]
+        managed = self._default if server_name is None else self._find_host(server_name)
         if managed is None:
             return None if self._on_demand is None or self._runner is None else self._demand(server_name or "")
         found = self._serving.find(managed)
@@ -239,20 +230,33 @@ class Manager(Emitter):
 
     def context_now(self, server_name: str | None, /) -> SecureContext | None:
         """Return the context of a name without waiting for anything."""
-        managed = self._default if server_name is None else find_published(self._by_name, server_name)  # type: ignore[type-var, arg-type]
+        managed = self._default if server_name is None else self._find_host(server_name)
         return None if managed is None else self._serving.find(managed) or self._stand_in(managed)
 
     def challenge_for(self, server_name: str, /) -> Any:
-        """Return the context that answers an authority; see `ContextSource`."""
-        return None if self._challenges is None else self._challenges.context_for_challenge(server_name)
+        """Return the context that answers an authority; see `ContextSource`.
+
+        Names that nobody manages are not looked for: strangers cause no reads of the storage.
+        """
+        if self._challenges is None or not self._may_be_pending(server_name):
+            return None
+        return self._challenges.context_for_challenge(server_name)
+
+    def _may_be_pending(self, server_name: str) -> bool:
+        name = address_of(server_name) or server_name
+        return name in self._by_name or (self._on_demand is not None and self._on_demand.is_pending(name))
 
     def is_temporary(self, name: str) -> bool:
         """Tell whether a temporary self-signed certificate is served for a name."""
-        managed = find_published(self._by_name, name)  # type: ignore[type-var, arg-type]
+        managed = self._find_host(name)
         return managed is not None and managed.certificate is None
 
+    def _find_host(self, name: str) -> Managed | None:
+        """Return what is responsible for a host, by itself or by its wildcard."""
+        return self._by_name.get(name) or self._by_name.get(f"*.{name.partition('.')[2]}")
+
     def _stand_in(self, managed: Managed) -> SecureContext:
-        """Return what is served without a valid certificate: the expired one, or a temporary one."""
+        """Return what is served without a valid certificate: an expired or a temporary one."""
         return self._serving.find_any(managed) or self._serving.find_temporary(managed)
 
     async def _look(self, managed: Managed) -> SecureContext | None:
@@ -269,7 +273,7 @@ class Manager(Emitter):
     def _looked(self, managed: Managed, task: asyncio.Task[None]) -> None:
         self._looks.pop(managed, None)
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._storage_failed(error)
+            self._outage.fail(error)
 
     async def _demand(self, name: str) -> SecureContext | None:
         assert self._on_demand is not None  # noqa: S101 - for the type checker
@@ -304,7 +308,7 @@ class Manager(Emitter):
         self._forget(managed)
 
     async def obtain(self, name: str) -> CertificateStatus:
-        """Obtain or renew the certificate of a name now, if that is due; waits at most as long as an order.
+        """Obtain or renew the certificate of a name now, if that is due.
 
         Raises:
             UsageError: the name is not managed.
@@ -315,7 +319,8 @@ class Manager(Emitter):
         await self.start()
         managed.order_after = None
         managed.trouble = NO_TROUBLE
-        await asyncio.shield(self._work_on(managed))
+        self._schedule.remove(managed)
+        await asyncio.shield(self._workers.work_on(managed))
         if managed.error is not None:
             raise managed.error
         if not managed.is_valid(self._clock()):
@@ -364,7 +369,7 @@ class Manager(Emitter):
             paused={name: until for name, health in self._orders.health.items() if (until := health.find_pause(now)) is not None},
             states=dict(Counter(one.state for one in every)),
             next_expiry=min((one.not_after for one in every if one.not_after is not None), default=None),
-            storage_errors=self._storage_errors,
+            storage_errors=self._outage.errors,
             on_demand_refused=0 if self._on_demand is None else self._on_demand.refused,
         )
 
@@ -379,8 +384,7 @@ class Manager(Emitter):
                 self._schedule.put(managed, self._upkeep.plan(managed))
         next_housekeeping = self._clock() + _HOUSEKEEPING * self._chance.random()
         while True:
-            self._queue.extend(self._schedule.take_due())
-            self._work()
+            self._workers.add(self._schedule.take_due())
             if self._clock() >= next_housekeeping:
                 next_housekeeping = self._clock() + _HOUSEKEEPING
                 self._spawn(self._keep_house())
@@ -395,56 +399,29 @@ class Manager(Emitter):
             now = self._clock()
             for managed, result in zip(batch, results, strict=True):
                 if isinstance(result, Exception):
-                    self._storage_failed(result)
+                    self._outage.fail(result)
                 elif not isinstance(result, BaseException) and managed.certificate is not None:
                     managed.next_look = now + timedelta(hours=self._chance.random())
-            if self._outage:
+            if self._outage.in_row:
                 return
-
-    def _work(self) -> None:
-        """Give the waiting certificates to free workers."""
-        while self._queue and self._working < _WORKERS:
-            managed = self._queue.popleft()
-            if managed.task is None and self._managed.get(managed.name) is managed:
-                self._work_on(managed)
-
-    def _work_on(self, managed: Managed) -> asyncio.Task[None]:
-        """Begin to tend a certificate, or return what does so already."""
-        if managed.task is None:
-            self._schedule.remove(managed)
-            self._working += 1
-            managed.task = asyncio.ensure_future(self._tend(managed))
-            managed.task.add_done_callback(partial(self._tended, managed))
-        return managed.task
 
     async def _tend(self, managed: Managed) -> None:
         now, on_demand = self._clock(), self._on_demand
-        if managed.is_on_demand and on_demand is not None and managed.find_order(now) <= now:
-            if not managed.was_used or not await on_demand.permits(managed.name):
-                self._forget(managed)
-                return
-        await self._upkeep.tend(managed)
-
-    def _tended(self, managed: Managed, task: asyncio.Task[None]) -> None:
-        managed.task = None
-        self._working -= 1
-        if self._runner is None or task.cancelled():
-            return
-        if isinstance(error := task.exception(), StoreError):
-            due = self._storage_failed(error)
-        elif error is not None:
-            _log.error("The work on %s failed", managed.name, exc_info=error)
-            due = self._clock() + _BUG_PAUSE
+        is_due = managed.is_on_demand and managed.find_order(now) <= now
+        if is_due and on_demand is not None and not (managed.was_used and await on_demand.permits(managed.name)):
+            self._forget(managed)
         else:
-            self._storage_works()
-            due = self._upkeep.plan(managed)
+            await self._upkeep.tend(managed)
+
+    def _tended(self, managed: Managed, due: datetime | None) -> None:
+        """Plan the next work on a certificate, unless it was removed meanwhile."""
+        if self._runner is None or self._managed.get(managed.name) is not managed:
+            return
         self._upkeep.warn(managed)
-        if self._managed.get(managed.name) is managed:
-            self._schedule.put(managed, due)
-        self._work()
+        self._schedule.put(managed, due or self._upkeep.plan(managed))
 
     async def _admit(self, managed: Managed) -> None:
-        """Obtain the certificate of a name that a client has asked for, and manage it from then on."""
+        """Obtain the certificate of a name that a client has asked for, and manage it then."""
         await self._upkeep.tend(managed)
         if managed.certificate is None or managed.name in self._by_name:
             return
@@ -460,12 +437,12 @@ class Manager(Emitter):
         try:
             await remove_expired(self._storage, in_use, self._clock, self._emit)
         except StoreError as error:
-            self._storage_failed(error)
+            self._outage.fail(error)
 
     # ---- results
 
     def _adopt(self, managed: Managed, found: Found, context: SecureContext | None) -> None:
-        """Serve another certificate. `context` is that of one that this process has just obtained."""
+        """Serve another certificate; `context` is that of one that this process has obtained."""
         is_used = managed.context is not None or managed.temporary is not None
         managed.certificate, managed.facts = found
         managed.context, managed.temporary = context if is_used else None, None
@@ -489,23 +466,6 @@ class Manager(Emitter):
 
     def _report(self, event: str, managed: Managed) -> None:
         self._emit(event, describe(managed, self._clock()))
-
-    def _storage_failed(self, error: Exception) -> datetime:
-        """Note that the storage is down; return when it may be tried again."""
-        now = self._clock()
-        self._storage_errors += 1
-        if not self._outage:
-            _log.warning("The storage of certificates failed, and what is in memory stays served: %s", error)
-            self._emit("error", error)
-        if self._down_until is None or now >= self._down_until:
-            self._outage += 1
-            self._down_until = now + find_pause(self._outage, self._chance)
-        return self._down_until + timedelta(minutes=self._chance.random())
-
-    def _storage_works(self) -> None:
-        if self._outage:
-            _log.info("The storage of certificates works again")
-        self._outage, self._down_until = 0, None
 
     # ---- listeners
 

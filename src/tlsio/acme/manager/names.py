@@ -16,7 +16,7 @@ from tlsio.model.errors import UsageError, UsageValueError, missing_extra
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["PublicSuffixes", "is_private", "parse_group", "parse_groups"]
+__all__ = ["PublicSuffixes", "address_of", "is_private", "parse_group", "parse_groups"]
 
 _MAX_NAMES = 100  # of one certificate; Let's Encrypt's limit
 # RFC 6761, RFC 6762, RFC 8375, RFC 9476, and ICANN's reservation of 2024: no public authority
@@ -67,6 +67,21 @@ def _parse(given: object) -> str:
     raise wrong_value("names", f"has {given!r:.100}", hint="Give host names, wildcards such as *.example.com, or IP addresses.")
 
 
+def address_of(server_name: str) -> str | None:
+    """Return the address that a reverse name stands for (RFC 8738 §6); None: it is none."""
+    if server_name.endswith(".in-addr.arpa"):
+        text = ".".join(reversed(server_name.removesuffix(".in-addr.arpa").split(".")))
+    elif server_name.endswith(".ip6.arpa"):
+        digits = "".join(reversed(server_name.removesuffix(".ip6.arpa").split(".")))
+        text = ":".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+    else:
+        return None
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
 def is_private(name: str) -> bool:
     """Tell whether no public authority certifies a name."""
     try:
@@ -90,7 +105,7 @@ class PublicSuffixes:
         self._list = PublicSuffixList(only_icann=True)
 
     def is_host(self, name: str) -> bool:
-        """Tell whether a name can be that of a server, below a suffix under which people register."""
+        """Tell whether a server can have this name: below a suffix under which people register."""
         if len(name) > _MAX_HOST_NAME or _HOST_NAME.fullmatch(name) is None or _NEVER.fullmatch(name) is not None:
             return False
         try:

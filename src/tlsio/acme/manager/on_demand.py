@@ -59,6 +59,10 @@ class OnDemand:
         self._refused: OrderedDict[str, float] = OrderedDict()
         self.refused = 0
 
+    def is_pending(self, name: str) -> bool:
+        """Whether a certificate for a name may be on its way."""
+        return name in self._pending
+
     async def find(self, name: str) -> Managed | None:
         """Return what serves a name; None: nothing does, now."""
         managed = await self._find(name)
@@ -96,7 +100,7 @@ class OnDemand:
                 answer = self._permission(name)
                 if (awaitable := find_awaitable(answer)) is not None:
                     answer = await awaitable
-        except Exception:
+        except Exception:  # noqa: BLE001 - user code; a failure is a refusal
             _log.exception("The hook on_demand= failed for %r, which gets no certificate", name)
             return False
         return answer is True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.facts import parse_json, print_json, read_instant, write_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from tlsio.acme.issuers.issuer import Limits
     from tlsio.acme.storage.storage import Storage

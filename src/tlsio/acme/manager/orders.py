@@ -1,4 +1,4 @@
-"""Orders: which authority is asked for a certificate, in which order, and what follows from its answer.
+"""Orders: which authority is asked for a certificate, and what follows from its answer.
 
 One order of a name runs at a time across all processes: it holds the lock of the name. With the
 lock, the storage is looked at first, because another process may have been faster, or may have
@@ -20,10 +20,10 @@ from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority
 from tlsio.acme.manager.backoff import find_wait
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.names import is_private
 from tlsio.acme.manager.order_ledger import OrderLedger
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
-from tlsio.acme.manager.names import is_private
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.model.errors import ACMEError, StoreError, TLSError
 
@@ -177,7 +177,7 @@ class Orders:
         managed.order_after = wait + spread * self._chance.random()
 
     def _issuers_for(self, managed: Managed) -> tuple[Issuer, ...]:
-        """Return the issuers to ask, in order: a local one only for what is not public, or alone."""
+        """Return the issuers to ask: local ones only for what is not public, or without others."""
         local = tuple(one for one in self._issuers if getattr(one, "is_local", False))
         public = tuple(one for one in self._issuers if one not in local)
         first, second = (local, public) if all(map(is_private, managed.names)) else (public, local)
@@ -307,7 +307,7 @@ class Orders:
         if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
             trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
         managed.trouble = trouble
-        managed.error = next(reversed(errors.values()))
+        managed.error = list(errors.values())[-1]
         self._failed(managed)
         await self._records.save_trouble(managed.names, trouble, lock)
 
@@ -337,7 +337,7 @@ def _limits_of(issuer: Issuer) -> Limits | None:
 
 def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:
     """Return code and message of a failure; with several issuers, the message has them all."""
-    last = next(reversed(errors.values()))
+    last = list(errors.values())[-1]
     texts = {name: str(error) or type(error).__name__ for name, error in errors.items()}
     message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else str(last) or type(last).__name__
     return last.code if isinstance(last, TLSError) else type(last).__name__, message

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import random
+    from datetime import datetime
 
 __all__ = ["CHECK_INTERVAL", "Life", "Reason", "Renewal", "choose_in_window", "choose_time", "find_renewal"]
 
@@ -22,7 +23,8 @@ _SHARE, _SHORT_SHARE, _SHORT_LIFE = 1 / 3, 1 / 2, timedelta(days=10)
 # The random part: names that were obtained together are not renewed together.
 _SPREAD = 0.05
 # certmagic's emergency: less than a twentieth of the life, or five intervals, are left. Lives of
-# hours and less would be nothing but emergency, and get a sixth of the life instead of the intervals.
+# hours and less would be nothing but emergency, and get a sixth of the life instead of the
+# intervals.
 _EMERGENCY_SHARE, _EMERGENCY_INTERVALS, _SHORTEST_SHARE = 1 / 20, 5, 1 / 6
 # After a renewal, a suggestion of the authority is not followed before this part of the life, or
 # this time, has passed: an authority that suggests the past for ever would get order after order,

@@ -24,7 +24,7 @@ _FEW = 1000
 
 
 class Schedule:
-    """The times at which certificates are due. Entries are few words each; no task waits for one."""
+    """The times at which certificates are due. No task and no timer waits for a single one."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock

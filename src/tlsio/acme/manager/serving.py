@@ -1,4 +1,4 @@
-"""What servers are given for a name: the table they read at each hello, and what stands in for a certificate."""
+"""What servers are given for a name: the published table, and what stands in for a certificate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ class Serving:
     """
 
     def __init__(self, options: Mapping[str, Any], clock: Callable[[], datetime], broke: Callable[[Managed], None]) -> None:
-        """Use `options` for each context, and call `broke` about a certificate that cannot be used."""
+        """Use `options` for each context.
+
+        Args:
+            options: Of `create_secure_context`, without a certificate.
+            clock: Returns the time.
+            broke: Called about a certificate that cannot be used.
+        """
         self._options = options
         self._clock = clock
         self._broke = broke
@@ -48,13 +54,13 @@ class Serving:
             try:
                 managed.context = managed.certificate.make_context(self._options)
             except (TLSError, OSError, ValueError) as error:
-                _log.error("The certificate for %s cannot be used, and a new one is obtained: %s", managed.name, error)  # noqa: TRY400
+                _log.error("The certificate for %s cannot be used, and a new one is obtained: %s", managed.name, error)
                 managed.broken, managed.certificate = managed.facts.fingerprint, None
                 self._broke(managed)
         return managed.context
 
     def find_temporary(self, managed: Managed) -> SecureContext:
-        """Return a self-signed context, which no client trusts, and under which HSTS is not sent."""
+        """Return a self-signed context: no client trusts it, and HSTS is not sent under it."""
         now = self._clock()
         if managed.temporary is not None and now < managed.temporary[1]:
             return managed.temporary[0]

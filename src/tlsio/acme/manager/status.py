@@ -1,4 +1,4 @@
-"""The state of each certificate, as a program, the command `tlsio acme status` and metrics show it."""
+"""The state of each certificate, as programs, `tlsio acme status` and metrics show it."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def describe(managed: Managed, now: datetime) -> CertificateStatus:
     return CertificateStatus(
         names=managed.names,
         state=_find_state(managed, now),
-        issuer=certificate and certificate.issuer,
-        not_before=certificate and certificate.not_before,
-        not_after=certificate and certificate.not_after,
-        fingerprint=certificate and facts.fingerprint,
+        issuer=None if certificate is None else certificate.issuer,
+        not_before=None if certificate is None else certificate.not_before,
+        not_after=None if certificate is None else certificate.not_after,
+        fingerprint=None if certificate is None else facts.fingerprint,
         next_try=managed.find_order(now),
         reason=renewal.reason,
         failures=trouble.failures,

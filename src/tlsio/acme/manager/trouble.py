@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.backoff import MAX_RETRY_AFTER
@@ -11,6 +11,7 @@ from tlsio.acme.manager.facts import parse_json, print_json, read_instant, read_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 __all__ = ["NO_TROUBLE", "Trouble"]
 

@@ -151,7 +151,7 @@ class Upkeep:
                 await self._records.save_facts(managed.names, Found(certificate, managed.facts), lock)
 
     def _take(self, facts: Facts, info: RenewalInfo | None, name: str) -> Facts:
-        """Return the facts with a suggestion. A time that lies in the window stays as it was chosen."""
+        """Return the facts with a suggestion. A chosen time that lies in the window stays."""
         now = self._clock()
         if info is None:
             return replace(facts, next_poll=now + self._spread(_LONGEST_POLL))
