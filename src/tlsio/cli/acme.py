@@ -62,7 +62,11 @@ def acme() -> None:
 @server_option
 @account_options
 @click.option(
-    "--webroot", "webroots", metavar="[NAME=]FOLDER", multiple=True, help="Where the web server on port 80 finds files, of all names or of one."
+    "--webroot",
+    "webroots",
+    metavar="[NAME=]FOLDER",
+    multiple=True,
+    help="Where the web server on port 80 finds files, of all names or of one.",
 )
 @click.option("--http-port", type=_PORT, help="Answer http-01 on this port, which the authority must reach as 80.")
 @click.option("--tls-port", type=_PORT, help="Answer tls-alpn-01 on this port, which the authority must reach as 443.")
@@ -195,7 +199,9 @@ def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, r
     """,
 )
 @click.argument("folder", type=FOLDER, metavar="FOLDER")
-@click.option("--files", type=FOLDER, metavar="FOLDER", help="Also write NAME/fullchain.pem and NAME/privkey.pem there, now and after each renewal.")
+@click.option(
+    "--files", type=FOLDER, metavar="FOLDER", help="Also write NAME/fullchain.pem and NAME/privkey.pem there, now and after each renewal."
+)
 @storage_options
 def import_(folder: str, *, storage: str | None, storage_secret_file: str | None, files: str | None) -> int:
     """Take over accounts, certificates and renewals from certbot, which keeps them in FOLDER.
@@ -209,10 +215,14 @@ def import_(folder: str, *, storage: str | None, storage_secret_file: str | None
     taken, notes = run_with_storage(storage, storage_secret_file, lambda opened: import_tree(Path(folder), opened, files=place))
     if is_json():
         fields = ("kind", "name", "is_taken", "is_renewed")
-        print_json({"taken": [{name: getattr(one, name) for name in fields} | {"notes": list(one.notes)} for one in taken], "notes": list(notes)})
+        print_json(
+            {"taken": [{name: getattr(one, name) for name in fields} | {"notes": list(one.notes)} for one in taken], "notes": list(notes)}
+        )
     else:
         for one in taken:
-            words = "left out" if not one.is_taken else "taken over" if one.is_renewed or one.kind == "account" else "taken over, not renewed"
+            words = (
+                "left out" if not one.is_taken else "taken over" if one.is_renewed or one.kind == "account" else "taken over, not renewed"
+            )
             click.echo(f"{one.kind} {one.name}: {words}")
             for note in one.notes:
                 click.echo(f"  {note}")

@@ -35,7 +35,9 @@ def account() -> None:
 
 
 def _account_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    ca = click.option("--server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones.")
+    ca = click.option(
+        "--server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones."
+    )
     return server_option(ca(storage_options(command)))
 
 
@@ -67,7 +69,7 @@ def _run(options: dict[str, Any], action: Callable[[ACMEIssuer], Any]) -> Accoun
     from tlsio.acme.issuers.acme_issuer import ACMEIssuer  # noqa: PLC0415 - the extra may be missing
 
     server = chosen_server(options["server"])
-    trust = {} if options["server_ca"] is None else {"ca": Path(options["server_ca"])}
+    trust: dict[str, Any] = {} if options["server_ca"] is None else {"ca": Path(options["server_ca"])}
 
     async def run(storage: Storage) -> Account:
         issuer = ACMEIssuer(server, storage, (), **trust)
@@ -80,7 +82,13 @@ def _run(options: dict[str, Any], action: Callable[[ACMEIssuer], Any]) -> Accoun
 
 
 def _print(found: Account) -> None:
-    facts = {"url": found.url, "status": found.status, "contact": list(found.contact), "key": found.key.algorithm, "thumbprint": found.key.thumbprint}
+    facts = {
+        "url": found.url,
+        "status": found.status,
+        "contact": list(found.contact),
+        "key": found.key.algorithm,
+        "thumbprint": found.key.thumbprint,
+    }
     if is_json():
         print_json(facts)
         return

@@ -51,7 +51,9 @@ def _describe(one: Outcome) -> str:
     if one.state == "kept":
         return f"not due before {print_instant(one.renewal.at)}"
     if one.state == "waiting" and one.trouble.next_try is not None:
-        return f"failed {one.trouble.failures} times, next try {print_instant(one.trouble.next_try)}: {for_people(one.trouble.message or '')}"
+        return (
+            f"failed {one.trouble.failures} times, next try {print_instant(one.trouble.next_try)}: {for_people(one.trouble.message or '')}"
+        )
     return f"due: {_REASONS[one.renewal.reason]}"
 
 

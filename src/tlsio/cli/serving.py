@@ -36,15 +36,31 @@ _OPTIONS = (
         help="A certificate with its intermediates. Several: chosen by name.",
     ),
     click.option("--key", "keys", type=NEW_FILE, metavar="FILE", multiple=True, help="The key of each --cert, in the same order."),
-    click.option("--domain", "domains", metavar="NAME[,NAME…]", multiple=True, help="Obtain a certificate for it and renew it (ACME); names with commas share one. Then the ports are 443 and 80, on all addresses."),
+    click.option(
+        "--domain",
+        "domains",
+        metavar="NAME[,NAME…]",
+        multiple=True,
+        help="Obtain a certificate for it and renew it (ACME); names with commas share one. Then the ports are 443 and 80, on all addresses.",
+    ),
     click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service, for a new account."),
     click.option("--email", metavar="ADDRESS", multiple=True, help="Where the authority can reach you; it need not."),
-    click.option("--acme-server", metavar="NAME|URL", help="The authority: as --server of `tlsio acme obtain`, or internal: the development authority.  [default: letsencrypt]"),
-    click.option("--acme-server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones."),
+    click.option(
+        "--acme-server",
+        metavar="NAME|URL",
+        help="The authority: as --server of `tlsio acme obtain`, or internal: the development authority.  [default: letsencrypt]",
+    ),
+    click.option(
+        "--acme-server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones."
+    ),
     click.option("--acme-storage", metavar="FOLDER|URL", help="Accounts, keys and certificates: as --storage of `tlsio acme obtain`."),
-    click.option("--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."),
+    click.option(
+        "--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."
+    ),
     click.option("--acme-profile", metavar="NAME", help="The kind of certificate, such as shortlived."),
-    click.option("--no-redirect", is_flag=True, help="With --domain: without the port of plain HTTP, which redirects, and answers the authority."),
+    click.option(
+        "--no-redirect", is_flag=True, help="With --domain: without the port of plain HTTP, which redirects, and answers the authority."
+    ),
     click.option("--eab-kid", metavar="ID", help="A new account is bound to one that the authority has given you: its key identifier,"),
     click.option("--eab-hmac-file", type=NEW_FILE, metavar="FILE", help="and its HMAC key, in the first line of a file."),
     click.option("--passphrase-file", type=NEW_FILE, metavar="FILE", help="The passphrase of the keys, in its first line."),

@@ -138,7 +138,7 @@ class Server:
             proxy_headers=bool(forwarded_allow_ips), forwarded_allow_ips=check_forwarded(forwarded_allow_ips), server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
-        self.automatic = None if acme is None else _automatic(acme, given)
+        self.automatic = None if acme is None else _automatic(acme.choose_challenges(has_http=redirect_port is not None), given)
         if given.get("secure_context") is None:
             given = {**_CONTEXT_DEFAULTS, **given}
         else:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.solvers.dns01 import Dns01
-from tlsio.acme.solvers.dns_providers import HookProgram, Lexicon, Rfc2136
+from tlsio.acme.solvers.hook_program import HookProgram
 from tlsio.acme.solvers.http01 import Http01
+from tlsio.acme.solvers.lexicon import Lexicon
+from tlsio.acme.solvers.rfc2136 import Rfc2136
 from tlsio.acme.solvers.tls_alpn01 import TlsAlpn01
 from tlsio.acme.solvers.webroot import Webroot
 from tlsio.model.errors import ConfigError, UsageError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Storage
 
-__all__ = ["solving"]
+__all__ = ["make_dns01", "solving"]
 
 _MAX_SETTINGS = 65536  # bytes
 _PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
@@ -60,7 +62,7 @@ async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
     """
     solvers: list[Solver] = [_Webroots(dict(plan.webroots))] if plan.webroots else []
     if plan.dns is not None:
-        solvers.append(_dns01(plan.dns, plan.dns_settings))
+        solvers.append(make_dns01(plan.dns, plan.dns_settings))
     ports: list[tuple[Any, int]] = []
     if plan.http_port is not None:
         ports.append((Http01(storage), plan.http_port))
@@ -85,16 +87,26 @@ def _no_port(ports: list[int], failures: list[OSError]) -> ConfigError:
     return ConfigError(f"The authority cannot be answered: {shown}", code="ERR_ACME_PORT", hint=hint)
 
 
-def _dns01(kind: str, path: str | None) -> Dns01:
+def make_dns01(kind: str, path: str | Path | None) -> Dns01:
+    """Return the solver by DNS that a file describes.
+
+    Args:
+        kind: "rfc2136", "hook" or "lexicon".
+        path: TOML: the arguments of the provider, and in a table `dns01` those of `Dns01`.
+
+    Raises:
+        ConfigError: it cannot be used (`ERR_ACME_DNS_SETTINGS`), or a package is missing.
+        OSError: it cannot be read.
+    """
     settings = {} if path is None else _read_settings(Path(path))
-    propagation = settings.pop("propagation", None)
+    shared = settings.pop("dns01", {})
+    label = path or "dns_settings="
     try:
-        provider = _PROVIDERS[kind](**settings)
-        return Dns01(provider) if propagation is None else Dns01(provider, propagation=propagation)
+        return Dns01(_PROVIDERS[kind](**settings), **shared)
     except TypeError as error:  # an unknown or missing argument
-        raise ConfigError(f"{path or 'dns_settings='}: {error}", code="ERR_ACME_DNS_SETTINGS") from None
+        raise ConfigError(f"{label}: {error}", code="ERR_ACME_DNS_SETTINGS", hint="The reference of ACME lists the settings.") from None
     except UsageError as error:
-        raise ConfigError(f"{path or 'dns_settings='}: {error.message}", code="ERR_ACME_DNS_SETTINGS", hint=error.hint) from None
+        raise ConfigError(f"{label}: {error.message}", code="ERR_ACME_DNS_SETTINGS", hint=error.hint) from None
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -82,15 +82,15 @@ async def survey(storage: Storage, now: datetime) -> list[Standing]:
     segments = {place[2]: place[1] for place in places if place[-1] == "certificate.pem"}
     named = [plan.names for plan in plans.values()]
     named += [names for segment, issuer in segments.items() if (names := await _names_at(storage, issuer, segment))]
-    named += [tuple(names) for key in await storage.list(STATUS) if (names := parse_json(await storage.load(key)).get("names"))]
+    named += [tuple(found) for key in await storage.list(STATUS) if (found := parse_json(await storage.load(key)).get("names"))]
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def stand(names: tuple[str, ...]) -> Standing:
         async with slots:
             return await _stand(records, names, plans.get(plan_key(names[0])), now)
 
-    found = await asyncio.gather(*(stand(names) for names in _distinct(named)))
-    return sorted(found, key=lambda one: one.names)
+    every = await asyncio.gather(*(stand(names) for names in _distinct(named)))
+    return sorted(every, key=lambda one: one.names)
 
 
 async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, now: datetime) -> Standing:

@@ -40,9 +40,7 @@ class Metrics:
 
     registry: CollectorRegistry
 
-    def __init__(
-        self, tls_server: TLSServer, address: tuple[str, int] | Literal[True], automatic: Automatic | None = None
-    ) -> None:
+    def __init__(self, tls_server: TLSServer, address: tuple[str, int] | Literal[True], automatic: Automatic | None = None) -> None:
         """Count from now on; `start` serves.
 
         Args:

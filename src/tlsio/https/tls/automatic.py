@@ -15,6 +15,7 @@ from tlsio.acme.issuers.authority_issuer import AuthorityIssuer
 from tlsio.acme.manager.manager import Manager
 from tlsio.acme.manager.names import parse_groups
 from tlsio.acme.plans.places import STAGING, directory_of, open_storage
+from tlsio.acme.plans.solvers import make_dns01
 from tlsio.acme.plans.survey import survey
 from tlsio.acme.solvers.http01 import Http01
 from tlsio.acme.solvers.tls_alpn01 import TlsAlpn01
@@ -26,11 +27,13 @@ from tlsio.model.options.context import ContextOptionsDict
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tlsio.acme.solvers.solver import Solver
     from tlsio.https.tls.acme import ACME
 
 __all__ = ["Automatic"]
 
 _IDENTITY = ("cert", "key", "pfx", "secure_context", "sni_callback")
+
 
 class Automatic:
     """The certificates of one process.
@@ -54,6 +57,10 @@ class Automatic:
         names = frozenset(name for group in parse_groups(settings.groups) for name in group)
         self.http01 = Http01(self._storage, is_pending=names.__contains__)
         self._tls_alpn01 = TlsAlpn01(self._storage, is_pending=names.__contains__)
+        by_type: dict[str, Solver] = {"tls-alpn-01": self._tls_alpn01, "http-01": self.http01}
+        self._solvers = [by_type[one] for one in settings.challenges or by_type]
+        if settings.dns is not None:
+            self._solvers.append(make_dns01(settings.dns, settings.dns_settings))
 
     async def check(self) -> None:
         """Check what can be checked without an order.
@@ -121,6 +128,6 @@ class Automatic:
             account = ExternalAccount(settings.eab_kid, settings.eab_hmac_file.read_text(encoding="ascii").partition("\n")[0].strip())
         trust: dict[str, Any] = {} if settings.server_ca is None else {"ca": settings.server_ca}
         return ACMEIssuer(
-            directory_of(server), self._storage, (self.http01, self._tls_alpn01), contact=settings.email, terms_agreed=settings.agree_tos,
+            directory_of(server), self._storage, self._solvers, contact=settings.email, terms_agreed=settings.agree_tos,
             external_account=account, profile=settings.profile, key_type=settings.key_type, **trust,
         )  # fmt: skip
