@@ -176,8 +176,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
 @click.option("--renew", "is_renewed", is_flag=True, help="Obtain a new certificate first, with a new key.")
 @storage_options
 def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, reason: str | None, is_renewed: bool) -> None:
-    """Revoke the certificate called NAME at its authority, for instance because others have its key."""
-    from tlsio.acme.plans.plan import Plan  # noqa: PLC0415 - the extra may be missing
+    """Revoke the certificate called NAME, for instance because others have its key."""
 
     async def run(opened: Storage) -> Plan:
         [plan] = await _plans(opened, (name,))

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsio.model.environment import with_variables
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> No
     Raises:
         ConfigError: it failed or took too long (`ERR_ACME_HOOK`).
     """
-    variables = {**os.environ, "RENEWED_DOMAINS": " ".join(plan.names)}
+    variables = with_variables({"RENEWED_DOMAINS": " ".join(plan.names)})
     if plan.cert is not None:
         variables["RENEWED_LINEAGE"] = str(Path(plan.cert).parent.absolute())
     with tempfile.TemporaryFile() as output:  # not a pipe: a service that the hook starts may keep it

@@ -21,7 +21,7 @@ from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import Found, Records
 from tlsio.acme.manager.renewal import choose_in_window, choose_time
-from tlsio.acme.manager.trouble import NO_TROUBLE, Trouble
+from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.hooks import run_hooks
 from tlsio.acme.plans.places import STAGING
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.client.account_key import ExternalAccount
     from tlsio.acme.manager.renewal import Renewal
+    from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Lock, Storage
@@ -84,7 +85,7 @@ class Keeper:
         *,
         terms_agreed: bool = False,
         external_account: ExternalAccount | None = None,
-        clock: Callable[[], datetime] = partial(datetime.now, UTC),
+        clock: Callable[[], datetime] | None = None,
         chance: random.Random | None = None,
     ) -> None:
         """Work on a storage.
@@ -93,13 +94,13 @@ class Keeper:
             storage: Accounts, plans and certificates.
             terms_agreed: For a new account.
             external_account: For a new account.
-            clock: Returns the time, aware.
+            clock: Returns the time, an aware datetime. Default: the system's clock.
             chance: Chooses the times of renewals.
         """
         self.storage = storage
         self._terms_agreed = terms_agreed
         self._external_account = external_account
-        self._clock = clock
+        self._clock = clock or partial(datetime.now, UTC)
         self._chance = chance or random.SystemRandom()
 
     def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
@@ -132,7 +133,7 @@ class Keeper:
         return outcome
 
     async def renew(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
-        """Renew a certificate if it is due, and deliver it. After failures it waits longer and longer."""
+        """Renew a certificate if it is due, and deliver it; after failures, wait longer and longer."""
         return await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
 
     async def rehearse(self, plan: Plan) -> Outcome:
@@ -149,7 +150,7 @@ class Keeper:
         return replace(outcome, state="rehearsed")
 
     async def revoke(self, plan: Plan, reason: str | None = None, *, is_renewed: bool = False) -> None:
-        """Revoke the certificate of a plan at its authority. A server that uses it replaces it then.
+        """Revoke the certificate of a plan. A server that uses it replaces it then.
 
         Args:
             plan: It is not renewed any more.
@@ -208,7 +209,7 @@ class Keeper:
             try:
                 await run_hooks(plan.post_hooks, plan)
             except ConfigError as error:  # the result of the order matters more
-                _log.error("%s", error)  # noqa: TRY400 - the message says all
+                _log.error("%s", error)
         certificate = Certificate.of(issued, issuer.name)
         facts = Facts(certificate.fingerprint, obtained_at=self._clock(), order_url=issued.order_url, profile=plan.profile)
         return Found(certificate, await self._choose(issuer, certificate, facts))

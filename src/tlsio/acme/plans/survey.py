@@ -14,7 +14,6 @@ from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import parse_json
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import CERTIFICATES, STATUS, Records
-
 from tlsio.acme.plans.plan import load_plans, plan_key
 from tlsio.acme.storage.keys import key_segment
 from tlsio.model.errors import ConfigError
@@ -106,7 +105,7 @@ async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, no
 
 
 async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, ...]:
-    """Return the names of a stored certificate, the one that its place is called after first; (): it is damaged."""
+    """Return the names of a stored certificate, that of its place first; (): it is damaged."""
     data = await storage.load(f"{CERTIFICATES}/{issuer}/{segment}/certificate.pem")
     try:
         names = Certificate.read(data or b"", issuer).names
@@ -116,7 +115,7 @@ async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, .
 
 
 def _distinct(named: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return one group of names for each place; the first one, which is the plan's if there is one."""
+    """Return one group of names for each place: the first, the plan's if there is one."""
     found: dict[str, tuple[str, ...]] = {}
     for names in named:
         found.setdefault(key_segment(names[0]), names)

@@ -39,8 +39,8 @@ class MetricsServer:
         Args:
             collect: Called for each `/metrics`.
             is_accepting: Called for each `/health`: whether new requests are welcome.
-            certificates: Called for each `/acme` with the time: the state of each certificate; None:
-                there is no such page.
+            certificates: Called for each `/acme` with the time: the state of all certificates;
+                None: there is no such page.
         """
         self._collect = collect
         self._is_accepting = is_accepting

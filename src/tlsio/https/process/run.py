@@ -223,7 +223,7 @@ class _Beside:
 
 
 def _automatic_of(served: _Alone | _WorkersWithMetrics, settings: Settings) -> Automatic | None:
-    """Return the certificates of this process; beside workers it has no manager, and reads the storage."""
+    """Return what obtains certificates; next to workers it has no manager and only answers."""
     if isinstance(served, _Alone) or settings.acme is None:
         return getattr(served.server, "automatic", None) if isinstance(served, _Alone) else None
     from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415 - many servers have certificates

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tlsio.acme.manager.names import parse_groups
 from tlsio.acme.plans.places import directory_of
 from tlsio.model.checks import check_bool, wrong_value
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["ACME", "INTERNAL"]
 

@@ -81,7 +81,7 @@ class Automatic:
             )
 
     def take_options(self, given: dict[str, Any]) -> Manager:
-        """Return the context source of this process, with the options of its contexts taken out of `given`.
+        """Return the context source of this process; takes the options of contexts out of `given`.
 
         Raises:
             UsageError: a wrong value, or a certificate is given too.
