@@ -109,31 +109,38 @@ class Dns01:
 
     async def _wait(self, place: str, value: str) -> None:
         end, pause = self._clock() + self._propagation, _FIRST_PAUSE
-        servers = self._servers or await self._questions.find_servers(await self._questions.find_zone(place))
+        servers = set(self._servers or await self._questions.find_servers(await self._questions.find_zone(place)))
+        waiting = servers
         while True:
-            reasons = await asyncio.gather(*(self._missing(server, place, value) for server in servers))
-            missing = [(server, reason) for server, reason in zip(servers, reasons, strict=True) if reason is not None]
-            if not missing:
+            answers = await asyncio.gather(*(self._has_record(server, place, value) for server in waiting))
+            found = dict(zip(waiting, answers, strict=True))
+            waiting = {server for server, answer in found.items() if answer is not True}
+            silent = {server: answer for server, answer in found.items() if isinstance(answer, TLSError)}  # they may come back
+            if not waiting:
                 return
             if self._clock() + pause > end:
                 break
-            servers = [server for server, _ in missing]
             await self._sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE)
+        if silent.keys() == waiting < servers:
+            # The authority's resolver asks the other servers, too.
+            _log.warning(
+                "%d of the %d name servers for %s do not answer: %s", len(silent), len(servers), place, next(iter(silent.values()))
+            )
+            return
+        names = ", ".join(sorted(host for host, _ in waiting))
+        reason = next(iter(silent.values())).message if silent else "they do not have it"
         raise dns_failure(
-            f"After {self._propagation:g} s (propagation=), {missing[0][1]}"
-            + (f", nor do {len(missing) - 1} other name servers have it" if len(missing) > 1 else ""),
-            hint="Wait longer by propagation=, give servers= if the zone's own cannot be reached from here, or 0 for no wait.",
+            f"After {self._propagation:g} s, the TXT record of {place} is not on all name servers ({names}): {reason}",
+            hint="Wait longer by propagation=, give servers= if the zone's own cannot be reached from here, or propagation=0 for no wait.",
             code="ERR_ACME_DNS_PROPAGATION",
         )
 
-    async def _missing(self, server: Address, place: str, value: str) -> str | None:
-        """Return why a server does not show the record; None: it does."""
+    async def _has_record(self, server: Address, place: str, value: str) -> bool | TLSError:
         try:
-            found = await self._questions.read_txt(server, place)
+            return value in await self._questions.read_txt(server, place)
         except TLSError as error:
-            return f"{error.message[:1].lower()}{error.message[1:]}"
-        return None if value in found else f"the name server {server[0]} does not have the TXT record of {place}"
+            return error
 
     def __repr__(self) -> str:
         return f"<Dns01 provider={type(self._provider).__name__}>"

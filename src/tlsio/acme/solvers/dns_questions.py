@@ -26,6 +26,12 @@ _MAX_PORT = 65535
 _MAX_SERVERS = 8  # asked of a zone: large ones have 13 names, and anycast behind each
 _MAX_TXT = 100  # values of one name that are looked at
 _LIFETIME = 5.0  # seconds for one question, with its repetitions
+# By class, of the errors of TSIG (RFC 8945 §5.2).
+_HINTS = {
+    "PeerBadKey": "The server does not know a key of this name: check key_name=.",
+    "PeerBadSignature": "The server has another key or algorithm for this name: check key= and algorithm=.",
+    "PeerBadTime": "The clocks of this machine and of the server differ by minutes.",
+}
 
 
 def import_dns() -> ModuleType:
@@ -170,7 +176,8 @@ class Questions:
                 return await dns.asyncquery.tcp(message, host, _LIFETIME, port)
             answer, _ = await dns.asyncquery.udp_with_fallback(message, host, _LIFETIME, port)
         except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise _unanswered(f"{_shown(server)}", error) from error
+            hint = _HINTS.get(type(error).__name__, "Check its address, and that it can be reached from here.")
+            raise dns_failure(f"The name server {_shown(server)} did not answer: {_reason(error)}", hint=hint) from error
         return answer
 
 
@@ -191,5 +198,9 @@ def _shown(server: Address) -> str:
 
 
 def _unanswered(what: str, error: Exception) -> Exception:
-    reason = ascii(str(error))[1:-1][:200] or type(error).__name__
-    return dns_failure(f"No answer about {what} from the name servers: {reason}", hint="Check the name servers, and resolvers=.")
+    return dns_failure(f"The name servers do not say {what}: {_reason(error)}", hint="Check resolvers=, and the name servers of the zone.")
+
+
+def _reason(error: Exception) -> str:
+    """Return an error as one printable line: some texts come from the peer."""
+    return ascii(str(error))[1:-1][:200] or type(error).__name__

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 __all__ = ["main"]
+
+_TTL = 60  # seconds: the record lives for minutes; some providers have a larger minimum of their own
 
 
 def main() -> None:
@@ -24,13 +28,19 @@ def main() -> None:
 
 def _change(task: dict[str, Any]) -> None:
     from lexicon.client import Client  # noqa: PLC0415 - in `main`'s try
-    from lexicon.config import ConfigResolver  # noqa: PLC0415
+    from lexicon.config import ConfigResolver, DictConfigSource  # noqa: PLC0415
 
-    name, provider = task["name"], task["provider"]
-    settings = {"provider_name": provider, "domain": task["zone"] or name, "ttl": 60, provider: task["settings"]}
-    if task["zone"]:
-        settings["delegated"] = task["zone"]
-    with Client(ConfigResolver().with_dict(settings)) as operations:  # type: ignore[no-untyped-call]
+    # Otherwise each new installation downloads the list of public suffixes first.
+    suffixes: Any = import_module("tldextract")
+    suffixes.TLDExtract = partial(suffixes.TLDExtract, suffix_list_urls=())
+    name, provider, zone = task["name"], task["provider"], task["zone"]
+    settings = {"domain": zone, **task["settings"]} if zone else task["settings"]  # "ddns" looks for it there
+    config = ConfigResolver()  # type: ignore[no-untyped-call]
+    config.with_dict({"provider_name": provider, "domain": name, "ttl": _TTL, provider: settings})
+    client = Client(config)
+    if zone:
+        config.add_config_source(DictConfigSource({"domain": zone}), 0)  # in place of the guess
+    with client as operations:
         change = operations.create_record if task["verb"] == "add" else operations.delete_record
         arguments = {"rtype": "TXT", "name": name, "content": task["value"]}
         if not change(**arguments):
