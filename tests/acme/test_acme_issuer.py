@@ -126,7 +126,9 @@ async def test_unicode_and_case_are_one_name(pebble: Pebble) -> None:
     assert names_of(issued) == {"xn--bcher-kva.example.test"}
 
 
-@pytest.mark.parametrize("names", [[], ["ada@example.com"], ["spiffe://example.org/x"], ["a b"], [f"n{n}.example.test" for n in range(101)]])
+@pytest.mark.parametrize(
+    "names", [[], ["ada@example.com"], ["spiffe://example.org/x"], ["a b"], [f"n{n}.example.test" for n in range(101)]]
+)
 async def test_what_acme_cannot_certify_is_refused_at_once(names: list[str]) -> None:
     """Nothing is requested."""
     issuer = ACMEIssuer("https://ca.invalid/directory", MemoryStorage(), [], terms_agreed=True)
@@ -253,7 +255,9 @@ async def test_another_contact_is_told_to_the_authority(pebble: Pebble) -> None:
         assert proxy.count("account") == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"url": 3}', b'{"url": "ftp://x"}', b"\xff", b'{"url": "https://x/", "contact": 3}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"url": 3}', b'{"url": "ftp://x"}', b"\xff", b'{"url": "https://x/", "contact": 3}']
+)
 async def test_a_broken_account_file_is_made_again(pebble: Pebble, content: bytes) -> None:
     """From the key: it is the same account."""
     storage = MemoryStorage()

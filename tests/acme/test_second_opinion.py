@@ -104,7 +104,10 @@ async def test_an_order_of_ours_is_finished_by_certbots(pebble: Pebble, tmp_path
                 [body] = [one for one in found.body.challenges if one.chall.typ == "http-01"]
                 theirs.answer_challenge(body, body.response(theirs.net.key))
                 whole = messages.OrderResource(
-                    uri=order.url, csr_pem=request, authorizations=[found], body=messages.Order(finalize=order.finalize, authorizations=order.authorizations)
+                    uri=order.url,
+                    csr_pem=request,
+                    authorizations=[found],
+                    body=messages.Order(finalize=order.finalize, authorizations=order.authorizations),
                 )
                 return str(theirs.poll_and_finalize(whole).fullchain_pem)
 

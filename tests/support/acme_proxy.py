@@ -75,7 +75,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """What the client gets; `pause` seconds after the head, and after each byte of the body if `is_slow`."""
+    """What the client gets. Names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -116,6 +116,7 @@ class AuthorityProxy:
     pebble: Pebble
     change: Callable[[Request, Reply], None] = unchanged
     is_plain: bool = False
+    intercept: Callable[[Request], Reply | None] = lambda _request: None
     requests: list[Request] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -172,10 +173,10 @@ class AuthorityProxy:
         except Exception as error:  # noqa: BLE001 - shown by the test
             self.errors.append(error)
         finally:
-            self._tasks.discard(task)
             writer.close()
             with suppress(Exception, asyncio.CancelledError):
                 await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER)
@@ -184,7 +185,7 @@ class AuthorityProxy:
             if request is None:
                 return
             self.requests.append(request)
-            reply = await self._forward(request)
+            reply = self.intercept(request) or await self._forward(request)
             self.change(request, reply)
             if reply.raw is not None:
                 writer.write(reply.raw)

@@ -94,8 +94,8 @@ class StoredAccount:
     async def change_key(self) -> Account:
         """Give the account a new key, for all processes."""
         async with self._turn, self._locked() as lock:
-            account = await self._load()
-            account = await self._settle(account, lock)
+            account = await self._settle(await self._load(), lock)
+            self._account = None  # if this fails, the authority may have changed the key all the same
             new = AccountKey.generate()
             await self._storage.store(f"{self._folder}/new-key.pem", new.pem, lock=lock)
             changed = await self._client.change_key(account, new)
