@@ -56,12 +56,26 @@ class Broken(Recorder):
         raise tlsio.StoreError("the disk is full")
 
 
+class Foreign(Broken):
+    """Of a user, with errors of its own."""
+
+    async def present(self, challenge: Challenge) -> None:
+        """Fail."""
+        await Recorder.present(self, challenge)
+        raise RuntimeError("no such zone")
+
+    async def clean_up(self, challenge: Challenge) -> None:
+        """Fail too."""
+        await super().clean_up(challenge)
+        raise RuntimeError("no such zone either")
+
+
 class Blind(Recorder):
     """Shows its answer where the authority does not look."""
 
-    def __init__(self, type: str) -> None:
+    def __init__(self, kind: str) -> None:
         super().__init__()
-        self.type = type
+        self.type = kind
 
 
 # --- certificates ---
@@ -158,6 +172,18 @@ async def test_a_solver_that_cannot_show_its_answer_costs_no_order(pebble: Pebbl
         assert proxy.count("new_order") == 1
         assert len(broken.seen) == 1
         assert not broken.presented
+
+
+async def test_a_solver_may_raise_anything(pebble: Pebble) -> None:
+    """It is one name's failure, and another solver is tried."""
+    foreign = Foreign()
+    async with Web().listen(pebble.http_port) as web:
+        assert names_of(await issuer_of(pebble, foreign, web).issue(["issuer-23.example.test"])) == {"issuer-23.example.test"}
+        assert not foreign.presented
+    with pytest.raises(tlsio.ACMEError, match="RuntimeError: no such zone") as caught:
+        await issuer_of(pebble, foreign).issue(["issuer-23.example.test"])
+    assert caught.value.code == "ERR_ACME_SOLVER"
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 async def test_every_name_that_fails_is_reported(pebble: Pebble) -> None:
@@ -319,19 +345,19 @@ async def test_a_key_that_another_process_changed_is_used(pebble: Pebble) -> Non
         assert (await ours.account()).key.thumbprint == changed.key.thumbprint
 
 
-@pytest.mark.parametrize("was_sent", [True, False])
-async def test_a_crash_during_the_change_of_the_key_loses_no_account(pebble: Pebble, was_sent: bool) -> None:
+@pytest.mark.parametrize("last", ["stored", "sent"])
+async def test_a_crash_during_the_change_of_the_key_loses_no_account(pebble: Pebble, last: str) -> None:
     """The authority knows which of both keys is valid."""
     storage = MemoryStorage()
     issuer = issuer_of(pebble, storage=storage)
     account, new = await issuer.account(), AccountKey.generate()
     await storage.store(f"accounts/{issuer.name}/new-key.pem", new.pem)
-    if was_sent:
+    if last == "sent":
         async with client_of(pebble) as client:
             await client.change_key(account, new)
     found = await issuer_of(pebble, storage=storage).account()
     assert found.url == account.url
-    assert found.key.thumbprint == (new if was_sent else account.key).thumbprint
+    assert found.key.thumbprint == (new if last == "sent" else account.key).thumbprint
     assert await storage.list(f"accounts/{issuer.name}") == [
         f"accounts/{issuer.name}/account.json",
         f"accounts/{issuer.name}/key.pem",
