@@ -245,7 +245,7 @@ async def test_unknown_types_of_challenges_are_ignored(pebble: Pebble) -> None:
 
     def add_unknown(request: Request, reply: Reply) -> None:
         if request.kind == "authorization":
-            reply.update(challenges=[{"type": "future-01", "url": 3}, {}, *reply.json["challenges"]])
+            reply.update(challenges=[{"type": "future-01", "url": 3}, {}, {"type": {}}, *reply.json["challenges"]])
 
     async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble, add_unknown) as proxy:
         assert names_of(await issuer_of(proxy, web).issue(["issuer-12.example.test"])) == {"issuer-12.example.test"}
