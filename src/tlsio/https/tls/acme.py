@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from tlsio.acme.manager.names import parse_groups
-from tlsio.acme.plans.places import directory_of
 from tlsio.model.checks import check_bool, wrong_value
 
 if TYPE_CHECKING:
@@ -67,6 +65,9 @@ class ACME:
         Raises:
             UsageError: one cannot be used.
         """
+        from tlsio.acme.manager.names import parse_groups  # noqa: PLC0415 - most servers have certificates
+        from tlsio.acme.plans.places import directory_of  # noqa: PLC0415
+
         for name in ("domains", "email", "challenges"):
             if (value := getattr(self, name)) is not None:  # a list too, or one text, of a program without type checks
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
