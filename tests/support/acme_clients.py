@@ -44,7 +44,7 @@ def issuer_of(authority: Pebble | AuthorityProxy, *solvers: Recorder, storage: S
 
 def _options(authority: Pebble | AuthorityProxy) -> dict[str, Any]:
     is_plain = authority.directory_url.startswith("http:")
-    return {"allow_http": is_plain, "sleep": Sleeps(), **({} if is_plain else {"ca": getattr(authority, "ca", None)})}
+    return {"allow_http": is_plain, "sleep": Sleeps(), "ca": authority.ca}
 
 
 async def register(client: Client, **options: Any) -> Account:

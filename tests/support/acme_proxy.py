@@ -1,10 +1,10 @@
 """A proxy in front of an ACME authority, for faults that the authority itself does not make.
 
     async with AuthorityProxy(pebble, change) as proxy:
-        client = Client(proxy.directory_url, allow_http=True)
+        client = Client(proxy.directory_url, ca=proxy.ca)
 
-It speaks plain HTTP, and Pebble makes its URLs from the Host of the request: everything passes through here. `change` is
-called with each request and Pebble's reply, and changes the reply.
+Pebble makes its URLs from the Host of the request: everything passes through here. `change` is called with each request
+and Pebble's reply, and changes the reply. With `is_plain` the proxy speaks plain HTTP; Pebble refuses signed requests then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import tempfile
 from base64 import urlsafe_b64decode
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import h11
+
+import pki
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +75,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """What the client gets; `pause` seconds after the head, and after each byte of the body if `is_slow`."""
+    """What the client gets. Names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -112,13 +115,22 @@ class AuthorityProxy:
 
     pebble: Pebble
     change: Callable[[Request, Reply], None] = unchanged
+    is_plain: bool = False
+    intercept: Callable[[Request], Reply | None] = lambda _request: None
     requests: list[Request] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        context = None
+        if not self.is_plain:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(pki.localhost().key_pem + pki.localhost().chain_pem)
+                file.flush()
+                context.load_cert_chain(file.name)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -139,7 +151,12 @@ class AuthorityProxy:
     @property
     def directory_url(self) -> str:
         """Where a client begins."""
-        return f"http://127.0.0.1:{self.port}/dir"
+        return f"{'http' if self.is_plain else 'https'}://localhost:{self.port}/dir"
+
+    @property
+    def ca(self) -> bytes:
+        """What it is trusted by."""
+        return self.pebble.ca
 
     def count(self, kind: str) -> int:
         """Return how many requests there were of a kind."""
@@ -151,15 +168,15 @@ class AuthorityProxy:
         self._tasks.add(task)
         try:
             await self._serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+            pass  # a cancelled task would be an unhandled error of asyncio's streams
         except Exception as error:  # noqa: BLE001 - shown by the test
             self.errors.append(error)
         finally:
-            self._tasks.discard(task)
             writer.close()
             with suppress(Exception, asyncio.CancelledError):
                 await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER)
@@ -168,7 +185,7 @@ class AuthorityProxy:
             if request is None:
                 return
             self.requests.append(request)
-            reply = await self._forward(request)
+            reply = self.intercept(request) or await self._forward(request)
             self.change(request, reply)
             if reply.raw is not None:
                 writer.write(reply.raw)
@@ -201,7 +218,8 @@ class AuthorityProxy:
         context = ssl.create_default_context(cadata=self.pebble.ca.decode())
         reader, writer = await asyncio.open_connection("127.0.0.1", upstream.port, ssl=context, server_hostname="localhost")
         try:
-            lines = [f"{request.method} {request.path} HTTP/1.1", "Connection: close", "X-Forwarded-Proto: http"]
+            lines = [f"{request.method} {request.path} HTTP/1.1", "Connection: close"]
+            lines += ["X-Forwarded-Proto: http"] if self.is_plain else []
             lines += [f"{name}: {value}" for name, value in request.headers.items()]
             writer.write("\r\n".join([*lines, "", ""]).encode() + request.body)
             http = h11.Connection(h11.CLIENT)

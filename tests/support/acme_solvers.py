@@ -118,7 +118,7 @@ class Alpn(Recorder):
 
 
 async def _close(socket: tlsio.TLSSocket) -> None:
-    await socket.close()
+    socket.end()
 
 
 def _sni(challenge: Challenge) -> str:
