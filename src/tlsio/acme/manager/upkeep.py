@@ -37,8 +37,6 @@ _SHORTEST_POLL, _LONGEST_POLL, _AFTER_FAILED_POLL = timedelta(minutes=1), timede
 # Lists of public authorities are made anew each day at most; certificates of six days get a look
 # every few hours.
 _CRL, _CRL_SHARE = timedelta(days=1), 20
-# The shortest time between two looks at one certificate, whatever the rules say.
-_REST = timedelta(seconds=1)
 
 
 class Upkeep:
@@ -92,7 +90,7 @@ class Upkeep:
         if managed.certificate is not None and managed.life is not None:
             times += [time for time in (managed.facts.next_poll, managed.next_crl) if time is not None]
             times += [time for time in (managed.life.emergency, managed.certificate.not_after) if time > now]
-        return max(min(times), now + _REST)
+        return min(times)
 
     def begin(self, managed: Managed) -> None:
         """Set the times of a certificate that was adopted."""
