@@ -29,9 +29,9 @@ def most_in(times: list[Any], period: timedelta) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("has_ari", [True, False], ids=["suggested", "own rule"])
-def test_no_name_expires_in_a_year(has_ari: bool) -> None:  # noqa: FBT001
-    """200 names with certificates of 6 and of 45 days; three days without the authorities, a revocation, moved suggestions."""
+@pytest.mark.parametrize(("has_ari", "scale"), [(True, 40), (False, 8)], ids=["suggested", "own rule"])
+def test_no_name_expires_in_a_year(has_ari: bool, scale: int) -> None:  # noqa: FBT001
+    """Up to 200 names with certificates of 6 and of 45 days; three days without the authorities, a revocation, moved suggestions."""
     time = VirtualTime()
     short = SimulatedAuthority("short", time.clock, lifetime=timedelta(hours=160), has_ari=has_ari)
     long = SimulatedAuthority("long", time.clock, lifetime=45 * DAY, has_ari=has_ari)
@@ -47,8 +47,8 @@ def test_no_name_expires_in_a_year(has_ari: bool) -> None:  # noqa: FBT001
 
     async def live() -> None:
         managers = [
-            manage(short, [f"s{number}.example" for number in range(80)]),
-            manage(long, [f"l{number}.example" for number in range(120)]),
+            manage(short, [f"s{number}.example" for number in range(scale)]),
+            manage(long, [f"l{number}.example" for number in range(4 * scale)]),
         ]
         for manager in managers:
             await manager.start()
@@ -71,7 +71,7 @@ def test_no_name_expires_in_a_year(has_ari: bool) -> None:  # noqa: FBT001
                 for name in ("l1.example", "l2.example", "l3.example"):  # as before a mass revocation
                     leaf = managers[1].published[name].native.identities[0][0]
                     long.moved[leaf] = now - 2 * HOUR, now - HOUR
-            await asyncio.sleep(3 * 3600)
+            await asyncio.sleep(6 * 3600)
         assert revoked_at is not None
         for manager in managers:
             assert manager.stats().states == {"valid": len(manager.status())}
@@ -83,7 +83,7 @@ def test_no_name_expires_in_a_year(has_ari: bool) -> None:  # noqa: FBT001
     [(at, names, _)] = replaced
     assert names == ("l7.example",)
     assert at < BEGIN + 202 * DAY
-    for authority, count, most_per_name in ((short, 80, 160), (long, 120, 20)):
+    for authority, count, most_per_name in ((short, scale, 160), (long, 4 * scale, 20)):
         issued = [order for order in authority.orders if order.is_issued]
         per_name = Counter(order.names for order in issued)
         times = [order.at for order in authority.orders]

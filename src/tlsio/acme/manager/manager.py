@@ -402,7 +402,7 @@ class Manager(Emitter):
                 if isinstance(result, Exception):
                     self._outage.fail(result)
                 elif not isinstance(result, BaseException) and managed.certificate is not None:
-                    managed.next_look = now + timedelta(hours=self._chance.random())
+                    managed.next_look = now + timedelta(hours=6 * self._chance.random())
             if self._outage.in_row:
                 return
 
