@@ -54,6 +54,7 @@ async def test_a_mapping_has_a_folder_for_each_name(tmp_path: Path) -> None:
     assert (tmp_path / "a" / ".well-known" / "acme-challenge" / ASKED.token).exists()
     with pytest.raises(UsageError):
         await solver.present(challenge("http-01", "b.example.test"))
+    await solver.clean_up(challenge("http-01", "b.example.test"))
 
 
 @pytest.mark.parametrize(("is_wildcard", "is_ip", "can"), [(False, False, True), (False, True, True), (True, False, False)])
