@@ -118,7 +118,8 @@ class Bind:
     def _configuration(self, folder: Path) -> Path:
         text = f"""options {{
   directory "{folder}"; pid-file none; lock-file none; session-keyfile none; managed-keys-directory "{folder}";
-  listen-on port {self.port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; notify no;
+  listen-on port {self.port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; dnssec-validation no; notify no;
+  recursion yes; forward only; forwarders {{ 127.0.0.1 port 1; }};
 }};
 controls {{ }};
 key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};

@@ -111,6 +111,16 @@ async def test_a_pipe_in_the_place_of_a_file_does_not_block(tmp_path: Path) -> N
     assert await FileStorage(tmp_path).list("") == []
 
 
+async def test_a_folder_in_the_place_of_a_file_is_no_value(tmp_path: Path) -> None:
+    """Nor can it be replaced by one."""
+    storage = FileStorage(tmp_path)
+    await storage.store("a/b", b"1")
+    for call in (storage.load("a"), storage.store("a", b"1"), storage.delete("a"), storage.load("a/b/c"), storage.store("a/b/c", b"1")):
+        with pytest.raises(StoreError):
+            await call
+    assert await storage.list("") == ["a/b"]
+
+
 async def test_a_file_longer_than_any_value_is_not_read(tmp_path: Path) -> None:
     """Memory is bounded."""
     with (tmp_path / "a").open("wb") as file:

@@ -51,6 +51,7 @@ _log = logging.getLogger("tlsio.acme")
 
 _LOADERS = 32  # certificates that are read at a time, at the start
 _START_TIMEOUT = 10.0  # seconds; servers begin without what was not read by then
+_REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
 _LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
 _HOUSEKEEPING = timedelta(days=1)
 _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would refuse the client
@@ -401,7 +402,7 @@ class Manager(Emitter):
                 if isinstance(result, Exception):
                     self._outage.fail(result)
                 elif not isinstance(result, BaseException) and managed.certificate is not None:
-                    managed.next_look = now + timedelta(hours=self._chance.random())
+                    managed.next_look = now + timedelta(hours=6 * self._chance.random())
             if self._outage.in_row:
                 return
 
@@ -418,7 +419,7 @@ class Manager(Emitter):
         if self._runner is None or self._managed.get(managed.name) is not managed:
             return
         self._upkeep.warn(managed)
-        self._schedule.put(managed, due or self._upkeep.plan(managed))
+        self._schedule.put(managed, due or max(self._upkeep.plan(managed), self._clock() + _REST))
 
     async def _admit(self, managed: Managed) -> None:
         """Obtain the certificate of a name that a client has asked for, and manage it then."""

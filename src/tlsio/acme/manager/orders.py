@@ -114,7 +114,7 @@ class Orders:
             StoreError: the storage failed.
         """
         now = self._clock()
-        best = await self._records.load_best(managed.names, now, without=managed.broken)
+        best = await self._records.load_best(managed.names, now, known=managed.certificate, without=managed.broken)
         if best is None:
             return
         if best.facts.fingerprint == managed.facts.fingerprint:

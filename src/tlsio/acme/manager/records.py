@@ -49,30 +49,34 @@ class Records:
         """Wait for the lock of a certificate, which is held for an order."""
         return self.storage.lock(f"{CERTIFICATES}/{key_segment(names[0])}")
 
-    async def load_best(self, names: Sequence[str], now: datetime, *, without: str | None = None) -> Found | None:
+    async def load_best(
+        self, names: Sequence[str], now: datetime, *, known: Certificate | None = None, without: str | None = None
+    ) -> Found | None:
         """Return the best certificate for these names, with its facts.
 
         Args:
             names: A certificate for some of them is better than none.
             now: The time.
+            known: What this process has: it need not be read again if the storage has the same.
             without: The fingerprint of one that cannot be used.
         """
         best: Found | None = None
         for issuer in self._issuers:
-            found = await self._load(issuer, names)
+            found = await self._load(issuer, names, known)
             if found is None or found.facts.fingerprint == without:
                 continue
             if best is None or rank(found, names, now) > rank(best, names, now):
                 best = found
         return best
 
-    async def _load(self, issuer: str, names: Sequence[str]) -> Found | None:
+    async def _load(self, issuer: str, names: Sequence[str], known: Certificate | None) -> Found | None:
         place = _place(issuer, names)
         value = await self.storage.load(f"{place}/certificate.pem")
         if value is None:
             return None
         try:
-            certificate = Certificate.read(value, issuer)
+            is_known = known is not None and known.issuer == issuer and value == known.pem
+            certificate = known if known is not None and is_known else Certificate.read(value, issuer)
         except ConfigError as error:
             _log.warning("%s (%s)", error, place)
             return None

@@ -31,14 +31,11 @@ __all__ = ["Upkeep"]
 _log = logging.getLogger("tlsio.acme")
 
 # How often the storage is looked at for what other processes have done, without being due.
-_LOOK = timedelta(hours=1)
+_LOOK = timedelta(hours=6)
 # RFC 9773 §4.3: the authority says when to ask again; these are the bounds of what is believed.
 _SHORTEST_POLL, _LONGEST_POLL, _AFTER_FAILED_POLL = timedelta(minutes=1), timedelta(days=1), timedelta(hours=1)
-# Lists of public authorities are made anew each day at most; certificates of six days get a look
-# every few hours.
-_CRL, _CRL_SHARE = timedelta(days=1), 20
-# The shortest time between two looks at one certificate, whatever the rules say.
-_REST = timedelta(seconds=1)
+# Lists of public authorities are made anew once or twice a day.
+_CRL, _CRL_SHARE = timedelta(days=1), 8
 
 
 class Upkeep:
@@ -92,7 +89,7 @@ class Upkeep:
         if managed.certificate is not None and managed.life is not None:
             times += [time for time in (managed.facts.next_poll, managed.next_crl) if time is not None]
             times += [time for time in (managed.life.emergency, managed.certificate.not_after) if time > now]
-        return max(min(times), now + _REST)
+        return min(times)
 
     def begin(self, managed: Managed) -> None:
         """Set the times of a certificate that was adopted."""
@@ -132,6 +129,7 @@ class Upkeep:
         async with self._records.lock(managed.names) as lock:
             await self._orders.follow(managed)
             certificate, now = managed.certificate, self._clock()
+            managed.next_look = now + self._spread(_LOOK)
             if certificate is None or managed.facts.next_poll is None or now < managed.facts.next_poll <= now + _LONGEST_POLL:
                 return
             issuer = self._issuers.get(certificate.issuer)

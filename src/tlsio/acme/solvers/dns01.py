@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.client.challenge import Challenge
     from tlsio.acme.solvers.dns_provider import DNSProvider
-    from tlsio.acme.solvers.dns_questions import Address
+    from tlsio.acme.solvers.dns_questions import Server
 
 __all__ = ["Dns01"]
 
@@ -71,7 +71,7 @@ class Dns01:
             raise wrong_type("provider", "an object with add_txt and remove_txt", provider)
         self._provider = provider
         self._propagation = 0.0 if propagation == 0 else check_duration("propagation", propagation)
-        self._servers = [read_address("servers", one) for one in servers]
+        self._servers = [(read_address("servers", one),) for one in servers]
         self._follows_alias = check_bool("follow_alias", follow_alias)
         self._questions = Questions([read_address("resolvers", one) for one in resolvers], port=check_int("port", port, 1, 65535))
         self._clock = clock
@@ -128,7 +128,7 @@ class Dns01:
                 "%d of the %d name servers for %s do not answer: %s", len(silent), len(servers), place, next(iter(silent.values()))
             )
             return
-        names = ", ".join(sorted(host for host, _ in waiting))
+        names = ", ".join(sorted(server[-1][0] for server in waiting))
         reason = next(iter(silent.values())).message if silent else "they do not have it"
         raise dns_failure(
             f"After {self._propagation:g} s, the TXT record of {place} is not on all name servers ({names}): {reason}",
@@ -136,7 +136,7 @@ class Dns01:
             code="ERR_ACME_DNS_PROPAGATION",
         )
 
-    async def _has_record(self, server: Address, place: str, value: str) -> bool | TLSError:
+    async def _has_record(self, server: Server, place: str, value: str) -> bool | TLSError:
         try:
             return value in await self._questions.read_txt(server, place)
         except TLSError as error:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.solvers.dns_provider import dns_failure
 from tlsio.model.checks import check_filled_text, check_int, wrong_value
-from tlsio.model.errors import missing_extra
+from tlsio.model.errors import ACMEError, missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import ModuleType
 
-__all__ = ["Address", "Questions", "import_dns", "read_address"]
+__all__ = ["Address", "Questions", "Server", "import_dns", "read_address"]
 
 Address = tuple[str, int]
+Server = tuple[Address, ...]  # of one name server
 _PORT = 53
 _MAX_PORT = 65535
 _MAX_SERVERS = 8  # asked of a zone: large ones have 13 names, and anycast behind each
+_MAX_ADDRESSES = 2  # of each family
 _MAX_TXT = 100  # values of one name that are looked at
 _LIFETIME = 5.0  # seconds for one question, with its repetitions
 # By class, of the errors of TSIG (RFC 8945 §5.2).
@@ -79,21 +82,19 @@ class Questions:
         self._resolvers = resolvers
         self._port = port
         self._dns = import_dns()
-        self._resolver_cache: Any = None
 
     @property
     def _resolver(self) -> Any:
-        if self._resolver_cache is None:
-            dns = self._dns
-            try:
-                resolver = dns.asyncresolver.Resolver(configure=not self._resolvers)
-            except dns.exception.DNSException as error:
-                raise dns_failure(f"The system's name servers are not known: {error}", hint="Give resolvers=.") from error
-            if self._resolvers:
-                resolver.nameservers = [dns.nameserver.Do53Nameserver(*one) for one in self._resolvers]
-            resolver.lifetime = _LIFETIME
-            self._resolver_cache = resolver
-        return self._resolver_cache
+        """A new one, as the system's settings may have changed."""
+        dns = self._dns
+        try:
+            resolver = dns.asyncresolver.Resolver(configure=not self._resolvers)
+        except dns.exception.DNSException as error:
+            raise dns_failure(f"The system's name servers are not known: {error}", hint="Give resolvers=.") from error
+        if self._resolvers:
+            resolver.nameservers = [dns.nameserver.Do53Nameserver(*one) for one in self._resolvers]
+        resolver.lifetime = _LIFETIME
+        return resolver
 
     async def follow_alias(self, name: str) -> str:
         """Return where the CNAME records of a name lead; without any, the name.
@@ -124,8 +125,8 @@ class Questions:
             raise _unanswered(f"which zone {name} is in", error) from error
         return _text(found)
 
-    async def find_servers(self, zone: str) -> list[Address]:
-        """Return the addresses of a zone's own servers, eight at most.
+    async def find_servers(self, zone: str) -> list[Server]:
+        """Return a zone's own servers, eight at most.
 
         Raises:
             ACMEError: the resolvers do not answer, or it has none (`ERR_ACME_DNS`).
@@ -136,48 +137,53 @@ class Questions:
             names = sorted(str(record.target) for record in answer)[:_MAX_SERVERS]
         except (dns.exception.DNSException, OSError) as error:
             raise _unanswered(f"which name servers {zone} has", error) from error
-        found = [address for answers in await asyncio.gather(*map(self._addresses, names)) for address in answers[:1]]
+        found = [server for server in await asyncio.gather(*map(self._addresses, names)) if server]
         if not found:
-            raise dns_failure(f"The name servers of {zone} have no addresses: {', '.join(names)}"[:300])
+            raise dns_failure(f"The name servers of {zone} have no addresses: {', '.join(names):.200}")
         return found
 
-    async def _addresses(self, name: str) -> list[Address]:
-        dns = self._dns
-        for kind in ("A", "AAAA"):
+    async def _addresses(self, name: str) -> Server:
+        dns, found = self._dns, list[Address]()
+        for kind in ("AAAA", "A"):
             try:
                 answer = await self._resolver.resolve(name, kind)
-                return [(str(record.address), self._port) for record in answer]
+                found += [(str(record.address), self._port) for record in answer][:_MAX_ADDRESSES]
             except (dns.exception.DNSException, OSError):
                 continue
-        return []
+        return tuple(found)
 
-    async def read_txt(self, server: Address, name: str) -> set[str]:
-        """Return the TXT values that a server has for a name.
+    async def read_txt(self, server: Server, name: str) -> set[str]:
+        """Return the TXT values that a server has, asked at the first address that answers.
 
         Raises:
             ACMEError: it does not answer, or refuses to (`ERR_ACME_DNS`).
         """
         dns = self._dns
         query = dns.message.make_query(f"{name}.", "TXT")
-        answer = await self.ask(query, server)
+        for address in server[:-1]:
+            with suppress(ACMEError):
+                answer = await self.ask(query, address)
+                break
+        else:
+            answer = await self.ask(query, server[-1])
         if answer.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-            raise dns_failure(f"The name server {_shown(server)} answered {dns.rcode.to_text(answer.rcode())} for {name}")
+            raise dns_failure(f"The name server {_shown(server[-1])} answered {dns.rcode.to_text(answer.rcode())} for {name}")
         return {text for text, _ in zip(_values(answer, dns), range(_MAX_TXT), strict=False)}
 
-    async def ask(self, message: Any, server: Address, *, by_tcp: bool = False) -> Any:
+    async def ask(self, message: Any, address: Address, *, by_tcp: bool = False) -> Any:
         """Send a message to a server, by UDP and then TCP if the answer is too long.
 
         Raises:
             ACMEError: it does not answer in time, or what it answers is not valid (`ERR_ACME_DNS`).
         """
-        dns, (host, port) = self._dns, server
+        dns, (host, port) = self._dns, address
         try:
             if by_tcp:
                 return await dns.asyncquery.tcp(message, host, _LIFETIME, port)
             answer, _ = await dns.asyncquery.udp_with_fallback(message, host, _LIFETIME, port)
         except (dns.exception.DNSException, OSError, EOFError) as error:
             hint = _HINTS.get(type(error).__name__, "Check its address, and that it can be reached from here.")
-            raise dns_failure(f"The name server {_shown(server)} did not answer: {_reason(error)}", hint=hint) from error
+            raise dns_failure(f"The name server {_shown(address)} did not answer: {_reason(error)}", hint=hint) from error
         return answer
 
 
@@ -192,8 +198,8 @@ def _text(name: Any) -> str:
     return str(name.to_text(omit_final_dot=True)).lower()
 
 
-def _shown(server: Address) -> str:
-    host, port = server
+def _shown(address: Address) -> str:
+    host, port = address
     return host if port == _PORT else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

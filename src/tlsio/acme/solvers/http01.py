@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.acme.solvers.http_listener import HTTPListener
 from tlsio.acme.solvers.shared_answers import SharedAnswers
-from tlsio.model.errors import StoreError
+from tlsio.model.errors import TLSError
 from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Http01:
         if self._storage is not None:
             try:
                 await self._storage.delete(f"{_FOLDER}/{challenge.token}")
-            except StoreError as error:
+            except TLSError as error:
                 _log.warning("The answer of http-01 for %s was not removed: %s", challenge.identifier, error)
 
     def answer(self, path: str, host: str) -> bytes | Awaitable[bytes | None] | None:

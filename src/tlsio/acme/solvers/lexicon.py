@@ -74,7 +74,7 @@ class Lexicon:
         task = {"provider": self._provider, "settings": self._settings, "zone": self._zone, "verb": verb, "name": name, "value": value}
         label = f"dns-lexicon for {self._provider!r}, to {verb} the TXT record of {name},"
         hint = "Check the settings of the provider: https://dns-lexicon.readthedocs.io/en/latest/configuration_reference.html"
-        await run_program([sys.executable, "-m", _MODULE], label, seconds=self._timeout, given=json.dumps(task).encode(), hint=hint)
+        await run_program([sys.executable, "-P", "-m", _MODULE], label, seconds=self._timeout, given=json.dumps(task).encode(), hint=hint)
 
     def __repr__(self) -> str:
         return f"<Lexicon {self._provider!r}>"

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
+from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def run_program(command: Sequence[str], label: str, *, seconds: float, giv
             if not end.done():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                await to_the_end(end)
         if process.returncode:
             raise ACMEError(f"{label} ended with {process.returncode}{_shown(output.fileno())}", code="ERR_ACME_DNS", hint=hint)
 

@@ -11,7 +11,7 @@ from tlsio.acme.solvers.challenge_certificate import make_certificate, make_cont
 from tlsio.acme.solvers.shared_answers import SharedAnswers
 from tlsio.acme.storage.keys import key_segment
 from tlsio.connection.server.server import create_server
-from tlsio.model.errors import StoreError, TLSError, UsageError, UsageStateError
+from tlsio.model.errors import TLSError, UsageError, UsageStateError
 from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TlsAlpn01:
         if self._storage is not None:
             try:
                 await self._storage.delete(_key(name))
-            except StoreError as error:
+            except TLSError as error:
                 _log.warning("The certificate of tls-alpn-01 for %s was not removed: %s", challenge.identifier, error)
 
     def context_for_challenge(self, server_name: str) -> SecureContext | Awaitable[SecureContext | None] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tlsio.acme.solvers.http01 import read_token
 from tlsio.acme.storage.uninterrupted import in_thread
 from tlsio.model.checks import check_path, wrong_type, wrong_value
-from tlsio.model.errors import StoreError
+from tlsio.model.errors import StoreError, UsageError
 from tlsio.model.exported import exported
 
 if TYPE_CHECKING:
@@ -71,9 +71,11 @@ class Webroot:
 
     async def clean_up(self, challenge: Challenge) -> None:
         """Remove the file; the folders stay."""
-        file = self._file(challenge)
         try:
+            file = self._file(challenge)
             await in_thread(lambda: file.unlink(missing_ok=True))
+        except UsageError:  # then it was not written
+            pass
         except OSError as error:
             _log.warning("The answer of http-01 for %s was not removed: %s", challenge.identifier, error)
 
