@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from tlsio.acme.client.order import Authorization, Identifier, Offer, Order
     from tlsio.acme.client.renewal_info import RenewalInfo
     from tlsio.acme.issuers.acme_issuer import ACMEIssuer
-    from tlsio.acme.issuers.issuer import Issued, Issuer
+    from tlsio.acme.issuers.authority_issuer import AuthorityIssuer
+    from tlsio.acme.issuers.issuer import Issued, Issuer, Limits
+    from tlsio.acme.manager.manager import Manager
+    from tlsio.acme.manager.prometheus import ManagerCollector
+    from tlsio.acme.manager.status import CertificateStatus, ManagerStats
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.file_storage import FileStorage
     from tlsio.acme.storage.memory_storage import MemoryStorage
@@ -27,7 +31,9 @@ __all__ = [
     "ACMEIssuer",
     "Account",
     "AccountKey",
+    "AuthorityIssuer",
     "Authorization",
+    "CertificateStatus",
     "Chain",
     "Challenge",
     "Client",
@@ -37,7 +43,11 @@ __all__ = [
     "Identifier",
     "Issued",
     "Issuer",
+    "Limits",
     "Lock",
+    "Manager",
+    "ManagerCollector",
+    "ManagerStats",
     "MemoryStorage",
     "Offer",
     "Order",
@@ -52,7 +62,9 @@ _HOMES = {
     "ACMEIssuer": "tlsio.acme.issuers.acme_issuer:ACMEIssuer",
     "Account": "tlsio.acme.client.account:Account",
     "AccountKey": "tlsio.acme.client.account_key:AccountKey",
+    "AuthorityIssuer": "tlsio.acme.issuers.authority_issuer:AuthorityIssuer",
     "Authorization": "tlsio.acme.client.order:Authorization",
+    "CertificateStatus": "tlsio.acme.manager.status:CertificateStatus",
     "Chain": "tlsio.acme.client.chain:Chain",
     "Challenge": "tlsio.acme.client.challenge:Challenge",
     "Client": "tlsio.acme.client.client:Client",
@@ -62,7 +74,11 @@ _HOMES = {
     "Identifier": "tlsio.acme.client.order:Identifier",
     "Issued": "tlsio.acme.issuers.issuer:Issued",
     "Issuer": "tlsio.acme.issuers.issuer:Issuer",
+    "Limits": "tlsio.acme.issuers.issuer:Limits",
     "Lock": "tlsio.acme.storage.storage:Lock",
+    "Manager": "tlsio.acme.manager.manager:Manager",
+    "ManagerCollector": "tlsio.acme.manager.prometheus:ManagerCollector",
+    "ManagerStats": "tlsio.acme.manager.status:ManagerStats",
     "MemoryStorage": "tlsio.acme.storage.memory_storage:MemoryStorage",
     "Offer": "tlsio.acme.client.order:Offer",
     "Order": "tlsio.acme.client.order:Order",

@@ -5,18 +5,24 @@ The tree is read and never changed: certbot can go on with it until it is remove
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tlsio.acme.certbot_tree import read_tree
-from tlsio.acme.issuers.acme_issuer import issuer_name, load_account, store_account
-from tlsio.acme.plans.kept import load_certificate, parse_certificate, store_certificate, write_certificate
+from tlsio.acme.issuers.acme_issuer import issuer_name
+from tlsio.acme.manager.certificate import Certificate
+from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.records import Found, Records
+from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.plan import Plan, load_plan, normalize, store_plan
 from tlsio.certs.bundle import read
 from tlsio.model.checks import wrong_value
 from tlsio.model.errors import TLSError
+from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,8 +80,7 @@ async def import_tree(folder: Path, storage: Storage, *, files: Path | None = No
     tree = read_tree(folder)
     await storage.check()
     taken = [await _take_account(server, accounts, storage) for server, accounts in _accounts_by_server(tree).items()]
-    for renewal in tree.renewals:
-        taken.append(await _take_certificate(renewal, tree, storage, files))
+    taken += [await _take_certificate(renewal, tree, storage, files) for renewal in tree.renewals]
     return taken, tree.notes
 
 
@@ -97,34 +102,48 @@ def place_of(server: str) -> str:
 async def _take_account(server: str, accounts: list[CertbotAccount], storage: Storage) -> Taken:
     account, *others = accounts
     notes = [f"{len(others)} other accounts at this authority are not taken over: the storage keeps one."] if others else []
-    issuer = issuer_name(server)
-    async with storage.lock(f"accounts/{issuer}") as lock:
-        there = await load_account(storage, issuer)
+    folder = f"accounts/{issuer_name(server)}"
+    is_taken = True
+    async with storage.lock(f"account-{issuer_name(server)}") as lock:
+        there = await storage.load(f"{folder}/key.pem")
         if there is None:
-            await store_account(storage, issuer, url=account.url, contact=account.contact, key=account.key, lock=lock)
-        elif there.url != account.url:
+            facts = {"url": account.url, "contact": account.contact}
+            await storage.store(f"{folder}/key.pem", account.key, lock=lock)
+            await storage.store(f"{folder}/account.json", json.dumps(facts, indent=2).encode() + b"\n", lock=lock)
+        elif there != account.key:
+            is_taken = False
             notes.append("The storage has another account at this authority, which is kept.")
-    return Taken("account", server, there is None or there.url == account.url, is_renewed=False, notes=tuple(notes))
+    return Taken("account", server, is_taken, is_renewed=False, notes=tuple(notes))
 
 
 async def _take_certificate(renewal: Renewal, tree: CertbotTree, storage: Storage, files: Path | None) -> Taken:
+    issuer = issuer_name(renewal.get("server") or "")
     try:
-        found = parse_certificate(read(renewal.chain, renewal.key).to_pem(key=True))
-        plan, notes = _plan_of(renewal, tree, normalize(found.names), files)
+        found = Certificate.read(read(renewal.chain, renewal.key).to_pem(key=True), issuer)
+        plan, notes = _plan_of(renewal, tree, _names_of(found), files)
     except TLSError as error:
         return Taken("certificate", renewal.name, is_taken=False, is_renewed=False, notes=(f"It cannot be used: {error.message}",))
-    issuer = issuer_name(plan.server)
-    there = await load_certificate(storage, issuer, plan.name)
-    if there is not None and there.not_after >= found.not_after:
-        found, notes = there, (*notes, "The storage has one that is valid as long, which is kept.")
-    else:
-        await store_certificate(storage, issuer, plan.name, found)
-    if (kept := await load_plan(storage, plan.name)) is not None:
-        plan, notes = kept, ("The storage has a plan for these names, which is kept.",)
-    else:
-        await store_plan(storage, plan)
-        await write_certificate(plan, found)
+    records = Records(storage, [issuer])
+    async with records.lock(plan.names) as lock:
+        there = await records.load_best(plan.names, datetime.now(UTC))
+        if there is None or there.certificate.not_after < found.not_after:
+            facts = Facts(found.fingerprint, obtained_at=found.not_before, profile=plan.profile)
+            await records.save(plan.names, Found(found, facts), lock)
+        elif there.certificate.leaf != found.leaf:
+            found, notes = there.certificate, (*notes, "The storage has one that is valid as long, which is kept.")
+        kept = await load_plan(storage, plan.name)
+        if kept is None:
+            await store_plan(storage, plan)
+            await deliver(plan, found)
+        elif kept != plan:
+            plan, notes = kept, ("The storage has another plan for these names, which is kept.",)
     return Taken("certificate", plan.name, is_taken=True, is_renewed=plan.is_renewed, notes=notes)
+
+
+def _names_of(certificate: Certificate) -> tuple[str, ...]:
+    """Return its names in their order: the first one names the plan."""
+    found = parse(certificate.leaf).general_names
+    return normalize([name.text for name in found if name.kind in {"DNS", "IP Address"}])
 
 
 def _plan_of(renewal: Renewal, tree: CertbotTree, names: tuple[str, ...], files: Path | None) -> tuple[Plan, tuple[str, ...]]:

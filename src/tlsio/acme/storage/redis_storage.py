@@ -163,7 +163,8 @@ class RedisStorage(RedisBacked):
             raise wrong_type("lock", "a lock of this storage", lock)
         names = (self._base + key, f"{self._own}keys", lock.place if lock else f"{self._own}lock:")
         token = lock.token if lock else ""
-        if not await self._call(operation, "EVAL", script, len(names), *names, key, token, *arguments, read=int):
+        # A cancelled caller must not be surprised by a write that happens after its next read.
+        if not await _to_the_end(self._call(operation, "EVAL", script, len(names), *names, key, token, *arguments, read=int)):
             assert lock is not None  # noqa: S101 - for the type checker: the script compares a given token
             lock.held_until = -math.inf
             raise lock_lost(lock.name)
@@ -294,15 +295,16 @@ class _RedisLock:
         return f"<lock {self.name!r}{'' if self.is_held else ' not held'}>"
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
     """Run what must not be left half done; a cancellation is raised when it has ended."""
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(work, name="tlsio acme storage")
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         while not task.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([task])
+        task.exception()  # marks it as retrieved
         raise
 
 
