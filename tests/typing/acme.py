@@ -51,7 +51,7 @@ async def a_client() -> None:
         assert_type(order.identifiers, tuple[acme.Identifier, ...])
         authorization = await client.authorization(account, order.authorizations[0])
         offers = authorization.offers
-    assert_type(offers, tuple[acme.Offer, ...])
+        assert_type(offers, tuple[acme.Offer, ...])
         await client.respond(account, offers[0])
         order = await client.finalize(account, order, b"...")
         chain = await client.download(account, order.certificate or "")
