@@ -1,7 +1,7 @@
 """Storages of each kind for one contract: over a folder, a real Redis, or in memory; also in processes of their own.
 
 `python support/storages.py KIND PLACE COMMAND` is such a process: `count TIMES` adds to a number under a lock, `hold` takes a lock, waits for
-a line, and then writes.
+a line, and then writes; `write` replaces a long value without end.
 """
 
 from __future__ import annotations
@@ -103,10 +103,19 @@ async def hold(storage: Storage) -> str:
     return "stored"
 
 
+async def write(storage: Storage) -> None:
+    """Replace a value by longer and shorter ones, each of one letter, until killed."""
+    print("writing", flush=True)  # noqa: T201
+    while True:
+        for number in range(26):
+            await storage.store("value", bytes([ord("a") + number]) * (number * 10_000 + 1))
+
+
 async def main(kind: str, place: str, command: str, times: str = "1") -> None:
     """Do one thing, and say what came of it."""
     async with opened(kind, place, LEASE) as storage:
-        print(await hold(storage) if command == "hold" else await count(storage, int(times)), flush=True)  # noqa: T201
+        steps = {"hold": hold, "write": write, "count": lambda storage: count(storage, int(times))}
+        print(await steps[command](storage), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

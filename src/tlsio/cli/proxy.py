@@ -9,7 +9,7 @@ import click
 
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import BACKEND
-from tlsio.cli.serving import MAX_PORT, run_settings, server_options, site_options
+from tlsio.cli.serving import MAX_PORT, acme_options, run_settings, server_options, site_options
 
 if TYPE_CHECKING:
     from tlsio.cli.parameters import Endpoint
@@ -66,6 +66,6 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
         if "alpn" in own:
             own["alpn"] = tuple(own["alpn"].split(","))
         app = TCPTarget(host=target.host, port=target.port, **own)
-    sites = site_options(given)
-    settings = https_settings.parse({**given, **sites, "app": app, "port": port}, Path(), "the command line")
+    found = site_options(given) | acme_options(given)
+    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "the command line")
     return run_settings(settings, only_checks=only_checks)

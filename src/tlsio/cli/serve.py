@@ -9,7 +9,7 @@ import click
 
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import FOLDER, NEW_FILE
-from tlsio.cli.serving import MAX_PORT, absolute, run_settings, server_options, site_options
+from tlsio.cli.serving import MAX_PORT, absolute, acme_options, run_settings, server_options, site_options
 
 if TYPE_CHECKING:
     from tlsio.https.process.settings import Settings
@@ -22,6 +22,7 @@ __all__ = ["serve"]
     logs_itself=True,
     examples="""
     tlsio serve ./public                                      a folder, at https://localhost:8443
+    tlsio serve main:app --domain example.com --agree-tos     with a certificate of Let's Encrypt, on ports 443 and 80
     tlsio serve main:app --reload                             an ASGI or WSGI application, while it is written
     tlsio serve main:app --host :: --port 443 --cert site.pem --key site.key
     tlsio serve main:app --cert site.pem --key site.key --ca clients.pem      mutual TLS
@@ -75,6 +76,7 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given = https_settings.read(Path(config))
         folder = Path(config).parent
     given |= site_options(options)
+    given |= acme_options(options, given.get("acme"))
     if "reload_dirs" in options:
         options["reload_dirs"] = absolute(options["reload_dirs"])
     if "redirect_status" in options:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.process.settings import Settings
 
-__all__ = ["MAX_PORT", "run_settings", "server_options", "site_options"]
+__all__ = ["MAX_PORT", "acme_options", "run_settings", "server_options", "site_options"]
 
 MAX_PORT = 65535
 _LEVELS = ("debug", "info", "warning", "error")
@@ -36,6 +36,33 @@ _OPTIONS = (
         help="A certificate with its intermediates. Several: chosen by name.",
     ),
     click.option("--key", "keys", type=NEW_FILE, metavar="FILE", multiple=True, help="The key of each --cert, in the same order."),
+    click.option(
+        "--domain",
+        "domains",
+        metavar="NAME[,NAME…]",
+        multiple=True,
+        help="Obtain a certificate for it and renew it (ACME); names with commas share one. Then the ports are 443 and 80, on all addresses.",
+    ),
+    click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service, for a new account."),
+    click.option("--email", metavar="ADDRESS", multiple=True, help="Where the authority can reach you; it need not."),
+    click.option(
+        "--acme-server",
+        metavar="NAME|URL",
+        help="The authority: as --server of `tlsio acme obtain`, or internal: the development authority.  [default: letsencrypt]",
+    ),
+    click.option(
+        "--acme-server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones."
+    ),
+    click.option("--acme-storage", metavar="FOLDER|URL", help="Accounts, keys and certificates: as --storage of `tlsio acme obtain`."),
+    click.option(
+        "--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."
+    ),
+    click.option("--acme-profile", metavar="NAME", help="The kind of certificate, such as shortlived."),
+    click.option(
+        "--no-redirect", is_flag=True, help="With --domain: without the port of plain HTTP, which redirects, and answers the authority."
+    ),
+    click.option("--eab-kid", metavar="ID", help="A new account is bound to one that the authority has given you: its key identifier,"),
+    click.option("--eab-hmac-file", type=NEW_FILE, metavar="FILE", help="and its HMAC key, in the first line of a file."),
     click.option("--passphrase-file", type=NEW_FILE, metavar="FILE", help="The passphrase of the keys, in its first line."),
     click.option(
         "--ca",
@@ -69,6 +96,19 @@ _OPTIONS = (
     json_option,
 )
 
+_ACME = {
+    "domains": "domains",
+    "agree_tos": "agree_tos",
+    "email": "email",
+    "acme_server": "server",
+    "acme_server_ca": "server_ca",
+    "acme_storage": "storage",
+    "acme_storage_secret_file": "storage_secret_file",
+    "acme_profile": "profile",
+    "eab_kid": "eab_kid",
+    "eab_hmac_file": "eab_hmac_file",
+}
+
 
 def server_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options of every server."""
@@ -90,6 +130,26 @@ def site_options(options: dict[str, Any]) -> dict[str, Any]:
     shared = {name: value if name == "client_cert" else absolute(value) for name, value in shared.items()}
     paired = zip(certs, keys or [None] * len(certs), strict=True)
     return {"site": [{"cert": absolute(cert), **({} if key is None else {"key": absolute(key)}), **shared} for cert, key in paired]}
+
+
+def acme_options(options: dict[str, Any], table: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the table `acme` of --domain and what belongs to it; takes them out of the options.
+
+    Args:
+        options: Those that were given.
+        table: That of the file, which they are added to.
+    """
+    without_redirect = {"redirect": False} if options.pop("no_redirect", False) else {}
+    given = [option for option in _ACME if option in options]
+    if given and table is None and "domains" not in given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} needs --domain.")
+    found = {_ACME[option]: options.pop(option) for option in given}
+    for name in ("server_ca", "storage_secret_file", "eab_hmac_file"):
+        if name in found:
+            found[name] = absolute(found[name])
+    if "storage" in found and "://" not in found["storage"]:
+        found["storage"] = absolute(found["storage"])
+    return ({"acme": (table or {}) | found} if found else {}) | without_redirect
 
 
 def absolute(value: Any) -> Any:

@@ -63,8 +63,8 @@ async def test_the_layout_is_that_of_the_keys(tmp_path: Path) -> None:
     await storage.store("challenges/http-01/token", b"1")
     assert (tmp_path / "challenges" / "http-01" / "token").read_bytes() == b"1"
     await storage.delete("challenges/http-01/token")
-    assert [path.name for path in tmp_path.rglob("*")] == [".new"]
     assert storage.folder == str(tmp_path)
+    assert not (tmp_path / "challenges").exists()
 
 
 async def test_the_root_may_be_a_link(tmp_path: Path) -> None:
@@ -109,6 +109,16 @@ async def test_a_pipe_in_the_place_of_a_file_does_not_block(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="not a regular file"):
         await FileStorage(tmp_path).load("a")
     assert await FileStorage(tmp_path).list("") == []
+
+
+async def test_a_folder_in_the_place_of_a_file_is_no_value(tmp_path: Path) -> None:
+    """Nor can it be replaced by one."""
+    storage = FileStorage(tmp_path)
+    await storage.store("a/b", b"1")
+    for call in (storage.load("a"), storage.store("a", b"1"), storage.delete("a"), storage.load("a/b/c"), storage.store("a/b/c", b"1")):
+        with pytest.raises(StoreError):
+            await call
+    assert await storage.list("") == ["a/b"]
 
 
 async def test_a_file_longer_than_any_value_is_not_read(tmp_path: Path) -> None:

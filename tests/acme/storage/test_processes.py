@@ -65,3 +65,18 @@ async def test_a_lease_is_renewed_while_the_lock_is_held(shared: Storages) -> No
             async with asyncio.timeout(3 * LEASE), other.lock("name"):
                 pass
         await one.store("value", b"1", lock=lock)
+
+
+@pytest.mark.slow
+async def test_a_process_killed_while_it_writes_leaves_a_whole_value(shared: Storages) -> None:
+    """At whatever moment; the next write removes what is left when it is old."""
+    async with shared.open() as storage:
+        for milliseconds in (1, 3, 7, 15, 30):
+            with shared.process("write") as writer:
+                assert await writer.line() == "writing"
+                await asyncio.sleep(milliseconds / 1000)
+                writer.process.kill()
+            value = await storage.load("value") or b"a"
+            assert value == value[:1] * ((value[0] - ord("a")) * 10_000 + 1)
+        await storage.store("value", b"a")
+        assert await storage.list("") == ["value"]

@@ -22,10 +22,11 @@ from tlsio.acme.client.polling import poll
 from tlsio.acme.client.problem import invalid_answer
 from tlsio.acme.client.renewal_info import certificate_id, read_renewal_info
 from tlsio.acme.client.transport import JSON, PEM_CHAIN, Transport
+from tlsio.acme.client.turns import Turns
 from tlsio.interop.fetch import Fetcher
 from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_duration, check_function, wrong_value
-from tlsio.model.errors import ACMEError, ConfigError
+from tlsio.model.errors import ACMEError, ConfigError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -111,7 +112,7 @@ class Client:
         self._users = 0
         self._directory: Directory | None = None
         self._directory_from = datetime.min.replace(tzinfo=UTC)
-        self._directory_lock = asyncio.Lock()
+        self._turns = Turns()
 
     async def __aenter__(self) -> Self:
         self._users += 1
@@ -128,11 +129,19 @@ class Client:
 
     async def directory(self) -> Directory:
         """Return the authority's directory, fetched at most once an hour."""
-        async with self._directory_lock:
-            if self._directory is None or abs(self.now() - self._directory_from) >= _DIRECTORY_LASTS:
-                answer = await self._transport.get(self.directory_url)
-                self._directory, self._directory_from = read_directory(answer.fields), self.now()
-            return self._directory
+        found = self._fresh_directory()
+        return await self._turns.take(self._fetch_directory) if found is None else found
+
+    def _fresh_directory(self) -> Directory | None:
+        is_old = abs(self.now() - self._directory_from) >= _DIRECTORY_LASTS  # also after a clock was put right
+        return None if is_old else self._directory
+
+    async def _fetch_directory(self) -> Directory:
+        if (found := self._fresh_directory()) is None:
+            answer = await self._transport.get(self.directory_url)
+            found = self._directory = read_directory(answer.fields)
+            self._directory_from = self.now()
+        return found
 
     # --- accounts (RFC 8555 §7.3) ---
 
@@ -263,7 +272,7 @@ class Client:
 
     async def respond(self, account: Account, offer: Offer) -> Offer:
         """Tell the authority that it may look now (§7.5.1)."""
-        answer = await self._post(account, offer.url, {})
+        answer = await self._post(account, offer.url, {}, is_repeatable=True)
         return read_offer(answer.fields)
 
     async def wait_for_authorization(self, account: Account, url: str) -> Authorization:
@@ -294,7 +303,7 @@ class Client:
 
     async def deactivate_authorization(self, account: Account, url: str) -> None:
         """Give up an authorization (§7.5.2); pending ones count against an account's limits."""
-        await self._post(account, url, {"status": "deactivated"})
+        await self._post(account, url, {"status": "deactivated"}, is_repeatable=True)
 
     async def wait_for_order(self, account: Account, order: Order, *statuses: str) -> Order:
         """Ask for an order until it has one of these statuses.
@@ -327,8 +336,14 @@ class Client:
         Raises:
             ACMEError: as `wait_for_order`.
         """
-        answer = await self._post(account, order.finalize, {"csr": encode_base64url(csr)})
-        processed = read_order(answer.fields, order.url, retry_after=answer.retry_after)
+        try:
+            answer = await self._post(account, order.finalize, {"csr": encode_base64url(csr)})
+            processed = read_order(answer.fields, order.url, retry_after=answer.retry_after)
+        except FetchError:
+            # The request may have arrived: a new order would be the second one of this name.
+            processed = await self.order(account, order.url)
+            if processed.status not in {"processing", "valid"}:
+                raise
         found = await self.wait_for_order(account, processed, "valid")
         if found.certificate is None:
             raise invalid_answer(found.url, 'the order is valid, and "certificate" is missing')

@@ -160,12 +160,13 @@ def check_url(text: str, source: str, *, allow_http: bool) -> str:
         ACMEError: it is not https (`ERR_ACME_INVALID_RESPONSE`). Plain http is accepted only if
             the directory was fetched by it.
     """
+    shown = "something with an @" if "@" in text else repr(printable(text, 120))  # a password, perhaps
     try:
         url = parse_url("it", text)
     except (UsageError, ValueError):
-        raise invalid_answer(source, f"it has {printable(text, 120)!r} in the place of a URL of https") from None
+        raise invalid_answer(source, f"it has {shown} in the place of a URL of https") from None
     if url.scheme != "https" and not allow_http:
-        raise invalid_answer(source, f"it has the URL {printable(text, 120)!r}, which is not https")
+        raise invalid_answer(source, f"it has the URL {shown}, which is not https")
     return url.text
 
 

@@ -80,7 +80,7 @@ def read_renewal_info(fields: Fields, retry_after: float | None) -> RenewalInfo:
     page = fields.raw("explanationURL")
     explanation = printable(page, _MAX_URL) if isinstance(page, str) and page else None
     # §4.3.2: values under a minute and over a day may be treated as those.
-    return RenewalInfo(start, end, explanation, min(max(retry_after or _POLL, _MIN_POLL), _MAX_POLL))
+    return RenewalInfo(start, end, explanation, min(max(_POLL if retry_after is None else retry_after, _MIN_POLL), _MAX_POLL))
 
 
 def _encode(data: bytes) -> str:

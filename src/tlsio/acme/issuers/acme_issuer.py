@@ -95,7 +95,7 @@ class ACMEIssuer:
             self.client,
             storage,
             self.name,
-            contact=[_as_contact(one) for one in ([contact] if isinstance(contact, str) else contact)],
+            contact=[_as_contact(one) for one in ([contact] if isinstance(contact, str) else contact) if one],
             terms_agreed=check_bool("terms_agreed", terms_agreed),
             external_account=external_account,
         )

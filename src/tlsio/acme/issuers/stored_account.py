@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.client.account import Account
 from tlsio.acme.client.account_key import AccountKey
+from tlsio.acme.client.turns import Turns
 from tlsio.interop.http_request import parse_url
 from tlsio.model.errors import ACMEError, ConfigError, StoreError, UsageError
 
@@ -53,7 +54,7 @@ class StoredAccount:
         self._terms_agreed = terms_agreed
         self._external_account = external_account
         self._account: Account | None = None
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
 
     async def get(self) -> Account:
         """Return the account, and make it if there is none.
@@ -64,14 +65,16 @@ class StoredAccount:
             ACMEError: the authority refused.
             FetchError: it did not answer.
         """
-        async with self._turn:
-            if self._account is None:
-                found = await self._load()
-                if found is None or (self._contact and found.contact != self._contact):
-                    async with self._locked() as lock:
-                        found = await self._settle(await self._load(), lock)
-                self._account = found
-            return self._account
+        return await self._turns.take(self._get) if self._account is None else self._account
+
+    async def _get(self) -> Account:
+        if self._account is None:
+            found = await self._load()
+            if found is None or (self._contact and found.contact != self._contact):
+                async with self._locked() as lock:
+                    found = await self._settle(await self._load(), lock)
+            self._account = found
+        return self._account
 
     async def after_refusal(self, account: Account, error: ACMEError) -> Account | None:
         """Return the account to try again with after the authority refused a request.
@@ -79,7 +82,7 @@ class StoredAccount:
         That is another one if another process has changed the key, and a new one if the authority
         has forgotten it; None: the account is not the cause.
         """
-        async with self._turn:
+        async with self._turns.lock:
             self._account = None
             found = await self._load()
             if found is not None and found.key.thumbprint == account.key.thumbprint:
@@ -93,9 +96,9 @@ class StoredAccount:
 
     async def change_key(self) -> Account:
         """Give the account a new key, for all processes."""
-        async with self._turn, self._locked() as lock:
-            account = await self._load()
-            account = await self._settle(account, lock)
+        async with self._turns.lock, self._locked() as lock:
+            account = await self._settle(await self._load(), lock)
+            self._account = None  # if this fails, the authority may have changed the key all the same
             new = AccountKey.generate()
             await self._storage.store(f"{self._folder}/new-key.pem", new.pem, lock=lock)
             changed = await self._client.change_key(account, new)
@@ -104,7 +107,7 @@ class StoredAccount:
 
     async def deactivate(self) -> Account:
         """Give up the account for ever, and remove it from the storage."""
-        async with self._turn, self._locked() as lock:
+        async with self._turns.lock, self._locked() as lock:
             key = await self._load_key("key.pem")
             if key is None:
                 raise ACMEError(

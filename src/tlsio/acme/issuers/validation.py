@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from tlsio.acme.client.account import Account
+    from tlsio.acme.client.challenge import Challenge
     from tlsio.acme.client.client import Client
     from tlsio.acme.client.order import Authorization, Identifier, Offer, Order
     from tlsio.acme.solvers.solver import Solver
@@ -93,12 +94,8 @@ class Validation:
             challenge = self._client.challenge(account, authorization, offer)
             self._failed.add((authorization.identifier, authorization.is_wildcard, number))
             try:
-                try:
-                    await solver.present(challenge)
-                except TLSError as error:
-                    # The authority has not looked: the authorization is still good for another one.
-                    _log.warning("%s for %s could not be shown: %s", solver.type, authorization.identifier, error)
-                    unseen = error
+                unseen = await _present(solver, challenge)
+                if unseen is not None:  # the authority has not looked: another solver may show its answer
                     continue
                 await self._client.respond(account, offer)
                 await self._client.wait_for_authorization(account, authorization.url)
@@ -107,7 +104,7 @@ class Validation:
                 self._has_alternatives &= any(self._candidates(authorization))
                 raise
             finally:
-                await solver.clean_up(challenge)
+                await _clean_up(solver, challenge)
             self._failed.discard((authorization.identifier, authorization.is_wildcard, number))
             return
         self._has_alternatives = False
@@ -147,6 +144,32 @@ class Validation:
             identifier=authorization.identifier.value,
             url=authorization.url,
         )
+
+
+async def _present(solver: Solver, challenge: Challenge) -> TLSError | None:
+    """Present an answer, and return why that failed; a solver may be anything that users write."""
+    try:
+        await solver.present(challenge)
+    except TLSError as error:
+        found = error
+    except Exception as error:  # noqa: BLE001
+        found = ACMEError(
+            f"The solver of {challenge.type} failed for {challenge.identifier}: {type(error).__name__}: {error}",
+            code="ERR_ACME_SOLVER",
+            identifier=challenge.identifier,
+        )
+        found.__cause__ = error
+    else:
+        return None
+    _log.warning("the answer of %s for %s could not be shown: %s", challenge.type, challenge.identifier, found)
+    return found
+
+
+async def _clean_up(solver: Solver, challenge: Challenge) -> None:
+    try:
+        await solver.clean_up(challenge)
+    except Exception:  # noqa: BLE001 - it never hides what came of the challenge
+        _log.exception("the answer of %s for %s could not be removed", challenge.type, challenge.identifier)
 
 
 def _combine(errors: list[TLSError]) -> TLSError:

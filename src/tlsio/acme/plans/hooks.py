@@ -16,18 +16,39 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsio.model.environment import with_variables
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlsio.acme.plans.plan import Plan
 
-__all__ = ["run_hook"]
+__all__ = ["run_hook", "run_hooks"]
 
 _log = logging.getLogger("tlsio.acme")
 
 # A reload of a service takes seconds; systemctl gives up after 90.
 _TIMEOUT = 300.0
 _SHOWN = 2000  # bytes of its output in an error
+
+
+async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
+    """Run hooks one after the other, all of them, also after a failure.
+
+    Raises:
+        ConfigError: the first failure; others are logged.
+    """
+    failures = []
+    for command in commands:
+        try:
+            await run_hook(command, plan)
+        except ConfigError as error:
+            failures.append(error)
+    for failure in failures[1:]:
+        _log.error("%s", failure)
+    if failures:
+        raise failures[0]
 
 
 async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> None:  # noqa: ASYNC109 - a limit of the hook's own
@@ -41,7 +62,7 @@ async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> No
     Raises:
         ConfigError: it failed or took too long (`ERR_ACME_HOOK`).
     """
-    variables = {**os.environ, "RENEWED_DOMAINS": " ".join(plan.names)}
+    variables = with_variables({"RENEWED_DOMAINS": " ".join(plan.names)})
     if plan.cert is not None:
         variables["RENEWED_LINEAGE"] = str(Path(plan.cert).parent.absolute())
     with tempfile.TemporaryFile() as output:  # not a pipe: a service that the hook starts may keep it

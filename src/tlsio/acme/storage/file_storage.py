@@ -17,6 +17,7 @@ from tlsio.model.exported import exported
 from .file_lock import FileLock
 from .folder import Folder
 from .keys import CHALLENGES, check_key, check_prefix, check_value
+from .uninterrupted import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -130,7 +131,7 @@ class FileStorage:
 
     async def _run(self, what: str, key: str, step: Callable[[], _T]) -> _T:
         try:
-            return await _in_thread(step)
+            return await in_thread(step)
         except OSError as error:
             path = os.path.join(self._folder.root, key) if key else self._folder.root  # noqa: PTH118 - text
             reason = error.strerror or str(error)
@@ -170,20 +171,3 @@ def _is_key(key: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-async def _in_thread(step: Callable[[], _T]) -> _T:
-    """Run a blocking step; a cancellation is raised when the step has ended.
-
-    Otherwise a write could happen after its lock was released.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, step)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        while not future.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([future])
-        if not future.cancelled():
-            future.exception()  # marks it as retrieved
-        raise

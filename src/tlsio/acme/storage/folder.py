@@ -54,11 +54,13 @@ class Folder:
                 descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         except FileNotFoundError:
             return None
-        with open(descriptor, "rb") as stream:  # noqa: PTH123 - an open descriptor, not a path
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            content = stream.read(MAX_VALUE_BYTES + 1)
+            with open(descriptor, "rb", closefd=False) as stream:
+                content = stream.read(MAX_VALUE_BYTES + 1)
+        finally:
+            os.close(descriptor)
         if len(content) > MAX_VALUE_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return content

@@ -30,9 +30,10 @@ from tlsio.session.sealing import derive_key, seal, unseal
 
 from .keys import CHALLENGES, check_key, check_prefix, check_value
 from .storage import LEFTOVER_SECONDS, MAX_VALUE_BYTES, lock_lost
+from .uninterrupted import to_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .storage import Lock
 
@@ -45,6 +46,12 @@ _TIMEOUT = 2.0
 _LEASE, _MIN_LEASE, _RENEWALS = 30.0, 1.0, 3
 _FIRST_PAUSE, _LAST_PAUSE = 0.02, 0.5
 _PAGE = 500  # keys of one answer: up to 100 kB
+# Without keys: an outage is logged once for each of these.
+_READING, _WRITING, _LOCKING = (
+    "Reading from the ACME storage in Redis",
+    "Writing to the ACME storage in Redis",
+    "Locking the ACME storage in Redis",
+)
 # KEYS: lock. ARGV: token, lease in milliseconds. The token may be there already: a command whose
 # answer was lost is sent again.
 _ACQUIRE = """local found = redis.call('GET', KEYS[1])
@@ -135,7 +142,7 @@ class RedisStorage(RedisBacked):
             StoreError: Redis failed, or the value was not written with this secret.
         """
         key = check_key(key)
-        found = await self._call(f"Loading {key!r} from Redis", "GET", self._base + key, read=_read_value)
+        found = await self._call(_READING, "GET", self._base + key, read=_read_value)
         return None if found is None else self._open(key, found)
 
     async def store(self, key: str, value: bytes, *, lock: Lock | None = None) -> None:
@@ -147,7 +154,7 @@ class RedisStorage(RedisBacked):
         key, value = check_key(key), check_value(value)
         sealed = value if self._key is None else seal(self._key, value, key.encode(), self._random)
         lifetime = LEFTOVER_SECONDS if key.startswith(CHALLENGES) else ""
-        await self._write(f"Storing {key!r} in Redis", _STORE, key, lock, sealed, lifetime)
+        await self._write(_STORE, key, lock, sealed, lifetime)
 
     async def delete(self, key: str, *, lock: Lock | None = None) -> None:
         """Remove a value, if there is one.
@@ -156,15 +163,16 @@ class RedisStorage(RedisBacked):
             StoreError: Redis failed, or the lock was lost (`ERR_ACME_LOCK_LOST`).
         """
         key = check_key(key)
-        await self._write(f"Deleting {key!r} from Redis", _DELETE, key, lock)
+        await self._write(_DELETE, key, lock)
 
-    async def _write(self, operation: str, script: str, key: str, lock: Lock | None, *arguments: Any) -> None:
+    async def _write(self, script: str, key: str, lock: Lock | None, *arguments: Any) -> None:
         if lock is not None and not isinstance(lock, _RedisLock):
             raise wrong_type("lock", "a lock of this storage", lock)
         names = (self._base + key, f"{self._own}keys", lock.place if lock else f"{self._own}lock:")
         token = lock.token if lock else ""
         # A cancelled caller must not be surprised by a write that happens after its next read.
-        if not await _to_the_end(self._call(operation, "EVAL", script, len(names), *names, key, token, *arguments, read=int)):
+        write = self._call(_WRITING, "EVAL", script, len(names), *names, key, token, *arguments, read=int)
+        if not await to_the_end(asyncio.create_task(write, name="tlsio acme write")):
             assert lock is not None  # noqa: S101 - for the type checker: the script compares a given token
             lock.held_until = -math.inf
             raise lock_lost(lock.name)
@@ -180,9 +188,7 @@ class RedisStorage(RedisBacked):
         start, end = (f"[{folder}", f"({folder[:-1]}0") if folder else ("-", "+")
         found: list[str] = []
         while True:
-            page = await self._call(
-                f"Listing {folder!r} in Redis", "ZRANGEBYLEX", f"{self._own}keys", start, end, "LIMIT", 0, _PAGE, read=_read_keys
-            )
+            page = await self._call(_READING, "ZRANGEBYLEX", f"{self._own}keys", start, end, "LIMIT", 0, _PAGE, read=_read_keys)
             found += await self._existing(page)
             if len(page) < _PAGE:
                 return found
@@ -193,7 +199,7 @@ class RedisStorage(RedisBacked):
         if not any(key.startswith(CHALLENGES) for key in keys):
             return keys
         names = (f"{self._own}keys", *(self._base + key for key in keys))
-        return await self._call("Listing keys in Redis", "EVAL", _EXISTING, len(names), *names, *keys, read=_read_keys)
+        return await self._call(_READING, "EVAL", _EXISTING, len(names), *names, *keys, read=_read_keys)
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[Lock]:
@@ -212,12 +218,12 @@ class RedisStorage(RedisBacked):
             renewal = asyncio.create_task(self._renew(lock), name="tlsio acme lease")
             yield lock
         finally:
-            await _to_the_end(self._release(lock, renewal))
+            await to_the_end(asyncio.create_task(self._release(lock, renewal), name="tlsio acme release"))
 
     async def _extend(self, script: str, lock: _RedisLock) -> bool:
         until = self._clock() + self._lease
         milliseconds = int(self._lease * 1000)
-        is_held = await self._call(f"Locking {lock.name!r} in Redis", "EVAL", script, 1, lock.place, lock.token, milliseconds, read=bool)
+        is_held = await self._call(_LOCKING, "EVAL", script, 1, lock.place, lock.token, milliseconds, read=bool)
         lock.held_until = until if is_held else -math.inf
         return is_held
 
@@ -235,7 +241,7 @@ class RedisStorage(RedisBacked):
         lock.held_until = -math.inf
         # Also after a failure: the lock may be ours although the answer did not arrive.
         with contextlib.suppress(StoreError):  # logged by the link; the lease ends
-            await self._call(f"Unlocking {lock.name!r} in Redis", "EVAL", _RELEASE, 1, lock.place, lock.token, read=int)
+            await self._call(_LOCKING, "EVAL", _RELEASE, 1, lock.place, lock.token, read=int)
 
     async def check(self) -> None:
         """Write a small value that expires at once.
@@ -243,7 +249,7 @@ class RedisStorage(RedisBacked):
         Raises:
             StoreError: Redis does not answer, is full, or is a replica.
         """
-        await self._call("Writing to Redis", "SET", f"{self._own}check", "1", "PX", 1000, read=expect_ok)
+        await self._call(_WRITING, "SET", f"{self._own}check", "1", "PX", 1000, read=expect_ok)
 
     async def _call(self, operation: str, *command: Any, read: Callable[[Any], _T]) -> _T:
         try:
@@ -293,19 +299,6 @@ class _RedisLock:
 
     def __repr__(self) -> str:
         return f"<lock {self.name!r}{'' if self.is_held else ' not held'}>"
-
-
-async def _to_the_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run what must not be left half done; a cancellation is raised when it has ended."""
-    task = asyncio.create_task(work, name="tlsio acme storage")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        task.exception()  # marks it as retrieved
-        raise
 
 
 def _read_value(answer: Any) -> bytes | None:

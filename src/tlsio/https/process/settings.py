@@ -18,7 +18,7 @@ from tlsio.https.plain_http.redirect import check_status
 from tlsio.https.process.logs import LogLevel
 from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
-from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range
+from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.proxy.http import HTTPProxy
     from tlsio.https.proxy.tcp import TCPTarget
+    from tlsio.https.tls.acme import ACME
 
 __all__ = ["Address", "Settings", "Site", "parse", "read"]
 
@@ -92,6 +93,9 @@ class Settings:
     Attributes:
         app: "module:name", or a folder; or what `tlsio proxy` serves.
         sites: The certificates, the default first; () is one of the development authority.
+        acme: Certificates that are obtained and renewed, in place of `sites`; None: none. Then
+            `host`, `port` and `redirect` are those of a public server unless they are given: all
+            addresses, 443 and 80.
         wsgi_threads: The number of requests at a time that a WSGI application handles, in each
             worker.
         workers: Processes; 1: this one alone.
@@ -118,6 +122,7 @@ class Settings:
     port: int = 8443
     fds: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
+    acme: ACME | None = None
     min_version: str = "TLSv1.2"
     interface: Literal["auto", "asgi3", "wsgi"] = "auto"
     lifespan: str = "auto"
@@ -159,6 +164,8 @@ class Settings:
         if self.redirect is not None:
             check_int("redirect", self.redirect, 0, _MAX_PORT)
         check_seconds("graceful_timeout", self.graceful_timeout)
+        if self.sites and self.acme is not None:
+            raise wrong_value("acme", "cannot be given with certificates of your own")
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
         for name in _SPLIT:
@@ -168,7 +175,7 @@ class Settings:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of certificates."""
-        return tuple(path for site in self.sites for path in site.files)
+        return (*(path for site in self.sites for path in site.files), *(() if self.acme is None else self.acme.files))
 
     def server_options(self, ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.https.Server`, without the application.
@@ -184,9 +191,10 @@ class Settings:
             "interface", "lifespan", "root_path", "wsgi_threads", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips",
             "strict_host", "hsts",
         )  # fmt: skip
+        acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
         logs = {"access_log": None if self.access_log == "off" else self.access_log, "metrics": None if self.metrics is None else True}
-        return {name: getattr(self, name) for name in names} | logs | self.tls_options(PROTOCOLS, ticket_keys)
+        return {name: getattr(self, name) for name in names} | logs | {"acme": acme} | self.tls_options(PROTOCOLS, ticket_keys)
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
@@ -234,7 +242,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
 
     Args:
         given: Keys as the fields of Settings, with `site` for a list of tables of Site, and
-            `limits` and `hsts` for tables of Limits and HSTS; `hsts` may be True or False too.
+            `limits`, `hsts` and `acme` for tables of Limits, HSTS and ACME; `hsts` may be True or
+            False too.
         folder: What paths are relative to.
         label: What messages call it: the file's name.
 
@@ -249,19 +258,30 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
         app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
+    acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
     if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
-        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label}: write [[site]], [limits], [hsts] and [acme] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
-            **_checked(found, Settings, folder, label),
+            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, label),
+            acme=None if acme is None else _parse_acme(acme, folder, f"{label}: [acme]"),
             sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
             limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
         raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
+
+
+def _parse_acme(given: object, folder: Path, label: str) -> ACME:
+    from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
+
+    values = _checked(given, ACME, folder, label)
+    if "://" not in values.get("storage", "://"):
+        values["storage"] = str(folder / values["storage"])
+    return ACME(**values)
 
 
 def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
@@ -337,5 +357,6 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "bool": (bool, "true or false"),
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
-_IN_FILES = ("app", "site", "limits", "hsts")
-_TABLES = frozenset({"app", "sites", "limits", "hsts"})
+_IN_FILES = ("app", "site", "limits", "hsts", "acme")
+_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
+_PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}
