@@ -234,7 +234,7 @@ async def test_terms_that_nobody_agreed_to_are_an_error_of_check(pebble: Pebble,
     server = Server(echo, acme=settings(pebble, tmp_path, "a.example.com", agree_tos=False), lifespan="off")
     with pytest.raises(ConfigError, match="has no account") as caught:
         await server.check()
-    assert caught.value.code == "ERR_ACME_TERMS"
+    assert caught.value.code == "ERR_ACME_TERMS_NOT_AGREED"
     assert pebble.directory_url in caught.value.message
 
 

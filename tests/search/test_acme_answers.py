@@ -10,6 +10,7 @@ bounded; solvers are asked for the ordered name only, and present nothing afterw
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -116,7 +117,7 @@ class Damage:
                 if self._chance.random() < 0.2:
                     del place[key]
                     return f"without {path}"
-                value = self._chance.choice(VALUES)
+                value = copy.deepcopy(self._chance.choice(VALUES))
                 place[key] = value
                 return f"{path} = {value!r:.40}"
             place = place[key]

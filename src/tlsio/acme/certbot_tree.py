@@ -107,7 +107,7 @@ def read_tree(folder: Path) -> CertbotTree:
         ConfigError: it is not a tree of certbot (`ERR_ACME_CERTBOT`).
     """
     if not {one.name for one in folder.iterdir()} & {"renewal", "accounts"}:
-        hint = "It is the folder with accounts, live and renewal: usually /etc/letsencrypt, or what certbot got as --config-dir."
+        hint = "It is the folder with accounts, live and renewal: usually /etc/letsencrypt."
         raise ConfigError(f"{folder} is not a folder of certbot", code="ERR_ACME_CERTBOT", hint=hint)
     notes: list[str] = []
     accounts = tuple(_read_accounts(folder / "accounts", notes))

@@ -32,7 +32,7 @@ server_option = click.option(
 )
 
 _STORAGE = (
-    click.option("--storage", metavar="FOLDER|URL", help="Accounts, keys and certificates: a folder, or redis://HOST. Default: tlsio/acme next to your programs' data."),
+    click.option("--storage", metavar="FOLDER|URL", help="Accounts, keys and certificates: a folder, or redis://HOST. Default: ~/.local/share/tlsio/acme on Linux."),
     click.option("--storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."),
     json_option,
 )  # fmt: skip

@@ -18,6 +18,9 @@ __all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of"]
 _BEFORE_PAUSE = 2
 _SERVER_ERROR = 500
 _WAIT_FOR_TRIAL = timedelta(seconds=30)
+# It has issued something else than was ordered. Such an order counts in its limits, so the name
+# waits longer each time as well.
+_WRONG = frozenset({"ERR_ACME_INVALID_CERTIFICATE", "ERR_ACME_WRONG_CERTIFICATE"})
 # The authority's refusals that say nothing about the name. RFC 8555 §6.7.
 _GENERAL_PROBLEMS = frozenset(
     {"serverInternal", "rateLimited", "badNonce", "accountDoesNotExist", "externalAccountRequired", "userActionRequired", "unauthorized"}
@@ -66,7 +69,8 @@ class AuthorityHealth:
 
     def fail(self, error: BaseException, now: datetime) -> None:
         """Note a failure. The refusal of a name is an answer, and ends a pause too."""
-        if not is_of_authority(error):
+        is_wrong = isinstance(error, ACMEError) and error.code in _WRONG
+        if not is_wrong and not is_of_authority(error):
             if isinstance(error, ACMEError):
                 self.succeed()
             return

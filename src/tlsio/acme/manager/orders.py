@@ -25,7 +25,7 @@ from tlsio.acme.manager.order_ledger import OrderLedger
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
-from tlsio.model.errors import ACMEError, StoreError, TLSError
+from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
 
 if TYPE_CHECKING:
     import random
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from tlsio.acme.issuers.issuer import Issuer
+    from tlsio.acme.issuers.issuer import Issued, Issuer
     from tlsio.acme.manager.managed import Managed
     from tlsio.acme.manager.records import Records
     from tlsio.acme.manager.trouble import Trouble
@@ -48,7 +48,7 @@ _LOCK_PATIENCE = 900.0  # seconds; another process may hold it for as long as an
 _ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
 _DEFAULT_LIMITS = Limits()
 _UNLIMITED = 1_000_000  # failures in an hour, of an authority without limits
-_SPREAD, _SPREAD_SHARE = timedelta(seconds=10), 0.1
+_SPREAD, _SPREAD_SHARE, _SPREAD_EACH = timedelta(seconds=10), 0.1, timedelta(seconds=1)
 _FIRST_POLL = timedelta(minutes=5)  # the window of a new certificate is far away
 
 
@@ -82,6 +82,10 @@ class Orders:
         self._options = options
         self._adopt, self._failed = adopt, failed
         self._ledger = OrderLedger(records.storage, clock)
+        # By issuer, and whether the order renews: until when the limits allow none; and how many
+        # certificates wait for that.
+        self._closed: dict[tuple[str, bool], datetime] = {}
+        self._crowds: dict[tuple[str, bool], int] = {}
         self.health = {issuer.name: AuthorityHealth(chance) for issuer in (*issuers, *([staging] if staging else []))}
         self.counts: dict[tuple[str, str], int] = {}
 
@@ -166,14 +170,24 @@ class Orders:
 
     def wait_for_issuers(self, managed: Managed) -> None:
         """Have a certificate wait if each issuer is left alone now: then no storage is asked."""
-        waits = [self._find_block(managed, one) or self.health[one.name].find_pause(self._clock()) for one in self._issuers_for(managed)]
-        known = [wait for wait in waits if wait is not None]
-        if len(known) == len(waits):
-            self._wait_until(managed, min(known))
+        now, issuers = self._clock(), self._issuers_for(managed)
+        waits = [wait for one in issuers if (wait := self._find_known_wait(managed, one, now)) is not None]
+        if len(waits) == len(issuers):
+            self._wait_until(managed, min(waits))
+
+    def _find_known_wait(self, managed: Managed, issuer: Issuer, now: datetime) -> datetime | None:
+        closed = self._closed.get((issuer.name, self._replaced_by(managed, issuer) is not None))
+        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_pause(now)
+        return wait or (closed if closed is not None and now < closed else None)
 
     def _wait_until(self, managed: Managed, wait: datetime) -> None:
-        """Wait for an instant and a little longer: not all that wait for it come at once."""
-        spread = _SPREAD + _SPREAD_SHARE * max(wait - self._clock(), timedelta())
+        """Wait for an instant and longer: not all that wait for it come at once.
+
+        With ten thousand names, few of which may order in ten seconds, each one that came in vain
+        makes the others come less often.
+        """
+        crowd = max((self._crowds.get((one.name, False), 0) for one in self._issuers_for(managed)), default=0)
+        spread = _SPREAD + _SPREAD_SHARE * max(wait - self._clock(), timedelta()) + _SPREAD_EACH * crowd
         managed.order_after = wait + spread * self._chance.random()
 
     def _issuers_for(self, managed: Managed) -> tuple[Issuer, ...]:
@@ -193,7 +207,14 @@ class Orders:
         limits = _limits_of(issuer)
         if limits is None:
             return None
-        return await self._ledger.reserve(issuer.name, limits, is_renewal=self._replaced_by(managed, issuer) is not None)
+        kind = issuer.name, self._replaced_by(managed, issuer) is not None
+        wait = await self._ledger.reserve(issuer.name, limits, is_renewal=kind[1])
+        if wait is None:
+            self._crowds[kind] = max(self._crowds.get(kind, 0) - 1, 0)
+        else:
+            self._closed[kind] = wait
+            self._crowds[kind] = self._crowds.get(kind, 0) + 1
+        return wait
 
     async def _presume_failure(self, managed: Managed, lock: Lock) -> None:
         """Note a failure before there is one: this process may not live to note it."""
@@ -219,8 +240,7 @@ class Orders:
         try:
             async with asyncio.timeout(_ORDER_TIMEOUT):
                 issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile)
-            certificate = Certificate.of(issued, issuer.name)
-            context = self._check(certificate, managed)
+            certificate, context = self._read(issued, issuer, managed)
         except Exception as error:
             now = self._clock()
             self._count(issuer, "failed")
@@ -251,14 +271,25 @@ class Orders:
             return None
         return certificate.leaf
 
-    def _check(self, certificate: Certificate, managed: Managed) -> SecureContext:
-        """Refuse what clients would refuse; the context refuses the key of another certificate."""
+    def _read(self, issued: Issued, issuer: Issuer, managed: Managed) -> tuple[Certificate, SecureContext]:
+        """Return what was issued; refuse what clients would refuse, and the key of another one."""
+        try:
+            certificate = Certificate.of(issued, issuer.name)
+            self._check(certificate, managed)
+            return certificate, certificate.make_context(self._options)
+        except (ConfigError, OSError) as error:
+            raise ACMEError(
+                f"What {issuer.name!r} has issued cannot be used: {_text_of(error)}",
+                code="ERR_ACME_INVALID_CERTIFICATE",
+                hint="Ask the authority.",
+            ) from error
+
+    def _check(self, certificate: Certificate, managed: Managed) -> None:
         if not certificate.covers(managed.names):
             missing = ", ".join(name for name in managed.names if name not in certificate.names)
             raise _unusable(certificate, f"is not for {missing}", "It is another one than was ordered: ask the authority.")
         if certificate.not_after <= self._clock():
             raise _unusable(certificate, "has expired already", "Check the clock of this machine.")
-        return certificate.make_context(self._options)
 
     # ---- results
 
@@ -338,9 +369,13 @@ def _limits_of(issuer: Issuer) -> Limits | None:
 def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:
     """Return code and message of a failure; with several issuers, the message has them all."""
     last = list(errors.values())[-1]
-    texts = {name: str(error) or type(error).__name__ for name, error in errors.items()}
-    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else str(last) or type(last).__name__
+    texts = {name: _text_of(error) for name, error in errors.items()}
+    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(last)
     return last.code if isinstance(last, TLSError) else type(last).__name__, message
+
+
+def _text_of(error: Exception) -> str:
+    return error.message if isinstance(error, TLSError) else str(error) or type(error).__name__
 
 
 def _unusable(certificate: Certificate, reason: str, hint: str) -> ACMEError:

@@ -76,7 +76,7 @@ class Automatic:
         if await self._storage.load(f"accounts/{issuer.name}/key.pem") is None:
             raise ConfigError(
                 f"The storage has no account of {issuer.client.directory_url}",
-                code="ERR_ACME_TERMS",
+                code="ERR_ACME_TERMS_NOT_AGREED",
                 hint="Read the authority's terms of service, and agree to them by agree_tos=True: then an account is made.",
             )
 
