@@ -42,6 +42,7 @@ class Order:
     at: datetime
     names: tuple[str, ...]
     replaces: bytes | None
+    second: float  # by the loop's time, which nobody sets
     is_issued: bool = False
 
 
@@ -77,7 +78,7 @@ class SimulatedAuthority:
 
     async def issue(self, names: Sequence[str], *, replaces: bytes | None = None, profile: str | None = None) -> Issued:
         """Issue, unless something is wrong."""
-        order = Order(self.clock(), tuple(names), replaces)
+        order = Order(self.clock(), tuple(names), replaces, asyncio.get_running_loop().time())
         self.orders.append(order)
         await asyncio.sleep(self.latency)
         if self.fault in {"down", "hangs"}:
