@@ -240,6 +240,36 @@ async def test_a_cancelled_call_leaves_no_answers(pebble: Pebble) -> None:
         assert not blind.presented
 
 
+async def test_a_call_may_be_cancelled_at_any_request(pebble: Pebble, tmp_path: Path) -> None:
+    """Nothing is presented and no lock is held afterwards: the same issuer goes on, with the account that there is."""
+    solved = asyncio.Event()
+    wanted = 0
+
+    def count(request: Request, reply: Reply) -> None:
+        if len(proxy.requests) == wanted:
+            reply.stalls = True
+            solved.set()
+
+    async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble, count) as proxy:
+        issuer = issuer_of(proxy, web, storage=FileStorage(tmp_path / "acme"))
+        for wanted in range(1, 30):  # noqa: B007 - the proxy reads it
+            proxy.requests.clear()
+            solved.clear()
+            task = asyncio.create_task(issuer.issue(["issuer-24.example.test"]))
+            stalled = asyncio.create_task(solved.wait())
+            await asyncio.wait({task, stalled}, return_when=asyncio.FIRST_COMPLETED)
+            stalled.cancel()
+            if task.done():
+                break
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not web.presented
+        assert names_of(await task) == {"issuer-24.example.test"}
+        assert wanted > 8
+        assert proxy.count("new_account") == 0
+
+
 async def test_unknown_types_of_challenges_are_ignored(pebble: Pebble) -> None:
     """Whatever they contain."""
 

@@ -26,7 +26,7 @@ from tlsio.acme.client.turns import Turns
 from tlsio.interop.fetch import Fetcher
 from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_duration, check_function, wrong_value
-from tlsio.model.errors import ACMEError, ConfigError, FetchError
+from tlsio.model.errors import ConfigError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +39,17 @@ if TYPE_CHECKING:
     from tlsio.acme.client.renewal_info import RenewalInfo
     from tlsio.acme.client.transport import Answer
     from tlsio.model.options.connect import ConnectOptionsDict
+
+    class ClientOptionsDict(ConnectOptionsDict, total=False):
+        """The keyword arguments of a `Client`."""
+
+        allow_http: bool
+        proxy: str | None
+        timeout: float
+        poll_timeout: float
+        clock: Callable[[], datetime] | None
+        sleep: Callable[[float], Awaitable[None]] | None
+
 
 __all__ = ["REASONS", "Client"]
 
@@ -287,19 +298,7 @@ class Client:
         found = await poll(url, ask, lambda one: one.status != "pending", sleep=self._sleep, longest=self._poll_timeout)
         if found.status == "valid":
             return found
-        cause = found.error
-        reason = cause.message.partition(": ")[2] if cause is not None else f"it is {found.status}"
-        raise ACMEError(
-            f"The authority could not verify {found.identifier}: {reason}",
-            code="ERR_ACME_CHALLENGE_FAILED",
-            hint=cause.hint if cause else None,
-            problem=cause.problem if cause else None,
-            status=cause.status if cause else None,
-            detail=cause.detail if cause else None,
-            subproblems=(cause,) if cause else (),
-            identifier=found.identifier.value,
-            url=url,
-        )
+        raise found.failure()
 
     async def deactivate_authorization(self, account: Account, url: str) -> None:
         """Give up an authorization (§7.5.2); pending ones count against an account's limits."""
@@ -318,17 +317,7 @@ class Client:
             found = await poll(order.url, ask, lambda one: one.status in wanted, sleep=self._sleep, longest=self._poll_timeout, first=first)
         if found.status != "invalid":
             return found
-        cause = found.error
-        raise ACMEError(
-            cause.message if cause else f"The order {found.url} is invalid, and the authority does not say why",
-            code="ERR_ACME_ORDER_INVALID",
-            hint=cause.hint if cause else "It has expired, or an authorization is not valid any more: order again.",
-            problem=cause.problem if cause else None,
-            status=cause.status if cause else None,
-            detail=cause.detail if cause else None,
-            subproblems=cause.subproblems if cause else (),
-            url=found.url,
-        )
+        raise found.failure()
 
     async def finalize(self, account: Account, order: Order, csr: bytes) -> Order:
         """Send the certificate request (DER), and wait until the certificate is there (§7.4).

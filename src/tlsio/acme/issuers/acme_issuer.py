@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -26,9 +26,11 @@ from tlsio.model.errors import ACMEError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Unpack
 
     from tlsio.acme.client.account import Account
     from tlsio.acme.client.account_key import ExternalAccount
+    from tlsio.acme.client.client import ClientOptionsDict
     from tlsio.acme.client.order import Order
     from tlsio.acme.client.renewal_info import RenewalInfo
     from tlsio.acme.solvers.solver import Solver
@@ -64,7 +66,7 @@ class ACMEIssuer:
         profile: str | None = None,
         key_type: str = "p256",
         preferred_chain: str | None = None,
-        **client: Any,
+        **client: Unpack[ClientOptionsDict],
     ) -> None:
         """Check the arguments; nothing is requested and nothing is stored yet.
 
