@@ -126,6 +126,13 @@ class Orders:
         elif managed.is_worse_than(best, now):
             self._adopt(managed, Found(best.certificate, self.complete(best)), None)
 
+    def forget_waits(self) -> None:
+        """Forget until when to wait: the clock was set, and these times mean nothing."""
+        self._closed.clear()
+        self._crowds.clear()
+        for health in self.health.values():
+            health.succeed()
+
     def complete(self, found: Found) -> Facts:
         """Return the facts with a time to renew, which another program may not have noted."""
         if found.facts.chosen is not None:
@@ -220,7 +227,7 @@ class Orders:
         """Note a failure before there is one: this process may not live to note it."""
         await self._records.storage.check()
         failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since")
-        await self._records.save_trouble(managed.names, failed, lock)
+        await self._records.save_trouble(managed.names, failed, self._clock(), lock)
 
     async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
         """Order of the staging authority, whose limits are wide; its certificate is dropped.
@@ -309,7 +316,7 @@ class Orders:
 
     async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
         await self._records.save(managed.names, found, lock)
-        await self._records.save_trouble(managed.names, NO_TROUBLE, lock)
+        await self._records.save_trouble(managed.names, NO_TROUBLE, self._clock(), lock)
         managed.is_saved = True
 
     async def save(self, managed: Managed) -> None:
@@ -340,7 +347,7 @@ class Orders:
         managed.trouble = trouble
         managed.error = list(errors.values())[-1]
         self._failed(managed)
-        await self._records.save_trouble(managed.names, trouble, lock)
+        await self._records.save_trouble(managed.names, trouble, self._clock(), lock)
 
     def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
         wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)
