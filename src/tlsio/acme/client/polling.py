@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["poll"]
 
 # Seconds. Pebble decides within milliseconds, Let's Encrypt within one to ten seconds.
-_FIRST_WAIT = 0.1
+_FIRST_WAIT = 0.25
 _LONGEST_WAIT = 5.0
 
 
@@ -38,7 +38,7 @@ async def poll(
     """Return the first state that is decided.
 
     It waits as long as Retry-After says, and never less than a wait of its own, which doubles from
-    a tenth of a second to five seconds: an authority that says 0 is asked no more often.
+    a quarter of a second to five seconds: an authority that says 0 is asked no more often.
 
     Args:
         url: What is asked for.
