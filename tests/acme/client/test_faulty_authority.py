@@ -474,7 +474,7 @@ async def test_an_order_for_other_names(authority: Pebble) -> None:
     assert proxy.count("authorization") == 0
 
 
-@pytest.mark.parametrize("identifier", [{"type": "dns", "value": "victim.example.test"}, {"type": "ip", "value": "192.0.2.1"}, {"type": "dns", "value": "../../etc"}, {"type": "email", "value": "x"}, {"type": "ip", "value": NAME}, {}, "x"])  # fmt: skip
+@pytest.mark.parametrize("identifier", [{"type": "dns", "value": "victim.example.test"}, {"type": "ip", "value": "192.0.2.1"}, {"type": "dns", "value": "../../etc"}, {"type": "dns", "value": "\x1b[31m"}, {"type": "email", "value": "x"}, {"type": "ip", "value": NAME}, {}, "x"])  # fmt: skip
 async def test_an_authorization_for_another_name(authority: Pebble, identifier: Any) -> None:
     """The solver is never asked: it would publish, or write a file, for a name of the authority's choice."""
     solver = Anything()
@@ -482,6 +482,7 @@ async def test_an_authorization_for_another_name(authority: Pebble, identifier: 
         with pytest.raises(tlsio.ACMEError) as caught:
             await issuer_of(proxy, solver).issue([NAME])
     assert caught.value.code == "ERR_ACME_INVALID_RESPONSE"
+    assert str(caught.value).isprintable()
     assert not solver.seen
 
 

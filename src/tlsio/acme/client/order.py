@@ -42,7 +42,7 @@ class Identifier:
     value: str
 
     def __str__(self) -> str:
-        return self.value
+        return printable(self.value)  # an authority may return anything
 
 
 @dataclass(frozen=True, slots=True)
