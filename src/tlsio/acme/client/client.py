@@ -11,6 +11,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tlsio.model.errors import ConfigError, FetchError, missing_extra
+
+try:
+    import h11  # noqa: F401
+except ModuleNotFoundError:
+    raise missing_extra("h11", "acme") from None
+
 from tlsio.acme.client.account import Account, read_account
 from tlsio.acme.client.account_key import encode_base64url
 from tlsio.acme.client.chain import read_chain
@@ -26,7 +33,6 @@ from tlsio.acme.client.turns import Turns
 from tlsio.interop.fetch import Fetcher
 from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_duration, check_function, wrong_value
-from tlsio.model.errors import ConfigError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
