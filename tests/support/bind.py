@@ -36,7 +36,9 @@ _acme-challenge.alias CNAME alias.delegated.test.
 _acme-challenge.chain CNAME _acme-challenge.alias
 _acme-challenge.loop CNAME _acme-challenge.loop
 """
+# `nameless.test` has a name server without an address.
 ZONES = {"example.test": "", "sub.example.test": "", "delegated.test": "", "elsewhere.test": "@ NS ns2\nns2 A 127.9.9.9\n"}
+NAMELESS = "$TTL 300\n@ SOA ns root 1 3600 600 86400 1\n@ NS ns.nowhere.example.\n"
 
 
 class Bind:
@@ -63,7 +65,7 @@ class Bind:
                 if line.rstrip().endswith(" running"):
                     break
             else:
-                raise AssertionError(f"named did not start: {said}")
+                raise AssertionError(f"named did not start: {said[-500:]}")
             self._left = entered.pop_all()
         return self
 
@@ -127,5 +129,9 @@ key "{KEY_NAME}" {{ algorithm hmac-sha256; secret "{KEY}"; }};
         for zone, more in ZONES.items():
             (folder / zone).write_text(ZONE.format(zone=zone) + more)
             text += f'zone "{zone}" {{ type primary; file "{zone}"; update-policy {{ grant "{KEY_NAME}" zonesub TXT; }}; }};\n'
+        (folder / "nameless.test").write_text(NAMELESS)
+        (folder / "secret.test").write_text(NAMELESS)
+        text += f'zone "nameless.test" {{ type primary; file "nameless.test"; update-policy {{ grant "{KEY_NAME}" zonesub TXT; }}; }};\n'
+        text += 'zone "secret.test" { type primary; file "secret.test"; allow-query { none; }; };\n'
         (folder / "named.conf").write_text(text)
         return folder / "named.conf"

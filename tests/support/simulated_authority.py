@@ -42,6 +42,7 @@ class Order:
     at: datetime
     names: tuple[str, ...]
     replaces: bytes | None
+    second: float  # by the loop's time, which nobody sets
     is_issued: bool = False
 
 
@@ -51,6 +52,7 @@ class SimulatedAuthority:
     Attributes:
         fault: What is wrong with it now.
         latency: Seconds that an order takes.
+        poll_interval: Seconds after which it wants to be asked for a suggestion again.
         window: Where it suggests to renew, as shares of the life; None: it has no ARI.
         orders: All orders so far, also failed ones.
         exceeded: How often one of its limits was met.
@@ -63,6 +65,7 @@ class SimulatedAuthority:
         self.clock = clock
         self.lifetime = lifetime
         self.latency = latency
+        self.poll_interval = 6 * 3600.0
         self.window: tuple[float, float] | None = (0.48, 0.52) if has_ari else None
         self.moved: dict[bytes, tuple[datetime, datetime]] = {}
         self.fault: Fault | None = None
@@ -77,7 +80,7 @@ class SimulatedAuthority:
 
     async def issue(self, names: Sequence[str], *, replaces: bytes | None = None, profile: str | None = None) -> Issued:
         """Issue, unless something is wrong."""
-        order = Order(self.clock(), tuple(names), replaces)
+        order = Order(self.clock(), tuple(names), replaces, asyncio.get_running_loop().time())
         self.orders.append(order)
         await asyncio.sleep(self.latency)
         if self.fault in {"down", "hangs"}:
@@ -125,7 +128,7 @@ class SimulatedAuthority:
             found = x509.load_der_x509_certificate(certificate)
             begin, life = found.not_valid_before_utc, found.not_valid_after_utc - found.not_valid_before_utc
             window = begin + life * self.window[0], begin + life * self.window[1]
-        return RenewalInfo(*window, "https://status.example/", 6 * 3600.0)
+        return RenewalInfo(*window, "https://status.example/", self.poll_interval)
 
     async def revoke(self, certificate: bytes, reason: str | None = None) -> None:
         """Put it on the list."""

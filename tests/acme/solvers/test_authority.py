@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import http.server
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from bind import KEY, KEY_NAME
-from tlsio.acme import ACMEIssuer, Dns01, FileStorage, HookProgram, Http01, MemoryStorage, Rfc2136, TlsAlpn01, Webroot
+from tlsio.acme import ACMEIssuer, Dns01, FileStorage, HookProgram, Http01, Lexicon, MemoryStorage, Rfc2136, TlsAlpn01, Webroot
 from tlsio.model.errors import ACMEError
 
 if TYPE_CHECKING:
@@ -129,3 +130,13 @@ async def test_a_cancelled_order_leaves_no_challenge(pebble: Pebble, tmp_path: P
                 async with asyncio.timeout(hundredths / 100):
                     await obtain(pebble, [solver], f"c{hundredths}.example.test", storage=storage)
         assert await storage.list("challenges") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="lexicon's `ddns` knows only port 53")
+async def test_dns01_by_lexicon(pebble_with_bind: Pebble, bind: Bind) -> None:
+    """Through its provider for dynamic updates."""
+    async with bind.relayed() as address:
+        settings = {"auth_token": f"hmac-sha256:{KEY_NAME}:{KEY}", "ddns_server": address}
+        solver = Dns01(Lexicon("ddns", settings, zone="example.test"), resolvers=[bind.address], port=bind.port)
+        assert await obtain(pebble_with_bind, [solver], "*.p3.example.test") == {"*.p3.example.test"}
+    assert bind.txt("_acme-challenge.p3.example.test") == set()

@@ -13,6 +13,7 @@ from bind import KEY, KEY_NAME, Bind
 from challenges import challenge
 from ports import own_port
 from tlsio.acme import Dns01, Rfc2136
+from tlsio.acme.solvers.dns_questions import Questions
 from tlsio.model.errors import ACMEError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -195,6 +196,48 @@ async def test_resolvers_that_do_not_answer_are_an_error(monkeypatch: pytest.Mon
         await Dns01(Provider(), resolvers=[f"127.0.0.1:{port}"]).present(challenge("dns-01", "a.example.test"))
     assert caught.value.code == "ERR_ACME_DNS"
     assert "resolvers=" in str(caught.value.hint)
+
+
+async def test_a_zone_whose_servers_have_no_address_is_an_error(bind: Bind) -> None:
+    """They are named."""
+    asked = challenge("dns-01", "a.nameless.test")
+    one = solver(bind, Provider(bind))
+    with pytest.raises(ACMEError, match=r"name servers of nameless\.test have no addresses: ns\.nowhere\.example\.") as caught:
+        await one.present(asked)
+    assert caught.value.code == "ERR_ACME_DNS"
+    await one.clean_up(asked)
+
+
+async def test_a_server_that_refuses_questions_is_waited_for(bind: Bind) -> None:
+    """It may not know the zone yet; what it answered is reported in the end."""
+    world = World()
+    one = Dns01(Provider(), servers=[bind.address], follow_alias=False, propagation=3, clock=world.clock, sleep=world.sleep)
+    with pytest.raises(ACMEError, match="answered REFUSED") as caught:
+        await one.present(challenge("dns-01", "a.secret.test"))
+    assert caught.value.code == "ERR_ACME_DNS_PROPAGATION"
+
+
+async def test_the_second_address_of_a_server_is_asked_if_the_first_does_not_answer(bind: Bind) -> None:
+    """As that of IPv6, on a machine that has only IPv4."""
+    questions, provider = Questions([]), Rfc2136(bind.address, key_name=KEY_NAME, key=KEY)
+    await provider.add_txt("_acme-challenge.d10.example.test", "value")
+    with own_port() as port:
+        assert await questions.read_txt((("127.0.0.1", port), ("127.0.0.1", bind.port)), "_acme-challenge.d10.example.test") == {"value"}
+        with pytest.raises(ACMEError, match="did not answer"):
+            await questions.read_txt((("127.0.0.1", port), ("127.0.0.1", port)), "_acme-challenge.d10.example.test")
+    await provider.remove_txt("_acme-challenge.d10.example.test", "value")
+
+
+async def test_a_zone_that_cannot_be_found_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record was added, and is removed."""
+    monkeypatch.setattr("tlsio.acme.solvers.dns_questions._LIFETIME", 0.1)
+    provider, asked = Provider(), challenge("dns-01", "a.example.test")
+    with own_port() as port:
+        one = Dns01(provider, resolvers=[f"127.0.0.1:{port}"], follow_alias=False)
+        with pytest.raises(ACMEError, match="do not say which zone"):
+            await one.present(asked)
+        await one.clean_up(asked)
+    assert [call[0] for call in provider.calls] == ["add", "remove"]
 
 
 async def test_a_failing_provider_is_an_error_and_its_failing_clean_up_is_logged(bind: Bind, caplog: pytest.LogCaptureFixture) -> None:

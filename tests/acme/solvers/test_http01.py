@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ from challenges import challenge, fetch, get, say
 from tlsio.acme import Http01, MemoryStorage
 from tlsio.acme.solvers import http_listener
 from tlsio.acme.solvers.http01 import read_token
-from tlsio.model.errors import StoreError, UsageStateError
+from tlsio.model.errors import ConfigError, StoreError, UsageStateError
 
 ASKED = challenge("http-01", "a.example.test", "0123456789abcdefghij-_")
 PATH = f"/.well-known/acme-challenge/{ASKED.token}"
@@ -159,6 +160,25 @@ async def test_what_is_not_http_is_told(data: bytes) -> None:
     async with await Http01().listen("127.0.0.1", 0) as solver:
         assert solver.port is not None
         assert (await say(solver.port, data)).startswith(b"HTTP/1.1 4")
+
+
+async def test_what_cannot_be_a_challenge_is_not_found() -> None:
+    """Such as a path or a host that is not ASCII; a client that leaves without a request is forgotten."""
+    async with await Http01(MemoryStorage()).listen("127.0.0.1", 0) as solver:
+        assert solver.port is not None
+        assert (await say(solver.port, f"GET {PATH} HTTP/1.1\r\nHost: \xe4\r\n\r\n".encode("latin-1"))).startswith(b"HTTP/1.1 404 ")
+        reader, writer = await asyncio.open_connection("127.0.0.1", solver.port)
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_without_h11_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How to install it."""
+    monkeypatch.setitem(sys.modules, "h11", None)
+    with pytest.raises(ConfigError) as caught:
+        await Http01().listen("127.0.0.1", 0)
+    assert "tlsio[acme]" in str(caught.value.hint)
 
 
 async def test_a_silent_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:

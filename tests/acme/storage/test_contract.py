@@ -16,6 +16,7 @@ from tlsio.model.errors import StoreError, UsageError, UsageTypeError
 
 if TYPE_CHECKING:
     from storages import Storages
+    from tlsio.acme import Storage
 
 WRONG_KEYS = {
     "empty": "",
@@ -213,6 +214,21 @@ async def test_a_lock_of_another_kind_of_storage_is_refused(storages: Storages) 
             await storage.store("a", b"", lock=Other())
         with pytest.raises(UsageTypeError):
             await storage.delete("a", lock=Other())
+
+
+@pytest.mark.slow
+async def test_neighbours_that_come_and_go_do_not_disturb_each_other(storages: Storages) -> None:
+    """Each value is the only one of its folder at times, so the folder comes and goes too."""
+
+    async def come_and_go(storage: Storage, name: str) -> None:
+        for _ in range(40):
+            await storage.store(f"challenges/http-01/{name}", name.encode())
+            assert await storage.load(f"challenges/http-01/{name}") == name.encode()
+            await storage.delete(f"challenges/http-01/{name}")
+
+    async with storages.open() as one, storages.open() as other:
+        await asyncio.gather(*(come_and_go(node, f"{number}{name}") for name, node in (("a", one), ("b", other)) for number in range(3)))
+        assert await one.list("") == []
 
 
 @pytest.mark.slow

@@ -11,6 +11,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tlsio.model.errors import ConfigError, FetchError, missing_extra
+
+try:
+    import h11  # noqa: F401
+except ModuleNotFoundError:
+    raise missing_extra("h11", "acme") from None
+
 from tlsio.acme.client.account import Account, read_account
 from tlsio.acme.client.account_key import encode_base64url
 from tlsio.acme.client.chain import read_chain
@@ -26,7 +33,6 @@ from tlsio.acme.client.turns import Turns
 from tlsio.interop.fetch import Fetcher
 from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_duration, check_function, wrong_value
-from tlsio.model.errors import ACMEError, ConfigError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +45,17 @@ if TYPE_CHECKING:
     from tlsio.acme.client.renewal_info import RenewalInfo
     from tlsio.acme.client.transport import Answer
     from tlsio.model.options.connect import ConnectOptionsDict
+
+    class ClientOptionsDict(ConnectOptionsDict, total=False):
+        """The keyword arguments of a `Client`."""
+
+        allow_http: bool
+        proxy: str | None
+        timeout: float
+        poll_timeout: float
+        clock: Callable[[], datetime] | None
+        sleep: Callable[[float], Awaitable[None]] | None
+
 
 __all__ = ["REASONS", "Client"]
 
@@ -90,8 +107,8 @@ class Client:
         Args:
             directory_url: Where the authority begins, such as
                 `https://acme-v02.api.letsencrypt.org/directory`.
-            allow_http: Accept plain http, for tests on one machine: whoever is between reads and
-                changes everything.
+            allow_http: Accept plain http, for tests on one machine: a machine in between could read
+                and change everything.
             proxy: The URL of a proxy of HTTP.
             timeout: Seconds for one request.
             poll_timeout: Seconds to wait in all until an order or authorization is decided.
@@ -218,7 +235,7 @@ class Client:
         """Order a certificate.
 
         Args:
-            account: Who orders.
+            account: The account that orders.
             names: DNS names as A-labels, wildcards, or IP addresses.
             profile: One of `Directory.profiles`.
             replaces: The certificate in DER that will be replaced (RFC 9773 §5); only sent to an
@@ -271,7 +288,7 @@ class Client:
         )
 
     async def respond(self, account: Account, offer: Offer) -> Offer:
-        """Tell the authority that it may look now (§7.5.1)."""
+        """Notify the authority that it may look now (§7.5.1)."""
         answer = await self._post(account, offer.url, {}, is_repeatable=True)
         return read_offer(answer.fields)
 
@@ -287,19 +304,7 @@ class Client:
         found = await poll(url, ask, lambda one: one.status != "pending", sleep=self._sleep, longest=self._poll_timeout)
         if found.status == "valid":
             return found
-        cause = found.error
-        reason = cause.message.partition(": ")[2] if cause is not None else f"it is {found.status}"
-        raise ACMEError(
-            f"The authority could not verify {found.identifier}: {reason}",
-            code="ERR_ACME_CHALLENGE_FAILED",
-            hint=cause.hint if cause else None,
-            problem=cause.problem if cause else None,
-            status=cause.status if cause else None,
-            detail=cause.detail if cause else None,
-            subproblems=(cause,) if cause else (),
-            identifier=found.identifier.value,
-            url=url,
-        )
+        raise found.failure()
 
     async def deactivate_authorization(self, account: Account, url: str) -> None:
         """Give up an authorization (§7.5.2); pending ones count against an account's limits."""
@@ -318,17 +323,7 @@ class Client:
             found = await poll(order.url, ask, lambda one: one.status in wanted, sleep=self._sleep, longest=self._poll_timeout, first=first)
         if found.status != "invalid":
             return found
-        cause = found.error
-        raise ACMEError(
-            cause.message if cause else f"The order {found.url} is invalid, and the authority does not say why",
-            code="ERR_ACME_ORDER_INVALID",
-            hint=cause.hint if cause else "It has expired, or an authorization is not valid any more: order again.",
-            problem=cause.problem if cause else None,
-            status=cause.status if cause else None,
-            detail=cause.detail if cause else None,
-            subproblems=cause.subproblems if cause else (),
-            url=found.url,
-        )
+        raise found.failure()
 
     async def finalize(self, account: Account, order: Order, csr: bytes) -> Order:
         """Send the certificate request (DER), and wait until the certificate is there (§7.4).
@@ -353,7 +348,7 @@ class Client:
         """Return the certificate of an order with its chain (§7.4.2).
 
         Args:
-            account: Who ordered it.
+            account: The account that ordered it.
             url: `Order.certificate`.
             preferred_chain: The common name of a root: the first chain below it is returned if the
                 authority has one, otherwise its own choice.
@@ -378,7 +373,7 @@ class Client:
 
         Args:
             certificate: DER.
-            account: Has ordered it, or has authorizations for all its names.
+            account: The one that ordered it, or one with authorizations for all its names.
             key: The certificate's private key, if there is no account.
             reason: One of `REASONS`.
         """

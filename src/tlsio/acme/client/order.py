@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.client.problem import invalid_answer, read_problem
+from tlsio.model.errors import ACMEError
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tlsio.acme.client.fields import Fields
-    from tlsio.model.errors import ACMEError
 
 __all__ = ["Authorization", "Identifier", "Offer", "Order", "identify", "read_authorization", "read_offer", "read_order"]
 
@@ -42,7 +42,7 @@ class Identifier:
     value: str
 
     def __str__(self) -> str:
-        return self.value
+        return printable(self.value)  # an authority may return anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,17 @@ class Order:
     error: ACMEError | None
     retry_after: float | None = None
 
+    def failure(self) -> ACMEError:
+        """Return the error for an invalid order."""
+        return _failure(
+            self.error.message if self.error else f"The order {self.url} is invalid, and the authority does not say why",
+            self.error,
+            code="ERR_ACME_ORDER_INVALID",
+            hint="It has expired, or an authorization is not valid any more: order again.",
+            subproblems=self.error.subproblems if self.error else (),
+            url=self.url,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -78,7 +89,7 @@ class Offer:
 
     Attributes:
         type: Such as `"http-01"`.
-        url: What is told that it may look.
+        url: Takes the notice that the authority may look.
         status: `"pending"`, `"processing"`, `"valid"` or `"invalid"`.
         token: Random, of the authority.
         error: Why it is invalid; None if it is not.
@@ -117,6 +128,18 @@ class Authorization:
     def error(self) -> ACMEError | None:
         """Why it is invalid; None if the authority does not say."""
         return next((one.error for one in self.offers if one.error is not None), None)
+
+    def failure(self) -> ACMEError:
+        """Return the error for an authorization that is not valid."""
+        reason = self.error.message.partition(": ")[2] if self.error else f"it is {self.status}"
+        return _failure(
+            f"The authority could not verify {self.identifier}: {reason}",
+            self.error,
+            code="ERR_ACME_CHALLENGE_FAILED",
+            subproblems=(self.error,) if self.error else (),
+            identifier=self.identifier.value,
+            url=self.url,
+        )
 
 
 def identify(name: str) -> Identifier:
@@ -186,6 +209,13 @@ def read_offer(fields: Fields) -> Offer:
         token=token,
         error=None if error is None else read_problem(error.members, what, url=fields.url),
     )
+
+
+def _failure(message: str, cause: ACMEError | None, *, hint: str | None = None, **details: Any) -> ACMEError:
+    """Return an error that has what the authority says of its cause."""
+    if cause is None:
+        return ACMEError(message, hint=hint, **details)
+    return ACMEError(message, hint=cause.hint, problem=cause.problem, status=cause.status, detail=cause.detail, **details)
 
 
 def _understood(challenges: Iterable[Fields]) -> Iterable[Offer]:

@@ -51,6 +51,8 @@ _log = logging.getLogger("tlsio.acme")
 
 _LOADERS = 32  # certificates that are read at a time, at the start
 _START_TIMEOUT = 10.0  # seconds; servers begin without what was not read by then
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
 _LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
 _HOUSEKEEPING = timedelta(days=1)
@@ -384,12 +386,29 @@ class Manager(Emitter):
             if managed.due is None and managed.task is None:
                 self._schedule.put(managed, self._upkeep.plan(managed))
         next_housekeeping = self._clock() + _HOUSEKEEPING * self._chance.random()
+        drift = self._find_drift()
         while True:
+            if abs(self._find_drift() - drift) > _SET:
+                drift = self._find_drift()
+                self._clock_was_set()
             self._workers.add(self._schedule.take_due())
             if self._clock() >= next_housekeeping:
                 next_housekeeping = self._clock() + _HOUSEKEEPING
                 self._spawn(self._keep_house())
             await self._schedule.wait()
+
+    def _find_drift(self) -> timedelta:
+        """Return by how much the clock differs from the loop's; constant, unless it is set."""
+        return self._clock() - _EPOCH - timedelta(seconds=asyncio.get_running_loop().time())
+
+    def _clock_was_set(self) -> None:
+        """Plan anew: all times that were noted mean nothing. A machine that slept comes here too."""
+        _log.info("The clock was set, or the machine has slept: all certificates are looked at")
+        self._orders.forget_waits()
+        for managed in self._managed.values():
+            managed.order_after, managed.blocks, managed.next_look, managed.trouble = None, None, None, NO_TROUBLE
+            if managed.task is None:
+                self._schedule.put(managed, self._clock())
 
     async def _load(self) -> None:
         """Read all certificates from the storage."""

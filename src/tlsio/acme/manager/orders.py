@@ -126,6 +126,13 @@ class Orders:
         elif managed.is_worse_than(best, now):
             self._adopt(managed, Found(best.certificate, self.complete(best)), None)
 
+    def forget_waits(self) -> None:
+        """Forget until when to wait: the clock was set, and these times mean nothing."""
+        self._closed.clear()
+        self._crowds.clear()
+        for health in self.health.values():
+            health.succeed()
+
     def complete(self, found: Found) -> Facts:
         """Return the facts with a time to renew, which another program may not have noted."""
         if found.facts.chosen is not None:
@@ -331,7 +338,7 @@ class Orders:
             # The name is not to blame, and does not wait longer each time: the pause of the
             # authority bounds what it is asked.
             wait = find_wait(1, self._left(managed), self._chance)
-            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message)
+            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
         else:
             trouble = self._add_failure(managed, code, message)
         blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]

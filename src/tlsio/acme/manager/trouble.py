@@ -19,8 +19,9 @@ _HOUR = timedelta(hours=1)
 _KEPT = 10  # times of failures; more than any authority allows in an hour
 _MAX_FAILURES = 1_000_000
 _MAX_TEXT = 2000  # characters of a message
-# A little more than what is ever written: a later time comes from a clock that was wrong.
-_LATEST = MAX_RETRY_AFTER + timedelta(days=1)
+# A little more than what is ever written: a later time comes from a clock that was wrong. So does
+# a note of the future, but for what the clocks of nodes differ.
+_LATEST, _SKEW = MAX_RETRY_AFTER + timedelta(days=1), timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Trouble:
         next_try: No order before.
         code: The code of the last error.
         message: Its message.
+        noted_at: When this was found.
     """
 
     failures: int = 0
@@ -43,20 +45,26 @@ class Trouble:
     next_try: datetime | None = None
     code: str | None = None
     message: str | None = None
+    noted_at: datetime | None = None
 
     @classmethod
     def read(cls, data: bytes | None, now: datetime) -> Trouble:
         """Read what `write` has written; what cannot be read is no trouble."""
         found = parse_json(data)
         times = found.get("failed_at")
-        next_try = read_instant(found.get("next_try"))
+        next_try, noted_at = read_instant(found.get("next_try")), read_instant(found.get("noted_at"))
+        if noted_at is None or noted_at > now + _SKEW or (next_try is not None and next_try > now + _LATEST):
+            next_try = None
         code, message = found.get("code"), found.get("message")
         return cls(
             read_number(found.get("failures"), _MAX_FAILURES),
-            tuple(time for one in (times if isinstance(times, list) else ())[-_KEPT:] if (time := read_instant(one))),
-            next_try if next_try is not None and next_try <= now + _LATEST else None,
+            tuple(
+                time for one in (times if isinstance(times, list) else ())[-_KEPT:] if (time := read_instant(one)) and time <= now + _SKEW
+            ),
+            next_try,
             code if isinstance(code, str) else None,
             message[:_MAX_TEXT] if isinstance(message, str) else None,
+            noted_at,
         )
 
     def write(self, names: Sequence[str]) -> bytes:
@@ -64,6 +72,7 @@ class Trouble:
         return print_json(
             {
                 "names": list(names),
+                "noted_at": write_instant(self.noted_at),
                 "failures": self.failures,
                 "failed_at": [write_instant(time) for time in self.failed_at],
                 "next_try": write_instant(self.next_try),
@@ -87,7 +96,7 @@ class Trouble:
         next_try = now + wait
         if len(times) >= most_in_an_hour:
             next_try = max(next_try, times[-most_in_an_hour] + _HOUR)
-        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT])
+        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT], now)
 
 
 NO_TROUBLE = Trouble()

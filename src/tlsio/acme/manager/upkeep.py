@@ -69,13 +69,13 @@ class Upkeep:
         if not managed.is_saved:
             await self._orders.save(managed)
         now = self._clock()
-        if managed.next_look is None or managed.next_look <= now:
+        if managed.next_look is None or _is_time(managed.next_look, now):
             await self._orders.follow(managed)
             managed.next_look = now + self._spread(_LOOK)
         if managed.certificate is not None:
-            if managed.facts.next_poll is not None and managed.facts.next_poll <= now:
+            if _is_time(managed.facts.next_poll, now):
                 await self._poll(managed)
-            if managed.next_crl is not None and managed.next_crl <= now:
+            if _is_time(managed.next_crl, now):
                 await self._look_for_revocation(managed)
         if managed.find_order(self._clock()) <= self._clock():
             self._orders.wait_for_issuers(managed)
@@ -130,7 +130,7 @@ class Upkeep:
             await self._orders.follow(managed)
             certificate, now = managed.certificate, self._clock()
             managed.next_look = now + self._spread(_LOOK)
-            if certificate is None or managed.facts.next_poll is None or now < managed.facts.next_poll <= now + _LONGEST_POLL:
+            if certificate is None or not _is_time(managed.facts.next_poll, now):
                 return
             issuer = self._issuers.get(certificate.issuer)
             if issuer is None:
@@ -190,3 +190,8 @@ class Upkeep:
     def _spread(self, time: timedelta) -> timedelta:
         """Return up to a tenth less: certificates that came together are not looked at together."""
         return time * (1 - 0.1 * self._chance.random())
+
+
+def _is_time(time: datetime | None, now: datetime) -> bool:
+    """Tell whether a time has come, or was noted by a clock that was wrong."""
+    return time is not None and not now < time <= now + _LONGEST_POLL

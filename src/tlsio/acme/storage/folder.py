@@ -30,8 +30,8 @@ _NEW = ".new"
 # Far longer than a write lasts. It is compared with the time of a new file on the same file system,
 # so the clock of this machine does not matter.
 _ABANDONED_SECONDS = 3600
-# Another process may remove an empty folder in the moment before the file is moved into it.
-_TRIES = 20
+# Others may remove a folder, because it is empty, in the moment before a file is moved into it.
+_TRIES = 100
 # What a certificate and its status may need: a disk that takes this now takes an order's result.
 _PROBE_BYTES = 64 * 1024
 
@@ -83,16 +83,15 @@ class Folder:
         self, new: int, temporary: str, folders: Sequence[str], name: str, allow: Callable[[], contextlib.AbstractContextManager[None]]
     ) -> None:
         for attempt in range(_TRIES):
-            with self.opened(folders, create=True) as folder:
-                try:
+            try:
+                with self.opened(folders, create=True) as folder:
                     with allow():
                         os.rename(temporary, name, src_dir_fd=new, dst_dir_fd=folder)
-                except FileNotFoundError:
-                    if attempt == _TRIES - 1:
-                        raise
-                    continue
-                os.fsync(folder)
-                return
+                    os.fsync(folder)
+                    return
+            except FileNotFoundError:
+                if attempt == _TRIES - 1:
+                    raise
 
     def remove(self, key: str, allow: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         """Remove a file, if there is one, and the folders that are empty then."""
@@ -158,17 +157,11 @@ class Folder:
 
 
 def _open_inner(folder: int, name: str, *, create: bool) -> int:
-    for attempt in range(_TRIES):
-        if create:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, _FOLDER, dir_fd=folder)
-                os.fsync(folder)
-        try:
-            return os.open(name, _FOLDER_FLAGS, dir_fd=folder)
-        except FileNotFoundError:  # removed again, because it was empty
-            if not create or attempt == _TRIES - 1:
-                raise
-    raise AssertionError("unreachable")  # pragma: no cover - the loop returns or raises
+    if create:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, _FOLDER, dir_fd=folder)
+            os.fsync(folder)
+    return os.open(name, _FOLDER_FLAGS, dir_fd=folder)
 
 
 def _write_file(folder: int, name: str, content: bytes) -> float:

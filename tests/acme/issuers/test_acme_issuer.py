@@ -18,14 +18,15 @@ import tlsio
 from acme_clients import client_of, issuer_of
 from acme_proxy import AuthorityProxy
 from acme_solvers import Alpn, Names, Recorder, Web
+from pebble import Pebble
 from tlsio.acme import AccountKey, ACMEIssuer, FileStorage, MemoryStorage
 from tlsio.acme.issuers.acme_issuer import issuer_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from acme_proxy import Reply, Request
-    from pebble import Pebble
     from tlsio.acme import Challenge, Issued
 
 pytestmark = pytest.mark.slow
@@ -76,6 +77,13 @@ class Blind(Recorder):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.type = kind
+
+
+@pytest.fixture(scope="module")
+def forgiving() -> Iterator[Pebble]:
+    """An authority that uses every valid authorization again."""
+    with Pebble(authz_reuse=100) as running:
+        yield running
 
 
 # --- certificates ---
@@ -240,6 +248,36 @@ async def test_a_cancelled_call_leaves_no_answers(pebble: Pebble) -> None:
         assert not blind.presented
 
 
+async def test_a_call_may_be_cancelled_at_any_request(pebble: Pebble, tmp_path: Path) -> None:
+    """Nothing is presented and no lock is held afterwards: the same issuer goes on, with the account that there is."""
+    solved = asyncio.Event()
+    wanted = 0
+
+    def count(request: Request, reply: Reply) -> None:
+        if len(proxy.requests) == wanted:
+            reply.stalls = True
+            solved.set()
+
+    async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble, count) as proxy:
+        issuer = issuer_of(proxy, web, storage=FileStorage(tmp_path / "acme"))
+        for wanted in range(1, 30):  # noqa: B007 - the proxy reads it
+            proxy.requests.clear()
+            solved.clear()
+            task = asyncio.create_task(issuer.issue(["issuer-24.example.test"]))
+            stalled = asyncio.create_task(solved.wait())
+            await asyncio.wait({task, stalled}, return_when=asyncio.FIRST_COMPLETED)
+            stalled.cancel()
+            if task.done():
+                break
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not web.presented
+        assert names_of(await task) == {"issuer-24.example.test"}
+        assert wanted > 8
+        assert proxy.count("new_account") == 0
+
+
 async def test_unknown_types_of_challenges_are_ignored(pebble: Pebble) -> None:
     """Whatever they contain."""
 
@@ -249,6 +287,22 @@ async def test_unknown_types_of_challenges_are_ignored(pebble: Pebble) -> None:
 
     async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble, add_unknown) as proxy:
         assert names_of(await issuer_of(proxy, web).issue(["issuer-12.example.test"])) == {"issuer-12.example.test"}
+
+
+async def test_names_that_are_still_verified_need_no_challenge(forgiving: Pebble) -> None:
+    """The authority uses their authorizations again."""
+    async with Web().listen(forgiving.http_port) as web:
+        issuer = issuer_of(forgiving, web)
+        for _ in range(2):
+            assert names_of(await issuer.issue(["issuer-25.example.test"])) == {"issuer-25.example.test"}
+        assert len(web.seen) == 1
+
+
+async def test_an_unknown_profile_is_an_error_of_ours(forgiving: Pebble) -> None:
+    """Nothing is ordered."""
+    with pytest.raises(tlsio.ConfigError) as caught:
+        await issuer_of(forgiving, Web(), profile="platinum").issue(["issuer-26.example.test"])
+    assert caught.value.code == "ERR_ACME_INVALID_PROFILE"
 
 
 # --- the account ---
@@ -301,6 +355,18 @@ async def test_a_broken_key_is_not_replaced_silently(pebble: Pebble) -> None:
     await storage.store(f"accounts/{issuer.name}/key.pem", b"nonsense")
     with pytest.raises(tlsio.ConfigError, match=r"key\.pem"):
         await issuer.account()
+
+
+async def test_a_process_that_keeps_the_lock(pebble: Pebble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for it has an end, and so have the calls."""
+    monkeypatch.setattr("tlsio.acme.issuers.stored_account._LOCK_TIMEOUT", 0.05)
+    storage = MemoryStorage()
+    issuer = issuer_of(pebble, storage=storage)
+    async with storage.lock(f"account-{issuer.name}"):
+        with pytest.raises(tlsio.StoreError) as caught:
+            await issuer.account()
+    assert caught.value.code == "ERR_ACME_LOCK_TIMEOUT"
+    assert (await issuer.account()).is_usable
 
 
 async def test_an_account_that_the_authority_forgot_is_made_again(pebble: Pebble) -> None:
