@@ -108,14 +108,28 @@ def tlsio_command(folder: Path, authority: Pebble) -> list[str]:
     """Return the command line of tlsio."""
     domains = [word for name in NAMES for word in ("--domain", name)]
     place = ["--host", "127.0.0.1", "--port", str(authority.tls_port), "--no-redirect", "--lifespan", "off", "--access-log", "off"]
-    acme = ["--agree-tos", "--acme-server", authority.directory_url, "--acme-server-ca", "authority.pem", "--acme-storage", str(folder / "storage")]
+    acme = [
+        "--agree-tos",
+        "--acme-server",
+        authority.directory_url,
+        "--acme-server-ca",
+        "authority.pem",
+        "--acme-storage",
+        str(folder / "storage"),
+    ]
     return [sys.executable, "-m", "tlsio", "serve", "main:app", *domains, *place, *acme]
 
 
 def caddy_command(folder: Path, authority: Pebble) -> list[str]:
     """Write Caddy's configuration, and return its command line."""
     with own_port() as unused:
-        values = {"http": unused, "https": authority.tls_port, "folder": folder, "directory": authority.directory_url, "names": ", ".join(NAMES)}
+        values = {
+            "http": unused,
+            "https": authority.tls_port,
+            "folder": folder,
+            "directory": authority.directory_url,
+            "names": ", ".join(NAMES),
+        }
     (folder / "Caddyfile").write_text(CADDY.format(**values))
     return [find_caddy() or "caddy", "run", "--config", str(folder / "Caddyfile")]
 

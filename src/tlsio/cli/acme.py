@@ -36,7 +36,7 @@ _REASONS = ("unspecified", "keyCompromise", "affiliationChanged", "superseded", 
     cls=Group,
     examples="""
     tlsio acme obtain example.com www.example.com --agree-tos       this machine answers on port 80 or 443 itself
-    tlsio acme obtain example.com --webroot /var/www/html --agree-tos --cert site.pem --key site.key
+    tlsio acme obtain example.com --webroot /var/www --cert site.pem --key site.key
     tlsio acme renew                                                what is due, once or twice a day
     tlsio acme status                                               what there is, and what is wrong
     tlsio acme import /etc/letsencrypt                              take over from certbot
@@ -53,8 +53,9 @@ def acme() -> None:
 @acme.command(
     examples="""
     tlsio acme obtain example.com www.example.com --agree-tos
-    tlsio acme obtain example.com --webroot /var/www/html --deploy-hook 'systemctl reload nginx' --cert site.pem --key site.key
-    tlsio acme obtain '*.example.com' --dns rfc2136 --dns-settings dns.toml --agree-tos
+    tlsio acme obtain example.com --webroot /var/www --cert site.pem --key site.key
+    tlsio acme obtain example.com --deploy-hook 'systemctl reload postfix'
+    tlsio acme obtain '*.example.com' --dns rfc2136 --dns-settings dns.toml
     tlsio acme obtain example.com --server letsencrypt-staging --agree-tos      try it out
     """,
 )
@@ -172,7 +173,9 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     """,
 )
 @click.argument("name", metavar="NAME")
-@click.option("--reason", type=click.Choice(_REASONS), help="What the authority publishes about it.")
+@click.option(
+    "--reason", type=click.Choice(_REASONS), metavar="REASON", help=f"What the authority publishes about it: {', '.join(_REASONS)}."
+)
 @click.option("--renew", "is_renewed", is_flag=True, help="Obtain a new certificate first, with a new key.")
 @storage_options
 def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, reason: str | None, is_renewed: bool) -> None:
