@@ -315,9 +315,9 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
     """Return a value of TOML in the type that a field is annotated with."""
     if value is False and kind.endswith("| None"):
         return None  # TOML has no null: `header_timeout = false` is no limit
-    if kind.startswith("tuple"):
+    if several := _SEVERAL.match(kind):
         values = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
+        return tuple(_convert(label, several[1], one, folder) for one in values)
     if kind.startswith("Path"):
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ConfigError(f"{label} must be a path, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
@@ -361,6 +361,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "bool": (bool, "true or false"),
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
 _TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

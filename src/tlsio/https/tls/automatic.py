@@ -58,7 +58,7 @@ class Automatic:
         self.http01 = Http01(self._storage, is_pending=names.__contains__)
         self._tls_alpn01 = TlsAlpn01(self._storage, is_pending=names.__contains__)
         by_type: dict[str, Solver] = {"tls-alpn-01": self._tls_alpn01, "http-01": self.http01}
-        self._solvers = [by_type[one] for one in settings.challenges or by_type]
+        self._solvers = [by_type[one] for one in (by_type if settings.challenges is None else settings.challenges)]
         if settings.dns is not None:
             self._solvers.append(make_dns01(settings.dns, settings.dns_settings))
 
