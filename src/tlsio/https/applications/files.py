@@ -58,6 +58,7 @@ _TYPES = {
 }
 _PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN = "application/octet-stream"
+_CHUNK = 262144  # bytes of a larger file that one call of a thread reads, as in aiohttp
 _SMALL = 65536  # bytes that are read at once: Starlette's chunk
 
 _QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110, section 12.4.2
@@ -102,6 +103,7 @@ class Files(StaticFiles):
         except HTTPException as error:
             response = PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
         if isinstance(response, FileResponse):
+            response.chunk_size = _CHUNK
             scope = {**scope, "headers": _with_valid_range(scope, response)}
             send = _limited(send)
         await response(scope, receive, send)

@@ -77,11 +77,12 @@ class _RefusedError(Exception):
 class _ConnectionConfig:
     """uvicorn's Config, with the application as one connection sees it."""
 
-    __slots__ = ("_config", "loaded_app")
+    __slots__ = ("_config", "loaded_app", "reset_contextvars")
 
     def __init__(self, config: Config, app: Any) -> None:
         self._config = config
         self.loaded_app = app
+        self.reset_contextvars = config.reset_contextvars  # which uvicorn looks up for each request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
