@@ -75,12 +75,11 @@ def main() -> None:
     arguments = parser.parse_args()
     servers = {"tlsio": tlsio_command, **({"Caddy": caddy_command} if find_caddy() else {})}
     found: dict[str, list[Result]] = {name: [] for name in servers}
-    with Pebble(profiles={"default": 90 * 86400}) as authority:
-        with tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
-            for number in range(arguments.rounds + 1):
-                for name, command in servers.items():
-                    result = measure(command, authority, compiled)
-                    found[name] += [result] if number else []
+    with Pebble(profiles={"default": 90 * 86400}) as authority, tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
+        for number in range(arguments.rounds + 1):
+            for name, command in servers.items():
+                result = measure(command, authority, compiled)
+                found[name] += [result] if number else []
     print("| server | seconds | of all rounds | CPU seconds |\n|---|---:|---:|---:|")
     for name, results in found.items():
         elapsed = [one.elapsed for one in results]
@@ -158,9 +157,12 @@ def wait_for(name: str, port: int, context: ssl.SSLContext, process: subprocess.
     """Wait until a client accepts the server under this name."""
     deadline = time.perf_counter() + PATIENCE
     while time.perf_counter() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as plain:
-            with context.wrap_socket(plain, server_hostname=name):
-                return
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 5) as plain,
+            context.wrap_socket(plain, server_hostname=name),
+        ):
+            return
         time.sleep(PAUSE)
     raise SystemExit(f"{name} was not served within {PATIENCE:g} s")
 

@@ -52,6 +52,7 @@ class SimulatedAuthority:
     Attributes:
         fault: What is wrong with it now.
         latency: Seconds that an order takes.
+        poll_interval: Seconds after which it wants to be asked for a suggestion again.
         window: Where it suggests to renew, as shares of the life; None: it has no ARI.
         orders: All orders so far, also failed ones.
         exceeded: How often one of its limits was met.
@@ -64,6 +65,7 @@ class SimulatedAuthority:
         self.clock = clock
         self.lifetime = lifetime
         self.latency = latency
+        self.poll_interval = 6 * 3600.0
         self.window: tuple[float, float] | None = (0.48, 0.52) if has_ari else None
         self.moved: dict[bytes, tuple[datetime, datetime]] = {}
         self.fault: Fault | None = None
@@ -126,7 +128,7 @@ class SimulatedAuthority:
             found = x509.load_der_x509_certificate(certificate)
             begin, life = found.not_valid_before_utc, found.not_valid_after_utc - found.not_valid_before_utc
             window = begin + life * self.window[0], begin + life * self.window[1]
-        return RenewalInfo(*window, "https://status.example/", 6 * 3600.0)
+        return RenewalInfo(*window, "https://status.example/", self.poll_interval)
 
     async def revoke(self, certificate: bytes, reason: str | None = None) -> None:
         """Put it on the list."""

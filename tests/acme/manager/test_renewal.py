@@ -119,7 +119,7 @@ def test_failures_of_an_hour_are_bounded() -> None:
 def test_trouble_is_read_as_it_was_written() -> None:
     """Of other processes, and after a restart."""
     trouble = NO_TROUBLE.add(BEGIN, HOUR, 5, "ERR_X", "it failed").add(BEGIN + HOUR, HOUR, 5, "ERR_Y", "again")
-    assert Trouble.read(trouble.write(["a.example"], BEGIN + HOUR), BEGIN + HOUR) == trouble
+    assert Trouble.read(trouble.write(["a.example"]), BEGIN + HOUR) == trouble
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_broken_trouble_is_none(data: bytes | None) -> None:
 def test_time_of_a_clock_that_was_wrong_is_dropped() -> None:
     """Nothing waits for years."""
     then = BEGIN + DAY
-    found = Trouble.read(NO_TROUBLE.add(then, HOUR, 5, "ERR", "no").write(["a.example"], then), BEGIN)
+    found = Trouble.read(NO_TROUBLE.add(then, HOUR, 5, "ERR", "no").write(["a.example"]), BEGIN)
     assert (found.failures, found.next_try, found.failed_at) == (1, None, ())
 
 

@@ -227,7 +227,7 @@ class Orders:
         """Note a failure before there is one: this process may not live to note it."""
         await self._records.storage.check()
         failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since")
-        await self._records.save_trouble(managed.names, failed, self._clock(), lock)
+        await self._records.save_trouble(managed.names, failed, lock)
 
     async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
         """Order of the staging authority, whose limits are wide; its certificate is dropped.
@@ -316,7 +316,7 @@ class Orders:
 
     async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
         await self._records.save(managed.names, found, lock)
-        await self._records.save_trouble(managed.names, NO_TROUBLE, self._clock(), lock)
+        await self._records.save_trouble(managed.names, NO_TROUBLE, lock)
         managed.is_saved = True
 
     async def save(self, managed: Managed) -> None:
@@ -338,7 +338,7 @@ class Orders:
             # The name is not to blame, and does not wait longer each time: the pause of the
             # authority bounds what it is asked.
             wait = find_wait(1, self._left(managed), self._chance)
-            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message)
+            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
         else:
             trouble = self._add_failure(managed, code, message)
         blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]
@@ -347,7 +347,7 @@ class Orders:
         managed.trouble = trouble
         managed.error = list(errors.values())[-1]
         self._failed(managed)
-        await self._records.save_trouble(managed.names, trouble, self._clock(), lock)
+        await self._records.save_trouble(managed.names, trouble, lock)
 
     def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
         wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)

@@ -101,12 +101,12 @@ class Records:
         """Return the failures of all processes."""
         return Trouble.read(await self.storage.load(_status(names)), now)
 
-    async def save_trouble(self, names: Sequence[str], trouble: Trouble, now: datetime, lock: Lock) -> None:
+    async def save_trouble(self, names: Sequence[str], trouble: Trouble, lock: Lock) -> None:
         """Write the failures; without any, remove what is there."""
         if trouble == NO_TROUBLE:
             await self.storage.delete(_status(names), lock=lock)
         else:
-            await self.storage.store(_status(names), trouble.write(names, now), lock=lock)
+            await self.storage.store(_status(names), trouble.write(names), lock=lock)
 
 
 def rank(found: Found, names: Sequence[str], now: datetime) -> tuple[bool, bool, bool, datetime]:

@@ -37,6 +37,7 @@ class Trouble:
         next_try: No order before.
         code: The code of the last error.
         message: Its message.
+        noted_at: When this was found.
     """
 
     failures: int = 0
@@ -44,6 +45,7 @@ class Trouble:
     next_try: datetime | None = None
     code: str | None = None
     message: str | None = None
+    noted_at: datetime | None = None
 
     @classmethod
     def read(cls, data: bytes | None, now: datetime) -> Trouble:
@@ -62,14 +64,15 @@ class Trouble:
             next_try,
             code if isinstance(code, str) else None,
             message[:_MAX_TEXT] if isinstance(message, str) else None,
+            noted_at,
         )
 
-    def write(self, names: Sequence[str], now: datetime) -> bytes:
+    def write(self, names: Sequence[str]) -> bytes:
         """Return it as a person can read it."""
         return print_json(
             {
                 "names": list(names),
-                "noted_at": write_instant(now),
+                "noted_at": write_instant(self.noted_at),
                 "failures": self.failures,
                 "failed_at": [write_instant(time) for time in self.failed_at],
                 "next_try": write_instant(self.next_try),
@@ -93,7 +96,7 @@ class Trouble:
         next_try = now + wait
         if len(times) >= most_in_an_hour:
             next_try = max(next_try, times[-most_in_an_hour] + _HOUR)
-        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT])
+        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT], now)
 
 
 NO_TROUBLE = Trouble()

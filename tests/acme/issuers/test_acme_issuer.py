@@ -18,14 +18,15 @@ import tlsio
 from acme_clients import client_of, issuer_of
 from acme_proxy import AuthorityProxy
 from acme_solvers import Alpn, Names, Recorder, Web
+from pebble import Pebble
 from tlsio.acme import AccountKey, ACMEIssuer, FileStorage, MemoryStorage
 from tlsio.acme.issuers.acme_issuer import issuer_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from acme_proxy import Reply, Request
-    from pebble import Pebble
     from tlsio.acme import Challenge, Issued
 
 pytestmark = pytest.mark.slow
@@ -76,6 +77,13 @@ class Blind(Recorder):
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.type = kind
+
+
+@pytest.fixture(scope="module")
+def forgiving() -> Iterator[Pebble]:
+    """An authority that uses every valid authorization again."""
+    with Pebble(authz_reuse=100) as running:
+        yield running
 
 
 # --- certificates ---
@@ -281,6 +289,22 @@ async def test_unknown_types_of_challenges_are_ignored(pebble: Pebble) -> None:
         assert names_of(await issuer_of(proxy, web).issue(["issuer-12.example.test"])) == {"issuer-12.example.test"}
 
 
+async def test_names_that_are_still_verified_need_no_challenge(forgiving: Pebble) -> None:
+    """The authority uses their authorizations again."""
+    async with Web().listen(forgiving.http_port) as web:
+        issuer = issuer_of(forgiving, web)
+        for _ in range(2):
+            assert names_of(await issuer.issue(["issuer-25.example.test"])) == {"issuer-25.example.test"}
+        assert len(web.seen) == 1
+
+
+async def test_an_unknown_profile_is_an_error_of_ours(forgiving: Pebble) -> None:
+    """Nothing is ordered."""
+    with pytest.raises(tlsio.ConfigError) as caught:
+        await issuer_of(forgiving, Web(), profile="platinum").issue(["issuer-26.example.test"])
+    assert caught.value.code == "ERR_ACME_INVALID_PROFILE"
+
+
 # --- the account ---
 
 
@@ -331,6 +355,18 @@ async def test_a_broken_key_is_not_replaced_silently(pebble: Pebble) -> None:
     await storage.store(f"accounts/{issuer.name}/key.pem", b"nonsense")
     with pytest.raises(tlsio.ConfigError, match=r"key\.pem"):
         await issuer.account()
+
+
+async def test_a_process_that_keeps_the_lock(pebble: Pebble, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for it has an end, and so have the calls."""
+    monkeypatch.setattr("tlsio.acme.issuers.stored_account._LOCK_TIMEOUT", 0.05)
+    storage = MemoryStorage()
+    issuer = issuer_of(pebble, storage=storage)
+    async with storage.lock(f"account-{issuer.name}"):
+        with pytest.raises(tlsio.StoreError) as caught:
+            await issuer.account()
+    assert caught.value.code == "ERR_ACME_LOCK_TIMEOUT"
+    assert (await issuer.account()).is_usable
 
 
 async def test_an_account_that_the_authority_forgot_is_made_again(pebble: Pebble) -> None:
