@@ -39,7 +39,12 @@ urllib.request.urlopen(f"{sys.argv[1]}/{command}", json.dumps(body).encode()).re
 def settings(authority: Pebble, folder: Path, *domains: str, **more: Any) -> ACME:
     """Return settings for this authority, with a storage in a folder."""
     (folder / "authority.pem").write_bytes(authority.ca)
-    given: dict[str, Any] = {"agree_tos": True, "server": authority.directory_url, "server_ca": folder / "authority.pem"}
+    given: dict[str, Any] = {
+        "agree_tos": True,
+        "server": authority.directory_url,
+        "server_ca": folder / "authority.pem",
+        "profile": "default",
+    }
     return ACME(domains=domains, storage=str(folder / "storage"), **given | more)
 
 
