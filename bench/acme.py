@@ -75,12 +75,11 @@ def main() -> None:
     arguments = parser.parse_args()
     servers = {"tlsio": tlsio_command, **({"Caddy": caddy_command} if find_caddy() else {})}
     found: dict[str, list[Result]] = {name: [] for name in servers}
-    with Pebble(profiles={"default": 90 * 86400}) as authority:
-        with tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
-            for number in range(arguments.rounds + 1):
-                for name, command in servers.items():
-                    result = measure(command, authority, compiled)
-                    found[name] += [result] if number else []
+    with Pebble(profiles={"default": 90 * 86400}) as authority, tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
+        for number in range(arguments.rounds + 1):
+            for name, command in servers.items():
+                result = measure(command, authority, compiled)
+                found[name] += [result] if number else []
     print("| server | seconds | of all rounds | CPU seconds |\n|---|---:|---:|---:|")
     for name, results in found.items():
         elapsed = [one.elapsed for one in results]

@@ -23,9 +23,6 @@ from tlsio.acme.manager.certificate import Certificate
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from simulated_authority import Order
     from tlsio.acme import Manager
 
 MANY = int(os.environ.get("MANY", "2000")) // 40

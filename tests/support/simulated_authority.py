@@ -100,7 +100,7 @@ class SimulatedAuthority:
     def _check_limits(self, order: Order) -> None:
         """Refuse what Let's Encrypt would: 300 orders in three hours, without those that replace."""
         counted = [one for one in self.orders if one.at > order.at - 3 * HOUR and one.replaces is None]
-        if (len(counted) > 300 and order.replaces is None) or self.fault == "rate limited":  # noqa: PLR2004
+        if (len(counted) > 300 and order.replaces is None) or self.fault == "rate limited":
             self.exceeded += self.fault != "rate limited"
             raise tlsio.ACMEError("Too many orders", problem="rateLimited", status=429, retry_after=3600.0)
 
