@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from tlsio.acme import Issued, RenewalInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
 Fault = Literal["down", "hangs", "server error", "retry after", "refuses", "rate limited", "wrong key", "wrong name", "expired", "garbage"]
 
@@ -73,7 +74,7 @@ class SimulatedAuthority:
         self.polls = 0
         self.exceeded = 0
         self.revoked: set[bytes] = set()
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311 - the same in each run
         root = certs.Authority.create(f"{name} root", clock=clock, days=36500)
         self.authority = root.intermediate(f"{name} intermediate", days=36000, crl_url=CRL_URL + name)
         self._crl: tuple[datetime, int, bytes] | None = None

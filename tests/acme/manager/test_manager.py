@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tlsio
 from faulty_storage import FaultyStorage
 from manager_stage import DAY, Stage, issuer_of, leaf_of, names_of, serve
-from simulated_authority import Fault, SimulatedAuthority
+from simulated_authority import SimulatedAuthority
 from tlsio.acme import Manager, MemoryStorage
+
+if TYPE_CHECKING:
+    from simulated_authority import Fault
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 FIRST = "CN=first intermediate"
@@ -306,7 +310,7 @@ def test_retry_after_is_obeyed() -> None:
     stage.run(main)
     times = [order.at for order in stage.authority.orders]
     assert len(times) > 10
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= 30 * MINUTE
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 30 * MINUTE
 
 
 def test_limit_of_the_authority_is_obeyed() -> None:
@@ -320,7 +324,7 @@ def test_limit_of_the_authority_is_obeyed() -> None:
 
     stage.run(main)
     times = [order.at for order in stage.authority.orders]
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= HOUR
+    assert min(later - earlier for earlier, later in pairwise(times)) >= HOUR
 
 
 @pytest.mark.slow

@@ -402,7 +402,7 @@ class Manager(Emitter):
         return self._clock() - _EPOCH - timedelta(seconds=asyncio.get_running_loop().time())
 
     def _clock_was_set(self) -> None:
-        """Plan anew: all times that were noted mean nothing. A machine that slept comes here too."""
+        """Plan anew: the noted times mean nothing. A machine that slept comes here too."""
         _log.info("The clock was set, or the machine has slept: all certificates are looked at")
         self._orders.forget_waits()
         for managed in self._managed.values():
