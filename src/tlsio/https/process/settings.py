@@ -265,7 +265,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
     if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
-        raise ConfigError(f"{label}: write [[site]], [limits], [hsts] and [acme] as tables", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
