@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from redis_server import SECRET
 from tlsio import certs
-from tlsio.acme import AuthorityIssuer, Issued, Manager, RedisStorage
+from tlsio.acme import AuthorityIssuer, Manager, RedisStorage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tlsio.acme import Issued
 
 
 class CountingIssuer(AuthorityIssuer):
@@ -38,7 +40,7 @@ async def main(url: str, folder: str, orders: str, count: str) -> None:
     async with RedisStorage(url, secret=SECRET) as storage:
         names = [f"n{number}.example" for number in range(int(count))]
         async with Manager(names, storage, [issuer]) as manager:
-            while manager.stats().states != {"valid": len(names)}:
+            while manager.stats().states != {"valid": len(names)}:  # noqa: ASYNC110 - also by what other processes obtain
                 await asyncio.sleep(0.05)
             print(" ".join(status.fingerprint or "" for status in manager.status()), flush=True)  # noqa: T201
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from faulty_storage import FaultyStorage
@@ -15,6 +15,7 @@ from virtual_time import VirtualTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
+    from datetime import datetime
 
     import tlsio
 
@@ -33,14 +34,15 @@ class Stage:
         self.clock = self.time.clock
         self.storage = FaultyStorage()
         self.authority = SimulatedAuthority("first", self.clock, lifetime=lifetime, has_ari=has_ari)
-        self.chance = random.Random(seed)
+        self.chance = random.Random(seed)  # noqa: S311 - the same in each run
         self.events: list[tuple[datetime, str, tuple[Any, ...]]] = []
         self.managers: list[Manager] = []
 
     def manage(self, *names: Any, **options: Any) -> Manager:
         """Make a manager, as that of another process."""
+        chance = random.Random(self.chance.random())  # noqa: S311 - as above
         usual = {"storage": self.storage, "issuers": [self.authority], "clock": self.clock, "fetch_crl": self.authority.fetch_crl}
-        manager = Manager(names, **{**usual, "chance": random.Random(self.chance.random()), **options})  # type: ignore[arg-type]
+        manager = Manager(names, **{**usual, "chance": chance, **options})  # type: ignore[arg-type]
         for event in ("error", "expired", "expiring", "failed", "obtained", "removed", "revoked"):
             manager.on(event, lambda *details, event=event: self.events.append((self.clock(), event, details)))
         self.managers.append(manager)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from tlsio.acme import Issued, RenewalInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
 Fault = Literal["down", "hangs", "server error", "retry after", "refuses", "rate limited", "wrong key", "wrong name", "expired", "garbage"]
 
@@ -73,7 +74,7 @@ class SimulatedAuthority:
         self.polls = 0
         self.exceeded = 0
         self.revoked: set[bytes] = set()
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311 - the same in each run
         root = certs.Authority.create(f"{name} root", clock=clock, days=36500)
         self.authority = root.intermediate(f"{name} intermediate", days=36000, crl_url=CRL_URL + name)
         self._crl: tuple[datetime, int, bytes] | None = None
@@ -100,7 +101,7 @@ class SimulatedAuthority:
     def _check_limits(self, order: Order) -> None:
         """Refuse what Let's Encrypt would: 300 orders in three hours, without those that replace."""
         counted = [one for one in self.orders if one.at > order.at - 3 * HOUR and one.replaces is None]
-        if (len(counted) > 300 and order.replaces is None) or self.fault == "rate limited":  # noqa: PLR2004
+        if (len(counted) > 300 and order.replaces is None) or self.fault == "rate limited":
             self.exceeded += self.fault != "rate limited"
             raise tlsio.ACMEError("Too many orders", problem="rateLimited", status=429, retry_after=3600.0)
 

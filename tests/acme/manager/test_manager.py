@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import timedelta
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import tlsio
 from faulty_storage import FaultyStorage
 from manager_stage import DAY, Stage, issuer_of, leaf_of, names_of, serve
-from simulated_authority import Fault, SimulatedAuthority
-from tlsio.acme import Manager, MemoryStorage
+from simulated_authority import SimulatedAuthority
+from tlsio import certs
+from tlsio.acme import AuthorityIssuer, Manager, ManagerCollector, MemoryStorage
+
+if TYPE_CHECKING:
+    from simulated_authority import Fault
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 FIRST = "CN=first intermediate"
@@ -40,7 +46,7 @@ def test_names_are_served_by_a_temporary_certificate_until_theirs_are_there() ->
         assert await serve(manager, "c.example") is None
 
     stage.run(main)
-    assert names_of(stage.events, "obtained") == [("a.example",), ("b.example",)]
+    assert sorted(names_of(stage.events, "obtained")) == [("a.example",), ("b.example",)]
 
 
 def test_each_name_has_a_certificate_of_its_own_unless_grouped() -> None:
@@ -306,7 +312,7 @@ def test_retry_after_is_obeyed() -> None:
     stage.run(main)
     times = [order.at for order in stage.authority.orders]
     assert len(times) > 10
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= 30 * MINUTE
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 30 * MINUTE
 
 
 def test_limit_of_the_authority_is_obeyed() -> None:
@@ -320,7 +326,7 @@ def test_limit_of_the_authority_is_obeyed() -> None:
 
     stage.run(main)
     times = [order.at for order in stage.authority.orders]
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) >= HOUR
+    assert min(later - earlier for earlier, later in pairwise(times)) >= HOUR
 
 
 @pytest.mark.slow
@@ -487,7 +493,7 @@ def test_storage_that_is_down_at_the_start_is_read_later() -> None:
 def test_slow_storage_does_not_hold_up_servers() -> None:
     """`start` returns after ten seconds, and the rest is read meanwhile."""
     stage = Stage()
-    stage.storage.latency = 60.0
+    stage.storage.latency = 15.0
 
     async def main() -> None:
         manager = stage.manage("a.example")
@@ -714,3 +720,123 @@ def test_issuers_of_one_name_are_refused() -> None:
     stage = Stage()
     with pytest.raises(tlsio.UsageValueError, match="one name"):
         Manager(["a.example"], MemoryStorage(), [stage.authority, stage.authority])
+
+
+def test_failed_renewal_of_a_caller_is_not_repeated() -> None:
+    """The old certificate stays until its time; the next call may try at once."""
+    stage = Stage()
+
+    async def main() -> None:
+        manager = stage.manage("a.example")
+        await manager.obtain("a.example")
+        stage.authority.fault = "refuses"
+        for _ in range(2):
+            with pytest.raises(tlsio.ACMEError):
+                await manager.renew("a.example")
+        await stage.pass_time(DAY)
+        assert len(stage.authority.orders) == 3
+
+    stage.run(main)
+
+
+def test_lock_of_a_suspended_process_is_given_up() -> None:
+    """After fifteen minutes, as a failure of the storage; other names are not held up."""
+    stage = Stage()
+
+    async def main() -> None:
+        manager = stage.manage(*(f"n{number}.example" for number in range(30)))
+        async with asyncio.TaskGroup() as group:
+            held = [group.create_task(hold(stage.storage, f"certificates/n{number}.example", 2 * 3600)) for number in range(20)]
+            await asyncio.sleep(1)
+            await manager.start()
+            await stage.pass_time(HOUR)
+            assert manager.stats().states == {"missing": 20, "valid": 10}
+            for one in held:
+                one.cancel()
+        await stage.pass_time(HOUR)
+        assert manager.stats().states == {"valid": 30}
+
+    stage.run(main)
+    assert {details[0].code for _, event, details in stage.events if event == "error"} == {"ERR_ACME_LOCK_TIMEOUT"}
+
+
+async def hold(storage: FaultyStorage, name: str, seconds: float) -> None:
+    """Hold a lock."""
+    async with storage.lock(name):
+        await asyncio.sleep(seconds)
+
+
+def test_manager_starts_again_after_its_loop_has_ended() -> None:
+    """As in a program that runs two loops, one after the other."""
+    stage = Stage()
+    manager = stage.manage("a.example")
+
+    async def start() -> None:
+        await manager.start()
+        await asyncio.sleep(60)
+
+    stage.time.run(start)
+    stage.time.run(start)
+    assert manager.stats().states == {"valid": 1}
+
+
+def test_metrics() -> None:
+    """Of each manager, by a label; names on demand have none of their own."""
+    stage = Stage()
+
+    async def main() -> None:
+        manager = stage.manage("a.example", on_demand=lambda _name: True)
+        await manager.start()
+        await stage.pass_time(MINUTE)
+        await serve(manager, "b.shop.example")
+        registry = CollectorRegistry()
+        registry.register(ManagerCollector({"web": manager}))
+        end = manager.status()[0].not_after
+        assert end is not None
+        assert registry.get_sample_value("tlsio_acme_certificate_end_seconds", {"manager": "web", "name": "a.example"}) == end.timestamp()
+        assert registry.get_sample_value("tlsio_acme_certificate_end_seconds", {"manager": "web", "name": "b.shop.example"}) is None
+        assert registry.get_sample_value("tlsio_acme_certificates", {"manager": "web", "state": "valid"}) == 2
+        assert registry.get_sample_value("tlsio_acme_orders_total", {"manager": "web", "issuer": "first", "result": "issued"}) == 2
+        assert registry.get_sample_value("tlsio_acme_issuer_paused", {"manager": "web", "issuer": "first"}) == 0
+
+    stage.run(main)
+
+
+def test_local_issuer_gets_the_names_that_are_not_public() -> None:
+    """And never the others, even if the public one is down."""
+    stage = Stage()
+    local = AuthorityIssuer(certs.Authority.create(clock=stage.clock), clock=stage.clock)
+    stage.authority.fault = "down"
+
+    async def main() -> None:
+        manager = stage.manage("localhost", "www.tlsio.dev", ["a.internal", "10.0.0.1"], issuers=[stage.authority, local])
+        await manager.start()
+        await stage.pass_time(HOUR)
+        assert {status.names[0]: status.issuer for status in manager.status()} == {
+            "localhost": "local",
+            "www.tlsio.dev": None,
+            "a.internal": "local",
+        }
+
+    stage.run(main)
+
+
+def test_listener_that_fails_stops_nothing() -> None:
+    """It is reported to the loop."""
+    stage = Stage()
+    reported: list[Any] = []
+
+    async def fail(_status: Any) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context))
+        manager = stage.manage("a.example")
+        manager.on("obtained", fail)
+        manager.on("obtained", lambda _status: 1 / 0)
+        await manager.start()
+        await stage.pass_time(MINUTE)
+        assert manager.stats().states == {"valid": 1}
+
+    stage.run(main)
+    assert [type(context["exception"]) for context in reported] == [ZeroDivisionError] * 2

@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tlsio.acme.manager.bounded_lock import hold_lock
 from tlsio.acme.manager.facts import parse_json, read_instant
 from tlsio.acme.manager.records import CERTIFICATES, STATUS
 
@@ -23,6 +24,7 @@ _log = logging.getLogger("tlsio.acme")
 _GRACE = timedelta(days=14)
 # Of a name that is not managed any more, the failures tell nothing.
 _STATUS_GRACE = timedelta(days=30)
+_PATIENCE = 60.0  # seconds
 _FILE, _FACTS = "certificate.pem", "certificate.json"
 
 
@@ -43,7 +45,7 @@ async def remove_expired(storage: Storage, in_use: Collection[str], clock: Calla
         place, _, file = key.rpartition("/")
         if file == _FACTS and await _is_over(storage, key, in_use, clock()):
             # The lock's name is that of the certificate, without its issuer.
-            async with storage.lock(f"{CERTIFICATES}/{place.rpartition('/')[2]}") as lock:
+            async with hold_lock(storage, f"{CERTIFICATES}/{place.rpartition('/')[2]}", _PATIENCE) as lock:
                 if not await _is_over(storage, key, in_use, clock()):
                     continue
                 await storage.delete(f"{place}/{_FILE}", lock=lock)

@@ -105,7 +105,7 @@ class Managed:
     def find_order(self, now: datetime) -> datetime:
         """Return when the next order may be made: the renewal, after all waits."""
         renewal = self.find_renewal(now)
-        waits = [self.order_after, None if renewal.reason == "asked" else self.trouble.next_try]
+        waits = [self.order_after, None if self.renew_over is not None else self.trouble.next_try]
         return max([renewal.at, *(time for time in waits if time is not None)])
 
     def is_worse_than(self, found: Found, now: datetime) -> bool:

@@ -184,9 +184,10 @@ class Manager(Emitter):
         Returns when the storage was read, after ten seconds at the latest. A storage that fails is
         logged, and tried again.
         """
-        if self._runner is None:
+        if self._runner is None or self._runner.done():  # done: in a loop that has ended
             self._loaded = asyncio.Event()
             self._runner = asyncio.ensure_future(self._run())
+            self._runner.add_done_callback(self._run_ended)
         try:
             async with asyncio.timeout(_START_TIMEOUT):
                 await self._loaded.wait()
@@ -320,8 +321,7 @@ class Manager(Emitter):
         """
         managed = self._find(name)
         await self.start()
-        managed.order_after = None
-        managed.trouble = NO_TROUBLE
+        managed.order_after, managed.error, managed.trouble = None, None, NO_TROUBLE
         self._schedule.remove(managed)
         await asyncio.shield(self._workers.work_on(managed))
         if managed.error is not None:
@@ -335,10 +335,13 @@ class Manager(Emitter):
         return describe(managed, self._clock())
 
     async def renew(self, name: str) -> CertificateStatus:
-        """Replace the certificate of a name now. Raises as `obtain`."""
+        """Replace the certificate of a name now, whatever failed before. Raises as `obtain`."""
         managed = self._find(name)
         managed.renew_over = managed.facts.fingerprint
-        return await self.obtain(name)
+        try:
+            return await self.obtain(name)
+        finally:
+            managed.renew_over = None
 
     def _find(self, name: str) -> Managed:
         managed = self._by_name.get(parse_group(name)[0])
@@ -397,12 +400,16 @@ class Manager(Emitter):
                 self._spawn(self._keep_house())
             await self._schedule.wait()
 
+    def _run_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("The manager has stopped, and what it has stays served", exc_info=error)
+
     def _find_drift(self) -> timedelta:
         """Return by how much the clock differs from the loop's; constant, unless it is set."""
         return self._clock() - _EPOCH - timedelta(seconds=asyncio.get_running_loop().time())
 
     def _clock_was_set(self) -> None:
-        """Plan anew: all times that were noted mean nothing. A machine that slept comes here too."""
+        """Plan anew: the noted times mean nothing. A machine that slept comes here too."""
         _log.info("The clock was set, or the machine has slept: all certificates are looked at")
         self._orders.forget_waits()
         for managed in self._managed.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tlsio.acme.manager.bounded_lock import hold_lock
 from tlsio.acme.manager.facts import parse_json, print_json, read_instant, write_instant
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OrderLedger"]
 
 _BURST_PERIOD, _PERIOD = timedelta(seconds=10), timedelta(hours=3)
+_PATIENCE = 30.0  # seconds; it is held for a read and a write
 _SKEW = timedelta(seconds=10)  # clocks of nodes; a later time comes from a clock that was wrong
 
 
@@ -38,7 +40,7 @@ class OrderLedger:
             StoreError: from the storage.
         """
         key = f"accounts/{issuer}/orders.json"
-        async with self._storage.lock(f"orders/{issuer}") as lock:
+        async with hold_lock(self._storage, f"orders/{issuer}", _PATIENCE) as lock:
             now = self._clock()
             noted = parse_json(await self._storage.load(key))
             recent = list(_read(noted.get("recent"), now, _BURST_PERIOD))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -44,7 +43,6 @@ __all__ = ["Orders"]
 
 _log = logging.getLogger("tlsio.acme")
 
-_LOCK_PATIENCE = 900.0  # seconds; another process may hold it for as long as an order lasts
 _ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
 _DEFAULT_LIMITS = Limits()
 _UNLIMITED = 1_000_000  # failures in an hour, of an authority without limits
@@ -98,13 +96,7 @@ class Orders:
         Raises:
             StoreError: the storage failed; nothing was ordered.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(_LOCK_PATIENCE):
-                    lock = await stack.enter_async_context(self._records.lock(managed.names))
-            except TimeoutError:
-                managed.order_after = self._clock() + timedelta(minutes=1)
-                return
+        async with self._records.lock(managed.names) as lock:
             await self.follow(managed)
             now = self._clock()
             managed.trouble = await self._records.load_trouble(managed.names, now)
@@ -344,7 +336,7 @@ class Orders:
         blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]
         if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
             trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
-        managed.trouble = trouble
+        managed.trouble, managed.renew_over = trouble, None
         managed.error = list(errors.values())[-1]
         self._failed(managed)
         await self._records.save_trouble(managed.names, trouble, lock)

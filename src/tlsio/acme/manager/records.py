@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
+from tlsio.acme.manager.bounded_lock import hold_lock
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.trouble import NO_TROUBLE, Trouble
@@ -22,6 +23,7 @@ __all__ = ["CERTIFICATES", "STATUS", "Found", "Records", "rank"]
 
 _log = logging.getLogger("tlsio.acme")
 
+_PATIENCE = 900.0  # seconds; another process may hold a lock for as long as an order lasts
 CERTIFICATES, STATUS = "certificates", "status"
 
 
@@ -47,7 +49,7 @@ class Records:
 
     def lock(self, names: Sequence[str]) -> AbstractAsyncContextManager[Lock]:
         """Wait for the lock of a certificate, which is held for an order."""
-        return self.storage.lock(f"{CERTIFICATES}/{key_segment(names[0])}")
+        return hold_lock(self.storage, f"{CERTIFICATES}/{key_segment(names[0])}", _PATIENCE)
 
     async def load_best(
         self, names: Sequence[str], now: datetime, *, known: Certificate | None = None, without: str | None = None
