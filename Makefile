@@ -164,10 +164,13 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@tools/pebble.sh >/dev/null
 	@touch $@
 
-# Those of the slow tests alone: Java, a browser, and servers of mail, databases and chat.
+# Those of the slow tests alone: Java, browsers, a proxy, makers of load, and servers of mail, databases and chat.
 $(VENV)/slow_peers: Makefile | $(VENV)/peers
 	@command -v keytool >/dev/null || tools/install.sh default-jre-headless
 	@command -v chromium >/dev/null || tools/install.sh chromium
+	@command -v firefox-esr >/dev/null || tools/install.sh firefox-esr
+	@command -v hey >/dev/null && command -v wrk >/dev/null || tools/install.sh hey wrk
+	@PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || tools/install.sh haproxy
 	@(PATH=$$PATH:/usr/sbin; for name in exim4 dovecot mariadbd prosody pg_lsclusters; do command -v $$name || exit 1; done) >/dev/null || \
 	    tools/install.sh exim4-daemon-light dovecot-imapd dovecot-pop3d mariadb-server prosody postgresql
 	@touch $@

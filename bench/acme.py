@@ -157,9 +157,12 @@ def wait_for(name: str, port: int, context: ssl.SSLContext, process: subprocess.
     """Wait until a client accepts the server under this name."""
     deadline = time.perf_counter() + PATIENCE
     while time.perf_counter() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as plain:
-            with context.wrap_socket(plain, server_hostname=name):
-                return
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 5) as plain,
+            context.wrap_socket(plain, server_hostname=name),
+        ):
+            return
         time.sleep(PAUSE)
     raise SystemExit(f"{name} was not served within {PATIENCE:g} s")
 

@@ -1,6 +1,7 @@
 """What tutorials build of Express, helmet and https, with FastAPI: python https_fastapi.py [PORT [PLAIN_PORT]].
 
-In the current folder are server.pem, server.key, and dhparam.pem (openssl dhparam -out dhparam.pem 2048).
+In the current folder are server.pem and server.key (to try: tlsio self-sign localhost --new-key server.key -o server.pem), and dhparam.pem
+(openssl dhparam -out dhparam.pem 2048, or tlsio dhparam -o dhparam.pem).
 """
 
 import asyncio

@@ -66,7 +66,9 @@ ROOMS = {
         "certbot": 5,
     },
     "https": {
+        "address": 0,
         "asgi": 0,
+        "host": 0,
         "limits": 0,
         "deadline": 1,
         "tls": 1,

@@ -50,7 +50,7 @@ async def test_the_plan_does_what_certbot_did(certbot: Certbot, tmp_path: Path) 
     assert web is not None
     assert own.names == ("own.example.test", "www.own.example.test")
     assert (own.http_port, own.webroots, own.key_type) == (certbot.authority.http_port, {}, "p256")
-    assert own.deploy_hooks == ('test -f "$RENEWED_LINEAGE/fullchain.pem", echo "$RENEWED_DOMAINS"',)
+    assert own.deploy_hooks == ('test -f "$RENEWED_LINEAGE/fullchain.pem" && echo "renewed, $RENEWED_DOMAINS"',)
     assert own.cert == str(tmp_path / "own.example.test" / "fullchain.pem")
     assert (tmp_path / "own.example.test" / "fullchain.pem").read_bytes() == (
         certbot.tree / "live" / "own.example.test" / "fullchain.pem"

@@ -32,7 +32,7 @@ def test_the_account_and_both_renewals_are_found(certbot: Certbot) -> None:
     assert own.name == "own.example.test"
     assert own.get("account") == account.id
     assert own.get("authenticator") == "standalone"
-    assert own.get("renew_hook") == 'test -f "$RENEWED_LINEAGE/fullchain.pem", echo "$RENEWED_DOMAINS"'
+    assert own.get("renew_hook") == 'test -f "$RENEWED_LINEAGE/fullchain.pem" && echo "renewed, $RENEWED_DOMAINS"'
     assert web.get("preferred_profile") == "shortlived"
     assert web.webroots == {"web.example.test": str(certbot.webroot)}
     assert web.key.read_bytes().startswith(b"-----BEGIN")

@@ -119,3 +119,26 @@ def test_first_quarter_of_an_hour(tmp_path: Path) -> None:
     assert "ERR_CERT_AUTHORITY_INVALID" in before
     assert "hello" in during
     assert "ERR_CERT_AUTHORITY_INVALID" in after
+
+
+@pytest.mark.slow
+def test_first_website(tmp_path: Path) -> None:
+    """The tutorial's: a folder, an application, and clients with certificates."""
+    text = (ROOT / "docs" / "tutorial" / "first-website.md").read_text(encoding="utf-8")
+    [program] = blocks(text, "py")
+    installing, folder, ask, application, mutual, asking = map(lines_of, blocks(text, "sh"))
+    assert installing == ["pip install 'tlsio[cli,https]' fastapi"]
+    (tmp_path / "main.py").write_text(program, encoding="utf-8")
+    variables = transcripts.environment(tmp_path)
+    for serving, asked, expected in (
+        (folder, ask, ["<h1>Hello</h1>"]),
+        (application, ask, ['"Hello, stranger"']),
+        (mutual, asking, ['"Hello, stranger"', '"Hello, CN=ada"']),
+    ):
+        with own_port() as port, transcripts.Shell(port, tmp_path, variables) as shell:
+            *before, command = serving
+            shell.run([*before, f"exec {command} --port {port} &"])
+            found = [
+                shell.run([line.replace("8443", str(port)).replace("curl ", "curl -sS --retry 30 --retry-all-errors ")]) for line in asked
+            ]
+            assert found == expected

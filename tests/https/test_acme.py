@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from https_peer import echo, split
 from ports import own_port
 from tlsio.acme.certbot import import_tree
 from tlsio.acme.storage.file_storage import FileStorage
-from tlsio.https import ACME, Server
+from tlsio.https import ACME, Server, serve
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ urllib.request.urlopen(f"{sys.argv[1]}/{command}", json.dumps(body).encode()).re
 def settings(authority: Pebble, folder: Path, *domains: str, **more: Any) -> ACME:
     """Return settings for this authority, with a storage in a folder."""
     (folder / "authority.pem").write_bytes(authority.ca)
-    given: dict[str, Any] = {"agree_tos": True, "server": authority.directory_url, "server_ca": folder / "authority.pem"}
+    given: dict[str, Any] = {
+        "agree_tos": True,
+        "server": authority.directory_url,
+        "server_ca": folder / "authority.pem",
+        "profile": "default",
+    }
     return ACME(domains=domains, storage=str(folder / "storage"), **given | more)
 
 
@@ -100,6 +105,24 @@ async def test_two_names_are_obtained_by_each_challenge(pebble: Pebble, tmp_path
         await obtained(server)
         for name in names:
             assert (await get(server, name.replace("*", "www"), ca=pebble.root()))[0] == 200
+
+
+@pytest.mark.slow
+async def test_the_function_serve_takes_it_too(pebble: Pebble, tmp_path: Path) -> None:
+    """In place of a certificate of the development authority."""
+    started: list[Server] = []
+    acme = settings(pebble, tmp_path, "function.example.com")
+    options: dict[str, Any] = {"acme": acme, "lifespan": "off", "handle_signals": False, "on_start": started.append}
+    serving_task = asyncio.ensure_future(serve(echo, "127.0.0.1", pebble.tls_port, **options))
+    try:
+        while not started:  # noqa: ASYNC110 - a callback without an event
+            await asyncio.sleep(0.01)
+        await obtained(started[0])
+        assert (await get(started[0], "function.example.com", ca=pebble.root()))[0] == 200
+    finally:
+        serving_task.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving_task
 
 
 @pytest.mark.slow

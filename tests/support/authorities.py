@@ -38,8 +38,10 @@ def make_pebble() -> Iterator[Callable[..., Pebble]]:
 def certbot(pebble: Pebble, tmp_path_factory: pytest.TempPathFactory) -> Certbot:
     """A tree with a certificate by certbot's own server, and one by a web server's folder; not to be changed."""
     made = Certbot(tmp_path_factory.mktemp("certbot"), pebble)
-    hook = 'test -f "$RENEWED_LINEAGE/fullchain.pem", echo "$RENEWED_DOMAINS"'
-    made.obtain("own.example.test", "www.own.example.test", options=("--standalone", "--deploy-hook", hook))
+    hook = 'test -f "$RENEWED_LINEAGE/fullchain.pem" && echo "renewed, $RENEWED_DOMAINS"'
+    made.obtain(
+        "own.example.test", "www.own.example.test", options=("--standalone", "--preferred-profile", "default", "--deploy-hook", hook)
+    )
     with made.serving_webroot():
         made.obtain(
             "web.example.test", options=("--webroot", "-w", str(made.webroot), "--key-type", "rsa", "--preferred-profile", "shortlived")

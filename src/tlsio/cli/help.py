@@ -26,6 +26,10 @@ class _ExamplesFirst(click.Command):
         # A command line and, after three spaces or more, what it is for.
         self.examples = [tuple(re.split(r" {3,}", line, maxsplit=1)) for line in inspect.cleandoc(examples).splitlines()]
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the parameters, those of each command last."""
+        return sorted(super().get_params(ctx), key=lambda one: bool({"--json", "--help"}.intersection(one.opts)))
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words after the command."""
         if not ctx.resilient_parsing:

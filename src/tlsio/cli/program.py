@@ -86,6 +86,7 @@ class _Program(Group):
     tlsio connect example.org:443                  what a server negotiates
     tlsio doctor example.org                       what is wrong with it, and what to do
     tlsio inspect server.pem                       what is in a file
+    tlsio serve ./public                           a folder over HTTPS
     """,
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import acme_table
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import BACKEND
-from tlsio.cli.serving import MAX_PORT, acme_options, run_settings, server_options, site_options
+from tlsio.cli.serving import HTTP_NAMES, MAX_PORT, http_options, run_settings, server_options, site_options
 
 if TYPE_CHECKING:
     from tlsio.cli.parameters import Endpoint
@@ -25,7 +26,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     examples="""
     tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
     tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
-    tlsio proxy 8443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key
+    tlsio proxy 443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key --redirect 80 --hsts
     """,
 )
 @click.argument("port", type=click.IntRange(0, MAX_PORT))
@@ -40,6 +41,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     metavar="SECONDS",
     help="Without a byte in either direction. Default: no limit. Not with --http.",
 )
+@http_options
 @server_options
 def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **options: Any) -> int:
     """Listen on PORT with TLS, and forward to a server without it. Ctrl-C ends it.
@@ -61,11 +63,15 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
 
         app = HTTPProxy(*target, **own)
     else:
+        if "domains" in given:
+            raise click.UsageError("--domain needs --http. For other protocols, obtain the certificate by `tlsio acme obtain`.")
+        if needless := [name for name in HTTP_NAMES if name in given]:
+            raise click.UsageError(f"--{needless[0].replace('_', '-')} needs --http.")
         from tlsio.https.proxy.tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
 
         if "alpn" in own:
             own["alpn"] = tuple(own["alpn"].split(","))
         app = TCPTarget(host=target.host, port=target.port, **own)
-    found = site_options(given) | acme_options(given)
+    found = site_options(given) | acme_table(given)
     settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "the command line")
     return run_settings(settings, only_checks=only_checks)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import acme_table
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import FOLDER, NEW_FILE
-from tlsio.cli.serving import MAX_PORT, absolute, acme_options, run_settings, server_options, site_options
+from tlsio.cli.serving import MAX_PORT, absolute, http_options, run_settings, server_options, site_options
 
 if TYPE_CHECKING:
     from tlsio.https.process.settings import Settings
@@ -32,25 +33,16 @@ __all__ = ["serve"]
 @click.argument("app", metavar="APP|FOLDER", required=False)
 @click.option("--config", type=NEW_FILE, metavar="FILE", help="Settings as TOML; options on the command line go before them.")
 @click.option("--port", type=click.IntRange(0, MAX_PORT), help="0 is any free port.  [default: 8443]")
+@server_options
+@http_options
 @click.option("--interface", type=click.Choice(["auto", "asgi3", "wsgi"]), help="What the application is.")
 @click.option("--lifespan", type=click.Choice(["auto", "on", "off"]), help="Whether it is told of start and end.")
 @click.option("--root-path", metavar="PATH", help="The path at which a proxy has mounted this server.")
 @click.option(
-    "--forwarded-allow-ips", metavar="NETWORK", multiple=True, help="An HTTP proxy in front, whose X-Forwarded-* headers are believed."
-)
-@click.option("--strict-host", is_flag=True, help="Answer 421 to hosts that are not the name of the connection (SNI).")
-@click.option(
     "--wsgi-threads", type=click.IntRange(1), metavar="N", help="Requests at a time of a WSGI application, in each worker.  [default: 10]"
 )
-@click.option("--hsts", is_flag=True, help="Let browsers use HTTPS alone, for a year; without subdomains.")
-@click.option(
-    "--redirect", type=click.IntRange(0, MAX_PORT), metavar="PORT", help="A port of plain HTTP, such as 80, that redirects to HTTPS."
-)
-@click.option("--redirect-status", type=click.Choice(["301", "308"]), help="301 is for clients that do not know 308.  [default: 308]")
-@click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /health, by plain HTTP there.")
 @click.option("--reload", is_flag=True, help="Start again when code changes; for development.")
 @click.option("--reload-dir", "reload_dirs", type=FOLDER, metavar="FOLDER", multiple=True, help="Where. Default: the current folder.")
-@server_options
 def serve(app: str | None, *, config: str | None, only_checks: bool, **options: Any) -> int:
     """Serve an application (MODULE:NAME) or a folder over HTTPS, with HTTP/2. Ctrl-C ends it.
 
@@ -76,11 +68,11 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given = https_settings.read(Path(config))
         folder = Path(config).parent
     given |= site_options(options)
-    given |= acme_options(options, given.get("acme"))
+    given |= acme_table(options, given.get("acme"))
+    if isinstance(given.get("hsts"), dict):
+        options.pop("hsts", None)  # --hsts asks for it, and the file says how
     if "reload_dirs" in options:
         options["reload_dirs"] = absolute(options["reload_dirs"])
-    if "redirect_status" in options:
-        options["redirect_status"] = int(options["redirect_status"])
     given |= options
     if app is not None:
         given["app"] = app if ":" in app else absolute(app)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import automatic_options
 from tlsio.cli.output import is_json, json_option
 from tlsio.cli.parameters import NEW_FILE
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from tlsio.https.process.settings import Settings
 
-__all__ = ["MAX_PORT", "acme_options", "run_settings", "server_options", "site_options"]
+__all__ = ["HTTP_NAMES", "MAX_PORT", "http_options", "run_settings", "server_options", "site_options"]
 
 MAX_PORT = 65535
 _LEVELS = ("debug", "info", "warning", "error")
 _MAX_WORKERS = 1024
+_EVERY = {"::": "all addresses", "*": "all addresses", "0.0.0.0": "all IPv4 addresses"}  # noqa: S104 - words for them
 
 _OPTIONS = (
     click.option("--check", "only_checks", is_flag=True, help="Check settings, certificates and application, and end."),
@@ -36,33 +38,6 @@ _OPTIONS = (
         help="A certificate with its intermediates. Several: chosen by name.",
     ),
     click.option("--key", "keys", type=NEW_FILE, metavar="FILE", multiple=True, help="The key of each --cert, in the same order."),
-    click.option(
-        "--domain",
-        "domains",
-        metavar="NAME[,NAME…]",
-        multiple=True,
-        help="Obtain a certificate for it and renew it (ACME); names with commas share one. Then the ports are 443 and 80, on all addresses.",
-    ),
-    click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service, for a new account."),
-    click.option("--email", metavar="ADDRESS", multiple=True, help="Where the authority can reach you; it need not."),
-    click.option(
-        "--acme-server",
-        metavar="NAME|URL",
-        help="The authority: as --server of `tlsio acme obtain`, or internal: the development authority.  [default: letsencrypt]",
-    ),
-    click.option(
-        "--acme-server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones."
-    ),
-    click.option("--acme-storage", metavar="FOLDER|URL", help="Accounts, keys and certificates: as --storage of `tlsio acme obtain`."),
-    click.option(
-        "--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."
-    ),
-    click.option("--acme-profile", metavar="NAME", help="The kind of certificate, such as shortlived."),
-    click.option(
-        "--no-redirect", is_flag=True, help="With --domain: without the port of plain HTTP, which redirects, and answers the authority."
-    ),
-    click.option("--eab-kid", metavar="ID", help="A new account is bound to one that the authority has given you: its key identifier,"),
-    click.option("--eab-hmac-file", type=NEW_FILE, metavar="FILE", help="and its HMAC key, in the first line of a file."),
     click.option("--passphrase-file", type=NEW_FILE, metavar="FILE", help="The passphrase of the keys, in its first line."),
     click.option(
         "--ca",
@@ -90,24 +65,39 @@ _OPTIONS = (
     click.option("--user", metavar="NAME", help="Become this user when ports are bound."),
     click.option("--group", metavar="NAME", help="And this group."),
     click.option(
-        "--access-log", type=click.Choice(["text", "json", "off"]), help="A line for each request, on standard output.  [default: text]"
+        "--access-log",
+        type=click.Choice(["text", "json", "off"]),
+        help="A line for each request, or TCP connection, on standard output.  [default: text]",
     ),
     click.option("--log-level", type=click.Choice(_LEVELS), help="The least important messages to print.  [default: info]"),
     json_option,
 )
 
-_ACME = {
-    "domains": "domains",
-    "agree_tos": "agree_tos",
-    "email": "email",
-    "acme_server": "server",
-    "acme_server_ca": "server_ca",
-    "acme_storage": "storage",
-    "acme_storage_secret_file": "storage_secret_file",
-    "acme_profile": "profile",
-    "eab_kid": "eab_kid",
-    "eab_hmac_file": "eab_hmac_file",
-}
+_HTTP_OPTIONS = (
+    click.option(
+        "--forwarded-allow-ips", metavar="NETWORK", multiple=True, help="An HTTP proxy in front, whose X-Forwarded-* headers are believed."
+    ),
+    click.option("--strict-host", is_flag=True, help="Answer 421 to hosts that are not the name of the connection (SNI)."),
+    click.option("--hsts", is_flag=True, help="Let browsers use HTTPS alone, for a year; without subdomains."),
+    click.option(
+        "--redirect", type=click.IntRange(0, MAX_PORT), metavar="PORT", help="A port of plain HTTP, such as 80, that redirects to HTTPS."
+    ),
+    click.option(
+        "--redirect-status",
+        type=click.Choice(["301", "308"]),
+        callback=lambda _context, _parameter, value: None if value is None else int(value),
+        help="301 is for clients that do not know 308.  [default: 308]",
+    ),
+    click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /health, by plain HTTP there."),
+)
+HTTP_NAMES = ("forwarded_allow_ips", "strict_host", "hsts", "redirect", "redirect_status", "metrics")
+
+
+def http_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of every server of HTTP: those in `HTTP_NAMES`."""
+    for one in reversed(_HTTP_OPTIONS):
+        command = one(command)
+    return automatic_options(command)
 
 
 def server_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -132,26 +122,6 @@ def site_options(options: dict[str, Any]) -> dict[str, Any]:
     return {"site": [{"cert": absolute(cert), **({} if key is None else {"key": absolute(key)}), **shared} for cert, key in paired]}
 
 
-def acme_options(options: dict[str, Any], table: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the table `acme` of --domain and what belongs to it; takes them out of the options.
-
-    Args:
-        options: Those that were given.
-        table: That of the file, which they are added to.
-    """
-    without_redirect = {"redirect": False} if options.pop("no_redirect", False) else {}
-    given = [option for option in _ACME if option in options]
-    if given and table is None and "domains" not in given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} needs --domain.")
-    found = {_ACME[option]: options.pop(option) for option in given}
-    for name in ("server_ca", "storage_secret_file", "eab_hmac_file"):
-        if name in found:
-            found[name] = absolute(found[name])
-    if "storage" in found and "://" not in found["storage"]:
-        found["storage"] = absolute(found["storage"])
-    return ({"acme": (table or {}) | found} if found else {}) | without_redirect
-
-
 def absolute(value: Any) -> Any:
     """Return paths that do not depend on the folder of --config."""
     return [absolute(one) for one in value] if isinstance(value, tuple) else str(Path(value).absolute())
@@ -172,5 +142,8 @@ def _announce(host: str, port: int | None) -> None:
     if is_json():
         click.echo(json.dumps({"serving": host, "port": port}))
         return
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"Serving https://{shown}:{port} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)
+    if host in _EVERY:
+        shown, where = "localhost", f", on {_EVERY[host]}"
+    else:
+        shown, where = f"[{host}]" if ":" in host else host, ""
+    click.echo(f"Serving https://{shown}:{port}{where} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)

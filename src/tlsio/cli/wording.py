@@ -146,6 +146,7 @@ class _Names:
         command, self._is_hint = context.command, is_hint
         # First those that were given: cert= then means --server-cert, not the client's --cert.
         self._parameters = sorted(command.params, key=lambda one: context.params.get(one.name or "") is None)
+        self._given = context.params
         self._options = {"--help", *(name for one in command.params for name in one.opts)}
 
     def translate(self, sentence: str) -> str:
@@ -173,5 +174,8 @@ class _Names:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):
                     return metavar_of(one)
-                return next((word for word in one.opts if word.startswith("--")), one.opts[0])
+                word = next((word for word in one.opts if word.startswith("--")), one.opts[0])
+                if self._given.get("config") is not None and self._given.get(one.name or "") in (None, ()):
+                    return word.strip("-").replace("-", "_")  # a key of that file
+                return word
         return None

@@ -21,7 +21,7 @@ __all__ = ["development_identity", "handled", "has_identity", "serve"]
 
 _log = logging.getLogger("tlsio.https")
 
-_IDENTITIES = frozenset({"cert", "pfx", "secure_context", "context", "psk_callback", "sni_callback"})
+_IDENTITIES = frozenset({"cert", "pfx", "secure_context", "context", "psk_callback", "sni_callback", "acme"})
 
 
 async def serve(
@@ -60,6 +60,7 @@ async def serve(
     await server.start(host, port, **listening)
     try:
         with _signals(server, stopped) if handle_signals and threading.current_thread() is threading.main_thread() else _nothing():
+            _log.info("Serving https://%s:%s", host or "localhost", server.port)
             if on_start is not None:
                 on_start(server)
             await stopped.wait()

@@ -13,9 +13,9 @@ from tlsio.connection.server.server import entries_of
 from tlsio.https.applications.application import Config, load
 from tlsio.https.applications.lifespan import Lifespan
 from tlsio.https.applications.wsgi import DEFAULT_THREADS
-from tlsio.https.layers.access_log import make_access_log
+from tlsio.https.layers.access_log import AccessLog
 from tlsio.https.layers.audit import Audit
-from tlsio.https.layers.host import HostCheck
+from tlsio.https.layers.host_check import HostCheck
 from tlsio.https.layers.hsts import HSTS, hsts_layer
 from tlsio.https.layers.metrics import Metrics
 from tlsio.https.limits import Limits
@@ -147,11 +147,9 @@ class Server:
         self.tls_server = TLSServer(self._accept, **given)
         self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given)
         self.metrics = None if metrics is None else Metrics(self.tls_server, metrics, self.automatic)
-        self._layers: list[Layer] = []  # the outermost first
-        if access_log is not None:
-            self._layers.append(make_access_log(access_log))
-        if self.metrics is not None:
-            self._layers.append(self.metrics.layer)
+        watchers = [one for one in (None if access_log is None else AccessLog(access_log), self.metrics) if one is not None]
+        self._refusal_watchers = [one.refused for one in watchers]
+        self._layers: list[Layer] = [one.layer for one in watchers]  # the outermost first
         if (wanted := HSTS.parse(hsts)) is not None:
             self._layers.append(hsts_layer(wanted))
         self._layers.append(HostCheck(entries_of(self.tls_server), strict=check_bool("strict_host", strict_host)))
@@ -231,7 +229,7 @@ class Server:
         await lifespan.start()
         stack.push_async_callback(lifespan.stop, self._graceful_timeout)
         self._check_wanted()
-        service = self._service = Service(self._config, self._limits, self._layers)
+        service = self._service = Service(self._config, self._limits, self._layers, self._refusal_watchers)
         service.lifespan_state = lifespan.state
         service.start()
         stack.callback(service.stop)

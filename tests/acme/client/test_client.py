@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -358,6 +360,13 @@ async def test_a_certificate_is_replaced_once(pebble: Pebble) -> None:
 
 
 # --- wrong calls ---
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    """That of ACME, not that of the HTTP client below it."""
+    source = "import sys; sys.modules['h11'] = None\nimport tlsio.acme\ntry: tlsio.acme.Client\nexcept Exception as error: print(error.code, error.hint)"
+    shown = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True).stdout
+    assert shown == "ERR_TLS_MISSING_EXTRA pip install 'tlsio[acme]'\n"
 
 
 async def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:

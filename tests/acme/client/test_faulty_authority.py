@@ -321,6 +321,29 @@ async def test_a_new_account_without_place(authority: Pebble) -> None:
     assert "Location" in error.message
 
 
+@pytest.mark.parametrize("status", ["deactivated", "revoked"])
+async def test_an_account_that_is_of_no_use(authority: Pebble, status: str) -> None:
+    """Nothing is ordered; another account is for a person to decide."""
+    error, proxy = await failure(authority, on("new_account", lambda _request, reply: reply.update(status=status)))
+    assert (error.code, error.problem) == ("ERR_ACME_UNAUTHORIZED", "unauthorized")
+    assert status in error.message
+    assert proxy.count("new_order") == 0
+
+
+async def test_texts_for_people_are_bounded_and_printable(authority: Pebble) -> None:
+    """Of the directory and of the account: they are shown by commands, and stored."""
+    bad = "\x1b[31m" + "x" * 1500
+    meta = {"termsOfService": bad, "website": bad, "caaIdentities": [bad] * 100, "profiles": {f"{bad}{n}": bad for n in range(100)}}
+    change = {"directory": {"meta": meta}, "new_account": {"contact": [bad] * 100}}
+    async with AuthorityProxy(
+        authority, lambda request, reply: reply.update(**change[request.kind]) if request.kind in change else None
+    ) as proxy:
+        client = client_of(proxy)
+        shown = f"{await client.directory()}{await register(client)}"
+    assert shown.isprintable()
+    assert len(shown) < 60_000
+
+
 # --- limits, and an authority that is busy ---
 
 
@@ -451,7 +474,7 @@ async def test_an_order_for_other_names(authority: Pebble) -> None:
     assert proxy.count("authorization") == 0
 
 
-@pytest.mark.parametrize("identifier", [{"type": "dns", "value": "victim.example.test"}, {"type": "ip", "value": "192.0.2.1"}, {"type": "dns", "value": "../../etc"}, {"type": "email", "value": "x"}, {"type": "ip", "value": NAME}, {}, "x"])  # fmt: skip
+@pytest.mark.parametrize("identifier", [{"type": "dns", "value": "victim.example.test"}, {"type": "ip", "value": "192.0.2.1"}, {"type": "dns", "value": "../../etc"}, {"type": "dns", "value": "\x1b[31m"}, {"type": "email", "value": "x"}, {"type": "ip", "value": NAME}, {}, "x"])  # fmt: skip
 async def test_an_authorization_for_another_name(authority: Pebble, identifier: Any) -> None:
     """The solver is never asked: it would publish, or write a file, for a name of the authority's choice."""
     solver = Anything()
@@ -459,6 +482,7 @@ async def test_an_authorization_for_another_name(authority: Pebble, identifier: 
         with pytest.raises(tlsio.ACMEError) as caught:
             await issuer_of(proxy, solver).issue([NAME])
     assert caught.value.code == "ERR_ACME_INVALID_RESPONSE"
+    assert str(caught.value).isprintable()
     assert not solver.seen
 
 

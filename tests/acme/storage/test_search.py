@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from redis_server import RedisServer
+from tlsio.acme import RedisStorage
+from tlsio.model.errors import StoreError
+
 if TYPE_CHECKING:
     from storages import Storages
     from tlsio.acme import Storage
@@ -89,3 +93,37 @@ async def test_random_calls_agree_with_a_dictionary(storages: Storages) -> None:
     except BaseException:
         print(f"SEED={seed}, after {len(done)} calls: {done[-10:]}")  # noqa: T201
         raise
+
+
+@pytest.mark.slow
+async def test_a_count_under_a_lock_survives_a_redis_that_hangs_at_random() -> None:
+    """Each step that succeeded counts once; one that failed once or not at all, however late Redis carries it out."""
+    seed = int(os.environ.get("SEED", random.SystemRandom().randrange(10**9)))
+    chance, tally = random.Random(seed), {"done": 0, "unknown": 0}  # noqa: S311 - for tests
+
+    async def add(storage: Storage) -> None:
+        while not stopped.is_set():
+            try:
+                async with storage.lock("number") as lock:
+                    number = int(await storage.load("number") or 0)
+                    await storage.store("number", b"%d" % (number + 1), lock=lock)
+                tally["done"] += 1
+            except StoreError:
+                tally["unknown"] += 1
+                await asyncio.sleep(0.02)
+
+    stopped = asyncio.Event()
+    with RedisServer() as server:
+        nodes = [RedisStorage(server.url, lease=1.0, timeout=0.15) for _ in range(3)]
+        tasks = [asyncio.create_task(add(node)) for node in nodes]
+        for _ in range(8):
+            await asyncio.sleep(chance.random() * 0.4)
+            server.freeze()
+            await asyncio.sleep(chance.choice([0.05, 0.2, 0.5, 1.3]))
+            server.thaw()
+        stopped.set()
+        await asyncio.gather(*tasks, *(node.aclose() for node in nodes))
+        async with RedisStorage(server.url, timeout=5.0) as storage:
+            number = int(await storage.load("number") or 0)
+    assert tally["done"] > 0, f"SEED={seed}"
+    assert tally["done"] <= number <= tally["done"] + tally["unknown"], f"SEED={seed}: {number} of {tally}"

@@ -14,7 +14,8 @@ from uvicorn.logging import AccessFormatter
 
 import pki
 import tlsio
-from https_names import VERSIONS, Http1Client, connected, own, say_host, serving, trusting
+from https_names import VERSIONS, Http1Client, Http2Client, connected, own, say_host, serving, trusting
+from tlsio.https import Limits
 from tlsio.https.layers import access_log
 
 LOGGER = "tlsio.access"
@@ -96,6 +97,104 @@ async def test_refused_requests_are_logged(version: str, caplog: pytest.LogCaptu
         assert line.endswith(f'"GET / HTTP/{version}" 421')
 
 
+HEAD = b"Host: a.example\r\nUser-Agent: agent\r\n"
+REFUSED_BY_HTTP1 = {
+    "not a method": (b"nonsense\r\n\r\n", "- - HTTP/1.1", 400),
+    "space in the target": (b"GET /a b HTTP/1.1\r\n" + HEAD + b"\r\n", "GET /a HTTP/1.1", 400),
+    "no host": (b"GET /x?y HTTP/1.1\r\n\r\n", "GET /x?y HTTP/1.1", 400),
+    "header too large": (b"PUT /x HTTP/1.1\r\nA: " + b"a" * 150000, "PUT /x HTTP/1.1", 431),
+    "too many headers": (b"GET /x HTTP/1.1\r\n" + HEAD * 60 + b"\r\n", "GET /x HTTP/1.1", 431),
+    "unsupported method": (b"CONNECT a:1 HTTP/1.1\r\n" + HEAD + b"\r\n", "CONNECT a:1 HTTP/1.1", 501),
+    "body too large": (b"POST /x HTTP/1.1\r\n" + HEAD + b"Content-Length: 9\r\n\r\n123456789", "POST /x HTTP/1.1", 413),
+    "no key": (b"GET /x HTTP/1.1\r\n" + HEAD + b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "GET /x HTTP/1.1", 400),
+    "second request": (
+        b"GET /1 HTTP/1.1\r\n" + HEAD + b"\r\nPOST /2 HTTP/1.1\r\n" + HEAD + b"Content-Length: 9\r\n\r\n123456789",
+        "POST /2 HTTP/1.1",
+        413,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_HTTP1)
+async def test_what_http1_refuses_is_logged_and_counted(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, with what is known of it and the status of the answer."""
+    sent, line, status = REFUSED_BY_HTTP1[name]
+    before = 2 if name == "second request" else 1
+    options: dict[str, Any] = {"access_log": "text", "metrics": True, "limits": Limits(max_body_bytes=5), **own()}
+    async with serving(**options) as server, connected(server, "1.1") as client:
+        client.socket.write(sent)
+        answer = await read_all(client)
+        assert b"HTTP/1.1 %d " % status in answer
+        found = await wait_for(caplog, before)
+    assert f'"{line}" {status}' in [one.split(" - ", 1)[1] for one in found]
+    assert len(lines(caplog)) == before
+    labels = {"version": "1.1", "method": line.split(" ")[0] if line[0] != "-" else "OTHER", "status": str(status)}
+    assert server.metrics is not None
+    assert server.metrics.registry.get_sample_value("tlsio_https_requests_total", labels) == 1
+    assert server.metrics.registry.get_sample_value("tlsio_https_requests_in_progress", {"version": "1.1"}) in {None, 0}
+
+
+async def read_all(client: Any) -> bytes:
+    """Read to the end of the connection."""
+    data = b""
+    while chunk := await client.socket.read():
+        data += chunk
+    return data
+
+
+async def test_a_late_request_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With 408, whether its head or its body is late."""
+    limits = Limits(header_timeout=0.05, rate_grace=0.05)
+
+    async def read(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] == "http.request":
+            pass
+
+    async with serving(read, access_log="text", limits=limits, lifespan="off", **own()) as server:
+        for sent in (b"GET /x HTTP/1.1\r\nHo", b"POST /x HTTP/1.1\r\n" + HEAD + b"Content-Length: 9\r\n\r\n1"):
+            async with connected(server, "1.1") as client:
+                client.socket.write(sent)
+                assert b" 408 " in await client.socket.read()
+        found = await wait_for(caplog, 2)
+    assert [line.split(" - ", 1)[1] for line in found] == ['"GET /x HTTP/1.1" 408', '"POST /x HTTP/1.1" 408']
+
+
+REFUSED_BY_HTTP2: dict[str, Any] = {
+    "malformed": ([(":method", "GET"), (":path", "x")], b"", "GET x HTTP/2", 400),
+    "too many headers": ([(":method", "GET"), (":path", "/x"), *[("a", "b")] * 101], b"", "GET /x HTTP/2", 431),
+    "long body": ([(":method", "POST"), (":path", "/x?y"), ("content-length", "9")], b"", "POST /x?y HTTP/2", 413),
+    "body too large": ([(":method", "POST"), (":path", "/x")], b"123456789", "POST /x HTTP/2", 413),
+    "version of websocket": ([(":method", "CONNECT"), (":path", "/x"), (":protocol", "websocket")], b"", "CONNECT /x HTTP/2", 400),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_HTTP2)
+async def test_what_http2_refuses_is_logged_and_counted(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A reset for a malformed request counts as 400."""
+    fields, body, line, status = REFUSED_BY_HTTP2[name]
+    caplog.set_level(logging.INFO, "tlsio.https")
+
+    async def read(_scope: Any, receive: Any, _send: Any) -> None:
+        while (await receive())["type"] == "http.request":
+            pass
+
+    options: dict[str, Any] = {"access_log": "json", "metrics": True, "limits": Limits(max_body_bytes=5), **own()}
+    async with serving(read, lifespan="off", **options) as server, connected(server, "2") as client:
+        assert isinstance(client, Http2Client)
+        client.h2.send_headers(1, [*fields[:2], (":scheme", "https"), (":authority", "a.example"), *fields[2:]])
+        if body:
+            client.h2.send_data(1, body)
+        client.socket.write(client.h2.data_to_send())
+        [found] = [json.loads(one) for one in await wait_for(caplog)]
+    assert "body" in name or any(", stream 1: the request was " in record.getMessage() for record in caplog.records)
+    assert f"{found['method']} {found['target']} HTTP/{found['http_version']}" == line
+    assert (found["status"], found["host"]) == (status, "a.example")
+    assert len(lines(caplog)) == 1
+    assert server.metrics is not None
+    labels = {"version": "2", "method": line.split(" ")[0], "status": str(status)}
+    assert server.metrics.registry.get_sample_value("tlsio_https_requests_total", labels) == 1
+
+
 @both
 async def test_a_failing_application_is_500(version: str, caplog: pytest.LogCaptureFixture) -> None:
     """As its client sees it."""
@@ -149,7 +248,8 @@ async def test_bodies_are_counted(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("/", 101), ("/refuse", 403)])
 async def test_a_websocket_is_one_line_at_its_end(path: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """With what was sent over it."""
+    """With what was sent over it; nothing else is logged about it."""
+    caplog.set_level(logging.INFO)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/refuse":
@@ -165,6 +265,8 @@ async def test_a_websocket_is_one_line_at_its_end(path: str, status: int, caplog
         found = json.loads(line)
         assert (found["method"], found["target"], found["status"]) == ("WEBSOCKET", path, status)
         assert found["sent"] == (len("a.example") if status == 101 else 0)
+        assert [record.getMessage() for record in caplog.records if "socket" in record.name] == []
+        assert not {"connection open", "connection rejected"} & {record.getMessage() for record in caplog.records}
 
 
 async def test_off_there_is_no_layer(caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +283,7 @@ async def test_off_there_is_no_layer(caplog: pytest.LogCaptureFixture) -> None:
 def test_it_is_checked() -> None:
     """As all options are."""
     with pytest.raises(tlsio.UsageError, match="access_log"):
-        access_log.make_access_log("xml")
+        access_log.AccessLog("xml")
 
 
 def test_a_program_without_logging_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +292,10 @@ def test_a_program_without_logging_sees_it(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(access_log, "_log", logger)
     monkeypatch.setattr(sys, "stdout", output)
-    access_log.make_access_log("text")
+    access_log.AccessLog("text")
     logger.info("%s", "a line")
     assert output.getvalue() == "a line\n"
-    access_log.make_access_log("text")
+    access_log.AccessLog("text")
     [handler] = logger.handlers
     logger.removeHandler(handler)
     logger.setLevel(logging.NOTSET)

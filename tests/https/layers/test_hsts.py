@@ -52,6 +52,18 @@ async def test_it_is_sent_if_asked_for(hsts: Any, value: str, version: str) -> N
         assert (await site.get(host=SITE, version=version))[NAME] == value
 
 
+async def test_it_says_once_why_it_is_not_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise a first try, at localhost, would look like a fault."""
+    caplog.set_level("INFO", "tlsio.https.hsts")
+    for who, reason in ((site_of(), "for an address or a private name"), (pki.self_signed(), "under a certificate")):
+        async with https_curl.serving(app, who=who, hsts=True) as site:
+            for _ in range(2):
+                assert NAME not in (await site.get(host="localhost")).headers
+        [message] = [record.getMessage() for record in caplog.records]
+        assert message.startswith(f"HSTS: the header is not sent {reason}")
+        caplog.clear()
+
+
 @pytest.mark.parametrize("hsts", [None, False])
 async def test_it_is_off_by_default(hsts: Any) -> None:
     """It binds browsers for a long time."""

@@ -15,6 +15,7 @@ import pytest
 import https_curl
 import pki
 import tlsio
+from ports import own_port
 from tlsio.https.plain_http.redirect import RedirectServer
 
 if TYPE_CHECKING:
@@ -80,6 +81,18 @@ async def test_the_redirect_keeps_host_path_and_query(host: str, target: str, lo
     assert "GMT" in headers["date"]
 
 
+async def test_two_colons_are_every_address() -> None:
+    """Of IPv4 too."""
+    with own_port() as port:
+        server = await RedirectServer().start(443, "::", port)
+        try:
+            for address in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(address, port)
+                writer.close()
+        finally:
+            await server.stop()
+
+
 async def test_another_port_of_https_is_named() -> None:
     """In place of the port of HTTP."""
     async with redirecting(8443) as server:
@@ -102,7 +115,7 @@ async def test_each_method_is_redirected(method: str) -> None:
     [
         "", "a b", "evil.example/x", "evil.example#", "evil.example?", "user@evil.example", "user:pw@evil.example", "evil.example\\x", "a..b", ".",
         "-" * 64, "a" * 300, "example.com:http", "example.com:123456", "[::1", "[::g]", "[fe80::1%25eth0]", "::1", "example.com\t\x0b", "%65vil",
-        "exämple.com", "a,b",
+        "exämple.com", "a,b", "1.2.3", "0x7f.1", "a.0x", "example.com:65536",
     ],
 )  # fmt: skip
 async def test_a_bad_host_is_refused(host: str) -> None:

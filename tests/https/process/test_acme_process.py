@@ -32,7 +32,16 @@ def words(authority: Pebble, folder: Path, *more: str) -> list[str]:
     """Return the command line for both names."""
     (folder / "authority.pem").write_bytes(authority.ca)
     domains = [word for name in NAMES for word in ("--domain", name)]
-    place = ["--host", "127.0.0.1", "--acme-server", authority.directory_url, "--acme-server-ca", "authority.pem"]
+    place = [
+        "--host",
+        "127.0.0.1",
+        "--acme-server",
+        authority.directory_url,
+        "--acme-server-ca",
+        "authority.pem",
+        "--acme-profile",
+        "default",
+    ]
     return ["serve", "main:app", *domains, *place, "--acme-storage", "storage", *more]
 
 
@@ -129,7 +138,7 @@ def test_the_file_of_settings_says_the_same(pebble: Pebble, tmp_path: Path) -> N
     (tmp_path / "serve.toml").write_text(
         f'app = "main:app"\nhost = "127.0.0.1"\nport = {pebble.tls_port}\nredirect = false\n'
         f'[acme]\ndomains = ["one.example.com", "two.example.com"]\nagree_tos = true\nserver = "{pebble.directory_url}"\n'
-        'server_ca = "authority.pem"\nstorage = "storage"\n'
+        'server_ca = "authority.pem"\nstorage = "storage"\nprofile = "default"\n'
     )
     with served(tmp_path, ["serve", "--config", "serve.toml"]) as process:
         wait_for_names(pebble.tls_port, pebble, process)

@@ -88,6 +88,16 @@ def test_redirects_and_metrics(tmp_path: Path, way: tuple[str, ...]) -> None:
         assert text.count("\nprocess_start_time_seconds ") == 1
 
 
+@ways
+def test_two_colons_are_every_address(tmp_path: Path, way: tuple[str, ...]) -> None:
+    """Of IPv4 too, at each port of the server."""
+    with serving(tmp_path, *way, "--host", "::") as (served, redirect, _):
+        assert f"Serving https://localhost:{served.port}, on all addresses" in served.stderr
+        for address in ("127.0.0.1", "::1"):
+            assert fetch(redirect, address=address)[0] == 308
+            socket.create_connection((address, served.port), PATIENCE).close()
+
+
 @each_count
 def test_status_301(tmp_path: Path, workers: str) -> None:
     """For old clients."""
@@ -97,18 +107,20 @@ def test_status_301(tmp_path: Path, workers: str) -> None:
 
 @each_count
 def test_hsts(tmp_path: Path, workers: str) -> None:
-    """By the option for a year, by a table for as long as it says; nothing without them."""
+    """By the option for a year, by a table for as long as it says, also with the option; nothing without them."""
     site = pki.leaf("site.example.org", issuer=pki.ca1(), names=["site.example.org", "localhost"])
     write_files(tmp_path, site)
     for words, table, expected in (
         (("--hsts",), "", "max-age=31536000"),
         ((), "[hsts]\nmax_age = 300\ninclude_subdomains = true\n", "max-age=300; includeSubDomains"),
+        (("--hsts",), "[hsts]\nmax_age = 300\n", "max-age=300"),
         ((), "", None),
     ):
         (tmp_path / "serve.toml").write_text(f'app = "main:app"\n[[site]]\ncert = "server.pem"\nkey = "server.key"\n{table}')
         with Served(tmp_path, "serve", "--config", "serve.toml", "--port", "PORT", "--workers", workers, *words) as served:
             assert hsts_of(served, "site.example.org") == expected
             assert hsts_of(served, "localhost") is None
+            assert served.stderr.count("HSTS: ") == table.count("include_subdomains")  # once, and not by each worker
 
 
 def test_a_killed_worker_takes_no_count_away(tmp_path: Path) -> None:

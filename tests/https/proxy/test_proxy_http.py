@@ -24,7 +24,9 @@ from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 
 import pki
+from foreign_peers import find
 from https_peer import exchange, serving, split
+from ports import own_port
 from served import Served, client_context, eventually, load_identity, write_files
 from tlsio.https import Server
 from tlsio.https.proxy.http import HTTPProxy
@@ -540,5 +542,36 @@ def test_a_server_of_the_standard_library(tmp_path: Path) -> None:
                     lambda: subprocess.run([*curl, url], cwd=tmp_path, capture_output=True, text=True, check=True).stdout, "an answer"
                 )
                 assert refused.endswith("2 502")
+        finally:
+            behind.kill()
+
+
+NODE = """
+const server = require("http").createServer((request, response) => response.end(JSON.stringify(request.headers)));
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+"""
+
+
+@pytest.mark.slow
+def test_node_behind_a_redirect_with_hsts_and_metrics(tmp_path: Path) -> None:
+    """What `tlsio serve` has around an application, there is around a backend too."""
+    name = "site.example.org"
+    write_files(tmp_path, pki.leaf(name, issuer=pki.ca1(), names=[name, "localhost"]))
+    with subprocess.Popen([find("node", "nodejs"), "-e", NODE], stdout=subprocess.PIPE, text=True) as behind:
+        try:
+            assert behind.stdout is not None
+            target = f"127.0.0.1:{behind.stdout.readline().strip()}"
+            with own_port() as plain, own_port() as metrics:
+                more = ("--redirect", str(plain), "--metrics", f"127.0.0.1:{metrics}", "--hsts", "--host", "127.0.0.1")
+                with Served(tmp_path, "proxy", "PORT", "--to", target, "--http", *more) as served:
+                    ports = [part for port in (plain, served.port) for part in ("--resolve", f"{name}:{port}:127.0.0.1")]
+                    command = ["curl", "-sS", "-L", "-i", "--cacert", "ca.pem", "--http2", *ports, f"http://{name}:{plain}/x"]
+                    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+                    assert f"location: https://{name}:{served.port}/x" in answer
+                    assert "strict-transport-security: max-age=31536000" in answer
+                    assert '"x-forwarded-proto":"https"' in answer
+                    command = ["curl", "-sS", f"http://127.0.0.1:{metrics}/metrics"]
+                    counted = 'tlsio_https_requests_total{method="GET",status="200",version="2"} 1.0'
+                    eventually(lambda: counted in subprocess.run(command, capture_output=True, text=True, check=True).stdout, "the count")
         finally:
             behind.kill()

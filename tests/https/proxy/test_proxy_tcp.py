@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import logging
 import os
+import re
 import socket
 import ssl
 import struct
@@ -15,6 +18,7 @@ import pytest
 import redis
 
 import pki
+import tlsio
 from redis_server import RedisServer
 from served import PATIENCE, Served, client_context, load_identity, run_tlsio, write_files
 from tlsio.https.proxy.protocol import count_wanted, parse_header
@@ -43,7 +47,7 @@ async def proxying(handler: Handler, *, target: dict[str, Any] | None = None, **
     who = pki.localhost()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as backend:
         port = backend.sockets[0].getsockname()[1]
-        proxy = TCPProxy(TCPTarget(host="127.0.0.1", port=port, **(target or {})), cert=who.chain_pem, key=who.key_pem, **options)
+        proxy = TCPProxy(TCPTarget(**{"host": "127.0.0.1", "port": port, **(target or {})}), cert=who.chain_pem, key=who.key_pem, **options)
         await proxy.start("127.0.0.1", 0)
         try:
             yield proxy
@@ -251,6 +255,49 @@ async def test_the_backend_learns_who_the_client_is(has_certificate: bool) -> No
         assert fact in header
     verify = struct.unpack("!I", header[header.index(b"\x20", 28 + 3 + 5) + 4 :][:4])[0]
     assert (verify == 0) is has_certificate
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_each_connection_is_a_line_of_the_access_log(form: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """At its end, with the bytes of both directions."""
+    caplog.set_level(logging.INFO, "tlsio.access")
+    async with proxying(echo, access_log=form) as proxy:
+        reader, writer = await connect(proxy)
+        client = "{}:{}".format(*writer.get_extra_info("sockname"))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        assert not caplog.records
+        writer.close()
+        await writer.wait_closed()
+    [line] = [record.getMessage() for record in caplog.records if record.name == "tlsio.access"]
+    if form == "text":
+        assert re.fullmatch(rf'{client} - "TCP 127\.0\.0\.1:\d+" closed received=5 sent=5 seconds=\d+\.\d\d\d', line)
+    else:
+        found = json.loads(line)
+        assert (found["client"], found["result"], found["received"], found["sent"]) == (client, "closed", 5, 5)
+        assert found["tls"]["version"] == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("target", "result"), [({"idle_timeout": 0.05}, "idle"), ({"port": 1}, "unreachable")], ids=["idle", "unreachable"]
+)
+async def test_the_access_log_says_how_a_connection_ended(target: dict[str, Any], result: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Not each one is closed by both sides."""
+    caplog.set_level(logging.INFO, "tlsio.access")
+    async with proxying(echo, target=target, access_log="text") as proxy:
+        reader, writer = await connect(proxy)
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+    [line] = [record.getMessage() for record in caplog.records if record.name == "tlsio.access"]
+    assert f" {result} received=0 sent=0 " in line
+
+
+async def test_the_access_log_has_two_forms() -> None:
+    """Others are refused."""
+    with pytest.raises(tlsio.UsageError, match="access_log") as caught:
+        TCPProxy(TCPTarget(host="127.0.0.1", port=1), access_log="xml")  # type: ignore[arg-type]
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
 
 
 @pytest.mark.slow

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tlsio.trust.names import printable
+
 if TYPE_CHECKING:
     from tlsio.acme.client.account_key import AccountKey
     from tlsio.acme.client.fields import Fields
 
 __all__ = ["Account", "read_account"]
 
+_MAX_CONTACTS = 20  # that are read; authorities accept ten
 _STATUSES = frozenset({"valid", "deactivated", "revoked"})
 
 
@@ -43,5 +46,5 @@ def read_account(fields: Fields, url: str, key: AccountKey) -> Account:
         ACMEError: it has no valid status (`ERR_ACME_INVALID_RESPONSE`).
     """
     contact = fields.raw("contact")
-    addresses = tuple(one for one in contact if isinstance(one, str)) if isinstance(contact, list) else ()
+    addresses = tuple(printable(one) for one in contact[:_MAX_CONTACTS] if isinstance(one, str)) if isinstance(contact, list) else ()
     return Account(url, key, fields.choice("status", _STATUSES), addresses)

@@ -11,6 +11,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tlsio.model.errors import ConfigError, FetchError, missing_extra
+
+try:
+    import h11  # noqa: F401
+except ModuleNotFoundError:
+    raise missing_extra("h11", "acme") from None
+
 from tlsio.acme.client.account import Account, read_account
 from tlsio.acme.client.account_key import encode_base64url
 from tlsio.acme.client.chain import read_chain
@@ -26,7 +33,6 @@ from tlsio.acme.client.turns import Turns
 from tlsio.interop.fetch import Fetcher
 from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_duration, check_function, wrong_value
-from tlsio.model.errors import ConfigError, FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -101,8 +107,8 @@ class Client:
         Args:
             directory_url: Where the authority begins, such as
                 `https://acme-v02.api.letsencrypt.org/directory`.
-            allow_http: Accept plain http, for tests on one machine: whoever is between reads and
-                changes everything.
+            allow_http: Accept plain http, for tests on one machine: a machine in between could read
+                and change everything.
             proxy: The URL of a proxy of HTTP.
             timeout: Seconds for one request.
             poll_timeout: Seconds to wait in all until an order or authorization is decided.
@@ -229,7 +235,7 @@ class Client:
         """Order a certificate.
 
         Args:
-            account: Who orders.
+            account: The account that orders.
             names: DNS names as A-labels, wildcards, or IP addresses.
             profile: One of `Directory.profiles`.
             replaces: The certificate in DER that will be replaced (RFC 9773 §5); only sent to an
@@ -282,7 +288,7 @@ class Client:
         )
 
     async def respond(self, account: Account, offer: Offer) -> Offer:
-        """Tell the authority that it may look now (§7.5.1)."""
+        """Notify the authority that it may look now (§7.5.1)."""
         answer = await self._post(account, offer.url, {}, is_repeatable=True)
         return read_offer(answer.fields)
 
@@ -342,7 +348,7 @@ class Client:
         """Return the certificate of an order with its chain (§7.4.2).
 
         Args:
-            account: Who ordered it.
+            account: The account that ordered it.
             url: `Order.certificate`.
             preferred_chain: The common name of a root: the first chain below it is returned if the
                 authority has one, otherwise its own choice.
@@ -367,7 +373,7 @@ class Client:
 
         Args:
             certificate: DER.
-            account: Has ordered it, or has authorizations for all its names.
+            account: The one that ordered it, or one with authorizations for all its names.
             key: The certificate's private key, if there is no account.
             reason: One of `REASONS`.
         """

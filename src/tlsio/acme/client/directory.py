@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Directory", "read_directory"]
 
 _MAX_DESCRIPTION = 300  # characters
+_MAX_ITEMS = 50  # of a list; Let's Encrypt has four profiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ def read_directory(fields: Fields) -> Directory:
         revoke_cert=fields.url_of("revokeCert"),
         key_change=fields.url_of("keyChange"),
         renewal_info=fields.optional_url("renewalInfo"),
-        terms_of_service=printable(terms, _MAX_DESCRIPTION) if isinstance(terms, str) and terms else None,
-        website=printable(website, _MAX_DESCRIPTION) if isinstance(website, str) and website else None,
-        caa_identities=tuple(one for one in identities if isinstance(one, str)) if isinstance(identities, list) else (),
+        terms_of_service=_describe(terms) or None,
+        website=_describe(website) or None,
+        caa_identities=tuple(filter(None, map(_describe, identities[:_MAX_ITEMS]))) if isinstance(identities, list) else (),
         external_account_required=meta is not None and meta.flag("externalAccountRequired"),
-        profiles={name: _describe(text) for name, text in profiles.items()} if isinstance(profiles, dict) else {},
+        profiles={_describe(name): _describe(text) for name, text in list(profiles.items())[:_MAX_ITEMS]}
+        if isinstance(profiles, dict)
+        else {},
     )
 
 

@@ -115,10 +115,6 @@ class Fields:
         """Return a list of objects, empty if it is missing."""
         return tuple(self._check_object(name, one) for one in self._items(name))
 
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the members that are not null."""
-        return tuple(printable(name) for name, value in self.members.items() if value is not None)
-
     def _check_object(self, name: str, value: Any) -> Fields:
         if not isinstance(value, dict):
             raise self._wrong(name, "must be an object")

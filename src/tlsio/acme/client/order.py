@@ -42,7 +42,7 @@ class Identifier:
     value: str
 
     def __str__(self) -> str:
-        return self.value
+        return printable(self.value)  # an authority may return anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Offer:
 
     Attributes:
         type: Such as `"http-01"`.
-        url: What is told that it may look.
+        url: Takes the notice that the authority may look.
         status: `"pending"`, `"processing"`, `"valid"` or `"invalid"`.
         token: Random, of the authority.
         error: Why it is invalid; None if it is not.

@@ -102,7 +102,7 @@ def read_problem(
 def invalid_answer(url: str, why: str, *, status: int | None = None) -> ACMEError:
     """Return the error for an answer that is not what RFC 8555 wants."""
     return ACMEError(
-        f"The answer of {printable(url)} cannot be used: {why}",
+        f"The answer of {printable(url)} cannot be used: {printable(why, _MAX_DETAIL)}",
         code="ERR_ACME_INVALID_RESPONSE",
         hint="Is this an ACME authority (RFC 8555), and does no proxy answer in its place?",
         status=status,

@@ -23,7 +23,7 @@ def read_retry_after(value: str | None, date: str | None, now: datetime) -> floa
     Args:
         value: Of Retry-After: seconds, or a date.
         date: Of Date: the authority's clock, by which its dates are meant; ours may be wrong.
-        now: Our clock, used if the authority does not tell its own.
+        now: Our clock, used if the authority does not show its own.
     """
     if value is None or len(value) > _MAX_TEXT:
         return None

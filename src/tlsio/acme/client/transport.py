@@ -32,7 +32,7 @@ _MAX_BAD_NONCES = 10  # in one call: Pebble refuses one of twenty at random, a b
 _PATIENT_NONCES = 3  # refused without a pause
 _MAX_FAILURES = 3  # of the network, or answers that the authority is busy, in one call
 _FIRST_WAIT = 1.0  # seconds, longer each time
-_LONGEST_WAIT = 30.0  # seconds before a request is repeated; whoever is told more decides above
+_LONGEST_WAIT = 30.0  # seconds before a request is repeated; after a longer wait the caller decides
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _MAX_LINKS = 20
 
@@ -87,7 +87,7 @@ class Transport:
             except (ACMEError, FetchError) as error:
                 await self._wait(patience, error)
 
-    async def post(  # noqa: PLR0913 - what is signed, by whom, and what comes back
+    async def post(  # noqa: PLR0913 - what is signed, with which key, and what comes back
         self,
         url: str,
         payload: Mapping[str, Any] | None,

@@ -40,7 +40,7 @@ __all__ = ["ACMEIssuer", "issuer_name"]
 
 _log = logging.getLogger("tlsio")
 _MAX_NAMES = 100  # of a certificate, as of Let's Encrypt's and most other authorities
-_MAX_ORDERS = 4  # for one certificate: one of each type of challenges, and one that expired meanwhile
+_MAX_ORDERS = 4  # for one certificate: one of each type of challenges, and one that expired
 _MAX_SEGMENT = 160
 # Refusals of `replaces` (RFC 9773 §5; Boulder's for a certificate that it does not know or that is
 # another account's). The order itself may be good.
@@ -114,7 +114,7 @@ class ACMEIssuer:
             profile: Instead of the issuer's own.
 
         Raises:
-            ConfigError: the account cannot be made as configured, or there is no such profile.
+            ConfigError: the account cannot be made as configured, or the profile does not exist.
             StoreError: the storage failed.
             ACMEError: the authority refused, or its answer cannot be used.
             FetchError: it did not answer.
@@ -139,7 +139,7 @@ class ACMEIssuer:
             return None
 
     async def revoke(self, certificate: bytes, reason: str | None = None) -> None:
-        """Revoke a certificate (DER); one that is revoked already is no error.
+        """Revoke a certificate (DER); one that is already revoked is not an error.
 
         Args:
             certificate: Of this account, or for names that it has authorizations for.

@@ -171,6 +171,7 @@ class StoredAccount:
         made = await self._client.new_account(
             key, contact=self._contact, terms_agreed=self._terms_agreed, external_account=self._external_account
         )
+        _log.info("the account at %s is %s", self._client.directory_url, made.url)
         return await self._save(made, self._contact or made.contact, lock)
 
     async def _adopt(self, account: Account, lock: Lock) -> Account:
@@ -181,6 +182,13 @@ class StoredAccount:
         return account
 
     async def _save(self, account: Account, contact: Sequence[str], lock: Lock) -> Account:
+        if not account.is_usable:
+            raise ACMEError(
+                f"The account {account.url} is {account.status}",
+                code="ERR_ACME_UNAUTHORIZED",
+                hint=f"Remove {self._folder} from the storage: then a new account is made.",
+                problem="unauthorized",
+            )
         # What we asked for: authorities need not return contacts.
         facts = {"url": account.url, "contact": list(contact)}
         await self._storage.store(f"{self._folder}/account.json", json.dumps(facts, indent=2).encode() + b"\n", lock=lock)

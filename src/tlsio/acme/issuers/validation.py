@@ -76,7 +76,7 @@ class Validation:
             raise ACMEError(
                 f"The authorization for {authorization.identifier} is {authorization.status}",
                 code="ERR_ACME_AUTHORIZATION",
-                hint="It has ended meanwhile: order again.",
+                hint="It has ended: order again.",
                 identifier=authorization.identifier.value,
                 url=url,
             )

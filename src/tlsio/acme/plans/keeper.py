@@ -115,7 +115,7 @@ class Keeper:
         """Return what the storage has for a plan; changes nothing and asks nobody."""
         records, now = _records(self.storage, plan), self._clock()
         found, trouble = await records.load_best(plan.names, now), await records.load_trouble(plan.names, now)
-        renewal = self._renewal(plan, found)
+        renewal = _find_renewal(plan, found, now)
         state: Literal["kept", "due", "waiting"] = "kept" if renewal.at > now else "waiting" if _must_wait(trouble, now) else "due"
         return Outcome(plan, state, None if found is None else found.certificate, renewal, trouble)
 
@@ -133,7 +133,7 @@ class Keeper:
         return outcome
 
     async def renew(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
-        """Renew a certificate if it is due, and deliver it; after failures, wait longer and longer."""
+        """Renew a certificate if it is due, and deliver it; waits longer after each failure."""
         return await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
 
     async def rehearse(self, plan: Plan) -> Outcome:
@@ -179,7 +179,8 @@ class Keeper:
             found = await records.load_best(plan.names, self._clock())
             if found is not None and not is_forced:
                 found = await self._ask(plan, found, records, lock)
-            renewal, now = self._renewal(plan, found), self._clock()
+            now = self._clock()
+            renewal = _find_renewal(plan, found, now)
             if found is not None and not is_forced and renewal.at > now:
                 return Outcome(plan, "kept", found.certificate, renewal)
             trouble = await records.load_trouble(plan.names, now)
@@ -196,7 +197,7 @@ class Keeper:
             await records.save_trouble(plan.names, NO_TROUBLE, lock)
         await deliver(plan, new.certificate)
         await run_hooks(plan.deploy_hooks, plan)
-        return Outcome(plan, "obtained", new.certificate, self._renewal(plan, new))
+        return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
     async def _issue(self, plan: Plan, found: Found | None) -> Found:
         """Order a certificate, between the hooks."""
@@ -249,9 +250,10 @@ class Keeper:
             return facts
         return replace(facts, window=(info.start, info.end), chosen=choose_in_window(info.start, info.end, self._chance))
 
-    def _renewal(self, plan: Plan, found: Found | None) -> Renewal:
-        managed = Managed(plan.names) if found is None else Managed(plan.names, certificate=found.certificate, facts=found.facts)
-        return managed.find_renewal(self._clock())
+
+def _find_renewal(plan: Plan, found: Found | None, now: datetime) -> Renewal:
+    managed = Managed(plan.names) if found is None else Managed(plan.names, certificate=found.certificate, facts=found.facts)
+    return managed.find_renewal(now)
 
 
 def _records(storage: Storage, plan: Plan) -> Records:

@@ -38,9 +38,10 @@ class Storage(Protocol):
     """Where accounts, certificates, challenges and the status are kept.
 
     A key is a path of segments joined by `/` (see `keys`). A value is 1 MiB at most. Calls may
-    overlap, in one process and in several. A failure MUST be a `StoreError`, in bounded time;
-    a cancelled call may have been carried out, but MUST NOT go on after the caller got
-    CancelledError.
+    overlap, in one process and in several. A failure MUST be a `StoreError`, in bounded time. A
+    call that failed or was cancelled may have been carried out. A cancelled one MUST NOT go on
+    after its caller got CancelledError; one that failed may be carried out later, by a server that
+    did not answer in time, but not when it is under a lock that is lost by then.
     """
 
     async def load(self, key: str) -> bytes | None:

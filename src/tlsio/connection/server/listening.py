@@ -129,14 +129,16 @@ async def open_listening(
         return Listening(check_given(sock), are_given=True), backlog
     if path is not None:
         return _bind_path(check_socket_path("path", path)), backlog
-    return Listening(await _bind_hosts(port, host, reuse_port=reuse_port)), backlog
+    # As in Node, "::" alone is every address, of IPv4 too.
+    return Listening(await _bind_hosts(port, None if host == "::" else host, reuse_port=reuse_port)), backlog
 
 
 async def bind(hosts: object, port: object, *, reuse_port: object) -> list[_socket.socket]:
     """Bind a socket to each address of each host; all have the same port.
 
     Args:
-        hosts: A name, an address, or a sequence of them; None: all addresses, by one socket.
+        hosts: A name, an address, or a sequence of them; None: all addresses, by one socket; "::":
+            as in asyncio, those of IPv6 alone.
         port: 0 or None chooses a free one.
         reuse_port: Whether several processes may listen on the port.
 

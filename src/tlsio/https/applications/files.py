@@ -83,10 +83,12 @@ class Files(StaticFiles):
             ConfigError: there is no such folder (`ERR_HTTPS_APP`).
         """
         if not Path(folder).is_dir():
-            problem = "is not a folder" if Path(folder).exists() else "does not exist"
-            raise ConfigError(
-                f"The folder {os.fspath(folder)!r} {problem}", code="ERR_HTTPS_APP", hint=f"Relative paths begin at {Path.cwd()}."
-            )
+            name = repr(os.fspath(folder))
+            problem = f"{name} is not a folder" if Path(folder).exists() else f"The folder {name} does not exist"
+            hint = f"Relative paths begin at {Path.cwd()}."
+            if (module := Path(folder).with_suffix(".py")).is_file():
+                hint = f"An application is written MODULE:NAME, such as {module.stem}:app."
+            raise ConfigError(problem, code="ERR_HTTPS_APP", hint=hint)
         super().__init__(directory=folder, html=True, follow_symlink=follow_symlinks)
         self._listing = listing
 

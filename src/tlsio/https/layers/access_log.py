@@ -13,16 +13,16 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tlsio.https.layers.exchange import Exchange, watch
+from tlsio.https.layers.exchange import Exchange, watch, watch_refusals
 from tlsio.model.checks import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tlsio.https.asgi import Receive, Scope, Send
-    from tlsio.https.protocols.connection import Connection, Handler, Layer
+    from tlsio.https.protocols.connection import Connection, Handler
 
-__all__ = ["make_access_log"]
+__all__ = ["AccessLog"]
 
 _log = logging.getLogger("tlsio.access")
 
@@ -30,31 +30,36 @@ _UNPRINTABLE = re.compile(r"[^!-~]")
 _LONGEST = 8192  # characters of a target or header: a head may have 64 KiB
 
 
-def make_access_log(form: str) -> Layer:
-    """Return the layer that writes to the logger `tlsio.access`, "text" or "json".
+class AccessLog:
+    """Writes to the logger `tlsio.access`, "text" or "json".
 
     If the program has configured neither this logger nor the root logger, it prints to stdout.
-
-    Raises:
-        UsageError: there is no such form.
     """
-    write = _write_json if check_choice("access_log", form, ("text", "json")) == "json" else _write_text
-    if _log.level == logging.NOTSET:
-        _log.setLevel(logging.INFO)
-    if not _log.hasHandlers():
-        printing = logging.StreamHandler(sys.stdout)
-        printing.setFormatter(logging.Formatter("%(message)s"))
-        _log.addHandler(printing)
 
-    def layer(handler: Handler) -> Handler:
+    def __init__(self, form: str) -> None:
+        """Prepare the logger.
+
+        Raises:
+            UsageError: there is no such form.
+        """
+        self._write = _write_json if check_choice("access_log", form, ("text", "json")) == "json" else _write_text
+        if _log.level == logging.NOTSET:
+            _log.setLevel(logging.INFO)
+        if not _log.hasHandlers():
+            printing = logging.StreamHandler(sys.stdout)
+            printing.setFormatter(logging.Formatter("%(message)s"))
+            _log.addHandler(printing)
+        self.refused = watch_refusals(self._write)
+
+    def layer(self, handler: Handler) -> Handler:
+        """Return `handler`, with a line for each of its requests."""
+
         def handle(connection: Connection, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
             if not _log.isEnabledFor(logging.INFO):
                 return handler(connection, scope, receive, send)
-            return watch(handler, Exchange(connection, scope, receive, send), write)
+            return watch(handler, Exchange(connection, scope, receive, send), self._write)
 
         return handle
-
-    return layer
 
 
 def _write_text(exchange: Exchange) -> None:
@@ -89,19 +94,19 @@ def _write_json(exchange: Exchange) -> None:
 
 
 def _method(scope: Scope) -> str:
-    return "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
+    return "WEBSOCKET" if scope["type"] == "websocket" else _escape(scope["method"])
 
 
 def _target(scope: Scope) -> str:
     """Return path and query as the client sent them."""
     query = scope["query_string"]
-    return _escape(scope["raw_path"] + (b"?" + query if query else b""))
+    return _escape((scope["raw_path"] + (b"?" + query if query else b""))[:_LONGEST].decode("latin-1"))
 
 
 def _header(scope: Scope, wanted: bytes) -> str | None:
     return next((value[:_LONGEST].decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
 
 
-def _escape(value: bytes) -> str:
+def _escape(value: str) -> str:
     r"""Return text in which all but printable ASCII is written as `\xNN`."""
-    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value[:_LONGEST].decode("latin-1"))
+    return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value[:_LONGEST])

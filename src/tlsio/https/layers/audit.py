@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.server.server import watch_clients
 from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.https.address import client_text
 from tlsio.model.errors import CertificateError
 from tlsio.trust.certificate import parse
 from tlsio.trust.names import printable
@@ -73,7 +74,7 @@ def _write(decision: str, socket: TLSSocket, certificate: bytes | None, reason: 
     facts: dict[str, Any] = {
         "decision": decision,
         "reason": None if reason is None else printable(reason),
-        "client": f"{socket.remote_address}:{socket.remote_port}" if socket.remote_address else None,
+        "client": client_text(socket) if socket.remote_address else None,
         "server_name": None if socket.servername is None else printable(socket.servername),
         "resumed": socket.is_session_reused(),
         **_describe(certificate),

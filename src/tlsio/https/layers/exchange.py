@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tlsio.https.protocols.connection import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tlsio.https.asgi import Message, Receive, Scope, Send
-    from tlsio.https.protocols.connection import Connection, Handler
+    from tlsio.https.protocols.connection import Connection, Handler, RefusalWatcher
 
-__all__ = ["Exchange", "watch"]
+__all__ = ["Exchange", "watch", "watch_refusals"]
 
 _SWITCHING, _OK, _FORBIDDEN, _FAILED = 101, 200, 403, 500
 _CLIENT_GONE = 499  # nginx's: the client went away before there was a response
@@ -45,6 +47,9 @@ class Exchange:
     @property
     def status(self) -> int:
         """The response's status; 500 if the application failed before it; 499: the client left."""
+        refused: int | None = self.scope.get(REFUSED)
+        if refused is not None:  # what the application sent has not left
+            return refused
         if self._status is not None:
             return self._status
         return _CLIENT_GONE if self._is_gone else _FAILED
@@ -98,3 +103,16 @@ async def watch(handler: Handler, exchange: Exchange, done: Callable[[Exchange],
     finally:
         exchange.finish()
         done(exchange)
+
+
+def watch_refusals(done: Callable[[Exchange], None]) -> RefusalWatcher:
+    """Return a function that calls `done` for each request that reached no layer."""
+
+    def refused(connection: Connection, scope: Scope, status: int) -> None:
+        done(Exchange(connection, {**scope, REFUSED: status}, _never, _never))
+
+    return refused
+
+
+async def _never(*_: Any) -> NoReturn:
+    raise AssertionError("no application runs")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from tlsio.certs import dev
+from tlsio.https.host import parse_host
 from tlsio.model.checks import check_bool, check_int, wrong_value
 from tlsio.model.errors import UsageValueError
 from tlsio.trust.certificate import parse
@@ -30,15 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HSTS", "hsts_layer"]
 
-_log = logging.getLogger("tlsio.https")
+_log = logging.getLogger("tlsio.https.hsts")
 
 _YEAR = 31_536_000  # seconds; hstspreload.org asks for no less
 _MOST = 2**31 - 1
 _NAME = b"strict-transport-security"
 # RFC 6761 and RFC 6762: names that are no one's on the Internet, but of this machine or network.
-_PRIVATE = re.compile(rb"(?:.*\.)?(?:localhost|test|example|invalid|local|internal|home\.arpa)\.?", re.IGNORECASE)
-_HOST = re.compile(rb"([A-Za-z0-9_.-]+)(?::\d*)?")
-_NUMERIC = re.compile(rb"(?:.*\.)?(?:\d+|0[xX][0-9A-Fa-f]*)\.?")  # what browsers read as an IPv4 address
+_PRIVATE = re.compile(r"(?:.*\.)?(?:localhost|test|example|invalid|local|internal|home\.arpa)")
 # Common names of authorities for development: ours (certs/dev), and mkcert's.
 _DEVELOPMENT = ("tlsio dev ", "mkcert ")
 
@@ -81,6 +80,13 @@ class HSTS:
             raise UsageValueError(f"The option hsts is {given!r}", hint="Give True or HSTS(max_age=...).")
         return given
 
+    def warn(self) -> None:
+        """Log what is hard to undo."""
+        if self.include_subdomains:
+            _log.warning("HSTS: browsers will use HTTPS alone for every subdomain too, for %d days", self.max_age // 86400)
+        if self.preload:
+            _log.warning("HSTS: preload lets anyone submit this name to the lists of browsers, which takes months to undo")
+
     @property
     def value(self) -> str:
         """The value of the header."""
@@ -89,10 +95,7 @@ class HSTS:
 
 def hsts_layer(hsts: HSTS) -> Layer:
     """Return the layer that adds the header to the responses of the application."""
-    if hsts.include_subdomains:
-        _log.warning("HSTS: browsers will use HTTPS alone for every subdomain too, for %d days", hsts.max_age // 86400)
-    if hsts.preload:
-        _log.warning("HSTS: preload lets anyone submit this name to the lists of browsers, which takes months to undo")
+    hsts.warn()
     header = (_NAME, hsts.value.encode())
     judge = _Judge()
 
@@ -122,6 +125,7 @@ class _Judge:
 
     def __init__(self) -> None:
         self._development = _development_issuer()
+        self._has_explained = False
         self._has_public_certificate: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
 
     def is_public(self, connection: Connection, scope: Scope) -> bool:
@@ -130,7 +134,16 @@ class _Judge:
         if known is None:
             own = connection.tls_socket.get_certificate()
             known = self._has_public_certificate[connection] = own is not None and not self._is_of_development(own)
-        return known and _is_public_name(next((value for name, value in scope["headers"] if name == b"host"), b""))
+        if known and _is_public_name(next((value for name, value in scope["headers"] if name == b"host"), b"")):
+            return True
+        self._explain("for an address or a private name" if known else "under a certificate that is self-signed or of development")
+        return False
+
+    def _explain(self, why: str) -> None:
+        """Log, once, why the header is missing that was asked for."""
+        if not self._has_explained:
+            self._has_explained = True
+            _log.info("HSTS: the header is not sent %s", why)
 
     def _is_of_development(self, certificate: PeerCertificate) -> bool:
         """Whether it is self-signed, or one machine alone trusts its authority."""
@@ -149,10 +162,9 @@ def _development_issuer() -> bytes | None:
 
 
 @lru_cache(maxsize=256)
-def _is_public_name(host: bytes) -> bool:
+def _is_public_name(value: bytes) -> bool:
     """Whether browsers may note HSTS for a Host. RFC 6797, section 8.1.1: not for IP addresses."""
-    found = _HOST.fullmatch(host)
-    if found is None:  # IPv6, or malformed
+    host = parse_host(value)
+    if host is None or host.name is None:
         return False
-    name = found[1]
-    return b"." in name.strip(b".") and _NUMERIC.fullmatch(name) is None and _PRIVATE.fullmatch(name) is None
+    return "." in host.name and _PRIVATE.fullmatch(host.name) is None

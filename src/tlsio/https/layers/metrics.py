@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.connection.server.prometheus import ServerCollector
-from tlsio.https.layers.exchange import Exchange, watch
+from tlsio.https.layers.exchange import Exchange, watch, watch_refusals
 from tlsio.https.plain_http.metrics_server import MetricsServer
 from tlsio.https.protocols.http2.protocol import Http2Protocol
 from tlsio.model.checks import check_int, check_text, wrong_type
@@ -36,6 +36,7 @@ class Metrics:
 
     Attributes:
         registry: What is served; a program may register collectors of its own.
+        refused: Counts a request that reached no layer.
     """
 
     registry: CollectorRegistry
@@ -76,6 +77,7 @@ class Metrics:
             from tlsio.acme.manager.prometheus import ManagerCollector  # noqa: PLC0415 - many servers have certificates
 
             registry.register(ManagerCollector({_SERVER: automatic.manager}))
+        self.refused = watch_refusals(self._count_response)
 
     @property
     def port(self) -> int | None:
@@ -97,18 +99,20 @@ class Metrics:
         return handle
 
     def _count(self, exchange: Exchange) -> None:
-        scope = exchange.scope
-        version = scope["http_version"]
-        if scope["type"] == "websocket":
-            method = "WEBSOCKET"
+        version = exchange.scope["http_version"]
+        if exchange.scope["type"] == "websocket":
             self._sockets.labels(version).dec()
         else:
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._running.labels(version).dec()
             self._seconds.labels(version).observe(exchange.seconds)
-        self._requests.labels(version, method, str(exchange.status)).inc()
+        self._count_response(exchange)
         self._received.inc(exchange.received)
         self._sent.inc(exchange.sent)
+
+    def _count_response(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"] if scope["method"] in _METHODS else "OTHER"
+        self._requests.labels(scope["http_version"], method, str(exchange.status)).inc()
 
     # ---- serving
 

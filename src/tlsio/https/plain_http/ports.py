@@ -38,12 +38,13 @@ class PlainPorts:
     ) -> None:
         """Give each connection to a protocol of `make`, at an address or on sockets that are bound.
 
-        If it raises or is cancelled, no socket stays open.
+        The host "::" is every address, of IPv4 too. If it raises or is cancelled, no socket stays
+        open.
 
         Raises:
             OSError: the address cannot be used.
         """
-        places: list[dict[str, Any]] = [{"sock": one} for one in sockets] or [{"host": host, "port": port}]
+        places: list[dict[str, Any]] = [{"sock": one} for one in sockets] or [{"host": None if host == "::" else host, "port": port}]
         loop = asyncio.get_running_loop()
         try:
             for place in places:

@@ -10,7 +10,6 @@ neither this host nor the header.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from tlsio.https.deadline import Deadline
+from tlsio.https.host import parse_host
 from tlsio.https.plain_http.ports import PlainPorts
 from tlsio.model.checks import check_int, wrong_value
 
@@ -44,8 +44,7 @@ _MAX_CONNECTIONS = 1000
 _CHALLENGE = b"/.well-known/acme-challenge/"
 _TARGET = re.compile(rb"/[\x21-\x7e]*")
 _ABSOLUTE = re.compile(rb"http://([^/?#]*)(.*)", re.IGNORECASE)
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,254})(?::\d{0,5})?")
-_LABEL = re.compile(rb"[A-Za-z0-9_-]{1,63}")
+_PORT = re.compile(rb":[0-9]*\Z")
 
 
 class RedirectServer:
@@ -243,34 +242,17 @@ def _read_address(request: h11.Request) -> tuple[bytes, bytes]:
         ValueError: they are not what a client sends to the server of a site.
     """
     # h11 has checked that there is one Host at most, and one in HTTP/1.1.
-    host = _read_host(next((value for name, value in request.headers if name == b"host"), b""))
+    value = next((value for name, value in request.headers if name == b"host"), b"")
+    host = parse_host(value)
+    if host is None:
+        raise ValueError("The Host of the request is not valid.")
     target = request.target
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is not None:
         # RFC 9112, section 3.2.2: "a server MUST accept the absolute-form in requests".
-        if _read_host(absolute[1]).lower() != host.lower():
+        if parse_host(absolute[1]) != host:
             raise ValueError("The URL of the request and its Host name different hosts.")
         target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
     if _TARGET.fullmatch(target) is None:
         raise ValueError("The request does not name a path.")
-    return host, target
-
-
-def _read_host(value: bytes) -> bytes:
-    """Return a Host without its port.
-
-    Raises:
-        ValueError: it is not the name or address of a host.
-    """
-    found = _HOST.fullmatch(value)
-    if found is None:
-        raise ValueError("The Host of the request is not valid.")
-    host = found[1]
-    if host.startswith(b"["):
-        try:
-            ipaddress.IPv6Address(host[1:-1].decode("ascii"))
-        except ValueError:
-            raise ValueError("The Host of the request is not valid.") from None
-    elif not all(_LABEL.fullmatch(label) for label in host.removesuffix(b".").split(b".")):
-        raise ValueError("The Host of the request is not valid.")
-    return host
+    return _PORT.sub(b"", value), target

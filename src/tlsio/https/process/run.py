@@ -53,6 +53,7 @@ __all__ = ["check", "run"]
 _log = logging.getLogger("tlsio.https")
 _PRIVILEGED = 1024
 _HTTPS = 443
+_EVERY = "::"  # every address, of IPv4 too
 _CONFIG_FAILURE = 2
 _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 
@@ -105,6 +106,7 @@ async def _make_served(
     settings: Settings, sockets: Sequence[socket.socket], keys: KeySchedule, identity: dict[str, Any]
 ) -> _Alone | _WorkersWithMetrics:
     if settings.workers > 1:
+        _warn_of_hsts(settings)
         return _WorkersWithMetrics(
             _work, (settings, identity), sockets, settings.workers, keys=keys, graceful_timeout=settings.graceful_timeout
         )
@@ -339,6 +341,7 @@ def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     """Be a worker."""
     settings, identity = argument
     configure(settings.log_level)
+    _mute_hsts()
     try:
         run_to_end(_work_until_stopped(settings, identity, sockets, link), _loop_factory(settings), settings.graceful_timeout)
     except (TLSError, OSError) as error:
@@ -359,6 +362,17 @@ async def _work_until_stopped(settings: Settings, identity: dict[str, Any], sock
     await server.stop()
     link.end()
     return 0
+
+
+def _warn_of_hsts(settings: Settings) -> None:
+    """Log what each worker would log."""
+    if settings.hsts is not None:
+        settings.hsts.warn()
+
+
+def _mute_hsts() -> None:
+    """Leave the warnings about HSTS to the parent."""
+    logging.getLogger("tlsio.https.hsts").setLevel(logging.ERROR)
 
 
 def _snapshot(server: Server | TCPProxy) -> Snapshot:
@@ -382,7 +396,7 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
                 hint="Obtain one by `tlsio acme obtain`, with --cert and --key, and give these files.",
             )
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
-        return TCPProxy(settings.app, graceful_timeout=settings.graceful_timeout, proxy_protocol=settings.proxy_protocol, **options)
+        return TCPProxy(settings.app, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
 
 
@@ -415,6 +429,7 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
         _work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings), sockets._replace(serving=())
     )
     _drop_rights(settings)
+    _warn_of_hsts(settings)
     on_start(settings.host or "*", _port_of(sockets.serving))
     ChangeReload(config, target, list(sockets.serving)).run()
     return 0
@@ -423,6 +438,7 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
 def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Sockets, sockets: list[socket.socket]) -> None:
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
+    _mute_hsts()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
 
     async def serve() -> int:
@@ -490,7 +506,7 @@ async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]
 
 async def _bind(host: str | None, port: int) -> list[socket.socket]:
     try:
-        return await bind(host, port, reuse_port=False)
+        return await bind(None if host == _EVERY else host, port, reuse_port=False)
     except PermissionError as error:
         if port >= _PRIVILEGED:
             raise

@@ -188,13 +188,17 @@ class Settings:
             OSError: a file with a passphrase cannot be read.
         """
         names = (
-            "interface", "lifespan", "root_path", "wsgi_threads", "graceful_timeout", "limits", "proxy_protocol", "forwarded_allow_ips",
-            "strict_host", "hsts",
+            "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
         acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
-        logs = {"access_log": None if self.access_log == "off" else self.access_log, "metrics": None if self.metrics is None else True}
-        return {name: getattr(self, name) for name in names} | logs | {"acme": acme} | self.tls_options(PROTOCOLS, ticket_keys)
+        more = {"metrics": None if self.metrics is None else True, "acme": acme, **self.connection_options()}
+        return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
+
+    def connection_options(self) -> dict[str, Any]:
+        """Return the options besides TLS that a TCP proxy has too."""
+        access_log = None if self.access_log == "off" else self.access_log
+        return {"graceful_timeout": self.graceful_timeout, "proxy_protocol": self.proxy_protocol, "access_log": access_log}
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
@@ -261,7 +265,7 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
     if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
-        raise ConfigError(f"{label}: write [[site]], [limits], [hsts] and [acme] as tables", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,

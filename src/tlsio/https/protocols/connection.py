@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tlsio.connection.socket.tls_socket import internals_of
+from tlsio.https.address import endpoint
 from tlsio.https.tls.tls_extension import TLSExtension, summarize
 
 if TYPE_CHECKING:
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.service import Service
 
-__all__ = ["Connection", "Handler", "Layer"]
+__all__ = ["REFUSED", "Connection", "Handler", "Layer", "RefusalWatcher"]
+
+# The key of a scope whose request was refused while its application ran: the status of the answer.
+REFUSED = "tlsio.refused"
 
 # What the server does around the application, for each request; it knows the connection too.
 Handler: TypeAlias = "Callable[[Connection, Scope, Receive, Send], Awaitable[Any]]"
 Layer: TypeAlias = "Callable[[Handler], Handler]"
+# What is told of a request that was refused before it reached the layers, with the status.
+RefusalWatcher: TypeAlias = "Callable[[Connection, Scope, int], object]"
 
 
 class Connection:
@@ -47,8 +53,8 @@ class Connection:
         """Describe a connection whose handshake is done."""
         self.service = service
         self.tls_socket = tls_socket
-        self.client = _pair(tls_socket.remote_address, tls_socket.remote_port)
-        self.server = _pair(tls_socket.local_address, tls_socket.local_port)
+        self.client = endpoint(tls_socket.remote_address, tls_socket.remote_port)
+        self.server = endpoint(tls_socket.local_address, tls_socket.local_port)
 
     @property
     def limits(self) -> Limits:
@@ -105,6 +111,17 @@ class Connection:
         """Run one request; a graceful stop waits for it."""
         return self.service.run(coroutine)
 
+    def refused(self, scope: Scope, status: int) -> None:
+        """Report a request that the protocol itself has answered.
+
+        Args:
+            scope: What is known of it: `type`, `http_version`, `method`, `raw_path`, `query_string`
+                and `headers`, unchecked.
+            status: Of the answer.
+        """
+        for watch in self.service.refusal_watchers:
+            watch(self, scope, status)
+
     def retire(self) -> None:
         """Serve the requests that are here, then close."""
         self.protocol.shutdown()
@@ -115,7 +132,3 @@ class Connection:
         # uvicorn asks the kernel, which knows only the proxy if there is one.
         scope["client"], scope["server"] = self.client, self.server
         return await self.service.handle(self, scope, receive, send)
-
-
-def _pair(address: str | None, port: int | None) -> tuple[str, int] | None:
-    return None if address is None or port is None else (address, port)

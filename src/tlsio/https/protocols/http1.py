@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 
 from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
+from tlsio.https.protocols.connection import REFUSED
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -63,6 +64,10 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
 
 
 _log.addFilter(_is_no_cancellation)
+# uvicorn and websockets log each WebSocket at INFO, which the access log has.
+_socket_log = logging.getLogger("tlsio.https.websockets")
+_socket_log.addFilter(_is_no_cancellation)
+_socket_log.addFilter(lambda record: record.levelno > logging.INFO)
 
 
 class _RefusedError(Exception):
@@ -94,7 +99,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _log
+        self.logger = self.conn.logger = _socket_log
         self._early = bytearray()  # what the client sent before the handshake was answered
 
     def data_received(self, data: bytes) -> None:
@@ -419,8 +424,11 @@ class Http1Protocol(HttpToolsProtocol):
         else:
             self._end_limits()
             self.handle_websocket_upgrade()
-            if rest:
-                websocket: Any = self.transport.get_protocol()
+            websocket: Any = self.transport.get_protocol()
+            if websocket.close_sent:  # its head was refused
+                response = getattr(websocket, "response", None)  # none: websockets could not read it
+                self._connection.refused(self._refused_scope(), _BAD_REQUEST[0] if response is None else response.status_code)
+            elif rest:
                 websocket.data_received(rest)
 
     def on_response_complete(self) -> None:
@@ -484,18 +492,28 @@ class Http1Protocol(HttpToolsProtocol):
             self.pipeline.popleft()  # the latest request: it is the one that is refused
             self._is_in_body = False
         running = self._running
-        if running is None and self._is_in_body:
-            self.transport.close()  # the request was answered before its end: an error would answer the next one
+        if not self._is_in_body:
+            self._connection.refused(self._refused_scope(), status)
+            if running is None:
+                self._say_last_words()
+            else:
+                self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
         elif running is None:
-            self._say_last_words()
-        elif not self._is_in_body:
-            self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
+            self.transport.close()  # the request was answered before its end: an error would answer the next one
         elif running.response_started:
             self.transport.abort()  # the client would take the error for a part of the response
         else:
+            running.scope[REFUSED] = status  # type: ignore[literal-required]
             running.disconnected = True
             running.message_event.set()
             self._say_last_words()
+
+    def _refused_scope(self) -> dict[str, Any]:
+        """Return what is known of the latest request."""
+        path, _, query = self.url.partition(b"?")
+        method = self.scope.get("method") or (self.parser.get_method().decode("ascii") if self.url else "-")
+        known = {"method": method, "raw_path": path or b"-", "query_string": query, "headers": self.headers}
+        return {"type": "http", "http_version": self.scope.get("http_version", "1.1"), **known}
 
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")

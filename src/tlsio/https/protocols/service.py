@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tlsio.connection.waiters import Waiters
     from tlsio.https.asgi import App, Receive, Scope, Send
     from tlsio.https.limits import Limits
-    from tlsio.https.protocols.connection import Handler, Layer
+    from tlsio.https.protocols.connection import Handler, Layer, RefusalWatcher
 
 __all__ = ["Service"]
 
@@ -65,18 +65,22 @@ class Service:
         handle: The application with its layers, called for each request.
         config: uvicorn's, for HTTP/1.1 and WebSockets.
         limits: Of each connection and request.
+        refusal_watchers: Called for each request that was refused before it reached the layers.
         connections: The protocols of the open connections.
         state: uvicorn's: connections, tasks and headers that each response has.
         lifespan_state: What the application's lifespan has set; each request gets a copy.
     """
 
-    def __init__(self, config: Config, limits: Limits, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self, config: Config, limits: Limits, layers: Sequence[Layer] = (), refusal_watchers: Sequence[RefusalWatcher] = ()
+    ) -> None:
         """Serve the application that `config` has loaded.
 
         Args:
             config: uvicorn's, loaded.
             limits: As below.
             layers: What is done around the application, the outermost first.
+            refusal_watchers: As below.
         """
         self.app: App = config.loaded_app
         self.handle: Handler = self._call
@@ -84,6 +88,7 @@ class Service:
             self.handle = layer(self.handle)
         self.config = config
         self.limits = limits
+        self.refusal_watchers = refusal_watchers
         self.state = ServerState()
         self.state.connections = self.connections = _Connections()
         self.lifespan_state: dict[str, Any] = {}

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.connection.server.server import Server as TLSServer
+from tlsio.https.address import client_text, endpoint
+from tlsio.https.proxy.connection_log import ConnectionLog, Traffic
 from tlsio.https.proxy.listener import ProxyListener
 from tlsio.https.proxy.protocol import Facts, write_header
 from tlsio.model.errors import TLSError
@@ -56,7 +58,13 @@ class TCPProxy:
     """
 
     def __init__(
-        self, target: TCPTarget, *, graceful_timeout: float | None = 30.0, proxy_protocol: Sequence[str] = (), **options: Any
+        self,
+        target: TCPTarget,
+        *,
+        graceful_timeout: float | None = 30.0,
+        proxy_protocol: Sequence[str] = (),
+        access_log: Literal["text", "json"] | None = None,
+        **options: Any,
     ) -> None:
         """Check the options.
 
@@ -64,6 +72,7 @@ class TCPProxy:
             target: Where connections go.
             graceful_timeout: Seconds in which `stop` lets connections end; None: no limit.
             proxy_protocol: As of `tlsio.https.Server`.
+            access_log: Log each connection when it is over, in this form.
             options: Those of `tlsio.create_server`.
 
         Raises:
@@ -72,6 +81,7 @@ class TCPProxy:
         """
         self._target = target
         self._graceful_timeout = graceful_timeout
+        self._access_log = None if access_log is None else ConnectionLog(access_log, f"{target.host}:{target.port}")
         self._source = options.get("secure_context")
         self.tls_server = TLSServer(self._forward, **{**options, "allow_half_open": True})
         self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options)
@@ -123,6 +133,15 @@ class TCPProxy:
     # ---- one connection
 
     async def _forward(self, client: TLSSocket) -> None:
+        traffic = Traffic()
+        write_line = None if self._access_log is None else self._access_log.begin(client, traffic)
+        try:
+            await self._forward_both(client, traffic)
+        finally:
+            if write_line is not None:
+                write_line()
+
+    async def _forward_both(self, client: TLSSocket, traffic: Traffic) -> None:
         """Forward both directions until both have ended, or one has failed."""
         target = self._target
         try:
@@ -130,7 +149,8 @@ class TCPProxy:
                 reader, writer = await asyncio.open_connection(target.host, target.port, limit=_CHUNK)
         except (OSError, TimeoutError) as error:
             reason = "connect_timeout has passed" if isinstance(error, TimeoutError) else str(error)
-            _log.error("%s: the backend %s:%d cannot be reached: %s", client.remote_address, target.host, target.port, reason)
+            _log.error("%s: the backend %s:%d cannot be reached: %s", client_text(client), target.host, target.port, reason)
+            traffic.result = "unreachable"
             client.destroy()
             return
         idle = _Idle(target.idle_timeout)
@@ -139,18 +159,20 @@ class TCPProxy:
                 writer.write(describe(client))
             async with asyncio.timeout(None) as idle.timeout, asyncio.TaskGroup() as both:
                 idle.move()
-                both.create_task(_to_backend(client, writer, idle))
-                both.create_task(_to_client(reader, client, idle))
+                both.create_task(_to_backend(client, writer, idle, traffic))
+                both.create_task(_to_client(reader, client, idle, traffic))
         except ExceptionGroup as failures:
             _log_failure(client, failures.exceptions[0])
             _abort(client, writer)
         except TimeoutError:
-            _log.info("%s: the connection was closed: idle_timeout has passed", client.remote_address)
+            _log.info("%s: the connection was closed: idle_timeout has passed", client_text(client))
+            traffic.result = "idle"
             _abort(client, writer)
         except BaseException:
             _abort(client, writer)
             raise
         else:
+            traffic.result = "closed"
             writer.close()
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
@@ -170,8 +192,9 @@ class _Idle:
             self.timeout.reschedule(self._loop.time() + self._seconds)
 
 
-async def _to_backend(client: TLSSocket, writer: asyncio.StreamWriter, idle: _Idle) -> None:
+async def _to_backend(client: TLSSocket, writer: asyncio.StreamWriter, idle: _Idle, traffic: Traffic) -> None:
     async for chunk in client:
+        traffic.received += len(chunk)
         writer.write(chunk)
         await writer.drain()
         idle.move()
@@ -179,9 +202,10 @@ async def _to_backend(client: TLSSocket, writer: asyncio.StreamWriter, idle: _Id
         writer.write_eof()
 
 
-async def _to_client(reader: asyncio.StreamReader, client: TLSSocket, idle: _Idle) -> None:
+async def _to_client(reader: asyncio.StreamReader, client: TLSSocket, idle: _Idle, traffic: Traffic) -> None:
     while chunk := await reader.read(_CHUNK):
         await client.send(chunk)
+        traffic.sent += len(chunk)
         idle.move()
     client.end()
 
@@ -200,16 +224,14 @@ def describe(client: TLSSocket) -> bytes:
         is_verified=client.authorized,
         common_name=common_names[0] if common_names else None,
     )
-    source, destination = client.remote_address, client.local_address
-    if source is None or destination is None:
-        return write_header(None, None, facts)
-    return write_header((source, client.remote_port), (destination, client.local_port), facts)
+    source = endpoint(client.remote_address, client.remote_port)
+    return write_header(source, endpoint(client.local_address, client.local_port), facts)
 
 
 def _log_failure(client: TLSSocket, error: Exception) -> None:
     """Write one line; a side that has just gone is ordinary."""
     level = logging.INFO if isinstance(error, TLSError | OSError) else logging.ERROR
-    _log.log(level, "%s: the connection was cut: %s", client.remote_address, error)
+    _log.log(level, "%s: the connection was cut: %s", client_text(client), error)
 
 
 def _abort(client: TLSSocket, writer: asyncio.StreamWriter) -> None:

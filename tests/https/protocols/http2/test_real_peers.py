@@ -1,4 +1,4 @@
-"""HTTP/2 with clients of others over TLS: curl, nghttp, h2load and Node's http2."""
+"""HTTP/2 with clients of others over TLS: curl, nghttp, h2load, hey and Node's http2; wrk by HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -123,6 +123,25 @@ async def test_h2load() -> None:
     async with serving() as server:
         output = await run(find("h2load", "nghttp2-client"), "-n", "3000", "-c", "10", "-m", "10", f"https://localhost:{server.port}/hello")
         assert "3000 succeeded, 0 failed, 0 errored" in output
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_hey(version: str) -> None:
+    """A load by Go's client, in both versions."""
+    async with serving() as server:
+        command = [find("hey", "hey"), "-n", "400", "-c", "8", *(["-h2"] if version == "2" else [])]
+        assert "[200]\t400 responses" in await run(*command, f"https://localhost:{server.port}/hello")
+
+
+async def test_wrk() -> None:
+    """A load by HTTP/1.1, kept alive."""
+    async with serving() as server:
+        output = await run(find("wrk", "wrk"), "-c", "8", "-t", "1", "-d", "1", f"https://localhost:{server.port}/hello")
+    assert "Non-2xx" not in output
+    assert "Socket errors" not in output
+    found = re.search(r"(\d+) requests in", output)
+    assert found is not None
+    assert int(found[1]) > 8
 
 
 async def test_node(ca: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.protocols.http2.engine import Header
 
-__all__ = ["MalformedError", "RequestHead", "parse_request", "response_head", "response_headers"]
+__all__ = ["MalformedError", "RefusedError", "RequestHead", "describe", "parse_request", "response_head", "response_headers"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _METHOD = _NAME = re.compile(_TOKEN)
@@ -35,6 +35,21 @@ _NAMES_CACHED = 512  # applications use the same names again and again
 
 class MalformedError(Exception):
     """A request that RFC 9113, section 8.1.1, calls malformed: its stream is reset."""
+
+
+class RefusedError(Exception):
+    """A request that is answered without the application.
+
+    Attributes:
+        status: Of the answer.
+        headers: Of the answer.
+    """
+
+    def __init__(self, status: int, headers: list[Header] | None = None) -> None:
+        """Answer with this."""
+        super().__init__(status)
+        self.status = status
+        self.headers = headers or []
 
 
 class RequestHead(NamedTuple):
@@ -109,6 +124,22 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
     path, _, query = target.partition(b"?")
     _check_line(method, target, protocol, authority)
     return RequestHead(method.decode("ascii"), path, query, protocol, headers, length, wants_continue)
+
+
+def describe(fields: Iterable[Header]) -> dict[str, Any]:
+    """Return what a log needs of a request that may be malformed, as a scope has it."""
+    found = dict(fields)
+    path, _, query = found.get(b":path", b"-").partition(b"?")
+    if b":authority" in found:
+        found[b"host"] = found[b":authority"]
+    return {
+        "type": "http",
+        "http_version": "2",
+        "method": found.get(b":method", b"-").decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": list(found.items()),
+    }
 
 
 def _check_line(method: bytes, target: bytes, protocol: bytes | None, authority: bytes) -> None:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from tlsio.https.deadline import Deadline, Pace
 from tlsio.https.protocols.http2.engine import Engine, ErrorCodes
-from tlsio.https.protocols.http2.fields import MalformedError, parse_request
+from tlsio.https.protocols.http2.fields import MalformedError, RefusedError, describe, parse_request
 from tlsio.https.protocols.http2.request import RequestStream
-from tlsio.https.protocols.http2.websocket import UpgradeRefusedError, WebSocketStream
+from tlsio.https.protocols.http2.websocket import WebSocketStream
 
 if TYPE_CHECKING:
     from tlsio.https.limits import Limits
@@ -241,48 +241,46 @@ class Http2Protocol(asyncio.Protocol):
 
     def request_received(self, stream_id: int, headers: list[Header], *, is_ended: bool) -> None:
         """Start a request, or refuse it."""
-        limits = self.limits
-        if self._refuses_new or len(self._running) >= limits.max_streams:
+        if self._refuses_new or len(self._running) >= self.limits.max_streams:
             self.engine.reset(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         try:
             head = parse_request(headers)
-        except MalformedError:
+            if is_ended and head.length:  # the library compares with DATA frames only
+                raise MalformedError("there is no body, and a content-length")  # noqa: TRY301 - answered as the others
+            self._start(self._make_stream(stream_id, head, _size_of(headers), is_ended=is_ended))
+        except MalformedError as error:  # RFC 9113, section 8.1.1
+            self.log.info("%s, stream %d: the request was reset: %s", self._connection.client_text, stream_id, error)
             self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-            return
-        if is_ended and head.length:
-            # RFC 9113, section 8.1.1: malformed. The library compares with DATA frames only.
-            self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        elif len(head.headers) > limits.max_headers or _size_of(headers) > limits.max_header_bytes:
-            self.answer(stream_id, _HEAD_TOO_LARGE, is_request_ended=is_ended)
-        elif head.length is not None and limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
-            self.answer(stream_id, _TOO_LARGE, is_request_ended=is_ended)
-        elif head.method == "CONNECT":
-            self._connect(stream_id, head, is_ended=is_ended)
-        else:
-            self._request(stream_id, head, is_ended=is_ended)
+            self._connection.refused(describe(headers), _BAD_REQUEST)
+        except RefusedError as refusal:
+            self.log.info("%s, stream %d: the request was refused: %d", self._connection.client_text, stream_id, refusal.status)
+            self.answer(stream_id, refusal.status, refusal.headers, is_request_ended=is_ended)
+            self._connection.refused(describe(headers), refusal.status)
 
-    def _request(self, stream_id: int, head: RequestHead, *, is_ended: bool) -> None:
+    def _make_stream(self, stream_id: int, head: RequestHead, size: int, *, is_ended: bool) -> Stream:
+        """Return the stream of a request, or of a WebSocket (RFC 8441).
+
+        Raises:
+            RefusedError: it is beyond a limit, or a tunnel or another protocol, which are not
+                offered.
+        """
+        limits = self.limits
+        if len(head.headers) > limits.max_headers or size > limits.max_header_bytes:
+            raise RefusedError(_HEAD_TOO_LARGE)
+        if head.length is not None and limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
+            raise RefusedError(_TOO_LARGE)
+        if head.method == "CONNECT":
+            if head.protocol != b"websocket" or is_ended:
+                raise RefusedError(_BAD_REQUEST if head.protocol == b"websocket" else _NOT_IMPLEMENTED)
+            return WebSocketStream(self, stream_id, head.add_to(self._connection.scope("websocket", "2"), self.service.config.root_path))
         scope = head.add_to(self._connection.scope("http", "2"), self.service.config.root_path)
         scope["method"] = head.method
         scope["extensions"] |= {"http.response.trailers": {}, "http.response.early_hint": {}}
         stream = RequestStream(self, stream_id, scope, expected=head.length, wants_continue=head.wants_continue)
         if is_ended:
             stream.end_request()
-        self._start(stream)
-
-    def _connect(self, stream_id: int, head: RequestHead, *, is_ended: bool) -> None:
-        """Open a WebSocket (RFC 8441). Other protocols, and tunnels, are not offered."""
-        if head.protocol != b"websocket" or is_ended:
-            self.answer(stream_id, _BAD_REQUEST if head.protocol == b"websocket" else _NOT_IMPLEMENTED, is_request_ended=is_ended)
-            return
-        scope = head.add_to(self._connection.scope("websocket", "2"), self.service.config.root_path)
-        try:
-            stream = WebSocketStream(self, stream_id, scope)
-        except UpgradeRefusedError as refusal:
-            self.answer(stream_id, refusal.status, refusal.headers, is_request_ended=is_ended)
-        else:
-            self._start(stream)
+        return stream
 
     def _start(self, stream: Stream) -> None:
         self._idle_deadline.clear()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import response_head, response_headers
 from tlsio.https.protocols.http2.stream import Signal, Stream
@@ -79,6 +80,7 @@ class RequestStream(Stream):
             self._protocol.reset(self, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
             self._protocol.answer(self.stream_id, _TOO_LARGE, is_request_ended=False)
+            self.scope[REFUSED] = _TOO_LARGE
             self.end()
 
     def end_request(self) -> None:

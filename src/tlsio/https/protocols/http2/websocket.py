@@ -28,6 +28,7 @@ from websockets.server import ServerProtocol
 
 from tlsio.https.deadline import Deadline
 from tlsio.https.protocols.http2.engine import ErrorCodes
+from tlsio.https.protocols.http2.fields import RefusedError
 from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Signal, Stream
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.protocol import Http2Protocol
 
-__all__ = ["UpgradeRefusedError", "WebSocketStream"]
+__all__ = ["WebSocketStream"]
 
 _VERSION = b"13"  # RFC 6455, section 4.1
 _OK, _BAD_REQUEST, _FORBIDDEN, _ERROR = 200, 400, 403, 500
@@ -51,21 +52,6 @@ _PING_BYTES = 4
 _TOO_MUCH = "too much data waits on this connection"
 # uvicorn's: 4 KiB windows take a sixth of zlib's usual memory for each connection.
 _WINDOW_BITS, _COMPRESSION = 12, {"memLevel": 5}
-
-
-class UpgradeRefusedError(Exception):
-    """The request cannot open a WebSocket.
-
-    Attributes:
-        status: Of the answer.
-        headers: Of the answer.
-    """
-
-    def __init__(self, status: int, headers: list[Header]) -> None:
-        """Answer with this."""
-        super().__init__(status)
-        self.status = status
-        self.headers = headers
 
 
 class WebSocketStream(Stream):
@@ -79,7 +65,7 @@ class WebSocketStream(Stream):
         """Take a request to open a WebSocket.
 
         Raises:
-            UpgradeRefusedError: its headers are wrong.
+            RefusedError: its headers are wrong.
         """
         super().__init__(protocol, stream_id, scope)
         config = protocol.service.config
@@ -412,10 +398,10 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
     """Return the response's Sec-WebSocket-Extensions, and a parser that has them.
 
     Raises:
-        UpgradeRefusedError: the version or the extensions cannot be used.
+        RefusedError: the version or the extensions cannot be used.
     """
     if (b"sec-websocket-version", _VERSION) not in headers:
-        raise UpgradeRefusedError(_BAD_REQUEST, [(b"sec-websocket-version", _VERSION)])
+        raise RefusedError(_BAD_REQUEST, [(b"sec-websocket-version", _VERSION)])
     offered = Headers()
     for name, value in headers:
         if name == b"sec-websocket-extensions":
@@ -425,7 +411,7 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
     try:
         answer, frames.extensions = frames.process_extensions(offered)
     except InvalidHeader:
-        raise UpgradeRefusedError(_BAD_REQUEST, []) from None
+        raise RefusedError(_BAD_REQUEST) from None
     return answer, frames
 
 
