@@ -95,13 +95,18 @@ class Bind:
 
             await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(asyncio.create_task(relay(reader, writer)))
+
+        tasks: list[asyncio.Task[None]] = []
         host = f"127.{os.getpid() % 200 + 10}.{os.getpid() // 200 % 250}.77"  # of this process
-        server = await asyncio.start_server(relay, host, 53)
+        server = await asyncio.start_server(accept, host, 53)
         try:
             yield host
         finally:
             server.close()
             await server.wait_closed()
+            await asyncio.gather(*tasks)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -182,8 +182,10 @@ class Questions:
                 return await dns.asyncquery.tcp(message, host, _LIFETIME, port)
             answer, _ = await dns.asyncquery.udp_with_fallback(message, host, _LIFETIME, port)
         except (dns.exception.DNSException, OSError, EOFError) as error:
+            is_silent = isinstance(error, dns.exception.Timeout | OSError | EOFError)
+            problem = "did not answer" if is_silent else "gave no valid answer"
             hint = _HINTS.get(type(error).__name__, "Check its address, and that it can be reached from here.")
-            raise dns_failure(f"The name server {_shown(address)} did not answer: {_reason(error)}", hint=hint) from error
+            raise dns_failure(f"The name server {_shown(address)} {problem}: {_reason(error)}", hint=hint) from error
         return answer
 
 

@@ -212,7 +212,8 @@ class RedisStorage(RedisBacked):
         renewal: asyncio.Task[None] | None = None
         try:
             pause = _FIRST_PAUSE
-            while not await self._extend(_ACQUIRE, lock):
+            # To the end: a command that is carried out after the release would leave a lock.
+            while not await to_the_end(asyncio.create_task(self._extend(_ACQUIRE, lock), name="tlsio acme lock")):
                 await self._sleep(pause)
                 pause = min(2 * pause, _LAST_PAUSE)
             renewal = asyncio.create_task(self._renew(lock), name="tlsio acme lease")
