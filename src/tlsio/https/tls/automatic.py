@@ -70,7 +70,7 @@ class Automatic:
             ConfigError: there is no account, and none may be made.
         """
         await self._storage.check()
-        issuer = self._issuer(self._settings.server)
+        issuer = self._issuer(self._settings.server) if self.manager is None else self.manager.issuers[0]
         if self._settings.agree_tos or not isinstance(issuer, ACMEIssuer):
             return
         if await self._storage.load(f"accounts/{issuer.name}/key.pem") is None:
