@@ -155,7 +155,11 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
+        if self.host == "":  # the kernel would take it for every address
+            raise wrong_value("host", "is empty", hint='"::" is every address.')
         check_int("port", self.port, 0, _MAX_PORT)
+        if len(set(self.fds)) < len(self.fds):
+            raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
         for one in self.fds:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
@@ -276,7 +280,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
+        hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
+        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _parse_acme(given: object, folder: Path, label: str) -> ACME:
