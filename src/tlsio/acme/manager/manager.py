@@ -29,6 +29,7 @@ from tlsio.acme.manager.upkeep import Upkeep
 from tlsio.acme.manager.workers import Outage, Workers
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.revocation.crl_cache import CrlCache
+from tlsio.connection.revocation.http_fetch import fetch
 from tlsio.connection.tasks import failure_of_task
 from tlsio.model.checks import check_duration, check_function, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, StoreError, UsageStateError
@@ -51,6 +52,7 @@ _log = logging.getLogger("tlsio.acme")
 
 _LOADERS = 32  # certificates that are read at a time, at the start
 _START_TIMEOUT = 10.0  # seconds; servers begin without what was not read by then
+_MAX_LIST = 10_000_000  # bytes; as of CrlCache
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
@@ -113,8 +115,7 @@ class Manager(Emitter):
                 and that is not among `names`, gets a certificate. Only True does.
             on_demand_wait: Seconds that such a handshake waits for its certificate.
             challenges: What answers authorities on the server's port: an object with
-                `context_for_challenge(server_name)`, such as `TlsAlpn01`. Default: that among the
-                solvers of the issuers.
+                `context_for_challenge(server_name)`, such as a `TlsAlpn01` of the issuers.
             fetch_crl: Replaces plain HTTP for revocation lists, see `CrlCache`.
             clock: Returns the time, an aware datetime. Default: the system's clock.
             chance: The source of random times. Default: one of its own.
@@ -136,7 +137,7 @@ class Manager(Emitter):
         self._clock = clock or partial(datetime.now, UTC)
         self._chance = chance or random.Random()  # noqa: S311 - spreads load; nothing is secret
         self._storage = storage
-        self._challenges = challenges or _find_challenges(self.issuers)
+        self._challenges = challenges
         self._managed = {managed.name: managed for managed in map(Managed, groups)}
         self._default = next(iter(self._managed.values()), Managed(("localhost",)))
         self._serving = Serving(options, self._clock, self._broke)
@@ -157,11 +158,12 @@ class Manager(Emitter):
             records,
             self._orders,
             {issuer.name: issuer for issuer in self.issuers},
-            CrlCache("check", fetch=fetch_crl, now=self._clock),
+            CrlCache("check", fetch=self._fetch_list, now=self._clock),
             clock=self._clock,
             chance=self._chance,
             report=self._report,
         )
+        self._fetch_crl = fetch_crl or partial(fetch, max_bytes=_MAX_LIST)
         self._on_demand = None
         if on_demand is not None:
             permission = check_function("on_demand", on_demand)
@@ -322,6 +324,8 @@ class Manager(Emitter):
         managed = self._find(name)
         await self.start()
         managed.order_after, managed.error, managed.trouble = None, None, NO_TROUBLE
+        while managed.task is not None:  # it began before this call, and may end without an order
+            await asyncio.wait((managed.task,))
         self._schedule.remove(managed)
         await asyncio.shield(self._workers.work_on(managed))
         if managed.error is not None:
@@ -459,6 +463,16 @@ class Manager(Emitter):
         self._publish()
         self._schedule.put(managed, self._upkeep.plan(managed))
 
+    async def _fetch_list(self, url: str) -> bytes:
+        """Fetch a revocation list, so that `stop` ends it: it runs in a task of the cache."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        self._tasks.add(task)
+        try:
+            return await self._fetch_crl(url)
+        finally:
+            self._tasks.discard(task)
+
     async def _keep_house(self) -> None:
         in_use = {one.facts.fingerprint for one in self._managed.values()}
         try:
@@ -523,8 +537,3 @@ def _check_issuers(issuers: Any, staging: Any) -> tuple[Issuer, ...]:
     if len({one.name for one in every}) < len(every):
         raise wrong_value("issuers", "has two issuers of one name", hint="Their certificates would have the same place in the storage.")
     return tuple(issuers)
-
-
-def _find_challenges(issuers: Iterable[Issuer]) -> Any:
-    solvers = [solver for issuer in issuers for solver in getattr(issuer, "solvers", ())]
-    return next((one for one in solvers if callable(getattr(one, "context_for_challenge", None))), None)

@@ -108,10 +108,10 @@ class Workers:
     def _done(self, managed: Managed, task: asyncio.Task[None]) -> None:
         managed.task = None
         self._tasks.discard(task)
-        if task.cancelled():
-            return
         due = None
-        if isinstance(error := task.exception(), StoreError):
+        if task.cancelled():  # by `stop`, after which nothing is planned; or by an issuer that cancels itself
+            due = self._clock() + _AFTER_BUG
+        elif isinstance(error := task.exception(), StoreError):
             due = self._outage.fail(error)
         elif error is not None:
             _log.error("The work on the certificate for %s failed", managed.name, exc_info=error)
