@@ -1,185 +1,136 @@
-"""The CPU time of HTTPS servers per request, one process each, under h2load.
+"""HTTPS servers side by side: CPU time of a request, memory of an idle connection, CPU time of a large file.
 
-    python bench/https.py [--rounds 5] [--requests 20000] [--only NAME ...] [--fastapi]
-    python bench/https.py --idle 2000 [--only NAME ...]     resident memory of each idle connection of HTTP/1.1, after one request
+    python bench/https.py                 everything, about fifteen minutes
+    python bench/https.py --quick         the same with small numbers, to see whether it runs
+    python bench/https.py --part hello --part fastapi --only tlsio --only uvicorn --rounds 9
 
-Each round starts every server, one after the other, warms it up, sends the same requests, and reads the CPU clock of its processes
-before and after. Ratios are medians over the rounds, against the reference of the same HTTP version and loop: uvicorn with Python's
-ssl for HTTP/1.1, hypercorn for HTTP/2. Servers that are not installed are left out, and said so. hypercorn has no row
-for HTTP/1.1: it sends no reason phrase, and h2load counts that as a failure.
+CPU time is that of a server's processes, user and system. The servers of a part are started together; each round sends the same
+requests to one after the other, over 8 connections, whose handshakes count. A ratio is the median of the ratios of the rounds, so a slow
+minute of the machine affects both sides. It is taken against the server in the last column on the same event loop; a server
+with a loop of its own is compared with uvloop. Servers that are not installed are left out, which is reported. hypercorn
+has no row for HTTP/1.1: it sends no reason phrase, and h2load counts that as a failure.
 
-Needs h2load (Debian's nghttp2-client). Load and servers stay on 127.0.0.1.
+Needs h2load (Debian's nghttp2-client), 12,000 descriptors and 1 GiB of disk. Load and servers stay on 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
+from https_servers import HERE, HOST, LOOPS, Server, running
+
 import pki
 import tlsio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-HERE = Path(__file__).parent
+    from https_servers import Running
+
+PARTS = ("hello", "fastapi", "idle", "files")
 CONNECTIONS, STREAMS = 8, 10
-TICKS = os.sysconf("SC_CLK_TCK")
+CLIENTS = 16  # of the large file
+GIB, MIB = 2**30, 2**20
+FIRST = 16  # idle connections that are not counted: a server allocates for its first ones
+ALONE = Server("h2 library alone", "h2", "none", "hello")
+# What a ratio is taken against, by part and version.
+REFERENCES = {
+    ("hello", "h1"): "uvicorn", ("hello", "h2"): "hypercorn", ("fastapi", "h1"): "uvicorn", ("fastapi", "h2"): "h2corn",
+    ("idle", "h1"): "uvicorn", ("files", "h1"): "uvicorn", ("files", "h2"): "uvicorn",
+}  # fmt: skip
 
-NODE = """
-const fs = require('fs'), [,, kind, port, cert, key] = process.argv, body = 'x'.repeat(100);
-const options = { cert: fs.readFileSync(cert), key: fs.readFileSync(key), allowHTTP1: false };
-const answer = (request, response) => { response.writeHead(200, { 'content-type': 'text/plain', 'content-length': 100 }); response.end(body); };
-const server = kind === 'h2' ? require('http2').createSecureServer(options, answer) : require('https').createServer(options, answer);
-server.listen(+port, '127.0.0.1');
-"""
-
-OURS = """
-import asyncio, sys
-sys.path.insert(0, {here!r})
-from pathlib import Path
-from tlsio.https import serve
-loop, port, cert, key, app = sys.argv[1:]
-run = asyncio.run
-if loop == "uvloop":
-    import uvloop
-    run = uvloop.run
-run(serve(app, "127.0.0.1", int(port), cert=Path(cert), key=Path(key), lifespan="off"))
-"""
+Figures = dict[Server, list[float]]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A server: its command, and the version of HTTP that is spoken with it."""
-
-    name: str
-    version: str
-    loop: str
-    command: list[str]
-    needs: str | None = None
-
-
-def rows(port: int, folder: Path, app: str) -> list[Row]:
-    """Return every server, to listen on `port`."""
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    where = ["--port", str(port), "--host", "127.0.0.1"]
-    target = "https_app:hello" if app == "hello" else "https_fastapi:app"
-    python, module = sys.executable, [sys.executable, "-m"]
-    found = []
-    for loop in ("asyncio", "uvloop"):
-        ours = [python, "-c", OURS.format(here=str(HERE)), loop, str(port), cert, key, target]
-        uvicorn = [*module, "uvicorn", target, *where, "--loop", loop, "--http", "httptools", "--no-access-log",
-                   "--log-level", "warning", "--ssl-certfile", cert, "--ssl-keyfile", key, "--timeout-keep-alive", "75"]  # fmt: skip
-        hypercorn = [*module, "hypercorn", target, "--bind", f"127.0.0.1:{port}", "--certfile", cert,
-                     "--keyfile", key, "-k", loop]  # fmt: skip
-        found += [
-            Row("tlsio", "h1", loop, ours),
-            Row("uvicorn", "h1", loop, uvicorn),
-            Row("tlsio", "h2", loop, ours),
-            Row("hypercorn", "h2", loop, hypercorn, "hypercorn"),
-        ]
-    granian = [*module, "granian", "--interface", "asgi", target, *where, "--ssl-certificate", cert, "--ssl-keyfile", key,
-               "--workers", "1", "--no-access-log"]  # fmt: skip
-    h2corn = [*module, "h2corn", target, *where, "--certfile", cert, "--keyfile", key, "--loop", "uvloop", "--no-access-log"]
-    found += [
-        Row("granian", "h1", "own", granian, "granian"),
-        Row("granian", "h2", "own", granian, "granian"),
-        Row("h2corn", "h2", "own", h2corn, "h2corn"),
-    ]
-    if app == "hello":
-        script = folder / "node.js"
-        script.write_text(NODE)
-        for kind in ("h1", "h2"):
-            found.append(Row("node", kind, "own", ["node", str(script), kind, str(port), cert, key]))
-    return found
+def servers(part: str) -> list[Server]:
+    """Return the servers of a part."""
+    loops = {
+        "hello": [("tlsio", "h1"), ("uvicorn", "h1"), ("tlsio", "h2"), ("hypercorn", "h2")],
+        "fastapi": [("tlsio", "h1"), ("uvicorn", "h1"), ("tlsio", "h2"), ("hypercorn", "h2")],
+        "idle": [("tlsio", "h1"), ("uvicorn", "h1")],
+        "files": [("tlsio", "h1"), ("uvicorn", "h1"), ("tlsio", "h2")],
+    }[part]
+    own = {
+        "hello": [("node", "h1"), ("granian", "h1"), ("node", "h2"), ("granian", "h2"), ("h2corn", "h2")],
+        "fastapi": [("granian", "h1"), ("granian", "h2"), ("h2corn", "h2")],
+        "idle": [("node", "h1"), ("granian", "h1")],
+        "files": [],
+    }[part]
+    app = {"idle": "hello"}.get(part, part)
+    return [Server(*one, loop, app) for loop in LOOPS for one in loops] + [Server(*one, "own", app) for one in own]
 
 
-@contextmanager
-def running(row: Row, port: int) -> Iterator[int]:
-    """Run a server in a process group of its own; gives its process id when it answers."""
-    process = subprocess.Popen(
-        row.command,
-        cwd=HERE,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-        start_new_session=True,
-    )
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if process.poll() is not None:
-                raise SystemExit(f"{row.name} ended with {process.returncode}")
-            time.sleep(0.05)
-        yield process.pid
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def measure_requests(chosen: list[Server], folder: Path, rounds: int, requests: int) -> Figures:
+    """Return microseconds of CPU for a request, of each round."""
+    figures: Figures = {server: [] for server in chosen}
+    with ExitStack() as stack:
+        started = {server: stack.enter_context(running(server, folder)) for server in chosen}
+        for server, one in started.items():
+            _load(server, one, 2 * CONNECTIONS * STREAMS, folder)  # warm up
+        for _ in range(rounds):
+            for server, one in started.items():
+                before = one.cpu_seconds
+                _load(server, one, requests, folder)
+                figures[server].append((one.cpu_seconds - before) / requests * 1e6)
+            if chosen[0].app == "hello":
+                alone = [sys.executable, str(HERE / "http2_alone.py"), str(requests)]
+                figures.setdefault(ALONE, []).append(float(subprocess.run(alone, capture_output=True, check=True).stdout))
+    return figures
 
 
-def cpu_seconds(group: int) -> float:
-    """Return the CPU time of a process group."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[2]) == group:
-                total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def load(row: Row, port: int, requests: int, app: str, folder: Path) -> None:
+def _load(server: Server, one: Running, requests: int, folder: Path) -> None:
     """Send requests; all of them must be answered with 200."""
-    command = ["h2load", "-n", str(requests), "-c", str(CONNECTIONS), "-m", str(STREAMS if row.version == "h2" else 1)]
-    if row.version == "h1":
-        command.append("--h1")
-    if app == "fast":
-        body = folder / "body.json"
-        body.write_text('{"name": "tea", "count": 3}')
-        command += ["-d", str(body), "-H", "content-type: application/json"]
-    path = "/" if app == "hello" else "/orders/7"
-    said = subprocess.run([*command, f"https://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"status codes: (\d+) 2xx", said)
+    streams = STREAMS if server.version == "h2" else 1
+    path = "/" if server.app == "hello" else "/orders/7"
+    body = ["-d", str(folder / "body.json"), "-H", "content-type: application/json"] if server.app == "fastapi" else []
+    _h2load(server, one, ["-n", str(requests), "-c", str(CONNECTIONS), "-m", str(streams), *body], path, requests)
+
+
+def measure_files(chosen: list[Server], folder: Path, rounds: int, size: int) -> Figures:
+    """Return milliseconds of CPU for a GiB of a file that several clients get at the same time."""
+    (folder / "files").mkdir()
+    with (folder / "files" / "large.bin").open("wb") as file:
+        file.truncate(size)
+    figures: Figures = {server: [] for server in chosen}
+    with ExitStack() as stack:
+        started = {server: stack.enter_context(running(server, folder)) for server in chosen}
+        for _ in range(rounds):
+            for server, one in started.items():
+                before = one.cpu_seconds
+                _h2load(server, one, ["-n", str(CLIENTS), "-c", str(CLIENTS), "-m", "1", "-w", "20", "-W", "20"], "/large.bin", CLIENTS)
+                figures[server].append((one.cpu_seconds - before) / CLIENTS * GIB / size * 1e3)
+    return figures
+
+
+def _h2load(server: Server, one: Running, options: list[str], path: str, requests: int) -> None:
+    command = ["h2load", *options, *(["--h1"] if server.version == "h1" else []), f"https://{HOST}:{one.port}{path}"]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"status codes: (\d+) 2xx", report)
     if found is None or int(found[1]) != requests:
-        raise SystemExit(f"{row.name} {row.version}: not all requests were answered:\n{said}")
+        raise SystemExit(f"{server.name} {server.version}: not all requests were answered:\n{report}")
 
 
-def measure(row: Row, port: int, requests: int, app: str, folder: Path) -> float:
-    """Return microseconds of CPU per request."""
-    with running(row, port) as group:
-        load(row, port, CONNECTIONS * STREAMS * 10, app, folder)
-        before = cpu_seconds(group)
-        load(row, port, requests, app, folder)
-        return (cpu_seconds(group) - before) / requests * 1e6
-
-
-def measure_idle(row: Row, port: int, count: int) -> float:
-    """Return KiB of resident memory for each of `count` connections that wait after a request."""
-    with running(row, port) as group:
-        asyncio.run(_hold(port, 16, lambda: 0.0))
-        before = resident(group)
-        return asyncio.run(_hold(port, count, lambda: (resident(group) - before) / count))
+def measure_idle(chosen: list[Server], folder: Path, count: int) -> Figures:
+    """Return KiB of resident memory of each connection that waits after a request."""
+    figures: Figures = {}
+    for server in chosen:
+        with running(server, folder) as one:
+            asyncio.run(_hold(one.port, FIRST, lambda: 0.0))
+            before = one.resident_kib
+            figures[server] = [asyncio.run(_hold(one.port, count, lambda one=one, before=before: (one.resident_kib - before) / count))]
+    return figures
 
 
 async def _hold(port: int, count: int, look: Callable[[], float]) -> float:
@@ -187,76 +138,87 @@ async def _hold(port: int, count: int, look: Callable[[], float]) -> float:
     context = tlsio.create_secure_context(ca=pki.ca1().cert_pem, alpn_protocols=["http/1.1"])
     sockets = []
     for _ in range(count):
-        sock = await tlsio.connect(port, "127.0.0.1", secure_context=context, servername="localhost")
+        sock = await tlsio.connect(port, HOST, secure_context=context, servername="localhost")
+        sock.on("error", lambda _error: None)
         await sock.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await sock.readuntil(b"x" * 100)
         sockets.append(sock)
     found = look()
+    await asyncio.sleep(0)
+    gone = sum(sock.closed for sock in sockets)
     for sock in sockets:
-        sock.on("error", lambda _error: None)  # the server may have closed it
         sock.destroy()
+    if gone:
+        raise SystemExit(f"{gone} of {count} idle connections were closed")
     return found
 
 
-def resident(group: int) -> float:
-    """Return the resident memory of a process group in KiB."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == group:
-                    total += int((entry / "statm").read_text().split()[1])
-            except OSError:
-                continue
-    return total * os.sysconf("SC_PAGESIZE") / 1024
+def print_table(part: str, figures: Figures, unit: str, what: str) -> None:
+    """Print the rows of a part as a table of Markdown."""
+    print(f"\n| {part} | loop | {unit} | of all rounds | {what} | against |\n|---|---|---:|---:|---:|---|")
+    for server, values in figures.items():
+        name = REFERENCES.get((part, server.version), "")
+        loop = "uvloop" if server.loop == "own" else server.loop
+        reference = next((other for other in figures if other.name == name and other.loop in {loop, "own"}), None)
+        ratios = [] if reference is None or server == ALONE else [base / own for base, own in zip(figures[reference], values, strict=True)]
+        ratio = f"**{statistics.median(ratios):.2f}** ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else ""
+        version = {"h1": "HTTP/1.1", "h2": "HTTP/2"}[server.version]
+        spread = f"{min(values):.1f}-{max(values):.1f}"
+        print(
+            f"| {version}, {server.name} | {server.loop} | {statistics.median(values):.1f} | {spread} | {ratio} | {name if ratios else ''} |"
+        )
+    sys.stdout.flush()
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def print_layer(figures: Figures) -> None:
+    """Print what our layer and TLS add to the library, and the ratios to Node."""
+    for loop in LOOPS:
+        ours = figures.get(Server("tlsio", "h2", loop, "hello"))
+        if ours is not None:
+            added = statistics.median(own - alone for own, alone in zip(ours, figures[ALONE], strict=True))
+            print(f"\ntlsio's HTTP/2 on {loop}: {added:.1f} µs over the h2 library alone")
+        for version in ("h1", "h2"):
+            ours, node = figures.get(Server("tlsio", version, loop, "hello")), figures.get(Server("node", version, "own", "hello"))
+            if ours is not None and node is not None:
+                ratio = statistics.median(theirs / own for theirs, own in zip(node, ours, strict=True))
+                print(f"\ntlsio's {version} on {loop}: {ratio:.2f} x the requests per CPU second of Node")
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--only", action="append", default=[], help="a name, such as tlsio; more than once for more")
-    parser.add_argument("--fastapi", action="store_true", help="the FastAPI application instead of the hello")
-    parser.add_argument("--idle", type=int, metavar="N", help="measure memory with N connections instead")
+    parser.add_argument("--part", action="append", choices=PARTS, help="more than once for more; default: all")
+    parser.add_argument("--only", action="append", default=[], help="a server, such as tlsio; more than once for more")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=5000, help="of each round")
+    parser.add_argument("--idle", type=int, default=10_000, help="idle connections")
+    parser.add_argument("--quick", action="store_true", help="two rounds of 400 requests, 100 connections, a file of 16 MiB")
     arguments = parser.parse_args()
     if shutil.which("h2load") is None:
         raise SystemExit("h2load is missing: install nghttp2-client")
-    app = "fast" if arguments.fastapi else "hello"
-    times: dict[tuple[str, str, str], list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "cert.pem").write_bytes(pki.localhost().cert_pem)
-        (folder / "key.pem").write_bytes(pki.localhost().key_pem)
-        for number in range(arguments.rounds):
-            for index in range(len(rows(0, folder, app))):
-                port = free_port()
-                row = rows(port, folder, app)[index]
-                if arguments.only and row.name not in arguments.only:
-                    continue
-                if row.needs and subprocess.run([sys.executable, "-c", f"import {row.needs}"], capture_output=True, check=False).returncode:
-                    if number == 0:
-                        print(f"{row.name} is not installed", flush=True)
-                    continue
-                if arguments.idle and row.version != "h1":
-                    continue
-                cost = measure_idle(row, port, arguments.idle) if arguments.idle else measure(row, port, arguments.requests, app, folder)
-                times.setdefault((row.version, row.name, row.loop), []).append(cost)
-    unit, what = ("KiB", "connections per memory") if arguments.idle else ("µs of CPU", "requests per CPU second")
-    print(f"{'':24}{unit:>10}   {what}, against the reference")
-    for (version, server, loop), values in sorted(times.items()):
-        reference = {"h1": "uvicorn", "h2": "hypercorn"}[version]
-        base = times.get((version, reference, loop)) or times.get((version, reference, "asyncio"))
-        ratio = f"{statistics.median(other / own for other, own in zip(base, values, strict=True)):.2f} x {reference}" if base else ""
-        print(f"{version} {server:12}{loop:9}{statistics.median(values):>10.1f}   {ratio}")
+    rounds, requests, idle, size = arguments.rounds, arguments.requests, arguments.idle, GIB
+    if arguments.quick:
+        rounds, requests, idle, size = 2, 400, 100, 16 * MIB
+    for part in arguments.part or PARTS:
+        chosen = [server for server in servers(part) if not arguments.only or server.name in arguments.only]
+        for name in {server.name for server in chosen if not server.is_installed}:
+            print(f"{name} is not installed")
+            chosen = [server for server in chosen if server.name != name]
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "cert.pem").write_bytes(pki.localhost().cert_pem)
+            (folder / "key.pem").write_bytes(pki.localhost().key_pem)
+            (folder / "body.json").write_text('{"name": "tea", "count": 3}')
+            if part == "idle":
+                print_table(part, measure_idle(chosen, folder, idle), "KiB each", "connections for the same memory")
+            elif part == "files":
+                figures = measure_files(chosen, folder, max(1, rounds // 4), size)
+                print_table(part, figures, "ms of CPU for 1 GiB", "bytes for the same CPU time")
+            else:
+                figures = measure_requests(chosen, folder, rounds, requests)
+                print_table(part, figures, "µs of CPU", "requests for the same CPU time")
+                if part == "hello":
+                    print_layer(figures)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,19 @@
-"""The hello in plain ASGI that `bench/https.py` serves."""
+"""The applications that `bench/https.py` serves: a hello in plain ASGI, and files as Starlette serves them."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
+
+from starlette.staticfiles import StaticFiles
 
 BODY = b"x" * 100
 HEADERS = [(b"content-type", b"text/plain"), (b"content-length", b"100")]
+
+
+FOLDER = Path(os.environ.get("FILES", "."))
+files = StaticFiles(directory=FOLDER, check_dir=False)
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:

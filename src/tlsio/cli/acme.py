@@ -118,7 +118,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
 
     When it is due says the authority (ARI); otherwise it is a third of its life before its end.
     After a failure, the next tries wait longer and longer, whatever the timer. The exit code is 1
-    if a certificate could not be renewed.
+    if a certificate is due and was not renewed.
     """
 
     async def run(opened: Storage) -> int:
@@ -134,7 +134,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
                 report(error, as_json=False)
                 code = FINDING
         print_outcomes(outcomes)
-        return code
+        return FINDING if any(one.state == "waiting" for one in outcomes) else code
 
     return run_with_storage(storage, storage_secret_file, run)
 

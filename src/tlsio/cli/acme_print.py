@@ -37,6 +37,8 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     if is_json():
         print_json([_as_json(one) for one in outcomes])
         return
+    if not outcomes:
+        click.echo("Nothing was renewed.")
     for one in outcomes:
         click.echo(f"{', '.join(one.plan.names)}: {_describe(one)}")
         if one.state == "obtained" and one.plan.cert is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -72,6 +73,29 @@ async def test_a_redirect_leads_to_no_other_host(folder: Path) -> None:
             answer = await site.get(path)
             assert answer.status in {307, 404}
             assert answer.headers.get("location", ["./docs/"]) == ["./docs/"]
+
+
+@pytest.mark.parametrize("path", ["/docs/.", "/docs/%2e", "/./docs", "/docs/../docs", "/docs?a=b"])
+async def test_a_redirect_leads_to_the_folder(folder: Path, path: str) -> None:
+    """Also if the path ends with a dot segment, as no browser sends it."""
+    async with https_curl.serving(folder) as site:
+        location = (await site.get(path, "--path-as-is"))["location"]
+    assert urljoin(f"https://localhost{path}", location).partition("?")[0] == "https://localhost/docs/"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_names_that_are_not_utf8(folder: Path, version: str) -> None:
+    """What a listing links to can be fetched."""
+    name = folder / os.fsdecode(b"caf\xe9")
+    name.mkdir()
+    (name / os.fsdecode(b"\xff.txt")).write_text("odd")
+    async with https_curl.serving(Files(folder, listing=True)) as site:
+        assert (await site.get("/caf%e9", version=version))["location"] == "./caf%E9/"
+        page = (await site.get("/caf%e9/", version=version)).text
+        assert '<a href="./%FF.txt">' in page
+        assert "<title>/caf\ufffd/</title>" in page
+        assert (await site.get("/caf%E9/%FF.txt", version=version)).text == "odd"
+        assert (await site.get("/caf%E9/%FE.txt", version=version)).status == 404
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -208,6 +208,84 @@ async def test_a_failing_application_is_500(version: str, caplog: pytest.LogCapt
         assert line.endswith("500")
 
 
+START = {"type": "http.response.start", "status": 200, "headers": []}
+BODY = {"type": "http.response.body", "body": b"hello", "more_body": True}
+REFUSED: list[Any] = [
+    ("1.1", [{**START, "status": 100}], 500),
+    ("2", [{**START, "status": 100}], 500),
+    ("1.1", [{**START, "headers": [(b"a", b"b\r\n")]}], 500),
+    ("2", [{**START, "headers": [(b"a", b"b\r\n")]}], 500),
+    ("1.1", [START], 200),
+    ("2", [START], 500),
+    ("1.1", [START, BODY], 200),
+    ("2", [START, BODY], 200),
+]
+
+
+@pytest.mark.parametrize(("version", "messages", "status"), REFUSED, ids=range(len(REFUSED)))
+async def test_a_failure_after_the_first_message(version: str, messages: Any, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The status is the one that the client got: over HTTP/2 the head waits for a part of the body."""
+
+    async def fail(_scope: Any, _receive: Any, send: Any) -> None:
+        for one in messages:
+            await send(one)
+        raise ValueError("a bug")
+
+    async with serving(fail, access_log="text", lifespan="off", **own()) as server, connected(server, version) as client:
+        asking = asyncio.ensure_future(client.get("a.example"))
+        [line] = await wait_for(caplog)
+        asking.cancel()
+        await asyncio.wait([asking])
+    assert line.endswith(f" {status}")
+
+
+async def test_a_websocket_that_could_not_be_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    """Its client got 500."""
+
+    async def fail(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept", "headers": [(b"a", b"b\r\n")]})
+
+    async with serving(fail, access_log="text", lifespan="off", **own()) as server, connected(server, "1.1") as client:
+        lines = ["GET / HTTP/1.1", "Host: a.example", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        client.socket.write("\r\n".join([*lines, "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "", ""]).encode())
+        assert (await client.socket.read()).startswith(b"HTTP/1.1 500")
+        [line] = await wait_for(caplog)
+    assert line.endswith('"WEBSOCKET / HTTP/1.1" 500')
+
+
+@both
+async def test_a_target_ends_no_field(version: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Quotes, and what looks like an escape, are escaped."""
+    async with serving(access_log="text", **own()) as server, connected(server, version) as client:
+        await client.get("a.example", '/"-"\\x0a')
+        [line] = await wait_for(caplog)
+    assert line.endswith(rf' - "GET /\x22-\x22\x5cx0a HTTP/{version}" 200')
+
+
+@both
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_the_client_that_a_proxy_names(version: str, form: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As the application sees it."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        assert scope["client"][0] == "203.0.113.9"
+        await send({**START, "status": 204})
+        await send({"type": "http.response.body", "body": b"none of it"})
+
+    options = {"access_log": form, "forwarded_allow_ips": ["127.0.0.1"], "lifespan": "off", **own()}
+    async with serving(app, **options) as server, connected(server, version) as client:
+        if isinstance(client, Http1Client):
+            client.socket.write(b"GET / HTTP/1.1\r\nHost: a.example\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+        else:
+            assert isinstance(client, Http2Client)
+            pseudo = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a.example")]
+            await client.ask([*pseudo, ("x-forwarded-for", "203.0.113.9")])
+        [line] = await wait_for(caplog)
+    assert "203.0.113.9:0" in line
+    if form == "json":
+        assert json.loads(line)["sent"] == 0  # a 204 has no body
+
+
 @both
 async def test_a_client_that_left_is_499(version: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is nginx's number: there was no response."""

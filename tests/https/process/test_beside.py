@@ -187,6 +187,27 @@ def test_a_restart_takes_them_along(tmp_path: Path, workers: str) -> None:
 
 
 @each_count
+def test_a_restart_with_other_settings(tmp_path: Path, workers: str) -> None:
+    """A port that the settings have no more is closed, and another one is opened."""
+    write_files(tmp_path)
+    with own_port() as redirect, own_port() as metrics, own_port() as other:
+        served = Served(tmp_path, "serve", "--config", "tlsio.toml")
+        common = f'app = "main:app"\nhost = "127.0.0.1"\nport = {served.port}\nworkers = {workers}\n'
+        site = '[[site]]\ncert = "server.pem"\nkey = "server.key"\n'
+        (tmp_path / "tlsio.toml").write_text(f'{common}redirect = {redirect}\nmetrics = "127.0.0.1:{metrics}"\n{site}')
+        with served:
+            assert fetch(redirect)[0] == 308
+            (tmp_path / "tlsio.toml").write_text(f'{common}metrics = "127.0.0.1:{other}"\n{site}')
+            served.kill(signal.SIGUSR2)
+            assert served.wait() == 0
+            pid = served.owns(int(served.stderr.partition(" has taken over")[0].rpartition(" ")[2]))
+            assert refuses(redirect)
+            assert refuses(metrics)
+            assert eventually(lambda: fetch(other, "/health"), "the new address")[0] == 200
+            os.kill(pid, signal.SIGTERM)
+
+
+@each_count
 def test_redirects_are_at_the_address_of_passed_sockets(tmp_path: Path, workers: str) -> None:
     """`host` is not theirs."""
     write_files(tmp_path)

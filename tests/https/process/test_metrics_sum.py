@@ -12,6 +12,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from tlsio.https.process.metrics_sum import MetricsSum, take_snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from tlsio.https.process.metrics_sum import Snapshot
 
 
@@ -38,7 +40,11 @@ class Sum:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._sum = MetricsSum()
-        self.update = self._sum.update
+        self.ask = self._sum.ask
+
+    def update(self, answers: Mapping[int, Snapshot], alive: Iterable[int], *, question: int | None = None) -> None:
+        """Take answers, to a new question or to one that was asked before."""
+        self._sum.update(question or self.ask(), answers, alive)
 
     def collect(self) -> object:
         """Return the sum."""
@@ -70,6 +76,20 @@ def test_values_are_added_by_name_and_labels() -> None:
     )
     assert total["open"] == 9
     assert b"# TYPE requests counter" in generate_openmetrics(total)  # type: ignore[arg-type]
+
+
+def test_answers_that_come_after_those_to_a_later_question() -> None:
+    """A worker that was busy has delayed the others: they have counted on since then, or ended."""
+    first, total = Worker(), Sum()
+    first.requests.labels("GET").inc(1)
+    question, old = total.ask(), first.answer()
+    first.requests.labels("GET").inc(1)
+    total.update({1: first.answer()}, {1})
+    total.update({1: old}, {1}, question=question)
+    assert total['requests_total{method="GET"}'] == 2
+    total.update({}, ())
+    total.update({1: old}, (), question=question)
+    assert total['requests_total{method="GET"}'] == 2
 
 
 def test_counters_never_fall() -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 import pki
-from served import APP, PATIENCE, Served, environment, eventually, replace, run_tlsio, write_files
+from served import APP, PATIENCE, Served, environment, eventually, is_alive, replace, run_tlsio, write_files
 
 pytestmark = pytest.mark.slow
 NOBODY = pwd.getpwnam("nobody")
@@ -353,6 +353,17 @@ class TestReload:
             os.killpg(served.process.pid, signal.SIGINT)
             assert served.wait() == 0
             assert served.stderr.count("Traceback") == 1  # of the mistake, which its author wants to see
+
+    def test_a_terminal_that_is_closed(self, tmp_path: Path) -> None:
+        """SIGHUP ends both processes, also if the parent alone gets it; SIGUSR2 does nothing."""
+        write_files(tmp_path)
+        with Served(tmp_path, "serve", "main:app", "--reload") as served:
+            child = served.owns(served.get()["pid"])
+            served.kill(signal.SIGUSR2)
+            assert served.get()["pid"] == child
+            served.kill(signal.SIGHUP)
+            assert served.wait() == 0
+            assert not is_alive(child)
 
     def test_not_with_workers(self, tmp_path: Path) -> None:
         """One process is enough for development."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pki
 import tlsio
 from served import PATIENCE, Served, client_context, eventually, is_alive, replace, run_tlsio, write_files
+from tlsio.https.process import workers
 from tlsio.https.process.ticket_periods import KeySchedule, PassedKeys
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SLOW = pytest.mark.slow
 SERVE = ("serve", "main:app", "--workers", "3")
@@ -157,6 +157,38 @@ def test_workers_that_cannot_start_end_the_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("has no 'missing'") == 1
     assert "Traceback" not in done.stderr
+
+
+@SLOW
+def test_a_worker_is_replaced_as_soon_as_it_can_be(tmp_path: Path) -> None:
+    """While the parent has no descriptors for a new one, it tries again."""
+    write_files(tmp_path)
+    with Served(tmp_path, *SERVE) as served:
+        parent, victim = served.process.pid, served.get()["pid"]
+        limits = resource.prlimit(parent, resource.RLIMIT_NOFILE)
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{parent}/fd").iterdir())) - 2, limits[1]))
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: "A worker cannot be started, and it is tried again: Too many open files" in served.stderr, "the failure")
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, limits)
+        eventually(lambda: len({served.get()["pid"] for _ in range(30)}) == 3, "a new worker")
+        assert "Traceback" not in served.stderr
+
+
+@SLOW
+def test_workers_for_which_there_are_no_descriptors(tmp_path: Path) -> None:
+    """Those that have started end, and the command too."""
+    write_files(tmp_path)
+    words = ("serve", "main:app", "--workers", "12", "--port", "0", "--cert", "server.pem", "--key", "server.key")
+    done = run_tlsio(tmp_path, *words, prefix=["prlimit", "--nofile=30:30"])
+    assert done.returncode == 2
+    assert "Error: Too many open files" in done.stderr
+
+
+def test_the_pause_before_a_replacement_has_an_end() -> None:
+    """An application that fails for hours fails thousands of times."""
+    assert workers._pause_after(0) == 0.0
+    assert workers._pause_after(1) == 0.2
+    assert workers._pause_after(100_000) == 10.0
 
 
 @SLOW

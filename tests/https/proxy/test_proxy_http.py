@@ -104,7 +104,8 @@ class Backend:
         if "refuse" in socket.query_params:
             await socket.close()
             return
-        await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None))
+        cookies = [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+        await socket.accept(subprotocol=next(iter(socket.scope["subprotocols"]), None), headers=cookies)
         await socket.send_text(json.dumps(dict(socket.headers)))
         while True:
             message = await socket.receive()
@@ -167,7 +168,7 @@ async def test_what_the_backend_is_told(http2: bool) -> None:  # noqa: FBT001
 FORGED = {
     "X-Forwarded-For": "6.6.6.6", "x_forwarded_for": "6.6.6.6", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil",
     "X-Forwarded-Port": "1", "Forwarded": "for=6.6.6.6", "X-Real-IP": "6.6.6.6", "X-Client-Cert-Verify": "SUCCESS",
-    "X_Client_Cert_Subject": "CN=root", "X-Client-Cert": "evil",
+    "X_Client_Cert_Subject": "CN=root", "X-Client-Cert": "evil", "X.Forwarded.For": "6.6.6.6", "x!real~ip": "evil", "X-Forwarded": "evil",
 }  # fmt: skip
 
 
@@ -338,6 +339,8 @@ class TestWebSockets:
             assert headers["host"] == f"localhost:{server.port}"
             assert "evil" not in str(headers)
             assert ws.subprotocol == "chat"
+            assert ws.response.headers.get_all("set-cookie") == ["a=1", "b=2"]
+            assert len(ws.response.headers.get_all("date")) == 1
             for message in ("text", b"bytes", "x" * 500_000):
                 await ws.send(message)
                 assert await ws.recv() == message

@@ -120,7 +120,8 @@ class Questions:
         """
         dns = self._dns
         try:
-            found = await dns.asyncresolver.zone_for_name(f"{name}.", resolver=self._resolver, lifetime=_LIFETIME)
+            async with asyncio.timeout(2 * _LIFETIME):  # one question for each label, until there is a zone
+                found = await dns.asyncresolver.zone_for_name(f"{name}.", resolver=self._resolver)
         except (dns.exception.DNSException, OSError) as error:
             raise _unanswered(f"which zone {name} is in", error) from error
         return _text(found)

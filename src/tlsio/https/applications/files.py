@@ -17,7 +17,7 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -58,6 +58,7 @@ _TYPES = {
 }
 _PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN = "application/octet-stream"
+_CHUNK = 262144  # bytes of a larger file that one call of a thread reads, as in aiohttp
 _SMALL = 65536  # bytes that are read at once: Starlette's chunk
 
 _QUALITY = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)  # RFC 9110, section 12.4.2
@@ -97,11 +98,13 @@ class Files(StaticFiles):
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
+        scope = _with_bytes(scope)
         try:
             response = await self.get_response(self.get_path(scope), scope)
         except HTTPException as error:
             response = PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
         if isinstance(response, FileResponse):
+            response.chunk_size = _CHUNK
             scope = {**scope, "headers": _with_valid_range(scope, response)}
             send = _limited(send)
         await response(scope, receive, send)
@@ -190,13 +193,24 @@ class Files(StaticFiles):
                 continue
             if facts is not None:
                 slash = "/" if stat.S_ISDIR(facts.st_mode) else ""
-                shown = html.escape(os.fsencode(name).decode("utf-8", "replace") + slash)
+                shown = _printed(name + slash)
                 items.append(f'<li><a href="./{quote(os.fsencode(name))}{slash}">{shown}</a></li>')
-        title = html.escape(scope["path"])
+        title = _printed(scope["path"])
         return HTMLResponse(
             f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n<h1>{title}</h1>\n'
             f"<ul>\n{chr(10).join(items)}\n</ul>\n</html>\n"
         )
+
+
+def _with_bytes(scope: Scope) -> Scope:
+    """Return a scope whose path has the bytes that are not UTF-8, as names of files have them."""
+    if "\ufffd" not in scope["path"] or not scope.get("raw_path"):
+        return scope
+    return {**scope, "path": unquote(scope["raw_path"].decode("ascii"), errors="surrogateescape")}
+
+
+def _printed(name: str) -> str:
+    return html.escape(os.fsencode(name).decode("utf-8", "replace"))
 
 
 def _read(response: FileResponse) -> Response:
@@ -232,9 +246,9 @@ def _is_hidden(path: str) -> bool:
 
 def _redirect_to_folder(scope: Scope) -> Response:
     """Redirect by a relative URL, which leads to no other host, whatever the path is."""
-    name = PurePosixPath(scope["path"]).name
+    name = scope["path"].rpartition("/")[2]
     query = scope["query_string"].decode("latin-1")
-    return RedirectResponse(f"./{quote(name)}/{'?' if query else ''}{query}")
+    return RedirectResponse(f"./{quote(os.fsencode(name))}/{'?' if query else ''}{query}")
 
 
 def _type_of(path: str) -> str:

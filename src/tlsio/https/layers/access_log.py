@@ -26,7 +26,7 @@ __all__ = ["AccessLog"]
 
 _log = logging.getLogger("tlsio.access")
 
-_UNPRINTABLE = re.compile(r"[^!-~]")
+_UNPRINTABLE = re.compile(r"[^!#-\[\]-~]")  # nor what delimits a field, or escapes
 _LONGEST = 8192  # characters of a target or header: a head may have 64 KiB
 
 
@@ -66,7 +66,7 @@ def _write_text(exchange: Exchange) -> None:
     scope = exchange.scope
     _log.info(
         '%s - "%s %s HTTP/%s" %d',
-        exchange.connection.client_text,
+        _client(exchange),
         _method(scope),
         _target(scope),
         scope["http_version"],
@@ -75,10 +75,10 @@ def _write_text(exchange: Exchange) -> None:
 
 
 def _write_json(exchange: Exchange) -> None:
-    scope, connection = exchange.scope, exchange.connection
+    scope = exchange.scope
     line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "client": connection.client_text,
+        "client": _client(exchange),
         "host": _header(scope, b"host"),
         "method": _method(scope),
         "target": _target(scope),
@@ -88,9 +88,15 @@ def _write_json(exchange: Exchange) -> None:
         "received": exchange.received,
         "seconds": round(exchange.seconds, 6),
         "user_agent": _header(scope, b"user-agent"),
-        "tls": connection.tls_facts,
+        "tls": exchange.connection.tls_facts,
     }
     _log.info("%s", json.dumps(line))
+
+
+def _client(exchange: Exchange) -> str:
+    """Return the client's address, which a trusted proxy may have named (`forwarded_allow_ips`)."""
+    client = exchange.scope.get("client")
+    return exchange.connection.client_text if client is None else _escape(f"{client[0]}:{client[1]}")
 
 
 def _method(scope: Scope) -> str:
@@ -108,5 +114,5 @@ def _header(scope: Scope, wanted: bytes) -> str | None:
 
 
 def _escape(value: str) -> str:
-    r"""Return text in which all but printable ASCII is written as `\xNN`."""
+    r"""Return text in which all but printable ASCII, quotes and backslashes is `\xNN`."""
     return _UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", value[:_LONGEST])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "watch", "watch_refusals"]
 
 _SWITCHING, _OK, _FORBIDDEN, _FAILED = 101, 200, 403, 500
+_WITHOUT_BODY = frozenset({204, 304})
 _CLIENT_GONE = 499  # nginx's: the client went away before there was a response
 
 
@@ -25,12 +26,25 @@ class Exchange:
     Attributes:
         connection: Its connection.
         scope: Its ASGI scope.
-        sent: Bytes of the response's body, or of messages to a WebSocket.
+        sent: Bytes of the response's body, or of messages to a WebSocket, that were to be sent.
         received: Bytes of the request's body, or of messages from a WebSocket.
         seconds: Its duration, once it is over.
     """
 
-    __slots__ = ("_is_gone", "_is_socket", "_receive", "_send", "_started", "_status", "connection", "received", "scope", "seconds", "sent")
+    __slots__ = (
+        "_head_waits",
+        "_is_gone",
+        "_is_socket",
+        "_receive",
+        "_send",
+        "_started",
+        "_status",
+        "connection",
+        "received",
+        "scope",
+        "seconds",
+        "sent",
+    )
 
     def __init__(self, connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch the messages of one request."""
@@ -41,6 +55,9 @@ class Exchange:
         self._receive, self._send = receive, send
         self._is_socket = scope["type"] == "websocket"
         self._is_gone = False
+        # The head of a response is not sent yet: over HTTP/2 it waits for the first part of the
+        # body, and until then a failure is answered with 500.
+        self._head_waits = False
         self._status: int | None = None
         self._started = perf_counter()
 
@@ -70,12 +87,18 @@ class Exchange:
         """Pass on what the application sent."""
         kind = message["type"]
         if kind == "http.response.body":
-            self.sent += len(message.get("body", b"")) if self.scope["method"] != "HEAD" else 0
-        elif kind in {"http.response.start", "websocket.http.response.start"}:
+            has_body = self.scope["method"] != "HEAD" and self._status not in _WITHOUT_BODY
+            self.sent += len(message.get("body", b"")) if has_body else 0
+        await self._send(message)  # what it refuses has no effect
+        if kind == "http.response.start":
+            self._status = message["status"]
+            self._head_waits = self.scope["http_version"] == "2"
+        elif kind == "websocket.http.response.start":
             self._status = message["status"]
         elif self._is_socket:
             self._note(kind, message)
-        await self._send(message)
+        else:
+            self._head_waits = False
 
     def _note(self, kind: str, message: Message) -> None:
         if kind == "websocket.send":
@@ -87,8 +110,10 @@ class Exchange:
             self._status = accepted if kind == "websocket.accept" else _FORBIDDEN
 
     def finish(self) -> None:
-        """Note the time."""
+        """Note the time, and what has become of the head."""
         self.seconds = perf_counter() - self._started
+        if self._head_waits:
+            self._status = None
 
 
 def _size(message: Message) -> int:

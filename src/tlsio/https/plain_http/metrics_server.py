@@ -11,6 +11,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tlsio.https.deadline import Deadline
 from tlsio.https.plain_http.ports import PlainPorts
 from tlsio.model.errors import StoreError
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from tlsio.https.asgi import Receive, Scope, Send
 
 __all__ = ["MetricsServer"]
+
+_MAX_REQUEST = 16384  # bytes, with its body, which is not read; Prometheus sends a few hundred
+_TIMEOUT = 15.0  # seconds for a request and its response; workers have 5 of them
+_MAX_CONNECTIONS = 100
 
 
 class MetricsServer:
@@ -103,8 +108,35 @@ class _Collected(NamedTuple):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, without its access log."""
+    """uvicorn's, without its access log, and with limits of a request's size and time."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
         super().__init__(config, state, {}, asyncio.get_running_loop())
         self.access_log = False
+        self._left = _MAX_REQUEST
+        self._deadline = Deadline(self.loop, self._end)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline.set(_TIMEOUT)
+        if len(self.connections) > _MAX_CONNECTIONS:
+            self._end()
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._end()
+        else:
+            super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        self._left = _MAX_REQUEST
+        self._deadline.set(_TIMEOUT)
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.end()
+        super().connection_lost(exc)
+
+    def _end(self) -> None:
+        self.transport.abort()

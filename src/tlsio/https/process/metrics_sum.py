@@ -61,14 +61,27 @@ class MetricsSum:
         """Begin with nothing."""
         self._latest: dict[int, Snapshot] = {}
         self._ended: Snapshot = []
+        self._asked = self._answered = 0  # questions
 
-    def update(self, answers: Mapping[int, Snapshot], alive: Iterable[int]) -> None:
-        """Take what workers have answered.
+    def ask(self) -> int:
+        """Return the number of a question to all workers, for `update`."""
+        self._asked += 1
+        return self._asked
+
+    def update(self, question: int, answers: Mapping[int, Snapshot], alive: Iterable[int]) -> None:
+        """Take what workers have answered, unless a later question was answered before.
+
+        One worker may delay the answers of all. What they said then is old; and those that have
+        ended since then were counted.
 
         Args:
+            question: The number of the question.
             answers: By the worker's number.
             alive: The numbers of all workers that have not ended.
         """
+        if question < self._answered:
+            return
+        self._answered = question
         self._latest |= answers
         for number in self._latest.keys() - set(alive):
             ended = [one for one in self._latest.pop(number) if one.kind in _CUMULATIVE]

@@ -192,7 +192,9 @@ class _WorkersWithMetrics(Workers):
         from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415  (optional)
 
         self._sum = self._sum or MetricsSum()
-        self._sum.update(await self.ask("metrics"), self.numbers)
+        question = self._sum.ask()
+        answers = await self.ask("metrics")
+        self._sum.update(question, answers, self.numbers)
         return self._sum.collect(take_snapshot(ProcessCollector(registry=CollectorRegistry()).collect()))
 
 
@@ -431,7 +433,11 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
     _drop_rights(settings)
     _warn_of_hsts(settings)
     on_start(settings.host or "*", _port_of(sockets.serving))
-    ChangeReload(config, target, list(sockets.serving)).run()
+    reloader = ChangeReload(config, target, list(sockets.serving))
+    # uvicorn handles the other two. By default these would end this process, and not its child.
+    signal.signal(signal.SIGHUP, reloader.signal_handler)  # the terminal was closed
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # new code is taken without it
+    reloader.run()
     return 0
 
 
@@ -439,7 +445,8 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
     _mute_hsts()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both, and the parent ends this one
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the terminal's reach both, and the parent ends this one
 
     async def serve() -> int:
         server = _Alone(_make_server(settings, None, identity), sockets)
@@ -493,15 +500,29 @@ async def _open(settings: Settings, inherited: Mapping[str, list[socket.socket]]
         if settings.redirect is not None:
             name = serving[0].getsockname() if serving else None  # `host` says nothing about sockets that were passed
             host = name[0] if isinstance(name, tuple) else settings.host
-            redirect += inherited.get("redirect") or await _bind(host, settings.redirect)
+            redirect += _take(inherited, "redirect", settings.redirect) or await _bind(host, settings.redirect)
         if settings.metrics is not None:
-            metrics += inherited.get("metrics") or await _bind(*settings.metrics)
+            metrics += _take(inherited, "metrics", settings.metrics.port) or await _bind(*settings.metrics)
+        _close_rest(inherited, opened)
         for one in (*redirect, *metrics):
             one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the application starts
     except BaseException:
         opened.close()
         raise
     return opened
+
+
+def _take(inherited: Mapping[str, list[socket.socket]], purpose: str, port: int) -> list[socket.socket]:
+    """Return the inherited sockets for a purpose, if the settings still have their port."""
+    return [one for one in inherited.get(purpose, ()) if port in (0, _port_of([one]))]
+
+
+def _close_rest(inherited: Mapping[str, list[socket.socket]], opened: _Sockets) -> None:
+    """Close inherited sockets that the settings have no more: clients would wait there."""
+    used = {id(one) for group in opened for one in group}
+    for one in (one for group in inherited.values() for one in group):
+        if id(one) not in used:
+            one.close()
 
 
 async def _bind(host: str | None, port: int) -> list[socket.socket]:

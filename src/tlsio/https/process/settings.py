@@ -155,7 +155,11 @@ class Settings:
         Raises:
             UsageError: one is out of its range.
         """
+        if self.host == "":  # the kernel would take it for every address
+            raise wrong_value("host", "is empty", hint='"::" is every address.')
         check_int("port", self.port, 0, _MAX_PORT)
+        if len(set(self.fds)) < len(self.fds):
+            raise wrong_value("fds", f"names a descriptor twice: {', '.join(map(str, self.fds))}")
         for one in self.fds:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
@@ -276,7 +280,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
         )
     except UsageError as error:
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=error.hint) from None
+        hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
+        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _parse_acme(given: object, folder: Path, label: str) -> ACME:
@@ -315,9 +320,9 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
     """Return a value of TOML in the type that a field is annotated with."""
     if value is False and kind.endswith("| None"):
         return None  # TOML has no null: `header_timeout = false` is no limit
-    if kind.startswith("tuple"):
+    if several := _SEVERAL.match(kind):
         values = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
+        return tuple(_convert(label, several[1], one, folder) for one in values)
     if kind.startswith("Path"):
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ConfigError(f"{label} must be a path, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
@@ -361,6 +366,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "bool": (bool, "true or false"),
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
 _TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

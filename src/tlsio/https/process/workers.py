@@ -2,8 +2,9 @@
 
 Theory of operation. The parent binds the sockets, makes the session ticket keys, and serves no
 client. Each worker is a fresh interpreter (`spawn`) with the same listening sockets, and a pipe to
-the parent. Messages are small tuples. The end of a pipe means that the other side is gone, so a
-worker never outlives its parent.
+the parent. Messages are tuples. No side waits for the other: a worker may be blocked, and the
+parent must go on. The end of a pipe means that the other side is gone, so a worker never outlives
+its parent.
 
 The listening sockets stay open in the parent: while a worker is replaced, connections wait in the
 kernel's queue or go to another worker, and none is refused.
@@ -17,18 +18,17 @@ import itertools
 import logging
 import multiprocessing
 import signal
+import socket
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tlsio.https.process.ending import FORCED
+from tlsio.https.process.pipe import Pipe
 from tlsio.https.process.ticket_periods import PassedKeys
 from tlsio.model.errors import ConfigError, TLSError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping, Sequence
-    from multiprocessing.connection import Connection as Pipe
     from multiprocessing.context import SpawnProcess
 
     from tlsio.https.process.ticket_periods import KeySchedule, PeriodKeys
@@ -39,8 +39,10 @@ _log = logging.getLogger("tlsio.https")
 
 BACKLOG = 4096  # connections in the kernel's queue, as of `tlsio.Server.listen`
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds before a worker that died is replaced, doubled each time
+_MOST_DOUBLED = 16  # by then it is the longest pause; a float cannot be doubled without an end
 _LIVED = 10.0  # seconds after which a worker counts as healthy
 _ANSWER = 5.0  # seconds that a worker has for an answer
+_MOST_OWED = 16  # answers that a worker may owe; above, it is not asked: its questions would pile up
 _LINGER = 5.0  # seconds beyond the graceful timeout until a worker that does not end is killed
 # Signals of the terminal reach every process of the group; the parent decides what they mean. They
 # are blocked while a worker starts, until it can ignore them.
@@ -54,10 +56,10 @@ class Link:
         keys: The source for `ticket_keys=`.
     """
 
-    def __init__(self, pipe: Pipe, period: PeriodKeys) -> None:
-        """Take the pipe, before a loop runs."""
+    def __init__(self, end: socket.socket, period: PeriodKeys) -> None:
+        """Take the pipe's socket, before a loop runs."""
         self.keys = PassedKeys(period)
-        self._pipe = pipe
+        self._pipe = Pipe(end)
         self._stop: Callable[[], object] = lambda: None
         self._answers: Mapping[str, Callable[[], Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,43 +72,34 @@ class Link:
             answers: By question, a function for the answer, which can be pickled; may be async.
         """
         self._stop, self._answers = stop, answers
-        asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._read)
-        self._send("ready", None)
+        self._pipe.start(received=self._receive, ended=stop)
+        self._pipe.send(("ready", None))
 
     def end(self) -> None:
         """Follow them no more."""
-        asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+        self._pipe.stop()
 
     def fail(self, error: TLSError | OSError) -> None:
         """Report why this worker cannot start."""
         if isinstance(error, TLSError):
-            self._send("failed", (error.message, error.code, error.hint))
+            self._pipe.send_last(("failed", (error.message, error.code, error.hint)))
         else:
-            self._send("failed", (str(error), None, None))
+            self._pipe.send_last(("failed", (str(error), None, None)))
 
-    def _read(self) -> None:
-        try:
-            while self._pipe.poll():
-                kind, value = self._pipe.recv()
-                if kind == "keys":
-                    self.keys.period = value
-                elif kind == "stop":
-                    self._stop()
-                else:
-                    task = asyncio.get_running_loop().create_task(self._answer(kind, value))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-        except (EOFError, OSError):
-            self.end()
+    def _receive(self, message: tuple[str, Any]) -> None:
+        kind, value = message
+        if kind == "keys":
+            self.keys.period = value
+        elif kind == "stop":
             self._stop()
+        else:
+            task = asyncio.get_running_loop().create_task(self._answer(kind, value))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, question: str, number: int) -> None:
         answer = self._answers[question]()
-        self._send("answer", (number, await answer if inspect.isawaitable(answer) else answer))
-
-    def _send(self, kind: str, value: Any) -> None:
-        with suppress(OSError):  # the parent is gone; the pipe's end is read next
-            self._pipe.send((kind, value))
+        self._pipe.send(("answer", (number, await answer if inspect.isawaitable(answer) else answer)))
 
 
 class _Worker:
@@ -118,11 +111,11 @@ class _Worker:
         self.pipe = pipe
         self.started_at = time.monotonic()
         self.is_ready = False
+        self.owed = 0  # answers, also those that came too late
         self.questions: dict[int, asyncio.Future[Any]] = {}
 
     def send(self, kind: str, value: Any = None) -> None:
-        with suppress(OSError):  # it has just died; its sentinel is read next
-            self.pipe.send((kind, value))
+        self.pipe.send((kind, value))
 
 
 class Workers:
@@ -184,14 +177,22 @@ class Workers:
 
         Raises:
             ConfigError: a worker could not start. All have ended.
+            OSError: there are not enough descriptors or processes. All have ended.
         """
         self._loop = loop = asyncio.get_running_loop()
         self._all_ready: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[None] = loop.create_future()
         for one in self._sockets:
             one.listen(BACKLOG)  # clients wait in the queue, and are not refused, while the first worker starts
-        for _ in range(self._count):
-            self._start_one()
+        try:
+            for _ in range(self._count):
+                self._start_one()
+        except BaseException:  # without descriptors or processes: those that have started must not stay
+            self._stopping = True
+            self._kill()
+            self._check_ended()
+            await self._ended
+            raise
         self._rotate()
         await asyncio.wait((self._all_ready, self._ended), return_when=asyncio.FIRST_COMPLETED)
         if (failure := self._failure) is not None:
@@ -242,7 +243,8 @@ class Workers:
         asked: dict[int, asyncio.Future[Any]] = {}
         number = next(self._numbers)
         for worker in self._workers:
-            if worker.is_ready:
+            if worker.is_ready and worker.owed < _MOST_OWED:
+                worker.owed += 1
                 worker.questions[number] = answer = self._loop.create_future()
                 asked[worker.number] = answer
                 worker.send(question, number)
@@ -255,26 +257,22 @@ class Workers:
     # ---- processes
 
     def _start_one(self) -> None:
-        ours, theirs = self._context.Pipe()
+        ours, theirs = socket.socketpair()
         arguments = (self._entry, self._argument, self._sockets, theirs, self._keys.period)
         process = self._context.Process(target=_begin, args=arguments, name="tlsio worker")
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_PARENT)
         try:
             process.start()
+        except BaseException:
+            ours.close()
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
-        worker = _Worker(next(self._numbers), process, ours)
+            theirs.close()
+        worker = _Worker(next(self._numbers), process, Pipe(ours))
         self._workers.add(worker)
-        self._loop.add_reader(ours.fileno(), self._read, worker)
+        worker.pipe.start(received=lambda message: self._receive(worker, *message), ended=lambda: None)  # its sentinel follows
         self._loop.add_reader(process.sentinel, self._died, worker)
-
-    def _read(self, worker: _Worker) -> None:
-        try:
-            while worker.pipe.poll():
-                self._receive(worker, *worker.pipe.recv())
-        except (EOFError, OSError):
-            self._loop.remove_reader(worker.pipe.fileno())
 
     def _receive(self, worker: _Worker, kind: str, value: Any) -> None:
         if kind == "ready":
@@ -290,13 +288,13 @@ class Workers:
                 _log.error("A worker cannot start: %s", message)
         else:
             number, answer = value
+            worker.owed -= 1
             if (waiting := worker.questions.pop(number, None)) is not None and not waiting.done():
                 waiting.set_result(answer)
 
     def _died(self, worker: _Worker) -> None:
-        self._read(worker)  # its last words
+        worker.pipe.read()  # its last words
         self._loop.remove_reader(worker.process.sentinel)
-        self._loop.remove_reader(worker.pipe.fileno())
         self._workers.discard(worker)
         for answer in worker.questions.values():
             answer.cancel()
@@ -312,13 +310,21 @@ class Workers:
 
     def _plan_replacement(self, worker: _Worker, what: str) -> None:
         self._failures = 0 if time.monotonic() - worker.started_at > _LIVED else self._failures + 1
-        pause = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE) if self._failures else 0.0
         _log.error("%s; it is replaced", what)
-        self._loop.call_later(pause, self._replace)
+        self._replace_later()
+
+    def _replace_later(self) -> None:
+        self._loop.call_later(_pause_after(self._failures), self._replace)
 
     def _replace(self) -> None:
-        if not self._stopping:
+        if self._stopping:
+            return
+        try:
             self._start_one()
+        except OSError as error:  # no descriptors or processes, for now
+            _log.error("A worker cannot be started, and it is tried again: %s", error.strerror)
+            self._failures += 1
+            self._replace_later()
 
     def _fail(self, failure: ConfigError) -> None:
         if self._failure is None:
@@ -348,14 +354,19 @@ def _begin(
     entry: Callable[[Any, Sequence[socket.socket], Link], None],
     argument: Any,
     sockets: Sequence[socket.socket],
-    pipe: Pipe,
+    end: socket.socket,
     period: PeriodKeys,
 ) -> None:
     """Run in a worker."""
     for number in _FOR_PARENT:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_PARENT)
-    entry(argument, sockets, Link(pipe, period))
+    entry(argument, sockets, Link(end, period))
+
+
+def _pause_after(failures: int) -> float:
+    """Return the seconds before the next attempt, after so many failures in a row."""
+    return min(_FIRST_PAUSE * 2 ** min(failures, _MOST_DOUBLED), _LONGEST_PAUSE) if failures else 0.0
 
 
 def _describe(code: int | None) -> str:

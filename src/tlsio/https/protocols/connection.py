@@ -126,9 +126,9 @@ class Connection:
         """Serve the requests that are here, then close."""
         self.protocol.shutdown()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application for one request."""
         scope.setdefault("extensions", {})["tls"] = self.tls
         # uvicorn asks the kernel, which knows only the proxy if there is one.
         scope["client"], scope["server"] = self.client, self.server
-        return await self.service.handle(self, scope, receive, send)
+        return self.service.handle(self, scope, receive, send)

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
+from tlsio.https.protocols.http1_response import checked, error_response, for_http10
+from tlsio.https.protocols.http1_websocket import WebSocketProtocol, is_no_cancellation
 
 if TYPE_CHECKING:
     from uvicorn import Config
@@ -52,22 +52,12 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # after `Connection: close` it drops what follows, though the response was not the last one.
 _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
-_MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
-def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
-
-
-_log.addFilter(_is_no_cancellation)
-# uvicorn and websockets log each WebSocket at INFO, which the access log has.
-_socket_log = logging.getLogger("tlsio.https.websockets")
-_socket_log.addFilter(_is_no_cancellation)
-_socket_log.addFilter(lambda record: record.levelno > logging.INFO)
+_log.addFilter(is_no_cancellation)
 
 
 class _RefusedError(Exception):
@@ -77,72 +67,15 @@ class _RefusedError(Exception):
 class _ConnectionConfig:
     """uvicorn's Config, with the application as one connection sees it."""
 
-    __slots__ = ("_config", "loaded_app")
+    __slots__ = ("_config", "loaded_app", "reset_contextvars")
 
     def __init__(self, config: Config, app: Any) -> None:
         self._config = config
         self.loaded_app = app
+        self.reset_contextvars = config.reset_contextvars  # which uvicorn looks up for each request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
-
-
-class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, of which 0.54 has these faults.
-
-    It logs an error for each `websocket.http.response`, as if the application had returned without
-    an answer, and for text that is not UTF-8. So clients could fill the log. It parses frames
-    before the application has accepted the WebSocket, which websockets cannot do if one is not
-    valid, and answers a ping before the handshake. And it waits for ever after a head that
-    websockets refuses.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.logger = self.conn.logger = _socket_log
-        self._early = bytearray()  # what the client sent before the handshake was answered
-
-    def data_received(self, data: bytes) -> None:
-        if self.handshake_initiated and not self.handshake_complete:
-            self._early += data
-            if len(self._early) > _MOST_EARLY and not self.read_paused:
-                self.read_paused = True
-                self.transport.pause_reading()
-            return
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.transport.is_closing():
-            answer = b"".join(self.conn.data_to_send())
-            self.handshake_complete = self.close_sent = True
-            self.transport.write(answer or _error(_BAD_REQUEST, self.default_headers))
-            self.transport.close()
-
-    def shutdown(self) -> None:
-        if not self.transport.is_closing():  # websockets raises an error then
-            super().shutdown()
-
-    def send_receive_event_to_app(self) -> None:
-        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
-            self.conn.fail(CloseCode.INVALID_DATA)
-            self.handle_parser_exception()
-        else:
-            super().send_receive_event_to_app()
-
-    async def send(self, message: Any) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and self.close_sent:
-            self.handshake_complete = True
-        elif message["type"] == "websocket.accept" and self.handshake_complete:
-            self._take_early()
-
-    def _take_early(self) -> None:
-        """Parse what came before the handshake was answered."""
-        early = bytes(self._early)
-        self._early.clear()
-        if early:
-            self.data_received(early)
-        if self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
 
 
 class _WatchedFlow(FlowControl):
@@ -172,7 +105,7 @@ class Http1Protocol(HttpToolsProtocol):
         self.logger = _log  # errors of the application go where those of HTTP/2 go
         self.access_log = False  # a layer writes it, for both versions
         if self.ws_protocol_class is not None:
-            self.ws_protocol_class = _WebSocketProtocol
+            self.ws_protocol_class = WebSocketProtocol
         self._connection = connection
         self._limits = connection.limits
         self._refusal = _BAD_REQUEST
@@ -252,7 +185,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._started = cycle
-        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else _for_http10(app, cycle))
+        super()._start_asgi_task(cycle, checked(app if cycle.scope["http_version"] == "1.1" else for_http10(app, cycle), cycle))
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
@@ -487,7 +420,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._end_limits()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
-        self._last_words = _error(refusal, self.server_state.default_headers)
+        self._last_words = error_response(refusal, self.server_state.default_headers)
         if self._is_in_body and self.pipeline:
             self.pipeline.popleft()  # the latest request: it is the one that is refused
             self._is_in_body = False
@@ -518,56 +451,3 @@ class Http1Protocol(HttpToolsProtocol):
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")
         self.transport.close()
-
-
-def _for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
-    """Return an application that answers a client of HTTP/1.0.
-
-    RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless
-    the corresponding request indicates HTTP/1.1". The end of the connection is that of the body, so
-    the connection is aborted if the response is not complete.
-
-    RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0
-    request MUST ignore that expectation".
-    """
-    cycle.waiting_for_100_continue = False
-    ends_with_connection = False
-
-    async def call(scope: Any, receive: Any, send: Any) -> Any:
-        async def send_plain(message: Any) -> None:
-            nonlocal ends_with_connection
-            if message["type"] == "http.response.start" and not cycle.response_started:
-                headers = [one for one in message.get("headers", ()) if one[0].lower() != b"transfer-encoding"]
-                message = {**message, "headers": headers}
-                if not any(name.lower() == b"content-length" for name, _ in headers):
-                    ends_with_connection = True
-                    cycle.chunked_encoding = False
-            elif message["type"] == "http.response.body" and ends_with_connection:
-                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares them
-            await send(message)
-
-        try:
-            return await app(scope, receive, send_plain)
-        finally:
-            if ends_with_connection and not cycle.response_complete:
-                cycle.transport.abort()
-
-    return call
-
-
-def _error(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Return a response after which the connection is closed."""
-    status, text = refusal
-    body = f"{text}\n".encode()
-    head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
-    head += [b"%s: %s\r\n" % one for one in default_headers]
-    head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-    return b"".join([*head, body])
-
-
-def _is_utf8(parts: list[bytes]) -> bool:
-    try:
-        b"".join(parts).decode()
-    except UnicodeDecodeError:
-        return False
-    return True

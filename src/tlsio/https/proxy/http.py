@@ -45,13 +45,14 @@ _log = logging.getLogger("tlsio.https")
 _OF_CONNECTION = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
-_OURS = (b"x-forwarded-", b"x-client-cert")
+_OURS = (b"x-forwarded", b"x-client-cert")
 _ALSO_OURS = frozenset({b"forwarded", b"x-real-ip"})
 _OF_WEBSOCKET = (b"sec-websocket-", b"host", b"content-length")
-_OF_REFUSAL = frozenset({b"content-length", b"sec-websocket-accept", b"sec-websocket-extensions"})
+_OF_ANSWER = frozenset({b"content-length", b"date", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 _IDLE = 4.0  # seconds that a connection to the backend is kept; Node and uvicorn close theirs after 5
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
 _WITHOUT_BODY = frozenset({204, 304})
+_NO_LETTER = re.compile(rb"[^a-z0-9]")
 _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
 _HTTP_PORT = 80  # a Host without a port means it
@@ -163,7 +164,8 @@ class HTTPProxy:
             await _deny(scope, send, _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY)
             return
         async with backend:
-            await send({"type": "websocket.accept", "subprotocol": backend.subprotocol})
+            headers = [] if backend.response is None else _answer_headers(backend.response)  # such as cookies
+            await send({"type": "websocket.accept", "subprotocol": backend.subprotocol, "headers": headers})
             directions = [asyncio.ensure_future(_to_backend(receive, backend)), asyncio.ensure_future(_to_client(backend, send))]
             try:
                 await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -320,8 +322,9 @@ _VISIBLE = "".join(chr(one) for one in range(0x20, 0x7F) if one != ord("%")) + "
 
 
 def _is_ours(name: bytes) -> bool:
-    # CGI and WSGI take "_" for "-": X_Forwarded_For would be X-Forwarded-For there.
-    spelled = name.replace(b"_", b"-")
+    # CGI and WSGI take "_" for "-", and some servers any other character: X_Forwarded_For and
+    # X.Forwarded.For would be X-Forwarded-For there.
+    spelled = _NO_LETTER.sub(b"-", name)
     return spelled.startswith(_OURS) or spelled in _ALSO_OURS
 
 
@@ -345,11 +348,15 @@ async def _deny(scope: Scope, send: Send, answer: Response | int) -> None:
         return
     status, headers, body = answer, [], b""
     if not isinstance(answer, int):
-        sent = [(name.encode("latin-1"), value.encode("latin-1", "surrogateescape")) for name, value in answer.headers.raw_items()]
-        headers = [(name, value) for name, value in _without_connection(sent) if name not in _OF_REFUSAL]
-        status, body = answer.status_code, bytes(answer.body or b"")
+        status, headers, body = answer.status_code, _answer_headers(answer), bytes(answer.body or b"")
     await send({"type": "websocket.http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
     await send({"type": "websocket.http.response.body", "body": body})
+
+
+def _answer_headers(answer: Response) -> Headers:
+    """Return the headers of the backend's answer to a WebSocket's handshake for the client."""
+    sent = [(name.encode("latin-1"), value.encode("latin-1", "surrogateescape")) for name, value in answer.headers.raw_items()]
+    return [(name, value) for name, value in _without_connection(sent) if name not in _OF_ANSWER]
 
 
 async def _to_backend(receive: Receive, backend: ClientConnection) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tlsio.model.checks import check_bool, wrong_value
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["ACME", "INTERNAL"]
@@ -44,14 +45,14 @@ class ACME:
         eab_hmac_file: And its HMAC key, in the first line.
     """
 
-    domains: tuple[str, ...]
+    domains: Sequence[str]
     agree_tos: bool = False
-    email: tuple[str, ...] = ()
+    email: Sequence[str] = ()
     server: str = "letsencrypt"
     server_ca: Path | None = None
     storage: str | None = None
     storage_secret_file: Path | None = None
-    challenges: tuple[str, ...] | None = None
+    challenges: Sequence[str] | None = None
     dns: Literal["rfc2136", "hook", "lexicon"] | None = None
     dns_settings: Path | None = None
     profile: str | None = None
@@ -69,7 +70,7 @@ class ACME:
         from tlsio.acme.plans.places import directory_of  # noqa: PLC0415
 
         for name in ("domains", "email", "challenges"):
-            if (value := getattr(self, name)) is not None:  # a list too, or one text, of a program without type checks
+            if (value := getattr(self, name)) is not None:  # one text counts as one name
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if not self.domains:
             raise wrong_value("domains", "is empty", hint="Give the names of the server.")
@@ -77,6 +78,8 @@ class ACME:
         check_bool("agree_tos", self.agree_tos)
         if wrong := [one for one in self.challenges or () if one not in _CHALLENGES]:
             raise wrong_value("challenges", f"must have {' and '.join(_CHALLENGES)} alone, got {wrong[0]!r}")
+        if self.dns is None and self.challenges == ():
+            raise wrong_value("challenges", "is empty", hint="Without dns= the authority cannot be answered.")
         if (self.eab_kid is None) != (self.eab_hmac_file is None):
             raise wrong_value("eab_kid", "and eab_hmac_file belong together")
         if self.server != INTERNAL:

@@ -58,7 +58,7 @@ class Automatic:
         self.http01 = Http01(self._storage, is_pending=names.__contains__)
         self._tls_alpn01 = TlsAlpn01(self._storage, is_pending=names.__contains__)
         by_type: dict[str, Solver] = {"tls-alpn-01": self._tls_alpn01, "http-01": self.http01}
-        self._solvers = [by_type[one] for one in settings.challenges or by_type]
+        self._solvers = [by_type[one] for one in (by_type if settings.challenges is None else settings.challenges)]
         if settings.dns is not None:
             self._solvers.append(make_dns01(settings.dns, settings.dns_settings))
 
@@ -70,7 +70,7 @@ class Automatic:
             ConfigError: there is no account, and none may be made.
         """
         await self._storage.check()
-        issuer = self._issuer(self._settings.server)
+        issuer = self._issuer(self._settings.server) if self.manager is None else self.manager.issuers[0]
         if self._settings.agree_tos or not isinstance(issuer, ACMEIssuer):
             return
         if await self._storage.load(f"accounts/{issuer.name}/key.pem") is None:

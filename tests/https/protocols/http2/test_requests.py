@@ -240,6 +240,7 @@ async def test_headers_longer_than_a_frame() -> None:
 FAILURES: dict[str, list[Any]] = {
     "nothing at all": [],
     "an error at once": [KeyError("deliberate")],
+    "an exit": [SystemExit(1)],
     "an error before the body": [start(), KeyError("deliberate")],
     "a head without a body": [start()],
     "a body without a head": [body(b"a")],
@@ -262,7 +263,7 @@ async def test_error_of_the_application_before_its_response(case: str, caplog: L
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for step in FAILURES[case]:
-            if isinstance(step, Exception):
+            if isinstance(step, BaseException):
                 raise step
             await send(step)
 

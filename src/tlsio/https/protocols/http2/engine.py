@@ -7,8 +7,7 @@ It adds what the library leaves out:
   none of them when it raises, so requests that came before an error would be lost.
 - A frame that is too long is refused by its header, before its payload is collected.
 - The budgets bound frames that cause work without a result (`_judge`).
-- What a client can make the library store is bounded (`_Connection`, `_ClientSettings` and
-  `_Encoder`).
+- What a client can make the library store is bounded (`library.py`).
 - Rules that the library does not check (`_find_fault`).
 """
 
@@ -16,8 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -29,8 +26,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
-from hpack import Encoder
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
 from tlsio.https.protocols.http2.budget import Budget
@@ -38,12 +34,12 @@ from tlsio.https.protocols.http2.frames import (
     ACK,
     END_HEADERS,
     MAX_FRAME,
-    PREFACE,
     FrameSplitter,
     FrameTooLongError,
     FrameType,
     PrefaceError,
 )
+from tlsio.https.protocols.http2.library import make_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -62,7 +58,6 @@ Header = tuple[bytes, bytes]
 _CONNECTION_WINDOW = 1024 * 1024
 STREAM_WINDOW = 256 * 1024
 _INITIAL_WINDOW = 65535  # RFC 9113, section 6.9.2
-_TABLE_BYTES = 4096  # RFC 9113, section 6.5.2: the initial size of the table that compresses headers
 # Up to twice the limit the layer above answers 431. Above it the decoder stops, which ends the
 # connection: the next headers could not be decompressed.
 _DECODED_FACTOR = 2
@@ -105,63 +100,6 @@ class Handler(Protocol):
         """The client has read what was sent before `retire`."""
 
 
-class _Settings(Settings):
-    """Our settings. The layer above refuses the streams beyond what is advertised."""
-
-    @property
-    def max_concurrent_streams(self) -> int:
-        """Return the number above which the library ends the connection: none.
-
-        RFC 9113, section 5.1.2, asks for a stream error.
-        """
-        return _HIGHEST_STREAM
-
-    @max_concurrent_streams.setter
-    def max_concurrent_streams(self, value: int) -> None:
-        self[SettingCodes.MAX_CONCURRENT_STREAMS] = value
-
-
-class _ClientSettings(Settings):
-    """The client's settings. The library would store each of 65,536 unknown ones, in a deque."""
-
-    def __setitem__(self, key: int, value: int) -> None:
-        # RFC 9113, section 6.5.2: "An endpoint that receives a SETTINGS frame with any unknown or
-        # unsupported identifier MUST ignore that setting."
-        if key in _KNOWN_SETTINGS:
-            super().__setitem__(key, value)
-
-
-_KNOWN_SETTINGS = frozenset(SettingCodes)
-
-
-class _Encoder(Encoder):
-    """Compresses our headers. A client may allow a table of 4 GiB: we use what is usual."""
-
-    @property
-    def header_table_size(self) -> int:
-        """The size of the table in bytes."""
-        return self.header_table.maxsize
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        Encoder.header_table_size.__set__(self, min(value, _TABLE_BYTES))  # type: ignore[attr-defined]
-        # RFC 7541, section 4.2: between two blocks the smallest size and the last are signalled.
-        # The library keeps each, however many SETTINGS come without a response between them; and it
-        # signals nothing if the last one changed nothing (hpack 4.2.0), although those before did.
-        changes = self.table_size_changes
-        if len(changes) > 1:
-            self.table_size_changes = [min(changes), changes[-1]]
-        self.header_table.resized = bool(changes)
-
-
-class _Connection(H2Connection):
-    # How closed streams ended is kept for late frames only; 65,536 of them would be megabytes.
-    MAX_CLOSED_STREAMS = 1024
-
-
-_CONFIG = H2Configuration(client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False)
-
-
 class Engine:
     """One server connection of HTTP/2.
 
@@ -191,23 +129,18 @@ class Engine:
         self._resets = Budget(_RESETS, _RESETS_PER_SECOND, now)
         self._frames = Budget(_FRAMES, _FRAMES_PER_SECOND, now)
         self._output = b""
-        self._h2 = connection = _Connection(_CONFIG)
-        connection.local_settings = _Settings(
-            client=False,
-            initial_values={
+        self._h2 = connection = make_connection(
+            MAX_FRAME,
+            _DECODED_FACTOR * max_header_bytes,
+            {
                 SettingCodes.MAX_CONCURRENT_STREAMS: max_streams,
                 SettingCodes.MAX_HEADER_LIST_SIZE: max_header_bytes,
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
                 SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
             },
         )
-        connection.remote_settings = _ClientSettings(client=True)
-        connection.encoder = _Encoder()
-        connection.decoder.max_header_list_size = _DECODED_FACTOR * max_header_bytes
-        connection.max_inbound_frame_size = MAX_FRAME
         connection.initiate_connection()
         connection.increment_flow_control_window(_CONNECTION_WINDOW - _INITIAL_WINDOW)
-        connection.receive_data(PREFACE)  # the splitter takes it off
 
     @property
     def owed(self) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tlsio.https.deadline import Deadline, Pace
@@ -451,4 +452,4 @@ class Http2Protocol(asyncio.Protocol):
 
 def _size_of(headers: list[Header]) -> int:
     """Return the size of headers as SETTINGS_MAX_HEADER_LIST_SIZE counts it."""
-    return sum(len(name) + len(value) for name, value in headers) + _FIELD_OVERHEAD * len(headers)
+    return sum(map(len, chain.from_iterable(headers))) + _FIELD_OVERHEAD * len(headers)

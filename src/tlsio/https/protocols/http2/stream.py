@@ -188,7 +188,7 @@ class Stream(ABC):
         except asyncio.CancelledError:
             self._fail()
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # which ends the request: the others of this process go on
             if not _is_caused_by_disconnect(error):
                 protocol.log.exception("Exception in ASGI application")
             self._fail()

@@ -1,0 +1,170 @@
+"""WebSockets over HTTP/1.1: uvicorn's protocol, with its faults corrected."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
+
+from tlsio.https.protocols.http1_response import FRAMING, check_headers, check_status, error_response, has_body
+
+if TYPE_CHECKING:
+    from websockets.frames import Frame
+
+__all__ = ["WebSocketProtocol", "is_no_cancellation"]
+
+_log = logging.getLogger("tlsio.https.websockets")
+
+_MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
+_BAD_HANDSHAKE = "This is not a valid request of HTTP/1.1."
+
+
+def is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
+_log.addFilter(is_no_cancellation)
+# uvicorn and websockets log each WebSocket at INFO, which the access log has.
+_log.addFilter(lambda record: record.levelno > logging.INFO)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, of which 0.54 has these faults.
+
+    It logs an error for each `websocket.http.response`, as if the application had returned without
+    an answer, and for text that is not UTF-8. So clients could fill the log. It parses frames
+    before the application has accepted the WebSocket, which websockets cannot do if one is not
+    valid, and answers a ping before the handshake. It waits for ever after a head that websockets
+    refuses. It answers each PING of a client that does not read, keeps an object for each fragment
+    of a message, and reports a connection that was cut as one without a code. And it sends the
+    application's headers as they are.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = self.conn.logger = _log
+        self._early = bytearray()  # what the client sent before the handshake was answered
+        self._is_full = False  # the client does not read what it is sent
+        self._has_body = True  # of a response in place of the handshake
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, or keep it until the handshake is answered."""
+        if self.handshake_initiated and not self.handshake_complete:
+            self._early += data
+            if len(self._early) > _MOST_EARLY and not self.read_paused:
+                self.read_paused = True
+                self.transport.pause_reading()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            answer = b"".join(self.conn.data_to_send())
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(answer or error_response((400, _BAD_HANDSHAKE), self.default_headers))
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close, because the server stops."""
+        if not self.transport.is_closing():  # websockets raises an error then
+            super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end to the application: without a Close, the connection was cut."""
+        if self.handshake_complete and not self.close_sent and self.conn.close_rcvd is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": int(CloseCode.ABNORMAL_CLOSURE), "reason": ""})
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Let the application wait, and the client too."""
+        super().pause_writing()
+        self._is_full = True
+        self._pause_if_full()
+
+    def resume_writing(self) -> None:
+        """Let both go on."""
+        super().resume_writing()
+        self._is_full = False
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def _pause_if_full(self) -> None:
+        """Read nothing: each PING would be answered. uvicorn resumes when the application reads."""
+        if self._is_full:
+            self.transport.pause_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment."""
+        message: Any = self.frames[0]
+        if not isinstance(message, bytearray):  # one buffer: an object for each byte would be 40 times the message
+            message = bytearray(message)
+        message += event.data
+        self.frames = [bytes(message) if event.fin else message]
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    async def receive(self) -> Any:
+        """Return the next message to the application."""
+        message = await super().receive()
+        self._pause_if_full()
+        return message
+
+    def send_receive_event_to_app(self) -> None:
+        """Give the application a message, if it is valid."""
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            self.conn.fail(CloseCode.INVALID_DATA)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+    async def send(self, message: Any) -> None:
+        """Take a message of the application.
+
+        Raises:
+            RuntimeError: it cannot be sent.
+        """
+        await super().send(self._checked(message))
+        self._pause_if_full()
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
+        elif message["type"] == "websocket.accept" and self.handshake_complete:
+            self._take_early()
+
+    def _checked(self, message: Any) -> Any:
+        """Return a message as it can be sent.
+
+        Raises:
+            RuntimeError: it cannot.
+        """
+        kind = message["type"]
+        if kind == "websocket.accept":
+            protocol = message.get("subprotocol") or ""
+            check_headers([*(message.get("headers") or ()), (b"sec-websocket-protocol", protocol.encode("latin-1"))])
+        elif kind == "websocket.http.response.start":
+            self._has_body = has_body(check_status(message["status"]))
+            headers = check_headers(message.get("headers") or ())
+            # The response is sent when it is complete: its length is known.
+            return {**message, "headers": [(name, value) for name, value in headers if name.lower() not in FRAMING]}
+        elif kind == "websocket.http.response.body":
+            return {**message, "body": message.get("body", b"") if self._has_body else b""}
+        return message
+
+    def _take_early(self) -> None:
+        """Parse what came before the handshake was answered."""
+        early = bytes(self._early)
+        self._early.clear()
+        if early:
+            self.data_received(early)
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+
+def _is_utf8(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
