@@ -73,10 +73,10 @@ class Manager(Emitter):
     one storage: each certificate is ordered once.
 
     Events: `changed(context)`: the default context, that of the first name, is another one.
-    `obtained(status)`: this process has obtained a certificate, and stored it if that was possible. `failed(status, error)`: an order
-    has failed. `expiring(status)`, `expired(status)`: a certificate was not renewed in time.
-    `revoked(status)`. `removed(place)`: an old certificate was removed from the storage.
-    `error(error)`: the storage has failed; once until it works again.
+    `obtained(status)`: this process has obtained a certificate, which is stored if possible.
+    `failed(status, error)`: an order has failed. `expiring(status)`, `expired(status)`: a
+    certificate was not renewed in time. `revoked(status)`. `removed(place)`: an old certificate was
+    removed from the storage. `error(error)`: the storage has failed; once until it works again.
     """
 
     __slots__ = ("__dict__",)
