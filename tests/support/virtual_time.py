@@ -52,7 +52,9 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
         ready = super().select(0)
         if not ready:
             assert timeout is not None, "the program waits for something that never comes"
-            self.time.seconds += timeout
+            # After half a year the smallest step of a float is larger than what the loop's timers
+            # differ by: the time would stand still.
+            self.time.seconds += max(timeout, 1e-6)
         return ready
 
 

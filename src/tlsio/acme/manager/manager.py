@@ -73,10 +73,10 @@ class Manager(Emitter):
     one storage: each certificate is ordered once.
 
     Events: `changed(context)`: the default context, that of the first name, is another one.
-    `obtained(status)`: this process has obtained a certificate. `failed(status, error)`: an order
-    has failed. `expiring(status)`, `expired(status)`: a certificate was not renewed in time.
-    `revoked(status)`. `removed(place)`: an old certificate was removed from the storage.
-    `error(error)`: the storage has failed; once until it works again.
+    `obtained(status)`: this process has obtained a certificate, which is stored if possible.
+    `failed(status, error)`: an order has failed. `expiring(status)`, `expired(status)`: a
+    certificate was not renewed in time. `revoked(status)`. `removed(place)`: an old certificate was
+    removed from the storage. `error(error)`: the storage has failed; once until it works again.
     """
 
     __slots__ = ("__dict__",)
@@ -152,6 +152,7 @@ class Manager(Emitter):
             chance=self._chance,
             options=options,
             adopt=self._adopt,
+            obtained=partial(self._report, "obtained"),
             failed=self._failed,
         )
         self._upkeep = Upkeep(
@@ -492,7 +493,6 @@ class Manager(Emitter):
         self._upkeep.begin(managed)
         if context is not None:
             _log.info("%s has issued a certificate for %s", found.certificate.issuer, ", ".join(managed.names))
-            self._report("obtained", managed)
         if managed is self._default and (default := self._serving.find_any(managed)) is not None:
             self._emit("changed", default)
 

@@ -69,6 +69,7 @@ class Orders:
         chance: random.Random,
         options: Mapping[str, Any],
         adopt: Callable[[Managed, Found, SecureContext | None], None],
+        obtained: Callable[[Managed], None],
         failed: Callable[[Managed], None],
     ) -> None:
         self._records = records
@@ -78,7 +79,7 @@ class Orders:
         self._clock = clock
         self._chance = chance
         self._options = options
-        self._adopt, self._failed = adopt, failed
+        self._adopt, self._obtained, self._failed = adopt, obtained, failed
         self._ledger = OrderLedger(records.storage, clock)
         # By issuer, and whether the order renews: until when the limits allow none; and how many
         # certificates wait for that.
@@ -305,6 +306,8 @@ class Orders:
             if not saving.cancelled() and (error := saving.exception()) is not None:
                 _log.warning("A new certificate for %s could not be stored, and is lost: %s", managed.name, error)
             raise
+        finally:
+            self._obtained(managed)
 
     async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
         await self._records.save(managed.names, found, lock)
