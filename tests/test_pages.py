@@ -235,10 +235,17 @@ class _Anything:
 async def _an_authority(page: pages.Page) -> AsyncIterator[None]:
     """Pebble in the place of Let's Encrypt."""
     with Pebble(retry_after=0, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
-        page.replaced["https://acme-staging-v02.api.letsencrypt.org/directory"] = authority.directory_url
+        for host in ("acme-v02", "acme-staging-v02"):
+            page.replaced[f"https://{host}.api.letsencrypt.org/directory"] = authority.directory_url
         page.replaced["/var/lib/tlsio"] = "storage"
         request = tlsio.certs.create_request("example.com", key=tlsio.certs.generate_key())
-        page.names |= {"solvers": [_Anything("http-01"), _Anything("dns-01")], "publish": print, "csr": request.public_bytes(Encoding.DER)}
+        page.visitor = {"reject_unauthorized": False, "servername": "example.com"}  # of a temporary certificate
+        page.names |= {
+            "serve_one": pages.echo,
+            "solvers": [_Anything("http-01"), _Anything("dns-01")],
+            "publish": print,
+            "csr": request.public_bytes(Encoding.DER),
+        }
         tlsio.set_default_ca_certificates([authority.ca])
         yield
 
