@@ -128,7 +128,7 @@ def _read_accounts(folder: Path, notes: list[str]) -> Iterator[CertbotAccount]:
                 yield _read_account(Path(place), folder)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 notes.append(f"The account in {place} cannot be used: {_describe(error)}")
-    notes += [f"Accounts cannot be read: {_describe(error)}" for error in failures]
+    notes += [f"Accounts cannot be read: {_describe(error)}" for error in failures if not isinstance(error, FileNotFoundError)]
 
 
 def _read_account(place: Path, folder: Path) -> CertbotAccount:
