@@ -96,6 +96,16 @@ def test_a_file_that_is_missing_is_noted(certbot: Certbot, tmp_path: Path) -> No
     assert "privkey.pem" in found.notes[0]
 
 
+def test_accounts_that_cannot_be_read_are_noted(certbot: Certbot, tmp_path: Path) -> None:
+    """As for a user who is not root."""
+    tree = copied(certbot, tmp_path / "copy").tree
+    (tree / "accounts").rename(tree / "moved")
+    (tree / "accounts").write_text("")
+    found = read_tree(tree)
+    assert (found.accounts, len(found.renewals)) == ((), 2)
+    assert found.notes == (f"Accounts cannot be read: {tree}/accounts: Not a directory",)
+
+
 def test_another_folder_is_refused(tmp_path: Path) -> None:
     """With a hint where the tree is."""
     with pytest.raises(ConfigError, match="not a folder of certbot") as caught:

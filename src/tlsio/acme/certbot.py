@@ -6,9 +6,10 @@ The tree is read and never changed: certbot can go on with it until it is remove
 from __future__ import annotations
 
 import json
+import random
 import shlex
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tlsio.acme.issuers.acme_issuer import issuer_name
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.records import Found, Records
+from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.plan import Plan, load_plan, normalize, store_plan
 from tlsio.certs.bundle import read
@@ -57,7 +59,9 @@ class Taken:
     notes: tuple[str, ...]
 
 
-async def import_tree(folder: Path, storage: Storage, *, files: Path | None = None) -> tuple[list[Taken], tuple[str, ...]]:
+async def import_tree(
+    folder: Path, storage: Storage, *, files: Path | None = None, server_ca: Path | None = None
+) -> tuple[list[Taken], tuple[str, ...]]:
     """Take over accounts, certificates and plans that the storage does not have.
 
     What cannot be taken over is noted. A certificate of the storage that is valid longer stays, and
@@ -68,6 +72,7 @@ async def import_tree(folder: Path, storage: Storage, *, files: Path | None = No
         storage: What takes them.
         files: A folder where `<name>/fullchain.pem` and `<name>/privkey.pem` are written, now and
             after each renewal.
+        server_ca: Roots of the authorities' own servers, for plans.
 
     Returns:
         What became of each; and what could not be read.
@@ -80,7 +85,14 @@ async def import_tree(folder: Path, storage: Storage, *, files: Path | None = No
     tree = read_tree(folder)
     await storage.check()
     taken = [await _take_account(server, accounts, storage) for server, accounts in _accounts_by_server(tree).items()]
-    taken += [await _take_certificate(renewal, tree, storage, files) for renewal in tree.renewals]
+    for renewal in tree.renewals:
+        try:
+            found, plan, notes = _read_certificate(renewal, tree, files, server_ca)
+        except TLSError as error:
+            notes = (f"It cannot be used: {error.message}",)
+            taken.append(Taken("certificate", renewal.name, is_taken=False, is_renewed=False, notes=notes))
+        else:
+            taken.append(await _take_certificate(found, plan, notes, storage))
     return taken, tree.notes
 
 
@@ -116,18 +128,21 @@ async def _take_account(server: str, accounts: list[CertbotAccount], storage: St
     return Taken("account", server, is_taken, is_renewed=False, notes=tuple(notes))
 
 
-async def _take_certificate(renewal: Renewal, tree: CertbotTree, storage: Storage, files: Path | None) -> Taken:
-    issuer = issuer_name(renewal.get("server") or "")
-    try:
-        found = Certificate.read(read(renewal.chain, renewal.key).to_pem(key=True), issuer)
-        plan, notes = _plan_of(renewal, tree, _names_of(found), files)
-    except TLSError as error:
-        return Taken("certificate", renewal.name, is_taken=False, is_renewed=False, notes=(f"It cannot be used: {error.message}",))
-    records = Records(storage, [issuer])
+def _read_certificate(
+    renewal: Renewal, tree: CertbotTree, files: Path | None, server_ca: Path | None
+) -> tuple[Certificate, Plan, tuple[str, ...]]:
+    found = Certificate.read(read(renewal.chain, renewal.key).to_pem(key=True), issuer_name(renewal.get("server") or ""))
+    plan, notes = _plan_of(renewal, tree, _names_of(found), files)
+    return found, plan if server_ca is None else replace(plan, server_ca=str(server_ca)), notes
+
+
+async def _take_certificate(found: Certificate, plan: Plan, notes: tuple[str, ...], storage: Storage) -> Taken:
+    records = Records(storage, [found.issuer])
     async with records.lock(plan.names) as lock:
         there = await records.load_best(plan.names, datetime.now(UTC))
         if there is None or there.certificate.not_after < found.not_after:
-            facts = Facts(found.fingerprint, obtained_at=found.not_before, profile=plan.profile)
+            chosen = choose_time(Life(found.not_before, found.not_after), random.SystemRandom())
+            facts = Facts(found.fingerprint, obtained_at=found.not_before, chosen=chosen, profile=plan.profile)
             await records.save(plan.names, Found(found, facts), lock)
         elif there.certificate.leaf != found.leaf:
             found, notes = there.certificate, (*notes, "The storage has one that is valid as long, which is kept.")

@@ -118,7 +118,8 @@ def read_tree(folder: Path) -> CertbotTree:
 
 def _read_accounts(folder: Path, notes: list[str]) -> Iterator[CertbotAccount]:
     # Not Path.glob: certbot makes the folder of a server that has moved a link.
-    for place, names, files in os.walk(folder, followlinks=True):
+    failures: list[OSError] = []
+    for place, names, files in os.walk(folder, followlinks=True, onerror=failures.append):
         names.sort()
         if len(Path(place).relative_to(folder).parts) > 2 * _MAX_DEPTH:  # a circle of links
             names.clear()
@@ -127,6 +128,7 @@ def _read_accounts(folder: Path, notes: list[str]) -> Iterator[CertbotAccount]:
                 yield _read_account(Path(place), folder)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 notes.append(f"The account in {place} cannot be used: {_describe(error)}")
+    notes += [f"Accounts cannot be read: {_describe(error)}" for error in failures]
 
 
 def _read_account(place: Path, folder: Path) -> CertbotAccount:

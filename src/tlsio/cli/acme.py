@@ -204,8 +204,9 @@ def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, r
 @click.option(
     "--files", type=FOLDER, metavar="FOLDER", help="Also write NAME/fullchain.pem and NAME/privkey.pem there, now and after each renewal."
 )
+@click.option("--server-ca", type=NEW_FILE, metavar="FILE", help="Roots of an authority of your own, for the renewals.")
 @storage_options
-def import_(folder: str, *, storage: str | None, storage_secret_file: str | None, files: str | None) -> int:
+def import_(folder: str, *, storage: str | None, storage_secret_file: str | None, files: str | None, server_ca: str | None) -> int:
     """Take over accounts, certificates and renewals from certbot, which keeps them in FOLDER.
 
     Nothing in FOLDER changes. What tlsio does in another way is said. The exit code is 1 if
@@ -213,8 +214,8 @@ def import_(folder: str, *, storage: str | None, storage_secret_file: str | None
     """
     from tlsio.acme.certbot import import_tree  # noqa: PLC0415 - the extra may be missing
 
-    place = None if files is None else Path(files).absolute()
-    taken, notes = run_with_storage(storage, storage_secret_file, lambda opened: import_tree(Path(folder), opened, files=place))
+    places = {name: None if path is None else Path(path).absolute() for name, path in (("files", files), ("server_ca", server_ca))}
+    taken, notes = run_with_storage(storage, storage_secret_file, lambda opened: import_tree(Path(folder), opened, **places))
     if is_json():
         fields = ("kind", "name", "is_taken", "is_renewed")
         print_json(

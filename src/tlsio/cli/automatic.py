@@ -36,6 +36,8 @@ _OPTIONS = (
     click.option(
         "--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."
     ),
+    click.option("--dns", type=click.Choice(["rfc2136", "hook", "lexicon"]), help="Answer the authority by DNS too, which wildcards need."),
+    click.option("--dns-settings", type=NEW_FILE, metavar="FILE", help="Its settings, TOML: as of `tlsio acme obtain`."),
     click.option("--acme-profile", metavar="NAME", help="The kind of certificate, such as shortlived."),
     click.option(
         "--no-redirect", is_flag=True, help="With --domain: without the port of plain HTTP, which redirects, and answers the authority."
@@ -52,11 +54,13 @@ _FIELDS = {
     "acme_server_ca": "server_ca",
     "acme_storage": "storage",
     "acme_storage_secret_file": "storage_secret_file",
+    "dns": "dns",
+    "dns_settings": "dns_settings",
     "acme_profile": "profile",
     "eab_kid": "eab_kid",
     "eab_hmac_file": "eab_hmac_file",
 }
-_FILES = ("server_ca", "storage_secret_file", "eab_hmac_file")
+_FILES = ("server_ca", "storage_secret_file", "dns_settings", "eab_hmac_file")
 
 
 def automatic_options(command: Callable[..., int]) -> Callable[..., int]:

@@ -178,10 +178,11 @@ async def test_an_imported_plan_of_certbot_renews(certbot: Certbot, tmp_path: Pa
     """Both: by its own port, with certbot's hook, and by the folder of a web server; with certbot's account."""
     copy = copied(certbot, tmp_path / "copy")
     storage = MemoryStorage()
-    await import_tree(copy.tree, storage, files=tmp_path / "files")
     (tmp_path / "authority.pem").write_bytes(certbot.authority.ca)
+    await import_tree(copy.tree, storage, files=tmp_path / "files", server_ca=tmp_path / "authority.pem")
     keeper = Keeper(storage)
-    own, web = [replace(plan, server_ca=str(tmp_path / "authority.pem")) for plan in await load_plans(storage)]
+    own, web = await load_plans(storage)
+    assert [standing.reason for standing in await survey(storage, datetime.now(UTC))] == ["time", "time"]
     before = (tmp_path / "files" / "own.example.test" / "fullchain.pem").read_bytes()
     assert (await keeper.renew(own, is_forced=True)).state == "obtained"
     assert (tmp_path / "files" / "own.example.test" / "fullchain.pem").read_bytes() != before

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 NAMES = ("one.example.com", "two.example.com")
+HOOK = """
+import json, sys, urllib.request
+verb, name, value = sys.argv[2:]
+body = {"host": name.rstrip(".") + "."} | ({"value": value} if verb == "add" else {})
+urllib.request.urlopen(sys.argv[1] + ("/set-txt" if verb == "add" else "/clear-txt"), json.dumps(body).encode()).read()
+"""
 
 
 def words(authority: Pebble, folder: Path, *more: str) -> list[str]:
@@ -100,6 +106,20 @@ def test_one_command_serves_two_names(pebble: Pebble, tmp_path: Path, way: str, 
             with urllib.request.urlopen(f"http://127.0.0.1:{admin}/acme") as answer:
                 assert [one["names"] for one in json.load(answer)] == [[name] for name in NAMES]
             assert pebble_orders(tmp_path) == 2
+
+
+def test_one_command_serves_a_wildcard(pebble: Pebble, tmp_path: Path) -> None:
+    """By DNS, with a program that changes the records."""
+    (tmp_path / "hook.py").write_text(HOOK)
+    command = json.dumps([sys.executable, str(tmp_path / "hook.py"), pebble.control_url])
+    (tmp_path / "dns.toml").write_text(f"command = {command}\n[dns01]\npropagation = 0\nfollow_alias = false\n")
+    (tmp_path / "authority.pem").write_bytes(pebble.ca)
+    with own_port() as port:
+        place = ["--host", "127.0.0.1", "--port", str(port), "--no-redirect", "--acme-storage", "storage"]
+        authority = ["--acme-server", pebble.directory_url, "--acme-server-ca", "authority.pem", "--acme-profile", "default"]
+        domains = ["--domain", "*.example.com", "--dns", "hook", "--dns-settings", "dns.toml", "--agree-tos"]
+        with served(tmp_path, ["serve", "main:app", *domains, *place, *authority]) as process:
+            wait_for_names(port, pebble, process)
 
 
 def pebble_orders(folder: Path) -> int:
