@@ -50,8 +50,8 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
     def select(self, timeout: float | None = None) -> Any:
         """Return what is ready at once; otherwise let the time pass."""
         ready = super().select(0)
-        if not ready:
-            assert timeout is not None, "the program waits for something that never comes"
+        assert ready or timeout is not None, "the program waits for something that never comes"
+        if not ready and timeout:
             # After half a year the smallest step of a float is larger than what the loop's timers
             # differ by: the time would stand still.
             self.time.seconds += max(timeout, 1e-6)
