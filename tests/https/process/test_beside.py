@@ -120,7 +120,7 @@ def test_hsts(tmp_path: Path, workers: str) -> None:
         with Served(tmp_path, "serve", "--config", "serve.toml", "--port", "PORT", "--workers", workers, *words) as served:
             assert hsts_of(served, "site.example.org") == expected
             assert hsts_of(served, "localhost") is None
-            assert served.stderr.count("HSTS: ") == table.count("include_subdomains")  # once, and not by each worker
+            assert served.stderr.count("WARNING:  HSTS: ") == table.count("include_subdomains")  # once, and not by each worker
 
 
 def test_a_killed_worker_takes_no_count_away(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Leaves a thread behind, and reports when the process begins to wait for it.
 SCRIPT = """
-import asyncio, sys, threading, time
+import asyncio, signal, sys, threading, time
 import uvloop
 from tlsio.https.process import ending
 
@@ -24,14 +24,24 @@ seconds, kind, loop, limit = float(sys.argv[1]), *sys.argv[2:]
 
 class Loop(uvloop.Loop if loop == "uvloop" else asyncio.SelectorEventLoop):
     async def shutdown_default_executor(self, *limits):
+        closing.set()
         print("closing", flush=True)
         await super().shutdown_default_executor(*limits)
 
+def block():
+    if seconds < 0:  # a signal that this thread receives, when the main one waits
+        closing.wait()
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    time.sleep(abs(seconds))
+
+closing = threading.Event()
+
 async def main():
     if kind == "executor":
-        asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
+        asyncio.get_running_loop().run_in_executor(None, block)
     else:
-        threading.Thread(target=time.sleep, args=(seconds,)).start()
+        threading.Thread(target=block).start()
     return 7
 
 ending._LINGER = float(limit)
@@ -73,5 +83,12 @@ def test_a_signal_while_it_blocks(tmp_path: Path, kind: str, loop: str, number: 
     """The process ends at once, and its code says that something was cut off."""
     with start(tmp_path, "1000", kind, loop, limit) as process:
         process.send_signal(number)
+        assert process.communicate(timeout=PATIENCE)[0] == ""
+        assert process.returncode == 1
+
+
+def test_a_signal_that_another_thread_receives(tmp_path: Path, kind: str, loop: str) -> None:
+    """The main thread, which would handle it, is not woken."""
+    with start(tmp_path, "-1000", kind, loop, "100") as process:
         assert process.communicate(timeout=PATIENCE)[0] == ""
         assert process.returncode == 1

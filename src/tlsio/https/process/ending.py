@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -54,22 +56,41 @@ def run_to_end(
 
 @contextmanager
 def _limited(code: int, seconds: float | None) -> Iterator[None]:
-    """End the process if the block takes longer than that, or a signal comes."""
+    """End the process if the block takes longer than that, or a signal comes.
+
+    A thread watches, because the main one may not notice a signal while it waits: another thread
+    may have received it, or it came just before the wait.
+    """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handlers = {number: handler for number, handler in handlers.items() if handler not in {None, signal.SIG_IGN}}
-    timer = None if seconds is None else threading.Timer(seconds, _leave, (code,))
     for number in handlers:
         signal.signal(number, lambda *_: _leave(FORCED))
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    watcher = threading.Thread(target=_watch, args=(reader, frozenset(handlers), code, seconds), daemon=True)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watcher.start()
     try:
         yield
     finally:
-        if timer is not None:
-            timer.cancel()
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+        watcher.join()
+        os.close(reader)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _watch(reader: int, numbers: frozenset[int], code: int, seconds: float | None) -> None:
+    """Read the numbers of signals until the end of the pipe, or end the process."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        if not select.select([reader], [], [], None if end is None else max(0.0, end - time.monotonic()))[0]:
+            _leave(code)
+        if not (received := os.read(reader, 64)):
+            return
+        if not numbers.isdisjoint(received):
+            _leave(FORCED)
 
 
 def _leave(code: int) -> NoReturn:
