@@ -26,7 +26,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     examples="""
     tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
     tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
-    tlsio proxy 443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key --redirect 80
+    tlsio proxy 443 --to 127.0.0.1:3000 --http --domain example.com --agree-tos
     """,
 )
 @click.argument("port", type=click.IntRange(0, MAX_PORT))
