@@ -157,10 +157,12 @@ $(VENV)/peers: Makefile | $(VENV)/tools
 	@command -v node >/dev/null && command -v curl >/dev/null || tools/install.sh nodejs curl ca-certificates
 	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || tools/install.sh redis-server
 	@PATH=$$PATH:/usr/sbin command -v nginx >/dev/null || tools/install.sh nginx-light
+	@PATH=$$PATH:/usr/sbin command -v named >/dev/null || tools/install.sh bind9
 	@command -v certtool >/dev/null && command -v pk12util >/dev/null || tools/install.sh gnutls-bin libnss3-tools
 	@(PATH=$$PATH:/usr/sbin; command -v slapd && command -v vsftpd) >/dev/null || tools/install.sh slapd vsftpd
 	@command -v h2load >/dev/null || tools/install.sh nghttp2-client
 	@command -v softhsm2-util >/dev/null || tools/install.sh softhsm2
+	@tools/pebble.sh >/dev/null
 	@touch $@
 
 # Those of the slow tests alone: Java, browsers, a proxy, makers of load, and servers of mail, databases and chat.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tlsio
+import tlsio.acme
 import tlsio.certs
 import tlsio.https
 import tlsio.testing
@@ -99,6 +100,14 @@ def test_every_name_of_https_stands_in_the_reference() -> None:
     assert {*tlsio.https.__all__} <= names
     methods = {name for name in vars(tlsio.https.Server) if not name.startswith("_")}
     assert methods | {field.name for field in dataclasses.fields(ClientIdentity)} <= names
+
+
+def test_every_name_of_the_acme_client_stands_in_the_reference() -> None:
+    """With the methods of client and issuer."""
+    text = (ROOT / "docs" / "reference" / "acme.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]*`", text))))
+    methods = {name for kind in (tlsio.acme.Client, tlsio.acme.ACMEIssuer) for name in vars(kind) if not name.startswith("_")}
+    assert {name for name, home in tlsio.acme._HOMES.items() if home.startswith("tlsio.acme.client.")} | methods <= names
 
 
 def test_every_fixture_has_a_line() -> None:

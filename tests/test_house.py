@@ -55,6 +55,16 @@ ROOMS = {
         "server": 5,
         "asyncio_face": 6,
     },
+    "acme": {
+        "certbot_tree": 0,
+        "client": 0,
+        "storage": 0,
+        "solvers": 1,
+        "issuers": 2,
+        "manager": 3,
+        "plans": 4,
+        "certbot": 5,
+    },
     "https": {
         "address": 0,
         "asgi": 0,

@@ -27,14 +27,17 @@ import uvicorn
 from aiohttp import web
 from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import SMTP
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import pages
 import tlsio
+import tlsio.certs
 import tlsio.certs.dev
 import tlsio.interop.aiohttp
 import tlsio.interop.fetch
 import tlsio.interop.httpx
 import tlsio.probe
+from pebble import Pebble
 from ports import own_port
 from redis_server import RedisServer
 from tlsio.certs.dev.machine import Machine, Result
@@ -212,8 +215,44 @@ async def _a_public_folder(_page: pages.Page) -> AsyncIterator[None]:
     yield
 
 
+class _Anything:
+    """A solver for an authority that believes every challenge."""
+
+    def __init__(self, kind: str) -> None:
+        self.type = kind
+
+    def can_solve(self, identifier: str, *, is_wildcard: bool, is_ip: bool) -> bool:
+        return not is_wildcard or self.type == "dns-01"
+
+    async def present(self, challenge: object) -> None:
+        """Show nothing."""
+
+    async def clean_up(self, challenge: object) -> None:
+        """Nothing was shown."""
+
+
+@asynccontextmanager
+async def _an_authority(page: pages.Page) -> AsyncIterator[None]:
+    """Pebble in the place of Let's Encrypt."""
+    with Pebble(retry_after=0, environment={"PEBBLE_VA_ALWAYS_VALID": "1"}) as authority:
+        for host in ("acme-v02", "acme-staging-v02"):
+            page.replaced[f"https://{host}.api.letsencrypt.org/directory"] = authority.directory_url
+        page.replaced["/var/lib/tlsio"] = "storage"
+        request = tlsio.certs.create_request("example.com", key=tlsio.certs.generate_key())
+        page.visitor = {"reject_unauthorized": False, "servername": "example.com"}  # of a temporary certificate
+        page.names |= {
+            "serve_one": pages.echo,
+            "solvers": [_Anything("http-01"), _Anything("dns-01")],
+            "publish": print,
+            "csr": request.public_bytes(Encoding.DER),
+        }
+        tlsio.set_default_ca_certificates([authority.ca])
+        yield
+
+
 SETTINGS: dict[str, Callable[[pages.Page], AbstractAsyncContextManager[None]]] = {
     "README.md": _a_protocol,
+    "acme.md": _an_authority,
     "development-certificates.md": _a_private_machine,
     "find-out-why.md": _a_server,
     "key-rotation.md": _a_server,

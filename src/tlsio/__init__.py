@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tlsio.connection.socket.errors import CloseTimeoutError, IdleTimeoutError, IncompleteReadError, LimitOverrunError
     from tlsio.connection.socket.tls_socket import TLSSocket
     from tlsio.model.errors import (
+        ACMEError,
         AlertReceived,
         CertificateAltNameError,
         CertificateError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ACMEError",
     "AlertReceived",
     "AsyncioServer",
     "CertificateAltNameError",
@@ -139,6 +141,7 @@ __all__ = [
 
 # The imports above, which only type checkers see, as `pkgutil.resolve_name` reads them.
 _HOMES = {
+    "ACMEError": "tlsio.model.errors:ACMEError",
     "AlertReceived": "tlsio.model.errors:AlertReceived",
     "AsyncioServer": "tlsio.connection.asyncio_face.serve:AsyncioServer",
     "CertificateAltNameError": "tlsio.model.errors:CertificateAltNameError",

@@ -29,6 +29,13 @@ MISTAKES = [
     "listen 0 --cert missing.pem --key server.key",
     "listen 0 --pfx server.pem",
     "listen 0 --cert server.pem --key server.key --dhparam server.pem",
+    "acme obtain a.test --server nobody",
+    "acme obtain a.test --server http://localhost/dir --storage .",
+    "acme import .",
+    "acme status --storage-secret-file server.key",
+    "serve . --domain a.test --cert server.pem --check",
+    "serve . --domain a.test --acme-server nobody --check",
+    "serve . --domain a.test --acme-storage . --check",
     "dev init --folder ca",
     "dev init --folder new --days -1",
     "dev cert localhost --folder ca --into .",
@@ -141,7 +148,7 @@ def test_mistakes_name_options_of_the_command(
     check(output.out + output.err, line.split())
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "dev"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in {"acme", "dev"}])
 @pytest.mark.parametrize("text", TEXTS)
 def test_hints_name_options_of_the_command(text: str, name: str) -> None:
     """Each hint, in each command."""

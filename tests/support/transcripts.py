@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Shell", "Step", "environment", "parse", "play"]
 
 _PATIENCE = 30.0
-_MODULES = ("bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "proxy", "serve", "verify")
+_MODULES = ("acme", "bench", "connect", "convert", "dev", "doctor", "inspect", "listen", "make", "proxy", "serve", "verify")
 
 
 @dataclass

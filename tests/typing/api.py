@@ -263,6 +263,8 @@ async def an_https_server() -> None:
     limits = https.Limits(header_timeout=5.0, keep_alive_timeout=None, max_body_bytes=10**6)
     assert_type(limits.max_streams, int)
     hsts = https.HSTS(max_age=300, include_subdomains=True)
+    acme = https.ACME(domains=["a.example", "b.example"], agree_tos=True, email=["ada@a.example"])
+    assert_type(https.Server(app, acme=acme, redirect_port=80), https.Server)
     async with https.Server(
         app, limits=limits, hsts=hsts, redirect_port=80, cert=Path("cert.pem"), key=b"...", request_cert=True
     ) as server:

@@ -36,6 +36,7 @@ COMMANDS = {
     "listen": ("listen", "Be the other end: an echo or pipe server."),
     "doctor": ("doctor", "Say what is wrong with a server, and what to do."),
     "bench": ("bench", "Measure handshakes and echoes per second."),
+    "acme": ("acme", "Obtain and renew certificates of Let's Encrypt and other authorities."),
     "serve": ("serve", "Serve an application or a folder over HTTPS."),
     "proxy": ("proxy", "Put TLS in front of another server."),
 }

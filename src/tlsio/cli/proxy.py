@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import acme_table
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import BACKEND
 from tlsio.cli.serving import HTTP_NAMES, MAX_PORT, http_options, run_settings, server_options, site_options
@@ -25,7 +26,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     examples="""
     tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
     tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
-    tlsio proxy 443 --to 127.0.0.1:3000 --http --cert site.pem --key site.key --redirect 80 --hsts
+    tlsio proxy 443 --to 127.0.0.1:3000 --http --domain example.com --agree-tos
     """,
 )
 @click.argument("port", type=click.IntRange(0, MAX_PORT))
@@ -62,6 +63,8 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
 
         app = HTTPProxy(*target, **own)
     else:
+        if "domains" in given:
+            raise click.UsageError("--domain needs --http. For other protocols, obtain the certificate by `tlsio acme obtain`.")
         if needless := [name for name in HTTP_NAMES if name in given]:
             raise click.UsageError(f"--{needless[0].replace('_', '-')} needs --http.")
         from tlsio.https.proxy.tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
@@ -69,6 +72,6 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
         if "alpn" in own:
             own["alpn"] = tuple(own["alpn"].split(","))
         app = TCPTarget(host=target.host, port=target.port, **own)
-    sites = site_options(given)
-    settings = https_settings.parse({**given, **sites, "app": app, "port": port}, Path(), "the command line")
+    found = site_options(given) | acme_table(given)
+    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "the command line")
     return run_settings(settings, only_checks=only_checks)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import acme_table
 from tlsio.cli.help import Command
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.serving import MAX_PORT, absolute, http_options, run_settings, server_options, site_options
@@ -22,6 +23,7 @@ __all__ = ["serve"]
     logs_itself=True,
     examples="""
     tlsio serve ./public                                      a folder, at https://localhost:8443
+    tlsio serve main:app --domain example.com --agree-tos     with a certificate of Let's Encrypt, on ports 443 and 80
     tlsio serve main:app --reload                             an ASGI or WSGI application, while it is written
     tlsio serve main:app --host :: --port 443 --cert site.pem --key site.key
     tlsio serve main:app --cert site.pem --key site.key --ca clients.pem      mutual TLS
@@ -66,6 +68,7 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given = https_settings.read(Path(config))
         folder = Path(config).parent
     given |= site_options(options)
+    given |= acme_table(options, given.get("acme"))
     if isinstance(given.get("hsts"), dict):
         options.pop("hsts", None)  # --hsts asks for it, and the file says how
     if "reload_dirs" in options:

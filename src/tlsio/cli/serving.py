@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.cli.automatic import automatic_options
 from tlsio.cli.output import is_json, json_option
 from tlsio.cli.parameters import NEW_FILE
 
@@ -72,7 +73,6 @@ _OPTIONS = (
     json_option,
 )
 
-
 _HTTP_OPTIONS = (
     click.option(
         "--forwarded-allow-ips", metavar="NETWORK", multiple=True, help="An HTTP proxy in front, whose X-Forwarded-* headers are believed."
@@ -97,7 +97,7 @@ def http_options(command: Callable[..., int]) -> Callable[..., int]:
     """Add the options of every server of HTTP: those in `HTTP_NAMES`."""
     for one in reversed(_HTTP_OPTIONS):
         command = one(command)
-    return command
+    return automatic_options(command)
 
 
 def server_options(command: Callable[..., int]) -> Callable[..., int]:

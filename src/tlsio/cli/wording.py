@@ -50,7 +50,16 @@ _OWN_WORDS = (
         "tlsio pin FILE",
     ),
 )
-_ALIASES = {"alpn_protocols": "alpn", "chain_policy": "policy", "ecdh_curve": "groups", "host": "target", "source": "target", "path": "out"}
+_ALIASES = {
+    "terms_agreed": "agree_tos",
+    "directory_url": "server",
+    "alpn_protocols": "alpn",
+    "chain_policy": "policy",
+    "ecdh_curve": "groups",
+    "host": "target",
+    "source": "target",
+    "path": "out",
+}
 # The names of arguments that the library gives to what the command line calls a file.
 _SOURCES = {"source", "chain", "sources", "certs", "files", "request"}
 # What the library calls content that it was given, which is that of standard input.

@@ -16,10 +16,12 @@ from tlsio.https.layers.hsts import HSTS
 from tlsio.https.limits import Limits
 from tlsio.https.serve import serve
 from tlsio.https.server import Server
+from tlsio.https.tls.acme import ACME
 from tlsio.https.tls.client_identity import ClientIdentity, client_identity
 from tlsio.https.tls.tls_extension import tls_attributes
 
 __all__ = [
+    "ACME",
     "HSTS",
     "ClientIdentity",
     "Files",

@@ -21,7 +21,7 @@ __all__ = ["development_identity", "handled", "has_identity", "serve"]
 
 _log = logging.getLogger("tlsio.https")
 
-_IDENTITIES = frozenset({"cert", "pfx", "secure_context", "context", "psk_callback", "sni_callback"})
+_IDENTITIES = frozenset({"cert", "pfx", "secure_context", "context", "psk_callback", "sni_callback", "acme"})
 
 
 async def serve(

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from tlsio.https.applications.application import Interface
     from tlsio.https.asgi import App
     from tlsio.https.protocols.connection import Layer
+    from tlsio.https.tls.acme import ACME
+    from tlsio.https.tls.automatic import Automatic
     from tlsio.model.options.server import ServerOptionsDict
 
 __all__ = ["INTERMEDIATE_CIPHERS", "PROTOCOLS", "Server"]
@@ -65,6 +67,7 @@ class Server:
         tls_server: The TLS server: contexts, ticket keys, statistics and events.
         metrics: Its metrics; None without `metrics=`.
         redirect_server: That of plain HTTP; None without `redirect_port`.
+        automatic: The certificates of `acme=`, whose `manager` tells about them; None without it.
     """
 
     def __init__(  # noqa: PLR0913  (all but one are keyword-only)
@@ -86,6 +89,7 @@ class Server:
         metrics: tuple[str, int] | Literal[True] | None = None,
         proxy_protocol: Sequence[str] = (),
         forwarded_allow_ips: Sequence[str] = (),
+        acme: ACME | None = None,
         **options: Unpack[ServerOptionsDict],
     ) -> None:
         """Load the application, and check the options.
@@ -117,10 +121,13 @@ class Server:
             forwarded_allow_ips: Addresses and networks of HTTP proxies whose `X-Forwarded-For` and
                 `X-Forwarded-Proto` are believed; ("*",): of everyone. Other clients can send these
                 headers too, so by default nothing is believed.
+            acme: Obtain the certificates from an authority, and renew them. It looks at this server
+                from port 443, or from port 80 if there is a `redirect_port`.
             options: Those of `tlsio.create_server`: certificates, client certificates and so on.
 
         Raises:
             UsageError: a wrong option.
+            OSError: a file that `acme` names cannot be read.
             ConfigError: the application cannot be imported, or a certificate cannot be used.
         """
         self._limits = limits or Limits()
@@ -131,6 +138,7 @@ class Server:
             proxy_headers=bool(forwarded_allow_ips), forwarded_allow_ips=check_forwarded(forwarded_allow_ips), server_header=False, timeout_keep_alive=self._limits.keep_alive_timeout or _NEVER,
         )  # fmt: skip
         given: dict[str, Any] = {"plain_http_answer": _PLAIN_ANSWER, **options, "allow_half_open": True}
+        self.automatic = None if acme is None else _automatic(acme.choose_challenges(has_http=redirect_port is not None), given)
         if given.get("secure_context") is None:
             given = {**_CONTEXT_DEFAULTS, **given}
         else:
@@ -138,14 +146,15 @@ class Server:
         self._source = given.get("secure_context")
         self.tls_server = TLSServer(self._accept, **given)
         self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, given)
-        self.metrics = None if metrics is None else Metrics(self.tls_server, metrics)
+        self.metrics = None if metrics is None else Metrics(self.tls_server, metrics, self.automatic)
         watchers = [one for one in (None if access_log is None else AccessLog(access_log), self.metrics) if one is not None]
         self._refusal_watchers = [one.refused for one in watchers]
         self._layers: list[Layer] = [one.layer for one in watchers]  # the outermost first
         if (wanted := HSTS.parse(hsts)) is not None:
             self._layers.append(hsts_layer(wanted))
         self._layers.append(HostCheck(entries_of(self.tls_server), strict=check_bool("strict_host", strict_host)))
-        self.redirect_server = None if redirect_port is None else RedirectServer(status=redirect_status)
+        answer = None if self.automatic is None else self.automatic.http01.answer
+        self.redirect_server = None if redirect_port is None else RedirectServer(status=redirect_status, answer=answer)
         self._redirect_at = redirect_host, redirect_port or 0
         self._audit = Audit(self.tls_server)
         self._service: Service | None = None
@@ -171,7 +180,9 @@ class Server:
             OSError: a file cannot be read.
         """
         self._load()
-        if (start := getattr(self._source, "start", None)) is not None:
+        if self.automatic is not None:
+            await self.automatic.check()
+        elif (start := getattr(self._source, "start", None)) is not None:
             await start()
 
     def _load(self) -> None:
@@ -228,6 +239,8 @@ class Server:
             self._check_wanted()
         self._audit.start()
         stack.callback(self._audit.stop)
+        if self.automatic is not None:
+            stack.push_async_callback(self.automatic.stop)
         await (self._proxied or self.tls_server).listen(port, host, **listening)
         stack.push_async_callback(self._stop_serving, service)
         self._check_wanted()
@@ -350,6 +363,15 @@ class Server:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         await self.stop()
+
+
+def _automatic(acme: ACME, given: dict[str, Any]) -> Automatic:
+    """Return what obtains the certificates, and put it into the options."""
+    from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415 - many servers have certificates
+
+    automatic = Automatic(acme)
+    given["secure_context"] = automatic.take_options(given)
+    return automatic
 
 
 def _check_root_path(value: object) -> str:

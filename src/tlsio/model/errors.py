@@ -17,6 +17,7 @@
       StoreError              a session store or its backend
       FetchError              what an HTTP server should have sent
         FetchTimeoutError       also TimeoutError
+      ACMEError               an authority of ACME: its refusal, or an answer that cannot be used
 
 Constructors are public: tests and hooks may raise any of these.
 """
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 __all__ = [
+    "ACMEError",
     "AlertReceived",
     "CertificateAltNameError",
     "CertificateError",
@@ -292,6 +294,55 @@ class FetchTimeoutError(FetchError, TimeoutError):
 
     default_code = "ERR_FETCH_TIMEOUT"
     default_message = "The request was not answered in time"
+
+
+@exported
+class ACMEError(TLSError):
+    """An ACME authority refused a request, or its answer cannot be used.
+
+    Attributes:
+        problem: The type of the problem document without its prefix, such as `"rateLimited"` (RFC
+            8555 §6.7); None if the authority sent none.
+        status: The HTTP status; None if it does not matter.
+        detail: The authority's own text; None if it sent none.
+        retry_after: Seconds that the authority wants the client to wait; None if it does not say.
+        subproblems: What is wrong with each identifier (RFC 8555 §6.7.1).
+        identifier: The name or address that the problem is about; None if it is about all.
+        url: What was requested; None if it does not matter.
+    """
+
+    default_code = "ERR_ACME"
+    default_message = "The ACME authority refused the request"
+
+    problem: str | None
+    status: int | None
+    detail: str | None
+    retry_after: float | None
+    subproblems: "tuple[ACMEError, ...]"
+    identifier: str | None
+    url: str | None
+
+    def __init__(  # noqa: PLR0913 - what a problem document has
+        self,
+        message: str | None = None,
+        *,
+        problem: str | None = None,
+        status: int | None = None,
+        detail: str | None = None,
+        retry_after: float | None = None,
+        subproblems: "tuple[ACMEError, ...]" = (),
+        identifier: str | None = None,
+        url: str | None = None,
+        **details: Unpack[_Details],
+    ) -> None:
+        super().__init__(message, **details)
+        self.problem = problem
+        self.status = status
+        self.detail = detail
+        self.retry_after = retry_after
+        self.subproblems = subproblems
+        self.identifier = identifier
+        self.url = url
 
 
 def add_hint(error: BaseException, hint: str) -> None:

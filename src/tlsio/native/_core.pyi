@@ -807,6 +807,7 @@ class Gate:
     closing: bool
     wants_failures: bool
     wants_socket: bool
+    answers_challenges: bool
     store: SyncSessionStore | None
 
     def __init__(

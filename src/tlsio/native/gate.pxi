@@ -59,6 +59,7 @@ cdef class Gate:
     # there is a listener for failed handshakes, or a hook that needs the socket
     cdef public bint wants_failures
     cdef public bint wants_socket
+    cdef public bint answers_challenges  # the context source answers ACME authorities, by a socket
     cdef public object store            # the session store, if it answers synchronously
     cdef public bint closing            # the server waits until its last connection has gone
     cdef readonly uint64_t handshakes_full, handshakes_resumed
@@ -297,6 +298,8 @@ cdef class Gate:
         cdef const char *name = tio_conn_server_name(c)
         cdef int wants = tio_conn_policy(c).wants
         if tio_conn_question(c) == TIO_ASK_HELLO:
+            if self.answers_challenges and _is_challenge(c):
+                return False
             if wants & TIO_WANT_HELLO and (name != NULL or wants & TIO_WANT_NAMELESS):
                 found = self.server._find(name.decode("ascii") if name != NULL else None)
                 if found is False:
@@ -320,6 +323,13 @@ cdef class Gate:
         cdef bytes found = self.store.find((<const char *>wanted)[:size], id_context_of(context)) if size else None
         if found is not None and (not _is_session_size(found) or tio_answer_session(c, _start(found), <size_t>len(found))):
             self.store.reject_last()
+
+
+cdef bint _is_challenge(tio_conn *c) noexcept:
+    """Whether the hello offers the protocol of ACME alone (RFC 8737)."""
+    cdef const uint8_t *offered
+    cdef size_t size = tio_conn_offered(c, &offered)
+    return size == 11 and memcmp(offered, b"\x0aacme-tls/1", 11) == 0
 
 
 cdef bytes id_context_of(tio_context *context):

@@ -8,7 +8,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.limits cimport INT_MAX
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from tlsio.model.errors import ConfigError
 from tlsio.model.content_hints import explain

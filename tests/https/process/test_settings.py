@@ -166,6 +166,54 @@ def test_hsts_in_short(given: Any, expected: HSTS | None) -> None:
     assert parse({"app": "a:b", "hsts": given}, FOLDER, "serve.toml").hsts == expected
 
 
+def test_certificates_that_are_obtained(tmp_path: Path) -> None:
+    """Paths are relative to the file; ports and address are those of a public server."""
+    acme = {"domains": ["a.example.com", "b.example.com,c.example.com"], "storage": "certificates", "email": "ada@example.com"}
+    found = parse({"app": "main:app", "acme": acme}, tmp_path, "x")
+    assert found.acme is not None
+    assert found.acme.groups == [["a.example.com"], ["b.example.com", "c.example.com"]]
+    assert (found.acme.storage, found.acme.email) == (str(tmp_path / "certificates"), ("ada@example.com",))
+    assert (found.host, found.port, found.redirect) == (None, 443, 80)
+    assert found.server_options()["acme"].challenges == ("tls-alpn-01", "http-01")
+
+
+def test_a_place_of_ones_own_for_certificates_that_are_obtained(tmp_path: Path) -> None:
+    """What is given goes before it; without port 80 there is one challenge less, unless they are given."""
+    given = {"app": "main:app", "host": "192.0.2.1", "port": 8443, "redirect": False}
+    found = parse({**given, "acme": {"domains": "a.example.com", "storage": "redis://cache/0"}}, tmp_path, "x")
+    assert (found.host, found.port, found.redirect) == ("192.0.2.1", 8443, None)
+    assert found.server_options()["acme"].challenges == ("tls-alpn-01",)
+    assert found.server_options()["acme"].storage == "redis://cache/0"
+    found = parse({**given, "acme": {"domains": "a.example.com", "challenges": ["http-01"]}}, tmp_path, "x")
+    assert found.server_options()["acme"].challenges == ("http-01",)
+
+
+@pytest.mark.parametrize(
+    ("acme", "message", "hint"),
+    [
+        (1, "x: [acme] must be a table", None),
+        ({}, "x: [acme]: domains is missing", None),
+        ({"domains": []}, "x: domains is empty", "Give the names of the server."),
+        ({"domain": ["a.example.com"]}, "x: [acme]: there is no setting 'domain'", "Did you mean 'domains'?"),
+        ({"domains": "a.example.com", "agree_tos": "yes"}, "x: [acme]: agree_tos must be true or false, got 'yes'", None),
+        ({"domains": "a.example.com", "dns": "bind"}, "x: [acme]: dns must be one of rfc2136, hook, lexicon, got 'bind'", None),
+        ({"domains": "a.example.com", "storage": 1}, "x: [acme]: storage must be a text, got 1", None),
+    ],
+    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage"],
+)
+def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, hint: str | None) -> None:
+    """They are named as those of other tables."""
+    with pytest.raises(ConfigError) as caught:
+        parse({"app": "main:app", "acme": acme}, Path(), "x")
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+def test_certificates_are_either_obtained_or_given() -> None:
+    """Which names would be whose?"""
+    with pytest.raises(ConfigError, match="acme cannot be given with certificates of your own"):
+        parse({"app": "main:app", "acme": {"domains": "a.example.com"}, "site": [{"cert": "a.pem"}]}, Path(), "x")
+
+
 def test_false_is_none() -> None:
     """As for limits."""
     settings = parse({"app": "a:b", "redirect": False, "metrics": False}, FOLDER, "serve.toml")

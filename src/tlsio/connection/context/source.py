@@ -49,6 +49,10 @@ class ContextSource(Protocol):
     `context_now(server_name)`: as `context_for`, and MUST NOT be async. It is used where a call
     cannot wait, by `TLSSocket(stream, ...)` and SecurePair. Without it `context_for` is used there,
     and must be a plain function.
+
+    `challenge_for(server_name)`: the context that answers an ACME authority (RFC 8737), sync or
+    async. A server asks it, and nothing else, about each hello whose only protocol is
+    `acme-tls/1`. None: no challenge is pending for this name, and the client is refused.
     """
 
     def context_for(self, server_name: str | None, /) -> SecureContext | Awaitable[SecureContext | None] | None:
@@ -83,13 +87,15 @@ class Source:
     Attributes:
         given: The user's object.
         is_async: Whether asking always needs a loop.
+        answers_challenges: Whether it answers ACME authorities.
     """
 
-    __slots__ = ("given", "is_async")
+    __slots__ = ("answers_challenges", "given", "is_async")
 
     def __init__(self, given: Any) -> None:
         self.given = given
         self.is_async = inspect.iscoroutinefunction(given.context_for)
+        self.answers_challenges = callable(getattr(given, "challenge_for", None))
 
     async def start(self) -> None:
         """Start the source, or find that it runs."""
@@ -187,9 +193,9 @@ class Source:
         return lambda: off("changed", report)
 
 
-def check_answer(answer: object) -> SecureContext | None:
-    """Return an answer of `context_for` if it is one."""
-    return None if answer is None else check_secure_context("The result of context_for()", answer)
+def check_answer(answer: object, asked: str = "context_for") -> SecureContext | None:
+    """Return an answer of `context_for`, or of the method `asked`, if it is one."""
+    return None if answer is None else check_secure_context(f"The result of {asked}()", answer)
 
 
 def find_published(table: Mapping[str, SecureContext], name: str) -> SecureContext | None:

@@ -39,6 +39,7 @@ class Handshake:
             exception handler must.
         refused: The exception for which we refused the peer.
         socket: The socket argument of hooks; None if no question is open.
+        is_challenge: Whether it answers an ACME authority.
         tasks: The running tasks of the socket's async listeners; None if there were none.
     """
 
@@ -49,6 +50,7 @@ class Handshake:
         "connection",
         "context",
         "hook_failure",
+        "is_challenge",
         "is_done",
         "is_over",
         "refused",
@@ -61,7 +63,7 @@ class Handshake:
         self.connection = connection
         self.context = context
         self.checked_by: Callable[..., Any] | None = None
-        self.is_done = self.is_over = False
+        self.is_challenge = self.is_done = self.is_over = False
         self.hook_failure: TLSError | None = None
         self.refused: TLSError | None = None
         self.socket: Any = None

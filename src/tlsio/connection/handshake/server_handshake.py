@@ -34,6 +34,7 @@ from tlsio.trust.verdict import NOT_ASKED, PeerFacts, VerifyPolicy, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tlsio.connection.context.source import Source
     from tlsio.connection.handshake.handshake import Handshake
     from tlsio.connection.handshake.server_policy import HandshakePolicy
     from tlsio.model.faults import Fault
@@ -46,6 +47,7 @@ __all__ = ["ServerHandshake"]
 # OpenSSL's SSL_VERIFY_PEER and SSL_VERIFY_FAIL_IF_NO_PEER_CERT.
 _VERIFY_PEER, _FAIL_IF_NO_PEER_CERT = 1, 2
 _MAX_CERTIFICATE_IN_TICKET = 64_000  # bytes; OpenSSL's limit of 65,280 is for the whole session
+_ACME = b"acme-tls/1"  # RFC 8737 §6.2
 _NEGOTIATION_ALERTS = frozenset({"handshake_failure", "protocol_version"})
 
 
@@ -111,6 +113,10 @@ class ServerHandshake(HandshakeSide):
 
     def _ask_name(self, handshake: Handshake) -> None:
         name = handshake.connection.server_name
+        source = self.policy.source
+        if source is not None and source.answers_challenges and handshake.connection.offered_protocols == [_ACME]:
+            self._ask_challenge(handshake, source, name)
+            return
         hook = self.policy.hooks.get("sni_callback")
         if hook is None or name is None:
             self._ask_source(handshake, self.policy.names.find(name) if name else None, name)
@@ -120,6 +126,17 @@ class ServerHandshake(HandshakeSide):
             self._ask_source(handshake, self._context_of(result, name), name)
 
         self._ask(handshake, "sni_callback", on_result, hook, name, handshake.socket)
+
+    def _ask_challenge(self, handshake: Handshake, source: Source, name: str | None) -> None:
+        """Answer an ACME authority, which offers this protocol alone (RFC 8737 §3)."""
+        connection = handshake.connection
+
+        def on_result(answer: object) -> None:
+            handshake.context = context = self.policy.complete_challenge(answer)
+            handshake.is_challenge = True
+            connection.answer_hello(context.native, _ACME)
+
+        self._ask(handshake, "challenge_for", on_result, lambda: source.given.challenge_for(name) if name else None)
 
     def _context_of(self, result: object, name: str) -> SecureContext | None:
         if result is None:

@@ -136,6 +136,24 @@ class HandshakePolicy:
             )
         return self.names.complete_sourced(given)
 
+    def complete_challenge(self, answer: object) -> SecureContext:
+        """Return the context that answers an ACME authority, from the source's `challenge_for`.
+
+        An authority has no certificate of its own, so none is requested.
+
+        Raises:
+            HandshakeError: the answer is None: the client is refused.
+            UsageError: it is not a context, or contradicts the default.
+        """
+        given = check_answer(answer, "challenge_for")
+        if given is None:
+            raise HandshakeError(
+                "No ACME challenge is pending for the client's server name",
+                code="ERR_TLS_NO_CHALLENGE",
+                alert="no_application_protocol",
+            )
+        return self.names.complete(given.replace(request_cert=False))
+
     @property
     def has_certificate(self) -> bool:
         """Whether some client can be served by a certificate or key, or a hook may supply one."""

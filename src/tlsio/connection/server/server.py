@@ -580,6 +580,7 @@ class Server(Emitter):
         )
         self._gate.store = policy.sessions.sync_store
         stores = wants["sessions"] and self._gate.store is None
+        self._gate.answers_challenges = policy.source is not None and policy.source.answers_challenges
         self._gate.wants_socket = bool(policy.hooks or policy.crls or stores) or policy.needs_protocols
         self._entries.changed()
         has_listener = self._has("tls_client_error") or self._has("client_error")
@@ -639,6 +640,12 @@ class Server(Emitter):
     # ---- notifications from sockets
 
     def _secured(self, sock: TLSSocket, ended: Callable[[asyncio.Task[Any]], object]) -> None:
+        handshake = self._open_sockets.get(sock)
+        if handshake is not None and handshake.is_challenge:
+            # RFC 8737 §3: "Once the handshake is completed, the client MUST NOT exchange any
+            # further data with the server and MUST immediately close the connection."
+            sock.close()
+            return
         for function in self._callables("secure_connection"):
             if (awaitable := find_awaitable(function(sock))) is not None:
                 self._tasks.run(as_coroutine(awaitable), ended)

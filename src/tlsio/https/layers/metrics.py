@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tlsio.https.asgi import Receive, Scope, Send
     from tlsio.https.protocols.connection import Connection, Handler
     from tlsio.https.protocols.service import Service
+    from tlsio.https.tls.automatic import Automatic
 
 __all__ = ["Metrics"]
 
@@ -40,12 +41,13 @@ class Metrics:
 
     registry: CollectorRegistry
 
-    def __init__(self, tls_server: TLSServer, address: tuple[str, int] | Literal[True]) -> None:
+    def __init__(self, tls_server: TLSServer, address: tuple[str, int] | Literal[True], automatic: Automatic | None = None) -> None:
         """Count from now on; `start` serves.
 
         Args:
             tls_server: The TLS server.
             address: Where the metrics are served; True: nowhere.
+            automatic: The certificates that the server obtains.
 
         Raises:
             ConfigError: the package `prometheus-client` is missing (`tlsio[prometheus]`).
@@ -55,7 +57,7 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector  # noqa: PLC0415  (optional)
 
         self._service: Service | None = None
-        self._server = MetricsServer(self._collect, lambda: tls_server.listening)
+        self._server = MetricsServer(self._collect, lambda: tls_server.listening, None if automatic is None else automatic.status)
         self.registry = registry = CollectorRegistry(auto_describe=True)
         registry.register(collector)
         ProcessCollector(registry=registry)
@@ -71,6 +73,10 @@ class Metrics:
         )
         self._sent = Counter("tlsio_https_body_sent_bytes", "Bytes of responses' bodies and of WebSocket messages", registry=registry)
         registry.register(_Connections(self))
+        if automatic is not None and automatic.manager is not None:
+            from tlsio.acme.manager.prometheus import ManagerCollector  # noqa: PLC0415 - many servers have certificates
+
+            registry.register(ManagerCollector({_SERVER: automatic.manager}))
         self.refused = watch_refusals(self._count_response)
 
     @property

@@ -1,9 +1,11 @@
-"""Serves metrics for Prometheus and a health answer by plain HTTP: `/metrics` and `/health`."""
+"""Serves metrics, a health answer and the state of certificates by plain HTTP, for operators."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +13,7 @@ from uvicorn.server import ServerState
 
 from tlsio.https.deadline import Deadline
 from tlsio.https.plain_http.ports import PlainPorts
+from tlsio.model.errors import StoreError
 
 if TYPE_CHECKING:
     import socket
@@ -30,15 +33,23 @@ _MAX_CONNECTIONS = 100
 class MetricsServer:
     """The HTTP server of an address of its own."""
 
-    def __init__(self, collect: Callable[[], Awaitable[Iterable[Metric]]], is_accepting: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        collect: Callable[[], Awaitable[Iterable[Metric]]],
+        is_accepting: Callable[[], bool],
+        certificates: Callable[[datetime], Awaitable[list[dict[str, Any]]]] | None = None,
+    ) -> None:
         """Serve nothing yet.
 
         Args:
             collect: Called for each `/metrics`.
             is_accepting: Called for each `/health`: whether new requests are welcome.
+            certificates: Called for each `/acme` with the time: the state of all certificates;
+                None: there is no such page.
         """
         self._collect = collect
         self._is_accepting = is_accepting
+        self._certificates = certificates
         self._ports = PlainPorts()
         self._state = ServerState()
 
@@ -76,6 +87,12 @@ class MetricsServer:
         elif scope["path"] == "/health":
             # While requests finish, load balancers are to send no more of them.
             status, body = (200, b"ok\n") if self._is_accepting() else (503, b"stopping\n")
+        elif scope["path"] == "/acme" and self._certificates is not None:
+            try:
+                found = await self._certificates(datetime.now(UTC))
+                status, kind, body = 200, b"application/json", json.dumps(found, indent=2).encode() + b"\n"
+            except StoreError as error:
+                status, body = 503, f"{error.message}\n".encode()
         headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

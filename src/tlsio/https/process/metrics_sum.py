@@ -19,8 +19,12 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 _CUMULATIVE = frozenset({"counter", "histogram", "summary"})
 _CREATED = "_created"  # the time at which a counter began to count
-# Of each process, and not to be added: the first one counts, which is the parent.
-_OF_ONE = frozenset({"process_start_time_seconds", "process_max_fds"})
+# Not to be added: of each process, of which the first one counts, the parent; and of certificates,
+# about which all workers know the same.
+_OF_ONE = frozenset({
+    "process_start_time_seconds", "process_max_fds",
+    "tlsio_acme_certificate_end_seconds", "tlsio_acme_certificates", "tlsio_acme_failures", "tlsio_acme_issuer_paused",
+})  # fmt: skip
 
 
 class Family(NamedTuple):

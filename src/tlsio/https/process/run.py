@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from tlsio.https.process.restart import Inherited
     from tlsio.https.process.settings import Settings
     from tlsio.https.process.workers import Link
+    from tlsio.https.tls.automatic import Automatic
 
 __all__ = ["check", "run"]
 
@@ -95,7 +96,7 @@ async def _run(settings: Settings, on_start: Callable[[str, int | None], object]
         _drop_rights(settings)
         keys = KeySchedule(period=None if inherited is None else inherited.period)
         served = await _make_served(settings, sockets.serving, keys, identity)
-        process = _Process(served, sockets, keys, notifier, _Beside(served, sockets, settings.redirect_status))
+        process = _Process(served, sockets, keys, notifier, _Beside(served, sockets, settings))
         return await process.run(inherited, partial(on_start, settings.host or "*", _port_of(sockets.serving)))
     finally:
         sockets.close()
@@ -131,7 +132,7 @@ class _Alone:
     """This process as the only one that serves."""
 
     def __init__(self, server: Server | TCPProxy, sockets: Sequence[socket.socket]) -> None:
-        self._server = server
+        self.server = server
         self._sockets = sockets
         self._starting: asyncio.Task[Any] | None = None
         self._stopped = asyncio.Event()
@@ -143,7 +144,7 @@ class _Alone:
         Raises:
             TLSError: the application, or a certificate, cannot be used.
         """
-        self._starting = asyncio.create_task(self._server.start(sock=list(self._sockets)))
+        self._starting = asyncio.create_task(self.server.start(sock=list(self._sockets)))
         await asyncio.wait((self._starting,))
         if self._starting.cancelled():
             return False
@@ -156,12 +157,12 @@ class _Alone:
             self._starting.cancel()
         if self._stopped.is_set():
             self._code = FORCED
-            self._server.abort()
+            self.server.abort()
         self._stopped.set()
 
     async def reload(self) -> Sequence[str]:
         """Read files again; return what went wrong."""
-        return await _reload(self._server)
+        return await _reload(self.server)
 
     @property
     def is_accepting(self) -> bool:
@@ -170,14 +171,14 @@ class _Alone:
 
     async def collect(self) -> Iterable[Metric]:
         """Return the metrics."""
-        metrics = getattr(self._server, "metrics", None)
+        metrics = getattr(self.server, "metrics", None)
         return () if metrics is None else metrics.registry.collect()
 
     async def wait(self) -> int:
         """Wait for `stop` and the last request; return an exit code."""
         await self._stopped.wait()
         if self._starting is not None and not self._starting.cancelled():  # otherwise nothing was started
-            await self._server.stop()
+            await self.server.stop()
         return self._code
 
 
@@ -200,10 +201,11 @@ class _WorkersWithMetrics(Workers):
 class _Beside:
     """What is served by plain HTTP next to a server: redirects and metrics."""
 
-    def __init__(self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, redirect_status: int) -> None:
+    def __init__(self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, settings: Settings) -> None:
         self._sockets = sockets
-        self._redirects = RedirectServer(status=redirect_status)
-        self._metrics = MetricsServer(served.collect, lambda: served.is_accepting)
+        automatic = self._automatic = _automatic_of(served, settings)
+        self._redirects = RedirectServer(status=settings.redirect_status, answer=None if automatic is None else automatic.http01.answer)
+        self._metrics = MetricsServer(served.collect, lambda: served.is_accepting, None if automatic is None else automatic.status)
 
     async def start(self) -> None:
         """Serve. The sockets listen already, so no address can be in use."""
@@ -220,6 +222,17 @@ class _Beside:
         """Serve no more."""
         await self._redirects.stop()
         await self._metrics.stop()
+        if self._automatic is not None and self._automatic.manager is None:  # otherwise the server stops it
+            await self._automatic.stop()
+
+
+def _automatic_of(served: _Alone | _WorkersWithMetrics, settings: Settings) -> Automatic | None:
+    """Return what obtains certificates; next to workers it has no manager and only answers."""
+    if isinstance(served, _Alone) or settings.acme is None:
+        return getattr(served.server, "automatic", None) if isinstance(served, _Alone) else None
+    from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415 - many servers have certificates
+
+    return Automatic(settings.acme)
 
 
 class _Process:
@@ -378,6 +391,12 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
         identity: The options of a development certificate, if there are no sites.
     """
     if isinstance(settings.app, TCPTarget):
+        if settings.acme is not None:
+            raise ConfigError(
+                "Certificates are obtained for HTTP alone, and this server forwards TCP",
+                code="ERR_HTTPS_SETTINGS",
+                hint="Obtain one by `tlsio acme obtain`, with --cert and --key, and give these files.",
+            )
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
         return TCPProxy(settings.app, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
@@ -431,7 +450,7 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
 
     async def serve() -> int:
         server = _Alone(_make_server(settings, None, identity), sockets)
-        beside = _Beside(server, others._replace(serving=sockets), settings.redirect_status)
+        beside = _Beside(server, others._replace(serving=sockets), settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
         if await server.start():
             await beside.start()
@@ -450,7 +469,7 @@ def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Socket
 
 def _find_identity(settings: Settings) -> dict[str, Any]:
     """Return the options of a development certificate if there is no other; one for all workers."""
-    return {} if settings.sites else development_identity()
+    return {} if settings.sites or settings.acme is not None else development_identity()
 
 
 def _loop_factory(settings: Settings) -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.proxy.http import HTTPProxy
     from tlsio.https.proxy.tcp import TCPTarget
+    from tlsio.https.tls.acme import ACME
 
 __all__ = ["Address", "Settings", "Site", "parse", "read"]
 
@@ -92,6 +93,9 @@ class Settings:
     Attributes:
         app: "module:name", or a folder; or what `tlsio proxy` serves.
         sites: The certificates, the default first; () is one of the development authority.
+        acme: Certificates that are obtained and renewed, in place of `sites`; None: none. Then
+            `host`, `port` and `redirect` are those of a public server unless they are given: all
+            addresses, 443 and 80.
         wsgi_threads: The number of requests at a time that a WSGI application handles, in each
             worker.
         workers: Processes; 1: this one alone.
@@ -118,6 +122,7 @@ class Settings:
     port: int = 8443
     fds: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
+    acme: ACME | None = None
     min_version: str = "TLSv1.2"
     interface: Literal["auto", "asgi3", "wsgi"] = "auto"
     lifespan: str = "auto"
@@ -163,6 +168,8 @@ class Settings:
         if self.redirect is not None:
             check_int("redirect", self.redirect, 0, _MAX_PORT)
         check_seconds("graceful_timeout", self.graceful_timeout)
+        if self.sites and self.acme is not None:
+            raise wrong_value("acme", "cannot be given with certificates of your own")
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
         for name in _SPLIT:
@@ -172,7 +179,7 @@ class Settings:
     @property
     def files(self) -> tuple[Path, ...]:
         """All files of certificates."""
-        return tuple(path for site in self.sites for path in site.files)
+        return (*(path for site in self.sites for path in site.files), *(() if self.acme is None else self.acme.files))
 
     def server_options(self, ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.https.Server`, without the application.
@@ -187,8 +194,9 @@ class Settings:
         names = (
             "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
+        acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
-        more = {"metrics": None if self.metrics is None else True, **self.connection_options()}
+        more = {"metrics": None if self.metrics is None else True, "acme": acme, **self.connection_options()}
         return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
 
     def connection_options(self) -> dict[str, Any]:
@@ -242,7 +250,8 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
 
     Args:
         given: Keys as the fields of Settings, with `site` for a list of tables of Site, and
-            `limits` and `hsts` for tables of Limits and HSTS; `hsts` may be True or False too.
+            `limits`, `hsts` and `acme` for tables of Limits, HSTS and ACME; `hsts` may be True or
+            False too.
         folder: What paths are relative to.
         label: What messages call it: the file's name.
 
@@ -257,13 +266,15 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
         app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
+    acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
     if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
         raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
-            **_checked(found, Settings, folder, label),
+            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, label),
+            acme=None if acme is None else _parse_acme(acme, folder, f"{label}: [acme]"),
             sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
             limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
             hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
@@ -271,6 +282,15 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
     except UsageError as error:
         hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
         raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
+
+
+def _parse_acme(given: object, folder: Path, label: str) -> ACME:
+    from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
+
+    values = _checked(given, ACME, folder, label)
+    if "://" not in values.get("storage", "://"):
+        values["storage"] = str(folder / values["storage"])
+    return ACME(**values)
 
 
 def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
@@ -300,9 +320,9 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
     """Return a value of TOML in the type that a field is annotated with."""
     if value is False and kind.endswith("| None"):
         return None  # TOML has no null: `header_timeout = false` is no limit
-    if kind.startswith("tuple"):
+    if several := _SEVERAL.match(kind):
         values = value if isinstance(value, list | tuple) else [value]
-        return tuple(_convert(label, kind.removeprefix("tuple[").partition(",")[0], one, folder) for one in values)
+        return tuple(_convert(label, several[1], one, folder) for one in values)
     if kind.startswith("Path"):
         if not isinstance(value, str | Path) or "\0" in str(value):
             raise ConfigError(f"{label} must be a path, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
@@ -346,5 +366,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "bool": (bool, "true or false"),
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
-_IN_FILES = ("app", "site", "limits", "hsts")
-_TABLES = frozenset({"app", "sites", "limits", "hsts"})
+_SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
+_IN_FILES = ("app", "site", "limits", "hsts", "acme")
+_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
+_PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

@@ -1,0 +1,1 @@
+"""What issues certificates: the contract, authorities that speak ACME, and one of your own."""

@@ -1,0 +1,1 @@
+"""The manager: names whose certificates are obtained, served and renewed by themselves."""

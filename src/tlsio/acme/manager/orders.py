@@ -1,0 +1,384 @@
+"""Orders: which authority is asked for a certificate, and what follows from its answer.
+
+One order of a name runs at a time across all processes: it holds the lock of the name. With the
+lock, the storage is looked at first, because another process may have been faster, or may have
+failed just now. Nothing is ordered while the storage cannot be written: the certificate would be
+lost, and count in the authority's limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tlsio.acme.issuers.issuer import Limits
+from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of
+from tlsio.acme.manager.backoff import find_wait
+from tlsio.acme.manager.certificate import Certificate
+from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.names import is_private
+from tlsio.acme.manager.order_ledger import OrderLedger
+from tlsio.acme.manager.records import Found
+from tlsio.acme.manager.renewal import Life, choose_time
+from tlsio.acme.manager.trouble import NO_TROUBLE
+from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from tlsio.acme.issuers.issuer import Issued, Issuer
+    from tlsio.acme.manager.managed import Managed
+    from tlsio.acme.manager.records import Records
+    from tlsio.acme.manager.trouble import Trouble
+    from tlsio.acme.storage.storage import Lock
+    from tlsio.connection.context.secure_context import SecureContext
+
+__all__ = ["Orders"]
+
+_log = logging.getLogger("tlsio.acme")
+
+_ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
+_DEFAULT_LIMITS = Limits()
+_UNLIMITED = 1_000_000  # failures in an hour, of an authority without limits
+_SPREAD, _SPREAD_SHARE, _SPREAD_EACH = timedelta(seconds=10), 0.1, timedelta(seconds=1)
+_FIRST_POLL = timedelta(minutes=5)  # the window of a new certificate is far away
+
+
+class Orders:
+    """Makes the orders of one manager.
+
+    Attributes:
+        health: The state of each issuer, by name.
+        counts: Orders by issuer and result, `"issued"` or `"failed"`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the manager is made of, by keyword
+        self,
+        records: Records,
+        issuers: Sequence[Issuer],
+        *,
+        staging: Issuer | None,
+        profile: str | None,
+        clock: Callable[[], datetime],
+        chance: random.Random,
+        options: Mapping[str, Any],
+        adopt: Callable[[Managed, Found, SecureContext | None], None],
+        obtained: Callable[[Managed], None],
+        failed: Callable[[Managed], None],
+    ) -> None:
+        self._records = records
+        self._issuers = tuple(issuers)
+        self._staging = staging
+        self._profile = profile
+        self._clock = clock
+        self._chance = chance
+        self._options = options
+        self._adopt, self._obtained, self._failed = adopt, obtained, failed
+        self._ledger = OrderLedger(records.storage, clock)
+        # By issuer, and whether the order renews: until when the limits allow none; and how many
+        # certificates wait for that.
+        self._closed: dict[tuple[str, bool], datetime] = {}
+        self._crowds: dict[tuple[str, bool], int] = {}
+        self.health = {issuer.name: AuthorityHealth(chance) for issuer in (*issuers, *([staging] if staging else []))}
+        self.counts: dict[tuple[str, str], int] = {}
+
+    async def obtain(self, managed: Managed) -> None:
+        """Take a newer certificate from the storage, or order one.
+
+        A failure is noted in `managed.trouble`, and reported. Cancelled: an order may have been
+        made, and counts as failed for the next minute.
+
+        Raises:
+            StoreError: the storage failed; nothing was ordered.
+        """
+        async with self._records.lock(managed.names) as lock:
+            await self.follow(managed)
+            now = self._clock()
+            managed.trouble = await self._records.load_trouble(managed.names, now)
+            if managed.find_order(now) <= now:
+                await self._order(managed, lock)
+
+    async def follow(self, managed: Managed) -> None:
+        """Take from the storage what is newer than what this process has.
+
+        Raises:
+            StoreError: the storage failed.
+        """
+        now = self._clock()
+        best = await self._records.load_best(managed.names, now, known=managed.certificate, without=managed.broken)
+        if best is None:
+            return
+        if best.facts.fingerprint == managed.facts.fingerprint:
+            managed.facts = _merge(managed.facts, best.facts)
+        elif managed.is_worse_than(best, now):
+            self._adopt(managed, Found(best.certificate, self.complete(best)), None)
+
+    def forget_waits(self) -> None:
+        """Forget until when to wait: the clock was set, and these times mean nothing."""
+        self._closed.clear()
+        self._crowds.clear()
+        for health in self.health.values():
+            health.succeed()
+
+    def complete(self, found: Found) -> Facts:
+        """Return the facts with a time to renew, which another program may not have noted."""
+        if found.facts.chosen is not None:
+            return found.facts
+        life = Life(found.facts.obtained_at or found.certificate.not_before, found.certificate.not_after)
+        return replace(found.facts, chosen=choose_time(life, self._chance))
+
+    # ---- one order
+
+    async def _order(self, managed: Managed, lock: Lock) -> None:
+        """Ask one issuer after the other, until one has issued."""
+        errors: dict[str, Exception] = {}
+        waits: list[datetime] = []
+        for issuer in self._issuers_for(managed):
+            health = self.health[issuer.name]
+            wait = self._find_block(managed, issuer) or health.admit(self._clock())
+            if wait is not None:
+                waits.append(wait)
+                continue
+            try:
+                if (wait := await self._reserve(managed, issuer)) is not None:
+                    waits.append(wait)
+                    continue
+                if not errors:
+                    await self._presume_failure(managed, lock)
+                if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
+                    await self._rehearse(managed, self._staging)
+                found, context = await self._issue(managed, issuer)
+            except StoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
+                errors[issuer.name] = error
+            else:
+                await self._keep(managed, found, context, lock)
+                return
+            finally:
+                health.end()
+        if errors:
+            await self._fail(managed, errors, lock)
+        else:
+            self._wait_until(managed, min(waits))
+
+    def wait_for_issuers(self, managed: Managed) -> None:
+        """Have a certificate wait if each issuer is left alone now: then no storage is asked."""
+        now, issuers = self._clock(), self._issuers_for(managed)
+        waits = [wait for one in issuers if (wait := self._find_known_wait(managed, one, now)) is not None]
+        if len(waits) == len(issuers):
+            self._wait_until(managed, min(waits))
+
+    def _find_known_wait(self, managed: Managed, issuer: Issuer, now: datetime) -> datetime | None:
+        closed = self._closed.get((issuer.name, self._replaced_by(managed, issuer) is not None))
+        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_pause(now)
+        return wait or (closed if closed is not None and now < closed else None)
+
+    def _wait_until(self, managed: Managed, wait: datetime) -> None:
+        """Wait for an instant and longer: not all that wait for it come at once.
+
+        With ten thousand names, few of which may order in ten seconds, each one that came in vain
+        makes the others come less often.
+        """
+        crowd = max((self._crowds.get((one.name, False), 0) for one in self._issuers_for(managed)), default=0)
+        spread = _SPREAD + _SPREAD_SHARE * max(wait - self._clock(), timedelta()) + _SPREAD_EACH * crowd
+        managed.order_after = wait + spread * self._chance.random()
+
+    def _issuers_for(self, managed: Managed) -> tuple[Issuer, ...]:
+        """Return the issuers to ask: local ones only for what is not public, or without others."""
+        local = tuple(one for one in self._issuers if getattr(one, "is_local", False))
+        public = tuple(one for one in self._issuers if one not in local)
+        first, second = (local, public) if all(map(is_private, managed.names)) else (public, local)
+        return first or second
+
+    def _find_block(self, managed: Managed, issuer: Issuer) -> datetime | None:
+        """Return until when an issuer wants to be left alone about this name."""
+        block = (managed.blocks or {}).get(issuer.name)
+        return block if block is not None and self._clock() < block else None
+
+    async def _reserve(self, managed: Managed, issuer: Issuer) -> datetime | None:
+        """Note an order; or return when the limits allow the next one."""
+        limits = _limits_of(issuer)
+        if limits is None:
+            return None
+        kind = issuer.name, self._replaced_by(managed, issuer) is not None
+        wait = await self._ledger.reserve(issuer.name, limits, is_renewal=kind[1])
+        if wait is None:
+            self._crowds[kind] = max(self._crowds.get(kind, 0) - 1, 0)
+        else:
+            self._closed[kind] = wait
+            self._crowds[kind] = self._crowds.get(kind, 0) + 1
+        return wait
+
+    async def _presume_failure(self, managed: Managed, lock: Lock) -> None:
+        """Note a failure before there is one: this process may not live to note it."""
+        await self._records.storage.check()
+        failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since")
+        await self._records.save_trouble(managed.names, failed, lock)
+
+    async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
+        """Order of the staging authority, whose limits are wide; its certificate is dropped.
+
+        If it is down, that says nothing.
+        """
+        try:
+            await self._issue(managed, staging)
+        except Exception as error:
+            if not is_of_authority(error):
+                raise
+
+    async def _issue(self, managed: Managed, issuer: Issuer) -> tuple[Found, SecureContext]:
+        """Have one issuer issue, and check what it has issued."""
+        health = self.health[issuer.name]
+        replaced = self._replaced_by(managed, issuer)
+        try:
+            async with asyncio.timeout(_ORDER_TIMEOUT):
+                issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile)
+            certificate, context = self._read(issued, issuer, managed)
+        except Exception as error:
+            now = self._clock()
+            self._count(issuer, "failed")
+            if (wait := retry_after_of(error)) is not None:
+                managed.blocks = {**(managed.blocks or {}), issuer.name: now + wait}
+            health.fail(error, now)
+            raise
+        self._count(issuer, "issued")
+        health.succeed()
+        now = self._clock()
+        facts = Facts(
+            certificate.fingerprint,
+            obtained_at=now,
+            next_poll=None if getattr(issuer, "is_local", False) else now + _FIRST_POLL * self._chance.random(),
+            order_url=issued.order_url,
+            profile=self._profile,
+        )
+        found = Found(certificate, facts)
+        return Found(certificate, self.complete(found)), context
+
+    def _replaced_by(self, managed: Managed, issuer: Issuer) -> bytes | None:
+        """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
+
+        Not after a failure, which may be due to it.
+        """
+        certificate = managed.certificate
+        if certificate is None or certificate.issuer != issuer.name or managed.facts.window is None or managed.trouble.failures:
+            return None
+        return certificate.leaf
+
+    def _read(self, issued: Issued, issuer: Issuer, managed: Managed) -> tuple[Certificate, SecureContext]:
+        """Return what was issued; refuse what clients would refuse, and the key of another one."""
+        try:
+            certificate = Certificate.of(issued, issuer.name)
+            self._check(certificate, managed)
+            return certificate, certificate.make_context(self._options)
+        except (ConfigError, OSError) as error:
+            raise ACMEError(
+                f"What {issuer.name!r} has issued cannot be used: {_text_of(error)}",
+                code="ERR_ACME_INVALID_CERTIFICATE",
+                hint="Ask the authority.",
+            ) from error
+
+    def _check(self, certificate: Certificate, managed: Managed) -> None:
+        if not certificate.covers(managed.names):
+            missing = ", ".join(name for name in managed.names if name not in certificate.names)
+            raise _unusable(certificate, f"is not for {missing}", "It is another one than was ordered: ask the authority.")
+        if certificate.not_after <= self._clock():
+            raise _unusable(certificate, "has expired already", "Check the clock of this machine.")
+
+    # ---- results
+
+    async def _keep(self, managed: Managed, found: Found, context: SecureContext, lock: Lock) -> None:
+        """Serve a new certificate, and store it, also if this is cancelled meanwhile."""
+        managed.trouble, managed.order_after, managed.blocks = NO_TROUBLE, None, None
+        self._adopt(managed, found, context)
+        managed.is_saved = False
+        saving = asyncio.ensure_future(self._store(managed, found, lock))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await asyncio.wait((saving,))
+            if not saving.cancelled() and (error := saving.exception()) is not None:
+                _log.warning("A new certificate for %s could not be stored, and is lost: %s", managed.name, error)
+            raise
+        finally:
+            self._obtained(managed)
+
+    async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
+        await self._records.save(managed.names, found, lock)
+        await self._records.save_trouble(managed.names, NO_TROUBLE, lock)
+        managed.is_saved = True
+
+    async def save(self, managed: Managed) -> None:
+        """Store a certificate that could not be stored when it was obtained.
+
+        Raises:
+            StoreError: it still cannot.
+        """
+        async with self._records.lock(managed.names) as lock:
+            await self.follow(managed)
+            if managed.certificate is not None and not managed.is_saved:
+                await self._store(managed, Found(managed.certificate, managed.facts), lock)
+
+    async def _fail(self, managed: Managed, errors: Mapping[str, Exception], lock: Lock) -> None:
+        """Note a failure: of the name, or only of the authorities."""
+        now = self._clock()
+        code, message = _describe(errors)
+        if all(map(is_of_authority, errors.values())):
+            # The name is not to blame, and does not wait longer each time: the pause of the
+            # authority bounds what it is asked.
+            wait = find_wait(1, self._left(managed), self._chance)
+            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
+        else:
+            trouble = self._add_failure(managed, code, message)
+        blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]
+        if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
+            trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
+        managed.trouble, managed.renew_over = trouble, None
+        managed.error = list(errors.values())[-1]
+        self._failed(managed)
+        await self._records.save_trouble(managed.names, trouble, lock)
+
+    def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
+        wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)
+        most = min((limits.failures for one in self._issuers_for(managed) if (limits := _limits_of(one))), default=_UNLIMITED)
+        return managed.trouble.add(self._clock(), wait, most, code, message)
+
+    def _left(self, managed: Managed) -> timedelta | None:
+        return None if managed.certificate is None else managed.certificate.not_after - self._clock()
+
+    def _count(self, issuer: Issuer, result: str) -> None:
+        self.counts[issuer.name, result] = self.counts.get((issuer.name, result), 0) + 1
+
+
+def _merge(own: Facts, stored: Facts) -> Facts:
+    """Return the facts of the storage, with what only this process knows."""
+    polls = [time for time in (own.next_poll, stored.next_poll) if time is not None]
+    chosen = own.chosen if stored.chosen is None else stored.chosen
+    return replace(stored, chosen=chosen, next_poll=max(polls, default=None), revoked_at=stored.revoked_at or own.revoked_at)
+
+
+def _limits_of(issuer: Issuer) -> Limits | None:
+    found: Limits | None = getattr(issuer, "limits", _DEFAULT_LIMITS)
+    return found
+
+
+def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:
+    """Return code and message of a failure; with several issuers, the message has them all."""
+    last = list(errors.values())[-1]
+    texts = {name: _text_of(error) for name, error in errors.items()}
+    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(last)
+    return last.code if isinstance(last, TLSError) else type(last).__name__, message
+
+
+def _text_of(error: Exception) -> str:
+    return error.message if isinstance(error, TLSError) else str(error) or type(error).__name__
+
+
+def _unusable(certificate: Certificate, reason: str, hint: str) -> ACMEError:
+    return ACMEError(f"The certificate that {certificate.issuer!r} has issued {reason}", code="ERR_ACME_INVALID_CERTIFICATE", hint=hint)

@@ -1,0 +1,96 @@
+"""Runs the hooks of a plan: command lines for the shell, as certbot has them.
+
+A hook gets `RENEWED_DOMAINS`, the names with spaces between them, and `RENEWED_LINEAGE`, the folder
+of the plan's files, so that hooks written for certbot work. It gets no private key otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlsio.model.environment import with_variables
+from tlsio.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tlsio.acme.plans.plan import Plan
+
+__all__ = ["run_hook", "run_hooks"]
+
+_log = logging.getLogger("tlsio.acme")
+
+# A reload of a service takes seconds; systemctl gives up after 90.
+_TIMEOUT = 300.0
+_SHOWN = 2000  # bytes of its output in an error
+
+
+async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
+    """Run hooks one after the other, all of them, also after a failure.
+
+    Raises:
+        ConfigError: the first failure; others are logged.
+    """
+    failures = []
+    for command in commands:
+        try:
+            await run_hook(command, plan)
+        except ConfigError as error:
+            failures.append(error)
+    for failure in failures[1:]:
+        _log.error("%s", failure)
+    if failures:
+        raise failures[0]
+
+
+async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> None:  # noqa: ASYNC109 - a limit of the hook's own
+    """Run one hook to its end. A cancellation ends it, with the processes that it has started.
+
+    Args:
+        command: For `/bin/sh`.
+        plan: What it is about.
+        timeout: Seconds after which it is killed.
+
+    Raises:
+        ConfigError: it failed or took too long (`ERR_ACME_HOOK`).
+    """
+    variables = with_variables({"RENEWED_DOMAINS": " ".join(plan.names)})
+    if plan.cert is not None:
+        variables["RENEWED_LINEAGE"] = str(Path(plan.cert).parent.absolute())
+    with tempfile.TemporaryFile() as output:  # not a pipe: a service that the hook starts may keep it
+        # Not asyncio's subprocess: a cancellation while it starts would lose the process.
+        process = subprocess.Popen(  # noqa: S602, ASYNC220 - a command line of the user's own; it starts at once
+            command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, start_new_session=True
+        )
+        end = asyncio.get_running_loop().run_in_executor(None, process.wait)
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(end)
+        except TimeoutError:
+            raise _failed(command, f"has not ended after {timeout:g} seconds, and was killed") from None
+        finally:
+            if not end.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # the shell, and what it has started
+                process.wait()
+                await end
+        output.seek(max(0, output.tell() - _SHOWN))
+        text = output.read(_SHOWN).decode(errors="replace").strip()
+    if process.returncode != 0:
+        raise _failed(command, f"ended with {process.returncode}", text)
+    if text:
+        _log.info("The hook %r printed: %s", command, text)
+
+
+def _failed(command: str, problem: str, output: str = "") -> ConfigError:
+    shown = f": {output}" if output else ""
+    hint = "The certificate itself is in place. Correct the command, and run `tlsio acme renew --force` for the names."
+    return ConfigError(f"The hook {command!r} {problem}{shown}", code="ERR_ACME_HOOK", hint=hint)

@@ -1,0 +1,264 @@
+"""Obtains, renews and revokes the certificates of plans: what `tlsio acme` does, once.
+
+A server that runs uses the manager instead, over the same storage: what one obtains, the other
+finds.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tlsio.acme.issuers.acme_issuer import ACMEIssuer, issuer_name
+from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_wait
+from tlsio.acme.manager.certificate import Certificate
+from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.managed import Managed
+from tlsio.acme.manager.records import Found, Records
+from tlsio.acme.manager.renewal import choose_in_window, choose_time
+from tlsio.acme.manager.trouble import NO_TROUBLE
+from tlsio.acme.plans.delivery import deliver
+from tlsio.acme.plans.hooks import run_hooks
+from tlsio.acme.plans.places import STAGING
+from tlsio.acme.plans.plan import store_plan
+from tlsio.acme.plans.solvers import solving
+from tlsio.acme.storage.memory_storage import MemoryStorage
+from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tlsio.acme.client.account_key import ExternalAccount
+    from tlsio.acme.manager.renewal import Renewal
+    from tlsio.acme.manager.trouble import Trouble
+    from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.solvers.solver import Solver
+    from tlsio.acme.storage.storage import Lock, Storage
+
+__all__ = ["Keeper", "Outcome"]
+
+_log = logging.getLogger("tlsio.acme")
+
+# Let's Encrypt: five failed authorizations of a name, account and hour.
+_FAILURES_AN_HOUR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one plan.
+
+    Attributes:
+        plan: The plan.
+        state: "obtained"; "rehearsed": a staging server has issued one; "kept": it is not due;
+            "due": it would be renewed now; "waiting": the next try is later, after failures.
+        certificate: What is in the storage now.
+        renewal: When that is renewed, and why.
+        trouble: Failures since the last success.
+    """
+
+    plan: Plan
+    state: Literal["obtained", "rehearsed", "kept", "due", "waiting"]
+    certificate: Certificate | None
+    renewal: Renewal
+    trouble: Trouble = NO_TROUBLE
+
+
+class Keeper:
+    """Works on the certificates of one storage.
+
+    Its methods raise:
+        ACMEError: the authority refused.
+        FetchError: it did not answer.
+        StoreError: the storage cannot be used.
+        ConfigError: a file, a hook or a provider of DNS cannot be used.
+        OSError: a file cannot be written, or a port cannot be used.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        terms_agreed: bool = False,
+        external_account: ExternalAccount | None = None,
+        clock: Callable[[], datetime] | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        """Work on a storage.
+
+        Args:
+            storage: Accounts, plans and certificates.
+            terms_agreed: For a new account.
+            external_account: For a new account.
+            clock: Returns the time, an aware datetime. Default: the system's clock.
+            chance: Chooses the times of renewals.
+        """
+        self.storage = storage
+        self._terms_agreed = terms_agreed
+        self._external_account = external_account
+        self._clock = clock or partial(datetime.now, UTC)
+        self._chance = chance or random.SystemRandom()
+
+    def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
+        """Return the issuer of a plan."""
+        options: dict[str, Any] = {} if plan.server_ca is None else {"ca": Path(plan.server_ca)}
+        return ACMEIssuer(
+            plan.server, self.storage, solvers, contact=plan.contact, terms_agreed=self._terms_agreed, external_account=self._external_account,
+            profile=plan.profile, key_type=plan.key_type, preferred_chain=plan.preferred_chain, clock=self._clock, **options,
+        )  # fmt: skip
+
+    async def look(self, plan: Plan) -> Outcome:
+        """Return what the storage has for a plan; changes nothing and asks nobody."""
+        records, now = _records(self.storage, plan), self._clock()
+        found, trouble = await records.load_best(plan.names, now), await records.load_trouble(plan.names, now)
+        renewal = _find_renewal(plan, found, now)
+        state: Literal["kept", "due", "waiting"] = "kept" if renewal.at > now else "waiting" if _must_wait(trouble, now) else "due"
+        return Outcome(plan, state, None if found is None else found.certificate, renewal, trouble)
+
+    async def obtain(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
+        """Obtain a certificate if there is none or it is due, deliver it, and keep the plan.
+
+        Args:
+            plan: The certificate.
+            is_forced: Obtain one in any case.
+        """
+        outcome = await self._renew(plan, is_forced=is_forced, is_patient=False)
+        if outcome.state == "kept" and outcome.certificate is not None:
+            await deliver(plan, outcome.certificate)
+        await store_plan(self.storage, plan)
+        return outcome
+
+    async def renew(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
+        """Renew a certificate if it is due, and deliver it; waits longer after each failure."""
+        return await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
+
+    async def rehearse(self, plan: Plan) -> Outcome:
+        """Try a renewal out, and change nothing.
+
+        If the authority has a staging server, a certificate is ordered there and thrown away;
+        neither hooks nor files of the plan are touched.
+        """
+        outcome = await self.look(plan)
+        if outcome.state == "kept" or plan.server not in STAGING:
+            return outcome
+        trial = replace(plan, server=STAGING[plan.server], cert=None, key=None, deploy_hooks=())
+        await Keeper(MemoryStorage(), terms_agreed=True, clock=self._clock).obtain(trial)
+        return replace(outcome, state="rehearsed")
+
+    async def revoke(self, plan: Plan, reason: str | None = None, *, is_renewed: bool = False) -> None:
+        """Revoke the certificate of a plan. A server that uses it replaces it then.
+
+        Args:
+            plan: It is not renewed any more.
+            reason: As of `Issuer.revoke`.
+            is_renewed: Obtain a new one first, and go on with the plan.
+
+        Raises:
+            StoreError: there is none (`ERR_ACME_CERTIFICATE`).
+        """
+        records = _records(self.storage, plan)
+        found = await records.load_best(plan.names, self._clock())
+        if found is None:
+            raise StoreError(f"The storage has no certificate called {plan.name}", code="ERR_ACME_CERTIFICATE")
+        if is_renewed:
+            await self._renew(plan, is_forced=True, is_patient=False)
+        await self.issuer(plan).revoke(found.certificate.leaf, reason)
+        if not is_renewed:
+            await store_plan(self.storage, replace(plan, is_renewed=False))
+            async with records.lock(plan.names) as lock:
+                await records.save_facts(plan.names, Found(found.certificate, replace(found.facts, revoked_at=self._clock())), lock)
+
+    async def _renew(self, plan: Plan, *, is_forced: bool, is_patient: bool) -> Outcome:
+        await self.storage.check()
+        records = _records(self.storage, plan)
+        async with records.lock(plan.names) as lock:
+            found = await records.load_best(plan.names, self._clock())
+            if found is not None and not is_forced:
+                found = await self._ask(plan, found, records, lock)
+            now = self._clock()
+            renewal = _find_renewal(plan, found, now)
+            if found is not None and not is_forced and renewal.at > now:
+                return Outcome(plan, "kept", found.certificate, renewal)
+            trouble = await records.load_trouble(plan.names, now)
+            if is_patient and _must_wait(trouble, now):
+                return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
+            try:
+                new = await self._issue(plan, found)
+            except (ConfigError, StoreError, UsageError):  # of this side: no reason to leave the authority alone
+                raise
+            except TLSError as error:
+                await records.save_trouble(plan.names, self._worse(trouble, found, error), lock)
+                raise
+            await records.save(plan.names, new, lock)
+            await records.save_trouble(plan.names, NO_TROUBLE, lock)
+        await deliver(plan, new.certificate)
+        await run_hooks(plan.deploy_hooks, plan)
+        return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
+
+    async def _issue(self, plan: Plan, found: Found | None) -> Found:
+        """Order a certificate, between the hooks."""
+        try:
+            await run_hooks(plan.pre_hooks, plan)
+            async with solving(plan, self.storage) as solvers:
+                issuer = self.issuer(plan, solvers)
+                issued = await issuer.issue(plan.names, replaces=None if found is None else found.certificate.leaf)
+        finally:
+            try:
+                await run_hooks(plan.post_hooks, plan)
+            except ConfigError as error:  # the result of the order matters more
+                _log.error("%s", error)
+        certificate = Certificate.of(issued, issuer.name)
+        facts = Facts(certificate.fingerprint, obtained_at=self._clock(), order_url=issued.order_url, profile=plan.profile)
+        return Found(certificate, await self._choose(issuer, certificate, facts))
+
+    def _worse(self, trouble: Trouble, found: Found | None, error: TLSError) -> Trouble:
+        now = self._clock()
+        wait = find_wait(trouble.failures + 1, None if found is None else max(found.certificate.not_after - now, timedelta()), self._chance)
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
+        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message)
+
+    async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
+        """Ask the authority when it wants the certificate renewed, unless it was asked lately."""
+        certificate, facts = found
+        if facts.chosen is not None and facts.next_poll is not None and self._clock() < facts.next_poll:
+            return found
+        found = Found(certificate, await self._choose(self.issuer(plan), certificate, facts))
+        await records.save_facts(plan.names, found, lock)
+        return found
+
+    async def _choose(self, issuer: ACMEIssuer, certificate: Certificate, facts: Facts) -> Facts:
+        """Return the facts with the time to renew, which is chosen once for each suggestion."""
+        life = Managed(tuple(certificate.names), certificate=certificate, facts=facts).life
+        assert life is not None  # noqa: S101 - there is a certificate
+        if facts.chosen is None:
+            facts = replace(facts, chosen=choose_time(life, self._chance))
+        try:
+            info = await issuer.renewal_info(certificate.leaf)
+        except TLSError as error:
+            _log.warning("%s did not say when to renew %s: %s", issuer.name, ", ".join(sorted(certificate.names)), error)
+            return facts
+        if info is None:
+            return facts
+        facts = replace(facts, next_poll=self._clock() + timedelta(seconds=info.retry_after), explanation_url=info.explanation_url)
+        if facts.window == (info.start, info.end):
+            return facts
+        return replace(facts, window=(info.start, info.end), chosen=choose_in_window(info.start, info.end, self._chance))
+
+
+def _find_renewal(plan: Plan, found: Found | None, now: datetime) -> Renewal:
+    managed = Managed(plan.names) if found is None else Managed(plan.names, certificate=found.certificate, facts=found.facts)
+    return managed.find_renewal(now)
+
+
+def _records(storage: Storage, plan: Plan) -> Records:
+    return Records(storage, [issuer_name(plan.server)])
+
+
+def _must_wait(trouble: Trouble, now: datetime) -> bool:
+    return trouble.next_try is not None and now < trouble.next_try

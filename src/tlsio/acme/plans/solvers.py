@@ -1,0 +1,118 @@
+"""The solvers of a plan: folders of web servers, ports that are listened on, and DNS."""
+
+from __future__ import annotations
+
+import tomllib
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlsio.acme.solvers.dns01 import Dns01
+from tlsio.acme.solvers.hook_program import HookProgram
+from tlsio.acme.solvers.http01 import Http01
+from tlsio.acme.solvers.lexicon import Lexicon
+from tlsio.acme.solvers.rfc2136 import Rfc2136
+from tlsio.acme.solvers.tls_alpn01 import TlsAlpn01
+from tlsio.acme.solvers.webroot import Webroot
+from tlsio.model.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tlsio.acme.client.challenge import Challenge
+    from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.solvers.solver import Solver
+    from tlsio.acme.storage.storage import Storage
+
+__all__ = ["make_dns01", "solving"]
+
+_MAX_SETTINGS = 65536  # bytes
+_PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
+
+
+class _Webroots:
+    """A folder for each name. See `Solver`."""
+
+    type = "http-01"
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self._solvers = {name: Webroot(folder) for name, folder in folders.items()}
+
+    def can_solve(self, identifier: str, *, is_wildcard: bool, is_ip: bool) -> bool:
+        found = self._solvers.get(identifier)
+        return found is not None and found.can_solve(identifier, is_wildcard=is_wildcard, is_ip=is_ip)
+
+    async def present(self, challenge: Challenge) -> None:
+        await self._solvers[challenge.identifier].present(challenge)
+
+    async def clean_up(self, challenge: Challenge) -> None:
+        await self._solvers[challenge.identifier].clean_up(challenge)
+
+
+@asynccontextmanager
+async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
+    """Give the solvers of a plan, which listen until the end of the block.
+
+    Answers are in the storage too, so that a server which uses it can give them.
+
+    Raises:
+        ConfigError: no port can be listened on (`ERR_ACME_PORT`), or the settings of DNS cannot be
+            used.
+        OSError: the file with these settings cannot be read.
+    """
+    solvers: list[Solver] = [_Webroots(dict(plan.webroots))] if plan.webroots else []
+    if plan.dns is not None:
+        solvers.append(make_dns01(plan.dns, plan.dns_settings))
+    ports: list[tuple[Any, int]] = []
+    if plan.http_port is not None:
+        ports.append((Http01(storage), plan.http_port))
+    if plan.tls_port is not None:
+        ports.append((TlsAlpn01(storage), plan.tls_port))
+    async with AsyncExitStack() as stack:
+        failures: list[OSError] = []
+        for solver, port in ports:
+            try:
+                await stack.enter_async_context(await solver.listen(plan.address, port))
+                solvers.append(solver)
+            except OSError as error:
+                failures.append(error)
+        if failures and not solvers:
+            raise _no_port([port for _, port in ports], failures)
+        yield solvers
+
+
+def _no_port(ports: list[int], failures: list[OSError]) -> ConfigError:
+    shown = " and ".join(f"port {port} ({error.strerror or error})" for port, error in zip(ports, failures, strict=True))
+    hint = "If a web server listens there, give the folder of its files as webroot=, or stop it meanwhile by a pre-hook and a post-hook."
+    return ConfigError(f"The authority cannot be answered: {shown}", code="ERR_ACME_PORT", hint=hint)
+
+
+def make_dns01(kind: str, path: str | Path | None) -> Dns01:
+    """Return the solver by DNS that a file describes.
+
+    Args:
+        kind: "rfc2136", "hook" or "lexicon".
+        path: TOML: the arguments of the provider, and in a table `dns01` those of `Dns01`.
+
+    Raises:
+        ConfigError: it cannot be used (`ERR_ACME_DNS_SETTINGS`), or a package is missing.
+        OSError: it cannot be read.
+    """
+    settings = {} if path is None else _read_settings(Path(path))
+    shared = settings.pop("dns01", {})
+    label = path or "dns_settings="
+    try:
+        return Dns01(_PROVIDERS[kind](**settings), **shared)
+    except TypeError as error:  # an unknown or missing argument
+        raise ConfigError(f"{label}: {error}", code="ERR_ACME_DNS_SETTINGS", hint="The reference of ACME lists the settings.") from None
+    except UsageError as error:
+        raise ConfigError(f"{label}: {error.message}", code="ERR_ACME_DNS_SETTINGS", hint=error.hint) from None
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        data = file.read(_MAX_SETTINGS + 1)
+    try:
+        return tomllib.loads(data[:_MAX_SETTINGS].decode())
+    except (ValueError, RecursionError):  # not shown: it has secrets
+        raise ConfigError(f"{path} is not a TOML file", code="ERR_ACME_DNS_SETTINGS") from None

@@ -1,0 +1,126 @@
+"""What a storage has: each certificate with its authority, its times and its last failure.
+
+It is read from the storage alone, so it shows what servers and commands have done, also those of
+other machines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tlsio.acme.manager.certificate import Certificate
+from tlsio.acme.manager.facts import parse_json
+from tlsio.acme.manager.managed import Managed
+from tlsio.acme.manager.records import CERTIFICATES, STATUS, Records
+from tlsio.acme.plans.plan import load_plans, plan_key
+from tlsio.acme.storage.keys import key_segment
+from tlsio.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from tlsio.acme.manager.trouble import Trouble
+    from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.storage.storage import Storage
+
+__all__ = ["Standing", "survey"]
+
+_AT_ONCE = 20  # names that are read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One certificate.
+
+    Attributes:
+        names: The first one names it.
+        issuer: What issued it, as the storage calls it; None: there is no certificate yet.
+        not_after: Its end; None: there is none.
+        renews_at: When it is renewed; None: it is not, by `tlsio acme renew`.
+        reason: Why then, as of the manager: "time", "suggested", "emergency", "missing" and so on.
+        trouble: Failures since the last success.
+        plan: How `tlsio acme renew` renews it; None: only a server with this storage does.
+    """
+
+    names: tuple[str, ...]
+    issuer: str | None
+    not_after: datetime | None
+    renews_at: datetime | None
+    reason: str
+    trouble: Trouble
+    plan: Plan | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "names": list(self.names),
+            "issuer": self.issuer,
+            "not_after": _print(self.not_after),
+            "renews_at": _print(self.renews_at),
+            "reason": self.reason,
+            "has_plan": self.plan is not None,
+            "failures": self.trouble.failures,
+            "next_try": _print(self.trouble.next_try),
+            "error": None if self.trouble.code is None else {"code": self.trouble.code, "message": self.trouble.message},
+        }
+
+
+async def survey(storage: Storage, now: datetime) -> list[Standing]:
+    """Return all certificates, plans and failures of a storage, by name.
+
+    Raises:
+        StoreError: it cannot be read, or a plan in it is damaged.
+    """
+    plans = {plan_key(plan.name): plan for plan in await load_plans(storage)}
+    places = [key.split("/") for key in await storage.list(CERTIFICATES)]
+    issuers = sorted({place[1] for place in places if place[-1] == "certificate.pem"})
+    records = Records(storage, issuers)
+    segments = {place[2]: place[1] for place in places if place[-1] == "certificate.pem"}
+    named = [plan.names for plan in plans.values()]
+    named += [names for segment, issuer in segments.items() if (names := await _names_at(storage, issuer, segment))]
+    named += [tuple(found) for key in await storage.list(STATUS) if (found := parse_json(await storage.load(key)).get("names"))]
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def stand(names: tuple[str, ...]) -> Standing:
+        async with slots:
+            return await _stand(records, names, plans.get(plan_key(names[0])), now)
+
+    every = await asyncio.gather(*(stand(names) for names in _distinct(named)))
+    return sorted(every, key=lambda one: one.names)
+
+
+async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, now: datetime) -> Standing:
+    found, trouble = await records.load_best(names, now), await records.load_trouble(names, now)
+    if found is None:
+        renewal = Managed(names, trouble=trouble).find_renewal(now)
+        return Standing(names, None, None, trouble.next_try or renewal.at, renewal.reason, trouble, plan)
+    renewal = Managed(names, certificate=found.certificate, facts=found.facts).find_renewal(now)
+    is_renewed = plan is None or plan.is_renewed
+    return Standing(
+        names, found.certificate.issuer, found.certificate.not_after, renewal.at if is_renewed else None, renewal.reason, trouble, plan
+    )
+
+
+async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, ...]:
+    """Return the names of a stored certificate, that of its place first; (): it is damaged."""
+    data = await storage.load(f"{CERTIFICATES}/{issuer}/{segment}/certificate.pem")
+    try:
+        names = Certificate.read(data or b"", issuer).names
+    except ConfigError:
+        return ()
+    return tuple(sorted(names, key=lambda name: (key_segment(name) != segment, name)))
+
+
+def _distinct(named: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return one group of names for each place: the first, the plan's if there is one."""
+    found: dict[str, tuple[str, ...]] = {}
+    for names in named:
+        found.setdefault(key_segment(names[0]), names)
+    return list(found.values())
+
+
+def _print(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()

@@ -1,0 +1,1 @@
+"""What proves to an authority that a name is ours: http-01, tls-alpn-01 and dns-01."""

@@ -1,0 +1,1 @@
+"""Where accounts, certificates and challenges are kept: in files, in Redis, or in memory."""

@@ -1,0 +1,100 @@
+"""What the commands of `tlsio acme` print about certificates."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlsio.cli.output import for_people, is_json, print_json, use_colors
+from tlsio.model.instants import print_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from tlsio.acme.plans.keeper import Outcome
+    from tlsio.acme.plans.survey import Standing
+
+__all__ = ["print_outcomes", "print_standings"]
+
+_WIDE = 200  # columns of a table where the output is no terminal
+_REASONS = {
+    "suggested": "suggested by the authority",
+    "time": "by its age",
+    "emergency": "it ends soon",
+    "expired": "it has expired",
+    "missing": "there is none",
+    "revoked": "it was revoked",
+    "names": "other names",
+    "asked": "asked for",
+}
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Print what became of each plan."""
+    if is_json():
+        print_json([_as_json(one) for one in outcomes])
+        return
+    if not outcomes:
+        click.echo("Nothing was renewed.")
+    for one in outcomes:
+        click.echo(f"{', '.join(one.plan.names)}: {_describe(one)}")
+        if one.state == "obtained" and one.plan.cert is not None:
+            click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
+
+
+def _describe(one: Outcome) -> str:
+    if one.state == "obtained" and one.certificate is not None:
+        return f"obtained, until {print_instant(one.certificate.not_after)}"
+    if one.state == "rehearsed":
+        return "would be renewed, and the staging server has issued a certificate"
+    if one.state == "kept":
+        return f"not due before {print_instant(one.renewal.at)}"
+    if one.state == "waiting" and one.trouble.next_try is not None:
+        return (
+            f"failed {one.trouble.failures} times, next try {print_instant(one.trouble.next_try)}: {for_people(one.trouble.message or '')}"
+        )
+    return f"due: {_REASONS[one.renewal.reason]}"
+
+
+def _as_json(one: Outcome) -> dict[str, Any]:
+    return {
+        "names": list(one.plan.names),
+        "state": one.state,
+        "not_after": None if one.certificate is None else one.certificate.not_after.isoformat(),
+        "renews_at": one.renewal.at.isoformat(),
+        "reason": one.renewal.reason,
+    }
+
+
+def print_standings(found: Sequence[Standing], now: datetime) -> None:
+    """Print a table of all certificates, and below it what has gone wrong."""
+    from rich.console import Console  # noqa: PLC0415 - most commands need none
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("name", "authority", "ends", "renewal", box=None, pad_edge=False, show_edge=False)
+    for one in found:
+        names = one.names[0] + (f" +{len(one.names) - 1}" if len(one.names) > 1 else "")
+        table.add_row(names, one.issuer or "none", _end(one, now), _renewal(one))
+    is_plain = use_colors() is False
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, no_color=is_plain).print(table)
+    for one in found:
+        if one.trouble.failures:
+            count = f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
+            then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
+            click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
+
+
+def _end(one: Standing, now: datetime) -> str:
+    if one.not_after is None:
+        return "-"
+    return f"{print_instant(one.not_after)}{' (expired)' if one.not_after <= now else ''}"
+
+
+def _renewal(one: Standing) -> str:
+    if one.renews_at is None:
+        return "no"
+    return f"{print_instant(one.renews_at)}, {_REASONS[one.reason]}"

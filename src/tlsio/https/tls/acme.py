@@ -1,0 +1,104 @@
+"""The settings of certificates that a server obtains and renews by itself: `acme=`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from tlsio.model.checks import check_bool, wrong_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+__all__ = ["ACME", "INTERNAL"]
+
+_CHALLENGES = ("tls-alpn-01", "http-01")
+INTERNAL = "internal"  # the authority of this user, in place of one on the network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ACME:
+    """Names whose certificates a server obtains and renews.
+
+    Attributes:
+        domains: Names and addresses, each of which gets a certificate of its own; names with commas
+            between them share one. The first is served to clients that send no name.
+        agree_tos: You agree to the authority's terms of service. Needed once, for a new account.
+        email: Where the authority can reach you; it need not.
+        server: The authority: `"letsencrypt"`, `"letsencrypt-staging"`, `"zerossl"`, `"google"`,
+            `"google-staging"`, or the URL of a directory; `"internal"`: the development authority
+            of this user, whose certificates live for hours.
+        server_ca: Roots of the authority's own server; None: the default ones.
+        storage: A folder, or the URL of Redis; None: `tlsio/acme` where the system keeps data, or
+            in the state directory that systemd gives a service.
+        storage_secret_file: Encrypts what is in Redis: 32 or more characters in its first line.
+        challenges: The ways to answer the authority, in the order in which they are tried: on the
+            server's port ("tls-alpn-01") and on the port of plain HTTP ("http-01"); None: both, as
+            far as the server has these ports.
+        dns: A kind of provider for a third way, by DNS, which wildcards need: "rfc2136", "hook" or
+            "lexicon"; None: not by DNS.
+        dns_settings: Its settings, TOML.
+        profile: The kind of certificate, if the authority has several.
+        key_type: `"p256"`, `"p384"`, `"rsa2048"` and so on.
+        eab_kid: An account outside of ACME that the authority has given you: its identifier.
+        eab_hmac_file: And its HMAC key, in the first line.
+    """
+
+    domains: Sequence[str]
+    agree_tos: bool = False
+    email: Sequence[str] = ()
+    server: str = "letsencrypt"
+    server_ca: Path | None = None
+    storage: str | None = None
+    storage_secret_file: Path | None = None
+    challenges: Sequence[str] | None = None
+    dns: Literal["rfc2136", "hook", "lexicon"] | None = None
+    dns_settings: Path | None = None
+    profile: str | None = None
+    key_type: str = "p256"
+    eab_kid: str | None = None
+    eab_hmac_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            UsageError: one cannot be used.
+        """
+        from tlsio.acme.manager.names import parse_groups  # noqa: PLC0415 - most servers have certificates
+        from tlsio.acme.plans.places import directory_of  # noqa: PLC0415
+
+        for name in ("domains", "email", "challenges"):
+            if (value := getattr(self, name)) is not None:  # one text counts as one name
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        if not self.domains:
+            raise wrong_value("domains", "is empty", hint="Give the names of the server.")
+        parse_groups(self.groups)
+        check_bool("agree_tos", self.agree_tos)
+        if wrong := [one for one in self.challenges or () if one not in _CHALLENGES]:
+            raise wrong_value("challenges", f"must have {' and '.join(_CHALLENGES)} alone, got {wrong[0]!r}")
+        if self.dns is None and self.challenges == ():
+            raise wrong_value("challenges", "is empty", hint="Without dns= the authority cannot be answered.")
+        if (self.eab_kid is None) != (self.eab_hmac_file is None):
+            raise wrong_value("eab_kid", "and eab_hmac_file belong together")
+        if self.server != INTERNAL:
+            directory_of(self.server)
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The names of each certificate."""
+        return [[name.strip() for name in one.split(",") if name.strip()] for one in self.domains]
+
+    def choose_challenges(self, *, has_http: bool) -> ACME:
+        """Return the settings with the challenges that a server can answer, unless they are given.
+
+        Args:
+            has_http: It has a port of plain HTTP.
+        """
+        return self if self.challenges is not None else replace(self, challenges=_CHALLENGES[: 1 + has_http])
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names."""
+        return tuple(one for one in (self.server_ca, self.storage_secret_file, self.dns_settings, self.eab_hmac_file) if one is not None)

@@ -1,0 +1,240 @@
+"""Obtaining and renewing by plans, once: what is ordered, stored, written and run, with Pebble as the authority."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+
+from certbot_peer import copied
+from pebble import Pebble
+from ports import own_port
+from tlsio.acme.certbot import import_tree
+from tlsio.acme.plans import keeper as keeper_module
+from tlsio.acme.plans.keeper import Keeper
+from tlsio.acme.plans.plan import Plan, load_plan, load_plans
+from tlsio.acme.plans.solvers import solving
+from tlsio.acme.plans.survey import survey
+from tlsio.acme.storage.memory_storage import MemoryStorage
+from tlsio.model.errors import ACMEError, ConfigError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from certbot_peer import Certbot
+
+NAME = "kept.example.com"
+
+
+def make_plan(authority: Pebble, folder: Path, **more: Any) -> Plan:
+    """Return a plan for this authority, by its own port of http-01."""
+    (folder / "authority.pem").write_bytes(authority.ca)
+    given = {"names": (NAME,), "address": "127.0.0.1", "http_port": authority.http_port, "profile": "default"} | more
+    return Plan(server=authority.directory_url, server_ca=str(folder / "authority.pem"), **given)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
+
+
+@pytest.mark.slow
+async def test_a_certificate_is_obtained_once(pebble: Pebble, tmp_path: Path) -> None:
+    """The second call finds it, and writes its files again."""
+    plan = make_plan(pebble, tmp_path, cert=str(tmp_path / "live" / "chain.pem"), key=str(tmp_path / "live" / "key.pem"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    first = await keeper.obtain(plan)
+    (tmp_path / "live" / "key.pem").unlink()
+    second = await keeper.obtain(plan)
+    assert (first.state, second.state) == ("obtained", "kept")
+    assert first.certificate is not None
+    assert second.certificate is not None
+    assert first.certificate.leaf == second.certificate.leaf
+    assert (tmp_path / "live" / "chain.pem").read_bytes() == first.certificate.chain_pem
+    assert (tmp_path / "live" / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert await load_plans(keeper.storage) == [plan]
+
+
+@pytest.mark.slow
+async def test_it_is_renewed_when_the_authority_suggests_it(pebble: Pebble, tmp_path: Path) -> None:
+    """And not before."""
+    plan = make_plan(pebble, tmp_path, names=("suggested.example.com",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    first = (await keeper.obtain(plan)).certificate
+    assert first is not None
+    assert (await keeper.renew(plan)).state == "kept"
+    window = {"start": (clock.now - timedelta(hours=2)).isoformat(), "end": (clock.now - timedelta(hours=1)).isoformat()}
+    pebble.set_renewal_info(
+        first.chain_pem.partition(b"-----END CERTIFICATE-----\n")[0] + b"-----END CERTIFICATE-----\n", {"suggestedWindow": window}
+    )
+    clock.now += timedelta(days=1)
+    assert (await keeper.renew(plan)).state == "obtained"
+
+
+@pytest.mark.slow
+async def test_after_a_failure_a_renewal_waits(pebble: Pebble, tmp_path: Path) -> None:
+    """A timer that runs each minute does not hammer the authority; a person may try again at once."""
+    plan = make_plan(pebble, tmp_path, names=("fails.example.com",), http_port=0)  # the authority looks elsewhere
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    with pytest.raises(ACMEError) as caught:
+        await keeper.obtain(plan)
+    assert caught.value.code == "ERR_ACME_CHALLENGE_FAILED"
+    waiting = await keeper.renew(plan)
+    assert (waiting.state, waiting.trouble.failures) == ("waiting", 1)
+    clock.now += timedelta(minutes=3)
+    with pytest.raises(ACMEError):
+        await keeper.renew(plan)
+    with pytest.raises(ACMEError):
+        await keeper.obtain(plan)
+    [standing] = await survey(keeper.storage, clock.now)
+    assert (standing.names, standing.issuer, standing.trouble.failures) == (plan.names, None, 3)
+    assert standing.trouble.code == "ERR_ACME_CHALLENGE_FAILED"
+    assert await load_plans(keeper.storage) == []  # it was never obtained
+
+
+@pytest.mark.slow
+async def test_hooks_run_around_the_order(pebble: Pebble, tmp_path: Path) -> None:
+    """The first two also when it fails; the last one when the files are in place."""
+    log = tmp_path / "log"
+    hooks = {
+        "pre_hooks": (f"echo pre >> {log}",),
+        "post_hooks": (f"echo post >> {log}",),
+        "deploy_hooks": (f"test -f {tmp_path}/cert.pem && echo deploy >> {log}",),
+    }
+    plan = make_plan(pebble, tmp_path, names=("hooks.example.com",), cert=str(tmp_path / "cert.pem"), **hooks)
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ACMEError):
+        await keeper.obtain(replace(plan, http_port=0))
+    assert log.read_text().split() == ["pre", "post"]
+    await keeper.obtain(plan)
+    assert log.read_text().split() == ["pre", "post", "pre", "post", "deploy"]
+
+
+@pytest.mark.slow
+async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_path: Path) -> None:
+    """All hooks run; the first failure is raised, and the next renewal orders nothing."""
+    plan = make_plan(pebble, tmp_path, names=("deploy.example.com",), deploy_hooks=("exit 3", f"touch {tmp_path}/second"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ConfigError, match="ended with 3") as caught:
+        await keeper.obtain(plan)
+    assert caught.value.code == "ERR_ACME_HOOK"
+    assert (tmp_path / "second").exists()
+    assert (await keeper.look(plan)).state == "kept"
+
+
+@pytest.mark.slow
+async def test_a_rehearsal_orders_from_staging_alone(pebble: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is stored, written or deployed."""
+    files = {"cert": str(tmp_path / "cert.pem"), "deploy_hooks": (f"touch {tmp_path}/deployed",)}
+    plan = make_plan(pebble, tmp_path, names=("rehearsed.example.com",), **files)
+    keeper = Keeper(MemoryStorage())
+    with Pebble(http_port=pebble.http_port) as staging:
+        monkeypatch.setattr(keeper_module, "STAGING", {pebble.directory_url: staging.directory_url})
+        assert (await keeper.rehearse(plan)).state == "rehearsed"
+        assert "rehearsed.example.com" in staging.log
+    assert await keeper.storage.list("") == []
+    assert not (tmp_path / "cert.pem").exists()
+    assert not (tmp_path / "deployed").exists()
+
+
+@pytest.mark.slow
+async def test_a_revoked_certificate_is_not_renewed_by_its_plan(pebble: Pebble, tmp_path: Path) -> None:
+    """But replaced by a server with the same storage, to which it is marked."""
+    plan = make_plan(pebble, tmp_path, names=("revoked.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    found = (await keeper.obtain(plan)).certificate
+    assert found is not None
+    await keeper.revoke(plan, "keyCompromise")
+    serial = x509.load_der_x509_certificate(found.leaf).serial_number
+    assert pebble.status_of(serial)["Status"] == "Revoked"
+    assert await load_plan(keeper.storage, plan.name) == replace(plan, is_renewed=False)
+    [standing] = await survey(keeper.storage, datetime.now(UTC))
+    assert (standing.reason, standing.renews_at) == ("revoked", None)
+
+
+async def test_what_is_not_there_cannot_be_revoked(pebble: Pebble, tmp_path: Path) -> None:
+    """It is said without asking the authority."""
+    with pytest.raises(StoreError) as caught:
+        await Keeper(MemoryStorage()).revoke(make_plan(pebble, tmp_path))
+    assert caught.value.code == "ERR_ACME_CERTIFICATE"
+
+
+@pytest.mark.slow
+async def test_an_imported_plan_of_certbot_renews(certbot: Certbot, tmp_path: Path) -> None:
+    """Both: by its own port, with certbot's hook, and by the folder of a web server; with certbot's account."""
+    copy = copied(certbot, tmp_path / "copy")
+    storage = MemoryStorage()
+    (tmp_path / "authority.pem").write_bytes(certbot.authority.ca)
+    await import_tree(copy.tree, storage, files=tmp_path / "files", server_ca=tmp_path / "authority.pem")
+    keeper = Keeper(storage)
+    own, web = await load_plans(storage)
+    assert [standing.reason for standing in await survey(storage, datetime.now(UTC))] == ["time", "time"]
+    before = (tmp_path / "files" / "own.example.test" / "fullchain.pem").read_bytes()
+    assert (await keeper.renew(own, is_forced=True)).state == "obtained"
+    assert (tmp_path / "files" / "own.example.test" / "fullchain.pem").read_bytes() != before
+    with certbot.serving_webroot():
+        assert (await keeper.renew(web, is_forced=True)).state == "obtained"
+    assert len(await storage.list("accounts")) == 2
+
+
+@pytest.mark.slow
+async def test_dns_is_answered_by_a_program(pebble: Pebble, tmp_path: Path) -> None:
+    """As the settings in TOML say."""
+    (tmp_path / "hook.py").write_text(
+        "import json, sys, urllib.request\nverb, name, value = sys.argv[2:]\n"
+        'body = {"host": name.rstrip(".") + "."} | ({"value": value} if verb == "add" else {})\n'
+        'urllib.request.urlopen(sys.argv[1] + ("/set-txt" if verb == "add" else "/clear-txt"), json.dumps(body).encode()).read()\n'
+    )
+    command = json.dumps([sys.executable, str(tmp_path / "hook.py"), pebble.control_url])
+    (tmp_path / "dns.toml").write_text(f"command = {command}\n[dns01]\npropagation = 0\nfollow_alias = false\n")
+    plan = make_plan(pebble, tmp_path, names=("*.wild.example.com",), http_port=None, dns="hook", dns_settings=str(tmp_path / "dns.toml"))
+    assert (await Keeper(MemoryStorage(), terms_agreed=True).obtain(plan)).state == "obtained"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("rfc2136", "server = 1"),
+        ("rfc2136", 'server = "192.0.2.1"\nkee = "secret"'),
+        ("hook", ""),
+        ("hook", "command = ["),
+        ("lexicon", 'provider = "x"'),
+    ],
+    ids=range(5),
+)
+async def test_wrong_settings_of_dns_are_named(pebble: Pebble, tmp_path: Path, kind: str, text: str) -> None:
+    """With the file, and without what is in it."""
+    (tmp_path / "dns.toml").write_text(text)
+    plan = make_plan(pebble, tmp_path, http_port=None, dns=kind, dns_settings=str(tmp_path / "dns.toml"))
+    with pytest.raises(ConfigError, match=r"dns\.toml") as caught:
+        await Keeper(MemoryStorage(), terms_agreed=True).obtain(plan)
+    assert caught.value.code == "ERR_ACME_DNS_SETTINGS"
+    assert "secret" not in caught.value.message
+
+
+async def test_ports_that_are_taken_are_an_error_with_a_way_out() -> None:
+    """One that is free is enough."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, own_port() as free:
+        port = taken.getsockname()[1]
+        plan = Plan(names=(NAME,), server="https://localhost/dir", address="127.0.0.1", http_port=port, tls_port=port)
+        with pytest.raises(ConfigError, match="Address already in use") as caught:
+            async with solving(plan, MemoryStorage()):
+                pass
+        assert caught.value.code == "ERR_ACME_PORT"
+        assert "webroot=" in (caught.value.hint or "")
+        async with solving(replace(plan, tls_port=free), MemoryStorage()) as solvers:
+            assert [one.type for one in solvers] == ["tls-alpn-01"]
