@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+# Seconds. After half a year a float has no smaller steps than some nanoseconds, the usual resolution:
+# timers that differ by less would never be due.
+_RESOLUTION = 1e-6
 BEGIN = datetime(2027, 1, 1, tzinfo=UTC)
 
 
@@ -52,9 +55,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
         ready = super().select(0)
         assert ready or timeout is not None, "the program waits for something that never comes"
         if not ready and timeout:
-            # After half a year the smallest step of a float is larger than what the loop's timers
-            # differ by: the time would stand still.
-            self.time.seconds += max(timeout, 1e-6)
+            self.time.seconds += max(timeout, _RESOLUTION)
         return ready
 
 
@@ -64,6 +65,7 @@ class _Loop(asyncio.SelectorEventLoop):
         selector.time = time
         self._virtual = time
         super().__init__(selector)
+        self._clock_resolution = _RESOLUTION
 
     def time(self) -> float:
         """Return the virtual time."""
