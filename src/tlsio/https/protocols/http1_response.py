@@ -10,48 +10,83 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from collections.abc import Coroutine, Iterable
 
     from tlsio.https.asgi import Message
 
     Headers = list[tuple[bytes, bytes]]
 
-__all__ = ["FRAMING", "check_headers", "check_status", "checked", "error_response", "for_http10", "has_body"]
+__all__ = ["FRAMING", "Response", "check_headers", "check_status", "error_response", "for_http10", "has_body"]
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
-_NOT_IN_VALUE = re.compile(rb"[\0\r\n]")  # RFC 9110, section 5.5
+_find_control = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5: all but the tab
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
 _NO_CONTENT, _NOT_MODIFIED = 204, 304
 _NAMES_CACHED = 512  # applications use the same names again and again
 
 
-def checked(app: Any, cycle: RequestResponseCycle) -> Any:
-    """Return an application whose response is checked before uvicorn writes any of it."""
+class Response(RequestResponseCycle):
+    """uvicorn's request and response, with a head that is checked before any of it is written."""
 
-    async def call(scope: Any, receive: Any, send: Any) -> Any:
-        takes_body = True
+    _takes_body = True
 
-        async def send_checked(message: Message) -> None:
-            nonlocal takes_body
-            kind = message["type"]
-            if kind == "http.response.start" and not cycle.response_started:
-                takes_body = has_body(check_status(message["status"]))
-                message = {**message, "headers": _check_head(cycle, message)}
-            elif kind == "http.response.body" and not takes_body:
-                message = {**message, "body": b""}
-                cycle.expected_content_length = 0  # of a 304 it is the length of what the client has
-            await send(message)
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:
+        """Send a part of the response.
 
-        return await app(scope, receive, send_checked)
+        Raises:
+            RuntimeError: it cannot be sent.
+        """
+        kind = message["type"]
+        if kind == "http.response.start" and not self.response_started:
+            return self._send_head(message)
+        if kind == "http.response.body" and not self._takes_body:
+            message = {**message, "body": b""}
+        return super().send(message)
 
-    return call
+    async def _send_head(self, message: Message) -> None:
+        """Send the head: how the body is framed is decided here."""
+        status = check_status(message["status"])
+        headers = check_headers(message.get("headers", ()))
+        names = {name for name, _ in headers}
+        length = None if FRAMING.isdisjoint(names) else _find_length(headers)
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if self.response_started:
+            raise RuntimeError("The response has started already")
+        self._write_head(status, headers, names, length)
+
+    def _write_head(self, status: int, headers: Headers, names: set[bytes], length: bytes | None) -> None:
+        self.response_started, self.waiting_for_100_continue = True, False
+        self._takes_body = has_body(status)
+        content = [STATUS_LINE[status]]
+        for name, value in self.default_headers:
+            if name not in names:
+                content += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            if name not in FRAMING:
+                content += (name, b": ", value, b"\r\n")
+        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
+        # response with a status code of 1xx (Informational) or 204 (No Content)".
+        if length is not None and status != _NO_CONTENT:
+            content += (b"content-length: ", length, b"\r\n")
+            self.chunked_encoding = False
+            self.expected_content_length = int(length) if self._takes_body else 0  # a 304 has that of what the client has
+        elif self.chunked_encoding is None and self._takes_body and self.scope["method"] != "HEAD":
+            content.append(b"transfer-encoding: chunked\r\n")
+            self.chunked_encoding = True
+        if b"connection" in names and _asks_to_close(headers):
+            self.keep_alive = False
+        elif not self.keep_alive:
+            content.append(b"connection: close\r\n")
+        content.append(b"\r\n")
+        self.transport.write(b"".join(content))
 
 
 def check_status(status: Any) -> int:
@@ -70,45 +105,39 @@ def has_body(status: int) -> bool:
     return status not in {_NO_CONTENT, _NOT_MODIFIED}
 
 
-def _check_head(cycle: RequestResponseCycle, message: Message) -> Headers:
-    """Return the headers of a response: how its body is framed is decided here."""
-    headers = check_headers(message.get("headers", ()))
-    names = [name.lower() for name, _ in headers]
-    for own in cycle.default_headers:
-        if own[0] in names:
-            cycle.default_headers = [one for one in cycle.default_headers if one[0] not in names]
-            break
-    if FRAMING.isdisjoint(names):
-        return headers
-    lengths = {value for name, (_, value) in zip(names, headers, strict=True) if name == b"content-length"}
+def _find_length(headers: Headers) -> bytes | None:
+    """Return the one content-length of a response; None: it has none."""
+    lengths = {value for name, value in headers if name == b"content-length"}
     if len(lengths) > 1 or any(_LENGTH.fullmatch(value) is None for value in lengths):
         raise RuntimeError("The response's content-length is not one number")
-    headers = [one for name, one in zip(names, headers, strict=True) if name not in FRAMING]
-    # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response
-    # with a status code of 1xx (Informational) or 204 (No Content)".
-    if lengths and message["status"] != _NO_CONTENT:
-        headers.append((b"content-length", lengths.pop()))
-    return headers
+    return lengths.pop() if lengths else None
+
+
+def _asks_to_close(headers: Headers) -> bool:
+    return any(name == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")] for name, value in headers)
 
 
 def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Return headers of the application.
+    """Return headers of the application, with names in lower case.
 
     Raises:
         RuntimeError: a name or value cannot be sent.
     """
-    checked = [(bytes(name), bytes(value)) for name, value in headers]
-    for name, value in checked:
-        if not _is_name(name):
+    checked = []
+    for name, value in headers:
+        lowered, text = _lowered(bytes(name)), bytes(value)
+        if lowered is None:
             raise RuntimeError(f"{name!r} is not the name of a header")
-        if _NOT_IN_VALUE.search(value) is not None:
-            raise RuntimeError(f"The value of the header {name!r} has a line break or a null character")
+        if _find_control(text) is not None:
+            raise RuntimeError(f"The value of the header {name!r} has a line break or another control character")
+        checked.append((lowered, text))
     return checked
 
 
 @lru_cache(_NAMES_CACHED)
-def _is_name(name: bytes) -> bool:
-    return _NAME.fullmatch(name) is not None
+def _lowered(name: bytes) -> bytes | None:
+    """Return the name of a header in lower case; None: it cannot be one."""
+    return None if _NAME.fullmatch(name) is None else name.lower()
 
 
 def for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
