@@ -37,6 +37,11 @@ class Deadline:
         """Whether a limit is set."""
         return self._due is not None
 
+    @property
+    def left(self) -> float | None:
+        """The seconds until it expires; None: no limit is set."""
+        return None if self._due is None else self._due - self._loop.time()
+
     def set(self, seconds: float | None) -> None:
         """Expire in this many seconds; None: never."""
         if seconds is None:

@@ -350,6 +350,17 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
         assert b"POST / hello" in await sock.readuntil(b"hello")
 
 
+async def test_the_pace_of_a_body_does_not_count_after_its_end() -> None:
+    """Its last bytes come with the first ones of the next head, which has a limit of its own."""
+    async with serving(echo, limits={"min_rate": 1000, "rate_grace": 0.1}) as server, await connect(server) as sock:
+        await sock.send(b"POST /1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n01234")
+        await sock.send(b"56789POST /2 HTTP/1.1\r\n")
+        assert b"POST /1 0123456789" in await sock.readuntil(b"56789")
+        await asyncio.sleep(0.15)
+        await sock.send(b"Host: localhost\r\nContent-Length: 5\r\n\r\nhello")
+        assert b"POST /2 hello" in await sock.readuntil(b"hello")
+
+
 async def test_a_client_that_does_not_read() -> None:
     """Its connection is aborted, and the application goes on."""
     ended = asyncio.Event()

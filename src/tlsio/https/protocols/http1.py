@@ -119,6 +119,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._head_bytes = self._head_fields = self._body_bytes = 0
         self._silent_bytes = 0  # received since the parser reported anything
         self._head_deadline = Deadline(self.loop, self._head_is_late)
+        self._idle_deadline = Deadline(self.loop, self.timeout_keep_alive_handler)
         self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
         self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
 
@@ -143,8 +144,10 @@ class Http1Protocol(HttpToolsProtocol):
             return
         if self._silent_bytes > self._limits.max_header_bytes:
             self._refuse(_HEAD_TOO_LARGE)
-        else:
-            self._watch_body()
+            return
+        self._watch_body()
+        if self._is_in_head and not self._head_deadline.is_set:
+            self._head_deadline.set(self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end to the request that is being answered, and drop those that wait for it."""
@@ -190,8 +193,8 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
-        timer = self.timeout_keep_alive_task
-        return 0.0 if timer is None else self.loop.time() + self.timeout_keep_alive - timer.when()
+        left = self._idle_deadline.left
+        return 0.0 if left is None else self.timeout_keep_alive - left
 
     # ---- the parser calls
 
@@ -200,11 +203,11 @@ class Http1Protocol(HttpToolsProtocol):
         if self._is_repeated:
             return
         super().on_message_begin()
-        self._unset_keepalive_if_required()  # not for the empty lines before it, which are no request
+        self._idle_deadline.clear()  # not for the empty lines before it, which are no request
+        self._head_deadline.clear()  # set again after this read, unless it has the whole head
         self._is_in_head = True
         self._framing = None
         self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
-        self._head_deadline.set(self._limits.header_timeout)
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the URL."""
@@ -325,7 +328,7 @@ class Http1Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._silent_bytes = 0
-        self._unset_keepalive_if_required()  # it runs if the response was complete before the request
+        self._idle_deadline.clear()  # it is set if the response was complete before the request
         self._body_bytes += len(body)
         self._reading.move(len(body))
         most = self._limits.max_body_bytes
@@ -341,7 +344,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._is_in_body = False
         super().on_message_complete()
         if self._started is not None and self._running is None:
-            self._wait_for_request()
+            self._idle_deadline.set(self.timeout_keep_alive)  # the response was complete before the request
 
     def _upgrades(self, data: bytes) -> bool:
         """Parse, up to a WebSocket's handshake; tell whether there was one."""
@@ -397,17 +400,17 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Start the next request that is here, or refuse the one that follows."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
         if self._last_words is None or self.pipeline:
-            super().on_response_complete()
-            if self._is_in_head:
-                self._unset_keepalive_if_required()  # the next request is limited by header_timeout
-        elif not self.transport.is_closing():
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_words is not None:
             self._say_last_words()
-
-    def _wait_for_request(self) -> None:
-        """Limit the time until the next request, after one that was answered before its end."""
-        self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        elif not self._is_in_head:  # the next request is limited by header_timeout
+            self._idle_deadline.set(self.timeout_keep_alive)
 
     # ---- limits
 
@@ -421,6 +424,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _end_limits(self) -> None:
         self._head_deadline.end()
+        self._idle_deadline.end()
         self._reading.end()
         self._writing.end()
 
