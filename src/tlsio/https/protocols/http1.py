@@ -202,7 +202,19 @@ class Http1Protocol(HttpToolsProtocol):
         """Limit the time of a head from its first byte."""
         if self._is_repeated:
             return
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        self.scope = scope  # type: ignore[assignment]  # on_headers_complete adds the rest
         self._idle_deadline.clear()  # not for the empty lines before it, which are no request
         self._head_deadline.clear()  # set again after this read, unless it has the whole head
         self._is_in_head = True
@@ -214,7 +226,7 @@ class Http1Protocol(HttpToolsProtocol):
         if self._is_repeated:
             return
         self._count(len(url))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Trailers are counted and left out: ASGI has no place for them."""
@@ -224,11 +236,14 @@ class Http1Protocol(HttpToolsProtocol):
         self._count(len(name) + len(value) + _SEPARATORS)
         if self._head_fields > self._limits.max_headers:
             self._stop(_TOO_MANY_HEADERS)
+        name = name.lower()
         if self._is_in_head:
-            super().on_header(name, value)
-            if (header := self.headers[-1])[0] in _FRAMING:
-                self._take_framing(header)
-        elif name.lower() in _NOT_IN_TRAILERS:
+            self.headers.append((name, value))
+            if name in _FRAMING:
+                self._take_framing((name, value))
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        elif name in _NOT_IN_TRAILERS:
             self._stop(_BAD_REQUEST)
 
     def _take_framing(self, header: tuple[bytes, bytes]) -> None:
@@ -338,22 +353,25 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take the end of the request."""
-        if self._framing is not None and self.parser.should_upgrade():
+        is_upgrade = self.parser.should_upgrade()
+        if is_upgrade and self._framing is not None:
             return  # that of its head: the body follows
         self._silent_bytes = 0
         self._is_in_body = False
-        super().on_message_complete()
+        if not (is_upgrade and self._should_upgrade()) and not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
         if self._started is not None and self._running is None:
             self._idle_deadline.set(self.timeout_keep_alive)  # the response was complete before the request
 
     def _upgrades(self, data: bytes) -> bool:
         """Parse, up to a WebSocket's handshake; tell whether there was one."""
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while True:
             try:
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
-                rest = rest[upgrade.args[0] :]
+                rest = memoryview(rest)[upgrade.args[0] :]
                 if self._should_upgrade():
                     self._upgrade(bytes(rest))
                     return True
