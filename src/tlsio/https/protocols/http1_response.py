@@ -26,7 +26,8 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _find_control = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5: all but the tab
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
-_NO_CONTENT, _NOT_MODIFIED = 204, 304
+_NO_CONTENT = 204
+_WITHOUT_BODY = frozenset({_NO_CONTENT, 304})
 _NAMES_CACHED = 512  # applications use the same names again and again
 
 
@@ -52,22 +53,22 @@ class Response(RequestResponseCycle):
         """Send the head: how the body is framed is decided here."""
         status = check_status(message["status"])
         headers = check_headers(message.get("headers", ()))
-        names = {name for name, _ in headers}
-        length = None if FRAMING.isdisjoint(names) else _find_length(headers)
+        by_name = dict(headers)
+        length = _find_length(headers, by_name)
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
             return
         if self.response_started:
             raise RuntimeError("The response has started already")
-        self._write_head(status, headers, names, length)
+        self._write_head(status, headers, by_name, length)
 
-    def _write_head(self, status: int, headers: Headers, names: set[bytes], length: bytes | None) -> None:
+    def _write_head(self, status: int, headers: Headers, by_name: dict[bytes, bytes], length: bytes | None) -> None:
         self.response_started, self.waiting_for_100_continue = True, False
         self._takes_body = has_body(status)
         content = [STATUS_LINE[status]]
         for name, value in self.default_headers:
-            if name not in names:
+            if name not in by_name:
                 content += (name, b": ", value, b"\r\n")
         for name, value in headers:
             if name not in FRAMING:
@@ -81,7 +82,7 @@ class Response(RequestResponseCycle):
         elif self.chunked_encoding is None and self._takes_body and self.scope["method"] != "HEAD":
             content.append(b"transfer-encoding: chunked\r\n")
             self.chunked_encoding = True
-        if b"connection" in names and _asks_to_close(headers):
+        if b"connection" in by_name and _asks_to_close(headers):
             self.keep_alive = False
         elif not self.keep_alive:
             content.append(b"connection: close\r\n")
@@ -102,15 +103,17 @@ def check_status(status: Any) -> int:
 
 def has_body(status: int) -> bool:
     """Whether a response with this status may have a body (RFC 9110, section 6.4.1)."""
-    return status not in {_NO_CONTENT, _NOT_MODIFIED}
+    return status not in _WITHOUT_BODY
 
 
-def _find_length(headers: Headers) -> bytes | None:
+def _find_length(headers: Headers, by_name: dict[bytes, bytes]) -> bytes | None:
     """Return the one content-length of a response; None: it has none."""
-    lengths = {value for name, value in headers if name == b"content-length"}
-    if len(lengths) > 1 or any(_LENGTH.fullmatch(value) is None for value in lengths):
-        raise RuntimeError("The response's content-length is not one number")
-    return lengths.pop() if lengths else None
+    length = by_name.get(b"content-length")
+    if length is not None:
+        is_repeated = len(by_name) < len(headers) and any(name == b"content-length" and value != length for name, value in headers)
+        if is_repeated or _LENGTH.fullmatch(length) is None:
+            raise RuntimeError("The response's content-length is not one number")
+    return length
 
 
 def _asks_to_close(headers: Headers) -> bool:
