@@ -68,12 +68,11 @@ class _RefusedError(Exception):
 class _ConnectionConfig:
     """uvicorn's Config, with the application as one connection sees it."""
 
-    __slots__ = ("_config", "loaded_app", "reset_contextvars")
+    __slots__ = ("_config", "loaded_app")
 
     def __init__(self, config: Config, app: Any) -> None:
         self._config = config
         self.loaded_app = app
-        self.reset_contextvars = config.reset_contextvars  # which uvicorn looks up for each request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)
@@ -145,7 +144,8 @@ class Http1Protocol(HttpToolsProtocol):
         if self._silent_bytes > self._limits.max_header_bytes:
             self._refuse(_HEAD_TOO_LARGE)
             return
-        self._watch_body()
+        if self._is_in_body:
+            self._watch_body()
         if self._is_in_head and not self._head_deadline.is_set:
             self._head_deadline.set(self._limits.header_timeout)
 
@@ -189,7 +189,11 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._started = cycle
-        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] == "1.1" else for_http10(app, cycle))
+        if cycle.scope["http_version"] == "1.0":
+            app = for_http10(app, cycle)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
@@ -225,15 +229,21 @@ class Http1Protocol(HttpToolsProtocol):
         """Take a part of the URL."""
         if self._is_repeated:
             return
-        self._count(len(url))
+        self._silent_bytes = 0
+        self._head_bytes += len(url)
+        if self._head_bytes > self._limits.max_header_bytes:
+            self._stop(_HEAD_TOO_LARGE)
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Trailers are counted and left out: ASGI has no place for them."""
         if self._is_repeated:
             return
+        self._silent_bytes = 0
+        self._head_bytes += len(name) + len(value) + _SEPARATORS
+        if self._head_bytes > self._limits.max_header_bytes:
+            self._stop(_HEAD_TOO_LARGE)
         self._head_fields += 1
-        self._count(len(name) + len(value) + _SEPARATORS)
         if self._head_fields > self._limits.max_headers:
             self._stop(_TOO_MANY_HEADERS)
         name = name.lower()
@@ -258,12 +268,6 @@ class Http1Protocol(HttpToolsProtocol):
             self._stop(_UNKNOWN_CODING)
         if value != b"0":
             self._framing = header
-
-    def _count(self, size: int) -> None:
-        self._silent_bytes = 0
-        self._head_bytes += size
-        if self._head_bytes > self._limits.max_header_bytes:
-            self._stop(_HEAD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Start the request."""
@@ -358,10 +362,11 @@ class Http1Protocol(HttpToolsProtocol):
             return  # that of its head: the body follows
         self._silent_bytes = 0
         self._is_in_body = False
+        self._reading.stop()
         if not (is_upgrade and self._should_upgrade()) and not self.cycle.response_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()
-        if self._started is not None and self._running is None:
+        if self._started is not None and self._started.response_complete:
             self._idle_deadline.set(self.timeout_keep_alive)  # the response was complete before the request
 
     def _upgrades(self, data: bytes) -> bool:
@@ -421,7 +426,7 @@ class Http1Protocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self._last_words is None or self.pipeline:
+        if (self._last_words is None or self.pipeline) and (self.flow.read_paused or self._is_in_body):
             self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
@@ -434,8 +439,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _watch_body(self) -> None:
         """Count the time in which we wait for the client's body."""
-        waits = self._is_in_body and not self.flow.read_paused and not self.cycle.waiting_for_100_continue
-        if waits:
+        if self._is_in_body and not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
             self._reading.wait()
         else:
             self._reading.stop()

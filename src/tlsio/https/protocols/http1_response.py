@@ -65,7 +65,7 @@ class Response(RequestResponseCycle):
 
     def _write_head(self, status: int, headers: Headers, by_name: dict[bytes, bytes], length: bytes | None) -> None:
         self.response_started, self.waiting_for_100_continue = True, False
-        self._takes_body = has_body(status)
+        self._takes_body = status not in _WITHOUT_BODY
         content = [STATUS_LINE[status]]
         for name, value in self.default_headers:
             if name not in by_name:
