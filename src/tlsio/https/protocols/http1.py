@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http1_response import Response, error_response, for_http10
+from tlsio.https.protocols.http1_target import take_authority
 from tlsio.https.protocols.http1_websocket import WebSocketProtocol, is_no_cancellation
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
 # Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
 _DRAINED = 49152
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE)
 
 
 _log.addFilter(is_no_cancellation)
@@ -285,7 +284,7 @@ class Http1Protocol(HttpToolsProtocol):
         if version == "1.0" and self._framing is not None and self._framing[0] == b"transfer-encoding":
             self._stop(_BAD_REQUEST)  # RFC 9112, section 6.1: its framing is faulty
         if not self.url.startswith(b"/"):
-            self._take_authority()
+            self.url = take_authority(self.url, method, self.headers) or self._stop(_BAD_REQUEST)
         if b"#" in self.url:
             self._stop(_BAD_REQUEST)  # uvicorn has a fragment in the path of a WebSocket
         self.scope["method"] = method.decode("ascii")
@@ -321,28 +320,6 @@ class Http1Protocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
-
-    def _take_authority(self) -> None:
-        """Take host and path from a target in absolute form.
-
-        RFC 9112, section 3.2.2: "the origin server MUST ignore the received Host header field (if
-        any) and instead use the host information of the request-target". A request without exactly
-        one Host stays an error.
-        """
-        is_options = self.parser.get_method() == b"OPTIONS"
-        if self.url == b"*" and is_options:
-            return
-        found = _ABSOLUTE.fullmatch(self.url)
-        if found is None:
-            self._stop(_BAD_REQUEST)
-        host, path = found.groups()
-        places = [place for place, (name, _) in enumerate(self.headers) if name == b"host"]
-        if len(places) == 1:
-            self.headers[places[0]] = (b"host", host)
-        if not path and is_options:
-            path = b"*"  # RFC 9112, section 3.2.4
-        # uvicorn takes the target of a WebSocket as a path, whatever its form.
-        self.url = path if path.startswith((b"/", b"*")) else b"/" + path
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
