@@ -106,11 +106,12 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
     examples="""
     tlsio acme renew                              for a timer: what is due, and quickly done if nothing is
     tlsio acme renew --dry-run                    what would be renewed, and whether that would work
+    tlsio acme renew --dry-run --force            the same of what is not due
     tlsio acme renew example.com --force
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-f", "--force", is_flag=True, help="Renew although it is not due, or the last try failed just now.")
+@click.option("-f", "--force", is_flag=True, help="Renew, or try out, although it is not due, or the last try failed just now.")
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing. With Let's Encrypt, try all of it out with its staging server.")
 @storage_options
 def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: str | None, force: bool, dry_run: bool) -> int:
@@ -128,7 +129,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
         for plan in await _plans(opened, names):
             try:
                 with progress(f"Renewing {plan.name}"):
-                    outcomes.append(await (keeper.rehearse(plan) if dry_run else keeper.renew(plan, is_forced=force)))
+                    outcomes.append(await (keeper.rehearse(plan, is_forced=force) if dry_run else keeper.renew(plan, is_forced=force)))
             except (TLSError, OSError) as error:  # the others are renewed all the same
                 click.echo(f"{plan.name}: ", err=True, nl=False)
                 report(error, as_json=False)

@@ -132,8 +132,46 @@ async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_p
     with pytest.raises(ConfigError, match="ended with 3") as caught:
         await keeper.obtain(plan)
     assert caught.value.code == "ERR_ACME_HOOK"
+    assert caught.value.hint is not None
+    assert "in place" in caught.value.hint
     assert (tmp_path / "second").exists()
     assert (await keeper.look(plan)).state == "kept"
+    assert await load_plans(keeper.storage) == [plan]  # it is renewed, although nothing was deployed
+
+
+@pytest.mark.slow
+async def test_a_certificate_that_cannot_be_written_is_renewed_all_the_same(pebble: Pebble, tmp_path: Path) -> None:
+    """It was ordered, and the plan is not lost with the error."""
+    (tmp_path / "file").touch()
+    plan = make_plan(pebble, tmp_path, names=("unwritten.example.com",), cert=str(tmp_path / "file" / "cert.pem"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(OSError, match="file"):
+        await keeper.obtain(plan)
+    assert (await keeper.look(plan)).state == "kept"
+    assert await load_plans(keeper.storage) == [plan]
+
+
+@pytest.mark.slow
+async def test_a_certificate_for_fewer_names_is_obtained(pebble: Pebble, tmp_path: Path) -> None:
+    """One for more names would tell clients of names that it was not asked for."""
+    plan = make_plan(pebble, tmp_path, names=("fewer.example.com", "more.example.com"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    outcome = await keeper.obtain(replace(plan, names=plan.names[:1]))
+    assert outcome.state == "obtained"
+    assert outcome.certificate is not None
+    assert outcome.certificate.names == {"fewer.example.com"}
+
+
+@pytest.mark.slow
+async def test_a_failing_pre_hook_orders_nothing(pebble: Pebble, tmp_path: Path) -> None:
+    """And the error does not say that there is a certificate."""
+    plan = make_plan(pebble, tmp_path, names=("early.example.com",), pre_hooks=("exit 4",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ConfigError, match="ended with 4") as caught:
+        await keeper.obtain(plan)
+    assert (caught.value.code, caught.value.hint) == ("ERR_ACME_HOOK", "Correct the command.")
+    assert (await keeper.look(plan)).certificate is None
 
 
 @pytest.mark.slow
@@ -149,6 +187,19 @@ async def test_a_rehearsal_orders_from_staging_alone(pebble: Pebble, tmp_path: P
     assert await keeper.storage.list("") == []
     assert not (tmp_path / "cert.pem").exists()
     assert not (tmp_path / "deployed").exists()
+
+
+@pytest.mark.slow
+async def test_a_rehearsal_of_what_is_not_due_is_asked_for(pebble: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an import, when nothing is due for weeks."""
+    plan = make_plan(pebble, tmp_path, names=("early-rehearsal.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    with Pebble(http_port=pebble.http_port) as staging:
+        monkeypatch.setattr(keeper_module, "STAGING", {pebble.directory_url: staging.directory_url})
+        assert (await keeper.rehearse(plan)).state == "kept"
+        outcome = await keeper.rehearse(plan, is_forced=True)
+    assert (outcome.state, outcome.renewal.reason) == ("rehearsed", "asked")
 
 
 @pytest.mark.slow

@@ -31,10 +31,16 @@ _log = logging.getLogger("tlsio.acme")
 # A reload of a service takes seconds; systemctl gives up after 90.
 _TIMEOUT = 300.0
 _SHOWN = 2000  # bytes of its output in an error
+_DEPLOYED = "The certificate itself is in place. Correct the command by another `tlsio acme obtain`, and run it by hand this time."
 
 
-async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
+async def run_hooks(commands: Sequence[str], plan: Plan, *, is_deployed: bool = False) -> None:
     """Run hooks one after the other, all of them, also after a failure.
+
+    Args:
+        commands: For `/bin/sh`.
+        plan: What they are about.
+        is_deployed: A new certificate is in place, which an error says.
 
     Raises:
         ConfigError: the first failure; others are logged.
@@ -48,6 +54,8 @@ async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
     for failure in failures[1:]:
         _log.error("%s", failure)
     if failures:
+        if is_deployed:
+            failures[0].hint = _DEPLOYED
         raise failures[0]
 
 
@@ -92,5 +100,4 @@ async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> No
 
 def _failed(command: str, problem: str, output: str = "") -> ConfigError:
     shown = f": {output}" if output else ""
-    hint = "The certificate itself is in place. Correct the command, and run `tlsio acme renew --force` for the names."
-    return ConfigError(f"The hook {command!r} {problem}{shown}", code="ERR_ACME_HOOK", hint=hint)
+    return ConfigError(f"The hook {command!r} {problem}{shown}", code="ERR_ACME_HOOK", hint="Correct the command.")
