@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.acme_account import account
-from tlsio.cli.acme_options import account_options, chosen_server, external_account, run_with_storage, server_option, storage_options
+from tlsio.cli.acme_options import (
+    account_options,
+    chosen_server,
+    external_account,
+    run_with_storage,
+    server_option,
+    shown_storage,
+    storage_options,
+)
 from tlsio.cli.acme_print import print_outcomes, print_standings
 from tlsio.cli.failures import FINDING, report
 from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, print_json
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.progress import progress
+from tlsio.model.checks import wrong_value
 from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
@@ -88,8 +97,9 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
     """Obtain a certificate for NAMEs, and keep it: `tlsio acme renew` renews it in the same way.
 
     Without --webroot, --dns and ports, this machine answers the authority on port 80, or else 443.
-    One certificate is for all names. It is in the storage, and in --cert and --key if you give
-    them. Hooks get RENEWED_DOMAINS and RENEWED_LINEAGE, as from certbot.
+    One certificate is for all names, which may have commas between them. It is in the storage, and
+    in --cert and --key if you give them. Hooks get RENEWED_DOMAINS and RENEWED_LINEAGE, as from
+    certbot.
     """
     terms_agreed, bound = options.pop("agree_tos"), external_account(options.pop("eab_kid"), options.pop("eab_hmac_file"))
     plan = _plan(names, options)
@@ -99,7 +109,7 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
         with progress(f"Obtaining a certificate for {', '.join(plan.names)}"):
             return await keeper.obtain(plan, is_forced=force)
 
-    print_outcomes([run_with_storage(storage, storage_secret_file, run)])
+    print_outcomes([run_with_storage(storage, storage_secret_file, run)], note=", and kept: --force obtains another")
 
 
 @acme.command(
@@ -163,7 +173,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     elif found:
         print_standings(found, now)
     else:
-        click.echo("The storage has no certificates.")
+        click.echo(f"There are no certificates in {shown_storage(storage)}.")
     return FINDING if any(one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found) else 0
 
 
@@ -248,7 +258,9 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
     for name in ("server_ca", "dns_settings", "cert", "key"):
         if name in given:
             given[name] = str(Path(given[name]).absolute())
-    found = normalize(names)
+    found = normalize([name for one in names for name in one.split(",") if name])
+    if "dns" not in given and (wildcards := [name for name in found if name.startswith("*.")]):
+        raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
     given["webroots"] = _webroots(given.pop("webroots", ()), found)
     if not {"dns", "http_port", "tls_port"} & set(given) and not given["webroots"]:
         given |= {"http_port": _HTTP, "tls_port": _HTTPS}

@@ -264,8 +264,10 @@ async def test_dns_is_answered_by_a_program(pebble: Pebble, tmp_path: Path) -> N
         ("hook", ""),
         ("hook", "command = ["),
         ("lexicon", 'provider = "x"'),
+        ("hook", 'command = "/bin/true"\ndns01 = 5'),
+        ("hook", 'command = "/bin/true"\n[dns01]\npropagatoin = 5'),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 async def test_wrong_settings_of_dns_are_named(pebble: Pebble, tmp_path: Path, kind: str, text: str) -> None:
     """With the file, and without what is in it."""
