@@ -174,7 +174,11 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
         print_standings(found, now)
     else:
         click.echo(f"There are no certificates in {shown_storage(storage)}.")
-    return FINDING if any(one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found) else 0
+    return (
+        FINDING
+        if any(one.trouble.message or one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found)
+        else 0
+    )
 
 
 @acme.command(
@@ -188,12 +192,29 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     "--reason", type=click.Choice(_REASONS), metavar="REASON", help=f"What the authority publishes about it: {', '.join(_REASONS)}."
 )
 @click.option("--renew", "is_renewed", is_flag=True, help="Obtain a new certificate first, with a new key.")
+@server_option
+@click.option("--server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones.")
 @storage_options
-def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, reason: str | None, is_renewed: bool) -> None:
-    """Revoke the certificate called NAME, for instance because others have its key."""
+def revoke(  # noqa: PLR0913 - one for each option
+    name: str,
+    *,
+    storage: str | None,
+    storage_secret_file: str | None,
+    reason: str | None,
+    is_renewed: bool,
+    server: str,
+    server_ca: str | None,
+) -> None:
+    """Revoke the certificate called NAME, for instance because others have its key.
+
+    One that a server has obtained needs --server, unless it is of Let's Encrypt; the server
+    replaces it by itself.
+    """
 
     async def run(opened: Storage) -> Plan:
-        [plan] = await _plans(opened, (name,))
+        plan = await _plan_of_server(opened, name, server, server_ca)
+        if plan is None or is_renewed:
+            [plan] = await _plans(opened, (name,))
         await _keeper(opened).revoke(plan, reason, is_renewed=is_renewed)
         return plan
 
@@ -201,7 +222,8 @@ def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, r
     if is_json():
         print_json({"names": list(plan.names), "revoked": True, "renewed": is_renewed})
     else:
-        click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else '; it is not renewed any more'}")
+        after = "; it is not renewed any more" if plan.is_renewed else "; the server replaces it"
+        click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else after}")
 
 
 @acme.command(
@@ -288,6 +310,19 @@ def _keeper(storage: Storage, **options: Any) -> Keeper:
     return Keeper(storage, **options)
 
 
+async def _plan_of_server(storage: Storage, name: str, server: str, server_ca: str | None) -> Plan | None:
+    """Return what a server's certificate is revoked by; None: there is none, or it has a plan."""
+    from tlsio.acme.issuers.acme_issuer import issuer_name  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415
+    from tlsio.acme.plans.survey import survey  # noqa: PLC0415
+
+    directory, [wanted] = chosen_server(server), normalize([name])
+    for one in await survey(storage, datetime.now(UTC)):
+        if one.plan is None and one.names[0] == wanted and one.issuer == issuer_name(directory):
+            return Plan(names=one.names, server=directory, server_ca=server_ca, is_renewed=False)
+    return None
+
+
 async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
     """Return the plans that are called so; without names, all that are renewed.
 
@@ -300,5 +335,7 @@ async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
         return [plan for plan in await load_plans(storage) if plan.is_renewed]
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
-        raise click.UsageError(f"The storage has no certificate called {missing[0]}. `tlsio acme status` shows those there are.")
+        raise click.UsageError(
+            f"The storage has no certificate called {missing[0]} that this command renews. `tlsio acme status` shows those there are."
+        )
     return [plan for plan in found.values() if plan is not None]

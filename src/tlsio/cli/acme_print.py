@@ -87,8 +87,12 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
     width = None if sys.stdout.isatty() else _WIDE
     Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, no_color=is_plain).print(table)
     for one in found:
-        if one.trouble.failures:
-            count = f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
+        if one.trouble.failures or one.trouble.message:
+            count = (
+                "The last try failed"
+                if not one.trouble.failures
+                else f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
+            )
             then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
             click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
 

@@ -217,6 +217,19 @@ async def test_a_revoked_certificate_is_not_renewed_by_its_plan(pebble: Pebble, 
     assert (standing.reason, standing.renews_at) == ("revoked", None)
 
 
+@pytest.mark.slow
+async def test_a_certificate_of_a_server_is_revoked_without_a_plan(pebble: Pebble, tmp_path: Path) -> None:
+    """No plan is left that would keep it from being renewed."""
+    plan = make_plan(pebble, tmp_path, names=("of-a-server.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    await keeper.storage.delete(f"plans/{plan.name}.json")
+    await keeper.revoke(plan)
+    assert await load_plans(keeper.storage) == []
+    [standing] = await survey(keeper.storage, datetime.now(UTC))
+    assert (standing.reason, standing.renews_at is None) == ("revoked", False)
+
+
 async def test_what_is_not_there_cannot_be_revoked(pebble: Pebble, tmp_path: Path) -> None:
     """It is said without asking the authority."""
     with pytest.raises(StoreError) as caught:

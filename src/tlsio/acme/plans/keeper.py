@@ -25,7 +25,7 @@ from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.hooks import run_hooks
 from tlsio.acme.plans.places import STAGING
-from tlsio.acme.plans.plan import store_plan
+from tlsio.acme.plans.plan import load_plan, store_plan
 from tlsio.acme.plans.solvers import solving
 from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
@@ -160,7 +160,8 @@ class Keeper:
         """Revoke the certificate of a plan. A server that uses it replaces it then.
 
         Args:
-            plan: It is not renewed any more.
+            plan: It is not renewed any more. One that is not stored is that of a server, which
+                replaces the certificate.
             reason: As of `Issuer.revoke`.
             is_renewed: Obtain a new one first, and go on with the plan.
 
@@ -175,7 +176,8 @@ class Keeper:
             await self._renew(plan, is_forced=True, is_patient=False)
         await self.issuer(plan).revoke(found.certificate.leaf, reason)
         if not is_renewed:
-            await store_plan(self.storage, replace(plan, is_renewed=False))
+            if await load_plan(self.storage, plan.name) is not None:
+                await store_plan(self.storage, replace(plan, is_renewed=False))
             async with records.lock(plan.names) as lock:
                 await records.save_facts(plan.names, Found(found.certificate, replace(found.facts, revoked_at=self._clock())), lock)
 
