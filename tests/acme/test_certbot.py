@@ -80,7 +80,9 @@ async def test_what_the_storage_has_is_kept(certbot: Certbot, tmp_path: Path) ->
     before = await storage.load(place), await load_plan(storage, "own.example.test")
     taken, _ = await import_tree(certbot.tree, storage, files=tmp_path / "files")
     assert taken[0].notes == ("The storage has another account at this authority, which is kept.",)
-    assert taken[1].notes == ("The storage has another plan for these names, which is kept.",)
+    assert taken[1].notes == (
+        f"The storage has another plan for these names, which is kept. Remove plans/{taken[1].name}.json to take this one.",
+    )
     assert (await storage.load(place), await load_plan(storage, "own.example.test")) == before
     assert not (tmp_path / "files").exists()
 

@@ -271,8 +271,9 @@ def test_a_certificate_cannot_be_given_too(tmp_path: Path, option: str) -> None:
 @pytest.mark.parametrize(
     ("values", "word"),
     [({"domains": ()}, "domains"), ({"domains": ("a b",)}, "names"), ({"domains": ("a.example.com", "A.example.com")}, "twice"), ({"server": "nobody"}, "letsencrypt"),
-     ({"challenges": ("dns-01",)}, "challenges"), ({"challenges": ()}, "challenges"), ({"eab_kid": "1"}, "eab_hmac_file"), ({"agree_tos": "yes"}, "agree_tos")],
-    ids=["no names", "no name", "twice", "authority", "challenge", "no challenge", "half of an external account", "flag"],
+     ({"challenges": ("dns-01",)}, "challenges"), ({"challenges": ()}, "challenges"), ({"eab_kid": "1"}, "eab_hmac_file"), ({"agree_tos": "yes"}, "agree_tos"),
+     ({"domains": ("a.example.com,*.example.com",)}, "dns must be given"), ({"domains": ("https://a.example.com",)}, "names of hosts")],
+    ids=["no names", "no name", "twice", "authority", "challenge", "no challenge", "half of an external account", "flag", "wildcard", "address of a page"],
 )  # fmt: skip
 def test_wrong_settings_are_refused(values: dict[str, Any], word: str) -> None:
     """Before anything is opened."""

@@ -20,7 +20,7 @@ from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.records import Found, Records
 from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.plans.delivery import deliver
-from tlsio.acme.plans.plan import Plan, load_plan, normalize, store_plan
+from tlsio.acme.plans.plan import Plan, load_plan, normalize, plan_key, store_plan
 from tlsio.certs.bundle import read
 from tlsio.model.checks import wrong_value
 from tlsio.model.errors import TLSError
@@ -151,7 +151,10 @@ async def _take_certificate(found: Certificate, plan: Plan, notes: tuple[str, ..
             await store_plan(storage, plan)
             await deliver(plan, found)
         elif kept != plan:
-            plan, notes = kept, ("The storage has another plan for these names, which is kept.",)
+            plan, notes = (
+                kept,
+                (f"The storage has another plan for these names, which is kept. Remove {plan_key(plan.name)} to take this one.",),
+            )
     return Taken("certificate", plan.name, is_taken=True, is_renewed=plan.is_renewed, notes=notes)
 
 

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.acme_account import account
-from tlsio.cli.acme_options import account_options, chosen_server, external_account, run_with_storage, server_option, storage_options
+from tlsio.cli.acme_options import (
+    account_options,
+    chosen_server,
+    external_account,
+    run_with_storage,
+    server_option,
+    shown_storage,
+    storage_options,
+)
 from tlsio.cli.acme_print import print_outcomes, print_standings
 from tlsio.cli.failures import FINDING, report
 from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, print_json
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.progress import progress
+from tlsio.model.checks import wrong_value
 from tlsio.model.errors import TLSError
 
 if TYPE_CHECKING:
@@ -88,8 +97,9 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
     """Obtain a certificate for NAMEs, and keep it: `tlsio acme renew` renews it in the same way.
 
     Without --webroot, --dns and ports, this machine answers the authority on port 80, or else 443.
-    One certificate is for all names. It is in the storage, and in --cert and --key if you give
-    them. Hooks get RENEWED_DOMAINS and RENEWED_LINEAGE, as from certbot.
+    One certificate is for all names, which may have commas between them. It is in the storage, and
+    in --cert and --key if you give them. Hooks get RENEWED_DOMAINS and RENEWED_LINEAGE, as from
+    certbot.
     """
     terms_agreed, bound = options.pop("agree_tos"), external_account(options.pop("eab_kid"), options.pop("eab_hmac_file"))
     plan = _plan(names, options)
@@ -99,18 +109,19 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
         with progress(f"Obtaining a certificate for {', '.join(plan.names)}"):
             return await keeper.obtain(plan, is_forced=force)
 
-    print_outcomes([run_with_storage(storage, storage_secret_file, run)])
+    print_outcomes([run_with_storage(storage, storage_secret_file, run)], note=", and kept: --force obtains another")
 
 
 @acme.command(
     examples="""
     tlsio acme renew                              for a timer: what is due, and quickly done if nothing is
     tlsio acme renew --dry-run                    what would be renewed, and whether that would work
+    tlsio acme renew --dry-run --force            the same of what is not due
     tlsio acme renew example.com --force
     """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-f", "--force", is_flag=True, help="Renew although it is not due, or the last try failed just now.")
+@click.option("-f", "--force", is_flag=True, help="Renew, or try out, although it is not due, or the last try failed just now.")
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing. With Let's Encrypt, try all of it out with its staging server.")
 @storage_options
 def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: str | None, force: bool, dry_run: bool) -> int:
@@ -128,7 +139,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
         for plan in await _plans(opened, names):
             try:
                 with progress(f"Renewing {plan.name}"):
-                    outcomes.append(await (keeper.rehearse(plan) if dry_run else keeper.renew(plan, is_forced=force)))
+                    outcomes.append(await (keeper.rehearse(plan, is_forced=force) if dry_run else keeper.renew(plan, is_forced=force)))
             except (TLSError, OSError) as error:  # the others are renewed all the same
                 click.echo(f"{plan.name}: ", err=True, nl=False)
                 report(error, as_json=False)
@@ -162,8 +173,12 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     elif found:
         print_standings(found, now)
     else:
-        click.echo("The storage has no certificates.")
-    return FINDING if any(one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found) else 0
+        click.echo(f"There are no certificates in {shown_storage(storage)}.")
+    return (
+        FINDING
+        if any(one.trouble.message or one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found)
+        else 0
+    )
 
 
 @acme.command(
@@ -177,12 +192,29 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     "--reason", type=click.Choice(_REASONS), metavar="REASON", help=f"What the authority publishes about it: {', '.join(_REASONS)}."
 )
 @click.option("--renew", "is_renewed", is_flag=True, help="Obtain a new certificate first, with a new key.")
+@server_option
+@click.option("--server-ca", type=NEW_FILE, metavar="FILE", help="Roots of the authority's own server, in place of the default ones.")
 @storage_options
-def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, reason: str | None, is_renewed: bool) -> None:
-    """Revoke the certificate called NAME, for instance because others have its key."""
+def revoke(  # noqa: PLR0913 - one for each option
+    name: str,
+    *,
+    storage: str | None,
+    storage_secret_file: str | None,
+    reason: str | None,
+    is_renewed: bool,
+    server: str,
+    server_ca: str | None,
+) -> None:
+    """Revoke the certificate called NAME, for instance because others have its key.
+
+    One that a server has obtained needs --server, unless it is of Let's Encrypt; the server
+    replaces it by itself.
+    """
 
     async def run(opened: Storage) -> Plan:
-        [plan] = await _plans(opened, (name,))
+        plan = await _plan_of_server(opened, name, server, server_ca)
+        if plan is None or is_renewed:
+            [plan] = await _plans(opened, (name,))
         await _keeper(opened).revoke(plan, reason, is_renewed=is_renewed)
         return plan
 
@@ -190,7 +222,8 @@ def revoke(name: str, *, storage: str | None, storage_secret_file: str | None, r
     if is_json():
         print_json({"names": list(plan.names), "revoked": True, "renewed": is_renewed})
     else:
-        click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else '; it is not renewed any more'}")
+        after = "; it is not renewed any more" if plan.is_renewed else "; the server replaces it"
+        click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else after}")
 
 
 @acme.command(
@@ -247,7 +280,9 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
     for name in ("server_ca", "dns_settings", "cert", "key"):
         if name in given:
             given[name] = str(Path(given[name]).absolute())
-    found = normalize(names)
+    found = normalize([name for one in names for name in one.split(",") if name])
+    if "dns" not in given and (wildcards := [name for name in found if name.startswith("*.")]):
+        raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
     given["webroots"] = _webroots(given.pop("webroots", ()), found)
     if not {"dns", "http_port", "tls_port"} & set(given) and not given["webroots"]:
         given |= {"http_port": _HTTP, "tls_port": _HTTPS}
@@ -275,6 +310,19 @@ def _keeper(storage: Storage, **options: Any) -> Keeper:
     return Keeper(storage, **options)
 
 
+async def _plan_of_server(storage: Storage, name: str, server: str, server_ca: str | None) -> Plan | None:
+    """Return what a server's certificate is revoked by; None: there is none, or it has a plan."""
+    from tlsio.acme.issuers.acme_issuer import issuer_name  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415
+    from tlsio.acme.plans.survey import survey  # noqa: PLC0415
+
+    directory, [wanted] = chosen_server(server), normalize([name])
+    for one in await survey(storage, datetime.now(UTC)):
+        if one.plan is None and one.names[0] == wanted and one.issuer == issuer_name(directory):
+            return Plan(names=one.names, server=directory, server_ca=server_ca, is_renewed=False)
+    return None
+
+
 async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
     """Return the plans that are called so; without names, all that are renewed.
 
@@ -287,5 +335,7 @@ async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
         return [plan for plan in await load_plans(storage) if plan.is_renewed]
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
-        raise click.UsageError(f"The storage has no certificate called {missing[0]}. `tlsio acme status` shows those there are.")
+        raise click.UsageError(
+            f"The storage has no certificate called {missing[0]} that this command renews. `tlsio acme status` shows those there are."
+        )
     return [plan for plan in found.values() if plan is not None]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tlsio.acme.client.account_key import ExternalAccount
     from tlsio.acme.storage.storage import Storage
 
-__all__ = ["account_options", "chosen_server", "external_account", "run_with_storage", "server_option", "storage_options"]
+__all__ = ["account_options", "chosen_server", "external_account", "run_with_storage", "server_option", "shown_storage", "storage_options"]
 
 _T = TypeVar("_T")
 
@@ -88,6 +88,13 @@ def external_account(kid: str | None, hmac_file: str | None) -> ExternalAccount 
     if not key:
         raise ConfigError(f"The first line of {hmac_file} is empty", code="ERR_TLS_CONFIG", hint="Write the HMAC key into it.")
     return ExternalAccount(kid, key)
+
+
+def shown_storage(place: str | None) -> str:
+    """Return where the storage is; the URL of Redis may have a password, and is not shown."""
+    from tlsio.acme.plans.places import default_folder  # noqa: PLC0415 - the extra may be missing
+
+    return "Redis" if place is not None and "://" in place else str(place or default_folder())
 
 
 def run_with_storage(place: str | None, secret_file: str | None, action: Callable[[Storage], Coroutine[Any, Any, _T]]) -> _T:

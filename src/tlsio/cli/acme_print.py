@@ -32,26 +32,31 @@ _REASONS = {
 }
 
 
-def print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    """Print what became of each plan."""
+def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "") -> None:
+    """Print what became of each plan.
+
+    Args:
+        outcomes: Of each plan.
+        note: What is said about a certificate that is kept.
+    """
     if is_json():
         print_json([_as_json(one) for one in outcomes])
         return
     if not outcomes:
-        click.echo("Nothing was renewed.")
+        click.echo("No certificate here is renewed by `tlsio acme renew`.")
     for one in outcomes:
-        click.echo(f"{', '.join(one.plan.names)}: {_describe(one)}")
+        click.echo(f"{', '.join(one.plan.names)}: {_describe(one, note)}")
         if one.state == "obtained" and one.plan.cert is not None:
             click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
 
 
-def _describe(one: Outcome) -> str:
+def _describe(one: Outcome, note: str) -> str:
     if one.state == "obtained" and one.certificate is not None:
         return f"obtained, until {print_instant(one.certificate.not_after)}"
     if one.state == "rehearsed":
         return "would be renewed, and the staging server has issued a certificate"
     if one.state == "kept":
-        return f"not due before {print_instant(one.renewal.at)}"
+        return f"not due before {print_instant(one.renewal.at)}{note}"
     if one.state == "waiting" and one.trouble.next_try is not None:
         return (
             f"failed {one.trouble.failures} times, next try {print_instant(one.trouble.next_try)}: {for_people(one.trouble.message or '')}"
@@ -82,8 +87,12 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
     width = None if sys.stdout.isatty() else _WIDE
     Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, no_color=is_plain).print(table)
     for one in found:
-        if one.trouble.failures:
-            count = f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
+        if one.trouble.failures or one.trouble.message:
+            count = (
+                "The last try failed"
+                if not one.trouble.failures
+                else f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
+            )
             then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
             click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
 
@@ -96,5 +105,5 @@ def _end(one: Standing, now: datetime) -> str:
 
 def _renewal(one: Standing) -> str:
     if one.renews_at is None:
-        return "no"
+        return "no, it was revoked" if one.reason == "revoked" else "no"
     return f"{print_instant(one.renews_at)}, {_REASONS[one.reason]}"

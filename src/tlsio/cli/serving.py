@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,9 @@ _HTTP_OPTIONS = (
         callback=lambda _context, _parameter, value: None if value is None else int(value),
         help="301 is for clients that do not know 308.  [default: 308]",
     ),
-    click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /health, by plain HTTP there."),
+    click.option(
+        "--metrics", metavar="HOST:PORT", help="Serve /metrics for Prometheus, /health, and with --domain /acme, by plain HTTP there."
+    ),
 )
 HTTP_NAMES = ("forwarded_allow_ips", "strict_host", "hsts", "redirect", "redirect_status", "metrics")
 
@@ -135,15 +138,17 @@ def run_settings(settings: Settings, *, only_checks: bool) -> int:
         asyncio.run(https_run.check(settings))
         click.echo(json.dumps({"ok": True}) if is_json() else "All is well.")
         return 0
-    return https_run.run(settings, _announce)
+    domain = "" if settings.acme is None else settings.acme.groups[0][0]
+    return https_run.run(settings, partial(_announce, "" if domain.startswith("*") else domain))
 
 
-def _announce(host: str, port: int | None) -> None:
+def _announce(domain: str, host: str, port: int | None) -> None:
+    """Print where it serves; by a domain, if it has a certificate for one."""
     if is_json():
         click.echo(json.dumps({"serving": host, "port": port}))
         return
     if host in _EVERY:
-        shown, where = "localhost", f", on {_EVERY[host]}"
+        shown, where = domain or "localhost", f", on {_EVERY[host]}"
     else:
         shown, where = f"[{host}]" if ":" in host else host, ""
     click.echo(f"Serving https://{shown}:{port}{where} (Ctrl-C ends it)" if port else "Serving on a Unix socket", err=True)

@@ -28,6 +28,8 @@ _OWN_WORDS = (
     ("overwrite=True", "--force"),
     ("tlsio.certs.dev.init()", "tlsio dev init"),
     ("tlsio.certs.dhparams()", "tlsio dhparam"),
+    ("external_account=ExternalAccount(kid, hmac_key)", "--eab-kid and --eab-hmac-file"),
+    ("external_account.hmac_key", "--eab-hmac-file"),
     ("(untrust)", "(tlsio dev untrust)"),
     ("tlsio.certs.read(...).to_pfx(...)", "tlsio pfx"),
     ("to_pfx()", "tlsio pfx"),
@@ -50,6 +52,7 @@ _OWN_WORDS = (
         "tlsio pin FILE",
     ),
 )
+_EITHER = "ca= or extra_ca="  # most commands have one option for roots
 _ALIASES = {
     "terms_agreed": "agree_tos",
     "directory_url": "server",
@@ -104,6 +107,8 @@ def translate(text: str, *, is_hint: bool = False) -> str:
     if STANDARD_INPUT in context.meta:
         text = _CONTENT.sub("standard input", text)
     names = _Names(context, is_hint=is_hint)
+    if names.find("extra_ca") is None:
+        text = text.replace(_EITHER, "ca=")
     indent = text[: len(text) - len(text.lstrip())]
     sentences = [names.translate(sentence) for sentence in _SENTENCE_END.split(text[len(indent) :])]
     return indent + " ".join(one for one in sentences if one and not (is_hint and names.lack(one)))
@@ -151,7 +156,7 @@ class _Names:
 
     def translate(self, sentence: str) -> str:
         """Return a sentence with the names of the command."""
-        return _NAMED.sub(self._name, _SUBJECT.sub(lambda found: self._find(found["subject"]) or found[0], sentence))
+        return _NAMED.sub(self._name, _SUBJECT.sub(lambda found: self.find(found["subject"]) or found[0], sentence))
 
     def lack(self, sentence: str) -> bool:
         """Tell whether a translated sentence names what the command does not have."""
@@ -159,7 +164,7 @@ class _Names:
 
     def _name(self, found: re.Match[str]) -> str:
         name = found["option"] or found["given"] or found["word"]
-        own = self._find(name)
+        own = self.find(name)
         if found["given"]:
             return f"given as {own or ('FILE' if name in _SOURCES else name)}"
         if own is None:
@@ -167,7 +172,7 @@ class _Names:
             return found[0] if self._is_hint else name.replace("_", " ")
         return f"{own} {found['value']}" if found["value"] else own
 
-    def _find(self, name: str) -> str | None:
+    def find(self, name: str) -> str | None:
         """Return what the user types for an option of the library."""
         wanted = {name, _ALIASES.get(name, name), f"server_{name}"}
         for one in self._parameters:

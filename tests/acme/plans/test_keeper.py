@@ -132,8 +132,46 @@ async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_p
     with pytest.raises(ConfigError, match="ended with 3") as caught:
         await keeper.obtain(plan)
     assert caught.value.code == "ERR_ACME_HOOK"
+    assert caught.value.hint is not None
+    assert "in place" in caught.value.hint
     assert (tmp_path / "second").exists()
     assert (await keeper.look(plan)).state == "kept"
+    assert await load_plans(keeper.storage) == [plan]  # it is renewed, although nothing was deployed
+
+
+@pytest.mark.slow
+async def test_a_certificate_that_cannot_be_written_is_renewed_all_the_same(pebble: Pebble, tmp_path: Path) -> None:
+    """It was ordered, and the plan is not lost with the error."""
+    (tmp_path / "file").touch()
+    plan = make_plan(pebble, tmp_path, names=("unwritten.example.com",), cert=str(tmp_path / "file" / "cert.pem"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(OSError, match="file"):
+        await keeper.obtain(plan)
+    assert (await keeper.look(plan)).state == "kept"
+    assert await load_plans(keeper.storage) == [plan]
+
+
+@pytest.mark.slow
+async def test_a_certificate_for_fewer_names_is_obtained(pebble: Pebble, tmp_path: Path) -> None:
+    """One for more names would tell clients of names that it was not asked for."""
+    plan = make_plan(pebble, tmp_path, names=("fewer.example.com", "more.example.com"))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    outcome = await keeper.obtain(replace(plan, names=plan.names[:1]))
+    assert outcome.state == "obtained"
+    assert outcome.certificate is not None
+    assert outcome.certificate.names == {"fewer.example.com"}
+
+
+@pytest.mark.slow
+async def test_a_failing_pre_hook_orders_nothing(pebble: Pebble, tmp_path: Path) -> None:
+    """And the error does not say that there is a certificate."""
+    plan = make_plan(pebble, tmp_path, names=("early.example.com",), pre_hooks=("exit 4",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ConfigError, match="ended with 4") as caught:
+        await keeper.obtain(plan)
+    assert (caught.value.code, caught.value.hint) == ("ERR_ACME_HOOK", "Correct the command.")
+    assert (await keeper.look(plan)).certificate is None
 
 
 @pytest.mark.slow
@@ -152,6 +190,19 @@ async def test_a_rehearsal_orders_from_staging_alone(pebble: Pebble, tmp_path: P
 
 
 @pytest.mark.slow
+async def test_a_rehearsal_of_what_is_not_due_is_asked_for(pebble: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an import, when nothing is due for weeks."""
+    plan = make_plan(pebble, tmp_path, names=("early-rehearsal.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    with Pebble(http_port=pebble.http_port) as staging:
+        monkeypatch.setattr(keeper_module, "STAGING", {pebble.directory_url: staging.directory_url})
+        assert (await keeper.rehearse(plan)).state == "kept"
+        outcome = await keeper.rehearse(plan, is_forced=True)
+    assert (outcome.state, outcome.renewal.reason) == ("rehearsed", "asked")
+
+
+@pytest.mark.slow
 async def test_a_revoked_certificate_is_not_renewed_by_its_plan(pebble: Pebble, tmp_path: Path) -> None:
     """But replaced by a server with the same storage, to which it is marked."""
     plan = make_plan(pebble, tmp_path, names=("revoked.example.com",))
@@ -164,6 +215,19 @@ async def test_a_revoked_certificate_is_not_renewed_by_its_plan(pebble: Pebble, 
     assert await load_plan(keeper.storage, plan.name) == replace(plan, is_renewed=False)
     [standing] = await survey(keeper.storage, datetime.now(UTC))
     assert (standing.reason, standing.renews_at) == ("revoked", None)
+
+
+@pytest.mark.slow
+async def test_a_certificate_of_a_server_is_revoked_without_a_plan(pebble: Pebble, tmp_path: Path) -> None:
+    """No plan is left that would keep it from being renewed."""
+    plan = make_plan(pebble, tmp_path, names=("of-a-server.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    await keeper.storage.delete(f"plans/{plan.name}.json")
+    await keeper.revoke(plan)
+    assert await load_plans(keeper.storage) == []
+    [standing] = await survey(keeper.storage, datetime.now(UTC))
+    assert (standing.reason, standing.renews_at is None) == ("revoked", False)
 
 
 async def test_what_is_not_there_cannot_be_revoked(pebble: Pebble, tmp_path: Path) -> None:
@@ -213,8 +277,10 @@ async def test_dns_is_answered_by_a_program(pebble: Pebble, tmp_path: Path) -> N
         ("hook", ""),
         ("hook", "command = ["),
         ("lexicon", 'provider = "x"'),
+        ("hook", 'command = "/bin/true"\ndns01 = 5'),
+        ("hook", 'command = "/bin/true"\n[dns01]\npropagatoin = 5'),
     ],
-    ids=range(5),
+    ids=range(7),
 )
 async def test_wrong_settings_of_dns_are_named(pebble: Pebble, tmp_path: Path, kind: str, text: str) -> None:
     """With the file, and without what is in it."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tlsio.model.errors import ConfigError, FetchError, missing_extra
+from tlsio.model.errors import ACMEError, ConfigError, FetchError, add_hint, missing_extra
 
 try:
     import h11  # noqa: F401
@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["REASONS", "Client"]
+
+# What authorities answer to a binding that they do not know, or with a wrong key.
+_BINDING_PROBLEMS = frozenset({"unauthorized", "malformed", "externalAccountRequired"})
 
 _TIMEOUT = 30.0  # seconds of one request; Let's Encrypt's own client uses 45
 _POLL_TIMEOUT = 300.0  # seconds of waiting for one order or authorization; acmez waits as long
@@ -199,7 +202,13 @@ class Client:
         payload |= {"contact": list(contact)} if contact else {}
         if external_account is not None:
             payload["externalAccountBinding"] = external_account.bind(key, directory.new_account)
-        return await self._account(directory, key, payload)
+        try:
+            return await self._account(directory, key, payload)
+        except ACMEError as error:
+            if external_account is not None and error.problem in _BINDING_PROBLEMS:
+                del error.__notes__[:]  # the usual hint is about orders
+                add_hint(error, "Compare external_account=ExternalAccount(kid, hmac_key) with what the authority has given you.")
+            raise
 
     async def find_account(self, key: AccountKey) -> Account:
         """Return the account of a key; `problem` is `"accountDoesNotExist"` if it has none."""

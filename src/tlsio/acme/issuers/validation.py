@@ -100,8 +100,12 @@ class Validation:
                 await self._client.respond(account, offer)
                 await self._client.wait_for_authorization(account, authorization.url)
             except ACMEError as error:
-                _log.warning("%s for %s failed: %s", solver.type, authorization.identifier, error)
-                self._has_alternatives &= any(self._candidates(authorization))
+                is_last = not any(self._candidates(authorization))
+                # The last failure is the caller's to report.
+                _log.log(
+                    logging.DEBUG if is_last else logging.WARNING, "%s for %s failed: %s", solver.type, authorization.identifier, error
+                )
+                self._has_alternatives &= not is_last
                 raise
             finally:
                 await _clean_up(solver, challenge)

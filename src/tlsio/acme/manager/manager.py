@@ -33,6 +33,7 @@ from tlsio.connection.revocation.http_fetch import fetch
 from tlsio.connection.tasks import failure_of_task
 from tlsio.model.checks import check_duration, check_function, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, StoreError, UsageStateError
+from tlsio.model.instants import print_instant
 from tlsio.model.options.parse import parse_context_options
 
 if TYPE_CHECKING:
@@ -498,7 +499,8 @@ class Manager(Emitter):
 
     def _failed(self, managed: Managed) -> None:
         trouble = managed.trouble
-        _log.warning("No certificate for %s, next try at %s: %s", ", ".join(managed.names), trouble.next_try, trouble.message)
+        then = "" if trouble.next_try is None else f", next try at {print_instant(trouble.next_try)}"
+        _log.warning("No certificate for %s%s: %s", ", ".join(managed.names), then, trouble.message)
         self._emit("failed", describe(managed, self._clock()), managed.error)
 
     def _broke(self, managed: Managed) -> None:

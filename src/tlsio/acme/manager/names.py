@@ -16,8 +16,9 @@ from tlsio.model.errors import UsageError, UsageValueError, missing_extra
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["PublicSuffixes", "address_of", "is_private", "parse_group", "parse_groups"]
+__all__ = ["NAME_HINT", "PublicSuffixes", "address_of", "is_private", "parse_group", "parse_groups"]
 
+NAME_HINT = "Give host names, wildcards such as *.example.com, or IP addresses, without https:// and without a path."
 _MAX_NAMES = 100  # of one certificate; Let's Encrypt's limit
 # RFC 6761, RFC 6762, RFC 8375, RFC 9476, and ICANN's reservation of 2024: no public authority
 # certifies names below these.
@@ -64,7 +65,7 @@ def _parse(given: object) -> str:
     parsed = parse_name(given)
     if isinstance(parsed, x509.DNSName | x509.IPAddress):
         return str(parsed.value)
-    raise wrong_value("names", f"has {given!r:.100}", hint="Give host names, wildcards such as *.example.com, or IP addresses.")
+    raise wrong_value("names", f"must be names of hosts and addresses, got {given!r:.100}", hint=NAME_HINT)
 
 
 def address_of(server_name: str) -> str | None:

@@ -65,6 +65,7 @@ class Serving:
         if managed.temporary is not None and now < managed.temporary[1]:
             return managed.temporary[0]
         context = self._make_temporary(managed.names)
+        _log.info("Until there is a certificate for %s, a temporary one is served, which clients refuse", managed.name)
         managed.temporary = context, now + _TEMPORARY_USE
         return context
 

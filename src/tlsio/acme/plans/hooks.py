@@ -31,10 +31,17 @@ _log = logging.getLogger("tlsio.acme")
 # A reload of a service takes seconds; systemctl gives up after 90.
 _TIMEOUT = 300.0
 _SHOWN = 2000  # bytes of its output in an error
+_HINT = "Correct the command."
+_DEPLOYED = "The certificate itself is in place. Correct the command by another `tlsio acme obtain`, and run it by hand this time."
 
 
-async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
+async def run_hooks(commands: Sequence[str], plan: Plan, *, is_deployed: bool = False) -> None:
     """Run hooks one after the other, all of them, also after a failure.
+
+    Args:
+        commands: For `/bin/sh`.
+        plan: What they are about.
+        is_deployed: A new certificate is in place, which an error says.
 
     Raises:
         ConfigError: the first failure; others are logged.
@@ -42,7 +49,7 @@ async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
     failures = []
     for command in commands:
         try:
-            await run_hook(command, plan)
+            await run_hook(command, plan, hint=_DEPLOYED if is_deployed else _HINT)
         except ConfigError as error:
             failures.append(error)
     for failure in failures[1:]:
@@ -51,12 +58,13 @@ async def run_hooks(commands: Sequence[str], plan: Plan) -> None:
         raise failures[0]
 
 
-async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> None:  # noqa: ASYNC109 - a limit of the hook's own
+async def run_hook(command: str, plan: Plan, *, hint: str = _HINT, timeout: float = _TIMEOUT) -> None:  # noqa: ASYNC109 - a limit of the hook's own
     """Run one hook to its end. A cancellation ends it, with the processes that it has started.
 
     Args:
         command: For `/bin/sh`.
         plan: What it is about.
+        hint: What an error says to do.
         timeout: Seconds after which it is killed.
 
     Raises:
@@ -75,7 +83,7 @@ async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> No
             async with asyncio.timeout(timeout):
                 await asyncio.shield(end)
         except TimeoutError:
-            raise _failed(command, f"has not ended after {timeout:g} seconds, and was killed") from None
+            raise _failed(command, f"has not ended after {timeout:g} seconds, and was killed", hint) from None
         finally:
             if not end.done():
                 with contextlib.suppress(ProcessLookupError):
@@ -85,12 +93,11 @@ async def run_hook(command: str, plan: Plan, *, timeout: float = _TIMEOUT) -> No
         output.seek(max(0, output.tell() - _SHOWN))
         text = output.read(_SHOWN).decode(errors="replace").strip()
     if process.returncode != 0:
-        raise _failed(command, f"ended with {process.returncode}", text)
+        raise _failed(command, f"ended with {process.returncode}", hint, text)
     if text:
         _log.info("The hook %r printed: %s", command, text)
 
 
-def _failed(command: str, problem: str, output: str = "") -> ConfigError:
+def _failed(command: str, problem: str, hint: str, output: str = "") -> ConfigError:
     shown = f": {output}" if output else ""
-    hint = "The certificate itself is in place. Correct the command, and run `tlsio acme renew --force` for the names."
     return ConfigError(f"The hook {command!r} {problem}{shown}", code="ERR_ACME_HOOK", hint=hint)

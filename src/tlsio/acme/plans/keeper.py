@@ -20,12 +20,12 @@ from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import Found, Records
-from tlsio.acme.manager.renewal import choose_in_window, choose_time
+from tlsio.acme.manager.renewal import Renewal, choose_in_window, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.hooks import run_hooks
 from tlsio.acme.plans.places import STAGING
-from tlsio.acme.plans.plan import store_plan
+from tlsio.acme.plans.plan import load_plan, store_plan
 from tlsio.acme.plans.solvers import solving
 from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tlsio.acme.client.account_key import ExternalAccount
-    from tlsio.acme.manager.renewal import Renewal
     from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
@@ -120,29 +119,37 @@ class Keeper:
         return Outcome(plan, state, None if found is None else found.certificate, renewal, trouble)
 
     async def obtain(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
-        """Obtain a certificate if there is none or it is due, deliver it, and keep the plan.
+        """Obtain a certificate if there is none or it is due, keep the plan, and deliver it.
+
+        The plan is kept as soon as there is a certificate, also if that cannot be delivered.
 
         Args:
-            plan: The certificate.
+            plan: The certificate; one for other names, or for more, does not do.
             is_forced: Obtain one in any case.
         """
-        outcome = await self._renew(plan, is_forced=is_forced, is_patient=False)
+        outcome = await self._renew(plan, is_forced=is_forced, is_patient=False, is_new=True)
         if outcome.state == "kept" and outcome.certificate is not None:
+            await store_plan(self.storage, plan)
             await deliver(plan, outcome.certificate)
-        await store_plan(self.storage, plan)
         return outcome
 
     async def renew(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
         """Renew a certificate if it is due, and deliver it; waits longer after each failure."""
         return await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
 
-    async def rehearse(self, plan: Plan) -> Outcome:
+    async def rehearse(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
         """Try a renewal out, and change nothing.
 
-        If the authority has a staging server, a certificate is ordered there and thrown away;
-        neither hooks nor files of the plan are touched.
+        If the authority has a staging server, a certificate is ordered there and thrown away. The
+        hooks around an order run; deploy hooks do not, and no file of the plan is touched.
+
+        Args:
+            plan: The certificate.
+            is_forced: Try it out although it is not due, or the last try failed just now.
         """
         outcome = await self.look(plan)
+        if is_forced:
+            outcome = replace(outcome, state="due", renewal=Renewal(self._clock(), "asked"))
         if outcome.state == "kept" or plan.server not in STAGING:
             return outcome
         trial = replace(plan, server=STAGING[plan.server], cert=None, key=None, deploy_hooks=())
@@ -153,7 +160,8 @@ class Keeper:
         """Revoke the certificate of a plan. A server that uses it replaces it then.
 
         Args:
-            plan: It is not renewed any more.
+            plan: It is not renewed any more. One that is not stored is that of a server, which
+                replaces the certificate.
             reason: As of `Issuer.revoke`.
             is_renewed: Obtain a new one first, and go on with the plan.
 
@@ -168,11 +176,12 @@ class Keeper:
             await self._renew(plan, is_forced=True, is_patient=False)
         await self.issuer(plan).revoke(found.certificate.leaf, reason)
         if not is_renewed:
-            await store_plan(self.storage, replace(plan, is_renewed=False))
+            if await load_plan(self.storage, plan.name) is not None:
+                await store_plan(self.storage, replace(plan, is_renewed=False))
             async with records.lock(plan.names) as lock:
                 await records.save_facts(plan.names, Found(found.certificate, replace(found.facts, revoked_at=self._clock())), lock)
 
-    async def _renew(self, plan: Plan, *, is_forced: bool, is_patient: bool) -> Outcome:
+    async def _renew(self, plan: Plan, *, is_forced: bool, is_patient: bool, is_new: bool = False) -> Outcome:
         await self.storage.check()
         records = _records(self.storage, plan)
         async with records.lock(plan.names) as lock:
@@ -181,7 +190,8 @@ class Keeper:
                 found = await self._ask(plan, found, records, lock)
             now = self._clock()
             renewal = _find_renewal(plan, found, now)
-            if found is not None and not is_forced and renewal.at > now:
+            is_exact = not is_new or (found is not None and found.certificate.names == frozenset(plan.names))
+            if found is not None and not is_forced and renewal.at > now and is_exact:
                 return Outcome(plan, "kept", found.certificate, renewal)
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
@@ -195,8 +205,10 @@ class Keeper:
                 raise
             await records.save(plan.names, new, lock)
             await records.save_trouble(plan.names, NO_TROUBLE, lock)
+        if is_new:
+            await store_plan(self.storage, plan)
         await deliver(plan, new.certificate)
-        await run_hooks(plan.deploy_hooks, plan)
+        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
         return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
     async def _issue(self, plan: Plan, found: Found | None) -> Found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
+from tlsio.acme.manager.names import NAME_HINT
 from tlsio.acme.storage.keys import key_segment
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.model.checks import check_bool, check_filled_text, check_int, wrong_value
@@ -170,7 +171,7 @@ def normalize(names: Sequence[str]) -> tuple[str, ...]:
     """
     parsed = parse_names(names)
     if other := [describe_name(one) for one in parsed if not isinstance(one, x509.DNSName | x509.IPAddress)]:
-        raise wrong_value("names", f"must be names of hosts and addresses, got {other[0]!r}")
+        raise wrong_value("names", f"must be names of hosts and addresses, got {other[0]!r}", hint=NAME_HINT)
     if not 0 < len(parsed) <= _MAX_NAMES:
         raise wrong_value("names", f"must be 1 to {_MAX_NAMES} names, got {len(parsed)}")
     return tuple(describe_name(one) for one in parsed)

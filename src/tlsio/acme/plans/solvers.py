@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["make_dns01", "solving"]
 
 _MAX_SETTINGS = 65536  # bytes
+_FOR_TESTS = frozenset({"provider", "clock", "sleep"})
 _PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
 
 
@@ -101,12 +103,25 @@ def make_dns01(kind: str, path: str | Path | None) -> Dns01:
     settings = {} if path is None else _read_settings(Path(path))
     shared = settings.pop("dns01", {})
     label = path or "dns_settings="
+    _check_names(label, _PROVIDERS[kind], settings)
+    if not isinstance(shared, dict):
+        raise ConfigError(f"{label}: dns01 is not a table", code="ERR_ACME_DNS_SETTINGS", hint="Write [dns01] above its settings.")
+    _check_names(f"{label}: [dns01]", Dns01, {"provider": None, **shared})
     try:
         return Dns01(_PROVIDERS[kind](**settings), **shared)
-    except TypeError as error:  # an unknown or missing argument
-        raise ConfigError(f"{label}: {error}", code="ERR_ACME_DNS_SETTINGS", hint="The reference of ACME lists the settings.") from None
     except UsageError as error:
         raise ConfigError(f"{label}: {error.message}", code="ERR_ACME_DNS_SETTINGS", hint=error.hint) from None
+
+
+def _check_names(label: str | Path, made: Any, settings: dict[str, Any]) -> None:
+    """Refuse settings that a class does not have, or has no default for."""
+    known = inspect.signature(made).parameters
+    unknown = [name for name in settings if name not in known]
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in settings]
+    if unknown or missing:
+        problem = f"there is no setting {unknown[0]!r}" if unknown else f"the setting {missing[0]!r} is missing"
+        hint = f"The settings are {', '.join(name for name in known if name not in _FOR_TESTS)}."
+        raise ConfigError(f"{label}: {problem}", code="ERR_ACME_DNS_SETTINGS", hint=hint)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

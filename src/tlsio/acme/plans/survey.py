@@ -7,6 +7,7 @@ other machines.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tlsio.acme.storage.storage import Storage
 
 __all__ = ["Standing", "survey"]
+
+_log = logging.getLogger("tlsio.acme")
 
 _AT_ONCE = 20  # names that are read at a time
 
@@ -107,9 +110,12 @@ async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, no
 async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, ...]:
     """Return the names of a stored certificate, that of its place first; (): it is damaged."""
     data = await storage.load(f"{CERTIFICATES}/{issuer}/{segment}/certificate.pem")
+    if data is None:
+        return ()
     try:
-        names = Certificate.read(data or b"", issuer).names
-    except ConfigError:
+        names = Certificate.read(data, issuer).names
+    except ConfigError as error:
+        _log.warning("%s (%s/%s/%s)", error.message, CERTIFICATES, issuer, segment)
         return ()
     return tuple(sorted(names, key=lambda name: (key_segment(name) != segment, name)))
 

@@ -74,7 +74,10 @@ class ACME:
                 object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if not self.domains:
             raise wrong_value("domains", "is empty", hint="Give the names of the server.")
-        parse_groups(self.groups)
+        groups = parse_groups(self.groups)
+        wildcards = [name for group in groups for name in group if name.startswith("*.")]
+        if wildcards and self.dns is None and self.server != INTERNAL:
+            raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
         check_bool("agree_tos", self.agree_tos)
         if wrong := [one for one in self.challenges or () if one not in _CHALLENGES]:
             raise wrong_value("challenges", f"must have {' and '.join(_CHALLENGES)} alone, got {wrong[0]!r}")
