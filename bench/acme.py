@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAMES = ("one.example.com", "two.example.com")
-PATIENCE = 60.0
+PATIENCE = 150.0  # Caddy tries again after a minute
 PAUSE = 0.025  # between two handshakes of the client, which cost the server CPU time too
 TICKS = os.sysconf("SC_CLK_TCK")
 APP = """
