@@ -44,3 +44,13 @@ def test_missing_extra_is_named_in_one_line(package: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"tlsio: the package {package} is not installed: pip install 'tlsio[cli]'\n"
+
+
+@pytest.mark.slow
+def test_text_that_is_not_unicode_is_printed_as_json(tmp_path: Path) -> None:
+    """A damaged file may have it; a lone surrogate cannot be encoded, but has an escape in JSON."""
+    (tmp_path / "status").mkdir()
+    (tmp_path / "status" / "a.example.json").write_text('{"names": ["a.example"], "code": "ERR", "message": "bad \\ud800"}')
+    command = [sys.executable, "-m", "tlsio", "acme", "status", "--json", "--storage", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert json.loads(done.stdout)[0]["error"]["message"] == "bad \ud800"

@@ -18,6 +18,7 @@ from ports import own_port
 from tlsio.acme.certbot import import_tree
 from tlsio.acme.storage.file_storage import FileStorage
 from tlsio.https import ACME, Server, serve
+from tlsio.https.tls.automatic import Automatic
 from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -266,6 +267,15 @@ def test_a_certificate_cannot_be_given_too(tmp_path: Path, option: str) -> None:
     """It would not be served."""
     with pytest.raises(UsageError, match=option):
         Server(echo, acme=ACME(domains=("a.example.com",), storage=str(tmp_path)), **{option: b"x"})  # type: ignore[arg-type]
+
+
+def test_secret_of_another_encoding_is_refused_without_being_shown(tmp_path: Path) -> None:
+    """As any other text that is not base64url."""
+    (tmp_path / "hmac").write_bytes("gehéim".encode())
+    settings = ACME(domains=("a.example.com",), agree_tos=True, storage=str(tmp_path), eab_kid="1", eab_hmac_file=tmp_path / "hmac")
+    with pytest.raises(UsageError, match="base64url") as caught:
+        Automatic(settings).take_options({})
+    assert "geh" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

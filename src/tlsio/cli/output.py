@@ -41,7 +41,9 @@ def is_json() -> bool:
 
 def print_json(value: object) -> None:
     """Print a value as indented JSON, its messages in the words of the command."""
-    click.echo(json.dumps(translate_json(value), indent=2, ensure_ascii=False))
+    text = json.dumps(translate_json(value), indent=2, ensure_ascii=False)
+    # A lone surrogate, as a damaged file may have, cannot be printed; so escaped, it is JSON too.
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def print_lines(lines: Iterable[str], *, err: bool = False) -> None:

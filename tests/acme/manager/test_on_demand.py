@@ -281,7 +281,8 @@ def test_challenges_of_managed_and_pending_names_are_answered() -> None:
         reverse = "1." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa"
         names = ["a.example", "1.2.0.192.in-addr.arpa", reverse, "b.shop.example"]
         for name in [*names, "c.example", "2.2.0.192.in-addr.arpa", "x.in-addr.arpa"]:
-            manager.challenge_for(name)
+            answer = manager.challenge_for(name)
+            assert not asyncio.iscoroutine(answer) or await answer is None
         assert challenges.asked == names
         await waiting
 

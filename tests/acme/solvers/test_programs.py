@@ -81,6 +81,19 @@ async def test_a_cancellation_kills_a_hook(script: Callable[[str], Path], tmp_pa
     assert await _ends(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.slow
+async def test_programs_leave_the_threads_of_the_loop_free(script: Callable[[str], Path]) -> None:
+    """Files of the storage and host names wait for these, and a program may wait for minutes."""
+    path = script("exec sleep 60")
+    hooks = [asyncio.create_task(HookProgram(path).add_txt(NAME, str(number))) for number in range(40)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await asyncio.to_thread(lambda: "free") == "free"
+    for hook in hooks:
+        hook.cancel()
+    await asyncio.gather(*hooks, return_exceptions=True)
+
+
 async def _ends(pid: int) -> bool:
     """Wait until a process is gone, or only its parent does not know yet."""
     for _ in range(200):

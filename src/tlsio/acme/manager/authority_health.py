@@ -50,14 +50,17 @@ class AuthorityHealth:
 
         When a pause is over, one order tries, and the others wait for its result.
         """
+        if (wait := self.find_wait(now)) is not None:
+            return wait
+        if self.paused_until is not None:
+            self._is_tried = True
+        return None
+
+    def find_wait(self, now: datetime) -> datetime | None:
+        """Return until when `admit` would not admit an order."""
         if self.paused_until is None:
             return None
-        if (pause := self.find_pause(now)) is not None:
-            return pause
-        if self._is_tried:
-            return now + _WAIT_FOR_TRIAL
-        self._is_tried = True
-        return None
+        return self.find_pause(now) or (now + _WAIT_FOR_TRIAL if self._is_tried else None)
 
     def end(self) -> None:
         """Note that an order has ended, in whatever way."""

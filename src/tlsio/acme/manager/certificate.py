@@ -73,10 +73,12 @@ class Certificate:
         if len(keys) != 1 or not keys[0][1].endswith(b"PRIVATE KEY") or not 0 < len(chain) <= _MAX_CHAIN:
             raise _unreadable(issuer, "it is not one private key and a chain of certificates in PEM")
         try:
-            leaf = base64.b64decode(chain[0][2])
+            leaf, *others = (base64.b64decode(block[2]) for block in chain)
             found = parse(leaf)
+            for one in others:  # whose damage would be met later, by each look at the revocation list
+                parse(one)
         except (binascii.Error, TLSError):
-            raise _unreadable(issuer, "its first certificate is damaged") from None
+            raise _unreadable(issuer, "one of its certificates is damaged") from None
         if found.not_before is None or found.not_after is None:
             raise _unreadable(issuer, "its life cannot be read")
         above = sys.intern("".join(block[0].decode("ascii") for block in chain[1:]))

@@ -7,8 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.bounded_lock import hold_lock
+from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import parse_json, read_instant
 from tlsio.acme.manager.records import CERTIFICATES, STATUS
+from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -56,13 +58,22 @@ async def remove_expired(storage: Storage, in_use: Collection[str], clock: Calla
     for key in await storage.list(STATUS):
         times = parse_json(await storage.load(key)).get("failed_at")
         last = read_instant(times[-1]) if isinstance(times, list) and times else None
-        if last is not None and last + _STATUS_GRACE < clock():
+        if last is not None and last < clock() - _STATUS_GRACE:
             await storage.delete(key)
     return removed
 
 
 async def _is_over(storage: Storage, key: str, in_use: Collection[str], now: datetime) -> bool:
-    """Tell by the facts, of which a certificate has some since it was obtained or looked at."""
+    """Tell by the facts, of which a certificate has some since it was obtained or looked at.
+
+    Facts of another certificate tell nothing: a process may have died before it wrote new ones.
+    """
     facts = parse_json(await storage.load(key))
-    end = read_instant(facts.get("not_after"))
-    return end is not None and end + _GRACE < now and facts.get("fingerprint") not in in_use
+    end, fingerprint = read_instant(facts.get("not_after")), facts.get("fingerprint")
+    if end is None or end >= now - _GRACE or fingerprint in in_use:
+        return False
+    value = await storage.load(f"{key.rpartition('/')[0]}/{_FILE}")
+    try:
+        return value is None or Certificate.read(value, "").fingerprint == fingerprint
+    except ConfigError:
+        return True

@@ -20,6 +20,7 @@ from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.names import address_of, parse_group, parse_groups
 from tlsio.acme.manager.on_demand import OnDemand
 from tlsio.acme.manager.orders import Orders
+from tlsio.acme.manager.pinned_files import pin_files
 from tlsio.acme.manager.records import Records
 from tlsio.acme.manager.schedule import Schedule
 from tlsio.acme.manager.serving import Serving, Table
@@ -27,14 +28,14 @@ from tlsio.acme.manager.status import ManagerStats, describe
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.manager.upkeep import Upkeep
 from tlsio.acme.manager.workers import Outage, Workers
+from tlsio.acme.storage.keys import check_key
 from tlsio.connection.emitter import Emitter
 from tlsio.connection.revocation.crl_cache import CrlCache
 from tlsio.connection.revocation.http_fetch import fetch
-from tlsio.connection.tasks import failure_of_task
+from tlsio.connection.tasks import failure_of_task, find_awaitable
 from tlsio.model.checks import check_duration, check_function, wrong_type, wrong_value
 from tlsio.model.errors import ConfigError, StoreError, UsageStateError
 from tlsio.model.instants import print_instant
-from tlsio.model.options.parse import parse_context_options
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -58,6 +59,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
 _LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
+_LOOK_FOR_DEFAULT = timedelta(minutes=1)  # while it has no valid certificate
 _HOUSEKEEPING = timedelta(days=1)
 _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would refuse the client
 _MAX_ON_DEMAND = 10_000  # names; a further one takes the place of the oldest that nobody uses
@@ -123,6 +125,7 @@ class Manager(Emitter):
 
         Raises:
             UsageError: an argument is of the wrong type, or something is not a name.
+            OSError: a file of `context`, which is read now and not again.
             ConfigError: an option of `context`; or the package `publicsuffixlist` is missing, which
                 `on_demand` needs.
         """
@@ -134,7 +137,7 @@ class Manager(Emitter):
         options = dict(context or {})
         if taken := {"cert", "key", "pfx"}.intersection(options):
             raise wrong_value("context", f"has {min(taken)!r}", hint="Certificates come from the issuers.")
-        parse_context_options(options)
+        options = pin_files(options)
         self._clock = clock or partial(datetime.now, UTC)
         self._chance = chance or random.Random()  # noqa: S311 - spreads load; nothing is secret
         self._storage = storage
@@ -244,15 +247,23 @@ class Manager(Emitter):
     def challenge_for(self, server_name: str, /) -> Any:
         """Return the context that answers an authority; see `ContextSource`.
 
-        Names that nobody manages are not looked for: strangers cause no reads of the storage.
+        Names that nobody manages are not looked for: strangers cause no reads of the storage. A
+        name that another process may obtain on demand is looked for if the hook permits it.
         """
-        if self._challenges is None or not self._may_be_pending(server_name):
+        name, on_demand = address_of(server_name) or server_name, self._on_demand
+        if self._challenges is None:
             return None
-        return self._challenges.context_for_challenge(server_name)
+        if name in self._by_name or (on_demand is not None and on_demand.is_pending(name)):
+            return self._challenges.context_for_challenge(server_name)
+        return None if on_demand is None or self._runner is None else self._find_challenge(name, on_demand)
 
-    def _may_be_pending(self, server_name: str) -> bool:
-        name = address_of(server_name) or server_name
-        return name in self._by_name or (self._on_demand is not None and self._on_demand.is_pending(name))
+    async def _find_challenge(self, name: str, on_demand: OnDemand) -> SecureContext | None:
+        if not await on_demand.may_be_pending(name):
+            return None
+        found: Any = self._challenges.context_for_challenge(name)
+        awaitable = find_awaitable(found)
+        context: SecureContext | None = found if awaitable is None else await awaitable
+        return context
 
     def is_temporary(self, name: str) -> bool:
         """Tell whether a temporary self-signed certificate is served for a name."""
@@ -320,6 +331,7 @@ class Manager(Emitter):
 
         Raises:
             UsageError: the name is not managed.
+            UsageStateError: it was removed, or the manager was stopped, in the meantime.
             TLSError: it has no certificate that is valid; the error of the order.
             StoreError: the storage failed.
         """
@@ -328,26 +340,43 @@ class Manager(Emitter):
         managed.order_after, managed.error, managed.trouble = None, None, NO_TROUBLE
         while managed.task is not None:  # it began before this call, and may end without an order
             await asyncio.wait((managed.task,))
+        self._check_life(managed)
         self._schedule.remove(managed)
-        await asyncio.shield(self._workers.work_on(managed))
+        work = self._workers.work_on(managed)
+        await asyncio.wait((work,))  # a cancelled caller leaves it running
+        self._check_life(managed)
+        if work.cancelled():  # by an issuer that cancels itself
+            raise _not_yet(f"The order for {name} was interrupted", managed)
+        work.result()
         if managed.error is not None:
             raise managed.error
         if not managed.is_valid(self._clock()):
-            raise ConfigError(
-                f"There is no certificate for {name} yet: {managed.trouble.message or 'the authority is left alone for now'}",
-                code="ERR_ACME_NOT_YET",
-                hint="The status has the time of the next try.",
-            )
+            raise _not_yet(f"There is no certificate for {name} yet", managed)
         return describe(managed, self._clock())
 
     async def renew(self, name: str) -> CertificateStatus:
-        """Replace the certificate of a name now, whatever failed before. Raises as `obtain`."""
+        """Replace the certificate of a name now, whatever failed before.
+
+        Raises:
+            ConfigError: it was not replaced, because the authority is left alone for now, or its
+                limits are reached (`ERR_ACME_NOT_YET`).
+            TLSError: as `obtain`.
+        """
         managed = self._find(name)
-        managed.renew_over = managed.facts.fingerprint
+        replaced = managed.renew_over = managed.facts.fingerprint
         try:
-            return await self.obtain(name)
+            status = await self.obtain(name)
         finally:
             managed.renew_over = None
+        if status.fingerprint == replaced:
+            raise _not_yet(f"The certificate for {name} was not replaced", managed)
+        return status
+
+    def _check_life(self, managed: Managed) -> None:
+        """Refuse to work on what was removed, or after `stop`."""
+        if self._runner is None or self._managed.get(managed.name) is not managed:
+            reason = "is not managed any more" if self._runner is not None else "was not obtained, because the manager was stopped"
+            raise UsageStateError(f"The certificate for {managed.name} {reason}")
 
     def _find(self, name: str) -> Managed:
         managed = self._by_name.get(parse_group(name)[0])
@@ -399,6 +428,7 @@ class Manager(Emitter):
         while True:
             if abs(self._find_drift() - drift) > _SET:
                 drift = self._find_drift()
+                next_housekeeping = min(next_housekeeping, self._clock() + _HOUSEKEEPING)
                 self._clock_was_set()
             self._workers.add(self._schedule.take_due())
             if self._clock() >= next_housekeeping:
@@ -418,6 +448,7 @@ class Manager(Emitter):
         """Plan anew: the noted times mean nothing. A machine that slept comes here too."""
         _log.info("The clock was set, or the machine has slept: all certificates are looked at")
         self._orders.forget_waits()
+        self._outage.forget_wait()
         for managed in self._managed.values():
             managed.order_after, managed.blocks, managed.next_look, managed.trouble = None, None, None, NO_TROUBLE
             if managed.task is None:
@@ -439,6 +470,8 @@ class Manager(Emitter):
                 return
 
     async def _tend(self, managed: Managed) -> None:
+        if self._managed.get(managed.name) is not managed:
+            return  # removed while it waited for a worker
         now, on_demand = self._clock(), self._on_demand
         is_due = managed.is_on_demand and managed.find_order(now) <= now
         if is_due and on_demand is not None and not (managed.was_used and await on_demand.permits(managed.name)):
@@ -451,11 +484,18 @@ class Manager(Emitter):
         if self._runner is None or self._managed.get(managed.name) is not managed:
             return
         self._upkeep.warn(managed)
+        if managed is self._default and managed.next_look is not None and not managed.is_valid(self._clock()):
+            # Servers have it at hand as their default, so no handshake looks for a better one.
+            managed.next_look = min(managed.next_look, self._clock() + _LOOK_FOR_DEFAULT)
         self._schedule.put(managed, due or max(self._upkeep.plan(managed), self._clock() + _REST))
 
     async def _admit(self, managed: Managed) -> None:
         """Obtain the certificate of a name that a client has asked for, and manage it then."""
-        await self._upkeep.tend(managed)
+        try:
+            await self._upkeep.tend(managed)
+        except StoreError as error:
+            self._outage.fail(error)
+            raise
         if managed.certificate is None or managed.name in self._by_name:
             return
         unused = [one for one in self._managed.values() if one.is_on_demand]
@@ -476,6 +516,8 @@ class Manager(Emitter):
             self._tasks.discard(task)
 
     async def _keep_house(self) -> None:
+        if not any(one.is_valid(self._clock()) for one in self._managed.values()):
+            return  # this clock may be wrong, and what seems to have expired may serve other machines
         in_use = {one.facts.fingerprint for one in self._managed.values()}
         try:
             await remove_expired(self._storage, in_use, self._clock, self._emit)
@@ -529,6 +571,14 @@ class Manager(Emitter):
         return f"<Manager of {', '.join(list(self._managed)[:5])}{', ...' if len(self._managed) > 5 else ''}>"  # noqa: PLR2004
 
 
+def _not_yet(what: str, managed: Managed) -> ConfigError:
+    return ConfigError(
+        f"{what}: {managed.trouble.message or 'the authority is left alone for now'}",
+        code="ERR_ACME_NOT_YET",
+        hint="The status has the time of the next try.",
+    )
+
+
 def _check_issuers(issuers: Any, staging: Any) -> tuple[Issuer, ...]:
     if not isinstance(issuers, list | tuple) or not issuers:
         raise wrong_type("issuers", "a list of issuers", issuers)
@@ -536,6 +586,10 @@ def _check_issuers(issuers: Any, staging: Any) -> tuple[Issuer, ...]:
     for one in every:
         if not callable(getattr(one, "issue", None)) or not isinstance(getattr(one, "name", None), str):
             raise wrong_type("issuers", "issuers, such as ACMEIssuer or AuthorityIssuer", one)
+        if "/" in check_key(one.name, "issuer.name"):
+            raise wrong_value(
+                "issuer.name", f"is {one.name!r:.80}", hint="It is one segment of keys in the storage: letters, digits and . _ @ -"
+            )
     if len({one.name for one in every}) < len(every):
         raise wrong_value("issuers", "has two issuers of one name", hint="Their certificates would have the same place in the storage.")
     return tuple(issuers)

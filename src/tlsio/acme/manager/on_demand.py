@@ -26,6 +26,7 @@ _log = logging.getLogger("tlsio.acme")
 _MAX_PENDING = 64  # names that are being looked at; their handshakes wait
 _HOOK_TIMEOUT = 10.0  # seconds
 _REFUSED_FOR = 60.0  # seconds
+_FAILED_FOR = 5.0  # seconds; the storage failed, which is not asked again by each handshake
 _MAX_REFUSED = 10_000
 
 
@@ -57,11 +58,28 @@ class OnDemand:
         self._suffixes = PublicSuffixes()
         self._pending: dict[str, asyncio.Task[Managed | None]] = {}
         self._refused: OrderedDict[str, float] = OrderedDict()
+        self._asked = 0  # challenges for which the hook is asked now
         self.refused = 0
 
     def is_pending(self, name: str) -> bool:
-        """Whether a certificate for a name may be on its way."""
+        """Whether a certificate for a name may be on its way, in this process."""
         return name in self._pending
+
+    async def may_be_pending(self, name: str) -> bool:
+        """Whether a certificate for a name may be on its way in another process.
+
+        Its hook has permitted the name, so that of this process has to.
+        """
+        if self._is_refused(name) or not self._suffixes.is_host(name) or self._asked >= _MAX_PENDING:
+            return False
+        self._asked += 1
+        try:
+            is_permitted = await self.permits(name)
+        finally:
+            self._asked -= 1
+        if not is_permitted:
+            self._refuse(name)
+        return is_permitted
 
     async def find(self, name: str) -> Managed | None:
         """Return what serves a name; None: nothing does, now."""
@@ -88,7 +106,11 @@ class OnDemand:
             self._refuse(name)
             return None
         managed = Managed((name,), is_on_demand=True, was_used=True)
-        await self._admit(managed)
+        try:
+            await self._admit(managed)
+        except Exception:
+            self._refuse(name, _FAILED_FOR)
+            raise
         if managed.certificate is None:
             self._refuse(name)
         return managed
@@ -110,8 +132,8 @@ class OnDemand:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("No certificate for %s, which a client asked for: %s", name, error)
 
-    def _refuse(self, name: str) -> None:
-        self._refused[name] = asyncio.get_running_loop().time() + _REFUSED_FOR
+    def _refuse(self, name: str, seconds: float = _REFUSED_FOR) -> None:
+        self._refused[name] = asyncio.get_running_loop().time() + seconds
         self._refused.move_to_end(name)
         if len(self._refused) > _MAX_REFUSED:
             self._refused.popitem(last=False)

@@ -177,7 +177,7 @@ class Orders:
 
     def _find_known_wait(self, managed: Managed, issuer: Issuer, now: datetime) -> datetime | None:
         closed = self._closed.get((issuer.name, self._replaced_by(managed, issuer) is not None))
-        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_pause(now)
+        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_wait(now)
         return wait or (closed if closed is not None and now < closed else None)
 
     def _wait_until(self, managed: Managed, wait: datetime) -> None:
@@ -225,8 +225,10 @@ class Orders:
     async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
         """Order of the staging authority, whose limits are wide; its certificate is dropped.
 
-        If it is down, that says nothing.
+        If it is down, or wants to be left alone, that says nothing.
         """
+        if self._find_block(managed, staging) or self.health[staging.name].find_pause(self._clock()):
+            return
         try:
             await self._issue(managed, staging)
         except Exception as error:

@@ -56,6 +56,10 @@ class Outage:
             self._report(error)
         return self._until + timedelta(minutes=self._chance.random())
 
+    def forget_wait(self) -> None:
+        """Forget when to try again: the clock was set."""
+        self._until = None
+
     def end(self) -> None:
         """Note that the storage works."""
         if self.in_row:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import parse_json
 from tlsio.acme.manager.managed import Managed
+from tlsio.acme.manager.names import parse_group
 from tlsio.acme.manager.records import CERTIFICATES, STATUS, Records
 from tlsio.acme.plans.plan import load_plans, plan_key
 from tlsio.acme.storage.keys import key_segment
-from tlsio.model.errors import ConfigError
+from tlsio.model.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,7 @@ __all__ = ["Standing", "survey"]
 
 _log = logging.getLogger("tlsio.acme")
 
+_DEPTH = 3  # issuer, name and file
 _AT_ONCE = 20  # names that are read at a time
 
 
@@ -78,13 +80,13 @@ async def survey(storage: Storage, now: datetime) -> list[Standing]:
         StoreError: it cannot be read, or a plan in it is damaged.
     """
     plans = {plan_key(plan.name): plan for plan in await load_plans(storage)}
-    places = [key.split("/") for key in await storage.list(CERTIFICATES)]
-    issuers = sorted({place[1] for place in places if place[-1] == "certificate.pem"})
+    places = [key.split("/")[1:] for key in await storage.list(CERTIFICATES)]
+    segments = {place[1]: place[0] for place in places if len(place) == _DEPTH and place[-1] == "certificate.pem"}
+    issuers = sorted({place[0] for place in places if len(place) == _DEPTH})
     records = Records(storage, issuers)
-    segments = {place[2]: place[1] for place in places if place[-1] == "certificate.pem"}
     named = [plan.names for plan in plans.values()]
     named += [names for segment, issuer in segments.items() if (names := await _names_at(storage, issuer, segment))]
-    named += [tuple(found) for key in await storage.list(STATUS) if (found := parse_json(await storage.load(key)).get("names"))]
+    named += [names for key in await storage.list(STATUS) if (names := _read_names(await storage.load(key)))]
     slots = asyncio.Semaphore(_AT_ONCE)
 
     async def stand(names: tuple[str, ...]) -> Standing:
@@ -114,10 +116,20 @@ async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, .
         return ()
     try:
         names = Certificate.read(data, issuer).names
+        return tuple(sorted(names, key=lambda name: (key_segment(name) != segment, name)))
     except ConfigError as error:
         _log.warning("%s (%s/%s/%s)", error.message, CERTIFICATES, issuer, segment)
         return ()
-    return tuple(sorted(names, key=lambda name: (key_segment(name) != segment, name)))
+    except UsageError:
+        return ()
+
+
+def _read_names(status: bytes | None) -> tuple[str, ...]:
+    """Return the names that failures were noted for; (): the note is damaged."""
+    try:
+        return parse_group(parse_json(status).get("names"))
+    except UsageError:
+        return ()
 
 
 def _distinct(named: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:

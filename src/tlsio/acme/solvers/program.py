@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tlsio.acme.storage.uninterrupted import to_the_end
@@ -45,7 +46,11 @@ async def run_program(command: Sequence[str], label: str, *, seconds: float, giv
             )
         except OSError as error:
             raise ACMEError(f"{label} cannot be started: {error.strerror}", code="ERR_ACME_DNS", hint=hint) from error
-        end = asyncio.get_running_loop().run_in_executor(None, process.wait)
+        # A thread of its own: a few programs that wait for the DNS would take all of the loop's
+        # executor, on which files of the storage and host names wait.
+        waiter = ThreadPoolExecutor(1, "tlsio acme program")
+        end = asyncio.get_running_loop().run_in_executor(waiter, process.wait)
+        waiter.shutdown(wait=False)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(end)

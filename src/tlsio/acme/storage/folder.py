@@ -62,7 +62,7 @@ class Folder:
         finally:
             os.close(descriptor)
         if len(content) > MAX_VALUE_BYTES:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise OSError(errno.EINVAL, "it is too large for a value")  # not EFBIG, which a full disk gives
         return content
 
     def write(self, key: str, content: bytes, allow: Callable[[], contextlib.AbstractContextManager[None]]) -> None:

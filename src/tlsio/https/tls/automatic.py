@@ -125,7 +125,9 @@ class Automatic:
         settings = self._settings
         account = None
         if settings.eab_kid is not None and settings.eab_hmac_file is not None:
-            account = ExternalAccount(settings.eab_kid, settings.eab_hmac_file.read_text(encoding="ascii").partition("\n")[0].strip())
+            # Not "strict": text that is not ASCII is refused as a secret, like any other.
+            text = settings.eab_hmac_file.read_text(encoding="ascii", errors="replace")
+            account = ExternalAccount(settings.eab_kid, text.partition("\n")[0].strip())
         trust: dict[str, Any] = {} if settings.server_ca is None else {"ca": settings.server_ca}
         return ACMEIssuer(
             directory_of(server), self._storage, self._solvers, contact=settings.email, terms_agreed=settings.agree_tos,
