@@ -293,8 +293,9 @@ async def test_no_mutation_leads_elsewhere() -> None:
                 unfolded = re.sub(rb"\r?\n[ \t]+", b" ", request)  # h11 still reads lines that were folded
                 host = re.search(rb"(?im)^host:[ \t]*([^:\s]+)", unfolded)
                 assert host, failure
-                assert lines == [b"location: https://" + host[1] + lines[0].partition(host[1])[2]], failure
-                assert lines[0].partition(host[1])[2].startswith(b"/"), failure
+                place = b"location: https://" + host[1]
+                assert len(lines) == 1, failure
+                assert lines[0].startswith(place + b"/"), failure
                 assert rest == b"", failure
             else:
                 assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), failure
