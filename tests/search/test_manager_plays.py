@@ -101,8 +101,10 @@ class Play:
             await self.authorities[0].revoke(leaf_of(chance.choice(self.fleet).context_now(NAMES[0])))  # perhaps another's: no matter
             self.authorities[0].revoked = {one for one in self.authorities[0].revoked if self.is_of(self.authorities[0], one)}
         elif act == "move" and self.fleet:
-            now, leaf = stage.time.true_clock(), leaf_of(chance.choice(self.fleet).context_now(NAMES[1]))
-            authority.moved[leaf] = now - HOUR, now + chance.choice([-MINUTE, HOUR, 1000 * HOUR])
+            now, context = stage.time.true_clock(), chance.choice(self.fleet).context_now(NAMES[1])
+            window = now - HOUR, now + chance.choice([-MINUTE, HOUR, 1000 * HOUR])
+            if context is not None:  # the name may have been removed from that process
+                authority.moved[leaf_of(context)] = window
         await stage.pass_time(chance.choice([SECOND, MINUTE, 20 * MINUTE, 3 * HOUR, 30 * HOUR]))
 
     @staticmethod
