@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -108,10 +109,17 @@ class Bind:
             await server.wait_closed()
             await asyncio.gather(*tasks)
 
+    def _is_stopped(self) -> bool:
+        """Whether all of its threads are: a signal reaches them one after the other."""
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return all((task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T" for task in tasks)
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it answer nothing."""
         self._process.send_signal(signal.SIGSTOP)
+        while not self._is_stopped():
+            time.sleep(0.001)
         try:
             yield
         finally:
