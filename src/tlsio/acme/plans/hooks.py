@@ -6,16 +6,11 @@ of the plan's files, so that hooks written for certbot work. It gets no private 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import os
-import signal
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsio.acme.solvers.program import run_to_end
 from tlsio.model.environment import with_variables
 from tlsio.model.errors import ConfigError
 
@@ -73,27 +68,13 @@ async def run_hook(command: str, plan: Plan, *, hint: str = _HINT, timeout: floa
     variables = with_variables({"RENEWED_DOMAINS": " ".join(plan.names)})
     if plan.cert is not None:
         variables["RENEWED_LINEAGE"] = str(Path(plan.cert).parent.absolute())
-    with tempfile.TemporaryFile() as output:  # not a pipe: a service that the hook starts may keep it
-        # Not asyncio's subprocess: a cancellation while it starts would lose the process.
-        process = subprocess.Popen(  # noqa: S602, ASYNC220 - a command line of the user's own; it starts at once
-            command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, start_new_session=True
-        )
-        end = asyncio.get_running_loop().run_in_executor(None, process.wait)
-        try:
-            async with asyncio.timeout(timeout):
-                await asyncio.shield(end)
-        except TimeoutError:
-            raise _failed(command, f"has not ended after {timeout:g} seconds, and was killed", hint) from None
-        finally:
-            if not end.done():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # the shell, and what it has started
-                process.wait()
-                await end
-        output.seek(max(0, output.tell() - _SHOWN))
-        text = output.read(_SHOWN).decode(errors="replace").strip()
-    if process.returncode != 0:
-        raise _failed(command, f"ended with {process.returncode}", hint, text)
+    try:
+        ended = await run_to_end(["/bin/sh", "-c", command], seconds=timeout, most=_SHOWN, variables=variables)
+    except TimeoutError:
+        raise _failed(command, f"has not ended after {timeout:g} seconds, and was killed", hint) from None
+    text = ended.output.decode(errors="replace").strip()
+    if ended.code != 0:
+        raise _failed(command, f"ended with {ended.code}", hint, text)
     if text:
         _log.info("The hook %r printed: %s", command, text)
 

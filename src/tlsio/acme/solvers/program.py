@@ -9,17 +9,29 @@ import signal
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["run_program"]
+__all__ = ["Ended", "run_program", "run_to_end"]
 
 _SHOWN = 500  # characters of its output in an error
+
+
+class Ended(NamedTuple):
+    """How a program ended.
+
+    Attributes:
+        code: Its exit code; negative: the signal that killed it.
+        output: The end of what it printed.
+    """
+
+    code: int
+    output: bytes
 
 
 async def run_program(command: Sequence[str], label: str, *, seconds: float, given: bytes = b"", hint: str | None = None) -> None:
@@ -35,17 +47,40 @@ async def run_program(command: Sequence[str], label: str, *, seconds: float, giv
     Raises:
         ACMEError: it cannot be started, failed, or took too long (`ERR_ACME_DNS`).
     """
+    try:
+        ended = await run_to_end(command, seconds=seconds, given=given, most=_SHOWN)
+    except TimeoutError:
+        raise ACMEError(f"{label} has not ended after {seconds:g} s, and was killed", code="ERR_ACME_DNS", hint=hint) from None
+    except OSError as error:
+        raise ACMEError(f"{label} cannot be started: {error.strerror}", code="ERR_ACME_DNS", hint=hint) from error
+    if ended.code:
+        raise ACMEError(f"{label} ended with {ended.code}{_show(ended.output)}", code="ERR_ACME_DNS", hint=hint)
+
+
+async def run_to_end(
+    command: Sequence[str], *, seconds: float, most: int, given: bytes = b"", variables: Mapping[str, str] | None = None
+) -> Ended:
+    """Run a program. A cancellation kills it, with the processes that it has started.
+
+    Args:
+        command: The program and its arguments; no shell.
+        seconds: Until it is killed.
+        most: Bytes of its output that are returned.
+        given: Its standard input.
+        variables: Its environment; None: that of this process.
+
+    Raises:
+        TimeoutError: it was killed.
+        OSError: it cannot be started.
+    """
     # Files and not pipes: what the program starts may keep them, and so cannot delay its end.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as stdin:
         stdin.write(given)
         stdin.seek(0)
-        try:
-            # Not asyncio's subprocess: a cancellation while it starts would lose the process.
-            process = subprocess.Popen(  # noqa: S603, ASYNC220 - a program of the user's own; it starts at once
-                command, stdin=stdin, stdout=output, stderr=output, start_new_session=True
-            )
-        except OSError as error:
-            raise ACMEError(f"{label} cannot be started: {error.strerror}", code="ERR_ACME_DNS", hint=hint) from error
+        # Not asyncio's subprocess: a cancellation while it starts would lose the process.
+        process = subprocess.Popen(  # noqa: S603, ASYNC220 - a program of the user's own; it starts at once
+            command, stdin=stdin, stdout=output, stderr=output, env=variables, start_new_session=True
+        )
         # A thread of its own: a few programs that wait for the DNS would take all of the loop's
         # executor, on which files of the storage and host names wait.
         waiter = ThreadPoolExecutor(1, "tlsio acme program")
@@ -54,20 +89,17 @@ async def run_program(command: Sequence[str], label: str, *, seconds: float, giv
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(end)
-        except TimeoutError:
-            raise ACMEError(f"{label} has not ended after {seconds:g} s, and was killed", code="ERR_ACME_DNS", hint=hint) from None
         finally:
             if not end.done():
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await to_the_end(end)
-        if process.returncode:
-            raise ACMEError(f"{label} ended with {process.returncode}{_shown(output.fileno())}", code="ERR_ACME_DNS", hint=hint)
+        size = os.fstat(output.fileno()).st_size
+        return Ended(process.returncode, os.pread(output.fileno(), most, max(0, size - most)))
 
 
-def _shown(descriptor: int) -> str:
-    """Return the end of what it printed, as one printable line."""
-    data = os.pread(descriptor, _SHOWN, max(0, os.fstat(descriptor).st_size - _SHOWN))
-    text = " ".join(data.decode(errors="replace").split())
+def _show(output: bytes) -> str:
+    """Return what it printed as one printable line."""
+    text = " ".join(output.decode(errors="replace").split())
     printable = "".join(one if one.isprintable() else "?" for one in text)
     return f": {printable}" if printable else ""
