@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-from redis_server import RedisServer
+from running_redis import one_redis, redis_server
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["clock", "one_redis", "redis_server"]
 
 
 class Clock:
@@ -27,16 +24,3 @@ class Clock:
 def clock() -> Clock:
     """A clock that stands still."""
     return Clock()
-
-
-@pytest.fixture(scope="session")
-def _running_redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(_running_redis: RedisServer) -> RedisServer:
-    """A running Redis, empty; tests that stop it start one of their own."""
-    _running_redis.run("FLUSHALL")
-    return _running_redis

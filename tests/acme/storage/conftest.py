@@ -6,26 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from redis_server import RedisServer
+from running_redis import one_redis, redis_server
 from storages import Storages
 from tlsio.acme import MemoryStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def _running_redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def redis_server(_running_redis: RedisServer) -> RedisServer:
-    """A running Redis, empty; tests that stop it start one of their own."""
-    _running_redis.run("FLUSHALL")
-    return _running_redis
+__all__ = ["one_redis", "redis_server", "storages"]
 
 
 def _at(kind: str, request: pytest.FixtureRequest, folder: Path) -> Storages:
