@@ -8,7 +8,6 @@ import pytest
 import pki
 import tlsio
 from tlsio.certs import DH_GROUPS, dhparams, self_signed
-from tlsio.certs.diffie_hellman import _search
 from tlsio.native._core import DhParameters
 
 
@@ -45,15 +44,20 @@ def test_certtool_reads_them() -> None:
     assert b"generator" in done.stdout.lower()
 
 
-@pytest.mark.slow
-def test_new_ones_are_searched_for_with_progress() -> None:
-    """In this thread, with a number that grows. A private part: 2048 bits may take minutes."""
+def test_new_ones_are_searched_for_with_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this thread, with a number that grows; 8192 bits are not found before the third report."""
+    monkeypatch.setattr("tlsio.certs.diffie_hellman._PROGRESS_SECONDS", 0.02)
     steps: list[tuple[int, threading.Thread]] = []
-    pem = _search(1024, lambda count: steps.append((count, threading.current_thread())))
-    assert "(1024 bit)" in openssl_text(pem)
+
+    def note(count: int) -> None:
+        steps.append((count, threading.current_thread()))
+        if count and len(steps) > 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dhparams(8192, progress=note)
     counts = [count for count, _ in steps]
     assert counts == sorted(counts)
-    assert counts[-1] > 0
     assert {thread for _, thread in steps} == {threading.main_thread()}
 
 
