@@ -25,9 +25,11 @@ from tlsio.cli.output import is_json, print_json
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.progress import progress
 from tlsio.model.checks import wrong_value
-from tlsio.model.errors import TLSError
+from tlsio.model.errors import StoreError, TLSError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tlsio.acme.plans.keeper import Keeper, Outcome
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.storage.storage import Storage
@@ -135,8 +137,12 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
     async def run(opened: Storage) -> int:
         code = 0
         outcomes: list[Outcome] = []
-        keeper = _keeper(opened)
-        for plan in await _plans(opened, names):
+        keeper, damaged = _keeper(opened), list[StoreError]()
+        plans = await _plans(opened, names, damaged.append)
+        for failure in damaged:
+            report(failure, as_json=False)
+            code = FINDING
+        for plan in plans:
             try:
                 with progress(f"Renewing {plan.name}"):
                     outcomes.append(await (keeper.rehearse(plan, is_forced=force) if dry_run else keeper.renew(plan, is_forced=force)))
@@ -323,8 +329,8 @@ async def _plan_of_server(storage: Storage, name: str, server: str, server_ca: s
     return None
 
 
-async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
-    """Return the plans that are called so; without names, all that are renewed.
+async def _plans(storage: Storage, names: tuple[str, ...], damaged: Callable[[StoreError], object] | None = None) -> list[Plan]:
+    """Return the plans that are called so; without names, all that are renewed; see `load_plans`.
 
     Raises:
         UsageError: there is none.
@@ -332,7 +338,7 @@ async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
     from tlsio.acme.plans.plan import load_plan, load_plans, normalize  # noqa: PLC0415 - the extra may be missing
 
     if not names:
-        return [plan for plan in await load_plans(storage) if plan.is_renewed]
+        return [plan for plan in await load_plans(storage, damaged) if plan.is_renewed]
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
         raise click.UsageError(

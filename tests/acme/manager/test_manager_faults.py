@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,14 +13,14 @@ import tlsio
 from manager_stage import DAY, Stage, issuer_of, leaf_of, serve
 from simulated_authority import SimulatedAuthority
 from tlsio import certs
-from tlsio.acme import AuthorityIssuer
+from tlsio.acme import AuthorityIssuer, RenewalInfo
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from pathlib import Path
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 YEARS = 3650 * DAY
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST = "CN=first intermediate"
 PLACE = "certificates/first/a.example"
 EXPIRED = json.dumps({"not_after": "2000-12-31T23:59:59+00:00", "fingerprint": "x"}).encode()
@@ -122,6 +122,51 @@ def test_caller_that_waits_for_what_is_given_up(is_stopped: bool) -> None:  # no
 
     stage.run(main)
     assert len(stage.authority.orders) == 2
+
+
+def test_certificate_that_is_being_stored_survives_two_cancellations() -> None:
+    """By `remove`, and then by `stop`: it was issued, and counts."""
+    stage = Stage()
+    place = "certificates/first/b.example/certificate.pem"
+
+    async def main() -> None:
+        manager = stage.manage("a.example", "b.example")
+        await manager.start()
+        await stage.pass_time(MINUTE)
+        before = await stage.storage.load(place)
+        stage.storage.latency = 20.0
+        waiting = asyncio.ensure_future(manager.renew("b.example"))
+        while len(stage.authority.orders) < 3:
+            await stage.pass_time(SECOND)
+        await stage.pass_time(5 * SECOND)
+        manager.remove("b.example")
+        await stage.pass_time(SECOND)
+        await manager.stop()
+        stage.storage.latency = 0.0
+        assert await stage.storage.load(place) != before
+        with pytest.raises(tlsio.UsageStateError):
+            await waiting
+
+    stage.run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["text", RenewalInfo(EPOCH, EPOCH + DAY, None, float("nan"))], ids=["another type", "no number"])
+def test_suggestion_that_is_none_stops_no_renewal(wrong: Any) -> None:
+    """An issuer may be user code: without a suggestion the own rule holds."""
+    stage = Stage()
+
+    async def suggest(_certificate: bytes) -> Any:
+        return wrong
+
+    async def main() -> None:
+        stage.authority.renewal_info = suggest  # type: ignore[method-assign]
+        manager = stage.manage("a.example")
+        await manager.start()
+        await stage.pass_time(60 * DAY)
+        assert manager.status()[0].state == "valid"
+
+    stage.run(main)
 
 
 @pytest.mark.slow

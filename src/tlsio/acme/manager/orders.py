@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from tlsio.acme.manager.order_ledger import OrderLedger
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
+from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
 
 if TYPE_CHECKING:
@@ -304,7 +306,8 @@ class Orders:
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
-            await asyncio.wait((saving,))
+            with suppress(asyncio.CancelledError):  # once more: by `remove`, and then `stop`
+                await to_the_end(saving)
             if not saving.cancelled() and (error := saving.exception()) is not None:
                 _log.warning("A new certificate for %s could not be stored, and is lost: %s", managed.name, error)
             raise

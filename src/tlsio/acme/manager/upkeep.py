@@ -137,14 +137,14 @@ class Upkeep:
                 managed.facts = replace(managed.facts, next_poll=None)
                 return
             try:
-                info = await issuer.renewal_info(certificate.leaf)
+                facts = self._take(managed.facts, await issuer.renewal_info(certificate.leaf), managed.name)
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - an issuer may be user code; without a suggestion the own rule holds
                 _log.debug("%s was not asked when to renew %s: %s", issuer.name, managed.name, error)
                 managed.facts = replace(managed.facts, next_poll=now + self._spread(_AFTER_FAILED_POLL))
                 return
-            managed.facts = self._take(managed.facts, info, managed.name)
+            managed.facts = facts
             if managed.is_saved:
                 await self._records.save_facts(managed.names, Found(certificate, managed.facts), lock)
 
