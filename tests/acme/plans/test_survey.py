@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tlsio.acme import MemoryStorage
+from tlsio.acme.plans.plan import Plan, store_plan
 from tlsio.acme.plans.survey import survey
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
