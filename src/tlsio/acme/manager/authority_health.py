@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from tlsio.model.errors import ACMEError, ConfigError, FetchError
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
     from datetime import datetime
 
 __all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of"]
@@ -45,26 +47,27 @@ class AuthorityHealth:
         """Return until when to leave it alone; None: an order may try."""
         return self.paused_until if self.paused_until is not None and now < self.paused_until else None
 
-    def admit(self, now: datetime) -> datetime | None:
-        """Return until when to leave it alone; None: an order may be made, and `end` follows.
+    @contextmanager
+    def attempt(self, now: datetime) -> Iterator[datetime | None]:
+        """Admit an order for a block: yields until when to leave it alone; None: one may be made.
 
-        When a pause is over, one order tries, and the others wait for its result.
+        When a pause is over, one order tries, and the others wait for its result. Orders that began
+        before the pause may end meanwhile; the trial goes on.
         """
-        if (wait := self.find_wait(now)) is not None:
-            return wait
-        if self.paused_until is not None:
-            self._is_tried = True
-        return None
+        wait = self.find_wait(now)
+        is_trial = wait is None and self.paused_until is not None
+        self._is_tried |= is_trial
+        try:
+            yield wait
+        finally:
+            if is_trial:
+                self._is_tried = False
 
     def find_wait(self, now: datetime) -> datetime | None:
-        """Return until when `admit` would not admit an order."""
+        """Return until when `attempt` would not admit an order."""
         if self.paused_until is None:
             return None
         return self.find_pause(now) or (now + _WAIT_FOR_TRIAL if self._is_tried else None)
-
-    def end(self) -> None:
-        """Note that an order has ended, in whatever way."""
-        self._is_tried = False
 
     def succeed(self) -> None:
         """Note that it has answered as it should, which ends a pause."""

@@ -140,29 +140,26 @@ class Orders:
         errors: dict[str, Exception] = {}
         waits: list[datetime] = []
         for issuer in self._issuers_for(managed):
-            health = self.health[issuer.name]
-            wait = self._find_block(managed, issuer) or health.admit(self._clock())
-            if wait is not None:
-                waits.append(wait)
-                continue
-            try:
-                if (wait := await self._reserve(managed, issuer)) is not None:
+            with self.health[issuer.name].attempt(self._clock()) as pause:
+                wait = self._find_block(managed, issuer) or pause
+                if wait is None:
+                    wait = await self._reserve(managed, issuer)
+                if wait is not None:
                     waits.append(wait)
                     continue
-                if not errors:
-                    await self._presume_failure(managed, lock)
-                if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
-                    await self._rehearse(managed, self._staging)
-                found, context = await self._issue(managed, issuer)
-            except StoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
-                errors[issuer.name] = error
-            else:
-                await self._keep(managed, found, context, lock)
-                return
-            finally:
-                health.end()
+                try:
+                    if not errors:
+                        await self._presume_failure(managed, lock)
+                    if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
+                        await self._rehearse(managed, self._staging)
+                    found, context = await self._issue(managed, issuer)
+                except StoreError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
+                    errors[issuer.name] = error
+                    continue
+            await self._keep(managed, found, context, lock)
+            return
         if errors:
             await self._fail(managed, errors, lock)
         else:
@@ -227,13 +224,14 @@ class Orders:
 
         If it is down, or wants to be left alone, that says nothing.
         """
-        if self._find_block(managed, staging) or self.health[staging.name].find_pause(self._clock()):
-            return
-        try:
-            await self._issue(managed, staging)
-        except Exception as error:
-            if not is_of_authority(error):
-                raise
+        with self.health[staging.name].attempt(self._clock()) as pause:
+            if self._find_block(managed, staging) or pause:
+                return
+            try:
+                await self._issue(managed, staging)
+            except Exception as error:
+                if not is_of_authority(error):
+                    raise
 
     async def _issue(self, managed: Managed, issuer: Issuer) -> tuple[Found, SecureContext]:
         """Have one issuer issue, and check what it has issued."""
