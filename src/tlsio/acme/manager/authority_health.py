@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-__all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of"]
+__all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of", "was_issued"]
 
 # One failure may be about a single order; the second in a row is about the authority.
 _BEFORE_PAUSE = 2
@@ -75,8 +75,7 @@ class AuthorityHealth:
 
     def fail(self, error: BaseException, now: datetime) -> None:
         """Note a failure. The refusal of a name is an answer, and ends a pause too."""
-        is_wrong = isinstance(error, ACMEError) and error.code in _WRONG
-        if not is_wrong and not is_of_authority(error):
+        if not was_issued(error) and not is_of_authority(error):
             if isinstance(error, ACMEError):
                 self.succeed()
             return
@@ -97,6 +96,11 @@ def is_of_authority(error: BaseException) -> bool:
         # "unauthorized" with subproblems, or about an identifier, is a failed validation.
         return error.code in _UNUSABLE or (error.problem in _GENERAL_PROBLEMS and error.identifier is None and not error.subproblems)
     return isinstance(error, ConfigError | FetchError | OSError)
+
+
+def was_issued(error: BaseException) -> bool:
+    """Tell whether there is a certificate, which counts in limits, although it cannot be used."""
+    return isinstance(error, ACMEError) and error.code in _WRONG
 
 
 def retry_after_of(error: BaseException) -> timedelta | None:

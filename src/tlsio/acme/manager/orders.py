@@ -12,15 +12,15 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tlsio.acme.issuers.issuer import Limits
-from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of
+from tlsio.acme.manager.allowance import Allowance, most_failures
+from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of, was_issued
 from tlsio.acme.manager.backoff import find_wait
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.names import is_private
-from tlsio.acme.manager.order_ledger import OrderLedger
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
@@ -28,7 +28,7 @@ from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -44,9 +44,6 @@ __all__ = ["Orders"]
 _log = logging.getLogger("tlsio.acme")
 
 _ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
-_DEFAULT_LIMITS = Limits()
-_UNLIMITED = 1_000_000  # failures in an hour, of an authority without limits
-_SPREAD, _SPREAD_SHARE, _SPREAD_EACH = timedelta(seconds=10), 0.1, timedelta(seconds=1)
 _FIRST_POLL = timedelta(minutes=5)  # the window of a new certificate is far away
 
 
@@ -80,11 +77,7 @@ class Orders:
         self._chance = chance
         self._options = options
         self._adopt, self._obtained, self._failed = adopt, obtained, failed
-        self._ledger = OrderLedger(records.storage, clock)
-        # By issuer, and whether the order renews: until when the limits allow none; and how many
-        # certificates wait for that.
-        self._closed: dict[tuple[str, bool], datetime] = {}
-        self._crowds: dict[tuple[str, bool], int] = {}
+        self._allowance = Allowance(records.storage, clock, chance)
         self.health = {issuer.name: AuthorityHealth(chance) for issuer in (*issuers, *([staging] if staging else []))}
         self.counts: dict[tuple[str, str], int] = {}
 
@@ -121,8 +114,7 @@ class Orders:
 
     def forget_waits(self) -> None:
         """Forget until when to wait: the clock was set, and these times mean nothing."""
-        self._closed.clear()
-        self._crowds.clear()
+        self._allowance.forget_waits()
         for health in self.health.values():
             health.succeed()
 
@@ -141,9 +133,9 @@ class Orders:
         waits: list[datetime] = []
         for issuer in self._issuers_for(managed):
             with self.health[issuer.name].attempt(self._clock()) as pause:
-                wait = self._find_block(managed, issuer) or pause
+                wait = self._allowance.find_block(managed, issuer) or pause
                 if wait is None:
-                    wait = await self._reserve(managed, issuer)
+                    wait = await self._allowance.reserve(managed, issuer, is_renewal=self._is_renewal(managed, issuer))
                 if wait is not None:
                     waits.append(wait)
                     continue
@@ -152,13 +144,14 @@ class Orders:
                         await self._presume_failure(managed, lock)
                     if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
                         await self._rehearse(managed, self._staging)
-                    found, context = await self._issue(managed, issuer)
+                    found, context = await self._issue(managed, issuer, partial(self._may_repeat, managed, issuer, lock))
                 except StoreError:
                     raise
                 except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
                     errors[issuer.name] = error
                     continue
-            await self._keep(managed, found, context, lock)
+            counted = None if self._is_renewal(managed, issuer) else issuer
+            await self._keep(managed, found, context, lock, counted)
             return
         if errors:
             await self._fail(managed, errors, lock)
@@ -173,19 +166,11 @@ class Orders:
             self._wait_until(managed, min(waits))
 
     def _find_known_wait(self, managed: Managed, issuer: Issuer, now: datetime) -> datetime | None:
-        closed = self._closed.get((issuer.name, self._replaced_by(managed, issuer) is not None))
-        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_wait(now)
-        return wait or (closed if closed is not None and now < closed else None)
+        known = self._allowance.find_known_wait(managed, issuer, is_renewal=self._is_renewal(managed, issuer))
+        return known or self.health[issuer.name].find_wait(now)
 
     def _wait_until(self, managed: Managed, wait: datetime) -> None:
-        """Wait for an instant and longer: not all that wait for it come at once.
-
-        With ten thousand names, few of which may order in ten seconds, each one that came in vain
-        makes the others come less often.
-        """
-        crowd = max((self._crowds.get((one.name, False), 0) for one in self._issuers_for(managed)), default=0)
-        spread = _SPREAD + _SPREAD_SHARE * max(wait - self._clock(), timedelta()) + _SPREAD_EACH * crowd
-        managed.order_after = wait + spread * self._chance.random()
+        managed.order_after = self._allowance.spread(self._issuers_for(managed), wait)
 
     def _issuers_for(self, managed: Managed) -> tuple[Issuer, ...]:
         """Return the issuers to ask: local ones only for what is not public, or without others."""
@@ -193,25 +178,6 @@ class Orders:
         public = tuple(one for one in self._issuers if one not in local)
         first, second = (local, public) if all(map(is_private, managed.names)) else (public, local)
         return first or second
-
-    def _find_block(self, managed: Managed, issuer: Issuer) -> datetime | None:
-        """Return until when an issuer wants to be left alone about this name."""
-        block = (managed.blocks or {}).get(issuer.name)
-        return block if block is not None and self._clock() < block else None
-
-    async def _reserve(self, managed: Managed, issuer: Issuer) -> datetime | None:
-        """Note an order; or return when the limits allow the next one."""
-        limits = _limits_of(issuer)
-        if limits is None:
-            return None
-        kind = issuer.name, self._replaced_by(managed, issuer) is not None
-        wait = await self._ledger.reserve(issuer.name, limits, is_renewal=kind[1])
-        if wait is None:
-            self._crowds[kind] = max(self._crowds.get(kind, 0) - 1, 0)
-        else:
-            self._closed[kind] = wait
-            self._crowds[kind] = self._crowds.get(kind, 0) + 1
-        return wait
 
     async def _presume_failure(self, managed: Managed, lock: Lock) -> None:
         """Note a failure before there is one: this process may not live to note it."""
@@ -225,21 +191,40 @@ class Orders:
         If it is down, or wants to be left alone, that says nothing.
         """
         with self.health[staging.name].attempt(self._clock()) as pause:
-            if self._find_block(managed, staging) or pause:
+            if self._allowance.find_block(managed, staging) or pause:
                 return
             try:
-                await self._issue(managed, staging)
+                await self._issue(managed, staging, None)
             except Exception as error:
                 if not is_of_authority(error):
                     raise
 
-    async def _issue(self, managed: Managed, issuer: Issuer) -> tuple[Found, SecureContext]:
+    async def _may_repeat(self, managed: Managed, issuer: Issuer, lock: Lock, error: Exception) -> bool:
+        """Count a failed order of an issuer that would order again; tell whether it may.
+
+        Each order counts in the limits, and each failed one for the name.
+        """
+        noted = self._add_failure(managed, *_describe({issuer.name: error}))
+        if noted.count_recent(self._clock()) >= most_failures(self._issuers_for(managed)):
+            return False
+        if await self._allowance.reserve(managed, issuer, is_renewal=False) is not None:
+            return False
+        managed.trouble = noted
+        self._count(issuer, "failed")
+        await self._presume_failure(managed, lock)
+        return True
+
+    async def _issue(
+        self, managed: Managed, issuer: Issuer, may_repeat: Callable[[Exception], Awaitable[bool]] | None
+    ) -> tuple[Found, SecureContext]:
         """Have one issuer issue, and check what it has issued."""
         health = self.health[issuer.name]
+        options: dict[str, Any] = {"may_repeat": may_repeat} if getattr(issuer, "repeats_orders", False) else {}
+        issued: Issued | None = None
         replaced = self._replaced_by(managed, issuer)
         try:
             async with asyncio.timeout(_ORDER_TIMEOUT):
-                issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile)
+                issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile, **options)
             certificate, context = self._read(issued, issuer, managed)
         except Exception as error:
             now = self._clock()
@@ -247,6 +232,8 @@ class Orders:
             if (wait := retry_after_of(error)) is not None:
                 managed.blocks = {**(managed.blocks or {}), issuer.name: now + wait}
             health.fail(error, now)
+            if (issued is not None or was_issued(error)) and not self._is_renewal(managed, issuer):
+                await self._allowance.note_issued(managed, issuer)
             raise
         self._count(issuer, "issued")
         health.succeed()
@@ -260,6 +247,10 @@ class Orders:
         )
         found = Found(certificate, facts)
         return Found(certificate, self.complete(found)), context
+
+    def _is_renewal(self, managed: Managed, issuer: Issuer) -> bool:
+        """Tell whether an order names a certificate that it replaces, and counts in few limits."""
+        return self._replaced_by(managed, issuer) is not None
 
     def _replaced_by(self, managed: Managed, issuer: Issuer) -> bytes | None:
         """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
@@ -293,12 +284,12 @@ class Orders:
 
     # ---- results
 
-    async def _keep(self, managed: Managed, found: Found, context: SecureContext, lock: Lock) -> None:
+    async def _keep(self, managed: Managed, found: Found, context: SecureContext, lock: Lock, counted: Issuer | None) -> None:
         """Serve a new certificate, and store it, also if this is cancelled meanwhile."""
         managed.trouble, managed.order_after, managed.blocks = NO_TROUBLE, None, None
         self._adopt(managed, found, context)
         managed.is_saved = False
-        saving = asyncio.ensure_future(self._store(managed, found, lock))
+        saving = asyncio.ensure_future(self._store(managed, found, lock, counted))
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
@@ -309,9 +300,12 @@ class Orders:
         finally:
             self._obtained(managed)
 
-    async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
+    async def _store(self, managed: Managed, found: Found, lock: Lock, counted: Issuer | None) -> None:
+        """Store a certificate, and count it for its issuer; None: it renewed another one."""
         await self._records.save(managed.names, found, lock)
         await self._records.save_trouble(managed.names, NO_TROUBLE, lock)
+        if counted is not None:
+            await self._allowance.note_issued(managed, counted)
         managed.is_saved = True
 
     async def save(self, managed: Managed) -> None:
@@ -323,7 +317,8 @@ class Orders:
         async with self._records.lock(managed.names) as lock:
             await self.follow(managed)
             if managed.certificate is not None and not managed.is_saved:
-                await self._store(managed, Found(managed.certificate, managed.facts), lock)
+                issuer = next((one for one in self._issuers if one.name == managed.certificate.issuer), None)
+                await self._store(managed, Found(managed.certificate, managed.facts), lock, issuer)
 
     async def _fail(self, managed: Managed, errors: Mapping[str, Exception], lock: Lock) -> None:
         """Note a failure: of the name, or only of the authorities."""
@@ -336,7 +331,7 @@ class Orders:
             trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
         else:
             trouble = self._add_failure(managed, code, message)
-        blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]
+        blocks = [block for issuer in self._issuers_for(managed) if (block := self._allowance.find_block(managed, issuer))]
         if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
             trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
         managed.trouble, managed.renew_over = trouble, None
@@ -346,8 +341,7 @@ class Orders:
 
     def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
         wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)
-        most = min((limits.failures for one in self._issuers_for(managed) if (limits := _limits_of(one))), default=_UNLIMITED)
-        return managed.trouble.add(self._clock(), wait, most, code, message)
+        return managed.trouble.add(self._clock(), wait, most_failures(self._issuers_for(managed)), code, message)
 
     def _left(self, managed: Managed) -> timedelta | None:
         return None if managed.certificate is None else managed.certificate.not_after - self._clock()
@@ -361,11 +355,6 @@ def _merge(own: Facts, stored: Facts) -> Facts:
     polls = [time for time in (own.next_poll, stored.next_poll) if time is not None]
     chosen = own.chosen if stored.chosen is None else stored.chosen
     return replace(stored, chosen=chosen, next_poll=max(polls, default=None), revoked_at=stored.revoked_at or own.revoked_at)
-
-
-def _limits_of(issuer: Issuer) -> Limits | None:
-    found: Limits | None = getattr(issuer, "limits", _DEFAULT_LIMITS)
-    return found
 
 
 def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:

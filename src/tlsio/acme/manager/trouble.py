@@ -98,5 +98,9 @@ class Trouble:
             next_try = max(next_try, times[-most_in_an_hour] + _HOUR)
         return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT], now)
 
+    def count_recent(self, now: datetime) -> int:
+        """Return how many orders have failed within the last hour."""
+        return sum(now - _HOUR < time for time in self.failed_at)
+
 
 NO_TROUBLE = Trouble()
