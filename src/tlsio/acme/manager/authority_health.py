@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_pause
-from tlsio.model.errors import ACMEError, ConfigError, FetchError
+from tlsio.acme.manager.mistakes import OF_ACCOUNT
+from tlsio.model.errors import ACMEError, ConfigError, FetchError, TLSError
 
 if TYPE_CHECKING:
     import random
@@ -19,6 +20,7 @@ __all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of", "was_issued"]
 # One failure may be about a single order; the second in a row is about the authority.
 _BEFORE_PAUSE = 2
 _SERVER_ERROR = 500
+_REST = timedelta(hours=1)  # after a failure that only other settings of the account end
 _WAIT_FOR_TRIAL = timedelta(seconds=30)
 # It has issued something else than was ordered. Such an order counts in its limits, so the name
 # waits longer each time as well.
@@ -84,6 +86,8 @@ class AuthorityHealth:
         self._failures += 1
         if self._failures >= _BEFORE_PAUSE:
             self.paused_until = now + find_pause(self._failures - 1, self._chance)
+        if isinstance(error, TLSError) and error.code in OF_ACCOUNT:
+            self.paused_until = now + _REST
         if (wait := retry_after_of(error)) is not None and not _is_limit(error):
             self.paused_until = max(self.paused_until or now, now + wait)
 
@@ -91,6 +95,8 @@ class AuthorityHealth:
 def is_of_authority(error: BaseException) -> bool:
     """Tell whether a failure would meet any name as well."""
     if isinstance(error, ACMEError):
+        if error.code in OF_ACCOUNT:
+            return True
         if error.status is not None and error.status >= _SERVER_ERROR:
             return True
         # "unauthorized" with subproblems, or about an identifier, is a failed validation.

@@ -13,13 +13,14 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from tlsio.acme.manager.allowance import Allowance, most_failures
 from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of, was_issued
 from tlsio.acme.manager.backoff import find_wait
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.mistakes import MISTAKES, find_rest
 from tlsio.acme.manager.names import is_private
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
@@ -45,6 +46,12 @@ _log = logging.getLogger("tlsio.acme")
 
 _ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
 _FIRST_POLL = timedelta(minutes=5)  # the window of a new certificate is far away
+
+
+class _Details(TypedDict):
+    code: str
+    message: str
+    hint: str | None
 
 
 class Orders:
@@ -80,6 +87,7 @@ class Orders:
         self._allowance = Allowance(records.storage, clock, chance)
         self.health = {issuer.name: AuthorityHealth(chance) for issuer in (*issuers, *([staging] if staging else []))}
         self.counts: dict[tuple[str, str], int] = {}
+        self._settings_since = clock()
 
     async def obtain(self, managed: Managed) -> None:
         """Take a newer certificate from the storage, or order one.
@@ -93,7 +101,7 @@ class Orders:
         async with self._records.lock(managed.names) as lock:
             await self.follow(managed)
             now = self._clock()
-            managed.trouble = await self._records.load_trouble(managed.names, now)
+            managed.trouble = self._rest(managed, await self._records.load_trouble(managed.names, now))
             if managed.find_order(now) <= now:
                 await self._order(managed, lock)
 
@@ -115,6 +123,12 @@ class Orders:
     def forget_waits(self) -> None:
         """Forget until when to wait: the clock was set, and these times mean nothing."""
         self._allowance.forget_waits()
+        for health in self.health.values():
+            health.succeed()
+
+    def try_mistakes_again(self) -> None:
+        """Try again what only a change of settings, or a person, could mend: there may be one."""
+        self._settings_since = self._clock()
         for health in self.health.values():
             health.succeed()
 
@@ -182,7 +196,7 @@ class Orders:
     async def _presume_failure(self, managed: Managed, lock: Lock) -> None:
         """Note a failure before there is one: this process may not live to note it."""
         await self._records.storage.check()
-        failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since")
+        failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since", None)
         await self._records.save_trouble(managed.names, failed, lock)
 
     async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
@@ -204,7 +218,7 @@ class Orders:
 
         Each order counts in the limits, and each failed one for the name.
         """
-        noted = self._add_failure(managed, *_describe({issuer.name: error}))
+        noted = self._add_failure(managed, **_describe({issuer.name: error}, error))
         if noted.count_recent(self._clock()) >= most_failures(self._issuers_for(managed)):
             return False
         if await self._allowance.reserve(managed, issuer, is_renewal=False) is not None:
@@ -323,25 +337,36 @@ class Orders:
     async def _fail(self, managed: Managed, errors: Mapping[str, Exception], lock: Lock) -> None:
         """Note a failure: of the name, or only of the authorities."""
         now = self._clock()
-        code, message = _describe(errors)
+        error = _find_decisive(errors)
+        details = _describe(errors, error)
         if all(map(is_of_authority, errors.values())):
             # The name is not to blame, and does not wait longer each time: the pause of the
             # authority bounds what it is asked.
             wait = find_wait(1, self._left(managed), self._chance)
-            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
+            trouble = replace(managed.trouble, next_try=now + wait, noted_at=now, **details)
         else:
-            trouble = self._add_failure(managed, code, message)
+            trouble = self._add_failure(managed, **details)
         blocks = [block for issuer in self._issuers_for(managed) if (block := self._allowance.find_block(managed, issuer))]
         if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
             trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
-        managed.trouble, managed.renew_over = trouble, None
-        managed.error = list(errors.values())[-1]
+        managed.trouble, managed.renew_over, managed.error = self._rest(managed, trouble), None, error
         self._failed(managed)
         await self._records.save_trouble(managed.names, trouble, lock)
 
-    def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
+    def _rest(self, managed: Managed, trouble: Trouble) -> Trouble:
+        """Wait longer after a failure that these settings would have again.
+
+        The storage has the usual wait: a process that was started since may have other settings.
+        """
+        noted_at = trouble.noted_at
+        if not trouble.needs_action or noted_at is None or noted_at < self._settings_since:
+            return trouble
+        rest = noted_at + find_rest(self._left(managed))
+        return replace(trouble, next_try=max(trouble.next_try or rest, rest))
+
+    def _add_failure(self, managed: Managed, code: str, message: str, hint: str | None) -> Trouble:
         wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)
-        return managed.trouble.add(self._clock(), wait, most_failures(self._issuers_for(managed)), code, message)
+        return managed.trouble.add(self._clock(), wait, most_failures(self._issuers_for(managed)), code, message, hint)
 
     def _left(self, managed: Managed) -> timedelta | None:
         return None if managed.certificate is None else managed.certificate.not_after - self._clock()
@@ -357,12 +382,19 @@ def _merge(own: Facts, stored: Facts) -> Facts:
     return replace(stored, chosen=chosen, next_poll=max(polls, default=None), revoked_at=stored.revoked_at or own.revoked_at)
 
 
-def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:
-    """Return code and message of a failure; with several issuers, the message has them all."""
-    last = list(errors.values())[-1]
+def _find_decisive(errors: Mapping[str, Exception]) -> Exception:
+    """Return the error that decides about the next try: the last one that may pass, if any may."""
+    every = list(errors.values())
+    return next((one for one in reversed(every) if getattr(one, "code", None) not in MISTAKES), every[-1])
+
+
+def _describe(errors: Mapping[str, Exception], decisive: Exception) -> _Details:
+    """Return what is noted of a failure; with several issuers, the message has all errors."""
     texts = {name: _text_of(error) for name, error in errors.items()}
-    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(last)
-    return last.code if isinstance(last, TLSError) else type(last).__name__, message
+    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(decisive)
+    if isinstance(decisive, TLSError):
+        return {"code": decisive.code, "message": message, "hint": decisive.hint}
+    return {"code": type(decisive).__name__, "message": message, "hint": None}
 
 
 def _text_of(error: Exception) -> str:

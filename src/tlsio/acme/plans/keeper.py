@@ -245,7 +245,7 @@ class Keeper:
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
-        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message)
+        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message, error.hint)
 
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""
