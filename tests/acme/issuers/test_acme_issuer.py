@@ -172,6 +172,27 @@ async def test_types_are_tried_in_turn(pebble: Pebble) -> None:
         assert not blind.presented
 
 
+@pytest.mark.parametrize("is_permitted", [True, False], ids=["permitted", "refused"])
+async def test_a_further_order_is_asked_for(pebble: Pebble, is_permitted: bool) -> None:  # noqa: FBT001
+    """With the failure of the last one, which is raised if there may be no other."""
+    asked: list[str] = []
+
+    async def may_repeat(error: tlsio.ACMEError) -> bool:
+        asked.append(error.code)
+        return is_permitted
+
+    async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble) as proxy:
+        issuing = issuer_of(proxy, Blind("tls-alpn-01"), web).issue(["issuer-26.example.test"], may_repeat=may_repeat)
+        if is_permitted:
+            await issuing
+        else:
+            with pytest.raises(tlsio.ACMEError) as caught:
+                await issuing
+            assert caught.value.code == "ERR_ACME_CHALLENGE_FAILED"
+        assert proxy.count("new_order") == 1 + is_permitted
+    assert asked == ["ERR_ACME_CHALLENGE_FAILED"]
+
+
 async def test_a_solver_that_cannot_show_its_answer_costs_no_order(pebble: Pebble) -> None:
     """The authority has not looked; the answer's remains are cleaned up."""
     async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble) as proxy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +14,14 @@ from manager_stage import DAY, Stage, issuer_of, leaf_of, serve
 from simulated_authority import SimulatedAuthority
 from tlsio import certs
 from tlsio.acme import AuthorityIssuer, RenewalInfo
+from virtual_time import BEGIN
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 YEARS = 3650 * DAY
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST = "CN=first intermediate"
 PLACE = "certificates/first/a.example"
 EXPIRED = json.dumps({"not_after": "2000-12-31T23:59:59+00:00", "fingerprint": "x"}).encode()
@@ -151,7 +152,7 @@ def test_certificate_that_is_being_stored_survives_two_cancellations() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", ["text", RenewalInfo(EPOCH, EPOCH + DAY, None, float("nan"))], ids=["another type", "no number"])
+@pytest.mark.parametrize("wrong", ["text", 5], ids=str)
 def test_suggestion_that_is_none_stops_no_renewal(wrong: Any) -> None:
     """An issuer may be user code: without a suggestion the own rule holds."""
     stage = Stage()
@@ -407,3 +408,32 @@ def test_local_issuer_with_the_name_of_a_key_is_taken() -> None:
     """The other side of the check of names."""
     stage = Stage()
     stage.manage("a.example", issuers=[AuthorityIssuer(certs.Authority.create("x"), name="my_authority@1.0")])
+
+
+class Naive(SimulatedAuthority):
+    """Has a mistake in its suggestions."""
+
+    answer: Any = None
+
+    async def renewal_info(self, certificate: bytes) -> Any:
+        """Suggest something else, or a window without a time zone."""
+        if self.answer is not None:
+            return self.answer
+        return RenewalInfo(BEGIN.replace(tzinfo=None), BEGIN.replace(tzinfo=None), None, 60.0)
+
+
+@pytest.mark.parametrize("answer", [None, (1, 2)], ids=["naive", "tuple"])
+def test_mistake_in_the_suggestions_of_an_issuer_is_logged(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """And the certificate is renewed by its age."""
+    stage = Stage()
+    stage.authority = authority = Naive("first", stage.clock, lifetime=6 * DAY)
+    authority.answer = answer
+
+    async def main() -> None:
+        await stage.manage("a.example").start()
+        await stage.pass_time(4 * DAY)
+
+    stage.run(main)
+    assert stage.issued == 2
+    assert "first did not say when to renew a.example" in caplog.text
+    assert "The work on" not in caplog.text

@@ -213,6 +213,7 @@ class Client:
         except ACMEError as error:
             if external_account is not None and error.problem in _BINDING_PROBLEMS:
                 del error.__notes__[:]  # the usual hint is about orders
+                error.code = "ERR_ACME_EXTERNAL_ACCOUNT"
                 add_hint(error, "Compare external_account=ExternalAccount(kid, hmac_key) with what the authority has given you.")
             raise
 
