@@ -17,10 +17,11 @@ from tlsio.acme.client.order import identify
 from tlsio.acme.issuers.issuer import Issued, Limits
 from tlsio.acme.issuers.stored_account import StoredAccount
 from tlsio.acme.issuers.validation import Validation
-from tlsio.certs.keys import generate_key, key_pem
+from tlsio.certs.keys import check_kind, generate_key, key_pem
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.certs.private_key import spki_of
 from tlsio.certs.request import create_request
+from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_filled_text, wrong_value
 from tlsio.model.errors import ACMEError, ConfigError
 
@@ -98,8 +99,9 @@ class ACMEIssuer:
         self.limits = Limits(duplicates=_DUPLICATES if is_counting else None)
         self._solvers = tuple(solvers)
         self._profile = None if profile is None else check_filled_text("profile", profile)
-        self._key_type = key_type
-        generate_key("p256" if "rsa" in key_type.lower() else key_type)  # refuses an unknown type now; RSA takes long
+        self._key_type = check_kind("key_type", key_type)
+        if not self._is_rsa:
+            generate_key(self._key_type)  # which this OpenSSL may not have
         self._preferred_chain = preferred_chain
         self._account = StoredAccount(
             self.client,
@@ -191,6 +193,11 @@ class ACMEIssuer:
 
     # --- the steps ---
 
+    @property
+    def _is_rsa(self) -> bool:
+        """Whether it takes long to make a key."""
+        return self._key_type.startswith("RSA")
+
     async def _validated_order(
         self, names: Sequence[str], replaces: bytes | None, profile: str | None, may_repeat: _MayRepeat | None
     ) -> tuple[Account, Order]:
@@ -236,8 +243,7 @@ class ACMEIssuer:
 
     async def _finish(self, account: Account, order: Order, names: Sequence[str]) -> Issued:
         """Request the certificate for a new key, and check it."""
-        is_slow = "rsa" in self._key_type.lower()
-        key = await asyncio.to_thread(generate_key, self._key_type) if is_slow else generate_key(self._key_type)
+        key = await asyncio.to_thread(generate_key, self._key_type) if self._is_rsa else generate_key(self._key_type)
         # Without a common name: longer names than 64 characters do not fit, and clients ignore it.
         request = create_request(names, key=key)
         order = await self.client.finalize(account, order, request.public_bytes(Encoding.DER))
@@ -250,8 +256,12 @@ class ACMEIssuer:
 
 
 def issuer_name(directory_url: str) -> str:
-    """Return what a directory's URL is called in storage: host and path, joined by hyphens."""
-    parts = urlsplit(directory_url)
+    """Return what a directory's URL is called in storage: host and path, joined by hyphens.
+
+    Raises:
+        UsageError: it is not a URL.
+    """
+    parts = urlsplit(parse_url("server", directory_url).text)  # one name for all ways to write it
     name = re.sub(r"[^A-Za-z0-9._@-]", "-", f"{parts.netloc}{parts.path}{parts.query}".strip("/"))
     if len(name) <= _MAX_SEGMENT:
         return name
