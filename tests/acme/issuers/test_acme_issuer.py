@@ -6,7 +6,7 @@ import asyncio
 import json
 import stat
 from base64 import urlsafe_b64decode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
