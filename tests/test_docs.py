@@ -60,7 +60,7 @@ def test_every_method_and_event_stands_in_the_reference(thing: type) -> None:
 def test_every_call_of_a_pair_stands_in_the_reference() -> None:
     """Those of its ends that sockets do not have."""
     reference = (ROOT / "docs" / "reference" / "pair.md").read_text(encoding="utf-8")
-    own = {name for thing in (Encrypted, Cleartext) for name in vars(thing) if not name.startswith("_")}
+    own = {name for thing in (Encrypted, Cleartext) for name in vars(thing) if not name.startswith("_") and hasattr(thing, name)}
     assert own <= set(re.findall(r"`(\w+)", reference))
     assert set(re.findall(r"`(\w+)`", reference)) >= Cleartext._EVENTS
 
