@@ -11,6 +11,7 @@ import asyncio
 import errno
 import inspect
 import ipaddress
+import os
 import socket
 import tempfile
 import time
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from loops import LOOPS, open_descriptors, warm_up
+from tlsio.connection.server import server
+from tlsio.connection.server.threads import count_threads
 from watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -108,6 +111,16 @@ def _no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect", _guarded(socket.socket.connect))
         patch.setattr(socket.socket, "connect_ex", _guarded(socket.socket.connect_ex))
         patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _handshake_threads() -> Iterator[None]:
+    """Give each server that sets no `handshake_threads=` as many as TLSIO_HANDSHAKE_THREADS says, if it is set."""
+    threads = int(os.environ.get("TLSIO_HANDSHAKE_THREADS", "0"))
+    with pytest.MonkeyPatch.context() as patch:
+        if threads:
+            patch.setattr(server, "count_threads", lambda given: count_threads(given or threads))
         yield
 
 
