@@ -168,6 +168,7 @@ static tio_parcel *pack(tio_reactor *r, const tio_notice *n) {
     tio_conn *c = n->conn;
     if (!c) return pack_report(n);
     if (c->reactor) tio_reactor_give(r, c);
+    else c->parcel = (tio_parcel){ .conn = c, .fd = -1 };       /* its descriptor was released */
     c->parcel.notices |= n->what;
     /* The notice may only say that the connection must go home. */
     if (!(c->policy.wants & TIO_WANT_ACCEPTED)) c->parcel.notices &= ~(uint32_t)TIO_NOTICE_ACCEPTED;
