@@ -12,7 +12,7 @@ import pytest
 
 import pki
 import tlsio
-from net import fill, once
+from net import fill, once, until
 
 if TYPE_CHECKING:
     from net import Net, Pair
@@ -169,6 +169,7 @@ async def test_server_that_is_closed_disturbs_no_listener(net: Net) -> None:
 
     async with net.serve(listener) as server:
         client = await net.connect(server)
+        await until(server.open_sockets)
         await turns()
         server.close(0)
         await server.wait_closed()

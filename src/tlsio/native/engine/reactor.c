@@ -190,7 +190,7 @@ static int is_full(const tio_gate *g, unsigned open) {
     return max && open + atomic_load(&g->upgraded) >= max;
 }
 
-static void uncount(tio_reactor *r, tio_conn *c) {
+void tio_reactor_uncount(tio_reactor *r, tio_conn *c) {
     tio_gate *g = c->gate;
     if (!g || !c->counted) return;
     if (c->counted == 1) uncount_handshake(r, g);
@@ -208,7 +208,9 @@ static void detach(tio_reactor *r, tio_conn *c) {
     tio_slot *s = r->table[c->slot];
     tio_wire_settle(c);
     tio_wire_keep_output(c);
-    uncount(r, c);
+    /* A thread's connection counts until its end is reported, so that a server which has closed has
+     * reported everything. */
+    if (!r->pool) tio_reactor_uncount(r, c);
     c->wire.fd = -1;
     c->wire.buffers = NULL;
     tio_move_phase(c, TIO_CLOSED);      /* fails if it is BROKEN, which is final too */
@@ -258,6 +260,7 @@ void tio_reactor_discard(tio_conn *c) {
     tio_reactor *r = c->reactor;
     if (r) {
         tio_reactor_drop(r, c, 0);
+        tio_reactor_uncount(r, c);
         if (c->reactor) tio_slot_free(r, r->table[c->slot]);    /* removes the queued notice */
     }
     tio_conn_free(c);
@@ -485,7 +488,7 @@ void tio_reactor_give(tio_reactor *r, tio_conn *c) {
 }
 
 void tio_reactor_lose(tio_reactor *r, tio_conn *c) {
-    uncount(r, c);
+    tio_reactor_uncount(r, c);
     if (c->wire.fd >= 0) hang_up(r, c->wire.fd);
     c->wire.fd = -1;
     tio_conn_free(c);

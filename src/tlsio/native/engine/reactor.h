@@ -105,6 +105,8 @@ tio_slot *tio_slot_of(const tio_reactor *, uint64_t handle);             /* NULL
 /* mask 0 removes it from the epoll set; -1: the kernel refused */
 int tio_slot_watch(tio_reactor *, tio_slot *, uint32_t mask);
 
+/* its gate no longer counts it */
+void tio_reactor_uncount(tio_reactor *, tio_conn *);
 /* epoll_wait() without a time limit, unless there is work */
 void tio_reactor_wait(tio_reactor *);
 int tio_reactor_accept_on(tio_reactor *, tio_gate *, int fd);  /* takes the descriptor, even on failure */

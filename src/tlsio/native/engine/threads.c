@@ -360,6 +360,7 @@ void tio_pool_free(tio_pool *p) {
         worker *w = &p->workers[i];
         if (!w->r) continue;
         w->r->forked = home->forked;
+        w->r->pool = NULL;              /* its connections end here */
         drop_all(p, &w->inbox);
         close_inbox(w->r, w->slot);
         tio_reactor_free(w->r, home->forked);
