@@ -340,7 +340,9 @@ class Play:
         elif setting.hook != "none":
             options["sni_callback"] = self._hook(None)
         threads = 2 if setting.driver == "threads" else 0
-        server = self.server = tlsio.create_server(self._adopt, handshake_threads=threads, allow_renegotiation=setting.renegotiation, **options)
+        server = self.server = tlsio.create_server(
+            self._adopt, handshake_threads=threads, allow_renegotiation=setting.renegotiation, **options
+        )
         server.on("tls_client_error", lambda error, _sock: self.heard.failed.append(error))
         server.on("error", lambda _error: None)
         if setting.driver != "portable":
