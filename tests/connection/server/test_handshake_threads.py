@@ -117,7 +117,7 @@ async def test_handshake_goes_on_when_the_server_stops_listening() -> None:
     hello = out.read()
     loop = asyncio.get_running_loop()
     with socket.create_connection(("127.0.0.1", server.port)) as raw:
-        raw.setblocking(False)
+        raw.settimeout(0)
         await loop.sock_sendall(raw, hello[:50])
         await until(lambda: server.connections)
         server.close()
