@@ -148,6 +148,7 @@ cdef class Gate:
                 return
             tio_reactor_unlisten(self.reactor.r, &self.gate)
             self.reactor.gates.discard(self)
+            self.reactor._run_if_busy()     # what the threads had not reported
             self.reactor._close_if_empty()
 
     def evict(self):

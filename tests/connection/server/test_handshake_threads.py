@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import pki
+import stdlib_peer
 import tlsio
 import watchdog
 from loops import LOOPS
@@ -103,6 +104,21 @@ async def test_handshakes_are_done_while_the_loop_is_blocked() -> None:
         visitor.start()
         assert done.wait(20)  # the loop does not run meanwhile
         await asyncio.to_thread(visitor.join)
+
+
+async def test_close_reports_what_its_threads_have_found() -> None:
+    """A failed handshake that the loop has not seen when the server is closed is counted and emitted before the end."""
+    failed: list[Any] = []
+    server = tlsio.create_server(greet, **options())
+    server.on("tls_client_error", lambda error, _sock: failed.append(error.code))
+    await server.listen(0, "127.0.0.1")
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert stdlib_peer.alert_in(raw.recv(100)) == 10  # the loop does not run meanwhile
+        assert server.connections == 1
+        server.close()
+        await server.wait_closed()
+    assert failed == ["ERR_SSL_HTTP_REQUEST"]
 
 
 async def test_handshake_goes_on_when_the_server_stops_listening() -> None:

@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import resource
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -270,10 +271,11 @@ async def test_accept_failures_are_told_and_survived() -> None:
     async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
         told = once(server, "error")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with stdlib_peer.dial(server):
+        with socket.socket() as stranger:
             os.close(lowest := os.dup(0))
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
             try:
+                stranger.connect(("127.0.0.1", server.port))
                 error = await told
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Literal
 
 __all__ = ["count_threads"]
@@ -14,4 +15,7 @@ def count_threads(given: int | Literal["auto"]) -> int:
     "auto": one for each core that this process may use but one, which the loop keeps busy, and at
     least one.
     """
-    return max(1, len(os.sched_getaffinity(0)) - 1) if given == "auto" else given
+    if given != "auto":
+        return given
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    return max(1, cores - 1)

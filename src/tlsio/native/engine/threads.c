@@ -225,6 +225,7 @@ static int start(worker *w) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     w->runs = !error;
+    errno = error;
     return error ? -1 : 0;
 }
 
