@@ -489,6 +489,11 @@ class Connection:
 
         The key, the scheme's name of IANA, the message, and the size of the longest signature.
         """
+    @property
+    def signs_here(self) -> bool:
+        """Whether this thread asked for the signature: in another one, any answer breaks the
+        connection.
+        """
     def answer_sign(self, signature: bytes) -> bool:
         """Answer ASK_SIGN.
 

@@ -289,6 +289,7 @@ cdef extern from "engine.h" nogil:
     EVP_PKEY *tio_key_new(EVP_PKEY *public_key, uint64_t number)
     uint64_t tio_keys_dead()
     const tio_signing *tio_conn_signing(const tio_conn *)
+    int tio_conn_signs_here(const tio_conn *)
     int tio_answer_sign(tio_conn *, const uint8_t *, size_t)
     void tio_answer_job(tio_conn *)
     int tio_signing_is_full()

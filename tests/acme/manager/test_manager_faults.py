@@ -13,7 +13,8 @@ import tlsio
 from manager_stage import DAY, Stage, issuer_of, leaf_of, serve
 from simulated_authority import SimulatedAuthority
 from tlsio import certs
-from tlsio.acme import AuthorityIssuer
+from tlsio.acme import AuthorityIssuer, RenewalInfo
+from virtual_time import BEGIN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -362,3 +363,32 @@ def test_local_issuer_with_the_name_of_a_key_is_taken() -> None:
     """The other side of the check of names."""
     stage = Stage()
     stage.manage("a.example", issuers=[AuthorityIssuer(certs.Authority.create("x"), name="my_authority@1.0")])
+
+
+class Naive(SimulatedAuthority):
+    """Has a mistake in its suggestions."""
+
+    answer: Any = None
+
+    async def renewal_info(self, certificate: bytes) -> Any:
+        """Suggest something else, or a window without a time zone."""
+        if self.answer is not None:
+            return self.answer
+        return RenewalInfo(BEGIN.replace(tzinfo=None), BEGIN.replace(tzinfo=None), None, 60.0)
+
+
+@pytest.mark.parametrize("answer", [None, (1, 2)], ids=["naive", "tuple"])
+def test_mistake_in_the_suggestions_of_an_issuer_is_logged(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """And the certificate is renewed by its age."""
+    stage = Stage()
+    stage.authority = authority = Naive("first", stage.clock, lifetime=6 * DAY)
+    authority.answer = answer
+
+    async def main() -> None:
+        await stage.manage("a.example").start()
+        await stage.pass_time(4 * DAY)
+
+    stage.run(main)
+    assert stage.issued == 2
+    assert "first did not say when to renew a.example" in caplog.text
+    assert "The work on" not in caplog.text

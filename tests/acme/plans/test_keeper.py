@@ -107,6 +107,19 @@ async def test_after_a_failure_a_renewal_waits(pebble: Pebble, tmp_path: Path) -
 
 
 @pytest.mark.slow
+async def test_each_failed_order_counts(pebble: Pebble, tmp_path: Path) -> None:
+    """One for each type of challenge; within an hour, the sixth is not made."""
+    plan = make_plan(pebble, tmp_path, names=("twice.example.com",), http_port=0, tls_port=0)
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=Clock())
+    counts = []
+    for _ in range(3):
+        with pytest.raises(ACMEError):
+            await keeper.obtain(plan)
+        counts.append((await keeper.look(plan)).trouble.failures)
+    assert counts == [2, 4, 5]
+
+
+@pytest.mark.slow
 async def test_hooks_run_around_the_order(pebble: Pebble, tmp_path: Path) -> None:
     """The first two also when it fails; the last one when the files are in place."""
     log = tmp_path / "log"

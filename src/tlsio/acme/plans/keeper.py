@@ -31,7 +31,7 @@ from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tlsio.acme.client.account_key import ExternalAccount
     from tlsio.acme.manager.trouble import Trouble
@@ -196,8 +196,19 @@ class Keeper:
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
                 return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
+
+            async def may_repeat(error: TLSError) -> bool:
+                """Count each failed order, of which one call may make several."""
+                nonlocal trouble
+                worse = self._worse(trouble, found, error)
+                if worse.count_recent(self._clock()) >= _FAILURES_AN_HOUR:
+                    return False
+                trouble = worse
+                await records.save_trouble(plan.names, trouble, lock)
+                return True
+
             try:
-                new = await self._issue(plan, found)
+                new = await self._issue(plan, found, may_repeat)
             except (ConfigError, StoreError, UsageError):  # of this side: no reason to leave the authority alone
                 raise
             except TLSError as error:
@@ -211,13 +222,14 @@ class Keeper:
         await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
         return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
-    async def _issue(self, plan: Plan, found: Found | None) -> Found:
+    async def _issue(self, plan: Plan, found: Found | None, may_repeat: Callable[[TLSError], Awaitable[bool]]) -> Found:
         """Order a certificate, between the hooks."""
         try:
             await run_hooks(plan.pre_hooks, plan)
             async with solving(plan, self.storage) as solvers:
                 issuer = self.issuer(plan, solvers)
-                issued = await issuer.issue(plan.names, replaces=None if found is None else found.certificate.leaf)
+                replaced = None if found is None else found.certificate.leaf
+                issued = await issuer.issue(plan.names, replaces=replaced, may_repeat=may_repeat)
         finally:
             try:
                 await run_hooks(plan.post_hooks, plan)
@@ -233,7 +245,7 @@ class Keeper:
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
-        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message)
+        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message, error.hint)
 
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""

@@ -13,7 +13,9 @@ from cryptography import x509
 
 from tlsio.acme.manager.names import NAME_HINT
 from tlsio.acme.storage.keys import key_segment
+from tlsio.certs.keys import check_kind
 from tlsio.certs.names import describe_name, parse_names
+from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_filled_text, check_int, wrong_value
 from tlsio.model.errors import StoreError, UsageError
 
@@ -86,6 +88,8 @@ class Plan:
         for one in fields(self):
             _check(one.name, str(one.type), getattr(self, one.name))
         object.__setattr__(self, "names", normalize(self.names))
+        object.__setattr__(self, "server", parse_url("server", self.server).text)
+        check_kind("key_type", self.key_type)
         if self.dns is not None and self.dns not in _DNS:
             raise wrong_value("dns", f"must be one of {', '.join(sorted(_DNS))}, got {self.dns!r}")
         if self.key is not None and self.cert is None:

@@ -69,7 +69,10 @@ class Standing:
             "has_plan": self.plan is not None,
             "failures": self.trouble.failures,
             "next_try": _print(self.trouble.next_try),
-            "error": None if self.trouble.code is None else {"code": self.trouble.code, "message": self.trouble.message},
+            "error": None
+            if self.trouble.code is None
+            else {"code": self.trouble.code, "message": self.trouble.message, "hint": self.trouble.hint},
+            "needs_action": self.trouble.needs_action,
         }
 
 

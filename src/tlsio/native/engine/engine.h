@@ -306,6 +306,9 @@ const tio_signing *tio_conn_signing(const tio_conn *);                  /* NULL:
 /* Answer TIO_ASK_SIGN: as on the wire, ECDSA in DER. It is copied. -1: it is not a signature of the
  * message by this key; the question stays open, and tio_refuse() ends the handshake. */
 int tio_answer_sign(tio_conn *, const uint8_t *signature, size_t size);
+/* Whether this thread can continue the connection after TIO_ASK_SIGN: only the one that asked can.
+ * In another, any answer breaks the connection. */
+int tio_conn_signs_here(const tio_conn *);
 /* Answer TIO_ASK_JOB: TIO_JOBS handshakes of this thread wait for their signatures, and one of them
  * has ended since. It may be asked again. */
 void tio_answer_job(tio_conn *);

@@ -173,7 +173,7 @@ struct tio_conn {
     char peeked;                        /* written by a job */
     tio_wanted *wanted;                 /* a job waits for this signature; else NULL */
     int (*job)(tio_conn *);             /* the call that began it */
-    pthread_t job_thread;
+    uint64_t job_thread;                /* see signing.c */
     tio_conn *next_left;                /* in the list of freed connections of another thread */
     tio_parcel parcel;                  /* while it is passed to another reactor */
 };
