@@ -17,7 +17,7 @@ import pki
 import stdlib_peer
 import tlsio
 from explanations import check_words
-from net import once
+from net import once, until
 
 if TYPE_CHECKING:
     from net import Net
@@ -141,6 +141,7 @@ async def test_failed_handshakes_that_nobody_hears_are_counted(caplog: pytest.Lo
     async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
         for _ in range(3):
             await stdlib_peer.send_raw(server, b"GET / HTTP/1.1\r\n\r\n")
+        await until(lambda: not server.connections)
         assert dict(server.stats().handshakes_failed) == {"ERR_SSL_HTTP_REQUEST": 3}
     assert caplog.records == []
 
