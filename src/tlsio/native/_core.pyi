@@ -491,9 +491,7 @@ class Connection:
         """
     @property
     def signs_here(self) -> bool:
-        """Whether this thread asked for the signature: in another one, any answer breaks the
-        connection.
-        """
+        """Whether this thread asked for the signature. In another, an answer breaks the connection."""
     def answer_sign(self, signature: bytes) -> bool:
         """Answer ASK_SIGN.
 

@@ -38,7 +38,7 @@ async def serve(signer: Signer) -> tlsio.Server:
 
 async def say_hello(server: tlsio.Server) -> socket.socket:
     """Connect, send a ClientHello, and read nothing."""
-    client = socket.create_connection(("127.0.0.1", server.port or 0))  # noqa: ASYNC210 - loopback
+    client = socket.create_connection(("127.0.0.1", server.port or 0))
     client.sendall(tlsio.create_secure_pair(servername="localhost", ca=pki.ca1().cert_pem).encrypted.read() or b"")
     await asyncio.sleep(0)
     return client
