@@ -491,7 +491,7 @@ class Connection:
         """
     @property
     def signs_here(self) -> bool:
-        """Whether this thread asked: an answer in another one breaks the connection."""
+        """Whether this thread asked for the signature: an answer in another one breaks it."""
     def answer_sign(self, signature: bytes) -> bool:
         """Answer ASK_SIGN.
 

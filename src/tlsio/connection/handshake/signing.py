@@ -128,7 +128,7 @@ def leave_line(handshake: Handshake, loop: asyncio.AbstractEventLoop | None) -> 
 
 
 def let_in() -> None:
-    """Let the next of each line continue, in its loop's next pass: a wait has ended."""
+    """Let the next of each line continue in its loop's next pass: a wait has ended."""
     for loop in list(_line.waiting):
         if loop.is_closed() or not _line.waiting[loop]:
             del _line.waiting[loop]
