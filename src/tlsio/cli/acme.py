@@ -334,15 +334,18 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
 
 
 def _webroots(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:
+    from tlsio.acme.plans.plan import normalize  # noqa: PLC0415 - the extra may be missing
+
     found: dict[str, str] = {}
     for text in texts:
-        name, sign, folder = text.rpartition("=")
+        written, sign, folder = text.rpartition("=")
         if not sign:
             found = {one: str(Path(text).absolute()) for one in names} | found
-        elif name in names:
-            found[name] = str(Path(folder).absolute())
-        else:
-            raise click.UsageError(f"--webroot {text}: {name!r} is not one of the names.")
+            continue
+        [name] = normalize([written])
+        if name not in names:
+            raise click.UsageError(f"--webroot {text}: {written!r} is not one of the names.")
+        found[name] = str(Path(folder).absolute())
     if found and (missing := [one for one in names if one not in found]):
         raise click.UsageError(f"--webroot: there is no folder for {', '.join(missing)}.")
     return found

@@ -16,7 +16,7 @@ from tlsio.acme.storage.keys import key_segment
 from tlsio.certs.keys import check_kind
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.interop.http_request import parse_url
-from tlsio.model.checks import check_bool, check_filled_text, check_int, wrong_value
+from tlsio.model.checks import check_bool, check_filled_text, check_host, check_int, wrong_value
 from tlsio.model.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Plan:
         object.__setattr__(self, "names", normalize(self.names))
         object.__setattr__(self, "server", parse_url("server", self.server).text)
         check_kind("key_type", self.key_type)
+        if self.address is not None:
+            check_host("address", self.address)
         if self.dns is not None and self.dns not in _DNS:
             raise wrong_value("dns", f"must be one of {', '.join(sorted(_DNS))}, got {self.dns!r}")
         if self.key is not None and self.cert is None:
