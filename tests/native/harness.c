@@ -356,6 +356,15 @@ void pump(pair *p) {
     CHECK(rounds < 1000);
 }
 
+void talks(pair *p) {
+    size_t server_got = p->server_got, client_got = p->client_got;
+    CHECK_INT(tio_conn_write(p->client, "question", 8), 8);
+    CHECK_INT(tio_conn_write(p->server, "answer", 6), 6);
+    pump(p);
+    CHECK_INT(p->server_got, server_got + 8);
+    CHECK_INT(p->client_got, client_got + 6);
+}
+
 pair open_pair(int version) {
     tio_context *client = client_context(version, NULL), *server = server_context(version, &server_a, 0);
     pair p = pair_new(client, server, 0);

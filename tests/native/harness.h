@@ -69,6 +69,7 @@ extern size_t largest_flight;           /* of the last conversation, of the flig
 pair pair_new(tio_context *client, tio_context *server, unsigned wants);
 void pair_free(pair *);
 void pump(pair *);                      /* until nothing moves any more */
+void talks(pair *);                     /* data arrives at both sides */
 size_t carry(pair *, tio_conn *from, tio_conn *to);
 void give(tio_conn *, const void *data, size_t size);                   /* feed, step, settle; the bytes are gone after */
 pair open_pair(int version);            /* two contexts, an open connection without client certificates */

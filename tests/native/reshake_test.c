@@ -33,15 +33,6 @@ static int reshake(tio_conn *c, int mode, int soft) {
     return r ? (code ? ERR_GET_REASON(code) : -1) : 0;
 }
 
-static void still_talks(pair *p) {
-    size_t server_got = p->server_got, client_got = p->client_got;
-    CHECK_INT(tio_conn_write(p->client, "question", 8), 8);
-    CHECK_INT(tio_conn_write(p->server, "answer", 6), 6);
-    pump(p);
-    CHECK_INT(p->server_got, server_got + 8);
-    CHECK_INT(p->client_got, client_got + 6);
-}
-
 static void broken_by(const tio_conn *c, tio_fault_kind kind) {
     CHECK_INT(c->phase, TIO_BROKEN);
     if (CHECK(c->fault != NULL)) CHECK_INT(c->fault->kind, kind);
@@ -72,12 +63,12 @@ static void asked_later(int v) {
     CHECK_INT(p.server_got, 6);
     CHECK_INT(p.client->rehandshake_done, v == TLS1_2_VERSION);         /* in TLS 1.3 the client only answers */
     p.server->rehandshake_done = 0;
-    still_talks(&p);
+    talks(&p);
     CHECK(!p.server->rehandshake_done);
     CHECK_INT(reshake(p.server, -1, 0), 0);                     /* as often as wished: the server's own are not limited */
     pump(&p);
     CHECK(p.server->rehandshake_done);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -88,7 +79,7 @@ static void asked_in_pieces(int v) {
     pump(&p);
     CHECK(p.server->rehandshake_done && knows(&p, &client_a));
     cutting.mode = WHOLE;
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -104,7 +95,7 @@ static void the_client_renegotiates(void) {
         pump(&p);
         CHECK(p.client->rehandshake_done && p.server->rehandshake_done);
         p.client->rehandshake_done = p.server->rehandshake_done = 0;
-        still_talks(&p);
+        talks(&p);
     }
     pair_free(&p);
 }
@@ -180,7 +171,7 @@ static void a_request_during_the_client_s_renegotiation(void) {
         CHECK_INT(p.server->rehandshake_done, shows);
         if (shows) CHECK(knows(&p, &client_a));
         else broken_by(p.server, TIO_FAULT_SSL);
-        if (shows) still_talks(&p);
+        if (shows) talks(&p);
         pair_free(&p);
     }
 }
@@ -299,7 +290,7 @@ static void a_request_that_fails_changes_nothing(void) {
     CHECK(reshake(p.server, MUST, 1) > 0);
     CHECK_INT(SSL_get_verify_mode(p.server->ssl), before);
     CHECK(!tio_conn_accepts_unverified(p.server) && !tio_conn_awaits_rehandshake(p.server));
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -337,7 +328,7 @@ static void a_client_s_request_during_the_server_s(void) {
     pump(&p);
     CHECK(p.client->rehandshake_done && p.server->rehandshake_done && knows(&p, &client_a));
     p.client->rehandshake_done = p.server->rehandshake_done = 0;
-    still_talks(&p);
+    talks(&p);
     CHECK(!p.client->rehandshake_done && !p.server->rehandshake_done);
     pair_free(&p);
 }
@@ -353,7 +344,7 @@ static void one_request_at_a_time(int v) {
         pump(&p);
         CHECK(asking->rehandshake_done);
         p.client->rehandshake_done = p.server->rehandshake_done = 0;
-        still_talks(&p);
+        talks(&p);
         CHECK(!asking->rehandshake_done);
     }
     pair_free(&p);
@@ -387,7 +378,7 @@ static void a_write_waits_for_another_handshake(void) {
     p.held = 0;
     pump(&p);
     CHECK_INT(p.client_got, 6);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -410,7 +401,7 @@ static void data_before_a_renegotiation_is_read(void) {
         CHECK_INT(tio_conn_take(p.client, room, sizeof room), 6);
         pump(&p);
         CHECK(p.client->rehandshake_done && p.server->rehandshake_done);
-        still_talks(&p);
+        talks(&p);
         pair_free(&p);
     }
 }
@@ -462,14 +453,14 @@ static void who_cannot_be_asked_stays(void) {
     CHECK_INT(reshake(p.server, MUST, 0), SSL_R_EXTENSION_NOT_RECEIVED);
     CHECK_INT(reshake(p.client, -1, 0), SSL_R_NOT_SERVER);
     CHECK(!p.server->rehandshake_asked && !p.client->rehandshake_asked);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
     p = open_as(TLS1_3_VERSION, &client_a, 0);
     CHECK_INT(reshake(p.server, MUST, 0), 0);
     CHECK_INT(reshake(p.server, MUST, 0), -1);
     pump(&p);
     CHECK(p.server->rehandshake_done);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -491,7 +482,7 @@ static void soft(int v) {
     pump(&p);
     CHECK(p.server->rehandshake_done && knows(&p, &client_strange));
     if (CHECK(p.server->verify != NULL)) CHECK(p.server->verify->count > 0);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -650,7 +641,7 @@ static void answered_late(int v) {
     tio_conn_step(p.server);
     pump(&p);
     CHECK_INT(p.server_got, v == TLS1_3_VERSION ? 5 : 0);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 
@@ -675,7 +666,7 @@ static void data_behind_the_certificate_waits_for_the_answer(void) {
         CHECK_INT(tio_conn_take(p.server, early, sizeof early), 5);
         tio_conn_turn(p.server);
         p.held = 0;
-        still_talks(&p);
+        talks(&p);
         pair_free(&p);
     }
 }
@@ -731,7 +722,7 @@ static void the_user_is_asked_about_a_renegotiation(void) {
     pump(&p);
     CHECK_INT(p.client_questions, 2);
     CHECK(p.client->rehandshake_done);
-    still_talks(&p);
+    talks(&p);
     pair_free(&p);
 }
 

@@ -33,15 +33,6 @@ static void each(void (*test)(int version, const identity *server)) {
         for (int k = 0; k < 2; k++) test(versions[i], servers[k]);
 }
 
-static void talks(pair *p) {
-    size_t server_got = p->server_got, client_got = p->client_got;
-    CHECK_INT(tio_conn_write(p->client, "question", 8), 8);
-    CHECK_INT(tio_conn_write(p->server, "answer", 6), 6);
-    pump(p);
-    CHECK_INT(p->server_got, server_got + 8);
-    CHECK_INT(p->client_got, client_got + 6);
-}
-
 static void opens(pair *p, int signatures) {
     CHECK_INT(p->client->phase, TIO_OPEN);
     CHECK_INT(p->server->phase, TIO_OPEN);

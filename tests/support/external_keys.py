@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+
+import pki
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +30,15 @@ def sign(key: Any, scheme: str, message: bytes) -> bytes:
             return key.sign(message, padding.PKCS1v15(), digest)
         return key.sign(message, padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH), digest)
     return bytes(key.sign(message))
+
+
+def run_program(program: str, how: str) -> list[str]:
+    """Run a program that reads "certificate|root" from its input; return the words that it printed."""
+    text = f"{pki.localhost().cert_pem.decode()}|{pki.ca1().cert_pem.decode()}"
+    done = subprocess.run([sys.executable, "-c", program, how], input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Fatal" not in done.stderr
+    return done.stdout.split()
 
 
 class Signer:

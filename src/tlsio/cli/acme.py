@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.acme.plans.dns_kinds import DNS_KINDS
 from tlsio.cli.acme_account import account
 from tlsio.cli.acme_options import (
     account_options,
@@ -39,7 +40,6 @@ __all__ = ["acme"]
 
 _HTTP, _HTTPS = 80, 443  # RFC 8555 §8.3, RFC 8737 §3
 _PORT = click.IntRange(0, 65535)
-_DNS = ("rfc2136", "hook", "lexicon")
 _KEY_TYPES = ("p256", "p384", "rsa2048", "rsa3072", "rsa4096")
 _REASONS = ("unspecified", "keyCompromise", "affiliationChanged", "superseded", "cessationOfOperation")
 
@@ -84,7 +84,7 @@ def acme() -> None:
 @click.option("--http-port", type=_PORT, help="Answer http-01 on this port, which the authority must reach as 80.")
 @click.option("--tls-port", type=_PORT, help="Answer tls-alpn-01 on this port, which the authority must reach as 443.")
 @click.option("--address", metavar="ADDRESS", help="Listen on this address for that. Default: on all.")
-@click.option("--dns", type=click.Choice(_DNS), help="Answer dns-01, which wildcards need: by dynamic update, a program, or lexicon.")
+@click.option("--dns", type=click.Choice(DNS_KINDS), help="Answer dns-01, which wildcards need: by dynamic update, a program, or lexicon.")
 @click.option("--dns-settings", type=NEW_FILE, metavar="FILE", help="Its settings, TOML: keys of the providers are not for a command line.")
 @click.option("--profile", metavar="NAME", help="A kind of certificate that the authority offers, such as shortlived.")
 @click.option("--key-type", type=click.Choice(_KEY_TYPES), default="p256", show_default=True, help="The key of each new certificate.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlsio.acme.plans.dns_kinds import DNS_KINDS
 from tlsio.cli.parameters import NEW_FILE
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _OPTIONS = (
     click.option(
         "--acme-storage-secret-file", type=NEW_FILE, metavar="FILE", help="Encrypts what is in Redis, with the secret in its first line."
     ),
-    click.option("--dns", type=click.Choice(["rfc2136", "hook", "lexicon"]), help="Answer the authority by DNS too, which wildcards need."),
+    click.option("--dns", type=click.Choice(DNS_KINDS), help="Answer the authority by DNS too, which wildcards need."),
     click.option("--dns-settings", type=NEW_FILE, metavar="FILE", help="Its settings, TOML: as of `tlsio acme obtain`."),
     click.option("--acme-profile", metavar="NAME", help="The kind of certificate, such as shortlived."),
     click.option(

@@ -582,6 +582,16 @@ def test_missing_file_is_an_oserror_that_names_the_option(option: str, tmp_path:
     assert f"was given as {option}=, and does not exist" in caught.value.__notes__[0]
 
 
+def test_missing_file_of_several_options_is_the_first_ones(tmp_path: Path) -> None:
+    """The same in each process, whatever its hash seed: a file that is certificate and key was given as `cert=`."""
+    names = ["ca", "extra_ca", "cert", "key", "pfx", "crl"]
+    for index, first in enumerate(names):
+        options: dict[str, Any] = dict.fromkeys(names[index:], tmp_path / "nothing")
+        with pytest.raises(FileNotFoundError) as caught:
+            create_secure_context(**options)
+        assert f"was given as {first}=" in caught.value.__notes__[0]
+
+
 @pytest.mark.parametrize("option", ["ca", "cert", "key", "pfx", "crl", "dhparam"])
 def test_empty_file_is_told(option: str, tmp_path: Path) -> None:
     """The usual end of a copy that failed."""

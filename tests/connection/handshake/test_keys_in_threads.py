@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 import gc
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 import pki
 import tlsio
-from external_keys import HeldSigner, Signer
+from external_keys import HeldSigner, Signer, run_program
 from tlsio.connection.handshake.handshake import Handshake
 from tlsio.native._core import KEY_LIMIT, has_room_to_sign
 
@@ -166,7 +164,4 @@ for step in (start, end):  # the second thread has, as a rule, the identifier of
 @pytest.mark.parametrize("how", ["answer", "close"])
 def test_loop_moves_to_another_thread_while_it_signs(how: str) -> None:
     """The handshake fails, the process does not: the stack of the wait is that of the first thread."""
-    text = f"{pki.localhost().cert_pem.decode()}|{pki.ca1().cert_pem.decode()}"
-    done = subprocess.run([sys.executable, "-c", MOVED, how], input=text, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == (["ERR_TLS_OTHER_THREAD", "internal_error"] if how == "answer" else [])
+    assert run_program(MOVED, how) == (["ERR_TLS_OTHER_THREAD", "internal_error"] if how == "answer" else [])

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from cryptography import x509
 
 from tlsio.acme.manager.names import NAME_HINT
+from tlsio.acme.plans.dns_kinds import DNS_KINDS
 from tlsio.acme.storage.keys import key_segment
 from tlsio.certs.keys import check_kind
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.interop.http_request import parse_url
-from tlsio.model.checks import check_bool, check_filled_text, check_host, check_int, wrong_value
+from tlsio.model.checks import check_bool, check_choice, check_filled_text, check_host, check_int, wrong_value
 from tlsio.model.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ __all__ = ["Plan", "load_plan", "load_plans", "normalize", "plan_key", "store_pl
 
 _FOLDER = "plans"
 _MAX_PORT = 65535
-_DNS = frozenset({"rfc2136", "hook", "lexicon"})
 # Let's Encrypt's limit for a certificate; in some profiles it is 25.
 _MAX_NAMES = 100
 
@@ -92,8 +92,8 @@ class Plan:
         check_kind("key_type", self.key_type)
         if self.address is not None:
             check_host("address", self.address)
-        if self.dns is not None and self.dns not in _DNS:
-            raise wrong_value("dns", f"must be one of {', '.join(sorted(_DNS))}, got {self.dns!r}")
+        if self.dns is not None:
+            check_choice("dns", self.dns, DNS_KINDS)
         if self.key is not None and self.cert is None:
             raise wrong_value("key", "needs cert: they are written together")
 

@@ -356,7 +356,7 @@ def _read_files(options: ContextOptions) -> ContextOptions:
     A private key in `cert` is also `key`, if that was not given: so it stays when `cert` is
     replaced, and replaces an earlier `key`.
     """
-    given = options.given.intersection(_FILES)
+    given = [name for name in _FILES if name in options.given]  # in this order: a message names the same one each time
     changes: dict[str, Any] = {name: tuple(read_file(f"options.{name}", item) for item in getattr(options, name)) for name in given}
     if isinstance(options.dhparam, Material):
         changes["dhparam"] = read_file("options.dhparam", options.dhparam)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from tlsio.acme.plans.dns_kinds import DNS_KINDS
 from tlsio.model.checks import check_bool, check_choice, wrong_type, wrong_value
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["ACME", "INTERNAL"]
 
 _CHALLENGES = ("tls-alpn-01", "http-01")
-_DNS = ("rfc2136", "hook", "lexicon")
 INTERNAL = "internal"  # the authority of this user, in place of one on the network
 
 
@@ -84,7 +84,7 @@ class ACME:
         check_bool("agree_tos", self.agree_tos)
         check_kind("key_type", self.key_type)
         if self.dns is not None:
-            check_choice("dns", self.dns, _DNS)
+            check_choice("dns", self.dns, DNS_KINDS)
         if wrong := [one for one in self.challenges or () if one not in _CHALLENGES]:
             raise wrong_value("challenges", f"must have {' and '.join(_CHALLENGES)} alone, got {wrong[0]!r}")
         if self.dns is None and self.challenges == ():
