@@ -176,7 +176,7 @@ class Manager(Emitter):
             self._on_demand = OnDemand(permission, self._admit, wait=check_duration("on_demand_wait", on_demand_wait))
         self._outage = Outage(self._clock, self._chance, partial(self._emit, "error"))
         self._workers = Workers(self._tend, self._tended, self._outage, self._clock)
-        self._told: set[str] = set()  # messages of failures that trying again does not mend
+        self._told: set[str] = set()  # messages of permanent failures, which are logged once
         self._by_name: dict[str, Managed] = {}
         self.published: Mapping[str, SecureContext] = {}
         self._publish()
@@ -268,8 +268,8 @@ class Manager(Emitter):
     def challenge_for(self, server_name: str, /) -> Any:
         """Return the context that answers an authority; see `ContextSource`.
 
-        Names that nobody manages are not looked for: strangers cause no reads of the storage. A
-        name that another process may obtain on demand is looked for if the hook permits it.
+        A name that is not managed is not looked up in the storage, so strangers cause no reads. A
+        name that another process may obtain on demand is looked up if the hook permits it.
         """
         name, on_demand = address_of(server_name) or server_name, self._on_demand
         if self._challenges is None:
@@ -575,7 +575,7 @@ class Manager(Emitter):
     def _failed(self, managed: Managed) -> None:
         trouble = managed.trouble
         then = "" if trouble.next_try is None else f", next try at {print_instant(trouble.next_try)}"
-        # What trying again does not mend is logged once, and not for each name and each day.
+        # A permanent failure is logged once, and not for each name and each day.
         is_known = trouble.needs_action and trouble.message in self._told
         if trouble.needs_action and trouble.message is not None and len(self._told) < _MAX_TOLD:
             self._told.add(trouble.message)
