@@ -16,7 +16,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
+from tlsio.https.deadline import AHEAD, ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http1_response import Response, error_response, for_http10
 from tlsio.https.protocols.http1_target import take_authority
@@ -53,8 +53,6 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # after `Connection: close` it drops what follows, though the response was not the last one.
 _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
-# Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
-_DRAINED = 49152
 
 
 _log.addFilter(is_no_cancellation)
@@ -119,7 +117,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._head_deadline = Deadline(self.loop, self._head_is_late)
         self._idle_deadline = Deadline(self.loop, self.timeout_keep_alive_handler)
         self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
-        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
+        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly, ahead=AHEAD, acknowledged=connection.acknowledged)
 
     # ---- asyncio
 
@@ -166,7 +164,6 @@ class Http1Protocol(HttpToolsProtocol):
         """Let the application go on."""
         super().resume_writing()
         self._writing.stop()
-        self._writing.move(_DRAINED)
 
     def shutdown(self) -> None:
         """Serve the requests that are here or on their way, then close."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, find_control, has_body
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
@@ -19,15 +21,11 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[bytes, bytes]]
 
-__all__ = ["FRAMING", "Response", "check_headers", "check_status", "error_response", "for_http10", "has_body"]
+__all__ = ["FRAMING", "Response", "check_headers", "error_response", "for_http10"]
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
-_find_control = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5: all but the tab
 _LENGTH = re.compile(rb"[0-9]{1,19}")
-_STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
-_NO_CONTENT = 204
-_WITHOUT_BODY = frozenset({_NO_CONTENT, 304})
 _NAMES_CACHED = 512  # applications use the same names again and again
 
 
@@ -45,8 +43,8 @@ class Response(RequestResponseCycle):
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:
             return self._send_head(message)
-        if kind == "http.response.body" and not self._takes_body:
-            message = {**message, "body": b""}
+        if kind == "http.response.body":
+            message = {**message, "body": check_body(message.get("body")) if self._takes_body else b""}
         return super().send(message)
 
     async def _send_head(self, message: Message) -> None:
@@ -65,7 +63,7 @@ class Response(RequestResponseCycle):
 
     def _write_head(self, status: int, headers: Headers, by_name: dict[bytes, bytes], length: bytes | None) -> None:
         self.response_started, self.waiting_for_100_continue = True, False
-        self._takes_body = status not in _WITHOUT_BODY
+        self._takes_body = has_body(status)
         content = [STATUS_LINE[status]]
         for name, value in self.default_headers:
             if name not in by_name:
@@ -75,7 +73,7 @@ class Response(RequestResponseCycle):
                 content += (name, b": ", value, b"\r\n")
         # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
         # response with a status code of 1xx (Informational) or 204 (No Content)".
-        if length is not None and status != _NO_CONTENT:
+        if length is not None and status != NO_CONTENT:
             content += (b"content-length: ", length, b"\r\n")
             self.chunked_encoding = False
             self.expected_content_length = int(length) if self._takes_body else 0  # a 304 has that of what the client has
@@ -88,22 +86,6 @@ class Response(RequestResponseCycle):
             content.append(b"connection: close\r\n")
         content.append(b"\r\n")
         self.transport.write(b"".join(content))
-
-
-def check_status(status: Any) -> int:
-    """Return the status of a response.
-
-    Raises:
-        RuntimeError: it cannot be one.
-    """
-    if not isinstance(status, int) or status not in _STATUSES:
-        raise RuntimeError(f"{status!r} is not the status of a response")
-    return status
-
-
-def has_body(status: int) -> bool:
-    """Whether a response with this status may have a body (RFC 9110, section 6.4.1)."""
-    return status not in _WITHOUT_BODY
 
 
 def _find_length(headers: Headers, by_name: dict[bytes, bytes]) -> bytes | None:
@@ -131,7 +113,7 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         lowered, text = _lowered(bytes(name)), bytes(value)
         if lowered is None:
             raise RuntimeError(f"{name!r} is not the name of a header")
-        if _find_control(text) is not None:
+        if find_control(text) is not None:
             raise RuntimeError(f"The value of the header {name!r} has a line break or another control character")
         checked.append((lowered, text))
     return checked
@@ -164,7 +146,8 @@ def for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
                     ends_with_connection = True
                     cycle.chunked_encoding = False
             elif message["type"] == "http.response.body" and ends_with_connection:
-                cycle.expected_content_length = len(message.get("body", b""))  # uvicorn compares them
+                message = {**message, "body": check_body(message.get("body"))}
+                cycle.expected_content_length = len(message["body"])  # uvicorn compares them
             await send(message)
 
         try:
