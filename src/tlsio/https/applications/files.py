@@ -219,8 +219,8 @@ def _printed(name: str) -> str:
 def _is_another(facts: Headers, asked: Headers) -> bool:
     """Whether a request is for another state of the file, such as the rest of a download.
 
-    RFC 9110, section 13.1.1: "An origin server that evaluates an If-Match condition MUST NOT perform
-    the requested method if the condition evaluates to false". Section 13.2.2 has the order.
+    RFC 9110, section 13.1.1: "An origin server that evaluates an If-Match condition MUST NOT
+    perform the requested method if the condition evaluates to false". Section 13.2.2 has the order.
     """
     if tags := asked.getlist("if-match"):
         return not {"*", facts["etag"]} & {tag.strip() for tag in ",".join(tags).split(",")}
