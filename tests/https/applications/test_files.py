@@ -54,6 +54,33 @@ async def test_a_file_has_type_length_and_validators(folder: Path, version: str)
     assert "vary" not in answer.headers
 
 
+EARLY, LATE = "Thu, 01 Jan 1970 00:00:01 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["if-match: ETAG"], 206),
+        (['if-match: "old", ETAG'], 206),
+        (["if-match: *"], 206),
+        (['if-match: "old"'], 412),
+        (["if-match: W/ETAG"], 412),
+        ([f"if-unmodified-since: {LATE}"], 206),
+        ([f"if-unmodified-since: {EARLY}"], 412),
+        (["if-unmodified-since: yesterday"], 206),
+        (["if-match: ETAG", f"if-unmodified-since: {EARLY}"], 206),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+async def test_the_rest_of_another_state(folder: Path, headers: list[str], status: int) -> None:
+    """RFC 9110, section 13.2.2: it is refused, since a client would put it after what it has."""
+    async with https_curl.serving(folder) as site:
+        etag = (await site.get("/letters.txt"))["etag"]
+        given = [part for one in headers for part in ("-H", one.replace("ETAG", etag))]
+        answer = await site.get("/letters.txt", "-H", "range: bytes=5-", *given)
+    assert answer.status == status
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_folder_is_its_index(folder: Path, version: str) -> None:
     """With a slash at the end, to which a relative redirect leads."""

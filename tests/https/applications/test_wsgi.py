@@ -62,6 +62,21 @@ async def test_the_environment_is_that_of_pep_3333(version: str) -> None:
     assert found["HTTP_COOKIE"] == "a=1; b=2"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("rest", [[], [b""], (b"",), [b"world"]], ids=["none", "empty", "empty tuple", "more"])
+async def test_what_write_has_sent_has_an_end(version: str, rest: Any) -> None:
+    """Whatever the application returns after it, such as one empty part."""
+
+    def app(_environ: dict[str, Any], start_response: Any) -> Any:
+        write = start_response("200 OK", [])
+        write(b"hello")
+        return rest
+
+    async with https_curl.serving(app, interface="wsgi") as site:
+        answer = await site.get(version=version)
+    assert answer.body == b"hello" + b"".join(rest)
+
+
 async def test_a_mounted_application_has_a_script_name() -> None:
     """And the rest as its path."""
     async with https_curl.serving(environment, root_path="/app") as site:

@@ -214,6 +214,14 @@ def test_certificates_are_either_obtained_or_given() -> None:
         parse({"app": "main:app", "acme": {"domains": "a.example.com"}, "site": [{"cert": "a.pem"}]}, Path(), "x")
 
 
+def test_no_storage_of_ones_own(tmp_path: Path) -> None:
+    """`false` is the default, as for every setting."""
+    acme = {"domains": "a.example.com", "storage": False}
+    found = parse({"app": "x", "acme": acme}, tmp_path, "x").acme
+    assert found is not None
+    assert found.storage is None
+
+
 def test_false_is_none() -> None:
     """As for limits."""
     settings = parse({"app": "a:b", "redirect": False, "metrics": False}, FOLDER, "serve.toml")

@@ -15,6 +15,7 @@ import mimetypes
 import os
 import re
 import stat
+from email.utils import parsedate
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
@@ -170,6 +171,8 @@ class Files(StaticFiles):
             response.headers["etag"] = f'{response.headers["etag"][:-1]}-{chosen}"'
         if variants:
             response.headers["vary"] = "accept-encoding"
+        if _is_another(response.headers, headers):
+            raise HTTPException(412)
         if self.is_not_modified(response.headers, headers):
             return NotModifiedResponse(response.headers)
         is_small = facts.st_size <= _SMALL and scope["method"] == "GET" and "range" not in headers
@@ -211,6 +214,18 @@ def _with_bytes(scope: Scope) -> Scope:
 
 def _printed(name: str) -> str:
     return html.escape(os.fsencode(name).decode("utf-8", "replace"))
+
+
+def _is_another(facts: Headers, asked: Headers) -> bool:
+    """Whether a request is for another state of the file, such as the rest of a download.
+
+    RFC 9110, section 13.1.1: "An origin server that evaluates an If-Match condition MUST NOT
+    perform the requested method if the condition evaluates to false". Section 13.2.2 has the order.
+    """
+    if tags := asked.getlist("if-match"):
+        return not {"*", facts["etag"]} & {tag.strip() for tag in ",".join(tags).split(",")}
+    limit, changed = parsedate(asked.get("if-unmodified-since", "")), parsedate(facts["last-modified"])
+    return limit is not None and changed is not None and changed > limit
 
 
 def _read(response: FileResponse) -> Response:

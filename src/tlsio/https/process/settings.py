@@ -288,8 +288,9 @@ def _parse_acme(given: object, folder: Path, label: str) -> ACME:
     from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
 
     values = _checked(given, ACME, folder, label)
-    if "://" not in values.get("storage", "://"):
-        values["storage"] = str(folder / values["storage"])
+    storage = values.get("storage")
+    if storage is not None and "://" not in storage:
+        values["storage"] = str(folder / storage)
     return ACME(**values)
 
 
@@ -365,7 +366,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "str": (str, "a text"),
     "bool": (bool, "true or false"),
 }
-_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
 _TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})

@@ -53,6 +53,8 @@ FRAMES: dict[str, bytes] = {
     "WINDOW_UPDATE of 1": raw(WINDOW_UPDATE, number(1)),
     "WINDOW_UPDATE of 1 on a stream": raw(WINDOW_UPDATE, number(1), stream=1),
     "empty DATA": raw(DATA, b"", stream=1),
+    "DATA of padding": raw(DATA, b"\1\0", stream=1, flags=PADDED),
+    "DATA on a stream that has ended": raw(DATA, b"a", stream=3),
     "RST_STREAM of a stream that has ended": raw(RST_STREAM, number(8), stream=3),
     "unknown frames": raw(0xFA),
     "GOAWAY": raw(GOAWAY, bytes(8)),

@@ -70,6 +70,7 @@ _FRAMES, _FRAMES_PER_SECOND = 1000, 100
 _EARNED_BY_REQUEST = 10
 _EARNED_BY_BYTE = 1 / 512
 
+_NO_EFFECT = (ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that have no effect")
 _HIGHEST_STREAM = 2**31 - 1
 _RETIRE_PING = b"retiring"
 _SHORTEST_GOAWAY = 8  # bytes
@@ -168,8 +169,11 @@ class Engine:
                 if self._is_goaway(frame):
                     self._handler.no_more_requests()
                     continue
-                for event in self._h2.receive_data(frame.raw):
+                events = self._h2.receive_data(frame.raw)
+                for event in events:
                     self._dispatch(event, now)
+                if not self._has_effect(frame, events) and not self._frames.spend(1, now):
+                    return self._end(*_NO_EFFECT)
         except PrefaceError:
             return self._end(ErrorCodes.PROTOCOL_ERROR, "it does not begin with the preface of HTTP/2")
         except FrameTooLongError:
@@ -194,8 +198,18 @@ class Engine:
         if self._block_bytes > self._max_block_bytes:
             return ErrorCodes.ENHANCE_YOUR_CALM, "headers longer than max_header_bytes"
         if not self._frames.spend(1, now):
-            return ErrorCodes.ENHANCE_YOUR_CALM, "too many frames that have no effect"
+            return _NO_EFFECT
         return None
+
+    def _has_effect(self, frame: Frame, events: Iterable[Event]) -> bool:
+        """Whether a DATA frame brought a part of a body.
+
+        Padding alone does not, nor does what comes after the end of its stream, which is answered
+        with RST_STREAM each time (CVE-2025-8671). All other frames were counted before.
+        """
+        if frame.kind != FrameType.DATA or not frame.length:
+            return True
+        return any(isinstance(event, DataReceived) and event.data for event in events)
 
     def _find_fault(self, frame: Frame) -> tuple[ErrorCodes, str] | None:
         """Return what is wrong with a frame, as far as the library does not look at it."""
