@@ -104,7 +104,7 @@ class Connection:
             "client": self.client,
             "server": self.server,
             "state": self.service.lifespan_state.copy(),
-            "extensions": {},
+            "extensions": {"tls": self.tls},
         }
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -128,7 +128,4 @@ class Connection:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application for one request."""
-        scope.setdefault("extensions", {})["tls"] = self.tls
-        # uvicorn asks the kernel, which knows only the proxy if there is one.
-        scope["client"], scope["server"] = self.client, self.server
         return self.service.handle(self, scope, receive, send)
