@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
-KEEP_ALIVE = 600  # seconds: longer than ten thousand connections take to be made
+KEEP_ALIVE = 3600  # seconds: longer than ten thousand connections take to be made
 LOOPS = ("asyncio", "uvloop")
 
 NODE = """

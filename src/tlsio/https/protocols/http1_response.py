@@ -133,7 +133,7 @@ class Response:
     # ---- the request
 
     def take_body(self, data: bytes) -> int:
-        """Take a part of the body; return the number of bytes that the application has not received."""
+        """Take a part of the body; return how many bytes the application has not received yet."""
         if self.is_complete:
             return 0
         if self._body is None:
@@ -198,7 +198,7 @@ class Response:
             raise RuntimeError(f"{kind!r} is out of order")
 
     def _start(self, status: Any, given: Iterable[tuple[bytes, bytes]]) -> None:
-        """Send the head: how the body is framed is decided here."""
+        """Send the head."""
         self._has_body = check_status(status) not in _WITHOUT_BODY and self.scope["method"] != "HEAD"
         content = [STATUS_LINE[status], self._protocol.date_line]
         length: bytes | None = None
@@ -214,17 +214,7 @@ class Response:
                     asks_to_close = asks_to_close or _has_close(value)
                 elif name == b"date":
                     content[1] = b""
-        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
-        # response with a status code of 1xx (Informational) or 204 (No Content)".
-        if length is not None and status != _NO_CONTENT:
-            content += (b"content-length: ", length, b"\r\n")
-            self._left = int(length)
-        # RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
-        # unless the corresponding request indicates HTTP/1.1". The end of the connection is then
-        # that of the body.
-        elif self._has_body and self.scope["http_version"] == "1.1":
-            content.append(b"transfer-encoding: chunked\r\n")
-            self._is_chunked = True
+        content.append(self._frame(status, length))
         if asks_to_close:
             self.keep_alive = False
         elif not self.keep_alive:
@@ -232,6 +222,21 @@ class Response:
         content.append(b"\r\n")
         self.is_started, self.waits_for_100 = True, False
         self._protocol.transport.write(b"".join(content))
+
+    def _frame(self, status: int, length: bytes | None) -> bytes:
+        """Decide how the body is framed; return the line that says so."""
+        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
+        # response with a status code of 1xx (Informational) or 204 (No Content)".
+        if length is not None and status != _NO_CONTENT:
+            self._left = int(length)
+            return b"content-length: %b\r\n" % length
+        # RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
+        # unless the corresponding request indicates HTTP/1.1". The end of the connection is then
+        # that of the body.
+        if self._has_body and self.scope["http_version"] == "1.1":
+            self._is_chunked = True
+            return b"transfer-encoding: chunked\r\n"
+        return b""
 
     def _send_body(self, body: bytes, *, more: bool) -> None:
         if not self._has_body:
