@@ -50,9 +50,11 @@ format: $(VENV)/built  ## rewrite the sources in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-sanitize: build/sanitize/engine_test  ## test the C engine under AddressSanitizer (with leaks) and UBSan
-	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
-	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 $<
+sanitize: build/sanitize/engine_test build/sanitize/pool  ## test the C engine under AddressSanitizer (with leaks) and UBSan
+	@for test in $^; do \
+	    ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1 \
+	    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 $$test || exit 1; \
+	done
 
 # The tests replace libc's allocation and clock functions by failing ones and a clock of their own.
 WRAPPED := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=clock_gettime,--wrap=timerfd_settime
@@ -66,10 +68,18 @@ build/sanitize/engine_test: $(wildcard tests/native/*_test.c) $(HARNESS) $(HEADE
 	$(CC) $(SANITIZED) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	    $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 
-thread-sanitize: build/sanitize/threads  ## test what threads share, under ThreadSanitizer
-	$<
+thread-sanitize: build/sanitize/threads build/sanitize/pool_threads  ## test what threads share, under ThreadSanitizer
+	@for test in $^; do $$test || exit 1; done
 
 build/sanitize/threads: tests/native/threads.c $(HARNESS) $(HEADERS) | $(VENV)/tools
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZED) -fsanitize=thread $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
+
+build/sanitize/pool: tests/native/pool.c $(HARNESS) $(HEADERS) | $(VENV)/tools
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZED) -fsanitize=address,undefined -fno-sanitize-recover=all $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
+
+build/sanitize/pool_threads: tests/native/pool.c $(HARNESS) $(HEADERS) | $(VENV)/tools
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZED) -fsanitize=thread $(OPENSSL_CFLAGS) $(filter %.c,$^) -o $@ $(WRAPPED) $(OPENSSL_LIBS)
 

@@ -24,7 +24,7 @@ from setuptools.modified import newer_group
 
 NATIVE = Path("src/tlsio/native")
 ENGINE = NATIVE / "engine"
-REACTOR = {"reactor.c", "deadlines.c", "notices.c", "linger.c"}  # what needs epoll
+REACTOR = {"reactor.c", "deadlines.c", "notices.c", "linger.c", "threads.c"}  # what needs epoll
 OLDEST_OPENSSL = "3.0.0"
 
 # What to install, by the commands of the usual distributions.

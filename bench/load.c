@@ -1,6 +1,6 @@
 /* load.c - the clients of the benchmark: one thread, epoll, libssl.
  *
- *   load handshake|resume|echo|download|upload|idle --port N --server PID
+ *   load handshake|resume|echo|download|upload|idle|probe --port N --server PID
  *        [--connections N] [--bytes N] [--seconds S] [--warm-up S] [--tls 1.2|1.3] [--cert FILE --key FILE]
  *
  * First a warm-up, then the measured part, then one line of JSON: the number of operations, the seconds, the CPU time that
@@ -9,6 +9,8 @@
  *   echo                a message of --bytes and its echo
  *   download, upload    --bytes once over each connection; the warm-up moves a sixteenth
  *   idle                none: each connection has echoed one message and is silent for --seconds
+ *   probe               how long an echo takes. Each byte on standard input starts --seconds of echoes, one at a time and 5 ms apart,
+ *                       over each connection in turn; then a line has the median and the 99th percentile in milliseconds
  * reference.c describes the protocol. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,11 +30,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HANDSHAKE, RESUME, ECHO, DOWNLOAD, UPLOAD, IDLE, KINDS };
-static const char *const names[KINDS] = { "handshake", "resume", "echo", "download", "upload", "idle" };
-static const char commands[KINDS] = { 0, 0, 'E', 'D', 'U', 'E' };
+enum { HANDSHAKE, RESUME, ECHO, DOWNLOAD, UPLOAD, IDLE, PROBE, KINDS };
+static const char *const names[KINDS] = { "handshake", "resume", "echo", "download", "upload", "idle", "probe" };
+static const char commands[KINDS] = { 0, 0, 'E', 'D', 'U', 'E', 'E' };
 
-enum { CHUNK = 65536, DIALLING = 16 };      /* handshakes at a time while the connections are established */
+enum {
+    CHUNK = 65536,
+    DIALLING = 16,                      /* handshakes at a time while the connections are established */
+    PROBE_GAP = 5000                    /* microseconds between echoes: seldom enough that they are no load of their own */
+};
 
 typedef struct {
     int fd, open;                       /* open: the handshake is done */
@@ -262,7 +268,7 @@ static void warm_up(void) {
         return;
     }
     if (!is_handshaking()) establish();
-    if (wanted.kind == HANDSHAKE || wanted.kind == RESUME || wanted.kind == ECHO) operate(wanted.warm_up);
+    if (wanted.kind == HANDSHAKE || wanted.kind == RESUME || wanted.kind == ECHO || wanted.kind == PROBE) operate(wanted.warm_up);
     resuming = wanted.kind == RESUME;
 }
 
@@ -273,6 +279,30 @@ static void measured_part(void) {
     } else {
         operate(is_handshaking() || wanted.kind == ECHO ? wanted.seconds : 0);
     }
+}
+
+/* ---- probing */
+
+static int compare(const void *a, const void *b) {
+    double difference = *(const double *)a - *(const double *)b;
+    return (difference > 0) - (difference < 0);
+}
+
+static void probe_for(double seconds) {
+    size_t count = 0, most = (size_t)(seconds * 1e6 / PROBE_GAP) + 1;
+    double *waits = malloc(most * sizeof *waits), end = now() + seconds;
+    if (!waits) die("no memory");
+    for (; count < most && (!count || now() < end); count++) {
+        double sent = now();
+        begin(&all[count % (size_t)wanted.connections], wanted.bytes);
+        while (busy) turn();
+        waits[count] = now() - sent;
+        usleep(PROBE_GAP);
+    }
+    qsort(waits, count, sizeof *waits, compare);
+    printf("{\"echoes\": %zu, \"p50\": %.4f, \"p99\": %.4f}\n", count, waits[count / 2] * 1e3, waits[count * 99 / 100] * 1e3);
+    fflush(stdout);
+    free(waits);
 }
 
 /* ---- measuring */
@@ -357,6 +387,10 @@ int main(int argc, char **argv) {
     epoll = epoll_create1(0);
     all = calloc((size_t)(wanted.connections > DIALLING ? wanted.connections : DIALLING), sizeof *all);
     warm_up();
+    if (wanted.kind == PROBE) {
+        while (getchar() != EOF) probe_for(wanted.seconds);
+        return 0;
+    }
     reading a = read_all();
     measured_part();
     reading b = read_all();

@@ -232,24 +232,24 @@ def run_once(row: Row, server: list[str], load: list[str]) -> Cost:
 
 
 @contextmanager
-def started(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+def started(command: list[str], nice: int = FAVOURED) -> Iterator[subprocess.Popen[str]]:
     """Run a command until the end of the block, with all that it starts; `taskset` becomes what it starts, so the process id is that one's."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             if os.geteuid() == 0:
-                favour(process.pid)
+                prioritise(process.pid, nice)
             yield process
         finally:
             with suppress(ProcessLookupError):  # it has already ended
                 os.killpg(process.pid, signal.SIGKILL)  # the whole group, which includes the Redis of the server
 
 
-def favour(pid: int) -> None:
-    """Raise the priority of a process and, where the kernel schedules sessions as groups (autogroup), of its session."""
-    os.setpriority(os.PRIO_PROCESS, pid, FAVOURED)
+def prioritise(pid: int, nice: int) -> None:
+    """Set the priority of a process and, where the kernel schedules sessions as groups (autogroup), of its session."""
+    os.setpriority(os.PRIO_PROCESS, pid, nice)
     group = Path(f"/proc/{pid}/autogroup")
     if group.exists():
-        group.write_text(str(FAVOURED))
+        group.write_text(str(nice))
 
 
 def line_of(result: Result) -> str:

@@ -5,7 +5,7 @@ that many bytes follow, answered by one byte `K`; then the next count. reference
 and its port when it listens.
 
     python bench/server.py --port 8443 --cert server.pem --key server.key [--ca ca.pem] [--loop uvloop|asyncio] [--style data|await]
-                           [--store memory|redis]
+                           [--store memory|redis] [--threads N|auto]
 """
 
 import argparse
@@ -86,9 +86,10 @@ async def by_await(socket: tlsio.TLSSocket) -> None:
 async def main(options: argparse.Namespace) -> None:
     """Listen until killed."""
     trust = {"ca": options.ca, "request_cert": True} if options.ca else {}
+    threads = {} if options.threads is None else {"handshake_threads": options.threads}
     listener = by_await if options.style == "await" else on_data
     with keep(options.store) as store:
-        server = tlsio.create_server(listener, cert=options.cert, key=options.key, session_store=store, **trust)
+        server = tlsio.create_server(listener, cert=options.cert, key=options.key, session_store=store, **trust, **threads)
         await server.listen(options.port, "127.0.0.1")
         print("READY", server.port, flush=True)
         await server.serve_forever()
@@ -116,6 +117,8 @@ if __name__ == "__main__":
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--style", choices=["data", "await"], default="data")
     parser.add_argument("--store", choices=["memory", "redis"], help="where sessions are kept; otherwise in tickets")
+    threads_help = "handshake_threads of the server"
+    parser.add_argument("--threads", type=lambda text: text if text == "auto" else int(text), help=threads_help)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     arguments = parser.parse_args()

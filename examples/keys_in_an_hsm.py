@@ -22,7 +22,7 @@ class TokenKey:
 
     async def sign(self, scheme: str, message: bytes) -> bytes:
         """Sign in a thread, so that no connection waits for another; `scheme` is like ecdsa_secp256r1_sha256."""
-        digest = hashlib.new(scheme[-6:], message).digest()
+        digest = hashlib.new(scheme.rpartition("_")[2], message).digest()
         async with self._lock:
             return encode_ecdsa_signature(await asyncio.to_thread(self._key.sign, digest, mechanism=pkcs11.Mechanism.ECDSA))
 

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import inspect
 import ipaddress
+import os
 import socket
 import tempfile
 import time
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from loops import LOOPS, open_descriptors, warm_up
+from tlsio.connection.server import server
+from tlsio.connection.server.threads import count_threads
 from watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ DRAIN_GRACE = 0.1  # of a test's timeout
 def pytest_configure(config: pytest.Config) -> None:
     """Register the one marker that belongs to this file, and see to it that no test can hang."""
     config.pluginmanager.register(Watchdog(2 * TEST_TIMEOUT, 3 * SLOW_TEST_TIMEOUT))  # the limits here come first
+    config.addinivalue_line("markers", "without_threads(reason): TLSIO_HANDSHAKE_THREADS does not apply to this test")
     config.addinivalue_line("markers", "only_loop(name): run this async test on one loop, 'asyncio' or 'uvloop'")
 
 
@@ -109,6 +113,14 @@ def _no_network() -> Iterator[None]:
         patch.setattr(socket.socket, "connect_ex", _guarded(socket.socket.connect_ex))
         patch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _handshake_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each server as many handshake threads as TLSIO_HANDSHAKE_THREADS says, if it is set."""
+    threads = int(os.environ.get("TLSIO_HANDSHAKE_THREADS", "0"))
+    if threads and request.node.get_closest_marker("without_threads") is None:
+        monkeypatch.setattr(server, "count_threads", lambda given: count_threads(given or threads))
 
 
 def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,6 +71,44 @@ def test_a_row_is_measured(row: str, tmp_path: Path) -> None:
     assert run.stderr == ""
 
 
+class TestStorm:
+    """Echoes while strangers handshake: the goal, and a short run."""
+
+    @pytest.fixture
+    def storm(self, load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+        """Return the script, which imports its neighbour."""
+        monkeypatch.syspath_prepend(str(BENCH))
+        return load("storm")
+
+    @pytest.mark.parametrize(
+        ("calm", "in_storm", "reached"),
+        [(0.4, 3.004, True), (0.4, 3.006, False), (4.0, 6.0, True), (4.0, 6.01, False)],
+        ids=["3 ms", "more than 3 ms", "half more than calm", "more than half more"],
+    )
+    def test_goal_is_the_larger_of_two(self, storm: ModuleType, calm: float, in_storm: float, reached: bool) -> None:  # noqa: FBT001
+        """3 ms, or 1.5 times the calm of the same server, by the digits that are shown."""
+        found = storm.Round(calm_p50=0.1, calm_p99=calm, storm_p50=0.2, storm_p99=in_storm, rate=1000, cost=500, others=0)
+        assert storm.reaches_goal([found]) == reached
+
+    def test_ratio_compares_servers_of_the_same_round(self, storm: ModuleType) -> None:
+        """Without the C server there is none."""
+        fast, slow = (storm.Round(0.1, 0.4, 0.2, p99, 1000, 500, 0) for p99 in (2.0, 8.0))
+        found = {"C": [fast, slow], "tlsio": [fast, slow]}
+        assert storm.ratio(found, "tlsio", lambda one: one.storm_p99) == "1.00"
+        assert storm.ratio({"tlsio": [fast]}, "tlsio", lambda one: one.storm_p99) == ""
+
+    @pytest.mark.slow
+    def test_quick_run_ends(self) -> None:
+        """Every server is started, probed and stormed."""
+        cpu = max(os.sched_getaffinity(0))
+        command = [sys.executable, BENCH / "storm.py", "--quick", "--cpus", f"{cpu},{cpu}"]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        rows = [line.split(" | ")[0] for line in run.stdout.splitlines() if line.startswith("| ")]
+        assert {"| C", "| uvloop, Python's ssl", "| asyncio, Python's ssl"} < set(rows)
+        assert any(row.startswith("| Node v24") for row in rows)
+        assert sum(row.startswith("| tlsio, ") for row in rows) >= 2
+
+
 class TestSoak:
     """The verdict on an hour of load, and a short run."""
 

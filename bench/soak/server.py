@@ -138,13 +138,23 @@ class Servers:
             check_client=self._judge,
             allow_renegotiation=True,
             alpn_protocols=["soak"],
+            handshake_threads=2,
         )
         memory = tlsio.MemorySessionStore(max_entries=200)
-        self._plain = tlsio.create_server(self._serve, **common, **PATIENT, ticket_keys=os.urandom(48), session_store=memory)
+        self._plain = tlsio.create_server(
+            self._serve, **common, **PATIENT, ticket_keys=os.urandom(48), session_store=memory, handshake_threads=1
+        )
         ring = tlsio.TicketKeyRing(interval=5.0, overlap=20.0)
         self._upgrade = tlsio.create_server(None, **common, **PATIENT, **trust, ticket_keys=ring, allow_renegotiation=True)
         self._strict = tlsio.create_server(
-            self._serve, **common, **STRICT, max_connections=200, max_handshakes=100, max_handshake_bytes=32768, sni_callback=self._hang
+            self._serve,
+            **common,
+            **STRICT,
+            max_connections=200,
+            max_handshakes=100,
+            max_handshake_bytes=32768,
+            sni_callback=self._hang,
+            handshake_threads=2,
         )
         self._all = [self._store, self._tickets, self._plain, self._upgrade, self._strict]
         for server in self._all:

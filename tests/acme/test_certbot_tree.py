@@ -112,3 +112,23 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
         read_tree(tmp_path)
     assert caught.value.code == "ERR_ACME_CERTBOT"
     assert "/etc/letsencrypt" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("content", ["[]", '{"uri": "x", "body": null}', "[" * 100_000], ids=["list", "no body", "deep"])
+def test_a_damaged_registration_is_noted(tmp_path: Path, content: str) -> None:
+    """And the rest is taken over."""
+    place = tmp_path / "accounts" / "ca.example" / "dir" / "a"
+    place.mkdir(parents=True)
+    (place / "private_key.json").write_text("{}")
+    (place / "regr.json").write_text(content)
+    assert ["cannot be used" in note for note in read_tree(tmp_path).notes] == [True]
+
+
+@pytest.mark.parametrize(
+    "content", ["renewalparams = x\n[renewalparams]\n[[webroot_map]]\n", "[renewalparams]\nserver = x\n[[webroot_map]]\n[[[x]]]\na = b\n"]
+)
+def test_sections_in_other_places_are_noted(tmp_path: Path, content: str) -> None:
+    """A file that was edited by hand."""
+    (tmp_path / "renewal").mkdir()
+    (tmp_path / "renewal" / "a.conf").write_text(content)
+    assert ["cannot be used" in note for note in read_tree(tmp_path).notes] == [True]

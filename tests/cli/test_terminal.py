@@ -254,3 +254,16 @@ def test_doctor_says_that_it_found_nothing(tmp_path: Path) -> None:
     with on_terminal(tmp_path, *words) as terminal:
         terminal.until("Nothing found.")
         assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_deletion_is_asked_for(tmp_path: Path, answer: str) -> None:
+    """No is the default; then nothing has changed."""
+    noted = tmp_path / "acme" / "status" / "a.example.com.json"
+    noted.parent.mkdir(parents=True, mode=0o700)
+    noted.write_text("{}")
+    with on_terminal(tmp_path, "acme", "delete", "a.example.com", "--storage", "acme") as terminal:
+        terminal.until("and its private key? [y/N]: ")
+        terminal.type(f"{answer}\n")
+        assert terminal.end() == (0 if answer == "y" else 130)
+    assert noted.exists() is (answer == "n")

@@ -1,6 +1,6 @@
 """Connections on both drivers and under both versions of TLS, by fixtures that say which.
 
-A test that takes `net`, or `pair`, which is `net.pair`, runs for each of the four:
+A test that takes `net`, or `pair`, which is `net.pair`, runs for each of the four, and on asyncio for a server with handshake threads:
 
     async def test_echo(pair: Pair) -> None:
         async with pair() as (client, peer, _server):
@@ -10,7 +10,7 @@ A test that takes `net`, or `pair`, which is `net.pair`, runs for each of the fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from net import Driver, Pair, Version
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run servers with handshake threads on one loop: the threads are the engine's, and know no loop."""
+    items[:] = [item for item in items if not _is_threads_on_uvloop(getattr(item, "callspec", None))]
+
+
+def _is_threads_on_uvloop(callspec: Any) -> bool:
+    return callspec is not None and callspec.params.get("driver") == "threads" and callspec.params.get("loop_name") == "uvloop"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None, object, object]:
     """Skip a test that listens by the native driver, on a build that does not have it."""
@@ -35,7 +44,7 @@ def pytest_runtest_call() -> Generator[None, object, object]:
         return pytest.skip("this build has no driver that listens")
 
 
-@pytest.fixture(params=["native", "portable"])
+@pytest.fixture(params=["native", "threads", "portable"])
 def driver(request: pytest.FixtureRequest) -> Driver:
     """The way bytes come and go: the engine's reactor, or any byte stream."""
     return request.param

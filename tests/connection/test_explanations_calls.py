@@ -290,6 +290,20 @@ def test_missing_attribute(name: str, says: str | None) -> None:
     assert caught.value.name == name
 
 
+def test_other_names_are_no_attributes() -> None:
+    """They are not listed, and a subclass or an instance may use them."""
+
+    class Mine(tlsio.Server):
+        def is_serving(self) -> bool:
+            return True
+
+    mine = Mine()
+    mine.sockets = 3
+    assert (mine.is_serving(), mine.sockets) == (True, 3)
+    assert "getConnections" not in dir(mine)
+    assert not hasattr(tlsio.Server, "getConnections")
+
+
 def test_error_within_a_property_is_not_hidden() -> None:
     """The attribute exists: what is missing is another one."""
 
@@ -309,6 +323,7 @@ def test_error_within_a_property_is_not_hidden() -> None:
         ("getPeerCertificate", "it is spelled get_peer_certificate"),
         ("getpeercert", "use get_peer_certificate()"),
         ("version", "use get_protocol()"),
+        ("getTLSTicket", "use get_tls_ticket()"),
     ],
 )
 @pytest.mark.only_loop("asyncio")

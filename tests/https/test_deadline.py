@@ -170,6 +170,40 @@ class TestPace:
         loop.advance(0.2)
         assert len(calls) == 1
 
+    @pytest.mark.parametrize(("seconds", "lives"), [(29, True), (31, False)])
+    def test_a_client_may_read_what_it_has_later(self, loop: Any, seconds: float, lives: bool) -> None:  # noqa: FBT001
+        """2000 bytes ahead are 20 seconds, however much it has got before."""
+        calls: list[float] = []
+        pace = Pace(loop, self.LIMITS, lambda: calls.append(loop.now), ahead=2000)
+        pace.move(10_000_000)
+        pace.wait()
+        loop.advance(seconds)
+        assert (calls == []) == lives
+
+    @pytest.mark.parametrize(("rate", "lives"), [(101, True), (90, False)])
+    def test_a_client_that_reads_while_the_transport_waits(self, loop: Any, rate: int, lives: bool) -> None:  # noqa: FBT001
+        """On each side of the rate, without a call when it has read something."""
+        calls: list[float] = []
+        pace = Pace(loop, self.LIMITS, lambda: calls.append(loop.now), acknowledged=lambda: 5000 + int(loop.now - 100) * rate)
+        pace.wait()
+        loop.advance(600.5)
+        assert (calls == []) == lives
+
+    def test_what_was_acknowledged_before_the_wait_does_not_count(self, loop: Any) -> None:
+        """Nor what is acknowledged while the application is the slower one."""
+        calls: list[float] = []
+        acknowledged = 10_000_000
+        pace = Pace(loop, self.LIMITS, lambda: calls.append(loop.now), acknowledged=lambda: acknowledged)
+        pace.wait()
+        loop.advance(9.0)
+        pace.stop()
+        acknowledged += 10_000_000
+        pace.wait()
+        loop.advance(0.9)
+        assert calls == []
+        loop.advance(0.2)
+        assert len(calls) == 1
+
     def test_no_rate_is_no_limit(self, loop: Any) -> None:
         """With None."""
         calls: list[float] = []

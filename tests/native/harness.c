@@ -476,6 +476,7 @@ void install_allocator(void) {
 
 static int64_t offset, wall_offset;
 static struct { int fd; struct itimerspec spec; } timers[8];
+static pthread_mutex_t timers_lock = PTHREAD_MUTEX_INITIALIZER;        /* handshake threads have timers too */
 
 int __real_clock_gettime(clockid_t, struct timespec *);
 int __real_timerfd_settime(int, int, const struct itimerspec *, struct itimerspec *);
@@ -499,12 +500,14 @@ static int set_timer(int fd, const struct itimerspec *spec) {
 
 int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *spec, struct itimerspec *old) {
     (void)flags, (void)old;
+    pthread_mutex_lock(&timers_lock);
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         if (!timers[i].fd || timers[i].fd == fd) {
             timers[i].fd = fd;
             timers[i].spec = *spec;
             break;
         }
+    pthread_mutex_unlock(&timers_lock);
     return set_timer(fd, spec);
 }
 

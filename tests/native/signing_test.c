@@ -145,6 +145,32 @@ static void other_types(void) {
         }
 }
 
+/* RFC 4055 3.1: the certificate says which digest alone the key may use. */
+static void a_restricted_key(void) {
+    for (int v = 0; v < 2; v++) {
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+        identity id = { X509_dup(server_a.cert), NULL };
+        EVP_PKEY_keygen_init(ctx);
+        EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048);
+        EVP_PKEY_CTX_set_rsa_pss_keygen_md(ctx, EVP_sha384());
+        EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md(ctx, EVP_sha384());
+        EVP_PKEY_generate(ctx, &id.key);
+        EVP_PKEY_CTX_free(ctx);
+        X509_set_pubkey(id.cert, id.key);
+        X509_sign(id.cert, authority.key, EVP_sha256());
+        set_up(versions[v], &id, 0);
+        pair p = waiting(0);
+        if (p.server->question == TIO_ASK_SIGN) CHECK(!strcmp(tio_conn_signing(p.server)->scheme, "rsa_pss_pss_sha384"));
+        p.unsigned_still = 0;
+        pump(&p);
+        opens(&p, 1);
+        pair_free(&p);
+        tear_down();
+        X509_free(id.cert);
+        EVP_PKEY_free(id.key);
+    }
+}
+
 /* ---- signatures that are none */
 
 static void wrong(int version, const identity *server) {
@@ -172,6 +198,20 @@ static void wrong(int version, const identity *server) {
 }
 
 static void a_wrong_signature_is_not_taken(void) { each(wrong); }
+
+/* RFC 8017 8.1.2: it has as many bytes as the modulus. One of 256 begins with a zero byte. */
+static void a_signature_keeps_its_zero_bytes(void) {
+    uint8_t signature[1024];
+    set_up(TLS1_3_VERSION, &server_b, 0);
+    pair p = waiting(0);
+    size_t size;
+    do size = signature_for(p.server, signature);
+    while (signature[0]);
+    CHECK_INT(tio_answer_sign(p.server, signature + 1, size - 1), -1);
+    CHECK_INT(tio_answer_sign(p.server, signature, size), 0);
+    pair_free(&p);
+    tear_down();
+}
 
 static void refused(int version, const identity *server) {
     set_up(version, server, 0);
@@ -238,10 +278,49 @@ static void freed_elsewhere(int version, const identity *server) {
     tear_down();
 }
 
+/* An event loop was moved: the signature is there, but in the wrong thread. */
+static void *continue_it(void *c) {
+    CHECK(!tio_conn_signs_here(c));
+    CHECK_INT(sign_for(c), 0);
+    tio_conn_step(c);
+    tio_conn_turn(c);
+    CHECK_INT(tio_conn_phase(c), TIO_BROKEN);
+    tio_conn_step(c);
+    tio_conn_free(c);
+    return NULL;
+}
+
+static void *refuse_it(void *c) {
+    tio_refuse(c, SSL_AD_INTERNAL_ERROR);
+    tio_conn_step(c);
+    CHECK_INT(tio_conn_phase(c), TIO_BROKEN);
+    tio_conn_free(c);
+    return NULL;
+}
+
+static void continued_elsewhere(int version, const identity *server) {
+    void *(*const acts[])(void *) = { continue_it, refuse_it };
+    for (int i = 0; i < 2; i++) {
+        pthread_t other;
+        set_up(version, server, 0);
+        pair p = waiting(0);
+        CHECK(tio_conn_signs_here(p.server));
+        pthread_create(&other, NULL, acts[i], p.server);
+        pthread_join(other, NULL);
+        tio_conn_free(p.client);
+        p = pair_new(near, far, 0);
+        pump(&p);                       /* frees the other one */
+        opens(&p, 1);
+        pair_free(&p);
+        tear_down();
+    }
+}
+
 static void a_job_ends_with_its_connection(void) {
     each(broken);
     each(freed);
     each(freed_elsewhere);
+    each(continued_elsewhere);
 }
 
 /* ---- many at once */
@@ -342,6 +421,32 @@ static void no_rsa_key_exchange(void) {
     }
     tio_context_release(here);
     tear_down();
+}
+
+/* The context that is chosen later decides on the suites, not the one before. */
+static void the_chosen_context_has_its_suites(void) {
+    static const char *const names[] = { "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384" };
+    static const char *const names_13[] = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384" };
+    for (int v = 0; v < 2; v++) {
+        set_up(versions[v], &server_b, 0);
+        far->settings.keys_elsewhere = TIO_KEYS_ELSEWHERE | TIO_RSA_ELSEWHERE;
+        tio_context *first = server_context(versions[v], &server_b, 0), *chosen = server_context(versions[v], &server_b, 0);
+        SSL_CTX_set_cipher_list(first->ssl, names[0]);
+        SSL_CTX_set_ciphersuites(first->ssl, names_13[0]);
+        SSL_CTX_set_cipher_list(chosen->ssl, names[1]);
+        SSL_CTX_set_ciphersuites(chosen->ssl, names_13[1]);
+        pair p = pair_new(near, first, TIO_WANT_HELLO);
+        p.other = chosen;
+        tio_conn_set_server_name(p.client, "a.test");
+        CHECK_INT(tio_conn_set_identity(p.server, far), 0);
+        pump(&p);
+        opens(&p, 1);
+        CHECK(!strcmp(SSL_get_cipher_name(p.server->ssl), v ? names_13[1] : names[1]));
+        pair_free(&p);
+        tio_context_release(first);
+        tio_context_release(chosen);
+        tear_down();
+    }
 }
 
 /* ---- later handshakes */
@@ -508,12 +613,15 @@ void signing_tests(void) {
     RUN(the_scheme_and_the_message_are_those_of_the_protocol);
     RUN(pkcs1);
     RUN(other_types);
+    RUN(a_restricted_key);
     RUN(a_wrong_signature_is_not_taken);
+    RUN(a_signature_keeps_its_zero_bytes);
     RUN(without_a_signature_the_peer_gets_an_alert);
     RUN(a_job_ends_with_its_connection);
     RUN(too_many);
     RUN(one_key_here_and_one_elsewhere);
     RUN(no_rsa_key_exchange);
+    RUN(the_chosen_context_has_its_suites);
     RUN(later_handshakes_sign_again);
     RUN(a_later_handshake_may_end_in_between);
     RUN(half_a_message);

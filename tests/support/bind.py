@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,14 @@ ZONES = {"example.test": "", "sub.example.test": "", "delegated.test": "", "else
 NAMELESS = "$TTL 300\n@ SOA ns root 1 3600 600 86400 1\n@ NS ns.nowhere.example.\n"
 
 
+def without_lock(program: str) -> str:
+    """Return the option by which several servers may run at once; BIND 9.20 has no lock, nor the option."""
+    said = subprocess.run([program, "-v"], check=True, capture_output=True, text=True).stdout
+    found = re.match(r"BIND (\d+)\.(\d+)", said)
+    assert found, said
+    return "lock-file none;" if (int(found[1]), int(found[2])) < (9, 20) else ""
+
+
 class Bind:
     """A running server; it forgets everything when it ends."""
 
@@ -56,7 +65,7 @@ class Bind:
         with contextlib.ExitStack() as entered:
             folder = Path(entered.enter_context(tempfile.TemporaryDirectory(prefix="tlsio-bind-")))
             self.port = entered.enter_context(own_port())
-            command = [program, "-g", "-c", str(self._configuration(folder))]
+            command = [program, "-g", "-c", str(self._configuration(folder, without_lock(program)))]
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             entered.callback(self._stop)
             assert self._process.stdout is not None
@@ -130,9 +139,9 @@ class Bind:
         answer = dns.query.tcp(dns.message.make_query(name, "TXT"), "127.0.0.1", 5, self.port)
         return {str(record).strip('"') for rrset in answer.answer if rrset.rdtype == dns.rdatatype.TXT for record in rrset}
 
-    def _configuration(self, folder: Path) -> Path:
+    def _configuration(self, folder: Path, lock: str) -> Path:
         text = f"""options {{
-  directory "{folder}"; pid-file none; lock-file none; session-keyfile none; managed-keys-directory "{folder}";
+  directory "{folder}"; pid-file none; {lock} session-keyfile none; managed-keys-directory "{folder}";
   listen-on port {self.port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; dnssec-validation no; notify no;
   recursion yes; forward only; forwarders {{ 127.0.0.1 port 1; }};
 }};

@@ -55,6 +55,7 @@ class MemoryTransport(asyncio.Transport):
         super().__init__()
         self.protocol = protocol
         self.written = bytearray()
+        self.taken = 0  # bytes that the client has received at the last `drain`
         self.closed = self.aborted = self.lost = self.reading_paused = False
         self.room: int | None = None  # bytes after which it pauses
         self.paused = False
@@ -73,6 +74,7 @@ class MemoryTransport(asyncio.Transport):
 
     def drain(self, room: int | None = None) -> None:
         """The client reads on."""
+        self.taken = len(self.written)
         self.room = room
         if self.paused:
             self.paused = False
@@ -120,6 +122,7 @@ class Wire:
         here = SimpleNamespace(remote_address="127.0.0.1", remote_port=50000, local_address="127.0.0.1", local_port=443)
         connection: Any = Connection(self.service, here)  # type: ignore[arg-type]
         connection.tls = {}  # there is no TLS here
+        connection.acknowledged = lambda: self.transport.taken
         self.protocol = Http2Protocol(connection)
         self.transport = MemoryTransport(self.protocol)
         self.frames: list[Any] = []

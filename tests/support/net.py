@@ -1,6 +1,6 @@
 """Connections for the tests: one driver, one version of TLS, a server and its clients.
 
-`native` is `serve` and `connect` as users call them. `portable` has the server's side through `server.upgrade` behind an
+`native` is `serve` and `connect` as users call them; `threads` is the same with handshake threads. `portable` has the server's side through `server.upgrade` behind an
 `asyncio.start_server` of its own, and the client's through `connect(socket=...)`. The server is `pki.localhost()`, the client
 trusts `pki.ca1()`; options given by the test win.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-Driver = Literal["native", "portable"]
+Driver = Literal["native", "threads", "portable"]
 Version = Literal["TLSv1.2", "TLSv1.3"]
 
 
@@ -50,12 +50,14 @@ class Net:
     @property
     def is_native(self) -> bool:
         """Whether the engine's reactor has the descriptors."""
-        return self.driver == "native"
+        return self.driver != "portable"
 
     def server_options(self, **options: Any) -> dict[str, Any]:
         """Return `options` over those of the usual server, which says that it requests no certificate."""
         who = pki.localhost()
-        usual = {"min_version": self.version, "max_version": self.version, "request_cert": False}
+        usual: dict[str, Any] = {"min_version": self.version, "max_version": self.version, "request_cert": False}
+        if self.driver == "threads":
+            options = {"handshake_threads": 2} | options
         if "secure_context" not in options and "pfx" not in options:
             usual |= {"cert": who.cert_pem, "key": who.key_pem}
         return usual | options if "secure_context" not in options else options
@@ -243,6 +245,12 @@ async def let_go() -> None:
     leaving = [task for task in asyncio.all_tasks() if task.get_name() == "tlsio close"]
     if leaving:
         await asyncio.wait(leaving)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what the server learns after its client, such as from a handshake thread."""
+    while not condition():  # noqa: ASYNC110 - what is waited for is no event
+        await asyncio.sleep(0.001)
 
 
 def once(emitter: Any, event: str) -> Awaitable[Any]:

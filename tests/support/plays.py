@@ -95,7 +95,7 @@ def compose(seed: int) -> tuple[Setting, list[Act]]:
     setting = Setting(
         seed=seed,
         version=rng.choice(["TLSv1.2", "TLSv1.3"]),
-        driver=rng.choice(["native", "portable"]),
+        driver=rng.choice(["native", "threads", "portable"]),
         role=role,
         store=rng.choice(["none", "none", "memory", "slow", "failing"]) if role == "server" else "none",
         hook=rng.choice(["none", "none", "sync", "async", "late", "told"]),
@@ -339,10 +339,13 @@ class Play:
             options["check_client"] = self._hook(None)
         elif setting.hook != "none":
             options["sni_callback"] = self._hook(None)
-        server = self.server = tlsio.create_server(self._adopt, allow_renegotiation=setting.renegotiation, **options)
+        threads = 2 if setting.driver == "threads" else 0
+        server = self.server = tlsio.create_server(
+            self._adopt, handshake_threads=threads, allow_renegotiation=setting.renegotiation, **options
+        )
         server.on("tls_client_error", lambda error, _sock: self.heard.failed.append(error))
         server.on("error", lambda _error: None)
-        if setting.driver == "native":
+        if setting.driver != "portable":
             await server.listen(sock=self._narrowed())
         self._reach = lambda: self._reach_server(server)
         await self._come_before()
@@ -350,7 +353,7 @@ class Play:
 
     async def _reach_server(self, server: tlsio.Server) -> TcpWire | StreamWire:
         """Connect to our server, without TLS."""
-        if self.setting.driver == "native":
+        if self.setting.driver != "portable":
             near = self._narrowed(bind=False)
             near.connect(("127.0.0.1", server.port or 0))
             return TcpWire(near)
@@ -378,7 +381,7 @@ class Play:
 
     async def _reach_client(self, options: dict[str, Any]) -> TcpWire | StreamWire:
         """Let our client connect, without TLS."""
-        if self.setting.driver != "native":
+        if self.setting.driver == "portable":
             wire = StreamWire(4096 if self.setting.narrow else 65536)
             self._spawn("connect", self._connect, tlsio.connect(socket=wire.stream, **options))
             return wire

@@ -23,7 +23,7 @@ from tlsio.acme.plans.delivery import deliver
 from tlsio.acme.plans.plan import Plan, load_plan, normalize, plan_key, store_plan
 from tlsio.certs.bundle import read
 from tlsio.model.checks import wrong_value
-from tlsio.model.errors import TLSError
+from tlsio.model.errors import TLSError, UsageError
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
@@ -84,12 +84,18 @@ async def import_tree(
     """
     tree = read_tree(folder)
     await storage.check()
-    taken = [await _take_account(server, accounts, storage) for server, accounts in _accounts_by_server(tree).items()]
+    taken = []
+    for server, accounts in _accounts_by_server(tree).items():
+        try:
+            taken.append(await _take_account(server, accounts, storage))
+        except UsageError as error:  # the name of a folder, or a renewal file
+            reasons = (f"It cannot be used: {error.message}",)
+            taken.append(Taken("account", server, is_taken=False, is_renewed=False, notes=reasons))
     for renewal in tree.renewals:
         try:
             found, plan, notes = _read_certificate(renewal, tree, files, server_ca)
-        except TLSError as error:
-            notes = (f"It cannot be used: {error.message}",)
+        except (TLSError, OSError) as error:
+            notes = (f"It cannot be used: {error.message if isinstance(error, TLSError) else f'{error.filename}: {error.strerror}'}",)
             taken.append(Taken("certificate", renewal.name, is_taken=False, is_renewed=False, notes=notes))
         else:
             taken.append(await _take_certificate(found, plan, notes, storage))

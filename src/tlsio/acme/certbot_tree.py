@@ -126,7 +126,7 @@ def _read_accounts(folder: Path, notes: list[str]) -> Iterator[CertbotAccount]:
         if "private_key.json" in files:
             try:
                 yield _read_account(Path(place), folder)
-            except (OSError, ValueError, TypeError, KeyError) as error:
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 notes.append(f"The account in {place} cannot be used: {_describe(error)}")
     notes += [f"Accounts cannot be read: {_describe(error)}" for error in failures if not isinstance(error, FileNotFoundError)]
 
@@ -163,7 +163,7 @@ def _read_renewals(folder: Path, notes: list[str]) -> Iterator[Renewal]:
     for path in sorted((folder / "renewal").glob("*.conf")):
         try:
             yield _read_renewal(path, folder)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             notes.append(f"{path} cannot be used: {_describe(error)}")
 
 
@@ -175,7 +175,9 @@ def _read_renewal(path: Path, folder: Path) -> Renewal:
     chain, key = (_file_of(folder, path.stem, name, top) for name in ("fullchain", "privkey"))
     webroots = settings.pop("webroot_map", {})
     plain = {name: value for name, value in settings.items() if isinstance(value, list)}
-    folders = {name: value[0] for name, value in webroots.items() if value} if isinstance(webroots, dict) else {}
+    folders = (
+        {name: value[0] for name, value in webroots.items() if isinstance(value, list) and value} if isinstance(webroots, dict) else {}
+    )
     return Renewal(path.stem, chain, key, plain, folders)
 
 
@@ -218,7 +220,10 @@ def _read_configobj(text: str) -> dict[str, Any]:
             if depth != len(found[3]) or depth > min(len(sections), _MAX_DEPTH):
                 raise ValueError(f"line {number} is not a section")
             del sections[depth:]
-            sections.append(sections[-1].setdefault(found[2].strip("\"'"), {}))
+            inner = sections[-1].setdefault(found[2].strip("\"'"), {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"line {number} is not a section, but a setting above")
+            sections.append(inner)
             continue
         name, sign, value = stripped.partition("=")
         if not sign or not isinstance(sections[-1], dict):
@@ -266,6 +271,6 @@ def _describe(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError | AttributeError):
         return "a file is damaged"
     return str(error)

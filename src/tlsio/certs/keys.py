@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tlsio.model.material import Content, Material
 
-__all__ = ["KEY_KINDS", "encryption_under", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
+__all__ = ["KEY_KINDS", "check_kind", "encryption_under", "generate_key", "key_kind", "key_pem", "load_key", "signature_hash", "write_key"]
 
 PrivateKey: TypeAlias = "CertificateIssuerPrivateKeyTypes"
 _SignatureHash: TypeAlias = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
@@ -53,12 +53,21 @@ def generate_key(kind: str = "P-256") -> PrivateKey:
         ConfigError: this `cryptography`, or its OpenSSL, does not have that kind
             (`ERR_CRYPTO_UNSUPPORTED_OPERATION`).
     """
-    text = check_text("kind", kind)
+    name = check_kind("kind", kind)
+    return _MAKERS[name]() if name in _MAKERS else _make_ml_dsa(name)
+
+
+def check_kind(label: str, kind: object) -> str:
+    """Return a kind of key as `KEY_KINDS` has it; no key is made, which takes seconds for RSA.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    text = check_text(label, kind)
     known = {_plain(one): one for one in KEY_KINDS}
     if _plain(text) not in known:
-        raise wrong_value("kind", f"must be one of {', '.join(KEY_KINDS)}, got {text!r:.40}", hint=_hint_for_kind(text))
-    name = known[_plain(text)]
-    return _MAKERS[name]() if name in _MAKERS else _make_ml_dsa(name)
+        raise wrong_value(label, f"must be one of {', '.join(KEY_KINDS)}, got {text!r:.40}", hint=_hint_for_kind(text))
+    return known[_plain(text)]
 
 
 def key_kind(key: PrivateKey | PublicKey) -> str:

@@ -19,15 +19,18 @@ from tlsio.cli.acme_options import (
     storage_options,
 )
 from tlsio.cli.acme_print import print_outcomes, print_standings
+from tlsio.cli.confirmation import confirm, yes_option
 from tlsio.cli.failures import FINDING, report
 from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, print_json
 from tlsio.cli.parameters import FOLDER, NEW_FILE
 from tlsio.cli.progress import progress
 from tlsio.model.checks import wrong_value
-from tlsio.model.errors import TLSError
+from tlsio.model.errors import StoreError, TLSError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tlsio.acme.plans.keeper import Keeper, Outcome
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.storage.storage import Storage
@@ -135,8 +138,12 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
     async def run(opened: Storage) -> int:
         code = 0
         outcomes: list[Outcome] = []
-        keeper = _keeper(opened)
-        for plan in await _plans(opened, names):
+        keeper, damaged = _keeper(opened), list[StoreError]()
+        plans = await _plans(opened, names, damaged.append)
+        for failure in damaged:
+            report(failure, as_json=False)
+            code = FINDING
+        for plan in plans:
             try:
                 with progress(f"Renewing {plan.name}"):
                     outcomes.append(await (keeper.rehearse(plan, is_forced=force) if dry_run else keeper.renew(plan, is_forced=force)))
@@ -227,6 +234,43 @@ def revoke(  # noqa: PLR0913 - one for each option
 
 
 @acme.command(
+    examples="""
+    tlsio acme delete example.com
+    tlsio acme delete example.com --yes           without a question, for scripts
+    """,
+)
+@click.argument("name", metavar="NAME")
+@yes_option
+@storage_options
+def delete(name: str, *, storage: str | None, storage_secret_file: str | None, is_confirmed: bool) -> None:
+    """Delete the certificate called NAME from the storage, with its plan and its failures.
+
+    It is not revoked: if others may have its key, revoke it first. Files of --cert and --key stay,
+    since a server may use them. A server that obtains it by itself obtains it again: end that
+    first.
+    """
+    from tlsio.acme.plans.plan import load_plan, normalize  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.removal import remove  # noqa: PLC0415
+
+    [wanted] = normalize([name])
+
+    async def run(opened: Storage) -> tuple[Plan | None, list[str]]:
+        return await load_plan(opened, wanted), await remove(opened, wanted)
+
+    confirm(f"Delete the certificate for {wanted}, and its private key?", is_confirmed=is_confirmed)
+    plan, removed = run_with_storage(storage, storage_secret_file, run)
+    if not removed:
+        raise click.UsageError(f"The storage has no certificate called {wanted}. `tlsio acme status` shows those there are.")
+    files = [] if plan is None else list(dict.fromkeys(path for path in (plan.cert, plan.key) if path))
+    if is_json():
+        print_json({"name": wanted, "deleted": removed, "kept": files})
+        return
+    click.echo(f"{wanted}: deleted")
+    if files:
+        click.echo(f"  still there: {' and '.join(files)}")
+
+
+@acme.command(
     "import",
     examples="""
     tlsio acme import /etc/letsencrypt
@@ -290,15 +334,18 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
 
 
 def _webroots(texts: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str]:
+    from tlsio.acme.plans.plan import normalize  # noqa: PLC0415 - the extra may be missing
+
     found: dict[str, str] = {}
     for text in texts:
-        name, sign, folder = text.rpartition("=")
+        written, sign, folder = text.rpartition("=")
         if not sign:
             found = {one: str(Path(text).absolute()) for one in names} | found
-        elif name in names:
-            found[name] = str(Path(folder).absolute())
-        else:
-            raise click.UsageError(f"--webroot {text}: {name!r} is not one of the names.")
+            continue
+        [name] = normalize([written])
+        if name not in names:
+            raise click.UsageError(f"--webroot {text}: {written!r} is not one of the names.")
+        found[name] = str(Path(folder).absolute())
     if found and (missing := [one for one in names if one not in found]):
         raise click.UsageError(f"--webroot: there is no folder for {', '.join(missing)}.")
     return found
@@ -323,8 +370,8 @@ async def _plan_of_server(storage: Storage, name: str, server: str, server_ca: s
     return None
 
 
-async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
-    """Return the plans that are called so; without names, all that are renewed.
+async def _plans(storage: Storage, names: tuple[str, ...], damaged: Callable[[StoreError], object] | None = None) -> list[Plan]:
+    """Return the plans that are called so; without names, all that are renewed; see `load_plans`.
 
     Raises:
         UsageError: there is none.
@@ -332,7 +379,7 @@ async def _plans(storage: Storage, names: tuple[str, ...]) -> list[Plan]:
     from tlsio.acme.plans.plan import load_plan, load_plans, normalize  # noqa: PLC0415 - the extra may be missing
 
     if not names:
-        return [plan for plan in await load_plans(storage) if plan.is_renewed]
+        return [plan for plan in await load_plans(storage, damaged) if plan.is_renewed]
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
         raise click.UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlsio.cli.acme_options import chosen_server, run_with_storage, server_option, storage_options
+from tlsio.cli.confirmation import confirm, yes_option
 from tlsio.cli.help import Group
 from tlsio.cli.output import is_json, print_json
 from tlsio.cli.parameters import NEW_FILE
@@ -56,12 +57,14 @@ def change_key(**options: Any) -> None:
 
 
 @account.command(examples="tlsio acme account deactivate --server letsencrypt-staging")
+@yes_option
 @_account_options
-def deactivate(**options: Any) -> None:
+def deactivate(*, is_confirmed: bool, **options: Any) -> None:
     """Give the account up for ever, and remove it from the storage.
 
     Certificates stay valid. The next `tlsio acme obtain` makes a new account.
     """
+    confirm(f"Deactivate the account at {options['server']} for ever?", is_confirmed=is_confirmed)
     _print(_run(options, lambda issuer: issuer.deactivate_account()))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import signal
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,7 @@ from tlsio.cli.parameters import NEW_FILE
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from tlsio.acme.client.account_key import ExternalAccount
     from tlsio.acme.storage.storage import Storage
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["account_options", "chosen_server", "external_account", "run_with_storage", "server_option", "shown_storage", "storage_options"]
 
 _T = TypeVar("_T")
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 server_option = click.option(
     "--server",
@@ -97,6 +99,30 @@ def shown_storage(place: str | None) -> str:
     return "Redis" if place is not None and "://" in place else str(place or default_folder())
 
 
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """End by SIGTERM and SIGHUP as by Ctrl-C: post-hooks run, and answers are removed."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - for the type checker
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if received:
+            raise SystemExit(128 + received[0]) from None  # as shells report it
+        raise
+    finally:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+
+
 def run_with_storage(place: str | None, secret_file: str | None, action: Callable[[Storage], Coroutine[Any, Any, _T]]) -> _T:
     """Run a coroutine with the storage, and close it.
 
@@ -110,6 +136,7 @@ def run_with_storage(place: str | None, secret_file: str | None, action: Callabl
             storage = open_storage(place, secret_file)
             if (close := getattr(storage, "aclose", None)) is not None:
                 stack.push_async_callback(close)
-            return await action(storage)
+            with _ending_on_signals():
+                return await action(storage)
 
     return asyncio.run(run())

@@ -95,6 +95,8 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
             )
             then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
             click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
+            if one.trouble.hint is not None and (hint := for_people(one.trouble.hint, is_hint=True)):
+                click.echo(f"  {hint}")
 
 
 def _end(one: Standing, now: datetime) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tlsio.connection.tasks import find_awaitable
 from tlsio.model.checks import explain_unknown_event
 from tlsio.model.errors import UsageTypeError, UsageValueError
-from tlsio.model.other_names import missing_attribute
+from tlsio.model.other_names import OtherName, add_other_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -46,13 +47,13 @@ class Emitter:
     def __init__(self) -> None:
         self._listeners = None  # no dict before the first one: most sockets have none
 
-    if not TYPE_CHECKING:  # otherwise a type checker would accept every misspelt name
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        add_other_names(cls, cls.__dict__.get("_OTHER_NAMES", {}))
 
-        def __getattr__(self, name: str) -> object:
-            """Raise for an attribute that does not exist, with the one that was probably meant."""
-            if hasattr(type(self), name):  # a property that raised AttributeError, which Python has dropped
-                return object.__getattribute__(self, name)
-            raise missing_attribute(self, name, self._OTHER_NAMES)
+    def __dir__(self) -> list[str]:
+        """Return the names that exist."""
+        return [name for name in super().__dir__() if not isinstance(getattr_static(self, name, None), OtherName)]
 
     def on(self, event: str, fn: Listener | None = None) -> Any:
         """Call `fn` for each `event`; returns `fn`. Without `fn`: a decorator.

@@ -10,11 +10,15 @@ if TYPE_CHECKING:
 
     from tlsio.https.limits import Limits
 
-__all__ = ["ON_ITS_WAY", "Deadline", "Pace"]
+__all__ = ["AHEAD", "ON_ITS_WAY", "Deadline", "Pace"]
 
 # Seconds after a response, or the handshake, in which a client's next request may be on its way
 # when a graceful stop begins: a round trip between continents.
 ON_ITS_WAY = 0.25
+# Bytes that a client has received and may read later: the initial window of HTTP/2 (RFC 9113,
+# section 6.9.2), and half of what Linux keeps for a new connection (net.ipv4.tcp_rmem).
+AHEAD = 65536
+_RESOLUTION = 0.001  # seconds; less than a loop's timer can tell apart
 
 
 class Deadline:
@@ -87,18 +91,44 @@ class Deadline:
 class Pace:
     """Judges how fast a client moves data, over the time in which the server waits for it.
 
-    It may take `rate_grace` seconds, and one more for each `min_rate` bytes, but be silent for no
-    longer than `rate_grace`. Time in which the application is the slower one does not count.
+    It may take `rate_grace` seconds, and one more for each `min_rate` bytes. Time in which the
+    application is the slower one does not count.
+
+    What was fast before buys no silence later, but for `ahead` bytes. A client that reads has them
+    in its kernel and its window, and says nothing until it has read half of them.
     """
 
-    __slots__ = ("_deadline", "_grace", "_loop", "_rate", "_since", "_waited")
+    __slots__ = ("_ahead", "_count", "_deadline", "_expired", "_grace", "_loop", "_rate", "_seen", "_since", "_waited")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, expired: Callable[[], object]) -> None:
-        """Wait for nothing yet; `expired` is called when the client is too slow."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: Limits,
+        expired: Callable[[], object],
+        *,
+        ahead: int = 0,
+        acknowledged: Callable[[], int] | None = None,
+    ) -> None:
+        """Wait for nothing yet.
+
+        Args:
+            loop: The loop.
+            limits: Those of the server.
+            expired: Called when the client is too slow.
+            ahead: Bytes that may be paid for ahead.
+            acknowledged: Returns the bytes that the client's kernel has received so far. They count
+                while the server waits. A transport is ready again only when a large part of the
+                kernel's send buffer has left it, which takes a slow client minutes. None: only
+                `move` counts.
+        """
         self._loop = loop
-        self._deadline = Deadline(loop, expired)
+        self._deadline = Deadline(loop, self._look)
+        self._expired = expired
         self._rate = limits.min_rate
         self._grace = None if limits.min_rate is None else limits.rate_grace
+        self._ahead = 0.0 if limits.min_rate is None else ahead / limits.min_rate
+        self._count = acknowledged
+        self._seen = 0  # of what was acknowledged
         self._waited = 0.0  # what the bytes that moved have paid for is taken off
         self._since: float | None = None
 
@@ -106,25 +136,40 @@ class Pace:
         """Begin to wait for the client, or go on with it."""
         if self._since is None and self._grace is not None:
             self._since = self._loop.time()
+            if self._count is not None:
+                self._seen = self._count()
             self._deadline.set(max(0.0, self._grace - self._waited))
 
     def stop(self) -> None:
         """Wait no more, for now."""
-        if self._since is not None:
-            self._waited += self._loop.time() - self._since
-            self._since = None
-            self._deadline.clear()
+        if self._since is None:
+            return
+        self._waited += self._loop.time() - self._since
+        self._since = None
+        self._deadline.clear()
+        if self._count is not None:
+            self._pay(self._count() - self._seen)
 
     def move(self, count: int) -> None:
         """Count bytes that the client has sent or read."""
-        if self._rate is None:
-            return
         was_waiting = self._since is not None
         self.stop()
-        self._waited = max(0.0, self._waited - count / self._rate)  # what was fast before buys no silence of hours
+        self._pay(count)
         if was_waiting:
             self.wait()
 
     def end(self) -> None:
         """Release the timer."""
         self._deadline.end()
+
+    def _pay(self, count: int) -> None:
+        if self._rate is not None:
+            self._waited = max(-self._ahead, self._waited - count / self._rate)
+
+    def _look(self) -> None:
+        """Expire, unless the client has received something since the wait began."""
+        self.stop()
+        if self._grace is not None and self._grace - self._waited > _RESOLUTION:
+            self.wait()
+        else:
+            self._expired()

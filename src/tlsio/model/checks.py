@@ -229,6 +229,12 @@ def to_snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
+def to_camel_case(name: str) -> str:
+    """Convert to Node's spelling, of names without abbreviations."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
 def explain_unknown_event(event: object, events: Collection[str]) -> str:
     """Return the hint for an event that does not exist: the one that was probably meant."""
     snake = to_snake_case(str(event))

@@ -489,6 +489,9 @@ class Connection:
 
         The key, the scheme's name of IANA, the message, and the size of the longest signature.
         """
+    @property
+    def signs_here(self) -> bool:
+        """Whether this thread asked for the signature: an answer in another one breaks it."""
     def answer_sign(self, signature: bytes) -> bool:
         """Answer ASK_SIGN.
 
@@ -829,6 +832,7 @@ class Gate:
         partial_record_timeout: float = 60.0,
         max_per_peer: int | None = None,
         plain_answer: bytes | None = None,
+        threads: int = 0,
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""
@@ -853,7 +857,14 @@ class Gate:
             OSError: the kernel refused.
             UsageStateError: the reactor belongs to another process, or its loop is closed.
         """
-    def unlisten_all(self) -> None: ...
+    def start(self) -> None:
+        """Start the handshake threads, if there are any: without them nothing is accepted.
+
+        Raises:
+            OSError: the system has no more threads.
+        """
+    def unlisten_all(self) -> None:
+        """Stop accepting. The handshake threads end, and the loop continues their handshakes."""
     def evict(self) -> None:
         """End the connections that are not sockets yet."""
     @property

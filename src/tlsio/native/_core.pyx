@@ -10,6 +10,7 @@ from tlsio.native.engine cimport *
 from tlsio.native.libssl cimport *
 
 import asyncio
+import atexit
 import collections
 import contextvars
 import os

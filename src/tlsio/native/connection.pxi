@@ -578,6 +578,13 @@ cdef class Connection(Plaintext):
         return (_signers.get(wanted.key), wanted.scheme.decode("ascii"), (<const char *>wanted.message)[:wanted.message_size],
                 wanted.longest)
 
+    @property
+    def signs_here(self):
+        """Whether this thread asked for the signature: in another one, any answer breaks the
+        connection.
+        """
+        return tio_conn_signs_here(self.c) != 0
+
     def answer_sign(self, bytes signature not None):
         """False: it is not a signature of the message by this key, and the question stays open."""
         return tio_answer_sign(self.c, _start(signature), <size_t>len(signature)) == 0

@@ -165,6 +165,7 @@ cdef extern from "engine.h" nogil:
         int queues_beyond
         uint32_t max_handshakes
         uint32_t max_per_peer
+        unsigned threads
         uint32_t open "open"
         uint32_t upgraded
         uint32_t handshaking
@@ -288,6 +289,7 @@ cdef extern from "engine.h" nogil:
     EVP_PKEY *tio_key_new(EVP_PKEY *public_key, uint64_t number)
     uint64_t tio_keys_dead()
     const tio_signing *tio_conn_signing(const tio_conn *)
+    int tio_conn_signs_here(const tio_conn *)
     int tio_answer_sign(tio_conn *, const uint8_t *, size_t)
     void tio_answer_job(tio_conn *)
     int tio_signing_is_full()
@@ -325,6 +327,10 @@ cdef extern from "engine.h" nogil:
     size_t tio_reactor_load(const tio_reactor *)
     size_t tio_reactor_owners(const tio_reactor *, void **)
     int tio_reactor_listen(tio_reactor *, tio_gate *, int)
+    int tio_reactor_start(tio_reactor *, tio_gate *)
+    void tio_threads_pause(tio_reactor *)
+    void tio_threads_run(tio_reactor *)
+    int tio_reactor_return(tio_reactor *, tio_conn *)
     void tio_reactor_unlisten(tio_reactor *, tio_gate *)
     int tio_reactor_add(tio_reactor *, tio_conn *, int)
     void tio_reactor_update(tio_reactor *, tio_conn *)

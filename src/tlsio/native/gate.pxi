@@ -1,6 +1,10 @@
 # What a server shares with its listeners: ticket keys, limits, counters and its default context.
 
 
+cdef enum:
+    MAX_THREADS = 256
+
+
 cdef class Ring:
     """Session ticket keys: the first encrypts, all decrypt. Any thread may change it."""
 
@@ -70,7 +74,7 @@ cdef class Gate:
     def __init__(self, server, Context context not None, Ring ring not None, *, double handshake_timeout, max_connections,
                  max_handshakes, max_handshake_bytes, bint no_delay, int keep_alive, bint alpn_continue, int renegotiation_limit,
                  double renegotiation_window, bytes psk_hint=None, double partial_record_timeout=60.0, max_per_peer=None,
-                 bytes plain_answer=None):
+                 bytes plain_answer=None, int threads=0):
         self.server = server
         self.failures = {}
         self.failure_codes = {}
@@ -93,6 +97,7 @@ cdef class Gate:
         self.gate.policy.max_handshake_bytes = max_handshake_bytes or 0
         self.gate.policy.partial_ns = _nanoseconds("partial_record_timeout", partial_record_timeout)
         self.gate.max_per_peer = max_per_peer or 0
+        self.gate.threads = _checked_threads(threads)
         self.gate.no_delay = no_delay
         self.gate.keep_alive = keep_alive
         self.gate.policy.alpn_continue = alpn_continue
@@ -131,6 +136,11 @@ cdef class Gate:
         reactor.gates.add(self)
         self.closing = False
 
+    def start(self):
+        """Start the handshake threads, if there are any. Raises `OSError` if the system refuses."""
+        if not exiting and tio_reactor_start(self.reactor.r, &self.gate):
+            raise OSError(errno, os.strerror(errno))
+
     def unlisten_all(self):
         if self.reactor is not None and self.reactor.r != NULL:
             if tio_in_psk_callback():
@@ -138,6 +148,7 @@ cdef class Gate:
                 return
             tio_reactor_unlisten(self.reactor.r, &self.gate)
             self.reactor.gates.discard(self)
+            self.reactor._run_if_busy()     # what the threads had not reported
             self.reactor._close_if_empty()
 
     def evict(self):
@@ -255,6 +266,8 @@ cdef class Gate:
         if failed:
             return self._failed(reactor, c)
         if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
+            if tio_reactor_return(reactor.r, c):
+                return None
             tio_reactor_resume(reactor.r, c)
             if tio_conn_phase(c) == TIO_BROKEN:
                 tio_reactor_drop(reactor.r, c, 1)
@@ -323,6 +336,12 @@ cdef class Gate:
         cdef bytes found = self.store.find((<const char *>wanted)[:size], id_context_of(context)) if size else None
         if found is not None and (not _is_session_size(found) or tio_answer_session(c, _start(found), <size_t>len(found))):
             self.store.reject_last()
+
+
+cdef unsigned _checked_threads(int threads) except? 0:
+    if not 0 <= threads <= MAX_THREADS:
+        raise wrong_value("handshake_threads", f"must be from 0 to {MAX_THREADS}")
+    return <unsigned>threads
 
 
 cdef bint _is_challenge(tio_conn *c) noexcept:

@@ -190,6 +190,8 @@ cdef class Plaintext(Facts):
                     raise
                 except BaseException as error:
                     owner._listener_failed(error)
+                if not tio_conn_next(self.c) & TIO_NEXT_TURN:
+                    break               # all that has come was read: another read would find nothing
         finally:
             self.pumping = False
             tio_conn_want(self.c, self.flow is not None or self.waiting, -1)

@@ -7,7 +7,8 @@ cdef extern from "Python.h":
 
 has_reactor = bool(TIO_HAS_REACTOR)
 
-cdef object _reactors = weakref.WeakSet()          # for fork only
+cdef object _reactors = weakref.WeakSet()          # for fork and exit only
+cdef bint exiting = False
 # The task that each loop runs. Before 3.12 `asyncio.current_task` is written in Python and would
 # cost an echo a tenth of its time.
 cdef dict _tasks = asyncio.tasks._current_tasks if sys.version_info < (3, 12) else None
@@ -331,6 +332,30 @@ cdef class _CloseWithLoop:
             self.reactor.close()
 
 
+def _before_fork():
+    """End the handshake threads: a child has none, and gets the locks of libraries as they are at the
+    fork.
+    """
+    cdef Reactor reactor
+    for reactor in list(_reactors):
+        if reactor.r != NULL and not reactor.forked:
+            tio_threads_pause(reactor.r)
+
+
+def _after_fork_in_parent():
+    cdef Reactor reactor
+    for reactor in list(_reactors):
+        if reactor.r != NULL and not reactor.forked and not exiting:
+            tio_threads_run(reactor.r)
+
+
+def _before_exit():
+    """End the handshake threads: when the process exits, OpenSSL frees what they share."""
+    global exiting
+    exiting = True
+    _before_fork()
+
+
 def _after_fork():
     """In a forked child, close our copies of the descriptors and nothing else; the parent's
     registrations stay.
@@ -347,4 +372,5 @@ def _after_fork():
             reactor.close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork)
+atexit.register(_before_exit)

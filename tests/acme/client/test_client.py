@@ -150,6 +150,7 @@ async def test_an_external_account_is_bound(customers_only: Pebble) -> None:
     assert wrong.value.code in {"ERR_ACME_UNAUTHORIZED", "ERR_ACME_MALFORMED"}
     assert "AAAAAAAA" not in str(wrong.value)
     assert wrong.value.hint is not None
+    assert wrong.value.code == "ERR_ACME_EXTERNAL_ACCOUNT"
     assert wrong.value.hint.startswith("Compare external_account=")
 
 

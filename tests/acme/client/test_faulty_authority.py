@@ -595,9 +595,8 @@ async def test_other_chains_without_end(authority: Pebble) -> None:
         reply.headers["link"] = ", ".join(f'<https://localhost:{proxy.port}/certZ/x{n}>;rel="alternate"' for n in range(100))
 
     async with AuthorityProxy(authority, on("certificate", change)) as proxy:
-        with pytest.raises(tlsio.ACMEError):  # they do not exist
-            await issue(proxy, preferred_chain="Some Root")
-        assert proxy.count("certificate") == 2
+        await issue(proxy, preferred_chain="Some Root")  # they do not exist
+        assert proxy.count("certificate") == 6
 
     def the_same(request: Request, reply: Reply) -> None:
         if request.kind == "certificate":
@@ -607,6 +606,60 @@ async def test_other_chains_without_end(authority: Pebble) -> None:
     async with AuthorityProxy(authority, the_same) as proxy:
         await issue(proxy, preferred_chain="Some Root")
         assert proxy.count("certificate") == 6
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["/certZ/none", "http://localhost/certZ/none", "https://[none", "//user:password@localhost/x"],
+    ids=["missing", "http", "no URL", "password"],
+)
+async def test_another_chain_that_cannot_be_had(authority: Pebble, link: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The certificate is there: the authority's own choice is used."""
+
+    def change(_request: Request, reply: Reply) -> None:
+        reply.headers["link"] = f'<{link}>;rel="alternate"'
+
+    async with AuthorityProxy(authority, on("certificate", change)) as proxy:
+        assert (await issue(proxy, preferred_chain="Some Root")).chain
+    assert "Another chain" in caplog.text
+    assert "password" not in caplog.text
+
+
+async def test_a_relative_link_is_followed(authority: Pebble) -> None:
+    """RFC 8288 §3.1."""
+
+    def change(request: Request, reply: Reply) -> None:
+        reply.headers["link"] = f'<{request.path.rpartition("/")[2]}?again>;rel="alternate"'
+
+    async with AuthorityProxy(authority, on("certificate", change)) as proxy:
+        await issue(proxy, preferred_chain="Some Root")
+        assert proxy.requests[-1].path.endswith("?again")
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+async def test_a_finalized_order_whose_answer_is_an_error(authority: Pebble, status: int) -> None:
+    """The request is sent again, and the order is not ready any more: it is the certificate that was ordered."""
+    errors = iter([status])
+
+    def change(_request: Request, reply: Reply) -> None:
+        if found := next(errors, None):
+            reply.status, reply.body = found, b"<html>"
+            reply.headers["content-type"] = "text/html"
+
+    async with AuthorityProxy(authority, on("finalize", change)) as proxy:
+        assert (await issue(proxy)).chain
+        assert (proxy.count("finalize"), proxy.count("new_order")) == (2, 1)
+
+
+async def test_a_notice_that_arrived_although_its_answer_is_an_error(authority: Pebble) -> None:
+    """It is sent again, and refused, as the challenge is not pending any more: what the authority has found counts."""
+
+    def change(_request: Request, reply: Reply) -> None:
+        reply.status, reply.body = 502, b"<html>"
+
+    async with AuthorityProxy(authority, on("challenge", change, times=1)) as proxy:
+        assert (await issue(proxy, sleep=lambda _seconds: asyncio.sleep(0.5))).chain
+        assert (proxy.count("challenge"), proxy.count("new_order")) == (2, 1)
 
 
 @pytest.mark.parametrize("reached", ["authority", "proxy"])

@@ -85,3 +85,19 @@ def test_a_window_that_is_none_is_an_invalid_response(document: Any) -> None:
 def test_a_page_that_is_no_text_is_ignored() -> None:
     """It is only for people."""
     assert read({"suggestedWindow": {"start": START, "end": END}, "explanationURL": ["x"]}).explanation_url is None
+
+
+SOON, LATER = datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(SOON.replace(tzinfo=None), LATER, 60.0), (SOON, LATER.replace(tzinfo=None), 60.0), (SOON, "2026-12-03", 60.0), (LATER, SOON, 60.0),
+     (SOON, SOON, 60.0), (SOON, LATER, -1.0), (SOON, LATER, "60")],
+    ids=["naive start", "naive end", "text", "backwards", "empty", "negative", "wait as text"],
+)  # fmt: skip
+def test_a_window_of_a_users_issuer_is_checked(values: Any) -> None:
+    """Where it is made, and not when it is compared with the time."""
+    start, end, wait = values
+    with pytest.raises(tlsio.UsageError):
+        RenewalInfo(start, end, None, wait)

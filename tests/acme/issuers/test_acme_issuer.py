@@ -6,7 +6,7 @@ import asyncio
 import json
 import stat
 from base64 import urlsafe_b64decode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -170,6 +170,27 @@ async def test_types_are_tried_in_turn(pebble: Pebble) -> None:
         assert proxy.count("new_order") == 2
         assert len(blind.seen) == len(web.seen) == 2
         assert not blind.presented
+
+
+@pytest.mark.parametrize("is_permitted", [True, False], ids=["permitted", "refused"])
+async def test_a_further_order_is_asked_for(pebble: Pebble, is_permitted: bool) -> None:  # noqa: FBT001
+    """With the failure of the last one, which is raised if there may be no other."""
+    asked: list[str] = []
+
+    async def may_repeat(error: tlsio.ACMEError) -> bool:
+        asked.append(error.code)
+        return is_permitted
+
+    async with Web().listen(pebble.http_port) as web, AuthorityProxy(pebble) as proxy:
+        issuing = issuer_of(proxy, Blind("tls-alpn-01"), web).issue(["issuer-26.example.test"], may_repeat=may_repeat)
+        if is_permitted:
+            await issuing
+        else:
+            with pytest.raises(tlsio.ACMEError) as caught:
+                await issuing
+            assert caught.value.code == "ERR_ACME_CHALLENGE_FAILED"
+        assert proxy.count("new_order") == 1 + is_permitted
+    assert asked == ["ERR_ACME_CHALLENGE_FAILED"]
 
 
 async def test_a_solver_that_cannot_show_its_answer_costs_no_order(pebble: Pebble) -> None:
@@ -430,6 +451,31 @@ async def test_a_crash_during_the_change_of_the_key_loses_no_account(pebble: Peb
     ]
 
 
+async def test_a_key_change_in_which_another_process_died(pebble: Pebble) -> None:
+    """The authority has the new key: a process that has the old one orders with it, once."""
+    storage = MemoryStorage()
+    async with Web().listen(pebble.http_port) as web:
+        ours = issuer_of(pebble, web, storage=storage)
+        account, new = await ours.account(), AccountKey.generate()
+        await storage.store(f"accounts/{ours.name}/new-key.pem", new.pem)
+        async with client_of(pebble) as client:
+            await client.change_key(account, new)
+        assert names_of(await ours.issue(["issuer-died.example.test"])) == {"issuer-died.example.test"}
+        assert (await ours.account()).key.thumbprint == new.thumbprint
+
+
+async def test_an_account_whose_key_was_changing_is_deactivated(pebble: Pebble) -> None:
+    """With the key that the authority has."""
+    storage = MemoryStorage()
+    issuer = issuer_of(pebble, storage=storage)
+    account, new = await issuer.account(), AccountKey.generate()
+    await storage.store(f"accounts/{issuer.name}/new-key.pem", new.pem)
+    async with client_of(pebble) as client:
+        await client.change_key(account, new)
+    assert (await issuer_of(pebble, storage=storage).deactivate_account()).url == account.url
+    assert await storage.list("accounts") == []
+
+
 async def test_a_deactivated_account_leaves_the_storage(pebble: Pebble) -> None:
     """The next call makes another one."""
     storage = MemoryStorage()
@@ -517,6 +563,27 @@ async def test_a_certificate_is_revoked(pebble: Pebble) -> None:
             await issuer.revoke(leaf, "keyCompromise")
         serial = x509.load_der_x509_certificate(leaf).serial_number
         assert (await asyncio.to_thread(pebble.status_of, serial))["Status"] == "Revoked"
+
+
+@pytest.mark.parametrize("key_type", ["rsa1", "rsa", "", 2048, None])
+async def test_a_type_of_keys_that_does_not_exist_is_refused_at_once(pebble: Pebble, key_type: Any) -> None:
+    """Not after an order, which would be in vain each time."""
+    with pytest.raises(tlsio.UsageError, match="key_type"):
+        issuer_of(pebble, key_type=key_type)
+
+
+@pytest.mark.parametrize("url", ["https://[bad/d", "https://", "x://y", "", "https://ada:secret@ca.example/d"])
+def test_what_is_no_url_has_no_name(url: str) -> None:
+    """It is a wrong value, and may have a password."""
+    with pytest.raises(tlsio.UsageValueError) as caught:
+        issuer_name(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["HTTPS://CA.Example/d", "https://ca.example:443/d", "https://ca.example/d#x"])
+def test_all_ways_to_write_a_url_have_one_name(url: str) -> None:
+    """Else what is stored under one is not found under another."""
+    assert issuer_name(url) == "ca.example-d"
 
 
 @pytest.mark.parametrize(

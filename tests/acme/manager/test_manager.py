@@ -631,6 +631,39 @@ def test_handshake_finds_what_another_process_has_obtained() -> None:
     stage.run(main)
 
 
+def test_reload_serves_what_another_program_has_stored() -> None:
+    """At once, though the name has a valid certificate and is not due; as servers do on SIGHUP."""
+    stage = Stage()
+
+    async def main() -> None:
+        one, other = stage.manage("a.example"), stage.manage("a.example")
+        await one.start()
+        await stage.pass_time(MINUTE)
+        await other.start()
+        await one.renew("a.example")
+        assert leaf_of(await serve(other, "a.example")) != leaf_of(await serve(one, "a.example"))
+        await other.reload()
+        assert leaf_of(await serve(other, "a.example")) == leaf_of(await serve(one, "a.example"))
+
+    stage.run(main)
+
+
+def test_reload_reports_a_storage_that_fails() -> None:
+    """What is served stays."""
+    stage = Stage()
+
+    async def main() -> None:
+        manager = stage.manage("a.example")
+        await manager.start()
+        await stage.pass_time(MINUTE)
+        stage.storage.is_down = True
+        with pytest.raises(tlsio.StoreError):
+            await manager.reload()
+        assert issuer_of(await serve(manager, "a.example")) == FIRST
+
+    stage.run(main)
+
+
 def test_strangers_cause_no_reads() -> None:
     """Names that are not managed, and names that have their certificate."""
     stage = Stage()

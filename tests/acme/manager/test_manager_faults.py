@@ -13,7 +13,8 @@ import tlsio
 from manager_stage import DAY, Stage, issuer_of, leaf_of, serve
 from simulated_authority import SimulatedAuthority
 from tlsio import certs
-from tlsio.acme import AuthorityIssuer
+from tlsio.acme import AuthorityIssuer, RenewalInfo
+from virtual_time import BEGIN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -122,6 +123,51 @@ def test_caller_that_waits_for_what_is_given_up(is_stopped: bool) -> None:  # no
 
     stage.run(main)
     assert len(stage.authority.orders) == 2
+
+
+def test_certificate_that_is_being_stored_survives_two_cancellations() -> None:
+    """By `remove`, and then by `stop`: it was issued, and counts."""
+    stage = Stage()
+    place = "certificates/first/b.example/certificate.pem"
+
+    async def main() -> None:
+        manager = stage.manage("a.example", "b.example")
+        await manager.start()
+        await stage.pass_time(MINUTE)
+        before = await stage.storage.load(place)
+        stage.storage.latency = 20.0
+        waiting = asyncio.ensure_future(manager.renew("b.example"))
+        while len(stage.authority.orders) < 3:
+            await stage.pass_time(SECOND)
+        await stage.pass_time(5 * SECOND)
+        manager.remove("b.example")
+        await stage.pass_time(SECOND)
+        await manager.stop()
+        stage.storage.latency = 0.0
+        assert await stage.storage.load(place) != before
+        with pytest.raises(tlsio.UsageStateError):
+            await waiting
+
+    stage.run(main)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["text", 5], ids=str)
+def test_suggestion_that_is_none_stops_no_renewal(wrong: Any) -> None:
+    """An issuer may be user code: without a suggestion the own rule holds."""
+    stage = Stage()
+
+    async def suggest(_certificate: bytes) -> Any:
+        return wrong
+
+    async def main() -> None:
+        stage.authority.renewal_info = suggest  # type: ignore[method-assign]
+        manager = stage.manage("a.example")
+        await manager.start()
+        await stage.pass_time(60 * DAY)
+        assert manager.status()[0].state == "valid"
+
+    stage.run(main)
 
 
 @pytest.mark.slow
@@ -362,3 +408,32 @@ def test_local_issuer_with_the_name_of_a_key_is_taken() -> None:
     """The other side of the check of names."""
     stage = Stage()
     stage.manage("a.example", issuers=[AuthorityIssuer(certs.Authority.create("x"), name="my_authority@1.0")])
+
+
+class Naive(SimulatedAuthority):
+    """Has a mistake in its suggestions."""
+
+    answer: Any = None
+
+    async def renewal_info(self, certificate: bytes) -> Any:
+        """Suggest something else, or a window without a time zone."""
+        if self.answer is not None:
+            return self.answer
+        return RenewalInfo(BEGIN.replace(tzinfo=None), BEGIN.replace(tzinfo=None), None, 60.0)
+
+
+@pytest.mark.parametrize("answer", [None, (1, 2)], ids=["naive", "tuple"])
+def test_mistake_in_the_suggestions_of_an_issuer_is_logged(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """And the certificate is renewed by its age."""
+    stage = Stage()
+    stage.authority = authority = Naive("first", stage.clock, lifetime=6 * DAY)
+    authority.answer = answer
+
+    async def main() -> None:
+        await stage.manage("a.example").start()
+        await stage.pass_time(4 * DAY)
+
+    stage.run(main)
+    assert stage.issued == 2
+    assert "first did not say when to renew a.example" in caplog.text
+    assert "The work on" not in caplog.text

@@ -232,6 +232,26 @@ def test_stored_certificate_needs_no_order_after_a_restart() -> None:
     assert len(stage.authority.orders) == 1
 
 
+@pytest.mark.parametrize("names", ["a.shop.example", ["b.shop.example", "a.shop.example"]], ids=["alone", "in a group"])
+def test_name_that_was_obtained_on_demand_can_be_added(names: Any) -> None:
+    """Its certificate is kept, and served until that of the group is there; then it is renewed without the hook."""
+    stage = Stage()
+
+    async def main() -> None:
+        manager = stage.manage(on_demand=permit)
+        await manager.start()
+        before = leaf_of(await serve(manager, "a.shop.example"))
+        manager.add(names)
+        assert [one.is_on_demand for one in manager.status()] == [False]
+        assert leaf_of(await serve(manager, "a.shop.example")) == before
+        await stage.pass_time(MINUTE)
+        assert (leaf_of(await serve(manager, "a.shop.example")) == before) is isinstance(names, str)
+        with pytest.raises(tlsio.UsageError):
+            manager.add("a.shop.example")
+
+    stage.run(main)
+
+
 def test_stopping_ends_what_is_pending() -> None:
     """Handshakes that wait are refused; no task is left."""
     stage = Stage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -172,13 +173,28 @@ def test_one_order_tries_after_a_pause() -> None:
     health.fail(DOWN, BEGIN)
     health.fail(DOWN, BEGIN)
     now = BEGIN + MINUTE
-    assert health.admit(BEGIN) == now
-    assert health.admit(now) is None
-    assert health.admit(now) == now + MINUTE / 2
-    health.end()
-    assert health.admit(now) is None
+    with health.attempt(BEGIN) as early:
+        assert early == now
+    with health.attempt(now) as first, health.attempt(now) as second:
+        assert (first, second) == (None, now + MINUTE / 2)
+    with health.attempt(now) as again:
+        assert again is None
     health.succeed()
-    assert health.admit(now) is None
+    with health.attempt(now) as first, health.attempt(now) as second:
+        assert (first, second) == (None, None)
+
+
+def test_order_that_ends_during_the_trial_admits_no_other() -> None:
+    """It began before the pause."""
+    health, now = AuthorityHealth(Fixed(0.0)), BEGIN + MINUTE
+    with ExitStack() as old:
+        assert old.enter_context(health.attempt(BEGIN)) is None
+        health.fail(DOWN, BEGIN)
+        health.fail(DOWN, BEGIN)
+        with health.attempt(now) as trial:
+            assert trial is None
+            old.close()
+            assert health.find_wait(now) == now + MINUTE / 2
 
 
 def test_refusal_of_a_name_is_an_answer() -> None:

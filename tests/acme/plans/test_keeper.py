@@ -107,6 +107,19 @@ async def test_after_a_failure_a_renewal_waits(pebble: Pebble, tmp_path: Path) -
 
 
 @pytest.mark.slow
+async def test_each_failed_order_counts(pebble: Pebble, tmp_path: Path) -> None:
+    """One for each type of challenge; within an hour, the sixth is not made."""
+    plan = make_plan(pebble, tmp_path, names=("twice.example.com",), http_port=0, tls_port=0)
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=Clock())
+    counts = []
+    for _ in range(3):
+        with pytest.raises(ACMEError):
+            await keeper.obtain(plan)
+        counts.append((await keeper.look(plan)).trouble.failures)
+    assert counts == [2, 4, 5]
+
+
+@pytest.mark.slow
 async def test_hooks_run_around_the_order(pebble: Pebble, tmp_path: Path) -> None:
     """The first two also when it fails; the last one when the files are in place."""
     log = tmp_path / "log"
@@ -122,6 +135,40 @@ async def test_hooks_run_around_the_order(pebble: Pebble, tmp_path: Path) -> Non
     assert log.read_text().split() == ["pre", "post"]
     await keeper.obtain(plan)
     assert log.read_text().split() == ["pre", "post", "pre", "post", "deploy"]
+
+
+@pytest.mark.slow
+async def test_what_was_not_delivered_is_delivered_by_the_next_call(pebble: Pebble, tmp_path: Path) -> None:
+    """A full disk, a process that died, or a server that was faster: else the old file would be used until it expires."""
+    chain = tmp_path / "live" / "chain.pem"
+    plan = make_plan(pebble, tmp_path, names=("late.example.com",), cert=str(chain), deploy_hooks=(f"echo deployed >> {tmp_path}/log",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    old = chain.read_bytes()
+    chain.unlink()
+    chain.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        await keeper.renew(plan, is_forced=True)
+    chain.rmdir()
+    chain.write_bytes(old)
+    late, after = await keeper.renew(plan), await keeper.renew(plan)
+    assert (late.state, after.state) == ("obtained", "kept")
+    assert late.certificate is not None
+    assert chain.read_bytes() == late.certificate.pem != old
+    assert (tmp_path / "log").read_text().split() == ["deployed", "deployed"]
+
+
+@pytest.mark.slow
+async def test_a_certificate_is_revoked_although_the_new_one_is_not_deployed(pebble: Pebble, tmp_path: Path) -> None:
+    """Its key may be known to others, and the storage does not have it any more."""
+    plan = make_plan(pebble, tmp_path, names=("compromised.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    first = (await keeper.obtain(plan)).certificate
+    assert first is not None
+    with pytest.raises(ConfigError, match="ended with 3"):
+        await keeper.revoke(replace(plan, deploy_hooks=("exit 3",)), "keyCompromise", is_renewed=True)
+    serial = x509.load_der_x509_certificate(first.leaf).serial_number
+    assert pebble.status_of(serial)["Status"] == "Revoked"
 
 
 @pytest.mark.slow

@@ -101,8 +101,9 @@ def test_what_is_no_host_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"names": ()}, "names"), ({"dns": "magic"}, "dns"), ({"key": "a", "cert": None}, "cert"), ({"http_port": -1}, "http_port"), ({"server": ""}, "server")],
-    ids=["no names", "no such provider", "a key without its certificate", "no such port", "no server"],
+    [({"names": ()}, "names"), ({"dns": "magic"}, "dns"), ({"key": "a", "cert": None}, "cert"), ({"http_port": -1}, "http_port"), ({"server": ""}, "server"),
+     ({"address": "a.."}, "address")],
+    ids=["no names", "no such provider", "a key without its certificate", "no such port", "no server", "no address"],
 )  # fmt: skip
 def test_values_are_checked(change: dict[str, Any], word: str) -> None:
     """The message names the field."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tlsio.acme import MemoryStorage
+from tlsio.acme.plans.plan import Plan, store_plan
 from tlsio.acme.plans.survey import survey
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -29,3 +30,12 @@ async def test_key_of_another_program_is_left_out(key: str) -> None:
     storage = MemoryStorage()
     await storage.store(key, b"")
     assert await survey(storage, NOW) == []
+
+
+async def test_a_damaged_plan_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Plans are edited by hand; one that cannot be read is logged."""
+    storage = MemoryStorage()
+    await store_plan(storage, Plan(names=("good.example",), server="https://ca.example/d"))
+    await storage.store("plans/bad.example.json", b"[]")
+    assert [one.names for one in await survey(storage, datetime.now(UTC))] == [("good.example",)]
+    assert "plans/bad.example.json" in caplog.text

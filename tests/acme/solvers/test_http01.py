@@ -12,9 +12,11 @@ import pytest
 
 from challenges import challenge, fetch, get, say
 from tlsio.acme import Http01, MemoryStorage
+from tlsio.acme.client.fields import Fields
+from tlsio.acme.client.order import read_offer
 from tlsio.acme.solvers import http_listener
 from tlsio.acme.solvers.http01 import read_token
-from tlsio.model.errors import ConfigError, StoreError, UsageStateError
+from tlsio.model.errors import ACMEError, ConfigError, StoreError, UsageStateError
 
 ASKED = challenge("http-01", "a.example.test", "0123456789abcdefghij-_")
 PATH = f"/.well-known/acme-challenge/{ASKED.token}"
@@ -66,7 +68,7 @@ async def test_answers_from_presenting_to_cleaning_up() -> None:
         f"{PATH}/../x",
         f"{PATH}%00",
         f"{PATH}\n",
-        f"{PATH}" + 200 * "a",
+        f"/.well-known/acme-challenge/{256 * 'a'}",
     ],
     ids=repr,
 )
@@ -75,6 +77,20 @@ async def test_other_paths_have_no_answer(path: str) -> None:
     solver = Http01(BrokenStorage())
     assert solver.answer(path, "a.example.test") is None
     assert read_token(path) is None
+
+
+@pytest.mark.parametrize("length", [1, 255])
+async def test_each_token_that_the_client_accepts_is_answered(length: int) -> None:
+    """Its limits are the same."""
+    asked = challenge("http-01", "a.example.test", "a" * length)
+    solver = Http01(MemoryStorage())
+    await solver.present(asked)
+    assert solver.answer(f"/.well-known/acme-challenge/{asked.token}", "a.example.test") == asked.key_authorization.encode()
+    url = "https://ca.example/1"
+    fields = {"type": "http-01", "url": url, "status": "pending"}
+    assert read_offer(Fields(fields | {"token": "a" * length}, url, allow_http=False)).token == asked.token
+    with pytest.raises(ACMEError):
+        read_offer(Fields(fields | {"token": "a" * 256}, url, allow_http=False))
 
 
 async def test_another_process_finds_the_answer_in_the_storage() -> None:

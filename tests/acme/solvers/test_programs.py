@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
+import json
 import os
+import shutil
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +20,17 @@ import pytest
 
 from bind import KEY, KEY_NAME
 from tlsio.acme import HookProgram, Lexicon
+from tlsio.acme.solvers.lexicon_process import _without
 from tlsio.acme.solvers.program import run_program
 from tlsio.model.errors import ACMEError, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bind import Bind
 
 NAME = "_acme-challenge.a.example.test"
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="it takes a port below 1024, or another user")
 
 
 @pytest.fixture
@@ -36,6 +44,14 @@ def script(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Make a folder that all users can enter, which they cannot with those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 async def test_a_hook_gets_what_to_do(script: Callable[[str], Path], tmp_path: Path) -> None:
@@ -106,6 +122,41 @@ async def _ends(pid: int) -> bool:
     return False
 
 
+@needs_root
+@pytest.mark.slow
+def test_a_program_of_another_user_is_given_up(open_folder: Path) -> None:
+    """As one run by sudo: it cannot be killed, which hides neither the timeout nor a cancellation, and delays no exit."""
+    becomes_root = open_folder / "becomes-root"
+    shutil.copy(Path("/usr/bin/python3").resolve(), becomes_root)
+    becomes_root.chmod(0o4755)
+    command = [str(becomes_root), "-c", "import os, time; os.setresuid(0, 0, 0); print(os.getpid(), flush=True); time.sleep(60)"]
+    script = f"""
+import asyncio, concurrent.futures.thread, encodings.idna, os, random, tempfile
+from tlsio.acme.solvers.program import run_to_end
+
+async def run(how):
+    task = asyncio.ensure_future(run_to_end({command!r}, seconds=1 if how == "timeout" else 60, most=100))
+    await asyncio.sleep(0.7)
+    if how == "cancel":
+        task.cancel()
+    await asyncio.wait([task])
+    print("cancelled" if task.cancelled() else type(task.exception()).__name__)
+
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+asyncio.run(run("timeout"))
+asyncio.run(run("cancel"))
+"""
+    begin = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    for process in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            if process.readlink() == becomes_root:
+                os.kill(int(process.parent.name), signal.SIGKILL)
+    assert (ended.stdout.split(), ended.returncode) == (["TimeoutError", "cancelled"], 0), ended.stderr
+    assert ended.stderr.count("cannot be killed") == 2
+    assert time.monotonic() - begin < 30
+
+
 async def test_a_hook_that_leaves_a_daemon_ends_all_the_same(script: Callable[[str], Path], tmp_path: Path) -> None:
     """Although it keeps the output open."""
     path = script(f"setsid sleep 60 & echo $! > {tmp_path}/child")
@@ -137,9 +188,6 @@ async def test_a_program_gets_its_input() -> None:
     """All of it, and its end."""
     code = "import sys; sys.exit(len(sys.stdin.buffer.read()) != 100_000)"
     await run_program([sys.executable, "-c", code], "The program", seconds=10, given=b"x" * 100_000)
-
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="lexicon's `ddns` knows only port 53")
 
 
 @needs_root
@@ -174,6 +222,51 @@ async def test_the_errors_of_lexicon_are_told_without_the_settings(provider: str
     assert caught.value.code == "ERR_ACME_DNS"
     assert reason in caught.value.message
     assert not any(value in caught.value.message for name, value in settings.items() if name == "auth_token")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"key": "a+b/c=secret"}, "GET /?key=a%2Bb%2Fc%3Dsecret"),
+        ({"key": "a+b/c=secret"}, "GET /?key=a%2bb%2fc%3dsecret"),
+        ({"key": "a b/secret"}, "GET /?key=a+b%2Fsecret and a%20b/secret"),
+        ({"key": "a'b\"secret\\"}, "sent " + repr({"key": "a'b\"secret\\"})),
+        ({"key": 'a"bésecret'}, "sent " + json.dumps({"key": 'a"bésecret'})),
+        ({"key": "<secret>"}, "<p>&lt;secret&gt;</p>"),
+        ({"user": "adam", "key": "adamsecret"}, "no adamsecret here"),
+        ({"key": "hmac-sha256:name:secret=="}, "not base64: secret=="),
+        ({"key": 1234567, "port": 53}, "1234567 is not known"),
+    ],
+    ids=["URL", "small digits", "form", "repr", "JSON", "HTML", "one in another", "a part", "a number"],
+)
+def test_secrets_are_found_in_each_form(settings: dict[str, Any], text: str) -> None:
+    """Errors of HTTP clients quote URLs, and servers quote what they were sent."""
+    shown = _without(text, settings)
+    assert "secret" not in shown
+    assert "1234567" not in shown
+    assert "…" in shown
+
+
+@pytest.mark.slow
+async def test_a_url_with_a_credential_is_not_shown() -> None:
+    """The provider has it in the query, and cannot be reached from here."""
+    with pytest.raises(ACMEError) as caught:
+        await Lexicon("namesilo", {"auth_token": "ab+c/d=SECRET&x"}, zone="example.test").add_txt(NAME, "value")
+    assert "…" in caught.value.message
+    assert "SECRET" not in caught.value.message
+
+
+@pytest.mark.slow
+async def test_what_a_provider_prints_is_shown_without_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what it logs: the reason is often only there."""
+    (tmp_path / "lexicon").mkdir()
+    code = "import logging\nprint('sent a%2Bsecret')\nlogging.getLogger('x').error('got a+secret')\nraise SystemExit('no a+secret')\n"
+    (tmp_path / "lexicon" / "__init__.py").write_text("")
+    (tmp_path / "lexicon" / "client.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    with pytest.raises(ACMEError) as caught:
+        await Lexicon("any", {"auth_token": "a+secret"}).add_txt(NAME, "value")
+    assert caught.value.message.endswith("ended with 1: sent … got … SystemExit: no …")
 
 
 def test_lexicon_checks_its_arguments() -> None:

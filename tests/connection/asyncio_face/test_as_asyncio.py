@@ -167,11 +167,14 @@ class TestClosing:
 
         async def fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(bytes(SIZE))
+            written.set()
             assert await reader.read() == b""
 
+        written = asyncio.Event()
         server = await Ours.start(fill)
         async with server:
             sock = await tlsio.connect(port_of(server), "localhost", ca=pki.ca1().cert_pem)
+            await written.wait()
             sock.end()  # close_notify, and reading goes on
             assert sum([len(chunk) async for chunk in sock]) == SIZE
             await sock.aclose()

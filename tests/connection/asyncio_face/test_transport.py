@@ -313,6 +313,7 @@ async def test_a_protocol_may_act_in_connection_made(act: str, monkeypatch: pyte
             peer.transport.close()
         client.transport.abort()
         await client.lost
+        peer.transport.abort()  # a FIN alone does not tell it that the client has gone
         await peer.lost
         assert client.calls.count("lost") == 1
 

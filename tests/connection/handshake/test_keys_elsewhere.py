@@ -221,6 +221,23 @@ async def test_signature_of_another_key(net: Net, loop_errors: list[Any]) -> Non
     loop_errors.clear()
 
 
+async def test_signature_without_its_zero_bytes(net: Net, loop_errors: list[Any]) -> None:
+    """OpenSSL would accept it, other peers would not (RFC 8017 section 8.1.2)."""
+    who = pki.localhost_rsa()
+
+    class Stripping(Signer):
+        def sign(self, scheme: str, message: bytes) -> bytes:
+            while True:  # PSS is random
+                if (signature := super().sign(scheme, message)).startswith(b"\0"):
+                    return signature.lstrip(b"\0")
+
+    async with net.serve(cert=who.cert_pem, key=Stripping(who.key)) as server:
+        error, _ = await net.refused(server, reject_unauthorized=False)
+        assert error.code == "ERR_TLS_WRONG_SIGNATURE"  # type: ignore[attr-defined]
+        assert "keep its leading zero bytes" in str(error.hint)  # type: ignore[attr-defined]
+    loop_errors.clear()
+
+
 async def test_key_that_never_answers(net: Net, loop_errors: list[Any]) -> None:
     """hook_timeout ends it, and cancels the call."""
     signer = HeldSigner(pki.localhost().key)

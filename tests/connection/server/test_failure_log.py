@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from net import until
 from tlsio.connection.server.failure_log import FailureLog
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 
 async def fail(net: Net, server: tlsio.Server) -> None:
-    """Send a request of HTTP where TLS is expected, and read until the end."""
+    """Send a request of HTTP where TLS is expected, read until the end, and wait until it is counted."""
+    before = sum(server.stats().handshakes_failed.values())
     reader, writer = await asyncio.open_connection(sock=await net.dial(server))
     writer.write(b"GET / HTTP/1.1\r\n\r\n")
     await reader.read()
     writer.close()
     await writer.wait_closed()
+    await until(lambda: sum(server.stats().handshakes_failed.values()) > before)
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 import pki
 import stdlib_peer
 import tlsio
-from net import once
+from net import once, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +134,7 @@ async def test_refused_clients_are_counted_by_code(version: Version, how: str) -
             server.on("tls_client_error", lambda *_args: None)
         for who in (pki.agent3(), pki.client(), None):
             await stdlib_peer.visit(server, stdlib_peer.client(who, version=version))
+        await until(lambda: not server.connections)
         assert dict(server.stats().handshakes_failed) == {
             "UNABLE_TO_VERIFY_LEAF_SIGNATURE": 1,
             "ERR_TLS_PIN_MISMATCH": 1,
@@ -286,6 +287,7 @@ async def test_unheard_pin_mismatch_is_counted_by_its_code(net: Net) -> None:
     async with net.serve(greet, request_cert=True, reject_unauthorized=False, pins=[bytes(32)]) as server:
         with pytest.raises(tlsio.TLSError):
             await (await net.connect(server, **show(pki.self_signed()))).read()
+        await until(lambda: not server.connections)
         assert dict(server.stats().handshakes_failed) == {"ERR_TLS_PIN_MISMATCH": 1}
 
 

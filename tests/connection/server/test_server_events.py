@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import resource
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ import pki
 import stdlib_peer
 import tlsio
 from explanations import check_words
-from net import once
+from net import once, until
 
 if TYPE_CHECKING:
     from net import Net
@@ -140,6 +141,7 @@ async def test_failed_handshakes_that_nobody_hears_are_counted(caplog: pytest.Lo
     async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
         for _ in range(3):
             await stdlib_peer.send_raw(server, b"GET / HTTP/1.1\r\n\r\n")
+        await until(lambda: not server.connections)
         assert dict(server.stats().handshakes_failed) == {"ERR_SSL_HTTP_REQUEST": 3}
     assert caplog.records == []
 
@@ -270,10 +272,11 @@ async def test_accept_failures_are_told_and_survived() -> None:
     async with tlsio.serve(lambda sock: sock.close(), 0, "127.0.0.1", **options()) as server:
         told = once(server, "error")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with stdlib_peer.dial(server):
+        with socket.socket() as stranger:
             os.close(lowest := os.dup(0))
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
             try:
+                stranger.connect(("127.0.0.1", server.port))
                 error = await told
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -11,7 +11,7 @@ import pytest
 import pki
 import stdlib_peer
 import tlsio
-from net import once
+from net import once, until
 
 CLIENT: dict[str, Any] = {"ca": pki.ca1().cert_pem}
 HELLO_START = bytes.fromhex("16030102000100")  # a record of 512 bytes, and the first of a ClientHello
@@ -173,6 +173,7 @@ async def test_statistics() -> None:
         await stdlib_peer.send_raw(server, b"GET / HTTP/1.1\r\n\r\n")
         await stdlib_peer.send_raw(server, b"", end=True)
         sock = await _connect(server)
+        await until(lambda: server.stats().handshakes_full == 2)
         stats = server.stats()
         assert (stats.handshakes_full, stats.handshakes_resumed, stats.open_connections) == (2, 1, 1)
         assert (stats.accepted, stats.dropped) == (5, 0)

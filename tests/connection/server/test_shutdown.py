@@ -16,6 +16,7 @@ import pytest
 
 import pki
 import tlsio
+from net import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,8 +92,7 @@ async def test_log_says_what_is_waited_for(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.INFO, "tlsio")
     async with tlsio.serve(lambda _: asyncio.Event().wait(), 0, "127.0.0.1", shutdown_timeout=0.05, **identity()) as server:
         client = await tlsio.connect(server.port, "localhost", ca=pki.ca1().cert_pem)
-        while not server.connections:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        await until(server.open_sockets)
     (line,) = [one.getMessage() for one in caplog.records if one.levelno == logging.INFO]
     assert "waits up to 0.05 seconds for 1 connections (0 of them idle, which are told to end) and 1 listeners" in line
     assert await client.read() == b""

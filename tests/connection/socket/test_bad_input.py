@@ -16,6 +16,7 @@ import pytest
 import pki
 import stdlib_peer
 import tlsio
+from net import until
 from tlsio.native._core import openssl_version
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ async def test_bytes_that_are_no_handshake(kind: str) -> None:
         answer = await stdlib_peer.send_raw(server, data(), end=True)
         if alert is not None:
             assert stdlib_peer.alert_in(answer) == alert
+        await until(lambda: errors)
         assert [isinstance(error, tlsio.TLSError) for error in errors] == [True]
         if code:
             assert errors[0].code.replace("DATA_LENGTH", "PACKET_LENGTH") == code  # the name since OpenSSL 3.2
@@ -121,6 +123,9 @@ async def test_client_that_leaves(size: int | None, how: str) -> None:
             sock.sendall(hello()[:size])
             if how == "reset":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                sock.shutdown(socket.SHUT_WR)
+                await told.wait()  # a closed socket would answer the server's flight with a reset
         await told.wait()
     assert [(type(error), error.code) for error in errors] == [(tlsio.ConnectionLostError, "ECONNRESET")]
     if how == "fin":

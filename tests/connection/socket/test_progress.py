@@ -46,7 +46,7 @@ class Talk:
     async def __aenter__(self) -> Self:
         self.server = tlsio.create_server(**self.options)
         opened: Any = once(self.server, "secure_connection")
-        if self.driver == "native":
+        if self.driver != "portable":
             await self.server.listen(0, "127.0.0.1")
             sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

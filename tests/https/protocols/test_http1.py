@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
+import ssl
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import pki
 import tlsio
 from https_peer import connect, echo, exchange, serving, split
 
@@ -374,6 +378,33 @@ async def test_a_client_that_does_not_read() -> None:
     async with serving(app, limits={"min_rate": 10_000_000, "rate_grace": 0.1}) as server, await connect(server, read_limit=1000) as sock:
         await sock.send(get())
         await ended.wait()
+
+
+@pytest.mark.slow  # a client that takes its time
+async def test_a_client_that_reads_steadily() -> None:
+    """Faster than min_rate, though the kernel takes more from us only when a third of its buffer is free."""
+    size, step = 6_000_000, 60_000
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    def read(port: int) -> int:
+        context = ssl.create_default_context(cadata=pki.localhost().cert_pem.decode())
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        plain.connect(("127.0.0.1", port))
+        with context.wrap_socket(plain) as sock:
+            sock.sendall(get())
+            count, began = 0, time.monotonic()
+            while count < size and (part := sock.recv(step)):
+                count += len(part)
+                time.sleep(max(0.0, began + count / 3_000_000 - time.monotonic()))
+            return count
+
+    async with serving(app, limits={"min_rate": 1_000_000, "rate_grace": 0.1}) as server:
+        assert await asyncio.to_thread(read, server.port) >= size
 
 
 async def test_one_fault_is_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,9 +7,12 @@ that the caller keeps. Every call is bounded in requests, in bytes and in time.
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from tlsio.model.errors import ACMEError, ConfigError, FetchError, add_hint, missing_extra
 
@@ -59,11 +62,14 @@ if TYPE_CHECKING:
 
 __all__ = ["REASONS", "Client"]
 
+_log = logging.getLogger("tlsio.acme")
+
 # What authorities answer to a binding that they do not know, or with a wrong key.
 _BINDING_PROBLEMS = frozenset({"unauthorized", "malformed", "externalAccountRequired"})
 
 _TIMEOUT = 30.0  # seconds of one request; Let's Encrypt's own client uses 45
 _POLL_TIMEOUT = 300.0  # seconds of waiting for one order or authorization; acmez waits as long
+_SERVER_ERROR = 500
 _DIRECTORY_LASTS = timedelta(hours=1)
 _MAX_ALTERNATES = 5  # other chains that are looked at; Let's Encrypt has had two
 # RFC 5280 §5.3.1; a number is what the request has.
@@ -207,6 +213,7 @@ class Client:
         except ACMEError as error:
             if external_account is not None and error.problem in _BINDING_PROBLEMS:
                 del error.__notes__[:]  # the usual hint is about orders
+                error.code = "ERR_ACME_EXTERNAL_ACCOUNT"
                 add_hint(error, "Compare external_account=ExternalAccount(kid, hmac_key) with what the authority has given you.")
             raise
 
@@ -343,8 +350,10 @@ class Client:
         try:
             answer = await self._post(account, order.finalize, {"csr": encode_base64url(csr)})
             processed = read_order(answer.fields, order.url, retry_after=answer.retry_after)
-        except FetchError:
-            # The request may have arrived: a new order would be the second one of this name.
+        except (ACMEError, FetchError) as error:
+            if not _may_have_arrived(error):
+                raise
+            # A new order would be the second one of this name.
             processed = await self.order(account, order.url)
             if processed.status not in {"processing", "valid"}:
                 raise
@@ -360,18 +369,28 @@ class Client:
             account: The account that ordered it.
             url: `Order.certificate`.
             preferred_chain: The common name of a root: the first chain below it is returned if the
-                authority has one, otherwise its own choice.
+                authority has one that can be read, otherwise its own choice.
         """
         answer = await self._post(account, url, None, expect=PEM_CHAIN)
         chosen = read_chain(answer.body, url)
         if preferred_chain is None or chosen.root_name == preferred_chain:
             return chosen
         for place in [target for relation, target in answer.links if relation == "alternate"][:_MAX_ALTERNATES]:
-            target = check_url(place, url, allow_http=self._transport.allow_http)
-            other = read_chain((await self._post(account, target, None, expect=PEM_CHAIN)).body, target)
+            try:
+                target = self._resolve(place, url)
+                other = read_chain((await self._post(account, target, None, expect=PEM_CHAIN)).body, target)
+            except (ACMEError, FetchError) as error:  # the certificate is there, and counts: no reason to lose it
+                _log.warning("Another chain of %s cannot be used: %s", url, error)
+                continue
             if other.root_name == preferred_chain:
                 return other
         return chosen
+
+    def _resolve(self, place: str, url: str) -> str:
+        """Return the target of a header Link, which may be relative (RFC 8288 §3.1)."""
+        with suppress(ValueError):  # `check_url` says why
+            place = urljoin(url, place)
+        return check_url(place, url, allow_http=self._transport.allow_http)
 
     # --- certificates ---
 
@@ -434,3 +453,12 @@ class Client:
         if answer.location is None:
             raise invalid_answer(answer.url, "the header Location is missing")
         return check_url(answer.location, answer.url, allow_http=self._transport.allow_http)
+
+
+def _may_have_arrived(error: ACMEError | FetchError) -> bool:
+    """Tell whether a request may have been carried out although its answer was an error.
+
+    A gateway may lose the answer, or replace it. Then it is sent again, and the second one is
+    refused: the order is not ready any more (RFC 8555 §7.4).
+    """
+    return isinstance(error, FetchError) or error.problem == "orderNotReady" or (error.status or 0) >= _SERVER_ERROR

@@ -23,8 +23,9 @@ __all__ = ["Authorization", "Identifier", "Offer", "Order", "identify", "read_au
 _ORDER = frozenset({"pending", "ready", "processing", "valid", "invalid"})
 _AUTHORIZATION = frozenset({"pending", "valid", "invalid", "deactivated", "expired", "revoked"})
 _CHALLENGE = frozenset({"pending", "processing", "valid", "invalid"})
-# §8.3: base64url alone. A token becomes a path, and a key in storage.
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")
+# §8.3: base64url alone. A token becomes a path, and a file in a storage or of a web server, whose
+# name has 255 bytes.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _MAX_AUTHORIZATIONS = 200  # of an order; authorities accept 100 names
 _MAX_OFFERS = 50  # of an authorization; there are six types of challenges
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tlsio.model.errors import ACMEError
@@ -45,7 +46,7 @@ async def poll(
         ask: Fetches the present state.
         is_decided: Whether the wait is over.
         sleep: `asyncio.sleep`, or a test's.
-        longest: Seconds to wait in all.
+        longest: Seconds to wait in all, those of slow answers included.
         first: Seconds that the authority wants to be left alone at first.
 
     Raises:
@@ -53,12 +54,14 @@ async def poll(
             that (`ERR_ACME_TIMEOUT`); `retry_after` says when.
     """
     waited, own, wanted, status = 0.0, _FIRST_WAIT, first, "unknown"
+    loop = asyncio.get_running_loop()
     while waited + (wait := max(own, wanted or 0.0)) <= longest:
         await sleep(wait)
+        asked_at = loop.time()
         found = await ask()
         if is_decided(found):
             return found
-        waited, own = waited + wait, min(own * 2, _LONGEST_WAIT)
+        waited, own = waited + wait + loop.time() - asked_at, min(own * 2, _LONGEST_WAIT)
         wanted, status = found.retry_after, found.status
     raise ACMEError(
         f"{url} is not decided after {waited:.0f} seconds: its status is {status}",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tlsio.acme.client.problem import invalid_answer
+from tlsio.model.checks import check_duration, wrong_value
 from tlsio.model.errors import ConfigError
 from tlsio.trust import der
 from tlsio.trust.certificate import parse
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from tlsio.acme.client.fields import Fields
 
 __all__ = ["RenewalInfo", "certificate_id", "read_renewal_info"]
@@ -38,6 +38,22 @@ class RenewalInfo:
     end: datetime
     explanation_url: str | None
     retry_after: float
+
+    def __post_init__(self) -> None:
+        """Check the values, which an issuer of a user has made.
+
+        Raises:
+            UsageError: an instant is not an aware datetime, the window is empty, or a value has
+                another type.
+        """
+        for name in ("start", "end"):
+            value = getattr(self, name)
+            if not isinstance(value, datetime) or value.tzinfo is None:
+                hint = "Give aware instants, such as datetime.now(UTC) + timedelta(days=1)."
+                raise wrong_value(name, f"must be a datetime with a time zone, got {value!r:.80}", hint=hint)
+        if self.end <= self.start:
+            raise wrong_value("end", "must be later than start")
+        check_duration("retry_after", self.retry_after)
 
 
 def certificate_id(certificate: bytes) -> str:

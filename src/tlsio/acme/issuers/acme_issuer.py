@@ -14,19 +14,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tlsio.acme.client.client import Client
 from tlsio.acme.client.order import identify
-from tlsio.acme.issuers.issuer import Issued
+from tlsio.acme.issuers.issuer import Issued, Limits
 from tlsio.acme.issuers.stored_account import StoredAccount
 from tlsio.acme.issuers.validation import Validation
-from tlsio.certs.keys import generate_key, key_pem
+from tlsio.certs.keys import check_kind, generate_key, key_pem
 from tlsio.certs.names import describe_name, parse_names
 from tlsio.certs.private_key import spki_of
 from tlsio.certs.request import create_request
+from tlsio.interop.http_request import parse_url
 from tlsio.model.checks import check_bool, check_filled_text, wrong_value
 from tlsio.model.errors import ACMEError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Unpack
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias, Unpack
 
     from tlsio.acme.client.account import Account
     from tlsio.acme.client.account_key import ExternalAccount
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Storage
 
+    _MayRepeat: TypeAlias = Callable[[ACMEError], Awaitable[bool]]
+
 __all__ = ["ACMEIssuer", "issuer_name"]
 
 _log = logging.getLogger("tlsio")
 _MAX_NAMES = 100  # of a certificate, as of Let's Encrypt's and most other authorities
 _MAX_ORDERS = 4  # for one certificate: one of each type of challenges, and one that expired
 _MAX_SEGMENT = 160
+# Of all authorities, only this one publishes that it counts certificates for the same names.
+_COUNTS_DUPLICATES, _DUPLICATES = "acme-v02.api.letsencrypt.org", 5
 # Refusals of `replaces` (RFC 9773 §5; Boulder's for a certificate that it does not know or that is
 # another account's). The order itself may be good.
 _OF_REPLACES = frozenset({"alreadyReplaced", "malformed", "unauthorized"})
@@ -53,6 +58,8 @@ class ACMEIssuer:
     The account is made once, under a lock of the storage, and kept there; each certificate has a
     new key. Calls may overlap, in several processes too.
     """
+
+    repeats_orders = True
 
     def __init__(  # noqa: PLR0913 - of the account, of the certificates, and of the connections
         self,
@@ -88,10 +95,13 @@ class ACMEIssuer:
         """
         self.client = Client(directory_url, **client)
         self.name = issuer_name(self.client.directory_url)
+        is_counting = urlsplit(self.client.directory_url).hostname == _COUNTS_DUPLICATES
+        self.limits = Limits(duplicates=_DUPLICATES if is_counting else None)
         self._solvers = tuple(solvers)
         self._profile = None if profile is None else check_filled_text("profile", profile)
-        self._key_type = key_type
-        generate_key("p256" if "rsa" in key_type.lower() else key_type)  # refuses an unknown type now; RSA takes long
+        self._key_type = check_kind("key_type", key_type)
+        if not self._is_rsa:
+            generate_key(self._key_type)  # which this OpenSSL may not have
         self._preferred_chain = preferred_chain
         self._account = StoredAccount(
             self.client,
@@ -102,7 +112,14 @@ class ACMEIssuer:
             external_account=external_account,
         )
 
-    async def issue(self, names: Sequence[str], *, replaces: bytes | None = None, profile: str | None = None) -> Issued:
+    async def issue(
+        self,
+        names: Sequence[str],
+        *,
+        replaces: bytes | None = None,
+        profile: str | None = None,
+        may_repeat: _MayRepeat | None = None,
+    ) -> Issued:
         """Obtain a certificate with a new key for these names.
 
         If the authority refuses one type of challenge, it is ordered again with another; otherwise
@@ -112,6 +129,8 @@ class ACMEIssuer:
             names: DNS names, wildcards, or IP addresses.
             replaces: The certificate in DER that is renewed; left out if the authority minds.
             profile: Instead of the issuer's own.
+            may_repeat: Awaited with the error of an order before another one is made; False: the
+                error is raised. Default: another one may always be made.
 
         Raises:
             ConfigError: the account cannot be made as configured, or the profile does not exist.
@@ -122,7 +141,7 @@ class ACMEIssuer:
         """
         wanted = _check_names(names)
         async with self.client:
-            account, order = await self._validated_order(wanted, replaces, profile or self._profile)
+            account, order = await self._validated_order(wanted, replaces, profile or self._profile, may_repeat)
             return await self._finish(account, order, wanted)
 
     async def renewal_info(self, certificate: bytes) -> RenewalInfo | None:
@@ -174,7 +193,14 @@ class ACMEIssuer:
 
     # --- the steps ---
 
-    async def _validated_order(self, names: Sequence[str], replaces: bytes | None, profile: str | None) -> tuple[Account, Order]:
+    @property
+    def _is_rsa(self) -> bool:
+        """Whether it takes long to make a key."""
+        return self._key_type.startswith("RSA")
+
+    async def _validated_order(
+        self, names: Sequence[str], replaces: bytes | None, profile: str | None, may_repeat: _MayRepeat | None
+    ) -> tuple[Account, Order]:
         """Return an order that is ready for the request, with its account."""
         account = await self._account.get()
         validation = Validation(self.client, self._solvers)
@@ -188,6 +214,8 @@ class ACMEIssuer:
             except ACMEError as error:
                 attempt += 1
                 if attempt == _MAX_ORDERS or not _is_worth_another(error, validation, is_first=attempt == 1):
+                    raise
+                if may_repeat is not None and not await may_repeat(error):
                     raise
                 _log.info("%s: ordering %s again after: %s", self.name, ", ".join(names), error)
 
@@ -215,8 +243,7 @@ class ACMEIssuer:
 
     async def _finish(self, account: Account, order: Order, names: Sequence[str]) -> Issued:
         """Request the certificate for a new key, and check it."""
-        is_slow = "rsa" in self._key_type.lower()
-        key = await asyncio.to_thread(generate_key, self._key_type) if is_slow else generate_key(self._key_type)
+        key = await asyncio.to_thread(generate_key, self._key_type) if self._is_rsa else generate_key(self._key_type)
         # Without a common name: longer names than 64 characters do not fit, and clients ignore it.
         request = create_request(names, key=key)
         order = await self.client.finalize(account, order, request.public_bytes(Encoding.DER))
@@ -229,8 +256,12 @@ class ACMEIssuer:
 
 
 def issuer_name(directory_url: str) -> str:
-    """Return what a directory's URL is called in storage: host and path, joined by hyphens."""
-    parts = urlsplit(directory_url)
+    """Return what a directory's URL is called in storage: host and path, joined by hyphens.
+
+    Raises:
+        UsageError: it is not a URL.
+    """
+    parts = urlsplit(parse_url("server", directory_url).text)  # one name for all ways to write it
     name = re.sub(r"[^A-Za-z0-9._@-]", "-", f"{parts.netloc}{parts.path}{parts.query}".strip("/"))
     if len(name) <= _MAX_SEGMENT:
         return name

@@ -37,11 +37,15 @@ class Limits:
         orders: Orders in any three hours. Let's Encrypt: 300 for an account; renewals that name the
             certificate they replace do not count.
         failures: Failed orders of one name in any hour. Let's Encrypt: 5.
+        duplicates: Certificates for exactly the same names in any seven days, without renewals that
+            name the certificate they replace; None: any number. Let's Encrypt: 5, which
+            `ACMEIssuer` sets for it.
     """
 
     burst: int = 10
     orders: int = 300
     failures: int = 5
+    duplicates: int | None = None
 
 
 class Issuer(Protocol):
@@ -49,12 +53,16 @@ class Issuer(Protocol):
 
     Calls overlap, also of one method. All of them MUST end by themselves within bounded time, and
     MUST leave nothing behind when they are cancelled. The manager decides when to try again: an
-    issuer MUST NOT repeat an order that the authority has refused.
+    issuer MUST NOT repeat an order that the authority has refused, unless `may_repeat` permits it.
 
     These attributes are optional. `limits`: a `Limits`; None: the authority has none. `is_local`:
     True if it is one of this machine or network, which certifies any name, and which clients trust
     only if they were told to; the manager then prefers it for names that no public authority
-    certifies, and uses no local one for other names as long as there is another.
+    certifies, and uses no local one for other names as long as there is another. `repeats_orders`:
+    True if `issue` can order several times, such as once for each type of challenge. It is then
+    also given `may_repeat=`, an async function: before each further order the issuer MUST await
+    `may_repeat(error)` with the failure of the last one, and MUST raise that error if it returns
+    False.
     """
 
     name: str

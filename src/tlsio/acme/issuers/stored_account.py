@@ -85,7 +85,10 @@ class StoredAccount:
         async with self._turns.lock:
             self._account = None
             found = await self._load()
-            if found is not None and found.key.thumbprint == account.key.thumbprint:
+            if found is None:  # its key is being changed, or a process has died meanwhile
+                async with self._locked() as lock:
+                    found = await self._settle(await self._load(), lock)
+            if found.key.thumbprint == account.key.thumbprint:
                 if error.problem != "accountDoesNotExist":
                     return None
                 async with self._locked() as lock:
@@ -115,7 +118,8 @@ class StoredAccount:
                     code="ERR_ACME_ACCOUNT_DOES_NOT_EXIST",
                     problem="accountDoesNotExist",
                 )
-            account = await self._client.deactivate_account(await self._load() or await self._client.find_account(key))
+            present = await self._load() or await self._find(lock) or await self._client.find_account(key)
+            account = await self._client.deactivate_account(present)
             self._account = None
             for name in ("account.json", "key.pem", "new-key.pem"):
                 await self._storage.delete(f"{self._folder}/{name}", lock=lock)
@@ -150,6 +154,19 @@ class StoredAccount:
 
     async def _recover(self, lock: Lock) -> Account:
         """Return the account of a stored key; without one, a new account."""
+        found = await self._find(lock)
+        if found is not None:
+            return found
+        key = await self._load_key("key.pem")
+        if key is None:
+            key = AccountKey.generate()
+            await self._storage.store(f"{self._folder}/key.pem", key.pem, lock=lock)
+        made = await self._register(key, lock)
+        await self._storage.delete(f"{self._folder}/new-key.pem", lock=lock)  # of no account
+        return made
+
+    async def _find(self, lock: Lock) -> Account | None:
+        """Return the account of a stored key; None: the authority knows no such key."""
         for name in ("new-key.pem", "key.pem"):  # the first one if the key was changing when a process died
             key = await self._load_key(name)
             if key is None:
@@ -159,13 +176,9 @@ class StoredAccount:
             except ACMEError as error:
                 if error.problem != "accountDoesNotExist":
                     raise
-                if name == "key.pem":
-                    return await self._register(key, lock)
             else:
                 return await self._adopt(found, lock)
-        key = AccountKey.generate()
-        await self._storage.store(f"{self._folder}/key.pem", key.pem, lock=lock)
-        return await self._register(key, lock)
+        return None
 
     async def _register(self, key: AccountKey, lock: Lock) -> Account:
         made = await self._client.new_account(

@@ -97,7 +97,7 @@ class Validation:
                 unseen = await _present(solver, challenge)
                 if unseen is not None:  # the authority has not looked: another solver may show its answer
                     continue
-                await self._client.respond(account, offer)
+                await self._notify(account, authorization, offer)
                 await self._client.wait_for_authorization(account, authorization.url)
             except ACMEError as error:
                 is_last = not any(self._candidates(authorization))
@@ -113,6 +113,15 @@ class Validation:
             return
         self._has_alternatives = False
         raise unseen or self._no_challenge(authorization)
+
+    async def _notify(self, account: Account, authorization: Authorization, offer: Offer) -> None:
+        """Notify the authority that it may look."""
+        try:
+            await self._client.respond(account, offer)
+        except ACMEError:
+            # It may have arrived although its answer was lost: it is sent again, and refused then.
+            if (await self._client.authorization(account, authorization.url)).status == "pending":
+                raise
 
     def _candidates(self, authorization: Authorization) -> Iterable[tuple[int, Solver, Offer]]:
         """Yield solvers that were not tried, with what the authority offers for them."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_pause
-from tlsio.model.errors import ACMEError, ConfigError, FetchError
+from tlsio.acme.manager.mistakes import OF_ACCOUNT
+from tlsio.model.errors import ACMEError, ConfigError, FetchError, TLSError
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
     from datetime import datetime
 
-__all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of"]
+__all__ = ["AuthorityHealth", "is_of_authority", "retry_after_of", "was_issued"]
 
 # One failure may be about a single order; the second in a row is about the authority.
 _BEFORE_PAUSE = 2
 _SERVER_ERROR = 500
+_REST = timedelta(hours=1)  # after a failure that only other settings of the account end
 _WAIT_FOR_TRIAL = timedelta(seconds=30)
 # It has issued something else than was ordered. Such an order counts in its limits, so the name
 # waits longer each time as well.
@@ -45,26 +49,27 @@ class AuthorityHealth:
         """Return until when to leave it alone; None: an order may try."""
         return self.paused_until if self.paused_until is not None and now < self.paused_until else None
 
-    def admit(self, now: datetime) -> datetime | None:
-        """Return until when to leave it alone; None: an order may be made, and `end` follows.
+    @contextmanager
+    def attempt(self, now: datetime) -> Iterator[datetime | None]:
+        """Admit an order for a block: yields until when to leave it alone; None: one may be made.
 
-        When a pause is over, one order tries, and the others wait for its result.
+        When a pause is over, one order tries, and the others wait for its result. Orders that began
+        before the pause may end meanwhile; the trial goes on.
         """
-        if (wait := self.find_wait(now)) is not None:
-            return wait
-        if self.paused_until is not None:
-            self._is_tried = True
-        return None
+        wait = self.find_wait(now)
+        is_trial = wait is None and self.paused_until is not None
+        self._is_tried |= is_trial
+        try:
+            yield wait
+        finally:
+            if is_trial:
+                self._is_tried = False
 
     def find_wait(self, now: datetime) -> datetime | None:
-        """Return until when `admit` would not admit an order."""
+        """Return until when `attempt` would not admit an order."""
         if self.paused_until is None:
             return None
         return self.find_pause(now) or (now + _WAIT_FOR_TRIAL if self._is_tried else None)
-
-    def end(self) -> None:
-        """Note that an order has ended, in whatever way."""
-        self._is_tried = False
 
     def succeed(self) -> None:
         """Note that it has answered as it should, which ends a pause."""
@@ -72,8 +77,7 @@ class AuthorityHealth:
 
     def fail(self, error: BaseException, now: datetime) -> None:
         """Note a failure. The refusal of a name is an answer, and ends a pause too."""
-        is_wrong = isinstance(error, ACMEError) and error.code in _WRONG
-        if not is_wrong and not is_of_authority(error):
+        if not was_issued(error) and not is_of_authority(error):
             if isinstance(error, ACMEError):
                 self.succeed()
             return
@@ -82,6 +86,8 @@ class AuthorityHealth:
         self._failures += 1
         if self._failures >= _BEFORE_PAUSE:
             self.paused_until = now + find_pause(self._failures - 1, self._chance)
+        if isinstance(error, TLSError) and error.code in OF_ACCOUNT:
+            self.paused_until = now + _REST
         if (wait := retry_after_of(error)) is not None and not _is_limit(error):
             self.paused_until = max(self.paused_until or now, now + wait)
 
@@ -89,11 +95,18 @@ class AuthorityHealth:
 def is_of_authority(error: BaseException) -> bool:
     """Tell whether a failure would meet any name as well."""
     if isinstance(error, ACMEError):
+        if error.code in OF_ACCOUNT:
+            return True
         if error.status is not None and error.status >= _SERVER_ERROR:
             return True
         # "unauthorized" with subproblems, or about an identifier, is a failed validation.
         return error.code in _UNUSABLE or (error.problem in _GENERAL_PROBLEMS and error.identifier is None and not error.subproblems)
     return isinstance(error, ConfigError | FetchError | OSError)
+
+
+def was_issued(error: BaseException) -> bool:
+    """Tell whether there is a certificate, which counts in limits, although it cannot be used."""
+    return isinstance(error, ACMEError) and error.code in _WRONG
 
 
 def retry_after_of(error: BaseException) -> timedelta | None:

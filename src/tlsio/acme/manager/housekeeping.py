@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.bounded_lock import hold_lock
 from tlsio.acme.manager.certificate import Certificate
+from tlsio.acme.manager.duplicates import ISSUED, is_forgotten
 from tlsio.acme.manager.facts import parse_json, read_instant
 from tlsio.acme.manager.records import CERTIFICATES, STATUS
 from tlsio.model.errors import ConfigError
@@ -59,6 +60,9 @@ async def remove_expired(storage: Storage, in_use: Collection[str], clock: Calla
         times = parse_json(await storage.load(key)).get("failed_at")
         last = read_instant(times[-1]) if isinstance(times, list) and times else None
         if last is not None and last < clock() - _STATUS_GRACE:
+            await storage.delete(key)
+    for key in await storage.list(ISSUED):
+        if is_forgotten(await storage.load(key), clock()):
             await storage.delete(key)
     return removed
 

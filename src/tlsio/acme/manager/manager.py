@@ -60,6 +60,7 @@ _SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
 _LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
 _LOOK_FOR_DEFAULT = timedelta(minutes=1)  # while it has no valid certificate
+_MAX_TOLD = 1000  # messages
 _HOUSEKEEPING = timedelta(days=1)
 _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would refuse the client
 _MAX_ON_DEMAND = 10_000  # names; a further one takes the place of the oldest that nobody uses
@@ -175,6 +176,7 @@ class Manager(Emitter):
             self._on_demand = OnDemand(permission, self._admit, wait=check_duration("on_demand_wait", on_demand_wait))
         self._outage = Outage(self._clock, self._chance, partial(self._emit, "error"))
         self._workers = Workers(self._tend, self._tended, self._outage, self._clock)
+        self._told: set[str] = set()  # messages of failures that trying again does not mend
         self._by_name: dict[str, Managed] = {}
         self.published: Mapping[str, SecureContext] = {}
         self._publish()
@@ -217,6 +219,25 @@ class Manager(Emitter):
             await asyncio.wait(tasks)
         for managed in self._managed.values():
             self._schedule.remove(managed)
+
+    async def reload(self) -> None:
+        """Look into the storage now, for certificates that other programs have put there.
+
+        Servers call it on SIGHUP. What only a change of settings mends is tried again, too.
+
+        Raises:
+            StoreError: the storage failed; what is served stays.
+        """
+        self._orders.try_mistakes_again()
+        self._told.clear()
+        failure = await self._follow_all()
+        for managed in self._managed.values():
+            if managed.trouble.needs_action or managed.order_after is not None:
+                managed.trouble, managed.order_after = NO_TROUBLE, None  # that of the storage is read again
+            if self._runner is not None and managed.task is None:
+                self._schedule.put(managed, self._upkeep.plan(managed))
+        if failure is not None:
+            raise failure
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -302,15 +323,23 @@ class Manager(Emitter):
     # ---- names
 
     def add(self, names: str | Sequence[str]) -> None:
-        """Manage another certificate.
+        """Manage another certificate. One of a name that was obtained on demand is kept.
 
         Raises:
             UsageError: something is not a name, or is managed already.
         """
         group = parse_group(names)
-        if taken := [name for name in group if name in self._by_name]:
+        present = {one.name: one for name in group if (one := self._by_name.get(name)) is not None}
+        if taken := [name for name, one in present.items() if not one.is_on_demand]:
             raise wrong_value("names", f"has {taken[0]!r}, which is managed already")
-        managed = self._managed[group[0]] = Managed(group)
+        if group in {one.names for one in present.values()}:
+            present[group[0]].is_on_demand = False
+            return
+        managed = Managed(group)
+        for one in present.values():  # of the group, whose certificate takes its place
+            managed.certificate, managed.facts = one.certificate, one.facts
+            self._forget(one)
+        self._managed[group[0]] = managed
         self._publish()
         if self._runner is not None:
             self._schedule.put(managed, self._clock())
@@ -455,19 +484,23 @@ class Manager(Emitter):
                 self._schedule.put(managed, self._clock())
 
     async def _load(self) -> None:
-        """Read all certificates from the storage."""
+        """Read all certificates from the storage, unless it fails."""
+        await self._follow_all()
+        for managed in self._managed.values():
+            if managed.certificate is not None:
+                managed.next_look = self._clock() + timedelta(hours=6 * self._chance.random())
+
+    async def _follow_all(self) -> Exception | None:
+        """Take what the storage has for each name; return its failure, after which none is read."""
         waiting = list(self._managed.values())
         for at in range(0, len(waiting), _LOADERS):
-            batch = waiting[at : at + _LOADERS]
-            results = await asyncio.gather(*map(self._orders.follow, batch), return_exceptions=True)
-            now = self._clock()
-            for managed, result in zip(batch, results, strict=True):
-                if isinstance(result, Exception):
-                    self._outage.fail(result)
-                elif not isinstance(result, BaseException) and managed.certificate is not None:
-                    managed.next_look = now + timedelta(hours=6 * self._chance.random())
-            if self._outage.in_row:
-                return
+            results = await asyncio.gather(*map(self._orders.follow, waiting[at : at + _LOADERS]), return_exceptions=True)
+            failures = [one for one in results if isinstance(one, Exception)]
+            for failure in failures:
+                self._outage.fail(failure)
+            if failures:
+                return failures[0]
+        return None
 
     async def _tend(self, managed: Managed) -> None:
         if self._managed.get(managed.name) is not managed:
@@ -542,7 +575,19 @@ class Manager(Emitter):
     def _failed(self, managed: Managed) -> None:
         trouble = managed.trouble
         then = "" if trouble.next_try is None else f", next try at {print_instant(trouble.next_try)}"
-        _log.warning("No certificate for %s%s: %s", ", ".join(managed.names), then, trouble.message)
+        # What trying again does not mend is logged once, and not for each name and each day.
+        is_known = trouble.needs_action and trouble.message in self._told
+        if trouble.needs_action and trouble.message is not None and len(self._told) < _MAX_TOLD:
+            self._told.add(trouble.message)
+        hint = "" if trouble.hint is None else f". {trouble.hint}"
+        _log.log(
+            logging.DEBUG if is_known else logging.WARNING,
+            "No certificate for %s%s: %s%s",
+            ", ".join(managed.names),
+            then,
+            trouble.message,
+            hint,
+        )
         self._emit("failed", describe(managed, self._clock()), managed.error)
 
     def _broke(self, managed: Managed) -> None:

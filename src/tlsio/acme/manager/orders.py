@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
 
-from tlsio.acme.issuers.issuer import Limits
-from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of
+from tlsio.acme.manager.allowance import Allowance, most_failures
+from tlsio.acme.manager.authority_health import AuthorityHealth, is_of_authority, retry_after_of, was_issued
 from tlsio.acme.manager.backoff import find_wait
 from tlsio.acme.manager.certificate import Certificate
 from tlsio.acme.manager.facts import Facts
+from tlsio.acme.manager.mistakes import MISTAKES, find_rest
 from tlsio.acme.manager.names import is_private
-from tlsio.acme.manager.order_ledger import OrderLedger
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
+from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -44,10 +47,13 @@ __all__ = ["Orders"]
 _log = logging.getLogger("tlsio.acme")
 
 _ORDER_TIMEOUT = 600.0  # seconds; Let's Encrypt keeps a pending authorization for an hour or longer
-_DEFAULT_LIMITS = Limits()
-_UNLIMITED = 1_000_000  # failures in an hour, of an authority without limits
-_SPREAD, _SPREAD_SHARE, _SPREAD_EACH = timedelta(seconds=10), 0.1, timedelta(seconds=1)
 _FIRST_POLL = timedelta(minutes=5)  # the window of a new certificate is far away
+
+
+class _Details(TypedDict):
+    code: str
+    message: str
+    hint: str | None
 
 
 class Orders:
@@ -80,13 +86,10 @@ class Orders:
         self._chance = chance
         self._options = options
         self._adopt, self._obtained, self._failed = adopt, obtained, failed
-        self._ledger = OrderLedger(records.storage, clock)
-        # By issuer, and whether the order renews: until when the limits allow none; and how many
-        # certificates wait for that.
-        self._closed: dict[tuple[str, bool], datetime] = {}
-        self._crowds: dict[tuple[str, bool], int] = {}
+        self._allowance = Allowance(records.storage, clock, chance)
         self.health = {issuer.name: AuthorityHealth(chance) for issuer in (*issuers, *([staging] if staging else []))}
         self.counts: dict[tuple[str, str], int] = {}
+        self._settings_since = clock()
 
     async def obtain(self, managed: Managed) -> None:
         """Take a newer certificate from the storage, or order one.
@@ -100,7 +103,7 @@ class Orders:
         async with self._records.lock(managed.names) as lock:
             await self.follow(managed)
             now = self._clock()
-            managed.trouble = await self._records.load_trouble(managed.names, now)
+            managed.trouble = self._rest(managed, await self._records.load_trouble(managed.names, now))
             if managed.find_order(now) <= now:
                 await self._order(managed, lock)
 
@@ -121,8 +124,13 @@ class Orders:
 
     def forget_waits(self) -> None:
         """Forget until when to wait: the clock was set, and these times mean nothing."""
-        self._closed.clear()
-        self._crowds.clear()
+        self._allowance.forget_waits()
+        for health in self.health.values():
+            health.succeed()
+
+    def try_mistakes_again(self) -> None:
+        """Try again what only a change of settings, or a person, could mend: there may be one."""
+        self._settings_since = self._clock()
         for health in self.health.values():
             health.succeed()
 
@@ -140,29 +148,27 @@ class Orders:
         errors: dict[str, Exception] = {}
         waits: list[datetime] = []
         for issuer in self._issuers_for(managed):
-            health = self.health[issuer.name]
-            wait = self._find_block(managed, issuer) or health.admit(self._clock())
-            if wait is not None:
-                waits.append(wait)
-                continue
-            try:
-                if (wait := await self._reserve(managed, issuer)) is not None:
+            with self.health[issuer.name].attempt(self._clock()) as pause:
+                wait = self._allowance.find_block(managed, issuer) or pause
+                if wait is None:
+                    wait = await self._allowance.reserve(managed, issuer, is_renewal=self._is_renewal(managed, issuer))
+                if wait is not None:
                     waits.append(wait)
                     continue
-                if not errors:
-                    await self._presume_failure(managed, lock)
-                if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
-                    await self._rehearse(managed, self._staging)
-                found, context = await self._issue(managed, issuer)
-            except StoreError:
-                raise
-            except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
-                errors[issuer.name] = error
-            else:
-                await self._keep(managed, found, context, lock)
-                return
-            finally:
-                health.end()
+                try:
+                    if not errors:
+                        await self._presume_failure(managed, lock)
+                    if managed.trouble.failures and self._staging is not None and issuer is self._issuers[0]:
+                        await self._rehearse(managed, self._staging)
+                    found, context = await self._issue(managed, issuer, partial(self._may_repeat, managed, issuer, lock))
+                except StoreError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - an issuer may be user code: this is reported, and the next one is asked
+                    errors[issuer.name] = error
+                    continue
+            counted = None if self._is_renewal(managed, issuer) else issuer
+            await self._keep(managed, found, context, lock, counted)
+            return
         if errors:
             await self._fail(managed, errors, lock)
         else:
@@ -176,19 +182,11 @@ class Orders:
             self._wait_until(managed, min(waits))
 
     def _find_known_wait(self, managed: Managed, issuer: Issuer, now: datetime) -> datetime | None:
-        closed = self._closed.get((issuer.name, self._replaced_by(managed, issuer) is not None))
-        wait = self._find_block(managed, issuer) or self.health[issuer.name].find_wait(now)
-        return wait or (closed if closed is not None and now < closed else None)
+        known = self._allowance.find_known_wait(managed, issuer, is_renewal=self._is_renewal(managed, issuer))
+        return known or self.health[issuer.name].find_wait(now)
 
     def _wait_until(self, managed: Managed, wait: datetime) -> None:
-        """Wait for an instant and longer: not all that wait for it come at once.
-
-        With ten thousand names, few of which may order in ten seconds, each one that came in vain
-        makes the others come less often.
-        """
-        crowd = max((self._crowds.get((one.name, False), 0) for one in self._issuers_for(managed)), default=0)
-        spread = _SPREAD + _SPREAD_SHARE * max(wait - self._clock(), timedelta()) + _SPREAD_EACH * crowd
-        managed.order_after = wait + spread * self._chance.random()
+        managed.order_after = self._allowance.spread(self._issuers_for(managed), wait)
 
     def _issuers_for(self, managed: Managed) -> tuple[Issuer, ...]:
         """Return the issuers to ask: local ones only for what is not public, or without others."""
@@ -197,29 +195,10 @@ class Orders:
         first, second = (local, public) if all(map(is_private, managed.names)) else (public, local)
         return first or second
 
-    def _find_block(self, managed: Managed, issuer: Issuer) -> datetime | None:
-        """Return until when an issuer wants to be left alone about this name."""
-        block = (managed.blocks or {}).get(issuer.name)
-        return block if block is not None and self._clock() < block else None
-
-    async def _reserve(self, managed: Managed, issuer: Issuer) -> datetime | None:
-        """Note an order; or return when the limits allow the next one."""
-        limits = _limits_of(issuer)
-        if limits is None:
-            return None
-        kind = issuer.name, self._replaced_by(managed, issuer) is not None
-        wait = await self._ledger.reserve(issuer.name, limits, is_renewal=kind[1])
-        if wait is None:
-            self._crowds[kind] = max(self._crowds.get(kind, 0) - 1, 0)
-        else:
-            self._closed[kind] = wait
-            self._crowds[kind] = self._crowds.get(kind, 0) + 1
-        return wait
-
     async def _presume_failure(self, managed: Managed, lock: Lock) -> None:
         """Note a failure before there is one: this process may not live to note it."""
         await self._records.storage.check()
-        failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since")
+        failed = self._add_failure(managed, "ERR_ACME_INTERRUPTED", "An order was begun, and its process has ended since", None)
         await self._records.save_trouble(managed.names, failed, lock)
 
     async def _rehearse(self, managed: Managed, staging: Issuer) -> None:
@@ -227,21 +206,41 @@ class Orders:
 
         If it is down, or wants to be left alone, that says nothing.
         """
-        if self._find_block(managed, staging) or self.health[staging.name].find_pause(self._clock()):
-            return
-        try:
-            await self._issue(managed, staging)
-        except Exception as error:
-            if not is_of_authority(error):
-                raise
+        with self.health[staging.name].attempt(self._clock()) as pause:
+            if self._allowance.find_block(managed, staging) or pause:
+                return
+            try:
+                await self._issue(managed, staging, None)
+            except Exception as error:
+                if not is_of_authority(error):
+                    raise
 
-    async def _issue(self, managed: Managed, issuer: Issuer) -> tuple[Found, SecureContext]:
+    async def _may_repeat(self, managed: Managed, issuer: Issuer, lock: Lock, error: Exception) -> bool:
+        """Count a failed order of an issuer that would order again; tell whether it may.
+
+        Each order counts in the limits, and each failed one for the name.
+        """
+        noted = self._add_failure(managed, **_describe({issuer.name: error}, error))
+        if noted.count_recent(self._clock()) >= most_failures(self._issuers_for(managed)):
+            return False
+        if await self._allowance.reserve(managed, issuer, is_renewal=False) is not None:
+            return False
+        managed.trouble = noted
+        self._count(issuer, "failed")
+        await self._presume_failure(managed, lock)
+        return True
+
+    async def _issue(
+        self, managed: Managed, issuer: Issuer, may_repeat: Callable[[Exception], Awaitable[bool]] | None
+    ) -> tuple[Found, SecureContext]:
         """Have one issuer issue, and check what it has issued."""
         health = self.health[issuer.name]
+        options: dict[str, Any] = {"may_repeat": may_repeat} if getattr(issuer, "repeats_orders", False) else {}
+        issued: Issued | None = None
         replaced = self._replaced_by(managed, issuer)
         try:
             async with asyncio.timeout(_ORDER_TIMEOUT):
-                issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile)
+                issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile, **options)
             certificate, context = self._read(issued, issuer, managed)
         except Exception as error:
             now = self._clock()
@@ -249,6 +248,8 @@ class Orders:
             if (wait := retry_after_of(error)) is not None:
                 managed.blocks = {**(managed.blocks or {}), issuer.name: now + wait}
             health.fail(error, now)
+            if (issued is not None or was_issued(error)) and not self._is_renewal(managed, issuer):
+                await self._allowance.note_issued(managed, issuer)
             raise
         self._count(issuer, "issued")
         health.succeed()
@@ -262,6 +263,10 @@ class Orders:
         )
         found = Found(certificate, facts)
         return Found(certificate, self.complete(found)), context
+
+    def _is_renewal(self, managed: Managed, issuer: Issuer) -> bool:
+        """Tell whether an order names a certificate that it replaces, and counts in few limits."""
+        return self._replaced_by(managed, issuer) is not None
 
     def _replaced_by(self, managed: Managed, issuer: Issuer) -> bytes | None:
         """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
@@ -295,25 +300,29 @@ class Orders:
 
     # ---- results
 
-    async def _keep(self, managed: Managed, found: Found, context: SecureContext, lock: Lock) -> None:
+    async def _keep(self, managed: Managed, found: Found, context: SecureContext, lock: Lock, counted: Issuer | None) -> None:
         """Serve a new certificate, and store it, also if this is cancelled meanwhile."""
         managed.trouble, managed.order_after, managed.blocks = NO_TROUBLE, None, None
         self._adopt(managed, found, context)
         managed.is_saved = False
-        saving = asyncio.ensure_future(self._store(managed, found, lock))
+        saving = asyncio.ensure_future(self._store(managed, found, lock, counted))
         try:
             await asyncio.shield(saving)
         except asyncio.CancelledError:
-            await asyncio.wait((saving,))
+            with suppress(asyncio.CancelledError):  # once more: by `remove`, and then `stop`
+                await to_the_end(saving)
             if not saving.cancelled() and (error := saving.exception()) is not None:
                 _log.warning("A new certificate for %s could not be stored, and is lost: %s", managed.name, error)
             raise
         finally:
             self._obtained(managed)
 
-    async def _store(self, managed: Managed, found: Found, lock: Lock) -> None:
+    async def _store(self, managed: Managed, found: Found, lock: Lock, counted: Issuer | None) -> None:
+        """Store a certificate, and count it for its issuer; None: it renewed another one."""
         await self._records.save(managed.names, found, lock)
         await self._records.save_trouble(managed.names, NO_TROUBLE, lock)
+        if counted is not None:
+            await self._allowance.note_issued(managed, counted)
         managed.is_saved = True
 
     async def save(self, managed: Managed) -> None:
@@ -325,31 +334,42 @@ class Orders:
         async with self._records.lock(managed.names) as lock:
             await self.follow(managed)
             if managed.certificate is not None and not managed.is_saved:
-                await self._store(managed, Found(managed.certificate, managed.facts), lock)
+                issuer = next((one for one in self._issuers if one.name == managed.certificate.issuer), None)
+                await self._store(managed, Found(managed.certificate, managed.facts), lock, issuer)
 
     async def _fail(self, managed: Managed, errors: Mapping[str, Exception], lock: Lock) -> None:
         """Note a failure: of the name, or only of the authorities."""
         now = self._clock()
-        code, message = _describe(errors)
+        error = _find_decisive(errors)
+        details = _describe(errors, error)
         if all(map(is_of_authority, errors.values())):
             # The name is not to blame, and does not wait longer each time: the pause of the
             # authority bounds what it is asked.
             wait = find_wait(1, self._left(managed), self._chance)
-            trouble = replace(managed.trouble, next_try=now + wait, code=code, message=message, noted_at=now)
+            trouble = replace(managed.trouble, next_try=now + wait, noted_at=now, **details)
         else:
-            trouble = self._add_failure(managed, code, message)
-        blocks = [block for issuer in self._issuers_for(managed) if (block := self._find_block(managed, issuer))]
+            trouble = self._add_failure(managed, **details)
+        blocks = [block for issuer in self._issuers_for(managed) if (block := self._allowance.find_block(managed, issuer))]
         if trouble.next_try is not None and len(blocks) == len(self._issuers_for(managed)):
             trouble = replace(trouble, next_try=max(trouble.next_try, min(blocks)))
-        managed.trouble, managed.renew_over = trouble, None
-        managed.error = list(errors.values())[-1]
+        managed.trouble, managed.renew_over, managed.error = self._rest(managed, trouble), None, error
         self._failed(managed)
         await self._records.save_trouble(managed.names, trouble, lock)
 
-    def _add_failure(self, managed: Managed, code: str, message: str) -> Trouble:
+    def _rest(self, managed: Managed, trouble: Trouble) -> Trouble:
+        """Wait longer after a failure that these settings would have again.
+
+        The storage has the usual wait: a process that was started since may have other settings.
+        """
+        noted_at = trouble.noted_at
+        if not trouble.needs_action or noted_at is None or noted_at < self._settings_since:
+            return trouble
+        rest = noted_at + find_rest(self._left(managed))
+        return replace(trouble, next_try=max(trouble.next_try or rest, rest))
+
+    def _add_failure(self, managed: Managed, code: str, message: str, hint: str | None) -> Trouble:
         wait = find_wait(managed.trouble.failures + 1, self._left(managed), self._chance)
-        most = min((limits.failures for one in self._issuers_for(managed) if (limits := _limits_of(one))), default=_UNLIMITED)
-        return managed.trouble.add(self._clock(), wait, most, code, message)
+        return managed.trouble.add(self._clock(), wait, most_failures(self._issuers_for(managed)), code, message, hint)
 
     def _left(self, managed: Managed) -> timedelta | None:
         return None if managed.certificate is None else managed.certificate.not_after - self._clock()
@@ -365,17 +385,19 @@ def _merge(own: Facts, stored: Facts) -> Facts:
     return replace(stored, chosen=chosen, next_poll=max(polls, default=None), revoked_at=stored.revoked_at or own.revoked_at)
 
 
-def _limits_of(issuer: Issuer) -> Limits | None:
-    found: Limits | None = getattr(issuer, "limits", _DEFAULT_LIMITS)
-    return found
+def _find_decisive(errors: Mapping[str, Exception]) -> Exception:
+    """Return the error that decides about the next try: the last one that may pass, if any may."""
+    every = list(errors.values())
+    return next((one for one in reversed(every) if getattr(one, "code", None) not in MISTAKES), every[-1])
 
 
-def _describe(errors: Mapping[str, Exception]) -> tuple[str, str]:
-    """Return code and message of a failure; with several issuers, the message has them all."""
-    last = list(errors.values())[-1]
+def _describe(errors: Mapping[str, Exception], decisive: Exception) -> _Details:
+    """Return what is noted of a failure; with several issuers, the message has all errors."""
     texts = {name: _text_of(error) for name, error in errors.items()}
-    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(last)
-    return last.code if isinstance(last, TLSError) else type(last).__name__, message
+    message = "; ".join(f"{name}: {text}" for name, text in texts.items()) if len(texts) > 1 else _text_of(decisive)
+    if isinstance(decisive, TLSError):
+        return {"code": decisive.code, "message": message, "hint": decisive.hint}
+    return {"code": type(decisive).__name__, "message": message, "hint": None}
 
 
 def _text_of(error: Exception) -> str:

@@ -32,6 +32,8 @@ class CertificateStatus:
         failures: Failed orders since the last success.
         code: The code of the last error.
         message: Its message.
+        hint: What to do about it.
+        needs_action: Trying again does not help: settings must change, or a person must act.
         explanation_url: Why the authority suggests the time.
         is_on_demand: A client has asked for it.
         is_saved: Whether the storage has it.
@@ -48,6 +50,8 @@ class CertificateStatus:
     failures: int
     code: str | None
     message: str | None
+    hint: str | None
+    needs_action: bool
     explanation_url: str | None
     is_on_demand: bool
     is_saved: bool
@@ -94,6 +98,8 @@ def describe(managed: Managed, now: datetime) -> CertificateStatus:
         failures=trouble.failures,
         code=trouble.code,
         message=trouble.message,
+        hint=trouble.hint,
+        needs_action=trouble.needs_action,
         explanation_url=facts.explanation_url,
         is_on_demand=managed.is_on_demand,
         is_saved=managed.is_saved,

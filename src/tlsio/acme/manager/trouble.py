@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.backoff import MAX_RETRY_AFTER
 from tlsio.acme.manager.facts import parse_json, print_json, read_instant, read_number, write_instant
+from tlsio.acme.manager.mistakes import MISTAKES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,7 @@ class Trouble:
         next_try: No order before.
         code: The code of the last error.
         message: Its message.
+        hint: What to do about it; None: nothing is known.
         noted_at: When this was found.
     """
 
@@ -45,6 +47,7 @@ class Trouble:
     next_try: datetime | None = None
     code: str | None = None
     message: str | None = None
+    hint: str | None = None
     noted_at: datetime | None = None
 
     @classmethod
@@ -55,7 +58,7 @@ class Trouble:
         next_try, noted_at = read_instant(found.get("next_try")), read_instant(found.get("noted_at"))
         if noted_at is None or noted_at > now + _SKEW or (next_try is not None and next_try > now + _LATEST):
             next_try = None
-        code, message = found.get("code"), found.get("message")
+        code = found.get("code")
         return cls(
             read_number(found.get("failures"), _MAX_FAILURES),
             tuple(
@@ -63,7 +66,8 @@ class Trouble:
             ),
             next_try,
             code if isinstance(code, str) else None,
-            message[:_MAX_TEXT] if isinstance(message, str) else None,
+            _read_text(found.get("message")),
+            _read_text(found.get("hint")),
             noted_at,
         )
 
@@ -78,10 +82,11 @@ class Trouble:
                 "next_try": write_instant(self.next_try),
                 "code": self.code,
                 "message": self.message,
+                "hint": self.hint,
             }
         )
 
-    def add(self, now: datetime, wait: timedelta, most_in_an_hour: int, code: str, message: str) -> Trouble:
+    def add(self, now: datetime, wait: timedelta, most_in_an_hour: int, code: str, message: str, hint: str | None = None) -> Trouble:
         """Return the trouble after one more failure.
 
         Args:
@@ -91,12 +96,26 @@ class Trouble:
                 it is the first of the next hour.
             code: Of the error.
             message: Of the error.
+            hint: Of the error.
         """
         times = (*self.failed_at, now)[-_KEPT:]
         next_try = now + wait
         if len(times) >= most_in_an_hour:
             next_try = max(next_try, times[-most_in_an_hour] + _HOUR)
-        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, message[:_MAX_TEXT], now)
+        return Trouble(min(self.failures + 1, _MAX_FAILURES), times, next_try, code, _read_text(message), _read_text(hint), now)
+
+    @property
+    def needs_action(self) -> bool:
+        """Whether trying again does not end it: settings must change, or a person must act."""
+        return self.code in MISTAKES
+
+    def count_recent(self, now: datetime) -> int:
+        """Return how many orders have failed within the last hour."""
+        return sum(now - _HOUR < time for time in self.failed_at)
+
+
+def _read_text(value: object) -> str | None:
+    return value[:_MAX_TEXT] if isinstance(value, str) else None
 
 
 NO_TROUBLE = Trouble()

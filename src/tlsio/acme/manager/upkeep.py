@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tlsio.acme.client.renewal_info import RenewalInfo
 from tlsio.acme.manager.records import Found
 from tlsio.acme.manager.renewal import choose_in_window
-from tlsio.model.errors import StoreError
+from tlsio.model.checks import wrong_type
+from tlsio.model.errors import StoreError, TLSError, UsageError
 from tlsio.model.instants import print_instant
 from tlsio.trust.certificate import parse
 
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from tlsio.acme.client.renewal_info import RenewalInfo
     from tlsio.acme.issuers.issuer import Issuer
     from tlsio.acme.manager.facts import Facts
     from tlsio.acme.manager.managed import Managed
@@ -138,13 +139,17 @@ class Upkeep:
                 return
             try:
                 info = await issuer.renewal_info(certificate.leaf)
+                if info is not None and not isinstance(info, RenewalInfo):
+                    raise wrong_type("renewal_info", "a RenewalInfo or None", info)  # noqa: TRY301 - as what it raises
+                facts = self._take(managed.facts, info, managed.name)
             except StoreError:
                 raise
             except Exception as error:  # noqa: BLE001 - an issuer may be user code; without a suggestion the own rule holds
-                _log.debug("%s was not asked when to renew %s: %s", issuer.name, managed.name, error)
+                level = logging.DEBUG if isinstance(error, TLSError) and not isinstance(error, UsageError) else logging.WARNING
+                _log.log(level, "%s did not say when to renew %s: %s", issuer.name, managed.name, error)
                 managed.facts = replace(managed.facts, next_poll=now + self._spread(_AFTER_FAILED_POLL))
                 return
-            managed.facts = self._take(managed.facts, info, managed.name)
+            managed.facts = facts
             if managed.is_saved:
                 await self._records.save_facts(managed.names, Found(certificate, managed.facts), lock)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tlsio.acme.manager.certificate import Certificate
     from tlsio.acme.plans.plan import Plan
 
-__all__ = ["deliver"]
+__all__ = ["deliver", "is_delivered"]
 
 
 async def deliver(plan: Plan, certificate: Certificate) -> None:
@@ -30,6 +30,22 @@ async def deliver(plan: Plan, certificate: Certificate) -> None:
     else:
         files = [NewFile(plan.cert, certificate.chain_pem, PUBLIC), NewFile(plan.key, certificate.key, PRIVATE)]
     await asyncio.to_thread(_write, files)
+
+
+async def is_delivered(plan: Plan, certificate: Certificate) -> bool:
+    """Tell whether the file of the chain, if the plan has one, begins with this certificate.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return plan.cert is None or await asyncio.to_thread(_has, Path(plan.cert), certificate)
+
+
+def _has(path: Path, certificate: Certificate) -> bool:
+    try:
+        return certificate.chain_pem in path.read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def _write(files: list[NewFile]) -> None:

@@ -22,7 +22,7 @@ from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import Found, Records
 from tlsio.acme.manager.renewal import Renewal, choose_in_window, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
-from tlsio.acme.plans.delivery import deliver
+from tlsio.acme.plans.delivery import deliver, is_delivered
 from tlsio.acme.plans.hooks import run_hooks
 from tlsio.acme.plans.places import STAGING
 from tlsio.acme.plans.plan import load_plan, store_plan
@@ -31,7 +31,7 @@ from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tlsio.acme.client.account_key import ExternalAccount
     from tlsio.acme.manager.trouble import Trouble
@@ -172,8 +172,14 @@ class Keeper:
         found = await records.load_best(plan.names, self._clock())
         if found is None:
             raise StoreError(f"The storage has no certificate called {plan.name}", code="ERR_ACME_CERTIFICATE")
-        if is_renewed:
-            await self._renew(plan, is_forced=True, is_patient=False)
+        try:
+            if is_renewed:
+                await self._renew(plan, is_forced=True, is_patient=False)
+        except (ConfigError, OSError):  # perhaps of a hook or a file, when the new one was there
+            new = await records.load_best(plan.names, self._clock())
+            if new is not None and new.certificate.leaf != found.certificate.leaf:
+                await self.issuer(plan).revoke(found.certificate.leaf, reason)
+            raise
         await self.issuer(plan).revoke(found.certificate.leaf, reason)
         if not is_renewed:
             if await load_plan(self.storage, plan.name) is not None:
@@ -192,12 +198,25 @@ class Keeper:
             renewal = _find_renewal(plan, found, now)
             is_exact = not is_new or (found is not None and found.certificate.names == frozenset(plan.names))
             if found is not None and not is_forced and renewal.at > now and is_exact:
+                if not is_new and not await is_delivered(plan, found.certificate):
+                    return await self._deliver_late(plan, found.certificate, renewal)
                 return Outcome(plan, "kept", found.certificate, renewal)
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
                 return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
+
+            async def may_repeat(error: TLSError) -> bool:
+                """Count each failed order, of which one call may make several."""
+                nonlocal trouble
+                worse = self._worse(trouble, found, error)
+                if worse.count_recent(self._clock()) >= _FAILURES_AN_HOUR:
+                    return False
+                trouble = worse
+                await records.save_trouble(plan.names, trouble, lock)
+                return True
+
             try:
-                new = await self._issue(plan, found)
+                new = await self._issue(plan, found, may_repeat)
             except (ConfigError, StoreError, UsageError):  # of this side: no reason to leave the authority alone
                 raise
             except TLSError as error:
@@ -211,13 +230,20 @@ class Keeper:
         await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
         return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
-    async def _issue(self, plan: Plan, found: Found | None) -> Found:
+    async def _deliver_late(self, plan: Plan, certificate: Certificate, renewal: Renewal) -> Outcome:
+        """Write what a server has obtained, or a call that failed or died before its files."""
+        await deliver(plan, certificate)
+        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
+        return Outcome(plan, "obtained", certificate, renewal)
+
+    async def _issue(self, plan: Plan, found: Found | None, may_repeat: Callable[[TLSError], Awaitable[bool]]) -> Found:
         """Order a certificate, between the hooks."""
         try:
             await run_hooks(plan.pre_hooks, plan)
             async with solving(plan, self.storage) as solvers:
                 issuer = self.issuer(plan, solvers)
-                issued = await issuer.issue(plan.names, replaces=None if found is None else found.certificate.leaf)
+                replaced = None if found is None else found.certificate.leaf
+                issued = await issuer.issue(plan.names, replaces=replaced, may_repeat=may_repeat)
         finally:
             try:
                 await run_hooks(plan.post_hooks, plan)
@@ -233,7 +259,7 @@ class Keeper:
         asked = getattr(error, "retry_after", None)
         if asked is not None:
             wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
-        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message)
+        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message, error.hint)
 
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""

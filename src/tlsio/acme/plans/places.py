@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from tlsio.acme.storage.file_storage import FileStorage
 from tlsio.acme.storage.redis_storage import RedisStorage
 from tlsio.certs.dev import authority as development
-from tlsio.model.checks import wrong_value
+from tlsio.interop.http_request import parse_url
+from tlsio.model.checks import check_filled_text, wrong_value
 from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 
@@ -36,11 +37,11 @@ def directory_of(server: str) -> str:
     Raises:
         UsageError: it is neither.
     """
-    if server in SERVERS:
+    if check_filled_text("server", server) in SERVERS:
         return SERVERS[server]
     if "://" not in server:
         raise wrong_value("server", f"must be one of {', '.join(SERVERS)}, or the URL of a directory, got {server!r:.80}")
-    return server
+    return parse_url("server", server).text
 
 
 def default_folder() -> Path:
@@ -63,12 +64,14 @@ def open_storage(place: str | Path | None = None, secret_file: str | Path | None
         secret_file: The secret that encrypts what is in Redis, in the first line of a file.
 
     Raises:
-        UsageError: a folder with a secret, or a secret that is too short.
+        UsageError: another URL, a folder with a secret, or a secret that is too short.
         ConfigError: the file is empty, or the package `redis` is missing.
         OSError: the file cannot be read.
     """
     if isinstance(place, str) and place.startswith(_REDIS):
         return RedisStorage(place, secret=None if secret_file is None else _read_secret(Path(secret_file)))
+    if isinstance(place, str) and "://" in place:
+        raise wrong_value("storage", f"must be a folder, or a URL that begins with {', '.join(_REDIS)}")
     if secret_file is not None:
         raise wrong_value("storage_secret_file", "is for Redis: files are protected by their permissions")
     return FileStorage(place or default_folder())

@@ -13,12 +13,14 @@ from cryptography import x509
 
 from tlsio.acme.manager.names import NAME_HINT
 from tlsio.acme.storage.keys import key_segment
+from tlsio.certs.keys import check_kind
 from tlsio.certs.names import describe_name, parse_names
-from tlsio.model.checks import check_bool, check_filled_text, check_int, wrong_value
+from tlsio.interop.http_request import parse_url
+from tlsio.model.checks import check_bool, check_filled_text, check_host, check_int, wrong_value
 from tlsio.model.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tlsio.acme.storage.storage import Storage
 
@@ -86,6 +88,10 @@ class Plan:
         for one in fields(self):
             _check(one.name, str(one.type), getattr(self, one.name))
         object.__setattr__(self, "names", normalize(self.names))
+        object.__setattr__(self, "server", parse_url("server", self.server).text)
+        check_kind("key_type", self.key_type)
+        if self.address is not None:
+            check_host("address", self.address)
         if self.dns is not None and self.dns not in _DNS:
             raise wrong_value("dns", f"must be one of {', '.join(sorted(_DNS))}, got {self.dns!r}")
         if self.key is not None and self.cert is None:
@@ -133,14 +139,26 @@ def plan_key(name: str) -> str:
     return f"{_FOLDER}/{key_segment(name)}.json"
 
 
-async def load_plans(storage: Storage) -> list[Plan]:
+async def load_plans(storage: Storage, damaged: Callable[[StoreError], object] | None = None) -> list[Plan]:
     """Return all plans, by name.
+
+    Args:
+        storage: What has them.
+        damaged: Called about each one that cannot be used, which is left out; None: that raises.
 
     Raises:
         StoreError: the storage cannot be read, or a plan in it is damaged.
     """
     stored = [(key, await storage.load(key)) for key in await storage.list(_FOLDER)]
-    return [Plan.from_json(data, key) for key, data in stored if data is not None]
+    found = []
+    for key, data in stored:
+        try:
+            found += [] if data is None else [Plan.from_json(data, key)]
+        except StoreError as error:
+            if damaged is None:
+                raise
+            damaged(error)
+    return found
 
 
 async def load_plan(storage: Storage, name: str) -> Plan | None:

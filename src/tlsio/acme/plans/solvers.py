@@ -106,6 +106,8 @@ def make_dns01(kind: str, path: str | Path | None) -> Dns01:
     _check_names(label, _PROVIDERS[kind], settings)
     if not isinstance(shared, dict):
         raise ConfigError(f"{label}: dns01 is not a table", code="ERR_ACME_DNS_SETTINGS", hint="Write [dns01] above its settings.")
+    if own := _FOR_TESTS.intersection(shared):
+        raise ConfigError(f"{label}: [dns01]: there is no setting {min(own)!r}", code="ERR_ACME_DNS_SETTINGS")
     _check_names(f"{label}: [dns01]", Dns01, {"provider": None, **shared})
     try:
         return Dns01(_PROVIDERS[kind](**settings), **shared)

@@ -69,17 +69,20 @@ class Standing:
             "has_plan": self.plan is not None,
             "failures": self.trouble.failures,
             "next_try": _print(self.trouble.next_try),
-            "error": None if self.trouble.code is None else {"code": self.trouble.code, "message": self.trouble.message},
+            "error": None
+            if self.trouble.code is None
+            else {"code": self.trouble.code, "message": self.trouble.message, "hint": self.trouble.hint},
+            "needs_action": self.trouble.needs_action,
         }
 
 
 async def survey(storage: Storage, now: datetime) -> list[Standing]:
-    """Return all certificates, plans and failures of a storage, by name.
+    """Return all certificates, plans and failures of a storage, by name; damaged ones are logged.
 
     Raises:
-        StoreError: it cannot be read, or a plan in it is damaged.
+        StoreError: it cannot be read.
     """
-    plans = {plan_key(plan.name): plan for plan in await load_plans(storage)}
+    plans = {plan_key(plan.name): plan for plan in await load_plans(storage, lambda error: _log.warning("%s", error))}
     places = [key.split("/")[1:] for key in await storage.list(CERTIFICATES)]
     segments = {place[1]: place[0] for place in places if len(place) == _DEPTH and place[-1] == "certificate.pem"}
     issuers = sorted({place[0] for place in places if len(place) == _DEPTH})

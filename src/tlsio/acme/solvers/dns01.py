@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tlsio.acme.solvers.dns_provider import dns_failure
@@ -71,9 +72,11 @@ class Dns01:
             raise wrong_type("provider", "an object with add_txt and remove_txt", provider)
         self._provider = provider
         self._propagation = 0.0 if propagation == 0 else check_duration("propagation", propagation)
-        self._servers = [(read_address("servers", one),) for one in servers]
+        self._servers = [(read_address("servers", one),) for one in _check_list("servers", servers)]
         self._follows_alias = check_bool("follow_alias", follow_alias)
-        self._questions = Questions([read_address("resolvers", one) for one in resolvers], port=check_int("port", port, 1, 65535))
+        self._questions = Questions(
+            [read_address("resolvers", one) for one in _check_list("resolvers", resolvers)], port=check_int("port", port, 1, 65535)
+        )
         self._clock = clock
         self._sleep = sleep
         self._places: dict[Challenge, str] = {}  # where the records of pending challenges are
@@ -144,3 +147,9 @@ class Dns01:
 
     def __repr__(self) -> str:
         return f"<Dns01 provider={type(self._provider).__name__}>"
+
+
+def _check_list(label: str, value: Sequence[str]) -> Sequence[str]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise wrong_type(label, "a list of addresses", value)
+    return value

@@ -22,8 +22,8 @@ __all__ = ["Http01", "read_token"]
 
 _FOLDER = "challenges/http-01"
 # §8.3: a token "MUST NOT contain any characters outside the base64url alphabet". 128 bits of
-# entropy take 22 of them; the tokens of Let's Encrypt have 43.
-_PATH = re.compile(r"/\.well-known/acme-challenge/([A-Za-z0-9_-]{1,200})")
+# entropy take 22 of them; the tokens of Let's Encrypt have 43. The client accepts up to 255.
+_PATH = re.compile(r"/\.well-known/acme-challenge/([A-Za-z0-9_-]{1,255})")
 _log = logging.getLogger("tlsio.acme")
 
 

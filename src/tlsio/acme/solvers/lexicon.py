@@ -48,7 +48,8 @@ class Lexicon:
         if importlib.util.find_spec("lexicon") is None:
             raise missing_extra("dns-lexicon", "acme-lexicon")
         self._provider = check_filled_text("provider", provider)
-        if not all(isinstance(one, str | int | bool) for one in settings.values()):
+        values = getattr(settings, "values", None)  # of a file, which may have anything
+        if values is None or not all(isinstance(one, str | int | bool) for one in values()):
             raise wrong_type("settings", "a mapping of names to texts, numbers and booleans", settings)
         self._settings = dict(settings)
         self._zone = None if zone is None else check_filled_text("zone", zone).lower().removesuffix(".")

@@ -1,29 +1,38 @@
 """The process in which `dns-lexicon` changes one record: `python -m` and the name of this module.
 
 Reads what to do from standard input, and ends with 0 when it is done. What it prints is shown to
-users, so that is the error's own text, without the settings.
+users: what the provider's code has printed and logged, and its error, without the settings.
 """
 
 from __future__ import annotations
 
+import html
+import io
 import json
+import re
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from importlib import import_module
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 __all__ = ["main"]
 
 _TTL = 60  # seconds: the record lives for minutes; some providers have a larger minimum of their own
+_SHORTEST = 4  # characters of what may be a secret; shorter ones are words such as "v4"
 
 
 def main() -> None:
     """Do what standard input says."""
     task: dict[str, Any] = json.load(sys.stdin)
+    printed = io.StringIO()  # some providers print requests, or the reason why there is no error
     try:
-        _change(task)
-    except Exception as error:  # noqa: BLE001 - whatever the provider's code raises
-        sys.exit(_without(f"{type(error).__name__}: {error}", task["settings"]))
+        with redirect_stdout(printed), redirect_stderr(printed):
+            _change(task)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the provider's code raises
+        text = f"{printed.getvalue()}\n{type(error).__name__}: {error}"
+        sys.exit(_without(text, task["settings"]))
 
 
 def _change(task: dict[str, Any]) -> None:
@@ -49,10 +58,25 @@ def _change(task: dict[str, Any]) -> None:
 
 def _without(text: str, settings: dict[str, Any]) -> str:
     """Return a text without values that may be secrets: some errors quote the request."""
-    for value in settings.values():
-        if isinstance(value, str) and len(value) > 3:  # noqa: PLR2004 - shorter ones are words such as "v4"
-            text = text.replace(value, "…")
-    return text
+    forms = {form for value in settings.values() if not isinstance(value, bool) for form in _forms(str(value))}
+    # The longest first: one value may be a part of another. A server may change the case of %2b.
+    found = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    return re.sub(found, "…", text, flags=re.IGNORECASE) if found else text
+
+
+def _forms(value: str) -> set[str]:
+    """Return how a value, and each of its parts, may stand in a URL, in JSON, HTML or a repr."""
+    parts = {one for one in (value, *value.split(":")) if len(one) >= _SHORTEST}
+    encoders = (
+        str,
+        quote,
+        partial(quote, safe=""),
+        quote_plus,
+        html.escape,
+        lambda one: json.dumps(one)[1:-1],
+        lambda one: repr(one)[1:-1],
+    )
+    return {encode(part) for part in parts for encode in encoders}
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""Runs a program to its end, within a time, and leaves no process behind."""
+"""Runs a program to its end, within a time, and leaves no process behind that it may kill."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlsio.acme.storage.uninterrupted import to_the_end
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "run_program", "run_to_end"]
 
 _SHOWN = 500  # characters of its output in an error
+# For a killed process to end: one that waits for a file system of the network may take that long.
+_KILL_TIMEOUT = 10.0
+_log = logging.getLogger("tlsio.acme")
 
 
 class Ended(NamedTuple):
@@ -81,21 +85,45 @@ async def run_to_end(
         process = subprocess.Popen(  # noqa: S603, ASYNC220 - a program of the user's own; it starts at once
             command, stdin=stdin, stdout=output, stderr=output, env=variables, start_new_session=True
         )
-        # A thread of its own: a few programs that wait for the DNS would take all of the loop's
-        # executor, on which files of the storage and host names wait.
-        waiter = ThreadPoolExecutor(1, "tlsio acme program")
-        end = asyncio.get_running_loop().run_in_executor(waiter, process.wait)
-        waiter.shutdown(wait=False)
+        end = _wait_in_thread(process)
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.shield(end)
         finally:
             if not end.done():
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await to_the_end(end)
+                await to_the_end(asyncio.create_task(_kill(process, end), name="tlsio acme kill"))
         size = os.fstat(output.fileno()).st_size
         return Ended(process.returncode, os.pread(output.fileno(), most, max(0, size - most)))
+
+
+def _wait_in_thread(process: subprocess.Popen[bytes]) -> asyncio.Future[None]:
+    """Return a future that is done when a process has ended.
+
+    It has a thread of its own: a few programs that wait for the DNS would take all of the loop's
+    executor, on which files of the storage and host names wait. And the thread does not hold up the
+    end of this process, if the program cannot be killed.
+    """
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def wait() -> None:
+        process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(end.set_result, None)
+
+    threading.Thread(target=wait, name="tlsio acme program", daemon=True).start()
+    return end
+
+
+async def _kill(process: subprocess.Popen[bytes], end: asyncio.Future[None]) -> None:
+    """Kill a program with what it has started, and wait until it has ended, if it can be killed."""
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except PermissionError as error:  # it has become another user's, as by sudo
+            _log.warning("The process %d cannot be killed, and goes on: %s", process.pid, error.strerror)
+            return
+    await asyncio.wait([end], timeout=_KILL_TIMEOUT)
 
 
 def _show(output: bytes) -> str:

@@ -102,6 +102,7 @@ CANNOT_DECIDE: Final[Mapping[str, str]] = {
     "max_handshakes": _LIMIT,
     "max_connections_per_address": _LIMIT,
     "max_handshake_bytes": _LIMIT,
+    "handshake_threads": "threads do the same as the loop",
     "keylog_file": _DIAGNOSTICS,
     "enable_trace": _DIAGNOSTICS,
     "client_hello": _DIAGNOSTICS,

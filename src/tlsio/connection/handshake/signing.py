@@ -2,14 +2,14 @@
 
 The engine has paused the handshake, on a stack of its own. A thread has a limited number of these
 (`KEY_LIMIT`): a handshake beyond it waits in line before its first step, at most until
-`handshake_timeout`. The engine verifies each signature, so a wrong one is never sent.
+`handshake_timeout`. Each loop of the thread has its own line, because only a loop that runs can let
+its handshakes in. The engine verifies each signature, so a wrong one is never sent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from contextlib import suppress
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error, failure_of, is_hook_failure, wrong_answer
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from tlsio.model.errors import TLSError
     from tlsio.native._core import Connection
 
-__all__ = ["let_in", "sign", "wait_in_line"]
+__all__ = ["leave_line", "let_in", "sign", "wait_in_line"]
 
 
 class _Line(threading.local):
     def __init__(self) -> None:
-        self.waiting: deque[tuple[Handshake, asyncio.AbstractEventLoop]] = deque()
+        self.waiting: dict[asyncio.AbstractEventLoop, OrderedDict[Handshake, None]] = {}
+        self.woken: set[asyncio.AbstractEventLoop] = set()  # those that will call `_let_in_now`
 
 
 _line = _Line()
@@ -57,6 +58,8 @@ def _give(connection: Connection, name: str, scheme: str, longest: int, result: 
     if not isinstance(result, BytesLike):
         return wrong_answer(name, "bytes", result)
     signature = bytes(result)
+    if not connection.signs_here:
+        return _other_thread(name)
     return None if connection.answer_sign(signature) else _wrong_signature(name, scheme, signature, longest)
 
 
@@ -73,11 +76,19 @@ def _wrong_signature(name: str, scheme: str, signature: bytes, longest: int) -> 
         what = f"{name} returned {size} bytes, but a signature by the key of the certificate has at most {longest}"
     else:
         what = f"{name} returned {size} bytes that are not a signature of the message by the key of the certificate"
-    return ConfigError(what, code="ERR_TLS_WRONG_SIGNATURE", alert=INTERNAL_ERROR, hint=_hint_for(scheme, signature))
+    return ConfigError(what, code="ERR_TLS_WRONG_SIGNATURE", alert=INTERNAL_ERROR, hint=_hint_for(scheme, signature, longest))
 
 
-def _hint_for(scheme: str, signature: bytes) -> str:
+def _other_thread(name: str) -> ConfigError:
+    what = f"{name} was called in one thread and returned in another, where the handshake cannot continue"
+    hint = "Run the event loop in one thread from the beginning of a handshake to its end."
+    return ConfigError(what, code="ERR_TLS_OTHER_THREAD", alert=INTERNAL_ERROR, hint=hint)
+
+
+def _hint_for(scheme: str, signature: bytes, longest: int) -> str:
     """Recognise the usual mistakes."""
+    if scheme.startswith("rsa") and 0 < len(signature) < longest:
+        return f"A signature of this key always has {longest} bytes: keep its leading zero bytes."
     if scheme.startswith("ecdsa") and signature and not _is_sequence(signature):
         return (
             "It looks like r and s one after the other, as PKCS#11 returns them. TLS has them in DER: "
@@ -106,23 +117,30 @@ def wait_in_line(handshake: Handshake, loop: asyncio.AbstractEventLoop | None) -
         )  # fmt: skip
         _refuse(handshake, "key.sign", error)
         return
-    _line.waiting.append((handshake, loop))
+    _line.waiting.setdefault(loop, OrderedDict())[handshake] = None
+
+
+def leave_line(handshake: Handshake, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Forget the handshake, which has ended: its turn may never come."""
+    line = _line.waiting.get(loop) if loop is not None and _line.waiting else None
+    if line is not None:
+        line.pop(handshake, None)
 
 
 def let_in() -> None:
-    """Let the next in line continue, in the loop's next pass: a wait for a signature has ended."""
-    if not _line.waiting:
-        return
-    for _, loop in _line.waiting:
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon(_let_in_now)
-            return
-    _line.waiting.clear()
+    """Let the next of each line continue in its loop's next pass: a wait has ended."""
+    for loop in list(_line.waiting):
+        if loop.is_closed() or not _line.waiting[loop]:
+            del _line.waiting[loop]
+            _line.woken.discard(loop)
+        elif loop not in _line.woken:
+            _line.woken.add(loop)
+            loop.call_soon(_let_in_now, loop)
 
 
-def _let_in_now() -> None:
-    while _line.waiting and has_room_to_sign():
-        handshake, loop = _line.waiting.popleft()
-        if not handshake.is_over and not loop.is_closed():
-            handshake.connection.answer_job()
-            handshake.connection.resume()
+def _let_in_now(loop: asyncio.AbstractEventLoop) -> None:
+    _line.woken.discard(loop)
+    while (line := _line.waiting.get(loop)) and has_room_to_sign():
+        handshake, _ = line.popitem(last=False)
+        handshake.connection.answer_job()
+        handshake.connection.resume()

@@ -64,6 +64,7 @@ class Listening:
                 one.listen(backlog)
             for one in self._sockets:
                 gate.listen(reactor, os.dup(one.fileno()))
+            gate.start()
         except BaseException:
             for one, timeout, listened in before:
                 _restore(one, timeout, listened=listened)

@@ -35,6 +35,7 @@ from tlsio.connection.server.listening import ServerAddress, open_listening
 from tlsio.connection.server.own_faults import OwnFaults
 from tlsio.connection.server.statistics import Statistics
 from tlsio.connection.server.task_group import TaskGroup, cancel_others
+from tlsio.connection.server.threads import count_threads
 from tlsio.connection.server.ticket_keys import TicketKeys
 from tlsio.connection.socket.owner import SocketOwner
 from tlsio.connection.socket.tls_socket import internals_of, make_socket
@@ -230,6 +231,7 @@ class Server(Emitter):
             psk_hint=options.psk_identity_hint,
             max_per_peer=options.max_connections_per_address,
             plain_answer=options.plain_http_answer,
+            threads=count_threads(options.handshake_threads),
         )
 
     # ---- listening

@@ -252,10 +252,12 @@ class _Response:
         parts = app(environ, self._start)
         try:
             only = len(parts) == 1 if isinstance(parts, list | tuple) else False
+            is_ended = False
             for part in parts:
                 if part:  # PEP 3333: the head waits for the first part that is not empty
                     self._send(part, more=not only)
-            if not only or not self._is_sent:
+                    is_ended = only
+            if not is_ended:
                 self._send(b"", more=False)
         finally:
             close = getattr(parts, "close", None)

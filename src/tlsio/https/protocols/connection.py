@@ -87,6 +87,10 @@ class Connection:
         """The state of the TLS handshake."""
         return internals_of(self.tls_socket).handshake
 
+    def acknowledged(self) -> int:
+        """Return the bytes of TLS that the client's kernel has received."""
+        return self.handshake.connection.acknowledged
+
     @cached_property
     def asked_names(self) -> dict[str | None, SecureContext | None]:
         """The names that the context source was asked about, with its answers; None: it failed."""

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import httptools
 
 from tlsio.connection.waiters import wait_in, wake
-from tlsio.https.deadline import ON_ITS_WAY, Deadline, Pace
+from tlsio.https.deadline import AHEAD, ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http1_response import Response, error_response
 from tlsio.https.protocols.http1_target import take_authority
@@ -54,8 +54,6 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
 _MOST_HELD = 65536  # bytes of a body above which reading pauses, until the application has received them
-# Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
-_DRAINED = 49152
 
 
 class _RefusedError(Exception):
@@ -145,7 +143,7 @@ class Http1Protocol(asyncio.Protocol):
         self._writers: Waiters = set()
         self._deadline = Deadline(self.loop, self._is_late)
         self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
-        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly)
+        self._writing = Pace(self.loop, self._limits, self._reads_too_slowly, ahead=AHEAD, acknowledged=connection.acknowledged)
 
     def _new_parser(self) -> Any:
         parser = httptools.HttpRequestParser(self)
@@ -200,7 +198,6 @@ class Http1Protocol(asyncio.Protocol):
         self.is_full = False
         wake(self._writers)
         self._writing.stop()
-        self._writing.move(_DRAINED)
 
     def shutdown(self) -> None:
         """Serve the requests that are here or on their way, then close."""

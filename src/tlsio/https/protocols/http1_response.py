@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tlsio.connection.waiters import wait_in, wake
+from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, find_control, has_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,17 +29,13 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[bytes, bytes]]
 
-__all__ = ["FRAMING", "Response", "check_headers", "check_status", "error_response", "has_body"]
+__all__ = ["FRAMING", "Response", "check_headers", "error_response"]
 
 _log = logging.getLogger("tlsio.https")
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
-_find_control = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search  # RFC 9110, section 5.5: all but the tab
 _LENGTH = re.compile(rb"[0-9]{1,19}")
-_STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
-_NO_CONTENT = 204
-_WITHOUT_BODY = frozenset({_NO_CONTENT, 304})
 _NAMES_CACHED = 512  # applications use the same names again and again
 _ERROR = b"Internal Server Error"
 _ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_ERROR)), (b"connection", b"close")]
@@ -193,13 +190,13 @@ class Response:
         if kind == "http.response.start" and not self.is_started:
             self._start(message["status"], message.get("headers", ()))
         elif kind == "http.response.body" and self.is_started:
-            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+            self._send_body(check_body(message.get("body")), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"{kind!r} is out of order")
 
     def _start(self, status: Any, given: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the head."""
-        self._has_body = check_status(status) not in _WITHOUT_BODY and self.scope["method"] != "HEAD"
+        self._has_body = has_body(check_status(status)) and self.scope["method"] != "HEAD"
         content = [STATUS_LINE[status], self._protocol.date_line]
         length: bytes | None = None
         asks_to_close = False
@@ -227,7 +224,7 @@ class Response:
         """Decide how the body is framed; return the line that says so."""
         # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
         # response with a status code of 1xx (Informational) or 204 (No Content)".
-        if length is not None and status != _NO_CONTENT:
+        if length is not None and status != NO_CONTENT:
             self._left = int(length)
             return b"content-length: %b\r\n" % length
         # RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
@@ -238,12 +235,12 @@ class Response:
             return b"transfer-encoding: chunked\r\n"
         return b""
 
-    def _send_body(self, body: bytes, *, more: bool) -> None:
+    def _send_body(self, body: bytes | memoryview, *, more: bool) -> None:
         if not self._has_body:
             pass
         elif self._is_chunked:
             end = b"" if more else b"0\r\n\r\n"
-            self._protocol.transport.write(b"%x\r\n%b\r\n%b" % (len(body), body, end) if body else end)
+            self._protocol.transport.write(b"".join((b"%x\r\n" % len(body), body, b"\r\n", end)) if body else end)
         else:
             if self._left is not None:
                 self._left -= len(body)
@@ -256,22 +253,6 @@ class Response:
             self.is_complete = True
             self._notify()
             self._protocol.on_response_complete(self)
-
-
-def check_status(status: Any) -> int:
-    """Return the status of a response.
-
-    Raises:
-        RuntimeError: it cannot be one.
-    """
-    if not isinstance(status, int) or status not in _STATUSES:
-        raise RuntimeError(f"{status!r} is not the status of a response")
-    return status
-
-
-def has_body(status: int) -> bool:
-    """Whether a response with this status may have a body (RFC 9110, section 6.4.1)."""
-    return status not in _WITHOUT_BODY
 
 
 def _has_close(value: bytes) -> bool:
@@ -292,7 +273,7 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
         lowered = _lowered(name)
         if lowered is None:
             raise RuntimeError(f"{name!r} is not the name of a header")
-        if _find_control(value) is not None:
+        if find_control(value) is not None:
             raise RuntimeError(f"The value of the header {name!r} has a line break or another control character")
         checked.append((lowered, value))
     return checked

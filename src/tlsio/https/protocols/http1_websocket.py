@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 
-from tlsio.https.protocols.http1_response import FRAMING, check_headers, check_status, error_response, has_body
+from tlsio.https.protocols.http1_response import FRAMING, check_headers, error_response
+from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -209,14 +210,16 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         kind = message["type"]
         if kind == "websocket.accept":
             protocol = message.get("subprotocol") or ""
-            check_headers([*(message.get("headers") or ()), (b"sec-websocket-protocol", protocol.encode("latin-1"))])
-        elif kind == "websocket.http.response.start":
+            check_headers([(b"sec-websocket-protocol", protocol.encode("latin-1"))])
+            return {**message, "headers": _without_framing(message)}
+        if kind == "websocket.http.response.start":
             self._has_body = has_body(check_status(message["status"]))
-            headers = check_headers(message.get("headers") or ())
             # The response is sent when it is complete: its length is known.
-            return {**message, "headers": [(name, value) for name, value in headers if name.lower() not in FRAMING]}
-        elif kind == "websocket.http.response.body":
-            return {**message, "body": message.get("body", b"") if self._has_body else b""}
+            return {**message, "headers": _without_framing(message)}
+        if kind == "websocket.http.response.body":
+            return {**message, "body": bytes(check_body(message.get("body"))) if self._has_body else b""}
+        if kind == "websocket.send" and message.get("bytes") is not None:
+            return {**message, "bytes": check_body(message["bytes"])}
         return message
 
     def _take_early(self) -> None:
@@ -228,6 +231,10 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.read_paused and self.queue.empty():
             self.read_paused = False
             self.transport.resume_reading()
+
+
+def _without_framing(message: Any) -> list[tuple[bytes, bytes]]:
+    return [one for one in check_headers(message.get("headers") or ()) if one[0] not in FRAMING]
 
 
 def _is_utf8(parts: list[bytes]) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from tlsio.model.checks import check_bool, wrong_value
+from tlsio.model.checks import check_bool, check_choice, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["ACME", "INTERNAL"]
 
 _CHALLENGES = ("tls-alpn-01", "http-01")
+_DNS = ("rfc2136", "hook", "lexicon")
 INTERNAL = "internal"  # the authority of this user, in place of one on the network
 
 
@@ -68,10 +70,11 @@ class ACME:
         """
         from tlsio.acme.manager.names import parse_groups  # noqa: PLC0415 - most servers have certificates
         from tlsio.acme.plans.places import directory_of  # noqa: PLC0415
+        from tlsio.certs.keys import check_kind  # noqa: PLC0415
 
         for name in ("domains", "email", "challenges"):
             if (value := getattr(self, name)) is not None:  # one text counts as one name
-                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+                object.__setattr__(self, name, _read_texts(name, value))
         if not self.domains:
             raise wrong_value("domains", "is empty", hint="Give the names of the server.")
         groups = parse_groups(self.groups)
@@ -79,6 +82,9 @@ class ACME:
         if wildcards and self.dns is None and self.server != INTERNAL:
             raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
         check_bool("agree_tos", self.agree_tos)
+        check_kind("key_type", self.key_type)
+        if self.dns is not None:
+            check_choice("dns", self.dns, _DNS)
         if wrong := [one for one in self.challenges or () if one not in _CHALLENGES]:
             raise wrong_value("challenges", f"must have {' and '.join(_CHALLENGES)} alone, got {wrong[0]!r}")
         if self.dns is None and self.challenges == ():
@@ -105,3 +111,10 @@ class ACME:
     def files(self) -> tuple[Path, ...]:
         """All files that it names."""
         return tuple(one for one in (self.server_ca, self.storage_secret_file, self.dns_settings, self.eab_hmac_file) if one is not None)
+
+
+def _read_texts(name: str, value: object) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(one, str) for one in texts):
+        raise wrong_type(name, "a text, or a list of texts", value)
+    return texts

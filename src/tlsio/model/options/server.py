@@ -11,6 +11,7 @@ from tlsio.model.checks import (
     check_choice,
     check_filled_text,
     check_function,
+    check_int,
     check_limit,
     check_plain_function,
     check_seconds,
@@ -34,6 +35,9 @@ MAX_HANDSHAKE_BYTES = 262144
 
 # One small packet: it is sent to strangers, before TLS.
 MAX_PLAIN_ANSWER = 1024
+
+# Far beyond any gain: more threads than cores only wait for each other.
+MAX_THREADS = 256
 
 # PSK_MAX_IDENTITY_LEN, which applies to hints too.
 MAX_PSK_HINT = 256
@@ -63,6 +67,12 @@ def _check_store(label: str, value: object) -> object:
     return value
 
 
+def _check_threads(label: str, value: object) -> int | str:
+    if isinstance(value, str):
+        return check_choice(label, value, ("auto",))
+    return check_int(label, value, 0, MAX_THREADS)
+
+
 def _check_alpn_mismatch(label: str, value: object) -> str:
     return check_choice(label, value, ("alert", "continue"))
 
@@ -79,6 +89,8 @@ class ServerOptions(ConnectionOptions):
         psk_identity_hint: Encoded as UTF-8.
         max_connections_per_address: The connections of one IPv4 address, or of one IPv6 network of
             64 bits.
+        handshake_threads: The threads that accept and handshake beside the event loop. 0: the loop
+            does it; "auto": as many as help on this machine.
         plain_http_answer: Sent instead of an alert to a client that speaks HTTP without TLS.
     """
 
@@ -100,6 +112,7 @@ class ServerOptions(ConnectionOptions):
     max_connections_per_address: int | None = option(check_limit, none_is_no_limit=True)
     max_handshake_bytes: int | None = option(check_limit, default=MAX_HANDSHAKE_BYTES, none_is_no_limit=True)
     client_hello: bool = option(check_bool, default=False)
+    handshake_threads: int | Literal["auto"] = option(_check_threads, default=0)
     plain_http_answer: bytes | None = option(_check_plain_answer)
 
     @property
@@ -130,4 +143,5 @@ class ServerOptionsDict(ContextOptionsDict, ConnectionOptionsDict, total=False):
     max_connections_per_address: int | None
     max_handshake_bytes: int | None
     client_hello: bool | None
+    handshake_threads: int | Literal["auto"] | None
     plain_http_answer: BytesLike | None

@@ -219,7 +219,7 @@ static void handshake_done(tio_conn *c) {
 /* A call has paused for a signature. In TLS 1.2 it may have asked about the OCSP response before,
  * and that is answered first. After close() nothing is asked: the input ends here. */
 static void ask_for_signature(tio_conn *c) {
-    if (c->question != TIO_NO_QUESTION || !tio_move_question(c, TIO_ASK_SIGN)) return;
+    if (c->phase == TIO_BROKEN || c->question != TIO_NO_QUESTION || !tio_move_question(c, TIO_ASK_SIGN)) return;
     tio_conn_abandon(c);
     tio_move_in(c, TIO_IN_ENDED);
 }

@@ -72,18 +72,25 @@ static int copy_identities(SSL *to, SSL_CTX *from) {
     return ok && count ? 0 : -1;
 }
 
-/* A key that lives elsewhere cannot decrypt, so the client must not choose RSA key exchange. */
+static void add_name(char *names, size_t room, const SSL_CIPHER *cipher) {
+    if (*names) OPENSSL_strlcat(names, ":", room);
+    OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), room);
+}
+
+/* A key that lives elsewhere cannot decrypt, so the client must not choose RSA key exchange. The
+ * other suites are those of the SSL's present context: the SSL has lists of its own from here on,
+ * which would otherwise outlive a switch to another context. */
 static int drop_rsa_key_exchange(SSL *ssl) {
-    char names[8192] = "";
-    STACK_OF(SSL_CIPHER) *all = SSL_get_ciphers(ssl);
+    char names[8192] = "", names_13[1024] = "";
+    STACK_OF(SSL_CIPHER) *all = SSL_CTX_get_ciphers(SSL_get_SSL_CTX(ssl));
     for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
         const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(all, i);
         int exchange = SSL_CIPHER_get_kx_nid(cipher);
-        if (exchange == NID_kx_rsa || exchange == NID_kx_rsa_psk || exchange == NID_kx_any) continue;      /* any: TLS 1.3 */
-        OPENSSL_strlcat(names, ":", sizeof names);
-        OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), sizeof names);
+        if (exchange == NID_kx_any) add_name(names_13, sizeof names_13, cipher);        /* TLS 1.3 */
+        else if (exchange != NID_kx_rsa && exchange != NID_kx_rsa_psk) add_name(names, sizeof names, cipher);
     }
-    if (*names) return SSL_set_cipher_list(ssl, names + 1) == 1 ? 0 : -1;
+    if (SSL_set_ciphersuites(ssl, names_13) != 1) return -1;
+    if (*names) return SSL_set_cipher_list(ssl, names) == 1 ? 0 : -1;
     return SSL_set_min_proto_version(ssl, TLS1_3_VERSION) == 1 ? 0 : -1;       /* nothing is left for older versions */
 }
 

@@ -27,7 +27,8 @@
  * OWNERSHIP. tio_context and tio_ring are reference-counted. Threads may share them, and they are
  * not changed once a connection uses them (the ring has a lock of its own). A tio_conn has one
  * owner, which frees it with tio_conn_free(); it may be attached to a reactor. A tio_reactor
- * belongs to one thread. Pointers returned by a tio_conn live as long as it does, unless stated
+ * belongs to one thread; handshake threads have reactors of their own, and pass connections to the
+ * loop's (threads.c). Pointers returned by a tio_conn live as long as it does, unless stated
  * otherwise.
  *
  * RETURN VALUES. Functions that can fail return 0 or a count on success and -1 on failure; `fault`
@@ -305,6 +306,9 @@ const tio_signing *tio_conn_signing(const tio_conn *);                  /* NULL:
 /* Answer TIO_ASK_SIGN: as on the wire, ECDSA in DER. It is copied. -1: it is not a signature of the
  * message by this key; the question stays open, and tio_refuse() ends the handshake. */
 int tio_answer_sign(tio_conn *, const uint8_t *signature, size_t size);
+/* Whether this thread can continue the connection after TIO_ASK_SIGN: only the one that asked can.
+ * In another, any answer breaks the connection. */
+int tio_conn_signs_here(const tio_conn *);
 /* Answer TIO_ASK_JOB: TIO_JOBS handshakes of this thread wait for their signatures, and one of them
  * has ended since. It may be asked again. */
 void tio_answer_job(tio_conn *);
@@ -371,7 +375,7 @@ typedef struct {
     atomic_uint max_connections;        /* 0 = no limit, here and in the two limits below */
     /* connections over the limit stay in the kernel's queue; otherwise they are accepted and
      * dropped */
-    int queues_beyond;
+    atomic_int queues_beyond;
     uint32_t max_handshakes;
     /* open connections of one address (IPv4, or the first 64 bits of IPv6) */
     uint32_t max_per_peer;
@@ -383,6 +387,11 @@ typedef struct {
     atomic_ullong accepted, dropped;    /* since the start */
     atomic_ullong bytes_in, bytes_out;  /* plaintext of closed connections */
     struct tio_peers *peers;            /* open connections by address, if max_per_peer is set */
+    unsigned threads;                   /* handshake threads; 0: the reactor does handshakes itself */
+    struct tio_pool *pool;              /* of these threads, while the gate listens; see threads.c */
+    /* Held by a handshake thread while it accepts, so that a limit is checked and counted in one
+     * step. */
+    pthread_mutex_t accepting;
 } tio_gate;
 
 void tio_gate_init(tio_gate *);         /* the memory is the caller's, and zeroed */
@@ -686,14 +695,24 @@ size_t tio_reactor_load(const tio_reactor *);
 /* the owners of its connections; `owners` has room for tio_reactor_load() of them */
 size_t tio_reactor_owners(const tio_reactor *, void **);
 
-/* takes the descriptor, even on failure */
+/* Takes the descriptor, even on failure. With gate->threads the threads accept on it, as soon as
+ * tio_reactor_start() was called. */
 int tio_reactor_listen(tio_reactor *, tio_gate *, int fd);
-void tio_reactor_unlisten(tio_reactor *, tio_gate *);  /* closes the gate's listening descriptors */
+/* start the gate's threads, if it has some; -1 with errno */
+int tio_reactor_start(tio_reactor *, tio_gate *);
+/* Closes the gate's listening descriptors, and ends its threads: their connections continue here. */
+void tio_reactor_unlisten(tio_reactor *, tio_gate *);
+/* Before and after a fork: end and start all threads that belong to the reactor. With the
+ * interpreter's lock, in any thread. */
+void tio_threads_pause(tio_reactor *);
+void tio_threads_run(tio_reactor *);
 int tio_reactor_add(tio_reactor *, tio_conn *, int fd);  /* takes the descriptor, even on failure */
 /* after any call from outside a turn: tio_conn_turn(), then update epoll and the ready list */
 void tio_reactor_update(tio_reactor *, tio_conn *);
 /* after an answer: tio_conn_step() and the reactor's bookkeeping */
 void tio_reactor_resume(tio_reactor *, tio_conn *);
+/* After the answer to TIO_ASK_HELLO: let a handshake thread continue. 0: it must stay here. */
+int tio_reactor_return(tio_reactor *, tio_conn *);
 /* release the descriptor; wait: after sending the alert and FIN */
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);
 /* release the descriptor at once and free the connection; works without a reactor too */

@@ -7,12 +7,16 @@
 
 enum { LINGERING = 1024, LINGERING_LEAST = 16 };
 
-void tio_gate_init(tio_gate *g) { pthread_mutex_init(&g->lock, NULL); }
+void tio_gate_init(tio_gate *g) {
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_mutex_init(&g->accepting, NULL);
+}
 
 void tio_gate_free(tio_gate *g) {
     tio_context_release(g->context);
     tio_ring_release(g->ring);
     free(g->peers);
+    pthread_mutex_destroy(&g->accepting);
     pthread_mutex_destroy(&g->lock);
 }
 

@@ -78,6 +78,16 @@ typedef struct {
     size_t size;                        /* 0: there is none */
 } tio_wanted;
 
+/* What a handshake thread passes on: a connection, a refused descriptor, or the error of accept(). */
+typedef struct tio_parcel tio_parcel;
+struct tio_parcel {
+    tio_parcel *next;
+    tio_conn *conn;                     /* it contains the parcel; else NULL */
+    uint32_t notices;
+    int fd, error;
+    int64_t due;                        /* the deadline of its handshake, 0 = none */
+};
+
 struct tio_conn {
     SSL *ssl;                           /* NULL before the first step */
     tio_context *context;
@@ -163,8 +173,9 @@ struct tio_conn {
     char peeked;                        /* written by a job */
     tio_wanted *wanted;                 /* a job waits for this signature; else NULL */
     int (*job)(tio_conn *);             /* the call that began it */
-    pthread_t job_thread;
+    uint64_t job_thread;                /* see signing.c */
     tio_conn *next_left;                /* in the list of freed connections of another thread */
+    tio_parcel parcel;                  /* while it is passed to another reactor */
 };
 
 /* The connection of an SSL. Our BIO carries it, which is free, unlike ex_data. */

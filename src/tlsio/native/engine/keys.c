@@ -196,6 +196,15 @@ static const struct scheme *scheme_of(const tio_key *key, const char *digest, in
     return found;
 }
 
+/* A key of the type RSA-PSS may be restricted to one digest (RFC 4055 3.1). */
+static int allows(const tio_key *key, const char *digest) {
+    if (strcmp(key->type, "RSA-PSS")) return 1;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    int ok = md && EVP_DigestVerifyInit_ex(md, NULL, digest, NULL, NULL, key->public, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    return ok;
+}
+
 /* A failure tells libssl, which tries each algorithm, that this key does not have this one. */
 static int begin(void *data, const char *digest, void *key, const OSSL_PARAM *params);
 
@@ -220,7 +229,7 @@ static int begin(void *data, const char *digest, void *key, const OSSL_PARAM *pa
     if (key) s->key = key;
     if (!s->key || !s->key->number) return 0;
     const struct scheme *any = scheme_of(s->key, digest, -1);
-    if (!any) return 0;
+    if (!any || !allows(s->key, any->digest)) return 0;
     s->digest = (int)(any - schemes);
     s->padding = !strcmp(any->type, "RSA") ? RSA_PKCS1_PADDING : any->padding;
     return set_params(s, params);
@@ -250,7 +259,13 @@ static int sign(void *data, unsigned char *signature, size_t *size, size_t room,
     return wanted.size > 0;
 }
 
+/* RFC 8017 8.1.2, 8.2.2: "If the length of the signature S is not k octets, output 'invalid
+ * signature' and stop." OpenSSL accepts a PSS signature without its leading zero bytes; peers do
+ * not. */
+static int has_right_size(const tio_wanted *w, size_t size) { return w->padding ? size == w->asks.longest : size <= w->asks.longest; }
+
 int tio_key_verify(const tio_wanted *w, const uint8_t *signature, size_t size) {
+    if (!size || !has_right_size(w, size)) return 0;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx = NULL;
     int ok = md && EVP_DigestVerifyInit_ex(md, &ctx, w->digest, NULL, NULL, w->public, NULL) == 1;

@@ -89,6 +89,26 @@ void tio_linger_step(tio_reactor *r, tio_slot *s) {
     if (n <= 0 || s->drained > TIO_LINGER_BYTES) tio_linger_end(r, s);
 }
 
+void tio_linger_move(tio_reactor *from, tio_slot *s, tio_reactor *to) {
+    uint32_t mask = s->mask;
+    tio_slot *made = tio_slot_new(to, TIO_LINGER, s->fd);
+    if (!made) {
+        tio_linger_end(from, s);
+        return;
+    }
+    tio_slot_watch(from, s, 0);
+    made->gate = s->gate;
+    made->out = s->out;
+    made->out_start = s->out_start;
+    made->out_end = s->out_end;
+    made->drained = s->drained;
+    made->ended = s->ended;
+    s->out = NULL;
+    tio_deadline_set_at(&to->deadlines, made, s->due, linger_ns);
+    tio_slot_free(from, s);
+    if (mask && tio_slot_watch(to, made, mask)) tio_linger_end(to, made);
+}
+
 int tio_linger_end_oldest(tio_reactor *r, unsigned wanted) {
     int closed = 0;
     for (tio_span *p = &r->deadlines.base; p && wanted; p = p->next)

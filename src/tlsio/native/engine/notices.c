@@ -41,6 +41,7 @@ int tio_reactor_next_notice(tio_reactor *r, tio_notice *n) {
     s->notices = 0;
     if (s->kind == TIO_GONE) {          /* from now on it belongs to the binding alone */
         s->conn->reactor = NULL;
+        if (!r->pool) tio_reactor_uncount(r, s->conn);
         tio_slot_free(r, s);
     }
     return 1;

@@ -10,13 +10,17 @@
 enum { TIO_EVENTS = 256 };              /* most events per turn */
 
 /* GONE: the descriptor was released, but a notice about the connection is still queued. LINGER:
- * only the descriptor is left, to be drained. */
-typedef enum { TIO_FREE, TIO_LISTENER, TIO_CONNECTION, TIO_GONE, TIO_LINGER } tio_kind;
+ * only the descriptor is left, to be drained. INBOX: an eventfd, see threads.c. */
+typedef enum { TIO_FREE, TIO_LISTENER, TIO_CONNECTION, TIO_GONE, TIO_LINGER, TIO_INBOX } tio_kind;
 
 typedef struct tio_slot tio_slot;
+typedef struct tio_pool tio_pool;
 typedef struct tio_span tio_span;
 
 /* A slot can be in three lists at once. Each is a queue, from which a slot is removed in O(1). */
+/* What other threads have passed on, the newest first. */
+typedef struct { _Atomic(tio_parcel *) newest; } tio_inbox;
+
 typedef enum { TIO_READY, TIO_NOTICES, TIO_DEADLINE, TIO_LISTS } tio_which;
 typedef struct { tio_slot *before, *after; uint8_t in; } tio_link;
 typedef struct { tio_slot *first, *last; tio_which which; } tio_list;
@@ -30,7 +34,8 @@ struct tio_slot {
     tio_gate *gate;
     tio_link links[TIO_LISTS];
     uint32_t notices;                   /* TIO_NOTICE_*, queued */
-    int error;                          /* LISTENER: errno of accept() */
+    int error;                          /* LISTENER, INBOX: errno of accept() */
+    tio_inbox *inbox;
     tio_span *span;                     /* the list that holds its deadline */
     int64_t due;
     int64_t pause_ns;                    /* LISTENER: length of its next pause */
@@ -89,6 +94,8 @@ struct tio_reactor {
     struct epoll_event events[TIO_EVENTS];
     int event_count;
     tio_buffers buffers;
+    tio_pool *pools;                    /* of the gates that listen here by threads */
+    tio_pool *pool;                     /* a handshake thread's, else NULL */
 };
 
 tio_slot *tio_slot_new(tio_reactor *, tio_kind, int fd);                 /* NULL: out of memory */
@@ -97,6 +104,35 @@ void tio_slot_close(tio_reactor *, tio_slot *);      /* with its descriptor */
 tio_slot *tio_slot_of(const tio_reactor *, uint64_t handle);             /* NULL: it is gone */
 /* mask 0 removes it from the epoll set; -1: the kernel refused */
 int tio_slot_watch(tio_reactor *, tio_slot *, uint32_t mask);
+
+/* its gate no longer counts it */
+void tio_reactor_uncount(tio_reactor *, tio_conn *);
+/* epoll_wait() without a time limit, unless there is work */
+void tio_reactor_wait(tio_reactor *);
+int tio_reactor_accept_on(tio_reactor *, tio_gate *, int fd);  /* takes the descriptor, even on failure */
+/* Between two calls, pass a connection to another reactor, with its notices and its deadline. put: if
+ * memory is short, the connection is lost. */
+void tio_reactor_give(tio_reactor *, tio_conn *);
+void tio_reactor_put(tio_reactor *, tio_conn *);
+void tio_reactor_lose(tio_reactor *, tio_conn *);    /* given, but not put anywhere: end it */
+
+/* ---- threads.c ---- */
+
+int tio_pool_listen(tio_reactor *, tio_gate *, int fd);  /* as tio_reactor_listen(); the threads are paused */
+int tio_pool_run(tio_pool *);           /* -1 with errno; then all are paused */
+void tio_pool_pause(tio_pool *);        /* waits for the threads to end */
+/* the home's thread: end the threads, and move all they have to the home */
+void tio_pool_stop(tio_pool *, int keep_listeners);
+void tio_pool_free(tio_pool *);         /* the same, and close all they have */
+/* a limit was reached and is no longer: paused listeners accept again */
+void tio_pool_wake(tio_pool *, const tio_reactor *except);
+void tio_inbox_drain(tio_reactor *, tio_slot *);
+
+/* Pre-shared keys are asked for by code of the interpreter, inside a call of OpenSSL; signatures made
+ * elsewhere are bound to a thread; and a listener of accepted connections gets them in time. */
+static inline int tio_needs_loop(const tio_conn *c) {
+    return (c->policy.wants & (TIO_WANT_PSK | TIO_WANT_ACCEPTED)) || c->context->settings.keys_elsewhere;
+}
 
 /* ---- notices.c ---- */
 
@@ -111,6 +147,7 @@ void tio_notices_free(tio_reactor *);
 void tio_linger_begin(tio_reactor *, tio_slot *, tio_gate *);
 void tio_linger_step(tio_reactor *, tio_slot *);
 void tio_linger_end(tio_reactor *, tio_slot *);
+void tio_linger_move(tio_reactor *from, tio_slot *, tio_reactor *to);
 /* when descriptors are short; returns how many were closed */
 int tio_linger_end_oldest(tio_reactor *, unsigned count);
 /* the gate is freed: count its lingering descriptors without one */

@@ -7,8 +7,9 @@
  * the question TIO_ASK_SIGN. The next call continues the job.
  *
  * What follows from that:
- *  - A job belongs to the thread in which it began. A connection that another thread frees is left
- *    to that thread.
+ *  - A job belongs to the thread in which it began: its end returns to that thread's stack. If
+ *    another thread would continue a connection, it breaks instead (the event loop was moved to that
+ *    thread); if another thread frees it, it is left to the job's own one.
  *  - The job keeps the arguments of the call that began it. So what it may write to must live in
  *    the connection, and data is read and written by calls that are not jobs and need no signature.
  *  - An SSL must not be freed while its job is paused: the job is continued, without a signature,
@@ -35,6 +36,17 @@
 
 static _Thread_local tio_conn *current; /* whose job runs in this thread */
 static _Thread_local unsigned paused;   /* jobs of this thread that wait for a signature */
+
+/* A number that no later thread gets, unlike pthread_self(): the next thread often has the one of
+ * the last that ended. */
+static uint64_t this_thread(void) {
+    static atomic_uint_fast64_t threads;
+    static _Thread_local uint64_t number;
+    if (!number) number = atomic_fetch_add(&threads, 1) + 1;
+    return number;
+}
+
+static int is_elsewhere(const tio_conn *c) { return c->wanted && c->job_thread != this_thread(); }
 
 /* ---- sanitizers ------------------------------------------------------------------------------- */
 
@@ -76,6 +88,10 @@ static int run(tio_conn *c, int (*call)(tio_conn *)) {
     stack_note note;
     int r;
     if (!c->signs_elsewhere && !c->wanted) return call(c);
+    if (is_elsewhere(c)) {
+        tio_refuse_in_plaintext(c, SSL_AD_INTERNAL_ERROR);
+        return -1;
+    }
     /* A paused job returns the results of the call that began it, so the same one continues it. */
     if (c->wanted) call = c->job;
     c->job = call;
@@ -105,7 +121,7 @@ void tio_signing_wait(tio_wanted *w) {
     if (!c || !ASYNC_get_current_job()) return;         /* not one of the calls above: the signature fails */
     if (w->asks.scheme_13 && SSL_version(c->ssl) >= TLS1_3_VERSION) w->asks.scheme = w->asks.scheme_13;
     c->wanted = w;
-    c->job_thread = pthread_self();
+    c->job_thread = this_thread();
     c->has_signed = 1;
     paused++;
     ASYNC_pause_job();
@@ -119,10 +135,12 @@ const tio_signing *tio_conn_signing(const tio_conn *c) {
     return c->question == TIO_ASK_SIGN ? &c->wanted->asks : NULL;
 }
 
+int tio_conn_signs_here(const tio_conn *c) { return !is_elsewhere(c); }
+
 int tio_answer_sign(tio_conn *c, const uint8_t *signature, size_t size) {
     if (c->question != TIO_ASK_SIGN) return 0;
     tio_wanted *w = c->wanted;
-    if (!size || size > w->asks.longest || !tio_key_verify(w, signature, size)) return -1;
+    if (!tio_key_verify(w, signature, size)) return -1;
     memcpy(w->signature, signature, size);
     w->size = size;
     tio_move_question(c, TIO_NO_QUESTION);
@@ -135,8 +153,6 @@ void tio_answer_job(tio_conn *c) {
 
 /* ---- giving up -------------------------------------------------------------------------------- */
 
-static int is_elsewhere(const tio_conn *c) { return !pthread_equal(c->job_thread, pthread_self()); }
-
 void tio_conn_abandon(tio_conn *c) {
     int16_t sent = c->alert_sent;
     if (!c->wanted || is_elsewhere(c)) return;
@@ -147,14 +163,14 @@ void tio_conn_abandon(tio_conn *c) {
 }
 
 /* Connections that a thread freed whose job is another thread's. They are few: such a thread is one
- * that collects garbage while the connection's own one waits for a signature. If that thread has
- * ended, they stay. */
+ * that collects garbage while the connection's own one waits for a signature, or one to which an
+ * event loop was moved. If the job's thread has ended, they stay. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static tio_conn *left;
 static atomic_int any_left;
 
 int tio_signing_leave(tio_conn *c) {
-    if (!c->wanted || !is_elsewhere(c)) return 0;
+    if (!is_elsewhere(c)) return 0;
     c->gate = NULL;                     /* may be gone before */
     c->owner = NULL;
     pthread_mutex_lock(&lock);

@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+from tlsio.https.protocols.response import NO_CONTENT, check_status, find_control
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -22,14 +24,10 @@ __all__ = ["MalformedError", "RefusedError", "RequestHead", "describe", "parse_r
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _METHOD = _NAME = re.compile(_TOKEN)
 _TARGET = re.compile(rb"[!\"$-~]*")  # visible ASCII; a fragment is not sent (RFC 9113, section 8.3.1)
-_NOT_IN_VALUE = re.compile(rb"[\0\r\n]")  # RFC 9113, section 8.2.1
-_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _COLON = 0x3A
 # RFC 9113, section 8.2.2: they have no place here. Applications set them for HTTP/1.1.
 _OF_CONNECTION = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
-_LOWEST_STATUS, _HIGHEST_STATUS = 200, 999
-_NO_CONTENT = 204
 _NAMES_CACHED = 512  # applications use the same names again and again
 
 
@@ -100,7 +98,7 @@ def parse_request(fields: Iterable[Header]) -> RequestHead:
         if name[0] == _COLON:
             pseudo[name] = value
             continue
-        if _NAME.fullmatch(name) is None or _CONTROL.search(value) is not None:
+        if _NAME.fullmatch(name) is None or find_control(value) is not None:
             raise MalformedError(f"{name!r} is not the name of a header, or its value has control characters")
         if name == b"cookie":
             cookies.append(value)
@@ -175,10 +173,8 @@ def response_head(status: Any, headers: Iterable[Header], default: Iterable[Head
     Raises:
         RuntimeError: the application gave what cannot be sent.
     """
-    if not isinstance(status, int) or not _LOWEST_STATUS <= status <= _HIGHEST_STATUS:
-        raise RuntimeError(f"{status!r} is not the status of a response")
     given = response_headers(headers)
-    if status == _NO_CONTENT:
+    if check_status(status) == NO_CONTENT:
         # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
         # response with a status code of 1xx (Informational) or 204 (No Content)".
         given = [field for field in given if field[0] != b"content-length"]
@@ -203,8 +199,8 @@ def response_headers(headers: Iterable[Header]) -> list[Header]:
     checked = []
     for name, value in headers:
         if lower := _wire_name(bytes(name)):
-            if _NOT_IN_VALUE.search(value) is not None:
-                raise RuntimeError(f"The value of the header {lower!r} has a line break or a null character")
+            if find_control(value) is not None:
+                raise RuntimeError(f"The value of the header {lower!r} has a line break or another control character")
             checked.append((lower, bytes(value).strip(b" \t")))
     return checked
 

@@ -17,7 +17,7 @@ import logging
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from tlsio.https.deadline import Deadline, Pace
+from tlsio.https.deadline import AHEAD, Deadline, Pace
 from tlsio.https.protocols.http2.engine import Engine, ErrorCodes
 from tlsio.https.protocols.http2.fields import MalformedError, RefusedError, describe, parse_request
 from tlsio.https.protocols.http2.request import RequestStream
@@ -35,8 +35,6 @@ __all__ = ["Http2Protocol"]
 
 _CHUNK = 65536  # bytes of a body that one turn sends: the transport's own limit, after which it pauses
 _FLUSH_AT_ONCE = 16384  # bytes of a body that are not kept for the end of the loop's turn
-# Bytes that a client has read at least when a paused transport resumes: from 64 KiB to a quarter.
-_DRAINED = 49152
 # Seconds in which a client may still send a request that was answered before its end. Not all can
 # take a reset then: curl 7.88 and Node 20 lose the response, or wait for ever.
 _LINGER = 5.0
@@ -86,7 +84,9 @@ class Http2Protocol(asyncio.Protocol):
         self._retire_deadline = Deadline(loop, self.ping_answered)
         self._linger_deadline = Deadline(loop, self._linger_no_longer)
         self._reading = Pace(loop, self.limits, self._sends_too_slowly)
-        self._writing = Pace(loop, self.limits, self._reads_too_slowly)
+        # What the transport waits for is the client's kernel; what a stream waits for, its window.
+        self._writing = Pace(loop, self.limits, self._reads_too_slowly, ahead=AHEAD, acknowledged=connection.acknowledged)
+        self._opening = Pace(loop, self.limits, self._opens_too_slowly, ahead=AHEAD)
         self._is_receiving = self._is_flush_due = self._is_paused = False
         self._is_retiring = self._refuses_new = self._ends_when_idle = self._is_over = False
 
@@ -125,13 +125,14 @@ class Http2Protocol(asyncio.Protocol):
         """Let streams wait, and the client too."""
         self._is_paused = True
         self._head_deadline.clear()
+        self._opening.stop()
         self._writing.wait()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Let streams go on."""
         self._is_paused = False
-        self._writing.move(_DRAINED)
+        self._writing.stop()
         self.transport.resume_reading()
         self._owed = 0
         self._watch_head()
@@ -189,7 +190,7 @@ class Http2Protocol(asyncio.Protocol):
             stream.end()
         self._window_opened.clear()
         deadlines = (self._head_deadline, self._idle_deadline, self._retire_deadline, self._linger_deadline)
-        for limit in (*deadlines, self._reading, self._writing):
+        for limit in (*deadlines, self._reading, self._writing, self._opening):
             limit.end()
 
     # ---- limits in time
@@ -227,10 +228,10 @@ class Http2Protocol(asyncio.Protocol):
             self.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
 
     def _reads_too_slowly(self) -> None:
-        if self._is_paused:
-            self.log.info("%s: the connection was aborted: the client reads more slowly than min_rate", self._connection.client_text)
-            self.transport.abort()
-            return
+        self.log.info("%s: the connection was aborted: the client reads more slowly than min_rate", self._connection.client_text)
+        self.transport.abort()
+
+    def _opens_too_slowly(self) -> None:
         for stream in tuple(self._waiting_for_room):
             self.log.info("%s: the response was reset: the client reads it more slowly than min_rate", self._name_of(stream))
             self.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
@@ -391,7 +392,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def body_sent(self, count: int) -> None:
         """Write a part of a body, so that the transport can say when it has enough."""
-        self._writing.move(count)
+        self._opening.move(count)
         if count >= _FLUSH_AT_ONCE:
             self._write()
 
@@ -400,7 +401,8 @@ class Http2Protocol(asyncio.Protocol):
         if goes_last:
             self._waiting_for_room.pop(stream, None)
         self._waiting_for_room[stream] = None
-        self._writing.wait()
+        if not self._is_paused:
+            self._opening.wait()
         self.flush()
 
     def _pump_opened(self) -> None:
@@ -415,8 +417,8 @@ class Http2Protocol(asyncio.Protocol):
         self._pump_opened()
 
     def _watch_writers(self) -> None:
-        if not self._waiting_for_room and not self._is_paused:
-            self._writing.stop()
+        if not self._waiting_for_room:
+            self._opening.stop()
 
     def count_kept(self, count: int) -> None:
         """Count what WebSockets keep; above the limit, the one that keeps the most is closed."""

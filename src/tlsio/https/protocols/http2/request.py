@@ -15,6 +15,7 @@ from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import response_head, response_headers
 from tlsio.https.protocols.http2.stream import Signal, Stream
+from tlsio.https.protocols.response import check_body, has_body
 
 if TYPE_CHECKING:
     from tlsio.https.asgi import Message, Scope
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RequestStream"]
 
-_NO_BODY = frozenset({204, 304})
 _CONTINUE = 100
 _EARLY_HINTS = 103
 _TOO_LARGE = 413
@@ -138,7 +138,7 @@ class RequestStream(Stream):
             raise RuntimeError(f"The response is complete; {kind!r} came after it")
         is_begun = self._is_started or self._head is not None
         if kind == "http.response.body" and is_begun:
-            self._send_body(message.get("body", b""), more=bool(message.get("more_body", False)))
+            self._send_body(check_body(message.get("body")), more=bool(message.get("more_body", False)))
         elif kind == "http.response.start" and not is_begun:
             self._begin(message)
         elif kind == "http.response.trailers" and is_begun and self._trailers_follow:
@@ -154,7 +154,7 @@ class RequestStream(Stream):
         status = message["status"]
         self._head, self._left = response_head(status, message.get("headers", ()), self._protocol.default_headers)
         self._trailers_follow = bool(message.get("trailers", False))
-        if self.scope["method"] == "HEAD" or status in _NO_BODY:
+        if self.scope["method"] == "HEAD" or not has_body(status):
             self._has_body = False
             self._left = None
 
@@ -163,7 +163,7 @@ class RequestStream(Stream):
         self._engine.send_headers(self.stream_id, [(b":status", b"%d" % _EARLY_HINTS), *links])
         self._protocol.flush()
 
-    def _send_body(self, body: bytes, *, more: bool) -> None:
+    def _send_body(self, body: bytes | memoryview, *, more: bool) -> None:
         if not self._has_body:
             body = b""
         elif self._left is not None:

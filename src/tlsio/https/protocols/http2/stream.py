@@ -116,7 +116,7 @@ class Stream(ABC):
         if is_ended:
             self._finish()
 
-    def _write(self, data: bytes, *, ends: bool = False) -> None:
+    def _write(self, data: bytes | memoryview, *, ends: bool = False) -> None:
         """Queue data, and the end, and send what there is room for."""
         if data:
             self._outgoing.append(data)

@@ -30,6 +30,7 @@ from tlsio.https.deadline import Deadline
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import RefusedError
 from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Signal, Stream
+from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,6 +75,7 @@ class WebSocketStream(Stream):
         scope["extensions"]["websocket.http.response"] = {}
         self._is_connect_given = self._is_accepted = self._is_denied = False
         self._is_closed = self._has_app_closed = False
+        self._has_body = True  # a response in place of the WebSocket
         self._incoming = bytearray()  # not parsed
         self._reply_bytes = 0
         self._message = bytearray()  # the fragments of a message that has not ended
@@ -304,14 +306,14 @@ class WebSocketStream(Stream):
         elif kind == "websocket.close":
             self._deny(_FORBIDDEN, (), is_ended=True)
         elif kind == "websocket.http.response.start":
-            self._deny(message["status"], message.get("headers", ()), is_ended=False)
+            self._deny(check_status(message["status"]), _without_length(message.get("headers")), is_ended=False)
         else:
             raise RuntimeError(f"{kind!r} is out of order: the WebSocket has not been accepted")
         if self._outgoing:
             await self._drained()
 
     def _accept(self, message: Message) -> None:
-        headers = list(message.get("headers") or ())
+        headers = _without_length(message.get("headers"))
         if subprotocol := message.get("subprotocol"):
             headers.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
         if self._extensions is not None:
@@ -336,7 +338,7 @@ class WebSocketStream(Stream):
             raise RuntimeError(f"{kind!r} is out of order: the WebSocket has been accepted")
         try:
             if (data := message.get("bytes")) is not None:
-                self._frames.send_binary(data)
+                self._frames.send_binary(check_body(data))
             else:
                 self._frames.send_text(message["text"].encode())
         except InvalidState as error:
@@ -345,16 +347,17 @@ class WebSocketStream(Stream):
 
     def _deny(self, status: int, headers: Iterable[Header], *, is_ended: bool) -> None:
         """Refuse the WebSocket with an ordinary response."""
-        self._is_denied = True
+        self._send_head(status, headers, is_ended=is_ended)
+        self._is_denied, self._has_body = True, has_body(status)
         self._drop_incoming()
         self._disconnect = _disconnect(CloseCode.ABNORMAL_CLOSURE, "")
-        self._send_head(status, headers, is_ended=is_ended)
         self._protocol.flush()
 
     def _send_denial(self, message: Message, kind: str) -> None:
         if kind != "websocket.http.response.body" or self._ends or self.is_answered:
             raise RuntimeError(f"{kind!r} is out of order: the WebSocket has been refused")
-        self._write(message.get("body", b""), ends=not message.get("more_body", False))
+        body = check_body(message.get("body")) if self._has_body else b""
+        self._write(body, ends=not message.get("more_body", False))
 
     # ---- the end
 
@@ -387,6 +390,15 @@ class WebSocketStream(Stream):
 
 def _disconnect(code: int, reason: str) -> Message:
     return {"type": "websocket.disconnect", "code": int(code), "reason": reason}
+
+
+def _without_length(headers: Iterable[Header] | None) -> list[Header]:
+    """Return headers without a length: of a WebSocket's stream, or of a body that may differ.
+
+    RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any 2xx
+    (Successful) response to a CONNECT request".
+    """
+    return [(name, value) for name, value in headers or () if bytes(name).lower() != b"content-length"]
 
 
 def _subprotocols(headers: Iterable[Header]) -> list[str]:

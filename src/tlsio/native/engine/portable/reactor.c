@@ -29,6 +29,10 @@ int tio_reactor_is_busy(const tio_reactor *r) { (void)r; abort(); }
 size_t tio_reactor_load(const tio_reactor *r) { (void)r; abort(); }
 size_t tio_reactor_owners(const tio_reactor *r, void **owners) { (void)r, (void)owners; abort(); }
 int tio_reactor_listen(tio_reactor *r, tio_gate *g, int fd) { (void)r, (void)g, (void)fd; abort(); }
+int tio_reactor_start(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
+void tio_threads_pause(tio_reactor *r) { (void)r; abort(); }
+void tio_threads_run(tio_reactor *r) { (void)r; abort(); }
+int tio_reactor_return(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
 void tio_reactor_unlisten(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
 int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) { (void)r, (void)c, (void)fd; abort(); }
 void tio_reactor_update(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
