@@ -147,7 +147,7 @@ async def test_an_external_account_is_bound(customers_only: Pebble) -> None:
             await register(client, external_account=ExternalAccount("kid-1", "AAAA" * 10))
         assert (await register(client, external_account=ExternalAccount("kid-1", EAB_KEY))).is_usable
     assert missing.value.code == "ERR_ACME_EXTERNAL_ACCOUNT_REQUIRED"
-    assert wrong.value.code in {"ERR_ACME_UNAUTHORIZED", "ERR_ACME_MALFORMED"}
+    assert wrong.value.code == "ERR_ACME_EXTERNAL_ACCOUNT"
     assert "AAAAAAAA" not in str(wrong.value)
     assert wrong.value.hint is not None
     assert wrong.value.code == "ERR_ACME_EXTERNAL_ACCOUNT"
