@@ -65,6 +65,7 @@ class Http1Protocol(asyncio.Protocol):
 
     Attributes:
         loop: That of the connection.
+        service: What all connections share.
         tasks: Those of the server's requests.
         transport: That of the connection.
         is_full: The client does not read what it is sent: whatever sends waits in `drain`.
@@ -97,7 +98,6 @@ class Http1Protocol(asyncio.Protocol):
         "_reading_paused",
         "_refusal",
         "_running",
-        "_service",
         "_silent_bytes",
         "_url",
         "_version",
@@ -105,6 +105,7 @@ class Http1Protocol(asyncio.Protocol):
         "_writing",
         "is_full",
         "loop",
+        "service",
         "tasks",
         "transport",
     )
@@ -117,7 +118,7 @@ class Http1Protocol(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.tasks = service.state.tasks
         self._connection = connection
-        self._service = service
+        self.service = service
         self._call = partial(service.handle, connection)
         self._limits = connection.limits
         self._keep_alive = service.config.timeout_keep_alive
@@ -156,7 +157,7 @@ class Http1Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
         self.transport = transport
-        self._service.opened(self)
+        self.service.opened(self)
         self._deadline.set(self._limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -179,7 +180,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Report the end to the request that is being answered, and drop those that wait for it."""
-        self._service.closed(self)
+        self.service.closed(self)
         self._pipeline.clear()
         if self._running is not None:
             self._running.end()
@@ -245,11 +246,10 @@ class Http1Protocol(asyncio.Protocol):
             return
         self._silent_bytes = 0
         self._head_bytes += len(name) + len(value) + _SEPARATORS
-        if self._head_bytes > self._limits.max_header_bytes:
-            self._stop(_HEAD_TOO_LARGE)
         self._head_fields += 1
-        if self._head_fields > self._limits.max_headers:
-            self._stop(_TOO_MANY_HEADERS)
+        limits = self._limits
+        if self._head_bytes > limits.max_header_bytes or self._head_fields > limits.max_headers:
+            self._stop(_HEAD_TOO_LARGE if self._head_bytes > limits.max_header_bytes else _TOO_MANY_HEADERS)
         name = name.lower()
         if self._is_in_head:
             self._headers.append((name, value))
@@ -303,14 +303,17 @@ class Http1Protocol(asyncio.Protocol):
         """Call the application, after the requests before this one."""
         raw_path, _, query = self._url.partition(b"?")
         path = raw_path.decode("ascii")
-        root_path = self._service.config.root_path
-        scope = self._connection.scope("http", version)
-        scope["method"] = self._method
-        scope["root_path"] = root_path
-        scope["path"] = root_path + (unquote(path) if "%" in path else path)
-        scope["raw_path"] = root_path.encode("ascii") + raw_path
-        scope["query_string"] = query
-        scope["headers"] = self._headers
+        root_path = self.service.config.root_path
+        scope = self._connection.scope(
+            "http",
+            version,
+            method=self._method,
+            root_path=root_path,
+            path=root_path + (unquote(path) if "%" in path else path),
+            raw_path=root_path.encode("ascii") + raw_path if root_path else raw_path,
+            query_string=query,
+            headers=self._headers,
+        )
         # RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an
         # HTTP/1.0 request MUST ignore that expectation".
         waits = self._expects_100 and version != "1.0"
@@ -399,17 +402,12 @@ class Http1Protocol(asyncio.Protocol):
             self._refuse(_NOT_ALONE)
         else:
             self._end_limits()
-            self._service.closed(self)
+            self.service.closed(self)
             status = hand_over(self._connection, self.transport, self._url, self._headers, rest)
             if status is not None:
                 self._connection.refused(self._refused_scope(), status)
 
     # ---- a response calls
-
-    @property
-    def date_line(self) -> bytes:
-        """The line of the `date` header."""
-        return self._service.date_line
 
     def send_continue(self) -> None:
         """Let a client send its body."""
@@ -438,7 +436,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def on_response_complete(self, response: Response) -> None:
         """Start the next request that is here, or refuse the one that follows."""
-        self._service.state.total_requests += 1
+        self.service.state.total_requests += 1
         self._running = None
         if not response.keep_alive:
             self.transport.close()
@@ -496,7 +494,7 @@ class Http1Protocol(asyncio.Protocol):
         self._end_limits()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
-        self._last_words = error_response(refusal, self._service.state.default_headers)
+        self._last_words = error_response(refusal, self.service.state.default_headers)
         if self._is_in_body and self._pipeline:
             self._pipeline.pop()  # the latest request: it is the one that is refused
             self._is_in_body = False

@@ -36,6 +36,7 @@ _log = logging.getLogger("tlsio.https")
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _LENGTH = re.compile(rb"[0-9]{1,19}")
+_LENGTHS_CACHED = 512
 _NAMES_CACHED = 512  # applications use the same names again and again
 _ERROR = b"Internal Server Error"
 _ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_ERROR)), (b"connection", b"close")]
@@ -197,13 +198,13 @@ class Response:
     def _start(self, status: Any, given: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the head."""
         self._has_body = has_body(check_status(status)) and self.scope["method"] != "HEAD"
-        content = [STATUS_LINE[status], self._protocol.date_line]
+        content = [STATUS_LINE[status], self._protocol.service.date_line]
         length: bytes | None = None
         asks_to_close = False
         for name, value in check_headers(given):
             if name == b"content-length":
-                if _LENGTH.fullmatch(value) is None or length not in {None, value}:
-                    raise RuntimeError("The response's content-length is not one number")
+                if length not in (None, value):
+                    raise RuntimeError("The response has two lengths")
                 length = value
             elif name != b"transfer-encoding":
                 content += (name, b": ", value, b"\r\n")
@@ -211,7 +212,7 @@ class Response:
                     asks_to_close = asks_to_close or _has_close(value)
                 elif name == b"date":
                     content[1] = b""
-        content.append(self._frame(status, length))
+        content += self._frame(status, length)
         if asks_to_close:
             self.keep_alive = False
         elif not self.keep_alive:
@@ -220,20 +221,20 @@ class Response:
         self.is_started, self.waits_for_100 = True, False
         self._protocol.transport.write(b"".join(content))
 
-    def _frame(self, status: int, length: bytes | None) -> bytes:
-        """Decide how the body is framed; return the line that says so."""
+    def _frame(self, status: int, length: bytes | None) -> Iterable[bytes]:
+        """Decide how the body is framed; return the parts of the line that says so."""
         # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
         # response with a status code of 1xx (Informational) or 204 (No Content)".
         if length is not None and status != NO_CONTENT:
-            self._left = int(length)
-            return b"content-length: %b\r\n" % length
+            self._left = _parse_length(length)
+            return b"content-length: ", length, b"\r\n"
         # RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
         # unless the corresponding request indicates HTTP/1.1". The end of the connection is then
         # that of the body.
         if self._has_body and self.scope["http_version"] == "1.1":
             self._is_chunked = True
-            return b"transfer-encoding: chunked\r\n"
-        return b""
+            return (b"transfer-encoding: chunked\r\n",)
+        return ()
 
     def _send_body(self, body: bytes | memoryview, *, more: bool) -> None:
         if not self._has_body:
@@ -253,6 +254,18 @@ class Response:
             self.is_complete = True
             self._notify()
             self._protocol.on_response_complete(self)
+
+
+@lru_cache(_LENGTHS_CACHED)
+def _parse_length(value: bytes) -> int:
+    """Return a content-length.
+
+    Raises:
+        RuntimeError: it is not one.
+    """
+    if _LENGTH.fullmatch(value) is None:
+        raise RuntimeError(f"The response's content-length is {value!r} in place of one number")
+    return int(value)
 
 
 def _has_close(value: bytes) -> bool:
