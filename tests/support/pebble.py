@@ -47,7 +47,8 @@ class Pebble:
             where the validity matters.
         eab: Key identifiers and their HMAC keys, base64url: no account without one of them.
         nonce_reject: Percentage of good nonces that are rejected.
-        authz_reuse: Percentage of valid authorizations that a later order uses again.
+        authz_reuse: Percentage of valid authorizations that a later order uses again. With 0, Pebble still
+            reuses one in a hundred: a test that wants an authorization to be pending orders a new name.
         no_sleep: False: a validation waits up to 15 seconds, as real ones may.
         retry_after: Seconds it asks clients to wait for an authorization and an order.
         http_port: Where http-01 is validated, on any address; by default one that is reserved for this object.

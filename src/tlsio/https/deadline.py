@@ -25,58 +25,66 @@ class Deadline:
     """One limit of one connection or stream.
 
     To move it later costs no timer: the timer that runs finds the new time when it fires.
+
+    Attributes:
+        due: When it expires, in the loop's time; None: no limit is set. To clear it, set None.
     """
 
-    __slots__ = ("_due", "_expired", "_loop", "_timer")
+    __slots__ = ("_expired", "_fires", "_loop", "_timer", "due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], object]) -> None:
         """Set nothing yet; `expired` is called when a limit that was set passes."""
         self._loop = loop
         self._expired = expired
-        self._due: float | None = None
+        self.due: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._fires = 0.0  # the time of the timer
 
     @property
     def is_set(self) -> bool:
         """Whether a limit is set."""
-        return self._due is not None
+        return self.due is not None
 
     @property
     def left(self) -> float | None:
         """The seconds until it expires; None: no limit is set."""
-        return None if self._due is None else self._due - self._loop.time()
+        return None if self.due is None else self.due - self._loop.time()
 
     def set(self, seconds: float | None) -> None:
         """Expire in this many seconds; None: never."""
         if seconds is None:
-            self._due = None
+            self.due = None
             return
-        due = self._due = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() > due:
+        due = self.due = self._loop.time() + seconds
+        if self._timer is not None and self._fires > due:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._fire)
+            self._start(due)
 
     def clear(self) -> None:
         """Expire no more. The timer is left to fire once."""
-        self._due = None
+        self.due = None
 
     def end(self) -> None:
         """Clear, and cancel the timer, which would keep the connection's objects until it fires."""
-        self._due = None
+        self.due = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def _start(self, due: float) -> None:
+        self._fires = due
+        self._timer = self._loop.call_at(due, self._fire)
+
     def _fire(self) -> None:
         self._timer = None
-        if self._due is None:
+        if self.due is None:
             return
-        if self._due > self._loop.time():
-            self._timer = self._loop.call_at(self._due, self._fire)
+        if self.due > self._loop.time():
+            self._start(self.due)
         else:
-            self._due = None
+            self.due = None
             self._expired()
 
 

@@ -78,7 +78,7 @@ async def test_an_account_of_ours_is_certbots(pebble: Pebble, tmp_path: Path, al
         def use() -> tuple[str, str]:
             with certbots_client(pebble, key, tmp_path, account.url) as theirs:
                 private = generate_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-                order = theirs.new_order(crypto_util.make_csr(private, [name]))
+                order = theirs.new_order(crypto_util.make_csr(private, [f"new.{name}"]))
                 theirs.revoke(x509.load_der_x509_certificate(chain.leaf.raw), 4)
                 found = theirs.query_registration(theirs.net.account)
                 return str(found.body.status), str(order.body.status)

@@ -1,4 +1,4 @@
-"""HTTP/1.1: the limits around uvicorn's protocol."""
+"""HTTP/1.1: the limits of each connection and request, and what is refused."""
 
 from __future__ import annotations
 
@@ -352,6 +352,27 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
         assert await sock.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         await sock.send(b"hello")
         assert b"POST / hello" in await sock.readuntil(b"hello")
+
+
+async def test_a_client_that_does_not_send_what_it_has_asked_for() -> None:
+    """After "100 Continue" its body has the same limit as any other."""
+    async with serving(limits={"min_rate": 1000, "rate_grace": 0.1}) as server, await connect(server) as sock:
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert await sock.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert split(await sock.read_all())[0] == 408
+
+
+async def test_a_request_that_is_cancelled_before_it_has_begun() -> None:
+    """The server forgets it, and can be stopped."""
+    async with serving() as server, await connect(server) as sock:
+        sock.on("error", lambda _error: None)  # the connection is cut
+        service: Any = server._service
+        await sock.send(get())
+        while not service.state.tasks:  # noqa: ASYNC110  (the moment before the first step has no sign)
+            await asyncio.sleep(0)
+        server.abort()
+        async with asyncio.timeout(5):
+            await service.wait()
 
 
 async def test_the_pace_of_a_body_does_not_count_after_its_end() -> None:

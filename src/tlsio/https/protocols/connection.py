@@ -96,8 +96,8 @@ class Connection:
         """The names that the context source was asked about, with its answers; None: it failed."""
         return {}
 
-    def scope(self, kind: str, http_version: str) -> dict[str, Any]:
-        """Return the part of a scope that is the same for each request."""
+    def scope(self, kind: str, http_version: str, **facts: Any) -> dict[str, Any]:
+        """Return the part of a scope that is the same for each request, and other facts."""
         return {
             "type": kind,
             # As uvicorn: from 2.4 on, `send` of HTTP would raise when the client has gone, and
@@ -108,7 +108,8 @@ class Connection:
             "client": self.client,
             "server": self.server,
             "state": self.service.lifespan_state.copy(),
-            "extensions": {},
+            "extensions": {"tls": self.tls},
+            **facts,
         }
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -132,7 +133,4 @@ class Connection:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Call the application for one request."""
-        scope.setdefault("extensions", {})["tls"] = self.tls
-        # uvicorn asks the kernel, which knows only the proxy if there is one.
-        scope["client"], scope["server"] = self.client, self.server
         return self.service.handle(self, scope, receive, send)

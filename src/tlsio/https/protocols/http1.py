@@ -1,32 +1,32 @@
-"""HTTP/1.1: uvicorn's protocol, with the limits of a server that faces strangers.
+"""HTTP/1.1: the protocol of one connection, around the parser of httptools.
 
-uvicorn bounds neither the size of a request's head nor the time that a client takes for a request
-or for reading its response. These limits are in the callbacks of its parser. They replace uvicorn's
-where calling both would take longer than their work.
+The limits of a server that faces strangers are in the callbacks of the parser: the size of a
+request's head and body, and the time that a client takes for sending them or for reading the
+response. A request is answered after those before it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.deadline import AHEAD, ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
-from tlsio.https.protocols.http1_response import Response, error_response, for_http10
+from tlsio.https.protocols.http1_response import Response, error_response
 from tlsio.https.protocols.http1_target import take_authority
-from tlsio.https.protocols.http1_websocket import WebSocketProtocol, is_no_cancellation
+from tlsio.https.protocols.http1_websocket import asks_for_websocket, hand_over
 
 if TYPE_CHECKING:
-    from uvicorn import Config
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.protocols.connection import Connection
+    from tlsio.https.protocols.http1_response import Headers
 
 __all__ = ["Http1Protocol"]
 
@@ -53,79 +53,112 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # after `Connection: close` it drops what follows, though the response was not the last one.
 _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 _SEPARATORS = 4  # bytes of a header line besides name and value
-
-
-_log.addFilter(is_no_cancellation)
+_MOST_HELD = 65536  # bytes of a body above which reading pauses, until the application has received them
 
 
 class _RefusedError(Exception):
     """Stops the parser. The reason is in `Http1Protocol._refusal`."""
 
 
-class _ConnectionConfig:
-    """uvicorn's Config, with the application as one connection sees it."""
+class Http1Protocol(asyncio.Protocol):
+    """The protocol of one connection.
 
-    __slots__ = ("_config", "loaded_app")
+    Attributes:
+        loop: That of the connection.
+        service: What all connections share.
+        tasks: Those of the server's requests.
+        transport: That of the connection.
+        is_full: The client does not read what it is sent: whatever sends waits in `drain`.
+    """
 
-    def __init__(self, config: Config, app: Any) -> None:
-        self._config = config
-        self.loaded_app = app
+    __slots__ = (
+        "_body_bytes",
+        "_call",
+        "_connection",
+        "_deadline",
+        "_expects_100",
+        "_framing",
+        "_has_websockets",
+        "_head_bytes",
+        "_head_fields",
+        "_headers",
+        "_is_in_body",
+        "_is_in_head",
+        "_is_repeated",
+        "_is_retiring",
+        "_is_upgrade",
+        "_keep_alive",
+        "_last_words",
+        "_latest",
+        "_limits",
+        "_method",
+        "_parser",
+        "_pipeline",
+        "_reading",
+        "_reading_paused",
+        "_refusal",
+        "_running",
+        "_silent_bytes",
+        "_url",
+        "_version",
+        "_writers",
+        "_writing",
+        "is_full",
+        "loop",
+        "service",
+        "tasks",
+        "transport",
+    )
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._config, name)
-
-
-class _WatchedFlow(FlowControl):
-    """Flow control that reports when reading stops and goes on."""
-
-    def __init__(self, transport: asyncio.Transport, changed: Any) -> None:
-        super().__init__(transport)
-        self._changed = changed
-
-    def pause_reading(self) -> None:
-        super().pause_reading()
-        self._changed()
-
-    def resume_reading(self) -> None:
-        super().resume_reading()
-        self._changed()
-
-
-class Http1Protocol(HttpToolsProtocol):
-    """The protocol of one connection."""
+    transport: asyncio.Transport
 
     def __init__(self, connection: Connection) -> None:
         """Serve one connection."""
         service = connection.service
-        config: Any = _ConnectionConfig(service.config, connection)
-        super().__init__(config, service.state, service.lifespan_state, asyncio.get_running_loop())
-        self.logger = _log  # errors of the application go where those of HTTP/2 go
-        self.access_log = False  # a layer writes it, for both versions
-        if self.ws_protocol_class is not None:
-            self.ws_protocol_class = WebSocketProtocol
+        self.loop = asyncio.get_running_loop()
+        self.tasks = service.state.tasks
         self._connection = connection
+        self.service = service
+        self._call = partial(service.handle, connection)
         self._limits = connection.limits
+        self._keep_alive = service.config.timeout_keep_alive
+        self._has_websockets = service.config.ws_protocol_class is not None
+        self._parser = self._new_parser()
+        # The requests. Those that wait for their turn are in `_pipeline`.
+        self._running: Response | None = None
+        self._latest: Response | None = None
+        self._pipeline: deque[Response] = deque()
         self._refusal = _BAD_REQUEST
-        self._is_retiring = False
         self._last_words: bytes | None = None  # sent after the responses to earlier requests
-        self._started: RequestResponseCycle | None = None  # `cycle` is the latest, which may wait for its turn
-        self._is_in_head = self._is_in_body = False
+        self._is_retiring = False
+        # The request that the parser reads.
+        self._url, self._method, self._version = b"", "", "1.1"
+        self._headers: Headers = []
         self._framing: tuple[bytes, bytes] | None = None  # the header that tells how long the body is
+        self._is_in_head = self._is_in_body = self._is_upgrade = self._expects_100 = False
         self._is_repeated = False  # the parser reads a head that was taken already
         self._head_bytes = self._head_fields = self._body_bytes = 0
         self._silent_bytes = 0  # received since the parser reported anything
-        self._head_deadline = Deadline(self.loop, self._head_is_late)
-        self._idle_deadline = Deadline(self.loop, self.timeout_keep_alive_handler)
+        # Flow control, and limits in time: `_deadline` is that of a head, or of the next request.
+        self.is_full = self._reading_paused = False
+        self._writers: Waiters = set()
+        self._deadline = Deadline(self.loop, self._is_late)
         self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
         self._writing = Pace(self.loop, self._limits, self._reads_too_slowly, ahead=AHEAD, acknowledged=connection.acknowledged)
+
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        # What follows a last request is not an error: the response to that is sent.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
     # ---- asyncio
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
-        super().connection_made(transport)
-        self.flow = _WatchedFlow(transport, self._watch_body)
-        self._head_deadline.set(self._limits.header_timeout)
+        self.transport = transport
+        self.service.opened(self)
+        self._deadline.set(self._limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client sent."""
@@ -140,61 +173,49 @@ class Http1Protocol(HttpToolsProtocol):
             return
         if self._silent_bytes > self._limits.max_header_bytes:
             self._refuse(_HEAD_TOO_LARGE)
-            return
-        if self._is_in_body:
+        elif self._is_in_body:
             self._watch_body()
-        if self._is_in_head and not self._head_deadline.is_set:
-            self._head_deadline.set(self._limits.header_timeout)
+        elif self._is_in_head and self._deadline.due is None:
+            self._deadline.set(self._limits.header_timeout)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Report the end to the request that is being answered, and drop those that wait for it."""
-        self.pipeline.clear()
+        self.service.closed(self)
+        self._pipeline.clear()
         if self._running is not None:
-            self._running.disconnected = True
-            self._running.message_event.set()
-        super().connection_lost(exc)
+            self._running.end()
+        self._running = self._latest = self._parser = None
+        self.is_full = False
+        wake(self._writers)
         self._end_limits()
 
     def pause_writing(self) -> None:
         """Limit the time until the client reads on."""
-        super().pause_writing()
+        self.is_full = True
         self._writing.wait()
 
     def resume_writing(self) -> None:
         """Let the application go on."""
-        super().resume_writing()
+        self.is_full = False
+        wake(self._writers)
         self._writing.stop()
 
     def shutdown(self) -> None:
         """Serve the requests that are here or on their way, then close."""
         self._is_retiring = True
-        if self._running is not None:
-            super().shutdown()
+        if self._running is not None and self._latest is not None:
+            self._latest.keep_alive = False
         elif self._is_in_head:
             return  # the response to this request will be the last
         elif self._idle_time() >= ON_ITS_WAY:
             self.transport.close()
         else:
-            self._head_deadline.set(ON_ITS_WAY)
-
-    @property
-    def _running(self) -> RequestResponseCycle | None:
-        """The request that is being answered."""
-        started = self._started
-        return None if started is None or started.response_complete else started
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._started = cycle
-        if cycle.scope["http_version"] == "1.0":
-            app = for_http10(app, cycle)
-        task = self.loop.create_task(cycle.run_asgi(app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+            self._deadline.set(ON_ITS_WAY)
 
     def _idle_time(self) -> float:
         """Return the seconds since the last response; 0.0: there was none."""
-        left = self._idle_deadline.left
-        return 0.0 if left is None else self.timeout_keep_alive - left
+        left = self._deadline.left
+        return 0.0 if left is None or self._latest is None else self._keep_alive - left
 
     # ---- the parser calls
 
@@ -202,23 +223,11 @@ class Http1Protocol(HttpToolsProtocol):
         """Limit the time of a head from its first byte."""
         if self._is_repeated:
             return
-        self.url, self.headers, self.expect_100_continue = b"", [], False
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-        }
-        self.scope = scope  # type: ignore[assignment]  # on_headers_complete adds the rest
-        self._idle_deadline.clear()  # not for the empty lines before it, which are no request
-        self._head_deadline.clear()  # set again after this read, unless it has the whole head
-        self._is_in_head = True
-        self._framing = None
+        self._url, self._method, self._version, self._headers = b"", "", "1.1", []
+        # Not for the empty lines before it, which are no request. `data_received` sets it again,
+        # unless the whole head has been received.
+        self._deadline.due = None
+        self._is_in_head, self._expects_100, self._framing = True, False, None
         self._head_bytes = self._head_fields = self._body_bytes = self._silent_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -229,7 +238,7 @@ class Http1Protocol(HttpToolsProtocol):
         self._head_bytes += len(url)
         if self._head_bytes > self._limits.max_header_bytes:
             self._stop(_HEAD_TOO_LARGE)
-        self.url += url
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Trailers are counted and left out: ASGI has no place for them."""
@@ -237,18 +246,17 @@ class Http1Protocol(HttpToolsProtocol):
             return
         self._silent_bytes = 0
         self._head_bytes += len(name) + len(value) + _SEPARATORS
-        if self._head_bytes > self._limits.max_header_bytes:
-            self._stop(_HEAD_TOO_LARGE)
         self._head_fields += 1
-        if self._head_fields > self._limits.max_headers:
-            self._stop(_TOO_MANY_HEADERS)
+        limits = self._limits
+        if self._head_bytes > limits.max_header_bytes or self._head_fields > limits.max_headers:
+            self._stop(_HEAD_TOO_LARGE if self._head_bytes > limits.max_header_bytes else _TOO_MANY_HEADERS)
         name = name.lower()
         if self._is_in_head:
-            self.headers.append((name, value))
+            self._headers.append((name, value))
             if name in _FRAMING:
                 self._take_framing((name, value))
             elif name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
+                self._expects_100 = True
         elif name in _NOT_IN_TRAILERS:
             self._stop(_BAD_REQUEST)
 
@@ -270,85 +278,92 @@ class Http1Protocol(HttpToolsProtocol):
         if self._is_repeated:
             self._is_repeated = False
             return
-        self._head_deadline.clear()
+        self._deadline.due = None
         self._silent_bytes = 0
-        version = self.parser.get_http_version()
+        parser = self._parser
+        version = self._version = parser.get_http_version()
         if version not in _VERSIONS:
             self._stop(_OTHER_VERSION)
-        method = self.parser.get_method()
+        method = parser.get_method()
         if method in _NOT_SERVED:
             self._stop(_NOT_IMPLEMENTED)
         if version == "1.0" and self._framing is not None and self._framing[0] == b"transfer-encoding":
             self._stop(_BAD_REQUEST)  # RFC 9112, section 6.1: its framing is faulty
-        if not self.url.startswith(b"/"):
-            self.url = take_authority(self.url, method, self.headers) or self._stop(_BAD_REQUEST)
-        if b"#" in self.url:
-            self._stop(_BAD_REQUEST)  # uvicorn has a fragment in the path of a WebSocket
-        self.scope["method"] = method.decode("ascii")
-        self.scope["http_version"] = version
-        if not (self.parser.should_upgrade() and self._should_upgrade()):
-            self._begin(version)
+        if not self._url.startswith(b"/"):
+            self._url = take_authority(self._url, method, self._headers) or self._stop(_BAD_REQUEST)
+        if b"#" in self._url:
+            self._stop(_BAD_REQUEST)
+        self._method = method.decode("ascii")
+        self._is_upgrade = parser.should_upgrade()
+        if not (self._is_upgrade and self._should_upgrade()):
+            self._begin(version, keep_alive=version != "1.0" and parser.should_keep_alive())
         self._is_in_head, self._is_in_body = False, True
-        if self._is_retiring and self._running is not None:
-            self.cycle.keep_alive = False
 
-    def _begin(self, version: str) -> None:
+    def _begin(self, version: str, *, keep_alive: bool) -> None:
         """Call the application, after the requests before this one."""
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        self.scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
-        self.scope["raw_path"] = self.root_path.encode("ascii") + url.path
-        self.scope["query_string"] = url.query or b""
-        self.cycle = Response(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+        raw_path, _, query = self._url.partition(b"?")
+        path = raw_path.decode("ascii")
+        root_path = self.service.config.root_path
+        scope = self._connection.scope(
+            "http",
+            version,
+            method=self._method,
+            root_path=root_path,
+            path=root_path + (unquote(path) if "%" in path else path),
+            raw_path=root_path.encode("ascii") + raw_path if root_path else raw_path,
+            query_string=query,
+            headers=self._headers,
         )
-        if self._running is None and not self.pipeline:
-            self._start_asgi_task(self.cycle, self.app)
+        # RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an
+        # HTTP/1.0 request MUST ignore that expectation".
+        waits = self._expects_100 and version != "1.0"
+        response = self._latest = Response(self, scope, keep_alive=keep_alive and not self._is_retiring, waits_for_100=waits)
+        if self._running is None:
+            self._running = response
+            response.start(self._call)
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pause_reading()
+            self._pipeline.append(response)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._silent_bytes = 0
-        self._idle_deadline.clear()  # it is set if the response was complete before the request
+        if not self._is_retiring:
+            self._deadline.due = None  # it is set if the response was complete before the request
         self._body_bytes += len(body)
         self._reading.move(len(body))
         most = self._limits.max_body_bytes
         if most is not None and self._body_bytes > most:
             self._stop(_BODY_TOO_LARGE)
-        super().on_body(body)
+        if self._latest is not None and self._latest.take_body(body) > _MOST_HELD:
+            self.pause_reading()
 
     def on_message_complete(self) -> None:
         """Take the end of the request."""
-        is_upgrade = self.parser.should_upgrade()
-        if is_upgrade and self._framing is not None:
+        if self._is_upgrade and self._framing is not None:
             return  # that of its head: the body follows
         self._silent_bytes = 0
         self._is_in_body = False
         self._reading.stop()
-        if not (is_upgrade and self._should_upgrade()) and not self.cycle.response_complete:
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
-        if self._started is not None and self._started.response_complete:
-            self._idle_deadline.set(self.timeout_keep_alive)  # the response was complete before the request
+        if self._is_upgrade and self._should_upgrade():
+            return
+        if self._latest is not None:
+            self._latest.end_request()
+        if self._running is None:
+            self._deadline.set(self._keep_alive)  # the response was complete before the request
+
+    # ---- an Upgrade
 
     def _upgrades(self, data: bytes) -> bool:
-        """Parse, up to a WebSocket's handshake; tell whether there was one."""
+        """Parse, up to a WebSocket's handshake; tell whether there was one.
+
+        Raises:
+            HttpParserError: it is not valid.
+        """
         rest: bytes | memoryview = data
         while True:
             try:
-                self.parser.feed_data(rest)
+                self._parser.feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 rest = memoryview(rest)[upgrade.args[0] :]
                 if self._should_upgrade():
@@ -366,7 +381,8 @@ class Http1Protocol(HttpToolsProtocol):
         RFC 6455, section 4.1: it is a GET of HTTP/1.1 or higher. One with a body cannot be: what
         follows the head would be taken for frames.
         """
-        return super()._should_upgrade() and self._framing is None and self.scope["method"] == "GET" and self.scope["http_version"] == "1.1"
+        is_possible = self._has_websockets and self._framing is None and self._method == "GET" and self._version == "1.1"
+        return is_possible and asks_for_websocket(self._headers)
 
     def _expect_body(self, framing: tuple[bytes, bytes]) -> None:
         """Parse the body of a request whose Upgrade is ignored.
@@ -374,10 +390,9 @@ class Http1Protocol(HttpToolsProtocol):
         llhttp takes all that follows such a head for another protocol's. A parser without the
         Upgrade goes on after a head that only says how long the body is.
         """
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._is_repeated, self._framing = True, None
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
+        self._parser = self._new_parser()
+        self._is_repeated, self._is_upgrade, self._framing = True, False, None
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%s: %s\r\n\r\n" % framing)
 
     def _upgrade(self, rest: bytes) -> None:
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
@@ -387,44 +402,72 @@ class Http1Protocol(HttpToolsProtocol):
             self._refuse(_NOT_ALONE)
         else:
             self._end_limits()
-            self.handle_websocket_upgrade()
-            websocket: Any = self.transport.get_protocol()
-            if websocket.close_sent:  # its head was refused
-                response = getattr(websocket, "response", None)  # none: websockets could not read it
-                self._connection.refused(self._refused_scope(), _BAD_REQUEST[0] if response is None else response.status_code)
-            elif rest:
-                websocket.data_received(rest)
+            self.service.closed(self)
+            status = hand_over(self._connection, self.transport, self._url, self._headers, rest)
+            if status is not None:
+                self._connection.refused(self._refused_scope(), status)
 
-    def on_response_complete(self) -> None:
+    # ---- a response calls
+
+    def send_continue(self) -> None:
+        """Let a client send its body."""
+        if not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._watch_body()
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough, or has gone."""
+        while self.is_full:
+            await wait_in(self._writers)
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        if not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+            self._watch_body()
+
+    def resume_reading(self) -> None:
+        """Let the client go on."""
+        if self._reading_paused:
+            self._reading_paused = False
+            self.transport.resume_reading()
+            self._watch_body()
+
+    def on_response_complete(self, response: Response) -> None:
         """Start the next request that is here, or refuse the one that follows."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        if (self._last_words is None or self.pipeline) and (self.flow.read_paused or self._is_in_body):
-            self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        self.service.state.total_requests += 1
+        self._running = None
+        if not response.keep_alive:
+            self.transport.close()
+        elif self._pipeline:
+            if not self.transport.is_closing():
+                self.resume_reading()
+                self._running = self._pipeline.popleft()
+                self._running.start(self._call)
         elif self._last_words is not None:
             self._say_last_words()
-        elif not self._is_in_head:  # the next request is limited by header_timeout
-            self._idle_deadline.set(self.timeout_keep_alive)
+        else:
+            if self._reading_paused:
+                self.resume_reading()
+            if not self._is_in_head:  # the next request is limited by header_timeout
+                self._deadline.set(self._keep_alive)
 
     # ---- limits
 
     def _watch_body(self) -> None:
         """Count the time in which we wait for the client's body."""
-        if self._is_in_body and not self.flow.read_paused and not self.cycle.waiting_for_100_continue:
+        if self._is_in_body and not self._reading_paused and not (self._latest is not None and self._latest.waits_for_100):
             self._reading.wait()
         else:
             self._reading.stop()
 
     def _end_limits(self) -> None:
-        self._head_deadline.end()
-        self._idle_deadline.end()
+        self._deadline.end()
         self._reading.end()
         self._writing.end()
 
-    def _head_is_late(self) -> None:
+    def _is_late(self) -> None:
         if self._is_in_head:
             self._refuse(_LATE)
         else:
@@ -451,9 +494,9 @@ class Http1Protocol(HttpToolsProtocol):
         self._end_limits()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
-        self._last_words = error_response(refusal, self.server_state.default_headers)
-        if self._is_in_body and self.pipeline:
-            self.pipeline.popleft()  # the latest request: it is the one that is refused
+        self._last_words = error_response(refusal, self.service.state.default_headers)
+        if self._is_in_body and self._pipeline:
+            self._pipeline.pop()  # the latest request: it is the one that is refused
             self._is_in_body = False
         running = self._running
         if not self._is_in_body:
@@ -461,23 +504,22 @@ class Http1Protocol(HttpToolsProtocol):
             if running is None:
                 self._say_last_words()
             else:
-                self.flow.pause_reading()  # the fault is in a later request: the present one is answered first
+                self.pause_reading()  # the fault is in a later request: the present one is answered first
         elif running is None:
             self.transport.close()  # the request was answered before its end: an error would answer the next one
-        elif running.response_started:
+        elif running.is_started:
             self.transport.abort()  # the client would take the error for a part of the response
         else:
-            running.scope[REFUSED] = status  # type: ignore[literal-required]
-            running.disconnected = True
-            running.message_event.set()
+            running.scope[REFUSED] = status
+            running.end()
             self._say_last_words()
 
     def _refused_scope(self) -> dict[str, Any]:
         """Return what is known of the latest request."""
-        path, _, query = self.url.partition(b"?")
-        method = self.scope.get("method") or (self.parser.get_method().decode("ascii") if self.url else "-")
-        known = {"method": method, "raw_path": path or b"-", "query_string": query, "headers": self.headers}
-        return {"type": "http", "http_version": self.scope.get("http_version", "1.1"), **known}
+        path, _, query = self._url.partition(b"?")
+        method = self._method or (self._parser.get_method().decode("ascii") if self._url else "-")
+        known = {"method": method, "raw_path": path or b"-", "query_string": query, "headers": self._headers}
+        return {"type": "http", "http_version": self._version, **known}
 
     def _say_last_words(self) -> None:
         self.transport.write(self._last_words or b"")

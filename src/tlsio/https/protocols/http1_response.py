@@ -1,105 +1,276 @@
-"""The responses of HTTP/1.1: what an application gives, checked, and errors of the server.
+"""One request of HTTP/1.1 and its response, as an ASGI application sees them.
 
 A client takes what follows a response for the next one. So a body that has no place, or a length
-that can be read in two ways, would let an application's data be a response of its own.
+that can be read in two ways, would let an application's data be a response of its own: the head is
+checked before any of it is written.
+
+Source: the ASGI specification, "HTTP & WebSocket ASGI Message Format".
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, find_control, has_body
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Iterable
 
-    from tlsio.https.asgi import Message
+    from tlsio.connection.waiters import Waiters
+    from tlsio.https.asgi import App, Message, Scope
+    from tlsio.https.protocols.http1 import Http1Protocol
 
     Headers = list[tuple[bytes, bytes]]
 
-__all__ = ["FRAMING", "Response", "check_headers", "error_response", "for_http10"]
+__all__ = ["FRAMING", "Response", "check_headers", "error_response"]
+
+_log = logging.getLogger("tlsio.https")
 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _LENGTH = re.compile(rb"[0-9]{1,19}")
+_LENGTHS_CACHED = 512
 _NAMES_CACHED = 512  # applications use the same names again and again
+_ERROR = b"Internal Server Error"
+_ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_ERROR)), (b"connection", b"close")]
 
 
-class Response(RequestResponseCycle):
-    """uvicorn's request and response, with a head that is checked before any of it is written."""
+class Response:
+    """ASGI's `receive` and `send` for one request.
 
-    _takes_body = True
+    Attributes:
+        scope: The ASGI scope.
+        keep_alive: The connection stays open after the response.
+        waits_for_100: The client waits for "100 Continue" before it sends the body.
+        is_started: The head was written.
+        is_complete: All of the response was written.
+        is_gone: The client has gone, or was refused: the application is told so, and nothing is
+            sent any more.
+    """
 
-    def send(self, message: Any) -> Coroutine[Any, Any, None]:
-        """Send a part of the response.
+    __slots__ = (
+        "_body",
+        "_has_body",
+        "_has_news",
+        "_is_chunked",
+        "_is_request_ended",
+        "_left",
+        "_protocol",
+        "_task",
+        "_waiters",
+        "is_complete",
+        "is_gone",
+        "is_started",
+        "keep_alive",
+        "scope",
+        "waits_for_100",
+    )
+
+    def __init__(self, protocol: Http1Protocol, scope: Scope, *, keep_alive: bool, waits_for_100: bool) -> None:
+        """Take a request whose head is complete."""
+        self._protocol = protocol
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.waits_for_100 = waits_for_100
+        self._task: asyncio.Task[None] | None = None
+        # The request.
+        self._body: bytearray | None = None  # what the application has not received yet
+        self._is_request_ended = self._has_news = self.is_gone = False
+        self._waiters: Waiters | None = None
+        # The response.
+        self.is_started = self.is_complete = False
+        self._is_chunked, self._has_body = False, True
+        self._left: int | None = None  # of the response's content-length
+
+    # ---- the application
+
+    def start(self, app: App) -> None:
+        """Call the application, in a task that a graceful stop waits for."""
+        protocol = self._protocol
+        self._task = task = protocol.loop.create_task(self._run(app))
+        if not task.done():  # an eager one may be
+            protocol.tasks.add(task)
+
+    async def _run(self, app: App) -> None:
+        """Run the application, and end the response in order, whatever it does."""
+        try:
+            returned: object = await app(self.scope, self.receive, self.send)
+            if returned is not None:
+                _log.error("The ASGI application returned %r instead of None", type(returned).__name__)
+            if not (self.is_complete or self.is_gone):
+                _log.error("The ASGI application returned before its response was complete")
+                self._fail()
+        except asyncio.CancelledError:
+            self._fail()
+            raise
+        except (Exception, SystemExit):  # noqa: BLE001  (which ends the request: the others of this process go on)
+            _log.exception("Exception in ASGI application")
+            self._fail()
+        finally:
+            self._protocol.tasks.discard(self._task)
+
+    def _fail(self) -> None:
+        """Answer 500 if the client has nothing of a response yet, otherwise end the connection."""
+        if self.is_complete or self.is_gone:
+            return
+        if not self.is_started:
+            self._start(500, _ERROR_HEADERS)
+            self._send_body(_ERROR, more=False)
+        elif self._has_body and self._left is None and not self._is_chunked:
+            self._protocol.transport.abort()  # the end of the connection would be taken for that of the body
+        else:
+            self._protocol.transport.close()
+
+    # ---- the request
+
+    def take_body(self, data: bytes) -> int:
+        """Take a part of the body; return how many bytes the application has not received yet."""
+        if self.is_complete:
+            return 0
+        if self._body is None:
+            self._body = bytearray()
+        self._body += data
+        self._notify()
+        return len(self._body)
+
+    def end_request(self) -> None:
+        """Take the end of the request."""
+        self._is_request_ended = True
+        self._notify()
+
+    def end(self) -> None:
+        """Tell the application that the client has gone."""
+        self.is_gone = True
+        self._notify()
+
+    def _notify(self) -> None:
+        self._has_news = True
+        if self._waiters:
+            wake(self._waiters)
+
+    async def receive(self) -> Message:
+        """Return the next part of the request, or `http.disconnect`."""
+        protocol = self._protocol
+        if self.waits_for_100:
+            self.waits_for_100 = False
+            protocol.send_continue()
+        while not (self._has_news or self.is_gone or self.is_complete):
+            protocol.resume_reading()
+            if self._waiters is None:
+                self._waiters = set()
+            await wait_in(self._waiters)
+        if self.is_gone or self.is_complete:
+            return {"type": "http.disconnect"}
+        self._has_news = False
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": bytes(body or b""), "more_body": not self._is_request_ended}
+
+    # ---- the response
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response. After the client has gone, nothing happens.
 
         Raises:
             RuntimeError: it cannot be sent.
         """
-        kind = message["type"]
-        if kind == "http.response.start" and not self.response_started:
-            return self._send_head(message)
-        if kind == "http.response.body":
-            message = {**message, "body": check_body(message.get("body")) if self._takes_body else b""}
-        return super().send(message)
-
-    async def _send_head(self, message: Message) -> None:
-        """Send the head: how the body is framed is decided here."""
-        status = check_status(message["status"])
-        headers = check_headers(message.get("headers", ()))
-        by_name = dict(headers)
-        length = _find_length(headers, by_name)
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
+        protocol = self._protocol
+        if protocol.is_full and not self.is_gone:
+            await protocol.drain()
+        if self.is_gone:
             return
-        if self.response_started:
-            raise RuntimeError("The response has started already")
-        self._write_head(status, headers, by_name, length)
+        kind = message["type"]
+        if self.is_complete:
+            raise RuntimeError(f"The response is complete; {kind!r} came after it")
+        if kind == "http.response.start" and not self.is_started:
+            self._start(message["status"], message.get("headers", ()))
+        elif kind == "http.response.body" and self.is_started:
+            self._send_body(check_body(message.get("body")), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"{kind!r} is out of order")
 
-    def _write_head(self, status: int, headers: Headers, by_name: dict[bytes, bytes], length: bytes | None) -> None:
-        self.response_started, self.waiting_for_100_continue = True, False
-        self._takes_body = has_body(status)
-        content = [STATUS_LINE[status]]
-        for name, value in self.default_headers:
-            if name not in by_name:
+    def _start(self, status: Any, given: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send the head."""
+        self._has_body = has_body(check_status(status)) and self.scope["method"] != "HEAD"
+        content = [STATUS_LINE[status], self._protocol.service.date_line]
+        length: bytes | None = None
+        asks_to_close = False
+        for name, value in check_headers(given):
+            if name == b"content-length":
+                if length not in (None, value):
+                    raise RuntimeError("The response has two lengths")
+                length = value
+            elif name != b"transfer-encoding":
                 content += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            if name not in FRAMING:
-                content += (name, b": ", value, b"\r\n")
-        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
-        # response with a status code of 1xx (Informational) or 204 (No Content)".
-        if length is not None and status != NO_CONTENT:
-            content += (b"content-length: ", length, b"\r\n")
-            self.chunked_encoding = False
-            self.expected_content_length = int(length) if self._takes_body else 0  # a 304 has that of what the client has
-        elif self.chunked_encoding is None and self._takes_body and self.scope["method"] != "HEAD":
-            content.append(b"transfer-encoding: chunked\r\n")
-            self.chunked_encoding = True
-        if b"connection" in by_name and _asks_to_close(headers):
+                if name == b"connection":
+                    asks_to_close = asks_to_close or _has_close(value)
+                elif name == b"date":
+                    content[1] = b""
+        content += self._frame(status, length)
+        if asks_to_close:
             self.keep_alive = False
         elif not self.keep_alive:
             content.append(b"connection: close\r\n")
         content.append(b"\r\n")
-        self.transport.write(b"".join(content))
+        self.is_started, self.waits_for_100 = True, False
+        self._protocol.transport.write(b"".join(content))
+
+    def _frame(self, status: int, length: bytes | None) -> Iterable[bytes]:
+        """Decide how the body is framed; return the parts of the line that says so."""
+        # RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any
+        # response with a status code of 1xx (Informational) or 204 (No Content)".
+        if length is not None and status != NO_CONTENT:
+            self._left = _parse_length(length)
+            return b"content-length: ", length, b"\r\n"
+        # RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding
+        # unless the corresponding request indicates HTTP/1.1". The end of the connection is then
+        # that of the body.
+        if self._has_body and self.scope["http_version"] == "1.1":
+            self._is_chunked = True
+            return (b"transfer-encoding: chunked\r\n",)
+        return ()
+
+    def _send_body(self, body: bytes | memoryview, *, more: bool) -> None:
+        if not self._has_body:
+            pass
+        elif self._is_chunked:
+            end = b"" if more else b"0\r\n\r\n"
+            self._protocol.transport.write(b"".join((b"%x\r\n" % len(body), body, b"\r\n", end)) if body else end)
+        else:
+            if self._left is not None:
+                self._left -= len(body)
+                if self._left < 0:
+                    raise RuntimeError("The response's body is longer than its content-length")
+                if self._left and not more:
+                    raise RuntimeError("The response's body is shorter than its content-length")
+            self._protocol.transport.write(body)
+        if not more:
+            self.is_complete = True
+            self._notify()
+            self._protocol.on_response_complete(self)
 
 
-def _find_length(headers: Headers, by_name: dict[bytes, bytes]) -> bytes | None:
-    """Return the one content-length of a response; None: it has none."""
-    length = by_name.get(b"content-length")
-    if length is not None:
-        is_repeated = len(by_name) < len(headers) and any(name == b"content-length" and value != length for name, value in headers)
-        if is_repeated or _LENGTH.fullmatch(length) is None:
-            raise RuntimeError("The response's content-length is not one number")
-    return length
+@lru_cache(_LENGTHS_CACHED)
+def _parse_length(value: bytes) -> int:
+    """Return a content-length.
+
+    Raises:
+        RuntimeError: it is not one.
+    """
+    if _LENGTH.fullmatch(value) is None:
+        raise RuntimeError(f"The response's content-length is {value!r} in place of one number")
+    return int(value)
 
 
-def _asks_to_close(headers: Headers) -> bool:
-    return any(name == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")] for name, value in headers)
+def _has_close(value: bytes) -> bool:
+    """Tell whether the value of a Connection header has `close`."""
+    return b"close" in [token.strip() for token in value.lower().split(b",")]
 
 
 def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -110,12 +281,14 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """
     checked = []
     for name, value in headers:
-        lowered, text = _lowered(bytes(name)), bytes(value)
+        if type(name) is not bytes or type(value) is not bytes:
+            name, value = bytes(name), bytes(value)  # noqa: PLW2901
+        lowered = _lowered(name)
         if lowered is None:
             raise RuntimeError(f"{name!r} is not the name of a header")
-        if find_control(text) is not None:
+        if find_control(value) is not None:
             raise RuntimeError(f"The value of the header {name!r} has a line break or another control character")
-        checked.append((lowered, text))
+        checked.append((lowered, value))
     return checked
 
 
@@ -123,40 +296,6 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 def _lowered(name: bytes) -> bytes | None:
     """Return the name of a header in lower case; None: it cannot be one."""
     return None if _NAME.fullmatch(name) is None else name.lower()
-
-
-def for_http10(app: Any, cycle: RequestResponseCycle) -> Any:
-    """Return an application that answers a client of HTTP/1.0.
-
-    RFC 9112, section 6.1: "A server MUST NOT send a response containing Transfer-Encoding unless
-    the corresponding request indicates HTTP/1.1". The end of the connection is that of the body, so
-    the connection is aborted if the response is not complete.
-
-    RFC 9110, section 10.1.1: "A server that receives a 100-continue expectation in an HTTP/1.0
-    request MUST ignore that expectation".
-    """
-    cycle.waiting_for_100_continue = False
-    ends_with_connection = False
-
-    async def call(scope: Any, receive: Any, send: Any) -> Any:
-        async def send_plain(message: Any) -> None:
-            nonlocal ends_with_connection
-            if message["type"] == "http.response.start" and not cycle.response_started:
-                if not any(name.lower() == b"content-length" for name, _ in message.get("headers", ())):
-                    ends_with_connection = True
-                    cycle.chunked_encoding = False
-            elif message["type"] == "http.response.body" and ends_with_connection:
-                message = {**message, "body": check_body(message.get("body"))}
-                cycle.expected_content_length = len(message["body"])  # uvicorn compares them
-            await send(message)
-
-        try:
-            return await app(scope, receive, send_plain)
-        finally:
-            if ends_with_connection and not cycle.response_complete:
-                cycle.transport.abort()
-
-    return call
 
 
 def error_response(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -13,27 +13,95 @@ from tlsio.https.protocols.http1_response import FRAMING, check_headers, error_r
 from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from uvicorn import Config
     from websockets.frames import Frame
 
-__all__ = ["WebSocketProtocol", "is_no_cancellation"]
+    from tlsio.https.asgi import Receive, Scope, Send
+    from tlsio.https.protocols.connection import Connection
+    from tlsio.https.protocols.http1_response import Headers
+
+__all__ = ["asks_for_websocket", "hand_over"]
 
 _log = logging.getLogger("tlsio.https.websockets")
 
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
+_BAD_REQUEST = 400
 _BAD_HANDSHAKE = "This is not a valid request of HTTP/1.1."
 
 
-def is_no_cancellation(record: logging.LogRecord) -> bool:
+def asks_for_websocket(headers: Headers) -> bool:
+    """Tell whether a request with `Connection: Upgrade` asks for a WebSocket."""
+    upgrade, tokens = b"", []
+    for name, value in headers:
+        if name == b"connection":
+            tokens = [token.strip() for token in value.lower().split(b",")]
+        elif name == b"upgrade":
+            upgrade = value.lower()
+    return upgrade == b"websocket" and b"upgrade" in tokens
+
+
+def hand_over(connection: Connection, transport: asyncio.Transport, url: bytes, headers: Headers, rest: bytes) -> int | None:
+    """Give a connection to uvicorn's WebSocket protocol, which has limits of its own.
+
+    Args:
+        connection: The connection.
+        transport: That of the connection.
+        url: The path and query of the handshake.
+        headers: Those of the handshake.
+        rest: What the client sent after it.
+
+    Returns:
+        The status of the answer, if the handshake was refused; None: the application is asked.
+    """
+    service = connection.service
+    config: Any = _ConnectionConfig(service.config, connection)
+    websocket = _WebSocketProtocol(config, service.state, service.lifespan_state)
+    websocket.connection_made(transport)
+    lines = [b"GET %b HTTP/1.1\r\n" % url, *(b"%b: %b\r\n" % header for header in headers), b"\r\n"]
+    websocket.data_received(b"".join(lines))
+    transport.set_protocol(websocket)
+    if websocket.close_sent:  # its head was refused
+        response = getattr(websocket, "response", None)  # none: websockets could not read it
+        return _BAD_REQUEST if response is None else response.status_code
+    if rest:
+        websocket.data_received(rest)
+    return None
+
+
+class _ConnectionConfig:
+    """uvicorn's Config, with the application as one connection sees it."""
+
+    __slots__ = ("_config", "_connection")
+
+    def __init__(self, config: Config, connection: Connection) -> None:
+        self._config = config
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+    def loaded_app(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
+        """Call the application."""
+        connection = self._connection
+        scope["extensions"]["tls"] = connection.tls
+        # uvicorn asks the kernel, which knows only the proxy if there is one.
+        scope["client"], scope["server"] = connection.client, connection.server
+        return connection(scope, receive, send)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
     """Drop uvicorn's (0.54) traceback of a cancelled request: the stop logs how many there are."""
     return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
-_log.addFilter(is_no_cancellation)
+_log.addFilter(_is_no_cancellation)
 # uvicorn and websockets log each WebSocket at INFO, which the access log has.
 _log.addFilter(lambda record: record.levelno > logging.INFO)
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
+class _WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's, of which 0.54 has these faults.
 
     It logs an error for each `websocket.http.response`, as if the application had returned without
@@ -64,7 +132,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.transport.is_closing():
             answer = b"".join(self.conn.data_to_send())
             self.handshake_complete = self.close_sent = True
-            self.transport.write(answer or error_response((400, _BAD_HANDSHAKE), self.default_headers))
+            self.transport.write(answer or error_response((_BAD_REQUEST, _BAD_HANDSHAKE), self.default_headers))
             self.transport.close()
 
     def shutdown(self) -> None:

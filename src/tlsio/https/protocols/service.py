@@ -68,6 +68,7 @@ class Service:
         refusal_watchers: Called for each request that was refused before it reached the layers.
         connections: The protocols of the open connections.
         state: uvicorn's: connections, tasks and headers that each response has.
+        date_line: The line of the `date` header in HTTP/1.1.
         lifespan_state: What the application's lifespan has set; each request gets a copy.
     """
 
@@ -92,13 +93,16 @@ class Service:
         self.state = ServerState()
         self.state.connections = self.connections = _Connections()
         self.lifespan_state: dict[str, Any] = {}
+        self.date_line = b""
         self._loop = asyncio.get_running_loop()
         self._clock: asyncio.TimerHandle | None = None
         self._is_retiring = False
 
     def start(self) -> None:
         """Keep the `date` header true from now on."""
-        self.state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        date = formatdate(usegmt=True).encode()
+        self.state.default_headers = [(b"date", date)]
+        self.date_line = b"date: %b\r\n" % date
         self._clock = self._loop.call_later(_DATE_EVERY, self.start)
 
     def stop(self) -> None:
@@ -133,6 +137,7 @@ class Service:
     def abort(self) -> None:
         """Cancel the requests, and abort the connections."""
         for task in tuple(self.state.tasks):
+            task.add_done_callback(self.state.tasks.discard)  # for one that has not begun
             task.cancel()
         for protocol in tuple(self.connections):
             protocol.transport.abort()
