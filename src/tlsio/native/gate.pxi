@@ -261,11 +261,11 @@ cdef class Gate:
                 if failed:
                     tio_reactor_discard(c)
                 raise
-            if not failed and (reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != c):
+            if not failed and is_gone(reactor, notice):
                 return None             # a listener closed the server, or forked
         if failed:
             return self._failed(reactor, c)
-        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
+        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(reactor, notice):
             if tio_reactor_return(reactor.r, c):
                 return None
             tio_reactor_resume(reactor.r, c)
@@ -274,7 +274,7 @@ cdef class Gate:
                 return self._failed(reactor, c)
             if tio_conn_question(c) == TIO_NO_QUESTION and tio_conn_phase(c) != TIO_OPEN:
                 return None
-        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED):
+        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED) or is_gone(reactor, notice):
             return None
         return self._adopt(reactor, c)
 
@@ -302,11 +302,13 @@ cdef class Gate:
         cdef Context context = found.native
         return found if context.ptr == tio_conn_context(c) else None
 
-    cdef bint _answer(self, tio_conn *c) except -1:
+    cdef bint _answer(self, Reactor reactor, tio_notice *notice) except -1:
         """Answer what needs no socket: a context from the table or the source, a session from a
-        synchronous store.
+        synchronous store. The source's function may close the server or fork: then the connection is
+        gone.
         """
         cdef Context context
+        cdef tio_conn *c = notice.conn
         cdef tio_context *chosen = NULL
         cdef const char *name = tio_conn_server_name(c)
         cdef int wants = tio_conn_policy(c).wants
@@ -315,7 +317,7 @@ cdef class Gate:
                 return False
             if wants & TIO_WANT_HELLO and (name != NULL or wants & TIO_WANT_NAMELESS):
                 found = self.server._find(name.decode("ascii") if name != NULL else None)
-                if found is False:
+                if found is False or is_gone(reactor, notice):
                     return False
                 if found is not None:
                     context = found.native
@@ -342,6 +344,11 @@ cdef unsigned _checked_threads(int threads) except? 0:
     if not 0 <= threads <= MAX_THREADS:
         raise wrong_value("handshake_threads", f"must be from 0 to {MAX_THREADS}")
     return <unsigned>threads
+
+
+cdef bint is_gone(Reactor reactor, tio_notice *notice) noexcept:
+    """Whether user code has ended the connection of a notice."""
+    return reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != notice.conn
 
 
 cdef bint _is_challenge(tio_conn *c) noexcept:
