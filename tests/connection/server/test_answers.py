@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import pki
 import tlsio
+from external_keys import Signer
 from net import until
+from visits import visit, visit_blocked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 HOME, OTHER, THIRD = (pki.leaf(name) for name in ("home", "other", "third"))
 
@@ -52,29 +53,6 @@ class Published:
         """Forget it."""
 
 
-def certificate(port: int, name: str) -> bytes:
-    """Return the certificate that a name is served with; the client waits in this thread."""
-    blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw, blind.wrap_socket(raw, server_hostname=name or None) as sock:
-        return sock.getpeercert(binary_form=True) or b""
-
-
-async def visit(server: tlsio.Server, name: str) -> bytes:
-    """Return the certificate that a name is served with."""
-    return await asyncio.to_thread(certificate, server.port or 0, name)
-
-
-async def meanwhile(server: tlsio.Server, name: str) -> bytes:
-    """The same, while the loop is blocked."""
-    found: list[bytes] = []
-    visitor = threading.Thread(target=lambda: found.append(certificate(server.port or 0, name)))
-    visitor.start()
-    visitor.join()
-    await asyncio.sleep(0)
-    return found[0]
-
-
 def ignore(_socket: tlsio.TLSSocket) -> None:
     """Have the socket end with the client."""
 
@@ -86,7 +64,7 @@ async def test_known_name_of_the_table_needs_no_loop(name: str) -> None:
         server.add_context("exact.org", context(OTHER))
         server.add_context("*.pattern.org", context(THIRD))
         expected = {"exact.org": OTHER, "of.pattern.org": THIRD}.get(name, HOME).cert_der
-        assert [await visit(server, name), await meanwhile(server, name)] == [expected] * 2
+        assert [await visit(server, name), await visit_blocked(server, name)] == [expected] * 2
 
 
 @pytest.mark.parametrize("name", ["a.example", ""])
@@ -95,7 +73,7 @@ async def test_known_name_of_a_source_needs_no_loop(name: str) -> None:
     source = Published(60.0)
     async with tlsio.serve(ignore, secure_context=source, handshake_threads=1) as server:
         expected = (OTHER if name else HOME).cert_der
-        assert [await visit(server, name), await meanwhile(server, name)] == [expected] * 2
+        assert [await visit(server, name), await visit_blocked(server, name)] == [expected] * 2
         assert source.reads == 1
 
 
@@ -156,7 +134,7 @@ async def test_file_source_needs_no_loop_for_a_second(tmp_path: Any) -> None:
     source = tlsio.FileSource(cert=tmp_path / "cert", key=tmp_path / "key")
     async with tlsio.serve(ignore, secure_context=source, handshake_threads=1) as server:
         await visit(server, "any.org")
-        assert await meanwhile(server, "any.org") == HOME.cert_der
+        assert await visit_blocked(server, "any.org") == HOME.cert_der
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -191,3 +169,50 @@ async def test_hook_is_called_although_the_name_is_known() -> None:
         assert await visit(server, "a.org") == OTHER.cert_der
         server.on("sni_callback", lambda _name, _socket: third)
         assert await visit(server, "a.org") == THIRD.cert_der
+
+
+async def test_key_that_lives_elsewhere_is_used_in_the_loop() -> None:
+    """Its signatures belong to the loop's thread, so that the thread may not serve its name."""
+    signer = Signer(serialization.load_pem_private_key(OTHER.key_pem, None))
+    async with tlsio.serve(ignore, secure_context=context(HOME), handshake_threads=1) as server:
+        server.add_context("a.org", {"cert": OTHER.chain_pem, "key": signer})
+        assert [await visit(server, "a.org") for _ in range(3)] == [OTHER.cert_der] * 3
+    assert len(signer.calls) == 3
+
+
+async def test_authority_is_answered_although_the_name_is_known() -> None:
+    """By the challenge, RFC 8737."""
+
+    class Challenged(Published):
+        def challenge_for(self, server_name: str) -> tlsio.SecureContext:
+            return context(THIRD)
+
+    async with tlsio.serve(ignore, secure_context=Challenged(60.0), handshake_threads=1) as server:
+        assert await visit(server, "a.example") == OTHER.cert_der
+        sock = await tlsio.connect(
+            server.port, "127.0.0.1", servername="a.example", alpn_protocols=["acme-tls/1"], reject_unauthorized=False
+        )
+        assert sock.get_peer_certificate()["raw"] == THIRD.cert_der
+        await sock.aclose()
+
+
+@pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
+@pytest.mark.parametrize("threads", [0, 1])
+async def test_stored_session_of_a_known_name_is_resumed(version: Any, threads: int) -> None:
+    """The store is asked although the name needs no question."""
+    store, cache = tlsio.MemorySessionStore(), tlsio.ClientSessionCache()
+
+    async def greet(sock: tlsio.TLSSocket) -> None:
+        await sock.send(b"hello")
+        await sock.read()
+
+    resumed = []
+    async with tlsio.serve(greet, 0, "127.0.0.1", secure_context=context(HOME), session_store=store, handshake_threads=threads) as server:
+        server.add_context("other", context(OTHER))
+        for _ in range(3):
+            async with tlsio.connect(
+                server.port, "127.0.0.1", servername="other", ca=OTHER.cert_pem, session_cache=cache, max_version=version
+            ) as sock:
+                assert await sock.read() == b"hello"
+                resumed.append(sock.is_session_reused())
+    assert resumed == [False, True, True]
