@@ -168,7 +168,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
 def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     """Show each certificate, its authority, its end, its next renewal, and the last failure.
 
-    Those of servers that use the storage are shown too. The exit code is 1 if one has expired or
+    Those of servers that use the storage are shown too. The exit code is 1 if one is not in date or
     the last try to renew one has failed.
     """
     from tlsio.acme.plans.survey import survey  # noqa: PLC0415 - the extra may be missing
@@ -181,11 +181,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
         print_standings(found, now)
     else:
         click.echo(f"There are no certificates in {shown_storage(storage)}.")
-    return (
-        FINDING
-        if any(one.trouble.message or one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found)
-        else 0
-    )
+    return FINDING if any(one.trouble.message or one.trouble.failures or one.reason in {"expired", "not_yet_valid"} for one in found) else 0
 
 
 @acme.command(

@@ -25,6 +25,7 @@ _REASONS = {
     "time": "by its age",
     "emergency": "it ends soon",
     "expired": "it has expired",
+    "not_yet_valid": "it is not valid yet",
     "missing": "there is none",
     "revoked": "it was revoked",
     "names": "other names",
