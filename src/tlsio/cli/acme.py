@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.plans.keeper import Keeper, Outcome
     from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.plans.survey import Standing
     from tlsio.acme.storage.storage import Storage
 
 __all__ = ["acme"]
@@ -168,8 +169,8 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
 def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     """Show each certificate, its authority, its end, its next renewal, and the last failure.
 
-    Those of servers that use the storage are shown too. The exit code is 1 if one is not in date or
-    the last try to renew one has failed.
+    Those of servers that use the storage are shown too. The exit code is 1 if one is not in date,
+    or the last try to renew it or to put it in place has failed.
     """
     from tlsio.acme.plans.survey import survey  # noqa: PLC0415 - the extra may be missing
 
@@ -181,7 +182,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
         print_standings(found, now)
     else:
         click.echo(f"There are no certificates in {shown_storage(storage)}.")
-    return FINDING if any(one.trouble.message or one.trouble.failures or one.reason in {"expired", "not_yet_valid"} for one in found) else 0
+    return FINDING if any(map(_is_wrong, found)) else 0
 
 
 @acme.command(
@@ -308,6 +309,10 @@ def import_(folder: str, *, storage: str | None, storage_secret_file: str | None
 
 
 acme.add_command(account)
+
+
+def _is_wrong(one: Standing) -> bool:
+    return bool(one.trouble.message or one.trouble.failures or one.deployment.failures) or one.reason in {"expired", "not_yet_valid"}
 
 
 def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -184,6 +185,68 @@ async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_p
     assert (tmp_path / "second").exists()
     assert (await keeper.look(plan)).state == "kept"
     assert await load_plans(keeper.storage) == [plan]  # it is renewed, although nothing was deployed
+
+
+@pytest.mark.slow
+async def test_a_failed_deploy_hook_runs_again(pebble: Pebble, tmp_path: Path) -> None:
+    """By the next renewals, after a growing wait, until it succeeds: else the server would keep the old certificate."""
+    log, working = tmp_path / "log", tmp_path / "working"
+    plan = make_plan(pebble, tmp_path, names=("again.example.com",), deploy_hooks=(f"echo run >> {log}; test -e {working}",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    with pytest.raises(ConfigError, match="ended with 1"):
+        await keeper.obtain(plan)
+    waiting = await keeper.renew(plan)
+    assert (waiting.state, waiting.trouble.failures, waiting.trouble.code) == ("waiting", 1, "ERR_ACME_HOOK")
+    [standing] = await survey(keeper.storage, clock.now)
+    assert (standing.trouble.failures, standing.deployment) == (0, waiting.trouble)
+    clock.now += timedelta(minutes=2)
+    with pytest.raises(ConfigError, match="ended with 1"):
+        await keeper.renew(plan)
+    [standing] = await survey(keeper.storage, clock.now)
+    assert standing.deployment.failures == 2
+    working.touch()
+    clock.now += timedelta(minutes=3)
+    assert [(await keeper.renew(plan)).state for _ in range(2)] == ["obtained", "kept"]
+    assert log.read_text().split() == ["run"] * 3
+    [standing] = await survey(keeper.storage, clock.now)
+    assert standing.deployment.failures == 0
+
+
+@pytest.mark.slow
+async def test_a_failed_deploy_hook_that_was_corrected_runs_at_once(pebble: Pebble, tmp_path: Path) -> None:
+    """By the command that corrects it; a hook that is not there any more leaves no failure."""
+    plan = make_plan(pebble, tmp_path, names=("corrected.example.com",), deploy_hooks=("exit 3",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ConfigError, match="ended with 3"):
+        await keeper.obtain(plan)
+    corrected = replace(plan, deploy_hooks=(f"touch {tmp_path}/deployed",))
+    assert (await keeper.obtain(corrected)).state == "obtained"
+    assert (tmp_path / "deployed").exists()
+    assert await load_plans(keeper.storage) == [corrected]
+    with pytest.raises(ConfigError, match="ended with 3"):
+        await keeper.renew(plan, is_forced=True)
+    assert [(await keeper.obtain(replace(plan, deploy_hooks=()))).state for _ in range(2)] == ["obtained", "kept"]
+    assert await keeper.storage.list("deployments") == []
+
+
+@pytest.mark.slow
+async def test_hooks_that_were_not_run_to_their_end_run_again(pebble: Pebble, tmp_path: Path) -> None:
+    """As when the process ends meanwhile; also of a certificate that only the storage has."""
+    plan = make_plan(pebble, tmp_path, names=("interrupted.example.com",), deploy_hooks=(f"touch {tmp_path}/begun; sleep 60",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    obtaining = asyncio.create_task(keeper.obtain(plan))
+    while not (tmp_path / "begun").exists():  # noqa: ASYNC110 - written by another process
+        await asyncio.sleep(0.01)
+    obtaining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await obtaining
+    [standing] = await survey(keeper.storage, clock.now)
+    assert (standing.deployment.failures, standing.deployment.code) == (1, "ERR_ACME_INTERRUPTED")
+    clock.now += timedelta(minutes=2)
+    assert (await keeper.renew(replace(plan, deploy_hooks=(f"touch {tmp_path}/deployed",)))).state == "obtained"
+    assert (tmp_path / "deployed").exists()
 
 
 @pytest.mark.slow

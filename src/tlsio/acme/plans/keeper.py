@@ -23,6 +23,7 @@ from tlsio.acme.manager.records import Found, Records
 from tlsio.acme.manager.renewal import Renewal, choose_in_window, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver, is_delivered
+from tlsio.acme.plans.deployment import Deployments
 from tlsio.acme.plans.hooks import run_hooks
 from tlsio.acme.plans.places import STAGING
 from tlsio.acme.plans.plan import load_plan, store_plan
@@ -101,6 +102,7 @@ class Keeper:
         self._external_account = external_account
         self._clock = clock or partial(datetime.now, UTC)
         self._chance = chance or random.SystemRandom()
+        self._deployments = Deployments(storage, self._clock, self._chance)
 
     def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
         """Return the issuer of a plan."""
@@ -198,9 +200,7 @@ class Keeper:
             renewal = _find_renewal(plan, found, now)
             is_exact = not is_new or (found is not None and found.certificate.names == frozenset(plan.names))
             if found is not None and not is_forced and renewal.at > now and is_exact:
-                if not is_new and not await is_delivered(plan, found.certificate):
-                    return await self._deliver_late(plan, found.certificate, renewal)
-                return Outcome(plan, "kept", found.certificate, renewal)
+                return await self._deploy_late(plan, found.certificate, renewal, lock, is_patient=is_patient, is_new=is_new)
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
                 return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
@@ -224,16 +224,26 @@ class Keeper:
                 raise
             await records.save(plan.names, new, lock)
             await records.save_trouble(plan.names, NO_TROUBLE, lock)
+            begun = await self._deployments.begin(plan, new.certificate, lock)
         if is_new:
             await store_plan(self.storage, plan)
-        await deliver(plan, new.certificate)
-        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
+        await self._deployments.deploy(plan, new.certificate, begun)
         return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
-    async def _deliver_late(self, plan: Plan, certificate: Certificate, renewal: Renewal) -> Outcome:
-        """Write what a server has obtained, or a call that failed or died before its files."""
-        await deliver(plan, certificate)
-        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
+    async def _deploy_late(
+        self, plan: Plan, certificate: Certificate, renewal: Renewal, lock: Lock, *, is_patient: bool, is_new: bool
+    ) -> Outcome:
+        """Deploy what a server has obtained, or what a call that failed or died did not deploy."""
+        noted = await self._deployments.load(plan.name)
+        if not noted.trouble.failures if is_new else await noted.is_done(plan, certificate):
+            return Outcome(plan, "kept", certificate, renewal)
+        # Files are written at each call, which is cheap; it is failed hooks that wait.
+        if is_patient and _must_wait(noted.trouble, self._clock()) and await is_delivered(plan, certificate):
+            return Outcome(plan, "waiting", certificate, renewal, noted.trouble)
+        begun = await self._deployments.begin(plan, certificate, lock)
+        if is_new:
+            await store_plan(self.storage, plan)
+        await self._deployments.deploy(plan, certificate, begun)
         return Outcome(plan, "obtained", certificate, renewal)
 
     async def _issue(self, plan: Plan, found: Found | None, may_repeat: Callable[[TLSError], Awaitable[bool]]) -> Found:
