@@ -212,21 +212,20 @@ def revoke(  # noqa: PLR0913 - one for each option
     """Revoke the certificate called NAME, for instance because others have its key.
 
     One that a server has obtained needs --server, unless it is of Let's Encrypt; the server
-    replaces it by itself.
+    replaces it by itself. If --renew cannot revoke the old one, `tlsio acme renew` tries again.
     """
 
-    async def run(opened: Storage) -> Plan:
-        plan = await _plan_of_server(opened, name, server, server_ca)
-        if plan is None or is_renewed:
-            [plan] = await _plans(opened, (name,))
+    async def run(opened: Storage) -> tuple[Plan, bool]:
+        of_server = await _plan_of_server(opened, name, server, server_ca)
+        [plan] = await _plans(opened, (name,)) if of_server is None or is_renewed else [of_server]
         await _keeper(opened).revoke(plan, reason, is_renewed=is_renewed)
-        return plan
+        return plan, plan is of_server
 
-    plan = run_with_storage(storage, storage_secret_file, run)
+    plan, is_of_server = run_with_storage(storage, storage_secret_file, run)
     if is_json():
         print_json({"names": list(plan.names), "revoked": True, "renewed": is_renewed})
     else:
-        after = "; it is not renewed any more" if plan.is_renewed else "; the server replaces it"
+        after = "; the server replaces it" if is_of_server else "; it is not renewed any more"
         click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else after}")
 
 
@@ -312,7 +311,10 @@ acme.add_command(account)
 
 
 def _is_wrong(one: Standing) -> bool:
-    return bool(one.trouble.message or one.trouble.failures or one.deployment.failures) or one.reason in {"expired", "not_yet_valid"}
+    return bool(one.trouble.message or one.trouble.failures or one.deployment.failures or one.unrevoked) or one.reason in {
+        "expired",
+        "not_yet_valid",
+    }
 
 
 def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:

@@ -93,6 +93,9 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
             _print_trouble(one.names[0], "", one.trouble)
         if one.deployment.failures:
             _print_trouble(one.names[0], " to put the certificate in place", one.deployment)
+        if one.unrevoked:
+            what = "a certificate that was replaced is" if one.unrevoked == 1 else f"{one.unrevoked} certificates that were replaced are"
+            click.secho(f"{one.names[0]}: {what} not revoked yet; `tlsio acme renew` tries again", fg="red")
 
 
 def _print_trouble(name: str, aim: str, trouble: Trouble) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
+from acme_proxy import AuthorityProxy, Reply
 from certbot_peer import copied
 from pebble import Pebble
 from ports import own_port
@@ -28,6 +29,7 @@ from tlsio.model.errors import ACMEError, ConfigError, StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from acme_proxy import Request
     from certbot_peer import Certbot
 
 NAME = "kept.example.com"
@@ -170,6 +172,66 @@ async def test_a_certificate_is_revoked_although_the_new_one_is_not_deployed(peb
         await keeper.revoke(replace(plan, deploy_hooks=("exit 3",)), "keyCompromise", is_renewed=True)
     serial = x509.load_der_x509_certificate(first.leaf).serial_number
     assert pebble.status_of(serial)["Status"] == "Revoked"
+
+
+@pytest.mark.slow
+async def test_a_refused_revocation_is_tried_again_by_the_next_renewal(pebble: Pebble, tmp_path: Path) -> None:
+    """The old certificate is not in the storage any more, and its key may be known to others."""
+    is_refusing = True
+
+    def refuse(request: Request) -> Reply | None:
+        problem = {"content-type": "application/problem+json"}, b'{"type": "urn:ietf:params:acme:error:unauthorized"}'
+        return Reply(403, *problem) if request.kind == "revoke" and is_refusing else None
+
+    async with AuthorityProxy(pebble, intercept=refuse) as proxy:
+        plan = replace(make_plan(pebble, tmp_path, names=("refused.example.com",)), server=proxy.directory_url)
+        (tmp_path / "authority.pem").write_bytes(proxy.ca)
+        keeper = Keeper(MemoryStorage(), terms_agreed=True)
+        first = (await keeper.obtain(plan)).certificate
+        assert first is not None
+        serial = x509.load_der_x509_certificate(first.leaf).serial_number
+        with pytest.raises(ACMEError) as caught:
+            await keeper.revoke(plan, "keyCompromise", is_renewed=True)
+        assert "tlsio acme renew" in (caught.value.hint or "")
+        [standing] = await survey(keeper.storage, datetime.now(UTC))
+        assert standing.unrevoked == 1
+        with pytest.raises(ACMEError):
+            await keeper.renew(plan)
+        is_refusing = False
+        assert pebble.status_of(serial)["Status"] == "Valid"
+        assert (await keeper.renew(plan)).state == "kept"
+        assert (pebble.status_of(serial)["Status"], pebble.status_of(serial)["Reason"]) == ("Revoked", 1)
+        [standing] = await survey(keeper.storage, datetime.now(UTC))
+        assert standing.unrevoked == 0
+        assert await keeper.storage.list("revocations") == []
+
+
+@pytest.mark.slow
+async def test_what_could_not_be_replaced_is_not_revoked(pebble: Pebble, tmp_path: Path) -> None:
+    """Neither now nor by a later renewal."""
+    plan = make_plan(pebble, tmp_path, names=("unreplaced.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    found = (await keeper.obtain(plan)).certificate
+    assert found is not None
+    with pytest.raises(ConfigError, match="ended with 4"):
+        await keeper.revoke(replace(plan, pre_hooks=("exit 4",)), is_renewed=True)
+    assert await keeper.storage.list("revocations") == []
+    assert pebble.status_of(x509.load_der_x509_certificate(found.leaf).serial_number)["Status"] == "Valid"
+
+
+@pytest.mark.slow
+async def test_a_revoked_certificate_that_is_replaced_is_renewed_again(pebble: Pebble, tmp_path: Path) -> None:
+    """Also after an earlier revocation without a new one, which has ended the renewals."""
+    plan = make_plan(pebble, tmp_path, names=("resumed.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    await keeper.revoke(plan)
+    stopped = await load_plan(keeper.storage, plan.name)
+    assert stopped == replace(plan, is_renewed=False)
+    await keeper.revoke(stopped, is_renewed=True)
+    assert await load_plan(keeper.storage, plan.name) == plan
+    [standing] = await survey(keeper.storage, datetime.now(UTC))
+    assert (standing.reason == "revoked", standing.renews_at is None) == (False, False)
 
 
 @pytest.mark.slow

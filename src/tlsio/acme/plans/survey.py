@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.manager.certificate import Certificate
@@ -19,6 +19,7 @@ from tlsio.acme.manager.records import CERTIFICATES, STATUS, Records
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.deployment import load_deployment
 from tlsio.acme.plans.plan import load_plans, plan_key
+from tlsio.acme.plans.revocations import load_revocations
 from tlsio.acme.storage.keys import key_segment
 from tlsio.model.errors import ConfigError, UsageError
 
@@ -51,6 +52,7 @@ class Standing:
         trouble: Failures since the last success.
         plan: How `tlsio acme renew` renews it; None: only a server with this storage does.
         deployment: Failures to put the certificate in place, which is tried again.
+        unrevoked: How many certificates that were replaced are still to be revoked.
     """
 
     names: tuple[str, ...]
@@ -61,6 +63,7 @@ class Standing:
     trouble: Trouble
     plan: Plan | None
     deployment: Trouble = NO_TROUBLE
+    unrevoked: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -82,6 +85,7 @@ class Standing:
                 "next_try": _print(self.deployment.next_try),
                 "error": _error_of(self.deployment),
             },
+            "unrevoked": self.unrevoked,
         }
 
 
@@ -116,8 +120,13 @@ async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, no
         return Standing(names, None, None, trouble.next_try or renewal.at, renewal.reason, trouble, plan)
     renewal = Managed(names, certificate=found.certificate, facts=found.facts).find_renewal(now)
     renews_at = renewal.at if plan is None or plan.is_renewed else None
-    deployment = NO_TROUBLE if plan is None else (await load_deployment(records.storage, plan.name, now)).trouble
-    return Standing(names, found.certificate.issuer, found.certificate.not_after, renews_at, renewal.reason, trouble, plan, deployment)
+    standing = Standing(names, found.certificate.issuer, found.certificate.not_after, renews_at, renewal.reason, trouble, plan)
+    if plan is None:
+        return standing
+    deployment = await load_deployment(records.storage, plan.name, now)
+    present = found.certificate.leaf
+    unrevoked = sum(one.leaf != present for one in await load_revocations(records.storage, plan.name, now))
+    return replace(standing, deployment=deployment.trouble, unrevoked=unrevoked)
 
 
 async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, ...]:
