@@ -187,3 +187,26 @@ async def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
             await asyncio.sleep(0)
             gc.collect()
             assert kept.pop()() is None
+
+
+@pytest.mark.parametrize("rest", [LAST[10:], b""], ids=["in time", "never"])
+async def test_the_time_of_a_head_counts_while_it_is_read(rest: bytes) -> None:
+    """A head that is on its way while reading pauses for earlier requests is not late."""
+    header_timeout, begun = 0.2, asyncio.Event()
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        if scope["path"] == "/1":
+            await asyncio.sleep(2 * header_timeout)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    limits = {"header_timeout": header_timeout}
+    async with serving(app, limits=limits) as server, asyncio.timeout(10), await connect(server) as sock:
+        await sock.send(get(b"/1") + get(b"/2") + LAST[:10])
+        await begun.wait()
+        await sock.send(rest)
+        answer = b""
+        while chunk := await sock.read():
+            answer += chunk
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"204", b"204", b"204" if rest else b"408"]
