@@ -226,6 +226,7 @@ class Http1Protocol(asyncio.Protocol):
             status = hand_over(self._connection, self.transport, self._reader.url, self._reader.headers, rest)
             if status is not None:
                 self._connection.refused(self._reader.facts(), status)
+            self._reader.end()
 
     # ---- a response calls
 
