@@ -282,7 +282,7 @@ class Http1Protocol(asyncio.Protocol):
     def _await_request(self) -> None:
         """Keep nothing of the last request, which may be the last for long."""
         self._latest, self._reader.headers = None, []
-        self._deadline.set(self._keep_alive)
+        self._deadline.set(ON_ITS_WAY if self._is_retiring else self._keep_alive)
 
     # ---- limits
 

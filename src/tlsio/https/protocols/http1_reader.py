@@ -224,7 +224,7 @@ class RequestReader:
             self._stop(_BAD_REQUEST)
 
     def _take_framing(self, header: tuple[bytes, bytes]) -> None:
-        """Note how long the body is.
+        """Note how long the body is, and refuse one that is announced as too large.
 
         RFC 9112, section 6.1: "A server that receives a request message with a transfer coding it
         does not understand SHOULD respond with 501 (Not Implemented)". llhttp takes each list that
@@ -233,6 +233,9 @@ class RequestReader:
         name, value = header
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             self._stop(_UNKNOWN_CODING)
+        most = self._limits.max_body_bytes
+        if most is not None and name == b"content-length" and int(value) > most:
+            self._stop(_BODY_TOO_LARGE)
         if value != b"0":
             self._framing = header
 
