@@ -85,6 +85,8 @@ class Manager(Emitter):
 
     __slots__ = ("__dict__",)
 
+    published_for = 1.0  # seconds; so much later than its certificate is replaced, a name has the new one
+
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"changed", "error", "expired", "expiring", "failed", "obtained", "removed", "revoked"})
 
     def __init__(  # noqa: PLR0913 - options, by keyword
