@@ -201,10 +201,14 @@ class Settings:
         names = (
             "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
-        acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
-        more = {"metrics": None if self.metrics is None else True, "acme": acme, **self.connection_options()}
+        more = {"metrics": None if self.metrics is None else True, "acme": self.chosen_acme, **self.connection_options()}
         return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
+
+    @property
+    def chosen_acme(self) -> ACME | None:
+        """`acme` with the challenges that the ports allow."""
+        return None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
 
     def connection_options(self) -> dict[str, Any]:
         """Return the options besides TLS that a TCP proxy has too."""
