@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlsio.model.errors import ConfigError
@@ -53,7 +54,7 @@ def find_account(user: str | None, group: str | None) -> Account | None:
 
 
 def take(account: Account) -> None:
-    """Become the account, for good.
+    """Become the account, for good. Its home takes the place of root's in the environment.
 
     Raises:
         ConfigError: the kernel refused, or the rights could be taken back.
@@ -71,6 +72,11 @@ def take(account: Account) -> None:
         raise ConfigError(f"The rights of root could not be dropped: {error.strerror}", code="ERR_HTTPS_ACCOUNT") from None
     if account.uid and 0 in os.getresuid():
         raise ConfigError("The rights of root were not dropped", code="ERR_HTTPS_ACCOUNT")
+    # What this server and its application keep in the home would be looked for in root's. Another
+    # folder was chosen by whoever started it, and stays.
+    with suppress(KeyError):
+        if os.environ.get("HOME") == pwd.getpwuid(0).pw_dir:
+            os.environ["HOME"] = pwd.getpwuid(account.uid).pw_dir
 
 
 def check_readable(paths: Iterable[Path]) -> None:

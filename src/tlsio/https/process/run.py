@@ -61,13 +61,16 @@ _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 async def check(settings: Settings) -> None:
     """Check everything that can be checked without listening: the application, files, options.
 
+    As `run`, it becomes the user and the group of the settings, for good.
+
     Raises:
         TLSError: what is wrong.
         OSError: a file cannot be read.
     """
-    find_account(settings.user, settings.group)
     _loop_factory(settings)
-    await _make_server(settings).check()
+    identity = _find_identity(settings)
+    _drop_rights(settings)
+    await _make_server(settings, None, identity).check()
 
 
 def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
