@@ -8,6 +8,7 @@ import pwd
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from tlsio.model.environment import move_home
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ def take(account: Account) -> None:
     # What this server and its application keep in the home would be looked for in root's. Another
     # folder was chosen by whoever started it, and stays.
     with suppress(KeyError):
-        if os.environ.get("HOME") == pwd.getpwuid(0).pw_dir:
-            os.environ["HOME"] = pwd.getpwuid(account.uid).pw_dir
+        move_home(pwd.getpwuid(0).pw_dir, pwd.getpwuid(account.uid).pw_dir)
 
 
 def check_readable(paths: Iterable[Path]) -> None:
