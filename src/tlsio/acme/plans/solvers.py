@@ -20,7 +20,6 @@ from tlsio.model.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tlsio.acme.client.challenge import Challenge
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Storage
@@ -30,25 +29,6 @@ __all__ = ["make_dns01", "solving"]
 _MAX_SETTINGS = 65536  # bytes
 _FOR_TESTS = frozenset({"provider", "clock", "sleep"})
 _PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
-
-
-class _Webroots:
-    """A folder for each name. See `Solver`."""
-
-    type = "http-01"
-
-    def __init__(self, folders: dict[str, str]) -> None:
-        self._solvers = {name: Webroot(folder) for name, folder in folders.items()}
-
-    def can_solve(self, identifier: str, *, is_wildcard: bool, is_ip: bool) -> bool:
-        found = self._solvers.get(identifier)
-        return found is not None and found.can_solve(identifier, is_wildcard=is_wildcard, is_ip=is_ip)
-
-    async def present(self, challenge: Challenge) -> None:
-        await self._solvers[challenge.identifier].present(challenge)
-
-    async def clean_up(self, challenge: Challenge) -> None:
-        await self._solvers[challenge.identifier].clean_up(challenge)
 
 
 @asynccontextmanager
@@ -62,7 +42,7 @@ async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
             used.
         OSError: the file with these settings cannot be read.
     """
-    solvers: list[Solver] = [_Webroots(dict(plan.webroots))] if plan.webroots else []
+    solvers: list[Solver] = [Webroot(plan.webroots)] if plan.webroots else []
     if plan.dns is not None:
         solvers.append(make_dns01(plan.dns, plan.dns_settings))
     ports: list[tuple[Any, int]] = []

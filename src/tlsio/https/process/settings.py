@@ -119,6 +119,8 @@ class Settings:
         forwarded_allow_ips: Of HTTP proxies whose `X-Forwarded-*` headers are believed.
         reload: Start again when files of the application change; for development.
         reload_dirs: The folders that are watched; () is the current one.
+        file: What these settings were read from, and are read from again after a restart; None:
+            from no file.
     """
 
     app: str | HTTPProxy | TCPTarget
@@ -153,6 +155,7 @@ class Settings:
     log_level: LogLevel = "info"
     reload: bool = False
     reload_dirs: tuple[Path, ...] = ()
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -185,8 +188,9 @@ class Settings:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of certificates."""
-        return (*(path for site in self.sites for path in site.files), *(() if self.acme is None else self.acme.files))
+        """All files that are read again: of certificates, and of the settings."""
+        of_acme = () if self.acme is None else self.acme.files
+        return (*(path for site in self.sites for path in site.files), *of_acme, *(() if self.file is None else (self.file,)))
 
     def server_options(self, ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.https.Server`, without the application.
@@ -201,10 +205,14 @@ class Settings:
         names = (
             "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
-        acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
-        more = {"metrics": None if self.metrics is None else True, "acme": acme, **self.connection_options()}
+        more = {"metrics": None if self.metrics is None else True, "acme": self.chosen_acme, **self.connection_options()}
         return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
+
+    @property
+    def chosen_acme(self) -> ACME | None:
+        """`acme` with the challenges that the ports allow."""
+        return None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
 
     def connection_options(self) -> dict[str, Any]:
         """Return the options besides TLS that a TCP proxy has too."""
@@ -379,5 +387,5 @@ _TYPES: dict[str, tuple[Any, str]] = {
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
-_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
+_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme", "file"})  # and what no file can set
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}
