@@ -298,7 +298,7 @@ class Manager(Emitter):
         return self._by_name.get(name) or self._by_name.get(f"*.{name.partition('.')[2]}")
 
     def _stand_in(self, managed: Managed) -> SecureContext:
-        """Return what is served without a valid certificate: an expired or a temporary one."""
+        """Return what is served without a valid certificate: one out of date or a temporary one."""
         return self._serving.find_any(managed) or self._serving.find_temporary(managed)
 
     async def _look(self, managed: Managed) -> SecureContext | None:

@@ -207,8 +207,8 @@ class Server(Emitter):
         self._is_stapling = False
         self._emitting_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._serve_forever_waiters: Waiters = set()
-        self._wait_closed_waiters: Waiters = set()
+        self._serve_forever_waiters: Waiters = {}
+        self._wait_closed_waiters: Waiters = {}
         self._lock = threading.Lock()  # any thread may replace contexts
         if listener is not None:
             self.on("secure_connection", listener)
