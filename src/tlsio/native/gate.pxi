@@ -340,7 +340,7 @@ cdef class Gate:
                 if found.context is not None:
                     chosen = self._choose(found.context)
                 # What `_find` has read may have changed meanwhile, in another thread.
-                if found.lasts and forgotten == self.forgotten:
+                if found.lasts > 0 and forgotten == self.forgotten:
                     tio_gate_remember(&self.gate, name, chosen, _lasting(found.lasts))
             self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
             tio_answer_hello(c, chosen, NULL, 0)
