@@ -78,4 +78,4 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given["app"] = app if ":" in app else absolute(app)
     if "app" not in given:
         raise click.UsageError("Missing argument 'APP|FOLDER', and no app in --config.")
-    return https_settings.parse(given, folder, config or "the command line")
+    return https_settings.parse(given, folder, config or "")
