@@ -1,13 +1,4 @@
-"""A server whose private key stays in a token of PKCS#11: an HSM, a smart card, or SoftHSM.
-
-With SoftHSM (Debian: `apt install softhsm2`), after `pip install python-pkcs11` and `tlsio dev init`:
-
-    softhsm2-util --init-token --free --label web --so-pin 5678 --pin 1234
-    tlsio dev cert localhost
-    softhsm2-util --import localhost-key.pem --token web --label server --id 01 --pin 1234
-    rm localhost-key.pem
-    TOKEN_PIN=1234 python keys_in_an_hsm.py /usr/lib/softhsm/libsofthsm2.so web server < localhost.pem
-"""
+"""A server whose private key stays in a token of PKCS#11: an HSM, a smart card, or SoftHSM."""
 
 import asyncio
 import hashlib
@@ -45,6 +36,4 @@ async def main(module: str, token: str, label: str, pem: str) -> None:
 
 
 if __name__ == "__main__":
-    if not sys.argv[3:] or "TOKEN_PIN" not in os.environ:
-        sys.exit("usage: TOKEN_PIN=pin python keys_in_an_hsm.py MODULE TOKEN LABEL < CERTIFICATE")
     asyncio.run(main(*sys.argv[1:4], sys.stdin.read()))
