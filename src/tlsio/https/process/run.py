@@ -534,8 +534,8 @@ async def _bind(host: str | None, port: int) -> list[socket.socket]:
         raise ConfigError(
             f"Port {port} needs rights that this user does not have",
             code="ERR_HTTPS_PORT",
-            hint=f"Give them to this Python: sudo setcap cap_net_bind_service+ep {python} "
-            "Or start as root with --user, or let systemd open the port by a .socket unit.",
+            hint="Start as root with --user, or let systemd open the port by a .socket unit. "
+            f"Or give this right to all programs of this Python: sudo setcap cap_net_bind_service+ep {python}",
         ) from error
 
 
