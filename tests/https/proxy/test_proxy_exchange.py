@@ -409,7 +409,7 @@ class TestConnections:
             assert (await read_until(sock, b"does not answer.\n")).startswith(b"HTTP/1.1 502 ")
 
     async def test_the_second_address_of_a_name(self) -> None:
-        """Is tried when the first refuses: localhost is ::1 too."""
+        """Is tried when the first refuses: localhost may be ::1 too."""
         async with proxying(self.answer, host="localhost") as (server, backend), client(server, http2=True) as asking:
             assert (await asking.get("/")).text == "ok"
             assert backend.connections == 1

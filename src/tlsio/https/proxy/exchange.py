@@ -12,12 +12,12 @@ the client still sends. What ends first is
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import h11
 
-from tlsio.https.protocols.response import find_control
 from tlsio.https.proxy.backend import BackendError
 from tlsio.https.proxy.headers import without_connection
 
@@ -30,6 +30,7 @@ __all__ = ["Exchange"]
 
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
 _WITHOUT_BODY = frozenset({204, 304})
+_NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110, section 5.5
 # Seconds that the body waits for the backend's "100 Continue". RFC 9110, section 10.1.1: a client
 # "SHOULD NOT wait for an indefinite period". curl waits as long.
 _CONTINUE = 1.0
@@ -128,7 +129,7 @@ def _headers_of(response: h11.Response) -> Headers:
         raise BackendError(f"{status} is not the status of a response")
     headers = without_connection(sent)
     for name, value in headers:
-        if find_control(value) is not None:
+        if _NOT_IN_VALUE.search(value) is not None:
             raise BackendError(f"The value of the header {name!r} has control characters")
     # RFC 9112, section 6.3: Transfer-Encoding overrides Content-Length, which an intermediary
     # removes. A 204 has none, and that of a 304 is not the length of what follows.
