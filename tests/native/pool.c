@@ -17,6 +17,7 @@
 enum { CLIENTS = 10, ACTS = 250 };
 
 static unsigned long long seed;
+static tio_context *for_names[2];       /* what questions about hellos are answered with; NULL: the default */
 static int broken_later;                /* failures of connections that were open */
 
 static unsigned any(unsigned below) {
@@ -57,12 +58,15 @@ static void make(world *w, tio_context *contexts[2], int version) {
     listen_again(w);
 }
 
-/* A question about the hello is answered as a table of names does it: the handshake returns to a thread. */
+/* A question about the hello is answered as a table of names does it: the handshake returns to a thread, and the gate may
+ * answer the next ones. */
 static void hear_one(world *w, tio_notice *n) {
     tio_conn *c = n->conn;
     if (c && n->what == TIO_NOTICE_QUESTION && c->question == TIO_ASK_HELLO && any(4)) {
+        tio_context *context = for_names[any(2)];
         w->questions++;
-        tio_answer_hello(c, NULL, NULL, 0);
+        tio_answer_hello(c, context, NULL, 0);
+        if (any(2)) tio_gate_remember(&w->gate, tio_conn_server_name(c), context, any(2) ? -1 : (int64_t)any(5000000));
         if (tio_reactor_return(w->r, c)) return;
     }
     int opened = w->opened - (c && c->owner), failed = w->failed;
@@ -125,6 +129,7 @@ static void server_act(world *w, tio_context *contexts[2], int *listening) {
         *listening = !*listening;
         break;
     case 4: atomic_store(&w->gate.wants, atomic_load(&w->gate.wants) ^ TIO_WANT_KEYS); break;
+    case 5: tio_gate_forget(&w->gate); break;
     default: one_turn(w, (int)any(2));
     }
 }
@@ -137,6 +142,7 @@ static void play(void) {
     broken_later = 0;
     snprintf(note, sizeof note, "seed %llu", seed);
     make(&w, contexts, versions[any(2)]);
+    for (int i = 0; i < 2; i++) for_names[i] = any(2) ? contexts[any(2)] : NULL;
     for (int i = 0; i < CLIENTS; i++) clients[i].fd = -1;
     for (int i = 0; i < ACTS; i++) {
         client_act(&w, &clients[any(CLIENTS)], listening);

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.plans.keeper import Keeper, Outcome
     from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.plans.survey import Standing
     from tlsio.acme.storage.storage import Storage
 
 __all__ = ["acme"]
@@ -168,8 +169,8 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
 def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     """Show each certificate, its authority, its end, its next renewal, and the last failure.
 
-    Those of servers that use the storage are shown too. The exit code is 1 if one has expired or
-    the last try to renew one has failed.
+    Those of servers that use the storage are shown too. The exit code is 1 if one is not in date,
+    or the last try to renew it or to put it in place has failed.
     """
     from tlsio.acme.plans.survey import survey  # noqa: PLC0415 - the extra may be missing
 
@@ -181,11 +182,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
         print_standings(found, now)
     else:
         click.echo(f"There are no certificates in {shown_storage(storage)}.")
-    return (
-        FINDING
-        if any(one.trouble.message or one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found)
-        else 0
-    )
+    return FINDING if any(map(_is_wrong, found)) else 0
 
 
 @acme.command(
@@ -215,21 +212,20 @@ def revoke(  # noqa: PLR0913 - one for each option
     """Revoke the certificate called NAME, for instance because others have its key.
 
     One that a server has obtained needs --server, unless it is of Let's Encrypt; the server
-    replaces it by itself.
+    replaces it by itself. If --renew cannot revoke the old one, `tlsio acme renew` tries again.
     """
 
-    async def run(opened: Storage) -> Plan:
-        plan = await _plan_of_server(opened, name, server, server_ca)
-        if plan is None or is_renewed:
-            [plan] = await _plans(opened, (name,))
+    async def run(opened: Storage) -> tuple[Plan, bool]:
+        of_server = await _plan_of_server(opened, name, server, server_ca)
+        [plan] = await _plans(opened, (name,)) if of_server is None or is_renewed else [of_server]
         await _keeper(opened).revoke(plan, reason, is_renewed=is_renewed)
-        return plan
+        return plan, plan is of_server
 
-    plan = run_with_storage(storage, storage_secret_file, run)
+    plan, is_of_server = run_with_storage(storage, storage_secret_file, run)
     if is_json():
         print_json({"names": list(plan.names), "revoked": True, "renewed": is_renewed})
     else:
-        after = "; it is not renewed any more" if plan.is_renewed else "; the server replaces it"
+        after = "; the server replaces it" if is_of_server else "; it is not renewed any more"
         click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else after}")
 
 
@@ -312,6 +308,13 @@ def import_(folder: str, *, storage: str | None, storage_secret_file: str | None
 
 
 acme.add_command(account)
+
+
+def _is_wrong(one: Standing) -> bool:
+    return bool(one.trouble.message or one.trouble.failures or one.deployment.failures or one.unrevoked) or one.reason in {
+        "expired",
+        "not_yet_valid",
+    }
 
 
 def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.keeper import Outcome
     from tlsio.acme.plans.survey import Standing
 
@@ -25,6 +26,7 @@ _REASONS = {
     "time": "by its age",
     "emergency": "it ends soon",
     "expired": "it has expired",
+    "not_yet_valid": "it is not valid yet",
     "missing": "there is none",
     "revoked": "it was revoked",
     "names": "other names",
@@ -88,15 +90,21 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
     Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, no_color=is_plain).print(table)
     for one in found:
         if one.trouble.failures or one.trouble.message:
-            count = (
-                "The last try failed"
-                if not one.trouble.failures
-                else f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
-            )
-            then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
-            click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
-            if one.trouble.hint is not None and (hint := for_people(one.trouble.hint, is_hint=True)):
-                click.echo(f"  {hint}")
+            _print_trouble(one.names[0], "", one.trouble)
+        if one.deployment.failures:
+            _print_trouble(one.names[0], " to put the certificate in place", one.deployment)
+        if one.unrevoked:
+            what = "a certificate that was replaced is" if one.unrevoked == 1 else f"{one.unrevoked} certificates that were replaced are"
+            click.secho(f"{one.names[0]}: {what} not revoked yet; `tlsio acme renew` tries again", fg="red")
+
+
+def _print_trouble(name: str, aim: str, trouble: Trouble) -> None:
+    number = trouble.failures
+    count = f"{number} {'try' if number == 1 else 'tries'}{aim} failed" if number else "The last try failed"
+    then = "" if trouble.next_try is None else f", the next is {print_instant(trouble.next_try)}"
+    click.secho(f"{name}: {count}{then}: {for_people(trouble.message or '')}", fg="red")
+    if trouble.hint is not None and (hint := for_people(trouble.hint, is_hint=True)):
+        click.echo(f"  {hint}")
 
 
 def _end(one: Standing, now: datetime) -> str:

@@ -836,6 +836,8 @@ class Gate:
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""
+    def forget(self) -> None:
+        """Ask the server again about each server name. Any thread may call it."""
     def set_wants(
         self,
         hello: bool,

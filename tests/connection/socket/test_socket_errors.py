@@ -188,16 +188,19 @@ async def test_exception_of_a_servers_listener_ends_that_socket_only(net: Net, e
         raise ZeroDivisionError(event)
 
     def listener(sock: tlsio.TLSSocket) -> None:
-        if next(turn) > 0:
+        accepted.append(sock)
+        if len(accepted) > 1:
             sock.on("data", sock.write)
         elif event == "secure_connection":
             fail()
         else:
             sock.on(event, fail)  # type: ignore[call-overload]
 
-    turn = iter(range(2))
+    accepted: list[tlsio.TLSSocket] = []
     async with net.serve(listener) as server:
-        bad, good = await net.connect(server), await net.connect(server)
+        bad = await net.connect(server)
+        await until(lambda: accepted)
+        good = await net.connect(server)
         bad.end(b"x" if event == "data" else None)
         with pytest.raises(tlsio.TLSError):
             await bad.readexactly(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ redirect = 80
 redirect_status = 301
 metrics = "[::1]:9100"
 wsgi_threads = 20
+handshake_threads = "auto"
 
 [[site]]
 cert = "a.pem"
@@ -75,7 +77,8 @@ def test_a_file(tmp_path: Path) -> None:
             Site(cert=Path("/keys/b.pem"), ca=(FOLDER / "clients.pem",), client_cert="optional"),
         ),
         limits=Limits(header_timeout=5, max_body_bytes=1000, min_rate=None),
-        redirect=80, redirect_status=301, metrics=Address("::1", 9100), wsgi_threads=20, hsts=HSTS(max_age=300, include_subdomains=True),
+        redirect=80, redirect_status=301, metrics=Address("::1", 9100), wsgi_threads=20, handshake_threads="auto",
+        hsts=HSTS(max_age=300, include_subdomains=True),
     )  # fmt: skip
     assert found.files == (FOLDER / "a.pem", FOLDER / "a.key", Path("/keys/b.pem"), FOLDER / "clients.pem")
 
@@ -122,6 +125,9 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "redirect": 65536}, "redirect must be from 0 to 65535", None),
         ({"app": "a:b", "redirect_status": 302}, "redirect_status is 302", "It is 308 or 301"),
         ({"app": "a:b", "wsgi_threads": 0}, "wsgi_threads must be from 1 to 1000", None),
+        ({"app": "a:b", "handshake_threads": "many"}, "handshake_threads must be a whole number or auto, got 'many'", None),
+        ({"app": "a:b", "handshake_threads": True}, "handshake_threads must be a whole number or auto, got True", None),
+        ({"app": "a:b", "handshake_threads": 257}, "handshake_threads must be from 0 to 256", None),
         *(
             ({"app": "a:b", "metrics": value}, "metrics must be an address and a port, such as 127.0.0.1:9100", None)
             for value in (9100, "9100", "127.0.0.1", "::1:9100", "localhost:65536", ":9100", "http://localhost:9100")
@@ -233,6 +239,13 @@ def test_limits_are_split_between_workers() -> None:
     settings = Settings(app="a:b", workers=4, max_connections=15, max_handshakes=4, max_connections_per_address=3)
     options = settings.server_options()
     assert (options["max_connections"], options["max_handshakes"], options["max_connections_per_address"]) == (3, 1, 3)
+
+
+@pytest.mark.parametrize(("workers", "given", "expected"), [(1, "auto", 7), (2, "auto", 3), (8, "auto", 1), (4, 3, 3), (4, 0, 0)])
+def test_cores_are_divided_among_the_workers(workers: int, given: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number holds for each of them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    assert Settings(app="a:b", workers=workers, handshake_threads=given).server_options()["handshake_threads"] == expected
 
 
 @pytest.mark.parametrize(

@@ -697,3 +697,36 @@ async def test_plain_http_is_told_to_use_https() -> None:
         writer.close()
         await writer.wait_closed()
     assert (status, b"https://" in body) == (400, True)
+
+
+@pytest.mark.parametrize("white", [b" ", b"\t", b" \t "])
+async def test_white_space_around_a_value_is_no_part_of_it(white: bytes) -> None:
+    """RFC 9110, section 5.5: of the host, an expectation, a coding (llhttp refuses tabs there), and in the scope."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"a")
+        await echo(scope, receive, send)
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost#\r\nExpect:#100-continue#\r\nTransfer-Encoding: chunked \r\nA:#b c#\r\nConnection: close\r\n\r\n"
+    async with serving(app) as server, asyncio.timeout(5):
+        answer = await exchange(server, head.replace(b"#", white) + b"2\r\nhi\r\n0\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"200"]
+    assert seen == [b"b c"]
+
+
+async def test_options_for_the_whole_server_is_below_no_path() -> None:
+    """RFC 9112, section 3.2.4, with a `root_path`."""
+    async with serving(root_path="/app") as server:
+        answer = await exchange(server, get().replace(b"GET /", b"OPTIONS *"))
+    assert split(answer)[::2] == (200, b"OPTIONS * ")
+
+
+@pytest.mark.parametrize(
+    "lines", [b"Connection: Upgrade\r\nConnection: keep-alive\r\n", b"Connection: keep-alive\r\nConnection: Upgrade \r\n"]
+)
+async def test_a_handshake_with_two_connection_headers(lines: bytes) -> None:
+    """RFC 9110, section 5.3: they are one list."""
+    async with serving(echo_both) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send((WEBSOCKET % (b"GET", b"1.1", b"")).replace(b"Connection: Upgrade\r\n", lines))
+        assert (await sock.readuntil(b"\r\n")).split()[1] == b"101"

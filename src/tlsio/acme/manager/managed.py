@@ -85,8 +85,8 @@ class Managed:
         return Life(obtained_at if obtained_at is not None and begin <= obtained_at < end else begin, end)
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether there is a certificate that has not expired."""
-        return self.certificate is not None and now < self.certificate.not_after
+        """Whether there is a certificate that is in date."""
+        return self.certificate is not None and self.certificate.is_valid(now)
 
     def find_renewal(self, now: datetime) -> Renewal:
         """Return when a new certificate is needed, and why."""
@@ -95,6 +95,8 @@ class Managed:
             return Renewal(now, "missing")
         if now >= certificate.not_after:
             return Renewal(now, "expired")
+        if now < certificate.valid_from:
+            return Renewal(now, "not_yet_valid")
         if not certificate.covers(self.names):
             return Renewal(now, "names")
         if self.renew_over == facts.fingerprint:

@@ -28,6 +28,7 @@ from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
+from tlsio.model.instants import print_instant
 
 if TYPE_CHECKING:
     import random
@@ -297,6 +298,10 @@ class Orders:
             raise _unusable(certificate, f"is not for {missing}", "It is another one than was ordered: ask the authority.")
         if certificate.not_after <= self._clock():
             raise _unusable(certificate, "has expired already", "Check the clock of this machine.")
+        if self._clock() < certificate.valid_from:
+            # Not kept until then: it would take the place of the present one in the storage.
+            begin = print_instant(certificate.not_before)
+            raise _unusable(certificate, f"is not valid before {begin}", "Check the clocks of this machine and of the issuer.")
 
     # ---- results
 

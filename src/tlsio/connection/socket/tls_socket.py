@@ -262,7 +262,7 @@ class TLSSocket(SocketClosing):
         if self._connection.writable_length <= self._high_water:
             return
         if self._drain_waiters is None:
-            self._drain_waiters = set()
+            self._drain_waiters = {}
         self._connection.await_drain()
         await wait_in(self._drain_waiters)
         self._check_writable()

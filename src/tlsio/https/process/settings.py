@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tlsio.connection.context.file_source import FileSource
+from tlsio.connection.server.threads import count_threads
 from tlsio.https.applications.wsgi import DEFAULT_THREADS, MOST_THREADS
 from tlsio.https.layers.hsts import HSTS
 from tlsio.https.limits import Limits
@@ -20,6 +21,7 @@ from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
 from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
+from tlsio.model.options.server import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,6 +106,8 @@ class Settings:
         max_connections: Of all workers together, each of which gets the same part, rounded down;
             as `max_handshakes`.
         max_connections_per_address: Of one client's address, in each worker.
+        handshake_threads: In each worker, as of `tlsio.create_server`; "auto" divides the cores
+            among the workers.
         proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
         strict_host: As of `tlsio.https.Server`.
         hsts: Send Strict-Transport-Security; None: no.
@@ -134,6 +138,7 @@ class Settings:
     max_connections: int | None = None
     max_connections_per_address: int | None = None
     max_handshakes: int | None = None
+    handshake_threads: int | Literal["auto"] = 0
     limits: Limits = field(default_factory=Limits)
     proxy_protocol: tuple[str, ...] = ()
     forwarded_allow_ips: tuple[str, ...] = ()
@@ -164,6 +169,8 @@ class Settings:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
         check_int("wsgi_threads", self.wsgi_threads, 1, MOST_THREADS)
+        if self.handshake_threads != "auto":
+            check_int("handshake_threads", self.handshake_threads, 0, MAX_THREADS)
         check_status(self.redirect_status)
         if self.redirect is not None:
             check_int("redirect", self.redirect, 0, _MAX_PORT)
@@ -206,7 +213,10 @@ class Settings:
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
-        options: dict[str, Any] = {"max_connections_per_address": self.max_connections_per_address}
+        options: dict[str, Any] = {
+            "max_connections_per_address": self.max_connections_per_address,
+            "handshake_threads": count_threads(self.handshake_threads, processes=self.workers),
+        }
         # Rounded down: all parts together must not exceed the limit of the whole server.
         for name in _SPLIT:
             if (whole := getattr(self, name)) is not None:
@@ -330,12 +340,12 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         return folder / value
     if kind.startswith("Address"):
         return _parse_address(label, value)
-    if choices := _choices(kind):
-        if value not in choices:
-            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
+    choices, name = _choices(kind), kind.partition(" ")[0]
+    if value in choices:
         return value
-    name = kind.partition(" ")[0]
-    types, words = _TYPES[name]
+    types, words = _TYPES.get(name, ((), f"one of {', '.join(choices)}"))
+    if types and choices:
+        words += f" or {', '.join(choices)}"
     if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
         raise ConfigError(f"{label} must be {words}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return value

@@ -52,8 +52,13 @@ _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # RFC 9110, section 6.5.1: they have no place in trailers. llhttp obeys them there nevertheless:
 # after `Connection: close` it drops what follows, though the response was not the last one.
 _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
+# RFC 9110, section 5.5: it is excluded before a value is evaluated. llhttp leaves what follows one.
+_WHITESPACE = b" \t"
 _SEPARATORS = 4  # bytes of a header line besides name and value
 _MOST_HELD = 65536  # bytes of a body above which reading pauses, until the application has received them
+# Requests that wait for their turn, from which on nothing is read. Until then, a client that goes
+# is noticed. One read may bring hundreds: they are small.
+_MOST_WAITING = 16
 
 
 class _RefusedError(Exception):
@@ -141,7 +146,7 @@ class Http1Protocol(asyncio.Protocol):
         self._silent_bytes = 0  # received since the parser reported anything
         # Flow control, and limits in time: `_deadline` is that of a head, or of the next request.
         self.is_full = self._reading_paused = False
-        self._writers: Waiters = set()
+        self._writers: Waiters = {}
         self._deadline = Deadline(self.loop, self._is_late)
         self._reading = Pace(self.loop, self._limits, self._sends_too_slowly)
         self._writing = Pace(self.loop, self._limits, self._reads_too_slowly, ahead=AHEAD, acknowledged=connection.acknowledged)
@@ -213,9 +218,9 @@ class Http1Protocol(asyncio.Protocol):
             self._deadline.set(ON_ITS_WAY)
 
     def _idle_time(self) -> float:
-        """Return the seconds since the last response; 0.0: there was none."""
+        """Return the seconds since the last response; 0.0: there was no request."""
         left = self._deadline.left
-        return 0.0 if left is None or self._latest is None else self._keep_alive - left
+        return 0.0 if left is None or not self._url else self._keep_alive - left
 
     # ---- the parser calls
 
@@ -250,7 +255,7 @@ class Http1Protocol(asyncio.Protocol):
         limits = self._limits
         if self._head_bytes > limits.max_header_bytes or self._head_fields > limits.max_headers:
             self._stop(_HEAD_TOO_LARGE if self._head_bytes > limits.max_header_bytes else _TOO_MANY_HEADERS)
-        name = name.lower()
+        name, value = name.lower(), value.strip(_WHITESPACE)
         if self._is_in_head:
             self._headers.append((name, value))
             if name in _FRAMING:
@@ -303,7 +308,8 @@ class Http1Protocol(asyncio.Protocol):
         """Call the application, after the requests before this one."""
         raw_path, _, query = self._url.partition(b"?")
         path = raw_path.decode("ascii")
-        root_path = self.service.config.root_path
+        # RFC 9112, section 3.2.4: the target `*` is the server, which is below no path.
+        root_path = "" if raw_path == b"*" else self.service.config.root_path
         scope = self._connection.scope(
             "http",
             version,
@@ -335,8 +341,10 @@ class Http1Protocol(asyncio.Protocol):
         most = self._limits.max_body_bytes
         if most is not None and self._body_bytes > most:
             self._stop(_BODY_TOO_LARGE)
-        if self._latest is not None and self._latest.take_body(body) > _MOST_HELD:
-            self.pause_reading()
+        if self._latest is not None:
+            self._latest.take_body(body)
+            if self._latest.held > _MOST_HELD:
+                self.pause_reading()
 
     def on_message_complete(self) -> None:
         """Take the end of the request."""
@@ -349,8 +357,8 @@ class Http1Protocol(asyncio.Protocol):
             return
         if self._latest is not None:
             self._latest.end_request()
-        if self._running is None:
-            self._deadline.set(self._keep_alive)  # the response was complete before the request
+        if self._running is None:  # the response was complete before the request
+            self._await_request()
 
     # ---- an Upgrade
 
@@ -398,7 +406,7 @@ class Http1Protocol(asyncio.Protocol):
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
         if self._is_retiring:
             self._refuse(_STOPPING)
-        elif self._running is not None:
+        elif self._running is not None or self.is_full:
             self._refuse(_NOT_ALONE)
         else:
             self._end_limits()
@@ -427,9 +435,11 @@ class Http1Protocol(asyncio.Protocol):
             self.transport.pause_reading()
             self._watch_body()
 
-    def resume_reading(self) -> None:
-        """Let the client go on."""
-        if self._reading_paused:
+    def read_on(self) -> None:
+        """Let the client go on, unless too much of what it has sent waits already."""
+        if not self._reading_paused or len(self._pipeline) >= _MOST_WAITING:
+            return
+        if self._latest is None or self._latest.held <= _MOST_HELD:
             self._reading_paused = False
             self.transport.resume_reading()
             self._watch_body()
@@ -442,16 +452,21 @@ class Http1Protocol(asyncio.Protocol):
             self.transport.close()
         elif self._pipeline:
             if not self.transport.is_closing():
-                self.resume_reading()
                 self._running = self._pipeline.popleft()
+                self.read_on()
                 self._running.start(self._call)
         elif self._last_words is not None:
             self._say_last_words()
         else:
-            if self._reading_paused:
-                self.resume_reading()
+            self._latest = None
+            self.read_on()
             if not self._is_in_head:  # the next request is limited by header_timeout
-                self._deadline.set(self._keep_alive)
+                self._await_request()
+
+    def _await_request(self) -> None:
+        """Keep nothing of the last request, which may be the last for long."""
+        self._latest, self._headers = None, []
+        self._deadline.set(self._keep_alive)
 
     # ---- limits
 
@@ -491,12 +506,14 @@ class Http1Protocol(asyncio.Protocol):
         """Answer with an error, after the responses that are due before, and close."""
         if self.transport.is_closing() or self._last_words is not None:
             return
-        self._end_limits()
+        self._deadline.end()
+        self._reading.end()
         status, text = refusal
         _log.info("%s: %d: %s", self._connection.client_text, status, text)
         self._last_words = error_response(refusal, self.service.state.default_headers)
         if self._is_in_body and self._pipeline:
             self._pipeline.pop()  # the latest request: it is the one that is refused
+            self._latest = self._pipeline[-1] if self._pipeline else self._running
             self._is_in_body = False
         running = self._running
         if not self._is_in_body:

@@ -39,7 +39,7 @@ class _Connections(set[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiters: Waiters = set()
+        self._waiters: Waiters = {}
 
     async def wait(self) -> None:
         """Wait until the last connection has ended."""

@@ -35,6 +35,8 @@ tio_context *tio_context_new(void) {
 
 void tio_context_retain(tio_context *ctx) { atomic_fetch_add(&ctx->owners, 1); }
 
+int tio_context_is_shared(tio_context *ctx) { return atomic_load(&ctx->owners) > 1; }
+
 void tio_context_release(tio_context *ctx) {
     if (!ctx || atomic_fetch_sub(&ctx->owners, 1) != 1) return;
     SSL_CTX_free(ctx->ssl);

@@ -549,6 +549,7 @@ static void step(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     uint8_t question = c->question, was_handshake = (uint8_t)tio_conn_is_handshake(c);
     tio_reactor_resume(r, c);
+    if (c->question == TIO_ASK_HELLO && tio_gate_answer(c, r->pool != NULL)) tio_reactor_resume(r, c);
     if (c->phase == TIO_BROKEN) report_failure(r, c);
     else if (was_handshake && c->phase == TIO_OPEN) tio_notify(r, s, TIO_NOTICE_OPENED);
     else if (c->question != question && c->question != TIO_NO_QUESTION) tio_notify(r, s, TIO_NOTICE_QUESTION);

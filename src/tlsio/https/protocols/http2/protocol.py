@@ -17,6 +17,7 @@ import logging
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tlsio.connection.waiters import wait_in
 from tlsio.https.deadline import AHEAD, Deadline, Pace
 from tlsio.https.protocols.http2.engine import Engine, ErrorCodes
 from tlsio.https.protocols.http2.fields import MalformedError, describe, parse_request
@@ -33,11 +34,12 @@ from tlsio.https.protocols.http2.request import RequestStream
 from tlsio.https.protocols.http2.websocket import WebSocketStream
 
 if TYPE_CHECKING:
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.connection import Connection
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.fields import RequestHead
-    from tlsio.https.protocols.http2.stream import Signal, Stream
+    from tlsio.https.protocols.http2.stream import Stream
     from tlsio.https.protocols.service import Service
 
 __all__ = ["Http2Protocol"]
@@ -217,12 +219,12 @@ class Http2Protocol(asyncio.Protocol):
     def _is_idle_too_long(self) -> None:
         self._close(ErrorCodes.NO_ERROR)
 
-    async def wait_for_body(self, stream: Stream, news: Signal) -> None:
+    async def wait_for_body(self, stream: Stream, news: Waiters) -> None:
         """Wait for more of a request's body; `min_rate` limits the time."""
         self._waiting_for_body.add(stream)
         self._reading.wait()
         try:
-            await news.wait()
+            await wait_in(news)
         finally:
             self._waiting_for_body.discard(stream)
             if not self._waiting_for_body:
@@ -262,7 +264,9 @@ class Http2Protocol(asyncio.Protocol):
             self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
             self._connection.refused(describe(headers), _BAD_REQUEST)
         except RefusedError as refusal:
-            self.log.info("%s, stream %d: %d: %s", self._connection.client_text, stream_id, refusal.status, refusal)
+            self.log.info(
+                "%s, stream %d: the request was refused: %d: %s", self._connection.client_text, stream_id, refusal.status, refusal
+            )
             has_body = (b":method", b"HEAD") not in headers
             self.answer(stream_id, refusal, is_request_ended=is_ended, has_body=has_body)
             self._connection.refused(describe(headers), refusal.status)
