@@ -133,7 +133,12 @@ async def test_a_message_of_other_bytes_and_a_length_over_http11() -> None:
 
 @pytest.mark.parametrize(
     ("status", "length", "expected", "body"),
-    [(403, b"50", 403, b"no"), (204, b"2", 204, b""), (101, b"2", 500, b""), ("403", b"2", 500, b"")],
+    [
+        (403, b"50", 403, b"no"),
+        (204, b"2", 204, b""),
+        (101, b"2", 500, b"Internal Server Error"),
+        ("403", b"2", 500, b"Internal Server Error"),
+    ],
 )
 async def test_a_response_in_place_of_a_websocket(status: Any, length: bytes, expected: int, body: bytes) -> None:
     """Over HTTP/2 as over HTTP/1.1: without a wrong length, a body that has no place, or a status that is none."""

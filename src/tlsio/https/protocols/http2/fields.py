@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.protocols.http2.engine import Header
 
-__all__ = ["MalformedError", "RefusedError", "RequestHead", "describe", "parse_request", "response_head", "response_headers"]
+__all__ = ["MalformedError", "RequestHead", "describe", "parse_request", "response_head", "response_headers"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _METHOD = _NAME = re.compile(_TOKEN)
@@ -33,21 +33,6 @@ _NAMES_CACHED = 512  # applications use the same names again and again
 
 class MalformedError(Exception):
     """A request that RFC 9113, section 8.1.1, calls malformed: its stream is reset."""
-
-
-class RefusedError(Exception):
-    """A request that is answered without the application.
-
-    Attributes:
-        status: Of the answer.
-        headers: Of the answer.
-    """
-
-    def __init__(self, status: int, headers: list[Header] | None = None) -> None:
-        """Answer with this."""
-        super().__init__(status)
-        self.status = status
-        self.headers = headers or []
 
 
 class RequestHead(NamedTuple):
