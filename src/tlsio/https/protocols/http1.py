@@ -118,7 +118,7 @@ class Http1Protocol(asyncio.Protocol):
             self._upgrade(rest)
         elif self._reader.is_in_body:
             self._watch_body()
-        else:
+        elif self._reader.is_in_head:
             self._watch_head()
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -275,7 +275,8 @@ class Http1Protocol(asyncio.Protocol):
             self._say_last_words()
         else:
             self._latest = None
-            self.read_on()
+            if self._reading_paused:
+                self.read_on()
             if not self._reader.is_in_head:  # the next request is limited by header_timeout
                 self._await_request()
 
