@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tlsio.cli.acme_options import (
     shown_storage,
     storage_options,
 )
-from tlsio.cli.acme_print import print_outcomes, print_standings
+from tlsio.cli.acme_print import print_dropped, print_outcomes, print_standings
 from tlsio.cli.confirmation import confirm, yes_option
 from tlsio.cli.failures import FINDING, report
 from tlsio.cli.help import Group
@@ -108,12 +109,16 @@ def obtain(names: tuple[str, ...], *, storage: str | None, storage_secret_file: 
     terms_agreed, bound = options.pop("agree_tos"), external_account(options.pop("eab_kid"), options.pop("eab_hmac_file"))
     plan = _plan(names, options)
 
-    async def run(opened: Storage) -> Outcome:
+    async def run(opened: Storage) -> tuple[Plan | None, Outcome]:
+        old = await _plan_called(opened, plan.name)
         keeper = _keeper(opened, terms_agreed=terms_agreed, external_account=bound)
         with progress(f"Obtaining a certificate for {', '.join(plan.names)}"):
-            return await keeper.obtain(plan, is_forced=force)
+            return old, await keeper.obtain(plan, is_forced=force)
 
-    print_outcomes([run_with_storage(storage, storage_secret_file, run)], note=", and kept: --force obtains another")
+    old, outcome = run_with_storage(storage, storage_secret_file, run)
+    print_outcomes([outcome], note=", and kept: --force obtains another")
+    if old is not None:
+        print_dropped(old, plan)
 
 
 @acme.command(
@@ -363,6 +368,15 @@ def _keeper(storage: Storage, **options: Any) -> Keeper:
     from tlsio.acme.plans.keeper import Keeper  # noqa: PLC0415 - the extra may be missing
 
     return Keeper(storage, **options)
+
+
+async def _plan_called(storage: Storage, name: str) -> Plan | None:
+    """Return the plan that a new one would replace; None: there is none, or it cannot be read."""
+    from tlsio.acme.plans.plan import load_plan  # noqa: PLC0415 - the extra may be missing
+
+    with suppress(StoreError):
+        return await load_plan(storage, name)
+    return None
 
 
 async def _plan_of_server(storage: Storage, name: str, server: str, server_ca: str | None) -> Plan | None:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.keeper import Outcome
+    from tlsio.acme.plans.plan import Plan
     from tlsio.acme.plans.survey import Standing
 
-__all__ = ["print_outcomes", "print_standings"]
+__all__ = ["print_dropped", "print_outcomes", "print_standings"]
 
 _WIDE = 200  # columns of a table where the output is no terminal
 _REASONS = {
@@ -51,6 +52,17 @@ def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "", place: str = 
         click.echo(f"{', '.join(one.plan.names)}: {_describe(one, note)}")
         if one.plan.cert is not None and (one.state == "obtained" or (one.state == "kept" and note)):
             click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
+
+
+def print_dropped(old: Plan, new: Plan) -> None:
+    """Print what renewals no longer do, because a new plan has replaced an old one."""
+    lost = [f"--{name.replace('_', '-')}" for name in ("cert", "key") if getattr(old, name) and not getattr(new, name)]
+    lost += [
+        f"--{kind}-hook" for kind in ("pre", "post", "deploy") if set(getattr(old, f"{kind}_hooks")) - set(getattr(new, f"{kind}_hooks"))
+    ]
+    lost += sorted(set(old.names) - set(new.names))
+    if lost:
+        click.echo(f"The new plan drops what the previous one had: {', '.join(lost)}", err=True)
 
 
 def _describe(one: Outcome, note: str) -> str:
