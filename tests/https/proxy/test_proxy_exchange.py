@@ -344,6 +344,19 @@ class TestExpect:
             assert split(await read_until(sock, b"abc"))[0] == 200
 
 
+NODE_LEAVES = """
+const [port, ca] = process.argv.slice(1);
+const session = require('http2').connect(`https://localhost:${port}`, { ca: require('fs').readFileSync(ca) });
+const first = session.request({ ':method': 'POST', ':path': '/first' }, { endStream: false });
+first.on('error', () => {});
+first.on('close', () => {
+  const second = session.request({ ':path': '/second' });
+  second.on('data', (data) => process.stdout.write(data)).on('end', () => session.close());
+});
+session.ping(() => setTimeout(() => first.close(8), 50));
+"""
+
+
 class TestConnections:
     """Those to the backend, between requests and after them."""
 
@@ -397,6 +410,22 @@ class TestConnections:
             await backend.all_left.wait()
         assert got.startswith(b"POST / ")
         assert not got.endswith(b"0\r\n\r\n")
+
+    @pytest.mark.slow
+    async def test_a_client_that_leaves_before_its_body(self, ca: str) -> None:
+        """The backend gets nothing: a head without a length would be a whole request."""
+        paths: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                paths.append((await head_of(reader)).split()[1])
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        async with proxying(answer) as (server, _):
+            command = [find("node", "nodejs"), "-e", NODE_LEAVES, str(server.port), ca]
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+            assert (await process.communicate())[0] == b"ok"
+        assert paths == [b"/second"]
 
     async def test_a_backend_that_closes_in_the_body(self) -> None:
         """Without a response: 502, and the client may send the rest."""
