@@ -18,6 +18,8 @@ from certbot_peer import copied
 from pebble import Pebble
 from ports import own_port
 from tlsio.acme.certbot import import_tree
+from tlsio.acme.issuers.issuer import Limits
+from tlsio.acme.manager.duplicates import Duplicates
 from tlsio.acme.plans import keeper as keeper_module
 from tlsio.acme.plans.keeper import Keeper
 from tlsio.acme.plans.plan import Plan, load_plan, load_plans
@@ -27,10 +29,13 @@ from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ACMEError, ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from acme_proxy import Request
     from certbot_peer import Certbot
+    from tlsio.acme.issuers.acme_issuer import ACMEIssuer
+    from tlsio.acme.solvers.solver import Solver
 
 NAME = "kept.example.com"
 
@@ -120,6 +125,38 @@ async def test_each_failed_order_counts(pebble: Pebble, tmp_path: Path) -> None:
             await keeper.obtain(plan)
         counts.append((await keeper.look(plan)).trouble.failures)
     assert counts == [2, 4, 5]
+
+
+class Counting(Keeper):
+    """A keeper of an authority that issues two certificates for the same names in a week."""
+
+    def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
+        """Return it, with that limit."""
+        found = super().issuer(plan, solvers)
+        found.limits = Limits(duplicates=2)
+        return found
+
+
+@pytest.mark.slow
+async def test_certificates_for_the_same_names_count_as_those_of_a_server(pebble: Pebble, tmp_path: Path) -> None:
+    """In one place of the storage. A renewal that names the old certificate does not count."""
+    plan, clock = make_plan(pebble, tmp_path, names=("counted.example.com",)), Clock()
+    keeper = Counting(MemoryStorage(), terms_agreed=True, clock=clock)
+    await keeper.obtain(plan)
+    await keeper.renew(plan, is_forced=True)
+    issuer = keeper.issuer(plan).name
+    assert await Duplicates(keeper.storage, clock).find_wait(issuer, plan.names, 2) is None
+    await Duplicates(keeper.storage, clock).note(issuer, plan.names)  # as a server with this storage does
+    orders = pebble.log.count("order-plz")
+    for name in await keeper.storage.list("certificates"):
+        await keeper.storage.delete(name)
+    with pytest.raises(ConfigError, match="within a week") as caught:
+        await keeper.obtain(plan)
+    assert caught.value.code == "ERR_ACME_NOT_YET"
+    assert pebble.log.count("order-plz") == orders
+    assert (await keeper.look(plan)).trouble.failures == 0
+    clock.now += timedelta(days=7)
+    assert (await keeper.obtain(plan)).state == "obtained"
 
 
 @pytest.mark.slow

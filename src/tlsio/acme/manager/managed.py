@@ -110,6 +110,16 @@ class Managed:
         waits = [self.order_after, None if self.renew_over is not None else self.trouble.next_try]
         return max([renewal.at, *(time for time in waits if time is not None)])
 
+    def find_replaced(self, issuer: str) -> bytes | None:
+        """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
+
+        Such an order counts in few limits. Not after a failure, which may be due to it.
+        """
+        certificate = self.certificate
+        if certificate is None or certificate.issuer != issuer or self.facts.window is None or self.trouble.failures:
+            return None
+        return certificate.leaf
+
     def is_worse_than(self, found: Found, now: datetime) -> bool:
         """Whether a certificate of the storage should take the place of the present one."""
         if self.certificate is None:

@@ -6,47 +6,38 @@ finds.
 
 from __future__ import annotations
 
-import logging
 import random
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.acme.issuers.acme_issuer import ACMEIssuer, issuer_name
-from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_wait
-from tlsio.acme.manager.certificate import Certificate
-from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import Found, Records
-from tlsio.acme.manager.renewal import Renewal, choose_in_window, choose_time
+from tlsio.acme.manager.renewal import Renewal
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver, is_delivered
 from tlsio.acme.plans.deployment import Deployments
-from tlsio.acme.plans.hooks import run_hooks
+from tlsio.acme.plans.ordering import Ordering, ask_renewal_info
 from tlsio.acme.plans.places import STAGING
 from tlsio.acme.plans.plan import load_plan, store_plan
 from tlsio.acme.plans.revocations import load_revocations, note_revocation, store_revocations
-from tlsio.acme.plans.solvers import solving
 from tlsio.acme.storage.memory_storage import MemoryStorage
-from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError, add_hint
+from tlsio.model.errors import StoreError, TLSError, add_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tlsio.acme.client.account_key import ExternalAccount
+    from tlsio.acme.manager.certificate import Certificate
     from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Lock, Storage
 
 __all__ = ["Keeper", "Outcome"]
-
-_log = logging.getLogger("tlsio.acme")
-
-# Let's Encrypt: five failed authorizations of a name, account and hour.
-_FAILURES_AN_HOUR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,26 +246,8 @@ class Keeper:
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
                 return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
-
-            async def may_repeat(error: TLSError) -> bool:
-                """Count each failed order, of which one call may make several."""
-                nonlocal trouble
-                worse = self._worse(trouble, found, error)
-                if worse.count_recent(self._clock()) >= _FAILURES_AN_HOUR:
-                    return False
-                trouble = worse
-                await records.save_trouble(plan.names, trouble, lock)
-                return True
-
-            try:
-                new = await self._issue(plan, found, may_repeat)
-            except (ConfigError, StoreError, UsageError):  # of this side: no reason to leave the authority alone
-                raise
-            except TLSError as error:
-                await records.save_trouble(plan.names, self._worse(trouble, found, error), lock)
-                raise
-            await records.save(plan.names, new, lock)
-            await records.save_trouble(plan.names, NO_TROUBLE, lock)
+            ordering = Ordering(plan, records=records, lock=lock, make_issuer=self.issuer, clock=self._clock, chance=self._chance)
+            new = await ordering.obtain(found, trouble)
             begun = await self._deployments.begin(plan, new.certificate, lock)
         if is_new:
             await store_plan(self.storage, plan)
@@ -297,57 +270,14 @@ class Keeper:
         await self._deployments.deploy(plan, certificate, begun)
         return Outcome(plan, "obtained", certificate, renewal)
 
-    async def _issue(self, plan: Plan, found: Found | None, may_repeat: Callable[[TLSError], Awaitable[bool]]) -> Found:
-        """Order a certificate, between the hooks."""
-        try:
-            await run_hooks(plan.pre_hooks, plan)
-            async with solving(plan, self.storage) as solvers:
-                issuer = self.issuer(plan, solvers)
-                replaced = None if found is None else found.certificate.leaf
-                issued = await issuer.issue(plan.names, replaces=replaced, may_repeat=may_repeat)
-        finally:
-            try:
-                await run_hooks(plan.post_hooks, plan)
-            except ConfigError as error:  # the result of the order matters more
-                _log.error("%s", error)
-        certificate = Certificate.of(issued, issuer.name)
-        facts = Facts(certificate.fingerprint, obtained_at=self._clock(), order_url=issued.order_url, profile=plan.profile)
-        return Found(certificate, await self._choose(issuer, certificate, facts))
-
-    def _worse(self, trouble: Trouble, found: Found | None, error: TLSError) -> Trouble:
-        now = self._clock()
-        wait = find_wait(trouble.failures + 1, None if found is None else max(found.certificate.not_after - now, timedelta()), self._chance)
-        asked = getattr(error, "retry_after", None)
-        if asked is not None:
-            wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
-        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message, error.hint)
-
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""
-        certificate, facts = found
+        facts = found.facts
         if facts.chosen is not None and facts.next_poll is not None and self._clock() < facts.next_poll:
             return found
-        found = Found(certificate, await self._choose(self.issuer(plan), certificate, facts))
+        found = await ask_renewal_info(self.issuer(plan), found, self._clock(), self._chance)
         await records.save_facts(plan.names, found, lock)
         return found
-
-    async def _choose(self, issuer: ACMEIssuer, certificate: Certificate, facts: Facts) -> Facts:
-        """Return the facts with the time to renew, which is chosen once for each suggestion."""
-        life = Managed(tuple(certificate.names), certificate=certificate, facts=facts).life
-        assert life is not None  # noqa: S101 - there is a certificate
-        if facts.chosen is None:
-            facts = replace(facts, chosen=choose_time(life, self._chance))
-        try:
-            info = await issuer.renewal_info(certificate.leaf)
-        except TLSError as error:
-            _log.warning("%s did not say when to renew %s: %s", issuer.name, ", ".join(sorted(certificate.names)), error)
-            return facts
-        if info is None:
-            return facts
-        facts = replace(facts, next_poll=self._clock() + timedelta(seconds=info.retry_after), explanation_url=info.explanation_url)
-        if facts.window == (info.start, info.end):
-            return facts
-        return replace(facts, window=(info.start, info.end), chosen=choose_in_window(info.start, info.end, self._chance))
 
 
 def _find_renewal(plan: Plan, found: Found | None, now: datetime) -> Renewal:

@@ -62,13 +62,16 @@ _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 async def check(settings: Settings) -> None:
     """Check everything that can be checked without listening: the application, files, options.
 
+    As `run`, it becomes the user and the group of the settings, for good.
+
     Raises:
         TLSError: what is wrong.
         OSError: a file cannot be read.
     """
-    find_account(settings.user, settings.group)
     _loop_factory(settings)
-    await _make_server(settings).check()
+    identity = _find_identity(settings)
+    _drop_rights(settings)
+    await _make_server(settings, None, identity).check()
 
 
 def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
@@ -212,7 +215,9 @@ class _Beside:
     def __init__(self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, settings: Settings) -> None:
         self._sockets = sockets
         automatic = self._automatic = _automatic_of(served, settings)
-        self._redirects = RedirectServer(status=settings.redirect_status, answer=None if automatic is None else automatic.http01.answer)
+        answer = None if automatic is None else automatic.http01.answer
+        is_http = not isinstance(settings.app, TCPTarget)
+        self._redirects = RedirectServer(status=settings.redirect_status if is_http else None, answer=answer)
         self._metrics = MetricsServer(served.collect, lambda: served.is_accepting, None if automatic is None else automatic.status)
 
     async def start(self) -> None:
@@ -395,14 +400,8 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
         identity: The options of a development certificate, if there are no sites.
     """
     if isinstance(settings.app, TCPTarget):
-        if settings.acme is not None:
-            raise ConfigError(
-                "Certificates are obtained for HTTP alone, and this server forwards TCP",
-                code="ERR_HTTPS_SETTINGS",
-                hint="Obtain one by `tlsio acme obtain`, with --cert and --key, and give these files.",
-            )
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
-        return TCPProxy(settings.app, **settings.connection_options(), **options)
+        return TCPProxy(settings.app, acme=settings.chosen_acme, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
 
 
@@ -538,8 +537,8 @@ async def _bind(host: str | None, port: int) -> list[socket.socket]:
         raise ConfigError(
             f"Port {port} needs rights that this user does not have",
             code="ERR_HTTPS_PORT",
-            hint=f"Give them to this Python: sudo setcap cap_net_bind_service+ep {python} "
-            "Or start as root with --user, or let systemd open the port by a .socket unit.",
+            hint="Start as root with --user, or let systemd open the port by a .socket unit. "
+            f"Or give this right to all programs of this Python: sudo setcap cap_net_bind_service+ep {python}",
         ) from error
 
 

@@ -59,6 +59,8 @@ class RequestHead(NamedTuple):
     def add_to(self, scope: dict[str, Any], root_path: str) -> dict[str, Any]:
         """Complete a scope of the connection."""
         path = self.path.decode("ascii")
+        if path == "*":  # RFC 9113, section 8.3.1: the whole server, which is below no path
+            root_path = ""
         scope["root_path"] = root_path
         scope["path"] = root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = root_path.encode("ascii") + self.path
