@@ -61,7 +61,7 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
     if is_http:
         if wrong := own.keys() & _OF_TCP.keys():
             raise click.UsageError(f"{_OF_TCP[min(wrong)]} cannot be combined with --http.")
-        from tlsio.https.proxy.http import HTTPProxy  # noqa: PLC0415 - needs another extra
+        from tlsio.https.proxy.http import HTTPProxy  # noqa: PLC0415 - the extra may be missing
 
         app = HTTPProxy(*target, **own)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from h2.connection import H2Connection
 
 import pki
 from foreign_peers import find
@@ -42,6 +43,7 @@ def client(server: Server, *, http2: bool) -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=client_context(), http1=not http2, http2=http2, base_url=f"https://localhost:{server.port}", timeout=20)
 
 
+NAMES = [(":scheme", "https"), (":authority", "localhost")]
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nmuch"
 
@@ -397,6 +399,28 @@ class TestConnections:
             await backend.all_left.wait()
         assert got.startswith(b"POST / ")
         assert not got.endswith(b"0\r\n\r\n")
+
+    async def test_a_client_that_leaves_before_its_body(self) -> None:
+        """The backend gets nothing: a head without a length would be a whole request."""
+        paths: list[bytes] = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                paths.append((await head_of(reader)).split()[1])
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        async with proxying(answer) as (server, _), await connect(server, "h2") as sock:
+            http = H2Connection()
+            http.initiate_connection()
+            http.send_headers(1, [(":method", "POST"), (":path", "/first"), *NAMES])
+            http.ping(b"answered")
+            await sock.send(http.data_to_send())
+            await read_until(sock, b"answered")  # the request has begun
+            http.reset_stream(1)
+            http.send_headers(3, [(":method", "GET"), (":path", "/second"), *NAMES], end_stream=True)
+            await sock.send(http.data_to_send())
+            await read_until(sock, b"ok")
+        assert paths == [b"/second"]
 
     async def test_a_backend_that_closes_in_the_body(self) -> None:
         """Without a response: 502, and the client may send the rest."""

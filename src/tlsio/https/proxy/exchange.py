@@ -41,11 +41,12 @@ class Exchange:
 
     Attributes:
         is_started: The client has a part of the response.
+        is_gone: The client left before it was known whether the request has a body.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         """Take ASGI's functions of a request."""
-        self.is_started = False
+        self.is_started = self.is_gone = False
         self._receive = receive
         self._send = send
         self._first: Message | None = None
@@ -60,6 +61,7 @@ class Exchange:
         if lengths:
             return lengths.get(b"content-length") != b"0"
         self._first = await self._receive()
+        self.is_gone = self._first["type"] == "http.disconnect"
         return bool(self._first.get("body")) or self._first.get("more_body", False)
 
     async def run(self, connection: BackendConnection, request: h11.Request) -> None:

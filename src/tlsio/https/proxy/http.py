@@ -90,6 +90,8 @@ class HTTPProxy:
             _log.info("A request was refused at %s %s: %s", scope["method"], printable(scope["path"]), error)
             await _refuse(send, _BAD_REQUEST)
             return
+        if exchange.is_gone:
+            return
         try:
             async with self._backend.connection() as connection:
                 await exchange.run(connection, request)
