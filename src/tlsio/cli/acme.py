@@ -152,7 +152,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
                 click.echo(f"{plan.name}: ", err=True, nl=False)
                 report(error, as_json=False)
                 code = FINDING
-        print_outcomes(outcomes)
+        print_outcomes(outcomes, place=shown_storage(storage))
         return FINDING if any(one.state == "waiting" for one in outcomes) else code
 
     return run_with_storage(storage, storage_secret_file, run)
@@ -319,7 +319,8 @@ def _is_wrong(one: Standing) -> bool:
 
 def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
     """Return the plan of `tlsio acme obtain`: paths do not depend on the current folder."""
-    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.places import find_uncertified  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     given["server"] = chosen_server(given.pop("server"))
@@ -328,9 +329,13 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
         if name in given:
             given[name] = str(Path(given[name]).absolute())
     found = normalize([name for one in names for name in one.split(",") if name])
+    if (private := find_uncertified(given["server"], found)) is not None:
+        raise wrong_value("names", f"has {private!r}, which no public authority certifies", hint="Use an authority of your own.")
     if "dns" not in given and (wildcards := [name for name in found if name.startswith("*.")]):
         raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
     given["webroots"] = _webroots(given.pop("webroots", ()), found)
+    if absent := [one for one in given["webroots"].values() if not Path(one).is_dir()]:
+        raise click.UsageError(f"--webroot: there is no folder {absent[0]}.")
     if not {"dns", "http_port", "tls_port"} & set(given) and not given["webroots"]:
         given |= {"http_port": _HTTP, "tls_port": _HTTPS}
     return Plan(names=found, **given)
@@ -386,6 +391,6 @@ async def _plans(storage: Storage, names: tuple[str, ...], damaged: Callable[[St
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
         raise click.UsageError(
-            f"The storage has no certificate called {missing[0]} that this command renews. `tlsio acme status` shows those there are."
+            f"`tlsio acme obtain` has obtained no certificate called {missing[0]} in this storage. `tlsio acme status` shows what there is."
         )
     return [plan for plan in found.values() if plan is not None]

@@ -34,21 +34,22 @@ _REASONS = {
 }
 
 
-def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "") -> None:
+def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "", place: str = "") -> None:
     """Print what became of each plan.
 
     Args:
         outcomes: Of each plan.
-        note: What is said about a certificate that is kept.
+        note: What is said about a certificate that is kept, whose files are written all the same.
+        place: The storage.
     """
     if is_json():
         print_json([_as_json(one) for one in outcomes])
         return
     if not outcomes:
-        click.echo("No certificate here is renewed by `tlsio acme renew`.")
+        click.echo(f"There is nothing to renew in {place}: `tlsio acme obtain` has obtained no certificate there.")
     for one in outcomes:
         click.echo(f"{', '.join(one.plan.names)}: {_describe(one, note)}")
-        if one.state == "obtained" and one.plan.cert is not None:
+        if one.plan.cert is not None and (one.state == "obtained" or (one.state == "kept" and note)):
             click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
 
 
@@ -91,6 +92,8 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
     for one in found:
         if one.trouble.failures or one.trouble.message:
             _print_trouble(one.names[0], "", one.trouble)
+            if one.issuer is None and one.plan is None:
+                click.echo(f"  Unless a server obtains it, `tlsio acme delete {one.names[0]}` removes this note.")
         if one.deployment.failures:
             _print_trouble(one.names[0], " to put the certificate in place", one.deployment)
         if one.unrevoked:
@@ -102,6 +105,7 @@ def _print_trouble(name: str, aim: str, trouble: Trouble) -> None:
     number = trouble.failures
     count = f"{number} {'try' if number == 1 else 'tries'}{aim} failed" if number else "The last try failed"
     then = "" if trouble.next_try is None else f", the next is {print_instant(trouble.next_try)}"
+    then = ", and the next one will fail too" if trouble.needs_action else then
     click.secho(f"{name}: {count}{then}: {for_people(trouble.message or '')}", fg="red")
     if trouble.hint is not None and (hint := for_people(trouble.hint, is_hint=True)):
         click.echo(f"  {hint}")

@@ -74,5 +74,5 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
             own["alpn"] = tuple(own["alpn"].split(","))
         app = TCPTarget(host=target.host, port=target.port, **own)
     found = site_options(given) | acme_table(given)
-    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "the command line")
+    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "")
     return run_settings(settings, only_checks=only_checks)

@@ -270,11 +270,11 @@ cdef class Gate:
                 if failed:
                     tio_reactor_discard(c)
                 raise
-            if not failed and (reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != c):
+            if not failed and is_gone(reactor, notice):
                 return None             # a listener closed the server, or forked
         if failed:
             return self._failed(reactor, c)
-        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
+        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(reactor, notice):
             if tio_reactor_return(reactor.r, c):
                 return None
             tio_reactor_resume(reactor.r, c)
@@ -283,7 +283,7 @@ cdef class Gate:
                 return self._failed(reactor, c)
             if tio_conn_question(c) == TIO_NO_QUESTION and tio_conn_phase(c) != TIO_OPEN:
                 return None
-        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED):
+        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED) or is_gone(reactor, notice):
             return None
         return self._adopt(reactor, c)
 
@@ -320,10 +320,12 @@ cdef class Gate:
                 self.chosen.pop(<size_t>context.ptr, None)
         self.many_chosen = 2 * len(self.chosen) + FEW_CHOSEN
 
-    cdef bint _answer(self, tio_conn *c) except -1:
+    cdef bint _answer(self, Reactor reactor, tio_notice *notice) except -1:
         """Answer what needs no socket: a context from the table or the source, a session from a
-        synchronous store.
+        synchronous store. The source's function may close the server or fork: then the connection is
+        gone.
         """
+        cdef tio_conn *c = notice.conn
         cdef tio_context *chosen = NULL
         cdef const char *name = tio_conn_server_name(c)
         cdef int wants = tio_conn_policy(c).wants
@@ -333,12 +335,12 @@ cdef class Gate:
                 return False
             if wants & TIO_WANT_HELLO and (name != NULL or wants & TIO_WANT_NAMELESS):
                 found = self.server._find(name.decode("ascii") if name != NULL else None)
-                if found is None:
+                if found is None or is_gone(reactor, notice):
                     return False
                 if found.context is not None:
                     chosen = self._choose(found.context)
                 # What `_find` has read may have changed meanwhile, in another thread.
-                if found.lasts and forgotten == self.forgotten:
+                if found.lasts > 0 and forgotten == self.forgotten:
                     tio_gate_remember(&self.gate, name, chosen, _lasting(found.lasts))
             self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
             tio_answer_hello(c, chosen, NULL, 0)
@@ -361,6 +363,11 @@ cdef unsigned _checked_threads(int threads) except? 0:
     if not 0 <= threads <= MAX_THREADS:
         raise wrong_value("handshake_threads", f"must be from 0 to {MAX_THREADS}")
     return <unsigned>threads
+
+
+cdef bint is_gone(Reactor reactor, tio_notice *notice) noexcept:
+    """Whether user code has ended the connection of a notice."""
+    return reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != notice.conn
 
 
 cdef int64_t _lasting(double seconds):

@@ -435,6 +435,19 @@ class TestForwarded:
         assert "--forwarded-allow-ips" in done.stderr
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_development_certificate_is_not_the_reason(tmp_path: Path, workers: str) -> None:
+    """Of a server that does not start the error is printed alone; another says which certificate it has."""
+    write_files(tmp_path)
+    done = run_tlsio(tmp_path, "serve", "missing:app", "--port", "0", "--workers", workers)
+    assert done.returncode == 2
+    assert "missing" in done.stderr
+    assert "development authority" not in done.stderr
+    (tmp_path / "serve.toml").write_text(f'app = "main:app"\nworkers = {workers}\n')
+    with Served(tmp_path, "serve", "--config", "serve.toml", "--port", "PORT") as served:
+        assert served.stderr.count("development authority") == 1
+
+
 class TestCheck:
     """`--check`, as of nginx -t."""
 

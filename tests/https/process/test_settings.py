@@ -113,12 +113,13 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "loop": "trio"}, "loop must be one of auto, asyncio, uvloop, got 'trio'", None),
         ({"app": "a:b", "log_level": "loud"}, "log_level must be one of debug, info, warning, error", None),
         ({"app": "a:b", "fds": ["x"]}, "fds must be a whole number", None),
-        ({"app": "a:b", "site": {"cert": "x"}}, r"write \[\[site\]\], \[limits\] and \[hsts\] as tables", None),
+        ({"app": "a:b", "site": {"cert": "x"}}, r"site must be written \[\[site\]\], in double brackets", None),
         ({"app": "a:b", "site": ["x"]}, r"\[\[site\]\] must be a table", None),
         ({"app": "a:b", "site": [{"key": "x"}]}, r"\[\[site\]\]: cert is missing", None),
         ({"app": "a:b", "site": [{"cert": 1}]}, r"\[\[site\]\]: cert must be a path", None),
         ({"app": "a:b", "site": [{"cert": "x", "kay": "x"}]}, r"\[\[site\]\]: there is no setting 'kay'", "Did you mean 'key'?"),
-        ({"app": "a:b", "hsts": 300}, r"\[hsts\] as tables", None),
+        ({"app": "a:b", "hsts": 300}, r"hsts must be true, false or a table \[hsts\], got 300", None),
+        ({"app": "a:b", "limits": [{}]}, r"\[limits\] must be a table, in single brackets", None),
         ({"app": "a:b", "hsts": {"max_age": -1}}, "max_age must be", None),
         ({"app": "a:b", "hsts": {"maxage": 1}}, "there is no setting 'maxage'", "Did you mean 'max_age'?"),
         ({"app": "a:b", "hsts": {"preload": True}}, "preload needs include_subdomains", "hstspreload"),
@@ -197,15 +198,25 @@ def test_a_place_of_ones_own_for_certificates_that_are_obtained(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("acme", "message", "hint"),
     [
-        (1, "x: [acme] must be a table", None),
-        ({}, "x: [acme]: domains is missing", None),
+        (1, "x: [acme] must be a table, in single brackets", None),
+        ({}, "x: [acme]: domains is missing", 'Such as domains = ["example.com"].'),
         ({"domains": []}, "x: domains is empty", "Give the names of the server."),
         ({"domain": ["a.example.com"]}, "x: [acme]: there is no setting 'domain'", "Did you mean 'domains'?"),
         ({"domains": "a.example.com", "agree_tos": "yes"}, "x: [acme]: agree_tos must be true or false, got 'yes'", None),
         ({"domains": "a.example.com", "dns": "bind"}, "x: [acme]: dns must be one of rfc2136, hook, lexicon, got 'bind'", None),
         ({"domains": "a.example.com", "storage": 1}, "x: [acme]: storage must be a text, got 1", None),
+        (
+            {"domains": "a.example.com", "eab_kid": "1"},
+            "x: eab_kid must be given together with eab_hmac_file=",
+            "The authority gives you both.",
+        ),
+        (
+            {"domains": ["a.example.com", "localhost"]},
+            "x: domains has 'localhost', which no public authority certifies",
+            "Give a public name, or server='internal': the development authority certifies any name.",
+        ),
     ],
-    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage"],
+    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage", "half an account", "private name"],
 )
 def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, hint: str | None) -> None:
     """They are named as those of other tables."""
@@ -216,8 +227,21 @@ def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, 
 
 def test_certificates_are_either_obtained_or_given() -> None:
     """Which names would be whose?"""
-    with pytest.raises(ConfigError, match="acme cannot be given with certificates of your own"):
+    with pytest.raises(ConfigError, match="x: domains cannot be combined with certificates of your own"):
         parse({"app": "main:app", "acme": {"domains": "a.example.com"}, "site": [{"cert": "a.pem"}]}, Path(), "x")
+
+
+def test_private_names_are_for_other_authorities() -> None:
+    """A company's own may certify them, and so does the development authority."""
+    for server in ("internal", "https://ca.internal/acme/directory"):
+        found = parse({"app": "x", "acme": {"domains": ["localhost", "10.0.0.1"], "server": server}}, Path(), "x").acme
+        assert found is not None
+
+
+def test_mistakes_of_a_command_line_have_no_file() -> None:
+    """The message begins with the option."""
+    with pytest.raises(ConfigError, match=r"^port must be a whole number"):
+        parse({"app": "x", "port": "1"}, Path(), "")
 
 
 def test_no_storage_of_ones_own(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import https_curl
 import pki
 import tlsio
+from https_curl import VERSIONS
 from https_peer import connect, echo, exchange, serving, split
 
 if TYPE_CHECKING:
@@ -715,11 +717,12 @@ async def test_white_space_around_a_value_is_no_part_of_it(white: bytes) -> None
     assert seen == [b"b c"]
 
 
-async def test_options_for_the_whole_server_is_below_no_path() -> None:
-    """RFC 9112, section 3.2.4, with a `root_path`."""
-    async with serving(root_path="/app") as server:
-        answer = await exchange(server, get().replace(b"GET /", b"OPTIONS *"))
-    assert split(answer)[::2] == (200, b"OPTIONS * ")
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_options_for_the_whole_server_is_below_no_path(version: str) -> None:
+    """RFC 9112, section 3.2.4, and RFC 9113, section 8.3.1, with a `root_path`."""
+    async with https_curl.serving(echo, root_path="/app") as site:
+        answer = await site.get("", "-X", "OPTIONS", "--request-target", "*", version=version)
+    assert answer.body == b"OPTIONS * "
 
 
 @pytest.mark.parametrize(

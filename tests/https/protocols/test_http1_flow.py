@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tlsio
 from https_peer import connect, exchange, serving
 from tlsio.https.protocols import http1
 
@@ -187,3 +188,88 @@ async def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
             await asyncio.sleep(0)
             gc.collect()
             assert kept.pop()() is None
+
+
+@pytest.mark.parametrize("rest", [LAST[10:], b""], ids=["in time", "never"])
+async def test_the_time_of_a_head_counts_while_it_is_read(rest: bytes) -> None:
+    """A head that is on its way while reading pauses for earlier requests is not late."""
+    header_timeout, begun = 0.2, asyncio.Event()
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        begun.set()
+        if scope["path"] == "/1":
+            await asyncio.sleep(2 * header_timeout)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    limits = {"header_timeout": header_timeout}
+    async with serving(app, limits=limits) as server, asyncio.timeout(10), await connect(server) as sock:
+        await sock.send(get(b"/1") + get(b"/2") + LAST[:10])
+        await begun.wait()
+        await sock.send(rest)
+        answer = b""
+        while chunk := await sock.read():
+            answer += chunk
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"204", b"204", b"204" if rest else b"408"]
+
+
+async def test_a_request_that_ends_after_its_response_holds_up_no_stop() -> None:
+    """The stop begins between the two, and the client keeps the connection."""
+    answered = asyncio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+        answered.set()
+
+    async with serving(app, graceful_timeout=20.0) as server, asyncio.timeout(5), await connect(server) as sock:
+        await sock.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhel")
+        await answered.wait()
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        await sock.send(b"lo")
+        await sock.readuntil(b"\r\n\r\n")
+        assert await sock.read() == b""
+        sock.destroy()
+        await stopping
+
+
+async def test_a_request_that_an_application_cancels_before_it_begins(caplog: pytest.LogCaptureFixture) -> None:
+    """The stop does not wait for its task again and again, and closes its connection in the end."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        before = asyncio.all_tasks()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+
+    async with serving(app, graceful_timeout=0.2) as server, await connect(server) as sock:
+        await sock.send(get() * 2)
+        await sock.readuntil(b"\r\n\r\n")
+        await server.stop()
+        with pytest.raises(tlsio.TruncatedError):
+            await sock.read()
+    assert [record.getMessage() for record in caplog.records] == ["1 connections were closed: graceful_timeout has passed"]
+
+
+@pytest.mark.parametrize(("size", "statuses"), [(100, [b"100", b"200"]), (101, [b"413"])])
+async def test_a_body_that_is_announced_as_too_large_is_not_asked_for(size: int, statuses: list[bytes]) -> None:
+    """RFC 9110, section 10.1.1: the head says so. The application is not called."""
+    asked: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(scope["path"])
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+    async with serving(app, limits={"max_body_bytes": 100}) as server, asyncio.timeout(5), await connect(server) as sock:
+        await sock.send(head)
+        answer = await sock.readuntil(b"\r\n\r\n")
+        await sock.send(bytes(size))
+        while chunk := await sock.read():
+            answer += chunk
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == statuses
+    assert len(asked) == len(statuses) - 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import tomllib
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["make_dns01", "solving"]
 
 _MAX_SETTINGS = 65536  # bytes
+_PORT_HINTS = {
+    errno.EACCES: "Ports below 1024 need root or CAP_NET_BIND_SERVICE. Without them, use webroot= or dns=.",
+    errno.EADDRINUSE: "If a web server listens there, give the folder of its files as webroot=, or stop it meanwhile by a pre-hook and a "
+    "post-hook.",
+    errno.EADDRNOTAVAIL: "This machine does not have the address: give one of its own as address=, or leave it out.",
+}
 _FOR_TESTS = frozenset({"provider", "clock", "sleep"})
 _PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
 
@@ -64,9 +72,14 @@ async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
 
 
 def _no_port(ports: list[int], failures: list[OSError]) -> ConfigError:
-    shown = " and ".join(f"port {port} ({error.strerror or error})" for port, error in zip(ports, failures, strict=True))
-    hint = "If a web server listens there, give the folder of its files as webroot=, or stop it meanwhile by a pre-hook and a post-hook."
-    return ConfigError(f"The authority cannot be answered: {shown}", code="ERR_ACME_PORT", hint=hint)
+    shown = " and ".join(f"port {port} ({_reason(error)})" for port, error in zip(ports, failures, strict=True))
+    hint = _PORT_HINTS.get(failures[0].errno or 0)
+    return ConfigError(f"No port could be opened to answer the authority: {shown}", code="ERR_ACME_PORT", hint=hint)
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words: asyncio's have the address once more."""
+    return os.strerror(error.errno) if error.errno in _PORT_HINTS else error.strerror or str(error)
 
 
 def make_dns01(kind: str, path: str | Path | None) -> Dns01:

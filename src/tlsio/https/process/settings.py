@@ -179,7 +179,7 @@ class Settings:
             check_int("redirect", self.redirect, 0, _MAX_PORT)
         check_seconds("graceful_timeout", self.graceful_timeout)
         if self.sites and self.acme is not None:
-            raise wrong_value("acme", "cannot be given with certificates of your own")
+            raise wrong_value("domains", "cannot be combined with certificates of your own (cert=)", hint="Leave one of them out.")
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
         for name in _SPLIT:
@@ -253,7 +253,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, or nested deeply
-        raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS") from None
+        hint = 'Strings need quotation marks, as in app = "main:app".'
+        raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _read_passphrase(path: Path) -> str:
@@ -271,68 +272,71 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             `limits`, `hsts` and `acme` for tables of Limits, HSTS and ACME; `hsts` may be True or
             False too.
         folder: What paths are relative to.
-        label: What messages call it: the file's name.
+        label: What messages call it: the file's name; "" for a command line.
 
     Raises:
         ConfigError: a key or a value is wrong.
     """
+    start = f"{label}: " if label else ""
     found = dict(given)
     app = found.pop("app", None)
     if not app:  # an empty path would be the file's folder, which may hold private keys
-        raise ConfigError(f"{label}: app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
+        raise ConfigError(f"{start}app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
     if isinstance(app, str) and ":" not in app:
         app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
     acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
-    if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
-        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
+    if not isinstance(sites, list):
+        raise ConfigError(f"{start}site must be written [[site]], in double brackets, once for each site", code="ERR_HTTPS_SETTINGS")
+    if not isinstance(hsts, dict | bool):
+        raise ConfigError(f"{start}hsts must be true, false or a table [hsts], got {_show(hsts)}", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
-            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, label),
-            acme=None if acme is None else _parse_acme(acme, folder, f"{label}: [acme]"),
-            sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
-            limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
-            hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
+            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, start),
+            acme=None if acme is None else _parse_acme(acme, folder, f"{start}[acme]: "),
+            sites=tuple(Site(**_checked(site, Site, folder, f"{start}[[site]]: ")) for site in sites),
+            limits=Limits(**_checked(limits, Limits, folder, f"{start}[limits]: ")),
+            hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{start}[hsts]: ")) if hsts is not False else None,
         )
     except UsageError as error:
         hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
+        raise ConfigError(f"{start}{error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
-def _parse_acme(given: object, folder: Path, label: str) -> ACME:
+def _parse_acme(given: object, folder: Path, start: str) -> ACME:
     from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
 
-    values = _checked(given, ACME, folder, label)
+    values = _checked(given, ACME, folder, start)
     storage = values.get("storage")
     if storage is not None and "://" not in storage:
         values["storage"] = str(folder / storage)
     return ACME(**values)
 
 
-def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
-    """Return the fields of a table, each in its type.
+def _checked(given: object, kind: type, folder: Path, start: str) -> dict[str, Any]:
+    """Return the fields of a table, each in its type; messages begin with `start`.
 
     Raises:
         ConfigError: a key is not known or missing, or a value has another type.
     """
     if not isinstance(given, dict):
-        raise ConfigError(f"{label} must be a table", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{start.removesuffix(': ')} must be a table, in single brackets", code="ERR_HTTPS_SETTINGS")
     known = {item.name: item for item in fields(kind) if item.name not in _TABLES}
     for name in given:
         if name not in known:
             near = get_close_matches(str(name), [*known, *(_IN_FILES if kind is Settings else ())], 1)
             raise ConfigError(
-                f"{label}: there is no setting {name!r}",
+                f"{start}there is no setting {name!r}",
                 code="ERR_HTTPS_SETTINGS",
                 hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}.",
             )
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in given:
-            raise ConfigError(f"{label}: {name} is missing", code="ERR_HTTPS_SETTINGS")
-    return {name: _convert(f"{label}: {name}", str(known[name].type), value, folder) for name, value in given.items()}
+            raise ConfigError(f"{start}{name} is missing", code="ERR_HTTPS_SETTINGS", hint=_MISSING.get(name))
+    return {name: _convert(f"{start}{name}", str(known[name].type), value, folder) for name, value in given.items()}
 
 
 def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
@@ -386,6 +390,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
+_MISSING = {"domains": 'Such as domains = ["example.com"].', "cert": 'Such as cert = "site.pem".'}
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
 _TABLES = frozenset({"app", "sites", "limits", "hsts", "acme", "file"})  # and what no file can set
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

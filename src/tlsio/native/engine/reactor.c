@@ -380,6 +380,7 @@ static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
 static void accept_some(tio_reactor *r, tio_slot *s) {
     tio_gate *g = s->gate;
     for (int i = 0; i < (r->pool ? MAX_ACCEPTS_OF_THREAD : MAX_ACCEPTS); i++) {
+        if (!tio_may_drop(r)) return;   /* it is readable again in the next turn */
         int full = is_full(g, atomic_load(&g->open));
         if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && atomic_load(&g->queues_beyond))) {
             pause_listener(r, s, first_pause_ns);     /* connections wait in the kernel's queue */

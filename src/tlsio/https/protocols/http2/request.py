@@ -15,6 +15,7 @@ from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import response_head, response_headers
+from tlsio.https.protocols.http2.refusals import BODY_TOO_LARGE, SERVER_ERROR, RefusedError
 from tlsio.https.protocols.http2.stream import Stream
 from tlsio.https.protocols.response import check_body, count_down, has_body
 
@@ -28,8 +29,6 @@ __all__ = ["RequestStream"]
 
 _CONTINUE = 100
 _EARLY_HINTS = 103
-_TOO_LARGE = 413
-_ERROR = 500
 
 
 class RequestStream(Stream):
@@ -81,8 +80,8 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
-            self._protocol.answer(self.stream_id, _TOO_LARGE, is_request_ended=False)
-            self.scope[REFUSED] = _TOO_LARGE
+            self._answer(RefusedError(BODY_TOO_LARGE))
+            self.scope[REFUSED] = BODY_TOO_LARGE[0]
             self.end()
 
     def end_request(self) -> None:
@@ -208,5 +207,9 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._protocol.answer(self.stream_id, _ERROR, is_request_ended=self.is_request_ended)
+            self._answer(RefusedError(SERVER_ERROR))
             self.is_answered = True
+
+    def _answer(self, refusal: RefusedError) -> None:
+        has_body = self.scope["method"] != "HEAD"
+        self._protocol.answer(self.stream_id, refusal, is_request_ended=self.is_request_ended, has_body=has_body)

@@ -29,7 +29,7 @@ from websockets.server import ServerProtocol
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.deadline import Deadline
 from tlsio.https.protocols.http2.engine import ErrorCodes
-from tlsio.https.protocols.http2.fields import RefusedError
+from tlsio.https.protocols.http2.refusals import NOT_A_HANDSHAKE, SERVER_ERROR, RefusedError
 from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Stream
 from tlsio.https.protocols.response import check_body, check_status, has_body
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketStream"]
 
 _VERSION = b"13"  # RFC 6455, section 4.1
-_OK, _BAD_REQUEST, _FORBIDDEN, _ERROR = 200, 400, 403, 500
+_OK, _FORBIDDEN = 200, 403
 _SLICE = 4096  # bytes that are parsed at once; deflate makes a thousand times as many of them at most
 _MAX_REPLIES = 65536  # bytes of PONG that wait for the client's window; above it, no more is parsed
 _CLOSE_TIMEOUT = 10.0  # seconds for the client's answer to our Close, as in uvicorn
@@ -387,7 +387,8 @@ class WebSocketStream(Stream):
         elif self._is_denied:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._send_head(_ERROR, (), is_ended=True)
+            self._protocol.answer(self.stream_id, RefusedError(SERVER_ERROR), is_request_ended=True)
+            self._finish()
 
 
 def _disconnect(code: int, reason: str) -> Message:
@@ -415,7 +416,7 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
         RefusedError: the version or the extensions cannot be used.
     """
     if (b"sec-websocket-version", _VERSION) not in headers:
-        raise RefusedError(_BAD_REQUEST, [(b"sec-websocket-version", _VERSION)])
+        raise RefusedError(NOT_A_HANDSHAKE, [(b"sec-websocket-version", _VERSION)])
     offered = Headers()
     for name, value in headers:
         if name == b"sec-websocket-extensions":
@@ -425,7 +426,7 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
     try:
         answer, frames.extensions = frames.process_extensions(offered)
     except InvalidHeader:
-        raise RefusedError(_BAD_REQUEST) from None
+        raise RefusedError(NOT_A_HANDSHAKE) from None
     return answer, frames
 
 
