@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from tlsio.connection.tasks import find_awaitable
+from tlsio.connection.tasks import failure_of_task, find_awaitable
 from tlsio.model.checks import explain_unknown_event
 from tlsio.model.errors import UsageTypeError, UsageValueError
 from tlsio.model.other_names import OtherName, add_other_names
@@ -14,7 +15,7 @@ from tlsio.model.other_names import OtherName, add_other_names
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-__all__ = ["Emitter", "Listener", "Once"]
+__all__ = ["Emitter", "Listener", "Once", "TaskEmitter"]
 
 Listener = Callable[..., Any]
 _F = TypeVar("_F", bound=Listener)
@@ -147,3 +148,23 @@ class Emitter:
 
     def _listener_failed(self, error: BaseException) -> None:
         raise NotImplementedError
+
+
+class TaskEmitter(Emitter):
+    """An emitter that runs its async listeners in tasks, which it keeps until they end."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _spawn(self, awaitable: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(awaitable)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if (error := failure_of_task(task)) is not None:
+            self._listener_failed(error)

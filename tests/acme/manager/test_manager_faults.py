@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tlsio
+from faulty_storage import FaultyStorage
 from manager_stage import DAY, Stage, issuer_of, leaf_of, serve
 from simulated_authority import SimulatedAuthority
 from tlsio import certs
 from tlsio.acme import AuthorityIssuer, RenewalInfo
+from tlsio.acme.storage.storage import lock_lost
 from virtual_time import BEGIN
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+
+    from tlsio.acme import Lock
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 YEARS = 3650 * DAY
@@ -437,3 +441,36 @@ def test_mistake_in_the_suggestions_of_an_issuer_is_logged(answer: Any, caplog: 
     assert stage.issued == 2
     assert "first did not say when to renew a.example" in caplog.text
     assert "The work on" not in caplog.text
+
+
+class LosingStorage(FaultyStorage):
+    """Loses the lock of each write of a certificate, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    async def store(self, key: str, value: bytes, *, lock: Lock | None = None) -> None:
+        """Set a value, or find the lock lost."""
+        if lock is not None and key.startswith("certificates/") and self.times:
+            self.times -= 1
+            raise lock_lost(lock.name)
+        await super().store(key, value, lock=lock)
+
+
+@pytest.mark.parametrize(("times", "is_outage"), [(1, False), (2, True)], ids=["once", "twice"])
+def test_a_lost_lock_is_taken_again_at_once(times: int, is_outage: bool) -> None:  # noqa: FBT001 - a table
+    """The storage works; only what loses its lock twice in a row waits as after an outage. Nothing is ordered again."""
+    stage = Stage()
+    stage.storage = LosingStorage(times)
+
+    async def main() -> None:
+        manager = stage.manage("a.example")
+        await manager.start()
+        await stage.pass_time(timedelta(seconds=20))
+        assert [manager.status()[0].is_saved, manager.stats().storage_errors, stage.count("error")] == [not is_outage, is_outage, is_outage]
+        await stage.pass_time(timedelta(minutes=5))
+        assert manager.status()[0].is_saved
+
+    stage.run(main)
+    assert len(stage.authority.orders) == 1

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tlsio.acme.storage.keys import check_key
+from tlsio.model.checks import wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tlsio.acme.client.renewal_info import RenewalInfo
 
-__all__ = ["Issued", "Issuer", "Limits"]
+__all__ = ["Issued", "Issuer", "Limits", "check_issuers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +98,24 @@ class Issuer(Protocol):
         Raises:
             TLSError: it was not revoked.
         """
+
+
+def check_issuers(issuers: Any, staging: Any) -> tuple[Issuer, ...]:
+    """Return the issuers of a manager, if they and `staging` can be used.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if not isinstance(issuers, list | tuple) or not issuers:
+        raise wrong_type("issuers", "a list of issuers", issuers)
+    every = (*issuers, *([] if staging is None else [staging]))
+    for one in every:
+        if not callable(getattr(one, "issue", None)) or not isinstance(getattr(one, "name", None), str):
+            raise wrong_type("issuers", "issuers, such as ACMEIssuer or AuthorityIssuer", one)
+        if "/" in check_key(one.name, "issuer.name"):
+            raise wrong_value(
+                "issuer.name", f"is {one.name!r:.80}", hint="It is one segment of keys in the storage: letters, digits and . _ @ -"
+            )
+    if len({one.name for one in every}) < len(every):
+        raise wrong_value("issuers", "has two issuers of one name", hint="Their certificates would have the same place in the storage.")
+    return tuple(issuers)

@@ -35,6 +35,7 @@ class Managed:
         context: Made of the certificate when it is first asked for.
         temporary: Self-signed, in place of the first certificate.
         is_saved: Whether the storage has the certificate.
+        has_lost_lock: Whether its lock was lost in the last work on it.
         trouble: Failures to obtain one.
         error: The last one, until there is a success.
         order_after: No order before: the authority or the storage is down, or a limit is reached.
@@ -57,6 +58,7 @@ class Managed:
     context: SecureContext | None = None
     temporary: tuple[SecureContext, datetime] | None = None
     is_saved: bool = True
+    has_lost_lock: bool = False
     trouble: Trouble = NO_TROUBLE
     error: Exception | None = None
     order_after: datetime | None = None

@@ -15,7 +15,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tlsio.acme.issuers.issuer import check_issuers
 from tlsio.acme.manager.housekeeping import remove_expired
+from tlsio.acme.manager.looks import Looks
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.names import address_of, parse_group, parse_groups
 from tlsio.acme.manager.on_demand import OnDemand
@@ -28,12 +30,11 @@ from tlsio.acme.manager.status import ManagerStats, describe
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.manager.upkeep import Upkeep
 from tlsio.acme.manager.workers import Outage, Workers
-from tlsio.acme.storage.keys import check_key
-from tlsio.connection.emitter import Emitter
+from tlsio.connection.emitter import TaskEmitter
 from tlsio.connection.revocation.crl_cache import CrlCache
 from tlsio.connection.revocation.http_fetch import fetch
-from tlsio.connection.tasks import failure_of_task, find_awaitable
-from tlsio.model.checks import check_duration, check_function, wrong_type, wrong_value
+from tlsio.connection.tasks import find_awaitable
+from tlsio.model.checks import check_duration, check_function, wrong_value
 from tlsio.model.errors import ConfigError, StoreError, UsageStateError
 from tlsio.model.instants import print_instant
 
@@ -58,7 +59,6 @@ _MAX_LIST = 10_000_000  # bytes; as of CrlCache
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SET = timedelta(minutes=1)  # a clock that moves by more was set
 _REST = timedelta(seconds=1)  # between two looks at one certificate, whatever the rules say
-_LOOK_TIMEOUT, _LOOK_EACH = 1.0, 1.0  # seconds; of a handshake, and between two looks for one name
 _LOOK_FOR_DEFAULT = timedelta(minutes=1)  # while it has no valid certificate
 _MAX_TOLD = 1000  # messages
 _HOUSEKEEPING = timedelta(days=1)
@@ -66,7 +66,7 @@ _ON_DEMAND_WAIT = 20.0  # seconds; below hook_timeout, 30 seconds, which would r
 _MAX_ON_DEMAND = 10_000  # names; a further one takes the place of the oldest that nobody uses
 
 
-class Manager(Emitter):
+class Manager(TaskEmitter):
     """Certificates of names, for `secure_context=` of servers.
 
     What is in the storage is served at once; what is missing is obtained, and until then a
@@ -136,7 +136,7 @@ class Manager(Emitter):
         groups = parse_groups(names)
         if not groups and on_demand is None:
             raise wrong_value("names", "is empty", hint="Give the names to serve, or on_demand=.")
-        self.issuers = _check_issuers(issuers, staging)
+        self.issuers = check_issuers(issuers, staging)
         options = dict(context or {})
         if taken := {"cert", "key", "pfx"}.intersection(options):
             raise wrong_value("context", f"has {min(taken)!r}", hint="Certificates come from the issuers.")
@@ -177,6 +177,7 @@ class Manager(Emitter):
             permission = check_function("on_demand", on_demand)
             self._on_demand = OnDemand(permission, self._admit, wait=check_duration("on_demand_wait", on_demand_wait))
         self._outage = Outage(self._clock, self._chance, partial(self._emit, "error"))
+        self._looks = Looks(self._orders.follow, self._outage)
         self._workers = Workers(self._tend, self._tended, self._outage, self._clock)
         self._told: set[str] = set()  # messages of permanent failures, which are logged once
         self._by_name: dict[str, Managed] = {}
@@ -184,8 +185,6 @@ class Manager(Emitter):
         self._publish()
         self._runner: asyncio.Task[None] | None = None
         self._loaded = asyncio.Event()
-        self._looks: dict[Managed, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     # ---- life
 
@@ -211,7 +210,7 @@ class Manager(Emitter):
         An order that is under way is given up; a certificate that was already issued is stored.
         """
         runner, self._runner = self._runner, None
-        tasks = {*self._tasks, *self._looks.values(), *([runner] if runner else [])}
+        tasks = {*self._tasks, *self._looks.tasks, *([runner] if runner else [])}
         for task in tasks:
             task.cancel()
         if self._on_demand is not None:
@@ -302,20 +301,8 @@ class Manager(Emitter):
         return self._serving.find_any(managed) or self._serving.find_temporary(managed)
 
     async def _look(self, managed: Managed) -> SecureContext | None:
-        """Look into the storage for a name that has no valid certificate; at most once a second."""
-        flight, now = self._looks.get(managed), asyncio.get_running_loop().time()
-        if flight is None and (managed.looked_at is None or now - managed.looked_at >= _LOOK_EACH):
-            managed.looked_at = now
-            flight = self._looks[managed] = asyncio.ensure_future(self._orders.follow(managed))
-            flight.add_done_callback(partial(self._looked, managed))
-        if flight is not None:
-            await asyncio.wait((flight,), timeout=_LOOK_TIMEOUT)
+        await self._looks.look(managed)
         return self._serving.find(managed) or self._stand_in(managed)
-
-    def _looked(self, managed: Managed, task: asyncio.Task[None]) -> None:
-        self._looks.pop(managed, None)
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            self._outage.fail(error)
 
     async def _demand(self, name: str) -> SecureContext | None:
         assert self._on_demand is not None  # noqa: S101 - for the type checker
@@ -601,16 +588,6 @@ class Manager(Emitter):
 
     # ---- listeners
 
-    def _spawn(self, awaitable: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(awaitable)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if (error := failure_of_task(task)) is not None:
-            self._listener_failed(error)
-
     def _listener_failed(self, error: BaseException) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "tlsio: a listener of a Manager failed", "exception": error})
 
@@ -624,19 +601,3 @@ def _not_yet(what: str, managed: Managed) -> ConfigError:
         code="ERR_ACME_NOT_YET",
         hint="The status has the time of the next try.",
     )
-
-
-def _check_issuers(issuers: Any, staging: Any) -> tuple[Issuer, ...]:
-    if not isinstance(issuers, list | tuple) or not issuers:
-        raise wrong_type("issuers", "a list of issuers", issuers)
-    every = (*issuers, *([] if staging is None else [staging]))
-    for one in every:
-        if not callable(getattr(one, "issue", None)) or not isinstance(getattr(one, "name", None), str):
-            raise wrong_type("issuers", "issuers, such as ACMEIssuer or AuthorityIssuer", one)
-        if "/" in check_key(one.name, "issuer.name"):
-            raise wrong_value(
-                "issuer.name", f"is {one.name!r:.80}", hint="It is one segment of keys in the storage: letters, digits and . _ @ -"
-            )
-    if len({one.name for one in every}) < len(every):
-        raise wrong_value("issuers", "has two issuers of one name", hint="Their certificates would have the same place in the storage.")
-    return tuple(issuers)

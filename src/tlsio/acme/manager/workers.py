@@ -25,6 +25,9 @@ _log = logging.getLogger("tlsio.acme")
 
 _WORKERS = 16  # certificates that are worked on at a time
 _AFTER_BUG = timedelta(minutes=10)
+# The process was suspended, or Redis has restarted: the storage works, and another process may have
+# written. Only the first time in a row, since something that removes locks is an outage.
+_AFTER_LOST_LOCK = timedelta(seconds=5)
 
 
 class Outage:
@@ -116,11 +119,17 @@ class Workers:
         if task.cancelled():  # by `stop`, after which nothing is planned; or by an issuer that cancels itself
             due = self._clock() + _AFTER_BUG
         elif isinstance(error := task.exception(), StoreError):
-            due = self._outage.fail(error)
+            if error.code == "ERR_ACME_LOCK_LOST" and not managed.has_lost_lock:
+                _log.warning("%s: %s", managed.name, error)
+                managed.has_lost_lock = True
+                due = self._clock() + _AFTER_LOST_LOCK
+            else:
+                due = self._outage.fail(error)
         elif error is not None:
             _log.error("The work on the certificate for %s failed", managed.name, exc_info=error)
             due = self._clock() + _AFTER_BUG
         else:
+            managed.has_lost_lock = False
             self._outage.end()
         self._ended(managed, due)
         self._begin()

@@ -39,8 +39,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
 
 from tlsio.connection.context.secure_context import SecureContext
-from tlsio.connection.emitter import Emitter, Once
-from tlsio.connection.tasks import current_loop, drop_awaitable, failure_of_task, find_awaitable
+from tlsio.connection.emitter import Once, TaskEmitter
+from tlsio.connection.tasks import current_loop, drop_awaitable, find_awaitable
 from tlsio.model.errors import ConfigError, TLSError, UsageTypeError
 from tlsio.model.exported import exported
 from tlsio.model.instants import print_instant
@@ -73,7 +73,7 @@ _ATTEMPTS = 3  # to read the files unchanged
 
 
 @exported
-class FileSource(Emitter):
+class FileSource(TaskEmitter):
     """A context source of files that may be replaced at any time; for servers and clients.
 
     It takes the options of `create_secure_context`, and watches each file that is given as a path.
@@ -116,7 +116,6 @@ class FileSource(Emitter):
         self._now = now
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._tasks: set[asyncio.Task[Any]] = set()  # of async listeners
         self._context: SecureContext | None = None
         self._failure: Exception | None = None  # of the last load
         self._loading: Future[None] | None = None
@@ -437,14 +436,7 @@ class FileSource(Emitter):
             drop_awaitable(awaitable)
             self._listener_failed(UsageTypeError("An async listener of a FileSource must be added where an event loop runs"))
             return
-        task = asyncio.ensure_future(awaitable)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if (error := failure_of_task(task)) is not None:
-            self._listener_failed(error)
+        super()._spawn(awaitable)
 
     def _listener_failed(self, error: BaseException) -> None:
         if (loop := current_loop()) is not None:
