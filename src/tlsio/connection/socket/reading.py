@@ -113,7 +113,9 @@ class SocketReading(Lifecycle):
         self._begin_read()
         try:
             limit = _DATA_CHUNK if n < 0 else n
-            while (data := self._take(limit)) is None:
+            if self._buffer is not None:
+                return self._take_from_buffer(limit)
+            while (data := self._take_from_engine(limit)) is None:
                 await self._wait_for_input()
             return data
         finally:
@@ -233,18 +235,14 @@ class SocketReading(Lifecycle):
             raise UsageStateError(
                 "Another read of this socket is pending", hint="Await that read first: a socket has one reader at a time."
             )
-        if self._has("data"):
+        if self._listeners is not None and self._has("data"):
             raise UsageStateError("This socket has a data listener", hint='Remove it with off("data", ...) before you read.')
         if self._phase is IDLE:
             self._begin()
         self._reading = True
 
-    def _take(self, limit: int) -> bytes | None:
-        """Return available data; None: nothing yet, b"": the end."""
-        return self._take_from_engine(limit) if self._buffer is None else self._take_from_buffer(limit)
-
     def _take_from_engine(self, limit: int) -> bytes | None:
-        """Like `_take`, but from the engine only, for when the buffer is empty."""
+        """Return available data, when the buffer is empty; None: nothing yet, b"": the end."""
         if self._phase is OPEN and self._input is not DROPPED:
             data = self._connection.read(limit)
             if data is not None:
@@ -265,9 +263,11 @@ class SocketReading(Lifecycle):
         self._connection.await_input()
         try:
             await self._read_waiter
+        except BaseException:
+            self._connection.cancel_await()
+            raise
         finally:
             self._read_waiter = None
-            self._connection.cancel_await()
 
     async def _fill_buffer(self, expected: int | None, limit: int) -> None:
         """Read more into the buffer; the end is an error here."""
@@ -314,8 +314,8 @@ class SocketReading(Lifecycle):
         return self
 
     def _listeners_changed(self, event: str) -> None:
-        super()._listeners_changed(event)
         if event != "data":
+            super()._listeners_changed(event)
             if self._pending_events:
                 self._settle_soon()
             return
