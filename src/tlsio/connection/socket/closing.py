@@ -239,7 +239,7 @@ class SocketClosing(SocketReading):
         finished = self._connection.output_ended
         if self._pending_events & PendingEvents.END and (finished or self._buffer is None):
             self._emit_pending_event(PendingEvents.END, "end")
-        if flowing and not self._settings.allow_half_open:
+        if flowing and self._output is WRITABLE and not self._settings.allow_half_open:
             self._end()
         if finished and self._phase < CLOSED:
             self._close_now()

@@ -116,10 +116,10 @@ class SocketReading(Lifecycle):
             if self._buffer is not None:
                 return self._take_from_buffer(limit)
             while (data := self._take_from_engine(limit)) is None:
-                await self._wait_for_input()
+                await self._next_input()
             return data
         finally:
-            self._reading = False
+            self._end_read()
 
     async def read_all(self, *, limit: int = _READ_ALL_LIMIT) -> bytes:
         """Read everything up to the peer's end.
@@ -140,7 +140,7 @@ class SocketReading(Lifecycle):
             while (held := len(self._buffer or b"")) <= limit:
                 data = self._take_from_engine(min(_DATA_CHUNK, limit - held + 1))
                 if data is None:
-                    await self._wait_for_input()
+                    await self._next_input()
                 elif data:
                     self._hold(data)
                 else:
@@ -149,7 +149,7 @@ class SocketReading(Lifecycle):
                 f"More than limit= ({limit} bytes) arrived", limit, hint="Raise limit=, or read in pieces, by read() or `async for`."
             )
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readexactly(self, n: int) -> bytes:
         """Read `n` bytes.
@@ -167,7 +167,7 @@ class SocketReading(Lifecycle):
                 await self._fill_buffer(n, min(n - held, _DATA_CHUNK))
             return self._take_from_buffer(n)
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readuntil(self, sep: bytes = b"\n") -> bytes:
         """Read up to and including `sep`.
@@ -191,7 +191,7 @@ class SocketReading(Lifecycle):
                 raise LimitOverrunError(f"{sep!r} comes after read_limit= ({limit} bytes)", found)
             return self._take_from_buffer(found + len(sep))
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readline(self) -> bytes:
         """Read a line with its line end; at the end of the stream the rest, then b""."""
@@ -257,22 +257,26 @@ class SocketReading(Lifecycle):
             self._raise_closed()
         return None
 
-    async def _wait_for_input(self) -> None:
-        """Wait until there may be input."""
-        self._read_waiter = self._loop.create_future()
+    def _next_input(self) -> asyncio.Future[None]:
+        """Return a future that is done when there may be input.
+
+        It is not a coroutine, whose frame each idle connection would hold.
+        """
+        self._read_waiter = waiter = self._loop.create_future()
         self._connection.await_input()
-        try:
-            await self._read_waiter
-        except BaseException:
-            self._connection.cancel_await()
-            raise
-        finally:
+        return waiter
+
+    def _end_read(self) -> None:
+        """Leave nothing behind, whether the read is done, has failed or was cancelled."""
+        self._reading = False
+        if self._read_waiter is not None:
             self._read_waiter = None
+            self._connection.cancel_await()
 
     async def _fill_buffer(self, expected: int | None, limit: int) -> None:
         """Read more into the buffer; the end is an error here."""
         while (data := self._take_from_engine(limit)) is None:
-            await self._wait_for_input()
+            await self._next_input()
         if not data:
             self._last_raised = error = IncompleteReadError(
                 b"" if self._buffer is None else self._take_from_buffer(len(self._buffer)), expected
