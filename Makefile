@@ -98,8 +98,8 @@ bench: $(VENV)/built  ## compare the speed with a C server on the same OpenSSL
 	@$(BIN)/python bench/run.py
 
 MINUTES ?= 60
-soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, then a report of leaks and idle CPU use; MINUTES=15 for a shorter run
-	@$(BIN)/python bench/soak --minutes $(MINUTES)
+soak: $(VENV)/built $(VENV)/peers  ## an hour of mixed load, then a report of leaks and idle CPU use; MINUTES=15 for a shorter run, HANDSHAKE_THREADS=2 for servers with threads
+	@$(BIN)/python bench/soak --minutes $(MINUTES) $(if $(HANDSHAKE_THREADS),--threads $(HANDSHAKE_THREADS))
 
 instructions: build/bench/engine_count  ## count the engine's instructions for a handshake and an echo (needs valgrind)
 	@python3 bench/instructions.py

@@ -270,11 +270,12 @@ def make_certificates(folder: Path) -> None:
 async def main(given: argparse.Namespace) -> int:
     """Run it; returns the exit status."""
     children: list[Child] = []
+    threads = () if given.threads is None else ("--threads", given.threads)
     with RedisServer() as redis, tempfile.TemporaryDirectory(prefix="tlsio-soak-") as name:
         folder = Path(name)
         make_certificates(folder)
         try:
-            children.append(await Child.start("server", folder, redis.url, "--loop", given.loop))
+            children.append(await Child.start("server", folder, redis.url, "--loop", given.loop, *threads))
             ports = (await children[0].hear()).split()
             children += [await Child.start(one, folder, *ports) for one in ("clients", "strangers")]
             soak = Soak(given, redis, *children)
@@ -304,6 +305,7 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=24, help="at a time, of each of the two kinds of clients")
     parser.add_argument("--hold", type=int, default=300, help="idle connections of each of the two kinds of clients")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="of the server")
+    parser.add_argument("--threads", type=int, help="handshake_threads of each server that listens; by default from 0 to 2")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))  # noqa: S311 - a seeded choice
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak")
     sys.exit(asyncio.run(main(parser.parse_args())))

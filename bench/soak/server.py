@@ -110,8 +110,10 @@ class Planned(Exception):  # noqa: N818 - part of the load
 class Servers:
     """The five, and what the soak has them do."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, threads: int | None) -> None:
+        """Take the certificates' folder, and the handshake threads of each server; None: some have one or two."""
         self._folder = folder
+        self._threads = threads
         self._redis_url = redis_url
         self._redis_port = urlsplit(redis_url).port or 0
         self._complaints = Complaints()
@@ -126,7 +128,9 @@ class Servers:
         trust = {"ca": self._folder / "ca.pem", "request_cert": True, "reject_unauthorized": False}
         self._name = tlsio.create_secure_context(cert=self._folder / "wildcard.pem", key=self._folder / "wildcard.key")
         store = tlsio.RedisSessionStore(self._redis_url, secret=secret)
-        self._store = tlsio.create_server(self._serve, **common, **PATIENT, session_store=store, sni_callback=self._choose)
+        self._store = tlsio.create_server(
+            self._serve, **common, **PATIENT, session_store=store, sni_callback=self._choose, **self._threaded(0)
+        )
         self._store.on("error", lambda _error: None)  # Redis is restarted: sessions that could not be kept
         keys = tlsio.RedisTicketKeys(self._redis_url, secret=secret, interval=60.0, overlap=60.0)
         self._tickets = tlsio.create_server(
@@ -138,11 +142,11 @@ class Servers:
             check_client=self._judge,
             allow_renegotiation=True,
             alpn_protocols=["soak"],
-            handshake_threads=2,
+            **self._threaded(2),
         )
         memory = tlsio.MemorySessionStore(max_entries=200)
         self._plain = tlsio.create_server(
-            self._serve, **common, **PATIENT, ticket_keys=os.urandom(48), session_store=memory, handshake_threads=1
+            self._serve, **common, **PATIENT, ticket_keys=os.urandom(48), session_store=memory, **self._threaded(1)
         )
         ring = tlsio.TicketKeyRing(interval=5.0, overlap=20.0)
         self._upgrade = tlsio.create_server(None, **common, **PATIENT, **trust, ticket_keys=ring, allow_renegotiation=True)
@@ -154,7 +158,7 @@ class Servers:
             max_handshakes=100,
             max_handshake_bytes=32768,
             sni_callback=self._hang,
-            handshake_threads=2,
+            **self._threaded(2),
         )
         self._all = [self._store, self._tickets, self._plain, self._upgrade, self._strict]
         for server in self._all:
@@ -167,6 +171,9 @@ class Servers:
         async with store, keys, accepting:
             print(" ".join(f"{name}={port}" for name, port in ports.items()), flush=True)
             await obey({"leave": self.leave, "state": self.state, "sample": self.sample, "reload": self.reload})
+
+    def _threaded(self, usual: int) -> dict[str, int]:
+        return {"handshake_threads": usual if self._threads is None else self._threads}
 
     async def leave(self) -> dict[str, Any]:
         """Let go of the connections that are held."""
@@ -254,9 +261,10 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="where the certificates are")
     parser.add_argument("redis", help="URL")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    parser.add_argument("--threads", type=int, help="handshake_threads of each server that listens")
     arguments = parser.parse_args()
     logging.getLogger("tlsio").setLevel(logging.ERROR)  # it warns of each outage of Redis, and those are made
-    servers = Servers(arguments.folder, arguments.redis)
+    servers = Servers(arguments.folder, arguments.redis, arguments.threads)
     if arguments.loop == "uvloop":
         import uvloop
 

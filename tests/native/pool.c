@@ -17,6 +17,7 @@
 enum { CLIENTS = 10, ACTS = 250 };
 
 static unsigned long long seed;
+static tio_context *for_names[2];       /* what questions about hellos are answered with; NULL: the default */
 static int broken_later;                /* failures of connections that were open */
 
 static unsigned any(unsigned below) {
@@ -57,12 +58,15 @@ static void make(world *w, tio_context *contexts[2], int version) {
     listen_again(w);
 }
 
-/* A question about the hello is answered as a table of names does it: the handshake returns to a thread. */
+/* A question about the hello is answered as a table of names does it: the handshake returns to a thread, and the gate may
+ * answer the next ones. */
 static void hear_one(world *w, tio_notice *n) {
     tio_conn *c = n->conn;
     if (c && n->what == TIO_NOTICE_QUESTION && c->question == TIO_ASK_HELLO && any(4)) {
+        tio_context *context = for_names[any(2)];
         w->questions++;
-        tio_answer_hello(c, NULL, NULL, 0);
+        tio_answer_hello(c, context, NULL, 0);
+        if (any(2)) tio_gate_remember(&w->gate, tio_conn_server_name(c), context, any(2) ? -1 : (int64_t)any(5000000));
         if (tio_reactor_return(w->r, c)) return;
     }
     int opened = w->opened - (c && c->owner), failed = w->failed;
@@ -125,6 +129,7 @@ static void server_act(world *w, tio_context *contexts[2], int *listening) {
         *listening = !*listening;
         break;
     case 4: atomic_store(&w->gate.wants, atomic_load(&w->gate.wants) ^ TIO_WANT_KEYS); break;
+    case 5: tio_gate_forget(&w->gate); break;
     default: one_turn(w, (int)any(2));
     }
 }
@@ -137,6 +142,7 @@ static void play(void) {
     broken_later = 0;
     snprintf(note, sizeof note, "seed %llu", seed);
     make(&w, contexts, versions[any(2)]);
+    for (int i = 0; i < 2; i++) for_names[i] = any(2) ? contexts[any(2)] : NULL;
     for (int i = 0; i < CLIENTS; i++) clients[i].fd = -1;
     for (int i = 0; i < ACTS; i++) {
         client_act(&w, &clients[any(CLIENTS)], listening);
@@ -179,6 +185,53 @@ static void a_loop_that_is_blocked(void) {
     for (int i = 0; i < 2; i++) tio_context_release(contexts[i]);
 }
 
+static int ask_nothing(tio_conn *c, const char *given, char *identity, uint8_t *key) {
+    (void)c, (void)given, (void)identity, (void)key;
+    return 0;
+}
+
+/* The queue is full, so a thread still has a connection that it must not handle when it is paused. */
+static void a_pause_with_a_full_queue(void) {
+    enum { QUEUE = 256 };
+    int fds[QUEUE + 1], seen = 0, touched = 0;
+    world w;
+    tio_context *contexts[2];
+    tio_notice n;
+    seed = 1;
+    make(&w, contexts, TLS1_3_VERSION);
+    tio_reactor_unlisten(w.r, &w.gate);
+    w.gate.threads = 1;
+    w.gate.max_handshakes = w.gate.max_per_peer = 0;
+    w.gate.policy.handshake_ns = 0;
+    w.gate.policy.ask_psk = ask_nothing;
+    atomic_store(&w.gate.max_connections, 0);
+    atomic_store(&w.gate.wants, TIO_WANT_PSK | TIO_WANT_ACCEPTED);
+    listen_again(&w);
+    for (int i = 0; i <= QUEUE; i++) {
+        fds[i] = dial(w.port);
+        CHECK_INT(send(fds[i], "\x16", 1, MSG_NOSIGNAL), 1);
+        while (atomic_load(&w.gate.accepted) <= (unsigned)i) poll(NULL, 0, 1);
+    }
+    tio_threads_pause(w.r);
+    tio_threads_run(w.r);
+    for (int i = 0; i < 1000 && seen <= QUEUE; i++) {
+        struct pollfd p = { .fd = tio_reactor_fd(w.r), .events = POLLIN };
+        poll(&p, 1, 100);
+        tio_reactor_poll(w.r);
+        tio_reactor_work(w.r);
+        while (tio_reactor_next_notice(w.r, &n))
+            if (n.what & TIO_NOTICE_ACCEPTED) seen++, touched += n.conn->ssl != NULL;
+    }
+    CHECK_INT(seen, QUEUE + 1);
+    CHECK_INT(touched, 0);
+    for (int i = 0; i <= QUEUE; i++) close(fds[i]);
+    tio_reactor_free(w.r, 0);
+    CHECK_INT(w.gate.open, 0);
+    tio_gate_free(&w.gate);
+    SSL_CTX_free(w.client_ctx);
+    for (int i = 0; i < 2; i++) tio_context_release(contexts[i]);
+}
+
 int main(int count, char **arguments) {
     unsigned long long first = count > 1 ? strtoull(arguments[1], NULL, 10) : (unsigned long long)time(NULL) << 20;
     unsigned plays = count > 1 ? 1 : getenv("PLAYS") ? (unsigned)atoi(getenv("PLAYS")) : 60;
@@ -186,6 +239,7 @@ int main(int count, char **arguments) {
     make_certificates();
     printf("pool: %u plays from seed %llu\n", plays, first);
     RUN(a_loop_that_is_blocked);
+    RUN(a_pause_with_a_full_queue);
     for (unsigned i = 0; i < plays; i++) {
         seed = first + i;
         run_test("a play", play);

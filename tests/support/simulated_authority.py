@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-Fault = Literal["down", "hangs", "server error", "retry after", "refuses", "rate limited", "wrong key", "wrong name", "expired", "garbage"]
+Fault = Literal[
+    "down", "hangs", "server error", "retry after", "refuses", "rate limited", "wrong key", "wrong name", "expired", "future", "garbage"
+]
 
 HOUR = timedelta(hours=1)
 CRL_URL = "http://crl.example/"
@@ -110,7 +112,8 @@ class SimulatedAuthority:
         end = now + (timedelta(seconds=-1) if self.fault == "expired" else self.lifetime)
         names = ["other.example"] if self.fault == "wrong name" else names
         key, other = self._chance.sample(keys(), 2)
-        leaf = self.authority.server(*names, key=key, not_before=now - HOUR, not_after=end)
+        begin = now + HOUR if self.fault == "future" else now - HOUR
+        leaf = self.authority.server(*names, key=key, not_before=begin, not_after=end)
         if self.fault == "garbage":
             return Issued(b"<html>", b"")
         return Issued(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tlsio.acme.plans.keeper import Keeper, Outcome
     from tlsio.acme.plans.plan import Plan
+    from tlsio.acme.plans.survey import Standing
     from tlsio.acme.storage.storage import Storage
 
 __all__ = ["acme"]
@@ -151,7 +152,7 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
                 click.echo(f"{plan.name}: ", err=True, nl=False)
                 report(error, as_json=False)
                 code = FINDING
-        print_outcomes(outcomes)
+        print_outcomes(outcomes, place=shown_storage(storage))
         return FINDING if any(one.state == "waiting" for one in outcomes) else code
 
     return run_with_storage(storage, storage_secret_file, run)
@@ -168,8 +169,8 @@ def renew(names: tuple[str, ...], *, storage: str | None, storage_secret_file: s
 def status(*, storage: str | None, storage_secret_file: str | None) -> int:
     """Show each certificate, its authority, its end, its next renewal, and the last failure.
 
-    Those of servers that use the storage are shown too. The exit code is 1 if one has expired or
-    the last try to renew one has failed.
+    Those of servers that use the storage are shown too. The exit code is 1 if one is not in date,
+    or the last try to renew it or to put it in place has failed.
     """
     from tlsio.acme.plans.survey import survey  # noqa: PLC0415 - the extra may be missing
 
@@ -181,11 +182,7 @@ def status(*, storage: str | None, storage_secret_file: str | None) -> int:
         print_standings(found, now)
     else:
         click.echo(f"There are no certificates in {shown_storage(storage)}.")
-    return (
-        FINDING
-        if any(one.trouble.message or one.trouble.failures or (one.not_after is not None and one.not_after <= now) for one in found)
-        else 0
-    )
+    return FINDING if any(map(_is_wrong, found)) else 0
 
 
 @acme.command(
@@ -215,21 +212,20 @@ def revoke(  # noqa: PLR0913 - one for each option
     """Revoke the certificate called NAME, for instance because others have its key.
 
     One that a server has obtained needs --server, unless it is of Let's Encrypt; the server
-    replaces it by itself.
+    replaces it by itself. If --renew cannot revoke the old one, `tlsio acme renew` tries again.
     """
 
-    async def run(opened: Storage) -> Plan:
-        plan = await _plan_of_server(opened, name, server, server_ca)
-        if plan is None or is_renewed:
-            [plan] = await _plans(opened, (name,))
+    async def run(opened: Storage) -> tuple[Plan, bool]:
+        of_server = await _plan_of_server(opened, name, server, server_ca)
+        [plan] = await _plans(opened, (name,)) if of_server is None or is_renewed else [of_server]
         await _keeper(opened).revoke(plan, reason, is_renewed=is_renewed)
-        return plan
+        return plan, plan is of_server
 
-    plan = run_with_storage(storage, storage_secret_file, run)
+    plan, is_of_server = run_with_storage(storage, storage_secret_file, run)
     if is_json():
         print_json({"names": list(plan.names), "revoked": True, "renewed": is_renewed})
     else:
-        after = "; it is not renewed any more" if plan.is_renewed else "; the server replaces it"
+        after = "; the server replaces it" if is_of_server else "; it is not renewed any more"
         click.echo(f"{plan.name}: revoked{', and replaced by a new certificate' if is_renewed else after}")
 
 
@@ -314,9 +310,17 @@ def import_(folder: str, *, storage: str | None, storage_secret_file: str | None
 acme.add_command(account)
 
 
+def _is_wrong(one: Standing) -> bool:
+    return bool(one.trouble.message or one.trouble.failures or one.deployment.failures or one.unrevoked) or one.reason in {
+        "expired",
+        "not_yet_valid",
+    }
+
+
 def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
     """Return the plan of `tlsio acme obtain`: paths do not depend on the current folder."""
-    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.places import find_uncertified  # noqa: PLC0415 - the extra may be missing
+    from tlsio.acme.plans.plan import Plan, normalize  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     given["server"] = chosen_server(given.pop("server"))
@@ -325,9 +329,13 @@ def _plan(names: tuple[str, ...], options: dict[str, Any]) -> Plan:
         if name in given:
             given[name] = str(Path(given[name]).absolute())
     found = normalize([name for one in names for name in one.split(",") if name])
+    if (private := find_uncertified(given["server"], found)) is not None:
+        raise wrong_value("names", f"has {private!r}, which no public authority certifies", hint="Use an authority of your own.")
     if "dns" not in given and (wildcards := [name for name in found if name.startswith("*.")]):
         raise wrong_value("dns", f"must be given for {wildcards[0]}", hint="Authorities validate wildcards by DNS alone.")
     given["webroots"] = _webroots(given.pop("webroots", ()), found)
+    if absent := [one for one in given["webroots"].values() if not Path(one).is_dir()]:
+        raise click.UsageError(f"--webroot: there is no folder {absent[0]}.")
     if not {"dns", "http_port", "tls_port"} & set(given) and not given["webroots"]:
         given |= {"http_port": _HTTP, "tls_port": _HTTPS}
     return Plan(names=found, **given)
@@ -383,6 +391,6 @@ async def _plans(storage: Storage, names: tuple[str, ...], damaged: Callable[[St
     found = {name: await load_plan(storage, name) for name in normalize(names)}
     if missing := [name for name, plan in found.items() if plan is None]:
         raise click.UsageError(
-            f"The storage has no certificate called {missing[0]} that this command renews. `tlsio acme status` shows those there are."
+            f"`tlsio acme obtain` has obtained no certificate called {missing[0]} in this storage. `tlsio acme status` shows what there is."
         )
     return [plan for plan in found.values() if plan is not None]

@@ -77,7 +77,9 @@ def _run(options: dict[str, Any], action: Callable[[ACMEIssuer], Any]) -> Accoun
     async def run(storage: Storage) -> Account:
         issuer = ACMEIssuer(server, storage, (), **trust)
         if await storage.load(f"accounts/{issuer.name}/key.pem") is None:
-            raise click.UsageError(f"The storage has no account of {server}. `tlsio acme obtain` makes one.")
+            others = sorted({key.split("/")[1] for key in await storage.list("accounts") if key.endswith("/key.pem")})
+            there = f"It has accounts at {', '.join(others)}: give --server." if others else "`tlsio acme obtain` makes one."
+            raise click.UsageError(f"The storage has no account at {server}. {there}")
         found: Account = await action(issuer)
         return found
 

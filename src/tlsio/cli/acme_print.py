@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.keeper import Outcome
     from tlsio.acme.plans.survey import Standing
 
@@ -25,6 +26,7 @@ _REASONS = {
     "time": "by its age",
     "emergency": "it ends soon",
     "expired": "it has expired",
+    "not_yet_valid": "it is not valid yet",
     "missing": "there is none",
     "revoked": "it was revoked",
     "names": "other names",
@@ -32,21 +34,22 @@ _REASONS = {
 }
 
 
-def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "") -> None:
+def print_outcomes(outcomes: Sequence[Outcome], *, note: str = "", place: str = "") -> None:
     """Print what became of each plan.
 
     Args:
         outcomes: Of each plan.
-        note: What is said about a certificate that is kept.
+        note: What is said about a certificate that is kept, whose files are written all the same.
+        place: The storage.
     """
     if is_json():
         print_json([_as_json(one) for one in outcomes])
         return
     if not outcomes:
-        click.echo("No certificate here is renewed by `tlsio acme renew`.")
+        click.echo(f"There is nothing to renew in {place}: `tlsio acme obtain` has obtained no certificate there.")
     for one in outcomes:
         click.echo(f"{', '.join(one.plan.names)}: {_describe(one, note)}")
-        if one.state == "obtained" and one.plan.cert is not None:
+        if one.plan.cert is not None and (one.state == "obtained" or (one.state == "kept" and note)):
             click.echo(f"  written to {' and '.join(dict.fromkeys(path for path in (one.plan.cert, one.plan.key) if path))}")
 
 
@@ -88,15 +91,24 @@ def print_standings(found: Sequence[Standing], now: datetime) -> None:
     Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, no_color=is_plain).print(table)
     for one in found:
         if one.trouble.failures or one.trouble.message:
-            count = (
-                "The last try failed"
-                if not one.trouble.failures
-                else f"{one.trouble.failures} {'try' if one.trouble.failures == 1 else 'tries'} failed"
-            )
-            then = "" if one.trouble.next_try is None else f", the next is {print_instant(one.trouble.next_try)}"
-            click.secho(f"{one.names[0]}: {count}{then}: {for_people(one.trouble.message or '')}", fg="red")
-            if one.trouble.hint is not None and (hint := for_people(one.trouble.hint, is_hint=True)):
-                click.echo(f"  {hint}")
+            _print_trouble(one.names[0], "", one.trouble)
+            if one.issuer is None and one.plan is None:
+                click.echo(f"  Unless a server obtains it, `tlsio acme delete {one.names[0]}` removes this note.")
+        if one.deployment.failures:
+            _print_trouble(one.names[0], " to put the certificate in place", one.deployment)
+        if one.unrevoked:
+            what = "a certificate that was replaced is" if one.unrevoked == 1 else f"{one.unrevoked} certificates that were replaced are"
+            click.secho(f"{one.names[0]}: {what} not revoked yet; `tlsio acme renew` tries again", fg="red")
+
+
+def _print_trouble(name: str, aim: str, trouble: Trouble) -> None:
+    number = trouble.failures
+    count = f"{number} {'try' if number == 1 else 'tries'}{aim} failed" if number else "The last try failed"
+    then = "" if trouble.next_try is None else f", the next is {print_instant(trouble.next_try)}"
+    then = ", and the next one will fail too" if trouble.needs_action else then
+    click.secho(f"{name}: {count}{then}: {for_people(trouble.message or '')}", fg="red")
+    if trouble.hint is not None and (hint := for_people(trouble.hint, is_hint=True)):
+        click.echo(f"  {hint}")
 
 
 def _end(one: Standing, now: datetime) -> str:

@@ -24,7 +24,7 @@ _OPTIONS = (
         help="Obtain a certificate for it and renew it (ACME); names with commas share one. Then the ports are 443 and 80, on all addresses.",
     ),
     click.option("--agree-tos", is_flag=True, help="Agree to the authority's terms of service, for a new account."),
-    click.option("--email", metavar="ADDRESS", multiple=True, help="Where the authority can reach you; it need not."),
+    click.option("--email", metavar="ADDRESS", multiple=True, help="Your e-mail address, for the authority; optional."),
     click.option(
         "--acme-server",
         metavar="NAME|URL",
@@ -82,6 +82,8 @@ def acme_table(options: dict[str, Any], table: dict[str, Any] | None = None) -> 
         UsageError: one needs --domain.
     """
     without_redirect = {"redirect": False} if options.pop("no_redirect", False) else {}
+    if without_redirect and options.get("redirect") is not None:
+        raise click.UsageError("--redirect and --no-redirect cannot be combined.")
     given = [option for option in _FIELDS if option in options]
     if given and table is None and "domains" not in given:
         raise click.UsageError(f"--{given[0].replace('_', '-')} needs --domain.")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tlsio.model.options.server import MAX_THREADS
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -27,6 +29,7 @@ __all__ = [
     "NEW_FILE",
     "STANDARD_INPUT",
     "STREAM",
+    "THREADS",
     "Endpoint",
     "ParamType",
     "metavar_of",
@@ -130,6 +133,16 @@ class _Instant(ParamType):
         return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+class _Threads(ParamType):
+    """A number of handshake threads, or `auto`."""
+
+    name = "n|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or `auto`."""
+        return value if value == "auto" else click.IntRange(0, MAX_THREADS).convert(value, param, ctx)
+
+
 def metavar_of(argument: click.Argument) -> str:
     """Return what the help calls one value of an argument: FILE for `FILE...`."""
     text = argument.metavar or (argument.name or "").upper()
@@ -176,3 +189,4 @@ FOLDER = click.Path(file_okay=False, readable=False)
 ENDPOINT = _Endpoint()
 BACKEND = _Endpoint(0)
 INSTANT = _Instant()
+THREADS = _Threads()

@@ -27,6 +27,7 @@ _OF_TCP = {"send_proxy": "--send-proxy", "alpn": "--alpn", "idle_timeout": "--id
     tlsio proxy 6380 --to 127.0.0.1:6379 --cert redis.pem --key redis.key     any protocol over TCP
     tlsio proxy 8443 --to 127.0.0.1:3000 --http                               HTTP/2 for a server of HTTP/1.1
     tlsio proxy 443 --to 127.0.0.1:3000 --http --domain example.com --agree-tos
+    tlsio proxy 993 --to 127.0.0.1:143 --domain mail.example.com --agree-tos      the authority is answered on port 80
     """,
 )
 @click.argument("port", type=click.IntRange(0, MAX_PORT))
@@ -49,7 +50,8 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
     With --http, requests are forwarded with X-Forwarded-For, -Proto and -Host, and with mutual TLS
     with X-Client-Cert-* headers; those that a client sends itself are removed.
 
-    Certificates, signals and workers are as with `tlsio serve`.
+    Certificates, signals and workers are as with `tlsio serve`. Without --http, the port of plain
+    HTTP, 80 or --redirect, only answers the authority.
     """
     from tlsio.https.process import settings as https_settings  # noqa: PLC0415 - the extra may be missing
 
@@ -63,9 +65,8 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
 
         app = HTTPProxy(*target, **own)
     else:
-        if "domains" in given:
-            raise click.UsageError("--domain needs --http. For other protocols, obtain the certificate by `tlsio acme obtain`.")
-        if needless := [name for name in HTTP_NAMES if name in given]:
+        of_http = set(HTTP_NAMES) - ({"redirect"} if "domains" in given else set())  # where http-01 is answered
+        if needless := [name for name in HTTP_NAMES if name in given.keys() & of_http]:
             raise click.UsageError(f"--{needless[0].replace('_', '-')} needs --http.")
         from tlsio.https.proxy.tcp import TCPTarget  # noqa: PLC0415 - the extra may be missing
 
@@ -73,5 +74,5 @@ def proxy(port: int, *, target: Endpoint, is_http: bool, only_checks: bool, **op
             own["alpn"] = tuple(own["alpn"].split(","))
         app = TCPTarget(host=target.host, port=target.port, **own)
     found = site_options(given) | acme_table(given)
-    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "the command line")
+    settings = https_settings.parse({**given, **found, "app": app, "port": port}, Path(), "")
     return run_settings(settings, only_checks=only_checks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,4 +79,5 @@ def _settings(app: str | None, config: str | None, options: dict[str, Any]) -> S
         given["app"] = app if ":" in app else absolute(app)
     if "app" not in given:
         raise click.UsageError("Missing argument 'APP|FOLDER', and no app in --config.")
-    return https_settings.parse(given, folder, config or "the command line")
+    settings = https_settings.parse(given, folder, config or "")
+    return settings if config is None else replace(settings, file=Path(config))

@@ -12,7 +12,7 @@ import click
 
 from tlsio.cli.automatic import automatic_options
 from tlsio.cli.output import is_json, json_option
-from tlsio.cli.parameters import NEW_FILE
+from tlsio.cli.parameters import NEW_FILE, THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +57,12 @@ _OPTIONS = (
     ),
     click.option("--max-connections", type=click.IntRange(1), metavar="N", help="At a time, in all workers."),
     click.option("--max-connections-per-address", type=click.IntRange(1), metavar="N", help="Of one address, in each worker."),
+    click.option(
+        "--handshake-threads",
+        type=THREADS,
+        metavar="N|auto",
+        help="In each worker, so that handshakes do not make open connections wait.  [default: 0]",
+    ),
     click.option(
         "--proxy-protocol",
         metavar="NETWORK",

@@ -55,6 +55,8 @@ _OWN_WORDS = (
 _EITHER = "ca= or extra_ca="  # most commands have one option for roots
 _ALIASES = {
     "terms_agreed": "agree_tos",
+    "names": "domains",
+    "contact": "email",
     "directory_url": "server",
     "alpn_protocols": "alpn",
     "chain_policy": "policy",
@@ -174,7 +176,7 @@ class _Names:
 
     def find(self, name: str) -> str | None:
         """Return what the user types for an option of the library."""
-        wanted = {name, _ALIASES.get(name, name), f"server_{name}"}
+        wanted = {name, _ALIASES.get(name, name), f"server_{name}", f"acme_{name}"}
         for one in self._parameters:
             if one.name in wanted or any(f"--{word.replace('_', '-')}" in one.opts for word in wanted):
                 if isinstance(one, click.Argument):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.asgi import App
 
-__all__ = ["development_identity", "handled", "has_identity", "serve"]
+__all__ = ["development_identity", "handled", "has_identity", "serve", "warn_of_development"]
 
 _log = logging.getLogger("tlsio.https")
 
@@ -53,11 +53,14 @@ async def serve(
         OSError: the address cannot be used.
     """
     listening = {name: options.pop(name) for name in ("sock", "backlog", "reuse_port", "path") if name in options}
-    if not has_identity(options):
+    is_for_development = not has_identity(options)
+    if is_for_development:
         options |= development_identity()
     server = Server(app, **options)
     stopped = asyncio.Event()
     await server.start(host, port, **listening)
+    if is_for_development:
+        warn_of_development()
     try:
         with _signals(server, stopped) if handle_signals and threading.current_thread() is threading.main_thread() else _nothing():
             _log.info("Serving https://%s:%s", host or "localhost", server.port)
@@ -84,12 +87,16 @@ def development_identity() -> dict[str, Any]:
     except FileNotFoundError:
         authority = dev.init()
     leaf = authority.server("localhost", "127.0.0.1", "::1")
+    return {"cert": leaf.chain_pem, "key": leaf.key_pem}
+
+
+def warn_of_development() -> None:
+    """Log which certificate is used. Not before the server has started: errors come first."""
     _log.warning(
         "No certificate is given: this server uses one of the development authority in %s, for localhost. "
         "Browsers of this machine accept it after `tlsio dev trust`.",
         dev.where(),
     )
-    return {"cert": leaf.chain_pem, "key": leaf.key_pem}
 
 
 @contextmanager

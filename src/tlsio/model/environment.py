@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-__all__ = ["read_variable", "take_variable", "with_variables"]
+__all__ = ["move_home", "read_variable", "take_variable", "with_variables"]
 
 _AT_SECURE = 23  # getauxval(3)
 
@@ -30,6 +30,12 @@ def take_variable(name: str) -> str:
     with raised privileges too. "" if it is not set.
     """
     return os.environ.pop(name, "")
+
+
+def move_home(old: str, new: str) -> None:
+    """Make `new` the home of this process and of those that it starts, if it is `old` now."""
+    if os.environ.get("HOME") == old:
+        os.environ["HOME"] = new
 
 
 def with_variables(given: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context as ContextVars
-from typing import Any, Final, Literal, Protocol, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 from tlsio.model.faults import Fault
 from tlsio.native.context_spec import ContextSpec, LabelledMaterial
@@ -764,22 +764,33 @@ class Ring:
     def first(self) -> bytes: ...
 
 class HasContext(Protocol):
-    """What `_find` returns."""
+    """An owner of a native context."""
 
     native: Context
+
+class FoundContext(Protocol):
+    """What `_find` returns.
+
+    Attributes:
+        context: What serves the name; None: the default.
+        lasts: Seconds for which the engine may serve the name so by itself; infinity: until
+            `Gate.forget`; 0: it must ask each time.
+    """
+
+    @property
+    def context(self) -> HasContext | None: ...
+    @property
+    def lasts(self) -> float: ...
 
 class GateOwner(Protocol):
     """The server of a gate, which receives the gate's events."""
 
-    def _find(self, name: str | None) -> HasContext | Literal[False] | None:
-        """Return the context for a server name.
-
-        None: the default. False: the question needs a socket.
-        """
+    def _find(self, name: str | None) -> FoundContext | None:
+        """Return the context for a server name; None: the question needs a socket."""
     def _adopt(self, connection: Connection, context: Any) -> None:
         """Make a socket of a connection, with `connection.bind`.
 
-        `context` is the result of `_find` for it; None: there was none.
+        `context` is the one that `_find` has returned for it; None: there was none.
         """
     def _connected(self, address: Address) -> None: ...
     def _dropped(self, address: Address) -> None: ...
@@ -836,6 +847,8 @@ class Gate:
     ) -> None: ...
     def set_context(self, context: Context) -> None:
         """Replace the default context, for new connections. Any thread may call it."""
+    def forget(self) -> None:
+        """Ask the server again about each server name. Any thread may call it."""
     def set_wants(
         self,
         hello: bool,

@@ -374,7 +374,7 @@ cdef class Connection(Plaintext):
                 tio_conn_turn(self.c)
                 if self.driver is not None:
                     self._send()
-        if tio_conn_send_error(self.c) and tio_conn_next(self.c) & TIO_NEXT_TURN and not self.waiting and self.flow is None:
+        if tio_conn_send_error(self.c) and tio_conn_next(self.c) & TIO_NEXT_TURN:
             self._step()
 
     cdef object _report(self):

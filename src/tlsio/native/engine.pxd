@@ -121,6 +121,7 @@ cdef extern from "engine.h" nogil:
     tio_context *tio_context_new()
     void tio_context_speak_npn(tio_context *)
     void tio_context_retain(tio_context *)
+    int tio_context_is_shared(tio_context *)
     void tio_context_release(tio_context *)
 
     tio_ring *tio_ring_new()
@@ -176,6 +177,8 @@ cdef extern from "engine.h" nogil:
     void tio_gate_init(tio_gate *)
     void tio_gate_free(tio_gate *)
     void tio_gate_set_context(tio_gate *, tio_context *)
+    void tio_gate_remember(tio_gate *, const char *name, tio_context *, int64_t ns)
+    void tio_gate_forget(tio_gate *)
 
     enum:
         TIO_KEY_NONE, TIO_KEY_DH, TIO_KEY_ECDH, TIO_KEY_GROUP

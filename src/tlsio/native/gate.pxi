@@ -3,6 +3,7 @@
 
 cdef enum:
     MAX_THREADS = 256
+    FEW_CHOSEN = 16
 
 
 cdef class Ring:
@@ -56,10 +57,11 @@ cdef class Gate:
     cdef object server
     cdef dict failures                  # the numbers of a failure -> how often it occurred
     cdef dict failure_codes             # the numbers of a failure -> its code
-    # Address of a connection without a socket -> its SecureContext, if `_find` chose one. A
-    # connection that goes without a notice leaves its entry behind for the next one at its address:
-    # so an entry counts only if the connection uses that context.
+    # Address of a native context -> its SecureContext, for those that `_find` chose: connections
+    # that get their sockets later use them, or the engine remembers them.
     cdef dict chosen
+    cdef Py_ssize_t many_chosen         # from this number on, look for those that are not used
+    cdef uint64_t forgotten             # how often `forget` was called
     # there is a listener for failed handshakes, or a hook that needs the socket
     cdef public bint wants_failures
     cdef public bint wants_socket
@@ -79,6 +81,7 @@ cdef class Gate:
         self.failures = {}
         self.failure_codes = {}
         self.chosen = {}
+        self.many_chosen = FEW_CHOSEN
         self.gate.owner = <void *>self
         self.gate.policy.ask_psk = find_psk
         self.psk_hint = None if psk_hint is None else _text_up_to("The PSK identity hint", psk_hint, TIO_PSK_IDENTITY)
@@ -113,6 +116,12 @@ cdef class Gate:
     def set_context(self, Context context not None):
         """Replace the default context, for new connections. Any thread may call it."""
         tio_gate_set_context(&self.gate, context.ptr)
+
+    def forget(self):
+        """Ask the server again about each name. Any thread may call it."""
+        self.forgotten += 1
+        tio_gate_forget(&self.gate)
+        self._drop_unused()
 
     def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0,
                   bint nameless=False):
@@ -261,11 +270,11 @@ cdef class Gate:
                 if failed:
                     tio_reactor_discard(c)
                 raise
-            if not failed and (reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != c):
+            if not failed and is_gone(reactor, notice):
                 return None             # a listener closed the server, or forked
         if failed:
             return self._failed(reactor, c)
-        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(c):
+        if notice.what & TIO_NOTICE_QUESTION and not self.wants_socket and self._answer(reactor, notice):
             if tio_reactor_return(reactor.r, c):
                 return None
             tio_reactor_resume(reactor.r, c)
@@ -274,7 +283,7 @@ cdef class Gate:
                 return self._failed(reactor, c)
             if tio_conn_question(c) == TIO_NO_QUESTION and tio_conn_phase(c) != TIO_OPEN:
                 return None
-        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED):
+        if not notice.what & (TIO_NOTICE_QUESTION | TIO_NOTICE_OPENED) or is_gone(reactor, notice):
             return None
         return self._adopt(reactor, c)
 
@@ -282,7 +291,6 @@ cdef class Gate:
         if self.wants_failures or self.server._logs_failure():
             return self._adopt(reactor, c)
         self._count(c)
-        self.chosen.pop(<size_t>c, None)
         tio_reactor_discard(c)
         self._check_closed()
         return None
@@ -292,35 +300,48 @@ cdef class Gate:
         cdef Connection connection = Connection.wrap(reactor, self, c)
         if tio_conn_fd(c) < 0:
             connection._detached()
-        self.server._adopt(connection, self._take_chosen(c))
+        self.server._adopt(connection, self.chosen.get(<size_t>tio_conn_context(c)))
         return connection
 
-    cdef object _take_chosen(self, tio_conn *c):
-        found = self.chosen.pop(<size_t>c, None)
-        if found is None:
-            return None
+    cdef tio_context *_choose(self, object found) except NULL:
+        """Return the native context of `found`, whose owner is kept as long as it is used."""
         cdef Context context = found.native
-        return found if context.ptr == tio_conn_context(c) else None
+        if <size_t>context.ptr not in self.chosen:
+            if len(self.chosen) >= self.many_chosen:
+                self._drop_unused()
+            self.chosen[<size_t>context.ptr] = found
+        return context.ptr
 
-    cdef bint _answer(self, tio_conn *c) except -1:
-        """Answer what needs no socket: a context from the table or the source, a session from a
-        synchronous store.
-        """
+    cdef object _drop_unused(self):
         cdef Context context
+        for found in list(self.chosen.values()):
+            context = found.native
+            if not tio_context_is_shared(context.ptr):
+                self.chosen.pop(<size_t>context.ptr, None)
+        self.many_chosen = 2 * len(self.chosen) + FEW_CHOSEN
+
+    cdef bint _answer(self, Reactor reactor, tio_notice *notice) except -1:
+        """Answer what needs no socket: a context from the table or the source, a session from a
+        synchronous store. The source's function may close the server or fork: then the connection is
+        gone.
+        """
+        cdef tio_conn *c = notice.conn
         cdef tio_context *chosen = NULL
         cdef const char *name = tio_conn_server_name(c)
         cdef int wants = tio_conn_policy(c).wants
+        cdef uint64_t forgotten = self.forgotten
         if tio_conn_question(c) == TIO_ASK_HELLO:
             if self.answers_challenges and _is_challenge(c):
                 return False
             if wants & TIO_WANT_HELLO and (name != NULL or wants & TIO_WANT_NAMELESS):
                 found = self.server._find(name.decode("ascii") if name != NULL else None)
-                if found is False:
+                if found is None or is_gone(reactor, notice):
                     return False
-                if found is not None:
-                    context = found.native
-                    chosen = context.ptr
-                    self.chosen[<size_t>c] = found
+                if found.context is not None:
+                    chosen = self._choose(found.context)
+                # What `_find` has read may have changed meanwhile, in another thread.
+                if found.lasts > 0 and forgotten == self.forgotten:
+                    tio_gate_remember(&self.gate, name, chosen, _lasting(found.lasts))
             self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
             tio_answer_hello(c, chosen, NULL, 0)
             return True
@@ -342,6 +363,16 @@ cdef unsigned _checked_threads(int threads) except? 0:
     if not 0 <= threads <= MAX_THREADS:
         raise wrong_value("handshake_threads", f"must be from 0 to {MAX_THREADS}")
     return <unsigned>threads
+
+
+cdef bint is_gone(Reactor reactor, tio_notice *notice) noexcept:
+    """Whether user code has ended the connection of a notice."""
+    return reactor.r == NULL or tio_reactor_conn(reactor.r, notice.handle) != notice.conn
+
+
+cdef int64_t _lasting(double seconds):
+    """Return nanoseconds; -1: without limit."""
+    return <int64_t>(seconds * 1e9) if seconds <= _MAX_SECONDS else -1
 
 
 cdef bint _is_challenge(tio_conn *c) noexcept:

@@ -259,9 +259,13 @@ cdef class Plaintext(Facts):
             self._enqueue(chunk, done)
 
     def await_drain(self):
-        """Call `_drained` when at most the high-water mark is waiting."""
+        """Call `_drained` when at most the high-water mark is waiting. If sending has failed, call it
+        in the loop's next pass, unless what the peer has sent explains the failure.
+        """
         self._check_caller()
         self.wants_drain = True
+        if tio_conn_send_error(self.c):
+            self._schedule()
 
     cdef void _push_out(self):
         """Send during a long run of writes, before too much gathers."""

@@ -344,6 +344,19 @@ async def test_the_account_is_made_once(pebble: Pebble, tmp_path: Path) -> None:
         assert AccountKey((folder / "key.pem").read_bytes()).thumbprint == account.key.thumbprint
 
 
+@pytest.mark.parametrize("contact", ["ada", "mailto:ada", "ada@", "ada@example.com,bob@example.com", "ada @example.com"])
+def test_a_contact_that_is_no_address(contact: str) -> None:
+    """It is found before the authority is asked."""
+    with pytest.raises(tlsio.UsageError, match=r"contact must be an e-mail address such as ada@example\.com") as caught:
+        ACMEIssuer("https://ca.example/dir", MemoryStorage(), [], contact=contact)
+    assert caught.value.code == "ERR_INVALID_ARG_VALUE"
+
+
+def test_a_contact_of_another_kind() -> None:
+    """RFC 8555 §7.3: the authority decides about other schemes."""
+    ACMEIssuer("https://ca.example/dir", MemoryStorage(), [], contact="tel:+12025551212")
+
+
 async def test_another_contact_is_told_to_the_authority(pebble: Pebble) -> None:
     """Once."""
     storage = MemoryStorage()

@@ -330,7 +330,7 @@ def test_limit_of_the_authority_is_obeyed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["wrong key", "wrong name", "expired", "garbage"])
+@pytest.mark.parametrize("fault", ["wrong key", "wrong name", "expired", "future", "garbage"])
 def test_wrong_certificate_is_not_served(fault: Fault) -> None:
     """The old one stays, nothing is stored, and the next order waits."""
     stage = Stage(lifetime=10 * DAY)

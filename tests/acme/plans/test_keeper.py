@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 
+from acme_proxy import AuthorityProxy, Reply
 from certbot_peer import copied
 from pebble import Pebble
 from ports import own_port
 from tlsio.acme.certbot import import_tree
+from tlsio.acme.issuers.issuer import Limits
+from tlsio.acme.manager.duplicates import Duplicates
 from tlsio.acme.plans import keeper as keeper_module
 from tlsio.acme.plans.keeper import Keeper
 from tlsio.acme.plans.plan import Plan, load_plan, load_plans
@@ -25,9 +29,13 @@ from tlsio.acme.storage.memory_storage import MemoryStorage
 from tlsio.model.errors import ACMEError, ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from acme_proxy import Request
     from certbot_peer import Certbot
+    from tlsio.acme.issuers.acme_issuer import ACMEIssuer
+    from tlsio.acme.solvers.solver import Solver
 
 NAME = "kept.example.com"
 
@@ -119,6 +127,38 @@ async def test_each_failed_order_counts(pebble: Pebble, tmp_path: Path) -> None:
     assert counts == [2, 4, 5]
 
 
+class Counting(Keeper):
+    """A keeper of an authority that issues two certificates for the same names in a week."""
+
+    def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
+        """Return it, with that limit."""
+        found = super().issuer(plan, solvers)
+        found.limits = Limits(duplicates=2)
+        return found
+
+
+@pytest.mark.slow
+async def test_certificates_for_the_same_names_count_as_those_of_a_server(pebble: Pebble, tmp_path: Path) -> None:
+    """In one place of the storage. A renewal that names the old certificate does not count."""
+    plan, clock = make_plan(pebble, tmp_path, names=("counted.example.com",)), Clock()
+    keeper = Counting(MemoryStorage(), terms_agreed=True, clock=clock)
+    await keeper.obtain(plan)
+    await keeper.renew(plan, is_forced=True)
+    issuer = keeper.issuer(plan).name
+    assert await Duplicates(keeper.storage, clock).find_wait(issuer, plan.names, 2) is None
+    await Duplicates(keeper.storage, clock).note(issuer, plan.names)  # as a server with this storage does
+    orders = pebble.log.count("order-plz")
+    for name in await keeper.storage.list("certificates"):
+        await keeper.storage.delete(name)
+    with pytest.raises(ConfigError, match="within a week") as caught:
+        await keeper.obtain(plan)
+    assert caught.value.code == "ERR_ACME_NOT_YET"
+    assert pebble.log.count("order-plz") == orders
+    assert (await keeper.look(plan)).trouble.failures == 0
+    clock.now += timedelta(days=7)
+    assert (await keeper.obtain(plan)).state == "obtained"
+
+
 @pytest.mark.slow
 async def test_hooks_run_around_the_order(pebble: Pebble, tmp_path: Path) -> None:
     """The first two also when it fails; the last one when the files are in place."""
@@ -172,6 +212,66 @@ async def test_a_certificate_is_revoked_although_the_new_one_is_not_deployed(peb
 
 
 @pytest.mark.slow
+async def test_a_refused_revocation_is_tried_again_by_the_next_renewal(pebble: Pebble, tmp_path: Path) -> None:
+    """The old certificate is not in the storage any more, and its key may be known to others."""
+    is_refusing = True
+
+    def refuse(request: Request) -> Reply | None:
+        problem = {"content-type": "application/problem+json"}, b'{"type": "urn:ietf:params:acme:error:unauthorized"}'
+        return Reply(403, *problem) if request.kind == "revoke" and is_refusing else None
+
+    async with AuthorityProxy(pebble, intercept=refuse) as proxy:
+        plan = replace(make_plan(pebble, tmp_path, names=("refused.example.com",)), server=proxy.directory_url)
+        (tmp_path / "authority.pem").write_bytes(proxy.ca)
+        keeper = Keeper(MemoryStorage(), terms_agreed=True)
+        first = (await keeper.obtain(plan)).certificate
+        assert first is not None
+        serial = x509.load_der_x509_certificate(first.leaf).serial_number
+        with pytest.raises(ACMEError) as caught:
+            await keeper.revoke(plan, "keyCompromise", is_renewed=True)
+        assert "tlsio acme renew" in (caught.value.hint or "")
+        [standing] = await survey(keeper.storage, datetime.now(UTC))
+        assert standing.unrevoked == 1
+        with pytest.raises(ACMEError):
+            await keeper.renew(plan)
+        is_refusing = False
+        assert pebble.status_of(serial)["Status"] == "Valid"
+        assert (await keeper.renew(plan)).state == "kept"
+        assert (pebble.status_of(serial)["Status"], pebble.status_of(serial)["Reason"]) == ("Revoked", 1)
+        [standing] = await survey(keeper.storage, datetime.now(UTC))
+        assert standing.unrevoked == 0
+        assert await keeper.storage.list("revocations") == []
+
+
+@pytest.mark.slow
+async def test_what_could_not_be_replaced_is_not_revoked(pebble: Pebble, tmp_path: Path) -> None:
+    """Neither now nor by a later renewal."""
+    plan = make_plan(pebble, tmp_path, names=("unreplaced.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    found = (await keeper.obtain(plan)).certificate
+    assert found is not None
+    with pytest.raises(ConfigError, match="ended with 4"):
+        await keeper.revoke(replace(plan, pre_hooks=("exit 4",)), is_renewed=True)
+    assert await keeper.storage.list("revocations") == []
+    assert pebble.status_of(x509.load_der_x509_certificate(found.leaf).serial_number)["Status"] == "Valid"
+
+
+@pytest.mark.slow
+async def test_a_revoked_certificate_that_is_replaced_is_renewed_again(pebble: Pebble, tmp_path: Path) -> None:
+    """Also after an earlier revocation without a new one, which has ended the renewals."""
+    plan = make_plan(pebble, tmp_path, names=("resumed.example.com",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    await keeper.obtain(plan)
+    await keeper.revoke(plan)
+    stopped = await load_plan(keeper.storage, plan.name)
+    assert stopped == replace(plan, is_renewed=False)
+    await keeper.revoke(stopped, is_renewed=True)
+    assert await load_plan(keeper.storage, plan.name) == plan
+    [standing] = await survey(keeper.storage, datetime.now(UTC))
+    assert (standing.reason == "revoked", standing.renews_at is None) == (False, False)
+
+
+@pytest.mark.slow
 async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_path: Path) -> None:
     """All hooks run; the first failure is raised, and the next renewal orders nothing."""
     plan = make_plan(pebble, tmp_path, names=("deploy.example.com",), deploy_hooks=("exit 3", f"touch {tmp_path}/second"))
@@ -184,6 +284,68 @@ async def test_a_failing_deploy_hook_keeps_the_certificate(pebble: Pebble, tmp_p
     assert (tmp_path / "second").exists()
     assert (await keeper.look(plan)).state == "kept"
     assert await load_plans(keeper.storage) == [plan]  # it is renewed, although nothing was deployed
+
+
+@pytest.mark.slow
+async def test_a_failed_deploy_hook_runs_again(pebble: Pebble, tmp_path: Path) -> None:
+    """By the next renewals, after a growing wait, until it succeeds: else the server would keep the old certificate."""
+    log, working = tmp_path / "log", tmp_path / "working"
+    plan = make_plan(pebble, tmp_path, names=("again.example.com",), deploy_hooks=(f"echo run >> {log}; test -e {working}",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    with pytest.raises(ConfigError, match="ended with 1"):
+        await keeper.obtain(plan)
+    waiting = await keeper.renew(plan)
+    assert (waiting.state, waiting.trouble.failures, waiting.trouble.code) == ("waiting", 1, "ERR_ACME_HOOK")
+    [standing] = await survey(keeper.storage, clock.now)
+    assert (standing.trouble.failures, standing.deployment) == (0, waiting.trouble)
+    clock.now += timedelta(minutes=2)
+    with pytest.raises(ConfigError, match="ended with 1"):
+        await keeper.renew(plan)
+    [standing] = await survey(keeper.storage, clock.now)
+    assert standing.deployment.failures == 2
+    working.touch()
+    clock.now += timedelta(minutes=3)
+    assert [(await keeper.renew(plan)).state for _ in range(2)] == ["obtained", "kept"]
+    assert log.read_text().split() == ["run"] * 3
+    [standing] = await survey(keeper.storage, clock.now)
+    assert standing.deployment.failures == 0
+
+
+@pytest.mark.slow
+async def test_a_failed_deploy_hook_that_was_corrected_runs_at_once(pebble: Pebble, tmp_path: Path) -> None:
+    """By the command that corrects it; a hook that is not there any more leaves no failure."""
+    plan = make_plan(pebble, tmp_path, names=("corrected.example.com",), deploy_hooks=("exit 3",))
+    keeper = Keeper(MemoryStorage(), terms_agreed=True)
+    with pytest.raises(ConfigError, match="ended with 3"):
+        await keeper.obtain(plan)
+    corrected = replace(plan, deploy_hooks=(f"touch {tmp_path}/deployed",))
+    assert (await keeper.obtain(corrected)).state == "obtained"
+    assert (tmp_path / "deployed").exists()
+    assert await load_plans(keeper.storage) == [corrected]
+    with pytest.raises(ConfigError, match="ended with 3"):
+        await keeper.renew(plan, is_forced=True)
+    assert [(await keeper.obtain(replace(plan, deploy_hooks=()))).state for _ in range(2)] == ["obtained", "kept"]
+    assert await keeper.storage.list("deployments") == []
+
+
+@pytest.mark.slow
+async def test_hooks_that_were_not_run_to_their_end_run_again(pebble: Pebble, tmp_path: Path) -> None:
+    """As when the process ends meanwhile; also of a certificate that only the storage has."""
+    plan = make_plan(pebble, tmp_path, names=("interrupted.example.com",), deploy_hooks=(f"touch {tmp_path}/begun; sleep 60",))
+    clock = Clock()
+    keeper = Keeper(MemoryStorage(), terms_agreed=True, clock=clock)
+    obtaining = asyncio.create_task(keeper.obtain(plan))
+    while not (tmp_path / "begun").exists():  # noqa: ASYNC110 - written by another process
+        await asyncio.sleep(0.01)
+    obtaining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await obtaining
+    [standing] = await survey(keeper.storage, clock.now)
+    assert (standing.deployment.failures, standing.deployment.code) == (1, "ERR_ACME_INTERRUPTED")
+    clock.now += timedelta(minutes=2)
+    assert (await keeper.renew(replace(plan, deploy_hooks=(f"touch {tmp_path}/deployed",)))).state == "obtained"
+    assert (tmp_path / "deployed").exists()
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ from tlsio.acme import MemoryStorage
 from tlsio.acme.plans.removal import remove
 
 OWN = ["plans/a.example.json", "certificates/x/a.example/certificate.json", "certificates/x/a.example/certificate.pem",
-       "certificates/y/a.example/certificate.pem", "status/a.example.json"]  # fmt: skip
+       "certificates/y/a.example/certificate.pem", "status/a.example.json", "deployments/a.example.json",
+       "revocations/a.example.json"]  # fmt: skip
 OTHERS = ["accounts/a.example/key.pem", "certificates/a.example/b.example/certificate.pem", "certificates/x/b.a.example/certificate.pem",
           "issued/x/a.example.json", "plans/b.example.json", "status/b.a.example.json"]  # fmt: skip
 

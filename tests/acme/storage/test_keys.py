@@ -18,6 +18,7 @@ from tlsio.model.errors import UsageError
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8::1", "2001_db8__1"),
         ("::1", "__1"),
+        ("a_b.example.com", "a@b.example.com"),
         ("acme-v02.api.letsencrypt.org-directory", "acme-v02.api.letsencrypt.org-directory"),
     ],
 )
@@ -35,7 +36,14 @@ def test_the_longest_names_are_keys_and_stay_different() -> None:
     assert all(len(segment) == 193 and check_key(f"status/{segment}.json") for segment in segments)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", ".a", "a b", "*", "a.*.b", "bücher.example", "a\n", 7], ids=repr)
+def test_each_name_has_a_place_of_its_own() -> None:
+    """Also those that look like the place of another: authorities of one's own certify underscores."""
+    names = {"*.a.example", "_wildcard.a.example", "*._wildcard.a.example", "::1", "a_b.example", "a__b.example", ".".join(["a" * 62] * 4)}
+    names |= {segment for name in names if "@" not in (segment := key_segment(name))}
+    assert len({key_segment(name) for name in names}) == len(names) == 9
+
+
+@pytest.mark.parametrize("name", ["", "a@b.example", "a/b", "..", ".a", "a b", "*", "a.*.b", "bücher.example", "a\n", 7], ids=repr)
 def test_what_is_not_a_name_is_refused(name: str) -> None:
     """Before it becomes a path."""
     with pytest.raises(UsageError):

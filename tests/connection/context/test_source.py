@@ -11,7 +11,7 @@ import pytest
 
 import pki
 import tlsio
-from net import dial, once
+from net import dial, once, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -177,6 +177,7 @@ async def test_change_applies_to_new_connections_only(net: Net) -> None:
     source = Reporting({None: context(net, old)})
     async with net.serve(secure_context=source) as server:
         first = await net.connect(server, servername="", reject_unauthorized=False)
+        await until(server.open_sockets)
         source.change(context(net, new))
         assert await visit(net, server, "") == new.cert_der
         [far] = [one for one in server.open_sockets() if not one.closed][:1]

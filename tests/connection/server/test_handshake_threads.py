@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -187,6 +188,59 @@ async def test_counts_hold_across_threads() -> None:
             one.close()
         await until(lambda: not server.connections)
         await visit(server)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_each_refused_connection_is_reported(count: int) -> None:
+    """Also of a crowd that came while the loop was blocked, to several servers."""
+    dropped: list[Any] = []
+    usual = options(max_connections=1, handshake_threads=count)
+    async with tlsio.serve(greet, 0, "127.0.0.1", **usual) as one, tlsio.serve(greet, 0, "127.0.0.1", **usual) as other:
+        for server in (one, other):
+            server.on("drop", dropped.append)
+        crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(150) for server in (one, other)]
+        await until(lambda: one.stats().dropped + other.stats().dropped == 298)
+        await until(lambda: len(dropped) >= 298)
+        assert len(dropped) == 298
+        for sock in crowd:
+            sock.close()
+
+
+CLOSING = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+import test_handshake_threads as here
+from pki import localhost
+
+async def main():
+    class Source:
+        def context_for(self, name, /):
+            if name is not None:
+                server.close(0)
+            return default
+
+    default = here.tlsio.create_secure_context(cert=localhost().cert_pem, key=localhost().key_pem)
+    server = here.tlsio.create_server(here.greet, secure_context=Source(), handshake_threads={count})
+    await server.listen(0, "127.0.0.1")
+    try:
+        await here.visit(server)
+    except here.tlsio.TLSError:
+        await server.wait_closed()
+        print("closed")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [0, 2])
+async def test_source_may_close_the_server(count: int) -> None:
+    """The connection that it was asked about is gone then; freed memory is not used, which the C library overwrites here."""
+    text = CLOSING.format(path=[str(Path(__file__).parent), *sys.path], count=count)
+    run = functools.partial(subprocess.run, timeout=60, capture_output=True, text=True, check=False)
+    overwriting = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0", "MALLOC_PERTURB_": "165"}
+    found = await asyncio.to_thread(run, [sys.executable, "-c", text], env=os.environ | overwriting)
+    assert (found.returncode, found.stdout) == (0, "closed\n"), found.stderr
 
 
 async def test_failed_accept_is_reported_once() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import socket
+import ssl
+import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -188,16 +191,19 @@ async def test_exception_of_a_servers_listener_ends_that_socket_only(net: Net, e
         raise ZeroDivisionError(event)
 
     def listener(sock: tlsio.TLSSocket) -> None:
-        if next(turn) > 0:
+        accepted.append(sock)
+        if len(accepted) > 1:
             sock.on("data", sock.write)
         elif event == "secure_connection":
             fail()
         else:
             sock.on(event, fail)  # type: ignore[call-overload]
 
-    turn = iter(range(2))
+    accepted: list[tlsio.TLSSocket] = []
     async with net.serve(listener) as server:
-        bad, good = await net.connect(server), await net.connect(server)
+        bad = await net.connect(server)
+        await until(lambda: accepted)
+        good = await net.connect(server)
         bad.end(b"x" if event == "data" else None)
         with pytest.raises(tlsio.TLSError):
             await bad.readexactly(100)
@@ -283,7 +289,6 @@ async def test_cancellation_raised_by_a_listener_is_an_exception(pair: Pair) -> 
 
 
 @pytest.mark.parametrize("call", ["read", "send"])
-@pytest.mark.without_threads("a thread drains while the client sends, which may find the failed send before the alert")
 async def test_refused_client_is_told_the_alert(net: Net, call: str) -> None:
     """A server that wants a certificate refuses in TLS 1.3 after `connect` has returned: the alert is told, not the reset."""
 
@@ -295,12 +300,57 @@ async def test_refused_client_is_told_the_alert(net: Net, call: str) -> None:
             else:
                 await client.send(b"x" * 100_000)
 
-    async with net.serve(request_cert=True, ca=pki.ca1().cert_pem, handshake_threads=0) as server:
+    async with net.serve(request_cert=True, ca=pki.ca1().cert_pem) as server:
         refused = once(server, "tls_client_error")
         with pytest.raises(tlsio.AlertReceived) as caught:
             await use()
         await refused
         assert caught.value.alert == ("certificate_required" if net.version == "TLSv1.3" else "handshake_failure")
+
+
+@pytest.mark.parametrize("reads", ["", "read", "data"], ids=["nothing reads", "a read waits", "a data listener"])
+async def test_alert_explains_a_failed_send(reads: str) -> None:
+    """The alert arrived before the send that failed, which the loop could not notice."""
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pki.localhost().cert_pem + pki.localhost().key_pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    context.load_verify_locations(cadata=pki.ca1().cert_pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    tls = context.wrap_bio(into, out, server_side=True)
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        connecting = asyncio.ensure_future(
+            tlsio.connect(listener.getsockname()[1], "127.0.0.1", servername="localhost", ca=pki.ca1().cert_pem, min_version="TLSv1.3")
+        )
+        peer, _ = await loop.sock_accept(listener)
+        into.write(await loop.sock_recv(peer, 65536))
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        await loop.sock_sendall(peer, out.read())
+        client = await connecting
+    waiting = asyncio.ensure_future(client.read()) if reads == "read" else None
+    if reads == "data":
+        client.on("data", ignore)
+    await turns()
+    into.write(await loop.sock_recv(peer, 65536))
+    with pytest.raises(ssl.SSLError):
+        tls.do_handshake()  # the client has no certificate
+    peer.setblocking(True)  # noqa: FBT003
+    peer.sendall(out.read())
+    peer.close()
+    client.write(b"x" * 300_000)  # the peer's kernel answers with a reset
+    with pytest.raises(tlsio.AlertReceived) as caught:
+        await client.send(b"x" * 300_000)
+    assert caught.value.alert == "certificate_required"
+    if waiting is not None:
+        with pytest.raises(tlsio.AlertReceived):
+            await waiting
+    with pytest.raises(tlsio.AlertReceived):
+        await client.drain()
 
 
 @pytest.mark.node("tls-writewrap-leak")

@@ -93,6 +93,15 @@ async def test_two_colons_are_every_address() -> None:
             await server.stop()
 
 
+async def test_without_a_status_nothing_is_redirected() -> None:
+    """Next to a server of another protocol; what the answer knows is answered."""
+    async with redirecting(status=None, answer=lambda path, _host: b"known" if path.endswith("/t") else None) as server:
+        status, headers, _ = await ask(server, GET)
+        assert (status, headers.get("location")) == (404, None)
+        status, _, body = await ask(server, "GET /.well-known/acme-challenge/t HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        assert (status, body) == (200, b"known")
+
+
 async def test_another_port_of_https_is_named() -> None:
     """In place of the port of HTTP."""
     async with redirecting(8443) as server:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -122,13 +123,37 @@ def test_one_command_serves_a_wildcard(pebble: Pebble, tmp_path: Path) -> None:
             wait_for_names(port, pebble, process)
 
 
+@pytest.mark.parametrize(("way", "workers"), [("tls-alpn-01", "1"), ("http-01", "2")])
+def test_a_proxy_of_tcp_obtains_its_certificates(pebble: Pebble, tmp_path: Path, way: str, workers: str) -> None:
+    """For any protocol; its port of plain HTTP answers the authority, and redirects nothing."""
+    with own_port() as other, socket.create_server(("127.0.0.1", 0)) as backend:
+        port = pebble.tls_port if way == "tls-alpn-01" else other
+        ports = ["--no-redirect"] if way == "tls-alpn-01" else ["--redirect", str(pebble.http_port)]
+        options = words(pebble, tmp_path, "--agree-tos", "--workers", workers, *ports)[2:]
+        with served(tmp_path, ["proxy", str(port), "--to", f"127.0.0.1:{backend.getsockname()[1]}", *options]) as process:
+            wait_for_names(port, pebble, process)
+            context = ssl.create_default_context(cadata=pebble.root().decode())
+            with socket.create_connection(("127.0.0.1", port), 5) as plain, context.wrap_socket(plain, server_hostname=NAMES[0]) as client:
+                client.sendall(b"EHLO")
+                backend.settimeout(PATIENCE)
+                received = b""
+                while not received:  # those of `wait_for_names` are there too, and were closed
+                    accepted = backend.accept()[0]
+                    with accepted:
+                        received = accepted.recv(10)
+                assert received == b"EHLO"
+            if way == "http-01":
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(f"http://127.0.0.1:{pebble.http_port}/")
+
+
 def pebble_orders(folder: Path) -> int:
     """Return how many certificates were obtained, by the log of all workers."""
     return (folder / "log").read_text().count("has issued a certificate for")
 
 
 def test_a_restart_and_a_reload_keep_the_certificates(pebble: Pebble, tmp_path: Path) -> None:
-    """SIGUSR2 starts a process that finds them in the storage; SIGHUP has nothing to read again."""
+    """SIGUSR2 starts a process that finds them in the storage; SIGHUP looks into it, and orders nothing."""
     command = words(pebble, tmp_path, "--agree-tos", "--port", str(pebble.tls_port), "--no-redirect")
     with served(tmp_path, command) as process:
         before = wait_for_names(pebble.tls_port, pebble, process)

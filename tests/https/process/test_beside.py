@@ -123,6 +123,16 @@ def test_hsts(tmp_path: Path, workers: str) -> None:
             assert served.stderr.count("WARNING:  HSTS: ") == table.count("include_subdomains")  # once, and not by each worker
 
 
+@each_count
+def test_a_missing_hsts_header_is_explained_once(tmp_path: Path, workers: str) -> None:
+    """With any number of processes, by each of which requests are answered."""
+    write_files(tmp_path, pki.leaf("site.example.org", issuer=pki.ca1(), names=["site.example.org", "localhost"]))
+    with Served(tmp_path, "serve", "main:app", "--hsts", "--workers", workers) as served:
+        assert len({served.get()["pid"] for _ in range(30)}) > 1 or workers == "1"
+        eventually(lambda: "HSTS: the header is not sent for an address or a private name" in served.stderr, "the explanation")
+        assert served.stderr.count("HSTS: ") == 1
+
+
 def test_a_killed_worker_takes_no_count_away(tmp_path: Path) -> None:
     """What was told once is never taken back, before and after there is a new worker."""
     with serving(tmp_path, "--workers", "3") as (served, _, metrics):

@@ -310,6 +310,30 @@ class TestRights:
         assert "server.key cannot be read by the user nobody" in done.stderr
         assert "chmod 640" in done.stderr
 
+    @pytest.mark.parametrize("more", [(), ("--check",)], ids=["start", "check"])
+    def test_settings_of_root_alone(self, folder: Path, more: tuple[str, ...]) -> None:
+        """Are found at the start, not when a restart reads them as the user; and so is a key by --check."""
+        (folder / "serve.toml").write_text(
+            'app = "main:app"\nport = 0\nuser = "nobody"\n[[site]]\ncert = "server.pem"\nkey = "server.key"\n'
+        )
+        (folder / "serve.toml").chmod(0o600)
+        done = run_tlsio(folder, "serve", "--config", "serve.toml", *more, prefix=FOR_ALL)
+        assert done.returncode == 2
+        assert "serve.toml cannot be read by the user nobody" in done.stderr
+        (folder / "serve.toml").chmod(0o644)
+        (folder / "server.key").chmod(0o600)
+        done = run_tlsio(folder, "serve", "--config", "serve.toml", *more, prefix=FOR_ALL)
+        assert "server.key cannot be read by the user nobody" in done.stderr
+
+    @pytest.mark.parametrize("home", ["root", "other"])
+    def test_the_home_is_that_of_the_user(self, folder: Path, home: str) -> None:
+        """Unless the one who started it has chosen another: certificates of the internal authority are kept there."""
+        chosen = pwd.getpwuid(0).pw_dir if home == "root" else str(folder)
+        script = "import os, sys; from tlsio.https.process.rights import find_account, take; take(find_account('nobody', None)); print(os.environ['HOME'])"
+        command = [*FOR_ALL, sys.executable, "-c", script]
+        done = subprocess.run(command, env={**environment(folder), "HOME": chosen}, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == (NOBODY.pw_dir if home == "root" else str(folder))
+
     @pytest.mark.parametrize("word", ["--user", "--group"])
     def test_an_unknown_account(self, folder: Path, word: str) -> None:
         """Is an error, with --check too."""
@@ -409,6 +433,19 @@ class TestForwarded:
         done = run_tlsio(tmp_path, "serve", "main:app", *CERTIFICATE, "--check", "--forwarded-allow-ips", "10.0.0.1/8")
         assert done.returncode == 2
         assert "--forwarded-allow-ips" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_development_certificate_is_not_the_reason(tmp_path: Path, workers: str) -> None:
+    """Of a server that does not start the error is printed alone; another says which certificate it has."""
+    write_files(tmp_path)
+    done = run_tlsio(tmp_path, "serve", "missing:app", "--port", "0", "--workers", workers)
+    assert done.returncode == 2
+    assert "missing" in done.stderr
+    assert "development authority" not in done.stderr
+    (tmp_path / "serve.toml").write_text(f'app = "main:app"\nworkers = {workers}\n')
+    with Served(tmp_path, "serve", "--config", "serve.toml", "--port", "PORT") as served:
+        assert served.stderr.count("development authority") == 1
 
 
 class TestCheck:

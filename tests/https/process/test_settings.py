@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ redirect = 80
 redirect_status = 301
 metrics = "[::1]:9100"
 wsgi_threads = 20
+handshake_threads = "auto"
 
 [[site]]
 cert = "a.pem"
@@ -75,7 +77,8 @@ def test_a_file(tmp_path: Path) -> None:
             Site(cert=Path("/keys/b.pem"), ca=(FOLDER / "clients.pem",), client_cert="optional"),
         ),
         limits=Limits(header_timeout=5, max_body_bytes=1000, min_rate=None),
-        redirect=80, redirect_status=301, metrics=Address("::1", 9100), wsgi_threads=20, hsts=HSTS(max_age=300, include_subdomains=True),
+        redirect=80, redirect_status=301, metrics=Address("::1", 9100), wsgi_threads=20, handshake_threads="auto",
+        hsts=HSTS(max_age=300, include_subdomains=True),
     )  # fmt: skip
     assert found.files == (FOLDER / "a.pem", FOLDER / "a.key", Path("/keys/b.pem"), FOLDER / "clients.pem")
 
@@ -110,18 +113,22 @@ def test_a_folder_is_relative_to_the_file(tmp_path: Path) -> None:
         ({"app": "a:b", "loop": "trio"}, "loop must be one of auto, asyncio, uvloop, got 'trio'", None),
         ({"app": "a:b", "log_level": "loud"}, "log_level must be one of debug, info, warning, error", None),
         ({"app": "a:b", "fds": ["x"]}, "fds must be a whole number", None),
-        ({"app": "a:b", "site": {"cert": "x"}}, r"write \[\[site\]\], \[limits\] and \[hsts\] as tables", None),
+        ({"app": "a:b", "site": {"cert": "x"}}, r"site must be written \[\[site\]\], in double brackets", None),
         ({"app": "a:b", "site": ["x"]}, r"\[\[site\]\] must be a table", None),
         ({"app": "a:b", "site": [{"key": "x"}]}, r"\[\[site\]\]: cert is missing", None),
         ({"app": "a:b", "site": [{"cert": 1}]}, r"\[\[site\]\]: cert must be a path", None),
         ({"app": "a:b", "site": [{"cert": "x", "kay": "x"}]}, r"\[\[site\]\]: there is no setting 'kay'", "Did you mean 'key'?"),
-        ({"app": "a:b", "hsts": 300}, r"\[hsts\] as tables", None),
+        ({"app": "a:b", "hsts": 300}, r"hsts must be true, false or a table \[hsts\], got 300", None),
+        ({"app": "a:b", "limits": [{}]}, r"\[limits\] must be a table, in single brackets", None),
         ({"app": "a:b", "hsts": {"max_age": -1}}, "max_age must be", None),
         ({"app": "a:b", "hsts": {"maxage": 1}}, "there is no setting 'maxage'", "Did you mean 'max_age'?"),
         ({"app": "a:b", "hsts": {"preload": True}}, "preload needs include_subdomains", "hstspreload"),
         ({"app": "a:b", "redirect": 65536}, "redirect must be from 0 to 65535", None),
         ({"app": "a:b", "redirect_status": 302}, "redirect_status is 302", "It is 308 or 301"),
         ({"app": "a:b", "wsgi_threads": 0}, "wsgi_threads must be from 1 to 1000", None),
+        ({"app": "a:b", "handshake_threads": "many"}, "handshake_threads must be a whole number or auto, got 'many'", None),
+        ({"app": "a:b", "handshake_threads": True}, "handshake_threads must be a whole number or auto, got True", None),
+        ({"app": "a:b", "handshake_threads": 257}, "handshake_threads must be from 0 to 256", None),
         *(
             ({"app": "a:b", "metrics": value}, "metrics must be an address and a port, such as 127.0.0.1:9100", None)
             for value in (9100, "9100", "127.0.0.1", "::1:9100", "localhost:65536", ":9100", "http://localhost:9100")
@@ -191,15 +198,25 @@ def test_a_place_of_ones_own_for_certificates_that_are_obtained(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("acme", "message", "hint"),
     [
-        (1, "x: [acme] must be a table", None),
-        ({}, "x: [acme]: domains is missing", None),
+        (1, "x: [acme] must be a table, in single brackets", None),
+        ({}, "x: [acme]: domains is missing", 'Such as domains = ["example.com"].'),
         ({"domains": []}, "x: domains is empty", "Give the names of the server."),
         ({"domain": ["a.example.com"]}, "x: [acme]: there is no setting 'domain'", "Did you mean 'domains'?"),
         ({"domains": "a.example.com", "agree_tos": "yes"}, "x: [acme]: agree_tos must be true or false, got 'yes'", None),
         ({"domains": "a.example.com", "dns": "bind"}, "x: [acme]: dns must be one of rfc2136, hook, lexicon, got 'bind'", None),
         ({"domains": "a.example.com", "storage": 1}, "x: [acme]: storage must be a text, got 1", None),
+        (
+            {"domains": "a.example.com", "eab_kid": "1"},
+            "x: eab_kid must be given together with eab_hmac_file=",
+            "The authority gives you both.",
+        ),
+        (
+            {"domains": ["a.example.com", "localhost"]},
+            "x: domains has 'localhost', which no public authority certifies",
+            "Give a public name, or server='internal': the development authority certifies any name.",
+        ),
     ],
-    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage"],
+    ids=["no table", "nothing", "no names", "misspelt", "flag", "provider", "storage", "half an account", "private name"],
 )
 def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, hint: str | None) -> None:
     """They are named as those of other tables."""
@@ -210,8 +227,21 @@ def test_mistakes_about_certificates_that_are_obtained(acme: Any, message: str, 
 
 def test_certificates_are_either_obtained_or_given() -> None:
     """Which names would be whose?"""
-    with pytest.raises(ConfigError, match="acme cannot be given with certificates of your own"):
+    with pytest.raises(ConfigError, match="x: domains cannot be combined with certificates of your own"):
         parse({"app": "main:app", "acme": {"domains": "a.example.com"}, "site": [{"cert": "a.pem"}]}, Path(), "x")
+
+
+def test_private_names_are_for_other_authorities() -> None:
+    """A company's own may certify them, and so does the development authority."""
+    for server in ("internal", "https://ca.internal/acme/directory"):
+        found = parse({"app": "x", "acme": {"domains": ["localhost", "10.0.0.1"], "server": server}}, Path(), "x").acme
+        assert found is not None
+
+
+def test_mistakes_of_a_command_line_have_no_file() -> None:
+    """The message begins with the option."""
+    with pytest.raises(ConfigError, match=r"^port must be a whole number"):
+        parse({"app": "x", "port": "1"}, Path(), "")
 
 
 def test_no_storage_of_ones_own(tmp_path: Path) -> None:
@@ -233,6 +263,13 @@ def test_limits_are_split_between_workers() -> None:
     settings = Settings(app="a:b", workers=4, max_connections=15, max_handshakes=4, max_connections_per_address=3)
     options = settings.server_options()
     assert (options["max_connections"], options["max_handshakes"], options["max_connections_per_address"]) == (3, 1, 3)
+
+
+@pytest.mark.parametrize(("workers", "given", "expected"), [(1, "auto", 7), (2, "auto", 3), (8, "auto", 1), (4, 3, 3), (4, 0, 0)])
+def test_cores_are_divided_among_the_workers(workers: int, given: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number holds for each of them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+    assert Settings(app="a:b", workers=workers, handshake_threads=given).server_options()["handshake_threads"] == expected
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import https_curl
 import pki
 import tlsio
+from https_curl import VERSIONS
 from https_peer import connect, echo, exchange, serving, split
 
 if TYPE_CHECKING:
@@ -697,3 +699,37 @@ async def test_plain_http_is_told_to_use_https() -> None:
         writer.close()
         await writer.wait_closed()
     assert (status, b"https://" in body) == (400, True)
+
+
+@pytest.mark.parametrize("white", [b" ", b"\t", b" \t "])
+async def test_white_space_around_a_value_is_no_part_of_it(white: bytes) -> None:
+    """RFC 9110, section 5.5: of the host, an expectation, a coding (llhttp refuses tabs there), and in the scope."""
+    seen: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"a")
+        await echo(scope, receive, send)
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost#\r\nExpect:#100-continue#\r\nTransfer-Encoding: chunked \r\nA:#b c#\r\nConnection: close\r\n\r\n"
+    async with serving(app) as server, asyncio.timeout(5):
+        answer = await exchange(server, head.replace(b"#", white) + b"2\r\nhi\r\n0\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"100", b"200"]
+    assert seen == [b"b c"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_options_for_the_whole_server_is_below_no_path(version: str) -> None:
+    """RFC 9112, section 3.2.4, and RFC 9113, section 8.3.1, with a `root_path`."""
+    async with https_curl.serving(echo, root_path="/app") as site:
+        answer = await site.get("", "-X", "OPTIONS", "--request-target", "*", version=version)
+    assert answer.body == b"OPTIONS * "
+
+
+@pytest.mark.parametrize(
+    "lines", [b"Connection: Upgrade\r\nConnection: keep-alive\r\n", b"Connection: keep-alive\r\nConnection: Upgrade \r\n"]
+)
+async def test_a_handshake_with_two_connection_headers(lines: bytes) -> None:
+    """RFC 9110, section 5.3: they are one list."""
+    async with serving(echo_both) as server, await connect(server) as sock, asyncio.timeout(5):
+        await sock.send((WEBSOCKET % (b"GET", b"1.1", b"")).replace(b"Connection: Upgrade\r\n", lines))
+        assert (await sock.readuntil(b"\r\n")).split()[1] == b"101"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import re
 from array import array
 from typing import Any
@@ -57,6 +59,17 @@ async def test_a_body_of_other_bytes(version: str, kind: str) -> None:
     given, expected = BODIES[kind]
     async with https_curl.serving(answering(given)) as site:
         assert (await site.get(version=version)).body == expected
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", BODIES)
+async def test_a_body_of_other_bytes_in_the_access_log(version: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has its bytes, and takes nothing for an error that is none."""
+    caplog.set_level(logging.INFO, "tlsio.access")
+    given, expected = BODIES[kind]
+    async with https_curl.serving(answering(given), access_log="json") as site:
+        assert (await site.get(version=version)).body == expected
+    assert [json.loads(record.getMessage())["sent"] for record in caplog.records] == [len(expected)]
 
 
 @pytest.mark.parametrize("body", ["text", [1, 2], 5], ids=repr)
@@ -120,7 +133,12 @@ async def test_a_message_of_other_bytes_and_a_length_over_http11() -> None:
 
 @pytest.mark.parametrize(
     ("status", "length", "expected", "body"),
-    [(403, b"50", 403, b"no"), (204, b"2", 204, b""), (101, b"2", 500, b""), ("403", b"2", 500, b"")],
+    [
+        (403, b"50", 403, b"no"),
+        (204, b"2", 204, b""),
+        (101, b"2", 500, b"Internal Server Error"),
+        ("403", b"2", 500, b"Internal Server Error"),
+    ],
 )
 async def test_a_response_in_place_of_a_websocket(status: Any, length: bytes, expected: int, body: bytes) -> None:
     """Over HTTP/2 as over HTTP/1.1: without a wrong length, a body that has no place, or a status that is none."""

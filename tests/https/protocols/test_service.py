@@ -134,7 +134,7 @@ async def test_half_a_head_is_waited_for() -> None:
         assert isinstance(client, Http1Client)
         await client.get("a.example")
         client.socket.write(b"GET / HTTP/1.1\r\n")
-        while not [one for one in server._service.connections if one._is_in_head]:  # type: ignore[union-attr]  # noqa: ASYNC110 - only the parser sees it
+        while not [one for one in server._service.connections if one._reader.is_in_head]:  # type: ignore[union-attr]  # noqa: ASYNC110 - only the parser sees it
             await asyncio.sleep(0.001)
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0)

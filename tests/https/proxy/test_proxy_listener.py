@@ -148,6 +148,17 @@ async def test_the_limit_for_each_address_counts_clients() -> None:
             await asyncio.sleep(0)  # the end of a connection is no event here
 
 
+async def test_the_limit_for_each_address_counts_networks_of_ipv6() -> None:
+    """The first 64 bits are one client, as without a proxy: it has all the addresses behind them."""
+    header = b"PROXY TCP6 2001:db8:0:%d::%d 2001:db8::1 4000 443\r\n"
+    async with serving(max_connections_per_address=1) as server:
+        held = await start(server, header % (1, 1))
+        assert await ask(server, header % (1, 2)) == b""
+        assert await ask(server, header % (2, 1)) != b""
+        held.close()
+        await held.wait_closed()
+
+
 async def test_handshakes_beyond_the_limit_wait() -> None:
     """Two that stall fill it, before or after their header; when one leaves, the next client is served."""
     async with serving(max_handshakes=2) as server:

@@ -45,6 +45,7 @@ _log = logging.getLogger("tlsio")
 _MAX_NAMES = 100  # of a certificate, as of Let's Encrypt's and most other authorities
 _MAX_ORDERS = 4  # for one certificate: one of each type of challenges, and one that expired
 _MAX_SEGMENT = 160
+_EMAIL = re.compile(r"mailto:[^\s,]+@[^@\s,]+")  # one address: RFC 8555 §7.3
 # Of all authorities, only this one publishes that it counts certificates for the same names.
 _COUNTS_DUPLICATES, _DUPLICATES = "acme-v02.api.letsencrypt.org", 5
 # Refusals of `replaces` (RFC 9773 §5; Boulder's for a certificate that it does not know or that is
@@ -289,5 +290,9 @@ def _check_names(names: Sequence[str]) -> list[str]:
 
 
 def _as_contact(text: str) -> str:
+    """Return the URL of an address (RFC 8555 §7.3); only `mailto` has a form to check."""
     check_filled_text("contact", text)
-    return text if ":" in text else f"mailto:{text}"
+    url = text if ":" in text else f"mailto:{text}"
+    if url.startswith("mailto:") and _EMAIL.fullmatch(url) is None:
+        raise wrong_value("contact", f"must be an e-mail address such as ada@example.com, got {text.removeprefix('mailto:')!r:.80}")
+    return url

@@ -8,6 +8,7 @@ import hashlib
 import re
 import sys
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tlsio.connection.context.secure_context import SecureContext
@@ -28,6 +29,7 @@ __all__ = ["Certificate"]
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END \1-----\r?\n?")
 _KINDS = {"DNS", "IP Address"}
 _MAX_CHAIN = 10  # certificates; real chains have two to four
+_TOLERANCE = timedelta(minutes=5)  # between the issuer's clock and ours, as in `acme.client.chain`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +113,15 @@ class Certificate:
         """The certificate above the leaf in DER, if the chain has one."""
         block = _BLOCK.match(self.above.encode("ascii"))
         return None if block is None else base64.b64decode(block[2])
+
+    @property
+    def valid_from(self) -> datetime:
+        """From when on it is used: five minutes before its notBefore, because clocks differ."""
+        return self.not_before - _TOLERANCE
+
+    def is_valid(self, now: datetime) -> bool:
+        """Tell whether clients accept it by its dates."""
+        return self.valid_from <= now < self.not_after
 
     def covers(self, names: Iterable[str]) -> bool:
         """Tell whether it is for all of these names."""

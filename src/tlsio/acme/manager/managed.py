@@ -85,8 +85,8 @@ class Managed:
         return Life(obtained_at if obtained_at is not None and begin <= obtained_at < end else begin, end)
 
     def is_valid(self, now: datetime) -> bool:
-        """Whether there is a certificate that has not expired."""
-        return self.certificate is not None and now < self.certificate.not_after
+        """Whether there is a certificate that is in date."""
+        return self.certificate is not None and self.certificate.is_valid(now)
 
     def find_renewal(self, now: datetime) -> Renewal:
         """Return when a new certificate is needed, and why."""
@@ -95,6 +95,8 @@ class Managed:
             return Renewal(now, "missing")
         if now >= certificate.not_after:
             return Renewal(now, "expired")
+        if now < certificate.valid_from:
+            return Renewal(now, "not_yet_valid")
         if not certificate.covers(self.names):
             return Renewal(now, "names")
         if self.renew_over == facts.fingerprint:
@@ -107,6 +109,16 @@ class Managed:
         renewal = self.find_renewal(now)
         waits = [self.order_after, None if self.renew_over is not None else self.trouble.next_try]
         return max([renewal.at, *(time for time in waits if time is not None)])
+
+    def find_replaced(self, issuer: str) -> bytes | None:
+        """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
+
+        Such an order counts in few limits. Not after a failure, which may be due to it.
+        """
+        certificate = self.certificate
+        if certificate is None or certificate.issuer != issuer or self.facts.window is None or self.trouble.failures:
+            return None
+        return certificate.leaf
 
     def is_worse_than(self, found: Found, now: datetime) -> bool:
         """Whether a certificate of the storage should take the place of the present one."""

@@ -85,6 +85,8 @@ class Manager(Emitter):
 
     __slots__ = ("__dict__",)
 
+    published_for = 1.0  # seconds; so much later than its certificate is replaced, a name has the new one
+
     _EVENTS: ClassVar[frozenset[str]] = frozenset({"changed", "error", "expired", "expiring", "failed", "obtained", "removed", "revoked"})
 
     def __init__(  # noqa: PLR0913 - options, by keyword
@@ -296,7 +298,7 @@ class Manager(Emitter):
         return self._by_name.get(name) or self._by_name.get(f"*.{name.partition('.')[2]}")
 
     def _stand_in(self, managed: Managed) -> SecureContext:
-        """Return what is served without a valid certificate: an expired or a temporary one."""
+        """Return what is served without a valid certificate: one out of date or a temporary one."""
         return self._serving.find_any(managed) or self._serving.find_temporary(managed)
 
     async def _look(self, managed: Managed) -> SecureContext | None:

@@ -28,6 +28,7 @@ from tlsio.acme.manager.renewal import Life, choose_time
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.storage.uninterrupted import to_the_end
 from tlsio.model.errors import ACMEError, ConfigError, StoreError, TLSError
+from tlsio.model.instants import print_instant
 
 if TYPE_CHECKING:
     import random
@@ -237,7 +238,7 @@ class Orders:
         health = self.health[issuer.name]
         options: dict[str, Any] = {"may_repeat": may_repeat} if getattr(issuer, "repeats_orders", False) else {}
         issued: Issued | None = None
-        replaced = self._replaced_by(managed, issuer)
+        replaced = managed.find_replaced(issuer.name)
         try:
             async with asyncio.timeout(_ORDER_TIMEOUT):
                 issued = await issuer.issue(managed.names, replaces=replaced, profile=self._profile, **options)
@@ -266,17 +267,7 @@ class Orders:
 
     def _is_renewal(self, managed: Managed, issuer: Issuer) -> bool:
         """Tell whether an order names a certificate that it replaces, and counts in few limits."""
-        return self._replaced_by(managed, issuer) is not None
-
-    def _replaced_by(self, managed: Managed, issuer: Issuer) -> bytes | None:
-        """Return the certificate that an order replaces (RFC 9773 §5), if the authority has ARI.
-
-        Not after a failure, which may be due to it.
-        """
-        certificate = managed.certificate
-        if certificate is None or certificate.issuer != issuer.name or managed.facts.window is None or managed.trouble.failures:
-            return None
-        return certificate.leaf
+        return managed.find_replaced(issuer.name) is not None
 
     def _read(self, issued: Issued, issuer: Issuer, managed: Managed) -> tuple[Certificate, SecureContext]:
         """Return what was issued; refuse what clients would refuse, and the key of another one."""
@@ -297,6 +288,10 @@ class Orders:
             raise _unusable(certificate, f"is not for {missing}", "It is another one than was ordered: ask the authority.")
         if certificate.not_after <= self._clock():
             raise _unusable(certificate, "has expired already", "Check the clock of this machine.")
+        if self._clock() < certificate.valid_from:
+            # Not kept until then: it would take the place of the present one in the storage.
+            begin = print_instant(certificate.not_before)
+            raise _unusable(certificate, f"is not valid before {begin}", "Check the clocks of this machine and of the issuer.")
 
     # ---- results
 

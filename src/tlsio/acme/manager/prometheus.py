@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ManagerCollector"]
 
-_STATES = ("valid", "due", "missing", "expired", "revoked")
+_STATES = ("valid", "due", "missing", "expired", "not_yet_valid", "revoked")
 
 
 class ManagerCollector:

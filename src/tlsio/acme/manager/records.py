@@ -114,7 +114,7 @@ class Records:
 def rank(found: Found, names: Sequence[str], now: datetime) -> tuple[bool, bool, bool, datetime]:
     """Return what orders certificates by their worth: of two good ones, the later issued."""
     certificate, facts = found
-    return now < certificate.not_after, certificate.covers(names), facts.revoked_at is None, certificate.not_before
+    return certificate.is_valid(now), certificate.covers(names), facts.revoked_at is None, certificate.not_before
 
 
 def _place(issuer: str, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHECK_INTERVAL", "Life", "Reason", "Renewal", "choose_in_window", "choose_time", "find_renewal"]
 
-Reason = Literal["missing", "revoked", "suggested", "time", "emergency", "expired", "names", "asked"]
+Reason = Literal["missing", "revoked", "suggested", "time", "emergency", "expired", "not_yet_valid", "names", "asked"]
 
 # Seconds after which the manager looks at everything again, whatever its timers say: the clock of
 # the machine may have been set, or the machine may have slept. As in certmagic.

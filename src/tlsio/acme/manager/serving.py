@@ -49,7 +49,7 @@ class Serving:
         return self.find_any(managed) if managed.is_valid(self._clock()) else None
 
     def find_any(self, managed: Managed) -> SecureContext | None:
-        """Return the context of the certificate, even if it has expired."""
+        """Return the context of the certificate, even if it is not in date."""
         if managed.context is None and managed.certificate is not None:
             try:
                 managed.context = managed.certificate.make_context(self._options)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CertificateStatus", "ManagerStats", "describe"]
 
-State = Literal["valid", "due", "missing", "expired", "revoked"]
+State = Literal["valid", "due", "missing", "expired", "not_yet_valid", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,15 @@ class CertificateStatus:
     Attributes:
         names: What it is for.
         state: `"valid"`; `"due"`: its renewal is due; `"missing"`: there is none yet, and a
-            temporary one is served; `"expired"`; `"revoked"`.
+            temporary one is served; `"expired"`; `"not_yet_valid"`, which the storage may have;
+            `"revoked"`.
         issuer: The name of the issuer; None: there is no certificate.
         not_before: Start of its life, aware UTC.
         not_after: End of its life.
         fingerprint: SHA-256 of the certificate in hexadecimal.
         next_try: When it will be renewed or obtained, as far as that is known now.
         reason: Why then: `"suggested"` (by the authority), `"time"`, `"emergency"`, `"revoked"`,
-            `"missing"`, `"expired"`, `"names"` (it lacks some) or `"asked"`.
+            `"missing"`, `"expired"`, `"not_yet_valid"`, `"names"` (it lacks some) or `"asked"`.
         failures: Failed orders since the last success.
         code: The code of the last error.
         message: Its message.
@@ -111,6 +112,8 @@ def _find_state(managed: Managed, now: datetime) -> State:
         return "missing"
     if now >= managed.certificate.not_after:
         return "expired"
+    if now < managed.certificate.valid_from:
+        return "not_yet_valid"
     if managed.facts.revoked_at is not None:
         return "revoked"
     return "due" if managed.find_renewal(now).at <= now else "valid"

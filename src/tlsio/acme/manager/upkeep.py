@@ -89,7 +89,8 @@ class Upkeep:
         times = [managed.find_order(now), managed.next_look or now]
         if managed.certificate is not None and managed.life is not None:
             times += [time for time in (managed.facts.next_poll, managed.next_crl) if time is not None]
-            times += [time for time in (managed.life.emergency, managed.certificate.not_after) if time > now]
+            dates = managed.certificate.valid_from, managed.life.emergency, managed.certificate.not_after
+            times += [time for time in dates if time > now]
         return min(times)
 
     def begin(self, managed: Managed) -> None:
@@ -107,14 +108,18 @@ class Upkeep:
             managed.facts = replace(managed.facts, next_poll=now + _AFTER_FAILED_POLL * self._chance.random())
 
     def warn(self, managed: Managed) -> None:
-        """Say that a certificate ends, once near its end and once after it."""
+        """Say that a certificate ends, once near its end and once after it; or is not valid yet."""
         now, life, certificate = self._clock(), managed.life, managed.certificate
-        if life is None or certificate is None or now < life.emergency:
+        if life is None or certificate is None or certificate.valid_from <= now < life.emergency:
             return
-        state = "expired" if now >= certificate.not_after else "expiring"
+        state = "expired" if now >= certificate.not_after else "expiring" if now >= certificate.valid_from else "not_yet_valid"
         if managed.warned == state:
             return
         managed.warned = state
+        if state == "not_yet_valid":
+            begin = print_instant(certificate.not_before)
+            _log.warning("The certificate for %s is not valid before %s: is this machine's clock right?", managed.name, begin)
+            return
         end = print_instant(certificate.not_after)
         because = f": {managed.trouble.message}" if managed.trouble.message else ""
         if state == "expired":

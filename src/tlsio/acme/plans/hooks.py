@@ -27,7 +27,9 @@ _log = logging.getLogger("tlsio.acme")
 _TIMEOUT = 300.0
 _SHOWN = 2000  # bytes of its output in an error
 _HINT = "Correct the command."
-_DEPLOYED = "The certificate itself is in place. Correct the command by another `tlsio acme obtain`, and run it by hand this time."
+_DEPLOYED = (
+    "The certificate itself is in place, and `tlsio acme renew` runs the hooks again. Correct the command by another `tlsio acme obtain`."
+)
 
 
 async def run_hooks(commands: Sequence[str], plan: Plan, *, is_deployed: bool = False) -> None:

@@ -6,45 +6,38 @@ finds.
 
 from __future__ import annotations
 
-import logging
 import random
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlsio.acme.issuers.acme_issuer import ACMEIssuer, issuer_name
-from tlsio.acme.manager.backoff import MAX_RETRY_AFTER, find_wait
-from tlsio.acme.manager.certificate import Certificate
-from tlsio.acme.manager.facts import Facts
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.records import Found, Records
-from tlsio.acme.manager.renewal import Renewal, choose_in_window, choose_time
+from tlsio.acme.manager.renewal import Renewal
 from tlsio.acme.manager.trouble import NO_TROUBLE
 from tlsio.acme.plans.delivery import deliver, is_delivered
-from tlsio.acme.plans.hooks import run_hooks
+from tlsio.acme.plans.deployment import Deployments
+from tlsio.acme.plans.ordering import Ordering, ask_renewal_info
 from tlsio.acme.plans.places import STAGING
 from tlsio.acme.plans.plan import load_plan, store_plan
-from tlsio.acme.plans.solvers import solving
+from tlsio.acme.plans.revocations import load_revocations, note_revocation, store_revocations
 from tlsio.acme.storage.memory_storage import MemoryStorage
-from tlsio.model.errors import ConfigError, StoreError, TLSError, UsageError
+from tlsio.model.errors import StoreError, TLSError, add_hint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tlsio.acme.client.account_key import ExternalAccount
+    from tlsio.acme.manager.certificate import Certificate
     from tlsio.acme.manager.trouble import Trouble
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Lock, Storage
 
 __all__ = ["Keeper", "Outcome"]
-
-_log = logging.getLogger("tlsio.acme")
-
-# Let's Encrypt: five failed authorizations of a name, account and hour.
-_FAILURES_AN_HOUR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +94,7 @@ class Keeper:
         self._external_account = external_account
         self._clock = clock or partial(datetime.now, UTC)
         self._chance = chance or random.SystemRandom()
+        self._deployments = Deployments(storage, self._clock, self._chance)
 
     def issuer(self, plan: Plan, solvers: Sequence[Solver] = ()) -> ACMEIssuer:
         """Return the issuer of a plan."""
@@ -134,8 +128,13 @@ class Keeper:
         return outcome
 
     async def renew(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
-        """Renew a certificate if it is due, and deliver it; waits longer after each failure."""
-        return await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
+        """Renew a certificate if it is due, and deliver it; waits longer after each failure.
+
+        What `revoke` could not revoke is revoked then.
+        """
+        outcome = await self._renew(plan, is_forced=is_forced, is_patient=not is_forced)
+        await self._revoke_replaced(plan, _records(self.storage, plan))
+        return outcome
 
     async def rehearse(self, plan: Plan, *, is_forced: bool = False) -> Outcome:
         """Try a renewal out, and change nothing.
@@ -169,23 +168,68 @@ class Keeper:
             StoreError: there is none (`ERR_ACME_CERTIFICATE`).
         """
         records = _records(self.storage, plan)
+        if is_renewed:
+            await self._replace(plan, reason, records)
+            return
+        found = await self._load(records, plan)
+        await self._revoke_replaced(plan, records)
+        await self.issuer(plan).revoke(found.certificate.leaf, reason)
+        if await load_plan(self.storage, plan.name) is not None:
+            await store_plan(self.storage, replace(plan, is_renewed=False))
+        async with records.lock(plan.names) as lock:
+            await records.save_facts(plan.names, Found(found.certificate, replace(found.facts, revoked_at=self._clock())), lock)
+
+    async def _replace(self, plan: Plan, reason: str | None, records: Records) -> None:
+        """Obtain a new certificate, then revoke the old one, which is not in the storage then."""
+        async with records.lock(plan.names) as lock:
+            old, before = await self._load(records, plan), await load_revocations(self.storage, plan.name, self._clock())
+            await note_revocation(self.storage, plan, old.certificate, reason, self._clock(), lock)
+        try:
+            await self._renew(replace(plan, is_renewed=True), is_forced=True, is_patient=False, is_new=True)
+        except (TLSError, OSError):
+            if (await self._load(records, plan)).certificate.leaf == old.certificate.leaf:
+                async with records.lock(plan.names) as lock:
+                    await store_revocations(self.storage, plan.name, before, lock)
+            else:  # of a hook or a file, when the new one was there
+                await self._revoke_replaced(plan, records)
+            raise
+        await self._revoke_replaced(plan, records)
+
+    async def _revoke_replaced(self, plan: Plan, records: Records) -> None:
+        """Revoke what is noted, except for what was not replaced.
+
+        Raises:
+            TLSError: the first failure. What is left is noted, for the next renewal.
+        """
+        noted = await load_revocations(self.storage, plan.name, self._clock())
+        if not noted:
+            return
+        found = await records.load_best(plan.names, self._clock())
+        failures, done = list[TLSError](), list[bytes]()
+        for one in noted:
+            if found is not None and one.leaf == found.certificate.leaf:
+                continue
+            try:
+                await self.issuer(replace(plan, server=one.server)).revoke(one.leaf, one.reason)
+                done.append(one.leaf)
+            except TLSError as error:
+                failures.append(error)
+        if done:
+            async with records.lock(plan.names) as lock:
+                noted = await load_revocations(self.storage, plan.name, self._clock())
+                await store_revocations(self.storage, plan.name, [one for one in noted if one.leaf not in done], lock)
+        if failures:
+            add_hint(
+                failures[0],
+                "The new certificate is in place. `tlsio acme renew` tries again to revoke the old one, until that has expired.",
+            )
+            raise failures[0]
+
+    async def _load(self, records: Records, plan: Plan) -> Found:
         found = await records.load_best(plan.names, self._clock())
         if found is None:
             raise StoreError(f"The storage has no certificate called {plan.name}", code="ERR_ACME_CERTIFICATE")
-        try:
-            if is_renewed:
-                await self._renew(plan, is_forced=True, is_patient=False)
-        except (ConfigError, OSError):  # perhaps of a hook or a file, when the new one was there
-            new = await records.load_best(plan.names, self._clock())
-            if new is not None and new.certificate.leaf != found.certificate.leaf:
-                await self.issuer(plan).revoke(found.certificate.leaf, reason)
-            raise
-        await self.issuer(plan).revoke(found.certificate.leaf, reason)
-        if not is_renewed:
-            if await load_plan(self.storage, plan.name) is not None:
-                await store_plan(self.storage, replace(plan, is_renewed=False))
-            async with records.lock(plan.names) as lock:
-                await records.save_facts(plan.names, Found(found.certificate, replace(found.facts, revoked_at=self._clock())), lock)
+        return found
 
     async def _renew(self, plan: Plan, *, is_forced: bool, is_patient: bool, is_new: bool = False) -> Outcome:
         await self.storage.check()
@@ -198,95 +242,42 @@ class Keeper:
             renewal = _find_renewal(plan, found, now)
             is_exact = not is_new or (found is not None and found.certificate.names == frozenset(plan.names))
             if found is not None and not is_forced and renewal.at > now and is_exact:
-                if not is_new and not await is_delivered(plan, found.certificate):
-                    return await self._deliver_late(plan, found.certificate, renewal)
-                return Outcome(plan, "kept", found.certificate, renewal)
+                return await self._deploy_late(plan, found.certificate, renewal, lock, is_patient=is_patient, is_new=is_new)
             trouble = await records.load_trouble(plan.names, now)
             if is_patient and _must_wait(trouble, now):
                 return Outcome(plan, "waiting", None if found is None else found.certificate, renewal, trouble)
-
-            async def may_repeat(error: TLSError) -> bool:
-                """Count each failed order, of which one call may make several."""
-                nonlocal trouble
-                worse = self._worse(trouble, found, error)
-                if worse.count_recent(self._clock()) >= _FAILURES_AN_HOUR:
-                    return False
-                trouble = worse
-                await records.save_trouble(plan.names, trouble, lock)
-                return True
-
-            try:
-                new = await self._issue(plan, found, may_repeat)
-            except (ConfigError, StoreError, UsageError):  # of this side: no reason to leave the authority alone
-                raise
-            except TLSError as error:
-                await records.save_trouble(plan.names, self._worse(trouble, found, error), lock)
-                raise
-            await records.save(plan.names, new, lock)
-            await records.save_trouble(plan.names, NO_TROUBLE, lock)
+            ordering = Ordering(plan, records=records, lock=lock, make_issuer=self.issuer, clock=self._clock, chance=self._chance)
+            new = await ordering.obtain(found, trouble)
+            begun = await self._deployments.begin(plan, new.certificate, lock)
         if is_new:
             await store_plan(self.storage, plan)
-        await deliver(plan, new.certificate)
-        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
+        await self._deployments.deploy(plan, new.certificate, begun)
         return Outcome(plan, "obtained", new.certificate, _find_renewal(plan, new, self._clock()))
 
-    async def _deliver_late(self, plan: Plan, certificate: Certificate, renewal: Renewal) -> Outcome:
-        """Write what a server has obtained, or a call that failed or died before its files."""
-        await deliver(plan, certificate)
-        await run_hooks(plan.deploy_hooks, plan, is_deployed=True)
+    async def _deploy_late(
+        self, plan: Plan, certificate: Certificate, renewal: Renewal, lock: Lock, *, is_patient: bool, is_new: bool
+    ) -> Outcome:
+        """Deploy what a server has obtained, or what a call that failed or died did not deploy."""
+        noted = await self._deployments.load(plan.name)
+        if not noted.trouble.failures if is_new else await noted.is_done(plan, certificate):
+            return Outcome(plan, "kept", certificate, renewal)
+        # Files are written at each call, which is cheap; it is failed hooks that wait.
+        if is_patient and _must_wait(noted.trouble, self._clock()) and await is_delivered(plan, certificate):
+            return Outcome(plan, "waiting", certificate, renewal, noted.trouble)
+        begun = await self._deployments.begin(plan, certificate, lock)
+        if is_new:
+            await store_plan(self.storage, plan)
+        await self._deployments.deploy(plan, certificate, begun)
         return Outcome(plan, "obtained", certificate, renewal)
-
-    async def _issue(self, plan: Plan, found: Found | None, may_repeat: Callable[[TLSError], Awaitable[bool]]) -> Found:
-        """Order a certificate, between the hooks."""
-        try:
-            await run_hooks(plan.pre_hooks, plan)
-            async with solving(plan, self.storage) as solvers:
-                issuer = self.issuer(plan, solvers)
-                replaced = None if found is None else found.certificate.leaf
-                issued = await issuer.issue(plan.names, replaces=replaced, may_repeat=may_repeat)
-        finally:
-            try:
-                await run_hooks(plan.post_hooks, plan)
-            except ConfigError as error:  # the result of the order matters more
-                _log.error("%s", error)
-        certificate = Certificate.of(issued, issuer.name)
-        facts = Facts(certificate.fingerprint, obtained_at=self._clock(), order_url=issued.order_url, profile=plan.profile)
-        return Found(certificate, await self._choose(issuer, certificate, facts))
-
-    def _worse(self, trouble: Trouble, found: Found | None, error: TLSError) -> Trouble:
-        now = self._clock()
-        wait = find_wait(trouble.failures + 1, None if found is None else max(found.certificate.not_after - now, timedelta()), self._chance)
-        asked = getattr(error, "retry_after", None)
-        if asked is not None:
-            wait = max(wait, min(timedelta(seconds=asked), MAX_RETRY_AFTER))
-        return trouble.add(now, wait, _FAILURES_AN_HOUR, error.code, error.message, error.hint)
 
     async def _ask(self, plan: Plan, found: Found, records: Records, lock: Lock) -> Found:
         """Ask the authority when it wants the certificate renewed, unless it was asked lately."""
-        certificate, facts = found
+        facts = found.facts
         if facts.chosen is not None and facts.next_poll is not None and self._clock() < facts.next_poll:
             return found
-        found = Found(certificate, await self._choose(self.issuer(plan), certificate, facts))
+        found = await ask_renewal_info(self.issuer(plan), found, self._clock(), self._chance)
         await records.save_facts(plan.names, found, lock)
         return found
-
-    async def _choose(self, issuer: ACMEIssuer, certificate: Certificate, facts: Facts) -> Facts:
-        """Return the facts with the time to renew, which is chosen once for each suggestion."""
-        life = Managed(tuple(certificate.names), certificate=certificate, facts=facts).life
-        assert life is not None  # noqa: S101 - there is a certificate
-        if facts.chosen is None:
-            facts = replace(facts, chosen=choose_time(life, self._chance))
-        try:
-            info = await issuer.renewal_info(certificate.leaf)
-        except TLSError as error:
-            _log.warning("%s did not say when to renew %s: %s", issuer.name, ", ".join(sorted(certificate.names)), error)
-            return facts
-        if info is None:
-            return facts
-        facts = replace(facts, next_poll=self._clock() + timedelta(seconds=info.retry_after), explanation_url=info.explanation_url)
-        if facts.window == (info.start, info.end):
-            return facts
-        return replace(facts, window=(info.start, info.end), chosen=choose_in_window(info.start, info.end, self._chance))
 
 
 def _find_renewal(plan: Plan, found: Found | None, now: datetime) -> Renewal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlsio.acme.manager.names import is_private
 from tlsio.acme.storage.file_storage import FileStorage
 from tlsio.acme.storage.redis_storage import RedisStorage
 from tlsio.certs.dev import authority as development
@@ -14,9 +15,11 @@ from tlsio.model.environment import read_variable
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tlsio.acme.storage.storage import Storage
 
-__all__ = ["SERVERS", "STAGING", "default_folder", "directory_of", "open_storage"]
+__all__ = ["SERVERS", "STAGING", "default_folder", "directory_of", "find_uncertified", "open_storage"]
 
 # As their documentation has them, November 2026.
 SERVERS = {
@@ -40,8 +43,17 @@ def directory_of(server: str) -> str:
     if check_filled_text("server", server) in SERVERS:
         return SERVERS[server]
     if "://" not in server:
-        raise wrong_value("server", f"must be one of {', '.join(SERVERS)}, or the URL of a directory, got {server!r:.80}")
+        raise wrong_value("server", f"must be one of {', '.join(SERVERS)}, or the URL of a directory (https://…), got {server!r:.80}")
     return parse_url("server", server).text
+
+
+def find_uncertified(server: str, names: Iterable[str]) -> str | None:
+    """Return a name that an authority of `SERVERS` certainly does not certify; None: there is none.
+
+    Raises:
+        UsageError: as `directory_of`.
+    """
+    return next(filter(is_private, names), None) if directory_of(server) in SERVERS.values() else None
 
 
 def default_folder() -> Path:

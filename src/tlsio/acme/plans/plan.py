@@ -95,7 +95,7 @@ class Plan:
         if self.dns is not None:
             check_choice("dns", self.dns, DNS_KINDS)
         if self.key is not None and self.cert is None:
-            raise wrong_value("key", "needs cert: they are written together")
+            raise wrong_value("key", "must be given together with cert=", hint="They are written together.")
 
     @property
     def name(self) -> str:

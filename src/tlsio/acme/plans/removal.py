@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from tlsio.acme.manager.bounded_lock import hold_lock
 from tlsio.acme.manager.records import CERTIFICATES, STATUS
+from tlsio.acme.plans.deployment import deployment_key
 from tlsio.acme.plans.plan import plan_key
+from tlsio.acme.plans.revocations import revocation_key
 from tlsio.acme.storage.keys import key_segment
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ async def remove(storage: Storage, name: str) -> list[str]:
     segment = key_segment(name)
     async with hold_lock(storage, f"{CERTIFICATES}/{segment}", _PATIENCE) as lock:
         places = [key for key in await storage.list(CERTIFICATES) if key.split("/")[2:3] == [segment]]
-        wanted = [plan_key(name), *sorted(places), f"{STATUS}/{segment}.json"]
+        wanted = [plan_key(name), *sorted(places), f"{STATUS}/{segment}.json", deployment_key(name), revocation_key(name)]
         found = [key for key in wanted if await storage.load(key) is not None]
         for key in found:
             await storage.delete(key, lock=lock)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import tomllib
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,7 +22,6 @@ from tlsio.model.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tlsio.acme.client.challenge import Challenge
     from tlsio.acme.plans.plan import Plan
     from tlsio.acme.solvers.solver import Solver
     from tlsio.acme.storage.storage import Storage
@@ -28,27 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["make_dns01", "solving"]
 
 _MAX_SETTINGS = 65536  # bytes
+_PORT_HINTS = {
+    errno.EACCES: "Ports below 1024 need root or CAP_NET_BIND_SERVICE. Without them, use webroot= or dns=.",
+    errno.EADDRINUSE: "If a web server listens there, give the folder of its files as webroot=, or stop it meanwhile by a pre-hook and a "
+    "post-hook.",
+    errno.EADDRNOTAVAIL: "This machine does not have the address: give one of its own as address=, or leave it out.",
+}
 _FOR_TESTS = frozenset({"provider", "clock", "sleep"})
 _PROVIDERS: dict[str, Any] = {"rfc2136": Rfc2136, "hook": HookProgram, "lexicon": Lexicon}
-
-
-class _Webroots:
-    """A folder for each name. See `Solver`."""
-
-    type = "http-01"
-
-    def __init__(self, folders: dict[str, str]) -> None:
-        self._solvers = {name: Webroot(folder) for name, folder in folders.items()}
-
-    def can_solve(self, identifier: str, *, is_wildcard: bool, is_ip: bool) -> bool:
-        found = self._solvers.get(identifier)
-        return found is not None and found.can_solve(identifier, is_wildcard=is_wildcard, is_ip=is_ip)
-
-    async def present(self, challenge: Challenge) -> None:
-        await self._solvers[challenge.identifier].present(challenge)
-
-    async def clean_up(self, challenge: Challenge) -> None:
-        await self._solvers[challenge.identifier].clean_up(challenge)
 
 
 @asynccontextmanager
@@ -62,7 +50,7 @@ async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
             used.
         OSError: the file with these settings cannot be read.
     """
-    solvers: list[Solver] = [_Webroots(dict(plan.webroots))] if plan.webroots else []
+    solvers: list[Solver] = [Webroot(plan.webroots)] if plan.webroots else []
     if plan.dns is not None:
         solvers.append(make_dns01(plan.dns, plan.dns_settings))
     ports: list[tuple[Any, int]] = []
@@ -84,9 +72,14 @@ async def solving(plan: Plan, storage: Storage) -> AsyncIterator[list[Solver]]:
 
 
 def _no_port(ports: list[int], failures: list[OSError]) -> ConfigError:
-    shown = " and ".join(f"port {port} ({error.strerror or error})" for port, error in zip(ports, failures, strict=True))
-    hint = "If a web server listens there, give the folder of its files as webroot=, or stop it meanwhile by a pre-hook and a post-hook."
-    return ConfigError(f"The authority cannot be answered: {shown}", code="ERR_ACME_PORT", hint=hint)
+    shown = " and ".join(f"port {port} ({_reason(error)})" for port, error in zip(ports, failures, strict=True))
+    hint = _PORT_HINTS.get(failures[0].errno or 0)
+    return ConfigError(f"No port could be opened to answer the authority: {shown}", code="ERR_ACME_PORT", hint=hint)
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words: asyncio's have the address once more."""
+    return os.strerror(error.errno) if error.errno in _PORT_HINTS else error.strerror or str(error)
 
 
 def make_dns01(kind: str, path: str | Path | None) -> Dns01:

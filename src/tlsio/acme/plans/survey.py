@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tlsio.acme.manager.certificate import Certificate
@@ -16,7 +16,10 @@ from tlsio.acme.manager.facts import parse_json
 from tlsio.acme.manager.managed import Managed
 from tlsio.acme.manager.names import parse_group
 from tlsio.acme.manager.records import CERTIFICATES, STATUS, Records
+from tlsio.acme.manager.trouble import NO_TROUBLE
+from tlsio.acme.plans.deployment import load_deployment
 from tlsio.acme.plans.plan import load_plans, plan_key
+from tlsio.acme.plans.revocations import load_revocations
 from tlsio.acme.storage.keys import key_segment
 from tlsio.model.errors import ConfigError, UsageError
 
@@ -48,6 +51,8 @@ class Standing:
         reason: Why then, as of the manager: "time", "suggested", "emergency", "missing" and so on.
         trouble: Failures since the last success.
         plan: How `tlsio acme renew` renews it; None: only a server with this storage does.
+        deployment: Failures to put the certificate in place, which is tried again.
+        unrevoked: How many certificates that were replaced are still to be revoked.
     """
 
     names: tuple[str, ...]
@@ -57,6 +62,8 @@ class Standing:
     reason: str
     trouble: Trouble
     plan: Plan | None
+    deployment: Trouble = NO_TROUBLE
+    unrevoked: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -69,10 +76,16 @@ class Standing:
             "has_plan": self.plan is not None,
             "failures": self.trouble.failures,
             "next_try": _print(self.trouble.next_try),
-            "error": None
-            if self.trouble.code is None
-            else {"code": self.trouble.code, "message": self.trouble.message, "hint": self.trouble.hint},
+            "error": _error_of(self.trouble),
             "needs_action": self.trouble.needs_action,
+            "deployment": None
+            if not self.deployment.failures
+            else {
+                "failures": self.deployment.failures,
+                "next_try": _print(self.deployment.next_try),
+                "error": _error_of(self.deployment),
+            },
+            "unrevoked": self.unrevoked,
         }
 
 
@@ -106,10 +119,14 @@ async def _stand(records: Records, names: tuple[str, ...], plan: Plan | None, no
         renewal = Managed(names, trouble=trouble).find_renewal(now)
         return Standing(names, None, None, trouble.next_try or renewal.at, renewal.reason, trouble, plan)
     renewal = Managed(names, certificate=found.certificate, facts=found.facts).find_renewal(now)
-    is_renewed = plan is None or plan.is_renewed
-    return Standing(
-        names, found.certificate.issuer, found.certificate.not_after, renewal.at if is_renewed else None, renewal.reason, trouble, plan
-    )
+    renews_at = renewal.at if plan is None or plan.is_renewed else None
+    standing = Standing(names, found.certificate.issuer, found.certificate.not_after, renews_at, renewal.reason, trouble, plan)
+    if plan is None:
+        return standing
+    deployment = await load_deployment(records.storage, plan.name, now)
+    present = found.certificate.leaf
+    unrevoked = sum(one.leaf != present for one in await load_revocations(records.storage, plan.name, now))
+    return replace(standing, deployment=deployment.trouble, unrevoked=unrevoked)
 
 
 async def _names_at(storage: Storage, issuer: str, segment: str) -> tuple[str, ...]:
@@ -141,6 +158,10 @@ def _distinct(named: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
     for names in named:
         found.setdefault(key_segment(names[0]), names)
     return list(found.values())
+
+
+def _error_of(trouble: Trouble) -> dict[str, Any] | None:
+    return None if trouble.code is None else {"code": trouble.code, "message": trouble.message, "hint": trouble.hint}
 
 
 def _print(instant: datetime | None) -> str | None:

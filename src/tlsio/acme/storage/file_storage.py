@@ -142,7 +142,8 @@ class FileStorage:
         hints = {
             errno.EROFS: f"{folder} is on a read-only file system: mount it writable, or choose another folder.",
             errno.ELOOP: f"A link is not followed: put a real folder or file in its place, or make {folder} itself the link.",
-            errno.ENOTDIR: f"A file or a link is where {folder} needs a folder.",
+            errno.ENOENT: f"{folder} cannot be created there: choose another folder.",
+            **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), f"A file or a link is where {folder} needs a folder: choose another folder."),
             **dict.fromkeys(
                 (errno.EACCES, errno.EPERM), f"The user of this process (uid {os.geteuid()}) needs read and write access to {folder}."
             ),

@@ -59,7 +59,8 @@ def key_segment(name: str) -> str:
     """Return a name or an address as one segment of a key.
 
     In lower case, without a final period; `*` becomes `_wildcard`, and a colon of an IPv6 address
-    `_`. Different names have different segments, since no authority certifies a name with `_`.
+    `_`. An underscore of a name becomes `@`, which no name has: different names have different
+    segments.
 
     Args:
         name: An A-label such as `*.example.com`, or an IP address.
@@ -68,9 +69,10 @@ def key_segment(name: str) -> str:
         UsageError: it contains other characters.
     """
     text = check_text("name", name).lower().removesuffix(".")
-    segment = ("_wildcard" + text[1:] if text.startswith("*.") else text).replace(":", "_")
+    plain = text.replace("_", "@").replace(":", "_")
+    segment = "_wildcard" + plain[1:] if plain.startswith("*.") else plain
     if len(segment) > _MAX_SEGMENT:
         segment = f"{segment[:_KEPT]}_{hashlib.sha256(segment.encode()).hexdigest()[:_DIGITS]}"
-    if "/" in segment or _KEY.fullmatch(segment) is None:
+    if "@" in text or "/" in segment or _KEY.fullmatch(segment) is None:
         raise wrong_value("name", f"must be a host name as A-label or an IP address, got {text!r:.80}")
     return segment

@@ -7,6 +7,10 @@ socket's `end` becomes `eof_received`, its `error` and `close` become `connectio
 A protocol that has paused reading delays the end of the input, and a truncation that follows the
 rest of a chunk. It does not delay the failure of a send: a program that only writes would never
 learn of it. That ends the transport at once, as in asyncio; data not delivered yet is lost.
+
+A peer's end that arrives with the connection waits for one pass of the loop. A handler of streams
+begins in a task of its own, and could otherwise write nothing to a client that sends a request and
+its end at once.
 """
 
 from __future__ import annotations
@@ -64,8 +68,10 @@ class TLSTransport(asyncio.Transport):
         }
         for event, function in self._events.items():
             tls_socket.on(event, function)
+        self._is_begun = self._end_waits = False
         self._set_limits(_DEFAULT_HIGH, None)
         protocol.connection_made(self)
+        self._loop.call_soon(self._begin)  # after the first step of a task that the protocol has made
         self._connect_flow()
 
     def __del__(self) -> None:
@@ -148,7 +154,20 @@ class TLSTransport(asyncio.Transport):
         if not self._closing:
             self._held = rest
 
+    def _begin(self) -> None:
+        self._is_begun = True
+        if self._end_waits and not self._closing:
+            try:
+                self._end_received()
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  (code of the user)
+                self.tls_socket.destroy(error)
+
     def _end_received(self) -> None:
+        if not self._is_begun:
+            self._end_waits = True
+            return
         keep_open = getattr(self._protocol, "eof_received", bool)()
         if not keep_open:
             self.close()

@@ -50,7 +50,7 @@ from tlsio.model.statistics import FileSourceStats
 from tlsio.trust.certificate import read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from typing import TypeAlias, Unpack
 
     from tlsio.model.options.context import ContextOptions, ContextOptionsDict
@@ -160,6 +160,16 @@ class FileSource(Emitter):
         """As `context_for`, but wait in this thread if the files have changed."""
         loading = self._look()
         return self._find_current() if loading is None else self._wait_here(loading)
+
+    @property
+    def published_for(self) -> float:
+        """Seconds until the next look at the files; 0: this source does not measure real ones."""
+        return _INTERVAL if self._clock is time.monotonic else 0.0
+
+    @property
+    def published(self) -> Mapping[str, SecureContext] | None:
+        """The context of the present files, for every name; None: they are being read."""
+        return {"*": self._find_current()} if self._look() is None else None
 
     # ---- for applications
 

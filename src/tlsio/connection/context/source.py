@@ -40,11 +40,16 @@ class ContextSource(Protocol):
 
     `published`: a mapping of server names to contexts, or None. A server reads it at each hello,
     and asks `context_for` only about names that it does not have; a hello without a name then gets
-    the default. Names are A-labels in lower case; `*.example.org` has the place of one label. It
-    MAY be replaced at any time, and MUST NOT be changed.
+    the default. Names are A-labels in lower case; `*.example.org` has the place of one label, and
+    `*` stands for every name. It MAY be replaced at any time, and MUST NOT be changed.
+
+    `published_for`: seconds for which a server MAY use what it has read in `published` for the
+    same name again, 0 if it is missing. Then hellos are answered without Python, in the handshake
+    thread that reads them. When "changed" is reported, the server reads the table anew.
 
     `on(event, function)` and `off(event, function)`: a server adds a function for the event
-    "changed", which the source MUST call when its default has changed. Any thread may call it.
+    "changed", which the source MUST call when its default has changed, and SHOULD call when
+    another entry of a table with `published_for` has. Any thread may call it.
 
     `context_now(server_name)`: as `context_for`, and MUST NOT be async. It is used where a call
     cannot wait, by `TLSSocket(stream, ...)` and SecurePair. Without it `context_for` is used there,
@@ -171,6 +176,11 @@ class Source:
         """The table of names, if the source publishes one."""
         return getattr(self.given, "published", None)
 
+    @property
+    def published_for(self) -> float:
+        """Seconds for which an entry of the table may be used again."""
+        return getattr(self.given, "published_for", 0.0)
+
     def subscribe(self, changed: Callable[[], object]) -> Callable[[], object] | None:
         """Call the method `changed` when the source reports a change, as long as its object exists.
 
@@ -199,9 +209,11 @@ def check_answer(answer: object, asked: str = "context_for") -> SecureContext | 
 
 
 def find_published(table: Mapping[str, SecureContext], name: str) -> SecureContext | None:
-    """Return the context of a name in a published table, by itself or by its wildcard."""
+    """Return the context of a name in a published table: by itself, its wildcard, or `*`."""
     found = table.get(name)
-    return table.get(f"*.{name.partition('.')[2]}") if found is None else found
+    if found is None:
+        found = table.get(f"*.{name.partition('.')[2]}")
+    return table.get("*") if found is None else found
 
 
 def _no_context(name: str | None) -> str:

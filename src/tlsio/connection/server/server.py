@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import errno
 import logging
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from tlsio.connection.handshake.server_handshake import ServerHandshake
 from tlsio.connection.handshake.server_policy import HOOKS, HandshakePolicy
 from tlsio.connection.handshake.session_storage import SESSION_HOOKS
 from tlsio.connection.handshake.start import open_driver
+from tlsio.connection.server.answer import Answer
 from tlsio.connection.server.entries import Entries
 from tlsio.connection.server.failure_log import FailureLog
 from tlsio.connection.server.listening import ServerAddress, open_listening
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     import socket as _socket
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
-    from typing import Literal, Never, Self, Unpack
+    from typing import Never, Self, Unpack
 
     from tlsio.connection.context.source import Source
     from tlsio.connection.server.events import ServerEvents
@@ -205,8 +207,8 @@ class Server(Emitter):
         self._is_stapling = False
         self._emitting_error = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._serve_forever_waiters: Waiters = set()
-        self._wait_closed_waiters: Waiters = set()
+        self._serve_forever_waiters: Waiters = {}
+        self._wait_closed_waiters: Waiters = {}
         self._lock = threading.Lock()  # any thread may replace contexts
         if listener is not None:
             self.on("secure_connection", listener)
@@ -364,6 +366,7 @@ class Server(Emitter):
 
     def _source_changed(self) -> None:
         """Ask the source for its new default; any thread."""
+        self._gate.forget()
         loop = self._source_loop
         if loop is current_loop():
             self._refresh_default()
@@ -588,32 +591,31 @@ class Server(Emitter):
         has_listener = self._has("tls_client_error") or self._has("client_error")
         is_watched = self._failure_watch is not None and self._entries.may_request_cert
         self._gate.wants_failures = has_listener or is_watched or policy.may_be_at_fault
+        self._gate.forget()
 
     # ---- notifications from the gate
 
-    def _find(self, name: str | None) -> SecureContext | Literal[False] | None:
-        """Return the context for a name, or None for the default; False: that needs a socket."""
+    def _find(self, name: str | None) -> Answer | None:
+        """Return what serves a name; None: that needs a socket."""
         policy = self._policy
         found = policy.names.find(name) if name is not None else None
         if found is not None or policy.source is None:
-            return found
-        if policy.source.is_async:
-            return False
+            return Answer(found, math.inf)
         try:
             return self._find_in_source(policy.source, name)
         except Exception:  # noqa: BLE001  (user code: it is asked again for a socket, which reports the failure)
-            return False
+            return None
 
-    def _find_in_source(self, source: Source, name: str | None) -> SecureContext | Literal[False]:
-        found = self._policy.find_published(name)
+    def _find_in_source(self, source: Source, name: str | None) -> Answer | None:
+        found, lasts = self._policy.find_published(name), source.published_for
         if found is None:
-            answer = source.ask(name)
+            answer = None if source.is_async else source.ask(name)
             if not isinstance(answer, SecureContext):
                 drop_awaitable(answer)
-                return False
-            found = self._policy.complete_answer(answer)
+                return None
+            found, lasts = self._policy.complete_answer(answer), 0.0
         # A context's own callback needs the socket.
-        return found if found.options.alpn_callback is None else False
+        return Answer(found, lasts) if found.options.alpn_callback is None else None
 
     def _adopt(self, connection: Connection, context: SecureContext | None) -> None:
         loop, names, name = asyncio.get_running_loop(), self._policy.names, connection.server_name

@@ -9,13 +9,13 @@ from typing import Literal
 __all__ = ["count_threads"]
 
 
-def count_threads(given: int | Literal["auto"]) -> int:
+def count_threads(given: int | Literal["auto"], *, processes: int = 1) -> int:
     """Return the number of handshake threads that `handshake_threads=` asks for.
 
     "auto": one for each core that this process may use but one, which the loop keeps busy, and at
-    least one.
+    least one. The cores are divided among so many `processes`.
     """
     if given != "auto":
         return given
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    return max(1, cores - 1)
+    return max(1, cores // processes - 1)

@@ -63,6 +63,7 @@ class CloseWatch:
     _last_progress: float = field(init=False)
     _last_check: float = field(init=False)
     _is_delivered: bool = field(init=False, default=False)  # the peer has acknowledged everything
+    _is_stopped: bool = field(init=False, default=False)
     _timer: asyncio.TimerHandle = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +73,8 @@ class CloseWatch:
         self._timer = self.loop.call_later(self._interval, self._check)
 
     def stop(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, for good."""
+        self._is_stopped = True
         self._timer.cancel()
 
     def has_delivered(self) -> bool:
@@ -103,6 +105,8 @@ class CloseWatch:
         now = self.loop.time()
         if not self._is_delivered:
             self._check_output(now)
+        if self._is_stopped:  # a reset was found, which has closed the socket
+            return
         left = self._last_progress + self.timeout - now
         if left > _CLOCK_RESOLUTION and not (self._is_delivered and self.connection.input_ended):
             self._interval = min(self._interval * 2, self._max_interval)

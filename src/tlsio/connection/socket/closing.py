@@ -162,7 +162,7 @@ class SocketClosing(SocketReading):
                 hint="Call close() first, or await wait_closed() outside the socket's listeners.",
             )
         if self._close_waiters is None:
-            self._close_waiters = set()
+            self._close_waiters = {}
         await wait_in(self._close_waiters)
 
     async def aclose(self) -> None:

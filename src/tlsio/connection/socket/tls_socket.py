@@ -258,11 +258,14 @@ class TLSSocket(SocketClosing):
             TLSError: the connection failed.
         """
         self._connection.check_caller()
-        self._check_writable()
-        if self._connection.writable_length <= self._high_water:
-            return
+        # If sending has failed, the peer's alert may explain it, which the engine reads next.
+        may_be_explained = self._connection.out_error and self._error is None and self._phase < CLOSED
+        if not may_be_explained:
+            self._check_writable()
+            if self._connection.writable_length <= self._high_water:
+                return
         if self._drain_waiters is None:
-            self._drain_waiters = set()
+            self._drain_waiters = {}
         self._connection.await_drain()
         await wait_in(self._drain_waiters)
         self._check_writable()

@@ -88,7 +88,7 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.body":
             has_body = self.scope["method"] != "HEAD" and self._status not in _WITHOUT_BODY
-            self.sent += len(message.get("body", b"")) if has_body else 0
+            self.sent += _size_of(message.get("body")) if has_body else 0
         await self._send(message)  # what it refuses has no effect
         if kind == "http.response.start":
             self._status = message["status"]
@@ -104,7 +104,7 @@ class Exchange:
         if kind == "websocket.send":
             self.sent += _size(message)
         elif kind == "websocket.http.response.body":
-            self.sent += len(message.get("body", b""))
+            self.sent += _size_of(message.get("body"))
         elif self._status is None:
             accepted = _SWITCHING if self.scope["http_version"] == "1.1" else _OK
             self._status = accepted if kind == "websocket.accept" else _FORBIDDEN
@@ -118,7 +118,17 @@ class Exchange:
 
 def _size(message: Message) -> int:
     data = message.get("bytes")
-    return len(message.get("text") or "") if data is None else len(data)
+    return len(message.get("text") or "") if data is None else _size_of(data)
+
+
+def _size_of(data: Any) -> int:
+    """Return the number of bytes of any buffer; 0: it is none, which `send` judges."""
+    if isinstance(data, bytes):
+        return len(data)
+    try:
+        return memoryview(data).nbytes
+    except TypeError:
+        return 0
 
 
 async def watch(handler: Handler, exchange: Exchange, done: Callable[[Exchange], None]) -> Any:

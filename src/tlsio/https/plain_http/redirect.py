@@ -57,7 +57,7 @@ class RedirectServer:
     def __init__(
         self,
         *,
-        status: int = 308,
+        status: int | None = 308,
         answer: Answer | None = None,
         timeout: float = _TIMEOUT,
         max_connections: int = _MAX_CONNECTIONS,
@@ -65,7 +65,8 @@ class RedirectServer:
         """Serve nothing yet.
 
         Args:
-            status: 308, or 301, which old clients know.
+            status: 308, or 301, which old clients know; None: nothing is redirected, and what
+                `answer` does not know is not found (404).
             answer: Called with path and host of a GET below `/.well-known/acme-challenge/`, before
                 it is redirected; returns the body of the answer, or None. May be async.
             timeout: Seconds that a connection lasts at most.
@@ -76,7 +77,7 @@ class RedirectServer:
         """
         self.answer = answer
         self._suffix = b""
-        self._status = check_status(status)
+        self._status = None if status is None else check_status(status)
         self._timeout = timeout
         self._max_connections = check_int("max_connections", max_connections, 1, 2**20)
         self._connections: set[_Redirect] = set()
@@ -136,6 +137,8 @@ class RedirectServer:
                 body = await body
             if body is not None:
                 return _Response(200, body, content_type=b"application/octet-stream")
+        if self._status is None:
+            return _Response(404)
         return _Response(self._status, location=b"https://" + host + self._suffix + target)
 
 

@@ -11,9 +11,10 @@ from uvicorn.logging import ColourizedFormatter
 from tlsio.model.environment import read_variable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
-__all__ = ["LogLevel", "configure"]
+__all__ = ["LogLevel", "configure", "drop_warnings", "pass_on"]
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
@@ -33,6 +34,33 @@ def configure(level: LogLevel) -> None:
     requests.setLevel(logging.INFO)
     requests.propagate = False
     _install(requests, sys.stdout, "%(message)s")
+
+
+def drop_warnings(name: str) -> None:
+    """Leave the warnings of a logger to the parent, which has logged them."""
+    logging.getLogger(name).addFilter(_is_no_warning)
+
+
+def _is_no_warning(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.WARNING
+
+
+def pass_on(name: str, report: Callable[[str, str], object]) -> None:
+    """Give what a logger logs to `report`, with its name; it is not printed here."""
+    logger = logging.getLogger(name)
+    logger.propagate = False
+    logger.addHandler(_Reporter(report))
+
+
+class _Reporter(logging.Handler):
+    """Gives messages to a function."""
+
+    def __init__(self, report: Callable[[str, str], object]) -> None:
+        super().__init__()
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._report(record.name, record.getMessage())
 
 
 def _install(logger: logging.Logger, stream: TextIO, form: str) -> None:

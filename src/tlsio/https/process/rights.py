@@ -5,8 +5,10 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from tlsio.model.environment import move_home
 from tlsio.model.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def find_account(user: str | None, group: str | None) -> Account | None:
 
 
 def take(account: Account) -> None:
-    """Become the account, for good.
+    """Become the account, for good. Its home takes the place of root's in the environment.
 
     Raises:
         ConfigError: the kernel refused, or the rights could be taken back.
@@ -71,6 +73,10 @@ def take(account: Account) -> None:
         raise ConfigError(f"The rights of root could not be dropped: {error.strerror}", code="ERR_HTTPS_ACCOUNT") from None
     if account.uid and 0 in os.getresuid():
         raise ConfigError("The rights of root were not dropped", code="ERR_HTTPS_ACCOUNT")
+    # What this server and its application keep in the home would be looked for in root's. Another
+    # folder was chosen by whoever started it, and stays.
+    with suppress(KeyError):
+        move_home(pwd.getpwuid(0).pw_dir, pwd.getpwuid(account.uid).pw_dir)
 
 
 def check_readable(paths: Iterable[Path]) -> None:

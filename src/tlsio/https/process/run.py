@@ -24,7 +24,7 @@ from tlsio.connection.server.listening import bind
 from tlsio.https.plain_http.metrics_server import MetricsServer
 from tlsio.https.plain_http.redirect import RedirectServer
 from tlsio.https.process.ending import FORCED, run_to_end
-from tlsio.https.process.logs import configure
+from tlsio.https.process.logs import configure, drop_warnings, pass_on
 from tlsio.https.process.metrics_sum import MetricsSum, take_snapshot
 from tlsio.https.process.restart import Successor, find_inherited
 from tlsio.https.process.rights import check_readable, find_account, take
@@ -32,7 +32,7 @@ from tlsio.https.process.systemd import Notifier, passed_sockets, socket_of
 from tlsio.https.process.ticket_periods import KeySchedule
 from tlsio.https.process.workers import BACKLOG, Workers
 from tlsio.https.proxy.tcp import TCPProxy, TCPTarget
-from tlsio.https.serve import development_identity, handled
+from tlsio.https.serve import development_identity, handled, warn_of_development
 from tlsio.https.server import Server
 from tlsio.model.errors import ConfigError, TLSError
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["check", "run"]
 
 _log = logging.getLogger("tlsio.https")
+_HSTS = "tlsio.https.hsts"  # the logger, which speaks once for all processes
 _PRIVILEGED = 1024
 _HTTPS = 443
 _EVERY = "::"  # every address, of IPv4 too
@@ -61,13 +62,16 @@ _DEVELOPMENT_GRACE = 1.0  # seconds for requests when the code has changed
 async def check(settings: Settings) -> None:
     """Check everything that can be checked without listening: the application, files, options.
 
+    As `run`, it becomes the user and the group of the settings, for good.
+
     Raises:
         TLSError: what is wrong.
         OSError: a file cannot be read.
     """
-    find_account(settings.user, settings.group)
     _loop_factory(settings)
-    await _make_server(settings).check()
+    identity = _find_identity(settings)
+    _drop_rights(settings)
+    await _make_server(settings, None, identity).check()
 
 
 def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
@@ -97,9 +101,16 @@ async def _run(settings: Settings, on_start: Callable[[str, int | None], object]
         keys = KeySchedule(period=None if inherited is None else inherited.period)
         served = await _make_served(settings, sockets.serving, keys, identity)
         process = _Process(served, sockets, keys, notifier, _Beside(served, sockets, settings))
-        return await process.run(inherited, partial(on_start, settings.host or "*", _port_of(sockets.serving)))
+        announce = partial(_announce, bool(identity), on_start, settings.host or "*", _port_of(sockets.serving))
+        return await process.run(inherited, announce)
     finally:
         sockets.close()
+
+
+def _announce(is_for_development: bool, on_start: Callable[[str, int | None], object], host: str, port: int | None) -> None:  # noqa: FBT001
+    if is_for_development:
+        warn_of_development()
+    on_start(host, port)
 
 
 async def _make_served(
@@ -204,7 +215,9 @@ class _Beside:
     def __init__(self, served: _Alone | _WorkersWithMetrics, sockets: _Sockets, settings: Settings) -> None:
         self._sockets = sockets
         automatic = self._automatic = _automatic_of(served, settings)
-        self._redirects = RedirectServer(status=settings.redirect_status, answer=None if automatic is None else automatic.http01.answer)
+        answer = None if automatic is None else automatic.http01.answer
+        is_http = not isinstance(settings.app, TCPTarget)
+        self._redirects = RedirectServer(status=settings.redirect_status if is_http else None, answer=answer)
         self._metrics = MetricsServer(served.collect, lambda: served.is_accepting, None if automatic is None else automatic.status)
 
     async def start(self) -> None:
@@ -343,7 +356,8 @@ def _work(argument: Any, sockets: Sequence[socket.socket], link: Link) -> None:
     """Be a worker."""
     settings, identity = argument
     configure(settings.log_level)
-    _mute_hsts()
+    drop_warnings(_HSTS)
+    pass_on(_HSTS, link.note)
     try:
         run_to_end(_work_until_stopped(settings, identity, sockets, link), _loop_factory(settings), settings.graceful_timeout)
     except (TLSError, OSError) as error:
@@ -372,11 +386,6 @@ def _warn_of_hsts(settings: Settings) -> None:
         settings.hsts.warn()
 
 
-def _mute_hsts() -> None:
-    """Leave the warnings about HSTS to the parent."""
-    logging.getLogger("tlsio.https.hsts").setLevel(logging.ERROR)
-
-
 def _snapshot(server: Server | TCPProxy) -> Snapshot:
     metrics = getattr(server, "metrics", None)
     return [] if metrics is None else take_snapshot(metrics.registry.collect())
@@ -391,14 +400,8 @@ def _make_server(settings: Settings, ticket_keys: object = None, identity: dict[
         identity: The options of a development certificate, if there are no sites.
     """
     if isinstance(settings.app, TCPTarget):
-        if settings.acme is not None:
-            raise ConfigError(
-                "Certificates are obtained for HTTP alone, and this server forwards TCP",
-                code="ERR_HTTPS_SETTINGS",
-                hint="Obtain one by `tlsio acme obtain`, with --cert and --key, and give these files.",
-            )
         options = settings.tls_options(settings.app.alpn, ticket_keys) | (identity or {})
-        return TCPProxy(settings.app, **settings.connection_options(), **options)
+        return TCPProxy(settings.app, acme=settings.chosen_acme, **settings.connection_options(), **options)
     return Server(settings.app, **(settings.server_options(ticket_keys) | (identity or {})))
 
 
@@ -427,12 +430,11 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
     for one in sockets.serving:
         one.listen(BACKLOG)  # while the child is replaced, clients wait in the queue
     config = Config("reloaded", log_config=None, reload=True, reload_dirs=[str(one) for one in settings.reload_dirs] or None)
-    target = partial(
-        _work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), _find_identity(settings), sockets._replace(serving=())
-    )
+    identity = _find_identity(settings)
+    target = partial(_work_reloaded, replace(settings, graceful_timeout=_DEVELOPMENT_GRACE), identity, sockets._replace(serving=()))
     _drop_rights(settings)
     _warn_of_hsts(settings)
-    on_start(settings.host or "*", _port_of(sockets.serving))
+    _announce(bool(identity), on_start, settings.host or "*", _port_of(sockets.serving))
     reloader = ChangeReload(config, target, list(sockets.serving))
     # uvicorn handles the other two. By default these would end this process, and not its child.
     signal.signal(signal.SIGHUP, reloader.signal_handler)  # the terminal was closed
@@ -444,7 +446,7 @@ def _run_reloading(settings: Settings, on_start: Callable[[str, int | None], obj
 def _work_reloaded(settings: Settings, identity: dict[str, Any], others: _Sockets, sockets: list[socket.socket]) -> None:
     """Be the child process. A failure is printed in full; the next change starts another one."""
     configure(settings.log_level)
-    _mute_hsts()
+    drop_warnings(_HSTS)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's reach both, and the parent ends this one
 
@@ -535,8 +537,8 @@ async def _bind(host: str | None, port: int) -> list[socket.socket]:
         raise ConfigError(
             f"Port {port} needs rights that this user does not have",
             code="ERR_HTTPS_PORT",
-            hint=f"Give them to this Python: sudo setcap cap_net_bind_service+ep {python} "
-            "Or start as root with --user, or let systemd open the port by a .socket unit.",
+            hint="Start as root with --user, or let systemd open the port by a .socket unit. "
+            f"Or give this right to all programs of this Python: sudo setcap cap_net_bind_service+ep {python}",
         ) from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from tlsio.connection.context.file_source import FileSource
+from tlsio.connection.server.threads import count_threads
 from tlsio.https.applications.wsgi import DEFAULT_THREADS, MOST_THREADS
 from tlsio.https.layers.hsts import HSTS
 from tlsio.https.limits import Limits
@@ -20,6 +21,7 @@ from tlsio.https.server import INTERMEDIATE_CIPHERS, PROTOCOLS
 from tlsio.https.tls.certificates import NamedFiles
 from tlsio.model.checks import check_int, check_limit, check_seconds, out_of_range, wrong_value
 from tlsio.model.errors import ConfigError, UsageError
+from tlsio.model.options.server import MAX_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,6 +106,8 @@ class Settings:
         max_connections: Of all workers together, each of which gets the same part, rounded down;
             as `max_handshakes`.
         max_connections_per_address: Of one client's address, in each worker.
+        handshake_threads: In each worker, as of `tlsio.create_server`; "auto" divides the cores
+            among the workers.
         proxy_protocol: Addresses and networks of TCP proxies that send a PROXY protocol header.
         strict_host: As of `tlsio.https.Server`.
         hsts: Send Strict-Transport-Security; None: no.
@@ -115,6 +119,8 @@ class Settings:
         forwarded_allow_ips: Of HTTP proxies whose `X-Forwarded-*` headers are believed.
         reload: Start again when files of the application change; for development.
         reload_dirs: The folders that are watched; () is the current one.
+        file: What these settings were read from, and are read from again after a restart; None:
+            from no file.
     """
 
     app: str | HTTPProxy | TCPTarget
@@ -134,6 +140,7 @@ class Settings:
     max_connections: int | None = None
     max_connections_per_address: int | None = None
     max_handshakes: int | None = None
+    handshake_threads: int | Literal["auto"] = 0
     limits: Limits = field(default_factory=Limits)
     proxy_protocol: tuple[str, ...] = ()
     forwarded_allow_ips: tuple[str, ...] = ()
@@ -148,6 +155,7 @@ class Settings:
     log_level: LogLevel = "info"
     reload: bool = False
     reload_dirs: tuple[Path, ...] = ()
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -164,12 +172,14 @@ class Settings:
             check_int("fds", one, 0, _MAX_FD)
         check_int("workers", self.workers, 1, _MAX_WORKERS)
         check_int("wsgi_threads", self.wsgi_threads, 1, MOST_THREADS)
+        if self.handshake_threads != "auto":
+            check_int("handshake_threads", self.handshake_threads, 0, MAX_THREADS)
         check_status(self.redirect_status)
         if self.redirect is not None:
             check_int("redirect", self.redirect, 0, _MAX_PORT)
         check_seconds("graceful_timeout", self.graceful_timeout)
         if self.sites and self.acme is not None:
-            raise wrong_value("acme", "cannot be given with certificates of your own")
+            raise wrong_value("domains", "cannot be combined with certificates of your own (cert=)", hint="Leave one of them out.")
         for name in ("max_connections", "max_connections_per_address", "max_handshakes"):
             check_limit(name, getattr(self, name))
         for name in _SPLIT:
@@ -178,8 +188,9 @@ class Settings:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files of certificates."""
-        return (*(path for site in self.sites for path in site.files), *(() if self.acme is None else self.acme.files))
+        """All files that are read again: of certificates, and of the settings."""
+        of_acme = () if self.acme is None else self.acme.files
+        return (*(path for site in self.sites for path in site.files), *of_acme, *(() if self.file is None else (self.file,)))
 
     def server_options(self, ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.https.Server`, without the application.
@@ -194,10 +205,14 @@ class Settings:
         names = (
             "interface", "lifespan", "root_path", "wsgi_threads", "limits", "forwarded_allow_ips", "strict_host", "hsts",
         )  # fmt: skip
-        acme = None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
         # Metrics are counted here and served by the process that all workers belong to.
-        more = {"metrics": None if self.metrics is None else True, "acme": acme, **self.connection_options()}
+        more = {"metrics": None if self.metrics is None else True, "acme": self.chosen_acme, **self.connection_options()}
         return {name: getattr(self, name) for name in names} | more | self.tls_options(PROTOCOLS, ticket_keys)
+
+    @property
+    def chosen_acme(self) -> ACME | None:
+        """`acme` with the challenges that the ports allow."""
+        return None if self.acme is None else self.acme.choose_challenges(has_http=self.redirect is not None)
 
     def connection_options(self) -> dict[str, Any]:
         """Return the options besides TLS that a TCP proxy has too."""
@@ -206,7 +221,10 @@ class Settings:
 
     def tls_options(self, protocols: Sequence[str], ticket_keys: object = None) -> dict[str, Any]:
         """Return the options of `tlsio.create_server`. Raises as `server_options`."""
-        options: dict[str, Any] = {"max_connections_per_address": self.max_connections_per_address}
+        options: dict[str, Any] = {
+            "max_connections_per_address": self.max_connections_per_address,
+            "handshake_threads": count_threads(self.handshake_threads, processes=self.workers),
+        }
         # Rounded down: all parts together must not exceed the limit of the whole server.
         for name in _SPLIT:
             if (whole := getattr(self, name)) is not None:
@@ -235,7 +253,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, or nested deeply
-        raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS") from None
+        hint = 'Strings need quotation marks, as in app = "main:app".'
+        raise ConfigError(f"{path}: not a TOML file: {error}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
 def _read_passphrase(path: Path) -> str:
@@ -253,68 +272,71 @@ def parse(given: Mapping[str, Any], folder: Path, label: str) -> Settings:
             `limits`, `hsts` and `acme` for tables of Limits, HSTS and ACME; `hsts` may be True or
             False too.
         folder: What paths are relative to.
-        label: What messages call it: the file's name.
+        label: What messages call it: the file's name; "" for a command line.
 
     Raises:
         ConfigError: a key or a value is wrong.
     """
+    start = f"{label}: " if label else ""
     found = dict(given)
     app = found.pop("app", None)
     if not app:  # an empty path would be the file's folder, which may hold private keys
-        raise ConfigError(f"{label}: app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
+        raise ConfigError(f"{start}app is missing", code="ERR_HTTPS_SETTINGS", hint='Such as app = "main:app", or a folder.')
     if isinstance(app, str) and ":" not in app:
         app = str(folder / app)
     sites = found.pop("site", [])
     limits = found.pop("limits", {})
     acme = found.pop("acme", None)
     hsts = found.pop("hsts", False)
-    if not isinstance(sites, list) or not isinstance(limits, dict) or not isinstance(hsts, dict | bool):
-        raise ConfigError(f"{label}: write [[site]], [limits] and [hsts] as tables", code="ERR_HTTPS_SETTINGS")
+    if not isinstance(sites, list):
+        raise ConfigError(f"{start}site must be written [[site]], in double brackets, once for each site", code="ERR_HTTPS_SETTINGS")
+    if not isinstance(hsts, dict | bool):
+        raise ConfigError(f"{start}hsts must be true, false or a table [hsts], got {_show(hsts)}", code="ERR_HTTPS_SETTINGS")
     try:
         return Settings(
             app=app,
-            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, label),
-            acme=None if acme is None else _parse_acme(acme, folder, f"{label}: [acme]"),
-            sites=tuple(Site(**_checked(site, Site, folder, f"{label}: [[site]]")) for site in sites),
-            limits=Limits(**_checked(limits, Limits, folder, f"{label}: [limits]")),
-            hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{label}: [hsts]")) if hsts is not False else None,
+            **({} if acme is None else _PUBLIC) | _checked(found, Settings, folder, start),
+            acme=None if acme is None else _parse_acme(acme, folder, f"{start}[acme]: "),
+            sites=tuple(Site(**_checked(site, Site, folder, f"{start}[[site]]: ")) for site in sites),
+            limits=Limits(**_checked(limits, Limits, folder, f"{start}[limits]: ")),
+            hsts=HSTS(**_checked({} if hsts is True else hsts, HSTS, folder, f"{start}[hsts]: ")) if hsts is not False else None,
         )
     except UsageError as error:
         hint = error.hint and error.hint.replace("None", "false")  # TOML has no null
-        raise ConfigError(f"{label}: {error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
+        raise ConfigError(f"{start}{error.message}", code="ERR_HTTPS_SETTINGS", hint=hint) from None
 
 
-def _parse_acme(given: object, folder: Path, label: str) -> ACME:
+def _parse_acme(given: object, folder: Path, start: str) -> ACME:
     from tlsio.https.tls.acme import ACME  # noqa: PLC0415 - many servers have certificates
 
-    values = _checked(given, ACME, folder, label)
+    values = _checked(given, ACME, folder, start)
     storage = values.get("storage")
     if storage is not None and "://" not in storage:
         values["storage"] = str(folder / storage)
     return ACME(**values)
 
 
-def _checked(given: object, kind: type, folder: Path, label: str) -> dict[str, Any]:
-    """Return the fields of a table, each in its type.
+def _checked(given: object, kind: type, folder: Path, start: str) -> dict[str, Any]:
+    """Return the fields of a table, each in its type; messages begin with `start`.
 
     Raises:
         ConfigError: a key is not known or missing, or a value has another type.
     """
     if not isinstance(given, dict):
-        raise ConfigError(f"{label} must be a table", code="ERR_HTTPS_SETTINGS")
+        raise ConfigError(f"{start.removesuffix(': ')} must be a table, in single brackets", code="ERR_HTTPS_SETTINGS")
     known = {item.name: item for item in fields(kind) if item.name not in _TABLES}
     for name in given:
         if name not in known:
             near = get_close_matches(str(name), [*known, *(_IN_FILES if kind is Settings else ())], 1)
             raise ConfigError(
-                f"{label}: there is no setting {name!r}",
+                f"{start}there is no setting {name!r}",
                 code="ERR_HTTPS_SETTINGS",
                 hint=f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}.",
             )
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in given:
-            raise ConfigError(f"{label}: {name} is missing", code="ERR_HTTPS_SETTINGS")
-    return {name: _convert(f"{label}: {name}", str(known[name].type), value, folder) for name, value in given.items()}
+            raise ConfigError(f"{start}{name} is missing", code="ERR_HTTPS_SETTINGS", hint=_MISSING.get(name))
+    return {name: _convert(f"{start}{name}", str(known[name].type), value, folder) for name, value in given.items()}
 
 
 def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
@@ -330,12 +352,12 @@ def _convert(label: str, kind: str, value: object, folder: Path) -> Any:
         return folder / value
     if kind.startswith("Address"):
         return _parse_address(label, value)
-    if choices := _choices(kind):
-        if value not in choices:
-            raise ConfigError(f"{label} must be one of {', '.join(choices)}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
+    choices, name = _choices(kind), kind.partition(" ")[0]
+    if value in choices:
         return value
-    name = kind.partition(" ")[0]
-    types, words = _TYPES[name]
+    types, words = _TYPES.get(name, ((), f"one of {', '.join(choices)}"))
+    if types and choices:
+        words += f" or {', '.join(choices)}"
     if not isinstance(value, types) or (isinstance(value, bool) and name != "bool"):
         raise ConfigError(f"{label} must be {words}, got {_show(value)}", code="ERR_HTTPS_SETTINGS")
     return value
@@ -368,6 +390,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
 }
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
 _SEVERAL = re.compile(r"(?:tuple|Sequence)\[(\w+)")
+_MISSING = {"domains": 'Such as domains = ["example.com"].', "cert": 'Such as cert = "site.pem".'}
 _IN_FILES = ("app", "site", "limits", "hsts", "acme")
-_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme"})
+_TABLES = frozenset({"app", "sites", "limits", "hsts", "acme", "file"})  # and what no file can set
 _PUBLIC: dict[str, Any] = {"host": None, "port": 443, "redirect": 80}

@@ -86,6 +86,10 @@ class Link:
         else:
             self._pipe.send_last(("failed", (str(error), None, None)))
 
+    def note(self, logger: str, text: str) -> None:
+        """Let the parent log a message: for each logger, only the first one of all workers."""
+        self._pipe.send(("note", (logger, text)))
+
     def _receive(self, message: tuple[str, Any]) -> None:
         kind, value = message
         if kind == "keys":
@@ -153,6 +157,7 @@ class Workers:
         self._failures = 0  # one after the other
         self._failure: ConfigError | None = None
         self._code = 0
+        self._noted: set[str] = set()  # the loggers whose message was logged
         self._stopping = False
         self._rotation: asyncio.TimerHandle | None = None
         self._killer: asyncio.TimerHandle | None = None
@@ -286,6 +291,11 @@ class Workers:
                 self._fail(ConfigError(message, code=code, hint=hint))
             else:
                 _log.error("A worker cannot start: %s", message)
+        elif kind == "note":
+            logger, text = value
+            if logger not in self._noted:
+                self._noted.add(logger)
+                logging.getLogger(logger).info("%s", text)
         else:
             number, answer = value
             worker.owed -= 1

@@ -9,7 +9,6 @@ Source: the ASGI specification, "HTTP & WebSocket ASGI Message Format".
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from functools import lru_cache
@@ -17,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from tlsio.connection.tasks import ends_task
 from tlsio.connection.waiters import wait_in, wake
-from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, find_control, has_body
+from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, count_down, find_control, has_body
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterable
 
     from tlsio.connection.waiters import Waiters
@@ -107,12 +108,15 @@ class Response:
             if not (self.is_complete or self.is_gone):
                 _log.error("The ASGI application returned before its response was complete")
                 self._fail()
-        except asyncio.CancelledError:
-            self._fail()
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except (Exception, SystemExit):  # noqa: BLE001  (which ends the request: the others of this process go on)
-            _log.exception("Exception in ASGI application")
+        except BaseException as error:  # which ends the request: the others of this process go on
+            is_cancelled = not isinstance(error, SystemExit) and ends_task(error)
+            if not is_cancelled:
+                _log.exception("Exception in ASGI application")
             self._fail()
+            if is_cancelled:
+                raise
         finally:
             self._protocol.tasks.discard(self._task)
 
@@ -130,15 +134,19 @@ class Response:
 
     # ---- the request
 
-    def take_body(self, data: bytes) -> int:
-        """Take a part of the body; return how many bytes the application has not received yet."""
+    @property
+    def held(self) -> int:
+        """Bytes of the body that the application has not received yet."""
+        return 0 if self._body is None else len(self._body)
+
+    def take_body(self, data: bytes) -> None:
+        """Take a part of the body."""
         if self.is_complete:
-            return 0
+            return
         if self._body is None:
             self._body = bytearray()
         self._body += data
         self._notify()
-        return len(self._body)
 
     def end_request(self) -> None:
         """Take the end of the request."""
@@ -162,9 +170,9 @@ class Response:
             self.waits_for_100 = False
             protocol.send_continue()
         while not (self._has_news or self.is_gone or self.is_complete):
-            protocol.resume_reading()
+            protocol.read_on()
             if self._waiters is None:
-                self._waiters = set()
+                self._waiters = {}
             await wait_in(self._waiters)
         if self.is_gone or self.is_complete:
             return {"type": "http.disconnect"}
@@ -244,14 +252,11 @@ class Response:
             self._protocol.transport.write(b"".join((b"%x\r\n" % len(body), body, b"\r\n", end)) if body else end)
         else:
             if self._left is not None:
-                self._left -= len(body)
-                if self._left < 0:
-                    raise RuntimeError("The response's body is longer than its content-length")
-                if self._left and not more:
-                    raise RuntimeError("The response's body is shorter than its content-length")
+                self._left = count_down(self._left, len(body), more=more)
             self._protocol.transport.write(body)
         if not more:
             self.is_complete = True
+            self._body = None
             self._notify()
             self._protocol.on_response_complete(self)
 

@@ -36,7 +36,7 @@ def asks_for_websocket(headers: Headers) -> bool:
     upgrade, tokens = b"", []
     for name, value in headers:
         if name == b"connection":
-            tokens = [token.strip() for token in value.lower().split(b",")]
+            tokens += [token.strip() for token in value.lower().split(b",")]
         elif name == b"upgrade":
             upgrade = value.lower()
     return upgrade == b"websocket" and b"upgrade" in tokens

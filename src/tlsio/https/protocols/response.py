@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__all__ = ["NO_CONTENT", "check_body", "check_status", "find_control", "has_body"]
+__all__ = ["NO_CONTENT", "check_body", "check_status", "count_down", "find_control", "has_body"]
 
 NO_CONTENT = 204
 _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not the response itself
@@ -47,3 +47,17 @@ def check_body(body: Any) -> bytes | memoryview:
     except TypeError:
         raise RuntimeError(f"The application sent {type(body).__name__!r} in place of bytes") from None
     return view.cast("B") if view.nbytes and view.c_contiguous else bytes(view)
+
+
+def count_down(left: int, size: int, *, more: bool) -> int:
+    """Return what is left of a response's content-length after a part of its body.
+
+    Raises:
+        RuntimeError: the body is longer or shorter. An application that goes on must find the same
+            number left: the part was not sent.
+    """
+    if size > left:
+        raise RuntimeError("The response's body is longer than its content-length")
+    if size < left and not more:
+        raise RuntimeError("The response's body is shorter than its content-length")
+    return left - size

@@ -39,7 +39,7 @@ class _Connections(set[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiters: Waiters = set()
+        self._waiters: Waiters = {}
 
     async def wait(self) -> None:
         """Wait until the last connection has ended."""
@@ -130,7 +130,8 @@ class Service:
         """Wait until no request runs, and the connections are closed."""
         while self.state.tasks or self.connections:
             if self.state.tasks:
-                await asyncio.wait(self.state.tasks)
+                done, _ = await asyncio.wait(self.state.tasks)
+                self.state.tasks.difference_update(done)  # one that was cancelled before it had begun is still here
             else:
                 await self.connections.wait()
 

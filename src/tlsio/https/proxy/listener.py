@@ -40,6 +40,7 @@ _log = logging.getLogger("tlsio.https")
 _BACKLOG = 4096
 _MAX_WAITING = 1024  # connections without a complete header; beyond, they wait in the kernel's queue
 _HEADER_TIMEOUT = 5.0  # seconds; a proxy sends it at once
+_CUSTOMER = 64  # bits
 _PAUSE = 0.1  # seconds after a failed accept, such as without descriptors
 
 
@@ -256,32 +257,41 @@ class ProxyListener:
         Raises:
             _RefusedError: the client has that many connections.
         """
-        if self._per_address is not None and self._of_client[_host(made)] >= self._per_address:
-            raise _RefusedError(f"its client {_host(made)} has max_connections_per_address connections")
+        if self._per_address is not None and self._of_client[_key(made)] >= self._per_address:
+            raise _RefusedError(f"its client {_key(made)} has max_connections_per_address connections")
 
     async def _upgrade(self, made: socket.socket) -> None:
         """Do the handshake. From here on, the socket is the server's."""
-        host = _host(made)
-        self._count(host, 1)
+        client = _key(made)
+        self._count(client, 1)
         try:
             tls_socket = await self._server.upgrade(made)
         except BaseException as error:
-            self._count(host, -1)
+            self._count(client, -1)
             if isinstance(error, TLSError):  # the server has logged and counted it
                 return
             raise
         if tls_socket.closed:
-            self._count(host, -1)
+            self._count(client, -1)
         else:
-            tls_socket.on("close", lambda *_: self._count(host, -1))
+            tls_socket.on("close", lambda *_: self._count(client, -1))
 
-    def _count(self, host: str, change: int) -> None:
+    def _count(self, client: str, change: int) -> None:
         if self._per_address is not None:
-            self._of_client[host] += change
-            if not self._of_client[host]:
-                del self._of_client[host]
+            self._of_client[client] += change
+            if not self._of_client[client]:
+                del self._of_client[client]
 
 
-def _host(one: socket.socket) -> str:
-    peer = one.getpeername()
-    return peer[0] if isinstance(peer, tuple) else ""
+def _key(made: socket.socket) -> str:
+    """Return for whom a connection counts: an IPv4 address, or the first 64 bits of an IPv6 one.
+
+    A customer gets at least 64 bits of addresses (RFC 6177), so they count as one; as in the gate.
+    """
+    peer = made.getpeername()
+    if not isinstance(peer, tuple):
+        return ""
+    address = ipaddress.ip_address(peer[0].partition("%")[0])
+    if address.version == 4:  # noqa: PLR2004
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((address, _CUSTOMER), strict=False))

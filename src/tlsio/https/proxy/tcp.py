@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tlsio.connection.socket.tls_socket import TLSSocket
+    from tlsio.https.tls.acme import ACME
+    from tlsio.https.tls.automatic import Automatic
 
 __all__ = ["TCPProxy", "TCPTarget"]
 
@@ -55,6 +57,7 @@ class TCPProxy:
 
     Attributes:
         tls_server: The TLS server.
+        automatic: The certificates of `acme=`; None without it.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class TCPProxy:
         graceful_timeout: float | None = 30.0,
         proxy_protocol: Sequence[str] = (),
         access_log: Literal["text", "json"] | None = None,
+        acme: ACME | None = None,
         **options: Any,
     ) -> None:
         """Check the options.
@@ -73,22 +77,33 @@ class TCPProxy:
             graceful_timeout: Seconds in which `stop` lets connections end; None: no limit.
             proxy_protocol: As of `tlsio.https.Server`.
             access_log: Log each connection when it is over, in this form.
+            acme: Obtain the certificates from an authority, and renew them. It looks at this port
+                (tls-alpn-01), or on port 80, where `automatic.http01` has to answer (http-01).
             options: Those of `tlsio.create_server`.
 
         Raises:
             UsageError: a wrong option.
             ConfigError: a certificate cannot be used.
+            OSError: a file that `acme` names cannot be read.
         """
         self._target = target
         self._graceful_timeout = graceful_timeout
         self._access_log = None if access_log is None else ConnectionLog(access_log, f"{target.host}:{target.port}")
+        self.automatic: Automatic | None = None
+        if acme is not None:
+            from tlsio.https.tls.automatic import Automatic  # noqa: PLC0415 - many servers have certificates
+
+            self.automatic = Automatic(acme)
+            options["secure_context"] = self.automatic.take_options(options)
         self._source = options.get("secure_context")
         self.tls_server = TLSServer(self._forward, **{**options, "allow_half_open": True})
         self._proxied = ProxyListener.of(self.tls_server, proxy_protocol, options)
 
     async def check(self) -> None:
         """Check the certificates, without listening. Raises as `start`."""
-        if (start := getattr(self._source, "start", None)) is not None:
+        if self.automatic is not None:
+            await self.automatic.check()
+        elif (start := getattr(self._source, "start", None)) is not None:
             await start()
 
     async def start(self, host: str | None = "localhost", port: int | None = 8443, **listening: Any) -> TCPProxy:
@@ -99,7 +114,12 @@ class TCPProxy:
             OSError: the address cannot be used.
         """
         place = () if listening.get("sock") is not None else (port, host)
-        await (self._proxied or self.tls_server).listen(*place, **listening)
+        try:
+            await (self._proxied or self.tls_server).listen(*place, **listening)
+        except BaseException:
+            if self.automatic is not None:
+                await self.automatic.stop()
+            raise
         return self
 
     @property
@@ -129,6 +149,8 @@ class TCPProxy:
                     await self._proxied.wait_closed()
         self.tls_server.close(None if seconds is None else max(0.0, seconds - (loop.time() - began)))
         await self.tls_server.wait_closed()
+        if self.automatic is not None:
+            await self.automatic.stop()
 
     # ---- one connection
 

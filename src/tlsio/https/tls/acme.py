@@ -27,7 +27,7 @@ class ACME:
         domains: Names and addresses, each of which gets a certificate of its own; names with commas
             between them share one. The first is served to clients that send no name.
         agree_tos: You agree to the authority's terms of service. Needed once, for a new account.
-        email: Where the authority can reach you; it need not.
+        email: Your e-mail addresses, for the authority; optional.
         server: The authority: `"letsencrypt"`, `"letsencrypt-staging"`, `"zerossl"`, `"google"`,
             `"google-staging"`, or the URL of a directory; `"internal"`: the development authority
             of this user, whose certificates live for hours.
@@ -69,7 +69,7 @@ class ACME:
             UsageError: one cannot be used.
         """
         from tlsio.acme.manager.names import parse_groups  # noqa: PLC0415 - most servers have certificates
-        from tlsio.acme.plans.places import directory_of  # noqa: PLC0415
+        from tlsio.acme.plans.places import find_uncertified  # noqa: PLC0415
         from tlsio.certs.keys import check_kind  # noqa: PLC0415
 
         for name in ("domains", "email", "challenges"):
@@ -90,9 +90,10 @@ class ACME:
         if self.dns is None and self.challenges == ():
             raise wrong_value("challenges", "is empty", hint="Without dns= the authority cannot be answered.")
         if (self.eab_kid is None) != (self.eab_hmac_file is None):
-            raise wrong_value("eab_kid", "and eab_hmac_file belong together")
-        if self.server != INTERNAL:
-            directory_of(self.server)
+            raise wrong_value("eab_kid", "must be given together with eab_hmac_file=", hint="The authority gives you both.")
+        if self.server != INTERNAL and (private := find_uncertified(self.server, [name for group in groups for name in group])) is not None:
+            hint = "Give a public name, or server='internal': the development authority certifies any name."
+            raise wrong_value("domains", f"has {private!r}, which no public authority certifies", hint=hint)
 
     @property
     def groups(self) -> list[list[str]]:

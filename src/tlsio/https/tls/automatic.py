@@ -75,9 +75,9 @@ class Automatic:
             return
         if await self._storage.load(f"accounts/{issuer.name}/key.pem") is None:
             raise ConfigError(
-                f"The storage has no account of {issuer.client.directory_url}",
+                f"A new account at {issuer.client.directory_url} needs your consent to its terms of service",
                 code="ERR_ACME_TERMS_NOT_AGREED",
-                hint="Read the authority's terms of service, and agree to them by agree_tos=True: then an account is made.",
+                hint="Read them, then give agree_tos=True. The storage has no account yet.",
             )
 
     def take_options(self, given: dict[str, Any]) -> Manager:

@@ -10,7 +10,7 @@ from tlsio.model.errors import UsageTypeError
 from tlsio.trust.certificate import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tlsio.connection.context.file_source import FileSource
     from tlsio.connection.context.secure_context import SecureContext
@@ -54,13 +54,29 @@ class NamedFiles:
         """As `context_for`, without a loop."""
         return self._find(server_name).context_now(server_name)
 
+    @property
+    def published(self) -> Mapping[str, SecureContext] | None:
+        """The contexts of all names; None: some files are being read."""
+        tables = {source: source.published for source in self._sources}
+        if None in tables.values():
+            return None
+        contexts = {source: table["*"] for source, table in tables.items() if table is not None}
+        return {name: contexts[source] for name, source in self._table.items()} | {"*": contexts[self._sources[0]]}
+
+    @property
+    def published_for(self) -> float:
+        """Seconds, as those of a `FileSource`."""
+        return self._sources[0].published_for
+
     def on(self, event: str, function: Callable[..., Any]) -> None:
-        """Report changes of the default, as the contract of context sources asks."""
-        self._sources[0].on(event, function)
+        """Report changes, as the contract of context sources asks."""
+        for source in self._sources:
+            source.on(event, function)
 
     def off(self, event: str, function: Callable[..., Any]) -> None:
         """End a report."""
-        self._sources[0].off(event, function)
+        for source in self._sources:
+            source.off(event, function)
 
     async def reload(self) -> None:
         """Read all files now. A set that cannot be used is left as it was.

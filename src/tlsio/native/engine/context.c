@@ -35,6 +35,8 @@ tio_context *tio_context_new(void) {
 
 void tio_context_retain(tio_context *ctx) { atomic_fetch_add(&ctx->owners, 1); }
 
+int tio_context_is_shared(tio_context *ctx) { return atomic_load(&ctx->owners) > 1; }
+
 void tio_context_release(tio_context *ctx) {
     if (!ctx || atomic_fetch_sub(&ctx->owners, 1) != 1) return;
     SSL_CTX_free(ctx->ssl);
@@ -72,9 +74,9 @@ static int copy_identities(SSL *to, SSL_CTX *from) {
     return ok && count ? 0 : -1;
 }
 
-static void add_name(char *names, size_t room, const SSL_CIPHER *cipher) {
+static int add_name(char *names, size_t room, const SSL_CIPHER *cipher) {
     if (*names) OPENSSL_strlcat(names, ":", room);
-    OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), room);
+    return OPENSSL_strlcat(names, SSL_CIPHER_get_name(cipher), room) < room ? 0 : -1;
 }
 
 /* A key that lives elsewhere cannot decrypt, so the client must not choose RSA key exchange. The
@@ -86,8 +88,9 @@ static int drop_rsa_key_exchange(SSL *ssl) {
     for (int i = 0; i < sk_SSL_CIPHER_num(all); i++) {
         const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(all, i);
         int exchange = SSL_CIPHER_get_kx_nid(cipher);
-        if (exchange == NID_kx_any) add_name(names_13, sizeof names_13, cipher);        /* TLS 1.3 */
-        else if (exchange != NID_kx_rsa && exchange != NID_kx_rsa_psk) add_name(names, sizeof names, cipher);
+        if (exchange == NID_kx_rsa || exchange == NID_kx_rsa_psk) continue;
+        int is_13 = exchange == NID_kx_any;
+        if (add_name(is_13 ? names_13 : names, is_13 ? sizeof names_13 : sizeof names, cipher)) return -1;
     }
     if (SSL_set_ciphersuites(ssl, names_13) != 1) return -1;
     if (*names) return SSL_set_cipher_list(ssl, names) == 1 ? 0 : -1;

@@ -204,6 +204,7 @@ tio_context *tio_context_new(void);
 /* Enable NPN (the predecessor of ALPN, up to TLS 1.2) with settings.npn. ALPN takes precedence. */
 void tio_context_speak_npn(tio_context *);
 void tio_context_retain(tio_context *);
+int tio_context_is_shared(tio_context *);            /* it has more than one owner */
 void tio_context_release(tio_context *);
 
 /* ---- serials.c: the serial numbers of one CRL. Immutable; usable by any thread. -------------- */
@@ -360,10 +361,11 @@ typedef struct {
 } tio_policy;
 
 typedef struct {
-    /* protects `context` and `peers`, which any thread may change */
+    /* protects `context`, `answers` and `peers`, which any thread may change */
     pthread_mutex_t lock;
     /* for new connections; changed only by tio_gate_set_context() */
     tio_context *context;
+    struct tio_answers *answers;        /* see tio_gate_remember() */
     tio_ring *ring;
     void *owner;                        /* the binding's object; the engine does not use it */
     /* TIO_WANT_*; replaces policy.wants, because it may change while connections are accepted */
@@ -395,9 +397,16 @@ typedef struct {
 } tio_gate;
 
 void tio_gate_init(tio_gate *);         /* the memory is the caller's, and zeroed */
-/* releases context, ring and lock; the gate must not have connections left */
+/* releases context, answers, ring and lock; the gate must not have connections left */
 void tio_gate_free(tio_gate *);
 void tio_gate_set_context(tio_gate *, tio_context *);                   /* any thread */
+
+/* answers.c: TIO_ASK_HELLO is not asked about a name whose context is remembered, unless the client
+ * wants to resume a stored session or is an ACME authority. Any thread. */
+/* name: in lower case; NULL: a hello without one; context: NULL stands for that of the connection;
+ * ns: for how long; < 0: until tio_gate_forget() */
+void tio_gate_remember(tio_gate *, const char *name, tio_context *, int64_t ns);
+void tio_gate_forget(tio_gate *);       /* all names */
 
 /* ---- conn.c: one connection as steps that never block ---------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* gate.c - one server's limits and counters. Several threads may accept for one gate: counters are
- * atomic; the lock protects the context and the table of peers. */
+ * atomic; the lock protects the context, the answers and the table of peers. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -14,6 +14,7 @@ void tio_gate_init(tio_gate *g) {
 
 void tio_gate_free(tio_gate *g) {
     tio_context_release(g->context);
+    tio_gate_forget(g);
     tio_ring_release(g->ring);
     free(g->peers);
     pthread_mutex_destroy(&g->accepting);

@@ -294,6 +294,11 @@ unsigned tio_gate_max_lingering(const tio_gate *);
 int tio_gate_enter_peer(tio_gate *, const struct sockaddr_in6 *);
 void tio_gate_leave_peer(tio_gate *, const struct sockaddr_in6 *);
 
+/* answers.c */
+/* Answer a hello by what the gate remembers. Returns 0 if it remembers nothing, or if the context
+ * must not be used in a handshake thread: the question stays. */
+int tio_gate_answer(tio_conn *, int in_thread);
+
 /* tickets.c */
 int tio_ticket_key(SSL *, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int encrypt);
 

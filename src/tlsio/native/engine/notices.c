@@ -14,9 +14,11 @@ void tio_notify(tio_reactor *r, tio_slot *s, uint32_t what) {
     tio_list_append(&r->notices, s);
 }
 
+int tio_may_drop(const tio_reactor *r) { return r->dropped_count < sizeof r->dropped / sizeof *r->dropped; }
+
 int tio_notify_dropped(tio_reactor *r, const tio_slot *listener, int fd) {
     unsigned room = sizeof r->dropped / sizeof *r->dropped;
-    if (r->dropped_count == room) return -1;
+    if (!tio_may_drop(r)) return -1;
     r->dropped[(r->dropped_first + r->dropped_count++) % room] = (tio_dropped){ .listener = tio_handle(listener), .fd = fd };
     return 0;
 }

@@ -380,6 +380,7 @@ static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
 static void accept_some(tio_reactor *r, tio_slot *s) {
     tio_gate *g = s->gate;
     for (int i = 0; i < (r->pool ? MAX_ACCEPTS_OF_THREAD : MAX_ACCEPTS); i++) {
+        if (!tio_may_drop(r)) return;   /* it is readable again in the next turn */
         int full = is_full(g, atomic_load(&g->open));
         if ((g->max_handshakes && atomic_load(&g->handshaking) >= g->max_handshakes) || (full && atomic_load(&g->queues_beyond))) {
             pause_listener(r, s, first_pause_ns);     /* connections wait in the kernel's queue */
@@ -549,6 +550,7 @@ static void step(tio_reactor *r, tio_slot *s) {
     tio_conn *c = s->conn;
     uint8_t question = c->question, was_handshake = (uint8_t)tio_conn_is_handshake(c);
     tio_reactor_resume(r, c);
+    if (c->question == TIO_ASK_HELLO && tio_gate_answer(c, r->pool != NULL)) tio_reactor_resume(r, c);
     if (c->phase == TIO_BROKEN) report_failure(r, c);
     else if (was_handshake && c->phase == TIO_OPEN) tio_notify(r, s, TIO_NOTICE_OPENED);
     else if (c->question != question && c->question != TIO_NO_QUESTION) tio_notify(r, s, TIO_NOTICE_QUESTION);

@@ -17,10 +17,11 @@ typedef struct tio_slot tio_slot;
 typedef struct tio_pool tio_pool;
 typedef struct tio_span tio_span;
 
-/* A slot can be in three lists at once. Each is a queue, from which a slot is removed in O(1). */
-/* What other threads have passed on, the newest first. */
-typedef struct { _Atomic(tio_parcel *) newest; } tio_inbox;
+/* What other threads have passed on, the newest first; and, for its owner alone, what was taken from
+ * there, the oldest first. */
+typedef struct { _Atomic(tio_parcel *) newest; tio_parcel *oldest; } tio_inbox;
 
+/* A slot can be in three lists at once. Each is a queue, from which a slot is removed in O(1). */
 typedef enum { TIO_READY, TIO_NOTICES, TIO_DEADLINE, TIO_LISTS } tio_which;
 typedef struct { tio_slot *before, *after; uint8_t in; } tio_link;
 typedef struct { tio_slot *first, *last; tio_which which; } tio_list;
@@ -86,8 +87,7 @@ struct tio_reactor {
     size_t load;
     tio_deadlines deadlines;
     tio_list ready, notices;
-    /* descriptors refused by a limit, to be reported; when it is full they are closed without a
-     * notice */
+    /* descriptors refused by a limit, to be reported; when it is full, listeners wait */
     tio_dropped dropped[64];
     unsigned dropped_first, dropped_count;
     unsigned lingering;                 /* descriptors of connections without a gate */
@@ -137,6 +137,7 @@ static inline int tio_needs_loop(const tio_conn *c) {
 /* ---- notices.c ---- */
 
 void tio_notify(tio_reactor *, tio_slot *, uint32_t what);
+int tio_may_drop(const tio_reactor *);  /* there is room for one more of these: */
 /* -1: too many are queued; the caller keeps the descriptor */
 int tio_notify_dropped(tio_reactor *, const tio_slot *listener, int fd);
 void tio_notices_free(tio_reactor *);

@@ -106,15 +106,19 @@ static void push(tio_inbox *inbox, tio_parcel *p) {
     while (!atomic_compare_exchange_weak(&inbox->newest, &p->next, p)) {}
 }
 
-/* all parcels, the oldest first */
-static tio_parcel *take_all(tio_inbox *inbox) {
-    tio_parcel *p = atomic_exchange(&inbox->newest, NULL), *first = NULL;
-    while (p) {
-        tio_parcel *next = p->next;
-        p->next = first;
-        first = p;
-        p = next;
+/* the oldest parcel, or NULL */
+static tio_parcel *take(tio_inbox *inbox) {
+    if (!inbox->oldest) {
+        tio_parcel *p = atomic_exchange(&inbox->newest, NULL);
+        while (p) {
+            tio_parcel *next = p->next;
+            p->next = inbox->oldest;
+            inbox->oldest = p;
+            p = next;
+        }
     }
+    tio_parcel *first = inbox->oldest;
+    if (first) inbox->oldest = first->next;
     return first;
 }
 
@@ -136,9 +140,11 @@ static void unpack(tio_pool *p, tio_reactor *r, tio_parcel *parcel) {
     free(parcel);
 }
 
-static void unpack_all(tio_pool *p, tio_reactor *r, tio_inbox *inbox) {
-    for (tio_parcel *parcel = take_all(inbox), *next; parcel; parcel = next) {
-        next = parcel->next;
+/* all: even those that can no longer be reported. Otherwise the rest waits until what is reported
+ * has been fetched. */
+static void unpack_some(tio_pool *p, tio_reactor *r, tio_inbox *inbox, int all) {
+    tio_parcel *parcel;
+    while ((all || tio_may_drop(r)) && (parcel = take(inbox)) != NULL) {
         unpack(p, r, parcel);
         if (inbox == &p->inbox) sem_post(&p->room);
     }
@@ -148,7 +154,8 @@ void tio_inbox_drain(tio_reactor *r, tio_slot *s) {
     uint64_t count;
     while (read(s->fd, &count, sizeof count) < 0 && errno == EINTR) {}
     tio_pool *p = s->gate->pool;
-    unpack_all(p, r, s->inbox);
+    unpack_some(p, r, s->inbox, 0);
+    if (!tio_may_drop(r)) ring(s);      /* there may be more */
     if (r == p->home && atomic_load(&p->orphaned)) tio_pool_stop(p, 1);
 }
 
@@ -195,6 +202,14 @@ static int pass_on(worker *w) {
     return 1;
 }
 
+/* Returns 0 if the thread must end. A notice that a pause has left behind is passed on before any
+ * work: it may be about a connection that this thread must not step. */
+static int pass_all_on(worker *w) {
+    while (tio_reactor_has_notices(w->r))
+        if (!pass_on(w)) return 0;
+    return !atomic_load(&w->pool->stop);
+}
+
 static void lower_priority(void) {
     int now = getpriority(PRIO_PROCESS, 0);             /* of this thread, in Linux */
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), now + NICE < NICEST ? now + NICE : NICEST);
@@ -204,10 +219,9 @@ static void *run(void *argument) {
     worker *w = argument;
     pthread_setname_np(pthread_self(), "tlsio-handshake");
     lower_priority();
-    while (!atomic_load(&w->pool->stop)) {
+    while (pass_all_on(w)) {
         tio_reactor_wait(w->r);
         tio_reactor_work(w->r);
-        while (tio_reactor_has_notices(w->r) && pass_on(w)) {}
     }
     OPENSSL_thread_stop();
     return NULL;
@@ -319,25 +333,26 @@ static void adopt(tio_pool *p, tio_reactor *from, int keep_listeners) {
         } else if (s->kind == TIO_LINGER) {
             tio_linger_move(from, s, p->home);
         } else if (s->kind == TIO_LISTENER && keep_listeners) {
-            int copy = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
-            if (copy < 0 || tio_reactor_accept_on(p->home, p->gate, copy)) report_error(p, errno);
+            int fd = s->fd;
+            tio_slot_watch(from, s, 0);
+            tio_slot_free(from, s);
+            if (tio_reactor_accept_on(p->home, p->gate, fd)) report_error(p, errno);
         }
     }
 }
 
 void tio_pool_stop(tio_pool *p, int keep_listeners) {
     tio_pool_pause(p);
-    unpack_all(p, p->home, &p->inbox);
+    unpack_some(p, p->home, &p->inbox, 1);
     for (unsigned i = 0; i < p->count; i++) {
-        unpack_all(p, p->home, &p->workers[i].inbox);
+        unpack_some(p, p->home, &p->workers[i].inbox, 1);
         adopt(p, p->workers[i].r, keep_listeners && !i);        /* they all have the same ones */
     }
     tio_pool_free(p);
 }
 
 static void drop_all(tio_pool *p, tio_inbox *inbox) {
-    for (tio_parcel *parcel = take_all(inbox), *next; parcel; parcel = next) {
-        next = parcel->next;
+    for (tio_parcel *parcel; (parcel = take(inbox)) != NULL;) {
         if (parcel->conn) {
             tio_reactor_lose(p->home, parcel->conn);
             continue;

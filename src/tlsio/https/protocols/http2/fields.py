@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tlsio.https.protocols.http2.engine import Header
 
-__all__ = ["MalformedError", "RefusedError", "RequestHead", "describe", "parse_request", "response_head", "response_headers"]
+__all__ = ["MalformedError", "RequestHead", "describe", "parse_request", "response_head", "response_headers"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _METHOD = _NAME = re.compile(_TOKEN)
@@ -33,21 +33,6 @@ _NAMES_CACHED = 512  # applications use the same names again and again
 
 class MalformedError(Exception):
     """A request that RFC 9113, section 8.1.1, calls malformed: its stream is reset."""
-
-
-class RefusedError(Exception):
-    """A request that is answered without the application.
-
-    Attributes:
-        status: Of the answer.
-        headers: Of the answer.
-    """
-
-    def __init__(self, status: int, headers: list[Header] | None = None) -> None:
-        """Answer with this."""
-        super().__init__(status)
-        self.status = status
-        self.headers = headers or []
 
 
 class RequestHead(NamedTuple):
@@ -74,6 +59,8 @@ class RequestHead(NamedTuple):
     def add_to(self, scope: dict[str, Any], root_path: str) -> dict[str, Any]:
         """Complete a scope of the connection."""
         path = self.path.decode("ascii")
+        if path == "*":  # RFC 9113, section 8.3.1: the whole server, which is below no path
+            root_path = ""
         scope["root_path"] = root_path
         scope["path"] = root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = root_path.encode("ascii") + self.path

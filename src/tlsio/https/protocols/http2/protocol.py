@@ -17,18 +17,29 @@ import logging
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from tlsio.connection.waiters import wait_in
 from tlsio.https.deadline import AHEAD, Deadline, Pace
 from tlsio.https.protocols.http2.engine import Engine, ErrorCodes
-from tlsio.https.protocols.http2.fields import MalformedError, RefusedError, describe, parse_request
+from tlsio.https.protocols.http2.fields import MalformedError, describe, parse_request
+from tlsio.https.protocols.http2.refusals import (
+    BODY_TOO_LARGE,
+    HEAD_TOO_LARGE,
+    NOT_A_HANDSHAKE,
+    NOT_IMPLEMENTED,
+    OTHER_PROTOCOL,
+    TOO_MANY_HEADERS,
+    RefusedError,
+)
 from tlsio.https.protocols.http2.request import RequestStream
 from tlsio.https.protocols.http2.websocket import WebSocketStream
 
 if TYPE_CHECKING:
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.connection import Connection
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.fields import RequestHead
-    from tlsio.https.protocols.http2.stream import Signal, Stream
+    from tlsio.https.protocols.http2.stream import Stream
     from tlsio.https.protocols.service import Service
 
 __all__ = ["Http2Protocol"]
@@ -44,9 +55,6 @@ _RETIRE = 1.0  # seconds that a client has to answer the PING after our first GO
 _MOST_KEPT = 4
 _FIELD_OVERHEAD = 32  # RFC 9113, section 6.5.2: bytes that each header counts besides name and value
 _BAD_REQUEST = 400
-_TOO_LARGE = 413
-_HEAD_TOO_LARGE = 431
-_NOT_IMPLEMENTED = 501
 
 
 class Http2Protocol(asyncio.Protocol):
@@ -211,12 +219,12 @@ class Http2Protocol(asyncio.Protocol):
     def _is_idle_too_long(self) -> None:
         self._close(ErrorCodes.NO_ERROR)
 
-    async def wait_for_body(self, stream: Stream, news: Signal) -> None:
+    async def wait_for_body(self, stream: Stream, news: Waiters) -> None:
         """Wait for more of a request's body; `min_rate` limits the time."""
         self._waiting_for_body.add(stream)
         self._reading.wait()
         try:
-            await news.wait()
+            await wait_in(news)
         finally:
             self._waiting_for_body.discard(stream)
             if not self._waiting_for_body:
@@ -256,8 +264,11 @@ class Http2Protocol(asyncio.Protocol):
             self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
             self._connection.refused(describe(headers), _BAD_REQUEST)
         except RefusedError as refusal:
-            self.log.info("%s, stream %d: the request was refused: %d", self._connection.client_text, stream_id, refusal.status)
-            self.answer(stream_id, refusal.status, refusal.headers, is_request_ended=is_ended)
+            self.log.info(
+                "%s, stream %d: the request was refused: %d: %s", self._connection.client_text, stream_id, refusal.status, refusal
+            )
+            has_body = (b":method", b"HEAD") not in headers
+            self.answer(stream_id, refusal, is_request_ended=is_ended, has_body=has_body)
             self._connection.refused(describe(headers), refusal.status)
 
     def _make_stream(self, stream_id: int, head: RequestHead, size: int, *, is_ended: bool) -> Stream:
@@ -268,13 +279,17 @@ class Http2Protocol(asyncio.Protocol):
                 offered.
         """
         limits = self.limits
-        if len(head.headers) > limits.max_headers or size > limits.max_header_bytes:
-            raise RefusedError(_HEAD_TOO_LARGE)
+        if size > limits.max_header_bytes:
+            raise RefusedError(HEAD_TOO_LARGE)
+        if len(head.headers) > limits.max_headers:
+            raise RefusedError(TOO_MANY_HEADERS)
         if head.length is not None and limits.max_body_bytes is not None and head.length > limits.max_body_bytes:
-            raise RefusedError(_TOO_LARGE)
+            raise RefusedError(BODY_TOO_LARGE)
         if head.method == "CONNECT":
-            if head.protocol != b"websocket" or is_ended:
-                raise RefusedError(_BAD_REQUEST if head.protocol == b"websocket" else _NOT_IMPLEMENTED)
+            if head.protocol != b"websocket":
+                raise RefusedError(NOT_IMPLEMENTED if head.protocol is None else OTHER_PROTOCOL)
+            if is_ended:
+                raise RefusedError(NOT_A_HANDSHAKE)
             return WebSocketStream(self, stream_id, head.add_to(self._connection.scope("websocket", "2"), self.service.config.root_path))
         scope = head.add_to(self._connection.scope("http", "2"), self.service.config.root_path)
         scope["method"] = head.method
@@ -342,10 +357,20 @@ class Http2Protocol(asyncio.Protocol):
         """The server's own headers, such as `date`."""
         return self.service.state.default_headers
 
-    def answer(self, stream_id: int, status: int, headers: list[Header] | None = None, *, is_request_ended: bool) -> None:
-        """Answer a request without the application, and stop the client if it still sends."""
-        head = [(b":status", b"%d" % status), *self.default_headers, *(headers or ()), (b"content-length", b"0")]
-        self.engine.send_headers(stream_id, head, is_ended=True)
+    def answer(self, stream_id: int, refusal: RefusedError, *, is_request_ended: bool, has_body: bool = True) -> None:
+        """Answer a request without the application, and stop the client if it still sends.
+
+        A client whose window has no room for the text gets none: nothing is kept for it.
+        """
+        text = refusal.text.encode() if has_body else b""
+        if len(text) > self.engine.room(stream_id):
+            text = b""
+        content = [(b"content-type", b"text/plain; charset=utf-8")] if text else []
+        content.append((b"content-length", b"%d" % len(text)))
+        head = [(b":status", b"%d" % refusal.status), *self.default_headers, *refusal.headers, *content]
+        self.engine.send_headers(stream_id, head, is_ended=not text)
+        if text:
+            self.engine.send_data(stream_id, text, is_ended=True)
         if not is_request_ended:
             self.linger(stream_id)
         self.flush()

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import response_head, response_headers
-from tlsio.https.protocols.http2.stream import Signal, Stream
-from tlsio.https.protocols.response import check_body, has_body
+from tlsio.https.protocols.http2.refusals import BODY_TOO_LARGE, SERVER_ERROR, RefusedError
+from tlsio.https.protocols.http2.stream import Stream
+from tlsio.https.protocols.response import check_body, count_down, has_body
 
 if TYPE_CHECKING:
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.asgi import Message, Scope
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.protocol import Http2Protocol
@@ -26,8 +29,6 @@ __all__ = ["RequestStream"]
 
 _CONTINUE = 100
 _EARLY_HINTS = 103
-_TOO_LARGE = 413
-_ERROR = 500
 
 
 class RequestStream(Stream):
@@ -50,7 +51,7 @@ class RequestStream(Stream):
         self._received = 0
         self._body = bytearray()  # one buffer: an object for each byte would be 40 times the window
         self._is_end_given = False
-        self._news = Signal()
+        self._news: Waiters = {}
         # The response.
         self._head: list[Header] | None = None  # until it is sent
         self._is_started = False
@@ -71,7 +72,7 @@ class RequestStream(Stream):
             self._refuse_body()
         elif data:
             self._body += data
-            self._news.notify()
+            wake(self._news)
         if is_ended:
             self.end_request()
 
@@ -79,8 +80,8 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
-            self._protocol.answer(self.stream_id, _TOO_LARGE, is_request_ended=False)
-            self.scope[REFUSED] = _TOO_LARGE
+            self._answer(RefusedError(BODY_TOO_LARGE))
+            self.scope[REFUSED] = BODY_TOO_LARGE[0]
             self.end()
 
     def end_request(self) -> None:
@@ -89,11 +90,11 @@ class RequestStream(Stream):
             self._protocol.reset(self, ErrorCodes.PROTOCOL_ERROR)  # RFC 9113, section 8.1.1
             return
         self.is_request_ended = True
-        self._news.notify()
+        wake(self._news)
 
     def _ended(self) -> None:
         self._take_body()
-        self._news.notify()
+        wake(self._news)
 
     async def receive(self) -> Message:
         """Return the next part of the request, or `http.disconnect`."""
@@ -101,7 +102,7 @@ class RequestStream(Stream):
             self._send_continue()
         while not self._has_news():
             if self.is_request_ended:
-                await self._news.wait()  # until the client goes, or the response is complete
+                await wait_in(self._news)  # until the client goes, or the response is complete
             else:
                 await self._protocol.wait_for_body(self, self._news)
         if not self.is_open:
@@ -167,11 +168,7 @@ class RequestStream(Stream):
         if not self._has_body:
             body = b""
         elif self._left is not None:
-            self._left -= len(body)
-            if self._left < 0:
-                raise RuntimeError("The response's body is longer than its content-length")
-            if self._left and not more:
-                raise RuntimeError("The response's body is shorter than its content-length")
+            self._left = count_down(self._left, len(body), more=more)
         ends = not more and not self._trailers_follow
         if not self._is_started:
             self._start(is_ended=ends and not body)
@@ -210,5 +207,9 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._protocol.answer(self.stream_id, _ERROR, is_request_ended=self.is_request_ended)
+            self._answer(RefusedError(SERVER_ERROR))
             self.is_answered = True
+
+    def _answer(self, refusal: RefusedError) -> None:
+        has_body = self.scope["method"] != "HEAD"
+        self._protocol.answer(self.stream_id, refusal, is_request_ended=self.is_request_ended, has_body=has_body)

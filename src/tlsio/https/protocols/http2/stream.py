@@ -10,46 +10,25 @@ or the connection is lost. From then on `is_gone` or `is_answered` is set, and n
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from tlsio.connection.tasks import ends_task
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.protocols.http2.fields import response_head
 
 if TYPE_CHECKING:
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.asgi import App, Message, Scope
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.protocol import Http2Protocol
 
-__all__ = ["ClientDisconnectedError", "Signal", "Stream"]
+__all__ = ["ClientDisconnectedError", "Stream"]
 
 
 class ClientDisconnectedError(OSError):
     """The client has gone: nothing can be sent to it."""
-
-
-class Signal:
-    """Wakes the tasks that wait at the time. It costs nothing as long as none does."""
-
-    __slots__ = ("_waiters",)
-
-    def __init__(self) -> None:
-        self._waiters: list[asyncio.Future[None]] = []
-
-    async def wait(self) -> None:
-        """Wait for the next `notify`. Cancelled: the other tasks still wait."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        await waiter
-
-    def notify(self) -> None:
-        """Wake all tasks that wait."""
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
 
 
 class Stream(ABC):
@@ -74,7 +53,7 @@ class Stream(ABC):
         self._outgoing: deque[bytes | memoryview] = deque()
         self._ends = False  # after `_outgoing`, and `_trailers`
         self._trailers: list[Header] = []
-        self._sent = Signal()
+        self._sent: Waiters = {}
 
     @property
     def is_open(self) -> bool:
@@ -99,7 +78,7 @@ class Stream(ABC):
         if not self.is_gone:
             self.is_gone = True
             self._outgoing.clear()
-            self._sent.notify()
+            wake(self._sent)
             self._ended()
             self._protocol.stream_ended(self)
 
@@ -153,7 +132,7 @@ class Stream(ABC):
             else:
                 self._engine.send_data(self.stream_id, b"", is_ended=True)
             self._finish()
-        self._sent.notify()
+        wake(self._sent)
         protocol.flush()
         return True
 
@@ -171,7 +150,7 @@ class Stream(ABC):
     async def _drained(self) -> None:
         """Wait until all that was written has been sent, or cannot be."""
         while self._outgoing and not self.is_gone:
-            await self._sent.wait()
+            await wait_in(self._sent)
 
     # ---- the application
 
@@ -185,13 +164,15 @@ class Stream(ABC):
             if returned is not None:
                 protocol.log.error("The ASGI application returned %r instead of None", type(returned).__name__)
             await self._app_returned()
-        except asyncio.CancelledError:
-            self._fail()
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except (Exception, SystemExit) as error:  # which ends the request: the others of this process go on
-            if not _is_caused_by_disconnect(error):
+        except BaseException as error:  # which ends the request: the others of this process go on
+            is_cancelled = not isinstance(error, SystemExit) and ends_task(error)
+            if not (is_cancelled or _is_caused_by_disconnect(error)):
                 protocol.log.exception("Exception in ASGI application")
             self._fail()
+            if is_cancelled:
+                raise
         finally:
             self.end()
             protocol.stream_finished(self)

@@ -26,10 +26,11 @@ from websockets.frames import CloseCode, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.deadline import Deadline
 from tlsio.https.protocols.http2.engine import ErrorCodes
-from tlsio.https.protocols.http2.fields import RefusedError
-from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Signal, Stream
+from tlsio.https.protocols.http2.refusals import NOT_A_HANDSHAKE, SERVER_ERROR, RefusedError
+from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Stream
 from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from websockets.frames import Frame
 
+    from tlsio.connection.waiters import Waiters
     from tlsio.https.asgi import Message, Scope
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.protocol import Http2Protocol
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketStream"]
 
 _VERSION = b"13"  # RFC 6455, section 4.1
-_OK, _BAD_REQUEST, _FORBIDDEN, _ERROR = 200, 400, 403, 500
+_OK, _FORBIDDEN = 200, 403
 _SLICE = 4096  # bytes that are parsed at once; deflate makes a thousand times as many of them at most
 _MAX_REPLIES = 65536  # bytes of PONG that wait for the client's window; above it, no more is parsed
 _CLOSE_TIMEOUT = 10.0  # seconds for the client's answer to our Close, as in uvicorn
@@ -83,7 +85,7 @@ class WebSocketStream(Stream):
         self._messages: deque[tuple[Message, int]] = deque()  # with their sizes
         self.kept = 0
         self._disconnect: Message | None = None
-        self._news = Signal()
+        self._news: Waiters = {}
         self._close_deadline = Deadline(protocol.loop, self._close_is_late)
         self._ping_interval, self._ping_timeout = config.ws_ping_interval, config.ws_ping_timeout
         self._ping_deadline = Deadline(protocol.loop, self._ping_is_due)
@@ -105,7 +107,7 @@ class WebSocketStream(Stream):
         """Take the end of the client's direction: without a Close, the connection was cut."""
         self.is_request_ended = True
         self._parse()
-        self._news.notify()
+        wake(self._news)
         if self._is_accepted and not self._incoming:
             self._end_with(CloseCode.ABNORMAL_CLOSURE, "")
 
@@ -120,7 +122,7 @@ class WebSocketStream(Stream):
         self._ping_deadline.end()
         if self._disconnect is None:
             self._disconnect = _disconnect(CloseCode.ABNORMAL_CLOSURE, "")
-        self._news.notify()
+        wake(self._news)
 
     def _drop_incoming(self) -> None:
         self._engine.consumed(self.stream_id, len(self._incoming))
@@ -177,7 +179,7 @@ class WebSocketStream(Stream):
                 self._end_with(CloseCode.INVALID_DATA, "")
         else:
             self._messages.append(({"type": "websocket.receive", "bytes": data}, len(data)))
-        self._news.notify()
+        wake(self._news)
 
     def _keep(self, count: int) -> None:
         """Count bytes of messages; less than 0: they are not kept any more."""
@@ -207,7 +209,7 @@ class WebSocketStream(Stream):
             self._write(b"", ends=True)
         if self.is_open:  # it waits for the client's window
             self._close_deadline.set(_CLOSE_TIMEOUT)
-        self._news.notify()
+        wake(self._news)
 
     # ---- frames to the client
 
@@ -238,7 +240,7 @@ class WebSocketStream(Stream):
         self.forget_messages()
         self._close_deadline.set(_CLOSE_TIMEOUT)
         self._ping_deadline.clear()
-        self._news.notify()
+        wake(self._news)
         self._parse()
 
     def _close_is_late(self) -> None:
@@ -286,7 +288,7 @@ class WebSocketStream(Stream):
             if self.is_request_ended and self._is_accepted and not self._incoming:
                 self._end_with(CloseCode.ABNORMAL_CLOSURE, "")
                 continue
-            await self._news.wait()
+            await wait_in(self._news)
 
     async def send(self, message: Message) -> None:
         """Take a message of the application.
@@ -368,7 +370,7 @@ class WebSocketStream(Stream):
             if not self._is_closed:
                 self._close(CloseCode.NORMAL_CLOSURE, "")
             while self.is_open:
-                await self._sent.wait()
+                await wait_in(self._sent)
         elif not self._ends:
             self._protocol.log.error("The ASGI application returned before it accepted or refused a WebSocket")
             self._fail()
@@ -385,7 +387,8 @@ class WebSocketStream(Stream):
         elif self._is_denied:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._send_head(_ERROR, (), is_ended=True)
+            self._protocol.answer(self.stream_id, RefusedError(SERVER_ERROR), is_request_ended=True)
+            self._finish()
 
 
 def _disconnect(code: int, reason: str) -> Message:
@@ -413,7 +416,7 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
         RefusedError: the version or the extensions cannot be used.
     """
     if (b"sec-websocket-version", _VERSION) not in headers:
-        raise RefusedError(_BAD_REQUEST, [(b"sec-websocket-version", _VERSION)])
+        raise RefusedError(NOT_A_HANDSHAKE, [(b"sec-websocket-version", _VERSION)])
     offered = Headers()
     for name, value in headers:
         if name == b"sec-websocket-extensions":
@@ -423,7 +426,7 @@ def _negotiate(headers: Iterable[Header], config: Config) -> tuple[str | None, S
     try:
         answer, frames.extensions = frames.process_extensions(offered)
     except InvalidHeader:
-        raise RefusedError(_BAD_REQUEST) from None
+        raise RefusedError(NOT_A_HANDSHAKE) from None
     return answer, frames
 
 

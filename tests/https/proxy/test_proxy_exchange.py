@@ -1,0 +1,420 @@
+"""`tlsio proxy --http`: a request and its response are passed on side by side, whoever ends first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import pki
+from foreign_peers import find
+from https_peer import connect, exchange, serving, split
+from served import client_context
+from tlsio.https.protocols.http2 import protocol as http2_protocol
+from tlsio.https.proxy import backend as backend_module
+from tlsio.https.proxy import exchange as exchange_module
+from tlsio.https.proxy.http import HTTPProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from tlsio import TLSSocket
+    from tlsio.https import Server
+
+    Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> str:
+    """Return a file with the root."""
+    path = tmp_path / "ca.pem"
+    path.write_bytes(pki.ca1().cert_pem)
+    return str(path)
+
+
+def client(server: Server, *, http2: bool) -> httpx.AsyncClient:
+    """Return a client of the proxy."""
+    return httpx.AsyncClient(verify=client_context(), http1=not http2, http2=http2, base_url=f"https://localhost:{server.port}", timeout=20)
+
+
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nmuch"
+
+
+class Backend:
+    """A backend, whose connections end when `answer` returns."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.connections = 0
+        self.open = 0
+        self.all_left = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        self.connections += 1
+        self.open += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await self._answer(reader, writer)
+        writer.close()
+        self.open -= 1
+        if not self.open:
+            self.all_left.set()
+
+
+@asynccontextmanager
+async def proxying(
+    answer: Answer, *, host: str = "127.0.0.1", read_timeout: float | None = 60.0, **options: Any
+) -> AsyncIterator[tuple[Server, Backend]]:
+    """Run a proxy of a backend that answers so."""
+    backend = Backend(answer)
+    listening = await asyncio.start_server(backend.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    async with serving(HTTPProxy(host, port, read_timeout=read_timeout), lifespan="on", **options) as server:
+        yield server, backend
+    listening.close()
+
+
+async def head_of(reader: asyncio.StreamReader) -> bytes:
+    """Return the head of a request."""
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer when the head is here, without reading on, and close."""
+    await head_of(reader)
+    writer.write(TOO_LARGE)
+
+
+async def refuse_and_stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer when the head is here, and wait until the other side has gone."""
+    await head_of(reader)
+    writer.write(TOO_LARGE)
+    await reader.read()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with the body while it comes."""
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while chunk := await reader.read(65536):
+        writer.write(chunk)
+        await writer.drain()
+        if chunk.endswith(b"\r\n0\r\n\r\n"):
+            return
+
+
+async def read_until(sock: TLSSocket, end: bytes) -> bytes:
+    """Read until this has come."""
+    received = b""
+    while end not in received:
+        chunk = await sock.read()
+        assert chunk, received
+        received += chunk
+    return received
+
+
+@pytest.mark.parametrize("answer", [refuse, refuse_and_stay], ids=["closes", "stays"])
+async def test_an_early_response_is_passed_on_at_once(answer: Answer) -> None:
+    """HTTP/1.1: the client has sent a part of its body, and waits. The connection serves its next request."""
+    async with proxying(answer) as (server, backend), await connect(server) as sock:
+        for _ in range(2):
+            await sock.send(POST + b"3\r\nabc\r\n")
+            assert (await read_until(sock, b"much")).startswith(b"HTTP/1.1 413 ")
+            await backend.all_left.wait()
+            await sock.send(b"3\r\nabc\r\n0\r\n\r\n")
+    assert backend.connections == 2
+
+
+CURL = ("-sS", "-N", "-4", "-T", ".", "-H", "Expect:", "-w", " %{http_code} %{http_version}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", [refuse, refuse_and_stay], ids=["closes", "stays"])
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_curl_uploads_without_an_end(answer: Answer, version: str, ca: str) -> None:
+    """It prints the response while its input is still open."""
+    async with proxying(answer) as (server, backend):
+        command = [find("curl", "curl"), *CURL, "--cacert", ca, f"--http{version}", f"https://localhost:{server.port}/"]
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"x" * 1000)
+        assert await process.stdout.readexactly(4) == b"much"
+        await backend.all_left.wait()
+        process.stdin.close()
+        assert (await process.stdout.read()).decode() == f" 413 {version}"
+        assert await process.wait() == 0
+
+
+NODE = """
+const [port, ca, version] = process.argv.slice(1);
+const options = { ca: require('fs').readFileSync(ca), host: 'localhost', port, method: 'POST', ':method': 'POST' };
+const session = version === '2' ? require('http2').connect(`https://localhost:${port}`, options) : null;
+const stream = session ? session.request({ ':method': 'POST' }, { endStream: false }) : require('https').request(options);
+const seen = { body: '' };
+const read = (data) => { seen.body += data; };
+stream.on('response', (response) => {
+  seen.status = response.statusCode || response[':status'];
+  (session ? stream : response).on('data', read).on('end', session ? () => {} : finish);
+});
+function finish() { console.log(JSON.stringify(seen)); process.exit(); }
+stream.on('close', () => { seen.code = stream.rstCode; finish(); });
+stream.write('abc');
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_node_uploads_without_an_end(version: str, ca: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets the response; by HTTP/2, RST_STREAM with NO_ERROR ends its upload (RFC 9113, section 8.1)."""
+    monkeypatch.setattr(http2_protocol, "_LINGER", 0.05)
+    async with proxying(refuse_and_stay) as (server, backend):
+        command = [find("node", "nodejs"), "-e", NODE, str(server.port), ca, version]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        await backend.all_left.wait()
+    assert json.loads(output) == {"body": "much", "status": 413} | ({"code": 0} if version == "2" else {})
+
+
+async def test_an_early_response_is_whole_though_the_backend_resets() -> None:
+    """A backend that closes with a part of the body unread resets the connection: what it has sent is read."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 20000\r\n\r\n" + bytes(20_000))
+        await writer.drain()
+
+    async with proxying(answer) as (server, _):
+        for _ in range(10):
+            async with await connect(server) as sock:
+                await sock.send(POST + b"10000\r\n%b\r\n" % bytes(65536) * 30)
+                head = await read_until(sock, b"\r\n\r\n")
+                left = 20_000 - len(head.partition(b"\r\n\r\n")[2])
+                while left:
+                    left -= len(chunk := await sock.read())
+                    assert chunk
+
+
+NODE_BY_TURNS = """
+const [port, ca] = process.argv.slice(1);
+const session = require('http2').connect(`https://localhost:${port}`, { ca: require('fs').readFileSync(ca) });
+const stream = session.request({ ':method': 'POST' }, { endStream: false });
+const seen = [];
+stream.on('data', (data) => { seen.push(data.toString()); seen.length < 3 ? stream.write(`part ${seen.length}.`) : stream.end(); });
+stream.on('close', () => { console.log(JSON.stringify(seen)); process.exit(); });
+stream.write('part 0.');
+"""
+
+
+@pytest.mark.slow
+async def test_parts_by_turns_of_node(ca: str) -> None:
+    """HTTP/2: the backend gets a part, and the client its answer, before the next part exists."""
+    async with proxying(echo) as (server, _):
+        command = [find("node", "nodejs"), "-e", NODE_BY_TURNS, str(server.port), ca]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+    assert json.loads(output) == ["part 0.", "part 1.", "part 2."]
+
+
+async def test_parts_by_turns() -> None:
+    """As above by HTTP/1.1."""
+    async with proxying(echo) as (server, _), await connect(server) as sock:
+        await sock.send(POST)
+        for number in range(3):
+            await sock.send(b"7\r\npart %d.\r\n" % number)
+            await read_until(sock, b"part %d." % number)
+        await sock.send(b"0\r\n\r\n")
+        await read_until(sock, b"0\r\n\r\n")
+
+
+async def test_a_client_that_reads_late_holds_both_directions_up() -> None:
+    """What lies between is bounded by the kernels' buffers, and nothing is lost."""
+    sent = 0
+    size, chunk = 60_000_000, bytes(60_000)
+
+    async def write(sock: TLSSocket) -> None:
+        nonlocal sent
+        while sent < size:
+            await sock.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            sent += len(chunk)
+        await sock.send(b"0\r\n\r\n")
+
+    async with proxying(echo) as (server, _), await connect(server) as sock:
+        await sock.send(POST)
+        writing = asyncio.ensure_future(write(sock))
+        last = -1
+        while sent != last:
+            last = sent
+            await asyncio.sleep(0.3)
+        assert sent < size
+        received = 0
+        tail = b""
+        while not tail.endswith(b"\r\n0\r\n\r\n"):
+            data = await sock.read()
+            received += len(data)
+            tail = (tail + data)[-16:]
+        await writing
+    assert received > size
+
+
+class TestTime:
+    """`read_timeout` counts while the backend is waited for."""
+
+    async def test_not_while_the_client_sends(self) -> None:
+        """A client that is slower gets its response."""
+        async with proxying(echo, read_timeout=0.1) as (server, _), await connect(server) as sock:
+            await sock.send(POST)
+            await asyncio.sleep(0.3)
+            await sock.send(b"1\r\na\r\n0\r\n\r\n")
+            assert (await read_until(sock, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    async def test_while_the_backend_takes_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        """504: it neither reads the body nor answers."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await released.wait()
+
+        released = asyncio.Event()
+        async with proxying(answer, read_timeout=0.2) as (server, _), await connect(server) as sock:
+            writing = asyncio.ensure_future(sock.send(POST + b"%x\r\n%b\r\n0\r\n\r\n" % (30_000_000, bytes(30_000_000))))
+            assert (await read_until(sock, b"does not answer.\n")).startswith(b"HTTP/1.1 504 ")
+            await writing
+            released.set()
+        assert "its response is late" in caplog.text
+
+    async def test_after_the_request(self) -> None:
+        """A backend that begins and stops is cut off."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+            await reader.read()
+
+        async with proxying(answer, read_timeout=0.1) as (server, backend), client(server, http2=True) as asking:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await asking.get("/")
+            await backend.all_left.wait()
+
+
+class TestExpect:
+    """RFC 9110, section 10.1.1: the backend decides whether the client is to send its body."""
+
+    HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+
+    async def test_the_backend_refuses(self) -> None:
+        """The client is not asked for its body."""
+        async with proxying(refuse) as (server, _):
+            assert split(await exchange(server, self.HEAD))[::2] == (413, b"much")
+
+    async def test_the_backend_agrees(self) -> None:
+        """The client gets its "100 Continue", once."""
+        began = asyncio.get_running_loop().time()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert b"100-continue" in await head_of(reader)
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + await reader.readexactly(3))
+
+        async with proxying(answer) as (server, _), await connect(server) as sock:
+            await sock.send(self.HEAD)
+            assert await read_until(sock, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            await sock.send(b"abc")
+            assert split(await read_until(sock, b"abc"))[0] == 200
+        assert asyncio.get_running_loop().time() - began < exchange_module._CONTINUE
+
+    async def test_the_backend_says_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After a time the client is asked for its body nevertheless."""
+        monkeypatch.setattr(exchange_module, "_CONTINUE", 0.05)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + await reader.readexactly(3))
+
+        async with proxying(answer) as (server, _), await connect(server) as sock:
+            await sock.send(self.HEAD)
+            await read_until(sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+            await sock.send(b"abc")
+            assert split(await read_until(sock, b"abc"))[0] == 200
+
+
+class TestConnections:
+    """Those to the backend, between requests and after them."""
+
+    @staticmethod
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer each request."""
+        while True:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def test_is_used_again(self) -> None:
+        """One after the other share one, which is closed with the server."""
+        async with proxying(self.answer) as (server, backend):
+            async with client(server, http2=True) as asking:
+                for _ in range(3):
+                    assert (await asking.get("/")).text == "ok"
+            assert (backend.connections, backend.open) == (1, 1)
+        await backend.all_left.wait()
+
+    async def test_is_closed_after_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without another request."""
+        monkeypatch.setattr(backend_module, "_IDLE", 0.05)
+        async with proxying(self.answer) as (server, backend):
+            async with client(server, http2=True) as asking:
+                await asking.get("/")
+            await backend.all_left.wait()
+
+    async def test_what_follows_a_response_is_not_the_next_one(self) -> None:
+        """A backend that sends two responses to one request does not answer another client's."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                path = (await head_of(reader)).split()[1]
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path) * (2 if path == b"/a" else 1))
+
+        async with proxying(answer) as (server, _), client(server, http2=True) as asking:
+            assert (await asking.get("/a")).text == "/a"
+            assert (await asking.get("/b")).text == "/b"
+
+    async def test_a_client_that_leaves_in_its_body(self) -> None:
+        """The backend's connection is closed: what it has is not the whole body."""
+        got = b""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal got
+            got = await reader.read(-1)
+
+        async with proxying(answer) as (server, backend):
+            async with await connect(server) as sock:
+                await sock.send(POST + b"3\r\nabc\r\n")
+            await backend.all_left.wait()
+        assert got.startswith(b"POST / ")
+        assert not got.endswith(b"0\r\n\r\n")
+
+    async def test_a_backend_that_closes_in_the_body(self) -> None:
+        """Without a response: 502, and the client may send the rest."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+
+        async with proxying(answer) as (server, _), await connect(server) as sock:
+            await sock.send(POST + b"3\r\nabc\r\n")
+            assert (await read_until(sock, b"does not answer.\n")).startswith(b"HTTP/1.1 502 ")
+
+    async def test_the_second_address_of_a_name(self) -> None:
+        """Is tried when the first refuses: localhost may be ::1 too."""
+        async with proxying(self.answer, host="localhost") as (server, backend), client(server, http2=True) as asking:
+            assert (await asking.get("/")).text == "ok"
+            assert backend.connections == 1
+
+    async def test_a_name_without_an_address(self) -> None:
+        """502."""
+        async with proxying(self.answer, host="nowhere.invalid") as (server, _), client(server, http2=True) as asking:
+            assert (await asking.get("/")).status_code == 502
