@@ -2,9 +2,11 @@
  *
  *   load handshake|resume|echo|download|upload|idle|probe --port N --server PID
  *        [--connections N] [--bytes N] [--seconds S] [--warm-up S] [--tls 1.2|1.3] [--cert FILE --key FILE]
+ *        [--operations N]
  *
  * First a warm-up, then the measured part, then one line of JSON: the number of operations, the seconds, the CPU time that
- * process PID used in them, and by how many KiB its resident memory grew.  A connection that fails ends the run.  The operations:
+ * process PID used in them, and by how many KiB its resident memory grew.  A connection that fails ends the run.  --operations ends
+ * handshakes and echoes after N, or one for each connection. The operations:
  *   handshake, resume   connect, handshake, close_notify both ways; resume by the latest ticket of the connection before
  *   echo                a message of --bytes and its echo
  *   download, upload    --bytes once over each connection; the warm-up moves a sixteenth
@@ -16,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -55,9 +58,10 @@ static struct {
     int kind, port, server, connections;
     uint64_t bytes;
     double seconds, warm_up;
+    long operations;
     const char *cert, *key;
     int version;
-} wanted = { .connections = 16, .bytes = 64, .seconds = 2, .warm_up = 0.5, .version = TLS1_3_VERSION };
+} wanted = { .connections = 16, .bytes = 64, .seconds = 2, .warm_up = 0.5, .operations = LONG_MAX, .version = TLS1_3_VERSION };
 
 static SSL_CTX *context;
 static connection *all;
@@ -162,7 +166,7 @@ static void begin(connection *c, uint64_t bytes) {
 static void done(connection *c) {
     busy--;
     operations++;
-    if (now() < deadline) begin(c, wanted.bytes);
+    if (now() < deadline && operations + busy < wanted.operations) begin(c, wanted.bytes);
 }
 
 static void take(connection *c) {
@@ -355,7 +359,7 @@ static void prepare_context(void) {
 static int read_options(int argc, char **argv) {
     static const struct option known[] = { { "port", 1, 0, 'p' }, { "server", 1, 0, 's' }, { "connections", 1, 0, 'n' },
         { "bytes", 1, 0, 'b' }, { "seconds", 1, 0, 't' }, { "warm-up", 1, 0, 'w' }, { "tls", 1, 0, 'v' }, { "cert", 1, 0, 'c' },
-        { "key", 1, 0, 'k' }, { 0 } };
+        { "key", 1, 0, 'k' }, { "operations", 1, 0, 'o' }, { 0 } };
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) switch (option) {
     case 'p': wanted.port = atoi(optarg); break;
@@ -367,6 +371,7 @@ static int read_options(int argc, char **argv) {
     case 'v': wanted.version = strcmp(optarg, "1.2") ? TLS1_3_VERSION : TLS1_2_VERSION; break;
     case 'c': wanted.cert = optarg; break;
     case 'k': wanted.key = optarg; break;
+    case 'o': wanted.operations = atol(optarg); break;
     default: return 0;
     }
     for (; wanted.kind < KINDS && optind < argc && strcmp(argv[optind], names[wanted.kind]); wanted.kind++) {}

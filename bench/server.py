@@ -26,13 +26,12 @@ def on_data(socket: tlsio.TLSSocket) -> None:
     """Serve one connection by events."""
 
     def first(data: bytes) -> None:
-        socket.off("data", first)
         listener = {ECHO: echo, DOWNLOAD: download, UPLOAD: upload}[data[0]](socket)
         socket.on("data", listener)
         if len(data) > 1:
             listener(data[1:])
 
-    socket.on("data", first)
+    socket.once("data", first)
 
 
 def echo(socket: tlsio.TLSSocket) -> Callable[[bytes], object]:

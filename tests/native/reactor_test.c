@@ -451,6 +451,37 @@ static void a_standing_record_wakes_once(void) {
     world_free(&w);
 }
 
+static void input_is_left_to_a_reader_that_was_notified(void) {
+    world w;
+    world_make(&w, TLS1_3_VERSION, 0);
+    w.deaf = 1;
+    visitor v = opened(&w);
+    tio_conn *c = w.last;
+    CHECK(settles(&w));
+    SSL_write(v.p.ssl, "unread", 6);
+    hand_out(&v);
+    tio_conn_input_came(c);             /* as the reactor notes it */
+    CHECK(tio_conn_next(c) & TIO_NEXT_TURN);
+    tio_conn_want(c, TIO_NOTIFIED, -1);
+    tio_reactor_update(w.r, c);
+    CHECK(!tio_reactor_is_busy(w.r));
+    CHECK(!(tio_conn_next(c) & TIO_NEXT_TURN));
+    CHECK(tio_conn_next(c) & TIO_NEXT_INPUT);
+    /* It gives up: then the reactor processes the input up to the plaintext. */
+    tio_conn_want(c, 0, -1);
+    CHECK(tio_conn_next(c) & TIO_NEXT_TURN);
+    tio_reactor_update(w.r, c);
+    CHECK(settles(&w));
+    CHECK(c->has_plaintext);
+    tio_conn_want(c, TIO_NOTIFIED, -1);
+    CHECK(!(tio_conn_next(c) & TIO_NEXT_TURN));
+    tio_conn_want(c, 1, -1);
+    CHECK(tio_conn_next(c) & TIO_NEXT_TURN);
+    leave(&v);
+    turns(&w, 5);
+    world_free(&w);
+}
+
 static void a_hang_up_behind_a_standing_record_does_not_spin(void) {
     for (int hard = 0; hard < 2; hard++) {
         world w;
@@ -820,6 +851,7 @@ void reactor_tests(void) {
     RUN(without_descriptors_the_listener_rests);
     RUN(thousand_garbage_connections_leave_nothing);
     RUN(a_standing_record_wakes_once);
+    RUN(input_is_left_to_a_reader_that_was_notified);
     RUN(a_hang_up_behind_a_standing_record_does_not_spin);
     RUN(a_peer_that_asks_and_does_not_read_does_not_spin_us);
     RUN(a_connection_freed_while_its_notice_is_pending);

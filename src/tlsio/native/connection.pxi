@@ -335,7 +335,8 @@ cdef class Connection(Plaintext):
 
     cdef object _wake_reader(self):
         self.waiting = False
-        tio_conn_want(self.c, self.flow is not None, -1)
+        # Otherwise the reactor would process the input itself, before the reader runs.
+        tio_conn_want(self.c, TIO_NOTIFIED if self.attached else self.flow is not None, -1)
         if self.reactor is not None:
             self.reactor.woke = True
         self.owner._readable()

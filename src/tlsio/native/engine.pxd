@@ -239,6 +239,7 @@ cdef extern from "engine.h" nogil:
     const sockaddr_in6 *tio_conn_local(const tio_conn *)
     tio_counts tio_conn_counts(const tio_conn *)
     unsigned tio_conn_next(const tio_conn *)
+    enum: TIO_NOTIFIED
     void tio_conn_want(tio_conn *, int reading, int writing)
     int tio_conn_set_server_name(tio_conn *, const char *)
     int tio_conn_set_session(tio_conn *, const uint8_t *, size_t)

@@ -127,6 +127,7 @@ cdef class Plaintext(Facts):
         self._check_caller()
         if limit < 1:
             raise out_of_range("limit", "1 or more", limit)
+        self._stop_waiting()
         if self.closing or tio_in_psk_callback():
             # while closing, input is discarded; inside a psk_callback nothing can be read
             return None
@@ -152,6 +153,12 @@ cdef class Plaintext(Facts):
             self._schedule()
 
     def cancel_await(self):
+        """Take back `await_input`: input is processed without a reader again."""
+        self._stop_waiting()
+        if tio_conn_fd(self.c) >= 0 and tio_conn_next(self.c) & TIO_NEXT_TURN and not self.inherited:
+            self._schedule()
+
+    cdef void _stop_waiting(self):
         self.waiting = False
         tio_conn_want(self.c, self.flow is not None, -1)
 
@@ -319,6 +326,7 @@ cdef class Plaintext(Facts):
         """End, and discard further input."""
         self._check_caller()
         self.closing = True
+        self._stop_waiting()
         self._schedule()
 
     @property

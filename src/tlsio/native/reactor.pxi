@@ -24,6 +24,7 @@ cdef class Reactor:
     cdef tio_reactor *r
     cdef object loop                    # weak, because the loop refers to the reactor
     cdef object dirty                   # connections with something to send or to report
+    cdef object append_dirty, take_dirty    # its methods, which would be looked up for each echo
     cdef set gates                      # those that listen, which keeps them alive
     cdef bint in_turn, scheduled, woke
     cdef bint working                   # without the interpreter's lock: another thread may fork
@@ -32,6 +33,8 @@ cdef class Reactor:
 
     def __cinit__(self):
         self.dirty = collections.deque()
+        self.append_dirty = self.dirty.append
+        self.take_dirty = self.dirty.popleft
         self.gates = set()
 
     def __init__(self, loop):
@@ -107,7 +110,7 @@ cdef class Reactor:
         if connection.dirty:
             return
         connection.dirty = True
-        self.dirty.append(connection)
+        self.append_dirty(connection)
         # A turn serves what it has made dirty. But if a task runs within it, user code runs the
         # loop, and the turn may not end soon.
         if not self.scheduled and (not self.in_turn or self._runs_task()):
@@ -173,7 +176,7 @@ cdef class Reactor:
         cdef Py_ssize_t left = len(self.dirty)
         while left and self.dirty:
             left -= 1
-            connection = self.dirty.popleft()
+            connection = self.take_dirty()
             if connection.dirty:
                 self._deliver(connection, 0)
 

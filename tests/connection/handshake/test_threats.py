@@ -173,11 +173,14 @@ async def test_unverified_server_makes_the_client_fetch_nothing(net: Net) -> Non
 
 
 async def test_server_that_asks_for_a_certificate_again_and_again(net: Net) -> None:
-    """Each answer costs the client a signature. 32 messages are answered; in TLS 1.2 each request takes two, for it is a handshake, too."""
+    """Each answer costs the client a signature. 32 messages are answered; in TLS 1.2 each request takes two, for it is a handshake, too.
+
+    The limit ends the connection when OpenSSL has written the answer to the 33rd message of TLS 1.3: the server may read it before the end.
+    """
     who = pki.client()
     async with net.pair(server={"ca": pki.ca1().cert_pem}, client={"cert": who.cert_pem, "key": who.key_pem}) as (client, peer, _server):
         reading = [asyncio.ensure_future(sock.read()) for sock in (client, peer)]
-        assert await ask_until_refused(peer) == (32 if net.version == "TLSv1.3" else 16)
+        assert await ask_until_refused(peer) in ({32, 33} if net.version == "TLSv1.3" else {16})
         with pytest.raises(tlsio.PeerError) as caught:
             await reading[0]
         assert caught.value.code == "ERR_TLS_TOO_MANY_CERTIFICATE_REQUESTS"

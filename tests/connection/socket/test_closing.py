@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import signal
 import socket
 import ssl
 import struct
+import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -329,3 +331,42 @@ async def test_close_without_a_limit_waits(net: Net) -> None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
         assert await asyncio.wait_for(closed, 10) is True
+
+
+async def test_closed_socket_is_freed_although_its_listeners_refer_to_it(net: Net) -> None:
+    """Without the garbage collector; a cycle of a socket and its listeners would wait for it."""
+    freed, ended = [], asyncio.get_running_loop().create_future()
+
+    def listener(sock: tlsio.TLSSocket) -> None:
+        weakref.finalize(sock, freed.append, "server")
+        sock.on("data", sock.write)
+        sock.on("close", lambda _: ended.set_result(sock.closed))
+
+    async with net.serve(listener) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            client = await net.connect(server)
+            client.write(b"x")
+            assert await client.readexactly(1) == b"x"
+            client.close()
+            assert await ended is True
+            await client.wait_closed()
+            await asyncio.sleep(0)
+            assert freed == ["server"]
+        finally:
+            gc.enable()
+
+
+async def test_kept_events_reach_listeners_that_are_added_after_the_close(pair: Pair) -> None:
+    """The listeners from before the close are dropped, these are not."""
+    async with pair() as (client, peer, _server):
+        told: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        client.on("data", ignore)
+        closed = once(client, "close")
+        client.on("close", lambda _: client.on("error", told.set_result))
+        error = ValueError("a listener failed")
+        client.destroy(error)
+        assert await closed is True
+        assert await told is error
+        peer.on("error", ignore)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tlsio.connection.handshake.questions import INTERNAL_ERROR, as_tls_error, ask, failure_of, is_hook_failure, no_answer, reraise_later
-from tlsio.connection.handshake.signing import leave_line, let_in, sign, wait_in_line
+from tlsio.connection.handshake.signing import leave_line, sign, wait_in_line
 from tlsio.model.codes import alert_number
 from tlsio.native._core import ASK_JOB, ASK_SIGN
 
@@ -139,4 +139,3 @@ class Handshake:
         if question is not None:
             question.cancel()
         leave_line(self, self._loop)
-        let_in()

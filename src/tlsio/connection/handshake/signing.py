@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tlsio.model.errors import TLSError
     from tlsio.native._core import Connection
 
-__all__ = ["leave_line", "let_in", "sign", "wait_in_line"]
+__all__ = ["leave_line", "sign", "wait_in_line"]
 
 
 class _Line(threading.local):
@@ -121,10 +121,13 @@ def wait_in_line(handshake: Handshake, loop: asyncio.AbstractEventLoop | None) -
 
 
 def leave_line(handshake: Handshake, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Forget the handshake, which has ended: its turn may never come."""
-    line = _line.waiting.get(loop) if loop is not None and _line.waiting else None
-    if line is not None:
+    """Forget the handshake, which has ended: its turn may never come. Others may continue."""
+    waiting = _line.waiting
+    if not waiting:
+        return
+    if loop is not None and (line := waiting.get(loop)) is not None:
         line.pop(handshake, None)
+    let_in()
 
 
 def let_in() -> None:

@@ -680,7 +680,8 @@ class Server(Emitter):
         if handshake is not None and handshake.tasks:
             for task in handshake.tasks:
                 self._tasks.add(task)
-        self._check_closed()
+        if self._closing:
+            self._check_closed()
 
     def _spawn(self, awaitable: Awaitable[Any]) -> None:
         failed = self._report if self._emitting_error else self._listener_failed

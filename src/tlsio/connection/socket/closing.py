@@ -56,6 +56,7 @@ __all__ = ["SocketClosing"]
 _log = logging.getLogger("tlsio")
 
 _CLOCK_STEP = 0.004  # seconds; the engine's activity clock may lag by this much
+_LAST_EVENTS = ((PendingEvents.END, "end"), (PendingEvents.ERROR, "error"), (PendingEvents.CLOSE, "close"))
 _PEER_ERRORS = (PeerError, ConnectionLostError, HandshakeTimeoutError, IncompleteReadError)
 
 
@@ -216,17 +217,16 @@ class SocketClosing(SocketReading):
 
     def _settle_end(self) -> None:
         """Process the end of input, or an error, once data listeners are done with earlier data."""
-        if self._phase < CLOSED and not self._awaits_listeners:
-            if self._error is not None:
-                self._close_now()
-                if self._has("data"):
-                    self._report_unhandled(from_user_code=False)
-            elif self._input is ENDED:
-                self._process_end()
-            if self._phase >= CLOSED:
-                return  # closing has emitted the events
-        if self._pending_events:
-            self._emit_pending()
+        if self._phase >= CLOSED or self._awaits_listeners:
+            if self._pending_events:
+                self._emit_pending()
+        elif self._error is not None:
+            flowing = self._has("data")
+            self._close_now()
+            if flowing:
+                self._report_unhandled(from_user_code=False)
+        elif self._input is ENDED:
+            self._process_end()
 
     def _process_end(self) -> None:
         """Process the peer's end; close the socket once both directions have ended.
@@ -239,7 +239,7 @@ class SocketClosing(SocketReading):
         finished = self._connection.output_ended
         if self._pending_events & PendingEvents.END and (finished or self._buffer is None):
             self._emit_pending_event(PendingEvents.END, "end")
-        if flowing and not self._settings.allow_half_open:
+        if flowing and self._output is WRITABLE and not self._settings.allow_half_open:
             self._end()
         if finished and self._phase < CLOSED:
             self._close_now()
@@ -259,9 +259,21 @@ class SocketClosing(SocketReading):
                 self._pending_events &= ~PendingEvents.END  # `close` is the last event; only an error is kept
             elif self._input is DROPPED and self._error is None:  # the application itself closed the socket
                 self._pending_events &= ~PendingEvents.CLOSE
+        if self._phase >= CLOSED and self._listeners is not None:
+            self._drop_listeners()
+
+    def _drop_listeners(self) -> None:
+        """Drop the listeners that are not called again, after the close.
+
+        Most listeners refer to the socket, which such a cycle would leave to the garbage collector.
+        """
+        listeners, self._listeners = self._listeners, None
+        for kept, event in _LAST_EVENTS:
+            if self._pending_events & kept and listeners is not None and listeners.get(event):
+                self._listeners = {**(self._listeners or {}), event: listeners[event]}
 
     def _emit_pending_event(self, kept: int, event: str, *args: object) -> bool:
-        if not self._has(event):
+        if self._listeners is None or not self._listeners.get(event):
             return False
         self._pending_events &= ~kept
         return self._emit(event, *args)
@@ -301,13 +313,14 @@ class SocketClosing(SocketReading):
         if lost and self._side.is_server and not self._has("error"):
             _log.debug("%r: %s", self, error)
         waiting = bool(self._handshake_waiter or self._read_waiter or self._rehandshake_waiter or self._drain_waiters)
+        flowing = self._has("data")
         if local or from_user_code:
             self._drop_input()
         elif self._awaits_listeners:
             self._wake_all()
             return
         self._close_now(stuck=stuck)
-        if not waiting and (from_user_code or self._has("data")):  # no pending call raises it
+        if not waiting and (from_user_code or flowing):  # no pending call raises it
             self._report_unhandled(from_user_code=from_user_code)
 
     def _close_now(self, *, stuck: bool = False) -> None:
@@ -327,7 +340,13 @@ class SocketClosing(SocketReading):
         connection = self._connection
         connection.destroy(linger=not at_once)
         connection.release()
-        self._wake_all()
+        if (
+            self._read_waiter is not None
+            or self._handshake_waiter is not None
+            or self._rehandshake_waiter is not None
+            or self._drain_waiters
+        ):
+            self._wake_all()
         self._emit_pending()
         drain = not at_once and not connection.input_ended
         if self._driver is None:

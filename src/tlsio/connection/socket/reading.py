@@ -113,11 +113,13 @@ class SocketReading(Lifecycle):
         self._begin_read()
         try:
             limit = _DATA_CHUNK if n < 0 else n
-            while (data := self._take(limit)) is None:
-                await self._wait_for_input()
+            if self._buffer is not None:
+                return self._take_from_buffer(limit)
+            while (data := self._take_from_engine(limit)) is None:
+                await self._next_input()
             return data
         finally:
-            self._reading = False
+            self._end_read()
 
     async def read_all(self, *, limit: int = _READ_ALL_LIMIT) -> bytes:
         """Read everything up to the peer's end.
@@ -138,7 +140,7 @@ class SocketReading(Lifecycle):
             while (held := len(self._buffer or b"")) <= limit:
                 data = self._take_from_engine(min(_DATA_CHUNK, limit - held + 1))
                 if data is None:
-                    await self._wait_for_input()
+                    await self._next_input()
                 elif data:
                     self._hold(data)
                 else:
@@ -147,7 +149,7 @@ class SocketReading(Lifecycle):
                 f"More than limit= ({limit} bytes) arrived", limit, hint="Raise limit=, or read in pieces, by read() or `async for`."
             )
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readexactly(self, n: int) -> bytes:
         """Read `n` bytes.
@@ -165,7 +167,7 @@ class SocketReading(Lifecycle):
                 await self._fill_buffer(n, min(n - held, _DATA_CHUNK))
             return self._take_from_buffer(n)
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readuntil(self, sep: bytes = b"\n") -> bytes:
         """Read up to and including `sep`.
@@ -189,7 +191,7 @@ class SocketReading(Lifecycle):
                 raise LimitOverrunError(f"{sep!r} comes after read_limit= ({limit} bytes)", found)
             return self._take_from_buffer(found + len(sep))
         finally:
-            self._reading = False
+            self._end_read()
 
     async def readline(self) -> bytes:
         """Read a line with its line end; at the end of the stream the rest, then b""."""
@@ -233,18 +235,14 @@ class SocketReading(Lifecycle):
             raise UsageStateError(
                 "Another read of this socket is pending", hint="Await that read first: a socket has one reader at a time."
             )
-        if self._has("data"):
+        if self._listeners is not None and self._has("data"):
             raise UsageStateError("This socket has a data listener", hint='Remove it with off("data", ...) before you read.')
         if self._phase is IDLE:
             self._begin()
         self._reading = True
 
-    def _take(self, limit: int) -> bytes | None:
-        """Return available data; None: nothing yet, b"": the end."""
-        return self._take_from_engine(limit) if self._buffer is None else self._take_from_buffer(limit)
-
     def _take_from_engine(self, limit: int) -> bytes | None:
-        """Like `_take`, but from the engine only, for when the buffer is empty."""
+        """Return available data, when the buffer is empty; None: nothing yet, b"": the end."""
         if self._phase is OPEN and self._input is not DROPPED:
             data = self._connection.read(limit)
             if data is not None:
@@ -259,20 +257,26 @@ class SocketReading(Lifecycle):
             self._raise_closed()
         return None
 
-    async def _wait_for_input(self) -> None:
-        """Wait until there may be input."""
-        self._read_waiter = self._loop.create_future()
+    def _next_input(self) -> asyncio.Future[None]:
+        """Return a future that is done when there may be input.
+
+        It is not a coroutine, whose frame each idle connection would hold.
+        """
+        self._read_waiter = waiter = self._loop.create_future()
         self._connection.await_input()
-        try:
-            await self._read_waiter
-        finally:
+        return waiter
+
+    def _end_read(self) -> None:
+        """Leave nothing behind, whether the read is done, has failed or was cancelled."""
+        self._reading = False
+        if self._read_waiter is not None:
             self._read_waiter = None
             self._connection.cancel_await()
 
     async def _fill_buffer(self, expected: int | None, limit: int) -> None:
         """Read more into the buffer; the end is an error here."""
         while (data := self._take_from_engine(limit)) is None:
-            await self._wait_for_input()
+            await self._next_input()
         if not data:
             self._last_raised = error = IncompleteReadError(
                 b"" if self._buffer is None else self._take_from_buffer(len(self._buffer)), expected
@@ -314,8 +318,8 @@ class SocketReading(Lifecycle):
         return self
 
     def _listeners_changed(self, event: str) -> None:
-        super()._listeners_changed(event)
         if event != "data":
+            super()._listeners_changed(event)
             if self._pending_events:
                 self._settle_soon()
             return

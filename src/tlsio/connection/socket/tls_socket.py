@@ -441,7 +441,8 @@ class TLSSocket(SocketClosing):
     def __del__(self) -> None:
         if getattr(self, "_connection", None) is None:
             return
-        self._report_unhandled(from_user_code=False)
+        if self._error is not None:
+            self._report_unhandled(from_user_code=False)
         if HANDSHAKING <= self._phase < CLOSED and not self._side.is_server and not self._listeners and not self._connection.inherited:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=1, source=self)
 

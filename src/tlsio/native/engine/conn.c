@@ -60,7 +60,7 @@ void tio_conn_free(tio_conn *c) {
 }
 
 static void begin_call(tio_conn *c) {
-    ERR_clear_error();
+    tio_clear_errors();
     c->wire.budget = TIO_LOOK_BUDGET;
     c->wire.budget_spent = c->wire.starved = 0;
 }

@@ -522,8 +522,10 @@ enum {
     TIO_NEXT_FIN = 64                   /* all is sent: shut down the writing side of the stream */
 };
 unsigned tio_conn_next(const tio_conn *);
-/* reading: the caller would accept plaintext now. writing: it has plaintext to write. -1:
- * unchanged. */
+/* reading: the caller would accept plaintext now; TIO_NOTIFIED: it was notified that there is input,
+ * and will read it or change this, so no turn is needed before. writing: it has plaintext to write.
+ * -1: unchanged. */
+enum { TIO_NOTIFIED = 2 };
 void tio_conn_want(tio_conn *, int reading, int writing);
 
 /* Client, before the first step. -1: OpenSSL rejected the value. When a session is resumed,

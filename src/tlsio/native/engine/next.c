@@ -27,10 +27,10 @@ static unsigned next_input(const tio_conn *c) {
     /* The refusal is not written yet. */
     if (c->phase == TIO_OPEN && c->refusal >= 0) return TIO_NEXT_TURN;
     if (c->read_stop == TIO_AWAITS_ROOM) return has_room(c) ? TIO_NEXT_TURN : TIO_NEXT_ROOM;
-    if (c->has_plaintext) return TIO_NEXT_READABLE | (c->reading || c->phase == TIO_CLOSING ? TIO_NEXT_TURN : 0);
+    if (c->has_plaintext) return TIO_NEXT_READABLE | (c->reading == 1 || c->phase == TIO_CLOSING ? TIO_NEXT_TURN : 0);
     /* A turn makes the reactor watch for input again. */
     unsigned next = c->read_paused ? TIO_NEXT_INPUT | TIO_NEXT_TURN : TIO_NEXT_INPUT;
-    if (c->read_stop == TIO_AWAITS_INPUT) return next;
+    if (c->read_stop == TIO_AWAITS_INPUT || (c->reading == TIO_NOTIFIED && c->phase == TIO_OPEN)) return next;
     /* The kernel may have more. */
     if (c->wire.fd >= 0 && !c->wire.would_block) return next | TIO_NEXT_TURN;
     return holds_input(c) ? TIO_NEXT_TURN : next;
@@ -61,7 +61,7 @@ unsigned tio_conn_next(const tio_conn *c) {
 }
 
 void tio_conn_want(tio_conn *c, int reading, int writing) {
-    if (reading >= 0) c->reading = reading != 0;
+    if (reading >= 0) c->reading = (uint8_t)reading;
     if (writing >= 0) c->writing = writing != 0;
 }
 
