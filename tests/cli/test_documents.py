@@ -127,7 +127,7 @@ def test_first_website(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "tutorial" / "first-website.md").read_text(encoding="utf-8")
     [program] = blocks(text, "py")
     installing, folder, ask, application, mutual, asking = map(lines_of, blocks(text, "sh"))
-    assert installing == ["pip install 'tlsio[cli,https]' fastapi"]
+    assert installing == ["pip install '.[cli,https]' fastapi"]
     (tmp_path / "main.py").write_text(program, encoding="utf-8")
     variables = transcripts.environment(tmp_path)
     for serving, asked, expected in (

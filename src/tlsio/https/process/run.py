@@ -69,9 +69,8 @@ async def check(settings: Settings) -> None:
         OSError: a file cannot be read.
     """
     _loop_factory(settings)
-    identity = _find_identity(settings)
     _drop_rights(settings)
-    await _make_server(settings, None, identity).check()
+    await _make_server(settings).check()  # without a development certificate, which would be made
 
 
 def run(settings: Settings, on_start: Callable[[str, int | None], object]) -> int:
