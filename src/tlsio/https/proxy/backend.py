@@ -130,7 +130,7 @@ class BackendConnection:
         self._loop = asyncio.get_running_loop()
         self._read_timeout = read_timeout
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
-        self._is_deaf = False  # nothing can be written
+        self._is_deaf = False  # nothing can be written, or not from where a request begins
         self._waits_for_client = False
         self._limit: asyncio.Timeout | None = None  # while the backend is waited for
 
@@ -149,6 +149,9 @@ class BackendConnection:
             await self._loop.sock_sendall(self._socket, data)
         except OSError:
             self._is_deaf = True
+        except asyncio.CancelledError:
+            self._is_deaf = True  # what is missing of it would be taken from the next request
+            raise
         self._watch()
 
     def wait_for_client(self, *, waits: bool) -> None:
