@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import h11
 import httpx
 import pytest
 from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
 import pki
 from foreign_peers import find
@@ -20,7 +22,7 @@ from served import client_context
 from tlsio.https.protocols.http2 import protocol as http2_protocol
 from tlsio.https.proxy import backend as backend_module
 from tlsio.https.proxy import exchange as exchange_module
-from tlsio.https.proxy.backend import BackendConnection
+from tlsio.https.proxy.backend import BackendConnection, BackendError
 from tlsio.https.proxy.http import HTTPProxy
 
 if TYPE_CHECKING:
@@ -444,6 +446,23 @@ class TestConnections:
             await self.ask(sock, "/")
             await read_until(sock, b"much")
 
+    async def test_the_head_of_a_response_before_its_body(self) -> None:
+        """HTTP/2: the backend sends its body when the client has sent one, which waits for the head."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-Seen: yes\r\n\r\n")
+            await reader.readuntil(b"0\r\n\r\n")
+            writer.write(b"thanks")
+
+        async with proxying(answer) as (server, _), await connect(server, "h2") as sock:
+            http = await self.ask(sock, "/")
+            while not any(isinstance(event, ResponseReceived) for event in http.receive_data(await sock.read())):
+                pass
+            http.send_data(1, b"please", end_stream=True)
+            await sock.send(http.data_to_send())
+            await read_until(sock, b"thanks")
+
     @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
     async def test_a_backend_that_fails_before_the_body(self, host: str) -> None:
         """HTTP/2: 502, and nothing waits for the client any more."""
@@ -473,6 +492,22 @@ class TestConnections:
             sending.cancel()
             await asyncio.wait([sending])
             assert not connection.renew()
+
+    async def test_a_reset_is_not_the_end_of_a_body(self) -> None:
+        """What is written finds the reset, so that reading finds the end: a body without a length is not whole."""
+        with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+            theirs, _ = listening.accept()
+            ours.setblocking(False)  # noqa: FBT003
+            connection = BackendConnection(ours, None)
+            await connection.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("transfer-encoding", "chunked")]))
+            theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\npart")
+            assert isinstance(await connection.receive(), h11.Response)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            await connection.send(h11.Data(data=b"more"))
+            assert isinstance(await connection.receive(), h11.Data)
+            with pytest.raises(BackendError, match="reset"):
+                await connection.receive()
 
     async def test_a_backend_that_closes_in_the_body(self) -> None:
         """Without a response: 502, and the client may send the rest."""

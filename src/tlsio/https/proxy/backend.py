@@ -131,6 +131,7 @@ class BackendConnection:
         self._read_timeout = read_timeout
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
         self._is_deaf = False  # nothing can be written, or not from where a request begins
+        self._is_reset = False  # the kernel reports that once: to what was written
         self._waits_for_client = False
         self._limit: asyncio.Timeout | None = None  # while the backend is waited for
 
@@ -147,8 +148,8 @@ class BackendConnection:
             return
         try:
             await self._loop.sock_sendall(self._socket, data)
-        except OSError:
-            self._is_deaf = True
+        except OSError as error:
+            self._is_deaf, self._is_reset = True, isinstance(error, ConnectionResetError)
         except asyncio.CancelledError:
             self._is_deaf = True  # what is missing of it would be taken from the next request
             raise
@@ -175,6 +176,8 @@ class BackendConnection:
                 data = await self._read()
                 if not data and self._http.their_state is h11.SEND_RESPONSE:
                     raise BackendError("it closed the connection without a response")
+                if not data and self._is_reset:  # a body without a length would seem whole
+                    raise BackendError("it reset the connection")
                 self._http.receive_data(data)
             except h11.RemoteProtocolError as error:
                 raise BackendError(str(error)) from None
