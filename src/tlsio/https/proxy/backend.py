@@ -168,19 +168,22 @@ class BackendConnection:
         Raises:
             BackendError: it is not one of HTTP/1.1, not complete, or late.
         """
-        while True:
-            try:
-                event = self._http.next_event()
-                if isinstance(event, h11.Event):
-                    return event
-                data = await self._read()
-                if not data and self._http.their_state is h11.SEND_RESPONSE:
-                    raise BackendError("it closed the connection without a response")
-                if not data and self._is_reset:  # a body without a length would seem whole
-                    raise BackendError("it reset the connection")
-                self._http.receive_data(data)
-            except h11.RemoteProtocolError as error:
-                raise BackendError(str(error)) from None
+        while (event := self.take()) is None:
+            data = await self._read()
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise BackendError("it closed the connection without a response")
+            if not data and self._is_reset:  # a body without a length would seem whole
+                raise BackendError("it reset the connection")
+            self._http.receive_data(data)
+        return event
+
+    def take(self) -> h11.Event | None:
+        """Return the next event, if all of it has been read. Raises as `receive`."""
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BackendError(str(error)) from None
+        return event if isinstance(event, h11.Event) else None
 
     async def _read(self) -> bytes:
         try:

@@ -121,18 +121,26 @@ class Exchange:
             message = await self._receive()
 
     async def _pass_response(self, connection: BackendConnection) -> None:
-        event = await connection.receive()
-        while isinstance(event, h11.InformationalResponse):
+        head = await connection.receive()
+        while isinstance(head, h11.InformationalResponse):
             self._continues.set()
-            event = await connection.receive()
-        assert isinstance(event, h11.Response)  # noqa: S101 - for the type checker: it is the first
+            head = await connection.receive()
+        assert isinstance(head, h11.Response)  # noqa: S101 - for the type checker: it is the first
         self._continues.set()
-        start = {"type": "http.response.start", "status": event.status_code, "headers": _headers_of(event)}
+        start = {"type": "http.response.start", "status": head.status_code, "headers": _headers_of(head)}
         self.is_started = True
         await self._send(start)
-        while isinstance(event := await connection.receive(), h11.Data):
-            await self._send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        event = connection.take()
+        if event is None:
+            await self._send_part(b"")  # over HTTP/2, the head leaves with the first part
+            event = await connection.receive()
+        while isinstance(event, h11.Data):
+            await self._send_part(bytes(event.data))
+            event = await connection.receive()
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def _send_part(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 def _expects(headers: Iterable[tuple[bytes, bytes]]) -> bool:
