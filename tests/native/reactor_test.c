@@ -477,6 +477,10 @@ static void input_is_left_to_a_reader_that_was_notified(void) {
     CHECK(!(tio_conn_next(c) & TIO_NEXT_TURN));
     tio_conn_want(c, 1, -1);
     CHECK(tio_conn_next(c) & TIO_NEXT_TURN);
+    w.deaf = 0;
+    tio_reactor_update(w.r, c);
+    for (int i = 0; i < 50 && v.got < 6; i++) both(&w, &v, 1);
+    CHECK_INT(v.got, 6);
     leave(&v);
     turns(&w, 5);
     world_free(&w);

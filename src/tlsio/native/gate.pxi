@@ -330,6 +330,7 @@ cdef class Gate:
         cdef const char *name = tio_conn_server_name(c)
         cdef int wants = tio_conn_policy(c).wants
         cdef uint64_t forgotten = self.forgotten
+        cdef object found = None
         if tio_conn_question(c) == TIO_ASK_HELLO:
             if self.answers_challenges and _is_challenge(c):
                 return False
@@ -337,12 +338,17 @@ cdef class Gate:
                 found = self.server._find(name.decode("ascii") if name != NULL else None)
                 if found is None or is_gone(reactor, notice):
                     return False
-                if found.context is not None:
-                    chosen = self._choose(found.context)
-                # What `_find` has read may have changed meanwhile, in another thread.
-                if found.lasts > 0 and forgotten == self.forgotten:
-                    tio_gate_remember(&self.gate, name, chosen, _lasting(found.lasts))
-            self._find_session(c, chosen if chosen != NULL else tio_conn_context(c))
+            context = None if found is None else found.context
+            self._find_session(c, (<Context>context.native).ptr if context is not None else tio_conn_context(c))
+            if is_gone(reactor, notice):
+                return False
+            # From here on no other thread runs before the connection uses the context: `forget` would
+            # drop it as unused.
+            if context is not None:
+                chosen = self._choose(context)
+            # What `_find` has read may have changed meanwhile, in another thread.
+            if found is not None and found.lasts > 0 and forgotten == self.forgotten:
+                tio_gate_remember(&self.gate, name, chosen, _lasting(found.lasts))
             tio_answer_hello(c, chosen, NULL, 0)
             return True
         if tio_conn_question(c) == TIO_ASK_STORE:

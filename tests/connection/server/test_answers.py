@@ -12,6 +12,7 @@ import pki
 import tlsio
 from external_keys import Signer
 from net import until
+from tlsio.connection.socket.tls_socket import internals_of
 from visits import visit, visit_blocked
 
 if TYPE_CHECKING:
@@ -216,3 +217,50 @@ async def test_stored_session_of_a_known_name_is_resumed(version: Any, threads: 
                 assert await sock.read() == b"hello"
                 resumed.append(sock.is_session_reused())
     assert resumed == [False, True, True]
+
+
+@pytest.mark.parametrize("threads", [0, 1])
+async def test_server_that_listens_again_asks_again(threads: int) -> None:
+    """A change while it was closed was reported to nobody."""
+    source = Published(60.0)
+    server = tlsio.create_server(ignore, secure_context=source, handshake_threads=threads)
+    async with await server.listen(0, "127.0.0.1"):
+        assert await visit(server, "a.example") == OTHER.cert_der
+    source.table = {"a.example": context(THIRD)}
+    async with await server.listen(0, "127.0.0.1"):
+        assert await visit(server, "a.example") == THIRD.cert_der
+
+
+async def test_context_is_kept_while_the_store_is_asked() -> None:
+    """Another thread may change names meanwhile, which drops the contexts that no connection uses."""
+    changes: list[Callable[[], object]] = []
+
+    def clock() -> float:
+        for change in changes:
+            change()
+        return time.monotonic()
+
+    store, cache, contexts = tlsio.MemorySessionStore(clock=clock), tlsio.ClientSessionCache(), []
+
+    async def greet(sock: tlsio.TLSSocket) -> None:
+        contexts.append(internals_of(sock).context)
+        await sock.send(b"hello")
+        await sock.read()
+
+    source = Published(60.0)
+    source.table = {"other": context(OTHER)}
+    async with tlsio.serve(greet, 0, "127.0.0.1", secure_context=source, session_store=store) as server:
+        another = context(THIRD)
+        for _ in range(2):
+            async with tlsio.connect(server.port, "127.0.0.1", servername="other", ca=OTHER.cert_pem, session_cache=cache) as sock:
+                assert await sock.read() == b"hello"
+            changes[:] = [lambda: server.add_context("third", another)]
+    assert contexts == [source.table["other"]] * 2
+
+
+@pytest.mark.parametrize("published_for", [None, "60"])
+def test_time_of_a_table_is_a_number(published_for: Any) -> None:
+    """Otherwise each client would fail."""
+    with pytest.raises(tlsio.UsageError) as caught:
+        tlsio.create_server(secure_context=Published(published_for))
+    assert caught.value.code == "ERR_INVALID_ARG_TYPE"

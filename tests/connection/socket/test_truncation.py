@@ -122,3 +122,22 @@ async def test_a_later_listener_gets_it(pair: Pair) -> None:
         client.on("close", heard.append)
         await asyncio.sleep(0.01)
         assert [type(heard[0]), *heard[1:]] == [tlsio.TruncatedError, True]
+
+
+@pytest.mark.parametrize("event", ["error", "close"])
+async def test_listener_may_ask_for_the_rest(pair: Pair, event: str) -> None:
+    """The data of before that no read has taken; it comes, and before the last event."""
+    async with pair() as (client, server, _):
+        events: list[Any] = []
+        await server.send(b"a\nrest")
+        assert await client.readline() == b"a\n"
+        client.on(event, lambda _: client.on("data", events.append))
+        client.on("error", events.append)
+        client.on("close", events.append)
+        server.destroy()
+        await client.wait_closed()
+        async with asyncio.timeout(5):
+            while len(events) < 3:  # noqa: ASYNC110 - what is waited for is no event
+                await asyncio.sleep(0)
+        error = next(one for one in events if isinstance(one, tlsio.TruncatedError))
+        assert events == ([error, b"rest", True] if event == "error" else [error, True, b"rest"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tlsio.connection.context.secure_context import check_secure_context
 from tlsio.connection.tasks import drop_awaitable, find_awaitable
+from tlsio.model.checks import wrong_type
 from tlsio.model.errors import ConfigError, HandshakeError, UsageStateError
 from tlsio.model.exported import exported
 
@@ -82,8 +83,17 @@ def is_source(value: object) -> bool:
 
 
 def given_source(options: ConnectionOptions) -> Source | None:
-    """Return the source that was given as `secure_context=`; None: none was."""
-    return Source(options.secure_context) if is_source(options.secure_context) else None
+    """Return the source that was given as `secure_context=`; None: none was.
+
+    Raises:
+        UsageTypeError: its `published_for` is not a number.
+    """
+    if not is_source(options.secure_context):
+        return None
+    source = Source(options.secure_context)
+    if not isinstance(source.published_for, int | float):
+        raise wrong_type("published_for of the source in secure_context=", "a number of seconds", source.published_for)
+    return source
 
 
 class Source:

@@ -276,6 +276,7 @@ class Server(Emitter):
         try:
             self._check_not_closed(closes)
             await self._start_source()
+            self._gate.forget()  # while it did not listen, the source reported no changes
             await self._ticket_keys.start()
             self._check_not_listening()  # again, after the awaits above
             self._check_not_closed(closes)

@@ -254,12 +254,14 @@ class SocketClosing(SocketReading):
             self._emit_pending_event(PendingEvents.END, "end")
         if self._pending_events & PendingEvents.ERROR and self._emit_pending_event(PendingEvents.ERROR, "error", self._error):
             self._error_handled = True
+        if self._input is not DROPPED and self._awaits_listeners:  # a listener has requested the rest of the data
+            return
         if self._pending_events & PendingEvents.CLOSE:
             if self._emit_pending_event(PendingEvents.CLOSE, "close", self._error is not None):
                 self._pending_events &= ~PendingEvents.END  # `close` is the last event; only an error is kept
             elif self._input is DROPPED and self._error is None:  # the application itself closed the socket
                 self._pending_events &= ~PendingEvents.CLOSE
-        if self._phase >= CLOSED and self._listeners is not None:
+        if self._phase >= CLOSED and self._listeners is not None and (self._input is DROPPED or not self._awaits_listeners):
             self._drop_listeners()
 
     def _drop_listeners(self) -> None:
