@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import h11
 import httpx
 import pytest
 from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
 import pki
 from foreign_peers import find
@@ -18,6 +22,7 @@ from served import client_context
 from tlsio.https.protocols.http2 import protocol as http2_protocol
 from tlsio.https.proxy import backend as backend_module
 from tlsio.https.proxy import exchange as exchange_module
+from tlsio.https.proxy.backend import BackendConnection, BackendError
 from tlsio.https.proxy.http import HTTPProxy
 
 if TYPE_CHECKING:
@@ -401,26 +406,108 @@ class TestConnections:
         assert not got.endswith(b"0\r\n\r\n")
 
     async def test_a_client_that_leaves_before_its_body(self) -> None:
-        """The backend gets nothing: a head without a length would be a whole request."""
-        paths: list[bytes] = []
+        """HTTP/2: the backend has the head of a request whose body does not end, and no other request follows it."""
+        got: list[bytes] = []
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while True:
-                paths.append((await head_of(reader)).split()[1])
+            got.append(await head_of(reader))
+            if got[-1].startswith(b"GET "):
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            got.append(await reader.read())
 
-        async with proxying(answer) as (server, _), await connect(server, "h2") as sock:
-            http = H2Connection()
-            http.initiate_connection()
-            http.send_headers(1, [(":method", "POST"), (":path", "/first"), *NAMES])
-            http.ping(b"answered")
-            await sock.send(http.data_to_send())
-            await read_until(sock, b"answered")  # the request has begun
+        async with proxying(answer) as (server, backend), await connect(server, "h2") as sock:
+            http = await self.ask(sock, "/first")
+            while not got:  # noqa: ASYNC110 - a few passes of the loop
+                await asyncio.sleep(0)
             http.reset_stream(1)
+            await sock.send(http.data_to_send())
+            await backend.all_left.wait()
             http.send_headers(3, [(":method", "GET"), (":path", "/second"), *NAMES], end_stream=True)
             await sock.send(http.data_to_send())
             await read_until(sock, b"ok")
-        assert paths == [b"/second"]
+        while len(got) < 4:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        first, body, second, rest = got
+        assert (first.split()[1], body, second.split()[1], rest) == (b"/first", b"", b"/second", b"")
+        assert b"\r\ntransfer-encoding: chunked\r\n" in first
+
+    @staticmethod
+    async def ask(sock: TLSSocket, path: str) -> H2Connection:
+        """Send the head of a request by HTTP/2, whose body may follow."""
+        http = H2Connection()
+        http.initiate_connection()
+        http.send_headers(1, [(":method", "POST"), (":path", path), *NAMES])
+        await sock.send(http.data_to_send())
+        return http
+
+    async def test_an_early_response_before_the_body(self) -> None:
+        """HTTP/2: the client sends nothing of its body before it has the response."""
+        async with proxying(refuse_and_stay) as (server, _), await connect(server, "h2") as sock:
+            await self.ask(sock, "/")
+            await read_until(sock, b"much")
+
+    async def test_the_head_of_a_response_before_its_body(self) -> None:
+        """HTTP/2: the backend sends its body when the client has sent one, which waits for the head."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-Seen: yes\r\n\r\n")
+            await reader.readuntil(b"0\r\n\r\n")
+            writer.write(b"thanks")
+
+        async with proxying(answer) as (server, _), await connect(server, "h2") as sock:
+            http = await self.ask(sock, "/")
+            while not any(isinstance(event, ResponseReceived) for event in http.receive_data(await sock.read())):
+                pass
+            http.send_data(1, b"please", end_stream=True)
+            await sock.send(http.data_to_send())
+            await read_until(sock, b"thanks")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "nowhere.invalid"])
+    async def test_a_backend_that_fails_before_the_body(self, host: str) -> None:
+        """HTTP/2: 502, and nothing waits for the client any more."""
+
+        async def answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+            await head_of(reader)
+
+        async with proxying(answer, host=host) as (server, _), await connect(server, "h2") as sock:
+            await self.ask(sock, "/")
+            await read_until(sock, b"does not answer.\n")
+
+    async def test_a_part_that_was_not_sent_whole(self) -> None:
+        """The backend answers while the end of the body waits for room: the next request would be that end."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)  # noqa: FBT003
+            connection = BackendConnection(ours, None)
+            await connection.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("transfer-encoding", "chunked")]))
+            with suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(65536))
+            sending = asyncio.ensure_future(connection.send(h11.EndOfMessage()))
+            theirs.send(TOO_LARGE)
+            while not isinstance(await connection.receive(), h11.EndOfMessage):
+                pass
+            assert not sending.done()
+            sending.cancel()
+            await asyncio.wait([sending])
+            assert not connection.renew()
+
+    async def test_a_reset_is_not_the_end_of_a_body(self) -> None:
+        """What is written finds the reset, so that reading finds the end: a body without a length is not whole."""
+        with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+            theirs, _ = listening.accept()
+            ours.setblocking(False)  # noqa: FBT003
+            connection = BackendConnection(ours, None)
+            await connection.send(h11.Request(method="POST", target="/", headers=[("host", "a"), ("transfer-encoding", "chunked")]))
+            theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\npart")
+            assert isinstance(await connection.receive(), h11.Response)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            await connection.send(h11.Data(data=b"more"))
+            assert isinstance(await connection.receive(), h11.Data)
+            with pytest.raises(BackendError, match="reset"):
+                await connection.receive()
 
     async def test_a_backend_that_closes_in_the_body(self) -> None:
         """Without a response: 502, and the client may send the rest."""

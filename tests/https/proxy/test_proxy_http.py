@@ -169,6 +169,7 @@ FORGED = {
     "X-Forwarded-For": "6.6.6.6", "x_forwarded_for": "6.6.6.6", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil",
     "X-Forwarded-Port": "1", "Forwarded": "for=6.6.6.6", "X-Real-IP": "6.6.6.6", "X-Client-Cert-Verify": "SUCCESS",
     "X_Client_Cert_Subject": "CN=root", "X-Client-Cert": "evil", "X.Forwarded.For": "6.6.6.6", "x!real~ip": "evil", "X-Forwarded": "evil",
+    "SCRIPT_NAME": "/evil", "Path-Info": "/evil",
 }  # fmt: skip
 
 

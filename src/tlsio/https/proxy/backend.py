@@ -130,7 +130,8 @@ class BackendConnection:
         self._loop = asyncio.get_running_loop()
         self._read_timeout = read_timeout
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
-        self._is_deaf = False  # nothing can be written
+        self._is_deaf = False  # nothing can be written, or not from where a request begins
+        self._is_reset = False  # the kernel reports that once: to what was written
         self._waits_for_client = False
         self._limit: asyncio.Timeout | None = None  # while the backend is waited for
 
@@ -147,8 +148,11 @@ class BackendConnection:
             return
         try:
             await self._loop.sock_sendall(self._socket, data)
-        except OSError:
-            self._is_deaf = True
+        except OSError as error:
+            self._is_deaf, self._is_reset = True, isinstance(error, ConnectionResetError)
+        except asyncio.CancelledError:
+            self._is_deaf = True  # what is missing of it would be taken from the next request
+            raise
         self._watch()
 
     def wait_for_client(self, *, waits: bool) -> None:
@@ -164,17 +168,22 @@ class BackendConnection:
         Raises:
             BackendError: it is not one of HTTP/1.1, not complete, or late.
         """
-        while True:
-            try:
-                event = self._http.next_event()
-                if isinstance(event, h11.Event):
-                    return event
-                data = await self._read()
-                if not data and self._http.their_state is h11.SEND_RESPONSE:
-                    raise BackendError("it closed the connection without a response")
-                self._http.receive_data(data)
-            except h11.RemoteProtocolError as error:
-                raise BackendError(str(error)) from None
+        while (event := self.take()) is None:
+            data = await self._read()
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise BackendError("it closed the connection without a response")
+            if not data and self._is_reset:  # a body without a length would seem whole
+                raise BackendError("it reset the connection")
+            self._http.receive_data(data)
+        return event
+
+    def take(self) -> h11.Event | None:
+        """Return the next event, if all of it has been read. Raises as `receive`."""
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BackendError(str(error)) from None
+        return event if isinstance(event, h11.Event) else None
 
     async def _read(self) -> bytes:
         try:

@@ -22,7 +22,9 @@ from tlsio.https.proxy.backend import BackendError
 from tlsio.https.proxy.headers import without_connection
 
 if TYPE_CHECKING:
-    from tlsio.https.asgi import Message, Receive, Send
+    from collections.abc import Iterable
+
+    from tlsio.https.asgi import Message, Receive, Scope, Send
     from tlsio.https.proxy.backend import BackendConnection
     from tlsio.https.proxy.headers import Headers
 
@@ -49,20 +51,33 @@ class Exchange:
         self.is_started = self.is_gone = False
         self._receive = receive
         self._send = send
-        self._first: Message | None = None
+        self._first: asyncio.Future[Message] | None = None  # what the client sends first
         self._continues = asyncio.Event()  # the backend has answered
 
-    async def has_body(self, sent: Headers) -> bool:
-        """Return whether the request has a body.
+    async def has_body(self, scope: Scope) -> bool:
+        """Return whether the request has a body, or may get one.
 
-        Without a header that says so, as HTTP/2 may be, only its first part tells.
+        Without a header that says so, as HTTP/2 may be, it has none if it has ended.
         """
-        lengths = {name: value for name, value in sent if name in {b"content-length", b"transfer-encoding"}}
+        lengths = {name: value for name, value in scope["headers"] if name in {b"content-length", b"transfer-encoding"}}
         if lengths:
             return lengths.get(b"content-length") != b"0"
-        self._first = await self._receive()
-        self.is_gone = self._first["type"] == "http.disconnect"
-        return bool(self._first.get("body")) or self._first.get("more_body", False)
+        if scope["http_version"] != "2":
+            return False
+        if _expects(scope["headers"]):  # to receive would ask for the body
+            return True
+        self._first = asyncio.ensure_future(self._receive())
+        await asyncio.sleep(0)  # what has come is received in one step
+        if not self._first.done():
+            return True  # the client may wait for the response, or its head, before it goes on
+        message = self._first.result()
+        self.is_gone = message["type"] == "http.disconnect"
+        return bool(message.get("body")) or message.get("more_body", False)
+
+    def end(self) -> None:
+        """Receive nothing more, if `run` has not been called."""
+        if self._first is not None:
+            self._first.cancel()
 
     async def run(self, connection: BackendConnection, request: h11.Request) -> None:
         """Ask the backend, and pass both bodies on.
@@ -70,7 +85,7 @@ class Exchange:
         Raises:
             BackendError: the response is not a whole one.
         """
-        expects = (b"expect", b"100-continue") in [(name, value.lower()) for name, value in request.headers]
+        expects = self._first is None and _expects(request.headers)
         # The first task runs first: nothing is received before the head is with the library.
         directions = (
             asyncio.ensure_future(self._pass_request(connection, request, expects=expects)),
@@ -89,12 +104,12 @@ class Exchange:
         """Pass the request on, and wait until the client has gone."""
         await connection.send(request)
         connection.wait_for_client(waits=True)
-        if expects and self._first is None:
+        if expects:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CONTINUE):
                     await self._continues.wait()
         has_ended = False
-        message = self._first or await self._receive()
+        message = await (self._first or self._receive())
         while message["type"] != "http.disconnect":
             connection.wait_for_client(waits=False)
             if not has_ended and (chunk := message.get("body", b"")):
@@ -106,18 +121,30 @@ class Exchange:
             message = await self._receive()
 
     async def _pass_response(self, connection: BackendConnection) -> None:
-        event = await connection.receive()
-        while isinstance(event, h11.InformationalResponse):
+        head = await connection.receive()
+        while isinstance(head, h11.InformationalResponse):
             self._continues.set()
-            event = await connection.receive()
-        assert isinstance(event, h11.Response)  # noqa: S101 - for the type checker: it is the first
+            head = await connection.receive()
+        assert isinstance(head, h11.Response)  # noqa: S101 - for the type checker: it is the first
         self._continues.set()
-        start = {"type": "http.response.start", "status": event.status_code, "headers": _headers_of(event)}
+        start = {"type": "http.response.start", "status": head.status_code, "headers": _headers_of(head)}
         self.is_started = True
         await self._send(start)
-        while isinstance(event := await connection.receive(), h11.Data):
-            await self._send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        event = connection.take()
+        if event is None:
+            await self._send_part(b"")  # over HTTP/2, the head leaves with the first part
+            event = await connection.receive()
+        while isinstance(event, h11.Data):
+            await self._send_part(bytes(event.data))
+            event = await connection.receive()
         await self._send({"type": "http.response.body", "body": b""})
+
+    async def _send_part(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+def _expects(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
 
 
 def _headers_of(response: h11.Response) -> Headers:

@@ -23,7 +23,9 @@ _OF_CONNECTION = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
 _OURS = (b"x-forwarded", b"x-client-cert")
-_ALSO_OURS = frozenset({b"forwarded", b"x-real-ip"})
+# The last two divide the path. gunicorn takes them from a proxy on its own machine
+# (`forwarder_headers`), which is to set them, or to remove a client's.
+_ALSO_OURS = frozenset({b"forwarded", b"x-real-ip", b"script-name", b"path-info"})
 _NO_LETTER = re.compile(rb"[^a-z0-9]")
 _VISIBLE = "".join(chr(one) for one in range(0x20, 0x7F) if one != ord("%")) + "%"
 

@@ -15,12 +15,13 @@ from urllib.parse import quote
 import h11
 from websockets.asyncio.client import ClientConnection
 from websockets.client import ClientProtocol
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.uri import WebSocketURI
 
 from tlsio.https.proxy.backend import Backend, BackendError, BackendTimeoutError
 from tlsio.https.proxy.exchange import Exchange
 from tlsio.https.proxy.headers import forwarded_headers, without_connection
+from tlsio.https.proxy.relay import relay
 from tlsio.trust.names import printable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _STATUSES = range(200, 600)  # RFC 9110, section 15: others are invalid, or not 
 _BAD_REQUEST, _BAD_GATEWAY, _GATEWAY_TIMEOUT = 400, 502, 504
 _HTTP_PORT = 80  # a Host without a port means it
 _MAX_MESSAGE = 16 * 1024 * 1024  # bytes of a WebSocket message, as uvicorn's ws_max_size
-_ABNORMAL, _INTERNAL = 1006, 1011  # close codes, RFC 6455, section 7.4.1
+_INTERNAL = 1011  # a close code, RFC 6455, section 7.4.1
 
 
 @dataclass
@@ -51,7 +52,8 @@ class HTTPProxy:
         host: The backend's name or address.
         port: Its port.
         connect_timeout: Seconds for connecting to it.
-        read_timeout: Seconds for each part of its response; None: no limit.
+        read_timeout: Seconds for each part of its response, and in which it must make room for a
+            message of a WebSocket; None: no limit.
     """
 
     host: str
@@ -82,10 +84,16 @@ class HTTPProxy:
     # ---- requests
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._backend is not None  # noqa: S101 - for the type checker: the lifespan has begun
         exchange = Exchange(receive, send)
         try:
-            request = self._request(scope, has_body=await exchange.has_body(scope["headers"]))
+            await self._ask(exchange, scope, send)
+        finally:
+            exchange.end()
+
+    async def _ask(self, exchange: Exchange, scope: Scope, send: Send) -> None:
+        assert self._backend is not None  # noqa: S101 - for the type checker: the lifespan has begun
+        try:
+            request = self._request(scope, has_body=await exchange.has_body(scope))
         except h11.LocalProtocolError as error:  # the backend knows nothing of it
             _log.info("A request was refused at %s %s: %s", scope["method"], printable(scope["path"]), error)
             await _refuse(send, _BAD_REQUEST)
@@ -96,7 +104,7 @@ class HTTPProxy:
             async with self._backend.connection() as connection:
                 await exchange.run(connection, request)
         except BackendError as error:
-            _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, scope["method"], printable(scope["path"]), error)
+            self._log_failure(scope["method"], scope, error)
             if not exchange.is_started:
                 await _refuse(send, _GATEWAY_TIMEOUT if isinstance(error, BackendTimeoutError) else _BAD_GATEWAY)
             # Otherwise, the server cuts the response off: this function returns before its end.
@@ -128,19 +136,19 @@ class HTTPProxy:
             if isinstance(error, InvalidStatus) and error.response.status_code in _STATUSES:
                 await _deny(scope, send, error.response)
                 return
-            _log.error("The backend %s:%d failed at the WebSocket %s: %s", self.host, self.port, printable(scope["path"]), error)
+            self._log_failure("the WebSocket", scope, error)
             await _deny(scope, send, _GATEWAY_TIMEOUT if isinstance(error, TimeoutError) else _BAD_GATEWAY)
             return
-        async with backend:
-            headers = [] if backend.response is None else _answer_headers(backend.response)  # such as cookies
+        headers = [] if backend.response is None else _answer_headers(backend.response)  # such as cookies
+        try:
             await send({"type": "websocket.accept", "subprotocol": backend.subprotocol, "headers": headers})
-            directions = [asyncio.ensure_future(_to_backend(receive, backend)), asyncio.ensure_future(_to_client(backend, send))]
-            try:
-                await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in directions:
-                    task.cancel()
-                await asyncio.gather(*directions, return_exceptions=True)
+            await relay(backend, receive, send, take_timeout=self.read_timeout)
+        except BackendError as error:
+            self._log_failure("the WebSocket", scope, error)
+            with suppress(OSError):  # the client has gone too
+                await send({"type": "websocket.close", "code": _INTERNAL})
+        finally:
+            backend.transport.abort()  # the library's `close` would wait for a backend that does not read
 
     async def _open_websocket(self, scope: Scope) -> ClientConnection:
         """Ask the backend for a WebSocket, with the client's own Host and target.
@@ -166,6 +174,9 @@ class HTTPProxy:
                 raise
         backend.start_keepalive()
         return backend
+
+    def _log_failure(self, what: str, scope: Scope, error: Exception) -> None:
+        _log.error("The backend %s:%d failed at %s %s: %s", self.host, self.port, what, printable(scope["path"]), error)
 
     def _host_for(self, scope: Scope) -> bytes:
         """Return the client's Host, or for HTTP/1.0 without one the backend's own."""
@@ -202,25 +213,3 @@ def _answer_headers(answer: Response) -> Headers:
     """Return the headers of the backend's answer to a WebSocket's handshake for the client."""
     sent = [(name.encode("latin-1"), value.encode("latin-1", "surrogateescape")) for name, value in answer.headers.raw_items()]
     return [(name, value) for name, value in without_connection(sent) if name not in _OF_ANSWER]
-
-
-async def _to_backend(receive: Receive, backend: ClientConnection) -> None:
-    with suppress(ConnectionClosed):
-        while (message := await receive())["type"] == "websocket.receive":
-            text = message.get("text")
-            await backend.send(message["bytes"] if text is None else text)
-        await backend.close(_sendable(message.get("code") or 1000), message.get("reason") or "")
-
-
-async def _to_client(backend: ClientConnection, send: Send) -> None:
-    with suppress(ConnectionClosed):
-        while True:
-            data = await backend.recv()
-            await send({"type": "websocket.send", "text" if isinstance(data, str) else "bytes": data})
-    code = backend.close_code or _ABNORMAL
-    await send({"type": "websocket.close", "code": _sendable(code), "reason": backend.close_reason or ""})
-
-
-def _sendable(code: int) -> int:
-    """Return a close code that may be sent: 1005, 1006 and 1015 stand for an end without one."""
-    return {1005: 1000, _ABNORMAL: _INTERNAL, 1015: _INTERNAL}.get(code, code)
