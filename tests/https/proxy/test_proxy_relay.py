@@ -140,29 +140,40 @@ async def test_the_last_messages_of_a_client() -> None:
     assert (got, code) == (said, 4002)
 
 
-async def test_a_backend_that_goes_on_sending() -> None:
-    """The client closes: what the backend sends before its own Close is read and dropped, so that Close arrives."""
-    code: int | None = None
-    ended = asyncio.Event()
+class EndlessSender:
+    """A backend that sends until the connection is closed.
 
-    async def answer(ws: ServerConnection) -> None:
-        nonlocal code
+    Attributes:
+        code: Why it was closed.
+        ended: It was.
+    """
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.ended = asyncio.Event()
+
+    async def __call__(self, ws: ServerConnection) -> None:
+        """Send."""
         with suppress(websockets.ConnectionClosed):
             while True:
                 await ws.send(LARGE)
-        code = ws.close_code
-        ended.set()
+        self.code = ws.close_code
+        self.ended.set()
 
+
+async def test_a_backend_that_goes_on_sending() -> None:
+    """The client closes: what the backend sends before its own Close is read and dropped, so that Close arrives."""
+    sender = EndlessSender()
     client = Client()
     client.may_read.set()
-    async with backend(answer) as port:
+    async with backend(sender) as port:
         running = asyncio.ensure_future(client.run(port))
         while len(client.got) < 3:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
         client.close(4002)
         await running
-        await ended.wait()
-    assert code == 4002
+        await sender.ended.wait()
+    assert sender.code == 4002
 
 
 class TestNotReading:
@@ -221,26 +232,16 @@ class TestNotReading:
 
 async def test_the_server_stops() -> None:
     """Both sides learn of it by a Close."""
-    code: int | None = None
-    ended = asyncio.Event()
-
-    async def answer(ws: ServerConnection) -> None:
-        nonlocal code
-        with suppress(websockets.ConnectionClosed):
-            while True:
-                await ws.send(LARGE)
-        code = ws.close_code
-        ended.set()
-
-    async with backend(answer) as port:
+    sender = EndlessSender()
+    async with backend(sender) as port:
         async with serving(HTTPProxy("127.0.0.1", port), lifespan="on") as server:
             url = f"wss://localhost:{server.port}/ws"
             client = await connect(url, ssl=client_context(), proxy=None, max_size=None)
             await client.recv()
             reading = asyncio.ensure_future(_read(client))
-        await ended.wait()
+        await sender.ended.wait()
         await reading
-    assert (client.close_code, code) == (1012, 1012)
+    assert (client.close_code, sender.code) == (1012, 1012)
 
 
 async def _read(client: Any) -> None:

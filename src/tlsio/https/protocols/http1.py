@@ -16,21 +16,20 @@ from urllib.parse import unquote
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.deadline import AHEAD, ON_ITS_WAY, Deadline, Pace
 from tlsio.https.protocols.connection import REFUSED
-from tlsio.https.protocols.http1_reader import RefusedError, RequestReader
+from tlsio.https.protocols.http1_reader import RequestReader
 from tlsio.https.protocols.http1_response import Response, error_response
 from tlsio.https.protocols.http1_websocket import hand_over
+from tlsio.https.protocols.refusals import LATE, NOT_ALONE, STOPPING, RefusedError
 
 if TYPE_CHECKING:
     from tlsio.connection.waiters import Waiters
     from tlsio.https.protocols.connection import Connection
+    from tlsio.https.protocols.refusals import Refusal
 
 __all__ = ["Http1Protocol"]
 
 _log = logging.getLogger("tlsio.https")
 
-_LATE = (408, "The request took too long.")
-_NOT_ALONE = (400, "A WebSocket cannot begin before the earlier requests are answered.")
-_STOPPING = (503, "The server is stopping.")
 _MOST_HELD = 65536  # bytes of a body above which reading pauses, until the application has received them
 # Requests that wait for their turn, from which on nothing is read. Until then, a client that goes
 # is noticed. One read may bring hundreds: they are small.
@@ -217,9 +216,9 @@ class Http1Protocol(asyncio.Protocol):
     def _upgrade(self, rest: bytes) -> None:
         """Give the connection to uvicorn's WebSocket protocol, which has limits of its own."""
         if self._is_retiring:
-            self._refuse(_STOPPING)
+            self._refuse(STOPPING)
         elif self._running is not None or self.is_full:
-            self._refuse(_NOT_ALONE)
+            self._refuse(NOT_ALONE)
         else:
             self._end_limits()
             self.service.closed(self)
@@ -306,12 +305,12 @@ class Http1Protocol(asyncio.Protocol):
 
     def _is_late(self) -> None:
         if self._reader.is_in_head:
-            self._refuse(_LATE)
+            self._refuse(LATE)
         else:
             self.transport.close()
 
     def _sends_too_slowly(self) -> None:
-        self._refuse(_LATE)
+        self._refuse(LATE)
 
     def _reads_too_slowly(self) -> None:
         _log.info("%s: the connection was aborted: the client reads more slowly than min_rate", self._connection.client_text)
@@ -319,14 +318,13 @@ class Http1Protocol(asyncio.Protocol):
 
     # ---- refusals
 
-    def _refuse(self, refusal: tuple[int, str]) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Answer with an error, after the responses that are due before, and close."""
         if self.transport.is_closing() or self._last_words is not None:
             return
         self._deadline.end()
         self._reading.end()
-        status, text = refusal
-        _log.info("%s: %d: %s", self._connection.client_text, status, text)
+        _log.info("%s: %d: %s", self._connection.client_text, refusal.status, refusal.text.rstrip())
         self._last_words = error_response(refusal, self.service.state.default_headers)
         if self._reader.is_in_body and self._pipeline:
             self._pipeline.pop()  # the latest request: it is the one that is refused
@@ -334,7 +332,7 @@ class Http1Protocol(asyncio.Protocol):
             self._reader.is_in_body = False
         running = self._running
         if not self._reader.is_in_body:
-            self._connection.refused(self._reader.facts(), status)
+            self._connection.refused(self._reader.facts(), refusal.status)
             if running is None:
                 self._say_last_words()
             else:
@@ -344,7 +342,7 @@ class Http1Protocol(asyncio.Protocol):
         elif running.is_started:
             self.transport.abort()  # the client would take the error for a part of the response
         else:
-            running.scope[REFUSED] = status
+            running.scope[REFUSED] = refusal.status
             running.end()
             self._say_last_words()
 

@@ -13,21 +13,25 @@ import httptools
 
 from tlsio.https.protocols.http1_target import take_authority
 from tlsio.https.protocols.http1_websocket import asks_for_websocket
+from tlsio.https.protocols.refusals import (
+    BODY_TOO_LARGE,
+    HEAD_TOO_LARGE,
+    INVALID,
+    NOT_IMPLEMENTED,
+    OTHER_VERSION,
+    TOO_MANY_HEADERS,
+    UNKNOWN_CODING,
+    RefusedError,
+)
 
 if TYPE_CHECKING:
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.http1 import Http1Protocol
     from tlsio.https.protocols.http1_response import Headers
+    from tlsio.https.protocols.refusals import Refusal
 
-__all__ = ["RefusedError", "RequestReader"]
+__all__ = ["RequestReader"]
 
-_BAD_REQUEST = (400, "This is not a valid request of HTTP/1.1.")
-_BODY_TOO_LARGE = (413, "The body of the request is too large.")
-_HEAD_TOO_LARGE = (431, "The head of the request is too large.")
-_TOO_MANY_HEADERS = (431, "The request has too many headers.")
-_UNKNOWN_CODING = (501, "The transfer coding of the request is not supported.")
-_NOT_IMPLEMENTED = (501, "The method is not supported.")
-_OTHER_VERSION = (505, "Only HTTP/1.1 and HTTP/1.0 are supported here.")
 _VERSIONS = frozenset({"1.1", "1.0"})
 # Methods that are not served: a tunnel, and those that llhttp has for RTSP (RFC 2326, section 10)
 # and for Icecast. It does not tell which protocol a request line names.
@@ -41,19 +45,6 @@ _NOT_IN_TRAILERS = _FRAMING | {b"connection", b"proxy-connection", b"upgrade"}
 # RFC 9110, section 5.5: it is excluded before a value is evaluated. llhttp leaves what follows one.
 _WHITESPACE = b" \t"
 _SEPARATORS = 4  # bytes of a header line besides name and value
-
-
-class RefusedError(Exception):
-    """A request cannot be served.
-
-    Attributes:
-        refusal: The status and text of the answer.
-    """
-
-    def __init__(self, refusal: tuple[int, str]) -> None:
-        """Give the answer."""
-        super().__init__(refusal)
-        self.refusal = refusal
 
 
 class RequestReader:
@@ -97,7 +88,7 @@ class RequestReader:
         self._limits = limits
         self._has_websockets = has_websockets
         self._parser = self._new_parser()
-        self._refusal = _BAD_REQUEST
+        self._refusal = INVALID
         self.url, self.method, self.version = b"", "", "1.1"
         self.headers: Headers = []
         self._framing: tuple[bytes, bytes] | None = None  # the header that tells how long the body is
@@ -129,7 +120,7 @@ class RequestReader:
         except httptools.HttpParserError:
             raise RefusedError(self._refusal) from None
         if rest is None and self._silent_bytes > self._limits.max_header_bytes:
-            raise RefusedError(_HEAD_TOO_LARGE)
+            raise RefusedError(HEAD_TOO_LARGE)
         return rest
 
     def _parse(self, data: bytes) -> bytes | None:
@@ -200,7 +191,7 @@ class RequestReader:
         self._silent_bytes = 0
         self._head_bytes += len(url)
         if self._head_bytes > self._limits.max_header_bytes:
-            self._stop(_HEAD_TOO_LARGE)
+            self._stop(HEAD_TOO_LARGE)
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -212,7 +203,7 @@ class RequestReader:
         self._head_fields += 1
         limits = self._limits
         if self._head_bytes > limits.max_header_bytes or self._head_fields > limits.max_headers:
-            self._stop(_HEAD_TOO_LARGE if self._head_bytes > limits.max_header_bytes else _TOO_MANY_HEADERS)
+            self._stop(HEAD_TOO_LARGE if self._head_bytes > limits.max_header_bytes else TOO_MANY_HEADERS)
         name, value = name.lower(), value.strip(_WHITESPACE)
         if self.is_in_head:
             self.headers.append((name, value))
@@ -221,7 +212,7 @@ class RequestReader:
             elif name == b"expect" and value.lower() == b"100-continue":
                 self.expects_100 = True
         elif name in _NOT_IN_TRAILERS:
-            self._stop(_BAD_REQUEST)
+            self._stop(INVALID)
 
     def _take_framing(self, header: tuple[bytes, bytes]) -> None:
         """Note how long the body is, and refuse one that is announced as too large.
@@ -232,10 +223,10 @@ class RequestReader:
         """
         name, value = header
         if name == b"transfer-encoding" and value.lower() != b"chunked":
-            self._stop(_UNKNOWN_CODING)
+            self._stop(UNKNOWN_CODING)
         most = self._limits.max_body_bytes
         if most is not None and name == b"content-length" and int(value) > most:
-            self._stop(_BODY_TOO_LARGE)
+            self._stop(BODY_TOO_LARGE)
         if value != b"0":
             self._framing = header
 
@@ -248,16 +239,16 @@ class RequestReader:
         parser = self._parser
         version = self.version = parser.get_http_version()
         if version not in _VERSIONS:
-            self._stop(_OTHER_VERSION)
+            self._stop(OTHER_VERSION)
         method = parser.get_method()
         if method in _NOT_SERVED:
-            self._stop(_NOT_IMPLEMENTED)
+            self._stop(NOT_IMPLEMENTED)
         if version == "1.0" and self._framing is not None and self._framing[0] == b"transfer-encoding":
-            self._stop(_BAD_REQUEST)  # RFC 9112, section 6.1: its framing is faulty
+            self._stop(INVALID)  # RFC 9112, section 6.1: its framing is faulty
         if not self.url.startswith(b"/"):
-            self.url = take_authority(self.url, method, self.headers) or self._stop(_BAD_REQUEST)
+            self.url = take_authority(self.url, method, self.headers) or self._stop(INVALID)
         if b"#" in self.url:
-            self._stop(_BAD_REQUEST)
+            self._stop(INVALID)
         self.method = method.decode("ascii")
         self._is_upgrade = parser.should_upgrade()
         if not (self._is_upgrade and self._should_upgrade()):
@@ -270,7 +261,7 @@ class RequestReader:
         self._body_bytes += len(body)
         most = self._limits.max_body_bytes
         if most is not None and self._body_bytes > most:
-            self._stop(_BODY_TOO_LARGE)
+            self._stop(BODY_TOO_LARGE)
         self._protocol.take_body(body)
 
     def on_message_complete(self) -> None:
@@ -282,7 +273,7 @@ class RequestReader:
         if not (self._is_upgrade and self._should_upgrade()):
             self._protocol.end_request()
 
-    def _stop(self, refusal: tuple[int, str]) -> NoReturn:
+    def _stop(self, refusal: Refusal) -> NoReturn:
         """Refuse a request within a callback of the parser."""
         self._refusal = refusal
         raise RefusedError(refusal)

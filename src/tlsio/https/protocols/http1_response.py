@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from tlsio.connection.tasks import ends_task
 from tlsio.connection.waiters import wait_in, wake
+from tlsio.https.protocols.refusals import SERVER_ERROR
 from tlsio.https.protocols.response import NO_CONTENT, check_body, check_status, count_down, find_control, has_body
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tlsio.connection.waiters import Waiters
     from tlsio.https.asgi import App, Message, Scope
     from tlsio.https.protocols.http1 import Http1Protocol
+    from tlsio.https.protocols.refusals import Refusal
 
     Headers = list[tuple[bytes, bytes]]
 
@@ -39,7 +41,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _LENGTHS_CACHED = 512
 _NAMES_CACHED = 512  # applications use the same names again and again
-_ERROR = b"Internal Server Error"
+_ERROR = SERVER_ERROR.text.encode()
 _ERROR_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(_ERROR)), (b"connection", b"close")]
 
 
@@ -125,7 +127,7 @@ class Response:
         if self.is_complete or self.is_gone:
             return
         if not self.is_started:
-            self._start(500, _ERROR_HEADERS)
+            self._start(SERVER_ERROR.status, _ERROR_HEADERS)
             self._send_body(_ERROR, more=False)
         elif self._has_body and self._left is None and not self._is_chunked:
             self._protocol.transport.abort()  # the end of the connection would be taken for that of the body
@@ -303,11 +305,10 @@ def _lowered(name: bytes) -> bytes | None:
     return None if _NAME.fullmatch(name) is None else name.lower()
 
 
-def error_response(refusal: tuple[int, str], default_headers: list[tuple[bytes, bytes]]) -> bytes:
+def error_response(refusal: Refusal, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """Return a response after which the connection is closed."""
-    status, text = refusal
-    body = f"{text}\n".encode()
-    head = [STATUS_LINE[status], b"content-type: text/plain; charset=utf-8\r\n"]
+    body = refusal.text.encode()
+    head = [STATUS_LINE[refusal.status], b"content-type: text/plain; charset=utf-8\r\n"]
     head += [b"%s: %s\r\n" % one for one in default_headers]
     head.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
     return b"".join([*head, body])

@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 
 from tlsio.https.protocols.http1_response import FRAMING, check_headers, error_response
+from tlsio.https.protocols.refusals import INVALID
 from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ __all__ = ["asks_for_websocket", "hand_over"]
 _log = logging.getLogger("tlsio.https.websockets")
 
 _MOST_EARLY = 65536  # bytes before a WebSocket is accepted: a client must wait for that
-_BAD_REQUEST = 400
-_BAD_HANDSHAKE = "This is not a valid request of HTTP/1.1."
 
 
 def asks_for_websocket(headers: Headers) -> bool:
@@ -64,7 +63,7 @@ def hand_over(connection: Connection, transport: asyncio.Transport, url: bytes, 
     transport.set_protocol(websocket)
     if websocket.close_sent:  # its head was refused
         response = getattr(websocket, "response", None)  # none: websockets could not read it
-        return _BAD_REQUEST if response is None else response.status_code
+        return INVALID.status if response is None else response.status_code
     if rest:
         websocket.data_received(rest)
     return None
@@ -132,7 +131,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if self.conn.handshake_exc is not None and not self.transport.is_closing():
             answer = b"".join(self.conn.data_to_send())
             self.handshake_complete = self.close_sent = True
-            self.transport.write(answer or error_response((_BAD_REQUEST, _BAD_HANDSHAKE), self.default_headers))
+            self.transport.write(answer or error_response(INVALID, self.default_headers))
             self.transport.close()
 
     def shutdown(self) -> None:

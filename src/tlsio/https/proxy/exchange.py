@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from tlsio.https.proxy.backend import BackendError
+from tlsio.https.proxy.directions import run_both
 from tlsio.https.proxy.headers import without_connection
 
 if TYPE_CHECKING:
@@ -86,19 +87,8 @@ class Exchange:
             BackendError: the response is not a whole one.
         """
         expects = self._first is None and _expects(request.headers)
-        # The first task runs first: nothing is received before the head is with the library.
-        directions = (
-            asyncio.ensure_future(self._pass_request(connection, request, expects=expects)),
-            asyncio.ensure_future(self._pass_response(connection)),
-        )
-        try:
-            ended, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
-        finally:
-            for task in directions:
-                task.cancel()
-            await asyncio.gather(*directions, return_exceptions=True)
+        # The request comes first: nothing is received before the head is with the library.
+        await run_both(self._pass_request(connection, request, expects=expects), self._pass_response(connection))
 
     async def _pass_request(self, connection: BackendConnection, request: h11.Request, *, expects: bool) -> None:
         """Pass the request on, and wait until the client has gone."""

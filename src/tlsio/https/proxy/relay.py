@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from websockets.exceptions import ConnectionClosed
 
 from tlsio.https.proxy.backend import BackendTimeoutError
+from tlsio.https.proxy.directions import run_both
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -37,18 +38,7 @@ async def relay(backend: ClientConnection, receive: Receive, send: Send, *, take
     Raises:
         BackendTimeoutError: the backend does not read.
     """
-    directions = (
-        asyncio.ensure_future(_to_backend(receive, backend, take_timeout)),
-        asyncio.ensure_future(_to_client(backend, send)),
-    )
-    try:
-        ended, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
-            task.result()
-    finally:
-        for task in directions:
-            task.cancel()
-        await asyncio.gather(*directions, return_exceptions=True)
+    await run_both(_to_backend(receive, backend, take_timeout), _to_client(backend, send))
 
 
 async def _to_backend(receive: Receive, backend: ClientConnection, take_timeout: float | None) -> None:

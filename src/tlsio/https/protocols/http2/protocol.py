@@ -21,7 +21,9 @@ from tlsio.connection.waiters import wait_in
 from tlsio.https.deadline import AHEAD, Deadline, Pace
 from tlsio.https.protocols.http2.engine import Engine, ErrorCodes
 from tlsio.https.protocols.http2.fields import MalformedError, describe, parse_request
-from tlsio.https.protocols.http2.refusals import (
+from tlsio.https.protocols.http2.request import RequestStream
+from tlsio.https.protocols.http2.websocket import WebSocketStream
+from tlsio.https.protocols.refusals import (
     BODY_TOO_LARGE,
     HEAD_TOO_LARGE,
     NOT_A_HANDSHAKE,
@@ -30,16 +32,17 @@ from tlsio.https.protocols.http2.refusals import (
     TOO_MANY_HEADERS,
     RefusedError,
 )
-from tlsio.https.protocols.http2.request import RequestStream
-from tlsio.https.protocols.http2.websocket import WebSocketStream
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tlsio.connection.waiters import Waiters
     from tlsio.https.limits import Limits
     from tlsio.https.protocols.connection import Connection
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.fields import RequestHead
     from tlsio.https.protocols.http2.stream import Stream
+    from tlsio.https.protocols.refusals import Refusal
     from tlsio.https.protocols.service import Service
 
 __all__ = ["Http2Protocol"]
@@ -263,13 +266,13 @@ class Http2Protocol(asyncio.Protocol):
             self.log.info("%s, stream %d: the request was reset: %s", self._connection.client_text, stream_id, error)
             self.engine.reset(stream_id, ErrorCodes.PROTOCOL_ERROR)
             self._connection.refused(describe(headers), _BAD_REQUEST)
-        except RefusedError as refusal:
+        except RefusedError as error:
             self.log.info(
-                "%s, stream %d: the request was refused: %d: %s", self._connection.client_text, stream_id, refusal.status, refusal
+                "%s, stream %d: the request was refused: %d: %s", self._connection.client_text, stream_id, error.refusal.status, error
             )
             has_body = (b":method", b"HEAD") not in headers
-            self.answer(stream_id, refusal, is_request_ended=is_ended, has_body=has_body)
-            self._connection.refused(describe(headers), refusal.status)
+            self.answer(stream_id, error.refusal, error.headers, is_request_ended=is_ended, has_body=has_body)
+            self._connection.refused(describe(headers), error.refusal.status)
 
     def _make_stream(self, stream_id: int, head: RequestHead, size: int, *, is_ended: bool) -> Stream:
         """Return the stream of a request, or of a WebSocket (RFC 8441).
@@ -357,7 +360,9 @@ class Http2Protocol(asyncio.Protocol):
         """The server's own headers, such as `date`."""
         return self.service.state.default_headers
 
-    def answer(self, stream_id: int, refusal: RefusedError, *, is_request_ended: bool, has_body: bool = True) -> None:
+    def answer(
+        self, stream_id: int, refusal: Refusal, headers: Sequence[Header] = (), *, is_request_ended: bool, has_body: bool = True
+    ) -> None:
         """Answer a request without the application, and stop the client if it still sends.
 
         A client whose window has no room for the text gets none: nothing is kept for it.
@@ -367,7 +372,7 @@ class Http2Protocol(asyncio.Protocol):
             text = b""
         content = [(b"content-type", b"text/plain; charset=utf-8")] if text else []
         content.append((b"content-length", b"%d" % len(text)))
-        head = [(b":status", b"%d" % refusal.status), *self.default_headers, *refusal.headers, *content]
+        head = [(b":status", b"%d" % refusal.status), *self.default_headers, *headers, *content]
         self.engine.send_headers(stream_id, head, is_ended=not text)
         if text:
             self.engine.send_data(stream_id, text, is_ended=True)

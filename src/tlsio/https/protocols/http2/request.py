@@ -15,8 +15,8 @@ from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.protocols.connection import REFUSED
 from tlsio.https.protocols.http2.engine import ErrorCodes
 from tlsio.https.protocols.http2.fields import response_head, response_headers
-from tlsio.https.protocols.http2.refusals import BODY_TOO_LARGE, SERVER_ERROR, RefusedError
 from tlsio.https.protocols.http2.stream import Stream
+from tlsio.https.protocols.refusals import BODY_TOO_LARGE, SERVER_ERROR
 from tlsio.https.protocols.response import check_body, count_down, has_body
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlsio.https.asgi import Message, Scope
     from tlsio.https.protocols.http2.engine import Header
     from tlsio.https.protocols.http2.protocol import Http2Protocol
+    from tlsio.https.protocols.refusals import Refusal
 
 __all__ = ["RequestStream"]
 
@@ -80,7 +81,7 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.ENHANCE_YOUR_CALM)
         else:
-            self._answer(RefusedError(BODY_TOO_LARGE))
+            self._answer(BODY_TOO_LARGE)
             self.scope[REFUSED] = BODY_TOO_LARGE[0]
             self.end()
 
@@ -207,9 +208,9 @@ class RequestStream(Stream):
         if self._is_started:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._answer(RefusedError(SERVER_ERROR))
+            self._answer(SERVER_ERROR)
             self.is_answered = True
 
-    def _answer(self, refusal: RefusedError) -> None:
+    def _answer(self, refusal: Refusal) -> None:
         has_body = self.scope["method"] != "HEAD"
         self._protocol.answer(self.stream_id, refusal, is_request_ended=self.is_request_ended, has_body=has_body)

@@ -29,8 +29,8 @@ from websockets.server import ServerProtocol
 from tlsio.connection.waiters import wait_in, wake
 from tlsio.https.deadline import Deadline
 from tlsio.https.protocols.http2.engine import ErrorCodes
-from tlsio.https.protocols.http2.refusals import NOT_A_HANDSHAKE, SERVER_ERROR, RefusedError
 from tlsio.https.protocols.http2.stream import ClientDisconnectedError, Stream
+from tlsio.https.protocols.refusals import NOT_A_HANDSHAKE, SERVER_ERROR, RefusedError
 from tlsio.https.protocols.response import check_body, check_status, has_body
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ class WebSocketStream(Stream):
         elif self._is_denied:
             self._protocol.reset(self, ErrorCodes.INTERNAL_ERROR)
         else:
-            self._protocol.answer(self.stream_id, RefusedError(SERVER_ERROR), is_request_ended=True)
+            self._protocol.answer(self.stream_id, SERVER_ERROR, is_request_ended=True)
             self._finish()
 
 
