@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from tlsio.trust.certificate import PeerCertificate
 
-__all__ = ["Chain", "read_chain"]
+__all__ = ["CLOCK_TOLERANCE", "Chain", "read_chain"]
 
 _MAX_CERTIFICATES = 10  # public authorities send two to four
-_TOLERANCE = timedelta(minutes=5)  # between the authority's clock and ours
+CLOCK_TOLERANCE = timedelta(minutes=5)  # between the authority's clock and ours
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Chain:
         if leaf.is_ca:
             raise self._wrong("it is the certificate of a CA")
         begin, end = leaf.not_before, leaf.not_after
-        if begin is None or end is None or not begin - _TOLERANCE <= now < end:
+        if begin is None or end is None or not begin - CLOCK_TOLERANCE <= now < end:
             dates = f"from {print_instant(begin)} to {print_instant(end)}"
             raise self._wrong(f"it is valid {dates}, and it is {print_instant(now)}", hint="Is this machine's clock right?")
 

@@ -8,9 +8,9 @@ import hashlib
 import re
 import sys
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tlsio.acme.client.chain import CLOCK_TOLERANCE
 from tlsio.connection.context.secure_context import SecureContext
 from tlsio.model.errors import ConfigError, TLSError
 from tlsio.model.options.parse import parse_context_options
@@ -29,7 +29,6 @@ __all__ = ["Certificate"]
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END \1-----\r?\n?")
 _KINDS = {"DNS", "IP Address"}
 _MAX_CHAIN = 10  # certificates; real chains have two to four
-_TOLERANCE = timedelta(minutes=5)  # between the issuer's clock and ours, as in `acme.client.chain`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +116,7 @@ class Certificate:
     @property
     def valid_from(self) -> datetime:
         """From when on it is used: five minutes before its notBefore, because clocks differ."""
-        return self.not_before - _TOLERANCE
+        return self.not_before - CLOCK_TOLERANCE
 
     def is_valid(self, now: datetime) -> bool:
         """Tell whether clients accept it by its dates."""

@@ -74,7 +74,7 @@ def take(account: Account) -> None:
     if account.uid and 0 in os.getresuid():
         raise ConfigError("The rights of root were not dropped", code="ERR_HTTPS_ACCOUNT")
     # What this server and its application keep in the home would be looked for in root's. Another
-    # folder was chosen by whoever started it, and stays.
+    # folder is the choice of whoever started the process, and stays.
     with suppress(KeyError):
         move_home(pwd.getpwuid(0).pw_dir, pwd.getpwuid(account.uid).pw_dir)
 

@@ -53,7 +53,7 @@ class Backend:
         """Lend a connection for one request. It is closed unless both have ended in order.
 
         Raises:
-            BackendError: there is no connection.
+            BackendError: the backend cannot be reached.
         """
         connection = self._take() or BackendConnection(await self._connect(), self._read_timeout)
         try:

@@ -45,7 +45,7 @@ def forwarded_headers(scope: Scope) -> Headers:
 
 
 def _certificate_headers(tls: TLSExtension) -> Headers:
-    """Return what the backend is told of the client's certificate."""
+    """Return the headers that name the client's certificate."""
     socket = tls.socket
     certificate = socket.get_peer_certificate()
     if certificate is None:

@@ -284,7 +284,7 @@ class ProxyListener:
 
 
 def _key(made: socket.socket) -> str:
-    """Return for whom a connection counts: an IPv4 address, or the first 64 bits of an IPv6 one.
+    """Return the client that a connection is counted for: an IPv4 address, or an IPv6 network.
 
     A customer gets at least 64 bits of addresses (RFC 6177), so they count as one; as in the gate.
     """
