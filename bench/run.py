@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,12 +65,15 @@ def transfer(size: int) -> dict[str, float | str]:
 
 # fmt: off
 ROWS = [
-    Row(name="full-1.3-ecdsa", title="full handshake, TLS 1.3, ECDSA", load="handshake", limit=1.15),
+    Row(name="full-1.3-ecdsa", title='full handshake, TLS 1.3, ECDSA, `on("data")`', load="handshake", limit=1.10),
+    Row(name="full-1.3-ecdsa-await", title="full handshake, TLS 1.3, ECDSA, `await read`", load="handshake", server="--style await"),
     Row(name="full-1.3-rsa", title="full handshake, TLS 1.3, RSA", load="handshake", limit=1.10, certificate="rsa"),
-    Row(name="full-1.2", title="full handshake, TLS 1.2", load="handshake --tls 1.2", limit=1.20),
+    Row(name="full-1.2", title='full handshake, TLS 1.2, `on("data")`', load="handshake --tls 1.2", limit=1.10),
+    Row(name="full-1.2-await", title="full handshake, TLS 1.2, `await read`", load="handshake --tls 1.2", server="--style await"),
     Row(name="mutual-1.3", title="mutual TLS 1.3", load="handshake", limit=1.10, mutual=True),
-    Row(name="resume-1.3", title="resumption by ticket, TLS 1.3", load="resume", limit=1.25),
-    Row(name="resume-1.2", title="resumption by ticket, TLS 1.2", load="resume --tls 1.2", limit=1.35),
+    Row(name="resume-1.3", title='resumption by ticket, TLS 1.3, `on("data")`', load="resume", limit=1.15),
+    Row(name="resume-1.3-await", title="resumption by ticket, TLS 1.3, `await read`", load="resume", server="--style await"),
+    Row(name="resume-1.2", title="resumption by ticket, TLS 1.2", load="resume --tls 1.2", limit=1.15),
     Row(name="stored-1.3", title="resumption from a store in memory, TLS 1.3", load="resume", limit=1.25,
         reference="--store", server="--store memory"),
     Row(name="stored-1.2", title="resumption by id from a store in memory, TLS 1.2", load="resume --tls 1.2", limit=1.35,
@@ -79,15 +82,19 @@ ROWS = [
         load="resume --connections 64", against="--store memory", server="--store redis"),
     Row(name="redis-1.2", title="resumption by id from Redis, TLS 1.2, 64 at a time, against the store in memory", limit=2.0,
         load="resume --tls 1.2 --connections 64", against="--store memory", server="--store redis"),
-    Row(name="echo-64-over-64", title='echo 64 B over 64 connections, `on("data")`', unit="message", limit=1.25,
+    Row(name="echo-64-over-64", title='echo 64 B over 64 connections, `on("data")`', unit="message", limit=1.15,
         load="echo --connections 64"),
-    Row(name="echo-64-over-64-await", title="echo 64 B over 64 connections, `await read`", unit="message", limit=1.7,
+    Row(name="echo-64-over-64-await", title="echo 64 B over 64 connections, `await read`", unit="message",
         load="echo --connections 64", server="--style await"),
     Row(name="echo-64-over-1", title='echo 64 B over 1 connection, `on("data")`', unit="message", limit=1.25,
         load="echo --connections 1"),
-    Row(name="echo-64-over-1000", title='echo 64 B over 1,000 connections, `on("data")`', unit="message", limit=1.25,
+    Row(name="echo-64-over-1-await", title="echo 64 B over 1 connection, `await read`", unit="message",
+        load="echo --connections 1", server="--style await"),
+    Row(name="echo-64-over-1000", title='echo 64 B over 1,000 connections, `on("data")`', unit="message", limit=1.15,
         load="echo --connections 1000"),
-    Row(name="echo-16k-over-16", title="echo 16 KiB over 16 connections", unit="message", limit=1.15,
+    Row(name="echo-64-over-1000-await", title="echo 64 B over 1,000 connections, `await read`", unit="message",
+        load="echo --connections 1000", server="--style await"),
+    Row(name="echo-16k-over-16", title="echo 16 KiB over 16 connections", unit="message", limit=1.10,
         load="echo --connections 16 --bytes 16384"),
     Row(name="download-1g", title="download 1 GiB, against gathered sends", limit=1.15, reference="--gather",
         load=f"download --connections 1 --bytes {1024 * MIB}", **transfer(1024 * MIB)),
@@ -95,14 +102,16 @@ ROWS = [
         load=f"download --connections 64 --bytes {16 * MIB}", **transfer(16 * MIB)),
     Row(name="upload-1g", title="upload 1 GiB", limit=1.25,
         load=f"upload --connections 1 --bytes {1024 * MIB}", **transfer(1024 * MIB)),
-    Row(name="idle", title="resident memory per idle connection", unit="KiB", limit=1.25, load="idle --connections 5000"),
+    Row(name="idle", title='resident memory per idle connection, `on("data")`', unit="KiB", limit=1.18, load="idle --connections 5000"),
+    Row(name="idle-await", title="resident memory per idle connection, with a task that reads", unit="KiB", limit=1.18,
+        load="idle --connections 5000", server="--style await"),
 ]
 # fmt: on
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one operation cost the server: microseconds of CPU, or KiB for the row of idle connections."""
+    """What one operation cost the server: microseconds of CPU, or KiB for the rows of idle connections."""
 
     amount: float
     others: float  # cores that other programs used during the run
@@ -163,6 +172,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each row; a round restarts both servers (5)")
     parser.add_argument("--seconds", type=float, default=2, help="measured part of handshakes, echoes and silence (2)")
     parser.add_argument("--warm-up", type=float, default=1, help="seconds before it (1)")
+    parser.add_argument("--slices", type=int, default=5, help="parts of a round; the two servers take turns (5)")
     parser.add_argument("--cpus", default="0,1", metavar="SERVER,LOAD", help="where each is pinned (0,1)")
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="our server's event loop (uvloop)")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a row exceeds its limit")
@@ -194,11 +204,11 @@ def make_certificates(folder: Path) -> None:
 
 
 def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
-    """Run the rounds of one row: the two servers take turns, so that a slow minute of the machine affects both."""
+    """Run the rounds of one row."""
     identity = ["--cert", str(folder / f"{row.certificate}.pem"), "--key", str(folder / f"{row.certificate}.key")]
     trust = ["--ca", str(folder / "ca.pem")] if row.mutual else []
     client = ["--cert", str(folder / "client.pem"), "--key", str(folder / "client.key")] if row.mutual else []
-    times = ["--seconds", str(options.seconds), "--warm-up", str(options.warm_up)]
+    times = ["--seconds", str(options.seconds / options.slices), "--warm-up", str(options.warm_up / options.slices)]
     pinned_server, pinned_load = (["taskset", "--cpu-list", cpu] for cpu in options.cpus)
 
     load = [*pinned_load, str(BUILT / "load"), *shlex.split(row.load), *times, *client]
@@ -207,26 +217,49 @@ def measure(row: Row, options: argparse.Namespace, folder: Path) -> Result:
     if row.against:
         reference = [*ours, *row.against.split()]
     ours += row.server.split()
+    servers = [[*reference, *identity, *trust], [*ours, *identity, *trust]]
     result = Result(row, [], [])
     for _ in range(options.rounds):
-        result.reference.append(run_once(row, [*reference, *identity, *trust], load))
-        result.ours.append(run_once(row, [*ours, *identity, *trust], load))
+        for costs, cost in zip((result.reference, result.ours), run_round(row, servers, load, options.slices), strict=True):
+            costs.append(cost)
     return result
 
 
-def run_once(row: Row, server: list[str], load: list[str]) -> Cost:
-    """Start a new server, run the load, and return the cost of one operation."""
-    with started(server) as serving:
-        ready = serving.stdout.readline().split()
-        if ready[:1] != ["READY"]:
-            raise SystemExit(f"The server did not start: {shlex.join(server)}")
-        with started([*load, "--server", str(serving.pid), "--port", ready[1]]) as loading:
-            answer, _ = loading.communicate(timeout=PATIENCE)
+def run_round(row: Row, servers: list[list[str]], load: list[str], slices: int) -> list[Cost]:
+    """Start both servers and load them in turns; return what one operation cost each."""
+    slices = 1 if row.unit == "KiB" else slices  # a second load would find the memory of the first
+    costs: list[list[Cost]] = [[], []]
+    with ExitStack() as stack:
+        serving = [stack.enter_context(started(server)) for server in servers]
+        ports = [ready_port(process) for process in serving]
+        for turn in range(slices):
+            for which in (0, 1) if turn % 2 else (1, 0):
+                told = run_load([*load, "--server", str(serving[which].pid), "--port", ports[which]])
+                costs[which].append(cost_of(row, told))
+    return [Cost(statistics.median(cost.amount for cost in each), max(cost.others for cost in each)) for each in costs]
+
+
+def ready_port(serving: subprocess.Popen[str]) -> str:
+    """Return the port of a server that has started."""
+    ready = serving.stdout.readline().split()
+    if ready[:1] != ["READY"]:
+        raise SystemExit(f"The server did not start: {shlex.join(serving.args)}")
+    return ready[1]
+
+
+def run_load(command: list[str]) -> dict[str, float]:
+    """Run the load generator and return what it measured."""
+    with started(command) as loading:
+        answer, _ = loading.communicate(timeout=PATIENCE)
     if loading.returncode:
-        raise SystemExit(f"The load generator failed: {shlex.join(load)}")
-    told = json.loads(answer)
+        raise SystemExit(f"The load generator failed: {shlex.join(command)}")
+    return json.loads(answer)
+
+
+def cost_of(row: Row, told: dict[str, float]) -> Cost:
+    """Return the cost of one operation of a row."""
     others = told["others_cpu"] / told["seconds"]
-    if row.name == "idle":
+    if row.unit == "KiB":
         return Cost(told["resident_kib"] / told["connections"], others)
     return Cost(told["server_cpu"] * 1e6 / (told["operations"] * row.operations_each), others)
 
@@ -277,7 +310,7 @@ def markdown(results: list[Result]) -> str:
     ]
     for result in results:
         row, ratios = result.row, result.ratios
-        unit = "KiB" if row.name == "idle" else f"µs per {row.unit}"
+        unit = "KiB" if row.unit == "KiB" else f"µs per {row.unit}"
         limit = "" if row.limit is None else f"{row.limit:.2f}{' **missed**' if result.is_over else ''}"
         cells = [row.title, f"{median(result.reference):.2f} {unit}", f"{median(result.ours):.2f}", f"**{result.ratio:.2f}**"]
         lines.append(f"| {' | '.join([*cells, f'{min(ratios):.2f}-{max(ratios):.2f}', limit])} |")
