@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import sys
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -23,10 +24,13 @@ from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _LIBC = ctypes.CDLL(None)
+# Seconds. A process without connections has tasks from time to time: every few seconds ticket keys are read, which takes up to eight
+# commands of Redis. A task that never ends is still running after this, on any machine.
+_PASSING = 10.0
 # The column `st` of /proc/net/tcp: include/net/tcp_states.h of Linux.
 _STATES = dict(
     enumerate(
@@ -89,8 +93,30 @@ def count_tasks() -> int:
     return len(asyncio.all_tasks()) - 1
 
 
-def take_sample(redis_port: int = 0) -> dict[str, Any]:
-    """Collect garbage, give freed memory back to the kernel, and count what is left."""
+def describe_tasks() -> list[str]:
+    """Return the name of each task of the running loop, except the caller's, and the lines at which it waits, the outermost first."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return sorted(f"{one.get_name()} ({' > '.join(_lines(one.get_coro()))})" for one in others)
+
+
+def _lines(awaited: Any) -> Iterator[str]:
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:  # a future, or an iterator of C
+            break
+        yield f"{awaited.__qualname__}, {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+async def take_sample(redis_port: int = 0) -> dict[str, Any]:
+    """Wait for tasks that end soon, collect garbage, give freed memory back to the kernel, and count what is left."""
+    deadline = time.monotonic() + _PASSING
+    while count_tasks() and time.monotonic() < deadline:  # noqa: ASYNC110 - all tasks at rest is no event
+        await asyncio.sleep(0.01)
+    return _count(redis_port)
+
+
+def _count(redis_port: int) -> dict[str, Any]:
     for _ in range(3):  # what a finalizer lets go of is found by the next pass
         gc.collect()
     _LIBC.malloc_trim(0)
@@ -103,6 +129,7 @@ def take_sample(redis_port: int = 0) -> dict[str, Any]:
         "descriptors": sum(1 for _ in _DESCRIPTORS.iterdir()) - 1 - redis_sockets,  # one is the listing itself
         "redis_sockets": redis_sockets,
         "tasks": count_tasks(),
+        "running": "; ".join(describe_tasks()),
         "sockets": kinds[TLSSocket],
         "natives": kinds[Connection],
         "contexts": kinds[SecureContext],
