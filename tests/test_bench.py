@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -111,6 +113,11 @@ class TestStorm:
         assert sum(row.startswith("| tlsio, ") for row in rows) >= 2
 
 
+def by_state(sample: dict[str, Any]) -> Counter[str]:
+    """Return the numbers of sockets in a sample of the soak."""
+    return Counter({state: int(count) for state, count in (one.split("=") for one in sample["states"].split())})
+
+
 class TestSoak:
     """The verdict on an hour of load, and a short run."""
 
@@ -178,6 +185,21 @@ class TestSoak:
         tasks = {"tasks": lambda _thousands: 1, "running": lambda _thousands: "Task-1, serve at server.py:7 in echo"}
         [wrong] = verdict.judge(self.hour(verdict, cycles=1, **tasks))
         assert wrong == "server, cycle 1: 1 tasks were left: Task-1, serve at server.py:7 in echo"
+
+    async def test_sample_counts_the_sockets_of_its_process(self, load: Callable[[str], ModuleType]) -> None:
+        """A duplicate is the same socket; those that lead to Redis are not among the descriptors."""
+        probe = load("soak/probe")
+        before = await probe.take_sample()
+        with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as kept:
+            kept.enter_context(listening.dup())
+            port = listening.getsockname()[1]
+            clients = [kept.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3)]
+            accepted = [kept.enter_context(listening.accept()[0]) for _ in clients]
+            accepted[0].shutdown(socket.SHUT_WR)
+            seen = await probe.take_sample(redis_port=port)
+        assert by_state(seen) - by_state(before) == {"listen": 1, "established": 2, "fin-wait-2": 1}
+        assert seen["redis_sockets"] == 3
+        assert seen["descriptors"] - before["descriptors"] == 5  # the listener, its duplicate, and what it accepted
 
     async def test_sample_waits_for_a_task_that_ends(self, load: Callable[[str], ModuleType]) -> None:
         """So a refresh of ticket keys does not fail a soak."""

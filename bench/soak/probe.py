@@ -12,6 +12,7 @@ import gc
 import json
 import os
 import resource
+import socket
 import sys
 import time
 import warnings
@@ -31,7 +32,7 @@ _LIBC = ctypes.CDLL(None)
 # Seconds. A process without connections has tasks from time to time: every few seconds ticket keys are read, which takes up to eight
 # commands of Redis. A task that never ends is still running after this, on any machine.
 _PASSING = 10.0
-# The column `st` of /proc/net/tcp: include/net/tcp_states.h of Linux.
+# `tcpi_state` of TCP_INFO: include/net/tcp_states.h of Linux.
 _STATES = dict(
     enumerate(
         [
@@ -155,20 +156,31 @@ def _heap_in_use() -> int:
 
 
 def _own_sockets(redis_port: int) -> tuple[Counter[str], int]:
-    """Return this process's TCP sockets by state, and how many lead to Redis: its client keeps as many as it likes."""
-    own = set()
+    """Return this process's TCP sockets by state, and how many lead to Redis: its client keeps as many as it likes.
+
+    Each is asked itself: /proc/net/tcp shows some twice while other connections come and go.
+    """
+    own = {}  # by inode, because each handshake thread listens on a duplicate
     for descriptor in _DESCRIPTORS.iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own
-            own.add(str(descriptor.readlink()))
+            own[descriptor.readlink().name] = int(descriptor.name)
     states: Counter[str] = Counter()
     redis_sockets = 0
-    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            if f"socket:[{fields[9]}]" not in own:
+    for name, number in own.items():
+        if not name.startswith("socket:"):
+            continue
+        with socket.socket(fileno=os.dup(number)) as one:
+            if one.family not in {socket.AF_INET, socket.AF_INET6}:
                 continue
-            if redis_port and int(fields[2].split(":")[1], 16) == redis_port:
+            if redis_port and _port_of_peer(one) == redis_port:
                 redis_sockets += 1
             else:
-                states[_STATES[int(fields[3], 16)]] += 1
+                states[_STATES[one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]] += 1
     return states, redis_sockets
+
+
+def _port_of_peer(one: socket.socket) -> int:
+    try:
+        return int(one.getpeername()[1])
+    except OSError:  # it listens, or has been reset
+        return 0
