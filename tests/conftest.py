@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import hypothesis
 import pytest
 
 from loops import LOOPS, open_descriptors, warm_up
@@ -27,6 +28,10 @@ from watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+
+# On a busy machine an example may take any time; the limits below count.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 TEST_TIMEOUT = 30.0
 SLOW_TEST_TIMEOUT = 300.0

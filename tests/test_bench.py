@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import random
+import re
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -109,6 +113,11 @@ class TestStorm:
         assert sum(row.startswith("| tlsio, ") for row in rows) >= 2
 
 
+def by_state(sample: dict[str, Any]) -> Counter[str]:
+    """Return the numbers of sockets in a sample of the soak."""
+    return Counter({state: int(count) for state, count in (one.split("=") for one in sample["states"].split())})
+
+
 class TestSoak:
     """The verdict on an hour of load, and a short run."""
 
@@ -119,9 +128,9 @@ class TestSoak:
 
     def hour(self, verdict: ModuleType, cycles: int = 60, served: float = 3.0, **quantities: Callable[[float], Any]) -> list[Any]:
         """Make the samples of a run, quiet but for what is given as functions of the thousands of connections served."""
-        none = dict.fromkeys(("connections", "sockets", "natives", "held", "redis_sockets"), 0)
-        flat = {"resident": 60_000.0, "heap": 20_000.0, "blocks": 150_000, "descriptors": 13, "tasks": 2, "contexts": 19}
-        rest = {"held_cpu": 0.001, "idle_cpu": 0.001, "states": "", "process": "server"}
+        none = dict.fromkeys(("connections", "tasks", "sockets", "natives", "held", "redis_sockets"), 0)
+        flat = {"resident": 60_000.0, "heap": 20_000.0, "blocks": 150_000, "descriptors": 13, "contexts": 19}
+        rest = {"held_cpu": 0.001, "idle_cpu": 0.001, "running": "", "states": "", "process": "server"}
         return [
             verdict.Sample(
                 **{**none, **flat, **rest, **{name: of(cycle * served) for name, of in quantities.items()}},
@@ -170,6 +179,52 @@ class TestSoak:
         usual = getattr(self.hour(verdict, cycles=1)[0], quantity)
         [wrong] = verdict.judge(self.hour(verdict, **{quantity: lambda thousands: usual + (thousands == 60)}))
         assert wrong.startswith(f"server, cycle 20: {usual + 1} ")
+
+    def test_task_that_is_left_is_described(self, verdict: ModuleType) -> None:
+        """Its number alone does not lead to it."""
+        tasks = {"tasks": lambda _thousands: 1, "running": lambda _thousands: "Task-1, serve at server.py:7 in echo"}
+        [wrong] = verdict.judge(self.hour(verdict, cycles=1, **tasks))
+        assert wrong == "server, cycle 1: 1 tasks were left: Task-1, serve at server.py:7 in echo"
+
+    async def test_sample_counts_the_sockets_of_its_process(self, load: Callable[[str], ModuleType]) -> None:
+        """A duplicate is the same socket; those that lead to Redis are not among the descriptors."""
+        probe = load("soak/probe")
+        before = await probe.take_sample()
+        with socket.create_server(("127.0.0.1", 0)) as listening, contextlib.ExitStack() as kept:
+            kept.enter_context(listening.dup())
+            port = listening.getsockname()[1]
+            clients = [kept.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3)]
+            accepted = [kept.enter_context(listening.accept()[0]) for _ in clients]
+            accepted[0].shutdown(socket.SHUT_WR)
+            seen = await probe.take_sample(redis_port=port)
+        assert by_state(seen) - by_state(before) == {"listen": 1, "established": 2, "fin-wait-2": 1}
+        assert seen["redis_sockets"] == 3
+        assert seen["descriptors"] - before["descriptors"] == 5  # the listener, its duplicate, and what it accepted
+
+    async def test_sample_waits_for_a_task_that_ends(self, load: Callable[[str], ModuleType]) -> None:
+        """So a refresh of ticket keys does not fail a soak."""
+        task = asyncio.create_task(asyncio.sleep(0.05))
+        seen = await load("soak/probe").take_sample()
+        assert (seen["tasks"], seen["running"]) == (0, "")
+        assert task.done()
+
+    async def test_sample_shows_where_a_task_waits(self, load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Line by line, after a while in which it has not ended."""
+        probe = load("soak/probe")
+        monkeypatch.setattr(probe, "_PASSING", 0.05)
+
+        async def inner() -> None:
+            await asyncio.Event().wait()
+
+        async def outer() -> None:
+            await inner()
+
+        task = asyncio.create_task(outer(), name="a task")
+        seen = await probe.take_sample()
+        task.cancel()
+        assert seen["tasks"] == 1
+        places = re.sub(r":\d+", "", seen["running"])
+        assert places == f"a task ({outer.__qualname__}, test_bench.py > {inner.__qualname__}, test_bench.py > Event.wait, locks.py)"
 
     @pytest.mark.parametrize("quantity", ["idle_cpu", "held_cpu"])
     @pytest.mark.parametrize(("used", "passes"), [(0.02, True), (0.021, False)])

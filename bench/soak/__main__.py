@@ -174,10 +174,9 @@ class Soak:
     async def _settle(self) -> None:
         """Wait for connections that end by themselves; the sample then shows those that did not."""
         start = time.monotonic()
-        most = next((one.tasks for one in self.samples if one.process == "server"), None)
         while (waited := time.monotonic() - start) < PATIENCE:
             state = await self.server.ask("state")
-            if not state["connections"] and (most is None or state["tasks"] <= most):
+            if not state["connections"] and not state["tasks"]:
                 break
             await asyncio.sleep(0.1)
         self.settled = waited

@@ -64,7 +64,7 @@ class Clients:
 
     async def sample(self) -> dict[str, Any]:
         """Say what is held."""
-        return {**take_sample(), "connections": len(self._held), "complaints": self._complaints.take()}
+        return {**await take_sample(), "connections": len(self._held), "complaints": self._complaints.take()}
 
     async def state(self) -> dict[str, Any]:
         """Say what is still going on."""

@@ -12,7 +12,9 @@ import gc
 import json
 import os
 import resource
+import socket
 import sys
+import time
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -23,11 +25,14 @@ from tlsio.connection.socket.tls_socket import TLSSocket
 from tlsio.native._core import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _LIBC = ctypes.CDLL(None)
-# The column `st` of /proc/net/tcp: include/net/tcp_states.h of Linux.
+# Seconds. A process without connections has tasks from time to time: every few seconds ticket keys are read, which takes up to eight
+# commands of Redis. A task that never ends is still running after this, on any machine.
+_PASSING = 10.0
+# `tcpi_state` of TCP_INFO: include/net/tcp_states.h of Linux.
 _STATES = dict(
     enumerate(
         [
@@ -89,8 +94,30 @@ def count_tasks() -> int:
     return len(asyncio.all_tasks()) - 1
 
 
-def take_sample(redis_port: int = 0) -> dict[str, Any]:
-    """Collect garbage, give freed memory back to the kernel, and count what is left."""
+def describe_tasks() -> list[str]:
+    """Return the name of each task of the running loop, except the caller's, and the lines at which it waits, the outermost first."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return sorted(f"{one.get_name()} ({' > '.join(_lines(one.get_coro()))})" for one in others)
+
+
+def _lines(awaited: Any) -> Iterator[str]:
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:  # a future, or an iterator of C
+            break
+        yield f"{awaited.__qualname__}, {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+
+async def take_sample(redis_port: int = 0) -> dict[str, Any]:
+    """Wait for tasks that end soon, collect garbage, give freed memory back to the kernel, and count what is left."""
+    deadline = time.monotonic() + _PASSING
+    while count_tasks() and time.monotonic() < deadline:  # noqa: ASYNC110 - all tasks at rest is no event
+        await asyncio.sleep(0.01)
+    return _count(redis_port)
+
+
+def _count(redis_port: int) -> dict[str, Any]:
     for _ in range(3):  # what a finalizer lets go of is found by the next pass
         gc.collect()
     _LIBC.malloc_trim(0)
@@ -103,6 +130,7 @@ def take_sample(redis_port: int = 0) -> dict[str, Any]:
         "descriptors": sum(1 for _ in _DESCRIPTORS.iterdir()) - 1 - redis_sockets,  # one is the listing itself
         "redis_sockets": redis_sockets,
         "tasks": count_tasks(),
+        "running": "; ".join(describe_tasks()),
         "sockets": kinds[TLSSocket],
         "natives": kinds[Connection],
         "contexts": kinds[SecureContext],
@@ -128,20 +156,31 @@ def _heap_in_use() -> int:
 
 
 def _own_sockets(redis_port: int) -> tuple[Counter[str], int]:
-    """Return this process's TCP sockets by state, and how many lead to Redis: its client keeps as many as it likes."""
-    own = set()
+    """Return this process's TCP sockets by state, and how many lead to Redis: its client keeps as many as it likes.
+
+    Each is asked itself: /proc/net/tcp shows some twice while other connections come and go.
+    """
+    own = {}  # by inode, because each handshake thread listens on a duplicate
     for descriptor in _DESCRIPTORS.iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own
-            own.add(str(descriptor.readlink()))
+            own[descriptor.readlink().name] = int(descriptor.name)
     states: Counter[str] = Counter()
     redis_sockets = 0
-    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
-        for line in Path(table).read_text(encoding="ascii").splitlines()[1:]:
-            fields = line.split()
-            if f"socket:[{fields[9]}]" not in own:
+    for name, number in own.items():
+        if not name.startswith("socket:"):
+            continue
+        with socket.socket(fileno=os.dup(number)) as one:
+            if one.family not in {socket.AF_INET, socket.AF_INET6}:
                 continue
-            if redis_port and int(fields[2].split(":")[1], 16) == redis_port:
+            if redis_port and _port_of_peer(one) == redis_port:
                 redis_sockets += 1
             else:
-                states[_STATES[int(fields[3], 16)]] += 1
+                states[_STATES[one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]] += 1
     return states, redis_sockets
+
+
+def _port_of_peer(one: socket.socket) -> int:
+    try:
+        return int(one.getpeername()[1])
+    except OSError:  # it listens, or has been reset
+        return 0

@@ -188,7 +188,8 @@ class Servers:
     async def sample(self) -> dict[str, Any]:
         """Say what is held, what was served and what went wrong."""
         served = sum(server.stats().accepted for server in self._all) + self._upgraded
-        return {**take_sample(self._redis_port), **await self.state(), "served": served, "complaints": self._complaints.take()}
+        seen = await take_sample(self._redis_port)
+        return {**seen, **await self.state(), "served": served, "complaints": self._complaints.take()}
 
     async def reload(self) -> dict[str, Any]:
         """Change certificates, names and keys under load."""

@@ -22,8 +22,13 @@ LEAST_OF_PART = 4
 # Thousands. Caches and heaps have not found their size before: after 5,000 connections all memory still grows.
 LEAST_SERVED = 10.0
 # What must be the same after every cycle, and what must be none.
-CONSTANT = {"descriptors": "descriptors", "tasks": "tasks"}
-NONE_LEFT = {"connections": "open connections", "sockets": "TLSSocket objects", "natives": "Connection objects of the engine"}
+CONSTANT = {"descriptors": "descriptors"}
+NONE_LEFT = {
+    "connections": "open connections",
+    "tasks": "tasks",
+    "sockets": "TLSSocket objects",
+    "natives": "Connection objects of the engine",
+}
 # For each 1,000 connections. Resident memory goes up and down by 2 MiB, which makes some 35 KiB of slope in a part of an hour; it is there
 # for what the other two do not see, mappings and holes. What malloc has given out moves by 10 KiB: an object of 32 bytes that every
 # tenth connection leaks is 3.1 KiB.
@@ -52,6 +57,7 @@ class Sample:
         descriptors: Without those that lead to Redis, of which its client keeps as many as it likes.
         idle_cpu: Share of a core that was used without any connection.
         held_cpu: Share of a core that was used with `held` silent ones.
+        running: What the tasks are and where they wait.
         states: Sockets by the kernel's state.
     """
 
@@ -72,6 +78,7 @@ class Sample:
     held: int
     held_cpu: float
     idle_cpu: float
+    running: str
     states: str
 
 
@@ -102,7 +109,7 @@ def _judge_leftovers(samples: Sequence[Sample]) -> list[str]:
     wrong = []
     for one in samples:
         wrong += [
-            f"{one.process}, cycle {one.cycle}: {getattr(one, quantity)} {title} were left"
+            f"{one.process}, cycle {one.cycle}: {getattr(one, quantity)} {title} were left{_running(one, quantity)}"
             for quantity, title in NONE_LEFT.items()
             if getattr(one, quantity)
         ]
@@ -112,6 +119,10 @@ def _judge_leftovers(samples: Sequence[Sample]) -> list[str]:
             if getattr(one, quantity) != getattr(samples[0], quantity)
         ]
     return wrong
+
+
+def _running(one: Sample, quantity: str) -> str:
+    return f": {one.running}" if quantity == "tasks" else ""
 
 
 def _judge_cpu(samples: Sequence[Sample]) -> list[str]:

@@ -752,6 +752,29 @@ static void eviction_takes_who_has_no_owner(void) {
     world_free(&w);
 }
 
+/* A server that closes at once has still sent the alert. */
+static void end_leaves_failures_to_their_report(void) {
+    world w;
+    world_make(&w, TLS1_3_VERSION, 0);
+    int bad = dial(w.port), silent = dial(w.port);
+    send(bad, "SSH-2.0-x\r\n", 11, MSG_NOSIGNAL);
+    turns(&w, 1);                                       /* accepted; the next turn fails it */
+    usleep(1000);
+    tio_reactor_poll(w.r);
+    tio_reactor_work(w.r);
+    tio_reactor_end(w.r, &w.gate);
+    CHECK_INT(w.gate.open, 0);
+    tio_notice notice;
+    CHECK_INT(tio_reactor_next_notice(w.r, &notice), 1);
+    CHECK(notice.what & TIO_NOTICE_FAILED && notice.gate == &w.gate);
+    tio_reactor_discard(notice.conn);
+    CHECK_INT(tio_reactor_next_notice(w.r, &notice), 0);
+    close(bad);
+    close(silent);
+    turns(&w, 3);
+    world_free(&w);
+}
+
 /* The gate may be gone before its notices are read. */
 static void eviction_takes_back_the_gates_notices(void) {
     world w;
@@ -864,6 +887,7 @@ void reactor_tests(void) {
     RUN(a_forked_child_leaves_the_parents_registrations);
     RUN(a_reactor_freed_in_the_middle_of_everything);
     RUN(eviction_takes_who_has_no_owner);
+    RUN(end_leaves_failures_to_their_report);
     RUN(eviction_takes_back_the_gates_notices);
     RUN(every_allocation_of_a_turn_fails);
 }

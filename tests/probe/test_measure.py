@@ -98,27 +98,24 @@ async def test_server_that_refuses_a_later_connection_keeps_none_open() -> None:
     """The echoes need three connections at once, and the server takes two more."""
     who = good()
     steps: list[Progress] = []
-    ended = [asyncio.Event(), asyncio.Event()]
     echoing: list[tlsio.TLSSocket] = []
 
-    async def serve(sock: tlsio.TLSSocket) -> None:
-        place = len(echoing)
-        if steps:
+    def choose(_name: str, sock: tlsio.TLSSocket) -> None:
+        if len(echoing) == 2:
+            raise tlsio.HandshakeError(alert="access_denied")
+        if steps:  # the handshakes have been measured
             echoing.append(sock)
-        if len(echoing) == len(ended):
-            server.close()
-        try:
-            async for chunk in sock:
-                await sock.send(chunk)
-        finally:
-            if steps:
-                ended[place].set()
 
-    async with tlsio.serve(serve, 0, "127.0.0.1", cert=who.chain_pem, key=who.key_pem) as server:
+    async def serve(sock: tlsio.TLSSocket) -> None:
+        async for chunk in sock:
+            await sock.send(chunk)
+
+    async with tlsio.serve(serve, 0, "127.0.0.1", cert=who.chain_pem, key=who.key_pem, sni_callback=choose) as server:
         seen = await probe.measure("localhost", server.port, seconds=0.05, concurrency=3, ca=CA, on_progress=steps.append)
         async with asyncio.timeout(5):
-            for one in ended:
-                await one.wait()
+            for one in echoing:
+                await one.wait_closed()
+    assert len(echoing) == 2
     assert seen.echoes is not None
     assert (seen.echoes.count, seen.echoes.failures) == (0, 1)
 

@@ -341,4 +341,5 @@ cdef extern from "engine.h" nogil:
     void tio_reactor_resume(tio_reactor *, tio_conn *)
     void tio_reactor_drop(tio_reactor *, tio_conn *, int)
     void tio_reactor_discard(tio_conn *)
+    void tio_reactor_end(tio_reactor *, tio_gate *)
     void tio_reactor_evict(tio_reactor *, tio_gate *)

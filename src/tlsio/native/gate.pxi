@@ -166,7 +166,7 @@ cdef class Gate:
             if tio_in_psk_callback():
                 self.reactor.later(self._evict_late)
                 return
-            tio_reactor_evict(self.reactor.r, &self.gate)
+            tio_reactor_end(self.reactor.r, &self.gate)
             self.reactor._close_if_empty()
 
     def _evict_late(self):

@@ -107,7 +107,8 @@ async def test_handshakes_are_done_while_the_loop_is_blocked() -> None:
         await asyncio.to_thread(visitor.join)
 
 
-async def test_close_reports_what_its_threads_have_found() -> None:
+@pytest.mark.parametrize("seconds", [None, 0], ids=["patient", "at once"])
+async def test_close_reports_what_its_threads_have_found(seconds: float | None) -> None:
     """A failed handshake that the loop has not seen when the server is closed is counted and emitted before the end."""
     failed: list[Any] = []
     server = tlsio.create_server(greet, **options())
@@ -117,9 +118,10 @@ async def test_close_reports_what_its_threads_have_found() -> None:
         raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert stdlib_peer.alert_in(raw.recv(100)) == 10  # the loop does not run meanwhile
         assert server.connections == 1
-        server.close()
+        server.close(seconds)
         await server.wait_closed()
     assert failed == ["ERR_SSL_HTTP_REQUEST"]
+    assert server.connections == 0
 
 
 async def test_handshake_goes_on_when_the_server_stops_listening() -> None:

@@ -421,13 +421,19 @@ static void wake_listeners(tio_reactor *r, const tio_gate *g) {
     }
 }
 
-void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
+static void evict(tio_reactor *r, tio_gate *g, int reported_only) {
     for (uint32_t i = 0; i < r->size; i++) {
         tio_conn *c = r->table[i]->conn;
-        if (c && c->gate == g && !c->owner) tio_reactor_discard(c);
+        if (!c || c->gate != g || c->owner) continue;
+        if (reported_only && r->table[i]->notices & TIO_NOTICE_FAILED) continue;
+        tio_reactor_discard(c);
     }
     tio_linger_forget(r, g);
 }
+
+void tio_reactor_end(tio_reactor *r, tio_gate *g) { evict(r, g, 1); }
+
+void tio_reactor_evict(tio_reactor *r, tio_gate *g) { evict(r, g, 0); }
 
 int tio_reactor_accept_on(tio_reactor *r, tio_gate *g, int fd) {
     tio_slot *s = tio_slot_new(r, TIO_LISTENER, fd);

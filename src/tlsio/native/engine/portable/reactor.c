@@ -38,4 +38,5 @@ int tio_reactor_add(tio_reactor *r, tio_conn *c, int fd) { (void)r, (void)c, (vo
 void tio_reactor_update(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
 void tio_reactor_resume(tio_reactor *r, tio_conn *c) { (void)r, (void)c; abort(); }
 void tio_reactor_drop(tio_reactor *r, tio_conn *c, int wait) { (void)r, (void)c, (void)wait; abort(); }
+void tio_reactor_end(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
 void tio_reactor_evict(tio_reactor *r, tio_gate *g) { (void)r, (void)g; abort(); }
