@@ -156,8 +156,11 @@ static void play(void) {
     CHECK_INT(w.gate.handshaking, 0);
     CHECK_INT(w.gate.accepted, w.opened + w.failed - broken_later);
     if (listening) tio_reactor_unlisten(w.r, &w.gate);
+    while (tio_reactor_has_notices(w.r)) one_turn(&w, 0);
+    CHECK_INT(w.dropped, w.gate.dropped);
     tio_reactor_evict(w.r, &w.gate);
     CHECK_INT(w.gate.lingering, 0);
+    CHECK_INT(w.gate.lingering_home, 0);
     tio_reactor_free(w.r, 0);
     tio_gate_free(&w.gate);
     SSL_CTX_free(w.client_ctx);

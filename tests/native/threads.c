@@ -14,7 +14,8 @@ static atomic_int running;
 static atomic_int full, resumed, lost;
 
 static SSL_SESSION *connect_once(SSL_CTX *ctx, SSL_SESSION *session, unsigned wants) {
-    tio_context *context = tio_gate_context(&gate);
+    uint16_t gate_wants;
+    tio_context *context = tio_gate_context(&gate, &gate_wants);
     tio_conn *c = tio_conn_new(context, TIO_SERVER);
     plain p = plain_new(ctx, 0, session);
     tio_context_release(context);

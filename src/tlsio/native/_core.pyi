@@ -845,8 +845,6 @@ class Gate:
         plain_answer: bytes | None = None,
         threads: int = 0,
     ) -> None: ...
-    def set_context(self, context: Context) -> None:
-        """Replace the default context, for new connections. Any thread may call it."""
     def forget(self) -> None:
         """Ask the server again about each server name. Any thread may call it."""
     def set_wants(
@@ -860,7 +858,9 @@ class Gate:
         dropped: bool,
         sessions: int = 0,
         nameless: bool = False,
-    ) -> None: ...
+        context: Context | None = None,
+    ) -> None:
+        """Set the questions for new connections, and their new default context. Any thread."""
     def record(self, keys: bool, offer: bool, trace: bool) -> None:
         """Set what new connections record, as `Connection.record` does."""
     def listen(self, reactor: Reactor, fd: int) -> None:
@@ -893,6 +893,9 @@ class Gate:
     def accepted(self) -> int: ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def unreported(self) -> int:
+        """The number of refused connections that are not reported yet."""
     @property
     def bytes_read(self) -> int:
         """Of closed connections."""

@@ -176,7 +176,7 @@ cdef extern from "engine.h" nogil:
         uint64_t bytes_out
     void tio_gate_init(tio_gate *)
     void tio_gate_free(tio_gate *)
-    void tio_gate_set_context(tio_gate *, tio_context *)
+    void tio_gate_set_default(tio_gate *, tio_context *, unsigned wants)
     void tio_gate_remember(tio_gate *, const char *name, tio_context *, int64_t ns)
     void tio_gate_forget(tio_gate *)
 
@@ -327,6 +327,7 @@ cdef extern from "engine.h" nogil:
     int tio_reactor_next_notice(tio_reactor *, tio_notice *)
     tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t)
     int tio_reactor_has_notices(const tio_reactor *)
+    size_t tio_reactor_dropped(const tio_reactor *, const tio_gate *)
     int tio_reactor_is_busy(const tio_reactor *)
     size_t tio_reactor_load(const tio_reactor *)
     size_t tio_reactor_owners(const tio_reactor *, void **)

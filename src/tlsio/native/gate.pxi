@@ -113,10 +113,6 @@ cdef class Gate:
             tio_reactor_evict(self.reactor.r, &self.gate)
         tio_gate_free(&self.gate)
 
-    def set_context(self, Context context not None):
-        """Replace the default context, for new connections. Any thread may call it."""
-        tio_gate_set_context(&self.gate, context.ptr)
-
     def forget(self):
         """Ask the server again about each name. Any thread may call it."""
         self.forgotten += 1
@@ -124,11 +120,18 @@ cdef class Gate:
         self._drop_unused()
 
     def set_wants(self, bint hello, bint alpn, bint client, bint status, bint psk, bint accepted, bint dropped, uint16_t sessions=0,
-                  bint nameless=False):
-        self.gate.wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
-                           | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | TIO_WANT_NAMELESS * nameless | sessions
-                           | TIO_WANT_ACCEPTED * accepted
-                           | TIO_WANT_DROPPED * dropped)
+                  bint nameless=False, Context context=None):
+        """Set the questions for new connections, and their new default context. Any thread may call
+        it.
+        """
+        cdef unsigned wants = (self.gate.wants & WANT_RECORDS | TIO_WANT_HELLO * hello | TIO_WANT_ALPN * alpn | TIO_WANT_CLIENT * client
+                               | TIO_WANT_STATUS * status | TIO_WANT_PSK * psk | TIO_WANT_NAMELESS * nameless | sessions
+                               | TIO_WANT_ACCEPTED * accepted
+                               | TIO_WANT_DROPPED * dropped)
+        if context is None:
+            self.gate.wants = wants
+        else:
+            tio_gate_set_default(&self.gate, context.ptr, wants)
 
     def record(self, bint keys, bint offer, bint trace):
         """Set what new connections record."""
@@ -139,6 +142,8 @@ cdef class Gate:
     def listen(self, Reactor reactor not None, int fd):
         """Accept on this descriptor. The gate owns it from now on, even if this raises."""
         reactor._check_for(fd)
+        if self.reactor is not None and self.reactor is not reactor and self.reactor.r != NULL:
+            tio_reactor_evict(self.reactor.r, &self.gate)       # of a loop that may run after this gate is freed
         self.reactor = reactor
         if tio_reactor_listen(reactor.r, &self.gate, fd):
             raise OSError(errno, os.strerror(errno))
@@ -216,6 +221,11 @@ cdef class Gate:
     @property
     def dropped(self):
         return self.gate.dropped
+
+    @property
+    def unreported(self):
+        """The number of refused connections that are not reported yet."""
+        return tio_reactor_dropped(self.reactor.r, &self.gate) if self.reactor is not None and self.reactor.r != NULL else 0
 
     @property
     def bytes_read(self):

@@ -313,6 +313,7 @@ cdef class Reactor:
                 address = None
         if gate is not None:
             gate.server._dropped(address)
+            gate._check_closed()
 
 
 def _raise(error):

@@ -209,7 +209,7 @@ class Server(Emitter):
         self._deadline: asyncio.TimerHandle | None = None
         self._serve_forever_waiters: Waiters = {}
         self._wait_closed_waiters: Waiters = {}
-        self._lock = threading.Lock()  # any thread may replace contexts
+        self._lock = threading.RLock()  # any thread may replace contexts
         if listener is not None:
             self.on("secure_connection", listener)
         self._update_wants()
@@ -361,8 +361,7 @@ class Server(Emitter):
             default, named = self._policy.derive_from_source(given)
             self._ticket_keys.adopt(default.options, is_first=not names.is_complete)
             names.replace_by_source(given, default, named)
-            self._gate.set_context(default.native)
-        self._update_wants()
+            self._update_wants(default)
         self._identities_changed()
 
     def _source_changed(self) -> None:
@@ -511,8 +510,7 @@ class Server(Emitter):
             if keys is not None:
                 self._ticket_keys.replace(keys)
             names.replace_default(made, named)
-            self._gate.set_context(made.native)
-        self._update_wants()
+            self._update_wants(made)
         self._identities_changed()
 
     def get_ticket_keys(self) -> bytes:
@@ -574,20 +572,34 @@ class Server(Emitter):
         if event != "secure_connection":
             self._update_wants()
 
-    def _update_wants(self) -> None:
-        """Set on the gate which questions and notifications are needed."""
+    def _update_wants(self, default: SecureContext | None = None) -> None:
+        """Set on the gate which questions and notifications are needed, and a new default context.
+
+        A handshake thread may accept a connection meanwhile: it gets both, or neither.
+        """
+        with self._lock:
+            self._set_wants(default)
+
+    def _set_wants(self, default: SecureContext | None) -> None:
         policy, diagnostics = self._policy, self._side.diagnostics
         wants = policy.wants
-        self._gate.set_wants(**wants, accepted=self._has("connection"), dropped=self._has("drop"))
+        self._gate.store = policy.sessions.sync_store
+        stores = wants["sessions"] and self._gate.store is None
+        wants_socket = bool(policy.hooks or policy.crls or stores) or policy.needs_protocols
+        self._gate.wants_socket |= wants_socket  # before the first connection that asks
+        self._gate.set_wants(
+            **wants,
+            accepted=self._has("connection"),
+            dropped=self._has("drop"),
+            context=None if default is None else default.native,
+        )
         self._gate.record(
             keys=diagnostics.keys or self._has("keylog"),
             offer=diagnostics.offer or policy.asks_with_hello,
             trace=diagnostics.trace,
         )
-        self._gate.store = policy.sessions.sync_store
-        stores = wants["sessions"] and self._gate.store is None
         self._gate.answers_challenges = policy.source is not None and policy.source.answers_challenges
-        self._gate.wants_socket = bool(policy.hooks or policy.crls or stores) or policy.needs_protocols
+        self._gate.wants_socket = wants_socket
         self._entries.changed()
         has_listener = self._has("tls_client_error") or self._has("client_error")
         is_watched = self._failure_watch is not None and self._entries.may_request_cert
@@ -850,7 +862,8 @@ class Server(Emitter):
 
     @property
     def _is_idle(self) -> bool:
-        return not self._open_sockets and not self._tasks and not self._gate.open_connections
+        gate = self._gate
+        return not self._open_sockets and not self._tasks and not gate.open_connections and not gate.unreported
 
     def _check_closed(self) -> None:
         """Emit `close` after the last connection; also called by the gate."""

@@ -386,6 +386,7 @@ typedef struct {
     atomic_uint upgraded;
     /* descriptors that are only being drained; see tio_gate_max_lingering() */
     atomic_uint lingering;
+    unsigned lingering_home;            /* of these, outside handshake threads */
     atomic_ullong accepted, dropped;    /* since the start */
     atomic_ullong bytes_in, bytes_out;  /* plaintext of closed connections */
     struct tio_peers *peers;            /* open connections by address, if max_per_peer is set */
@@ -400,6 +401,8 @@ void tio_gate_init(tio_gate *);         /* the memory is the caller's, and zeroe
 /* releases context, answers, ring and lock; the gate must not have connections left */
 void tio_gate_free(tio_gate *);
 void tio_gate_set_context(tio_gate *, tio_context *);                   /* any thread */
+/* the same, and the questions that belong to it: no connection gets one without the other */
+void tio_gate_set_default(tio_gate *, tio_context *, unsigned wants);
 
 /* answers.c: TIO_ASK_HELLO is not asked about a name whose context is remembered, unless the client
  * wants to resume a stored session or is an ACME authority. Any thread. */
@@ -674,11 +677,11 @@ enum {                                  /* what a notice reports */
 
 typedef struct {
     uint32_t what;
-    /* slot and generation of the connection or listener; never reused */
+    /* slot and generation of the connection or listener; never reused. 0: a refused descriptor */
     uint64_t handle;
     /* valid until the next call that may free it; after that use tio_reactor_conn() */
     tio_conn *conn;
-    /* the same, with tio_reactor_gate(). NULL: evicted; `fd` must still be closed */
+    /* valid until it is evicted. NULL: it was evicted; `fd` must still be closed */
     tio_gate *gate;
     int fd, error;
 } tio_notice;
@@ -697,7 +700,8 @@ int tio_reactor_poll(tio_reactor *);
 void tio_reactor_work(tio_reactor *);
 int tio_reactor_next_notice(tio_reactor *, tio_notice *);
 tio_conn *tio_reactor_conn(const tio_reactor *, uint64_t handle);        /* NULL: it is gone */
-tio_gate *tio_reactor_gate(const tio_reactor *, uint64_t handle);
+/* how many refused descriptors of the gate are still to be reported */
+size_t tio_reactor_dropped(const tio_reactor *, const tio_gate *);
 int tio_reactor_has_notices(const tio_reactor *);
 /* has notices, or work that no kernel event announces */
 int tio_reactor_is_busy(const tio_reactor *);

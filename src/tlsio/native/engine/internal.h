@@ -287,7 +287,8 @@ int tio_context_switch(tio_conn *, tio_context *);
 int tio_context_identity(tio_conn *);   /* copy the certificates of `identity` into a new SSL */
 
 /* gate.c */
-tio_context *tio_gate_context(tio_gate *);           /* the caller must release it */
+/* the caller must release it; wants: of its connections */
+tio_context *tio_gate_context(tio_gate *, uint16_t *wants);
 /* descriptors that may be drained at once; NULL: for connections without a gate */
 unsigned tio_gate_max_lingering(const tio_gate *);
 /* 0: the address has reached its limit */

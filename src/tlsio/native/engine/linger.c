@@ -5,7 +5,11 @@
  * peer's receive queue: it is lost ten times out of ten. So the descriptor stays open for 256 KiB
  * or 2 s, whichever is reached first. The server's limits also bound the number of lingering
  * descriptors; beyond that the oldest is closed. A client that floods a server with failing
- * handshakes may lose the alerts, but does not use up the server's descriptors. */
+ * handshakes may lose the alerts, but does not use up the server's descriptors.
+ *
+ * Handshake threads have this limit together. A reactor can close only its own, so it keeps a share
+ * even if the others hold all: otherwise the alert that it has just sent would be lost. So there may be
+ * twice as many, until those that hold more than their share have the next one. */
 #include "reactor.h"
 
 #include <errno.h>
@@ -15,12 +19,18 @@
 
 static const int64_t linger_ns = 2 * INT64_C(1000000000);
 
+/* how many this reactor has; a thread's has one gate */
+static unsigned *own(tio_reactor *r, tio_gate *g) { return g && !r->pool ? &g->lingering_home : &r->lingering; }
+
 static void count(tio_reactor *r, tio_gate *g, int by) {
+    *own(r, g) += (unsigned)by;
     if (g) atomic_fetch_add(&g->lingering, (unsigned)by);
-    else r->lingering += (unsigned)by;
 }
 
-static unsigned lingering(const tio_reactor *r, const tio_gate *g) { return g ? atomic_load(&g->lingering) : r->lingering; }
+static int are_too_many(tio_reactor *r, tio_gate *g) {
+    unsigned max = tio_gate_max_lingering(g), share = g ? max / (1 + g->threads) : max;
+    return (!g || atomic_load(&g->lingering) > max) && *own(r, g) > (share ? share : 1);
+}
 
 void tio_linger_end(tio_reactor *r, tio_slot *s) {
     count(r, s->gate, -1);
@@ -41,9 +51,9 @@ void tio_linger_begin(tio_reactor *r, tio_slot *s, tio_gate *g) {
     s->gate = g;
     tio_deadline_set(&r->deadlines, s, linger_ns);
     count(r, g, 1);
-    while (lingering(r, g) > tio_gate_max_lingering(g)) {
+    while (are_too_many(r, g)) {
         tio_slot *first = oldest(s, g);
-        if (!first) break;              /* they belong to another thread's reactor */
+        if (!first) break;
         tio_linger_end(r, first);
         if (first == s) return;
     }
@@ -97,6 +107,8 @@ void tio_linger_move(tio_reactor *from, tio_slot *s, tio_reactor *to) {
         return;
     }
     tio_slot_watch(from, s, 0);
+    count(from, s->gate, -1);
+    count(to, s->gate, 1);
     made->gate = s->gate;
     made->out = s->out;
     made->out_start = s->out_start;

@@ -323,7 +323,7 @@ static void prepare_socket(const tio_gate *g, int fd) {
 static void drop_accepted(tio_reactor *r, tio_slot *listener, int fd) {
     tio_gate *g = listener->gate;
     atomic_fetch_add(&g->dropped, 1);
-    if (!(atomic_load(&g->wants) & TIO_WANT_DROPPED) || tio_notify_dropped(r, listener, fd)) close(fd);
+    if (!(atomic_load(&g->wants) & TIO_WANT_DROPPED) || tio_notify_dropped(r, g, fd)) close(fd);
 }
 
 static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct sockaddr_in6 *peer) {
@@ -334,7 +334,8 @@ static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct socka
         drop_accepted(r, listener, fd);
         return;
     }
-    tio_context *context = tio_gate_context(g);
+    uint16_t wants;
+    tio_context *context = tio_gate_context(g, &wants);
     tio_conn *c = tio_conn_new(context, TIO_SERVER);
     tio_context_release(context);
     if (!c || tio_reactor_add(r, c, fd)) {
@@ -349,7 +350,7 @@ static void admit(tio_reactor *r, tio_slot *listener, int fd, const struct socka
     if (getsockname(fd, (struct sockaddr *)&c->local, &size)) c->local.sin6_family = AF_UNSPEC;
     c->gate = g;
     c->policy = g->policy;
-    c->policy.wants = (uint16_t)atomic_load(&g->wants);
+    c->policy.wants = wants;
     c->counted = 1;
     c->counted_peer = (uint8_t)counted_peer;
     atomic_fetch_add(&g->open, 1);
@@ -377,6 +378,16 @@ static void accept_failed(tio_reactor *r, tio_slot *s, int error) {
     pause_listener(r, s, ns);
 }
 
+/* Descriptors are short, and this thread has none that linger. Another one may: it wakes the
+ * listener when it has closed them. Otherwise the next failure is reported. */
+static int asks_others(tio_reactor *r, tio_slot *s) {
+    s->asked = (r->pool || r->pools) && !s->asked;
+    if (!s->asked) return 0;
+    tio_threads_ask(r);
+    pause_listener(r, s, first_pause_ns);
+    return 1;
+}
+
 static void accept_some(tio_reactor *r, tio_slot *s) {
     tio_gate *g = s->gate;
     for (int i = 0; i < (r->pool ? MAX_ACCEPTS_OF_THREAD : MAX_ACCEPTS); i++) {
@@ -389,13 +400,17 @@ static void accept_some(tio_reactor *r, tio_slot *s) {
         struct sockaddr_in6 peer = { .sin6_family = AF_UNSPEC };
         socklen_t size = sizeof peer;
         int fd = accept4(s->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE) && tio_linger_end_oldest(r, MAX_ACCEPTS)) continue;
+        int error = fd < 0 ? errno : 0;
+        if (error == EMFILE || error == ENFILE) {
+            if (tio_linger_end_oldest(r, MAX_ACCEPTS)) continue;
+            if (asks_others(r, s)) return;
+        }
         if (fd < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno != EAGAIN) accept_failed(r, s, errno);
+            if (error == EINTR || error == ECONNABORTED) continue;
+            if (error != EAGAIN) accept_failed(r, s, error);
             return;
         }
-        s->pause_ns = 0;
+        s->pause_ns = s->asked = 0;
         if (full) drop_accepted(r, s, fd);
         else admit(r, s, fd, &peer);
     }
@@ -428,6 +443,7 @@ static void evict(tio_reactor *r, tio_gate *g, int reported_only) {
         if (reported_only && r->table[i]->notices & TIO_NOTICE_FAILED) continue;
         tio_reactor_discard(c);
     }
+    tio_dropped_forget(r, g);
     tio_linger_forget(r, g);
 }
 

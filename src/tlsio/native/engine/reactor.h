@@ -19,7 +19,11 @@ typedef struct tio_span tio_span;
 
 /* What other threads have passed on, the newest first; and, for its owner alone, what was taken from
  * there, the oldest first. */
-typedef struct { _Atomic(tio_parcel *) newest; tio_parcel *oldest; } tio_inbox;
+typedef struct {
+    _Atomic(tio_parcel *) newest;
+    tio_parcel *oldest;
+    atomic_int asked;                   /* another thread is short of descriptors */
+} tio_inbox;
 
 /* A slot can be in three lists at once. Each is a queue, from which a slot is removed in O(1). */
 typedef enum { TIO_READY, TIO_NOTICES, TIO_DEADLINE, TIO_LISTS } tio_which;
@@ -43,6 +47,7 @@ struct tio_slot {
     uint8_t *out;                       /* LINGER: unsent output */
     size_t out_start, out_end, drained;
     int ended;                          /* LINGER: FIN was sent */
+    int asked;                          /* LISTENER: the other threads were asked for descriptors */
     tio_slot *next_free;
 };
 
@@ -76,7 +81,7 @@ void tio_deadlines_rearm(tio_deadlines *);  /* the timer has fired: set it for t
 
 /* ---- the reactor ---- */
 
-typedef struct { uint64_t listener; int fd; } tio_dropped;
+typedef struct { tio_gate *gate; int fd; } tio_dropped;        /* gate NULL: evicted */
 
 struct tio_reactor {
     int epoll, forked;
@@ -87,10 +92,11 @@ struct tio_reactor {
     size_t load;
     tio_deadlines deadlines;
     tio_list ready, notices;
-    /* descriptors refused by a limit, to be reported; when it is full, listeners wait */
-    tio_dropped dropped[64];
-    unsigned dropped_first, dropped_count;
-    unsigned lingering;                 /* descriptors of connections without a gate */
+    /* descriptors refused by a limit, to be reported: a ring. While there are many, listeners wait. */
+    tio_dropped *dropped;
+    unsigned dropped_first, dropped_count, dropped_room;
+    /* descriptors of connections without a gate; in a handshake thread all */
+    unsigned lingering;
     struct epoll_event events[TIO_EVENTS];
     int event_count;
     tio_buffers buffers;
@@ -127,6 +133,8 @@ void tio_pool_free(tio_pool *);         /* the same, and close all they have */
 /* a limit was reached and is no longer: paused listeners accept again */
 void tio_pool_wake(tio_pool *, const tio_reactor *except);
 void tio_inbox_drain(tio_reactor *, tio_slot *);
+/* Let the other threads of this loop, and the loop, close lingering descriptors. */
+void tio_threads_ask(tio_reactor *);
 
 /* Pre-shared keys are asked for by code of the interpreter, inside a call of OpenSSL; signatures made
  * elsewhere are bound to a thread; and a listener of accepted connections gets them in time. */
@@ -137,9 +145,11 @@ static inline int tio_needs_loop(const tio_conn *c) {
 /* ---- notices.c ---- */
 
 void tio_notify(tio_reactor *, tio_slot *, uint32_t what);
-int tio_may_drop(const tio_reactor *);  /* there is room for one more of these: */
-/* -1: too many are queued; the caller keeps the descriptor */
-int tio_notify_dropped(tio_reactor *, const tio_slot *listener, int fd);
+int tio_may_drop(const tio_reactor *);  /* few of these are queued: */
+/* -1: out of memory; the caller keeps the descriptor */
+int tio_notify_dropped(tio_reactor *, tio_gate *, int fd);
+void tio_dropped_move(tio_reactor *from, tio_reactor *to);
+void tio_dropped_forget(tio_reactor *, const tio_gate *);      /* the gate may be freed */
 void tio_notices_free(tio_reactor *);
 
 /* ---- linger.c ---- */
