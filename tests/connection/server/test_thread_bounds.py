@@ -81,7 +81,8 @@ def no_descriptors() -> Iterator[None]:
             os.close(one)
 
 
-async def test_refused_connections_are_reported_before_the_close() -> None:
+@pytest.mark.parametrize("timeout", [None, 0])
+async def test_refused_connections_are_reported_before_the_close(timeout: float | None) -> None:
     """Those that threads have refused, and the loop has not seen when the server is closed; more than one turn reports."""
     events: list[str] = []
     server = tlsio.create_server(ignore, **options(max_connections=1))
@@ -91,7 +92,7 @@ async def test_refused_connections_are_reported_before_the_close() -> None:
     crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(150)]
     while server.stats().dropped < 149:
         os.sched_yield()  # the loop does not run meanwhile
-    server.close()
+    server.close(timeout)
     for one in crowd:
         one.close()
     await server.wait_closed()

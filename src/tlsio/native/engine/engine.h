@@ -732,7 +732,8 @@ int tio_reactor_return(tio_reactor *, tio_conn *);
 void tio_reactor_drop(tio_reactor *, tio_conn *, int wait);
 /* release the descriptor at once and free the connection; works without a reactor too */
 void tio_reactor_discard(tio_conn *);
-/* free the gate's connections that have no owner yet; a failure that was not reported still is */
+/* free the gate's connections that have no owner yet; failures and refusals that were not reported
+ * still are */
 void tio_reactor_end(tio_reactor *, tio_gate *);
 /* the same without a report, and forget the gate */
 void tio_reactor_evict(tio_reactor *, tio_gate *);

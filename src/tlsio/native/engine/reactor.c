@@ -436,20 +436,20 @@ static void wake_listeners(tio_reactor *r, const tio_gate *g) {
     }
 }
 
-static void evict(tio_reactor *r, tio_gate *g, int reported_only) {
+static void discard_of(tio_reactor *r, tio_gate *g, uint32_t except) {
     for (uint32_t i = 0; i < r->size; i++) {
         tio_conn *c = r->table[i]->conn;
-        if (!c || c->gate != g || c->owner) continue;
-        if (reported_only && r->table[i]->notices & TIO_NOTICE_FAILED) continue;
-        tio_reactor_discard(c);
+        if (c && c->gate == g && !c->owner && !(r->table[i]->notices & except)) tio_reactor_discard(c);
     }
-    tio_dropped_forget(r, g);
     tio_linger_forget(r, g);
 }
 
-void tio_reactor_end(tio_reactor *r, tio_gate *g) { evict(r, g, 1); }
+void tio_reactor_end(tio_reactor *r, tio_gate *g) { discard_of(r, g, TIO_NOTICE_FAILED); }
 
-void tio_reactor_evict(tio_reactor *r, tio_gate *g) { evict(r, g, 0); }
+void tio_reactor_evict(tio_reactor *r, tio_gate *g) {
+    discard_of(r, g, 0);
+    tio_dropped_forget(r, g);
+}
 
 int tio_reactor_accept_on(tio_reactor *r, tio_gate *g, int fd) {
     tio_slot *s = tio_slot_new(r, TIO_LISTENER, fd);
