@@ -81,8 +81,8 @@ def no_descriptors() -> Iterator[None]:
             os.close(one)
 
 
-@pytest.mark.parametrize("timeout", [None, 0])
-async def test_refused_connections_are_reported_before_the_close(timeout: float | None) -> None:
+@pytest.mark.parametrize("seconds", [None, 0])
+async def test_refused_connections_are_reported_before_the_close(seconds: float | None) -> None:
     """Those that threads have refused, and the loop has not seen when the server is closed; more than one turn reports."""
     events: list[str] = []
     server = tlsio.create_server(ignore, **options(max_connections=1))
@@ -92,7 +92,7 @@ async def test_refused_connections_are_reported_before_the_close(timeout: float 
     crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(150)]
     while server.stats().dropped < 149:
         os.sched_yield()  # the loop does not run meanwhile
-    server.close(timeout)
+    server.close(seconds)
     for one in crowd:
         one.close()
     await server.wait_closed()
